@@ -1,0 +1,58 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { inOneTongue } from "./one-tongue.js";
+import { MAX_DELAY_MS } from "./timer.js";
+
+/**
+ * The generated client as the facades use it: a `timeoutMs` of any size works, and errors mean the same whichever
+ * server and transport they come from.
+ */
+export function callsOf<S extends DescService>(service: S, transport: Transport): Client<S> {
+  return createClient(service, tamed(transport));
+}
+
+function tamed(transport: Transport): Transport {
+  return {
+    async unary(method, signal, timeoutMs, header, input, values) {
+      try {
+        return await transport.unary(method, signal, wholeMs(timeoutMs), header, input, values);
+      } catch (error) {
+        throw inOneTongue(error);
+      }
+    },
+    async stream(method, signal, timeoutMs, header, input, values) {
+      try {
+        const response = await transport.stream(method, signal, wholeMs(timeoutMs), header, input, values);
+        return { ...response, message: told(response.message) };
+      } catch (error) {
+        throw inOneTongue(error);
+      }
+    },
+  };
+}
+
+/** Connect takes whole milliseconds below 2^31 only: a longer deadline is as good as that, 24 days. */
+function wholeMs(timeoutMs: number | undefined): number | undefined {
+  if (timeoutMs === undefined) return undefined;
+  if (Number.isNaN(timeoutMs))
+    throw new RangeError("Cannot call: timeoutMs must be a number of milliseconds, got NaN");
+  return Math.min(Math.ceil(timeoutMs), MAX_DELAY_MS);
+}
+
+/** By hand instead of a generator: one promise fewer for each message. */
+function told<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]() {
+      const inner = messages[Symbol.asyncIterator]();
+      const rethrow = (error: unknown) => {
+        throw inOneTongue(error);
+      };
+      return {
+        next: () => inner.next().catch(rethrow),
+        ...(inner.return && {
+          return: (value?: unknown) => inner.return?.(value) as Promise<IteratorResult<T>>,
+        }),
+      };
+    },
+  };
+}

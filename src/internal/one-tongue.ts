@@ -1,0 +1,42 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/**
+ * Reads what different servers and transports say of the same outcome as one: the code that the error table of this
+ * project has for it. The Go runtime answers several outcomes as `unknown` or `internal` with a text, and Connect's
+ * Node transport reports a lost connection as `aborted`, which is also the code of a conflict.
+ */
+export function inOneTongue(error: unknown): unknown {
+  if (!(error instanceof ConnectError)) return error;
+  const code = meant(error);
+  if (code === error.code) return error;
+  const told = new ConnectError(error.rawMessage, code, error.metadata, undefined, error);
+  told.details = error.details;
+  return told;
+}
+
+function meant({ code, rawMessage, cause }: ConnectError): Code {
+  switch (code) {
+    case Code.Aborted:
+      // What came over the wire has no cause; a broken socket is one.
+      return cause === undefined ? code : Code.Unavailable;
+    case Code.Unknown:
+    case Code.Internal:
+      if (/etag mismatch|etag does not match/i.test(rawMessage)) return Code.Aborted;
+      if (/no such file|NoSuchKey|key does not exist|file does not exist/i.test(rawMessage))
+        return Code.NotFound;
+      if (/don't support now|no instance found/i.test(rawMessage)) return Code.InvalidArgument;
+      return LOST.test(rawMessage) ? Code.Unavailable : code;
+    case Code.InvalidArgument:
+      return LOST.test(rawMessage) ? Code.Unavailable : code;
+    case Code.PermissionDenied:
+      return /optimistic lock/i.test(rawMessage) ? Code.Aborted : code;
+    case Code.FailedPrecondition:
+      return /not configured/i.test(rawMessage) ? Code.InvalidArgument : code;
+    default:
+      return code;
+  }
+}
+
+/** How Connect's protocols say that the connection ended before the answer did. */
+const LOST =
+  /missing (EndStreamResponse|trailer)|socket hang up|premature|session (closed|destroyed)|GOAWAY/i;

@@ -1,0 +1,93 @@
+import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
+import {
+  Code,
+  ConnectError,
+  type ContextKey,
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type Transport,
+} from "@connectrpc/connect";
+import { retryAfterMs } from "../errors.js";
+import { type Backoff, jitteredMs } from "./backoff.js";
+import { inOneTongue } from "./one-tongue.js";
+import { sleep } from "./timer.js";
+
+export interface RetryOptions {
+  /** The tries of one call in all, the first included. Default: 4. */
+  maxAttempts?: number;
+  /** The bound of the first wait; it doubles with each further one. Default: 50. */
+  minDelayMs?: number;
+  /** The longest wait. Default: 2000. */
+  maxDelayMs?: number;
+  /**
+   * What may be sent again after its answer was lost. "safe": reads, and writes whose condition lets them happen only
+   * once. "all": every unary call, for those who know that theirs may happen twice. Default: "safe".
+   */
+  calls?: "safe" | "all";
+}
+
+/**
+ * Set on a call that may be sent again although its method may not: "once" for a write whose condition lets it happen
+ * only once. Where a second try of such a write meets a conflict, that may be the first one's own doing, so the
+ * first failure is what the caller is told.
+ */
+const mayRepeat: ContextKey<"no" | "once"> = createContextKey("no");
+
+/** The context values of a conditional write, for its call options. */
+export function conditional(values: ContextValues = createContextValues()): ContextValues {
+  return values.set(mayRepeat, "once");
+}
+
+/** A transport whose unary calls are tried again while the server is unavailable, as far as that is safe. */
+export function withRetry(
+  transport: Transport,
+  { maxAttempts = 4, minDelayMs = 50, maxDelayMs = 2000, calls = "safe" }: RetryOptions = {},
+): Transport {
+  const backoff: Backoff = { minMs: minDelayMs, maxMs: maxDelayMs };
+  const budget = new Budget();
+  return {
+    async unary(method, signal, timeoutMs, header, input, values) {
+      const once = values?.get(mayRepeat) === "once";
+      const safe = once || calls === "all" || method.idempotency !== Level.IDEMPOTENCY_UNKNOWN;
+      const endsAtMs = timeoutMs ? Date.now() + timeoutMs : undefined;
+      let first: unknown;
+      for (let attempt = 1; ; attempt++) {
+        const leftMs = endsAtMs === undefined ? timeoutMs : Math.max(1, endsAtMs - Date.now());
+        try {
+          const response = await transport.unary(method, signal, leftMs, header, input, values);
+          budget.succeeded();
+          return response;
+        } catch (caught) {
+          const error = inOneTongue(caught);
+          const code = error instanceof ConnectError ? error.code : undefined;
+          if (first !== undefined && once && code === Code.Aborted) throw first;
+          first ??= error;
+          if (code !== Code.Unavailable || !safe || attempt >= maxAttempts || !budget.spend()) throw error;
+          const waitMs = Math.max(jitteredMs(backoff, attempt), retryAfterMs(error) ?? 0);
+          // A wait past the deadline would only hide what went wrong behind "deadline exceeded".
+          if (endsAtMs !== undefined && Date.now() + waitMs >= endsAtMs) throw error;
+          await sleep(waitMs, signal);
+        }
+      }
+    },
+    stream: (...args) => transport.stream(...args),
+  };
+}
+
+/**
+ * Keeps retries a small part of all calls, so that they do not bury a server that is already down: each failure costs
+ * a token, ten successes earn one, and below half of the tokens nothing is tried again.
+ */
+class Budget {
+  #tokens = 20;
+
+  succeeded(): void {
+    this.#tokens = Math.min(20, this.#tokens + 0.1);
+  }
+
+  spend(): boolean {
+    this.#tokens = Math.max(0, this.#tokens - 1);
+    return this.#tokens >= 10;
+  }
+}

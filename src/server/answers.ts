@@ -1,0 +1,61 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { Log } from "./context.js";
+import { EngineFault } from "./engine.js";
+import { exhausted, unavailable } from "./faults.js";
+
+/** Marks every answer of this server; clients use it to learn whether the extensions are there. */
+export const SERVER_HEADER = "fairlead-server";
+
+/** The version in `fairlead-server`, and of the package. */
+export const VERSION = "0.1.0";
+
+/** When a client may try again what failed because the engine was away. */
+const RETRY_AFTER_MS = 500;
+
+/**
+ * Gives every answer the server's mark, and every failure one of the codes of the error table: what nobody foresaw
+ * becomes `internal` with a number that stands in the log beside its cause, and tells a client nothing else.
+ */
+export function answers(log: Log): Interceptor {
+  return (next) => async (request) => {
+    const failed = (error: unknown): ConnectError => {
+      const answer = asAnswer(
+        error,
+        request.signal,
+        `${request.service.typeName}/${request.method.name}`,
+        log,
+      );
+      answer.metadata.set(SERVER_HEADER, VERSION);
+      return answer;
+    };
+    try {
+      const response = await next(request);
+      response.header.set(SERVER_HEADER, VERSION);
+      if (!response.stream) return response;
+      const { message } = response;
+      const told = async function* () {
+        try {
+          yield* message;
+        } catch (error) {
+          throw failed(error);
+        }
+      };
+      return { ...response, message: told() };
+    } catch (error) {
+      throw failed(error);
+    }
+  };
+}
+
+function asAnswer(error: unknown, signal: AbortSignal, method: string, log: Log): ConnectError {
+  // What a call's own end broke off is that end, however it shows: past its deadline, or given up by the client.
+  if (signal.aborted && signal.reason instanceof ConnectError) return signal.reason;
+  if (error instanceof EngineFault) {
+    if (error.limit) return exhausted(error.limit.name, error.limit.most, error.message);
+    return unavailable(error.message, { retryAfterMs: RETRY_AFTER_MS });
+  }
+  if (error instanceof ConnectError) return error;
+  const id = Math.random().toString(36).slice(2, 10);
+  log.error("unexpected failure", { id, method, error });
+  return new ConnectError(`unexpected failure ${id}: the server's log tells more`, Code.Internal);
+}

@@ -1,0 +1,120 @@
+import { z } from "zod";
+
+const count = z.coerce.number().int().positive();
+const milliseconds = z.coerce.number().positive();
+const url = z.url({ protocol: /^https?$/, error: "must be an http or https URL" });
+const named = <T extends z.ZodType>(kind: T) => z.record(z.string().min(1).max(255), kind);
+
+/** A store that has no settings of its own. */
+const store = z.strictObject({});
+
+const sequencer = z.strictObject({
+  /** For each key the number that all its ids are greater than. */
+  biggerThan: z.record(z.string(), z.coerce.bigint().nonnegative()).default({}),
+  /** How many ids a server reserves at a time for WEAK requests. */
+  segment: count.max(1_000_000).default(1000),
+});
+
+const pubsub = z.strictObject({
+  /** How often an event is delivered to a group before it goes to the dead letter topic, or is dropped. */
+  maxDeliveries: count.default(16),
+  /** The wait before the first redelivery; it doubles with each further one up to `retryMaxMs`. */
+  retryMinMs: milliseconds.default(100),
+  retryMaxMs: milliseconds.default(30_000),
+});
+
+const secrets = z.discriminatedUnion("type", [
+  /** Environment variables; `*` at the end of a name allows all that begin so. */
+  z.strictObject({ type: z.literal("env"), allow: z.array(z.string().min(1)) }),
+  /** A JSON file; nested objects are flattened with `:` between the names. */
+  z.strictObject({ type: z.literal("file"), path: z.string().min(1) }),
+  /** Values given in code, for tests and demos. */
+  z.strictObject({ type: z.literal("values"), values: z.record(z.string(), z.string()) }),
+]);
+
+const binding = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("echo") }),
+  z.strictObject({ type: z.literal("http"), url, timeoutMs: milliseconds.default(10_000) }),
+]);
+
+const log = z.strictObject({
+  maxAgeMs: milliseconds.optional(),
+  maxBytes: count.optional(),
+  maxRecords: count.optional(),
+});
+
+/** Who holds the partitions of the maps of one protocol group, called "<namespace>/<name>". */
+const mapGroup = z.strictObject({
+  /** The address of the primary; left out where it is this server. */
+  primary: url.optional(),
+  /** The addresses of the servers that keep a copy. Only the primary's own list counts. */
+  backups: z.array(url).default([]),
+  /** The primary's term: each new primary needs a higher one than the last. */
+  term: z.coerce.bigint().positive().default(1n),
+});
+
+/** What a client can grow, and how far. */
+const limits = z.strictObject({
+  keyBytes: count.default(1024),
+  valueBytes: count.default(4 * 1024 ** 2),
+  messageBytes: count.default(8 * 1024 ** 2),
+  /** Items of one request: states, keys, operations, configuration items. */
+  batchItems: count.default(10_000),
+  /** The logs that clients may create by naming them. */
+  logs: count.default(10_000),
+  /** The map partitions that clients may create by naming them. */
+  mapPartitions: count.default(10_000),
+  /** The gossip maps that clients may create by naming them. */
+  gossipMaps: count.default(1000),
+  /** The entries of one gossip map, tombstones included. */
+  gossipEntries: count.default(100_000),
+  /** The events on their way to one subscription without an answer. */
+  inFlight: count.default(32),
+});
+
+/** The components file: what the server has, by kind and name. Everything has a default. */
+export const configSchema = z.strictObject({
+  $schema: z.string().optional(),
+  /** This runtime's own app id: the group of its subscriptions where they name none. */
+  appId: z.string().default("fairlead"),
+  state: named(store).default({ default: {} }),
+  lock: named(store).default({ default: {} }),
+  sequencer: named(sequencer).default({ default: sequencer.parse({}) }),
+  pubsub: named(pubsub).default({ default: pubsub.parse({}) }),
+  files: named(store).default({ default: {} }),
+  configuration: named(store).default({ default: {} }),
+  secrets: named(secrets).default({ default: { type: "env", allow: ["FAIRLEAD_SECRET_*"] } }),
+  bindings: named(binding).default({ echo: { type: "echo" } }),
+  /** What InvokeService may reach: the base URL of each app. */
+  services: named(z.strictObject({ url })).default({}),
+  /** The apps that serve AppCallback, and how they are called. */
+  apps: named(
+    z.strictObject({
+      url,
+      protocol: z.enum(["grpc", "grpc-web", "connect"]).default("grpc"),
+    }),
+  ).default({}),
+  hello: named(z.strictObject({ greeting: z.string().default("Hello") })).default({
+    helloworld: { greeting: "Hello" },
+  }),
+  /** How much is kept of the logs that are named here; the others are kept whole. */
+  logs: named(log).default({}),
+  maps: named(mapGroup).default({}),
+  limits: limits.default(limits.parse({})),
+});
+
+/** A checked configuration, with every default filled in. */
+export type Config = z.output<typeof configSchema>;
+
+/** A configuration as it is written. */
+export type ConfigInput = z.input<typeof configSchema>;
+
+export type Limits = Config["limits"];
+
+/** Checks `input`; the error names each place that is wrong and what would be right. */
+export function parseConfig(input: unknown = {}): Config {
+  const result = configSchema.safeParse(input);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "file"}: ${message}`);
+  throw new TypeError(`Cannot use this configuration: ${problems.join("; ")}`);
+}

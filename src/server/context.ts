@@ -1,0 +1,37 @@
+import type { Transport } from "@connectrpc/connect";
+import type { Components } from "./components.js";
+import type { Limits } from "./config.js";
+import type { Engine } from "./engine.js";
+
+/** What every service is given. */
+export interface ServiceContext {
+  readonly engine: Engine;
+  readonly components: Components;
+  readonly limits: Limits;
+  readonly platform: Platform;
+  readonly log: Log;
+  /** Aborts when the server closes: what runs beside the calls ends with it. */
+  readonly closing: AbortSignal;
+  /** This runtime's own app id. */
+  readonly appId: string;
+}
+
+/** What a service needs of the place it runs in, so that the services themselves need nothing. */
+export interface Platform {
+  /** A transport to an app, for AppCallback, or to another server, for Backup. */
+  dial(url: string, protocol: "grpc" | "grpc-web" | "connect"): Transport;
+  /** The environment variables; empty where there are none. */
+  env: Readonly<Record<string, string | undefined>>;
+  /** Reads a text file; rejects where there is no file system. */
+  readFile(path: string): Promise<string>;
+}
+
+/** Where the server tells of what it does. `fields` never hold a value or a secret of a client. */
+export interface Log {
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** A log that keeps nothing. */
+export const silent: Log = { info() {}, warn() {}, error() {} };

@@ -1,0 +1,160 @@
+/**
+ * What a server keeps, and no more: keyed bytes with versions, logs, topics and blobs. This file is all that the
+ * author of an engine reads. Every method is required and nothing is validated here: one guard in front of the
+ * services has refused what is malformed or too large before an engine sees it.
+ *
+ * Names of logs, topics and blobs, and keys, are opaque strings; services put their store's name in front, ended by
+ * NUL, so that one engine serves every store. "In order" always means the byte order of the UTF-8 form.
+ */
+export interface Engine extends AsyncDisposable {
+  /** For log lines and messages: "memory", "disk", "jetstream". */
+  readonly name: string;
+  readonly keys: KeyStore;
+  readonly logs: LogStore;
+  readonly topics: TopicStore;
+  readonly blobs: BlobStore;
+  /** Ends every watch, read and consume, and waits for writes under way. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** One key's value. Versions are one counter for the whole engine: a higher one is newer, whichever the key. */
+export type Entry = {
+  key: string;
+  value: Uint8Array;
+  version: bigint;
+  /** Unix time in milliseconds from which on the entry is missing; undefined: it stays. */
+  expiresAtMs?: number;
+};
+
+/**
+ * One part of a commit. `ifVersion` is the condition: the key's current version, or 0n for a key that must be absent.
+ * `ttlMs` is the lifetime from the commit on; "keep" leaves what is left of the present one; undefined: no expiry.
+ */
+export type Write =
+  | { type: "set"; key: string; value: Uint8Array; ifVersion?: bigint; ttlMs?: number | "keep" }
+  | { type: "delete"; key: string; ifVersion?: bigint }
+  | { type: "check"; key: string; ifVersion: bigint };
+
+/** What became of a commit: the version that all its writes now have, or the first write that could not be. */
+export type Commit = { version: bigint } | { conflict: Write; actual: Entry | undefined };
+
+/** A key that was written, or that is gone: deleted or expired. */
+export type Change = { type: "set"; entry: Entry } | { type: "delete"; key: string };
+
+/** State, locks, sequences, maps and configuration are built on these. */
+export interface KeyStore {
+  /** The entry at `key`; undefined where there is none or it has expired. */
+  get(key: string): Promise<Entry | undefined>;
+  /** The entries at `keys`, in their order, as they were at one moment. */
+  getMany(keys: readonly string[]): Promise<(Entry | undefined)[]>;
+  /** Applies all of `writes`, which name each key at most once, or none. Resolves when the commit is durable. */
+  commit(writes: readonly Write[]): Promise<Commit>;
+  /** The entries whose keys start with `prefix` and come after the key `after`, in order. */
+  list(prefix: string, after?: string): AsyncIterable<Entry>;
+  /**
+   * Changes under `prefix`, expiry included, from this call on (not from the first read) until `signal` aborts. A
+   * reader that falls far behind is told the last change of each key instead of every one.
+   */
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<Change>;
+}
+
+/** A record as a log keeps it. Offsets begin at 1n and have no gaps; timestamps never go back within a log. */
+export type LogRecord = { offset: bigint; timestampMs: number; value: Uint8Array };
+
+/** How much of a log is kept; the oldest records go first. Undefined fields do not limit. */
+export type Retention = { maxAgeMs?: number; maxBytes?: number; maxRecords?: number };
+
+export interface LogStore {
+  /** Appends all of `values` or none, next to each other. Resolves with their offsets when they are durable. */
+  append(log: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }>;
+  /**
+   * Batches of records (none empty) from the offset `from` on, or from the oldest retained one where that is later.
+   * With `follow` it waits at the tail for more until `signal` aborts, else it ends there.
+   */
+  read(
+    log: string,
+    from: bigint,
+    options: { follow: boolean; signal: AbortSignal },
+  ): AsyncIterable<LogRecord[]>;
+  /** The oldest retained offset, and the one that the next record will get. An unknown log: 1n and 1n. */
+  bounds(log: string): Promise<{ first: bigint; next: bigint }>;
+  /** The offset of the first retained record with this timestamp or a later one; `next` where there is none. */
+  seek(log: string, timestampMs: number): Promise<bigint>;
+  /** Keeps no more than this of the log, from now on, replacing what was said before. */
+  retain(log: string, retention: Retention): Promise<void>;
+}
+
+/** One event on its way to one consumer. Exactly one of the three answers is given; a second one does nothing. */
+export type Delivery = {
+  value: Uint8Array;
+  /** 1 on the first delivery to this group; each further one counts, whatever the reason for it. */
+  attempt: number;
+  /** Handled: the group does not see it again. */
+  ack(): Promise<void>;
+  /** Not handled: the group sees it again, `delayMs` from now at the earliest. */
+  retry(delayMs: number): Promise<void>;
+  /** Given up: as ack(), and counted apart where the engine counts. */
+  drop(): Promise<void>;
+};
+
+export interface TopicStore {
+  /** Publishes all of `values` or none, in this order, to every group of the topic. Durable when it resolves. */
+  publish(topic: string, values: readonly Uint8Array[]): Promise<void>;
+  /**
+   * Joins `group` as one of its competing consumers until `signal` aborts. The group begins with its first consumer
+   * (what was published before is not for it) and outlives them all: events wait. Each event goes to one consumer
+   * at a time, in publish order until a retry; one is claimed by each step of the loop. What is unanswered when
+   * the consumer ends goes back to the front of the group.
+   */
+  consume(topic: string, group: string, signal: AbortSignal): AsyncIterable<Delivery>;
+}
+
+/** What is known of a blob without reading it. */
+export type BlobInfo = {
+  name: string;
+  size: number;
+  /** Of the content, in lower-case hex. */
+  sha256: string;
+  modifiedMs: number;
+  metadata: Record<string, string>;
+};
+
+export interface BlobStore {
+  /**
+   * Stores `content` under `name` once it has ended; where it throws, nothing changes and its error is rethrown.
+   * With `ifAbsent`, undefined where the name is taken: at the beginning or, by a race, at the end.
+   */
+  put(
+    name: string,
+    content: AsyncIterable<Uint8Array>,
+    options: { metadata: Record<string, string>; ifAbsent: boolean },
+  ): Promise<BlobInfo | undefined>;
+  /**
+   * The blob as it is now, whatever is written meanwhile; undefined where there is none. `offset` past the end and
+   * `length` past the end give what there is. The chunks are of any size; the reader leaves them as they are.
+   */
+  get(
+    name: string,
+    range?: { offset: number; length?: number },
+  ): Promise<{ info: BlobInfo; content: AsyncIterable<Uint8Array> } | undefined>;
+  stat(name: string): Promise<BlobInfo | undefined>;
+  /** The blobs whose names start with `prefix` and come after `after`, in order. */
+  list(prefix: string, after?: string): AsyncIterable<BlobInfo>;
+  /** Removes it; false if it was not there. */
+  delete(name: string): Promise<boolean>;
+}
+
+/** Why an engine could not do what it was properly asked to. */
+export class EngineFault extends Error {
+  /** "full": a bound of its own is reached; "away": closed or out of reach, and the same call may succeed later. */
+  readonly reason: "full" | "away";
+  /** The bound that was reached, by the name of the engine's option. */
+  readonly limit: { name: string; most: number } | undefined;
+
+  constructor(reason: "full" | "away", message: string, limit?: { name: string; most: number }) {
+    super(message);
+    this.name = "EngineFault";
+    this.reason = reason;
+    this.limit = limit;
+  }
+}

@@ -1,0 +1,75 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+
+/** The domain of every `google.rpc.ErrorInfo` that this server sends. */
+const DOMAIN = "fairlead";
+
+/** A field that is empty where it is required, malformed or out of range. `why` says what would be right. */
+export function invalid(field: string, value: unknown, why: string): ConnectError {
+  const violation = { field, description: why };
+  return new ConnectError(`${field} ${shown(value)}: ${why}`, Code.InvalidArgument, undefined, [
+    { desc: BadRequestSchema, value: { fieldViolations: [violation] } },
+  ]);
+}
+
+/** A component that the request names and the server does not have. */
+export function notConfigured(what: string, name: string, known: readonly string[]): ConnectError {
+  const names = known.length > 0 ? `configured: ${known.map(shown).join(", ")}` : "none is configured";
+  return new ConnectError(
+    `${what} ${shown(name)} is not configured; ${names}`,
+    Code.InvalidArgument,
+    undefined,
+    [info("NOT_CONFIGURED", { kind: what, name })],
+  );
+}
+
+/** An entry that must be there and is not. */
+export function notFound(what: string, name: string): ConnectError {
+  return new ConnectError(`${what} ${shown(name)} does not exist`, Code.NotFound, undefined, [
+    info("NOT_FOUND", { name }),
+  ]);
+}
+
+/**
+ * A condition that did not hold: an etag, a version, a fence, an absence. `facts` tell a client what is there now,
+ * under the names "key", "etag", "version" and "fence".
+ */
+export function conflict(why: string, facts: Record<string, string>): ConnectError {
+  return new ConnectError(why, Code.Aborted, undefined, [info("CONFLICT", facts)]);
+}
+
+/** A bound that a request would pass, called by the name it has in the configuration. */
+export function exhausted(limit: string, most: number | bigint, why: string): ConnectError {
+  return new ConnectError(`limit ${limit} ${most}: ${why}`, Code.ResourceExhausted, undefined, [
+    info("LIMIT", { limit, most: String(most) }),
+  ]);
+}
+
+/** What cannot be had now and may be soon. */
+export function unavailable(
+  why: string,
+  { retryAfterMs, facts = {} }: { retryAfterMs?: number; facts?: Record<string, string> } = {},
+): ConnectError {
+  const error = new ConnectError(why, Code.Unavailable, undefined, [info("UNAVAILABLE", facts)]);
+  if (retryAfterMs !== undefined) {
+    const retryDelay = {
+      seconds: BigInt(Math.floor(retryAfterMs / 1000)),
+      nanos: (retryAfterMs % 1000) * 1_000_000,
+    };
+    error.details.push({ desc: RetryInfoSchema, value: { retryDelay } });
+  }
+  return error;
+}
+
+/** `value` as a message quotes it: never longer than a line. */
+export function shown(value: unknown): string {
+  if (value instanceof Uint8Array) return `of ${value.length} bytes`;
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return text.length > 80 ? `${text.slice(0, 76)}…${typeof value === "string" ? '"' : ""}` : text;
+}
+
+const info = (reason: string, metadata: Record<string, string>) => ({
+  desc: ErrorInfoSchema,
+  value: { reason, domain: DOMAIN, metadata } satisfies MessageInitShape<typeof ErrorInfoSchema>,
+});

@@ -1,0 +1,228 @@
+import type { DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import type { Interceptor } from "@connectrpc/connect";
+import * as log from "../../gen/atomix/log/log_pb.js";
+import * as gossip from "../../gen/atomix/map/map_pb.js";
+import * as headers from "../../gen/atomix/pb/headers/headers_pb.js";
+import * as map from "../../gen/atomix/pb/map/map_pb.js";
+import * as lifecycle from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
+import * as runtime from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { utf8Length } from "../internal/utf8.js";
+import type { Limits } from "./config.js";
+import { exhausted, invalid } from "./faults.js";
+
+/**
+ * The one place where requests are checked, before any service or engine sees them: required fields, the form of
+ * names and keys, the range of numbers, enum numbers that the contract does not know, and the limits on sizes. What
+ * depends on what the server holds (an etag that does not match, a store that is not there) is the service's.
+ */
+export function guard(limits: Limits): Interceptor {
+  const check = checker(limits);
+  return (next) => async (request) => {
+    if (!request.stream) {
+      check(request.method.input, request.message);
+      return next(request);
+    }
+    const { message, method } = request;
+    const checked = async function* () {
+      for await (const part of message) {
+        check(method.input, part);
+        yield part;
+      }
+    };
+    return next({ ...request, message: checked() });
+  };
+}
+
+/** Refuses `value`, found at `field`, or returns. */
+type Rule = (value: unknown, field: string, limits: Limits) => void;
+
+const empty = "must not be empty";
+
+/** A name that the configuration or a client gave to something: short, and without control characters. */
+const optionalName: Rule = (value, field) => {
+  const text = value as string;
+  if (text.length > 255) throw invalid(field, text, "must be at most 255 characters");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(text)) throw invalid(field, text, "must not contain control characters");
+};
+
+const name: Rule = (value, field, limits) => {
+  if (value === "") throw invalid(field, value, empty);
+  optionalName(value, field, limits);
+};
+
+/** Opaque UTF-8, possibly empty. */
+const prefix: Rule = (value, field, { keyBytes }) => {
+  const bytes = utf8Length(value as string);
+  if (bytes > keyBytes) throw exhausted("keyBytes", keyBytes, `${field} has ${bytes} bytes`);
+};
+
+const key: Rule = (value, field, limits) => {
+  if (value === "") throw invalid(field, value, `${empty}: 1 to ${limits.keyBytes} bytes`);
+  prefix(value, field, limits);
+};
+
+const keys: Rule = (value, field, limits) => {
+  items(value, field, limits);
+  for (const [i, item] of (value as string[]).entries()) key(item, `${field}[${i}]`, limits);
+};
+
+const items: Rule = (value, field, { batchItems }) => {
+  const { length } = value as unknown[];
+  if (length > batchItems) throw exhausted("batchItems", batchItems, `${field} has ${length} items`);
+};
+
+const bytes: Rule = (value, field, { valueBytes }) => {
+  const length = typeof value === "string" ? utf8Length(value) : (value as Uint8Array).length;
+  if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);
+};
+
+const required: Rule = (value, field) => {
+  if (value === undefined) throw invalid(field, value, "must be set");
+};
+
+const positive: Rule = (value, field) => {
+  if ((value as number) <= 0) throw invalid(field, value, "must be above 0");
+};
+
+const notNegative: Rule = (value, field) => {
+  if ((value as number) < 0) throw invalid(field, value, "must not be below 0");
+};
+
+const notEmpty: Rule = (value, field) => {
+  if (value === "") throw invalid(field, value, empty);
+};
+
+/** A request about one file: unlike a listing, it must name it. */
+const oneFile: Rule = (value, field, limits) => {
+  required(value, field, limits);
+  key((value as runtime.FileRequest).name, `${field}.name`, limits);
+};
+
+type Rules<D extends DescMessage> = { [F in keyof Omit<MessageShape<D>, keyof Message>]?: Rule };
+
+const rules = new Map<DescMessage, Record<string, Rule>>();
+const rule = <D extends DescMessage>(desc: D, fields: Rules<D>) => {
+  rules.set(desc, fields as Record<string, Rule>);
+};
+
+const identity = { storeName: name, appId: optionalName, group: optionalName, label: optionalName };
+
+rule(runtime.SayHelloRequestSchema, { serviceName: name });
+rule(runtime.InvokeServiceRequestSchema, { id: name, message: required });
+rule(runtime.CommonInvokeRequestSchema, { method: notEmpty });
+rule(runtime.GetConfigurationRequestSchema, { ...identity, keys });
+rule(runtime.SubscribeConfigurationRequestSchema, { ...identity, keys });
+rule(runtime.DeleteConfigurationRequestSchema, { ...identity, keys });
+rule(runtime.SaveConfigurationRequestSchema, { storeName: name, appId: optionalName, items });
+rule(runtime.ConfigurationItemSchema, { key, content: bytes, group: optionalName, label: optionalName });
+rule(runtime.TryLockRequestSchema, { storeName: name, resourceId: key, lockOwner: key, expire: positive });
+rule(runtime.UnlockRequestSchema, { storeName: name, resourceId: key, lockOwner: key });
+rule(runtime.LockKeepAliveRequestSchema, {
+  storeName: name,
+  resourceId: key,
+  lockOwner: key,
+  expire: positive,
+});
+rule(runtime.GetNextIdRequestSchema, { storeName: name, key });
+rule(runtime.GetStateRequestSchema, { storeName: name, key });
+rule(runtime.GetBulkStateRequestSchema, { storeName: name, keys });
+rule(runtime.SaveStateRequestSchema, { storeName: name, states: items });
+rule(runtime.DeleteStateRequestSchema, { storeName: name, key });
+rule(runtime.DeleteBulkStateRequestSchema, { storeName: name, states: items });
+rule(runtime.ExecuteStateTransactionRequestSchema, { storeName: name, operations: items });
+rule(runtime.TransactionalStateOperationSchema, { request: required });
+rule(runtime.StateItemSchema, { key, value: bytes });
+rule(runtime.PublishEventRequestSchema, { pubsubName: name, topic: name, data: bytes });
+rule(runtime.SubscribeTopicEventsRequestInitialSchema, {
+  pubsubName: name,
+  topic: name,
+  deadLetterTopic: optionalName,
+});
+rule(runtime.SubscribeTopicEventsRequestProcessedSchema, { id: notEmpty });
+rule(runtime.GetFileRequestSchema, { storeName: name, name: key });
+rule(runtime.PutFileRequestSchema, { storeName: optionalName, name: prefix });
+rule(runtime.FileRequestSchema, { storeName: name, name: prefix });
+rule(runtime.ListFileRequestSchema, { request: required, pageSize: notNegative, marker: prefix });
+rule(runtime.DelFileRequestSchema, { request: oneFile });
+rule(runtime.GetFileMetaRequestSchema, { request: oneFile });
+rule(runtime.InvokeBindingRequestSchema, { name, operation: notEmpty, data: bytes });
+rule(runtime.GetSecretRequestSchema, { storeName: name, key });
+rule(runtime.GetBulkSecretRequestSchema, { storeName: name });
+rule(lifecycle.DynamicConfigurationSchema, { componentConfig: required });
+rule(lifecycle.ComponentConfigSchema, {
+  kind: name,
+  name,
+  metadata: (value, field) => {
+    if (Object.keys(value as object).length === 0) throw invalid(field, "{}", empty);
+  },
+});
+rule(headers.RequestHeaderSchema, { protocol: required, primitive: required, partition: positive });
+rule(map.PutRequestSchema, { header: required, key, value: required });
+rule(map.GetRequestSchema, { header: required, key });
+rule(map.RemoveRequestSchema, { header: required, key });
+rule(map.BackupRequestSchema, { header: required, entries: items });
+rule(map.EntrySchema, { key, digest: required });
+rule(map.ValueSchema, { value: bytes });
+rule(gossip.MessageSchema, { source: name, target: required });
+rule(gossip.UpdateRequestSchema, { keys });
+rule(gossip.MapValueSchema, { digest: required, value: bytes });
+rule(log.ProduceRequestSchema, { value: bytes });
+
+type Check = (message: Record<string, unknown>, at: string) => void;
+
+/** Makes the rules of each message type into one function, once. */
+function checker(limits: Limits): (desc: DescMessage, message: Message) => void {
+  const compiled = new Map<DescMessage, Check[]>();
+
+  const checksOf = (desc: DescMessage): Check[] => {
+    let checks = compiled.get(desc);
+    if (checks) return checks;
+    compiled.set(desc, (checks = []));
+    for (const field of desc.fields) {
+      const own = rules.get(desc)?.[field.localName];
+      const inner = innerCheck(field);
+      if (!own && !inner) continue;
+      checks.push((message, at) => {
+        const oneof = field.oneof && (message[field.oneof.localName] as { case?: string; value?: unknown });
+        if (oneof && oneof.case !== field.localName) return;
+        const value = oneof ? oneof.value : message[field.localName];
+        // An optional scalar that is not set has nothing to check; an unset message may be a required one.
+        if (value === undefined && !field.message) return;
+        own?.(value, at + field.name, limits);
+        if (value !== undefined) inner?.(value, at + field.name);
+      });
+    }
+    return checks;
+  };
+
+  const innerCheck = (field: DescField): ((value: unknown, at: string) => void) | undefined => {
+    const { message, enum: numbers } = field;
+    const one = message
+      ? (value: unknown, at: string) => run(message, value as Record<string, unknown>, at)
+      : numbers
+        ? (value: unknown, at: string) => {
+            if (numbers.value[value as number]) return;
+            const known = numbers.values.map((each) => `${each.number} (${each.name})`).join(", ");
+            throw invalid(at, value, `must be one of ${known}`);
+          }
+        : undefined;
+    if (!one || field.fieldKind === "scalar") return undefined;
+    if (field.fieldKind === "list") {
+      return (value, at) => {
+        for (const [i, item] of (value as unknown[]).entries()) one(item, `${at}[${i}]`);
+      };
+    }
+    if (field.fieldKind === "map") {
+      return (value, at) => {
+        for (const [k, item] of Object.entries(value as object)) one(item, `${at}[${JSON.stringify(k)}]`);
+      };
+    }
+    return one;
+  };
+
+  const run = (desc: DescMessage, message: Record<string, unknown>, at: string) => {
+    for (const check of checksOf(desc)) check(message, at ? `${at}.` : "");
+  };
+  return (desc, message) => run(desc, message as unknown as Record<string, unknown>, "");
+}

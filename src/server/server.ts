@@ -1,0 +1,124 @@
+import {
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  createConnectRouter,
+  createRouterTransport,
+  type Transport,
+} from "@connectrpc/connect";
+import { createFetchHandler } from "@connectrpc/connect/protocol";
+import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+import { expectManyListeners } from "../internal/many-listeners.js";
+import { answers } from "./answers.js";
+import { Components } from "./components.js";
+import { type ConfigInput, parseConfig } from "./config.js";
+import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
+import { allowOrigin, preflight } from "./cors.js";
+import type { Engine } from "./engine.js";
+import { memoryEngine } from "./engines/memory.js";
+import { guard } from "./guard.js";
+import { routes } from "./routes.js";
+
+export interface ServerOptions {
+  /** What keeps the data. Closed with the server. Default: a new memory engine. */
+  engine?: Engine;
+  /** The components and limits. Default: a `default` store of each kind, the `helloworld` greeting, an `echo` binding. */
+  config?: ConfigInput;
+  /** What the place it runs in offers. Default: fetch, no environment, no files. */
+  platform?: Partial<Platform>;
+  /** Where it tells of what it does. Default: nowhere. */
+  log?: Log;
+}
+
+/** Every service of the API, ready to be put behind any door. */
+export interface Server extends AsyncDisposable {
+  /** Registers the services with a Connect router, as every Connect adapter takes them. */
+  readonly routes: (router: ConnectRouter) => void;
+  /** What the router must be made with: the guard, the error table and the limits. */
+  readonly options: ConnectRouterOptions;
+  /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`. For any runtime with fetch's types. */
+  fetch(request: Request): Promise<Response>;
+  /** Calls this server from its own process, without a socket. */
+  transport(): Transport;
+  /** Ends the streams under way, then closes the engine. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Makes a server. It needs nothing of Node: listenNode() puts it on a port, and `fetch` fits everything else. */
+export function createServer({
+  engine = memoryEngine(),
+  config,
+  platform,
+  log = silent,
+}: ServerOptions = {}): Server {
+  const closing = new AbortController();
+  expectManyListeners(closing.signal);
+  const checked = parseConfig(config);
+  const { limits } = checked;
+  const context: ServiceContext = {
+    engine,
+    limits,
+    log,
+    components: new Components(checked),
+    platform: { ...anywhere, ...platform },
+    closing: closing.signal,
+    appId: checked.appId,
+  };
+  const options: ConnectRouterOptions = {
+    interceptors: [answers(log), guard(limits)],
+    readMaxBytes: limits.messageBytes,
+    shutdownSignal: closing.signal,
+  };
+  const register = routes(context);
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closing.abort();
+    closed ??= engine.close();
+    return closed;
+  };
+  return {
+    routes: register,
+    options,
+    fetch: fetchHandler(register, options),
+    transport: () => createRouterTransport(register, { router: options }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** A server of its own in this process, and the way to call it: for tests, demos, a browser tab or the edge. */
+export function inProcess(options?: ServerOptions): Transport & AsyncDisposable & { close(): Promise<void> } {
+  const { transport, close } = createServer(options);
+  return { ...transport(), close, [Symbol.asyncDispose]: close };
+}
+
+/** Where nothing is known of the runtime but that it has fetch. */
+const anywhere: Platform = {
+  dial(baseUrl, protocol) {
+    if (protocol === "connect") return createConnectTransport({ baseUrl, useBinaryFormat: true });
+    if (protocol === "grpc-web") return createGrpcWebTransport({ baseUrl, useBinaryFormat: true });
+    throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);
+  },
+  env: {},
+  readFile: async (path) => {
+    throw new TypeError(`Cannot read "${path}": this runtime has no files`);
+  },
+};
+
+function fetchHandler(
+  register: (router: ConnectRouter) => void,
+  options: ConnectRouterOptions,
+): (request: Request) => Promise<Response> {
+  const router = createConnectRouter({ ...options, grpc: false });
+  register(router);
+  const handlers = new Map(
+    router.handlers.map((handler) => [handler.requestPath, createFetchHandler(handler)] as const),
+  );
+  return async (request) => {
+    if (request.method === "OPTIONS") return preflight(request);
+    const { pathname } = new URL(request.url);
+    if (pathname === "/healthz") return Response.json({ status: "ok" });
+    const handler = handlers.get(pathname);
+    if (!handler) return new Response("not found", { status: 404 });
+    return allowOrigin(request, await handler(request));
+  };
+}

@@ -1,0 +1,161 @@
+import type { ConnectError, ServiceImpl } from "@connectrpc/connect";
+import {
+  StateOptions_StateConcurrency as Concurrency,
+  type Runtime,
+  type StateItem,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { ServiceContext } from "../context.js";
+import type { Entry, Write } from "../engine.js";
+import { conflict, invalid, shown } from "../faults.js";
+import { fenceChecks, fenceConflict } from "./fence.js";
+import { keyOf } from "./keyspace.js";
+
+type StateMethods = Pick<
+  ServiceImpl<typeof Runtime>,
+  "getState" | "getBulkState" | "saveState" | "deleteState" | "deleteBulkState" | "executeStateTransaction"
+>;
+
+/** The response header that tells the etag of everything that a call wrote. */
+const ETAG_HEADER = "fairlead-etag";
+
+/** One operation on one key: an upsert, or a delete. */
+type Operation = {
+  type: "upsert" | "delete";
+  item: Pick<StateItem, "key" | "value" | "etag" | "metadata" | "options">;
+  field: string;
+};
+
+/** The state RPCs: entries with an etag, which is their version. Every call that writes is one commit. */
+export function stateService({ engine: { keys }, components }: ServiceContext): StateMethods {
+  const write = async (store: string, operations: Operation[], request: Headers, response: Headers) => {
+    components.get("state", store);
+    const fences = fenceChecks(request, components);
+    const writes = folded(store, operations);
+    if (writes.length === 0) return {};
+    const commit = await keys.commit([...fences, ...writes]);
+    if ("conflict" in commit) throw refusal(store, commit.conflict, commit.actual);
+    response.set(ETAG_HEADER, String(commit.version));
+    return {};
+  };
+
+  return {
+    async getState({ storeName, key }) {
+      components.get("state", storeName);
+      const entry = await keys.get(keyOf("state", storeName, key));
+      return entry ? read(entry) : {};
+    },
+
+    async getBulkState({ storeName, keys: wanted }) {
+      components.get("state", storeName);
+      const once = [...new Set(wanted)];
+      const entries = await keys.getMany(once.map((key) => keyOf("state", storeName, key)));
+      return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i])) })) };
+    },
+
+    saveState({ storeName, states }, { requestHeader, responseHeader }) {
+      const operations = states.map((item, i) => ({ type: "upsert" as const, item, field: `states[${i}]` }));
+      return write(storeName, operations, requestHeader, responseHeader);
+    },
+
+    deleteState({ storeName, key, etag, options, metadata }, { requestHeader, responseHeader }) {
+      const item = { key, etag, options, metadata, value: new Uint8Array() };
+      return write(storeName, [{ type: "delete", item, field: "" }], requestHeader, responseHeader);
+    },
+
+    deleteBulkState({ storeName, states }, { requestHeader, responseHeader }) {
+      const operations = states.map((item, i) => ({ type: "delete" as const, item, field: `states[${i}]` }));
+      return write(storeName, operations, requestHeader, responseHeader);
+    },
+
+    executeStateTransaction({ storeName, operations }, { requestHeader, responseHeader }) {
+      const parsed = operations.map(({ operationType, request }, i) => {
+        const field = `operations[${i}]`;
+        if (operationType !== "upsert" && operationType !== "delete") {
+          throw invalid(`${field}.operationType`, operationType, 'must be "upsert" or "delete"');
+        }
+        return {
+          type: operationType,
+          item: request as StateItem,
+          field: `${field}.request`,
+        } satisfies Operation;
+      });
+      return write(storeName, parsed, requestHeader, responseHeader);
+    },
+  };
+}
+
+function read({ value, version, expiresAtMs }: Entry) {
+  const metadata: Record<string, string> = {};
+  if (expiresAtMs !== undefined) metadata["ttlRemainingMs"] = String(Math.max(0, expiresAtMs - Date.now()));
+  return { data: value, etag: String(version), metadata };
+}
+
+/**
+ * One write for each key, as if the operations ran one after the other: a later one sees what an earlier one of the
+ * same call did, and the first condition on a key is the one that the engine checks.
+ */
+function folded(store: string, operations: Operation[]): Write[] {
+  const writes = new Map<string, Write>();
+  for (const { type, item, field } of operations) {
+    const key = keyOf("state", store, item.key);
+    const earlier = writes.get(key);
+    const ifVersion = condition(type, item, field);
+    if (earlier && ifVersion !== undefined) {
+      // What an earlier operation wrote has no etag yet that a client could know; only its absence can be asked for.
+      const absent = earlier.type === "delete";
+      if (ifVersion !== 0n || !absent) throw refusal(store, { ...earlier, ifVersion }, undefined);
+    }
+    const given = earlier ? earlier.ifVersion : ifVersion;
+    const ifVersionOnce = given === undefined ? {} : { ifVersion: given };
+    if (type === "delete") {
+      writes.set(key, { type, key, ...ifVersionOnce });
+    } else {
+      const ttl = ttlMs(item.metadata, field);
+      const kept = ttl === "keep" && earlier ? (earlier.type === "set" ? earlier.ttlMs : undefined) : ttl;
+      writes.set(key, { type: "set", key, value: item.value, ttlMs: kept, ...ifVersionOnce });
+    }
+  }
+  return [...writes.values()];
+}
+
+/** The version that the key must have: 0n where it must be absent, undefined where anything will do. */
+function condition(type: Operation["type"], item: Operation["item"], field: string): bigint | undefined {
+  const etag = item.etag?.value ?? "";
+  if (etag === "" || etag === "0") {
+    const create = type === "upsert" && item.options?.concurrency === Concurrency.CONCURRENCY_FIRST_WRITE;
+    return create ? 0n : undefined;
+  }
+  if (!/^[1-9]\d{0,18}$/.test(etag)) {
+    throw invalid(
+      `${field && `${field}.`}etag.value`,
+      etag,
+      'must be an etag that this store gave, "0" or empty',
+    );
+  }
+  return BigInt(etag);
+}
+
+/** The lifetime that `ttlInSeconds` asks for; without it, a new entry stays and an old one keeps what it has. */
+function ttlMs({ ttlInSeconds }: Record<string, string>, field: string): number | "keep" | undefined {
+  if (ttlInSeconds === undefined) return "keep";
+  if (!/^[+-]?\d{1,12}$/.test(ttlInSeconds)) {
+    throw invalid(`${field}.metadata["ttlInSeconds"]`, ttlInSeconds, "must be a whole number of seconds");
+  }
+  const seconds = Number(ttlInSeconds);
+  return seconds > 0 ? seconds * 1000 : undefined;
+}
+
+function refusal(store: string, write: Write, actual: Entry | undefined): ConnectError {
+  if (write.type === "check") return fenceConflict(write, actual);
+  const key = write.key.slice(keyOf("state", store, "").length);
+  const wanted = write.ifVersion === 0n ? "it must not exist" : `etag "${write.ifVersion}" was asked for`;
+  const found = actual
+    ? `its etag is "${actual.version}"`
+    : write.ifVersion === 0n
+      ? "it does"
+      : "it does not exist";
+  return conflict(`state ${shown(key)} in store ${shown(store)}: ${wanted} and ${found}`, {
+    key,
+    etag: actual ? String(actual.version) : "",
+  });
+}

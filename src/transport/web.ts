@@ -1,0 +1,70 @@
+import type { DescMethodStreaming } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+
+export interface WebTransportOptions {
+  /** Default: "connect". */
+  protocol?: "connect" | "grpc-web";
+  /** JSON instead of binary on the wire: easier to read in a browser's network panel. Default: false. */
+  json?: boolean;
+  /** The deadline of every call that has none of its own. Default: none. */
+  defaultTimeoutMs?: number;
+  interceptors?: Interceptor[];
+  /** Called in the place of the global fetch. */
+  fetch?: typeof globalThis.fetch;
+}
+
+/**
+ * A transport over fetch, for browsers, workers, edge isolates and every other runtime that has it. Calls that send a
+ * stream (PutFile, Produce, the subscriptions) are beyond fetch and fail with `Code.Unimplemented`.
+ */
+export function createWebTransport(
+  url: string,
+  {
+    protocol = "connect",
+    json = false,
+    defaultTimeoutMs,
+    interceptors = [],
+    fetch,
+  }: WebTransportOptions = {},
+): Transport {
+  const create = protocol === "connect" ? createConnectTransport : createGrpcWebTransport;
+  const transport = create({
+    baseUrl: url.replace(/\/+$/, ""),
+    useBinaryFormat: !json,
+    interceptors,
+    fetch: reaching(fetch),
+    ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+  });
+  return {
+    unary: (...args) => transport.unary(...args),
+    async stream(method, ...rest) {
+      refuseUpload(method);
+      return transport.stream(method, ...rest);
+    },
+  };
+}
+
+function refuseUpload(method: DescMethodStreaming): void {
+  if (method.methodKind === "server_streaming") return;
+  const call = `${method.parent.typeName}/${method.name}`;
+  throw new ConnectError(
+    `${call} sends a stream, which fetch cannot do: call it over fairlead/node, or in this process`,
+    Code.Unimplemented,
+  );
+}
+
+/** A fetch whose network failures are `unavailable`, as on every other transport, not a TypeError of unknown meaning. */
+function reaching(fetch: typeof globalThis.fetch | undefined): typeof globalThis.fetch {
+  return async (input, init) => {
+    try {
+      return await (fetch ?? globalThis.fetch)(input, init);
+    } catch (error) {
+      if (init?.signal?.aborted) throw error;
+      throw new ConnectError(`cannot reach ${hostOf(input)}`, Code.Unavailable, undefined, undefined, error);
+    }
+  };
+}
+
+const hostOf = (input: RequestInfo | URL): string =>
+  new URL(input instanceof Request ? input.url : String(input)).host;
