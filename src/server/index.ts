@@ -1,4 +1,7 @@
 /** `fairlead/server`: the reference server, for any runtime. */
+
+export { VERSION } from "./answers.js";
+export type { Kind } from "./components.js";
 export type { Config, ConfigInput } from "./config.js";
 export type { Log, Platform } from "./context.js";
 export type {

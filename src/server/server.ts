@@ -10,7 +10,7 @@ import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/conn
 import { expectManyListeners } from "../internal/many-listeners.js";
 import { answers } from "./answers.js";
 import { Components } from "./components.js";
-import { type ConfigInput, parseConfig } from "./config.js";
+import { type Config, type ConfigInput, parseConfig } from "./config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import { allowOrigin, preflight } from "./cors.js";
 import type { Engine } from "./engine.js";
@@ -35,6 +35,8 @@ export interface Server extends AsyncDisposable {
   readonly routes: (router: ConnectRouter) => void;
   /** What the router must be made with: the guard, the error table and the limits. */
   readonly options: ConnectRouterOptions;
+  /** The configuration with its defaults, as it was at the start. */
+  readonly config: Config;
   /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
   /** Calls this server from its own process, without a socket. */
@@ -78,6 +80,7 @@ export function createServer({
   return {
     routes: register,
     options,
+    config: checked,
     fetch: fetchHandler(register, options),
     transport: () => createRouterTransport(register, { router: options }),
     close,

@@ -1,0 +1,2 @@
+/** `fairlead/server/node`: the reference server on a port of this machine. */
+export { type Listening, type ListenOptions, listen, nodePlatform } from "./listen.js";
