@@ -18,8 +18,8 @@ export interface ServiceContext {
 
 /** What a service needs of the place it runs in, so that the services themselves need nothing. */
 export interface Platform {
-  /** A transport to an app, for AppCallback, or to another server, for Backup. */
-  dial(url: string, protocol: "grpc" | "grpc-web" | "connect"): Transport;
+  /** A transport to an app, for AppCallback, or to another server, for Backup; disposed of where it holds a connection. */
+  dial(url: string, protocol: "grpc" | "grpc-web" | "connect"): Transport & Partial<AsyncDisposable>;
   /** The environment variables; empty where there are none. */
   env: Readonly<Record<string, string | undefined>>;
   /** Reads a text file; rejects where there is no file system. */
