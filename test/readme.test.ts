@@ -8,7 +8,9 @@ import { createServer, VERSION } from "../src/server/index.js";
 const root = join(import.meta.dirname, "..");
 const readme = readFileSync(join(root, "README.md"), "utf8");
 const snippets = (language: string) =>
-  [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].filter(([, is]) => is === language).map(([, , code]) => code ?? "");
+  [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
+    .filter(([, is]) => is === language)
+    .map(([, , code]) => code ?? "");
 
 /** What each `console.log(…); // …` of a snippet says that it prints; a comma between them is a line of its own. */
 const promised = (code: string) =>

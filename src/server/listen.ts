@@ -38,7 +38,12 @@ export async function listen(
 ): Promise<Listening> {
   const opened = await openPort(requestListener(server), { host, port });
   let closed: Promise<void> | undefined;
-  const close = () => (closed ??= opened.close(graceMs, () => server.close()));
+  const shut = async () => {
+    server.endStreams();
+    await opened.close(graceMs);
+    await server.close();
+  };
+  const close = () => (closed ??= shut());
   return { url: opened.url, port: opened.port, close, [Symbol.asyncDispose]: close };
 }
 

@@ -15,6 +15,7 @@ import { type Log, type Platform, type ServiceContext, silent } from "./context.
 import { allowOrigin, preflight } from "./cors.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
+import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
 import { routes } from "./routes.js";
 
@@ -41,7 +42,9 @@ export interface Server extends AsyncDisposable {
   fetch(request: Request): Promise<Response>;
   /** Calls this server from its own process, without a socket. */
   transport(): Transport;
-  /** Ends the streams under way, then closes the engine. Idempotent. */
+  /** Ends the streams under way, with `unavailable`; unary calls go on. The first step of a close that waits for them. */
+  endStreams(): void;
+  /** Ends the streams, then closes the engine. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -72,8 +75,9 @@ export function createServer({
   };
   const register = routes(context);
   let closed: Promise<void> | undefined;
+  const endStreams = () => closing.abort(unavailable("the server is closing", { retryAfterMs: 500 }));
   const close = () => {
-    closing.abort();
+    endStreams();
     closed ??= engine.close();
     return closed;
   };
@@ -83,6 +87,7 @@ export function createServer({
     config: checked,
     fetch: fetchHandler(register, options),
     transport: () => createRouterTransport(register, { router: options }),
+    endStreams,
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -15,7 +15,8 @@ import type { Told } from "./page.js";
 
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 const missing = !existsSync(executablePath);
-if (missing) console.log(`skipped: no Chromium at ${executablePath}; apt-get install chromium, or set CHROMIUM to one`);
+if (missing)
+  console.log(`skipped: no Chromium at ${executablePath}; apt-get install chromium, or set CHROMIUM to one`);
 
 declare global {
   var here: () => Promise<Told>;
@@ -36,7 +37,10 @@ describe.skipIf(missing)("in Chromium", () => {
       response.end(isScript ? script : '<!doctype html><script type="module" src="/page.js"></script>');
     });
     await new Promise<void>((resolve) => origin.listen(0, "127.0.0.1", resolve));
-    browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
+    browser = await chromium.launch({
+      executablePath,
+      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+    });
     page = await browser.newPage();
     page.on("pageerror", (error) => errors.push(String(error)));
     await page.goto(`http://127.0.0.1:${(origin.address() as AddressInfo).port}/`);
@@ -104,8 +108,8 @@ async function bundle(): Promise<string> {
       lib: { entry: join(import.meta.dirname, "page.ts"), formats: ["es"], fileName: "page" },
     },
   });
-  const [{ output }] = (Array.isArray(result) ? result : [result]) as { output: { type: string; code?: string }[] }[] as [
-    { output: { type: string; code?: string }[] },
-  ];
+  const [{ output }] = (Array.isArray(result) ? result : [result]) as {
+    output: { type: string; code?: string }[];
+  }[] as [{ output: { type: string; code?: string }[] }];
   return output.find(({ type }) => type === "chunk")?.code ?? "";
 }

@@ -10,7 +10,9 @@ export interface Told {
 
 /** The server in the tab itself: every primitive without a network. */
 async function here(): Promise<Told> {
-  await using fl = createClient(inProcess({ config: { secrets: { default: { type: "values", values: { db: "s3cret" } } } } }));
+  await using fl = createClient(
+    inProcess({ config: { secrets: { default: { type: "values", values: { db: "s3cret" } } } } }),
+  );
   const told: Told = {};
   await fl.state().set("k", { n: 1 });
   told["state"] = (await fl.state<{ n: number }>().get("k"))?.value.n;
@@ -50,7 +52,9 @@ async function there(url: string, protocol: "connect" | "grpc-web"): Promise<Tol
   const etag = await state.set(key, 1);
   told["etag is exposed"] = etag !== undefined;
   await state.set(key, 2, { ifMatch: etag ?? "" });
-  told["conflict"] = isConflict(await state.set(key, 3, { ifMatch: etag ?? "" }).catch((error: unknown) => error));
+  told["conflict"] = isConflict(
+    await state.set(key, 3, { ifMatch: etag ?? "" }).catch((error: unknown) => error),
+  );
   told["state"] = (await state.get(key))?.value;
   const held = await fl.lock().acquire(key);
   told["fence is exposed"] = typeof held.fence;
@@ -60,7 +64,10 @@ async function there(url: string, protocol: "connect" | "grpc-web"): Promise<Tol
   for await (const { value } of fl.log<string>("seen").read({ follow: false })) records.push(value);
   told["log"] = records.join();
   told["files"] = await (await fl.files().get("seen.txt"))?.text();
-  const upload = await fl.files().put("up.txt", "x").catch((error: unknown) => error);
+  const upload = await fl
+    .files()
+    .put("up.txt", "x")
+    .catch((error: unknown) => error);
   told["upload"] = (upload as { code?: Code }).code === Code.Unimplemented && String(upload);
   const gone = await createClient(createWebTransport("http://127.0.0.1:9"), { retry: false })
     .hello()

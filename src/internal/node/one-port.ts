@@ -11,14 +11,17 @@ export interface OnePort {
   url: string;
   port: number;
   /**
-   * Takes no more connections, calls `stop` for what ends the calls under way, and resolves once they have ended or
-   * `graceMs` have passed: then they are cut. Called once.
+   * Takes no more connections and no more calls on those there are, and resolves when the calls under way have ended,
+   * or have been cut after `graceMs`. Streams have to be ended by whoever serves them. Called once.
    */
-  close(graceMs: number, stop: () => Promise<void>): Promise<void>;
+  close(graceMs: number): Promise<void>;
 }
 
 /** What every HTTP/2 connection begins with. */
 const HTTP2_PREFACE = "PRI * HTTP/2.0";
+
+/** How long a connection may say nothing before it is closed. */
+const SILENT_MS = 10_000;
 
 /** Serves HTTP/1.1 and HTTP/2 without TLS on one port, told apart by the first bytes of the connection. */
 export async function openPort(
@@ -53,18 +56,15 @@ export async function openPort(
   return {
     url: `http://${shownHost}:${taken}`,
     port: taken,
-    async close(graceMs, stop) {
+    async close(graceMs) {
       const ended = new Promise<void>((resolve) => tcp.close(() => resolve()));
-      const stopped = stop();
-      http1.closeIdleConnections();
-      http2.close();
       const cut = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
       }, graceMs);
-      // Connections that clients keep open for later calls have nothing to finish.
-      const idle = setInterval(() => http1.closeIdleConnections(), 20);
-      await stopped;
+      // Each HTTP/2 connection closes with its last call; one of HTTP/1.1 has to be found idle.
       for (const session of sessions) session.close();
+      const idle = setInterval(() => http1.closeIdleConnections(), 20);
+      http1.closeIdleConnections();
       await ended;
       clearTimeout(cut);
       clearInterval(idle);
@@ -75,6 +75,7 @@ export async function openPort(
 /** Reads as much of the first bytes as it takes to know the protocol, puts them back, and tells. */
 function handOver(socket: Socket, tell: (isHttp2: boolean) => void): void {
   let seen = Buffer.alloc(0);
+  socket.setTimeout(SILENT_MS, () => socket.destroy());
   const look = () => {
     const chunk = socket.read() as Buffer | null;
     if (chunk === null) return;
@@ -82,6 +83,8 @@ function handOver(socket: Socket, tell: (isHttp2: boolean) => void): void {
     const start = seen.subarray(0, HTTP2_PREFACE.length).toString("latin1");
     if (start.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(start)) return;
     socket.removeListener("readable", look);
+    socket.removeAllListeners("timeout");
+    socket.setTimeout(0);
     socket.unshift(seen);
     tell(start === HTTP2_PREFACE);
   };
