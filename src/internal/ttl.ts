@@ -1,7 +1,10 @@
-/** `ttlMs` in the whole seconds of the wire, rounded up; 0 clears. `field` names it in the error. */
+/** The longest lifetime of the wire: an int32 of seconds, 68 years. */
+const MOST_SECONDS = 2 ** 31 - 1;
+
+/** `ttlMs` in the whole seconds of the wire, rounded up; 0 clears. `what` says in the error what cannot be done. */
 export function wholeSeconds(ttlMs: number, what: string, { least }: { least: 0 | 1 }): number {
-  if (Number.isFinite(ttlMs) && ttlMs >= 0 && (least === 0 || ttlMs > 0)) return Math.ceil(ttlMs / 1000);
-  throw new RangeError(
-    `Cannot ${what}: ttlMs must be ${least === 0 ? "0 or more" : "above 0"}, got ${ttlMs}`,
-  );
+  const seconds = Math.ceil(ttlMs / 1000);
+  if (ttlMs >= 0 && seconds >= least && seconds <= MOST_SECONDS) return seconds;
+  const range = `${least === 0 ? "0 or more" : "above 0"} and at most ${MOST_SECONDS} seconds`;
+  throw new RangeError(`Cannot ${what}: ttlMs must be ${range}, got ${ttlMs}`);
 }

@@ -2465,6 +2465,9 @@ export const Runtime: GenService<{
    * Extends a held lock so that it lasts `expire` seconds from now. A lock that is missing or held
    * by another owner is told in the status field, not as an error.
    *
+   * The answer has response header `fairlead-fence` too: the number of the grant, except that a lock
+   * held for days is given a newer one before the server forgets the old.
+   *
    * @generated from rpc spec.proto.runtime.v1.Runtime.LockKeepAlive
    */
   lockKeepAlive: {

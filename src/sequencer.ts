@@ -1,0 +1,83 @@
+import type { CallOptions, Transport } from "@connectrpc/connect";
+import {
+  SequencerOptions_AutoIncrement as Increment,
+  Runtime,
+} from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { callsOf } from "./internal/calls.js";
+import { canceled } from "./internal/canceled.js";
+import { tellingHeaders } from "./internal/headers.js";
+import { repeatable } from "./internal/retry.js";
+
+export interface NextOptions extends CallOptions {
+  /**
+   * "strong": greater than every id given before, to any client by any server. "weak": unique, and cheaper; it may
+   * be less than an id given before. Default: as the server does, which is "weak".
+   */
+  guarantee?: "strong" | "weak";
+}
+
+/** The call options hold for each request. */
+export interface IdsOptions extends NextOptions {
+  /** How many ids to reserve with one request, 1 to 100 000. Default: 1000. */
+  block?: number;
+}
+
+/** Sequences of unique positive ids, by key. */
+export interface Sequencer {
+  /** The next id of the sequence `key`; a new one begins with 1n unless the server is told otherwise. `GetNextId` */
+  next(key: string, options?: NextOptions): Promise<bigint>;
+  /**
+   * Ids of the sequence `key` without end, in blocks that are reserved when they are needed; leaving the loop loses
+   * the rest of the block. With "strong" each block is greater than all ids reserved before it. A server that
+   * cannot reserve blocks is asked for each id. `GetNextId`
+   */
+  ids(key: string, options?: IdsOptions): AsyncIterable<bigint>;
+}
+
+/** The sequencer store that the server calls `name`. Costs nothing: the first call goes to the server. */
+export function createSequencer(transport: Transport, name: string): Sequencer {
+  const client = callsOf(Runtime, transport);
+
+  const request = async (
+    key: string,
+    { guarantee, ...call }: NextOptions,
+    metadata: Record<string, string>,
+  ): Promise<bigint> => {
+    const options = guarantee && { options: { increment: INCREMENT[guarantee] } };
+    // Asking twice loses an id at worst, and a sequence may have gaps.
+    const contextValues = repeatable(call.contextValues);
+    const response = await client.getNextId(
+      { storeName: name, key, metadata, ...options },
+      { ...call, contextValues },
+    );
+    return response.nextId;
+  };
+
+  const blocks = async function* (key: string, { block = 1000, ...options }: IdsOptions) {
+    const { signal } = options;
+    while (true) {
+      let count = 1n;
+      const told = tellingHeaders(options, (headers) => {
+        count = BigInt(headers.get("fairlead-id-count") ?? "1");
+      });
+      const first = await request(key, told, { count: String(block) });
+      for (let id = first; id < first + count; id++) {
+        if (signal?.aborted) throw canceled(signal);
+        yield id;
+      }
+    }
+  };
+
+  return {
+    next: (key, options = {}) => request(key, options, {}),
+    ids(key, options = {}) {
+      const { block = 1000 } = options;
+      if (Number.isInteger(block) && block >= 1 && block <= 100_000) return blocks(key, options);
+      throw new RangeError(
+        `Cannot reserve ids of "${key}": block must be a whole number from 1 to 100000, got ${block}`,
+      );
+    },
+  };
+}
+
+const INCREMENT = { strong: Increment.STRONG, weak: Increment.WEAK } as const;

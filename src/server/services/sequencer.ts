@@ -1,0 +1,163 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import {
+  SequencerOptions_AutoIncrement as Increment,
+  type Runtime,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { ServiceContext } from "../context.js";
+import type { Entry, KeyStore } from "../engine.js";
+import { exhausted, invalid } from "../faults.js";
+import { keyOf } from "./keyspace.js";
+
+/** The response header that confirms how many ids a request with `count` was given. */
+const COUNT_HEADER = "fairlead-id-count";
+
+const MOST_IDS = 100_000;
+const MAX_INT64 = 2n ** 63n - 1n;
+
+/** The sequences that a server has at hand. One that falls out loses what was left of its segment, no more. */
+const SEQUENCES_KEPT = 10_000;
+
+/** The sequencer RPC. What the engine keeps of a sequence is the last id that was reserved, in decimal. */
+export function sequencerService({
+  engine: { keys },
+  components,
+}: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "getNextId"> {
+  const sequences = new Map<string, Sequence>();
+
+  const sequenceAt = (key: string): Sequence => {
+    const sequence = sequences.get(key) ?? new Sequence(keys, key);
+    // A map is in the order of insertion: the first is the one that was not asked for the longest.
+    sequences.delete(key);
+    sequences.set(key, sequence);
+    if (sequences.size > SEQUENCES_KEPT) sequences.delete(sequences.keys().next().value ?? "");
+    return sequence;
+  };
+
+  return {
+    async getNextId({ storeName, key, options, metadata }, { responseHeader }) {
+      const { biggerThan, segment } = components.get("sequencer", storeName);
+      const floor = Object.hasOwn(biggerThan, key) ? (biggerThan[key] ?? 0n) : 0n;
+      const count = countOf(metadata);
+      const sequence = sequenceAt(keyOf("sequencer", storeName, key));
+      const strong = options?.increment === Increment.STRONG;
+      const nextId =
+        strong || count !== undefined
+          ? (await sequence.reserve({ floor, least: count ?? 1n, most: count ?? 1n })).first
+          : await sequence.nextOfSegment(floor, BigInt(segment));
+      if (count !== undefined) responseHeader.set(COUNT_HEADER, String(count));
+      return { nextId };
+    },
+  };
+}
+
+function countOf({ count }: Record<string, string>): bigint | undefined {
+  if (count === undefined) return undefined;
+  if (/^[1-9]\d{0,5}$/.test(count) && Number(count) <= MOST_IDS) return BigInt(count);
+  throw invalid('metadata["count"]', count, `must be a whole number from 1 to ${MOST_IDS}`);
+}
+
+/** What is asked of a sequence: consecutive ids above `floor`, fewer than `most` only where int64 ends. */
+type Wish = { floor: bigint; least: bigint; most: bigint };
+
+/** Consecutive ids. */
+type Block = { first: bigint; end: bigint };
+
+type Waiting = Wish & { resolve(block: Block): void; reject(error: unknown): void };
+
+/** One sequence as one server sees it. Other servers reserve ids of it at the same time. */
+class Sequence {
+  readonly #keys: KeyStore;
+  readonly #key: string;
+  /** The engine's entry as it was last seen: where it still is so, a reservation needs no read. */
+  #seen: Entry | undefined;
+  #waiting: Waiting[] = [];
+  #reserving = false;
+  #segment: Block = { first: 0n, end: 0n };
+  #refill: Promise<void> | undefined;
+
+  constructor(keys: KeyStore, key: string) {
+    this.#keys = keys;
+    this.#key = key;
+  }
+
+  /** Ids greater than all that were given before. All that is asked for during one commit shares the next one. */
+  reserve(wish: Wish): Promise<Block> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ ...wish, resolve, reject });
+      if (!this.#reserving) void this.#reserveAll();
+    });
+  }
+
+  /** The next id of the reserved segment; where that is used up, of a new one of `size` ids. */
+  async nextOfSegment(floor: bigint, size: bigint): Promise<bigint> {
+    for (;;) {
+      const { first, end } = this.#segment;
+      // The floor may have been raised since the segment was reserved.
+      const id = first > floor ? first : floor + 1n;
+      if (id < end) {
+        this.#segment = { first: id + 1n, end };
+        return id;
+      }
+      this.#refill ??= this.reserve({ floor, least: 1n, most: size })
+        .then((segment) => {
+          this.#segment = segment;
+        })
+        .finally(() => {
+          this.#refill = undefined;
+        });
+      await this.#refill;
+    }
+  }
+
+  async #reserveAll(): Promise<void> {
+    this.#reserving = true;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      try {
+        const blocks = await this.#commit(batch);
+        for (const [i, { least, resolve, reject }] of batch.entries()) {
+          const block = blocks[i];
+          if (block) resolve(block);
+          else reject(exhausted("int64", MAX_INT64, `the sequence has no room for ${least} more`));
+        }
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.#reserving = false;
+  }
+
+  /** Reserves for all of `batch` in one commit; undefined for those that int64 has no room for. */
+  async #commit(batch: readonly Wish[]): Promise<(Block | undefined)[]> {
+    let entry = this.#seen ?? (await this.#keys.get(this.#key));
+    for (;;) {
+      const before = entry ? BigInt(fromUtf8(entry.value)) : 0n;
+      const { blocks, last } = dealt(batch, before);
+      if (last === before) return blocks;
+      const value = utf8(String(last));
+      const ifVersion = entry?.version ?? 0n;
+      const commit = await this.#keys.commit([{ type: "set", key: this.#key, value, ifVersion }]);
+      if (!("conflict" in commit)) {
+        this.#seen = { key: this.#key, value, version: commit.version };
+        return blocks;
+      }
+      entry = commit.actual;
+    }
+  }
+}
+
+/** Blocks for `batch`, one after the other, from the id after `before` on; and the last id of them all. */
+function dealt(batch: readonly Wish[], before: bigint): { blocks: (Block | undefined)[]; last: bigint } {
+  let last = before;
+  const blocks = batch.map(({ floor, least, most }) => {
+    // biome-ignore lint/complexity/useMathMinMax: it takes no bigint
+    const base = last > floor ? last : floor;
+    const room = MAX_INT64 - base;
+    if (room < least) return undefined;
+    last = base + (most < room ? most : room);
+    return { first: base + 1n, end: last + 1n };
+  });
+  return { blocks, last };
+}
