@@ -19,7 +19,8 @@ export function json<T = unknown>(): Codec<T> {
         throw new TypeError(`Cannot encode ${typeof value} as JSON: it has no JSON form`);
       return utf8(text);
     },
-    decode: (bytes) => JSON.parse(fromUtf8(bytes)) as T,
+    // Some writers put a byte order mark in front, which JSON does not know.
+    decode: (bytes) => JSON.parse(fromUtf8(bytes).replace(/^\ufeff/, "")) as T,
   };
 }
 

@@ -1,13 +1,15 @@
 /**
- * A queue with one reader: what is pushed comes out of the iteration in order, also what was pushed before it began.
- * `end()` lets the reader finish what is there; `fail()` does too, and then throws in its loop. Leaving the loop
- * calls `onLeave` and drops the rest.
+ * A queue: what is pushed comes out of the iteration in order, also what was pushed before it began. `end()` lets
+ * the reader finish what is there; `fail()` does too, and then throws in its loop. Leaving the loop calls `onLeave`
+ * and drops the rest, also where the reader leaves before its first step or while it waits. Each item goes to one
+ * reader, and all of them end together.
  */
 export class Queue<T> implements AsyncIterable<T> {
-  #items: T[] = [];
+  #items: (T | undefined)[] = [];
   #head = 0;
   #ended: { error?: unknown; failed: boolean } | undefined;
-  #wake: (() => void) | undefined;
+  #left = false;
+  #waiting: ((result: Step<T> | Promise<Step<T>>) => void)[] = [];
   readonly #onLeave: (() => void) | undefined;
 
   constructor(onLeave?: () => void) {
@@ -26,45 +28,67 @@ export class Queue<T> implements AsyncIterable<T> {
 
   push(item: T): void {
     if (this.#ended) return;
-    this.#items.push(item);
-    this.#wake?.();
+    const next = this.#waiting.shift();
+    if (next) next({ value: item, done: false });
+    else this.#items.push(item);
   }
 
   end(): void {
-    this.#ended ??= { failed: false };
-    this.#wake?.();
+    this.#close({ failed: false });
   }
 
   fail(error: unknown): void {
-    this.#ended ??= { failed: true, error };
-    this.#wake?.();
+    this.#close({ failed: true, error });
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    try {
-      while (true) {
-        while (this.#head < this.#items.length) yield this.#take();
-        if (this.#ended) break;
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-      if (this.#ended.failed) throw this.#ended.error;
-    } finally {
-      this.#ended ??= { failed: false };
-      this.#items = [];
-      this.#head = 0;
-      this.#onLeave?.();
-    }
+  [Symbol.asyncIterator](): AsyncIterator<T, void, undefined> {
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        this.#leave();
+        return DONE;
+      },
+    };
+  }
+
+  #close(how: { error?: unknown; failed: boolean }): void {
+    if (this.#ended) return;
+    this.#ended = how;
+    // Whoever waits has read all that there was.
+    for (const resolve of this.#waiting.splice(0)) resolve(this.#next());
+  }
+
+  #next(): Promise<Step<T>> {
+    if (this.#head < this.#items.length) return Promise.resolve({ value: this.#take(), done: false });
+    if (!this.#ended) return new Promise((resolve) => this.#waiting.push(resolve));
+    const { failed, error } = this.#ended;
+    this.#leave();
+    return failed ? Promise.reject(error) : Promise.resolve(DONE);
+  }
+
+  #leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#items = [];
+    this.#head = 0;
+    this.end();
+    // An error is thrown once; whoever iterates on is at the end.
+    this.#ended = { failed: false };
+    this.#onLeave?.();
   }
 
   #take(): T {
     const item = this.#items[this.#head] as T;
-    // Gives the memory of what was read back now and then, so that taking from the front stays cheap.
-    if (++this.#head > 1024 && this.#head * 2 > this.#items.length) {
+    this.#items[this.#head++] = undefined;
+    // Taking from the front stays cheap: the array is cut now and then, in large pieces.
+    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }
     return item;
   }
 }
+
+type Step<T> = IteratorResult<T, void>;
+
+const DONE = { value: undefined, done: true } as const;

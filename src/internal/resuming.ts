@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { retryAfterMs } from "../errors.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
 import { sleep } from "./timer.js";
 import { untilLeft } from "./until-left.js";
@@ -8,13 +9,16 @@ const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 /**
  * Streams what `open` yields, and opens it again when the connection is lost, until the loop is left, `signal` aborts
  * or the stream ends or fails in another way. `open` says where to go on: it is called anew each time. A call
- * that fails as `unavailable` before its first message is tried again as well.
+ * that fails as `unavailable` before its first message is tried again as well. The wait before a try grows with each
+ * failure, until a message comes or a stream lasts; it is never shorter than what the server asks for.
  */
 export async function* resuming<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,
   signal?: AbortSignal,
 ): AsyncGenerator<T, void, undefined> {
-  for (let failures = 1; ; failures++) {
+  let failures = 0;
+  while (true) {
+    const openedMs = Date.now();
     try {
       for await (const message of untilLeft(open, signal)) {
         failures = 0;
@@ -23,7 +27,10 @@ export async function* resuming<T>(
       return;
     } catch (error) {
       if (signal?.aborted || !(error instanceof ConnectError) || error.code !== Code.Unavailable) throw error;
+      // A stream that was open for long was a good one, also where it had nothing to tell.
+      if (Date.now() - openedMs >= BACKOFF.maxMs) failures = 0;
+      failures++;
+      await sleep(Math.max(jitteredMs(BACKOFF, failures), retryAfterMs(error) ?? 0), signal);
     }
-    await sleep(jitteredMs(BACKOFF, Math.max(1, failures)), signal);
   }
 }

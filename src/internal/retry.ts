@@ -18,7 +18,7 @@ export interface RetryOptions {
   maxAttempts?: number;
   /** The bound of the first wait; it doubles with each further one. Default: 50. */
   minDelayMs?: number;
-  /** The longest wait. Default: 2000. */
+  /** The longest wait, unless the server asks for a longer one. Default: 2000. */
   maxDelayMs?: number;
   /**
    * What may be sent again after its answer was lost. "safe": reads, and writes whose condition lets them happen only
@@ -68,7 +68,8 @@ export function withRetry(
       const repeat = values?.get(mayRepeat) ?? "no";
       const once = repeat === "once";
       const safe = repeat !== "no" || calls === "all" || method.idempotency !== Level.IDEMPOTENCY_UNKNOWN;
-      const endsAtMs = timeoutMs ? Date.now() + timeoutMs : undefined;
+      // Connect takes 0 and less for no deadline at all.
+      const endsAtMs = timeoutMs !== undefined && timeoutMs > 0 ? Date.now() + timeoutMs : undefined;
       let first: unknown;
       for (let attempt = 1; ; attempt++) {
         const leftMs = endsAtMs === undefined ? timeoutMs : Math.max(1, endsAtMs - Date.now());

@@ -3,26 +3,49 @@ import { canceled } from "./canceled.js";
 /** The longest delay that every runtime's setTimeout takes; a longer one would fire at once. */
 export const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** Runs `task` after `delayMs` without keeping a Node process alive for it. Returns the way to call it off. */
+/** Runs `task` after `delayMs`, however long, without keeping a Node process alive. Returns the way to call it off. */
 export function after(delayMs: number, task: () => void): () => void {
-  const timer: unknown = setTimeout(task, Math.min(Math.max(0, delayMs), MAX_DELAY_MS));
-  (timer as { unref?: () => void }).unref?.();
-  return () => clearTimeout(timer as number);
+  return arm(delayMs, task, (timer) => (timer as { unref?: () => void }).unref?.());
 }
 
 /** Resolves after `delayMs`; rejects with `Code.Canceled` once `signal` aborts. Keeps a Node process alive. */
 export function sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(canceled(signal));
-    const timer = setTimeout(done, Math.min(Math.max(0, delayMs), MAX_DELAY_MS));
+    const callOff = arm(delayMs, () => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    });
     const abort = () => {
-      clearTimeout(timer);
+      callOff();
       if (signal) reject(canceled(signal));
     };
     signal?.addEventListener("abort", abort, { once: true });
+  });
+}
+
+/** Resolves after `delayMs`, or at once when `signal` aborts. Does not keep a Node process alive. */
+export function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const callOff = after(delayMs, done);
+    signal.addEventListener("abort", done, { once: true });
     function done() {
-      signal?.removeEventListener("abort", abort);
+      callOff();
+      signal.removeEventListener("abort", done);
       resolve();
     }
   });
+}
+
+/** A timeout for any delay: one that setTimeout does not take is waited for in parts. */
+function arm(delayMs: number, task: () => void, onTimer?: (timer: unknown) => void): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  const wait = (leftMs: number) => {
+    const stepMs = Math.min(leftMs, MAX_DELAY_MS);
+    timer = setTimeout(() => (leftMs > stepMs ? wait(leftMs - stepMs) : task()), stepMs);
+    onTimer?.(timer);
+  };
+  wait(Math.max(0, delayMs));
+  return () => clearTimeout(timer);
 }

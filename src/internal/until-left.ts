@@ -6,10 +6,15 @@ export async function* untilLeft<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,
   signal?: AbortSignal,
 ): AsyncGenerator<T, void, undefined> {
-  const left = new AbortController();
+  // Not AbortSignal.any(): a signal that outlives many streams would keep a trace of each.
+  const ended = new AbortController();
+  const abort = () => ended.abort(signal?.reason);
+  if (signal?.aborted) abort();
+  signal?.addEventListener("abort", abort, { once: true });
   try {
-    yield* open(signal ? AbortSignal.any([signal, left.signal]) : left.signal);
+    yield* open(ended.signal);
   } finally {
-    left.abort();
+    signal?.removeEventListener("abort", abort);
+    ended.abort();
   }
 }

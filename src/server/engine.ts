@@ -4,7 +4,11 @@
  * services has refused what is malformed or too large before an engine sees it.
  *
  * Names of logs, topics and blobs, and keys, are opaque strings; services put their store's name in front, ended by
- * NUL, so that one engine serves every store. "In order" always means the byte order of the UTF-8 form.
+ * NUL, so that one engine serves every store. "In order" always means the byte order of the UTF-8 form. Bytes that
+ * went in or came out are not changed afterwards, by either side.
+ *
+ * An iteration with a signal ends when that aborts, at once where it has aborted before, and a loop that is left
+ * frees what it held.
  */
 export interface Engine extends AsyncDisposable {
   /** For log lines and messages: "memory", "disk", "jetstream". */
@@ -13,7 +17,11 @@ export interface Engine extends AsyncDisposable {
   readonly logs: LogStore;
   readonly topics: TopicStore;
   readonly blobs: BlobStore;
-  /** Ends every watch, read and consume, and waits for writes under way. Idempotent. */
+  /**
+   * Ends every watch, follow and consume, and waits for writes under way; a blob whose content has not ended is not
+   * stored. What would have come to an end of its own (a list, a read, a blob's content) does so or fails, and every
+   * later call fails, as EngineFault "away". Idempotent.
+   */
   close(): Promise<void>;
 }
 
@@ -53,7 +61,8 @@ export interface KeyStore {
   list(prefix: string, after?: string): AsyncIterable<Entry>;
   /**
    * Changes under `prefix`, expiry included, from this call on (not from the first read) until `signal` aborts. A
-   * reader that falls far behind is told the last change of each key instead of every one.
+   * reader that falls far behind is told the last change of each key instead of every one, and one that is behind by
+   * more keys than the engine can hold fails as EngineFault "full".
    */
   watch(prefix: string, signal: AbortSignal): AsyncIterable<Change>;
 }
@@ -104,7 +113,7 @@ export interface TopicStore {
    * Joins `group` as one of its competing consumers until `signal` aborts. The group begins with its first consumer
    * (what was published before is not for it) and outlives them all: events wait. Each event goes to one consumer
    * at a time, in publish order until a retry; one is claimed by each step of the loop. What is unanswered when
-   * the consumer ends goes back to the front of the group.
+   * the consumer ends goes back to the front of the group, and an answer after that does nothing.
    */
   consume(topic: string, group: string, signal: AbortSignal): AsyncIterable<Delivery>;
 }

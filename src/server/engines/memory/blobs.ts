@@ -1,17 +1,22 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { compareUtf8 } from "../../../internal/utf8.js";
-import { type BlobInfo, type BlobStore, EngineFault } from "../../engine.js";
-import { createSortedMap, valuesUnder } from "./sorted-map.js";
+import { inPieces } from "../../../internal/pieces.js";
+import type { BlobInfo, BlobStore } from "../../engine.js";
+import { away, full } from "./faults.js";
+import { owned } from "./owned.js";
+import { SortedMap } from "./sorted-map.js";
 
 interface BlobLimits {
   maxBlobBytes: number;
   now: () => number;
 }
 
+/** The pieces that blobs are kept in, whatever they came in: many small chunks would weigh more than their bytes. */
+const PIECE_BYTES = 64 * 1024;
+
 /** The blobs of the memory engine. One is never changed once stored, so that its readers see it whole. */
 export class MemoryBlobs implements BlobStore {
-  readonly #blobs = createSortedMap<string, Blob>(compareUtf8);
+  readonly #blobs = new SortedMap<Blob>();
   readonly #limits: BlobLimits;
   #bytes = 0;
   #closed = false;
@@ -26,36 +31,36 @@ export class MemoryBlobs implements BlobStore {
     { metadata, ifAbsent }: { metadata: Record<string, string>; ifAbsent: boolean },
   ): Promise<BlobInfo | undefined> {
     this.#open();
-    if (ifAbsent && this.#blobs.has(name)) return undefined;
+    if (ifAbsent && this.#blobs.get(name)) return undefined;
     const hash = sha256.create();
-    const chunks: Uint8Array[] = [];
+    const pieces: Uint8Array[] = [];
     let size = 0;
+    let stored = false;
     try {
-      for await (const chunk of content) {
+      for await (const piece of inPieces(content, PIECE_BYTES)) {
         this.#open();
-        this.#reserve(chunk.length);
-        size += chunk.length;
-        hash.update(chunk);
-        chunks.push(chunk);
+        this.#reserve(piece.length);
+        size += piece.length;
+        hash.update(piece);
+        pieces.push(owned(piece));
       }
-    } catch (error) {
-      this.#bytes -= size;
-      throw error;
+      this.#open();
+      const present = this.#blobs.get(name);
+      if (ifAbsent && present) return undefined;
+      const info: BlobInfo = {
+        name,
+        size,
+        sha256: bytesToHex(hash.digest()),
+        modifiedMs: this.#limits.now(),
+        metadata: { ...metadata },
+      };
+      if (present) this.#remove(present);
+      this.#blobs.set(name, { info, pieces, bytes: size, readers: 0, removed: false });
+      stored = true;
+      return info;
+    } finally {
+      if (!stored) this.#bytes -= size;
     }
-    if (ifAbsent && this.#blobs.has(name)) {
-      this.#bytes -= size;
-      return undefined;
-    }
-    const info = {
-      name,
-      size,
-      sha256: bytesToHex(hash.digest()),
-      modifiedMs: this.#limits.now(),
-      metadata: { ...metadata },
-    };
-    this.#bytes -= this.#blobs.get(name)?.info.size ?? 0;
-    this.#blobs.set(name, { info, chunks });
-    return info;
   }
 
   async get(name: string, { offset, length }: { offset: number; length?: number } = { offset: 0 }) {
@@ -63,7 +68,7 @@ export class MemoryBlobs implements BlobStore {
     const blob = this.#blobs.get(name);
     if (!blob) return undefined;
     const end = length === undefined ? blob.info.size : Math.min(blob.info.size, offset + length);
-    return { info: blob.info, content: slice(blob.chunks, offset, end) };
+    return { info: blob.info, content: this.#read(blob, offset, end) };
   }
 
   async stat(name: string): Promise<BlobInfo | undefined> {
@@ -72,47 +77,76 @@ export class MemoryBlobs implements BlobStore {
   }
 
   async *list(prefix: string, after?: string): AsyncIterable<BlobInfo> {
-    for (const { info } of valuesUnder(this.#blobs, prefix, after)) {
-      this.#open();
+    this.#open();
+    for (const { info } of this.#blobs.under(prefix, after)) {
       yield info;
+      this.#open();
     }
   }
 
   async delete(name: string): Promise<boolean> {
     this.#open();
-    this.#bytes -= this.#blobs.get(name)?.info.size ?? 0;
-    return this.#blobs.delete(name);
+    const blob = this.#blobs.get(name);
+    if (blob) this.#remove(blob);
+    return blob !== undefined;
   }
 
   close(): void {
     this.#closed = true;
+    this.#blobs.clear();
   }
 
   #open(): void {
-    if (this.#closed) throw new EngineFault("away", "the memory engine is closed");
+    if (this.#closed) throw away();
   }
 
   /** Counts what is being written as well, so that many unfinished writes cannot pass the limit together. */
   #reserve(bytes: number): void {
     const { maxBlobBytes } = this.#limits;
     if (this.#bytes + bytes > maxBlobBytes) {
-      const limit = { name: "maxBlobBytes", most: maxBlobBytes };
-      throw new EngineFault("full", "all blobs of the memory engine together", limit);
+      throw full("maxBlobBytes", maxBlobBytes, "all blobs of the memory engine together");
     }
     this.#bytes += bytes;
   }
-}
 
-type Blob = { info: BlobInfo; chunks: Uint8Array[] };
+  /** The bytes of the blob from `start` up to `end`. */
+  async *#read(blob: Blob, start: number, end: number): AsyncGenerator<Uint8Array, void, undefined> {
+    blob.readers++;
+    try {
+      for (let at = start; at < end; ) {
+        const index = Math.floor(at / PIECE_BYTES);
+        const piece = blob.pieces[index] as Uint8Array;
+        const from = at - index * PIECE_BYTES;
+        const part = piece.subarray(from, from + end - at);
+        at += part.length;
+        yield part;
+      }
+    } finally {
+      blob.readers--;
+      this.#giveBack(blob);
+    }
+  }
 
-/** The bytes from `start` up to `end` of the chunks laid end to end. */
-async function* slice(chunks: Uint8Array[], start: number, end: number): AsyncGenerator<Uint8Array> {
-  let position = 0;
-  for (const chunk of chunks) {
-    if (position >= end) return;
-    const from = Math.max(0, start - position);
-    const to = Math.min(chunk.length, end - position);
-    position += chunk.length;
-    if (from < to) yield chunk.subarray(from, to);
+  #remove(blob: Blob): void {
+    this.#blobs.delete(blob.info.name);
+    blob.removed = true;
+    this.#giveBack(blob);
+  }
+
+  /** What was removed still takes room while someone reads it. */
+  #giveBack(blob: Blob): void {
+    if (!blob.removed || blob.readers > 0) return;
+    this.#bytes -= blob.bytes;
+    blob.bytes = 0;
   }
 }
+
+type Blob = {
+  info: BlobInfo;
+  /** Of PIECE_BYTES each, only the last one shorter. */
+  pieces: Uint8Array[];
+  /** What it counts for in `maxBlobBytes`. */
+  bytes: number;
+  readers: number;
+  removed: boolean;
+};

@@ -1,55 +1,85 @@
 import { after } from "../../../internal/timer.js";
-import { compareUtf8 } from "../../../internal/utf8.js";
-import { type Commit, EngineFault, type Entry, type KeyStore, type Write } from "../../engine.js";
+import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "./change-feed.js";
-import { createSortedMap, valuesUnder } from "./sorted-map.js";
+import { away, full } from "./faults.js";
+import { Heap } from "./heap.js";
+import { owned } from "./owned.js";
+import { SortedMap } from "./sorted-map.js";
+
+interface KeyLimits {
+  maxKeyBytes: number;
+  maxWatchBacklog: number;
+  now: () => number;
+}
+
+/** What one entry weighs beside its key and value, for `maxKeyBytes`. */
+const ENTRY_OVERHEAD_BYTES = 256;
+
+/** The most entries that expire in one turn of the event loop. */
+const EXPIRE_AT_ONCE = 10_000;
 
 /** The keys of the memory engine: a commit is one turn of the event loop, so it is atomic by itself. */
 export class MemoryKeys implements KeyStore {
-  readonly #entries = createSortedMap<string, Entry>(compareUtf8);
-  readonly #expiries = createSortedMap<Expiry, true>((a, b) => a.atMs - b.atMs || compareUtf8(a.key, b.key));
-  readonly #changes = new ChangeFeed();
-  readonly #now: () => number;
+  readonly #entries = new SortedMap<Entry>();
+  /** When entries expire, the next one first. What is not true of its entry any more is passed over. */
+  readonly #expiries = new Heap<Expiry>((a, b) => a.atMs - b.atMs);
+  /** How many entries expire at all. */
+  #expiring = 0;
+  readonly #changes: ChangeFeed;
+  readonly #limits: KeyLimits;
+  #bytes = 0;
   #version = 0n;
   #stopTimer: (() => void) | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #closed = false;
 
-  constructor(now: () => number) {
-    this.#now = now;
+  constructor(limits: KeyLimits) {
+    this.#limits = limits;
+    this.#changes = new ChangeFeed(limits.maxWatchBacklog);
   }
 
   async get(key: string): Promise<Entry | undefined> {
     this.#open();
-    return this.#live(key);
+    return this.#live(key, this.#limits.now());
   }
 
   async getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
     this.#open();
-    return keys.map((key) => this.#live(key));
+    const nowMs = this.#limits.now();
+    return keys.map((key) => this.#live(key, nowMs));
   }
 
   async commit(writes: readonly Write[]): Promise<Commit> {
     this.#open();
+    const nowMs = this.#limits.now();
+    let grown = 0;
     for (const write of writes) {
-      const actual = this.#live(write.key);
+      const actual = this.#live(write.key, nowMs);
       if (write.ifVersion !== undefined && write.ifVersion !== (actual?.version ?? 0n)) {
         return { conflict: write, actual };
       }
+      if (write.type === "check") continue;
+      if (write.type === "set") grown += weight(write);
+      if (actual) grown -= weight(actual);
+    }
+    const { maxKeyBytes } = this.#limits;
+    if (grown > 0 && this.#bytes + grown > maxKeyBytes) {
+      throw full("maxKeyBytes", maxKeyBytes, "all keys and values of the memory engine together");
     }
     const version = ++this.#version;
-    for (const write of writes) this.#apply(write, version);
+    for (const write of writes) this.#apply(write, version, nowMs);
     return { version };
   }
 
   async *list(prefix: string, after?: string): AsyncIterable<Entry> {
-    for (const entry of valuesUnder(this.#entries, prefix, after)) {
+    this.#open();
+    for (const entry of this.#entries.under(prefix, after)) {
+      if (this.#live(entry.key, this.#limits.now()) === entry) yield entry;
       this.#open();
-      if (this.#live(entry.key) === entry) yield entry;
     }
   }
 
-  watch(prefix: string, signal: AbortSignal) {
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<Change> {
     this.#open();
     return this.#changes.watch(prefix, signal);
   }
@@ -58,20 +88,22 @@ export class MemoryKeys implements KeyStore {
     this.#closed = true;
     this.#stopTimer?.();
     this.#changes.close();
+    this.#entries.clear();
+    this.#expiries.clear();
   }
 
   #open(): void {
-    if (this.#closed) throw new EngineFault("away", "the memory engine is closed");
+    if (this.#closed) throw away();
   }
 
-  #live(key: string): Entry | undefined {
+  #live(key: string, nowMs: number): Entry | undefined {
     const entry = this.#entries.get(key);
-    if (entry?.expiresAtMs === undefined || entry.expiresAtMs > this.#now()) return entry;
+    if (entry?.expiresAtMs === undefined || entry.expiresAtMs > nowMs) return entry;
     this.#remove(entry);
     return undefined;
   }
 
-  #apply(write: Write, version: bigint): void {
+  #apply(write: Write, version: bigint, nowMs: number): void {
     if (write.type === "check") return;
     const { key } = write;
     const present = this.#entries.get(key);
@@ -79,46 +111,66 @@ export class MemoryKeys implements KeyStore {
       if (present) this.#remove(present);
       return;
     }
+    const entry: Entry = { key, value: owned(write.value), version };
     const expiresAtMs =
       write.ttlMs === "keep"
         ? present?.expiresAtMs
         : write.ttlMs === undefined
           ? undefined
-          : this.#now() + write.ttlMs;
-    if (present?.expiresAtMs !== undefined) this.#expiries.delete({ atMs: present.expiresAtMs, key });
-    const entry: Entry = { key, value: write.value, version };
-    if (expiresAtMs !== undefined) {
-      entry.expiresAtMs = expiresAtMs;
-      this.#expiries.set({ atMs: expiresAtMs, key }, true);
-      this.#schedule();
-    }
+          : nowMs + write.ttlMs;
+    if (present) this.#account(present, -1);
+    if (expiresAtMs !== undefined) entry.expiresAtMs = expiresAtMs;
     this.#entries.set(key, entry);
+    this.#account(entry, 1);
+    if (expiresAtMs !== undefined && expiresAtMs !== present?.expiresAtMs) this.#expire(key, expiresAtMs);
     this.#changes.tell({ type: "set", entry });
   }
 
-  #remove({ key, expiresAtMs }: Entry): void {
-    this.#entries.delete(key);
-    if (expiresAtMs !== undefined) this.#expiries.delete({ atMs: expiresAtMs, key });
-    this.#changes.tell({ type: "delete", key });
+  #remove(entry: Entry): void {
+    this.#entries.delete(entry.key);
+    this.#account(entry, -1);
+    this.#changes.tell({ type: "delete", key: entry.key });
+  }
+
+  #account(entry: Entry, times: 1 | -1): void {
+    this.#bytes += times * weight(entry);
+    if (entry.expiresAtMs === undefined) return;
+    this.#expiring += times;
+    if (this.#expiries.size <= 2 * this.#expiring + 1024) return;
+    this.#expiries.retain(({ key, atMs }) => this.#entries.get(key)?.expiresAtMs === atMs);
+  }
+
+  #expire(key: string, atMs: number): void {
+    this.#expiries.push({ key, atMs });
+    this.#schedule();
   }
 
   /** One timer, set for the entry that expires next: its memory is freed and its watchers are told on time. */
   #schedule(): void {
-    const next = this.#expiries.minKey()?.atMs ?? Number.POSITIVE_INFINITY;
-    if (this.#closed || next >= this.#timerAtMs) return;
+    const next = this.#expiries.peek()?.atMs ?? Number.POSITIVE_INFINITY;
+    if (next >= this.#timerAtMs) return;
     this.#stopTimer?.();
     this.#timerAtMs = next;
-    this.#stopTimer = after(next - this.#now(), () => {
+    this.#stopTimer = after(next - this.#limits.now(), () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
-      const nowMs = this.#now();
-      for (let due = this.#expiries.minKey(); due && due.atMs <= nowMs; due = this.#expiries.minKey()) {
-        const entry = this.#entries.get(due.key);
-        if (entry) this.#remove(entry);
-        else this.#expiries.delete(due);
-      }
-      if (this.#expiries.size > 0) this.#schedule();
+      this.#expireDue();
+      this.#schedule();
     });
+  }
+
+  #expireDue(): void {
+    const nowMs = this.#limits.now();
+    for (let most = EXPIRE_AT_ONCE; most > 0; most--) {
+      const due = this.#expiries.peek();
+      if (!due || due.atMs > nowMs) return;
+      this.#expiries.pop();
+      const entry = this.#entries.get(due.key);
+      if (entry?.expiresAtMs === due.atMs) this.#remove(entry);
+    }
   }
 }
 
-type Expiry = { atMs: number; key: string };
+type Expiry = { key: string; atMs: number };
+
+const weight = ({ key, value }: { key: string; value: Uint8Array }): number =>
+  key.length + value.length + ENTRY_OVERHEAD_BYTES;

@@ -1,47 +1,76 @@
-import { EngineFault, type LogRecord, type LogStore, type Retention } from "../../engine.js";
+import { after } from "../../../internal/timer.js";
+import type { LogRecord, LogStore, Retention } from "../../engine.js";
+import { away, full } from "./faults.js";
+import { owned } from "./owned.js";
+
+interface LogLimits {
+  maxLogBytes: number;
+  now: () => number;
+}
 
 /** The most records that one step of a read hands over. */
 const BATCH_RECORDS = 512;
 
-/** What one record weighs beside its value, for `maxBytes`. */
+/** What one record weighs beside its value, for `maxBytes` and `maxLogBytes`. */
 const RECORD_OVERHEAD_BYTES = 32;
+
+/** How late the memory of records that became too old may be given back; readers do not see them from then on. */
+const LATE_MS = 1000;
 
 /** The logs of the memory engine: an array each, trimmed from the front by retention. */
 export class MemoryLogs implements LogStore {
   readonly #logs = new Map<string, Log>();
-  readonly #now: () => number;
+  readonly #limits: LogLimits;
+  #bytes = 0;
   #closed = false;
 
-  constructor(now: () => number) {
-    this.#now = now;
+  constructor(limits: LogLimits) {
+    this.#limits = limits;
   }
 
   async append(name: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }> {
     this.#open();
-    const log = this.#log(name);
-    const first = log.next;
-    log.append(values, this.#now());
-    return { first, last: log.next - 1n };
+    const { maxLogBytes } = this.#limits;
+    const nowMs = this.#limits.now();
+    const added = values.reduce((sum, value) => sum + weight(value), 0);
+    const log = this.#logs.get(name);
+    const freed = log?.freedBy(added, values.length, nowMs) ?? 0;
+    if (added > freed && this.#bytes + added - freed > maxLogBytes) {
+      throw full("maxLogBytes", maxLogBytes, "all records of the memory engine's logs together");
+    }
+    return (log ?? this.#create(name)).append(values, nowMs);
   }
 
-  async *read(name: string, from: bigint, { follow, signal }: { follow: boolean; signal: AbortSignal }) {
+  async *read(
+    name: string,
+    from: bigint,
+    { follow, signal }: { follow: boolean; signal: AbortSignal },
+  ): AsyncGenerator<LogRecord[], void, undefined> {
     this.#open();
     // A follower of a log that is not there yet waits for it; any other reader of it is at its end.
-    const log = follow ? this.#log(name) : this.#logs.get(name);
-    let next = from;
-    while (log && !signal.aborted && !this.#closed) {
-      log.trim(this.#now());
-      if (next < log.first) next = log.first;
-      const batch = log.slice(next, BATCH_RECORDS);
-      const last = batch.at(-1);
-      if (last) {
-        next = last.offset + 1n;
-        yield batch;
-      } else if (follow) {
-        await log.grown(signal);
-      } else {
-        return;
+    const log = this.#logs.get(name) ?? (follow ? this.#create(name) : undefined);
+    if (!log) return;
+    log.readers++;
+    try {
+      for (let next = from; !signal.aborted; ) {
+        if (this.#closed && follow) return;
+        this.#open();
+        log.trim(this.#limits.now());
+        if (next < log.first) next = log.first;
+        const batch = log.slice(next, BATCH_RECORDS);
+        const last = batch.at(-1);
+        if (last) {
+          next = last.offset + 1n;
+          yield batch;
+        } else if (follow) {
+          await log.grown(signal);
+        } else {
+          return;
+        }
       }
+    } finally {
+      log.readers--;
+      if (log.untouched) this.#logs.delete(name);
     }
   }
 
@@ -49,7 +78,7 @@ export class MemoryLogs implements LogStore {
     this.#open();
     const log = this.#logs.get(name);
     if (!log) return { first: 1n, next: 1n };
-    log.trim(this.#now());
+    log.trim(this.#limits.now());
     return { first: log.first, next: log.next };
   }
 
@@ -57,58 +86,80 @@ export class MemoryLogs implements LogStore {
     this.#open();
     const log = this.#logs.get(name);
     if (!log) return 1n;
-    log.trim(this.#now());
+    log.trim(this.#limits.now());
     return log.seek(timestampMs);
   }
 
   async retain(name: string, retention: Retention): Promise<void> {
     this.#open();
-    const log = this.#log(name);
-    log.retention = retention;
-    log.trim(this.#now());
+    const log = this.#logs.get(name) ?? this.#create(name);
+    log.retain({ ...retention }, this.#limits.now());
   }
 
   close(): void {
     this.#closed = true;
-    for (const log of this.#logs.values()) log.wake();
+    for (const log of this.#logs.values()) log.close();
+    this.#logs.clear();
   }
 
   #open(): void {
-    if (this.#closed) throw new EngineFault("away", "the memory engine is closed");
+    if (this.#closed) throw away();
   }
 
-  #log(name: string): Log {
-    let log = this.#logs.get(name);
-    if (!log) this.#logs.set(name, (log = new Log()));
+  #create(name: string): Log {
+    const log = new Log(this.#limits.now, (bytes) => {
+      this.#bytes += bytes;
+    });
+    this.#logs.set(name, log);
     return log;
   }
 }
 
 class Log {
-  retention: Retention = {};
   /** The offset of the oldest retained record, or of the next one where none is retained. */
   first = 1n;
+  /** Those who read it just now. */
+  readers = 0;
+  readonly #now: () => number;
+  readonly #onBytes: (change: number) => void;
+  #retention: Retention | undefined;
   #records: (LogRecord | undefined)[] = [];
   /** Where `first` is in #records: what lies before it is undefined already, and is cut off in large pieces only. */
   #head = 0;
   #bytes = 0;
   #lastMs = 0;
-  #waiting = new Set<() => void>();
+  #stopTimer: (() => void) | undefined;
+  readonly #waiting = new Set<() => void>();
+
+  /** `onBytes` is told by how much the log's weight changes. */
+  constructor(now: () => number, onBytes: (change: number) => void) {
+    this.#now = now;
+    this.#onBytes = onBytes;
+  }
 
   get next(): bigint {
     return this.first + BigInt(this.#records.length - this.#head);
   }
 
-  append(values: readonly Uint8Array[], nowMs: number): void {
+  /** Whether it can go without a trace: nothing was ever said of it, and nobody reads. */
+  get untouched(): boolean {
+    return this.next === 1n && this.#retention === undefined && this.readers === 0;
+  }
+
+  append(values: readonly Uint8Array[], nowMs: number): { first: bigint; last: bigint } {
     // A wall clock that was set back does not take the log's time back.
     this.#lastMs = Math.max(this.#lastMs, nowMs);
-    let offset = this.next;
+    const first = this.next;
+    let offset = first;
+    let added = 0;
     for (const value of values) {
-      this.#records.push({ offset: offset++, timestampMs: this.#lastMs, value });
-      this.#bytes += value.length + RECORD_OVERHEAD_BYTES;
+      this.#records.push({ offset: offset++, timestampMs: this.#lastMs, value: owned(value) });
+      added += weight(value);
     }
+    this.#weigh(added);
     this.trim(nowMs);
-    this.wake();
+    this.#wake();
+    return { first, last: offset - 1n };
   }
 
   slice(from: bigint, most: number): LogRecord[] {
@@ -127,21 +178,32 @@ class Log {
     return this.first + BigInt(low - this.#head);
   }
 
+  retain(retention: Retention, nowMs: number): void {
+    this.#retention = retention;
+    this.#stopTimer?.();
+    this.#stopTimer = undefined;
+    this.trim(nowMs);
+  }
+
   trim(nowMs: number): void {
-    const { maxAgeMs, maxBytes, maxRecords } = this.retention;
-    for (let oldest = this.#records[this.#head]; oldest; oldest = this.#records[this.#head]) {
-      const tooOld = maxAgeMs !== undefined && oldest.timestampMs <= nowMs - maxAgeMs;
-      const tooLarge = maxBytes !== undefined && this.#bytes > maxBytes;
-      const tooMany = maxRecords !== undefined && this.#records.length - this.#head > maxRecords;
-      if (!tooOld && !tooLarge && !tooMany) break;
-      this.#bytes -= oldest.value.length + RECORD_OVERHEAD_BYTES;
-      this.first = oldest.offset + 1n;
-      this.#records[this.#head++] = undefined;
+    const { count, bytes } = this.#excess(0, 0, nowMs);
+    if (count > 0) {
+      const head = this.#head + count;
+      this.#records.fill(undefined, this.#head, head);
+      this.#head = head;
+      this.first += BigInt(count);
+      this.#weigh(-bytes);
     }
     if (this.#head > 1024 && this.#head * 2 > this.#records.length) {
       this.#records = this.#records.slice(this.#head);
       this.#head = 0;
     }
+    this.#scheduleTrim(nowMs);
+  }
+
+  /** The bytes that retention gives back when `records` more of `bytes` come. */
+  freedBy(bytes: number, records: number, nowMs: number): number {
+    return this.#excess(bytes, records, nowMs).bytes;
   }
 
   /** Resolves at the next append, or once `signal` aborts. */
@@ -158,7 +220,49 @@ class Log {
     });
   }
 
-  wake(): void {
+  close(): void {
+    this.#stopTimer?.();
+    this.#records = [];
+    this.#head = 0;
+    this.#retention = undefined;
+    this.#wake();
+  }
+
+  /** The oldest records that have to go, were there `moreRecords` of `moreBytes` behind them. */
+  #excess(moreBytes: number, moreRecords: number, nowMs: number): { count: number; bytes: number } {
+    const { maxAgeMs, maxBytes, maxRecords } = this.#retention ?? {};
+    let bytes = 0;
+    let at = this.#head;
+    for (let oldest = this.#records[at]; oldest; oldest = this.#records[++at]) {
+      const tooOld = maxAgeMs !== undefined && oldest.timestampMs <= nowMs - maxAgeMs;
+      const tooLarge = maxBytes !== undefined && this.#bytes + moreBytes - bytes > maxBytes;
+      const tooMany = maxRecords !== undefined && this.#records.length + moreRecords - at > maxRecords;
+      if (!tooOld && !tooLarge && !tooMany) break;
+      bytes += weight(oldest.value);
+    }
+    return { count: at - this.#head, bytes };
+  }
+
+  #weigh(change: number): void {
+    this.#bytes += change;
+    this.#onBytes(change);
+  }
+
+  /** A log that nobody uses gives its old records back as well: one timer, for the oldest of them. */
+  #scheduleTrim(nowMs: number): void {
+    const oldest = this.#records[this.#head];
+    const maxAgeMs = this.#retention?.maxAgeMs;
+    if (!oldest || maxAgeMs === undefined || this.#stopTimer) return;
+    const dueMs = oldest.timestampMs + maxAgeMs - nowMs;
+    this.#stopTimer = after(Math.max(dueMs, Math.min(maxAgeMs, LATE_MS)), () => {
+      this.#stopTimer = undefined;
+      this.trim(this.#now());
+    });
+  }
+
+  #wake(): void {
     for (const done of [...this.#waiting]) done();
   }
 }
+
+const weight = (value: Uint8Array): number => value.length + RECORD_OVERHEAD_BYTES;

@@ -1,6 +1,8 @@
 import { after } from "../../../internal/timer.js";
-import { type Delivery, EngineFault, type TopicStore } from "../../engine.js";
-import { createSortedMap } from "./sorted-map.js";
+import type { Delivery, TopicStore } from "../../engine.js";
+import { away, full } from "./faults.js";
+import { Heap } from "./heap.js";
+import { owned } from "./owned.js";
 
 interface TopicLimits {
   maxBacklogBytes: number;
@@ -22,16 +24,16 @@ export class MemoryTopics implements TopicStore {
 
   async publish(topic: string, values: readonly Uint8Array[]): Promise<void> {
     this.#open();
-    const groups = this.#topics.get(topic) ?? new Map<string, Group>();
-    const bytes = values.reduce((sum, value) => sum + value.length + EVENT_OVERHEAD_BYTES, 0);
+    const groups = this.#topics.get(topic);
+    if (!groups) return;
+    const { maxBacklogBytes } = this.#limits;
+    const bytes = values.reduce((sum, value) => sum + weight(value), 0);
     for (const [name, group] of groups) {
-      if (group.bytes + bytes <= this.#limits.maxBacklogBytes) continue;
-      throw new EngineFault("full", `${group.bytes} bytes wait for the consumer group "${name}"`, {
-        name: "maxBacklogBytes",
-        most: this.#limits.maxBacklogBytes,
-      });
+      if (group.bytes + bytes <= maxBacklogBytes) continue;
+      throw full("maxBacklogBytes", maxBacklogBytes, `events wait for the consumer group "${name}"`);
     }
-    for (const group of groups.values()) for (const value of values) group.add(value);
+    const kept = values.map(owned);
+    for (const group of groups.values()) group.add(kept);
   }
 
   consume(topic: string, name: string, signal: AbortSignal): AsyncIterable<Delivery> {
@@ -39,12 +41,9 @@ export class MemoryTopics implements TopicStore {
     let groups = this.#topics.get(topic);
     if (!groups) this.#topics.set(topic, (groups = new Map()));
     let group = groups.get(name);
-    if (!group) groups.set(name, (group = new Group()));
-    const forget = () => {
-      groups.delete(name);
-      if (groups.size === 0) this.#topics.delete(topic);
-    };
-    return group.join(signal, () => after(this.#limits.groupIdleMs, forget));
+    if (!group)
+      groups.set(name, (group = new Group(this.#limits.groupIdleMs, () => this.#forget(topic, name))));
+    return group.join(signal);
   }
 
   close(): void {
@@ -53,8 +52,15 @@ export class MemoryTopics implements TopicStore {
     this.#topics.clear();
   }
 
+  #forget(topic: string, name: string): void {
+    const groups = this.#topics.get(topic);
+    groups?.get(name)?.close();
+    groups?.delete(name);
+    if (groups?.size === 0) this.#topics.delete(topic);
+  }
+
   #open(): void {
-    if (this.#closed) throw new EngineFault("away", "the memory engine is closed");
+    if (this.#closed) throw away();
   }
 }
 
@@ -63,112 +69,143 @@ type Item = { order: number; value: Uint8Array; attempts: number };
 class Group {
   /** Everything not yet acknowledged: ready, delayed and claimed. */
   bytes = 0;
-  readonly #ready = createSortedMap<number, Item>((a, b) => a - b);
+  readonly #ready = new Heap<Item>((a, b) => a.order - b.order);
   readonly #consumers = new Set<Consumer>();
-  /** The consumers whose loop waits for an event, the one that has waited longest first. */
+  /** The consumers whose loop waits for an event, the one that has waited longest first. None, while any is ready. */
   readonly #waiting = new Set<Consumer>();
   readonly #delays = new Set<() => void>();
+  readonly #idleMs: number;
+  readonly #onIdle: () => void;
   #order = 0;
   #stopIdle: (() => void) | undefined;
+  #closed = false;
 
-  add(value: Uint8Array): void {
-    this.bytes += value.length + EVENT_OVERHEAD_BYTES;
-    this.#offer({ order: ++this.#order, value, attempts: 0 });
+  /** `onIdle` is called when there has been no consumer for `idleMs`. */
+  constructor(idleMs: number, onIdle: () => void) {
+    this.#idleMs = idleMs;
+    this.#onIdle = onIdle;
   }
 
-  join(signal: AbortSignal, whenIdle: () => () => void): AsyncIterable<Delivery> {
-    const consumer = new Consumer();
-    const leave = () => {
-      signal.removeEventListener("abort", leave);
-      if (!this.#consumers.delete(consumer)) return;
-      this.#waiting.delete(consumer);
-      consumer.leave();
-      for (const item of consumer.claimed) this.#offer(item);
-      consumer.claimed.clear();
-      if (this.#consumers.size === 0) this.#stopIdle = whenIdle();
-    };
+  add(values: readonly Uint8Array[]): void {
+    for (const value of values) {
+      this.bytes += weight(value);
+      this.#ready.push({ order: ++this.#order, value, attempts: 0 });
+    }
+    this.#handOut();
+  }
+
+  join(signal: AbortSignal): AsyncIterable<Delivery> {
+    const consumer = new Consumer(() => {
+      signal.removeEventListener("abort", consumer.leave);
+      this.#part(consumer);
+    });
     this.#stopIdle?.();
     this.#consumers.add(consumer);
-    if (signal.aborted) leave();
-    else signal.addEventListener("abort", leave, { once: true });
-    return this.#deliver(consumer, leave);
+    if (signal.aborted) consumer.leave();
+    else signal.addEventListener("abort", consumer.leave, { once: true });
+    return this.#deliver(consumer);
   }
 
+  /** Ends its consumers and drops all that waits. */
   close(): void {
+    this.#closed = true;
     this.#stopIdle?.();
     for (const stop of this.#delays) stop();
-    for (const consumer of this.#consumers) consumer.leave();
-    this.#consumers.clear();
+    for (const consumer of [...this.#consumers]) consumer.leave();
+    this.#ready.clear();
   }
 
-  async *#deliver(consumer: Consumer, leave: () => void): AsyncGenerator<Delivery, void, undefined> {
+  async *#deliver(consumer: Consumer): AsyncGenerator<Delivery, void, undefined> {
     try {
       while (!consumer.left) {
-        const item = this.#claim(consumer);
+        let item = this.#ready.pop();
         if (item) {
-          yield this.#delivery(consumer, item);
+          consumer.claimed.add(item);
         } else {
           this.#waiting.add(consumer);
-          await consumer.woken();
+          item = await consumer.handed();
         }
+        // Where it left before it could take what was handed to it, that has gone back already.
+        if (!item || consumer.left) return;
+        item.attempts++;
+        yield this.#delivery(consumer, item);
       }
     } finally {
-      leave();
+      consumer.leave();
     }
-  }
-
-  #claim(consumer: Consumer): Item | undefined {
-    const order = this.#ready.minKey();
-    const item = order === undefined ? undefined : this.#ready.get(order);
-    if (!item) return undefined;
-    this.#ready.delete(item.order);
-    item.attempts++;
-    consumer.claimed.add(item);
-    return item;
   }
 
   #delivery({ claimed }: Consumer, item: Item): Delivery {
     const done = async () => {
-      if (claimed.delete(item)) this.bytes -= item.value.length + EVENT_OVERHEAD_BYTES;
+      if (claimed.delete(item)) this.bytes -= weight(item.value);
     };
     const retry = async (delayMs: number) => {
       if (!claimed.delete(item)) return;
-      if (delayMs <= 0) return this.#offer(item);
+      if (delayMs <= 0) return this.#giveBack([item]);
       const stop = after(delayMs, () => {
         this.#delays.delete(stop);
-        this.#offer(item);
+        this.#giveBack([item]);
       });
       this.#delays.add(stop);
     };
     return { value: item.value, attempt: item.attempts, ack: done, drop: done, retry };
   }
 
-  #offer(item: Item): void {
-    this.#ready.set(item.order, item);
-    const [next] = this.#waiting;
-    if (!next) return;
-    this.#waiting.delete(next);
-    next.wake();
+  #part(consumer: Consumer): void {
+    this.#consumers.delete(consumer);
+    this.#waiting.delete(consumer);
+    if (this.#closed) return;
+    this.#giveBack(consumer.claimed);
+    if (this.#consumers.size === 0) this.#stopIdle = after(this.#idleMs, this.#onIdle);
+  }
+
+  #giveBack(items: Iterable<Item>): void {
+    for (const item of items) this.#ready.push(item);
+    this.#handOut();
+  }
+
+  /** Each event goes straight to one who waits: were he only woken, others could take it first, or he could be gone. */
+  #handOut(): void {
+    for (const consumer of this.#waiting) {
+      const item = this.#ready.pop();
+      if (!item) return;
+      this.#waiting.delete(consumer);
+      consumer.hand(item);
+    }
   }
 }
 
 class Consumer {
+  /** What it has been given and not answered. */
   readonly claimed = new Set<Item>();
   left = false;
-  #wake: (() => void) | undefined;
+  readonly #onLeave: () => void;
+  #hand: ((item: Item | undefined) => void) | undefined;
 
-  wake(): void {
-    this.#wake?.();
+  constructor(onLeave: () => void) {
+    this.#onLeave = onLeave;
   }
 
-  leave(): void {
-    this.left = true;
-    this.wake();
-  }
-
-  woken(): Promise<void> {
+  /** The next event that hand() gives it; undefined once it has left. */
+  handed(): Promise<Item | undefined> {
     return new Promise((resolve) => {
-      this.#wake = resolve;
+      this.#hand = resolve;
     });
   }
+
+  hand(item: Item): void {
+    this.claimed.add(item);
+    this.#hand?.(item);
+  }
+
+  readonly leave = (): void => {
+    if (this.left) return;
+    this.left = true;
+    this.#onLeave();
+    // From here on it answers for nothing.
+    this.claimed.clear();
+    this.#hand?.(undefined);
+  };
 }
+
+const weight = (value: Uint8Array): number => value.length + EVENT_OVERHEAD_BYTES;

@@ -1,0 +1,31 @@
+/** The most bytes of a file in one message, either way. */
+export const PIECE_BYTES = 64 * 1024;
+
+/**
+ * The bytes of `chunks` in pieces of `size`, only the last one shorter: small chunks are put together, large ones
+ * cut. Reads no further than the next piece needs.
+ */
+export async function* inPieces(chunks: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
+  let piece: Uint8Array | undefined;
+  let filled = 0;
+  for await (const chunk of chunks) {
+    let at = 0;
+    while (at < chunk.length) {
+      if (filled === 0 && chunk.length - at >= size) {
+        yield chunk.subarray(at, (at += size));
+        continue;
+      }
+      piece ??= new Uint8Array(size);
+      const part = chunk.subarray(at, at + size - filled);
+      piece.set(part, filled);
+      at += part.length;
+      filled += part.length;
+      if (filled < size) continue;
+      yield piece;
+      piece = undefined;
+      filled = 0;
+    }
+  }
+  // A copy: whoever keeps the end of a small file shall not keep a whole piece for it.
+  if (piece && filled > 0) yield piece.slice(0, filled);
+}
