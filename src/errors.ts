@@ -37,6 +37,12 @@ export function conflictFacts(error: unknown): ConflictFacts | undefined {
   return { key, etag, version: number(version), fence: number(fence) };
 }
 
+/** The HTTP status that a service or a binding's target failed with; undefined where the error is not about one. */
+export function httpStatus(error: unknown): number | undefined {
+  const status = detail(error, ErrorInfoSchema)?.metadata["statusCode"];
+  return status === undefined ? undefined : Number(status);
+}
+
 /** How long the server asks to wait before another try, in milliseconds; undefined where it does not say. */
 export function retryAfterMs(error: unknown): number | undefined {
   const delay = detail(error, RetryInfoSchema)?.retryDelay;

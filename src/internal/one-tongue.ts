@@ -22,7 +22,9 @@ function meant({ code, rawMessage, cause }: ConnectError): Code {
     case Code.Unknown:
     case Code.Internal:
       if (/etag mismatch|etag does not match/i.test(rawMessage)) return Code.Aborted;
-      if (/no such file|NoSuchKey|key does not exist|file does not exist/i.test(rawMessage))
+      if (
+        /no such file|NoSuchKey|key does not exist|file does not exist|secret \S+ not found/i.test(rawMessage)
+      )
         return Code.NotFound;
       if (/don't support now|no instance found/i.test(rawMessage)) return Code.InvalidArgument;
       return LOST.test(rawMessage) ? Code.Unavailable : code;
@@ -31,7 +33,7 @@ function meant({ code, rawMessage, cause }: ConnectError): Code {
     case Code.PermissionDenied:
       return /optimistic lock/i.test(rawMessage) ? Code.Aborted : code;
     case Code.FailedPrecondition:
-      return /not configured/i.test(rawMessage) ? Code.InvalidArgument : code;
+      return /not (find )?configured/i.test(rawMessage) ? Code.InvalidArgument : code;
     default:
       return code;
   }

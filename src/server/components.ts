@@ -1,3 +1,5 @@
+import type { ConnectError } from "@connectrpc/connect";
+import { z } from "zod";
 import { type Config, configSchema } from "./config.js";
 import { invalid, notConfigured } from "./faults.js";
 
@@ -36,10 +38,14 @@ const CALLED: Record<Kind, string> = {
 
 /** The components that this server has, as they are now: ApplyConfiguration may change one at run time. */
 export class Components {
-  readonly #config: Config;
+  /** Maps and not the configuration's own objects: no name that a client makes up can mean anything else. */
+  readonly #tables: ReadonlyMap<Kind, Map<string, unknown>>;
 
   constructor(config: Config) {
-    this.#config = config;
+    const kinds = Object.keys(CALLED) as Kind[];
+    this.#tables = new Map(
+      kinds.map((kind) => [kind, new Map<string, unknown>(Object.entries(config[kind]))]),
+    );
   }
 
   /** The component `name`; fails with `invalid_argument`, naming those that there are. */
@@ -51,28 +57,42 @@ export class Components {
 
   /** The component `name`, or undefined. */
   find<K extends Kind>(kind: K, name: string): Config[K][string] | undefined {
-    const table: Record<string, unknown> = this.#config[kind];
-    return (Object.hasOwn(table, name) ? table[name] : undefined) as Config[K][string] | undefined;
+    return this.#tables.get(kind)?.get(name) as Config[K][string] | undefined;
   }
 
   names(kind: Kind): string[] {
-    return Object.keys(this.#config[kind]);
+    return [...(this.#tables.get(kind)?.keys() ?? [])];
   }
 
   /** Puts `settings`, whole, in the place of the component's present ones. Fails as get(), or naming the setting. */
   replace(kind: Kind, name: string, settings: Record<string, unknown>): void {
     this.get(kind, name);
-    const shape = configSchema.shape[kind];
-    const result = shape.safeParse({ [name]: settings });
-    if (!result.success) {
-      const [issue] = result.error.issues;
-      const field = issue?.path.slice(1).join(".") ?? "";
-      throw invalid(
-        `component_config.metadata["${field}"]`,
-        settings[field],
-        issue?.message ?? "is not valid",
-      );
-    }
-    Object.assign(this.#config[kind], result.data);
+    const schema = configSchema.shape[kind].unwrap().valueType;
+    const result = schema.safeParse(settings);
+    if (!result.success) throw refusal(kind, settings, result.error.issues);
+    this.#tables.get(kind)?.set(name, result.data);
   }
+}
+
+/** What is wrong with `settings`, by the first issue that their schema has with them. */
+function refusal(
+  kind: Kind,
+  settings: Record<string, unknown>,
+  [issue]: readonly z.core.$ZodIssue[],
+): ConnectError {
+  const stranger = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
+  const setting = stranger ?? String(issue?.path[0] ?? "");
+  const value = Object.hasOwn(settings, setting) ? settings[setting] : undefined;
+  const field = `component_config.metadata[${JSON.stringify(setting)}]`;
+  if (stranger === undefined) return invalid(field, value, issue?.message ?? "is not valid");
+  const known = settingsOf(kind, settings).join(", ") || "none";
+  return invalid(field, value, `is no setting of this ${CALLED[kind]}; its settings: ${known}`);
+}
+
+/** The names of the settings that a component of this kind, and of its type where there are several, can have. */
+function settingsOf(kind: Kind, { type }: Record<string, unknown>): string[] {
+  const schema = configSchema.shape[kind].unwrap().valueType;
+  if (schema instanceof z.ZodObject) return Object.keys(schema.shape);
+  const shapes = schema.options.map(({ shape }) => shape).filter((shape) => shape.type.value === type);
+  return shapes.flatMap((shape) => Object.keys(shape));
 }

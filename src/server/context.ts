@@ -20,6 +20,8 @@ export interface ServiceContext {
 export interface Platform {
   /** A transport to an app, for AppCallback, or to another server, for Backup; disposed of where it holds a connection. */
   dial(url: string, protocol: "grpc" | "grpc-web" | "connect"): Transport & Partial<AsyncDisposable>;
+  /** Sends an HTTP request, for bindings and services. */
+  fetch(url: URL, init: RequestInit): Promise<Response>;
   /** The environment variables; empty where there are none. */
   env: Readonly<Record<string, string | undefined>>;
   /** Reads a text file; rejects where there is no file system. */

@@ -62,6 +62,11 @@ export function unavailable(
   return error;
 }
 
+/** What stands behind this server answered a call with a failure of its own; `facts` tell a client which. */
+export function failedBehind(code: Code, why: string, facts: Record<string, string>): ConnectError {
+  return new ConnectError(why, code, undefined, [info("FAILED_BEHIND", facts)]);
+}
+
 /** `value` as a message quotes it: never longer than a line. */
 export function shown(value: unknown): string {
   if (value instanceof Uint8Array) return `of ${value.length} bytes`;

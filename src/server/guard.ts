@@ -1,9 +1,12 @@
-import type { DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
+import type { DescEnum, DescField, DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import * as log from "../../gen/atomix/log/log_pb.js";
 import * as gossip from "../../gen/atomix/map/map_pb.js";
 import * as headers from "../../gen/atomix/pb/headers/headers_pb.js";
 import * as map from "../../gen/atomix/pb/map/map_pb.js";
+import * as primitive from "../../gen/atomix/primitive/primitive_pb.js";
+import * as protocol from "../../gen/atomix/protocol/protocol_pb.js";
+import * as appcallback from "../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import * as lifecycle from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import * as runtime from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8Length } from "../internal/utf8.js";
@@ -51,6 +54,9 @@ const name: Rule = (value, field, limits) => {
   optionalName(value, field, limits);
 };
 
+/** Refuses what is not a name: for those in request headers, which no rule of a message reaches. */
+export const checkName = (field: string, text: string, limits: Limits): void => name(text, field, limits);
+
 /** Opaque UTF-8, possibly empty. */
 const prefix: Rule = (value, field, { keyBytes }) => {
   const bytes = utf8Length(value as string);
@@ -72,9 +78,26 @@ const items: Rule = (value, field, { batchItems }) => {
   if (length > batchItems) throw exhausted("batchItems", batchItems, `${field} has ${length} items`);
 };
 
+const someItems: Rule = (value, field, limits) => {
+  if ((value as unknown[]).length === 0) throw invalid(field, "[]", "must have at least one item");
+  items(value, field, limits);
+};
+
+/** Texts by name, which together are no larger than a value may be. */
+const pairs: Rule = (value, field, { valueBytes }) => {
+  let length = 0;
+  for (const pair of Object.entries(value as object)) for (const text of pair) length += utf8Length(text);
+  if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);
+};
+
 const bytes: Rule = (value, field, { valueBytes }) => {
   const length = typeof value === "string" ? utf8Length(value) : (value as Uint8Array).length;
   if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);
+};
+
+/** What an Any holds, where there is one. */
+const anyBytes: Rule = (value, field, limits) => {
+  if (value !== undefined) bytes((value as { value: Uint8Array }).value, `${field}.value`, limits);
 };
 
 const required: Rule = (value, field) => {
@@ -93,10 +116,55 @@ const notEmpty: Rule = (value, field) => {
   if (value === "") throw invalid(field, value, empty);
 };
 
+/** The metadata of a publish, as far as it is for the server. */
+const publishMetadata: Rule = (value, field, limits) => {
+  pairs(value, field, limits);
+  const { ttlInSeconds } = value as Record<string, string>;
+  if (ttlInSeconds === undefined || /^[+-]?\d{1,11}$/.test(ttlInSeconds)) return;
+  throw invalid(`${field}["ttlInSeconds"]`, ttlInSeconds, "must be a whole number of seconds");
+};
+
+/** The metadata of a subscription, as far as it is for the server. */
+const subscriptionMetadata: Rule = (value, field, limits) => {
+  const { consumerGroup = "", maxInFlight = "1" } = value as Record<string, string>;
+  optionalName(consumerGroup, `${field}["consumerGroup"]`, limits);
+  if (/^[1-9]\d{0,8}$/.test(maxInFlight)) return;
+  throw invalid(`${field}["maxInFlight"]`, maxInFlight, "must be a whole number above 0");
+};
+
 /** A request about one file: unlike a listing, it must name it. */
 const oneFile: Rule = (value, field, limits) => {
   required(value, field, limits);
   key((value as runtime.FileRequest).name, `${field}.name`, limits);
+};
+
+/** The range to read of a file. */
+const range: Rule = (value, field) => {
+  for (const key of ["offset", "length"]) {
+    const text = (value as Record<string, string>)[key];
+    if (text === undefined || /^\d{1,15}$/.test(text)) continue;
+    throw invalid(`${field}["${key}"]`, text, "must be a whole number of bytes, 0 or more");
+  }
+};
+
+/** What a client wants to be kept with a file. */
+const fileMetadata: Rule = (value, field, { fileMetadataBytes }) => {
+  const metadata = value as Record<string, string>;
+  const { contentType = "", ifAbsent = "false", sha256 } = metadata;
+  if (!/^[\x20-\x7e]{0,255}$/.test(contentType)) {
+    throw invalid(`${field}["contentType"]`, contentType, "must be a media type");
+  }
+  if (ifAbsent !== "true" && ifAbsent !== "false") {
+    throw invalid(`${field}["ifAbsent"]`, ifAbsent, 'must be "true" or "false"');
+  }
+  if (sha256 !== undefined) {
+    throw invalid(`${field}["sha256"]`, sha256, "must be left out: the server computes it");
+  }
+  let bytes = 0;
+  for (const [key, text] of Object.entries(metadata)) bytes += utf8Length(key) + utf8Length(text) + 8;
+  if (bytes > fileMetadataBytes) {
+    throw exhausted("fileMetadataBytes", fileMetadataBytes, `${field} has ${bytes} bytes`);
+  }
 };
 
 type Rules<D extends DescMessage> = { [F in keyof Omit<MessageShape<D>, keyof Message>]?: Rule };
@@ -108,14 +176,21 @@ const rule = <D extends DescMessage>(desc: D, fields: Rules<D>) => {
 
 const identity = { storeName: name, appId: optionalName, group: optionalName, label: optionalName };
 
-rule(runtime.SayHelloRequestSchema, { serviceName: name });
+rule(runtime.SayHelloRequestSchema, { serviceName: name, data: anyBytes });
 rule(runtime.InvokeServiceRequestSchema, { id: name, message: required });
-rule(runtime.CommonInvokeRequestSchema, { method: notEmpty });
+rule(runtime.CommonInvokeRequestSchema, { method: notEmpty, data: anyBytes });
 rule(runtime.GetConfigurationRequestSchema, { ...identity, keys });
 rule(runtime.SubscribeConfigurationRequestSchema, { ...identity, keys });
 rule(runtime.DeleteConfigurationRequestSchema, { ...identity, keys });
-rule(runtime.SaveConfigurationRequestSchema, { storeName: name, appId: optionalName, items });
-rule(runtime.ConfigurationItemSchema, { key, content: bytes, group: optionalName, label: optionalName });
+rule(runtime.SaveConfigurationRequestSchema, { storeName: name, appId: optionalName, items: someItems });
+rule(runtime.ConfigurationItemSchema, {
+  key,
+  content: bytes,
+  group: optionalName,
+  label: optionalName,
+  tags: pairs,
+  metadata: pairs,
+});
 rule(runtime.TryLockRequestSchema, { storeName: name, resourceId: key, lockOwner: key, expire: positive });
 rule(runtime.UnlockRequestSchema, { storeName: name, resourceId: key, lockOwner: key });
 rule(runtime.LockKeepAliveRequestSchema, {
@@ -133,15 +208,21 @@ rule(runtime.DeleteBulkStateRequestSchema, { storeName: name, states: items });
 rule(runtime.ExecuteStateTransactionRequestSchema, { storeName: name, operations: items });
 rule(runtime.TransactionalStateOperationSchema, { request: required });
 rule(runtime.StateItemSchema, { key, value: bytes });
-rule(runtime.PublishEventRequestSchema, { pubsubName: name, topic: name, data: bytes });
+rule(runtime.PublishEventRequestSchema, {
+  pubsubName: name,
+  topic: name,
+  data: bytes,
+  metadata: publishMetadata,
+});
 rule(runtime.SubscribeTopicEventsRequestInitialSchema, {
   pubsubName: name,
   topic: name,
+  metadata: subscriptionMetadata,
   deadLetterTopic: optionalName,
 });
 rule(runtime.SubscribeTopicEventsRequestProcessedSchema, { id: notEmpty });
-rule(runtime.GetFileRequestSchema, { storeName: name, name: key });
-rule(runtime.PutFileRequestSchema, { storeName: optionalName, name: prefix });
+rule(runtime.GetFileRequestSchema, { storeName: name, name: key, metadata: range });
+rule(runtime.PutFileRequestSchema, { storeName: optionalName, name: prefix, metadata: fileMetadata });
 rule(runtime.FileRequestSchema, { storeName: name, name: prefix });
 rule(runtime.ListFileRequestSchema, { request: required, pageSize: notNegative, marker: prefix });
 rule(runtime.DelFileRequestSchema, { request: oneFile });
@@ -157,6 +238,8 @@ rule(lifecycle.ComponentConfigSchema, {
     if (Object.keys(value as object).length === 0) throw invalid(field, "{}", empty);
   },
 });
+rule(protocol.ProtocolIdSchema, { namespace: optionalName, name });
+rule(primitive.PrimitiveIdSchema, { namespace: optionalName, name });
 rule(headers.RequestHeaderSchema, { protocol: required, primitive: required, partition: positive });
 rule(map.PutRequestSchema, { header: required, key, value: required });
 rule(map.GetRequestSchema, { header: required, key });
@@ -168,6 +251,9 @@ rule(gossip.MessageSchema, { source: name, target: required });
 rule(gossip.UpdateRequestSchema, { keys });
 rule(gossip.MapValueSchema, { digest: required, value: bytes });
 rule(log.ProduceRequestSchema, { value: bytes });
+
+/** The enums whose unknown numbers mean something too, as the contract says: the service reads them. */
+const open = new Set<DescEnum>([appcallback.TopicEventResponse_TopicEventResponseStatusSchema]);
 
 type Check = (message: Record<string, unknown>, at: string) => void;
 
@@ -200,7 +286,7 @@ function checker(limits: Limits): (desc: DescMessage, message: Message) => void 
     const { message, enum: numbers } = field;
     const one = message
       ? (value: unknown, at: string) => run(message, value as Record<string, unknown>, at)
-      : numbers
+      : numbers && !open.has(numbers)
         ? (value: unknown, at: string) => {
             if (numbers.value[value as number]) return;
             const known = numbers.values.map((each) => `${each.number} (${each.name})`).join(", ");

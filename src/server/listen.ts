@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
 import {
   connectNodeAdapter,
   createConnectTransport,
@@ -7,6 +8,7 @@ import {
   Http2SessionManager,
 } from "@connectrpc/connect-node";
 import { type Answer, openPort } from "../internal/node/one-port.js";
+import { trace } from "../internal/node/trace.js";
 import type { Platform } from "./context.js";
 import { corsHeaders } from "./cors.js";
 import type { Server } from "./server.js";
@@ -59,6 +61,7 @@ export const nodePlatform: Platform = {
     const transport = create[protocol]({ baseUrl, httpVersion: "2", sessionManager });
     return { ...transport, [Symbol.asyncDispose]: async () => sessionManager.abort() };
   },
+  fetch: (url, init) => (init.method === "TRACE" ? trace(url, init) : fetch(url, init)),
   env: process.env,
   readFile: (path) => readFile(path, "utf8"),
 };
@@ -86,7 +89,17 @@ function requestListener(server: Server): Answer {
       response.writeHead(200, { "content-type": "application/json" });
       response.end('{"status":"ok"}\n');
     } else {
+      response.once("finish", () => discard(request));
       rpc(request, response);
     }
   };
+}
+
+/** Throws away what a client sends after its answer: one that is still uploading reads it then, and hangs up. */
+function discard(request: Readable): void {
+  const read = () => {
+    while (request.read() !== null);
+  };
+  request.on("readable", read);
+  read();
 }

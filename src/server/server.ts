@@ -1,4 +1,6 @@
 import {
+  Code,
+  ConnectError,
   type ConnectRouter,
   type ConnectRouterOptions,
   createConnectRouter,
@@ -7,6 +9,7 @@ import {
 } from "@connectrpc/connect";
 import { createFetchHandler } from "@connectrpc/connect/protocol";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+import { jsonWithAny, takeAnyInJson } from "../internal/any-in-json.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
 import { answers } from "./answers.js";
 import { Components } from "./components.js";
@@ -18,6 +21,7 @@ import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
 import { routes } from "./routes.js";
+import { startApps } from "./services/apps.js";
 
 export interface ServerOptions {
   /** What keeps the data. Closed with the server. Default: a new memory engine. */
@@ -69,11 +73,13 @@ export function createServer({
     appId: checked.appId,
   };
   const options: ConnectRouterOptions = {
-    interceptors: [answers(log), guard(limits)],
+    interceptors: [answers(log), takeAnyInJson, guard(limits)],
+    jsonOptions: jsonWithAny,
     readMaxBytes: limits.messageBytes,
     shutdownSignal: closing.signal,
   };
   const register = routes(context);
+  startApps(context);
   let closed: Promise<void> | undefined;
   const endStreams = () => closing.abort(unavailable("the server is closing", { retryAfterMs: 500 }));
   const close = () => {
@@ -105,6 +111,10 @@ const anywhere: Platform = {
     if (protocol === "connect") return createConnectTransport({ baseUrl, useBinaryFormat: true });
     if (protocol === "grpc-web") return createGrpcWebTransport({ baseUrl, useBinaryFormat: true });
     throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);
+  },
+  async fetch(url, init) {
+    if (init.method !== "TRACE") return fetch(url, init);
+    throw new ConnectError("this runtime's fetch cannot send TRACE", Code.Unimplemented);
   },
   env: {},
   readFile: async (path) => {

@@ -3,8 +3,9 @@ import {
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
-  Http2SessionManager,
 } from "@connectrpc/connect-node";
+import { jsonWithAny, sendAnyInJson } from "../internal/any-in-json.js";
+import { http2Sessions } from "../internal/node/http2-sessions.js";
 
 export interface NodeTransportOptions {
   /** Default: "connect". gRPC needs HTTP/2, and is what the Go runtime speaks. */
@@ -43,10 +44,11 @@ export function createNodeTransport(
   const shared = {
     baseUrl: url.replace(/\/+$/, ""),
     useBinaryFormat: !json,
-    interceptors,
+    jsonOptions: jsonWithAny,
+    interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
   };
-  const sessionManager = httpVersion === "2" ? new Http2SessionManager(url) : undefined;
+  const sessionManager = httpVersion === "2" ? http2Sessions(url) : undefined;
   const http = sessionManager
     ? { httpVersion: "2" as const, sessionManager }
     : { httpVersion: "1.1" as const };

@@ -1,6 +1,7 @@
 import type { DescMethodStreaming } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+import { jsonWithAny, sendAnyInJson } from "../internal/any-in-json.js";
 
 export interface WebTransportOptions {
   /** Default: "connect". */
@@ -32,7 +33,8 @@ export function createWebTransport(
   const transport = create({
     baseUrl: url.replace(/\/+$/, ""),
     useBinaryFormat: !json,
-    interceptors,
+    jsonOptions: jsonWithAny,
+    interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
     fetch: reaching(fetch),
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
   });

@@ -1,0 +1,42 @@
+import type { CallOptions, Transport } from "@connectrpc/connect";
+import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { callsOf } from "./internal/calls.js";
+import { utf8 } from "./internal/utf8.js";
+
+export interface InvokeBindingOptions extends CallOptions {
+  /** Options for the operation, as the binding defines them. An `http` binding takes `path` and headers ("Accept"). */
+  metadata?: Record<string, string>;
+}
+
+/** What a binding answered. */
+export type BindingAnswer = {
+  data: Uint8Array;
+  /** Remarks on it. Of an `http` binding: `statusCode`, `status` and the headers ("Content-Type"). */
+  metadata: Record<string, string>;
+};
+
+/** Calls to systems outside, under the names that the server gives them. */
+export interface Bindings {
+  /**
+   * Runs `operation` of the binding `name`; a text is sent as UTF-8. Never tried again: it may have happened. Where an
+   * `http` binding's target answers with a failure, the error's `httpStatus()` tells which. `InvokeBinding`
+   */
+  invoke(
+    name: string,
+    operation: string,
+    data?: Uint8Array | string,
+    options?: InvokeBindingOptions,
+  ): Promise<BindingAnswer>;
+}
+
+/** The bindings of the server behind `transport`. */
+export function createBindings(transport: Transport): Bindings {
+  const client = callsOf(Runtime, transport);
+  return {
+    async invoke(name, operation, data = new Uint8Array(), { metadata = {}, ...call } = {}) {
+      const bytes = typeof data === "string" ? utf8(data) : data;
+      const answer = await client.invokeBinding({ name, operation, data: bytes, metadata }, call);
+      return { data: answer.data, metadata: answer.metadata };
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import {
+  type CommonInvokeRequest,
+  type Runtime,
+  HTTPExtension_Verb as Verb,
+  HTTPExtension_VerbSchema as VerbSchema,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../internal/invocation-headers.js";
+import type { ServiceContext } from "../context.js";
+import { invalid, shown } from "../faults.js";
+import { exchange, type HttpAnswer, type HttpRequest, urlUnder } from "./http.js";
+
+/** What is asked of an app, however it is reached. */
+interface Invocation extends Omit<HttpRequest, "url"> {
+  path: string;
+  query: string;
+}
+
+/** An app that can be called. The one thing that another way to reach apps has to offer. */
+type App = (invocation: Invocation, signal: AbortSignal) => Promise<HttpAnswer>;
+
+/** InvokeService: calls an app that is configured, and nothing else. Whatever it answers is the answer. */
+export function invocationService(
+  context: ServiceContext,
+): Pick<ServiceImpl<typeof Runtime>, "invokeService"> {
+  return {
+    async invokeService({ id, message }, { requestHeader, responseHeader, signal }) {
+      const app = appAt(context, id);
+      const { status, headers, body } = await app(
+        invocation(message as CommonInvokeRequest, requestHeader),
+        signal,
+      );
+      for (const [name, value] of headers) {
+        // A header that a CGI script left behind would be taken for the status itself.
+        if (name !== "status") responseHeader.append(HTTP_PREFIX + name, value);
+      }
+      responseHeader.set(HTTP_STATUS, String(status));
+      return { data: { typeUrl: "", value: body }, contentType: headers.get("content-type") ?? "" };
+    },
+  };
+}
+
+function appAt(context: ServiceContext, id: string): App {
+  const { url } = context.components.get("services", id);
+  return ({ path, query, ...request }, signal) =>
+    exchange(
+      context,
+      `service ${shown(id)}`,
+      { ...request, url: urlUnder(url, path, query, "message.method") },
+      signal,
+    );
+}
+
+function invocation(
+  { method: path, data, contentType, httpExtension }: CommonInvokeRequest,
+  requestHeader: Headers,
+): Invocation {
+  const body = data?.value;
+  const verb = httpExtension?.verb || (body ? Verb.POST : Verb.GET);
+  const method = VerbSchema.value[verb]?.name ?? "GET";
+  const refuse = (why: string) => invalid("message.http_extension.verb", method, why);
+  if (verb === Verb.CONNECT) throw refuse("must be a method that is a request and an answer");
+  const bare = verb === Verb.GET || verb === Verb.HEAD || verb === Verb.TRACE;
+  if (bare && body?.length) throw refuse("must be a method that can have a body, as there is data");
+
+  const headers = headersFor(requestHeader);
+  if (contentType !== "") headers.set("content-type", checkedType(contentType));
+  return { path, query: httpExtension?.querystring ?? "", method, headers, ...(!bare && { body }) };
+}
+
+/** The call's headers that are the app's: those that the call does not need itself, and those with the prefix. */
+function headersFor(requestHeader: Headers): Headers {
+  const headers = new Headers();
+  const ofConnection = (requestHeader.get("connection") ?? "").toLowerCase().split(/\s*,\s*/);
+  for (const [name, value] of requestHeader) {
+    if (!isReserved(name) && !ofConnection.includes(name)) headers.append(name, value);
+  }
+  for (const [name, value] of requestHeader) {
+    const own = name.startsWith(HTTP_PREFIX) ? name.slice(HTTP_PREFIX.length) : "";
+    if (own !== "" && !isHopByHop(own)) headers.set(own, value);
+  }
+  return headers;
+}
+
+function checkedType(contentType: string): string {
+  if (/^[\x20-\x7e]+$/.test(contentType)) return contentType;
+  throw invalid("message.content_type", contentType, "must be a media type");
+}

@@ -1,0 +1,117 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { ServiceContext } from "../context.js";
+import { notFound, shown, unavailable } from "../faults.js";
+
+/** What a store shows. A name that it does not show cannot be told from one that is not there. */
+interface Shown {
+  get(name: string): string | undefined;
+  names(): string[];
+}
+
+/** When a client may look again whether an unreadable file has been put right. */
+const RETRY_AFTER_MS = 1000;
+
+/** The secret RPCs. A value goes into the answer and nowhere else: no error, no log. */
+export function secretsService({
+  components,
+  platform,
+  log,
+}: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "getSecret" | "getBulkSecret"> {
+  const files = new Map<string, SecretFile>();
+
+  /** The file as it is now: read anew for each call, taken apart only where it has changed. */
+  const fromFile = async (store: string, path: string): Promise<Shown> => {
+    const unreadable = (why: string, fields: object) => {
+      log.error("cannot read a secret store's file", { store, path, why, ...fields });
+      return unavailable(`secret store ${shown(store)} cannot be read`, { retryAfterMs: RETRY_AFTER_MS });
+    };
+    let text: string;
+    try {
+      text = await platform.readFile(path);
+    } catch (error) {
+      throw unreadable("it cannot be opened", { error });
+    }
+    const known = files.get(path);
+    if (known?.text === text) return of(known.secrets);
+    const secrets = secretsIn(text);
+    // The parser's own error quotes what it stumbled over, which may be a secret.
+    if (!secrets) throw unreadable("it is not a JSON object", {});
+    files.set(path, { text, secrets });
+    return of(secrets);
+  };
+
+  const open = async (name: string): Promise<Shown> => {
+    const store = components.get("secrets", name);
+    switch (store.type) {
+      case "env":
+        return fromEnv(platform.env, store.allow);
+      case "file":
+        return fromFile(name, store.path);
+      case "values":
+        return of(new Map(Object.entries(store.values)));
+    }
+  };
+
+  return {
+    async getSecret({ storeName, key }) {
+      const value = (await open(storeName)).get(key);
+      if (value === undefined) throw notFound("secret", key);
+      return { data: { [key]: value } };
+    },
+
+    async getBulkSecret({ storeName }) {
+      const store = await open(storeName);
+      const secrets = store.names().map((name) => [name, { secrets: { [name]: store.get(name) ?? "" } }]);
+      return { data: Object.fromEntries(secrets) };
+    },
+  };
+}
+
+interface SecretFile {
+  text: string;
+  secrets: ReadonlyMap<string, string>;
+}
+
+const of = (secrets: ReadonlyMap<string, string>): Shown => ({
+  get: (name) => secrets.get(name),
+  names: () => [...secrets.keys()],
+});
+
+function fromEnv(env: Readonly<Record<string, string | undefined>>, allow: readonly string[]): Shown {
+  const allowed = (name: string) =>
+    Object.hasOwn(env, name) &&
+    allow.some((rule) => (rule.endsWith("*") ? name.startsWith(rule.slice(0, -1)) : name === rule));
+  return {
+    get: (name) => (allowed(name) ? env[name] : undefined),
+    names: () => Object.keys(env).filter((name) => allowed(name) && env[name] !== undefined),
+  };
+}
+
+/** The leaves of a JSON object by their path, its parts joined by ":"; undefined where `text` is none. */
+function secretsIn(text: string): ReadonlyMap<string, string> | undefined {
+  let root: unknown;
+  try {
+    const json = text.replace(/^\uFEFF/, "");
+    JSON.parse(json);
+    root = JSON.parse(withQuotedNumbers(json));
+  } catch {
+    return undefined;
+  }
+  if (typeof root !== "object" || root === null || Array.isArray(root)) return undefined;
+  const secrets = new Map<string, string>();
+  const walk = (node: unknown, at = "", prefix = "") => {
+    if (typeof node === "string" || typeof node === "boolean") secrets.set(at, String(node));
+    if (typeof node !== "object" || node === null) return;
+    for (const [name, inner] of Object.entries(node)) walk(inner, prefix + name, `${prefix}${name}:`);
+  };
+  walk(root);
+  return secrets;
+}
+
+/** A number as a secret is its digits: as a JavaScript number, a long account id would lose its last ones. */
+function withQuotedNumbers(json: string): string {
+  return json.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) =>
+    token.startsWith('"') ? token : `"${token}"`,
+  );
+}
