@@ -15,22 +15,21 @@ const COUNT_HEADER = "fairlead-id-count";
 const MOST_IDS = 100_000;
 const MAX_INT64 = 2n ** 63n - 1n;
 
-/** The sequences that a server has at hand. One that falls out loses what was left of its segment, no more. */
-const SEQUENCES_KEPT = 10_000;
-
 /** The sequencer RPC. What the engine keeps of a sequence is the last id that was reserved, in decimal. */
 export function sequencerService({
   engine: { keys },
   components,
-}: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "getNextId"> {
+  limits,
+}: Pick<ServiceContext, "engine" | "components" | "limits">): Pick<ServiceImpl<typeof Runtime>, "getNextId"> {
   const sequences = new Map<string, Sequence>();
 
   const sequenceAt = (key: string): Sequence => {
     const sequence = sequences.get(key) ?? new Sequence(keys, key);
-    // A map is in the order of insertion: the first is the one that was not asked for the longest.
+    // A map is in the order of insertion: the first is the one that has not been asked for the longest. It loses the
+    // rest of its segment, no more.
     sequences.delete(key);
     sequences.set(key, sequence);
-    if (sequences.size > SEQUENCES_KEPT) sequences.delete(sequences.keys().next().value ?? "");
+    if (sequences.size > limits.sequences) sequences.delete(sequences.keys().next().value ?? "");
     return sequence;
   };
 
