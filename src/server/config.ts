@@ -1,8 +1,12 @@
 import { z } from "zod";
 
-const count = z.coerce.number().int().positive();
-const milliseconds = z.coerce.number().positive();
-const url = z.url({ protocol: /^https?$/, error: "must be an http or https URL" });
+const count = z.coerce.number("must be a number").int("must be a whole number").positive("must be above 0");
+const milliseconds = z.coerce.number("must be a number of milliseconds").positive("must be above 0");
+const url = z
+  .url({ protocol: /^https?$/, error: "must be an http or https URL" })
+  .refine((text) => !URL.canParse(text) || new URL(text).username + new URL(text).password === "", {
+    error: "must not contain a user or a password",
+  });
 const named = <T extends z.ZodType>(kind: T) => z.record(z.string().min(1).max(255), kind);
 
 /** A store that has no settings of its own. */
@@ -10,9 +14,13 @@ const store = z.strictObject({});
 
 const sequencer = z.strictObject({
   /** For each key the number that all its ids are greater than. */
-  biggerThan: z.record(z.string(), z.coerce.bigint().nonnegative()).default({}),
+  biggerThan: z
+    .record(z.string(), z.coerce.bigint("must be a whole number").nonnegative("must not be below 0"), {
+      error: "must be an object of keys and numbers",
+    })
+    .default({}),
   /** How many ids a server reserves at a time for WEAK requests. */
-  segment: count.max(1_000_000).default(1000),
+  segment: count.max(1_000_000, "must be at most 1000000").default(1000),
 });
 
 const pubsub = z.strictObject({
@@ -43,14 +51,23 @@ const log = z.strictObject({
   maxRecords: count.optional(),
 });
 
-/** Who holds the partitions of the maps of one protocol group, called "<namespace>/<name>". */
+/**
+ * Who holds the partitions of the maps of one protocol group, called "<namespace>/<name>". A group that is not named
+ * is this server's own, without backups.
+ */
 const mapGroup = z.strictObject({
   /** The address of the primary; left out where it is this server. */
   primary: url.optional(),
   /** The addresses of the servers that keep a copy. Only the primary's own list counts. */
   backups: z.array(url).default([]),
-  /** The primary's term: each new primary needs a higher one than the last. */
-  term: z.coerce.bigint().positive().default(1n),
+  /** The primary's term: each new primary needs a higher one than the last. At most 2^31. */
+  term: z.coerce
+    .bigint()
+    .positive()
+    .max(2n ** 31n)
+    .default(1n),
+  /** How long a backup may take to answer before it counts as out of sync and no write waits for it. */
+  ackTimeoutMs: milliseconds.default(2000),
 });
 
 /** What a client can grow, and how far. */
@@ -60,10 +77,16 @@ const limits = z.strictObject({
   messageBytes: count.default(8 * 1024 ** 2),
   /** Items of one request: states, keys, operations, configuration items. */
   batchItems: count.default(10_000),
+  /** What is kept beside one file: its metadata's keys and values, with 8 bytes for each pair. It travels in a header. */
+  fileMetadataBytes: count.default(4096),
   /** The sequences of which a server has reserved ids at hand; one too many costs another the rest of its ids. */
   sequences: count.default(10_000),
-  /** The logs that clients may create by naming them. */
+  /** The logs that clients may create by naming them, beside `default` and those that the configuration names. */
   logs: count.default(10_000),
+  /** The keys that one SubscribeConfiguration call may follow, all its requests together. */
+  subscriptionKeys: count.default(10_000),
+  /** The groups, with their labels, apps and stores, that one SubscribeConfiguration call may follow keys of. */
+  subscriptionGroups: count.default(100),
   /** The map partitions that clients may create by naming them. */
   mapPartitions: count.default(10_000),
   /** The gossip maps that clients may create by naming them. */
@@ -94,6 +117,10 @@ export const configSchema = z.strictObject({
     z.strictObject({
       url,
       protocol: z.enum(["grpc", "grpc-web", "connect"]).default("grpc"),
+      /** How often it is asked for its subscriptions again, to notice that it left or came back with others. */
+      askEveryMs: milliseconds.default(15_000),
+      /** How long it may take to handle one event, before that counts as an error. */
+      timeoutMs: milliseconds.default(60_000),
     }),
   ).default({}),
   hello: named(z.strictObject({ greeting: z.string().default("Hello") })).default({
