@@ -70,6 +70,18 @@ const mapGroup = z.strictObject({
   ackTimeoutMs: milliseconds.default(2000),
 });
 
+/** How gossip maps are kept alike. */
+const gossip = z.strictObject({
+  /** How long a change waits for others before it is relayed. */
+  flushMs: milliseconds.default(50),
+  /** How often a map is compared with one of its members, the next one each time, while there are changes. */
+  antiEntropyMs: milliseconds.default(1000),
+  /** How often a member is compared with while nothing changes. */
+  idleMs: milliseconds.default(30_000),
+  /** How long a removed key is remembered at least: a member that was away for longer may bring it back. */
+  tombstoneMs: milliseconds.default(24 * 3_600_000),
+});
+
 /** What a client can grow, and how far. */
 const limits = z.strictObject({
   keyBytes: count.default(1024),
@@ -93,6 +105,8 @@ const limits = z.strictObject({
   gossipMaps: count.default(1000),
   /** The entries of one gossip map, tombstones included. */
   gossipEntries: count.default(100_000),
+  /** The bytes of all keys and values of one gossip map: every member keeps them in memory. */
+  gossipBytes: count.default(256 * 1024 ** 2),
   /** The events on their way to one subscription without an answer. */
   inFlight: count.default(32),
 });
@@ -129,6 +143,7 @@ export const configSchema = z.strictObject({
   /** How much is kept of the logs that are named here; the others are kept whole. */
   logs: named(log).default({}),
   maps: named(mapGroup).default({}),
+  gossip: gossip.default(gossip.parse({})),
   limits: limits.default(limits.parse({})),
 });
 

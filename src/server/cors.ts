@@ -7,7 +7,9 @@ const MAX_AGE_S = 7200;
 const REQUEST_HEADERS = [
   ...cors.allowedHeaders,
   "Authorization",
+  "Fairlead-App-Id",
   "Fairlead-Fence",
+  "Fairlead-If-Absent",
   "Fairlead-Log",
   "Fairlead-Follow",
   "Fairlead-From-Time",

@@ -9,6 +9,7 @@ import * as protocol from "../../gen/atomix/protocol/protocol_pb.js";
 import * as appcallback from "../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import * as lifecycle from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import * as runtime from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { timestampFault } from "../gossip/clock.js";
 import { utf8Length } from "../internal/utf8.js";
 import type { Limits } from "./config.js";
 import { exhausted, invalid } from "./faults.js";
@@ -167,6 +168,20 @@ const fileMetadata: Rule = (value, field, { fileMetadataBytes }) => {
   }
 };
 
+/** Entries of a gossip map, or their digests, by key. */
+const gossipEntries: Rule = (value, field, limits) => {
+  const keys = Object.keys(value as object);
+  const most = limits.gossipEntries;
+  if (keys.length > most) throw exhausted("gossipEntries", most, `${field} has ${keys.length} keys`);
+  for (const each of keys) key(each, `${field}[${JSON.stringify(each)}]`, limits);
+};
+
+/** A time on the clocks of a gossip map's members. */
+const timestamp: Rule = (value, field) => {
+  const fault = timestampFault(value as Uint8Array, Date.now());
+  if (fault) throw invalid(field, value, fault);
+};
+
 type Rules<D extends DescMessage> = { [F in keyof Omit<MessageShape<D>, keyof Message>]?: Rule };
 
 const rules = new Map<DescMessage, Record<string, Rule>>();
@@ -248,8 +263,12 @@ rule(map.BackupRequestSchema, { header: required, entries: items });
 rule(map.EntrySchema, { key, digest: required });
 rule(map.ValueSchema, { value: bytes });
 rule(gossip.MessageSchema, { source: name, target: required });
-rule(gossip.UpdateRequestSchema, { keys });
+rule(primitive.NameSchema, { name, namespace: optionalName });
+rule(gossip.UpdateSchema, { updates: gossipEntries, timestamp });
+rule(gossip.UpdateRequestSchema, { keys, timestamp });
+rule(gossip.AntiEntropyAdvertisementSchema, { digest: gossipEntries, timestamp });
 rule(gossip.MapValueSchema, { digest: required, value: bytes });
+rule(gossip.DigestSchema, { timestamp });
 rule(log.ProduceRequestSchema, { value: bytes });
 
 /** The enums whose unknown numbers mean something too, as the contract says: the service reads them. */

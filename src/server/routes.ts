@@ -1,8 +1,20 @@
 import type { ConnectRouter } from "@connectrpc/connect";
+import { LogService } from "../../gen/atomix/log/log_pb.js";
+import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { ServiceContext } from "./context.js";
+import { bindingsService } from "./services/bindings.js";
+import { configurationService } from "./services/configuration.js";
+import { fileService } from "./services/file.js";
+import { helloService } from "./services/hello.js";
+import { invocationService } from "./services/invocation.js";
+import { lifecycleService } from "./services/lifecycle.js";
 import { lockService } from "./services/lock.js";
+import { logService } from "./services/log.js";
+import { mapService } from "./services/map.js";
+import { pubsubService } from "./services/pubsub.js";
+import { secretsService } from "./services/secrets.js";
 import { sequencerService } from "./services/sequencer.js";
 import { stateService } from "./services/state.js";
 
@@ -10,11 +22,21 @@ import { stateService } from "./services/state.js";
 export function routes(context: ServiceContext): (router: ConnectRouter) => void {
   const runtime = {
     ...stateService(context),
+    ...pubsubService(context),
+    ...bindingsService(context),
+    ...helloService(context),
+    ...invocationService(context),
+    ...secretsService(context),
     ...lockService(context),
     ...sequencerService(context),
+    ...fileService(context),
+    ...configurationService(context),
   };
+  const maps = mapService(context);
   return (router) => {
+    router.service(MapService, maps);
     router.service(Runtime, runtime);
-    router.service(Lifecycle, {});
+    router.service(Lifecycle, lifecycleService(context));
+    router.service(LogService, logService(context));
   };
 }

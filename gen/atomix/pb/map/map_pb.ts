@@ -297,8 +297,8 @@ export type Value = Message<"atomix.pb.map.Value"> & {
   value: Uint8Array;
 
   /**
-   * Counts every change of the partition and never goes back, not even when the primary changes. In
-   * a request it is the condition, and 0 means none.
+   * Grows with every change of the partition and never goes back, not even when the primary
+   * changes; it may skip numbers then. In a request it is the condition, and 0 means none.
    *
    * @generated from field: uint64 version = 2;
    */
@@ -355,7 +355,8 @@ export const MapService: GenService<{
    * Writes an entry and answers once every in-sync backup has it. Fails with aborted where the
    * version condition or the request header `fairlead-fence: <store>/<resource>=<n>` (store and
    * resource percent-encoded) does not hold; the google.rpc.ErrorInfo has the key and the current
-   * version.
+   * version, 0 where there is no entry. With the request header `fairlead-if-absent: true` it
+   * writes only where there is no entry, and fails with aborted too where there is one.
    *
    * @generated from rpc atomix.pb.map.MapService.Put
    */
@@ -387,7 +388,9 @@ export const MapService: GenService<{
   },
   /**
    * Carries a primary's changes to a backup, in order. Every BackupRequest is answered by one
-   * BackupResponse, in order; one of an older term gets status ERROR.
+   * BackupResponse, in order. The highest term among its entries is the term of a request; one of
+   * an older term than the partition has seen gets status ERROR and changes nothing, one without
+   * entries changes nothing either and gets OK. A primary sends every entry in its own term.
    *
    * @generated from rpc atomix.pb.map.MapService.Backup
    */

@@ -1,0 +1,79 @@
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { type RequestHeader, ResponseStatus } from "../../../gen/atomix/pb/headers/headers_pb.js";
+import { type MapService, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
+import { orAborted } from "../../internal/or-aborted.js";
+import type { ServiceContext } from "../context.js";
+import { invalid } from "../faults.js";
+import { fenceChecks } from "./fence.js";
+import { addressOf } from "./map/address.js";
+import { backupOperation } from "./map/backup.js";
+import { decoded, decodedDigest } from "./map/entry.js";
+import type { Operation } from "./map/partition.js";
+import { Partitions } from "./map/partitions.js";
+import { type Condition, type Leading, putOperation, removeOperation } from "./map/write.js";
+
+/** The request header of a Put that must find no entry. */
+const IF_ABSENT_HEADER = "fairlead-if-absent";
+
+/**
+ * The map RPCs: versioned entries in partitions, each with a counter of its own that lies beside them and is written
+ * with them. Put, Get and Remove are for the partition's primary; a backup takes what the primary sends it.
+ */
+export function mapService(context: ServiceContext): ServiceImpl<typeof MapService> {
+  const { keys } = context.engine;
+  const partitions = new Partitions(context);
+
+  const write = <T>(
+    header: RequestHeader | undefined,
+    { requestHeader, signal }: Pick<HandlerContext, "requestHeader" | "signal">,
+    operation: (leading: Leading) => Operation<T>,
+  ): Promise<T> => {
+    const address = addressOf(header);
+    const fences = fenceChecks(requestHeader, context.components);
+    const leading = (seen: bigint) => partitions.lead(address, seen);
+    return partitions.run(address, { ...operation(leading), fences, signal });
+  };
+
+  return {
+    async put({ header, key, value = create(ValueSchema) }, call) {
+      const condition = ifAbsent(call.requestHeader, value.version) ?? ifVersion(value.version);
+      const version = await write(header, call, (leading) => putOperation(key, value, condition, leading));
+      return { header: {}, version };
+    },
+
+    async get({ header, key }) {
+      const address = addressOf(header);
+      const [record, entry] = await keys.getMany([address.recordKey, address.entriesPrefix + key]);
+      partitions.lead(address, record ? decodedDigest(record.value).term : 0n);
+      const value = entry && decoded(entry.value).value;
+      return { header: {}, ...(value && { value }) };
+    },
+
+    async remove({ header, key, value }, call) {
+      const condition = ifVersion(value?.version ?? 0n);
+      const removed = await write(header, call, (leading) => removeOperation(key, condition, leading));
+      return { header: {}, ...(removed && { value: removed }) };
+    },
+
+    async *backup(requests, { signal }) {
+      const incoming = requests[Symbol.asyncIterator]();
+      const next = () => orAborted(incoming.next(), signal);
+      for (let part = await next(); !part.done; part = await next()) {
+        const address = addressOf(part.value.header);
+        const applied = await partitions.run(address, backupOperation(part.value, partitions.group(address)));
+        yield { header: { status: applied ? ResponseStatus.OK : ResponseStatus.ERROR } };
+      }
+    },
+  };
+}
+
+const ifVersion = (version: bigint): Condition => (version > 0n ? version : undefined);
+
+function ifAbsent(header: Headers, version: bigint): Condition {
+  const text = header.get(IF_ABSENT_HEADER);
+  if (text === null || text === "false") return undefined;
+  if (text !== "true") throw invalid(IF_ABSENT_HEADER, text, 'must be "true" or "false"');
+  if (version > 0n) throw invalid("value.version", version, `must be 0 beside ${IF_ABSENT_HEADER}`);
+  return "absent";
+}

@@ -1,0 +1,32 @@
+import type { BackupRequest } from "../../../../gen/atomix/pb/map/map_pb.js";
+import { highest, isNewer, isTombstone, sizeOf, termOf, timestampOf } from "./entry.js";
+import { type Group, ownTerm } from "./group.js";
+import type { Operation } from "./partition.js";
+
+/**
+ * How long a backup remembers a deletion. An older write of the same key cannot come later than the streams of one
+ * primary overlap, seconds; the rest is for a backup that comes back, after a change of the primary, with entries
+ * that were deleted while it was away: within this time the new primary still knows of the deletion.
+ */
+export const TOMBSTONE_MS = 7 * 24 * 3_600_000;
+
+/** The state of a backup after one request: every entry that is newer than what is there. False: of an older term. */
+export function backupOperation({ entries }: BackupRequest, group: Group): Operation<boolean> {
+  const own = ownTerm(group);
+  const term = highest(entries.map(termOf));
+  return {
+    keys: entries.map(({ key }) => key),
+    bytes: entries.reduce((bytes, entry) => bytes + sizeOf(entry), 0),
+    apply(draft) {
+      if (entries.length === 0) return true;
+      if (term < draft.term || (own !== undefined && term <= own)) return false;
+      for (const entry of entries) {
+        const present = draft.get(entry.key);
+        if (!present || isNewer(entry, present))
+          draft.set(entry, isTombstone(entry) ? TOMBSTONE_MS : undefined);
+      }
+      draft.raise(term, highest(entries.map(timestampOf)));
+      return true;
+    },
+  };
+}

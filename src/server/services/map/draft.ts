@@ -1,0 +1,150 @@
+import { create } from "@bufbuild/protobuf";
+import { type Digest, DigestSchema, type Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
+import { fromUtf8, utf8 } from "../../../internal/utf8.js";
+import type { Entry as Stored, Write } from "../../engine.js";
+import { exhausted } from "../../faults.js";
+import { type Address, COUNT_KEY } from "./address.js";
+import { decoded, decodedDigest, encoded, encodedDigest, highest, isLive, type LiveEntry } from "./entry.js";
+import type { Lead } from "./group.js";
+
+const MOST_VERSION = 2n ** 64n - 1n;
+
+/** What was read of the engine for one batch of operations. */
+export interface Snapshot {
+  record: Stored | undefined;
+  /** How many partitions there are; not read, and not needed, where this one is known to exist. */
+  count: Stored | undefined;
+  entries: ReadonlyMap<string, Stored | undefined>;
+  fences: ReadonlyMap<string, Stored | undefined>;
+}
+
+/**
+ * A partition as a batch of operations finds it and changes it, each seeing what those before it did; in the end its
+ * writes are one commit. That commit is over the record that was read, so it is refused where another server that
+ * shares the engine was faster.
+ */
+export class Draft {
+  readonly #address: Address;
+  readonly #mostPartitions: number;
+  readonly #snapshot: Snapshot;
+  readonly #entries = new Map<string, Entry | undefined>();
+  readonly #writes = new Map<string, Write>();
+  readonly #checks = new Map<string, Write>();
+  readonly #changes = new Map<string, Entry>();
+  #term: bigint;
+  #timestamp: bigint;
+  #touched = false;
+
+  constructor(address: Address, snapshot: Snapshot, mostPartitions: number) {
+    this.#address = address;
+    this.#mostPartitions = mostPartitions;
+    this.#snapshot = snapshot;
+    const digest = snapshot.record && decodedDigest(snapshot.record.value);
+    this.#term = digest?.term ?? 0n;
+    this.#timestamp = digest?.timestamp ?? 0n;
+  }
+
+  /** The highest term that the partition has seen. */
+  get term(): bigint {
+    return this.#term;
+  }
+
+  /** What this server itself changed, for its backups: the last change of each key, in the order of the timestamps. */
+  get changes(): Entry[] {
+    return [...this.#changes.values()];
+  }
+
+  get(key: string): Entry | undefined {
+    if (this.#entries.has(key)) return this.#entries.get(key);
+    const stored = this.#snapshot.entries.get(key);
+    return stored && decoded(stored.value);
+  }
+
+  live(key: string): LiveEntry | undefined {
+    const entry = this.get(key);
+    return isLive(entry) ? entry : undefined;
+  }
+
+  /** The digest of the next change: the partition's counter never goes back, and begins above the term's floor. */
+  next({ term, floor }: Lead): Digest {
+    const timestamp = highest([this.#timestamp, floor]) + 1n;
+    if (timestamp > MOST_VERSION) {
+      throw exhausted("version", MOST_VERSION, "the partition's counter is at its end");
+    }
+    this.raise(term, timestamp);
+    return create(DigestSchema, { term, timestamp });
+  }
+
+  /** Moves the high-water mark, each half by itself: a version that was once given is not given again in any term. */
+  raise(term: bigint, timestamp: bigint): void {
+    if (term <= this.#term && timestamp <= this.#timestamp) return;
+    this.#admit();
+    this.#term = highest([term, this.#term]);
+    this.#timestamp = highest([timestamp, this.#timestamp]);
+  }
+
+  set(entry: Entry, ttlMs?: number): void {
+    this.#admit();
+    const key = this.#address.entriesPrefix + entry.key;
+    this.#entries.set(entry.key, entry);
+    this.#writes.set(key, { type: "set", key, value: encoded(entry), ...(ttlMs !== undefined && { ttlMs }) });
+  }
+
+  /** Forgets the entry, or what was remembered of its deletion. */
+  drop(name: string): void {
+    this.#admit();
+    const key = this.#address.entriesPrefix + name;
+    this.#entries.set(name, undefined);
+    this.#writes.set(key, { type: "delete", key });
+  }
+
+  /** Has the backups told of a change. */
+  tell(entry: Entry): void {
+    // Deleted first, it moves to the end: the order stays that of the timestamps.
+    this.#changes.delete(entry.key);
+    this.#changes.set(entry.key, entry);
+  }
+
+  /** The first of `checks` that does not hold, and what is there instead. */
+  broken(checks: readonly Write[]): { check: Write; actual: Stored | undefined } | undefined {
+    for (const check of checks) {
+      const actual = this.#snapshot.fences.get(check.key);
+      if ((actual?.version ?? 0n) !== check.ifVersion) return { check, actual };
+    }
+    return undefined;
+  }
+
+  /** Has the commit make sure that `checks` still hold. */
+  hold(checks: readonly Write[]): void {
+    for (const check of checks) this.#checks.set(check.key, check);
+  }
+
+  /** The commit; empty where nothing changed. */
+  writes(): Write[] {
+    if (!this.#touched) return [];
+    const { record, count } = this.#snapshot;
+    const mark: Write = {
+      type: "set",
+      key: this.#address.recordKey,
+      value: encodedDigest(this.#term, this.#timestamp),
+      ifVersion: record?.version ?? 0n,
+    };
+    const counted: Write = {
+      type: "set",
+      key: COUNT_KEY,
+      value: utf8(String(numberIn(count) + 1)),
+      ifVersion: count?.version ?? 0n,
+    };
+    return [...this.#checks.values(), mark, ...(record ? [] : [counted]), ...this.#writes.values()];
+  }
+
+  /** The first change of all makes the partition, which the limit may not allow. */
+  #admit(): void {
+    if (!this.#snapshot.record && numberIn(this.#snapshot.count) >= this.#mostPartitions) {
+      throw exhausted("mapPartitions", this.#mostPartitions, "no further partition of a map can be created");
+    }
+    this.#touched = true;
+  }
+}
+
+const numberIn = (stored: Stored | undefined): number => (stored ? Number(fromUtf8(stored.value)) : 0);

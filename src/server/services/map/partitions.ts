@@ -1,0 +1,114 @@
+import type { Transport } from "@connectrpc/connect";
+import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
+import type { ServiceContext } from "../../context.js";
+import { type Address, addressAt, RECORDS } from "./address.js";
+import { decodedDigest, timestampOf } from "./entry.js";
+import { closingFault, type Group, type Lead, leadOf, notPrimary } from "./group.js";
+import { type Operation, Partition } from "./partition.js";
+import { Replication } from "./replication.js";
+
+type Open = { partition: Partition; replication: Replication | undefined };
+
+/** The partitions that something is done on, and those that this server keeps backups of. */
+export class Partitions {
+  readonly #context: ServiceContext;
+  readonly #open = new Map<string, Open>();
+  readonly #transports = new Map<string, Transport & Partial<AsyncDisposable>>();
+
+  constructor(context: ServiceContext) {
+    this.#context = context;
+    context.closing.addEventListener("abort", () => this.#hangUp(), { once: true });
+    void this.#resume();
+  }
+
+  /** What the configuration says now of the partition's group. */
+  group({ group }: Address): Group {
+    return this.#context.components.find("maps", group);
+  }
+
+  /** As what this server reads and writes the partition; fails where it is not its primary. See leadOf(). */
+  lead(address: Address, seen: bigint): Lead {
+    const group = this.group(address);
+    const lead = leadOf(group, seen);
+    const replication = this.#open.get(address.recordKey)?.replication;
+    if (replication?.deposed && replication.group === group) throw notPrimary();
+    if (replication && this.#context.closing.aborted) throw closingFault();
+    return lead;
+  }
+
+  run<T>(address: Address, operation: Operation<T>): Promise<T> {
+    return this.#at(address).partition.run(operation);
+  }
+
+  #at(address: Address): Open {
+    const present = this.#open.get(address.recordKey);
+    if (present) {
+      if (present.replication?.group !== this.group(address)) {
+        present.replication?.close();
+        present.replication = undefined;
+      }
+      return present;
+    }
+    const partition = new Partition(
+      address,
+      this.#context,
+      (changes) => this.#replicate(address, changes),
+      () => {
+        if (!open.replication) this.#open.delete(address.recordKey);
+      },
+    );
+    const open: Open = { partition, replication: undefined };
+    this.#open.set(address.recordKey, open);
+    return open;
+  }
+
+  #replicate(address: Address, changes: Entry[]): Promise<void> | undefined {
+    const last = changes.at(-1);
+    return this.#replication(address, last ? timestampOf(last) : 0n)?.publish(changes);
+  }
+
+  /** What keeps the backups up to date; undefined where this server has no part in that. */
+  #replication(address: Address, published: bigint): Replication | undefined {
+    const open = this.#at(address);
+    const group = this.group(address);
+    if (!group || group.primary !== undefined) return undefined;
+    open.replication ??= new Replication({
+      context: this.#context,
+      address,
+      group,
+      partition: open.partition,
+      dial: (url) => this.#dial(url),
+      published,
+    });
+    return open.replication;
+  }
+
+  /** Takes up the backups of the partitions that are there from before: they may have missed something. */
+  async #resume(): Promise<void> {
+    const { engine, components, closing, log } = this.#context;
+    const leads = components.names("maps").some((name) => !components.find("maps", name)?.primary);
+    if (!leads) return;
+    try {
+      for await (const { key, value } of engine.keys.list(RECORDS)) {
+        if (closing.aborted) return;
+        this.#replication(addressAt(key), decodedDigest(value).timestamp);
+      }
+    } catch (error) {
+      if (!closing.aborted) log.error("the backups of the maps could not be taken up", { error });
+    }
+  }
+
+  #dial(url: string): Transport {
+    let transport = this.#transports.get(url);
+    if (!transport) {
+      transport = this.#context.platform.dial(url, "grpc");
+      this.#transports.set(url, transport);
+    }
+    return transport;
+  }
+
+  #hangUp(): void {
+    for (const transport of this.#transports.values()) void transport[Symbol.asyncDispose]?.();
+    this.#transports.clear();
+  }
+}
