@@ -27,6 +27,8 @@ function meant({ code, rawMessage, cause }: ConnectError): Code {
       )
         return Code.NotFound;
       if (/don't support now|no instance found/i.test(rawMessage)) return Code.InvalidArgument;
+      // A stream both ways over HTTP/1.1: the server's answer to what this connection cannot carry.
+      if (rawMessage === "HTTP 505") return Code.Unimplemented;
       return LOST.test(rawMessage) ? Code.Unavailable : code;
     case Code.InvalidArgument:
       return LOST.test(rawMessage) ? Code.Unavailable : code;

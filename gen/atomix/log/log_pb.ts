@@ -108,8 +108,9 @@ export const LogRecordSchema: GenMessage<LogRecord> = /*@__PURE__*/
   messageDesc(file_atomix_log_log, 3);
 
 /**
- * Append-only logs. Request header `fairlead-log` names the log, `default` where it is missing, and
- * a log comes into being with its first use.
+ * Append-only logs. Request header `fairlead-log` names the log, percent-encoded, `default` where it
+ * is missing. A log comes into being with its first record; how many there may be is limited, and
+ * past that Produce fails with resource_exhausted.
  *
  * Every response carries the header `fairlead-server: <version>`.
  *
@@ -118,7 +119,13 @@ export const LogRecordSchema: GenMessage<LogRecord> = /*@__PURE__*/
 export const LogService: GenService<{
   /**
    * Appends every value of the stream, in order, and answers once when all are durable. Response
-   * trailers `fairlead-first-offset` and `fairlead-last-offset` tell where they are.
+   * trailers `fairlead-first-offset` and `fairlead-last-offset` tell where they are; a stream without
+   * values has none.
+   *
+   * Values are appended in batches of up to 512 and 1 MiB, at the latest one second after the first
+   * of them arrived. A batch is all or nothing and has no other producer's records in it, so a
+   * stream that fits one is atomic. Between batches there may be records of others, and batches that
+   * were appended before a stream failed stay.
    *
    * @generated from rpc atomix.log.LogService.Produce
    */
@@ -128,11 +135,12 @@ export const LogService: GenService<{
     output: typeof ProduceResponseSchema;
   },
   /**
-   * Reads a log in order and follows it until the client cancels. Request header `fairlead-follow:
-   * false` ends at the last record there is.
+   * Reads a log in order and follows it until the client cancels; a server that closes ends it with
+   * unavailable. Request header `fairlead-follow: false` ends at the last record there is. A log that
+   * is not there yet is empty, and reading does not make it.
    *
    * Request header `fairlead-from-time`, in Unix milliseconds, starts at the first record of that
-   * time or later. Each call reads on its own.
+   * time or later; where there is an offset too, at the later of both. Each call reads on its own.
    *
    * @generated from rpc atomix.log.LogService.Consume
    */

@@ -1,0 +1,156 @@
+import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
+import type { ConfigurationItem, Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { retryAfterMs } from "../errors.js";
+import { type Backoff, jitteredMs } from "./backoff.js";
+import { hasExtensions } from "./extensions.js";
+import type { LiveValues } from "./live-values.js";
+import { sleep } from "./timer.js";
+import { untilLeft } from "./until-left.js";
+
+const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
+
+/** The longest that one reading of all values may take before it is tried anew, in milliseconds. */
+const READ_MS = 10_000;
+
+/** What will not go away by waiting. */
+const FOR_GOOD = new Set([
+  Code.InvalidArgument,
+  Code.NotFound,
+  Code.PermissionDenied,
+  Code.FailedPrecondition,
+  Code.OutOfRange,
+  Code.Unimplemented,
+  Code.Unauthenticated,
+]);
+
+/** Whether the same call may succeed later. */
+export const mayPass = (error: unknown): boolean =>
+  error instanceof ConnectError && !FOR_GOOD.has(error.code);
+
+/** Which items are followed, and how. */
+export interface Followed {
+  transport: Transport;
+  client: Client<typeof Runtime>;
+  /** What a request says. */
+  place: { storeName: string; appId: string; group: string; label: string };
+  /** Undefined: the whole group. */
+  keys: readonly string[] | undefined;
+  pollMs: number;
+  call: CallOptions;
+}
+
+/**
+ * Keeps `values` as the server has them until `signal` aborts, through lost connections. A Fairlead server tells
+ * everything on one stream: first all values, then each change. Another server may send no values at first, forget
+ * deletions, or fall silent when a stream of someone else ends; there, and where the transport cannot carry the stream,
+ * the values are read again every `pollMs` as well. `onValues` is called whenever they are known to be the server's,
+ * `onFailure` with each error that the next try may mend. Rejects with one that none will.
+ */
+export async function followConfiguration(
+  { transport, client, place, keys, pollMs, call }: Followed,
+  values: LiveValues,
+  { signal, onValues, onFailure }: { signal: AbortSignal; onValues(): void; onFailure(error: unknown): void },
+): Promise<void> {
+  const wanted = keys && new Set(keys);
+  const request = { ...place, keys: keys ? [...keys] : [] };
+  const contents = (items: readonly ConfigurationItem[]) =>
+    items
+      .filter(({ key }) => wanted?.has(key) ?? key !== "")
+      // Empty content is a deletion, or on a server that keeps it: no value.
+      .map(({ key, content }) => [key, content === "" ? undefined : content] as const);
+  const all = (items: readonly ConfigurationItem[]) =>
+    new Map(contents(items).filter((pair): pair is readonly [string, string] => pair[1] !== undefined));
+
+  const stream = (signal: AbortSignal) =>
+    untilLeft((signal) => {
+      const requests = heldOpen(request, signal);
+      return client.subscribeConfiguration(requests, { ...call, timeoutMs: 0, signal });
+    }, signal);
+
+  /** A stream that begins with all values. */
+  const listen = async (known: () => void) => {
+    let begun = false;
+    for await (const { items } of stream(signal)) {
+      if (begun) values.set(contents(items));
+      else values.replace(all(items));
+      begun = true;
+      known();
+    }
+  };
+
+  /** Reads all values now and then. What a stream tells while a reading is on its way, into `told`, is newer. */
+  const readings = async function* (signal: AbortSignal, told: Set<string>) {
+    while (true) {
+      told.clear();
+      const { items } = await client.getConfiguration(request, { ...call, timeoutMs: READ_MS, signal });
+      values.replace(all(items), told);
+      yield;
+      await sleep(pollMs, signal);
+    }
+  };
+
+  /** A stream of changes that may come or not. */
+  const overhear = async (signal: AbortSignal, told: Set<string>) => {
+    await again(signal, mayPass, async (known) => {
+      for await (const { items } of stream(signal)) {
+        const news = contents(items);
+        for (const [key] of news) told.add(key);
+        values.set(news);
+        known();
+      }
+    });
+  };
+
+  const goOn = (error: unknown) => {
+    if (!mayPass(error)) return false;
+    onFailure(error);
+    return true;
+  };
+  await again(signal, goOn, async (reached) => {
+    const known = () => {
+      reached();
+      onValues();
+    };
+    const whole = await hasExtensions(transport, signal);
+    if (whole) {
+      try {
+        return await listen(known);
+      } catch (error) {
+        if (!(error instanceof ConnectError) || error.code !== Code.Unimplemented) throw error;
+      }
+    }
+    const poll = (signal: AbortSignal) => {
+      const told = new Set<string>();
+      if (!whole) overhear(signal, told).catch(() => {});
+      return readings(signal, told);
+    };
+    for await (const _read of untilLeft(poll, signal)) known();
+  });
+}
+
+/** Does `task` over and over until `signal` aborts, with growing waits while it does not call `reached`. */
+async function again(
+  signal: AbortSignal,
+  goOn: (error: unknown) => boolean,
+  task: (reached: () => void) => Promise<void>,
+): Promise<void> {
+  for (let failures = 1; ; failures++) {
+    let askedMs = 0;
+    try {
+      await task(() => {
+        failures = 0;
+      });
+    } catch (error) {
+      if (signal.aborted || !goOn(error)) throw error;
+      askedMs = retryAfterMs(error) ?? 0;
+    }
+    await sleep(Math.max(jitteredMs(BACKOFF, Math.max(1, failures)), askedMs), signal);
+  }
+}
+
+/** One request on a stream that stays open: a Go runtime ends the subscription with the requests. */
+async function* heldOpen<R>(request: R, signal: AbortSignal): AsyncGenerator<R> {
+  yield request;
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+}

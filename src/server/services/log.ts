@@ -1,0 +1,97 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { LogService } from "../../../gen/atomix/log/log_pb.js";
+import { canceled } from "../../internal/canceled.js";
+import { Merged } from "../../internal/merged.js";
+import type { Limits } from "../config.js";
+import type { ServiceContext } from "../context.js";
+import { invalid, unavailable } from "../faults.js";
+import { checkName } from "../guard.js";
+import { Batches } from "./log-batches.js";
+import { LogRegistry } from "./log-registry.js";
+
+const LOG_HEADER = "fairlead-log";
+const FOLLOW_HEADER = "fairlead-follow";
+const FROM_TIME_HEADER = "fairlead-from-time";
+const FIRST_OFFSET_TRAILER = "fairlead-first-offset";
+const LAST_OFFSET_TRAILER = "fairlead-last-offset";
+
+/** The log RPCs: one service for many logs, which a request header names. Writing to a log brings it into being. */
+export function logService(context: ServiceContext): ServiceImpl<typeof LogService> {
+  const { logs } = context.engine;
+  const { limits } = context;
+  const registry = new LogRegistry(context);
+
+  return {
+    async produce(requests, { requestHeader, responseTrailer, signal }) {
+      const log = logIn(requestHeader, limits);
+      let first: bigint | undefined;
+      const batches = new Batches(async (values) => {
+        await registry.make(log);
+        const appended = await logs.append(log, values);
+        first ??= appended.first;
+        responseTrailer.set(FIRST_OFFSET_TRAILER, String(first));
+        responseTrailer.set(LAST_OFFSET_TRAILER, String(appended.last));
+      });
+      try {
+        const values = new Merged<{ value: Uint8Array }>(signal);
+        values.add(requests);
+        for await (const { value } of values) await batches.add(value);
+        // A producer that gave up looks like one that has finished, on some ways: what it did not finish is not written.
+        if (signal.aborted) throw canceled(signal);
+        await batches.finish();
+      } finally {
+        batches.drop();
+      }
+      return {};
+    },
+
+    async *consume({ offset }, { requestHeader, signal }) {
+      const log = logIn(requestHeader, limits);
+      const follow = followIn(requestHeader);
+      const sinceMs = fromTimeIn(requestHeader);
+      if (follow) await registry.made(log, signal);
+      else if (!(await registry.has(log))) return;
+      let from = offset;
+      if (sinceMs !== undefined) {
+        const then = await logs.seek(log, sinceMs);
+        if (then > from) from = then;
+      }
+      for await (const batch of logs.read(log, from, { follow, signal })) {
+        for (const { offset, timestampMs, value } of batch) {
+          if (signal.aborted) break;
+          // A time that was still to come when the log was searched for it.
+          if (sinceMs !== undefined && timestampMs < sinceMs) continue;
+          yield { offset, timestamp: BigInt(timestampMs), value };
+        }
+      }
+      if (signal.aborted) throw canceled(signal);
+      if (follow) throw unavailable("the engine ended the read");
+    },
+  };
+}
+
+function logIn(header: Headers, limits: Limits): string {
+  const text = header.get(LOG_HEADER);
+  if (text === null) return "default";
+  let name: string;
+  try {
+    name = decodeURIComponent(text);
+  } catch {
+    throw invalid(LOG_HEADER, text, "must be the name of a log, percent-encoded");
+  }
+  checkName(LOG_HEADER, name, limits);
+  return name;
+}
+
+function followIn(header: Headers): boolean {
+  const text = header.get(FOLLOW_HEADER) ?? "true";
+  if (text === "true" || text === "false") return text === "true";
+  throw invalid(FOLLOW_HEADER, text, 'must be "true" or "false"');
+}
+
+function fromTimeIn(header: Headers): number | undefined {
+  const text = header.get(FROM_TIME_HEADER);
+  if (text === null) return undefined;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw invalid(FROM_TIME_HEADER, text, "must be a time in Unix milliseconds, a whole number");
+}
