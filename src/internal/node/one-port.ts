@@ -63,6 +63,8 @@ export async function openPort(
       }, graceMs);
       // Each HTTP/2 connection closes with its last call; one of HTTP/1.1 has to be found idle.
       for (const session of sessions) session.close();
+      // Some clients connect ahead of their next call: fetch does after one that it has given up.
+      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
       const idle = setInterval(() => http1.closeIdleConnections(), 20);
       http1.closeIdleConnections();
       await ended;
