@@ -9,7 +9,11 @@ const learned = new WeakMap<Transport, boolean>();
  * Whether the server behind `transport` has Fairlead's extensions. One small call tells, the first time; where the
  * server cannot be reached, its error is thrown and nothing is learned.
  */
-export async function hasExtensions(transport: Transport, signal?: AbortSignal): Promise<boolean> {
+export async function hasExtensions(
+  transport: Transport,
+  signal?: AbortSignal,
+  timeoutMs?: number,
+): Promise<boolean> {
   const known = learned.get(transport);
   if (known !== undefined) return known;
   let headers: Headers | undefined;
@@ -17,7 +21,7 @@ export async function hasExtensions(transport: Transport, signal?: AbortSignal):
     headers = header;
   };
   try {
-    await callsOf(Runtime, transport).sayHello({}, { onHeader, ...(signal && { signal }) });
+    await callsOf(Runtime, transport).sayHello({}, { onHeader, ...(signal && { signal }), ...(timeoutMs && { timeoutMs }) });
   } catch (error) {
     if (!(error instanceof ConnectError) || UNREACHED.has(error.code)) throw error;
     headers = error.metadata;
@@ -34,8 +38,9 @@ export async function needExtensions(
   transport: Transport,
   what: string,
   signal?: AbortSignal,
+  timeoutMs?: number,
 ): Promise<void> {
-  if (await hasExtensions(transport, signal)) return;
+  if (await hasExtensions(transport, signal, timeoutMs)) return;
   throw new ConnectError(
     `${what}: this server cannot do it, only one with Fairlead's extensions`,
     Code.Unimplemented,
