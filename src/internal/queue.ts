@@ -48,6 +48,11 @@ export class Queue<T> implements AsyncIterable<T> {
         this.#leave();
         return DONE;
       },
+      // Connect ends a stream of requests so, when the call has failed.
+      throw: async (error) => {
+        this.#leave();
+        throw error;
+      },
     };
   }
 

@@ -1,0 +1,105 @@
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { AppCallback, type TopicSubscription } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import { type Backoff, jitteredMs } from "../../internal/backoff.js";
+import { callsOf } from "../../internal/calls.js";
+import { pause } from "../../internal/timer.js";
+import { type Log, type ServiceContext, silent } from "../context.js";
+import { checkName } from "../guard.js";
+import { type App, visit } from "./app-visit.js";
+import { type Subscription, topicOf } from "./delivery.js";
+
+/** How long to wait before an app that did not answer is asked again. */
+const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
+
+/** How long an app may take to tell its subscriptions, in milliseconds. */
+const ASK_TIMEOUT_MS = 10_000;
+
+/** Delivers events to every configured app from now on, until the server closes. No app, no work. */
+export function startApps(context: ServiceContext): void {
+  const { components, platform, closing, log } = context;
+  for (const name of components.names("apps")) {
+    const { url, protocol, ...options } = components.get("apps", name);
+    const transport = platform.dial(url, protocol);
+    joinApp(context, name, transport, closing, options)
+      .finally(() => transport[Symbol.asyncDispose]?.())
+      .catch((error: unknown) => log.error("an app is not served any more", { app: name, error }));
+  }
+}
+
+/**
+ * Delivers events to the app `name`, reached through `transport`, until `signal` aborts. Asks for its subscriptions
+ * until it answers, and again now and then. When it leaves (a call fails as `unavailable`), its subscriptions are
+ * dropped and their events wait, while it is asked again. Several apps of one name share its events.
+ */
+export async function joinApp(
+  context: ServiceContext,
+  name: string,
+  transport: Transport,
+  signal: AbortSignal,
+  { askEveryMs = 15_000, timeoutMs = 60_000 }: Partial<Pick<App, "askEveryMs" | "timeoutMs">> = {},
+): Promise<void> {
+  const { log } = context;
+  const client = callsOf(AppCallback, transport);
+  // What it asks for again and again need not be complained of each time.
+  const ask = async (signal: AbortSignal, log: Log = silent) =>
+    wanted(context, name, await told(client, signal), log);
+  const app: App = { name, client, ask, askEveryMs, timeoutMs };
+  let failures = 0;
+  while (!signal.aborted) {
+    let next: "ask" | "wait" = "wait";
+    try {
+      const subscriptions = await ask(signal, log);
+      log.info("an app is here", { app: name, subscriptions: subscriptions.length });
+      const { end, worked } = await visit(context, app, subscriptions, signal);
+      if (worked) failures = 0;
+      if (end === "changed") next = "ask";
+      else if (!signal.aborted) log.warn("an app left: its events wait", { app: name });
+    } catch (error) {
+      // Once for each absence is enough to read.
+      if (failures === 0 && !signal.aborted) log.warn("an app does not answer yet", { app: name, error });
+    }
+    if (next === "wait") await pause(jitteredMs(BACKOFF, ++failures), signal);
+  }
+}
+
+/** What the app asked for, as far as it can be had. */
+function wanted(
+  { components, limits }: ServiceContext,
+  app: string,
+  asked: TopicSubscription[],
+  log: Log,
+): Subscription[] {
+  const found = new Map<string, Subscription>();
+  for (const { pubsubName: pubsub, topic, metadata } of asked) {
+    const { consumerGroup, deadLetterTopic } = metadata;
+    const subscription = {
+      pubsub,
+      topic,
+      group: consumerGroup || app,
+      deadLetterTopic: deadLetterTopic || undefined,
+    };
+    try {
+      components.get("pubsub", pubsub);
+      checkName("topic", topic, limits);
+      checkName('metadata["consumerGroup"]', subscription.group, limits);
+      if (deadLetterTopic) checkName('metadata["deadLetterTopic"]', deadLetterTopic, limits);
+      if (deadLetterTopic === topic) throw new TypeError(`topic "${topic}" is its own dead letter topic`);
+      found.set(topicOf(pubsub, topic), subscription);
+    } catch (error) {
+      const why = error instanceof ConnectError ? error.rawMessage : String(error);
+      log.warn("a subscription of an app is left out", { app, pubsub, topic, why });
+    }
+  }
+  return [...found.values()].slice(0, limits.batchItems);
+}
+
+/** What the app answers; one that does not serve AppCallback wants nothing. */
+async function told(client: App["client"], signal: AbortSignal) {
+  try {
+    const { subscriptions } = await client.listTopicSubscriptions({}, { signal, timeoutMs: ASK_TIMEOUT_MS });
+    return subscriptions;
+  } catch (error) {
+    if (error instanceof ConnectError && error.code === Code.Unimplemented) return [];
+    throw error;
+  }
+}

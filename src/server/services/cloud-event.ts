@@ -1,0 +1,116 @@
+import { create } from "@bufbuild/protobuf";
+import { base64Decode } from "@bufbuild/protobuf/wire";
+import {
+  type TopicEventRequest,
+  TopicEventRequestSchema,
+} from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import type { PublishEventRequest } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { isJson, mediaTypeOf } from "../../internal/media-type.js";
+import { randomId } from "../../internal/random-id.js";
+import { utf8 } from "../../internal/utf8.js";
+import { invalid } from "../faults.js";
+import { jsonMembers } from "./json-members.js";
+
+/** What an event says of itself where its publisher did not. */
+const DEFAULTS = { source: "runtime", type: "com.runtime.event.sent", specVersion: "1.0" };
+
+/** The media type of an event that was published as a whole CloudEvent. */
+const CLOUD_EVENT = "application/cloudevents+json";
+
+/** The attributes that the server says itself, whatever an envelope says. */
+const OWN = ["topic", "pubsubname"];
+
+/** The CloudEvent that a publish asks for, its data byte for byte as it was sent. */
+export function eventOf({
+  pubsubName,
+  topic,
+  data,
+  dataContentType,
+  metadata,
+}: PublishEventRequest): TopicEventRequest {
+  const { attributes, ...event } =
+    mediaTypeOf(dataContentType) === CLOUD_EVENT
+      ? unwrapped(data)
+      : {
+          ...DEFAULTS,
+          id: randomId(),
+          dataContentType: dataContentType || "text/plain",
+          data,
+          attributes: {},
+        };
+  const now = Date.now();
+  const time = new Date(now).toISOString();
+  const { ttlInSeconds } = metadata;
+  const expiration = Number(ttlInSeconds) > 0 && new Date(now + Number(ttlInSeconds) * 1000).toISOString();
+  return create(TopicEventRequestSchema, {
+    ...event,
+    pubsubName,
+    topic,
+    metadata: { time, ...attributes, ...metadata, ...(expiration && { expiration }) },
+  });
+}
+
+/** Whether the time has come from which on an event is not delivered any more. */
+export function isExpired({ metadata }: TopicEventRequest): boolean {
+  // What is not a time is NaN, and never reached.
+  return Date.parse(metadata["expiration"] ?? "") <= Date.now();
+}
+
+/** What a CloudEvent in its JSON form says; what it leaves out is filled in. */
+function unwrapped(bytes: Uint8Array) {
+  const members = jsonMembers(textOf(bytes));
+  if (!members) throw notAnEvent(bytes);
+  const take = (name: string): string | undefined => {
+    const value = members.get(name);
+    members.delete(name);
+    return value === "null" ? undefined : value;
+  };
+  const text = (name: string, otherwise: string): string => {
+    const value = take(name) ?? '""';
+    if (!value.startsWith('"')) throw invalid(`data.${name}`, value, "must be a string");
+    return (JSON.parse(value) as string) || otherwise;
+  };
+  const event = {
+    id: text("id", randomId()),
+    source: text("source", DEFAULTS.source),
+    type: text("type", DEFAULTS.type),
+    specVersion: text("specversion", DEFAULTS.specVersion),
+    dataContentType: text("datacontenttype", "application/json"),
+  };
+  const data = dataOf(members.get("data"), take("data_base64"), event.dataContentType);
+  for (const name of ["data", ...OWN]) members.delete(name);
+  return { ...event, data, attributes: Object.fromEntries(attributesOf(members)) };
+}
+
+/** JSON data keeps the very text that it has in the envelope; other text is written there as a JSON string. */
+function dataOf(data: string | undefined, base64: string | undefined, contentType: string): Uint8Array {
+  if (base64 !== undefined) {
+    if (data !== undefined) throw invalid("data.data_base64", base64, "excludes data.data");
+    try {
+      return base64Decode(JSON.parse(base64) as string);
+    } catch {
+      throw invalid("data.data_base64", base64, "must be a string in base64");
+    }
+  }
+  if (data === undefined) return new Uint8Array();
+  if (isJson(contentType)) return utf8(data);
+  if (data.startsWith('"')) return utf8(JSON.parse(data) as string);
+  return data === "null" ? new Uint8Array() : utf8(data);
+}
+
+function* attributesOf(members: Map<string, string>): Generator<[name: string, value: string]> {
+  for (const [name, value] of members) {
+    if (value !== "null") yield [name, value.startsWith('"') ? (JSON.parse(value) as string) : value];
+  }
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw notAnEvent(bytes);
+  }
+}
+
+const notAnEvent = (bytes: Uint8Array) =>
+  invalid("data", bytes, "must be a CloudEvent as a JSON object in UTF-8");

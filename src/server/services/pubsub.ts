@@ -1,0 +1,112 @@
+import { toBinary } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { TopicEventRequestSchema } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import type {
+  Runtime,
+  SubscribeTopicEventsRequest,
+  SubscribeTopicEventsRequestInitial,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { ServiceContext } from "../context.js";
+import { invalid, unavailable } from "../faults.js";
+import { checkName } from "../guard.js";
+import { eventOf } from "./cloud-event.js";
+import { claims, type Subscription, topicOf, verdictOf } from "./delivery.js";
+import { Unsettled } from "./unsettled.js";
+
+type PubsubMethods = Pick<ServiceImpl<typeof Runtime>, "publishEvent" | "subscribeTopicEvents">;
+
+/** The request header by which a caller says which app it is: the group of its subscriptions where they name none. */
+const APP_ID_HEADER = "fairlead-app-id";
+
+/** Publishing, and subscriptions as a stream. What the answers to events do is decided in delivery.ts. */
+export function pubsubService(context: ServiceContext): PubsubMethods {
+  const { engine, components, limits, closing } = context;
+  return {
+    async publishEvent(request) {
+      components.get("pubsub", request.pubsubName);
+      const event = toBinary(TopicEventRequestSchema, eventOf(request));
+      await engine.topics.publish(topicOf(request.pubsubName, request.topic), [event]);
+      return {};
+    },
+
+    async *subscribeTopicEvents(requests, call) {
+      const incoming = requests[Symbol.asyncIterator]();
+      const initial = await firstOf(incoming);
+      const subscription = subscriptionOf(initial, call.requestHeader, context);
+      const over = new AbortController();
+      const signal = AbortSignal.any([call.signal, over.signal]);
+      let ended: { error?: unknown } | undefined;
+      const end = (how: { error?: unknown }) => {
+        ended ??= how;
+        over.abort();
+      };
+      const claimed = claims(context, subscription, signal);
+      const most = Math.min(limits.inFlight, Number(initial.metadata["maxInFlight"] ?? limits.inFlight));
+      const unsettled = new Unsettled(most, signal, (error) => end({ error }));
+      takeAnswers(incoming, unsettled).then(
+        () => end({}),
+        (error: unknown) => end({ error }),
+      );
+      try {
+        yield opened;
+        for await (const claim of claimed) {
+          await unsettled.add(claim);
+          if (signal.aborted) break;
+          yield eventMessage(claim.event);
+          await unsettled.room();
+        }
+      } finally {
+        over.abort();
+      }
+      closing.throwIfAborted();
+      if (!ended) throw unavailable("the subscription ended: the engine is closed");
+      if (ended.error) throw ended.error;
+    },
+  };
+}
+
+type Incoming = AsyncIterator<SubscribeTopicEventsRequest>;
+
+const FIRST = "must be the first message, and come once";
+
+async function firstOf(incoming: Incoming): Promise<SubscribeTopicEventsRequestInitial> {
+  const { value, done } = await incoming.next();
+  const request = done ? undefined : (value as SubscribeTopicEventsRequest).subscribeTopicEventsRequestType;
+  if (request?.case !== "initialRequest") throw invalid("initial_request", request?.case, FIRST);
+  return request.value;
+}
+
+function subscriptionOf(
+  { pubsubName, topic, metadata, deadLetterTopic }: SubscribeTopicEventsRequestInitial,
+  header: HandlerContext["requestHeader"],
+  { components, appId, limits }: ServiceContext,
+): Subscription {
+  components.get("pubsub", pubsubName);
+  if (deadLetterTopic === topic) {
+    throw invalid("initial_request.dead_letter_topic", topic, "must not be the topic itself");
+  }
+  const group = metadata["consumerGroup"] || (header.get(APP_ID_HEADER) ?? appId);
+  checkName(APP_ID_HEADER, group, limits);
+  return { pubsub: pubsubName, topic, group, deadLetterTopic: deadLetterTopic || undefined };
+}
+
+/** Hands the client's answers on until it ends its side, and what it answered is settled. */
+async function takeAnswers(incoming: Incoming, unsettled: Unsettled): Promise<void> {
+  for (let next = await incoming.next(); !next.done; next = await incoming.next()) {
+    const { case: kind, value } = next.value.subscribeTopicEventsRequestType;
+    if (kind === "initialRequest") throw invalid("initial_request", value.topic, FIRST);
+    // A kind of request that is not known here is nothing to act on.
+    if (kind === "eventProcessed") {
+      unsettled.answer(value.id, verdictOf(value.status), "the subscriber asked for another delivery");
+    }
+  }
+  await unsettled.answersSettled();
+}
+
+const opened = {
+  subscribeTopicEventsResponseType: { case: "initialResponse" as const, value: {} },
+};
+
+const eventMessage = <T>(event: T) => ({
+  subscribeTopicEventsResponseType: { case: "eventMessage" as const, value: event },
+});
