@@ -55,12 +55,12 @@ export function lifecycleService({ components, log }: ServiceContext): ServiceIm
   return {
     applyConfiguration({ componentConfig }) {
       const { kind: called, name, metadata } = componentConfig as ComponentConfig;
-      const changeable = `those that can change at run time are ${[...CHANGES.keys()].join(", ")}`;
+      const those = [...CHANGES.keys()].join(", ");
+      const refuse = (why: string) => invalid("component_config.kind", called, why);
       const kind = KINDS.get(called);
-      if (!kind) throw invalid("component_config.kind", called, `is not a kind of component; ${changeable}`);
+      if (!kind) throw refuse(`is not a kind of component; those that can change at run time are ${those}`);
       const settings = CHANGES.get(kind);
-      if (!settings)
-        throw invalid("component_config.kind", called, `cannot change at run time; ${changeable}`);
+      if (!settings) throw refuse(`cannot change at run time; those that can are ${those}`);
       components.replace(kind, name, settings(metadata, name, components));
       log.info("component changed", { kind, name, settings: Object.keys(metadata) });
       return {};
