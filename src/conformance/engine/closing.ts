@@ -1,0 +1,152 @@
+import { utf8 } from "../../internal/utf8.js";
+import type { Engine } from "../../server/engine.js";
+import type { On } from "../engine.js";
+import { equal, ok, rejects } from "../expect.js";
+import { all, committed, isAway, never, pattern, type Reader, reader, set } from "./steps.js";
+
+/** The end of an engine. */
+export function closingCases(on: On): void {
+  on("engine.name is not empty", async ({ name }) => {
+    ok(name.length > 0, "it has a name");
+  });
+
+  on("engine.close() is idempotent", async (engine) => {
+    await engine.keys.commit([set("k")]);
+    await Promise.all([engine.close(), engine.close()]);
+    await engine.close();
+  });
+
+  on("engine: leaving an `await using` closes", async (engine) => {
+    if (Symbol.asyncDispose === undefined) return;
+    await engine[Symbol.asyncDispose]();
+    await rejects(() => engine.keys.get("k"), isAway);
+  });
+
+  on("engine.close() makes every later call fail as away", async (engine) => {
+    await engine.close();
+    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isAway, what);
+  });
+
+  on("engine.close() makes every later call fail as away where there was something", async (engine) => {
+    const { keys, logs, topics, blobs } = engine;
+    await keys.commit([set("k")]);
+    await logs.append("l", [utf8("a")]);
+    const event = reader(topics.consume("t", "g", never()));
+    await topics.publish("t", [utf8("a")]);
+    await event.next();
+    await blobs.put("b", content("text"), { metadata: {}, ifAbsent: false });
+    await engine.close();
+    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isAway, what);
+  });
+
+  on("engine.close() ends every watch, follow and consume", async (engine) => {
+    const { keys, logs, topics } = engine;
+    await logs.append("l", [utf8("a")]);
+    const open: Reader<unknown>[] = [
+      reader(keys.watch("", never())),
+      reader(logs.read("l", 2n, { follow: true, signal: never() })),
+      reader(logs.read("unknown", 1n, { follow: true, signal: never() })),
+      reader(topics.consume("t", "g", never())),
+    ];
+    for (const iteration of open) await iteration.quiet(2);
+    const unread: AsyncIterable<unknown>[] = [keys.watch("", never()), topics.consume("t", "g", never())];
+    const ends = open.map((iteration) => iteration.end());
+    await engine.close();
+    await Promise.all(ends);
+    for (const iteration of unread) equal(await all(iteration), []);
+  });
+
+  on(
+    "engine.close() cuts nothing short that has an end of its own: it comes to it or fails",
+    async (engine) => {
+      const { keys, logs, blobs } = engine;
+      const whole = pattern(500_000);
+      await committed(keys, ...Array.from({ length: 600 }, (_, i) => set(`k${i}`)));
+      await logs.append(
+        "l",
+        Array.from({ length: 600 }, (_, i) => utf8(`${i}`)),
+      );
+      for (let i = 0; i < 5; i++)
+        await blobs.put(`b${i}`, content(`${i}`), { metadata: {}, ifAbsent: false });
+      await blobs.put("large", content(whole), { metadata: {}, ifAbsent: false });
+      const found = await blobs.get("large");
+      ok(found, "the blob is there");
+      const bounded: [string, AsyncIterable<number>, number][] = [
+        ["keys.list", counts(keys.list("k"), () => 1), 600],
+        [
+          "logs.read",
+          counts(logs.read("l", 1n, { follow: false, signal: never() }), ({ length }) => length),
+          600,
+        ],
+        ["blobs.list", counts(blobs.list("b"), () => 1), 5],
+        ["a blob's content", counts(found.content, ({ length }) => length), whole.length],
+      ];
+      const begun = await Promise.all(
+        bounded.map(async ([what, iterable, most]) => {
+          const rest = iterable[Symbol.asyncIterator]();
+          const { value: first } = await rest.next();
+          return { what, rest, first, most };
+        }),
+      );
+      await engine.close();
+      for (const { what, rest, first, most } of begun) {
+        try {
+          let sum = first;
+          for await (const count of { [Symbol.asyncIterator]: () => rest }) sum += count;
+          equal(sum, most, what);
+        } catch (error) {
+          if (!isAway(error)) throw error;
+        }
+      }
+    },
+  );
+
+  on("engine.close() leaves a blob unstored whose content has not ended", async (engine) => {
+    let go = () => {};
+    const going = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const endless = (async function* () {
+      yield utf8("first");
+      await going;
+      yield utf8("last");
+    })();
+    const putting = rejects(() => engine.blobs.put("b", endless, { metadata: {}, ifAbsent: false }), isAway);
+    const closing = engine.close();
+    go();
+    await putting;
+    await closing;
+  });
+}
+
+async function* counts<T>(iterable: AsyncIterable<T>, count: (item: T) => number): AsyncGenerator<number> {
+  for await (const item of iterable) yield count(item);
+}
+
+async function* content(of: string | Uint8Array): AsyncGenerator<Uint8Array> {
+  yield typeof of === "string" ? utf8(of) : of;
+}
+
+/** Every method of every port. */
+function calls({ keys, logs, topics, blobs }: Engine): Record<string, () => Promise<unknown>> {
+  return {
+    "keys.get": () => keys.get("k"),
+    "keys.getMany": () => keys.getMany(["k"]),
+    "keys.commit": () => keys.commit([set("k")]),
+    "keys.list": async () => all(keys.list("")),
+    "keys.watch": async () => all(keys.watch("", never())),
+    "logs.append": () => logs.append("l", [utf8("a")]),
+    "logs.read": async () => all(logs.read("l", 1n, { follow: false, signal: never() })),
+    "logs.read with follow": async () => all(logs.read("l", 1n, { follow: true, signal: never() })),
+    "logs.bounds": () => logs.bounds("l"),
+    "logs.seek": () => logs.seek("l", 0),
+    "logs.retain": () => logs.retain("l", {}),
+    "topics.publish": () => topics.publish("t", [utf8("a")]),
+    "topics.consume": async () => all(topics.consume("t", "g", never())),
+    "blobs.put": () => blobs.put("b", content("text"), { metadata: {}, ifAbsent: false }),
+    "blobs.get": () => blobs.get("b"),
+    "blobs.stat": () => blobs.stat("b"),
+    "blobs.list": async () => all(blobs.list("")),
+    "blobs.delete": () => blobs.delete("b"),
+  };
+}

@@ -1,0 +1,164 @@
+import { utf8 } from "../../internal/utf8.js";
+import type { Change } from "../../server/engine.js";
+import type { On } from "../engine.js";
+import { equal, ok } from "../expect.js";
+import { all, committed, LATE_MS, later, never, past, reader, refused, set } from "./steps.js";
+
+const keyOf = (change: Change) => (change.type === "set" ? change.entry.key : change.key);
+
+/** Changes of keys as they are told. */
+export function watchCases(on: On): void {
+  on("keys.watch() tells of each change from the call on, not from the first read", async ({ keys }) => {
+    await committed(keys, set("k", "before"));
+    const changes = reader(keys.watch("k", never()));
+    const first = await committed(keys, set("k", "1"));
+    const second = await committed(keys, set("k", "2"));
+    await committed(keys, { type: "delete", key: "k" });
+    equal(await changes.take(3), [
+      { type: "set", entry: { key: "k", value: utf8("1"), version: first } },
+      { type: "set", entry: { key: "k", value: utf8("2"), version: second } },
+      { type: "delete", key: "k" },
+    ]);
+    await changes.quiet();
+  });
+
+  on("keys.watch() tells a reader that waits", async ({ keys }) => {
+    const changes = reader(keys.watch("k", never()));
+    await changes.quiet(5);
+    for (const value of ["1", "2", "3"]) {
+      const told = changes.next();
+      const version = await committed(keys, set("k", value));
+      equal(await told, { type: "set", entry: { key: "k", value: utf8(value), version } });
+    }
+  });
+
+  on("keys.watch() tells of what is under the prefix only", async ({ keys }) => {
+    const changes = reader(keys.watch("p", never()));
+    const every = reader(keys.watch("", never()));
+    await committed(keys, set("o"));
+    await committed(keys, set("p"));
+    await committed(keys, set("P"));
+    await committed(keys, set("pa"));
+    equal((await changes.take(2)).map(keyOf), ["p", "pa"]);
+    equal((await every.take(4)).map(keyOf), ["o", "p", "P", "pa"]);
+    await changes.quiet();
+  });
+
+  on("keys.watch() tells of every write of a commit", async ({ keys }) => {
+    await committed(keys, set("gone"));
+    const changes = reader(keys.watch("", never()));
+    await committed(keys, set("a"), { type: "delete", key: "gone" }, set("b"));
+    equal((await changes.take(3)).map(keyOf).sort(), ["a", "b", "gone"]);
+  });
+
+  on("keys.watch() tells of expiry, on time", async ({ keys }) => {
+    const changes = reader(keys.watch("k", never()));
+    await committed(keys, set("k", "v", { ttlMs: 40 }));
+    const told = await changes.next();
+    const { expiresAtMs = 0 } = told.type === "set" ? told.entry : {};
+    equal(await changes.next(), { type: "delete", key: "k" });
+    const lateMs = Date.now() - expiresAtMs;
+    ok(lateMs > -LATE_MS && lateMs < LATE_MS, `told ${lateMs} ms after the expiry`);
+    equal(await keys.get("k"), undefined);
+  });
+
+  on("keys.watch() tells the expiries of several keys in their order", async ({ keys }) => {
+    const changes = reader(keys.watch("k", never()));
+    await committed(
+      keys,
+      set("k3", "v", { ttlMs: 70 }),
+      set("k1", "v", { ttlMs: 30 }),
+      set("k2", "v", { ttlMs: 50 }),
+    );
+    await changes.take(3);
+    equal((await changes.take(3)).map(keyOf), ["k1", "k2", "k3"]);
+  });
+
+  on("keys.watch() does not tell of an expiry that did not come about", async ({ keys }) => {
+    await committed(keys, set("k", "v", { ttlMs: 30 }), set("k2", "v", { ttlMs: 30 }));
+    const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
+    const changes = reader(keys.watch("k", never()));
+    await committed(keys, set("k", "stays"), { type: "delete", key: "k2" });
+    await changes.take(2);
+    await past(expiresAtMs + 20);
+    await changes.quiet();
+  });
+
+  on("keys.watch() does not tell of a commit that changes nothing", async ({ keys }) => {
+    const ifVersion = await committed(keys, set("k"));
+    const changes = reader(keys.watch("", never()));
+    await refused(keys, set("other"), set("k", "v", { ifVersion: 0n }));
+    await committed(keys, { type: "check", key: "k", ifVersion });
+    await committed(keys, { type: "delete", key: "missing" });
+    await changes.quiet();
+  });
+
+  on("keys.watch() tells a reader that falls behind the last change of each key", async ({ keys }) => {
+    const changes = reader(keys.watch("", never()));
+    const last = new Map<string, bigint>();
+    for (let i = 0; i < 5000; i++) {
+      const key = `k${i % 7}`;
+      last.set(key, await committed(keys, set(key, `${i}`)));
+    }
+    await committed(keys, { type: "delete", key: "k0" });
+    await committed(keys, set("end"));
+    const told = new Map<string, Change>();
+    let version = 0n;
+    for (let change = await changes.next(); keyOf(change) !== "end"; change = await changes.next()) {
+      told.set(keyOf(change), change);
+      if (change.type !== "set") continue;
+      ok(change.entry.version > version, "versions grow");
+      version = change.entry.version;
+    }
+    equal(told.get("k0"), { type: "delete", key: "k0" });
+    for (let i = 1; i < 7; i++) {
+      const change = told.get(`k${i}`);
+      equal(change?.type === "set" && change.entry.version, last.get(`k${i}`));
+    }
+  });
+
+  on("keys.watch() of several watchers tells each, whoever leaves", async ({ keys }) => {
+    const enough = new AbortController();
+    const [aborts, leaves, stays] = [enough.signal, never(), never()].map((signal) =>
+      reader(keys.watch("k", signal)),
+    );
+    ok(aborts && leaves && stays, "three watchers");
+    await committed(keys, set("k1"));
+    for (const watcher of [aborts, leaves, stays]) equal(keyOf(await watcher.next()), "k1");
+    enough.abort();
+    await leaves.leave();
+    await committed(keys, set("k2"));
+    equal(keyOf(await stays.next()), "k2");
+    await aborts.end();
+    await leaves.end();
+  });
+
+  on("keys.watch() ends when its signal aborts, while it waits and before it is read", async ({ keys }) => {
+    const enough = new AbortController();
+    const waits = reader(keys.watch("k", enough.signal));
+    const unread = keys.watch("k", enough.signal);
+    await waits.quiet(5);
+    const end = waits.end();
+    enough.abort();
+    await end;
+    await committed(keys, set("k"));
+    equal(await all(unread), []);
+  });
+
+  on("keys.watch() with a signal that has aborted ends at once", async ({ keys }) => {
+    const changes = keys.watch("k", AbortSignal.abort());
+    await committed(keys, set("k"));
+    equal(await all(changes), []);
+  });
+
+  on("keys.watch() ends between two changes when its signal aborts", async ({ keys }) => {
+    const enough = new AbortController();
+    const changes = reader(keys.watch("k", enough.signal));
+    await committed(keys, set("k"));
+    await committed(keys, set("k"));
+    await changes.next();
+    enough.abort();
+    await later(0);
+    await changes.end();
+  });
+}

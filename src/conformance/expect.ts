@@ -1,0 +1,85 @@
+/** What a case of a suite found otherwise than it has to be. Test runners show `actual` and `expected` as a difference. */
+export class Unmet extends Error {
+  readonly actual: unknown;
+  readonly expected: unknown;
+
+  constructor(message: string, actual?: unknown, expected?: unknown) {
+    super(message);
+    this.name = "AssertionError";
+    this.actual = actual;
+    this.expected = expected;
+  }
+}
+
+/** Fails unless both are the same by value. A field that is undefined is as good as none. */
+export function equal(actual: unknown, expected: unknown, what = "the value"): void {
+  if (isSame(actual, expected)) return;
+  throw new Unmet(`${what}: expected ${shown(expected)}, got ${shown(actual)}`, actual, expected);
+}
+
+/** Fails unless `holds`. */
+export function ok(holds: unknown, what: string): asserts holds {
+  if (!holds) throw new Unmet(`not so: ${what}`, holds, true);
+}
+
+/** Fails unless `run` rejects, or throws, with an error that `is` wants; returns the error. */
+export async function rejects(
+  run: () => Promise<unknown>,
+  is: (error: unknown) => boolean = () => true,
+  what = "the call",
+): Promise<unknown> {
+  let result: unknown;
+  try {
+    result = await run();
+  } catch (error) {
+    if (is(error)) return error;
+    throw new Unmet(`${what}: failed in another way than it has to: ${String(error)}`, error);
+  }
+  throw new Unmet(`${what}: expected an error, got ${shown(result)}`, result);
+}
+
+/** Settles as `promise` does, and fails if that takes longer than `ms`. */
+export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Unmet(`${what}: not done after ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return areSameBytes(a, b);
+  if (Array.isArray(a) && Array.isArray(b)) {
+    return a.length === b.length && a.every((item, i) => isSame(item, b[i]));
+  }
+  if (!isRecord(a) || !isRecord(b)) return false;
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every((name) => isSame(a[name], b[name]));
+}
+
+function areSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Objects whose fields are all that there is to them. */
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  Object.prototype.toString.call(value) === "[object Object]";
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value, (_, part: unknown) => {
+    if (typeof part === "bigint") return `${part}n`;
+    if (part instanceof Uint8Array) return `${part.length} bytes: ${hex(part.subarray(0, 32))}`;
+    return part;
+  });
+  const line = text ?? String(value);
+  return line.length > 500 ? `${line.slice(0, 500)}…` : line;
+}
+
+const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
