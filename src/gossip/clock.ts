@@ -1,0 +1,96 @@
+import { utf8 } from "../internal/utf8.js";
+
+/**
+ * How far ahead of the wall clock a member's timestamp may be. Without a bound, one member with a wrong clock would
+ * carry the clocks of all others away, for good.
+ */
+export const MAX_AHEAD_MS = 24 * 3_600_000;
+
+/** The clock counts milliseconds times 2^16, so that a member can write that often within one. */
+const FRACTION_BITS = 16n;
+
+const LATEST = 2n ** 64n - 1n;
+
+const ZERO = new Uint8Array(8);
+
+/**
+ * A hybrid logical clock: never behind the wall clock, and ahead of every timestamp that it has seen. Its timestamps
+ * are 8 bytes of big-endian clock, then the member's id in UTF-8, so that no two members ever write the same one and
+ * the order of their bytes is the order of the writes.
+ */
+export class HybridClock {
+  readonly #member: Uint8Array;
+  readonly #now: () => number;
+  #last = 0n;
+
+  /** `now` is the wall clock, in Unix milliseconds. */
+  constructor(member: string, now: () => number = Date.now) {
+    this.#member = utf8(member);
+    this.#now = now;
+  }
+
+  /** A timestamp for a write: later than every one before it, here and in what was observed. */
+  tick(): Uint8Array {
+    const wall = this.#wall();
+    const next = this.#last < LATEST ? this.#last + 1n : LATEST;
+    this.#last = wall > next ? wall : next;
+    return this.#stamp();
+  }
+
+  /** Where the clock stands, for messages. */
+  read(): Uint8Array {
+    const wall = this.#wall();
+    if (wall > this.#last) this.#last = wall;
+    return this.#stamp();
+  }
+
+  /** Moves the clock forward to what another member's timestamp says. One that is malformed says nothing. */
+  observe(timestamp: Uint8Array): void {
+    const clock = clockOf(timestamp);
+    if (clock !== undefined && clock > this.#last) this.#last = clock;
+  }
+
+  #wall(): bigint {
+    return BigInt(Math.max(0, Math.floor(this.#now()))) << FRACTION_BITS;
+  }
+
+  #stamp(): Uint8Array {
+    const stamp = new Uint8Array(8 + this.#member.length);
+    new DataView(stamp.buffer).setBigUint64(0, this.#last);
+    stamp.set(this.#member, 8);
+    return stamp;
+  }
+}
+
+/** The clock in a timestamp; an empty one is zero. Undefined where it is malformed: shorter than a clock. */
+export function clockOf(timestamp: Uint8Array): bigint | undefined {
+  if (timestamp.length === 0) return 0n;
+  if (timestamp.length < 8) return undefined;
+  return new DataView(timestamp.buffer, timestamp.byteOffset).getBigUint64(0);
+}
+
+/** The wall time in Unix milliseconds that a hybrid clock's timestamp was written at, or soon after. */
+export const wallMsOf = (timestamp: Uint8Array): number =>
+  Number((clockOf(timestamp) ?? 0n) >> FRACTION_BITS);
+
+/** What is wrong with a timestamp that another member sent; undefined where nothing is. */
+export function timestampFault(timestamp: Uint8Array, nowMs: number): string | undefined {
+  if (clockOf(timestamp) === undefined) return "must be empty or at least 8 bytes, a big-endian clock first";
+  const aheadMs = wallMsOf(timestamp) - nowMs;
+  if (aheadMs <= MAX_AHEAD_MS) return undefined;
+  return `must be at most ${MAX_AHEAD_MS / 3_600_000} hours ahead of the server's clock, in ms times 65536`;
+}
+
+/** Above 0 where `a` is later, below 0 where `b` is; peers that send the clock alone can write equal ones. */
+export const compareTimestamps = (a: Uint8Array, b: Uint8Array): number =>
+  compareBytes(a.length === 0 ? ZERO : a, b.length === 0 ? ZERO : b);
+
+/** The order of unsigned bytes; where one is the beginning of the other, the longer one comes later. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i++) {
+    const difference = (a[i] as number) - (b[i] as number);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}

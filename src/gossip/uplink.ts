@@ -1,0 +1,194 @@
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type MapValue, MapValueSchema, type Message } from "../../gen/atomix/map/map_pb.js";
+import { type Backoff, jitteredMs } from "../internal/backoff.js";
+import { after, sleep } from "../internal/timer.js";
+import { untilLeft } from "../internal/until-left.js";
+import { Carrier } from "./carrier.js";
+import { Link, type LinkOptions } from "./link.js";
+import type { Replica, Stored } from "./replica.js";
+import { takeTurns } from "./turns.js";
+import { type Wait, Waiters, type WaitOptions } from "./waiters.js";
+
+export interface UplinkOptions extends Omit<LinkOptions, "wake"> {
+  replica: Replica;
+  /** Opens a stream to the server. */
+  open: (messages: AsyncIterable<Message>, signal: AbortSignal) => AsyncIterable<Message>;
+  antiEntropyMs: number;
+  /** Called with each entry of the server that was stored. */
+  onStored: (stored: Stored) => void;
+  /** Called when the server has refused for good what this member is or sends. */
+  onRefused: (error: ConnectError) => void;
+}
+
+const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
+
+/** How often a server is compared with while nothing changes. */
+const IDLE_MS = 30_000;
+
+/** How long close() waits for the server to take what was sent last. */
+const FAREWELL_MS = 2000;
+
+/** What may be otherwise the next time. */
+const PASSING = new Set([
+  Code.Unavailable,
+  Code.Canceled,
+  Code.DeadlineExceeded,
+  Code.Aborted,
+  Code.ResourceExhausted,
+  Code.Internal,
+  Code.Unknown,
+]);
+
+/** Keeps a replica like the server's, over one stream after the other, until it is closed. */
+export class Uplink {
+  readonly #options: UplinkOptions;
+  readonly #waiters = new Waiters();
+  readonly #closing = new AbortController();
+  readonly #stopTurns: () => void;
+  readonly #links = new Set<Link>();
+  #stream: { link: Link; carrier: Carrier; connected: boolean } | undefined;
+  #refused: ConnectError | undefined;
+  #closed = false;
+  readonly #ended: Promise<void>;
+
+  constructor(options: UplinkOptions) {
+    this.#options = options;
+    const { antiEntropyMs: everyMs, replica } = options;
+    this.#stopTurns = takeTurns(this.#links, {
+      everyMs,
+      idleMs: IDLE_MS,
+      onTurn: () => this.#forget(replica),
+    });
+    this.#ended = this.#run();
+  }
+
+  /** Whether the server has been heard on the present stream. */
+  get connected(): boolean {
+    return this.#stream?.connected ?? false;
+  }
+
+  /** Sends the entry at `key` to the server, now or once there is a connection. */
+  changed(key: string): void {
+    this.#stream?.link.changed(key);
+  }
+
+  /** Resolves once everything that the server has is here. Rejects where it cannot be reached. */
+  caughtUp(options: WaitOptions): Promise<void> {
+    const met = () => this.#stream?.link.caughtUp ?? false;
+    return this.#wait(met, { ...options, what: "Cannot open", patient: false });
+  }
+
+  /** Resolves once the server has everything that is here now, however often the connection is lost until then. */
+  synced(options: WaitOptions): Promise<void> {
+    const { revision } = this.#options.replica;
+    const met = () => (this.#stream?.link.confirmed ?? -1) >= revision;
+    const synced = this.#wait(met, { ...options, what: "Cannot confirm", patient: true });
+    this.#compareForWaiters();
+    return synced;
+  }
+
+  /** Sends what waits, then ends the stream. Idempotent. */
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#stopTurns();
+      this.#stream?.carrier.finish();
+      const cut = () => this.#closing.abort();
+      if (!this.connected) cut();
+      const keep = after(FAREWELL_MS, cut);
+      void this.#ended.then(keep);
+      this.#waiters.reject(closed());
+    }
+    return this.#ended;
+  }
+
+  async #run(): Promise<void> {
+    for (let failures = 1; !this.#closed; failures++) {
+      const error = await this.#session(() => {
+        failures = 0;
+      });
+      if (this.#closed) return;
+      const refused = !PASSING.has(error.code);
+      const evenPatient = refused || error.code === Code.ResourceExhausted;
+      this.#waiters.reject(error, { evenPatient });
+      if (refused) {
+        this.#refused = error;
+        this.#stopTurns();
+        this.#options.onRefused(error);
+        return;
+      }
+      await sleep(jitteredMs(BACKOFF, Math.max(1, failures)), this.#closing.signal).catch(() => {});
+    }
+  }
+
+  /** One stream, from its beginning to its end. Returns what ended it. */
+  async #session(onMessage: () => void): Promise<ConnectError> {
+    const { replica, open, ...options } = this.#options;
+    const carrier = new Carrier();
+    const link = new Link(replica, { ...options, wake: carrier.wake });
+    carrier.add(link);
+    // What was written while there was no stream is found by comparing.
+    link.advertise();
+    this.#links.add(link);
+    const stream = { link, carrier, connected: false };
+    this.#stream = stream;
+    const opened = (signal: AbortSignal) => open(carrier.messages(), signal);
+    try {
+      for await (const message of untilLeft(opened, this.#closing.signal)) {
+        onMessage();
+        stream.connected = true;
+        this.#receive(link, message);
+      }
+      return new ConnectError("the server ended the stream", Code.Unavailable);
+    } catch (error) {
+      return ConnectError.from(error);
+    } finally {
+      carrier.leave();
+      this.#links.delete(link);
+      this.#stream = undefined;
+    }
+  }
+
+  #receive(link: Link, message: Message): void {
+    const { replica, target, onStored } = this.#options;
+    if (message.target?.name !== target.name || message.target.namespace !== target.namespace) return;
+    const rounds = link.rounds;
+    for (const [key, value] of link.receive(message)) {
+      const stored = replica.takes(key, value) && replica.apply(key, detached(value));
+      if (!stored) continue;
+      link.knows(stored.revision);
+      onStored(stored);
+    }
+    this.#waiters.check();
+    // The server's round may have crossed what it was to confirm: another one will do.
+    if (link.rounds > rounds) after(this.#options.flushMs, () => this.#compareForWaiters());
+  }
+
+  #compareForWaiters(): void {
+    const { link } = this.#stream ?? {};
+    if (!link || !this.#waiters.anyPatient) return;
+    link.flush();
+    link.advertise();
+  }
+
+  async #wait(met: () => boolean, wait: Wait): Promise<void> {
+    if (met()) return;
+    if (this.#refused) throw this.#refused;
+    if (this.#closed) throw closed();
+    await this.#waiters.until(met, {
+      ...wait,
+      what: `${wait.what} gossip map "${this.#options.target.name}"`,
+    });
+  }
+
+  #forget(replica: Replica): void {
+    // Without a connection it cannot be known what the server has.
+    if (this.#stream) replica.forget(replica.forgettable(this.#stream.link.confirmed));
+  }
+}
+
+/** A copy of its own: what is decoded from a message shares the memory of all of it. */
+const detached = (value: MapValue): MapValue => fromBinary(MapValueSchema, toBinary(MapValueSchema, value));
+
+const closed = () => new ConnectError("the gossip map is closed", Code.Canceled);

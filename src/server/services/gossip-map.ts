@@ -1,0 +1,61 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.js";
+import { Carrier } from "../../gossip/carrier.js";
+import { randomId } from "../../internal/random-id.js";
+import type { ServiceContext } from "../context.js";
+import { GossipMaps, type Joined } from "./gossip-maps.js";
+import { under } from "./keyspace.js";
+
+/**
+ * The gossip map service: the server is a member of every map, and the one that all others meet at. A stream joins a
+ * map with its first message for it, is answered on the same stream, and is told what other streams bring.
+ */
+export function gossipMapService(context: ServiceContext): ServiceImpl<typeof GossipMapService> {
+  const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);
+  return {
+    async *connect(messages, { signal }) {
+      const carrier = new Carrier();
+      const joined = new Map<string, Joined>();
+      const leave = () => carrier.fail(signal.reason);
+      if (signal.aborted) leave();
+      signal.addEventListener("abort", leave);
+      read(messages, maps, carrier, joined).then(
+        () => carrier.finish(),
+        (error: unknown) => carrier.fail(error),
+      );
+      try {
+        yield* carrier.messages();
+      } finally {
+        signal.removeEventListener("abort", leave);
+        for (const { hub, link } of joined.values()) hub.leave(link);
+      }
+    },
+  };
+}
+
+/** One message after the other: what a later one compares with includes what an earlier one brought. */
+async function read(
+  messages: AsyncIterable<Message>,
+  maps: GossipMaps,
+  carrier: Carrier,
+  joined: Map<string, Joined>,
+): Promise<void> {
+  for await (const message of messages) {
+    const { namespace = "", name = "" } = message.target ?? {};
+    const at = under("gossip", namespace, name);
+    let place = joined.get(at);
+    if (!place) {
+      place = await maps.join({ namespace, name }, carrier);
+      if (carrier.ended) {
+        place.hub.leave(place.link);
+        return;
+      }
+      joined.set(at, place);
+      carrier.add(place.link);
+    }
+    const { hub, link } = place;
+    const updates = link.receive(message);
+    if (updates.length > 0) await hub.write(updates, link);
+    if (carrier.ended) return;
+  }
+}
