@@ -87,10 +87,9 @@ function dataOf(data: string | undefined, base64: string | undefined, contentTyp
   if (base64 !== undefined) {
     if (data !== undefined) throw invalid("data.data_base64", base64, "excludes data.data");
     try {
-      return base64Decode(JSON.parse(base64) as string);
-    } catch {
-      throw invalid("data.data_base64", base64, "must be a string in base64");
-    }
+      if (base64.startsWith('"')) return base64Decode(JSON.parse(base64) as string);
+    } catch {}
+    throw invalid("data.data_base64", base64, "must be a string in base64");
   }
   if (data === undefined) return new Uint8Array();
   if (isJson(contentType)) return utf8(data);
