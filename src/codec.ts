@@ -80,14 +80,18 @@ export class SchemaError extends TypeError {
   }
 }
 
-/** How a facade's values are coded: by a codec, or checked by a schema and coded as JSON. Default: `json()`. */
-export type Coding<T> =
-  | { codec?: Codec<T>; schema?: undefined }
-  | { schema: StandardSchema<unknown, T>; codec?: Codec<unknown> };
+/** How a facade's values are coded. */
+export interface Coding<T> {
+  /** How a value becomes bytes and comes back. Default: `json()`. */
+  codec?: Codec<T> | undefined;
+  /** Any Standard Schema that values must fit, checked when they are written and when they are read. Default: none. */
+  schema?: StandardSchema<unknown, T> | undefined;
+}
 
 /** The codec that `coding` asks for. */
 export function codecOf<T>(coding: Coding<T>): Codec<T> {
-  return coding.schema ? withSchema(coding.schema, coding.codec) : (coding.codec ?? json<T>());
+  const codec = coding.codec ?? json<T>();
+  return coding.schema ? withSchema(coding.schema, codec) : codec;
 }
 
 /** The part of https://standardschema.dev that is used here; any library's schema fits. */

@@ -1,2 +1,3 @@
 /** `fairlead/node`: transports over Node's HTTP client, and AppCallback for Node apps. */
+export { type ServeCallbacksOptions, type ServedCallbacks, serveCallbacks } from "./transport/callbacks.js";
 export { createNodeTransport, type NodeTransport, type NodeTransportOptions } from "./transport/node.js";

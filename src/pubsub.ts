@@ -77,7 +77,7 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
   const client = callsOf(Runtime, transport);
   return {
     async publish(topic, data, { contentType, metadata, ttlMs, codec, schema, ...call } = {}) {
-      const encoded = encode(data, { codec, schema } as Coding<typeof data>);
+      const encoded = encode(data, { codec, schema });
       const all: Record<string, string> = { ...metadata };
       if (ttlMs !== undefined) {
         all["ttlInSeconds"] = String(wholeSeconds(ttlMs, `publish to "${topic}"`, { least: 1 }));

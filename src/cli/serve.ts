@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { type Config, type ConfigInput, type Kind, createServer, memoryEngine } from "../server/index.js";
+import { type Config, type ConfigInput, createServer, type Kind, memoryEngine } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { consoleLog } from "./console-log.js";
 
