@@ -47,7 +47,7 @@ export class Secret {
     return REDACTED;
   }
 
-  /** What console.log() shows, in Node, Deno and Bun. */
+  /** What console.log() shows where it asks; where it does not, it cannot see a private field either. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return REDACTED;
   }

@@ -23,7 +23,7 @@ function meant({ code, rawMessage, cause }: ConnectError): Code {
     case Code.Internal:
       if (/etag mismatch|etag does not match/i.test(rawMessage)) return Code.Aborted;
       if (
-        /no such file|NoSuchKey|key does not exist|file does not exist|secret \S+ not found/i.test(rawMessage)
+        /no such file|NoSuchKey|key does not exist|file does not exist|secret .+ not found/i.test(rawMessage)
       )
         return Code.NotFound;
       if (/don't support now|no instance found/i.test(rawMessage)) return Code.InvalidArgument;

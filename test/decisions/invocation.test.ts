@@ -84,6 +84,7 @@ test("InvokeService: status, headers and body come back, whatever the status", a
       "x-one": "1",
       "set-cookie": ["a=1", "b=2"],
       "x-latin": "\u00fc",
+      location: "/elsewhere",
     };
     response.writeHead(Number(url.slice(1)), {
       ...headers,
@@ -271,6 +272,9 @@ test("InvokeService: no open proxy: a path, whatever it is, stays below or is re
       "%2f",
       "%5c",
       "%25",
+      "%2e%2e",
+      "%252e%252e",
+      "..%2f",
       "2e",
       "//",
       "@",
@@ -308,7 +312,7 @@ test("InvokeService: no open proxy: a path, whatever it is, stays below or is re
         }
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: 500 },
   );
 });
 

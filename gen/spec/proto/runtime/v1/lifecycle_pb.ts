@@ -42,7 +42,8 @@ export const DynamicConfigurationSchema: GenMessage<DynamicConfiguration> = /*@_
  */
 export type ComponentConfig = Message<"spec.proto.runtime.v1.ComponentConfig"> & {
   /**
-   * The kind of component, such as `hellos`. Required.
+   * The kind of component, by the name it has in the configuration, or such as `hellos`. Those that
+   * can change are hello, pubsub, sequencer, logs, services and bindings. Required.
    *
    * @generated from field: string kind = 1;
    */
@@ -56,7 +57,8 @@ export type ComponentConfig = Message<"spec.proto.runtime.v1.ComponentConfig"> &
   name: string;
 
   /**
-   * All of the component's metadata; a key left out is removed. Required.
+   * All of the component's metadata; a key left out is removed. A setting that is an object is its
+   * JSON. Required.
    *
    * @generated from field: map<string, string> metadata = 3;
    */

@@ -138,7 +138,7 @@ export type CommonInvokeRequest = Message<"spec.proto.runtime.v1.CommonInvokeReq
   contentType: string;
 
   /**
-   * HTTP method and query. Left unset, the server chooses its default method and sends no query.
+   * HTTP method and query. Left unset: GET, or POST where there is data, and no query.
    *
    * @generated from field: spec.proto.runtime.v1.HTTPExtension http_extension = 4;
    */
@@ -2233,7 +2233,7 @@ export const InvokeBindingResponseSchema: GenMessage<InvokeBindingResponse> = /*
  */
 export type GetSecretRequest = Message<"spec.proto.runtime.v1.GetSecretRequest"> & {
   /**
-   * The secret store, of kind `env` or `file`. Required.
+   * The secret store, of type `env`, `file` or `values`. Required.
    *
    * @generated from field: string store_name = 1;
    */
@@ -2289,7 +2289,7 @@ export const GetSecretResponseSchema: GenMessage<GetSecretResponse> = /*@__PURE_
  */
 export type GetBulkSecretRequest = Message<"spec.proto.runtime.v1.GetBulkSecretRequest"> & {
   /**
-   * The secret store, of kind `env` or `file`. Required.
+   * The secret store, of type `env`, `file` or `values`. Required.
    *
    * @generated from field: string store_name = 1;
    */
@@ -2380,8 +2380,13 @@ export const Runtime: GenService<{
   },
   /**
    * Calls a method of another application, over HTTP at its configured base URL or through the
-   * tunnel it dialled in by. The answer's status, headers and body come back. An id that is neither
-   * configured nor connected fails with invalid_argument.
+   * tunnel it dialled in by. The answer's status, headers and body come back; any status is an
+   * answer, and a redirect is not followed. An id that is neither configured nor connected, and a
+   * method that is no path below the app's URL, fail with invalid_argument.
+   *
+   * The call's request headers go to the app, except those that are about the call itself, such as
+   * `authorization` and `cookie`; `fairlead-http-<name>` goes to the app as `<name>`. The answer has
+   * response header `fairlead-http-status` and `fairlead-http-<name>` for each header of the app.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.InvokeService
    */
@@ -2645,6 +2650,12 @@ export const Runtime: GenService<{
   },
   /**
    * Runs an operation of a configured output binding.
+   *
+   * An `http` binding's operations are create (a POST), get, head, post, put, patch, delete, options
+   * and trace. Metadata `path` is added to its URL, metadata beginning with an upper-case letter are
+   * headers. The answer's metadata are `statusCode`, `status` and its headers. A status that is no
+   * success fails the call with a google.rpc.ErrorInfo holding `statusCode`, unless metadata
+   * `errorIfNot2XX` is `false`.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.InvokeBinding
    */
