@@ -37,6 +37,7 @@ async function withApp(open: Open, answer?: Parameters<typeof httpApp>[0]) {
 throughEveryDoor("unary", (open) => {
   test("fetch() brings status, headers and body, as if the app were called itself", async () => {
     await using at = await withApp(open, ({ url }, response) => {
+      response.setHeader("x-latin", "caf\u00e9");
       response.writeHead(404, { "content-type": "text/plain; charset=utf-8", "x-seen": url, etag: '"v1"' });
       response.end("no such ïtem");
     });
@@ -45,6 +46,7 @@ throughEveryDoor("unary", (open) => {
     assert.equal(response.ok, false);
     assert.equal(response.headers.get("x-seen"), "/api/items/7?color=red&size=%C3%BC");
     assert.equal(response.headers.get("etag"), '"v1"');
+    assert.equal(response.headers.get("x-latin"), "caf\u00e9");
     assert.equal(response.headers.get("content-type"), "text/plain; charset=utf-8");
     assert.equal(await response.text(), "no such ïtem");
     const names = [...response.headers.keys()];
