@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { test, vi } from "vitest";
 import { createServer, VERSION } from "../src/server/index.js";
+import { nodePlatform } from "../src/server/node.js";
 
 const root = join(import.meta.dirname, "..");
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -39,7 +40,8 @@ test("each TypeScript snippet of the README runs, and prints what its comments s
 });
 
 test("each JSON snippet of the README is a configuration that the server takes", async () => {
-  for (const code of snippets("json")) await createServer({ config: JSON.parse(code) as object }).close();
+  for (const code of snippets("json"))
+    await createServer({ config: JSON.parse(code) as object, platform: nodePlatform }).close();
 });
 
 test("the server tells the version of the package", () => {

@@ -1,7 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { inOneTongue } from "./one-tongue.js";
-import { MAX_DELAY_MS } from "./timer.js";
 
 /**
  * The generated client as the facades use it: a `timeoutMs` of any size works, and errors mean the same whichever
@@ -31,12 +30,15 @@ function tamed(transport: Transport): Transport {
   };
 }
 
-/** Connect takes whole milliseconds below 2^31 only: a longer deadline is as good as that, 24 days. */
+/** gRPC has eight digits for a deadline, which Connect writes in milliseconds: a longer one is as good as that, 27 hours. */
+const LONGEST_TIMEOUT_MS = 99_999_999;
+
+/** Connect takes whole milliseconds only. */
 function wholeMs(timeoutMs: number | undefined): number | undefined {
   if (timeoutMs === undefined) return undefined;
   if (Number.isNaN(timeoutMs))
     throw new RangeError("Cannot call: timeoutMs must be a number of milliseconds, got NaN");
-  return Math.min(Math.ceil(timeoutMs), MAX_DELAY_MS);
+  return Math.min(Math.ceil(timeoutMs), LONGEST_TIMEOUT_MS);
 }
 
 /** By hand instead of a generator: one promise fewer for each message. */

@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { connect as connectTcp, createServer as createTcp, type Socket } from "node:net";
+import {
+  Code,
+  ConnectError,
+  createRouterTransport,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
+import { test } from "vitest";
+import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { createClient, isConflict } from "../src/index.js";
+import { callsOf } from "../src/internal/calls.js";
+import { createNodeTransport } from "../src/node.js";
+import { createState } from "../src/state.js";
+import { createWebTransport } from "../src/web.js";
+import { openHere, overHttp, throughEveryDoor } from "./doors.js";
+
+const failure = (call: Promise<unknown>) =>
+  call.then(
+    () => assert.fail("it did not fail"),
+    (error: unknown) => error as ConnectError,
+  );
+
+throughEveryDoor("unary", (open) => {
+  test("an aborted call is canceled, a late one past its deadline", async () => {
+    const wait: Interceptor = (next) => async (request) => {
+      await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
+      return next(request);
+    };
+    await using slow = await open();
+    slow.server.options.interceptors?.push(wait);
+    const state = createState(slow.transport, "default");
+    const gaveUp = new AbortController();
+    setTimeout(() => gaveUp.abort(), 30);
+    assert.equal((await failure(state.get("k", { signal: gaveUp.signal }))).code, Code.Canceled);
+    assert.equal((await failure(state.get("k", { timeoutMs: 30 }))).code, Code.DeadlineExceeded);
+    assert.equal((await failure(state.get("k", { signal: AbortSignal.abort() }))).code, Code.Canceled);
+  });
+
+  test("a timeoutMs of any size is taken, fractions and 2^40 too", async () => {
+    await using at = await open();
+    const state = createState(at.transport, "default");
+    for (const timeoutMs of [10_000.7, 2 ** 31, 2 ** 40, Number.POSITIVE_INFINITY]) {
+      assert.equal(await state.get("k", { timeoutMs }), undefined);
+    }
+    await assert.rejects(state.get("k", { timeoutMs: Number.NaN }), /timeoutMs must be a number/);
+  });
+
+  test("the caller's own headers go out, and its onHeader is told beside ours", async () => {
+    await using at = await open();
+    const state = createState(at.transport, "default");
+    let told: Headers | undefined;
+    const etag = await state
+      .set("k", 1, {
+        headers: { "fairlead-fence": "nope/r=1" },
+        onHeader: (headers) => {
+          told = headers;
+        },
+      })
+      .catch((error: unknown) => error);
+    assert.match(String(etag), /lock store "nope" is not configured/);
+    await state.set("k", 1, {
+      onHeader: (headers) => {
+        told = headers;
+      },
+    });
+    assert.match(told?.get("fairlead-server") ?? "", /^\d+\.\d+\.\d+/);
+  });
+});
+
+test("a server that cannot be reached is unavailable, on every transport", async () => {
+  const nobody = "http://127.0.0.1:9";
+  const transports = [
+    createNodeTransport(nobody),
+    createNodeTransport(nobody, { protocol: "grpc" }),
+    createNodeTransport(nobody, { protocol: "grpc-web", httpVersion: "1.1" }),
+    createWebTransport(nobody),
+    createWebTransport(nobody, { protocol: "grpc-web" }),
+  ];
+  for (const transport of transports) {
+    assert.equal((await failure(createState(transport, "default").get("k"))).code, Code.Unavailable);
+  }
+});
+
+test("a connection that is cut under way is unavailable, and not a conflict, which has the same code in Connect", async () => {
+  const sockets: Socket[] = [];
+  const cut = createTcp((socket) => {
+    sockets.push(socket);
+    socket.once("data", () => setTimeout(() => socket.resetAndDestroy(), 20));
+  });
+  await new Promise<void>((resolve) => cut.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(cut.address() as { port: number }).port}`;
+  const transports = [
+    createNodeTransport(url),
+    createNodeTransport(url, { protocol: "grpc" }),
+    createNodeTransport(url, { httpVersion: "1.1" }),
+    createWebTransport(url),
+  ];
+  for (const transport of transports) {
+    const error = await failure(createState(transport, "default").set("k", 1, { ifMatch: "1" }));
+    assert.equal(isConflict(error), false);
+    assert.equal(error.code, Code.Unavailable, error.message);
+  }
+  cut.close();
+});
+
+test("what sends a stream fails over fetch with the reason, before anything is sent", async () => {
+  await using at = await overHttp((url) => createWebTransport(url))();
+  const error = await failure(createClient(at.transport).files().put("a", "b"));
+  assert.equal(error.code, Code.Unimplemented);
+  assert.match(
+    error.rawMessage,
+    /PutFile sends a stream, which fetch cannot do: call it over fairlead\/node/,
+  );
+});
+
+test("gRPC over HTTP/1.1 is refused when the transport is made", () => {
+  assert.throws(() => createNodeTransport("http://x", { protocol: "grpc", httpVersion: "1.1" }), TypeError);
+});
+
+test("what the Go runtime says in its own way is read as what it means", async () => {
+  const E = ConnectError;
+  const cases: [said: ConnectError, meant: Code][] = [
+    [
+      new E(
+        "error while executing state transaction: possible etag mismatch. error from state store: …",
+        Code.Internal,
+      ),
+      Code.Aborted,
+    ],
+    [new E("failed deleting state with key k: possible etag mismatch", Code.Unknown), Code.Aborted],
+    [new E("get file fail,err: open x: no such file or directory", Code.Internal), Code.NotFound],
+    [new E("configure store [x] don't support now", Code.Unknown), Code.InvalidArgument],
+    [new E("optimistic lock failure", Code.PermissionDenied), Code.Aborted],
+    [new E("state store is not configured", Code.FailedPrecondition), Code.InvalidArgument],
+    [new E("you may not", Code.PermissionDenied), Code.PermissionDenied],
+    [new E("something broke", Code.Internal), Code.Internal],
+  ];
+  for (const [said, meant] of cases) {
+    const go = createRouterTransport(({ service }) => {
+      service(Runtime, {
+        getState() {
+          throw said;
+        },
+      });
+    });
+    assert.equal((await failure(callsOf(Runtime, go).getState({}))).code, meant, said.rawMessage);
+  }
+});
+
+test("createClient() tries a read again while the server is away, and a write without a condition not", async () => {
+  await using at = await openHere();
+  let away = 0;
+  const flaky: Transport = {
+    stream: (...args) => at.transport.stream(...args),
+    unary: async (...args) => {
+      if (away-- > 0) throw new ConnectError("away", Code.Unavailable);
+      return at.transport.unary(...args);
+    },
+  };
+  const state = createClient(flaky, { retry: { minDelayMs: 1 } }).state<number>();
+  await state.set("k", 1);
+  away = 2;
+  assert.equal((await state.get("k"))?.value, 1);
+  away = 1;
+  assert.equal((await failure(state.set("k", 2))).code, Code.Unavailable);
+  away = 1;
+  assert.ok(await state.set("n", 1, { ifAbsent: true }));
+  away = 1;
+  const never = createClient(flaky, { retry: false }).state();
+  assert.equal((await failure(never.get("k"))).code, Code.Unavailable);
+  away = 1;
+  const all = createClient(flaky, { retry: { minDelayMs: 1, calls: "all" } }).state();
+  assert.ok(await all.set("k", 3));
+});
+
+test("what is not HTTP is answered with 400 and closed", async () => {
+  await using at = await overHttp((url) => createNodeTransport(url))();
+  const { hostname, port } = new URL(at.url);
+  const socket = connectTcp(Number(port), hostname);
+  socket.write("\u0000\u0001 this is not HTTP \r\n\r\n");
+  const answer: string[] = [];
+  for await (const chunk of socket) answer.push(String(chunk));
+  assert.match(answer.join(""), /^HTTP\/1\.1 400/);
+});
