@@ -329,17 +329,22 @@ describe("a server without extensions", () => {
   type Stream = { queue: Queue<Response>; requests: SubscribeConfigurationRequest[]; halfClosed: boolean };
 
   /** As the Go runtime does it, with the ways of its stores. */
-  function foreign(values: Map<string, string>, { pushesFirst = false, fails = [] as ConnectError[] } = {}) {
+  function foreign(
+    values: Map<string, string>,
+    { pushesFirst = false, fails = [] as ConnectError[], answering = async () => {} } = {},
+  ) {
     const streams: Stream[] = [];
     const transport = createRouterTransport(({ service }) =>
       service(Runtime, {
         sayHello: () => ({ hello: "greeting" }),
-        getConfiguration({ storeName, keys }) {
+        async getConfiguration({ storeName, keys }) {
           if (storeName !== "default") {
             throw new ConnectError(`configure store [${storeName}] don't support now`, Code.Unknown);
           }
           const found = keys.length > 0 ? keys.filter((key) => values.has(key)) : [...values.keys()];
-          return { items: found.map((key) => ({ key, content: values.get(key) ?? "" })) };
+          const items = found.map((key) => ({ key, content: values.get(key) ?? "" }));
+          await answering();
+          return { items };
         },
         async *subscribeConfiguration(requests, { signal }) {
           const failure = fails.shift();
@@ -368,8 +373,10 @@ describe("a server without extensions", () => {
     };
     return { transport, streams, push };
   }
-  const follow = (transport: Transport, options: object = {}) =>
-    createConfiguration(transport, "default").open({ keys: ["a", "b"], ...options });
+  const follow = (
+    transport: Transport,
+    options: { fallback?: Record<string, string>; pollMs?: number } = {},
+  ) => createConfiguration(transport, "default").open({ keys: ["a", "b"], ...options });
 
   test("open() reads the values where none are pushed at first, and keeps the request side open", async () => {
     const { transport, streams, push } = foreign(new Map([["a", "1"]]));
@@ -406,6 +413,32 @@ describe("a server without extensions", () => {
     assert.deepEqual(await take(changes, 2), ["a: 1 → undefined", "b: undefined → 2"]);
   });
 
+  test("what a stream tells while the values are read is newer than what was read", async () => {
+    let told = () => {};
+    let answering = async () => {};
+    const { transport, streams, push } = foreign(new Map([["a", "1"]]), { answering: () => answering() });
+    await using config = await follow(transport, { pollMs: 10 });
+    while (streams[0]?.requests.length !== 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    const changes = take(config.changes(), 2);
+    let reads = 0;
+    answering = async () => {
+      if (reads++ > 0) return;
+      push({ key: "a", content: "2" });
+      await new Promise<void>((resolve) => {
+        told = resolve;
+      });
+    };
+    for (let waited = 0; config.current["a"] !== "2"; waited++) {
+      assert.ok(waited < 1000);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    told();
+    while (reads < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    // The second reading began after that: what it finds counts.
+    assert.deepEqual(await changes, ["a: 1 → 2", "a: 2 → 1"]);
+    assert.equal(config.current["a"], "1");
+  });
+
   test("a stream that fails is opened again", async () => {
     const { transport, streams, push } = foreign(new Map(), {
       fails: [new ConnectError("EOF", Code.Unknown)],
@@ -421,7 +454,7 @@ describe("a server without extensions", () => {
     const { transport } = foreign(new Map([["a", ""]]));
     assert.equal((await createConfiguration(transport, "default").get()).size, 0);
     await using config = await follow(transport, { fallback: { a: "0" } });
-    assert.equal(config.current["a" as never], "0");
+    assert.equal(config.current["a"], "0");
   });
 
   test("a store that is not there is invalid_argument, as on every server", async () => {

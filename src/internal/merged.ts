@@ -51,13 +51,13 @@ export class Merged<T> implements AsyncIterable<T> {
   async #pump(stream: AsyncIterable<T>): Promise<void> {
     try {
       const items = stream[Symbol.asyncIterator]();
-      for (let step = await items.next(); !step.done && !this.#left; step = await items.next()) {
-        const { value: item } = step;
+      while (!this.#left) {
+        const step = await items.next();
+        if (step.done) return;
         await new Promise<void>((dealtWith) => {
-          this.#arrived.push({ item, dealtWith });
+          this.#arrived.push({ item: step.value, dealtWith });
           this.#wake?.();
         });
-        if (this.#left) return;
       }
     } catch (error) {
       this.#failed ??= { error };

@@ -9,6 +9,7 @@ import {
   type SubscribeConfigurationResponse,
 } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../src/internal/queue.js";
+import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
 import { openHere } from "../doors.js";
 import { failure } from "./failure.js";
@@ -293,6 +294,32 @@ test("SubscribeConfiguration: one that reads slowly is told the last value of ea
   assert.ok(responses < 1100, `${responses}`);
 });
 
+test("SubscribeConfiguration: changes that the current values have in them already are not told again", async () => {
+  const engine = memoryEngine();
+  let read = () => {};
+  const gate = new Promise<void>((resolve) => {
+    read = resolve;
+  });
+  const { list } = engine.keys;
+  engine.keys.list = async function* (prefix, after) {
+    await gate;
+    yield* list.call(engine.keys, prefix, after);
+  };
+  await using at = await open({ engine });
+  await at.save({ gone: "1" });
+  using stream = at.subscribe({ storeName });
+  const first = stream.items();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await at.save({ a: "1" });
+  await at.remove(["a", "gone"]);
+  await at.save({ a: "2" });
+  await at.save({ a: "3" });
+  read();
+  assert.deepEqual(await first, ["a: 3"]);
+  await at.save({ done: "yes" });
+  assert.deepEqual(await stream.items(), ["done: yes"]);
+});
+
 test("SubscribeConfiguration: whatever is written while it begins, the subscriber ends with what is there", async () => {
   const key = fc.constantFrom("a", "b", "c");
   const write = fc.record({ key, content: fc.constantFrom("", "1", "2", "3"), before: fc.nat({ max: 3 }) });
@@ -342,4 +369,11 @@ test("the engine is away: unavailable, retryable, also for subscribers when the 
     assert.equal(error.code, Code.Unavailable);
     assert.equal(error.findDetails(RetryInfoSchema).length, 1);
   }
+  const engine = memoryEngine();
+  await using other = await open({ engine });
+  using following = other.subscribe({ storeName });
+  await following.next();
+  const next = failure(following.next());
+  await engine.close();
+  assert.equal((await next).code, Code.Unavailable);
 });

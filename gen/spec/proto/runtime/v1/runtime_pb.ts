@@ -518,7 +518,7 @@ export type DeleteConfigurationRequest = Message<"spec.proto.runtime.v1.DeleteCo
   label: string;
 
   /**
-   * The keys to delete, each matched exactly.
+   * The keys to delete, each matched exactly. None deletes nothing.
    *
    * @generated from field: repeated string keys = 5;
    */
@@ -2396,7 +2396,8 @@ export const Runtime: GenService<{
     output: typeof InvokeResponseSchema;
   },
   /**
-   * Reads configuration items. A key that has no item is left out of the answer.
+   * Reads configuration items, in the order of the keys. A key that has no item is left out of the
+   * answer, and items that are too large for one answer fail with resource_exhausted.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetConfiguration
    */
@@ -2406,8 +2407,8 @@ export const Runtime: GenService<{
     output: typeof GetConfigurationResponseSchema;
   },
   /**
-   * Creates or replaces configuration items and notifies their subscribers. An item with empty
-   * content deletes that key.
+   * Creates or replaces configuration items, all or none of them, and notifies their subscribers. An
+   * item with empty content deletes that key.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SaveConfiguration
    */
@@ -2428,11 +2429,13 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Follows configuration items. Each request adds keys to the subscription; their current values
-   * come first, then every change.
+   * Follows configuration items. Each request adds keys to the subscription and is answered with one
+   * response that has their current values, also where there are none; then comes every change. A
+   * client that reads too slowly is told the last change of each key instead of every one.
    *
    * Closing the request side keeps the subscription, which lasts until the client cancels. One
-   * stream's end touches no other stream.
+   * stream's end touches no other stream, and a request that is refused ends its own. How many keys
+   * and groups one stream may follow is limited.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SubscribeConfiguration
    */
