@@ -1875,8 +1875,8 @@ export type PutFileRequest = Message<"spec.proto.runtime.v1.PutFileRequest"> & {
 
   /**
    * What to keep with the file, read from the first message only. `contentType` sets its media type
-   * and `ifAbsent: "true"` creates it only where no file of that name exists; other keys are the
-   * user's own.
+   * and `ifAbsent: "true"` creates it only where no file of that name exists, else the call fails
+   * with aborted; `sha256` is refused, as the server computes it. Other keys are the user's own.
    *
    * @generated from field: map<string, string> metadata = 4;
    */
@@ -1904,7 +1904,8 @@ export type ListFileRequest = Message<"spec.proto.runtime.v1.ListFileRequest"> &
   request?: FileRequest | undefined;
 
   /**
-   * The most files to answer with; 0 means 1000. A negative number fails with invalid_argument.
+   * The most files to answer with; 0 means 1000, and no page has more than 10000 or much more than
+   * 2 MiB. A negative number fails with invalid_argument.
    *
    * @generated from field: int32 page_size = 2;
    */
@@ -2598,9 +2599,10 @@ export const Runtime: GenService<{
    * Reads a file in chunks of at most 64 KiB; an empty file may come without any chunk. A missing
    * file fails with not_found.
    *
-   * Response header `fairlead-file-bin` holds a serialised GetFileMetaResponse. Request metadata
-   * `offset` and `length`, both in bytes, read a range, which response header `fairlead-range:
-   * <first>-<last>/<size>` confirms.
+   * The reader gets the file as it was when the call began, whatever is written meanwhile. Response
+   * header `fairlead-file-bin` holds a serialised GetFileMetaResponse. Request metadata `offset` and
+   * `length`, both in bytes, read a range, which response header `fairlead-range:
+   * <first>-<last>/<size>` confirms, or `*\/<size>` where nothing of the file is in it.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetFile
    */
@@ -2611,7 +2613,8 @@ export const Runtime: GenService<{
   },
   /**
    * Writes a file from a stream of chunks. The file appears whole when the stream closes, or not at
-   * all. A stream without any message fails with invalid_argument.
+   * all. A stream without any message fails with invalid_argument. Response header
+   * `fairlead-file-bin` holds a serialised GetFileMetaResponse of the new file.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.PutFile
    */
