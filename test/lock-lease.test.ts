@@ -40,6 +40,7 @@ test("a held lock is renewed before two thirds of its ttl have passed, for as lo
   await using at = await open();
   const held = await at.lock.acquire("r");
   const { fence } = held;
+  const timers = vi.getTimerCount();
   for (let n = 1; n <= 10; n++) {
     await pass(20_000);
     assert.ok(at.count("LockKeepAlive") >= n);
@@ -47,6 +48,7 @@ test("a held lock is renewed before two thirds of its ttl have passed, for as lo
     assert.equal(await at.others.tryAcquire("r"), undefined);
   }
   assert.equal(held.fence, fence);
+  assert.equal(vi.getTimerCount(), timers);
   assert.equal(await held.release(), true);
   const renewals = at.count("LockKeepAlive");
   await pass(100_000);
@@ -79,8 +81,9 @@ for (const [ttlMs, marginMs] of [
 }
 
 test("the lease counts from before the request, however long the answer took", async () => {
+  let renewals = 0;
   await using at = await open(async ({ method, send }) => {
-    if (method === "LockKeepAlive") lost();
+    if (method === "LockKeepAlive" && ++renewals > 1) lost();
     const answer = await send();
     await sleep(5000);
     return answer;
@@ -88,6 +91,9 @@ test("the lease counts from before the request, however long the answer took", a
   const acquiring = at.lock.acquire("r");
   await pass(5000);
   const held = await acquiring;
+  assert.equal(held.ttlRemainingMs, 24_000);
+  await pass(10_000);
+  assert.equal(renewals, 1);
   assert.equal(held.ttlRemainingMs, 24_000);
   await pass(24_000);
   assert.ok(held.signal.aborted);
@@ -248,6 +254,25 @@ test("statuses that this client does not know leave a lock to its lease", async 
   await pass(1000);
   assert.match(reasonOf(held).message, /could not be renewed.*status 99/);
   assert.equal(await held.release(), false);
+});
+
+test("nothing runs on after release(), also where a renewal is under way", async () => {
+  const slow = createRouterTransport((router) =>
+    router.service(Runtime, {
+      tryLock: () => ({ success: true }),
+      lockKeepAlive: (_, { signal }) => sleep(1e9, signal).then(() => ({})),
+      unlock: () => ({}),
+    }),
+  );
+  const idle = await createLock(slow, "default").acquire("a");
+  await idle.release();
+  assert.equal(vi.getTimerCount(), 0);
+  const renewing = await createLock(slow, "default").acquire("b");
+  await pass(12_000);
+  assert.ok(vi.getTimerCount() > 0);
+  await renewing.release();
+  await pass(0);
+  assert.equal(vi.getTimerCount(), 0);
 });
 
 test("against the Go runtime, whose LockKeepAlive always fails, a lock is held for one lease", async () => {

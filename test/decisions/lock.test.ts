@@ -175,16 +175,13 @@ test("Unlock: of many at once, one frees the lock", async () => {
   assert.equal(statuses.filter((status) => status === Unlock.LOCK_UNEXIST).length, 63);
 });
 
-test("Unlock: races with LockKeepAlive and TryLock leave either a freed lock or a held one", async () => {
+test("Unlock: a race with LockKeepAlive and TryLock leaves either a freed lock or a held one", async () => {
   await using at = await open();
   for (let round = 0; round < 20; round++) {
     await at.tryLock("ada");
-    const [unlocked, , granted] = await Promise.all([
-      at.unlock("ada"),
-      at.keepAlive("ada"),
-      at.tryLock("bob"),
-    ]);
-    assert.equal(unlocked, Unlock.SUCCESS);
+    const racing = [at.keepAlive("ada"), at.unlock("ada"), at.tryLock("bob")] as const;
+    const [kept, unlocked, granted] = await Promise.all(racing);
+    assert.deepEqual([kept.status, unlocked], [KeepAlive.SUCCESS, Unlock.SUCCESS]);
     assert.equal(await at.unlock("bob"), granted === undefined ? Unlock.LOCK_UNEXIST : Unlock.SUCCESS);
   }
 });
@@ -207,6 +204,15 @@ test("LockKeepAlive: from now also where that is sooner than before", async () =
   assert.equal((await at.keepAlive("ada", 1)).status, KeepAlive.SUCCESS);
   at.pass(1000);
   assert.ok(await at.tryLock("bob"));
+});
+
+test("LockKeepAlive: many at once all extend the lock", async () => {
+  await using at = await open();
+  const fence = await at.tryLock("ada", { expire: 1 });
+  const answers = await Promise.all(Array.from({ length: 16 }, () => at.keepAlive("ada", 5)));
+  for (const answer of answers) assert.deepEqual(answer, { status: KeepAlive.SUCCESS, fence });
+  at.pass(4999);
+  assert.equal(await at.tryLock("bob"), undefined);
 });
 
 test("LockKeepAlive: statuses as Unlock; lock_owner must match", async () => {
