@@ -313,7 +313,7 @@ describe("a server without extensions", () => {
               timestamp: 1_559_000_000_000n,
               value: new TextEncoder().encode(value),
             };
-            if (endsEarly) return;
+            if (endsEarly && offsets.length === 1) return;
           }
           await new Promise((resolve) => signal.addEventListener("abort", resolve));
         },
@@ -338,12 +338,12 @@ describe("a server without extensions", () => {
 
   test("read() goes on after a stream that ended although it should follow", async () => {
     const { transport, offsets } = foreign(["a", "b", "c"], { endsEarly: true });
+    const entries = await take(texts(transport), 3);
     assert.deepEqual(
-      (await take(texts(transport), 1)).map(({ value }) => value),
-      ["a"],
+      entries.map(({ value }) => value),
+      ["a", "b", "c"],
     );
-    await assert.rejects(take(texts(transport), 2, { timeoutMs: 400 }), { code: Code.DeadlineExceeded });
-    assert.deepEqual(offsets.slice(0, 3), [0n, 0n, 2n]);
+    assert.deepEqual(offsets, [0n, 2n]);
   });
 
   test("what only extensions can do fails as unimplemented, and says what", async () => {
