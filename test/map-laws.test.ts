@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "vitest";
+import { ResponseStatus } from "../gen/atomix/pb/headers/headers_pb.js";
 import { conflictFacts } from "../src/errors.js";
 import { createMap, type VersionedMap } from "../src/map.js";
 import { openHere } from "./doors.js";
+import { fakeBackup, live, serveHere } from "./map-servers.js";
 
 const KEYS = ["a", "b", "c"] as const;
 const step = fc.record({
@@ -110,3 +112,39 @@ test("steps that run at the same time have an order in which a plain map answers
   );
   await fc.assert(law, { numRuns: 60 });
 });
+
+test("a backup has what its primary has, whatever was lost, repeated or came out of order before it got all", async () => {
+  const rounds = fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 });
+  const law = fc.asyncProperty(
+    rounds,
+    fc.array(fc.nat(), { maxLength: 12 }),
+    fc.nat(),
+    async (rounds, early, turn) => {
+      const recorded = fakeBackup();
+      await using primary = serveHere({ backups: ["http://backup"] }, { dial: () => recorded.transport });
+      for (const [i, round] of rounds.entries()) {
+        await Promise.allSettled(
+          round.map((step, j) =>
+            take(primary.map, step, i * 10 + j, step.condition === "absent" ? "absent" : undefined),
+          ),
+        );
+      }
+      const all = recorded.requests;
+      const [first] = all;
+      if (!first) return;
+      // Some early ones in any order and number, then every one, from a random one on and backwards.
+      const shuffled = [...all.slice(turn % all.length), ...all.slice(0, turn % all.length)].toReversed();
+      const deliveries = [...early.map((i) => all[i % all.length] ?? first), ...shuffled];
+      await using backup = serveHere({ primary: "http://primary" });
+      for await (const { header } of backup.wire.backup(streamOf(deliveries))) {
+        assert.equal(header?.status, ResponseStatus.OK);
+      }
+      assert.deepEqual(await live(backup.engine), await live(primary.engine));
+    },
+  );
+  await fc.assert(law, { numRuns: 40 });
+});
+
+async function* streamOf<T>(items: readonly T[]) {
+  yield* items;
+}

@@ -7,7 +7,6 @@ import type { ServiceContext } from "../context.js";
 import { invalid } from "../faults.js";
 import { fenceChecks } from "./fence.js";
 import { addressOf } from "./map/address.js";
-import { backupOperation } from "./map/backup.js";
 import { decoded, decodedDigest } from "./map/entry.js";
 import type { Operation } from "./map/partition.js";
 import { Partitions } from "./map/partitions.js";
@@ -32,6 +31,8 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
     const address = addressOf(header);
     const fences = fenceChecks(requestHeader, context.components);
     const leading = (seen: bigint) => partitions.lead(address, seen);
+    // A backup refuses at once; what the partition has seen is known only when its turn has come.
+    leading(0n);
     return partitions.run(address, { ...operation(leading), fences, signal });
   };
 
@@ -60,8 +61,7 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
       const incoming = requests[Symbol.asyncIterator]();
       const next = () => orAborted(incoming.next(), signal);
       for (let part = await next(); !part.done; part = await next()) {
-        const address = addressOf(part.value.header);
-        const applied = await partitions.run(address, backupOperation(part.value, partitions.group(address)));
+        const applied = await partitions.backUp(part.value);
         yield { header: { status: applied ? ResponseStatus.OK : ResponseStatus.ERROR } };
       }
     },

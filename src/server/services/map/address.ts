@@ -48,3 +48,10 @@ function address(parts: string[]): Address {
     entriesPrefix: under("map", "entry", ...parts),
   };
 }
+
+/** A partition as log lines name it. */
+export const named = ({ group, header }: Address) => ({
+  group,
+  map: header.primitive?.name,
+  partition: header.partition,
+});

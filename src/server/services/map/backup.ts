@@ -1,6 +1,5 @@
 import type { BackupRequest } from "../../../../gen/atomix/pb/map/map_pb.js";
 import { highest, isNewer, isTombstone, sizeOf, termOf, timestampOf } from "./entry.js";
-import { type Group, ownTerm } from "./group.js";
 import type { Operation } from "./partition.js";
 
 /**
@@ -10,9 +9,11 @@ import type { Operation } from "./partition.js";
  */
 export const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 
-/** The state of a backup after one request: every entry that is newer than what is there. False: of an older term. */
-export function backupOperation({ entries }: BackupRequest, group: Group): Operation<boolean> {
-  const own = ownTerm(group);
+/**
+ * Takes over every entry that is newer than what is there, and results in true; in false, and nothing is done, where
+ * the request is of an older term than the partition has seen, or than this server's `own` as its primary.
+ */
+export function backupOperation({ entries }: BackupRequest, own: bigint | undefined): Operation<boolean> {
   const term = highest(entries.map(termOf));
   return {
     keys: entries.map(({ key }) => key),

@@ -41,7 +41,7 @@ export function leadOf(group: Group, seen: bigint): Lead {
   return { term, floor: (term - 1n) << 32n, remembers: backups.length > 0 };
 }
 
-/** The highest term whose changes this server must refuse as a backup because the partition is its own. */
+/** The term in which the configuration makes this server the primary; undefined where it does not. */
 export const ownTerm = (group: Group): bigint | undefined =>
   group && group.primary === undefined ? group.term : undefined;
 

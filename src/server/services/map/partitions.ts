@@ -1,9 +1,10 @@
 import type { Transport } from "@connectrpc/connect";
-import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
+import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
 import type { ServiceContext } from "../../context.js";
-import { type Address, addressAt, RECORDS } from "./address.js";
+import { type Address, addressAt, addressOf, RECORDS } from "./address.js";
+import { backupOperation } from "./backup.js";
 import { decodedDigest, timestampOf } from "./entry.js";
-import { closingFault, type Group, type Lead, leadOf, notPrimary } from "./group.js";
+import { closingFault, type Group, type Lead, leadOf, notPrimary, ownTerm } from "./group.js";
 import { type Operation, Partition } from "./partition.js";
 import { Replication } from "./replication.js";
 
@@ -21,18 +22,12 @@ export class Partitions {
     void this.#resume();
   }
 
-  /** What the configuration says now of the partition's group. */
-  group({ group }: Address): Group {
-    return this.#context.components.find("maps", group);
-  }
-
   /** As what this server reads and writes the partition; fails where it is not its primary. See leadOf(). */
   lead(address: Address, seen: bigint): Lead {
-    const group = this.group(address);
-    const lead = leadOf(group, seen);
+    const lead = leadOf(this.#group(address), seen);
     const replication = this.#open.get(address.recordKey)?.replication;
-    if (replication?.deposed && replication.group === group) throw notPrimary();
-    if (replication && this.#context.closing.aborted) throw closingFault();
+    if (replication?.deposed) throw notPrimary();
+    if (lead.remembers && this.#context.closing.aborted) throw closingFault();
     return lead;
   }
 
@@ -40,15 +35,18 @@ export class Partitions {
     return this.#at(address).partition.run(operation);
   }
 
+  /** Takes over what a primary sends; false where it is of an older term. */
+  async backUp(request: BackupRequest): Promise<boolean> {
+    const address = addressOf(request.header);
+    const own = ownTerm(this.#group(address));
+    const applied = await this.run(address, backupOperation(request, own));
+    if (applied && own !== undefined && request.entries.length > 0) this.#at(address).replication?.depose();
+    return applied;
+  }
+
   #at(address: Address): Open {
     const present = this.#open.get(address.recordKey);
-    if (present) {
-      if (present.replication?.group !== this.group(address)) {
-        present.replication?.close();
-        present.replication = undefined;
-      }
-      return present;
-    }
+    if (present) return present;
     const partition = new Partition(
       address,
       this.#context,
@@ -70,7 +68,7 @@ export class Partitions {
   /** What keeps the backups up to date; undefined where this server has no part in that. */
   #replication(address: Address, published: bigint): Replication | undefined {
     const open = this.#at(address);
-    const group = this.group(address);
+    const group = this.#group(address);
     if (!group || group.primary !== undefined) return undefined;
     open.replication ??= new Replication({
       context: this.#context,
@@ -86,16 +84,25 @@ export class Partitions {
   /** Takes up the backups of the partitions that are there from before: they may have missed something. */
   async #resume(): Promise<void> {
     const { engine, components, closing, log } = this.#context;
-    const leads = components.names("maps").some((name) => !components.find("maps", name)?.primary);
+    const leads = components
+      .names("maps")
+      .some((name) => ownTerm(components.find("maps", name)) !== undefined);
     if (!leads) return;
     try {
       for await (const { key, value } of engine.keys.list(RECORDS)) {
         if (closing.aborted) return;
-        this.#replication(addressAt(key), decodedDigest(value).timestamp);
+        const address = addressAt(key);
+        const { term, timestamp } = decodedDigest(value);
+        const own = ownTerm(this.#group(address));
+        if (own !== undefined && own >= term) this.#replication(address, timestamp);
       }
     } catch (error) {
       if (!closing.aborted) log.error("the backups of the maps could not be taken up", { error });
     }
+  }
+
+  #group({ group }: Address): Group {
+    return this.#context.components.find("maps", group);
   }
 
   #dial(url: string): Transport {

@@ -12,7 +12,7 @@ import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
 import { after, pause } from "../../../internal/timer.js";
 import type { Log } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
-import type { Address } from "./address.js";
+import { type Address, named } from "./address.js";
 import { Backlog, inBatches } from "./batches.js";
 import { decoded, timestampOf } from "./entry.js";
 
@@ -153,9 +153,9 @@ export class Replica {
       const published = this.#published;
       this.#backlog.restart();
       yield* inBatches(this.#stored(this.#has));
-      this.#confirm(published);
       // From here on writes wait for it, so that they cannot be faster than it for long.
       if (!this.#backlog.dropping) this.#catchUp();
+      this.#confirm(published);
       while (!this.#backlog.dropping) {
         const batch = this.#backlog.take();
         const last = batch.at(-1);
@@ -196,7 +196,8 @@ export class Replica {
   }
 
   #catchUp(): void {
-    if (this.#state === "behind") this.#options.log.info("a backup is in sync again", this.#named());
+    const { log, url, address } = this.#options;
+    if (this.#state === "behind") log.info("a backup is in sync again", { url, ...named(address) });
     this.#state = "in sync";
   }
 
@@ -204,13 +205,8 @@ export class Replica {
   #fallBehind(why: string): void {
     if (this.#state === "behind") return;
     this.#state = "behind";
-    this.#options.log.warn("a backup is out of sync", { ...this.#named(), why });
+    const { log, url, address } = this.#options;
+    log.warn("a backup is out of sync", { url, ...named(address), why });
     for (const { resolve } of this.#waits.splice(0)) resolve();
-  }
-
-  #named(): Record<string, unknown> {
-    const { url, address } = this.#options;
-    const { primitive, partition } = address.header;
-    return { url, group: address.group, map: primitive?.name, partition };
   }
 }

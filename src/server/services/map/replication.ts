@@ -1,8 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
 import type { ServiceContext } from "../../context.js";
-import { unavailable } from "../../faults.js";
-import type { Address } from "./address.js";
+import { type Address, named } from "./address.js";
 import { isTombstone, timestampOf } from "./entry.js";
 import { closingFault, type Group, notPrimary } from "./group.js";
 import type { Partition } from "./partition.js";
@@ -15,7 +14,6 @@ const ALL = 2n ** 64n;
 export interface ReplicationOptions {
   context: Pick<ServiceContext, "engine" | "log" | "closing">;
   address: Address;
-  /** The configuration that it follows; another one needs another replication. */
   group: NonNullable<Group>;
   partition: Pick<Partition, "run">;
   dial: (url: string) => Transport;
@@ -25,15 +23,16 @@ export interface ReplicationOptions {
 
 /** What a primary does beside its own commits for one partition: it keeps the backups up to date. */
 export class Replication {
-  readonly group: NonNullable<Group>;
+  readonly #options: ReplicationOptions;
   readonly #replicas: Replica[];
   readonly #tombstones: Tombstones;
   readonly #ended = new AbortController();
   #deposed = false;
 
-  constructor({ context, address, group, partition, dial, published }: ReplicationOptions) {
+  constructor(options: ReplicationOptions) {
+    this.#options = options;
+    const { context, address, group, partition, dial, published } = options;
     const { engine, log, closing } = context;
-    this.group = group;
     this.#tombstones = new Tombstones(address, engine.keys, partition);
     this.#replicas = group.backups.map(
       (url) =>
@@ -47,40 +46,39 @@ export class Replication {
           ackTimeoutMs: group.ackTimeoutMs,
           log,
           onProgress: () => this.#tidy(),
-          onDeposed: () => {
-            const { primitive, partition } = address.header;
-            const where = { url, group: address.group, map: primitive?.name, partition, term: group.term };
-            log.error("a backup has seen a later term: this server is not the primary any more", where);
-            this.#deposed = true;
-            this.#end(notPrimary());
-          },
+          onDeposed: () => this.depose(),
         }),
     );
-    const stop = () => this.#end(closingFault());
-    closing.addEventListener("abort", stop, { once: true, signal: this.#ended.signal });
-    if (closing.aborted) stop();
+    const close = () => this.#end(closingFault());
+    if (closing.aborted) close();
+    else closing.addEventListener("abort", close, { once: true });
     this.#tidy();
   }
 
-  /** Whether a backup has answered that there is a later primary. */
+  /** Whether there is a later primary. */
   get deposed(): boolean {
     return this.#deposed;
   }
 
   /** Resolves when every backup in sync has `changes`; rejects where this server turns out not to be the primary. */
   async publish(changes: readonly Entry[]): Promise<void> {
-    if (this.#ended.signal.aborted) throw this.#ended.signal.reason;
     const last = changes.at(-1);
     if (!last) return;
     for (const entry of changes) {
       if (isTombstone(entry)) this.#tombstones.add(entry.key, timestampOf(entry));
     }
+    // Nobody would send them any more, and a backup may soon be the primary: not to be acknowledged.
+    if (this.#ended.signal.aborted && this.#replicas.length > 0) throw this.#ended.signal.reason;
     await Promise.all(this.#replicas.map((replica) => replica.publish(changes, timestampOf(last))));
   }
 
-  /** Ends the streams to the backups: the configuration has changed. */
-  close(): void {
-    this.#end(unavailable("the configuration of the map's group has changed"));
+  /** A later primary has been heard of: ends the streams to the backups. */
+  depose(): void {
+    if (this.#deposed) return;
+    this.#deposed = true;
+    const { context, address, group } = this.#options;
+    context.log.error("a later primary has replaced this server", { ...named(address), term: group.term });
+    this.#end(notPrimary());
   }
 
   /** Writes under way fail with `reason`: whether the backups have them is not known. */
