@@ -12,6 +12,12 @@ export class Carrier {
   #finishing = false;
   #left: { error?: unknown; failed: boolean } | undefined;
   #wake: (() => void) | undefined;
+  readonly #onEnd: () => void;
+
+  /** `onEnd` is called once it has ended, also where no one reads on to see that. */
+  constructor(onEnd: () => void = () => {}) {
+    this.#onEnd = onEnd;
+  }
 
   /** To be called when a link has more to send; for LinkOptions. */
   readonly wake = (): void => this.#wake?.();
@@ -34,14 +40,12 @@ export class Carrier {
 
   /** Ends messages() now. */
   leave(): void {
-    this.#left ??= { failed: false };
-    this.wake();
+    this.#end({ failed: false });
   }
 
   /** Ends messages() now, with `error`. */
   fail(error: unknown): void {
-    this.#left ??= { failed: true, error };
-    this.wake();
+    this.#end({ failed: true, error });
   }
 
   async *messages(): AsyncGenerator<Message, void, undefined> {
@@ -56,6 +60,13 @@ export class Carrier {
     } finally {
       this.leave();
     }
+  }
+
+  #end(how: { error?: unknown; failed: boolean }): void {
+    if (this.#left) return;
+    this.#left = how;
+    this.#onEnd();
+    this.wake();
   }
 
   /** The links take turns, so that a busy map does not hold up the others. */

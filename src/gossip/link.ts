@@ -2,8 +2,8 @@ import type { AntiEntropyAdvertisement, Digest, MapValue, Message } from "../../
 import { compareUtf8 } from "../internal/utf8.js";
 import { clockOf } from "./clock.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
-import type { Replica } from "./replica.js";
-import { compareDigests, compareValues, mayBeShared } from "./version.js";
+import type { Replica, Stored } from "./replica.js";
+import { compareDigests, compareValues, isCutVersion, mayBeShared } from "./version.js";
 
 /**
  * The keys of one advertisement. All members must take the same number: one with exactly as many keys is followed by
@@ -110,9 +110,10 @@ export class Link {
     this.#outbox.changed(key);
   }
 
-  /** The entry that was stored with this revision came from the peer. */
-  knows(revision: number): void {
+  /** What was stored came from the peer. */
+  knows({ key, after, revision }: Stored): void {
     if (this.#confirmed === revision - 1) this.#confirmed = revision;
+    if (after.digest && mayBeShared(after.digest)) this.#looked.set(key, revision);
   }
 
   /** Sends what waits now, not with later changes. */
@@ -188,11 +189,11 @@ export class Link {
     }
     const order = compareDigests(theirs, own.digest);
     if (order > 0) this.#want(round, key);
-    else if (order < 0) this.#push(round, key);
+    else if (order < 0 && !isCutVersion(theirs, own.digest)) this.#push(round, key);
     else if (mayBeShared(theirs)) this.#look(round, key);
   }
 
-  /** The same version may stand for another value there: that one is looked at, once. */
+  /** What may be the same version may stand for another value there: that one is looked at, once. */
   #look(round: Round, key: string): void {
     const revision = this.#replica.revisionOf(key);
     if (this.#looked.get(key) === revision) return;

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import {
   AntiEntropyAdvertisementSchema,
   DigestSchema,
+  type MapValue,
   type Message,
   MessageSchema,
   UpdateRequestSchema,
@@ -192,31 +193,33 @@ export class Outbox {
   }
 
   #batch(): Message | undefined {
-    const update = create(UpdateSchema, { timestamp: this.#replica.clock.read() });
-    let entries = 0;
+    const entries: [key: string, value: MapValue][] = [];
     let bytes = 0;
     for (const key of this.#outgoing) {
       const value = this.#replica.get(key);
       const size = sizeOf(key, value);
-      if (entries >= MESSAGE_ENTRIES || (entries > 0 && bytes + size > MESSAGE_BYTES)) break;
+      const isFull = entries.length >= MESSAGE_ENTRIES || bytes + size > MESSAGE_BYTES;
+      if (isFull && entries.length > 0) break;
       this.#outgoing.delete(key);
       if (this.#round) this.#round.ahead--;
       // A tombstone may have been forgotten meanwhile.
       if (!value) continue;
-      update.updates[key] = value;
-      entries++;
+      entries.push([key, value]);
       bytes += size;
     }
     if (this.#outgoing.size === 0) this.#outgoingDueMs = Number.POSITIVE_INFINITY;
-    return entries > 0 ? this.#message({ case: "update", value: update }) : undefined;
+    if (entries.length === 0) return undefined;
+    const value = create(UpdateSchema, { timestamp: this.#replica.clock.read() });
+    // Not one by one: the key "__proto__" is one like any other.
+    value.updates = Object.fromEntries(entries);
+    return this.#message({ case: "update", value });
   }
 
   #chunk(round: Round): Message {
     const keys = this.#replica.keys(round.after, undefined, this.#options.chunkKeys);
-    const advertisement = create(AntiEntropyAdvertisementSchema, { timestamp: this.#replica.clock.read() });
-    for (const key of keys) {
-      advertisement.digest[key] = this.#replica.get(key)?.digest ?? create(DigestSchema);
-    }
+    const value = create(AntiEntropyAdvertisementSchema, { timestamp: this.#replica.clock.read() });
+    const digestOf = (key: string) => this.#replica.get(key)?.digest ?? create(DigestSchema);
+    value.digest = Object.fromEntries(keys.map((key) => [key, digestOf(key)]));
     if (keys.length === this.#options.chunkKeys) {
       round.after = keys.at(-1);
       // What changes all the time does not hold up the round: only what waits by now goes before its next chunk.
@@ -226,7 +229,7 @@ export class Outbox {
       this.#advertisedMs = Date.now();
       if (!round.answer) this.#awaitsRound = true;
     }
-    return this.#message({ case: "antiEntropyAdvertisement", value: advertisement });
+    return this.#message({ case: "antiEntropyAdvertisement", value });
   }
 
   #message(message: Message["message"]): Message {

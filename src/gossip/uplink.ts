@@ -157,7 +157,7 @@ export class Uplink {
     for (const [key, value] of link.receive(message)) {
       const stored = replica.takes(key, value) && replica.apply(key, detached(value));
       if (!stored) continue;
-      link.knows(stored.revision);
+      link.knows(stored);
       onStored(stored);
     }
     this.#waiters.check();

@@ -28,3 +28,9 @@ export const live = (value: MapValue | undefined): MapValue | undefined =>
 
 /** Whether different values may carry this version: a peer wrote it that puts no member id behind the clock. */
 export const mayBeShared = ({ timestamp, tombstone }: Digest): boolean => !tombstone && timestamp.length <= 8;
+
+/** Whether `theirs` may be `own` as a peer tells it that keeps the clock alone of what it was sent. */
+export const isCutVersion = (theirs: Digest, own: Digest | undefined): boolean =>
+  theirs.timestamp.length === 8 &&
+  theirs.tombstone === own?.tombstone &&
+  compareBytes(theirs.timestamp, own.timestamp.subarray(0, 8)) === 0;

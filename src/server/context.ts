@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Components } from "./components.js";
-import type { Limits } from "./config.js";
+import type { Config, Limits } from "./config.js";
 import type { Engine } from "./engine.js";
 
 /** What every service is given. */
@@ -8,6 +8,8 @@ export interface ServiceContext {
   readonly engine: Engine;
   readonly components: Components;
   readonly limits: Limits;
+  /** How gossip maps are kept alike. */
+  readonly gossip: Config["gossip"];
   readonly platform: Platform;
   readonly log: Log;
   /** Aborts when the server closes: what runs beside the calls ends with it. */

@@ -1,5 +1,6 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { LogService } from "../../gen/atomix/log/log_pb.js";
+import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
@@ -7,6 +8,7 @@ import type { ServiceContext } from "./context.js";
 import { bindingsService } from "./services/bindings.js";
 import { configurationService } from "./services/configuration.js";
 import { fileService } from "./services/file.js";
+import { gossipMapService } from "./services/gossip-map.js";
 import { helloService } from "./services/hello.js";
 import { invocationService } from "./services/invocation.js";
 import { lifecycleService } from "./services/lifecycle.js";
@@ -33,7 +35,9 @@ export function routes(context: ServiceContext): (router: ConnectRouter) => void
     ...configurationService(context),
   };
   const maps = mapService(context);
+  const gossipMaps = gossipMapService(context);
   return (router) => {
+    router.service(GossipMapService, gossipMaps);
     router.service(MapService, maps);
     router.service(Runtime, runtime);
     router.service(Lifecycle, lifecycleService(context));

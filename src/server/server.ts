@@ -66,6 +66,7 @@ export function createServer({
   const context: ServiceContext = {
     engine,
     limits,
+    gossip: checked.gossip,
     log,
     components: new Components(checked),
     platform: { ...anywhere, ...platform },

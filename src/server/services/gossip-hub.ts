@@ -195,7 +195,7 @@ export class GossipHub {
     const own = this.#committing?.values.get(key);
     const from = own && compareValues(own, value) === 0 ? this.#committing?.from : undefined;
     for (const link of this.#links) {
-      if (link === from) link.knows(stored.revision);
+      if (link === from) link.knows(stored);
       else link.changed(key);
     }
   }

@@ -14,8 +14,10 @@ export function gossipMapService(context: ServiceContext): ServiceImpl<typeof Go
   const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);
   return {
     async *connect(messages, { signal }) {
-      const carrier = new Carrier();
       const joined = new Map<string, Joined>();
+      const carrier = new Carrier(() => {
+        for (const { hub, link } of joined.values()) hub.leave(link);
+      });
       const leave = () => carrier.fail(signal.reason);
       if (signal.aborted) leave();
       signal.addEventListener("abort", leave);
@@ -27,7 +29,6 @@ export function gossipMapService(context: ServiceContext): ServiceImpl<typeof Go
         yield* carrier.messages();
       } finally {
         signal.removeEventListener("abort", leave);
-        for (const { hub, link } of joined.values()) hub.leave(link);
       }
     },
   };
