@@ -20,6 +20,7 @@ import { Runtime, SubscribeTopicEventsRequestSchema } from "../../gen/spec/proto
 import { Queue } from "../../src/internal/queue.js";
 import { sleep } from "../../src/internal/timer.js";
 import { utf8 } from "../../src/internal/utf8.js";
+import { type Delivery, type Engine, EngineFault } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { nodePlatform } from "../../src/server/listen.js";
 import type { ServerOptions } from "../../src/server/server.js";
@@ -463,6 +464,49 @@ test("SubscribeTopicEvents: half-close ends OK after outstanding acks, and unack
   const next = await subscribe(at.runtime);
   assert.deepEqual([textOf(await next.next()), textOf(await next.next())], ["1", "3"]);
   assert.ok(await next.quiet());
+});
+
+/** An engine whose deliveries are acknowledged by `ack`. */
+function engineWith(ack: (delivery: Delivery) => Promise<void>): Engine {
+  const engine = memoryEngine();
+  const topics: Engine["topics"] = {
+    publish: (...args) => engine.topics.publish(...args),
+    consume: (...args) => {
+      const deliveries = engine.topics.consume(...args);
+      return (async function* () {
+        for await (const delivery of deliveries) yield { ...delivery, ack: () => ack(delivery) };
+      })();
+    },
+  };
+  return { ...engine, topics };
+}
+
+test("SubscribeTopicEvents: half-close waits for acks that the engine takes its time for", async () => {
+  const slow = engineWith((delivery) => sleep(20).then(delivery.ack));
+  await using at = await open({ engine: slow });
+  const stream = await subscribe(at.runtime);
+  await at.publish("t", "x");
+  stream.answer((await stream.next()).id);
+  stream.halfClose();
+  assert.equal(await stream.end(), undefined);
+  const next = await subscribe(at.runtime);
+  assert.ok(await next.quiet());
+});
+
+test("SubscribeTopicEvents: where an ack cannot be kept, the stream ends as unavailable and the event comes again", async () => {
+  let broken = true;
+  const away = engineWith((delivery) =>
+    broken ? Promise.reject(new EngineFault("away", "the disk is gone")) : delivery.ack(),
+  );
+  await using at = await open({ engine: away });
+  const stream = await subscribe(at.runtime);
+  await at.publish("t", "x");
+  const { id } = await stream.next();
+  stream.answer(id);
+  assert.equal((await stream.end())?.code, Code.Unavailable);
+  broken = false;
+  const next = await subscribe(at.runtime);
+  assert.equal((await next.next()).id, id);
 });
 
 test("SubscribeTopicEvents: unacked events go back when the stream breaks", async () => {

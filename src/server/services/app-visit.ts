@@ -92,8 +92,8 @@ export async function visit(
       await pause(app.askEveryMs, taking);
       if (taking.aborted) return;
       const now = await app.ask(taking).catch((error: unknown) => {
-        // An answer of another kind is a sign of life.
-        if (hasLeft(error)) leave("left");
+        // An error of another kind is a sign of life.
+        if (hasLeft(error) || isSilent(error)) leave("left");
       });
       if (now && JSON.stringify(now) !== wanted) leave("changed");
     }
@@ -109,6 +109,9 @@ export async function visit(
 }
 
 const hasLeft = (error: unknown): boolean => error instanceof ConnectError && error.code === Code.Unavailable;
+
+const isSilent = (error: unknown): boolean =>
+  error instanceof ConnectError && error.code === Code.DeadlineExceeded;
 
 const messageOf = (error: unknown): string =>
   error instanceof ConnectError ? error.rawMessage : String(error);

@@ -59,7 +59,8 @@ export type TopicSubscription = Message<"spec.proto.runtime.v1.TopicSubscription
 
   /**
    * Options for the subscription. `consumerGroup` names the group whose members share the topic's
-   * events; it defaults to the app id.
+   * events; it defaults to the app id. `deadLetterTopic` is where an event goes that cannot be
+   * handled.
    *
    * @generated from field: map<string, string> metadata = 3;
    */
@@ -137,7 +138,10 @@ export type TopicEventRequest = Message<"spec.proto.runtime.v1.TopicEventRequest
   pubsubName: string;
 
   /**
-   * Remarks on the event. On a dead-letter topic they give the reason.
+   * What was published along with the event: the metadata of the request, and the attributes of a
+   * CloudEvent for which there is no field here. `time` tells when it was published, `expiration` when
+   * it ends to be delivered. On a dead-letter topic `deadLetterReason`, `deadLetterFrom` (the topic),
+   * `deadLetterGroup` and `deliveries` tell how it came there.
    *
    * @generated from field: map<string, string> metadata = 10;
    */
@@ -223,7 +227,8 @@ export const TopicEventResponse_TopicEventResponseStatusSchema: GenEnum<TopicEve
 export const AppCallback: GenService<{
   /**
    * Tells the topics the application wants. The runtime asks when the application appears, asks
-   * again with backoff until it answers, and drops the subscriptions when the application leaves.
+   * again with backoff until it answers and now and then after that, and drops the subscriptions when
+   * the application leaves.
    *
    * @generated from rpc spec.proto.runtime.v1.AppCallback.ListTopicSubscriptions
    */
@@ -234,7 +239,7 @@ export const AppCallback: GenService<{
   },
   /**
    * Handles one event. The answer's status settles it; an error delivers it again after a growing
-   * delay.
+   * delay. Only `unavailable` means that the application has left: its events wait for its return.
    *
    * @generated from rpc spec.proto.runtime.v1.AppCallback.OnTopicEvent
    */

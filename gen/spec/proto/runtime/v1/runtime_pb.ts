@@ -1601,7 +1601,8 @@ export type PublishEventRequest = Message<"spec.proto.runtime.v1.PublishEventReq
 
   /**
    * The payload. It reaches subscribers byte for byte; where data_content_type is
-   * `application/cloudevents+json` it must be a CloudEvent as a JSON object.
+   * `application/cloudevents+json` it must be a CloudEvent as a JSON object: then the attributes come
+   * from there, and JSON data keeps its text.
    *
    * @generated from field: bytes data = 3;
    */
@@ -1615,7 +1616,8 @@ export type PublishEventRequest = Message<"spec.proto.runtime.v1.PublishEventReq
   dataContentType: string;
 
   /**
-   * Options for the component.
+   * Sent along in the event's metadata. `ttlInSeconds`, where it is above 0, tells after how long the
+   * event is dropped if it was not delivered.
    *
    * @generated from field: map<string, string> metadata = 5;
    */
@@ -1688,15 +1690,17 @@ export type SubscribeTopicEventsRequestInitial = Message<"spec.proto.runtime.v1.
 
   /**
    * Options for the subscription. `consumerGroup` names the group whose members share the topic's
-   * events; it defaults to the app id.
+   * events; it defaults to the app id: that of the request header `fairlead-app-id`, or else the
+   * runtime's own. `maxInFlight` lowers the number of events that are sent ahead of the answers.
    *
    * @generated from field: map<string, string> metadata = 3;
    */
   metadata: { [key: string]: string };
 
   /**
-   * Where an event goes after `maxDeliveries` failed deliveries (default 16), with the reason in
-   * its metadata. Unset, such an event is given up.
+   * Where an event of the same pub/sub component goes after `maxDeliveries` failed deliveries
+   * (default 16), with the reason in its metadata. Unset, such an event is dropped with a warning in
+   * the server's log.
    *
    * @generated from field: optional string dead_letter_topic = 4;
    */
@@ -1717,7 +1721,7 @@ export const SubscribeTopicEventsRequestInitialSchema: GenMessage<SubscribeTopic
  */
 export type SubscribeTopicEventsRequestProcessed = Message<"spec.proto.runtime.v1.SubscribeTopicEventsRequestProcessed"> & {
   /**
-   * The id of the event, as TopicEventRequest gave it.
+   * The id of the event, as TopicEventRequest gave it. One that is not waited for is ignored.
    *
    * @generated from field: string id = 1;
    */
