@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import fc from "fast-check";
 import { test } from "vitest";
 import { createFiles, type DownloadProgress, type FileContent, type UploadProgress } from "../src/file.js";
+import { FileUpload } from "../src/internal/file-upload.js";
 import { inPieces } from "../src/internal/pieces.js";
 import { sleep } from "../src/internal/timer.js";
 import { utf8 } from "../src/internal/utf8.js";
@@ -230,6 +231,20 @@ throughEveryDoor("download", (open) => {
     await assert.rejects(async () => aborted?.bytes(), { code: Code.Canceled });
   });
 
+  test("a download that the server breaks off when it closes fails, and is not taken for whole", async () => {
+    const block = randomBytes(PIECE);
+    const content = async function* () {
+      for (let i = 0; i < 16_384; i++) yield block;
+    };
+    const info = { name: "", size: 16_384 * PIECE, sha256: "", modifiedMs: 0, metadata: {} };
+    const engine = memoryEngine();
+    const get = async () => ({ info, content: content() });
+    await using at = await open({ engine: { ...engine, blobs: over(engine.blobs, { get }) } });
+    const file = await createFiles(at.transport, "default").get("f");
+    await at.server.close();
+    await assert.rejects(async () => file?.bytes(), { code: Code.Unavailable });
+  });
+
   test("list() pages on its own, and delete() removes", async () => {
     await using at = await open();
     const here = createFiles(at.server.transport(), "default");
@@ -410,6 +425,21 @@ test("a put() that waits for its source ends at its deadline, and when the serve
   await at.server.close();
   await late;
   assert.equal(canceled, 2);
+});
+
+test("put() does not wait for a source that never comes back", async () => {
+  await using at = await openHere();
+  async function* stuck() {
+    yield await new Promise<Uint8Array>(() => {});
+  }
+  await assert.rejects(createFiles(at.transport, "nope").put("f", stuck()), { code: Code.InvalidArgument });
+});
+
+test("an upload that was let go of has no end", async () => {
+  const pieces = new FileUpload(new ReadableStream<Uint8Array>(), "Cannot put it");
+  const waiting = pieces.pieces().next();
+  await pieces.close();
+  await assert.rejects(waiting, { code: Code.Canceled });
 });
 
 test("an upload that a client of plain Node gives up is not taken for whole", async () => {
