@@ -6,6 +6,7 @@ import { Replica, type Stored } from "./gossip/replica.js";
 import { Uplink } from "./gossip/uplink.js";
 import { live } from "./gossip/version.js";
 import { callsOf } from "./internal/calls.js";
+import { canceled } from "./internal/canceled.js";
 import { asyncDispose } from "./internal/dispose.js";
 import { randomId } from "./internal/random-id.js";
 import { utf8Length } from "./internal/utf8.js";
@@ -107,6 +108,7 @@ export async function openGossipMap<V = unknown>(
     signal,
     ...call
   } = options;
+  if (signal?.aborted) throw canceled(signal);
   const client = callsOf(GossipMapService, transport);
   const codec = codecOf<V>(options);
   const read = reader(codec);

@@ -7,7 +7,7 @@ import { GossipMapService, type Message } from "../gen/atomix/map/map_pb.js";
 import { bytes, json, SchemaError, text } from "../src/codec.js";
 import { clockOf } from "../src/gossip/clock.js";
 import { type GossipChange, type GossipMap, openGossipMap } from "../src/gossip-map.js";
-import type { Engine } from "../src/server/engine.js";
+import { type Engine, EngineFault, type KeyStore } from "../src/server/engine.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import { openHere, throughEveryDoor } from "./doors.js";
 import { advertises, clock, rawMember, updates } from "./raw-member.js";
@@ -51,12 +51,20 @@ function fragile(transport: Transport) {
   return wire;
 }
 
-/** An engine that outlives its servers. */
-const kept = (): Engine => ({
-  ...memoryEngine(),
-  close: async () => {},
-  [Symbol.asyncDispose]: async () => {},
-});
+/** A memory engine that outlives its servers, with some of its key methods replaced. */
+function kept(replace: (keys: KeyStore) => Partial<KeyStore> = () => ({})): Engine {
+  const engine = memoryEngine();
+  const { keys } = engine;
+  const own: KeyStore = {
+    get: (key) => keys.get(key),
+    getMany: (all) => keys.getMany(all),
+    commit: (writes) => keys.commit(writes),
+    list: (prefix, after) => keys.list(prefix, after),
+    watch: (prefix, signal) => keys.watch(prefix, signal),
+  };
+  const close = async () => {};
+  return { ...engine, keys: { ...own, ...replace(own) }, close, [Symbol.asyncDispose]: close };
+}
 
 throughEveryDoor("duplex", (open) => {
   test("what members set, change and delete, all others see", async () => {
@@ -201,21 +209,74 @@ test("a server that comes back with its engine has the map as it was", async () 
   assert.deepEqual([bob.size, bob.get("k8"), bob.has("k7")], [249, 8, false]);
 });
 
-test("servers that share an engine tell each other's members", async () => {
-  const engine = kept();
+test("servers that share an engine tell each other's members, and the newest stays in it", async () => {
+  let turn = 0;
+  const engine = kept((keys) => ({
+    // As over a network: commits overtake each other.
+    commit: async (writes) => {
+      await sleep(turn++ % 3);
+      return keys.commit(writes);
+    },
+  }));
   await using one = await openHere({ engine });
   await using two = await openHere({ engine });
-  await using ada = await openGossipMap<string>(one.transport, "m");
-  await using bob = await openGossipMap<string>(two.transport, "m");
-  for (let i = 0; i < 300; i++) {
-    ada.set(`k${i % 150}`, `ada ${i}`);
-    bob.set(`k${i % 150}`, `bob ${i}`);
+  await using ada = await openGossipMap<string>(one.transport, "m", { flushMs: 1 });
+  await using bob = await openGossipMap<string>(two.transport, "m", { flushMs: 1 });
+  for (let round = 0; round < 10; round++) {
+    for (let i = 0; i < 20; i++) {
+      ada.set(`k${i}`, `ada ${round}`);
+      bob.set(`k${(i * 7) % 20}`, `bob ${round}`);
+    }
+    await sleep(2);
   }
   await Promise.all([ada.synced(), bob.synced()]);
-  await eventually(() => JSON.stringify(contents(ada)) === JSON.stringify(contents(bob)));
-  assert.equal(ada.size, 150);
-  await using late = await openGossipMap<string>(one.transport, "m");
+  await eventually(() => JSON.stringify([...ada]) === JSON.stringify([...bob]));
+  assert.equal(ada.size, 20);
+  await using three = await openHere({ engine });
+  await using late = await openGossipMap<string>(three.transport, "m");
   assert.deepEqual(contents(late), contents(bob));
+});
+
+test("a member is not told what it said itself", async () => {
+  await using at = await openHere({ config: { gossip: { flushMs: 1 } } });
+  await using one = rawMember(at.transport, "m");
+  await using two = rawMember(at.transport, "m");
+  for (const member of [one, two]) {
+    member.advertise({});
+    await member.until(advertises);
+  }
+  one.update({ mine: ["1", 1] });
+  await two.until(updates("mine"));
+  two.update({ other: ["2", 2] });
+  const { message } = await one.until(({ message }) => message.case === "update");
+  assert.deepEqual(message.case === "update" && Object.keys(message.value.updates), ["other"]);
+});
+
+test("members come back to a map that lost its engine for a while", async () => {
+  let lose: ((error: Error) => void) | undefined;
+  const engine = kept((keys) => ({
+    watch: async function* (prefix, signal) {
+      const lost = new Promise<never>((_, reject) => {
+        lose = reject;
+      });
+      const changes = keys.watch(prefix, signal)[Symbol.asyncIterator]();
+      while (true) {
+        const { value, done } = await Promise.race([changes.next(), lost]);
+        if (done) return;
+        yield value;
+      }
+    },
+  }));
+  await using at = await openHere({ engine });
+  await using ada = await openGossipMap<number>(at.transport, "m");
+  ada.set("a", 1);
+  await ada.synced();
+  lose?.(new EngineFault("away", "the network is down"));
+  await eventually(() => !ada.connected);
+  ada.set("b", 2);
+  await ada.synced();
+  await using bob = await openGossipMap<number>(at.transport, "m");
+  assert.deepEqual(contents(bob), { a: 1, b: 2 });
 });
 
 test("64 members that write the same keys at once agree", async () => {
@@ -632,19 +693,14 @@ test("what the server refuses for good ends the waits, and is not tried again", 
 });
 
 test("the last member to leave frees the map on the server, and not before", async () => {
-  const engine = memoryEngine();
   const watches: AbortSignal[] = [];
-  const keys = Object.assign(Object.create(engine.keys) as typeof engine.keys, {
-    get: engine.keys.get.bind(engine.keys),
-    getMany: engine.keys.getMany.bind(engine.keys),
-    commit: engine.keys.commit.bind(engine.keys),
-    list: engine.keys.list.bind(engine.keys),
-    watch: (prefix: string, signal: AbortSignal) => {
+  const engine = kept((keys) => ({
+    watch: (prefix, signal) => {
       if (prefix.startsWith("gossip")) watches.push(signal);
-      return engine.keys.watch(prefix, signal);
+      return keys.watch(prefix, signal);
     },
-  });
-  await using at = await openHere({ engine: { ...engine, keys } });
+  }));
+  await using at = await openHere({ engine });
   const ada = await openGossipMap<number>(at.transport, "m");
   const bob = await openGossipMap<number>(at.transport, "m");
   ada.set("a", 1);

@@ -266,6 +266,8 @@ describe("a link", () => {
     assert.deepEqual(held(empty), held(full));
     assert.deepEqual([toFull.caughtUp, toEmpty.confirmed, toFull.confirmed], [true, 0, empty.revision]);
     assert.equal(entriesIn(said), 25, "each entry once");
+    const round = "antiEntropyAdvertisement";
+    assert.deepEqual(kinds(said), [round, "update", round], "entries first, so that none is asked for");
   });
 
   test.each([0, 1, 9, 10, 11, 20, 25, 30])(
@@ -618,4 +620,28 @@ test("an empty update is a heartbeat: it moves the clock and nothing else", () =
   );
   assert.deepEqual([at.size, drain(link)], [0, []]);
   assert.equal(clockOf(at.set("k", utf8("v")).after.digest?.timestamp as Uint8Array), 2n ** 50n + 1n);
+});
+
+test("messages as another implementation writes them do what they say", () => {
+  const vector = (text: string) => fromBinary(MessageSchema, unhex(text));
+  const foo = "0a180a03666f6f12110a0a0a0800000000000000051203626172";
+  const at = replica("a", () => 1000);
+  const link = linkOf(at);
+  hand(
+    at,
+    link,
+    vector(`0a086d656d6265722d31120f0a0474657374120767726f75702d311a24${foo}12080000000000000005`),
+  );
+  assert.deepEqual(at.get("foo"), valueAt(bare(5), "bar"));
+  hand(
+    at,
+    link,
+    vector("0a086d656d6265722d32120f0a0474657374120767726f75702d31220f0a03666f6f12080000000000000008"),
+  );
+  const [told] = drain(link);
+  assert.deepEqual(told?.message.case === "update" && told.message.value.updates, { foo: at.get("foo") });
+  const tombstone = "0a130a03666f6f120c0a080000000000000006100112080000000000000007";
+  hand(at, link, vector(`0a086d656d6265722d31120f0a0474657374120767726f75702d312a1f${tombstone}`));
+  const [asked] = drain(link);
+  assert.deepEqual(asked?.message.case === "updateRequest" && asked.message.value.keys, ["foo"]);
 });

@@ -76,8 +76,10 @@ export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_atomix_map_map, 0);
 
 /**
- * Entries, sent when they change or because they were asked for. A receiver keeps each that is
- * newer than its own.
+ * Entries, sent when they change, because they were asked for or because the peer was seen to lack
+ * them. A receiver keeps each that is newer than its own, and answers one that is older with its
+ * own. Where timestamps are equal, a tombstone is newer than a value, and of two values the greater
+ * one in unsigned byte order.
  *
  * @generated from message atomix.map.Update
  */
@@ -133,8 +135,11 @@ export const UpdateRequestSchema: GenMessage<UpdateRequest> = /*@__PURE__*/
   messageDesc(file_atomix_map_map, 2);
 
 /**
- * Tells the versions that the sender holds. The receiver asks for what is newer there and pushes
- * what is newer here or not listed; a large map is advertised in several messages.
+ * Tells the versions that the sender holds, in the byte order of the keys and 1000 keys at a time:
+ * a message with exactly as many is followed by more of its round, any other is the last. The
+ * receiver asks for what is newer there and pushes what is newer here, or not listed between the
+ * last key of the message before and that of this one. When it has what it asked for, it advertises
+ * in turn, unless this round was the answer to its own.
  *
  * @generated from message atomix.map.AntiEntropyAdvertisement
  */
@@ -224,7 +229,7 @@ export const MapValueSchema: GenMessage<MapValue> = /*@__PURE__*/
  */
 export type Digest = Message$1<"atomix.map.Digest"> & {
   /**
-   * When the entry was written. The greater one wins.
+   * When the entry was written. The greater one is newer.
    *
    * @generated from field: bytes timestamp = 1;
    */
@@ -254,11 +259,15 @@ export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
 export const GossipMapService: GenService<{
   /**
    * Links two members. Either side may send any kind of message at any time, and replies come on
-   * the stream that the peer opened. A message for a map that is not known here is ignored.
+   * the stream that the peer opened. A stream may carry many maps: it joins each with its first
+   * message for it, which makes the map where there is none, and is told from then on what other
+   * members change. After the end of requests, what is owed is still sent.
    *
    * Every timestamp in these messages is 8 bytes of big-endian logical clock followed by the member
    * id; unsigned byte order is the total order. The clock never falls behind the wall clock in
-   * milliseconds times 65536. A peer that knows only the first 8 bytes still understands it.
+   * milliseconds times 65536. A peer that knows only the first 8 bytes still understands it. An
+   * empty timestamp is zero; one of 1 to 7 bytes, or more than 24 hours ahead of the server's clock,
+   * is refused with INVALID_ARGUMENT.
    *
    * @generated from rpc atomix.map.GossipMapService.Connect
    */

@@ -6,7 +6,7 @@ import { takeTurns } from "../../gossip/turns.js";
 import { compareValues } from "../../gossip/version.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, KeyStore } from "../engine.js";
-import { exhausted, shown } from "../faults.js";
+import { exhausted, shown, unavailable } from "../faults.js";
 import { under } from "./keyspace.js";
 
 /** What one commit writes at most. */
@@ -58,7 +58,7 @@ export class GossipHub {
       await hub.#load();
       return hub;
     } catch (error) {
-      hub.close();
+      hub.#stop();
       throw error;
     }
   }
@@ -106,11 +106,21 @@ export class GossipHub {
     return this.#inTurn(() => this.#commit(updates, from));
   }
 
-  close(): void {
+  #close(): void {
     if (this.closed) return;
+    this.#stop();
+    this.#options.onClose(this);
+  }
+
+  #stop(): void {
     this.#closing.abort();
     this.#stopTurns();
-    this.#options.onClose(this);
+  }
+
+  /** The engine tells of no more changes: members come back to where it does. */
+  #lose(error: unknown): void {
+    this.#close();
+    for (const member of this.#members.values()) member.fail(error);
   }
 
   async #load(): Promise<void> {
@@ -124,11 +134,10 @@ export class GossipHub {
       }
     };
     follow().then(
-      () => this.close(),
+      () => this.#lose(unavailable("the engine has closed")),
       (error: unknown) => {
-        this.#options.log.error("a gossip map lost the engine", { error, map: this.#options.target.name });
-        this.close();
-        for (const member of this.#members.values()) member.fail(error);
+        this.#options.log.error("a gossip map lost the engine", { error });
+        this.#lose(error);
       },
     );
   }
@@ -141,28 +150,34 @@ export class GossipHub {
 
   async #commit(updates: Update[], from: Link): Promise<void> {
     const newer = ([key, value]: Update) => this.#replica.takes(key, value);
-    let left = updates.filter(newer);
-    this.#checkRoom(left);
-    while (left.length > 0) {
-      const batch = left.slice(0, COMMIT_ENTRIES);
-      this.#committing = { from, values: new Map(batch) };
-      const writes = batch.map(([key, value]) => ({
-        type: "set" as const,
-        key: this.#prefix + key,
-        value: toBinary(MapValueSchema, value),
-        ifVersion: this.#versions.get(key) ?? 0n,
-      }));
-      const commit = await this.#keys.commit(writes);
-      if ("version" in commit) {
-        for (const { key, value } of writes) this.#take({ key, value, version: commit.version });
-      } else if (commit.actual) {
-        // Another server was faster: what it wrote may be newer or not.
-        this.#take(commit.actual);
-      } else {
-        this.#versions.delete(this.#keyOf(commit.conflict.key));
+    this.#checkRoom(updates.filter(newer));
+    for (let at = 0; at < updates.length; at += COMMIT_ENTRIES) {
+      const batch = updates.slice(at, at + COMMIT_ENTRIES);
+      // Until each is committed, or another server was seen to have a newer one.
+      for (let left = batch.filter(newer); left.length > 0; left = left.filter(newer)) {
+        this.#committing = { from, values: new Map(left) };
+        await this.#tryCommit(left).finally(() => {
+          this.#committing = undefined;
+        });
       }
-      this.#committing = undefined;
-      left = left.filter(newer);
+    }
+  }
+
+  async #tryCommit(updates: Update[]): Promise<void> {
+    const writes = updates.map(([key, value]) => ({
+      type: "set" as const,
+      key: this.#prefix + key,
+      value: toBinary(MapValueSchema, value),
+      ifVersion: this.#versions.get(key) ?? 0n,
+    }));
+    const commit = await this.#keys.commit(writes);
+    if ("version" in commit) {
+      for (const { key, value } of writes) this.#take({ key, value, version: commit.version });
+    } else if (commit.actual) {
+      // Another server was faster: what it wrote may be newer or not.
+      this.#take(commit.actual);
+    } else {
+      this.#versions.delete(this.#keyOf(commit.conflict.key));
     }
   }
 
@@ -236,7 +251,7 @@ export class GossipHub {
     if (this.closed || this.#links.size > 0 || this.#replica.tombstones > 0) return;
     const { revision } = this.#replica;
     void this.#inTurn(async () => {
-      if (this.#links.size === 0 && this.#replica.revision === revision) this.close();
+      if (this.#links.size === 0 && this.#replica.revision === revision) this.#close();
     });
   }
 
