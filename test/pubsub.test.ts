@@ -10,7 +10,9 @@ import { fromUtf8, utf8 } from "../src/internal/utf8.js";
 import { createPubsub, type Message, type SubscribeOptions } from "../src/pubsub.js";
 import type { TopicStore } from "../src/server/engine.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
-import { openHere, throughEveryDoor } from "./doors.js";
+import { createNodeTransport } from "../src/transport/node.js";
+import { cuttable } from "./cuttable.js";
+import { openHere, overHttp, throughEveryDoor } from "./doors.js";
 
 /** Delivers again at once, and gives up soon. */
 const quick = { pubsub: { default: { retryMinMs: 1, retryMaxMs: 8, maxDeliveries: 3 } } };
@@ -533,6 +535,24 @@ test("a lost connection is made anew, and what was not answered comes again", as
   assert.equal((await consumer.next()).data, 2);
   assert.deepEqual([calls, opened], [2, 2]);
   await consumer.leave();
+});
+
+test("a socket that breaks costs no event, over HTTP/2 and gRPC", async () => {
+  for (const protocol of ["connect", "grpc"] as const) {
+    await using at = await overHttp((url) => createNodeTransport(url))({ config: quick });
+    await using way = await cuttable(Number(new URL(at.url).port));
+    await using transport = createNodeTransport(way.url, { protocol });
+    const consumer = await consume<number>(transport, "t");
+    const pubsub = pubsubOf(at.transport);
+    const seen: number[] = [];
+    for (let n = 0; n < 9; n++) {
+      await pubsub.publish("t", n);
+      if (n % 3 === 1) way.cut();
+      while (!seen.includes(n)) seen.push((await consumer.next()).data);
+    }
+    assert.deepEqual([...new Set(seen)].sort(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    await consumer.leave();
+  }
 });
 
 test("a server that closes ends a subscription as unavailable, which the loop survives until it is aborted", async () => {

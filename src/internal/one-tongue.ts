@@ -19,6 +19,9 @@ function meant({ code, rawMessage, cause }: ConnectError): Code {
     case Code.Aborted:
       // What came over the wire has no cause; a broken socket is one.
       return cause === undefined ? code : Code.Unavailable;
+    case Code.Canceled:
+      // A call that its own caller gave up says so in other words: these are those of a socket that closed under it.
+      return /stream closed with error code CANCEL/.test(rawMessage) ? Code.Unavailable : code;
     case Code.Unknown:
     case Code.Internal:
       if (/etag mismatch|etag does not match/i.test(rawMessage)) return Code.Aborted;
