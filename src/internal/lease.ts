@@ -68,7 +68,7 @@ export class Lease {
     return askedAtMs + ttlMs - Math.min(1000, ttlMs / 10);
   }
 
-  /** Looks at the clock again when the timer is there: timers may be early, and none is as long as the longest lease. */
+  /** Looks at the clock again when the timer has run: some are early. */
   #watch(): void {
     const { remainingMs } = this;
     if (remainingMs > 0) {
