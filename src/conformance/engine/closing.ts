@@ -106,15 +106,17 @@ export function closingCases(on: On): void {
     const going = new Promise<void>((resolve) => {
       go = resolve;
     });
-    const endless = (async function* () {
-      yield utf8("first");
+    const unended = async function* (last: Uint8Array[]) {
+      yield pattern(128 * 1024);
       await going;
-      yield utf8("last");
-    })();
-    const putting = rejects(() => engine.blobs.put("b", endless, { metadata: {}, ifAbsent: false }), isAway);
+      yield* last;
+    };
+    const putting = [[utf8("last")], []].map((last, i) =>
+      rejects(() => engine.blobs.put(`b${i}`, unended(last), { metadata: {}, ifAbsent: false }), isAway),
+    );
     const closing = engine.close();
     go();
-    await putting;
+    await Promise.all(putting);
     await closing;
   });
 }

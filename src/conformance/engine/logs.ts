@@ -120,6 +120,8 @@ function reading(on: On): void {
     const late = follow(logs, "l", 2n);
     equal((await late.next()).offset, 2n);
     equal((await early.next()).offset, 2n);
+    await early.quiet(5);
+    await late.quiet(5);
     const told = [early.next(), late.next()];
     await append(logs, "l", "c");
     equal(texts(await Promise.all(told)), ["c", "c"]);

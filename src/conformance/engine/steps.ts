@@ -16,6 +16,11 @@ export async function past(atMs: number): Promise<void> {
   while (Date.now() <= atMs) await later(atMs - Date.now() + 1);
 }
 
+/** Lets the clock pass `atMs` and nothing else happen: no timer is in time. */
+export function stall(atMs: number): void {
+  while (Date.now() < atMs) {}
+}
+
 export const isAway = (error: unknown): boolean => error instanceof EngineFault && error.reason === "away";
 
 /** `count` bytes that differ by place and by `seed`. */

@@ -171,6 +171,7 @@ function competing(on: On): void {
     await published;
     const event = await stays.next();
     equal(fromUtf8(event.value), "1");
+    await leaves.end();
   });
 }
 
