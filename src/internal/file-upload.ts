@@ -65,7 +65,7 @@ export class FileUpload {
   async close(): Promise<void> {
     if (this.#ended || this.#closed) return;
     this.#closed = true;
-    const letGo = Promise.resolve(this.#chunks.return?.()).catch(() => {});
+    const letGo = (async () => this.#chunks.return?.())().catch(() => {});
     // A generator that waits for something ends when that comes, which may be never.
     if (!this.#reading) await letGo;
   }
