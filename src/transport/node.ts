@@ -16,6 +16,8 @@ export interface NodeTransportOptions {
   json?: boolean;
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
+  /** Asks for compressed answers: it costs both ends time, which slow networks are worth. Default: false. */
+  compression?: boolean;
   interceptors?: Interceptor[];
 }
 
@@ -33,6 +35,7 @@ export function createNodeTransport(
     httpVersion = "2",
     json = false,
     defaultTimeoutMs,
+    compression = false,
     interceptors = [],
   }: NodeTransportOptions = {},
 ): NodeTransport {
@@ -47,6 +50,7 @@ export function createNodeTransport(
     jsonOptions: jsonWithAny,
     interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+    ...(!compression && { acceptCompression: [] }),
   };
   const sessionManager = httpVersion === "2" ? http2Sessions(url) : undefined;
   const http = sessionManager

@@ -1,11 +1,15 @@
 import { Http2SessionManager } from "@connectrpc/connect-node";
 
+/** A connection with calls under way that is silent for so long is asked for a sign of life, which may take so long. */
+const PING = { pingIntervalMs: 25_000, pingTimeoutMs: 10_000 };
+
 /**
- * Connect's connections to `url`, of which a call that is given up resets its stream and does nothing else. Node's
- * own `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
+ * Connect's connections to `url`, with two things mended. A stream over a connection that has vanished without a word
+ * fails once a ping is not answered. And a call that is given up resets its stream and does nothing else: Node's own
+ * `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
  */
-export function http2Sessions(url: string): Http2SessionManager {
-  const sessions = new Http2SessionManager(url);
+export function http2Sessions(url: string, ping = PING): Http2SessionManager {
+  const sessions = new Http2SessionManager(url, ping);
   const { request } = sessions;
   sessions.request = async (...args) => {
     const stream = await request.apply(sessions, args);
