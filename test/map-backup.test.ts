@@ -75,19 +75,19 @@ test("a backup that falls silent holds writes up once, and then no more", async 
   let silent = false;
   const falling = fakeBackup(() => (silent ? new Promise(() => {}) : Promise.resolve(ResponseStatus.OK)));
   await using primary = serveHere(
-    { backups: [ELSEWHERE], ackTimeoutMs: 40 },
+    { backups: [ELSEWHERE], ackTimeoutMs: 100 },
     { dial: () => falling.transport },
   );
   await primary.map.put("k", 0);
   // Longer than a new backup is waited for.
-  await sleep(60);
+  await sleep(120);
   silent = true;
   const startedAtMs = performance.now();
   await primary.map.put("k", 1);
-  assert.ok(performance.now() - startedAtMs >= 38);
+  assert.ok(performance.now() - startedAtMs >= 98);
   await Promise.all(Array.from({ length: 20 }, (_, i) => primary.map.put("k", i)));
   assert.equal(primary.logged.length, 1);
-  assert.match(primary.logged[0] ?? "", /no answer within 40 ms/);
+  assert.match(primary.logged[0] ?? "", /no answer within 100 ms/);
 });
 
 test("a new backup that takes long to fill holds writes up no longer than one that does not answer", async () => {
@@ -359,7 +359,7 @@ test("a closing backup ends its primaries' streams at once", async () => {
   await primary.map.put("k", 1);
   const startedAtMs = performance.now();
   await backup.close();
-  assert.ok(performance.now() - startedAtMs < 400, "without waiting for the grace period");
+  assert.ok(performance.now() - startedAtMs < 2500, "without waiting for the grace period");
   await primary.map.put("k", 2);
 });
 

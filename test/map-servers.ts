@@ -59,7 +59,7 @@ export async function serve(
   { port = 0, ...rest }: Parameters<typeof serveHere>[1] & { port?: number } = {},
 ): Promise<MapServer> {
   const here = serveHere(group, rest);
-  const listening = await listen(here.server, { port, graceMs: 500 });
+  const listening = await listen(here.server, { port });
   return { ...here, ...listening };
 }
 
