@@ -22,25 +22,28 @@ import { stateService } from "./services/state.js";
 
 /** Every service that the server has, each method from the file of its primitive. */
 export function routes(context: ServiceContext): (router: ConnectRouter) => void {
+  // Made once: a router is built for each door, and all of them lead to the same services.
   const runtime = {
     ...stateService(context),
-    ...pubsubService(context),
-    ...bindingsService(context),
-    ...helloService(context),
-    ...invocationService(context),
-    ...secretsService(context),
     ...lockService(context),
     ...sequencerService(context),
+    ...pubsubService(context),
     ...fileService(context),
     ...configurationService(context),
+    ...secretsService(context),
+    ...bindingsService(context),
+    ...invocationService(context),
+    ...helloService(context),
   };
+  const lifecycle = lifecycleService(context);
   const maps = mapService(context);
   const gossipMaps = gossipMapService(context);
+  const logs = logService(context);
   return (router) => {
-    router.service(GossipMapService, gossipMaps);
-    router.service(MapService, maps);
     router.service(Runtime, runtime);
-    router.service(Lifecycle, lifecycleService(context));
-    router.service(LogService, logService(context));
+    router.service(Lifecycle, lifecycle);
+    router.service(MapService, maps);
+    router.service(GossipMapService, gossipMaps);
+    router.service(LogService, logs);
   };
 }
