@@ -82,9 +82,9 @@ export class Uplink {
   /** Resolves once the server has everything that is here now, however often the connection is lost until then. */
   synced(options: WaitOptions): Promise<void> {
     const { revision } = this.#options.replica;
-    const met = () => (this.#stream?.link.confirmed ?? -1) >= revision;
+    const met = () => this.#stream?.link.hasAll(revision) ?? false;
     const synced = this.#wait(met, { ...options, what: "Cannot confirm", patient: true });
-    this.#compareForWaiters();
+    this.#confirmForWaiters();
     return synced;
   }
 
@@ -162,14 +162,11 @@ export class Uplink {
     }
     this.#waiters.check();
     // The server's round may have crossed what it was to confirm: another one will do.
-    if (link.rounds > rounds) after(this.#options.flushMs, () => this.#compareForWaiters());
+    if (link.rounds > rounds) after(this.#options.flushMs, () => this.#confirmForWaiters());
   }
 
-  #compareForWaiters(): void {
-    const { link } = this.#stream ?? {};
-    if (!link || !this.#waiters.anyPatient) return;
-    link.flush();
-    link.advertise();
+  #confirmForWaiters(): void {
+    if (this.#waiters.anyPatient) this.#stream?.link.confirm();
   }
 
   async #wait(met: () => boolean, wait: Wait): Promise<void> {
@@ -184,7 +181,8 @@ export class Uplink {
 
   #forget(replica: Replica): void {
     // Without a connection it cannot be known what the server has.
-    if (this.#stream) replica.forget(replica.forgettable(this.#stream.link.confirmed));
+    const { link } = this.#stream ?? {};
+    if (link) replica.forget(replica.forgettable((key) => link.has(key)));
   }
 }
 

@@ -223,8 +223,9 @@ export class GossipHub {
 
   /** Forgets the tombstones that every member here has, and that are old enough. */
   #tidy(): void {
-    const confirmed = Math.min(...[...this.#links].map((link) => link.confirmed));
-    const keys = this.#replica.forgettable(confirmed).slice(0, COMMIT_ENTRIES);
+    const links = [...this.#links];
+    const old = this.#replica.forgettable((key) => links.every((link) => link.has(key)));
+    const keys = old.slice(0, COMMIT_ENTRIES);
     if (keys.length === 0) {
       this.#closeIfIdle();
       return;
