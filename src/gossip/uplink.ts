@@ -105,10 +105,11 @@ export class Uplink {
 
   async #run(): Promise<void> {
     for (let failures = 1; !this.#closed; failures++) {
-      const error = await this.#session(() => {
-        failures = 0;
-      });
+      const beganMs = Date.now();
+      const error = await this.#session();
       if (this.#closed) return;
+      // A stream that fails soon each time, from a full map for instance, is not to be opened all the time.
+      if (Date.now() - beganMs > BACKOFF.maxMs) failures = 1;
       const refused = !PASSING.has(error.code);
       const evenPatient = refused || error.code === Code.ResourceExhausted;
       this.#waiters.reject(error, { evenPatient });
@@ -118,12 +119,12 @@ export class Uplink {
         this.#options.onRefused(error);
         return;
       }
-      await sleep(jitteredMs(BACKOFF, Math.max(1, failures)), this.#closing.signal).catch(() => {});
+      await sleep(jitteredMs(BACKOFF, failures), this.#closing.signal).catch(() => {});
     }
   }
 
   /** One stream, from its beginning to its end. Returns what ended it. */
-  async #session(onMessage: () => void): Promise<ConnectError> {
+  async #session(): Promise<ConnectError> {
     const { replica, open, ...options } = this.#options;
     const carrier = new Carrier();
     const link = new Link(replica, { ...options, wake: carrier.wake });
@@ -136,7 +137,6 @@ export class Uplink {
     const opened = (signal: AbortSignal) => open(carrier.messages(), signal);
     try {
       for await (const message of untilLeft(opened, this.#closing.signal)) {
-        onMessage();
         stream.connected = true;
         this.#receive(link, message);
       }
