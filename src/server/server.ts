@@ -21,7 +21,7 @@ import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
 import { routes } from "./routes.js";
-import { startApps } from "./services/apps.js";
+import { startApps } from "./services/pubsub/apps.js";
 
 export interface ServerOptions {
   /** What keeps the data. Closed with the server. Default: a new memory engine. */

@@ -4,9 +4,9 @@ import {
   type TopicEventRequest,
   TopicEventRequestSchema,
   type TopicEventResponse,
-} from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import type { ServiceContext } from "../context.js";
-import { type Delivery, EngineFault } from "../engine.js";
+} from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import type { ServiceContext } from "../../context.js";
+import { type Delivery, EngineFault } from "../../engine.js";
 import { isExpired } from "./cloud-event.js";
 
 /** Whose events: those of `topic` that `group` has not handled yet. */
