@@ -24,7 +24,7 @@ import { routes } from "./routes.js";
 import { startApps } from "./services/apps.js";
 
 export interface ServerOptions {
-  /** What keeps the data. Closed with the server. Default: a new memory engine. */
+  /** What keeps the data. Closed with the server. Default: a memory engine with the configured bounds. */
   engine?: Engine;
   /** The components and limits. Default: a `default` store of each kind, the `helloworld` greeting, an `echo` binding. */
   config?: ConfigInput;
@@ -42,6 +42,8 @@ export interface Server extends AsyncDisposable {
   readonly options: ConnectRouterOptions;
   /** The configuration with its defaults, as it was at the start. */
   readonly config: Config;
+  /** What keeps the data. */
+  readonly engine: Engine;
   /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
   /** Calls this server from its own process, without a socket. */
@@ -53,16 +55,12 @@ export interface Server extends AsyncDisposable {
 }
 
 /** Makes a server. It needs nothing of Node: listenNode() puts it on a port, and `fetch` fits everything else. */
-export function createServer({
-  engine = memoryEngine(),
-  config,
-  platform,
-  log = silent,
-}: ServerOptions = {}): Server {
+export function createServer({ engine: given, config, platform, log = silent }: ServerOptions = {}): Server {
   const closing = new AbortController();
   expectManyListeners(closing.signal);
   const checked = parseConfig(config);
   const { limits } = checked;
+  const engine = given ?? memoryEngine(checked.engines.memory);
   const context: ServiceContext = {
     engine,
     limits,
@@ -92,6 +90,7 @@ export function createServer({
     routes: register,
     options,
     config: checked,
+    engine,
     fetch: fetchHandler(register, options),
     transport: () => createRouterTransport(register, { router: options }),
     endStreams,
