@@ -1,7 +1,8 @@
-import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type Config, type ConfigInput, createServer, type Kind, memoryEngine } from "../server/index.js";
+import { type Config, createServer, type Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
+import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog } from "./console-log.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
@@ -19,31 +20,20 @@ export async function serve(args: string[]): Promise<number> {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new RangeError(`--port must be a number from 0 to 65535, got "${values.port}"`);
   }
-  const engine = memoryEngine();
-  const server = await withConfig(values.config, (config) =>
-    createServer({ engine, config, platform: nodePlatform, log: consoleLog }),
-  );
+  const path = values.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined);
+  const config = path === undefined ? {} : await readConfigFile(path);
+  const server = createServer({ config, platform: nodePlatform, log: consoleLog });
   const listening = await listen(server, { host: values.host, port }).catch((error: unknown) => {
     const taken = (error as { code?: string }).code === "EADDRINUSE";
     throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
   });
-  process.stdout.write(banner(listening.url, engine.name, server.config));
+  process.stdout.write(banner(listening.url, server.engine.name, server.config, path));
   const signal = await new Promise<string>((resolve) => {
     for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
   });
   process.stdout.write(`${signal}: calls under way may finish\n`);
   await listening.close();
   return 0;
-}
-
-/** Reads the components file and makes `use` of it; what is wrong with it is told with its path. */
-async function withConfig<T>(path: string | undefined, use: (config: ConfigInput) => T): Promise<T> {
-  if (path === undefined) return use({});
-  try {
-    return use(JSON.parse(await readFile(path, "utf8")) as ConfigInput);
-  } catch (error) {
-    throw new Error(`--config ${path}: ${(error as Error).message}`);
-  }
 }
 
 /** What each row of the table is called, by the client's facade, and what it is. */
@@ -63,13 +53,14 @@ const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
   ["hello", "is anyone there", "hello"],
 ];
 
-function banner(url: string, engine: string, config: Config): string {
+function banner(url: string, engine: string, config: Config, path: string | undefined): string {
   const rows = PRIMITIVES.map(([facade, what, kind]) => {
     const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "made on first use";
     return `  ${facade.padEnd(14)}${what.padEnd(52)}${names}\n`;
   });
   return `
   Fairlead at ${url}    engine: ${engine}
+  Configured by ${path ?? `defaults: there is no ${CONFIG_FILE} here`}
   Connect, gRPC and gRPC-Web on one port, HTTP/1.1 and HTTP/2 without TLS
 
   ${"primitive".padEnd(14)}${"what it is".padEnd(52)}stores

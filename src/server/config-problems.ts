@@ -65,13 +65,14 @@ export function problemsOf(
     if (issue.code === "invalid_key") return [problem(path, "name", issue.message)];
     const value = valueAt(path, input);
     const secret = issue.code === "custom" && issue.params?.["secret"] === true;
-    const what = secret || mayBeSecret(path) || typeof value === "object" ? undefined : value;
+    const what = secret || mayBeSecret(path) || value instanceof Object ? undefined : value;
     const missing = value === undefined && !issue.message.startsWith(MISSING);
     return [problem(path, "value", `${missing ? MISSING : ""}${issue.message}`, what)];
   });
 }
 
-function problem(
+/** The problem that what is at `path` is not right, with its value where that may be shown. */
+export function problem(
   path: ConfigProblem["path"],
   wrong: ConfigProblem["wrong"],
   why: string,

@@ -1,5 +1,7 @@
 import { z } from "zod";
-import { ConfigError, plainWords, problemsOf } from "./config-problems.js";
+import { access, credential, ONE_CREDENTIAL, oneCredential, withoutTokens } from "./access/settings.js";
+import { ConfigError, plainWords, problem, problemsOf } from "./config-problems.js";
+import { corsSettings } from "./cors.js";
 
 /** A whole number above 0, also as text: ApplyConfiguration has nothing else. */
 const count = (most = Number.MAX_SAFE_INTEGER) =>
@@ -107,36 +109,42 @@ const log = z.strictObject({
   ...held,
 });
 
-const mapGroup = z.strictObject({
-  primary: url.optional().describe("The address of the primary; left out where it is this server."),
-  backups: z
-    .array(url)
-    .default([])
-    .describe("The addresses of the servers that keep a copy. Only the primary's own list counts."),
-  term: wholeNumber(1n, 2n ** 31n)
-    .default(1n)
-    .describe("The primary's term: each new primary needs a higher one than the last."),
-  ackTimeoutMs: milliseconds
-    .default(2000)
-    .describe("How long a backup may take to answer before it is out of sync and no write waits for it."),
-  ...held,
-});
+const mapGroup = z
+  .strictObject({
+    primary: url.optional().describe("The address of the primary; left out where it is this server."),
+    backups: z
+      .array(url)
+      .default([])
+      .describe("The addresses of the servers that keep a copy. Only the primary's own list counts."),
+    term: wholeNumber(1n, 2n ** 31n)
+      .default(1n)
+      .describe("The primary's term: each new primary needs a higher one than the last."),
+    ackTimeoutMs: milliseconds
+      .default(2000)
+      .describe("How long a backup may take to answer before it is out of sync and no write waits for it."),
+    ...credential,
+    ...held,
+  })
+  .refine(oneCredential, ONE_CREDENTIAL);
 
-const app = z.strictObject({
-  url: url.describe("Where it serves AppCallback."),
-  protocol: z
-    .enum(["grpc", "grpc-web", "connect"], 'must be "grpc", "grpc-web" or "connect"')
-    .default("grpc")
-    .describe("How it is called."),
-  askEveryMs: milliseconds
-    .default(15_000)
-    .describe(
-      "How often it is asked for its subscriptions again, to notice that it left or came back with others.",
-    ),
-  timeoutMs: milliseconds
-    .default(60_000)
-    .describe("How long it may take to handle one event, before that counts as an error."),
-});
+const app = z
+  .strictObject({
+    url: url.describe("Where it serves AppCallback."),
+    protocol: z
+      .enum(["grpc", "grpc-web", "connect"], 'must be "grpc", "grpc-web" or "connect"')
+      .default("grpc")
+      .describe("How it is called."),
+    askEveryMs: milliseconds
+      .default(15_000)
+      .describe(
+        "How often it is asked for its subscriptions again, to notice that it left or came back with others.",
+      ),
+    timeoutMs: milliseconds
+      .default(60_000)
+      .describe("How long it may take to handle one event, before that counts as an error."),
+    ...credential,
+  })
+  .refine(oneCredential, ONE_CREDENTIAL);
 
 const gossip = z.strictObject({
   flushMs: milliseconds.default(50).describe("How long a change waits for others before it is relayed."),
@@ -287,6 +295,10 @@ export const configSchema = z.strictObject({
     .strictObject({ memory: memory.default(memory.parse({})).describe("This process's memory.") })
     .default({ memory: memory.parse({}) })
     .describe("The engines that keep the data, and their bounds."),
+  cors: corsSettings.default(corsSettings.parse({})),
+  access: access
+    .default(access.parse({}))
+    .describe("Who may call, and what. Without tokens, jwt and anonymous everyone may do everything."),
   limits: limits.default(limits.parse({})).describe("What a client can grow, and how far."),
 });
 
@@ -301,15 +313,27 @@ export type Limits = Config["limits"];
 /** Checks `input`; a ConfigError has each place that is wrong and what would be right. */
 export function parseConfig(input: unknown = {}): Config {
   const result = configSchema.safeParse(input, { error: plainWords });
-  if (result.success) return result.data;
+  if (result.success) return { ...result.data, access: withoutTokens(result.data.access) };
   throw new ConfigError(problemsOf(result.error.issues, configSchema, input));
 }
 
-function asNumber(value: number | `${number}`): unknown {
+/** Refuses components that want another engine than the server has. */
+export function checkEngines(config: Config, name: string): void {
+  const why = `must be ${JSON.stringify(name)}, the engine that this server was given`;
+  const problems = Object.entries(config).flatMap(([kind, components]) =>
+    Object.entries<{ engine?: unknown }>(Object(components)).flatMap(([component, { engine }]) => {
+      const path = [kind, component, "engine"];
+      return engine === undefined || engine === name ? [] : [problem(path, "value", why, engine)];
+    }),
+  );
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+function asNumber(value: number | string): unknown {
   return typeof value === "string" && value.trim() !== "" ? Number(value) : value;
 }
 
-function asBigint(value: bigint | number | `${number}`): unknown {
+function asBigint(value: bigint | number | string): unknown {
   if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
   return typeof value === "string" && /^\s*-?\d+\s*$/.test(value) ? BigInt(value) : value;
 }
