@@ -1,13 +1,20 @@
-import type { DescMethodStreaming } from "@bufbuild/protobuf";
+import type { DescMethodStreaming, Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
-import { jsonWithAny, sendAnyInJson } from "../internal/any-in-json.js";
+import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
 
 export interface WebTransportOptions {
   /** Default: "connect". */
   protocol?: "connect" | "grpc-web";
   /** JSON instead of binary on the wire: easier to read in a browser's network panel. Default: false. */
   json?: boolean;
+  /** The messages that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
+  registry?: Registry;
+  /**
+   * Sends the reads as HTTP GET, which needs no preflight from another origin; the keys that are read then stand in
+   * the URL, where proxies log them. Connect only. Default: false.
+   */
+  useHttpGet?: boolean;
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
   interceptors?: Interceptor[];
@@ -24,16 +31,22 @@ export function createWebTransport(
   {
     protocol = "connect",
     json = false,
+    registry,
+    useHttpGet = false,
     defaultTimeoutMs,
     interceptors = [],
     fetch,
   }: WebTransportOptions = {},
 ): Transport {
+  if (useHttpGet && protocol !== "connect") {
+    throw new TypeError('Cannot send reads as HTTP GET by gRPC-Web: the protocol must be "connect"');
+  }
   const create = protocol === "connect" ? createConnectTransport : createGrpcWebTransport;
   const transport = create({
     baseUrl: url.replace(/\/+$/, ""),
     useBinaryFormat: !json,
-    jsonOptions: jsonWithAny,
+    jsonOptions: jsonWith(registry),
+    useHttpGet,
     interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
     fetch: reaching(fetch),
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),

@@ -1,11 +1,12 @@
+import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 
 /**
  * Connect's connections to `url`, of which a call that is given up resets its stream and does nothing else. Node's
  * own `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
  */
-export function http2Sessions(url: string): Http2SessionManager {
-  const sessions = new Http2SessionManager(url);
+export function http2Sessions(url: string, tls?: SecureContextOptions): Http2SessionManager {
+  const sessions = new Http2SessionManager(url, undefined, tls);
   const { request } = sessions;
   sessions.request = async (...args) => {
     const stream = await request.apply(sessions, args);
