@@ -12,6 +12,7 @@ import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-m
 import { createHello, type Hello } from "./hello.js";
 import { asyncDispose } from "./internal/dispose.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
+import { type Token, withToken } from "./internal/token.js";
 import { createService, type Service } from "./invocation.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
 import { createLock, type LockStore } from "./lock.js";
@@ -26,6 +27,8 @@ import { createWebTransport } from "./transport/web.js";
 export interface ClientOptions {
   /** How unary calls are tried again while the server is unavailable; false: never. Default: what is safe, 4 tries. */
   retry?: RetryOptions | false;
+  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  token?: Token;
 }
 
 /** Every primitive of one server. Stores are called `default` where no name is given. */
@@ -62,11 +65,12 @@ export interface RawClients {
  * All facades over one transport, or over fetch to the server at a URL. Costs nothing until the first call. Where the
  * size of a bundle counts, the `createX` functions give single facades: `createState(transport, "carts")`.
  */
-export function createClient(to: Transport | string, { retry = {} }: ClientOptions = {}): Fairlead {
-  const given: Transport & { close?: () => Promise<void> } =
+export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
+  const dialed: Transport & { close?: () => Promise<void> } =
     typeof to === "string" ? createWebTransport(to) : to;
+  const given = token === undefined ? dialed : withToken(dialed, token);
   const transport = retry === false ? given : withRetry(given, retry);
-  const close = async () => given.close?.();
+  const close = async () => dialed.close?.();
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
     lock: (name = "default") => createLock(transport, name),

@@ -6,8 +6,9 @@ import { tour } from "./tour.js";
 
 const HELP = `fairlead: distributed-systems primitives for every JavaScript runtime
 
-  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory]
-      run the reference server; without --config it takes ./fairlead.json, if there is one
+  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory] [--insecure]
+      run the reference server; without --config it takes ./fairlead.json, if there is one; a host that others
+      can reach needs "access" in that file, or --insecure
   fairlead config check [FILE] | schema
       tell what the components file configures, or what is wrong with it; print its JSON Schema
   fairlead tour [URL]

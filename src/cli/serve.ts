@@ -14,6 +14,7 @@ export async function serve(args: string[]): Promise<number> {
       port: { type: "string", default: "34904" },
       config: { type: "string" },
       memory: { type: "boolean", default: false },
+      insecure: { type: "boolean", default: false },
     },
   });
   const port = Number(values.port);
@@ -23,10 +24,12 @@ export async function serve(args: string[]): Promise<number> {
   const path = values.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined);
   const config = path === undefined ? {} : await readConfigFile(path);
   const server = createServer({ config, platform: nodePlatform, log: consoleLog });
-  const listening = await listen(server, { host: values.host, port }).catch((error: unknown) => {
-    const taken = (error as { code?: string }).code === "EADDRINUSE";
-    throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
-  });
+  const listening = await listen(server, { host: values.host, port, insecure: values.insecure }).catch(
+    (error: unknown) => {
+      const taken = (error as { code?: string }).code === "EADDRINUSE";
+      throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
+    },
+  );
   process.stdout.write(banner(listening.url, server.engine.name, server.config, path));
   const signal = await new Promise<string>((resolve) => {
     for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));

@@ -47,7 +47,8 @@ export function answers(log: Log): Interceptor {
   };
 }
 
-function asAnswer(error: unknown, signal: AbortSignal, method: string, log: Log): ConnectError {
+/** What a call that failed with `error` is answered. */
+export function asAnswer(error: unknown, signal: AbortSignal, method: string, log: Log): ConnectError {
   // What a call's own end broke off is that end, however it shows: past its deadline, or given up by the client.
   if (signal.aborted && signal.reason instanceof ConnectError) return signal.reason;
   if (error instanceof EngineFault) {
@@ -56,6 +57,6 @@ function asAnswer(error: unknown, signal: AbortSignal, method: string, log: Log)
   }
   if (error instanceof ConnectError) return error;
   const id = Math.random().toString(36).slice(2, 10);
-  log.error("unexpected failure", { id, method, error });
+  log.error({ id, method, err: error }, "unexpected failure");
   return new ConnectError(`unexpected failure ${id}: the server's log tells more`, Code.Internal);
 }

@@ -11,9 +11,10 @@ import { createFetchHandler } from "@connectrpc/connect/protocol";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { takeAnyInJson } from "../internal/any-in-json.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
+import { createAccess } from "./access/gate.js";
 import { answers } from "./answers.js";
 import { Components } from "./components.js";
-import { type Config, type ConfigInput, parseConfig } from "./config.js";
+import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import { type Cors, corsFor } from "./cors.js";
 import type { Engine } from "./engine.js";
@@ -38,7 +39,7 @@ export interface ServerOptions {
 
 /** Every service of the API, ready to be put behind any door. */
 export interface Server extends AsyncDisposable {
-  /** Registers the services with a Connect router, as every Connect adapter takes them. */
+  /** Registers the services with a Connect router, as every Connect adapter takes them, each behind the access gate. */
   readonly routes: (router: ConnectRouter) => void;
   /** What the router must be made with: the guard, the error table and the limits. */
   readonly options: ConnectRouterOptions;
@@ -48,8 +49,11 @@ export interface Server extends AsyncDisposable {
   readonly engine: Engine;
   /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
-  /** Calls this server from its own process, without a socket. */
-  transport(): Transport;
+  /**
+   * Calls this server from its own process, without a socket. What `access` says is for others, unless the calls are
+   * not to be trusted either: `trusted: false`. Default: true.
+   */
+  transport(options?: { trusted?: boolean }): Transport;
   /** Whether it can take calls now: not while it closes, and not while its engine is away. What `/readyz` says. */
   readiness(): Promise<Readiness>;
   /**
@@ -70,6 +74,7 @@ export function createServer({ engine: given, config, platform, log = silent }: 
   const checked = parseConfig(config);
   const { limits } = checked;
   const engine = given ?? memoryEngine(checked.engines.memory);
+  checkEngines(checked, engine.name);
   const context: ServiceContext = {
     engine,
     limits,
@@ -80,14 +85,16 @@ export function createServer({ engine: given, config, platform, log = silent }: 
     closing: closing.signal,
     appId: checked.appId,
   };
+  const access = createAccess(checked.access, context);
   const options: ConnectRouterOptions = {
-    interceptors: [answers(log), takeAnyInJson, guard(limits)],
+    interceptors: [answers(log), takeAnyInJson, access.interceptor, guard(limits)],
     jsonOptions: { registry: types },
     readMaxBytes: limits.messageBytes,
     shutdownSignal: cut.signal,
   };
   const ready = readiness(engine, closing.signal);
   const register = routes(context, ready);
+  const gated = access.gated(register);
   startApps(context);
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
@@ -99,12 +106,13 @@ export function createServer({ engine: given, config, platform, log = silent }: 
     return closed;
   };
   return {
-    routes: register,
+    routes: gated,
     options,
     config: checked,
     engine,
-    fetch: fetchHandler(register, options, corsFor(checked.cors), ready),
-    transport: () => createRouterTransport(register, { router: options }),
+    fetch: fetchHandler(gated, options, corsFor(checked.cors), ready),
+    transport: ({ trusted = true } = {}) =>
+      createRouterTransport(trusted ? access.open(register) : gated, { router: options }),
     readiness: ready,
     endStreams,
     close,

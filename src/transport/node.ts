@@ -8,6 +8,7 @@ import {
 } from "@connectrpc/connect-node";
 import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
+import { type Token, withToken } from "../internal/token.js";
 
 export interface NodeTransportOptions {
   /** Default: "connect". gRPC needs HTTP/2, and is what the Go runtime speaks. */
@@ -23,6 +24,8 @@ export interface NodeTransportOptions {
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
   interceptors?: Interceptor[];
+  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  token?: Token;
 }
 
 /** A transport that holds a connection, to be closed when it is not needed any more. */
@@ -42,6 +45,7 @@ export function createNodeTransport(
     ca,
     defaultTimeoutMs,
     interceptors = [],
+    token,
   }: NodeTransportOptions = {},
 ): NodeTransport {
   if (protocol === "grpc" && httpVersion === "1.1") {
@@ -68,5 +72,9 @@ export function createNodeTransport(
         ? createGrpcWebTransport({ ...shared, ...http })
         : createConnectTransport({ ...shared, ...http });
   const close = async () => sessionManager?.abort();
-  return { ...transport, close, [Symbol.asyncDispose]: close };
+  return {
+    ...(token === undefined ? transport : withToken(transport, token)),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }

@@ -2,6 +2,7 @@ import type { DescMethodStreaming, Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
+import { type Token, withToken } from "../internal/token.js";
 
 export interface WebTransportOptions {
   /** Default: "connect". */
@@ -18,6 +19,8 @@ export interface WebTransportOptions {
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
   interceptors?: Interceptor[];
+  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  token?: Token;
   /** Called in the place of the global fetch. */
   fetch?: typeof globalThis.fetch;
 }
@@ -35,6 +38,7 @@ export function createWebTransport(
     useHttpGet = false,
     defaultTimeoutMs,
     interceptors = [],
+    token,
     fetch,
   }: WebTransportOptions = {},
 ): Transport {
@@ -51,13 +55,14 @@ export function createWebTransport(
     fetch: reaching(fetch),
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
   });
-  return {
+  const downloading: Transport = {
     unary: (...args) => transport.unary(...args),
     async stream(method, ...rest) {
       refuseUpload(method);
       return transport.stream(method, ...rest);
     },
   };
+  return token === undefined ? downloading : withToken(downloading, token);
 }
 
 function refuseUpload(method: DescMethodStreaming): void {
