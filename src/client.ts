@@ -8,11 +8,12 @@ import { type Bindings, createBindings } from "./bindings.js";
 import type { Coding } from "./codec.js";
 import { type ConfigurationOptions, type ConfigurationStore, createConfiguration } from "./configuration.js";
 import { createFiles, type FileStore } from "./file.js";
-import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
+import type { GossipMap, GossipMapOptions } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
 import { asyncDispose } from "./internal/dispose.js";
+import { later } from "./internal/later.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
-import { type Token, withToken } from "./internal/token.js";
+import type { Token } from "./internal/token.js";
 import { createService, type Service } from "./invocation.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
 import { createLock, type LockStore } from "./lock.js";
@@ -68,7 +69,10 @@ export interface RawClients {
 export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
   const dialed: Transport & { close?: () => Promise<void> } =
     typeof to === "string" ? createWebTransport(to) : to;
-  const given = token === undefined ? dialed : withToken(dialed, token);
+  const given =
+    token === undefined
+      ? dialed
+      : later(async () => (await import("./internal/token.js")).withToken(dialed, token));
   const transport = retry === false ? given : withRetry(given, retry);
   const close = async () => dialed.close?.();
   return {
@@ -78,7 +82,10 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
     pubsub: (name = "default") => createPubsub(transport, name),
     files: (name = "default") => createFiles(transport, name),
     map: (name, options) => createMap(transport, name, options),
-    openGossipMap: (name, options) => openGossipMap(transport, name, options),
+    openGossipMap: async (name, options) => {
+      const { openGossipMap } = await import("./gossip-map.js");
+      return openGossipMap(transport, name, options);
+    },
     log: (name, coding) => createLog(transport, name, coding),
     configuration: (name = "default", options) => createConfiguration(transport, name, options),
     secrets: (name = "default") => createSecrets(transport, name),

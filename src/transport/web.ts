@@ -1,8 +1,8 @@
 import type { DescMethodStreaming, Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
-import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
-import { type Token, withToken } from "../internal/token.js";
+import { later } from "../internal/later.js";
+import type { Token } from "../internal/token.js";
+import { type ConnectFetchOptions, connectOverFetch } from "./connect-fetch.js";
 
 export interface WebTransportOptions {
   /** Default: "connect". */
@@ -29,32 +29,21 @@ export interface WebTransportOptions {
  * A transport over fetch, for browsers, workers, edge isolates and every other runtime that has it. Calls that send a
  * stream (PutFile, Produce, the subscriptions) are beyond fetch and fail with `Code.Unimplemented`.
  */
-export function createWebTransport(
-  url: string,
-  {
-    protocol = "connect",
-    json = false,
-    registry,
-    useHttpGet = false,
-    defaultTimeoutMs,
-    interceptors = [],
-    token,
-    fetch,
-  }: WebTransportOptions = {},
-): Transport {
+export function createWebTransport(url: string, options: WebTransportOptions = {}): Transport {
+  const { protocol = "connect", json, useHttpGet, token, interceptors = [], defaultTimeoutMs } = options;
   if (useHttpGet && protocol !== "connect") {
     throw new TypeError('Cannot send reads as HTTP GET by gRPC-Web: the protocol must be "connect"');
   }
-  const create = protocol === "connect" ? createConnectTransport : createGrpcWebTransport;
-  const transport = create({
+  const shared: ConnectFetchOptions = {
     baseUrl: url.replace(/\/+$/, ""),
-    useBinaryFormat: !json,
-    jsonOptions: jsonWith(registry),
-    useHttpGet,
-    interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
-    fetch: reaching(fetch),
+    fetch: reaching(options.fetch),
+    interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
-  });
+  };
+  const transport =
+    protocol === "connect" && !json && !useHttpGet
+      ? connectOverFetch(shared)
+      : later(async () => (await import("./connect-web.js")).overConnectWeb(shared, options));
   const downloading: Transport = {
     unary: (...args) => transport.unary(...args),
     async stream(method, ...rest) {
@@ -62,7 +51,8 @@ export function createWebTransport(
       return transport.stream(method, ...rest);
     },
   };
-  return token === undefined ? downloading : withToken(downloading, token);
+  if (token === undefined) return downloading;
+  return later(async () => (await import("../internal/token.js")).withToken(downloading, token));
 }
 
 function refuseUpload(method: DescMethodStreaming): void {
