@@ -6,9 +6,11 @@ import { tour } from "./tour.js";
 
 const HELP = `fairlead: distributed-systems primitives for every JavaScript runtime
 
-  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory] [--insecure]
+  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory] [--insecure] [--log-level info]
       run the reference server; without --config it takes ./fairlead.json, if there is one; a host that others
       can reach needs "access" in that file, or --insecure
+      --tls-key FILE --tls-cert FILE   TLS on the port, and nothing else
+      --grace 5                        seconds that calls under way may take when it is told to end
   fairlead config check [FILE] | schema
       tell what the components file configures, or what is wrong with it; print its JSON Schema
   fairlead tour [URL]

@@ -12,7 +12,10 @@ import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/conn
 import { takeAnyInJson } from "../internal/any-in-json.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
 import { createAccess } from "./access/gate.js";
+import { createAdmission } from "./admission.js";
 import { answers } from "./answers.js";
+import { callLog } from "./call-log.js";
+import { observed } from "./calls.js";
 import { Components } from "./components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
@@ -33,7 +36,10 @@ export interface ServerOptions {
   config?: ConfigInput;
   /** What the place it runs in offers. Default: fetch, no environment, no files. */
   platform?: Partial<Platform>;
-  /** Where it tells of what it does. Default: nowhere. */
+  /**
+   * Where it tells of what it does, and of every call, those that went well at `debug`: a pino logger fits as it is.
+   * Never values, secrets or tokens. Default: nowhere.
+   */
   log?: Log;
 }
 
@@ -86,15 +92,25 @@ export function createServer({ engine: given, config, platform, log = silent }: 
     appId: checked.appId,
   };
   const access = createAccess(checked.access, context);
+  const calls = observed([callLog(log)]);
+  const admission = createAdmission(limits);
   const options: ConnectRouterOptions = {
-    interceptors: [answers(log), takeAnyInJson, access.interceptor, guard(limits)],
+    interceptors: [
+      calls.interceptor,
+      answers(log),
+      admission.interceptor,
+      takeAnyInJson,
+      access.interceptor,
+      guard(limits),
+    ],
     jsonOptions: { registry: types },
     readMaxBytes: limits.messageBytes,
     shutdownSignal: cut.signal,
   };
   const ready = readiness(engine, closing.signal);
   const register = routes(context, ready);
-  const gated = access.gated(register);
+  const gated = calls.through(admission.limited(access.gated(register)));
+  const open = calls.through(admission.limited(access.open(register)));
   startApps(context);
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
@@ -112,7 +128,7 @@ export function createServer({ engine: given, config, platform, log = silent }: 
     engine,
     fetch: fetchHandler(gated, options, corsFor(checked.cors), ready),
     transport: ({ trusted = true } = {}) =>
-      createRouterTransport(trusted ? access.open(register) : gated, { router: options }),
+      createRouterTransport(trusted ? open : gated, { router: options }),
     readiness: ready,
     endStreams,
     close,

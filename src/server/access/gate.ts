@@ -1,6 +1,5 @@
 import {
   type ConnectError,
-  type ConnectRouter,
   type ContextKey,
   createContextKey,
   createContextValues,
@@ -8,8 +7,10 @@ import {
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
+import { noteRefusal, requestIdIn } from "../calls.js";
 import type { Log, Platform } from "../context.js";
 import { shown } from "../faults.js";
+import { type Routes, throughEach } from "../through-each.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
 import { type Question, questionOf } from "./questions.js";
 import { refuse } from "./refusal.js";
@@ -18,8 +19,6 @@ import { type AccessSettings, isOn } from "./settings.js";
 
 /** Who a call comes from, in the context values of every call. */
 export const callerKey: ContextKey<Caller | undefined> = createContextKey(undefined);
-
-type Routes = (router: ConnectRouter) => void;
 
 /** Who may call, and what: asked for in the headers before a body is read, and of each message for its store. */
 export interface Access {
@@ -65,8 +64,15 @@ export function createAccess(
     try {
       caller = await admit(handler, request.header);
     } catch (error) {
-      const refusal = asAnswer(error, request.signal, handler.requestPath.slice(1), around.log);
+      const reqId = requestIdIn(request.contextValues);
+      const refusal = asAnswer(
+        error,
+        request.signal,
+        { reqId, method: handler.requestPath.slice(1) },
+        around.log,
+      );
       refusal.metadata.set(SERVER_HEADER, VERSION);
+      noteRefusal(request.contextValues, refusal.code);
       return refuse(request, refusal);
     }
     return handler(calledBy(caller, request));
@@ -101,20 +107,6 @@ export function createAccess(
     },
   };
 }
-
-/** Registers `routes` with each of their handlers behind what `wrap` makes of it: on every adapter, as all call those. */
-function throughEach(routes: Routes, wrap: (handler: UniversalHandler) => UniversalHandler | Gate): Routes {
-  return (router) => {
-    const { handlers } = router;
-    const before = handlers.length;
-    routes(router);
-    for (const [i, handler] of handlers.entries()) {
-      if (i >= before) handlers[i] = Object.assign(wrap(handler), { ...handler });
-    }
-  };
-}
-
-type Gate = (request: UniversalServerRequest) => ReturnType<UniversalHandler>;
 
 const calledBy = (caller: Caller, request: UniversalServerRequest): UniversalServerRequest => ({
   ...request,
