@@ -134,27 +134,21 @@ test("a token is waited for no longer than the call's signal and deadline allow"
 });
 
 test("an app that asks for a token takes the events of the runtime that has it, and no other calls", async () => {
-  const told: string[] = [];
-  let arrived: () => void = () => {};
-  const event = new Promise<void>((resolve) => {
-    arrived = resolve;
-  });
-  const handlers = {
-    orders: ({ data }: { data: unknown }) => {
-      told.push(String(data));
-      arrived();
-    },
-  };
+  const told = new Set<string>();
+  const handlers = { orders: ({ data }: { data: unknown }) => void told.add(String(data)) };
   await using app = await serveCallbacks(handlers, { port: 0, token: GOOD });
   const apps = { shop: { url: app.url, tokenEnv: "SHOP_TOKEN" } };
   await using at = await openHere({
     config: { apps },
     platform: { ...nodePlatform, env: { SHOP_TOKEN: GOOD } },
   });
-  const fl = createClient(at.transport);
-  await fl.pubsub().publish("orders", "one");
-  await event;
-  assert.deepEqual(told, ["one"]);
+  const pubsub = createClient(at.transport).pubsub();
+  // What is published before the app has told what it wants waits for no one.
+  for (let i = 0; told.size === 0; i++) {
+    assert.ok(i < 500, "the app was never told");
+    await pubsub.publish("orders", "of the runtime");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 
   const { AppCallback } = await import("../gen/spec/proto/runtime/v1/appcallback_pb.js");
   const { createClient: createRaw } = await import("@connectrpc/connect");
@@ -162,18 +156,28 @@ test("an app that asks for a token takes the events of the runtime that has it, 
     await using transport = createNodeTransport(app.url, token === undefined ? {} : { token });
     const stranger = createRaw(AppCallback, transport);
     assert.equal((await failure(stranger.listTopicSubscriptions({}))).code, Code.Unauthenticated);
-    const forged = stranger.onTopicEvent({ id: "1", pubsubName: "default", topic: "orders" });
+    const event = {
+      id: "1",
+      pubsubName: "default",
+      topic: "orders",
+      data: new TextEncoder().encode('"forged"'),
+    };
+    const forged = stranger.onTopicEvent(event);
     assert.equal((await failure(forged)).code, Code.Unauthenticated);
   }
-  assert.deepEqual(told, ["one"]);
+  assert.deepEqual([...told], ["of the runtime"]);
 });
 
 test("a server whose app's token is not in the environment does not start", async () => {
   const apps = { shop: { url: "http://127.0.0.1:9", tokenEnv: "SHOP_TOKEN" } };
-  await assert.rejects(openHere({ config: { apps }, platform: { env: {} } }), {
-    name: "TypeError",
-    message: /apps\["shop"\]\.tokenEnv "SHOP_TOKEN": this environment variable is not set/,
-  });
+  const cases: [Record<string, string>, RegExp][] = [
+    [{}, /apps\["shop"\]\.tokenEnv "SHOP_TOKEN": this environment variable is not set$/],
+    [{ SHOP_TOKEN: "short" }, /this environment variable must have at least 16 characters$/],
+    [{ SHOP_TOKEN: `${GOOD}\n` }, /this environment variable must be letters, digits and .*$/],
+  ];
+  for (const [env, message] of cases) {
+    await assert.rejects(openHere({ config: { apps }, platform: { env } }), { name: "TypeError", message });
+  }
 });
 
 /** A transport that no call gets to. */

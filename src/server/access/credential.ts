@@ -1,6 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import { withToken } from "../../internal/token.js";
 import type { Platform } from "../context.js";
+import { token } from "./settings.js";
 
 /** A credential as the configuration has it: at most one of the two. */
 export interface Credential {
@@ -11,14 +12,15 @@ export interface Credential {
 /** The token of `credential`, where it has one. Throws where the environment should have it and has not. */
 export function tokenOf(
   env: Platform["env"],
-  { token, tokenEnv }: Credential,
+  { token: text, tokenEnv }: Credential,
   at: string,
 ): string | undefined {
-  if (tokenEnv === undefined) return token;
-  const text = env[tokenEnv];
-  if (text) return text;
+  if (tokenEnv === undefined) return text;
+  const { data, error } = token.safeParse(env[tokenEnv]);
+  if (data !== undefined) return data;
+  const why = env[tokenEnv] === undefined ? "is not set" : error?.issues[0]?.message;
   throw new TypeError(
-    `Cannot use this configuration: ${at}.tokenEnv ${JSON.stringify(tokenEnv)}: this environment variable is not set`,
+    `Cannot use this configuration: ${at}.tokenEnv ${JSON.stringify(tokenEnv)}: this environment variable ${why}`,
   );
 }
 

@@ -12,7 +12,7 @@ const atLeastOne = <T extends z.ZodType>(item: T) => z.array(item).min(1, "must 
 const oneOrMore = z.union([text, atLeastOne(text)], { error: "must be a text or a list of texts" });
 
 /** A bearer token. Its own text is nowhere in an error message. */
-const token = z
+export const token = z
   .string()
   .min(SHORTEST, `must have at least ${SHORTEST} characters`)
   .refine(isToken, { error: TOKEN_FORM, params: { secret: true } });
