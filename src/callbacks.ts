@@ -4,6 +4,7 @@ import {
   TopicEventResponse_TopicEventResponseStatus as Status,
 } from "../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import type { Coding } from "./codec.js";
+import { bearer, sameBytes } from "./internal/bearer.js";
 import { type TopicEvent, topicEvent } from "./topic-event.js";
 
 /** What becomes of an event: it is handled, comes again after a growing delay, or is dropped with a warning. */
@@ -40,6 +41,8 @@ export type EventHandlers<T> = { [Topic in keyof T]: EventHandler<T[Topic]> | Ev
 export interface CallbackOptions {
   /** The pubsub component of the handlers that name none. Default: "default". */
   pubsub?: string;
+  /** The bearer token that the runtime must call with, as its configuration has it for this app. Default: none. */
+  token?: string;
   /** Told what a handler threw, and of events that no handler is there for. Default: the runtime is told, no one else. */
   onError?: (error: unknown, event: TopicEvent) => void;
 }
@@ -50,7 +53,7 @@ export interface CallbackOptions {
  */
 export function createCallbacks<T extends Record<string, unknown>>(
   handlers: EventHandlers<T>,
-  { pubsub: defaultPubsub = "default", onError }: CallbackOptions = {},
+  { pubsub: defaultPubsub = "default", token, onError }: CallbackOptions = {},
 ): (router: ConnectRouter) => void {
   const wanted = Object.entries(handlers).map(([name, entry]) => {
     // What T is, each handler knows for itself.
@@ -60,10 +63,20 @@ export function createCallbacks<T extends Record<string, unknown>>(
   const find = (pubsub: string, topic: string) =>
     wanted.find((each) => each.pubsub === pubsub && each.topic === topic);
 
+  const expected = token === undefined ? undefined : utf8(bearer(token));
+  const checkCaller = (header: Headers) => {
+    if (!expected || sameBytes(expected, utf8(header.get("authorization") ?? ""))) return;
+    throw new ConnectError(
+      "this app takes calls of its own runtime only, with its token",
+      Code.Unauthenticated,
+    );
+  };
+
   return (router) => {
     router.service(AppCallback, {
-      listTopicSubscriptions: () => ({
-        subscriptions: wanted.map(({ pubsub, topic, group, deadLetterTopic, metadata }) => ({
+      listTopicSubscriptions(_, { requestHeader }) {
+        checkCaller(requestHeader);
+        const subscriptions = wanted.map(({ pubsub, topic, group, deadLetterTopic, metadata }) => ({
           pubsubName: pubsub,
           topic,
           metadata: {
@@ -71,10 +84,12 @@ export function createCallbacks<T extends Record<string, unknown>>(
             ...(group !== undefined && { consumerGroup: group }),
             ...(deadLetterTopic !== undefined && { deadLetterTopic }),
           },
-        })),
-      }),
+        }));
+        return { subscriptions };
+      },
 
-      async onTopicEvent(wire, { signal }) {
+      async onTopicEvent(wire, { requestHeader, signal }) {
+        checkCaller(requestHeader);
         const entry = find(wire.pubsubName, wire.topic);
         const event = topicEvent(wire, entry ?? {});
         try {
@@ -90,6 +105,8 @@ export function createCallbacks<T extends Record<string, unknown>>(
     });
   };
 }
+
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 const STATUS = { success: Status.SUCCESS, retry: Status.RETRY, drop: Status.DROP } as const;
 

@@ -8,10 +8,12 @@ import { type Bindings, createBindings } from "./bindings.js";
 import type { Coding } from "./codec.js";
 import { type ConfigurationOptions, type ConfigurationStore, createConfiguration } from "./configuration.js";
 import { createFiles, type FileStore } from "./file.js";
-import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
+import type { GossipMap, GossipMapOptions } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
 import { asyncDispose } from "./internal/dispose.js";
+import { later } from "./internal/later.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
+import type { Token } from "./internal/token.js";
 import { createService, type Service } from "./invocation.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
 import { createLock, type LockStore } from "./lock.js";
@@ -26,6 +28,8 @@ import { createWebTransport } from "./transport/web.js";
 export interface ClientOptions {
   /** How unary calls are tried again while the server is unavailable; false: never. Default: what is safe, 4 tries. */
   retry?: RetryOptions | false;
+  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  token?: Token;
 }
 
 /** Every primitive of one server. Stores are called `default` where no name is given. */
@@ -62,11 +66,15 @@ export interface RawClients {
  * All facades over one transport, or over fetch to the server at a URL. Costs nothing until the first call. Where the
  * size of a bundle counts, the `createX` functions give single facades: `createState(transport, "carts")`.
  */
-export function createClient(to: Transport | string, { retry = {} }: ClientOptions = {}): Fairlead {
-  const given: Transport & { close?: () => Promise<void> } =
+export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
+  const dialed: Transport & { close?: () => Promise<void> } =
     typeof to === "string" ? createWebTransport(to) : to;
+  const given =
+    token === undefined
+      ? dialed
+      : later(async () => (await import("./internal/token.js")).withToken(dialed, token));
   const transport = retry === false ? given : withRetry(given, retry);
-  const close = async () => given.close?.();
+  const close = async () => dialed.close?.();
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
     lock: (name = "default") => createLock(transport, name),
@@ -74,7 +82,10 @@ export function createClient(to: Transport | string, { retry = {} }: ClientOptio
     pubsub: (name = "default") => createPubsub(transport, name),
     files: (name = "default") => createFiles(transport, name),
     map: (name, options) => createMap(transport, name, options),
-    openGossipMap: (name, options) => openGossipMap(transport, name, options),
+    openGossipMap: async (name, options) => {
+      const { openGossipMap } = await import("./gossip-map.js");
+      return openGossipMap(transport, name, options);
+    },
     log: (name, coding) => createLog(transport, name, coding),
     configuration: (name = "default", options) => createConfiguration(transport, name, options),
     secrets: (name = "default") => createSecrets(transport, name),

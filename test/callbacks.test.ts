@@ -42,8 +42,8 @@ async function openWith(routes: (router: ConnectRouter) => void, options: Server
 /** Keeps log lines. */
 function logging() {
   const lines: string[] = [];
-  const keep = (text: string) => void lines.push(text);
-  return { lines, log: { info: keep, warn: keep, error: keep } };
+  const keep = (_fields: object, text: string) => void lines.push(text);
+  return { lines, log: { debug() {}, info: keep, warn: keep, error: keep } };
 }
 
 async function until(holds: () => boolean, what: string): Promise<void> {

@@ -9,6 +9,7 @@ import { FileUpload } from "../src/internal/file-upload.js";
 import { inPieces } from "../src/internal/pieces.js";
 import { sleep } from "../src/internal/timer.js";
 import { utf8 } from "../src/internal/utf8.js";
+import { silent } from "../src/server/context.js";
 import type { BlobStore } from "../src/server/engine.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import { openHere, overHttp, throughEveryDoor } from "./doors.js";
@@ -125,7 +126,7 @@ throughEveryDoor("upload", (open) => {
 
   test("what the source throws is what put() throws, and the old file stays", async () => {
     const logged: unknown[] = [];
-    const log = { info() {}, warn() {}, error: (...line: unknown[]) => logged.push(line) };
+    const log = { ...silent, error: (...line: unknown[]) => logged.push(line) };
     await using at = await open({ log });
     const files = createFiles(at.transport, "default");
     await files.put("f", "old");

@@ -41,9 +41,9 @@ export function serveHere(
   }: { engine?: Engine; dial?: (url: string) => Transport } = {},
 ): MapServer {
   const logged: string[] = [];
-  const told = (message: string, { why = "" }: Record<string, unknown> = {}) =>
-    logged.push(`${message} ${why}`);
-  const log: Log = { info: told, warn: told, error: told };
+  const told = (fields: object, message: string) =>
+    logged.push(`${message} ${"why" in fields ? fields.why : ""}`);
+  const log: Log = { debug() {}, info: told, warn: told, error: told };
   const config = group ? { maps: { "/default": group } } : {};
   const server = createServer({ engine, config, log, platform: { ...nodePlatform, dial } });
   const transport = server.transport();

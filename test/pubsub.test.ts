@@ -8,6 +8,7 @@ import { bytes, json, SchemaError, text } from "../src/codec.js";
 import { sleep } from "../src/internal/timer.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
 import { createPubsub, type Message, type SubscribeOptions } from "../src/pubsub.js";
+import { silent } from "../src/server/context.js";
 import type { TopicStore } from "../src/server/engine.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import { createNodeTransport } from "../src/transport/node.js";
@@ -246,9 +247,8 @@ test("an event that its consumers never settle goes to the dead letter topic whe
 test("drop() ends the event with a warning, and so does the last retry() without a dead letter topic", async () => {
   const warned: [string, unknown][] = [];
   const log = {
-    info() {},
-    error() {},
-    warn: (text: string, fields = {}) => void warned.push([text, fields]),
+    ...silent,
+    warn: (fields: object, text: string) => void warned.push([text, fields]),
   };
   await using at = await openHere({ config: quick, log });
   const consumer = await consume(at.transport, "t");

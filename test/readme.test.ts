@@ -40,8 +40,9 @@ test("each TypeScript snippet of the README runs, and prints what its comments s
 });
 
 test("each JSON snippet of the README is a configuration that the server takes", async () => {
+  const platform = { ...nodePlatform, env: { ADMIN_TOKEN: "a-token-of-the-environment" } };
   for (const code of snippets("json"))
-    await createServer({ config: JSON.parse(code) as object, platform: nodePlatform }).close();
+    await createServer({ config: JSON.parse(code) as object, platform }).close();
 });
 
 test("the server tells the version of the package", () => {

@@ -207,7 +207,7 @@ test("answers are compressed only where the client asks for it", async () => {
 test("a stream over a network that has vanished without a word fails as unavailable once a ping is not answered", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   await using way = await cuttable(Number(new URL(at.url).port));
-  const sessionManager = http2Sessions(way.url, { pingIntervalMs: 50, pingTimeoutMs: 50 });
+  const sessionManager = http2Sessions(way.url, { ping: { pingIntervalMs: 50, pingTimeoutMs: 50 } });
   const transport = createConnectTransport({ baseUrl: way.url, httpVersion: "2", sessionManager });
   await createLog<string>(at.transport).append(["a"]);
   const records = callsOf(LogService, transport).consume({})[Symbol.asyncIterator]();

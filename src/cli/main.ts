@@ -1,12 +1,18 @@
 #!/usr/bin/env node
 import { VERSION } from "../server/index.js";
+import { config } from "./config.js";
 import { serve } from "./serve.js";
 import { tour } from "./tour.js";
 
 const HELP = `fairlead: distributed-systems primitives for every JavaScript runtime
 
-  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory]
-      run the reference server
+  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory] [--insecure] [--log-level info]
+      run the reference server; without --config it takes ./fairlead.json, if there is one; a host that others
+      can reach needs "access" in that file, or --insecure
+      --tls-key FILE --tls-cert FILE   TLS on the port, and nothing else
+      --grace 5                        seconds that calls under way may take when it is told to end
+  fairlead config check [FILE] | schema
+      tell what the components file configures, or what is wrong with it; print its JSON Schema
   fairlead tour [URL]
       call every primitive, over every protocol, on a server of its own or on the one at URL
   fairlead --version
@@ -15,6 +21,7 @@ const HELP = `fairlead: distributed-systems primitives for every JavaScript runt
 /** Each command takes what follows its name and resolves with the exit status. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   serve,
+  config,
   tour,
   async help() {
     process.stdout.write(HELP);

@@ -1,49 +1,90 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { constants } from "node:os";
 import { parseArgs } from "node:util";
-import { type Config, type ConfigInput, createServer, type Kind, memoryEngine } from "../server/index.js";
+import { type Config, createServer, type Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
-import { consoleLog } from "./console-log.js";
+import { CONFIG_FILE, readConfigFile } from "./config-file.js";
+import { consoleLog, LOG_LEVELS, type LogLevel } from "./console-log.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
 export async function serve(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
+      "tls-key": { type: "string" },
+      "tls-cert": { type: "string" },
+      grace: { type: "string", default: "5" },
       host: { type: "string", default: "127.0.0.1" },
       port: { type: "string", default: "34904" },
       config: { type: "string" },
       memory: { type: "boolean", default: false },
+      insecure: { type: "boolean", default: false },
+      "log-level": { type: "string", default: "info" },
     },
   });
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new RangeError(`--port must be a number from 0 to 65535, got "${values.port}"`);
   }
-  const engine = memoryEngine();
-  const server = await withConfig(values.config, (config) =>
-    createServer({ engine, config, platform: nodePlatform, log: consoleLog }),
-  );
-  const listening = await listen(server, { host: values.host, port }).catch((error: unknown) => {
+  const level = values["log-level"] as LogLevel;
+  if (!LOG_LEVELS.includes(level)) {
+    throw new RangeError(`--log-level must be one of ${LOG_LEVELS.join(", ")}, got "${level}"`);
+  }
+  const graceMs = Number(values.grace) * 1000;
+  if (!(graceMs >= 0 && graceMs < 2 ** 31)) {
+    throw new RangeError(`--grace must be a number of seconds, 0 or more, got "${values.grace}"`);
+  }
+  const tls = await readTls(values["tls-key"], values["tls-cert"]);
+  const path = values.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined);
+  const config = path === undefined ? {} : await readConfigFile(path);
+  const server = createServer({ config, platform: nodePlatform, log: consoleLog(level) });
+  const listening = await listen(server, {
+    host: values.host,
+    port,
+    insecure: values.insecure,
+    graceMs,
+    ...(tls && { tls }),
+  }).catch((error: unknown) => {
     const taken = (error as { code?: string }).code === "EADDRINUSE";
     throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
   });
-  process.stdout.write(banner(listening.url, engine.name, server.config));
-  const signal = await new Promise<string>((resolve) => {
-    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => resolve(name));
-  });
-  process.stdout.write(`${signal}: calls under way may finish\n`);
+  const signal = new Promise<string>((resolve) => onSignal(resolve));
+  process.stdout.write(banner(listening.url, server.engine.name, server.config, path));
+  process.stdout.write(`${await signal}: calls under way may finish within ${values.grace} s\n`);
+  const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
   await listening.close();
+  callOff();
   return 0;
 }
 
-/** Reads the components file and makes `use` of it; what is wrong with it is told with its path. */
-async function withConfig<T>(path: string | undefined, use: (config: ConfigInput) => T): Promise<T> {
-  if (path === undefined) return use({});
-  try {
-    return use(JSON.parse(await readFile(path, "utf8")) as ConfigInput);
-  } catch (error) {
-    throw new Error(`--config ${path}: ${(error as Error).message}`);
+/** Calls `heard` with the next signal to end, which then does nothing else. Returns the way to call it off. */
+function onSignal(heard: (name: "SIGINT" | "SIGTERM") => void): () => void {
+  const names = ["SIGINT", "SIGTERM"] as const;
+  const hear = (name: (typeof names)[number]) => {
+    callOff();
+    heard(name);
+  };
+  const callOff = () => {
+    for (const name of names) process.off(name, hear);
+  };
+  for (const name of names) process.on(name, hear);
+  return callOff;
+}
+
+/** The key and the certificate in these files; undefined where neither is named. */
+async function readTls(key: string | undefined, cert: string | undefined) {
+  if (key === undefined && cert === undefined) return undefined;
+  if (key === undefined || cert === undefined) {
+    throw new Error(
+      `--tls-key and --tls-cert go together: --tls-${key === undefined ? "key" : "cert"} is missing`,
+    );
   }
+  const read = (option: string, path: string) =>
+    readFile(path, "utf8").catch((error: Error) => {
+      throw new Error(`--tls-${option} ${path}: ${error.message}`);
+    });
+  return { key: await read("key", key), cert: await read("cert", cert) };
 }
 
 /** What each row of the table is called, by the client's facade, and what it is. */
@@ -63,14 +104,15 @@ const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
   ["hello", "is anyone there", "hello"],
 ];
 
-function banner(url: string, engine: string, config: Config): string {
+function banner(url: string, engine: string, config: Config, path: string | undefined): string {
   const rows = PRIMITIVES.map(([facade, what, kind]) => {
     const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "made on first use";
     return `  ${facade.padEnd(14)}${what.padEnd(52)}${names}\n`;
   });
   return `
   Fairlead at ${url}    engine: ${engine}
-  Connect, gRPC and gRPC-Web on one port, HTTP/1.1 and HTTP/2 without TLS
+  Configured by ${path ?? `defaults: there is no ${CONFIG_FILE} here`}
+  Connect, gRPC and gRPC-Web on one port, HTTP/1.1 and HTTP/2 ${url.startsWith("https:") ? "by ALPN" : "without TLS"}
 
   ${"primitive".padEnd(14)}${"what it is".padEnd(52)}stores
 ${rows.join("")}

@@ -4,14 +4,15 @@ import {
   isMessage,
   type JsonReadOptions,
   type JsonWriteOptions,
+  type Registry,
 } from "@bufbuild/protobuf";
 import { type Any, AnySchema, anyPack, anyUnpack, BytesValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Interceptor } from "@connectrpc/connect";
 
-/** What a transport and a server that speak JSON need so that an Any with plain bytes can pass. */
-export const jsonWithAny: Partial<JsonReadOptions & JsonWriteOptions> = {
-  registry: createRegistry(BytesValueSchema),
-};
+/** What a transport that speaks JSON needs so that an Any can pass: with plain bytes, or of a type in `registry`. */
+export const jsonWith = (registry?: Registry): Partial<JsonReadOptions & JsonWriteOptions> => ({
+  registry: registry ? createRegistry(registry, BytesValueSchema) : createRegistry(BytesValueSchema),
+});
 
 /** The calls that carry an Any. */
 const METHODS = new Set(["SayHello", "InvokeService"]);
@@ -28,7 +29,9 @@ export const sendAnyInJson: Interceptor = (next) => async (request) => {
 
 /** The same for a server, where the call came in JSON. */
 export const takeAnyInJson: Interceptor = (next) => async (request) => {
-  const json = /\bjson\b/.test(request.header.get("content-type") ?? "");
+  const type = request.header.get("content-type") ?? "";
+  // A GET has the encoding in its URL.
+  const json = /\bjson\b/.test(type) || new URL(request.url).searchParams.get("encoding") === "json";
   if (!json || request.stream || !METHODS.has(request.method.name)) return next(request);
   const response = await next({ ...request, message: withEachAny(request.message, untyped) });
   return response.stream ? response : { ...response, message: withEachAny(response.message, typed) };

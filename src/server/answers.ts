@@ -1,4 +1,5 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { requestIdIn } from "./calls.js";
 import type { Log } from "./context.js";
 import { EngineFault } from "./engine.js";
 import { exhausted, unavailable } from "./faults.js";
@@ -14,17 +15,14 @@ const RETRY_AFTER_MS = 500;
 
 /**
  * Gives every answer the server's mark, and every failure one of the codes of the error table: what nobody foresaw
- * becomes `internal` with a number that stands in the log beside its cause, and tells a client nothing else.
+ * becomes `internal` with the call's id, which stands in the log beside its cause, and tells a client nothing else.
  */
 export function answers(log: Log): Interceptor {
   return (next) => async (request) => {
+    const reqId = requestIdIn(request.contextValues);
     const failed = (error: unknown): ConnectError => {
-      const answer = asAnswer(
-        error,
-        request.signal,
-        `${request.service.typeName}/${request.method.name}`,
-        log,
-      );
+      const method = `${request.service.typeName}/${request.method.name}`;
+      const answer = asAnswer(error, request.signal, { reqId, method }, log);
       answer.metadata.set(SERVER_HEADER, VERSION);
       return answer;
     };
@@ -47,7 +45,13 @@ export function answers(log: Log): Interceptor {
   };
 }
 
-function asAnswer(error: unknown, signal: AbortSignal, method: string, log: Log): ConnectError {
+/** What a call that failed with `error` is answered. */
+export function asAnswer(
+  error: unknown,
+  signal: AbortSignal,
+  call: { reqId: string; method: string },
+  log: Log,
+): ConnectError {
   // What a call's own end broke off is that end, however it shows: past its deadline, or given up by the client.
   if (signal.aborted && signal.reason instanceof ConnectError) return signal.reason;
   if (error instanceof EngineFault) {
@@ -55,7 +59,6 @@ function asAnswer(error: unknown, signal: AbortSignal, method: string, log: Log)
     return unavailable(error.message, { retryAfterMs: RETRY_AFTER_MS });
   }
   if (error instanceof ConnectError) return error;
-  const id = Math.random().toString(36).slice(2, 10);
-  log.error("unexpected failure", { id, method, error });
-  return new ConnectError(`unexpected failure ${id}: the server's log tells more`, Code.Internal);
+  log.error({ ...call, err: error }, "unexpected failure");
+  return new ConnectError(`unexpected failure ${call.reqId}: the server's log tells more`, Code.Internal);
 }

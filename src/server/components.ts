@@ -1,6 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { z } from "zod";
 import { type Config, configSchema } from "./config.js";
+import { plainWords } from "./config-problems.js";
 import { invalid, notConfigured } from "./faults.js";
 
 /** The parts of the configuration that are components: each is a table of names. */
@@ -68,7 +69,7 @@ export class Components {
   replace(kind: Kind, name: string, settings: Record<string, unknown>): void {
     this.get(kind, name);
     const schema = configSchema.shape[kind].unwrap().valueType;
-    const result = schema.safeParse(settings);
+    const result = schema.safeParse(settings, { error: plainWords });
     if (!result.success) throw refusal(kind, settings, result.error.issues);
     this.#tables.get(kind)?.set(name, result.data);
   }

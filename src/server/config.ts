@@ -1,150 +1,305 @@
 import { z } from "zod";
+import { access, credential, ONE_CREDENTIAL, oneCredential, withoutTokens } from "./access/settings.js";
+import { ConfigError, plainWords, problem, problemsOf } from "./config-problems.js";
+import { corsSettings } from "./cors.js";
 
-const count = z.coerce.number("must be a number").int("must be a whole number").positive("must be above 0");
-const milliseconds = z.coerce.number("must be a number of milliseconds").positive("must be above 0");
-const url = z
-  .url({ protocol: /^https?$/, error: "must be an http or https URL" })
-  .refine((text) => !URL.canParse(text) || new URL(text).username + new URL(text).password === "", {
-    error: "must not contain a user or a password",
+/** A whole number above 0, also as text: ApplyConfiguration has nothing else. */
+const count = (most = Number.MAX_SAFE_INTEGER) =>
+  z.preprocess(
+    asNumber,
+    z
+      .number("must be a number")
+      .int("must be a whole number")
+      .positive("must be above 0")
+      .max(most, `must be at most ${most}`),
+  );
+const milliseconds = z.preprocess(
+  asNumber,
+  z.number("must be a number of milliseconds").positive("must be above 0"),
+);
+const wholeNumber = (least: bigint, most: bigint) =>
+  z.preprocess(
+    asBigint,
+    z
+      .bigint("must be a whole number")
+      .min(least, least === 1n ? "must be above 0" : `must not be below ${least}`)
+      .max(most, `must be at most ${most}`),
+  );
+const url = z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).refine(hasNoPassword, {
+  error: "must not contain a user or a password",
+  params: { secret: true },
+});
+const text = z.string().min(1, "must not be empty");
+const named = <T extends z.ZodType>(kind: T) =>
+  z.record(z.string().min(1).max(255, "must be at most 255 characters"), kind);
+const kindOf = <T extends readonly [z.core.$ZodTypeDiscriminable, ...z.core.$ZodTypeDiscriminable[]]>(
+  types: string,
+  options: T,
+) =>
+  z.discriminatedUnion("type", options, {
+    error: (issue) => (issue.code === "invalid_union" ? `must be ${types}` : undefined),
   });
-const named = <T extends z.ZodType>(kind: T) => z.record(z.string().min(1).max(255), kind);
 
-/** A store that has no settings of its own. */
-const store = z.strictObject({});
+/** What keeps the component's data. The one place that a further engine's name is added to. */
+const held = {
+  engine: z
+    .literal("memory", 'must be "memory": there is no other engine yet')
+    .optional()
+    .describe('Which engine keeps its data. Only "memory" so far, which is also the default.'),
+};
+
+const store = z.strictObject(held);
 
 const sequencer = z.strictObject({
-  /** For each key the number that all its ids are greater than. */
   biggerThan: z
-    .record(z.string(), z.coerce.bigint("must be a whole number").nonnegative("must not be below 0"), {
-      error: "must be an object of keys and numbers",
-    })
-    .default({}),
-  /** How many ids a server reserves at a time for WEAK requests. */
-  segment: count.max(1_000_000, "must be at most 1000000").default(1000),
+    .record(z.string(), wholeNumber(0n, 2n ** 63n - 1n), { error: "must be an object of keys and numbers" })
+    .default({})
+    .describe("For each key the number that all its ids are greater than."),
+  segment: count(1_000_000)
+    .default(1000)
+    .describe("How many ids a server reserves at a time for WEAK requests."),
+  ...held,
 });
 
 const pubsub = z.strictObject({
-  /** How often an event is delivered to a group before it goes to the dead letter topic, or is dropped. */
-  maxDeliveries: count.default(16),
-  /** The wait before the first redelivery; it doubles with each further one up to `retryMaxMs`. */
-  retryMinMs: milliseconds.default(100),
-  retryMaxMs: milliseconds.default(30_000),
+  maxDeliveries: count()
+    .default(16)
+    .describe(
+      "How often an event is delivered to a group before it goes to the dead letter topic, or is dropped.",
+    ),
+  retryMinMs: milliseconds
+    .default(100)
+    .describe("The wait before the first redelivery; it doubles with each further one up to retryMaxMs."),
+  retryMaxMs: milliseconds.default(30_000).describe("The longest wait before a redelivery."),
+  ...held,
 });
 
-const secrets = z.discriminatedUnion("type", [
-  /** Environment variables; `*` at the end of a name allows all that begin so. */
-  z.strictObject({ type: z.literal("env"), allow: z.array(z.string().min(1)) }),
-  /** A JSON file; nested objects are flattened with `:` between the names. */
-  z.strictObject({ type: z.literal("file"), path: z.string().min(1) }),
-  /** Values given in code, for tests and demos. */
-  z.strictObject({ type: z.literal("values"), values: z.record(z.string(), z.string()) }),
+const secrets = kindOf('"env", "file" or "values"', [
+  z.strictObject({
+    type: z.literal("env").describe("Environment variables."),
+    allow: z
+      .array(text)
+      .describe("The variables that may be read; * at the end of a name allows all that begin so."),
+  }),
+  z.strictObject({
+    type: z.literal("file").describe("A JSON file; nested objects are flattened with : between the names."),
+    path: text.describe("Where it is, from the folder that the server runs in."),
+  }),
+  z.strictObject({
+    type: z.literal("values").describe("Values given here, for tests and demos."),
+    values: z.record(z.string(), z.string()).describe("The secrets, by name."),
+  }),
 ]);
 
-const binding = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("echo") }),
-  z.strictObject({ type: z.literal("http"), url, timeoutMs: milliseconds.default(10_000) }),
+const binding = kindOf('"echo" or "http"', [
+  z.strictObject({ type: z.literal("echo").describe("Answers with what it was sent.") }),
+  z.strictObject({
+    type: z.literal("http").describe("Sends an HTTP request for each call."),
+    url: url.describe("Where the requests go; a call's path is put behind it."),
+    timeoutMs: milliseconds.default(10_000).describe("How long an answer may take."),
+  }),
 ]);
 
 const log = z.strictObject({
-  maxAgeMs: milliseconds.optional(),
-  maxBytes: count.optional(),
-  maxRecords: count.optional(),
+  maxAgeMs: milliseconds.optional().describe("How long a record is kept. Left out: for ever."),
+  maxBytes: count()
+    .optional()
+    .describe("The bytes that its records may take, 32 more for each; the oldest go first. Left out: any."),
+  maxRecords: count().optional().describe("How many records are kept; the oldest go first. Left out: all."),
+  ...held,
 });
 
-/**
- * Who holds the partitions of the maps of one protocol group, called "<namespace>/<name>". A group that is not named
- * is this server's own, without backups.
- */
-const mapGroup = z.strictObject({
-  /** The address of the primary; left out where it is this server. */
-  primary: url.optional(),
-  /** The addresses of the servers that keep a copy. Only the primary's own list counts. */
-  backups: z.array(url).default([]),
-  /** The primary's term: each new primary needs a higher one than the last. At most 2^31. */
-  term: z.coerce
-    .bigint()
-    .positive()
-    .max(2n ** 31n)
-    .default(1n),
-  /** How long a backup may take to answer before it counts as out of sync and no write waits for it. */
-  ackTimeoutMs: milliseconds.default(2000),
-});
+const mapGroup = z
+  .strictObject({
+    primary: url.optional().describe("The address of the primary; left out where it is this server."),
+    backups: z
+      .array(url)
+      .default([])
+      .describe("The addresses of the servers that keep a copy. Only the primary's own list counts."),
+    term: wholeNumber(1n, 2n ** 31n)
+      .default(1n)
+      .describe("The primary's term: each new primary needs a higher one than the last."),
+    ackTimeoutMs: milliseconds
+      .default(2000)
+      .describe("How long a backup may take to answer before it is out of sync and no write waits for it."),
+    ...credential,
+    ...held,
+  })
+  .refine(oneCredential, ONE_CREDENTIAL);
 
-/** How gossip maps are kept alike. */
+const app = z
+  .strictObject({
+    url: url.describe("Where it serves AppCallback."),
+    protocol: z
+      .enum(["grpc", "grpc-web", "connect"], 'must be "grpc", "grpc-web" or "connect"')
+      .default("grpc")
+      .describe("How it is called."),
+    askEveryMs: milliseconds
+      .default(15_000)
+      .describe(
+        "How often it is asked for its subscriptions again, to notice that it left or came back with others.",
+      ),
+    timeoutMs: milliseconds
+      .default(60_000)
+      .describe("How long it may take to handle one event, before that counts as an error."),
+    ...credential,
+  })
+  .refine(oneCredential, ONE_CREDENTIAL);
+
 const gossip = z.strictObject({
-  /** How long a change waits for others before it is relayed. */
-  flushMs: milliseconds.default(50),
-  /** How often a map is compared with one of its members, the next one each time, while there are changes. */
-  antiEntropyMs: milliseconds.default(1000),
-  /** How often a member is compared with while nothing changes. */
-  idleMs: milliseconds.default(30_000),
-  /** How long a removed key is remembered at least: a member that was away for longer may bring it back. */
-  tombstoneMs: milliseconds.default(24 * 3_600_000),
+  flushMs: milliseconds.default(50).describe("How long a change waits for others before it is relayed."),
+  antiEntropyMs: milliseconds
+    .default(1000)
+    .describe(
+      "How often a map is compared with one of its members, the next one each time, while there are changes.",
+    ),
+  idleMs: milliseconds.default(30_000).describe("How often a member is compared with while nothing changes."),
+  tombstoneMs: milliseconds
+    .default(24 * 3_600_000)
+    .describe(
+      "How long a removed key is remembered at least: a member that was away for longer may bring it back.",
+    ),
 });
 
-/** What a client can grow, and how far. */
+/** The bounds of the memory engine: MemoryEngineOptions, as a file has them. */
+const memory = z.strictObject({
+  maxKeyBytes: count()
+    .default(1024 ** 3)
+    .describe("The bytes that all keys and their values may take, 256 more for each."),
+  maxWatchBacklog: count()
+    .default(1_000_000)
+    .describe(
+      "The keys whose changes may wait for one watcher that does not read; past it, its watch fails.",
+    ),
+  maxLogBytes: count()
+    .default(1024 ** 3)
+    .describe(
+      "The bytes that the records of all logs may take, 32 more for each. What was acknowledged is never dropped to make room, but by a log's own retention: past this, appending fails.",
+    ),
+  maxBlobBytes: count()
+    .default(2 * 1024 ** 3)
+    .describe("The bytes that all files together may hold, those being written or read included."),
+  maxBacklogBytes: count()
+    .default(64 * 1024 ** 2)
+    .describe("The bytes of events that may wait for one group of a topic, 64 more for each."),
+  maxTopicBytes: count()
+    .default(1024 ** 3)
+    .describe("The bytes of events that may wait for all groups of all topics together, 64 more for each."),
+  maxTopics: count().default(10_000).describe("The topics that have a consumer group."),
+  maxGroups: count().default(1000).describe("The consumer groups of one topic."),
+  groupIdleMs: milliseconds
+    .default(24 * 3_600_000)
+    .describe("How long a group without a consumer is kept, with the events that wait for it."),
+});
+
 const limits = z.strictObject({
-  keyBytes: count.default(1024),
-  valueBytes: count.default(4 * 1024 ** 2),
-  messageBytes: count.default(8 * 1024 ** 2),
-  /** Items of one request: states, keys, operations, configuration items. */
-  batchItems: count.default(10_000),
-  /** What is kept beside one file: its metadata's keys and values, with 8 bytes for each pair. It travels in a header. */
-  fileMetadataBytes: count.default(4096),
-  /** The sequences of which a server has reserved ids at hand; one too many costs another the rest of its ids. */
-  sequences: count.default(10_000),
-  /** The logs that clients may create by naming them, beside `default` and those that the configuration names. */
-  logs: count.default(10_000),
-  /** The keys that one SubscribeConfiguration call may follow, all its requests together. */
-  subscriptionKeys: count.default(10_000),
-  /** The groups, with their labels, apps and stores, that one SubscribeConfiguration call may follow keys of. */
-  subscriptionGroups: count.default(100),
-  /** The map partitions that clients may create by naming them. */
-  mapPartitions: count.default(10_000),
-  /** The gossip maps that clients may create by naming them. */
-  gossipMaps: count.default(1000),
-  /** The entries of one gossip map, tombstones included. */
-  gossipEntries: count.default(100_000),
-  /** The bytes of all keys and values of one gossip map: every member keeps them in memory. */
-  gossipBytes: count.default(256 * 1024 ** 2),
-  /** The events on their way to one subscription without an answer. */
-  inFlight: count.default(32),
+  keyBytes: count().default(1024).describe("The UTF-8 bytes of a key, a file's name or a lock's owner."),
+  valueBytes: count()
+    .default(4 * 1024 ** 2)
+    .describe("The bytes of one value, event, record or secret, and of the metadata of one."),
+  messageBytes: count()
+    .default(8 * 1024 ** 2)
+    .describe("The bytes of one message, of which a stream has any number."),
+  headerBytes: count(1024 ** 2)
+    .default(32 * 1024)
+    .describe("The bytes of one call's request headers, names and values, with 32 more for each."),
+  batchItems: count()
+    .default(10_000)
+    .describe("Items of one request: states, keys, operations, configuration items."),
+  connections: count().default(10_000).describe("The connections that are open at the same time."),
+  connectionStreams: count(2 ** 30)
+    .default(1000)
+    .describe("The calls that are open on one connection at the same time."),
+  streams: count().default(10_000).describe("The calls that are open at the same time, of all connections."),
+  fileMetadataBytes: count()
+    .default(4096)
+    .describe(
+      "What is kept beside one file: its metadata's keys and values, with 8 bytes for each pair. It travels in a header.",
+    ),
+  locks: count()
+    .default(100_000)
+    .describe(
+      "The resources that have a lock, or had one whose fence is still remembered: for seven days after the lease.",
+    ),
+  sequencerKeys: count().default(100_000).describe("The keys of sequencers that clients may create."),
+  sequences: count()
+    .default(10_000)
+    .describe(
+      "The sequences of which a server has reserved ids at hand; one too many costs another the rest of its ids.",
+    ),
+  logs: count()
+    .default(10_000)
+    .describe(
+      'The logs that clients may create by naming them, beside "default" and those that the configuration names.',
+    ),
+  subscriptionKeys: count()
+    .default(10_000)
+    .describe("The keys that one SubscribeConfiguration call may follow, all its requests together."),
+  subscriptionGroups: count()
+    .default(100)
+    .describe(
+      "The groups, with their labels, apps and stores, that one SubscribeConfiguration call may follow keys of.",
+    ),
+  mapPartitions: count()
+    .default(10_000)
+    .describe("The map partitions that clients may create by naming them."),
+  gossipMaps: count().default(1000).describe("The gossip maps that clients may create by naming them."),
+  gossipEntries: count().default(100_000).describe("The entries of one gossip map, tombstones included."),
+  gossipBytes: count()
+    .default(256 * 1024 ** 2)
+    .describe("The bytes of all keys and values of one gossip map: every member keeps them in memory."),
+  inFlight: count().default(32).describe("The events on their way to one subscription without an answer."),
 });
 
 /** The components file: what the server has, by kind and name. Everything has a default. */
 export const configSchema = z.strictObject({
-  $schema: z.string().optional(),
-  /** This runtime's own app id: the group of its subscriptions where they name none. */
-  appId: z.string().default("fairlead"),
-  state: named(store).default({ default: {} }),
-  lock: named(store).default({ default: {} }),
-  sequencer: named(sequencer).default({ default: sequencer.parse({}) }),
-  pubsub: named(pubsub).default({ default: pubsub.parse({}) }),
-  files: named(store).default({ default: {} }),
-  configuration: named(store).default({ default: {} }),
-  secrets: named(secrets).default({ default: { type: "env", allow: ["FAIRLEAD_SECRET_*"] } }),
-  bindings: named(binding).default({ echo: { type: "echo" } }),
-  /** What InvokeService may reach: the base URL of each app. */
-  services: named(z.strictObject({ url })).default({}),
-  /** The apps that serve AppCallback, and how they are called. */
-  apps: named(
-    z.strictObject({
-      url,
-      protocol: z.enum(["grpc", "grpc-web", "connect"]).default("grpc"),
-      /** How often it is asked for its subscriptions again, to notice that it left or came back with others. */
-      askEveryMs: milliseconds.default(15_000),
-      /** How long it may take to handle one event, before that counts as an error. */
-      timeoutMs: milliseconds.default(60_000),
-    }),
-  ).default({}),
-  hello: named(z.strictObject({ greeting: z.string().default("Hello") })).default({
-    helloworld: { greeting: "Hello" },
-  }),
-  /** How much is kept of the logs that are named here; the others are kept whole. */
-  logs: named(log).default({}),
-  maps: named(mapGroup).default({}),
-  gossip: gossip.default(gossip.parse({})),
-  limits: limits.default(limits.parse({})),
+  $schema: z.string().optional().describe("Where editors find this schema."),
+  appId: text
+    .default("fairlead")
+    .describe("This runtime's own app id: the group of its subscriptions where they name none."),
+  state: named(store).default({ default: {} }).describe("The state stores, by name."),
+  lock: named(store).default({ default: {} }).describe("The lock stores, by name."),
+  sequencer: named(sequencer)
+    .default({ default: sequencer.parse({}) })
+    .describe("The sequencer stores, by name."),
+  pubsub: named(pubsub)
+    .default({ default: pubsub.parse({}) })
+    .describe("The pubsubs, by name."),
+  files: named(store).default({ default: {} }).describe("The file stores, by name."),
+  configuration: named(store).default({ default: {} }).describe("The configuration stores, by name."),
+  secrets: named(secrets)
+    .default({ default: { type: "env", allow: ["FAIRLEAD_SECRET_*"] } })
+    .describe("The secret stores, by name."),
+  bindings: named(binding)
+    .default({ echo: { type: "echo" } })
+    .describe("What InvokeBinding may reach, by name."),
+  services: named(z.strictObject({ url: url.describe("Its base URL.") }))
+    .default({})
+    .describe("What InvokeService may reach, by app id."),
+  apps: named(app).default({}).describe("The apps that serve AppCallback, by app id."),
+  hello: named(
+    z.strictObject({ greeting: z.string().default("Hello").describe("What comes before the name.") }),
+  )
+    .default({ helloworld: { greeting: "Hello" } })
+    .describe("The instances that SayHello may name."),
+  logs: named(log)
+    .default({})
+    .describe("How much is kept of the logs that are named here; the others are kept whole."),
+  maps: named(mapGroup)
+    .default({})
+    .describe(
+      'Who holds the partitions of the maps of one protocol group, called "<namespace>/<name>". A group that is not named is this server\'s own, without backups.',
+    ),
+  gossip: gossip.default(gossip.parse({})).describe("How gossip maps are kept alike."),
+  engines: z
+    .strictObject({ memory: memory.default(memory.parse({})).describe("This process's memory.") })
+    .default({ memory: memory.parse({}) })
+    .describe("The engines that keep the data, and their bounds."),
+  cors: corsSettings.default(corsSettings.parse({})),
+  access: access
+    .default(access.parse({}))
+    .describe("Who may call, and what. Without tokens, jwt and anonymous everyone may do everything."),
+  limits: limits.default(limits.parse({})).describe("What a client can grow, and how far."),
 });
 
 /** A checked configuration, with every default filled in. */
@@ -155,10 +310,34 @@ export type ConfigInput = z.input<typeof configSchema>;
 
 export type Limits = Config["limits"];
 
-/** Checks `input`; the error names each place that is wrong and what would be right. */
+/** Checks `input`; a ConfigError has each place that is wrong and what would be right. */
 export function parseConfig(input: unknown = {}): Config {
-  const result = configSchema.safeParse(input);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "file"}: ${message}`);
-  throw new TypeError(`Cannot use this configuration: ${problems.join("; ")}`);
+  const result = configSchema.safeParse(input, { error: plainWords });
+  if (result.success) return { ...result.data, access: withoutTokens(result.data.access) };
+  throw new ConfigError(problemsOf(result.error.issues, configSchema, input));
+}
+
+/** Refuses components that want another engine than the server has. */
+export function checkEngines(config: Config, name: string): void {
+  const why = `must be ${JSON.stringify(name)}, the engine that this server was given`;
+  const problems = Object.entries(config).flatMap(([kind, components]) =>
+    Object.entries<{ engine?: unknown }>(Object(components)).flatMap(([component, { engine }]) => {
+      const path = [kind, component, "engine"];
+      return engine === undefined || engine === name ? [] : [problem(path, "value", why, engine)];
+    }),
+  );
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+function asNumber(value: number | string): unknown {
+  return typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+}
+
+function asBigint(value: bigint | number | string): unknown {
+  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
+  return typeof value === "string" && /^\s*-?\d+\s*$/.test(value) ? BigInt(value) : value;
+}
+
+function hasNoPassword(url: string): boolean {
+  return !URL.canParse(url) || new URL(url).username + new URL(url).password === "";
 }

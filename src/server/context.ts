@@ -30,12 +30,16 @@ export interface Platform {
   readFile(path: string): Promise<string>;
 }
 
-/** Where the server tells of what it does. `fields` never hold a value or a secret of a client. */
+/**
+ * Where the server tells of what it does: a pino logger fits as it is, and so does `console`. `fields` never hold a
+ * value, a secret or a token of a client; an error is in `err`.
+ */
 export interface Log {
-  info(message: string, fields?: Record<string, unknown>): void;
-  warn(message: string, fields?: Record<string, unknown>): void;
-  error(message: string, fields?: Record<string, unknown>): void;
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
 }
 
 /** A log that keeps nothing. */
-export const silent: Log = { info() {}, warn() {}, error() {} };
+export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };

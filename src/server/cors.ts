@@ -1,4 +1,5 @@
 import { cors } from "@connectrpc/connect";
+import { z } from "zod";
 
 /** How long a browser may keep the answer to a preflight, in seconds. */
 const MAX_AGE_S = 7200;
@@ -13,34 +14,97 @@ const REQUEST_HEADERS = [
   "Fairlead-Log",
   "Fairlead-Follow",
   "Fairlead-From-Time",
-];
+].map((header) => header.toLowerCase());
 
-/** Every header of a CORS answer, for a request from `origin` that wants to send `requested`. */
-export function corsHeaders(origin: string, requested: string | null): Record<string, string> {
-  const headers = new Set(REQUEST_HEADERS.map((header) => header.toLowerCase()));
-  for (const header of requested?.split(",") ?? []) headers.add(header.trim().toLowerCase());
+/** Pages of this machine, whatever their port: a developer's own. Any other page has to be named. */
+const LOOPBACK = ["http", "https"].flatMap((scheme) =>
+  ["localhost", "127.0.0.1", "[::1]"].map((host) => `${scheme}://${host}:*`),
+);
+
+const origin = z.string("must be text").superRefine((text, context) => {
+  const message = faultOf(text);
+  if (message) context.addIssue({ code: "custom", message });
+});
+
+/** Which pages a browser lets call the server, beside those that the server itself would serve. */
+export const corsSettings = z
+  .strictObject({
+    origins: z
+      .array(origin)
+      .default(LOOPBACK)
+      .describe(
+        'Origins as browsers send them, like "https://app.example", "https://*.app.example" or "http://localhost:*"; ' +
+          '"*" is every page of the web. Default: the pages of this machine.',
+      ),
+  })
+  .describe("Which pages of other origins a browser lets call this server.");
+
+/** The CORS headers for requests by their `Origin` header, null or undefined where they have none. */
+export interface Cors {
+  /** For every answer that is not one to a preflight, whoever asked. */
+  answer(origin: string | null | undefined): Record<string, string>;
+  /** For an answer to a page that wants to send the headers `requested`, as the preflight lists them. */
+  preflight(origin: string | null | undefined, requested: string | null | undefined): Record<string, string>;
+}
+
+/** What `origins` allow. A page that they do not is told nothing: its browser then keeps the answer from it. */
+export function corsFor({ origins }: z.output<typeof corsSettings>): Cors {
+  const everyone = origins.includes("*");
+  const patterns = origins.map(patternOf);
+  // With a list, what one page may read is not for a cache to hand to another; without, all are told the same.
+  const vary = everyone ? [] : ["origin"];
+  const allowed = (origin: string | null | undefined): Record<string, string> => {
+    if (everyone) return { "access-control-allow-origin": "*" };
+    const known = origin && patterns.some((pattern) => pattern.test(origin));
+    return known ? { "access-control-allow-origin": origin } : {};
+  };
+  const varying = (...more: string[]): Record<string, string> => {
+    const names = [...vary, ...more];
+    return names.length > 0 ? { vary: names.join(", ") } : {};
+  };
   return {
-    "access-control-allow-origin": origin,
-    "access-control-allow-methods": cors.allowedMethods.join(", "),
-    "access-control-allow-headers": [...headers].join(", "),
-    // Response headers have names that are not known beforehand: those of an invoked service, and every trailer.
-    "access-control-expose-headers": "*",
-    "access-control-max-age": String(MAX_AGE_S),
-    vary: "origin",
+    answer(origin) {
+      const headers = allowed(origin);
+      // Response headers have names that are not known beforehand: those of an invoked service, and every trailer.
+      if (headers["access-control-allow-origin"]) headers["access-control-expose-headers"] = "*";
+      return { ...headers, ...varying() };
+    },
+    preflight(origin, requested) {
+      const headers = allowed(origin);
+      if (headers["access-control-allow-origin"]) {
+        const names = requested?.split(",").map((name) => name.trim().toLowerCase()) ?? [];
+        const wanted = new Set([...REQUEST_HEADERS, ...names.filter((name) => HEADER_NAME.test(name))]);
+        headers["access-control-allow-methods"] = cors.allowedMethods.join(", ");
+        headers["access-control-allow-headers"] = [...wanted].join(", ");
+        headers["access-control-max-age"] = String(MAX_AGE_S);
+      }
+      return { ...headers, ...varying("access-control-request-headers") };
+    },
   };
 }
 
-/** The answer to a browser that asks what it may send. */
-export function preflight(request: Request): Response {
-  const origin = request.headers.get("origin");
-  const headers = origin ? corsHeaders(origin, request.headers.get("access-control-request-headers")) : {};
-  return new Response(null, { status: 204, headers });
+const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
+
+/** Scheme, an optional "*." and a host, and an optional port or "*". */
+const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?([a-z0-9._-]+|\[[0-9a-f:]+\])(:(\d{1,5}|\*))?$/;
+
+/** What is wrong with one of `origins`; undefined: nothing. */
+function faultOf(text: string): string | undefined {
+  if (text === "*") return undefined;
+  const parts = ORIGIN.exec(text);
+  if (!parts) {
+    return 'must be "*" or an origin without a path, like "https://app.example", "https://*.app.example" or "http://localhost:*"';
+  }
+  const [, scheme, , , , port] = parts;
+  const usual = { http: "80", https: "443" }[scheme ?? ""];
+  return port !== undefined && port === usual
+    ? `must not name port ${port}: browsers leave it out`
+    : undefined;
 }
 
-/** `response`, readable by the page that asked. */
-export function allowOrigin(request: Request, response: Response): Response {
-  const origin = request.headers.get("origin");
-  if (!origin) return response;
-  for (const [name, value] of Object.entries(corsHeaders(origin, null))) response.headers.set(name, value);
-  return response;
+function patternOf(text: string): RegExp {
+  if (text === "*") return /^/;
+  const escaped = text.replace(/[.[\]+]/g, "\\$&");
+  const host = escaped.replace("://*\\.", "://(?:[^./:]+\\.)+");
+  return new RegExp(`^${host.replace(/:\*$/, "(?::\\d+)?")}$`);
 }

@@ -2,7 +2,9 @@
 
 export { VERSION } from "./answers.js";
 export type { Kind } from "./components.js";
-export type { Config, ConfigInput } from "./config.js";
+export { type Config, type ConfigInput, parseConfig } from "./config.js";
+export { ConfigError, type ConfigProblem } from "./config-problems.js";
+export { configJsonSchema } from "./config-schema.js";
 export type { Log, Platform } from "./context.js";
 export type {
   BlobInfo,

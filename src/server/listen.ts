@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
+import { createSecureContext, type SecureContextOptions } from "node:tls";
 import {
   connectNodeAdapter,
   createConnectTransport,
@@ -9,36 +10,60 @@ import {
 } from "@connectrpc/connect-node";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
+import { checkHost } from "./access/host.js";
 import type { Platform } from "./context.js";
-import { corsHeaders } from "./cors.js";
+import { corsFor } from "./cors.js";
+import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
 
 export interface ListenOptions {
-  /** Default: "127.0.0.1", so that no one else on the network can reach it. */
+  /**
+   * Default: "127.0.0.1", so that no one else on the network can reach it. Another needs `access` in the server's
+   * configuration, or `insecure`.
+   */
   host?: string;
+  /** Lets everyone who reaches `host` call a server without `access`. Default: false. */
+  insecure?: boolean;
   /** Default: 34904, Layotto's own, where existing clients look for it. 0 takes any free one. */
   port?: number;
+  /**
+   * A PEM key and its certificate (with what stands between it and the authority), and what else Node's
+   * `tls.createSecureContext` takes: the port then speaks TLS only, HTTP/2 and HTTP/1.1 by ALPN. Default: no TLS.
+   */
+  tls?: SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
 }
 
 /** A server on a port. */
 export interface Listening extends AsyncDisposable {
-  /** Where it is, as "http://127.0.0.1:34904". */
+  /** Where it is, as "http://127.0.0.1:34904", or https with TLS. */
   url: string;
   port: number;
-  /** Takes no more calls, ends streams, lets the rest finish, then closes the server and its engine. Idempotent. */
+  /**
+   * Refuses further calls (`/readyz` and Health say why), ends the streams that have no end of their own, lets the
+   * rest finish, then closes the port, the server and its engine. Idempotent.
+   */
   close(): Promise<void>;
 }
 
 /**
- * Puts `server` on one port for everything: HTTP/1.1 and HTTP/2 without TLS; Connect, gRPC and gRPC-Web on both.
+ * Puts `server` on one port for everything: HTTP/1.1 and HTTP/2, with or without TLS; Connect, gRPC and gRPC-Web on
+ * both. Fails with a TypeError where the key and the certificate are no pair, and where others could reach a server
+ * that asks no one who they are.
  */
 export async function listen(
   server: Server,
-  { host = "127.0.0.1", port = 34904, graceMs = 5000 }: ListenOptions = {},
+  { host = "127.0.0.1", insecure = false, port = 34904, tls, graceMs = 5000 }: ListenOptions = {},
 ): Promise<Listening> {
-  const opened = await openPort(requestListener(server), { host, port });
+  if (tls) checkTls(tls);
+  checkHost(host, server.config, insecure);
+  const opened = await openPort(requestListener(server), {
+    host,
+    port,
+    tls,
+    whileClosing: ({ url }) => /^\/(healthz|readyz|grpc\.health\.v1\.Health\/\w+)($|\?)/.test(url),
+  });
   let closed: Promise<void> | undefined;
   const shut = async () => {
     server.endStreams();
@@ -75,24 +100,42 @@ function requestListener(server: Server): Answer {
       response.end("not found\n");
     },
   });
+  const cors = corsFor(server.config.cors);
   return (request, response) => {
     const { origin } = request.headers;
-    if (origin !== undefined) {
-      const wanted = request.headers["access-control-request-headers"];
-      const cors = corsHeaders(origin, typeof wanted === "string" ? wanted : null);
-      for (const [name, value] of Object.entries(cors)) response.setHeader(name, value);
-    }
-    if (request.method === "OPTIONS") {
+    const preflight = request.method === "OPTIONS";
+    const wanted = request.headers["access-control-request-headers"];
+    const headers = preflight ? cors.preflight(origin, wanted?.toString()) : cors.answer(origin);
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    if (preflight) {
       response.writeHead(204);
       response.end();
-    } else if (request.url === "/healthz") {
-      response.writeHead(200, { "content-type": "application/json" });
-      response.end('{"status":"ok"}\n');
+      return;
+    }
+    // What is read by GET is as secret and as short-lived as what is read by POST.
+    if (request.method === "GET") response.setHeader("cache-control", "no-store");
+    const path = request.url.split("?", 1)[0] ?? "";
+    const page = healthPage(path, server.readiness);
+    if (page) {
+      void page.then(({ status, body }) => {
+        response.writeHead(status, { "content-type": "application/json" });
+        response.end(`${JSON.stringify(body)}\n`);
+      });
     } else {
       response.once("finish", () => discard(request));
       rpc(request, response);
     }
   };
+}
+
+function checkTls(tls: SecureContextOptions): void {
+  if (!tls.key || !tls.cert)
+    throw new TypeError("Cannot serve TLS: tls.key and tls.cert must both be given, as PEM");
+  try {
+    createSecureContext(tls);
+  } catch (error) {
+    throw new TypeError(`Cannot serve TLS with this tls.key and tls.cert: ${(error as Error).message}`);
+  }
 }
 
 /** Throws away what a client sends after its answer: one that is still uploading reads it then, and hangs up. */

@@ -1,14 +1,20 @@
-import type { ConnectRouter } from "@connectrpc/connect";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter, MethodImpl, ServiceImpl } from "@connectrpc/connect";
 import { LogService } from "../../gen/atomix/log/log_pb.js";
 import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
+import { Health } from "../../gen/grpc/health/v1/health_pb.js";
+import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.js";
+import { ServerReflection as OldServerReflection } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { ServiceContext } from "./context.js";
+import type { Readiness } from "./readiness.js";
 import { bindingsService } from "./services/bindings.js";
 import { configurationService } from "./services/configuration.js";
 import { fileService } from "./services/file.js";
 import { gossipMapService } from "./services/gossip-map.js";
+import { healthService } from "./services/health.js";
 import { helloService } from "./services/hello.js";
 import { invocationService } from "./services/invocation.js";
 import { lifecycleService } from "./services/lifecycle.js";
@@ -16,12 +22,32 @@ import { lockService } from "./services/lock.js";
 import { logService } from "./services/log.js";
 import { mapService } from "./services/map.js";
 import { pubsubService } from "./services/pubsub.js";
+import { reflectionService } from "./services/reflection.js";
 import { secretsService } from "./services/secrets.js";
 import { sequencerService } from "./services/sequencer.js";
 import { stateService } from "./services/state.js";
+import { files } from "./types.js";
+
+/** The calls that go on until somebody ends them, which a server does that closes. All others come to an end. */
+const ENDLESS = new Set<DescMethod>([
+  Runtime.method.subscribeConfiguration,
+  Runtime.method.subscribeTopicEvents,
+  LogService.method.consume,
+  MapService.method.backup,
+  GossipMapService.method.connect,
+  Health.method.watch,
+  ServerReflection.method.serverReflectionInfo,
+  OldServerReflection.method.serverReflectionInfo,
+]);
+
+/** Those that work without the engine, and say so when it is away. */
+const WITHOUT_ENGINE = new Set<DescService>([Lifecycle, Health, ServerReflection, OldServerReflection]);
 
 /** Every service that the server has, each method from the file of its primitive. */
-export function routes(context: ServiceContext): (router: ConnectRouter) => void {
+export function routes(
+  context: ServiceContext,
+  ready: () => Promise<Readiness>,
+): (router: ConnectRouter) => void {
   // Made once: a router is built for each door, and all of them lead to the same services.
   const runtime = {
     ...stateService(context),
@@ -39,11 +65,35 @@ export function routes(context: ServiceContext): (router: ConnectRouter) => void
   const maps = mapService(context);
   const gossipMaps = gossipMapService(context);
   const logs = logService(context);
+  const api = [Runtime, Lifecycle, LogService, MapService, GossipMapService];
+  const served: DescService[] = [...api, Health, ServerReflection, OldServerReflection];
+  const health = healthService(
+    new Map(served.map((service) => [service.typeName, { needsEngine: !WITHOUT_ENGINE.has(service) }])),
+    ready,
+    context.closing,
+  );
+  const reflection = reflectionService(
+    served.map(({ typeName }) => typeName),
+    files,
+  );
   return (router) => {
-    router.service(Runtime, runtime);
-    router.service(Lifecycle, lifecycle);
-    router.service(MapService, maps);
-    router.service(GossipMapService, gossipMaps);
-    router.service(LogService, logs);
+    const serve = serveOn(router, context.closing);
+    serve(GossipMapService, gossipMaps);
+    serve(MapService, maps);
+    serve(Runtime, runtime);
+    serve(Lifecycle, lifecycle);
+    serve(LogService, logs);
+    serve(Health, health);
+    serve(ServerReflection, reflection);
+    serve(OldServerReflection, reflection as unknown as ServiceImpl<typeof OldServerReflection>);
+  };
+}
+
+function serveOn(router: ConnectRouter, closing: AbortSignal) {
+  return <S extends DescService>(service: S, methods: ServiceImpl<S>): void => {
+    for (const method of service.methods) {
+      const impl = methods[method.localName as keyof typeof methods] as MethodImpl<DescMethod>;
+      router.rpc(method, impl, ENDLESS.has(method) ? { shutdownSignal: closing } : undefined);
+    }
   };
 }

@@ -9,60 +9,78 @@ import {
 } from "@connectrpc/connect";
 import { createFetchHandler } from "@connectrpc/connect/protocol";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
-import { jsonWithAny, takeAnyInJson } from "../internal/any-in-json.js";
+import { takeAnyInJson } from "../internal/any-in-json.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
+import { createAccess } from "./access/gate.js";
+import { createAdmission } from "./admission.js";
 import { answers } from "./answers.js";
+import { callLog } from "./call-log.js";
+import { observed } from "./calls.js";
 import { Components } from "./components.js";
-import { type Config, type ConfigInput, parseConfig } from "./config.js";
+import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
-import { allowOrigin, preflight } from "./cors.js";
+import { type Cors, corsFor } from "./cors.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
+import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
+import { types } from "./types.js";
 
 export interface ServerOptions {
-  /** What keeps the data. Closed with the server. Default: a new memory engine. */
+  /** What keeps the data. Closed with the server. Default: a memory engine with the configured bounds. */
   engine?: Engine;
   /** The components and limits. Default: a `default` store of each kind, the `helloworld` greeting, an `echo` binding. */
   config?: ConfigInput;
   /** What the place it runs in offers. Default: fetch, no environment, no files. */
   platform?: Partial<Platform>;
-  /** Where it tells of what it does. Default: nowhere. */
+  /**
+   * Where it tells of what it does, and of every call, those that went well at `debug`: a pino logger fits as it is.
+   * Never values, secrets or tokens. Default: nowhere.
+   */
   log?: Log;
 }
 
 /** Every service of the API, ready to be put behind any door. */
 export interface Server extends AsyncDisposable {
-  /** Registers the services with a Connect router, as every Connect adapter takes them. */
+  /** Registers the services with a Connect router, as every Connect adapter takes them, each behind the access gate. */
   readonly routes: (router: ConnectRouter) => void;
   /** What the router must be made with: the guard, the error table and the limits. */
   readonly options: ConnectRouterOptions;
   /** The configuration with its defaults, as it was at the start. */
   readonly config: Config;
-  /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`. For any runtime with fetch's types. */
+  /** What keeps the data. */
+  readonly engine: Engine;
+  /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
-  /** Calls this server from its own process, without a socket. */
-  transport(): Transport;
-  /** Ends the streams under way, with `unavailable`; unary calls go on. The first step of a close that waits for them. */
+  /**
+   * Calls this server from its own process, without a socket. What `access` says is for others, unless the calls are
+   * not to be trusted either: `trusted: false`. Default: true.
+   */
+  transport(options?: { trusted?: boolean }): Transport;
+  /** Whether it can take calls now: not while it closes, and not while its engine is away. What `/readyz` says. */
+  readiness(): Promise<Readiness>;
+  /**
+   * Ends the streams that have no end of their own (subscriptions, watches, gossip) with `unavailable`; every other
+   * call goes on. The first step of a close that waits for them.
+   */
   endStreams(): void;
   /** Ends the streams, then closes the engine. Idempotent. */
   close(): Promise<void>;
 }
 
 /** Makes a server. It needs nothing of Node: listenNode() puts it on a port, and `fetch` fits everything else. */
-export function createServer({
-  engine = memoryEngine(),
-  config,
-  platform,
-  log = silent,
-}: ServerOptions = {}): Server {
+export function createServer({ engine: given, config, platform, log = silent }: ServerOptions = {}): Server {
   const closing = new AbortController();
+  const cut = new AbortController();
   expectManyListeners(closing.signal);
+  expectManyListeners(cut.signal);
   const checked = parseConfig(config);
   const { limits } = checked;
+  const engine = given ?? memoryEngine(checked.engines.memory);
+  checkEngines(checked, engine.name);
   const context: ServiceContext = {
     engine,
     limits,
@@ -73,27 +91,45 @@ export function createServer({
     closing: closing.signal,
     appId: checked.appId,
   };
+  const access = createAccess(checked.access, context);
+  const calls = observed([callLog(log)]);
+  const admission = createAdmission(limits);
   const options: ConnectRouterOptions = {
-    interceptors: [answers(log), takeAnyInJson, guard(limits)],
-    jsonOptions: jsonWithAny,
+    interceptors: [
+      calls.interceptor,
+      answers(log),
+      admission.interceptor,
+      takeAnyInJson,
+      access.interceptor,
+      guard(limits),
+    ],
+    jsonOptions: { registry: types },
     readMaxBytes: limits.messageBytes,
-    shutdownSignal: closing.signal,
+    shutdownSignal: cut.signal,
   };
-  const register = routes(context);
+  const ready = readiness(engine, closing.signal);
+  const register = routes(context, ready);
+  const gated = calls.through(admission.limited(access.gated(register)));
+  const open = calls.through(admission.limited(access.open(register)));
   startApps(context);
   let closed: Promise<void> | undefined;
-  const endStreams = () => closing.abort(unavailable("the server is closing", { retryAfterMs: 500 }));
+  const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
+  const endStreams = () => closing.abort(closingFault());
   const close = () => {
     endStreams();
+    cut.abort(closingFault());
     closed ??= engine.close();
     return closed;
   };
   return {
-    routes: register,
+    routes: gated,
     options,
     config: checked,
-    fetch: fetchHandler(register, options),
-    transport: () => createRouterTransport(register, { router: options }),
+    engine,
+    fetch: fetchHandler(gated, options, corsFor(checked.cors), ready),
+    transport: ({ trusted = true } = {}) =>
+      createRouterTransport(trusted ? open : gated, { router: options }),
+    readiness: ready,
     endStreams,
     close,
     [Symbol.asyncDispose]: close,
@@ -126,6 +162,8 @@ const anywhere: Platform = {
 function fetchHandler(
   register: (router: ConnectRouter) => void,
   options: ConnectRouterOptions,
+  cors: Cors,
+  ready: () => Promise<Readiness>,
 ): (request: Request) => Promise<Response> {
   const router = createConnectRouter({ ...options, grpc: false });
   register(router);
@@ -133,11 +171,23 @@ function fetchHandler(
     router.handlers.map((handler) => [handler.requestPath, createFetchHandler(handler)] as const),
   );
   return async (request) => {
-    if (request.method === "OPTIONS") return preflight(request);
+    const origin = request.headers.get("origin");
+    if (request.method === "OPTIONS") {
+      const headers = cors.preflight(origin, request.headers.get("access-control-request-headers"));
+      return new Response(null, { status: 204, headers });
+    }
+    // Its trailers are beyond fetch.
+    if (/^application\/grpc(?!-web)/.test(request.headers.get("content-type") ?? "")) {
+      return new Response(null, { status: 415, headers: cors.answer(origin) });
+    }
     const { pathname } = new URL(request.url);
-    if (pathname === "/healthz") return Response.json({ status: "ok" });
+    const page = await healthPage(pathname, ready);
     const handler = handlers.get(pathname);
-    if (!handler) return new Response("not found", { status: 404 });
-    return allowOrigin(request, await handler(request));
+    const response = page
+      ? Response.json(page.body, { status: page.status, headers: { "cache-control": "no-store" } })
+      : await (handler?.(request) ?? new Response("not found\n", { status: 404 }));
+    for (const [name, value] of Object.entries(cors.answer(origin))) response.headers.append(name, value);
+    if (request.method === "GET") response.headers.set("cache-control", "no-store");
+    return response;
   };
 }

@@ -1,24 +1,33 @@
+import type { SecureContextOptions } from "node:tls";
+import type { Registry } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
-import { jsonWithAny, sendAnyInJson } from "../internal/any-in-json.js";
+import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
+import { type Token, withToken } from "../internal/token.js";
 
 export interface NodeTransportOptions {
   /** Default: "connect". gRPC needs HTTP/2, and is what the Go runtime speaks. */
   protocol?: "connect" | "grpc" | "grpc-web";
-  /** "1.1" cannot carry calls that stream both ways. Default: "2", without TLS for http URLs. */
+  /** "1.1" cannot carry calls that stream both ways. Default: "2"; without TLS for http URLs. */
   httpVersion?: "1.1" | "2";
   /** JSON instead of binary on the wire. Default: false. */
   json?: boolean;
+  /** The messages that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
+  registry?: Registry;
+  /** The certificates (PEM) that a server's may be signed with, in the place of those that Node trusts by itself. */
+  ca?: SecureContextOptions["ca"];
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
   /** Asks for compressed answers: it costs both ends time, which slow networks are worth. Default: false. */
   compression?: boolean;
   interceptors?: Interceptor[];
+  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  token?: Token;
 }
 
 /** A transport that holds a connection, to be closed when it is not needed any more. */
@@ -34,9 +43,12 @@ export function createNodeTransport(
     protocol = "connect",
     httpVersion = "2",
     json = false,
+    registry,
+    ca,
     defaultTimeoutMs,
     compression = false,
     interceptors = [],
+    token,
   }: NodeTransportOptions = {},
 ): NodeTransport {
   if (protocol === "grpc" && httpVersion === "1.1") {
@@ -47,15 +59,16 @@ export function createNodeTransport(
   const shared = {
     baseUrl: url.replace(/\/+$/, ""),
     useBinaryFormat: !json,
-    jsonOptions: jsonWithAny,
+    jsonOptions: jsonWith(registry),
     interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
     ...(!compression && { acceptCompression: [] }),
   };
-  const sessionManager = httpVersion === "2" ? http2Sessions(url) : undefined;
+  const tls = ca === undefined ? {} : { ca };
+  const sessionManager = httpVersion === "2" ? http2Sessions(url, { tls }) : undefined;
   const http = sessionManager
     ? { httpVersion: "2" as const, sessionManager }
-    : { httpVersion: "1.1" as const };
+    : { httpVersion: "1.1" as const, nodeOptions: tls };
   const transport =
     protocol === "grpc"
       ? createGrpcTransport({ ...shared, ...(sessionManager && { sessionManager }) })
@@ -63,5 +76,9 @@ export function createNodeTransport(
         ? createGrpcWebTransport({ ...shared, ...http })
         : createConnectTransport({ ...shared, ...http });
   const close = async () => sessionManager?.abort();
-  return { ...transport, close, [Symbol.asyncDispose]: close };
+  return {
+    ...(token === undefined ? transport : withToken(transport, token)),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }

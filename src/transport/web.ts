@@ -1,16 +1,26 @@
-import type { DescMethodStreaming } from "@bufbuild/protobuf";
+import type { DescMethodStreaming, Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
-import { jsonWithAny, sendAnyInJson } from "../internal/any-in-json.js";
+import { later } from "../internal/later.js";
+import type { Token } from "../internal/token.js";
+import { type ConnectFetchOptions, connectOverFetch } from "./connect-fetch.js";
 
 export interface WebTransportOptions {
   /** Default: "connect". */
   protocol?: "connect" | "grpc-web";
   /** JSON instead of binary on the wire: easier to read in a browser's network panel. Default: false. */
   json?: boolean;
+  /** The messages that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
+  registry?: Registry;
+  /**
+   * Sends the reads as HTTP GET, which needs no preflight from another origin; the keys that are read then stand in
+   * the URL, where proxies log them. Connect only. Default: false.
+   */
+  useHttpGet?: boolean;
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
   interceptors?: Interceptor[];
+  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  token?: Token;
   /** Called in the place of the global fetch. */
   fetch?: typeof globalThis.fetch;
 }
@@ -19,32 +29,30 @@ export interface WebTransportOptions {
  * A transport over fetch, for browsers, workers, edge isolates and every other runtime that has it. Calls that send a
  * stream (PutFile, Produce, the subscriptions) are beyond fetch and fail with `Code.Unimplemented`.
  */
-export function createWebTransport(
-  url: string,
-  {
-    protocol = "connect",
-    json = false,
-    defaultTimeoutMs,
-    interceptors = [],
-    fetch,
-  }: WebTransportOptions = {},
-): Transport {
-  const create = protocol === "connect" ? createConnectTransport : createGrpcWebTransport;
-  const transport = create({
+export function createWebTransport(url: string, options: WebTransportOptions = {}): Transport {
+  const { protocol = "connect", json, useHttpGet, token, interceptors = [], defaultTimeoutMs } = options;
+  if (useHttpGet && protocol !== "connect") {
+    throw new TypeError('Cannot send reads as HTTP GET by gRPC-Web: the protocol must be "connect"');
+  }
+  const shared: ConnectFetchOptions = {
     baseUrl: url.replace(/\/+$/, ""),
-    useBinaryFormat: !json,
-    jsonOptions: jsonWithAny,
-    interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
-    fetch: reaching(fetch),
+    fetch: reaching(options.fetch),
+    interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
-  });
-  return {
+  };
+  const transport =
+    protocol === "connect" && !json && !useHttpGet
+      ? connectOverFetch(shared)
+      : later(async () => (await import("./connect-web.js")).overConnectWeb(shared, options));
+  const downloading: Transport = {
     unary: (...args) => transport.unary(...args),
     async stream(method, ...rest) {
       refuseUpload(method);
       return transport.stream(method, ...rest);
     },
   };
+  if (token === undefined) return downloading;
+  return later(async () => (await import("../internal/token.js")).withToken(downloading, token));
 }
 
 function refuseUpload(method: DescMethodStreaming): void {

@@ -30,11 +30,11 @@ describe.skipIf(missing)("in Chromium", () => {
   const errors: string[] = [];
 
   beforeAll(async () => {
-    const script = await bundle();
+    const scripts = await bundle();
     origin = createHttpServer((request, response) => {
-      const isScript = request.url === "/page.js";
-      response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
-      response.end(isScript ? script : '<!doctype html><script type="module" src="/page.js"></script>');
+      const script = scripts.get(request.url ?? "");
+      response.setHeader("content-type", script ? "text/javascript" : "text/html");
+      response.end(script ?? '<!doctype html><script type="module" src="/page.js"></script>');
     });
     await new Promise<void>((resolve) => origin.listen(0, "127.0.0.1", resolve));
     browser = await chromium.launch({
@@ -96,7 +96,7 @@ describe.skipIf(missing)("in Chromium", () => {
 });
 
 /** The page as a browser takes it, from the sources. */
-async function bundle(): Promise<string> {
+async function bundle(): Promise<Map<string, string>> {
   const result = await build({
     configFile: false,
     logLevel: "silent",
@@ -108,8 +108,8 @@ async function bundle(): Promise<string> {
       lib: { entry: join(import.meta.dirname, "page.ts"), formats: ["es"], fileName: "page" },
     },
   });
-  const [{ output }] = (Array.isArray(result) ? result : [result]) as {
-    output: { type: string; code?: string }[];
-  }[] as [{ output: { type: string; code?: string }[] }];
-  return output.find(({ type }) => type === "chunk")?.code ?? "";
+  const [{ output }] = (Array.isArray(result) ? result : [result]) as [{ output: Chunk[] }];
+  return new Map(output.map(({ fileName, code = "" }) => [`/${fileName}`, code]));
 }
+
+type Chunk = { fileName: string; code?: string };

@@ -20,6 +20,7 @@ import { Runtime, SubscribeTopicEventsRequestSchema } from "../../gen/spec/proto
 import { Queue } from "../../src/internal/queue.js";
 import { sleep } from "../../src/internal/timer.js";
 import { utf8 } from "../../src/internal/utf8.js";
+import { silent } from "../../src/server/context.js";
 import { type Delivery, type Engine, EngineFault } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { nodePlatform } from "../../src/server/listen.js";
@@ -351,7 +352,7 @@ test("delivery: RETRY or a number that is not known redelivers, with growing del
 
 test("delivery: DROP acks with a warning", async () => {
   const warned: unknown[] = [];
-  const log = { info() {}, error() {}, warn: (text: string) => void warned.push(text) };
+  const log = { ...silent, warn: (_fields: object, text: string) => void warned.push(text) };
   await using at = await open({ config: quick, log });
   const stream = await subscribe(at.runtime);
   await at.publish("t", "x");
@@ -391,7 +392,7 @@ test("delivery: a dead letter waits for its first subscriber, of the group that 
 
 test("delivery: after maxDeliveries without a dead_letter_topic the event is dropped with a warning", async () => {
   const warned: string[] = [];
-  const log = { info() {}, error() {}, warn: (text: string) => void warned.push(text) };
+  const log = { ...silent, warn: (_fields: object, text: string) => void warned.push(text) };
   await using at = await open({ config: quick, log });
   const stream = await subscribe(at.runtime, { deadLetterTopic: "" });
   await at.publish("t", "x");

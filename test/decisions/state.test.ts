@@ -5,6 +5,7 @@ import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_de
 import { Runtime, StateOptions_StateConcurrency } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { sleep } from "../../src/internal/timer.js";
 import { utf8 } from "../../src/internal/utf8.js";
+import { silent } from "../../src/server/context.js";
 import { openHere } from "../doors.js";
 
 const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAST_WRITE } =
@@ -135,20 +136,21 @@ test("the engine is away: unavailable, retryable; detail RetryInfo", async () =>
 test("anything else: internal, logged on the server with its cause; never a stack or a path in the message", async () => {
   const { memoryEngine } = await import("../../src/server/engines/memory.js");
   const engine = memoryEngine();
-  const logged: Record<string, unknown>[] = [];
+  const logged: object[] = [];
   const broken = new Error("ENOENT /var/secret");
   await using at = await openHere({
     engine: {
       ...engine,
       keys: Object.assign(Object.create(engine.keys), { get: () => Promise.reject(broken) }),
     },
-    log: { info() {}, warn() {}, error: (_message, fields = {}) => logged.push(fields) },
+    log: { ...silent, error: (fields) => logged.push(fields) },
   });
   const error = await failure(createClient(Runtime, at.transport).getState({ storeName, key: "k" }));
   assert.equal(error.code, Code.Internal);
   assert.doesNotMatch(error.rawMessage, /ENOENT|secret|at /);
-  assert.equal(logged[0]?.["error"], broken);
-  assert.match(error.rawMessage, new RegExp(String(logged[0]?.["id"])));
+  const reqId = error.metadata.get("fairlead-request-id");
+  assert.ok(reqId && error.rawMessage.includes(reqId));
+  assert.deepEqual(logged, [{ reqId, method: "spec.proto.runtime.v1.Runtime/GetState", err: broken }]);
 });
 
 test("keys: opaque UTF-8, 1 to 1024 bytes; nothing is rewritten, prefixed or folded", async () => {

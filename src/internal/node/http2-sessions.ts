@@ -1,3 +1,4 @@
+import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 
 /** A connection with calls under way that is silent for so long is asked for a sign of life, which may take so long. */
@@ -8,8 +9,11 @@ const PING = { pingIntervalMs: 25_000, pingTimeoutMs: 10_000 };
  * fails once a ping is not answered. And a call that is given up resets its stream and does nothing else: Node's own
  * `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
  */
-export function http2Sessions(url: string, ping = PING): Http2SessionManager {
-  const sessions = new Http2SessionManager(url, ping);
+export function http2Sessions(
+  url: string,
+  { ping = PING, tls }: { ping?: typeof PING; tls?: SecureContextOptions | undefined } = {},
+): Http2SessionManager {
+  const sessions = new Http2SessionManager(url, ping, tls);
   const { request } = sessions;
   sessions.request = async (...args) => {
     const stream = await request.apply(sessions, args);

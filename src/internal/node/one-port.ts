@@ -1,9 +1,24 @@
 import { createServer as createHttp1, type RequestListener } from "node:http";
 import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+import {
+  createServer as createTls,
+  type SecureContextOptions,
+  type TLSSocket,
+  type Server as TlsServer,
+} from "node:tls";
 
 /** Answers requests of both HTTP versions, by what they have in common. */
 export type Answer = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+
+export interface OnePortOptions {
+  host: string;
+  port: number;
+  /** A key and its certificate, and what else Node takes beside them: TLS, and nothing without it. */
+  tls?: SecureContextOptions | undefined;
+  /** Which requests are answered while the port closes; all others get 503. Default: none. */
+  whileClosing?: (request: Http2ServerRequest) => boolean;
+}
 
 /** A port that is listened on. */
 export interface OnePort {
@@ -11,8 +26,8 @@ export interface OnePort {
   url: string;
   port: number;
   /**
-   * Takes no more connections and no more calls on those there are, and resolves when the calls under way have ended,
-   * or have been cut after `graceMs`. Streams have to be ended by whoever serves them. Called once.
+   * Refuses further calls, and resolves when the calls under way have ended, or have been cut after `graceMs`, and the
+   * port is free. Streams have to be ended by whoever serves them. Called once.
    */
   close(graceMs: number): Promise<void>;
 }
@@ -20,18 +35,39 @@ export interface OnePort {
 /** What every HTTP/2 connection begins with. */
 const HTTP2_PREFACE = "PRI * HTTP/2.0";
 
+/** The type of the record that every TLS connection begins with. */
+const TLS_HANDSHAKE = "\u0016";
+
 /** How long a connection may say nothing before it is closed. */
 const SILENT_MS = 10_000;
 
-/** Serves HTTP/1.1 and HTTP/2 without TLS on one port, told apart by the first bytes of the connection. */
+/** What an HTTP client is told that does not know of the port's TLS. */
+const NO_TLS =
+  "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nthis port speaks TLS: call it by https://\n";
+
+/**
+ * Serves HTTP/1.1 and HTTP/2 on one port: without TLS told apart by the first bytes of the connection, with it by ALPN.
+ */
 export async function openPort(
   answer: Answer,
-  { host, port }: { host: string; port: number },
+  { host, port, tls, whileClosing = () => false }: OnePortOptions,
 ): Promise<OnePort> {
   const sockets = new Set<Socket>();
   const sessions = new Set<{ close(): void }>();
-  const http1 = createHttp1(answer as unknown as RequestListener);
-  const http2 = createHttp2(answer);
+  const calls = new Calls();
+  const answerOrRefuse: Answer = (request, response) => {
+    if (!calls.closing) {
+      calls.add(response);
+      return answer(request, response);
+    }
+    if (request.httpVersionMajor === 1) response.setHeader("connection", "close");
+    if (whileClosing(request)) return answer(request, response);
+    response.writeHead(503, { "content-type": "text/plain" });
+    response.end("the server is closing\n");
+    request.resume();
+  };
+  const http1 = createHttp1(answerOrRefuse as unknown as RequestListener);
+  const http2 = createHttp2(answerOrRefuse);
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.
   http1.emit("listening");
   http2.on("session", (session) => {
@@ -40,11 +76,25 @@ export async function openPort(
   });
   // A client that vanishes is an error of its session only; unhandled, it would end the process.
   http2.on("sessionError", () => {});
-  const tcp = createTcp((socket) => {
+  const hold = (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
-    handOver(socket, (isHttp2) => (isHttp2 ? http2 : http1).emit("connection", socket));
+  };
+  const serve = (socket: Socket, isHttp2: boolean) => (isHttp2 ? http2 : http1).emit("connection", socket);
+  const secure =
+    tls &&
+    openTls(tls, (socket) => {
+      hold(socket);
+      serve(socket, socket.alpnProtocol === "h2");
+    });
+  const tcp = createTcp((socket) => {
+    hold(socket);
+    handOver(socket, (first) => {
+      if (!secure) serve(socket, first === "http2");
+      else if (first === "tls") secure.emit("connection", socket);
+      else socket.end(NO_TLS);
+    });
   });
   await new Promise<void>((resolve, reject) => {
     tcp.once("error", reject);
@@ -54,17 +104,21 @@ export async function openPort(
   const shownHost = host.includes(":") ? `[${host}]` : host;
 
   return {
-    url: `http://${shownHost}:${taken}`,
+    url: `${tls ? "https" : "http"}://${shownHost}:${taken}`,
     port: taken,
     async close(graceMs) {
-      const ended = new Promise<void>((resolve) => tcp.close(() => resolve()));
       const cut = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
       }, graceMs);
-      // Each HTTP/2 connection closes with its last call; one of HTTP/1.1 has to be found idle.
+      // Each HTTP/2 connection that there is takes no more calls, and closes with its last one.
+      for (const session of sessions) session.close();
+      // The port stays until then, so that whoever asks hears that it closes.
+      await calls.ended();
+      const ended = new Promise<void>((resolve) => tcp.close(() => resolve()));
       for (const session of sessions) session.close();
       // Some clients connect ahead of their next call: fetch does after one that it has given up.
       for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+      // One of HTTP/1.1 has to be found idle.
       const idle = setInterval(() => http1.closeIdleConnections(), 20);
       http1.closeIdleConnections();
       await ended;
@@ -74,8 +128,42 @@ export async function openPort(
   };
 }
 
+/** The calls under way. */
+class Calls {
+  /** Whether further ones are not counted any more. */
+  closing = false;
+  readonly #open = new Set<Http2ServerResponse>();
+  #tell: () => void = () => {};
+
+  add(response: Http2ServerResponse): void {
+    this.#open.add(response);
+    response.once("close", () => {
+      this.#open.delete(response);
+      if (this.#open.size === 0) this.#tell();
+    });
+  }
+
+  /** Resolves when those that have begun before have ended. */
+  ended(): Promise<void> {
+    this.closing = true;
+    return new Promise((resolve) => {
+      this.#tell = resolve;
+      if (this.#open.size === 0) resolve();
+    });
+  }
+}
+
+/** The TLS side of a port: it never listens itself, and takes the connections that are handed to it. */
+function openTls(options: SecureContextOptions, take: (socket: TLSSocket) => void): TlsServer {
+  const ALPNProtocols = ["h2", "http/1.1"];
+  const server = createTls({ ...options, ALPNProtocols, handshakeTimeout: SILENT_MS }, take);
+  // A client that does not trust the certificate, or speaks no version of ours, is its own problem.
+  server.on("tlsClientError", (_error, socket) => socket.destroy());
+  return server;
+}
+
 /** Reads as much of the first bytes as it takes to know the protocol, puts them back, and tells. */
-function handOver(socket: Socket, tell: (isHttp2: boolean) => void): void {
+function handOver(socket: Socket, tell: (first: "http1" | "http2" | "tls") => void): void {
   let seen = Buffer.alloc(0);
   socket.setTimeout(SILENT_MS, () => socket.destroy());
   const look = () => {
@@ -88,7 +176,7 @@ function handOver(socket: Socket, tell: (isHttp2: boolean) => void): void {
     socket.removeAllListeners("timeout");
     socket.setTimeout(0);
     socket.unshift(seen);
-    tell(start === HTTP2_PREFACE);
+    tell(start === HTTP2_PREFACE ? "http2" : start.startsWith(TLS_HANDSHAKE) ? "tls" : "http1");
   };
   socket.on("readable", look);
 }

@@ -17,6 +17,12 @@ export interface MemoryEngineOptions {
   maxBlobBytes?: number;
   /** The bytes of events that may wait for one group of a topic, 64 more for each. Default: 64 MiB. */
   maxBacklogBytes?: number;
+  /** The bytes of events that may wait for all groups of all topics together, 64 more for each. Default: 1 GiB. */
+  maxTopicBytes?: number;
+  /** The topics that have a group. Default: 10,000. */
+  maxTopics?: number;
+  /** The groups of one topic. Default: 1000. */
+  maxGroups?: number;
   /** How long a group without a consumer is kept, with the events that wait for it. Default: 24 hours. */
   groupIdleMs?: number;
   /** The time in Unix milliseconds. Default: `Date.now`. */
@@ -33,12 +39,15 @@ export function memoryEngine({
   maxLogBytes = 1024 ** 3,
   maxBlobBytes = 2 * 1024 ** 3,
   maxBacklogBytes = 64 * 1024 ** 2,
+  maxTopicBytes = 1024 ** 3,
+  maxTopics = 10_000,
+  maxGroups = 1000,
   groupIdleMs = 24 * 3_600_000,
   now = Date.now,
 }: MemoryEngineOptions = {}): Engine {
   const keys = new MemoryKeys({ maxKeyBytes, maxWatchBacklog, now });
   const logs = new MemoryLogs({ maxLogBytes, now });
-  const topics = new MemoryTopics({ maxBacklogBytes, groupIdleMs });
+  const topics = new MemoryTopics({ maxBacklogBytes, maxTopicBytes, maxTopics, maxGroups, groupIdleMs });
   const blobs = new MemoryBlobs({ maxBlobBytes, now });
   const close = async () => {
     for (const port of [keys, logs, topics, blobs]) port.close();

@@ -9,19 +9,33 @@ export const FENCE_HEADER = "fairlead-fence";
 
 const FORM = "must be <store>/<resource>=<number>, store and resource percent-encoded; several with a comma";
 
-/**
- * The checks that a write's `fairlead-fence` header asks for, to go into the same commit. The number of a grant is
- * the version of the resource's fence entry, which outlives the lock, so an equal version means: no grant since.
- */
-export function fenceChecks(header: Headers, components: Components): Write[] {
+/** A fence that a request's header wants to be checked. */
+interface Wanted {
+  store: string;
+  resource: string;
+  number: bigint;
+}
+
+/** The fences of a `fairlead-fence` header. */
+export function fencesIn(header: Headers): Wanted[] {
   const text = header.get(FENCE_HEADER);
   if (text === null) return [];
   return text.split(",").map((part) => {
     const match = /^\s*([^/\s]+)\/(\S+)=([1-9]\d{0,19})\s*$/.exec(part);
     if (!match) throw invalid(FENCE_HEADER, part, FORM);
     const [store, resource] = [match[1] ?? "", match[2] ?? ""].map(decoded) as [string, string];
+    return { store, resource, number: BigInt(match[3] ?? "") };
+  });
+}
+
+/**
+ * The checks that a write's `fairlead-fence` header asks for, to go into the same commit. The number of a grant is
+ * the version of the resource's fence entry, which outlives the lock, so an equal version means: no grant since.
+ */
+export function fenceChecks(header: Headers, components: Components): Write[] {
+  return fencesIn(header).map(({ store, resource, number }) => {
     components.get("lock", store);
-    return { type: "check", key: keyOf("fence", store, resource), ifVersion: BigInt(match[3] ?? "") };
+    return { type: "check", key: keyOf("fence", store, resource), ifVersion: number };
   });
 }
 

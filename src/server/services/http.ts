@@ -92,7 +92,7 @@ export async function exchange(
   } catch (error) {
     if (signal.aborted) throw canceled(signal);
     if (error instanceof ConnectError) throw error;
-    log.warn("no answer to a request", { what, error });
+    log.warn({ what, err: error }, "no answer to a request");
     throw unavailable(`${what} cannot be reached`);
   }
 }

@@ -50,6 +50,9 @@ const KINDS = new Map<string, Kind>([
   ["maps", "maps"],
 ]);
 
+/** The kind of component that a request calls `called`; undefined where there is none. */
+export const kindCalled = (called: string): Kind | undefined => KINDS.get(called);
+
 /** ApplyConfiguration. A change is checked and made in one step, so those of one component follow one another. */
 export function lifecycleService({ components, log }: ServiceContext): ServiceImpl<typeof Lifecycle> {
   return {
@@ -57,12 +60,12 @@ export function lifecycleService({ components, log }: ServiceContext): ServiceIm
       const { kind: called, name, metadata } = componentConfig as ComponentConfig;
       const those = [...CHANGES.keys()].join(", ");
       const refuse = (why: string) => invalid("component_config.kind", called, why);
-      const kind = KINDS.get(called);
+      const kind = kindCalled(called);
       if (!kind) throw refuse(`is not a kind of component; those that can change at run time are ${those}`);
       const settings = CHANGES.get(kind);
       if (!settings) throw refuse(`cannot change at run time; those that can are ${those}`);
       components.replace(kind, name, settings(metadata, name, components));
-      log.info("component changed", { kind, name, settings: Object.keys(metadata) });
+      log.info({ kind, name, settings: Object.keys(metadata) }, "component changed");
       return {};
     },
   };

@@ -71,16 +71,20 @@ export function logService(context: ServiceContext): ServiceImpl<typeof LogServi
 }
 
 function logIn(header: Headers, limits: Limits): string {
+  const name = logNameIn(header);
+  checkName(LOG_HEADER, name, limits);
+  return name;
+}
+
+/** The name of the log that a request is about, as it stands there. */
+export function logNameIn(header: Headers): string {
   const text = header.get(LOG_HEADER);
   if (text === null) return "default";
-  let name: string;
   try {
-    name = decodeURIComponent(text);
+    return decodeURIComponent(text);
   } catch {
     throw invalid(LOG_HEADER, text, "must be the name of a log, percent-encoded");
   }
-  checkName(LOG_HEADER, name, limits);
-  return name;
 }
 
 function followIn(header: Headers): boolean {

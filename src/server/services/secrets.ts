@@ -23,7 +23,7 @@ export function secretsService({
   /** The file as it is now: read anew for each call, taken apart only where it has changed. */
   const fromFile = async (store: string, path: string): Promise<Shown> => {
     const unreadable = (why: string, fields: object) => {
-      log.error("cannot read a secret store's file", { store, path, why, ...fields });
+      log.error({ store, path, why, ...fields }, "cannot read a secret store's file");
       return unavailable(`secret store ${shown(store)} cannot be read`, { retryAfterMs: RETRY_AFTER_MS });
     };
     let text: string;

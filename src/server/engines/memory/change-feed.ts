@@ -1,8 +1,11 @@
 import type { Change } from "../../engine.js";
 import { full } from "./faults.js";
 
-/** How many changes a reader may be behind before the older ones of a key make way for its last one. */
+/** How many changes, and bytes of theirs, a reader may be behind before those of a key make way for its last one. */
 const COMPACT_ABOVE = 1024;
+const COMPACT_ABOVE_BYTES = 1024 ** 2;
+
+const bytesOf = (change: Change): number => (change.type === "set" ? change.entry.value.length : 0);
 
 const keyOf = (change: Change): string => (change.type === "set" ? change.entry.key : change.key);
 
@@ -65,7 +68,9 @@ class Watcher {
   readonly #mostKeys: number;
   readonly #onEnd: () => void;
   #pending: Change[] = [];
+  #bytes = 0;
   #compactAbove: number;
+  #compactAboveBytes = COMPACT_ABOVE_BYTES;
   #ended = false;
   #error: unknown;
   #wake: (() => void) | undefined;
@@ -82,7 +87,8 @@ class Watcher {
 
   add(change: Change): void {
     this.#pending.push(change);
-    if (this.#pending.length > this.#compactAbove) this.#compact();
+    this.#bytes += bytesOf(change);
+    if (this.#pending.length > this.#compactAbove || this.#bytes > this.#compactAboveBytes) this.#compact();
     this.#wake?.();
   }
 
@@ -105,7 +111,9 @@ class Watcher {
         }
         const batch = this.#pending;
         this.#pending = [];
+        this.#bytes = 0;
         this.#compactAbove = this.#leastAbove;
+        this.#compactAboveBytes = COMPACT_ABOVE_BYTES;
         for (const change of batch) {
           if (this.#ended) break;
           yield change;
@@ -130,6 +138,9 @@ class Watcher {
       return;
     }
     this.#pending = [...last.values()];
+    this.#bytes = this.#pending.reduce((sum, change) => sum + bytesOf(change), 0);
+    // Twice what is left of it, so that compacting costs each change a constant.
     this.#compactAbove = Math.max(this.#leastAbove, this.#pending.length * 2);
+    this.#compactAboveBytes = Math.max(COMPACT_ABOVE_BYTES, this.#bytes * 2);
   }
 }

@@ -6,16 +6,21 @@ import { owned } from "./owned.js";
 
 interface TopicLimits {
   maxBacklogBytes: number;
+  maxTopicBytes: number;
+  maxTopics: number;
+  maxGroups: number;
   groupIdleMs: number;
 }
 
-/** What one event weighs beside its value, for `maxBacklogBytes`. */
+/** What one event weighs beside its value, for `maxBacklogBytes` and `maxTopicBytes`. */
 const EVENT_OVERHEAD_BYTES = 64;
 
 /** The topics of the memory engine: each group keeps its own order of what waits. */
 export class MemoryTopics implements TopicStore {
   readonly #topics = new Map<string, Map<string, Group>>();
   readonly #limits: TopicLimits;
+  /** Of all groups; an event that several groups wait for counts for each. */
+  #bytes = 0;
   #closed = false;
 
   constructor(limits: TopicLimits) {
@@ -26,11 +31,14 @@ export class MemoryTopics implements TopicStore {
     this.#open();
     const groups = this.#topics.get(topic);
     if (!groups) return;
-    const { maxBacklogBytes } = this.#limits;
+    const { maxBacklogBytes, maxTopicBytes } = this.#limits;
     const bytes = values.reduce((sum, value) => sum + weight(value), 0);
     for (const [name, group] of groups) {
       if (group.bytes + bytes <= maxBacklogBytes) continue;
       throw full("maxBacklogBytes", maxBacklogBytes, `events wait for the consumer group "${name}"`);
+    }
+    if (this.#bytes + bytes * groups.size > maxTopicBytes) {
+      throw full("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
     }
     const kept = values.map(owned);
     for (const group of groups.values()) group.add(kept);
@@ -38,11 +46,7 @@ export class MemoryTopics implements TopicStore {
 
   consume(topic: string, name: string, signal: AbortSignal): AsyncIterable<Delivery> {
     this.#open();
-    let groups = this.#topics.get(topic);
-    if (!groups) this.#topics.set(topic, (groups = new Map()));
-    let group = groups.get(name);
-    if (!group)
-      groups.set(name, (group = new Group(this.#limits.groupIdleMs, () => this.#forget(topic, name))));
+    const group = this.#topics.get(topic)?.get(name) ?? this.#begin(topic, name);
     return group.join(signal);
   }
 
@@ -50,6 +54,24 @@ export class MemoryTopics implements TopicStore {
     this.#closed = true;
     for (const groups of this.#topics.values()) for (const group of groups.values()) group.close();
     this.#topics.clear();
+  }
+
+  #begin(topic: string, name: string): Group {
+    const { maxTopics, maxGroups, groupIdleMs } = this.#limits;
+    const groups = this.#topics.get(topic) ?? new Map<string, Group>();
+    if (groups.size >= maxGroups) {
+      throw full("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
+    }
+    if (groups.size === 0 && this.#topics.size >= maxTopics) {
+      throw full("maxTopics", maxTopics, "as many topics of the memory engine have consumer groups");
+    }
+    const onBytes = (change: number) => {
+      this.#bytes += change;
+    };
+    const group = new Group(groupIdleMs, onBytes, () => this.#forget(topic, name));
+    groups.set(name, group);
+    this.#topics.set(topic, groups);
+    return group;
   }
 
   #forget(topic: string, name: string): void {
@@ -67,28 +89,34 @@ export class MemoryTopics implements TopicStore {
 type Item = { order: number; value: Uint8Array; attempts: number };
 
 class Group {
-  /** Everything not yet acknowledged: ready, delayed and claimed. */
-  bytes = 0;
+  #bytes = 0;
   readonly #ready = new Heap<Item>((a, b) => a.order - b.order);
   readonly #consumers = new Set<Consumer>();
   /** The consumers whose loop waits for an event, the one that has waited longest first. None, while any is ready. */
   readonly #waiting = new Set<Consumer>();
   readonly #delays = new Set<() => void>();
   readonly #idleMs: number;
+  readonly #onBytes: (change: number) => void;
   readonly #onIdle: () => void;
   #order = 0;
   #stopIdle: (() => void) | undefined;
   #closed = false;
 
-  /** `onIdle` is called when there has been no consumer for `idleMs`. */
-  constructor(idleMs: number, onIdle: () => void) {
+  /** `onBytes` is told by how much `bytes` changes, `onIdle` that there has been no consumer for `idleMs`. */
+  constructor(idleMs: number, onBytes: (change: number) => void, onIdle: () => void) {
     this.#idleMs = idleMs;
+    this.#onBytes = onBytes;
     this.#onIdle = onIdle;
+  }
+
+  /** Of everything not yet acknowledged: ready, delayed and claimed. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   add(values: readonly Uint8Array[]): void {
     for (const value of values) {
-      this.bytes += weight(value);
+      this.#weigh(weight(value));
       this.#ready.push({ order: ++this.#order, value, attempts: 0 });
     }
     this.#handOut();
@@ -113,6 +141,7 @@ class Group {
     for (const stop of this.#delays) stop();
     for (const consumer of [...this.#consumers]) consumer.leave();
     this.#ready.clear();
+    this.#weigh(-this.#bytes);
   }
 
   async *#deliver(consumer: Consumer): AsyncGenerator<Delivery, void, undefined> {
@@ -137,7 +166,7 @@ class Group {
 
   #delivery({ claimed }: Consumer, item: Item): Delivery {
     const done = async () => {
-      if (claimed.delete(item)) this.bytes -= weight(item.value);
+      if (claimed.delete(item)) this.#weigh(-weight(item.value));
     };
     const retry = async (delayMs: number) => {
       if (!claimed.delete(item)) return;
@@ -149,6 +178,11 @@ class Group {
       this.#delays.add(stop);
     };
     return { value: item.value, attempt: item.attempts, ack: done, drop: done, retry };
+  }
+
+  #weigh(change: number): void {
+    this.#bytes += change;
+    this.#onBytes(change);
   }
 
   #part(consumer: Consumer): void {

@@ -136,7 +136,7 @@ export class GossipHub {
     follow().then(
       () => this.#lose(unavailable("the engine has closed")),
       (error: unknown) => {
-        this.#options.log.error("a gossip map lost the engine", { error });
+        this.#options.log.error({ err: error }, "a gossip map lost the engine");
         this.#lose(error);
       },
     );
@@ -243,7 +243,7 @@ export class GossipHub {
       this.#replica.forget(keys);
     };
     this.#inTurn(forget).catch((error: unknown) => {
-      this.#options.log.warn("could not forget what was removed from a gossip map", { error });
+      this.#options.log.warn({ err: error }, "could not forget what was removed from a gossip map");
     });
   }
 

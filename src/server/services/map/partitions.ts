@@ -1,5 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
+import { carrying, tokenOf } from "../../access/credential.js";
 import type { ServiceContext } from "../../context.js";
 import { type Address, addressAt, addressOf, RECORDS } from "./address.js";
 import { backupOperation } from "./backup.js";
@@ -14,10 +15,17 @@ type Open = { partition: Partition; replication: Replication | undefined };
 export class Partitions {
   readonly #context: ServiceContext;
   readonly #open = new Map<string, Open>();
+  /** What the backups of a group want to see, where they want to see anything. */
+  readonly #tokens = new Map<string, string>();
   readonly #transports = new Map<string, Transport & Partial<AsyncDisposable>>();
 
   constructor(context: ServiceContext) {
     this.#context = context;
+    const { components, platform } = context;
+    for (const name of components.names("maps")) {
+      const token = tokenOf(platform.env, components.get("maps", name), `maps[${JSON.stringify(name)}]`);
+      if (token !== undefined) this.#tokens.set(name, token);
+    }
     context.closing.addEventListener("abort", () => this.#hangUp(), { once: true });
     void this.#resume();
   }
@@ -75,7 +83,7 @@ export class Partitions {
       address,
       group,
       partition: open.partition,
-      dial: (url) => this.#dial(url),
+      dial: (url) => this.#dial(url, address),
       published,
     });
     return open.replication;
@@ -97,7 +105,7 @@ export class Partitions {
         if (own !== undefined && own >= term) this.#replication(address, timestamp);
       }
     } catch (error) {
-      if (!closing.aborted) log.error("the backups of the maps could not be taken up", { error });
+      if (!closing.aborted) log.error({ err: error }, "the backups of the maps could not be taken up");
     }
   }
 
@@ -105,11 +113,12 @@ export class Partitions {
     return this.#context.components.find("maps", group);
   }
 
-  #dial(url: string): Transport {
-    let transport = this.#transports.get(url);
+  #dial(url: string, { group }: Address): Transport {
+    const id = `${url} ${group}`;
+    let transport = this.#transports.get(id);
     if (!transport) {
-      transport = this.#context.platform.dial(url, "grpc");
-      this.#transports.set(url, transport);
+      transport = carrying(this.#context.platform.dial(url, "grpc"), this.#tokens.get(group));
+      this.#transports.set(id, transport);
     }
     return transport;
   }

@@ -197,7 +197,7 @@ export class Replica {
 
   #catchUp(): void {
     const { log, url, address } = this.#options;
-    if (this.#state === "behind") log.info("a backup is in sync again", { url, ...named(address) });
+    if (this.#state === "behind") log.info({ url, ...named(address) }, "a backup is in sync again");
     this.#state = "in sync";
   }
 
@@ -206,7 +206,7 @@ export class Replica {
     if (this.#state === "behind") return;
     this.#state = "behind";
     const { log, url, address } = this.#options;
-    log.warn("a backup is out of sync", { url, ...named(address), why });
+    log.warn({ url, ...named(address), why }, "a backup is out of sync");
     for (const { resolve } of this.#waits.splice(0)) resolve();
   }
 }

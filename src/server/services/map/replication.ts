@@ -77,7 +77,7 @@ export class Replication {
     if (this.#deposed) return;
     this.#deposed = true;
     const { context, address, group } = this.#options;
-    context.log.error("a later primary has replaced this server", { ...named(address), term: group.term });
+    context.log.error({ ...named(address), term: group.term }, "a later primary has replaced this server");
     this.#end(notPrimary());
   }
 

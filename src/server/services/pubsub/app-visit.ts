@@ -52,7 +52,7 @@ export async function visit(
     leaving.abort();
   };
   const fail = (error: unknown) => {
-    if (!taking.aborted) context.log.error("events cannot be delivered", { app: app.name, error });
+    if (!taking.aborted) context.log.error({ app: app.name, err: error }, "events cannot be delivered");
     leave("left");
   };
 

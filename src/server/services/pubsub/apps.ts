@@ -3,6 +3,7 @@ import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/
 import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
 import { callsOf } from "../../../internal/calls.js";
 import { pause } from "../../../internal/timer.js";
+import { carrying, tokenOf } from "../../access/credential.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
 import { checkName } from "../../guard.js";
 import { type App, visit } from "./app-visit.js";
@@ -18,11 +19,12 @@ const ASK_TIMEOUT_MS = 10_000;
 export function startApps(context: ServiceContext): void {
   const { components, platform, closing, log } = context;
   for (const name of components.names("apps")) {
-    const { url, protocol, ...options } = components.get("apps", name);
-    const transport = platform.dial(url, protocol);
+    const { url, protocol, token, tokenEnv, ...options } = components.get("apps", name);
+    const known = tokenOf(platform.env, { token, tokenEnv }, `apps[${JSON.stringify(name)}]`);
+    const transport = carrying(platform.dial(url, protocol), known);
     joinApp(context, name, transport, closing, options)
       .finally(() => transport[Symbol.asyncDispose]?.())
-      .catch((error: unknown) => log.error("an app is not served any more", { app: name, error }));
+      .catch((error: unknown) => log.error({ app: name, err: error }, "an app is not served any more"));
   }
 }
 
@@ -49,14 +51,15 @@ export async function joinApp(
     let next: "ask" | "wait" = "wait";
     try {
       const subscriptions = await ask(signal, log);
-      log.info("an app is here", { app: name, subscriptions: subscriptions.length });
+      log.info({ app: name, subscriptions: subscriptions.length }, "an app is here");
       const { end, worked } = await visit(context, app, subscriptions, signal);
       if (worked) failures = 0;
       if (end === "changed") next = "ask";
-      else if (!signal.aborted) log.warn("an app left: its events wait", { app: name });
+      else if (!signal.aborted) log.warn({ app: name }, "an app left: its events wait");
     } catch (error) {
       // Once for each absence is enough to read.
-      if (failures === 0 && !signal.aborted) log.warn("an app does not answer yet", { app: name, error });
+      if (failures === 0 && !signal.aborted)
+        log.warn({ app: name, err: error }, "an app does not answer yet");
     }
     if (next === "wait") await pause(jitteredMs(BACKOFF, ++failures), signal);
   }
@@ -87,7 +90,7 @@ function wanted(
       found.set(topicOf(pubsub, topic), subscription);
     } catch (error) {
       const why = error instanceof ConnectError ? error.rawMessage : String(error);
-      log.warn("a subscription of an app is left out", { app, pubsub, topic, why });
+      log.warn({ app, pubsub, topic, why }, "a subscription of an app is left out");
     }
   }
   return [...found.values()].slice(0, limits.batchItems);

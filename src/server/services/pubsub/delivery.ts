@@ -24,7 +24,7 @@ export type Verdict = "success" | "retry" | "drop";
 /** An event that is in the hands of one consumer, until it is settled or the consumer ends. */
 export interface Claim {
   readonly event: TopicEventRequest;
-  /** Does what follows from the consumer's answer; `reason` is for the dead letter. */
+  /** Does what follows from the consumer's answer; `reason` is for the dead letter, not for the log: an app may quote data. */
   settle(verdict: Verdict, reason: string): Promise<void>;
 }
 
@@ -88,7 +88,7 @@ async function* claimed(
       const settle = async (verdict: Verdict, reason: string) => {
         if (verdict === "success") return delivery.ack();
         if (verdict === "drop") {
-          log.warn("a consumer dropped an event", { ...facts, reason });
+          log.warn(facts, "a consumer dropped an event");
           return delivery.drop();
         }
         // As it is now: the settings may have changed meanwhile.
@@ -99,10 +99,7 @@ async function* claimed(
         if (deadLetterTopic) {
           return bury(context, subscription, { delivery, event, reason, deliveries: attempt });
         }
-        log.warn("an event is dropped after its last delivery: no dead letter topic is set", {
-          ...facts,
-          reason,
-        });
+        log.warn(facts, "an event is dropped after its last delivery: no dead letter topic is set");
         return delivery.drop();
       };
       yield { event, settle };
@@ -118,7 +115,7 @@ async function bury(
 ): Promise<void> {
   const { delivery, event, deliveries } = letter;
   const reason = letter.reason.slice(0, REASON_CHARS);
-  const facts = { pubsub, topic, group, deadLetterTopic, event: event.id, deliveries, reason };
+  const facts = { pubsub, topic, group, deadLetterTopic, event: event.id, deliveries };
   const dead = toBinary(TopicEventRequestSchema, {
     ...event,
     topic: deadLetterTopic,
@@ -134,9 +131,12 @@ async function bury(
     await engine.topics.publish(topicOf(pubsub, deadLetterTopic), [dead]);
   } catch (error) {
     if (!(error instanceof EngineFault)) throw error;
-    log.error("the dead letter topic does not take an event: it is delivered again", { ...facts, error });
+    log.error(
+      { ...facts, err: error },
+      "the dead letter topic does not take an event: it is delivered again",
+    );
     return delivery.retry(components.get("pubsub", pubsub).retryMaxMs);
   }
-  log.warn("an event went to the dead letter topic", facts);
+  log.warn(facts, "an event went to the dead letter topic");
   await delivery.ack();
 }

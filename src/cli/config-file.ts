@@ -1,0 +1,110 @@
+import { readFile } from "node:fs/promises";
+import { findNodeAtLocation, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { ConfigError, type ConfigInput, type ConfigProblem, parseConfig } from "../server/index.js";
+
+/** Where the components file is looked for when no other is named. */
+export const CONFIG_FILE = "fairlead.json";
+
+/**
+ * What the components file at `path` says, checked. It is JSON that may have comments and trailing commas. Fails with
+ * every problem on a line of its own: `<path>:<line>:<column>: <field> <value>: <what would be right>`.
+ */
+export async function readConfigFile(path: string): Promise<ConfigInput> {
+  const text = (await read(path)).replace(/^\ufeff/, " ");
+  const mistakes: ParseError[] = [];
+  const tree = parseTree(text, mistakes, { allowTrailingComma: true });
+  const found = mistakes.filter(isNoConsequence(text)).map(({ error, offset }) => {
+    return { offset, message: wrongJson(printParseErrorCode(error)) };
+  });
+  if (!tree || found.length > 0) throw refused(path, text, found);
+  found.push(...twice(tree));
+  const input = dataOf(tree);
+  try {
+    parseConfig(input);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    for (const problem of error.problems) {
+      found.push({ offset: offsetOf(tree, problem), message: problem.message });
+    }
+  }
+  if (found.length > 0) throw refused(path, text, found);
+  return input as ConfigInput;
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "there is no such file" : (error as Error).message;
+    throw new Error(`Cannot read the components file "${path}": ${why}`);
+  }
+}
+
+type Found = { offset: number; message: string };
+
+function refused(path: string, text: string, found: Found[]): Error {
+  const lines = found
+    .sort((a, b) => a.offset - b.offset)
+    .map(({ offset, message }) => {
+      const { line, column } = placeOf(text, offset);
+      return `${path}:${line}:${column}: ${message}`;
+    });
+  return new Error(`Cannot use the components file:\n${lines.join("\n")}`);
+}
+
+function placeOf(text: string, offset = 0): { line: number; column: number } {
+  const before = text.slice(0, offset).split(/\r\n|\r|\n/);
+  return { line: before.length, column: (before.at(-1) ?? "").length + 1 };
+}
+
+/** One missing comma makes many mistakes: of those the first is told, and those on further lines but for the end's. */
+function isNoConsequence(text: string): (mistake: ParseError, i: number, all: ParseError[]) => boolean {
+  return ({ error, offset }, i, all) => {
+    const before = all[i - 1];
+    if (!before) return true;
+    const atEnd = printParseErrorCode(error) === "EndOfFileExpected";
+    return !atEnd && placeOf(text, offset).line !== placeOf(text, before.offset).line;
+  };
+}
+
+/** What the parser's code means, for someone who writes the file: "CommaExpected" is "not JSON: a comma expected". */
+function wrongJson(code: string): string {
+  const words = code.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
+  return `not JSON: ${words}`;
+}
+
+/** Names that one object has more than once, of which JSON itself would keep the last and say nothing. */
+function twice({ type, children = [] }: Node): Found[] {
+  const found = children.flatMap(twice);
+  if (type !== "object") return found;
+  const seen = new Set<unknown>();
+  for (const { children: [name] = [] } of children) {
+    if (!name) continue;
+    if (seen.has(name.value)) {
+      found.push({ offset: name.offset, message: `${JSON.stringify(name.value)} is there twice` });
+    }
+    seen.add(name.value);
+  }
+  return found;
+}
+
+/** Unlike JSON.parse() on what an attacker wrote, no name can mean anything but itself. */
+function dataOf({ type, value, children = [] }: Node): unknown {
+  if (type === "array") return children.map(dataOf);
+  if (type !== "object") return value;
+  return Object.fromEntries(
+    children.map(({ children: [name, held] = [] }) => [name?.value, held && dataOf(held)]),
+  );
+}
+
+/** Where the problem stands; for something that is missing, the object that lacks it. */
+function offsetOf(tree: Node, { path, wrong }: ConfigProblem): number {
+  for (let length = path.length; length > 0; length--) {
+    const node = findNodeAtLocation(tree, path.slice(0, length));
+    if (!node) continue;
+    const name = wrong === "name" && length === path.length ? node.parent?.children?.[0] : undefined;
+    return (name ?? node).offset;
+  }
+  return tree.offset;
+}

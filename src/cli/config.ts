@@ -1,0 +1,92 @@
+import { type Config, configJsonSchema, parseConfig } from "../server/index.js";
+import { CONFIG_FILE, readConfigFile } from "./config-file.js";
+
+const USAGE = `fairlead config check [FILE]    tell what the components file (${CONFIG_FILE}) configures, or what is wrong with it
+fairlead config schema          print its JSON Schema
+`;
+
+/** `fairlead config`: the components file, looked at without a server. */
+export async function config([command, ...args]: string[]): Promise<number> {
+  if (command === "check" && args.length <= 1) {
+    const [path = CONFIG_FILE] = args;
+    const config = parseConfig(await readConfigFile(path));
+    process.stdout.write(`${path} is right\n\n${table(config)}`);
+    return 0;
+  }
+  if (command === "schema" && args.length === 0) {
+    process.stdout.write(`${JSON.stringify(configJsonSchema(), undefined, 2)}\n`);
+    return 0;
+  }
+  process.stderr.write(USAGE);
+  return 2;
+}
+
+/** The kinds of components, in the order of the file's schema. */
+const KINDS = [
+  "state",
+  "lock",
+  "sequencer",
+  "pubsub",
+  "files",
+  "configuration",
+  "secrets",
+  "bindings",
+  "services",
+  "apps",
+  "hello",
+  "logs",
+  "maps",
+] as const;
+
+/** The kinds whose data an engine keeps. */
+const HELD: ReadonlySet<string> = new Set([
+  "state",
+  "lock",
+  "sequencer",
+  "pubsub",
+  "files",
+  "configuration",
+  "logs",
+  "maps",
+]);
+
+function table(config: Config): string {
+  const rows = [["kind", "name", "engine", "settings"]];
+  for (const kind of KINDS) {
+    for (const [name, { engine = "memory", ...settings }] of Object.entries<Settings>(config[kind])) {
+      rows.push([kind, name, HELD.has(kind) ? engine : "", shown(settings)]);
+    }
+  }
+  const defaults = parseConfig();
+  for (const group of ["gossip", "limits"] as const)
+    rows.push(...changed(group, config[group], defaults[group]));
+  rows.push(...changed("engines", config.engines.memory, defaults.engines.memory, "memory"));
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)) + 2);
+  const line = (row: string[]) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("");
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join("");
+}
+
+type Settings = { engine?: string | undefined } & Record<string, unknown>;
+
+/** The settings that are not as they would be without the file. */
+function changed(
+  kind: string,
+  now: Record<string, unknown>,
+  defaults: Record<string, unknown>,
+  engine = "",
+): string[][] {
+  const names = Object.keys(now).filter((name) => now[name] !== defaults[name]);
+  return names.map((name) => [kind, name, engine, String(now[name])]);
+}
+
+/** One line. What secrets are is never shown. */
+function shown({ values, ...settings }: Record<string, unknown>): string {
+  const parts = Object.entries(settings).map(([name, value]) => `${name}: ${text(value)}`);
+  if (values) parts.push(`values: ${Object.keys(values).length}`);
+  return parts.join(", ");
+}
+
+function text(value: unknown): string {
+  if (typeof value !== "object") return String(value);
+  return JSON.stringify(value, (_, part) => (typeof part === "bigint" ? Number(part) : part));
+}

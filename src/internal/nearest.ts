@@ -1,0 +1,28 @@
+/** The one of `known` that `name` was most likely meant to be; undefined where none is close. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const wanted = name.toLowerCase();
+  // A third of the letters may be wrong: further away, a suggestion is a guess.
+  let most = Math.max(1, Math.floor(name.length / 3));
+  let best: string | undefined;
+  for (const candidate of known) {
+    const edits = distance(wanted, candidate.toLowerCase());
+    if (edits > most || (best !== undefined && edits === most)) continue;
+    most = edits;
+    best = candidate;
+  }
+  return best;
+}
+
+/** How many letters have to be added, removed or changed to make `b` of `a`. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const above = row;
+    row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const changed = (above[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(changed, (above[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1));
+    }
+  }
+  return row[b.length] ?? 0;
+}

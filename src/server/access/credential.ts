@@ -1,0 +1,30 @@
+import type { Transport } from "@connectrpc/connect";
+import { withToken } from "../../internal/token.js";
+import type { Platform } from "../context.js";
+import { token } from "./settings.js";
+
+/** A credential as the configuration has it: at most one of the two. */
+export interface Credential {
+  token?: string | undefined;
+  tokenEnv?: string | undefined;
+}
+
+/** The token of `credential`, where it has one. Throws where the environment should have it and has not. */
+export function tokenOf(
+  env: Platform["env"],
+  { token: text, tokenEnv }: Credential,
+  at: string,
+): string | undefined {
+  if (tokenEnv === undefined) return text;
+  const { data, error } = token.safeParse(env[tokenEnv]);
+  if (data !== undefined) return data;
+  const why = env[tokenEnv] === undefined ? "is not set" : error?.issues[0]?.message;
+  throw new TypeError(
+    `Cannot use this configuration: ${at}.tokenEnv ${JSON.stringify(tokenEnv)}: this environment variable ${why}`,
+  );
+}
+
+/** `transport` with `token` on its calls, where there is one. */
+export function carrying<T extends Transport>(transport: T, token: string | undefined): T {
+  return token === undefined ? transport : { ...transport, ...withToken(transport, token) };
+}

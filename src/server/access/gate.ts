@@ -1,0 +1,134 @@
+import {
+  type ConnectError,
+  type ContextKey,
+  createContextKey,
+  createContextValues,
+  type Interceptor,
+} from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
+import { noteRefusal, requestIdIn } from "../calls.js";
+import type { Log, Platform } from "../context.js";
+import { shown } from "../faults.js";
+import { type Routes, throughEach } from "../through-each.js";
+import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
+import { type Question, questionOf } from "./questions.js";
+import { refuse } from "./refusal.js";
+import { knows, permits } from "./rules.js";
+import { type AccessSettings, isOn } from "./settings.js";
+
+/** Who a call comes from, in the context values of every call. */
+export const callerKey: ContextKey<Caller | undefined> = createContextKey(undefined);
+
+/** Who may call, and what: asked for in the headers before a body is read, and of each message for its store. */
+export interface Access {
+  /** Whether calls need a right to be let in. */
+  readonly isOn: boolean;
+  /** `routes`, each behind the gate: no request reaches them without a caller who may make it. */
+  gated(routes: Routes): Routes;
+  /** `routes` as this process itself may call them, without credentials. */
+  open(routes: Routes): Routes;
+  /** Refuses messages about stores that the caller has no right to, and calls that came by no gate. */
+  readonly interceptor: Interceptor;
+}
+
+export function createAccess(
+  settings: AccessSettings,
+  around: { platform: Pick<Platform, "fetch" | "env">; log: Log },
+): Access {
+  const find = callers(settings, around);
+  const on = isOn(settings);
+
+  /** The caller who may make this call as far as its headers tell. Throws a refusal. */
+  const admit = async (handler: UniversalHandler, header: Headers): Promise<Caller> => {
+    // How an orchestrator asks whether the server is well: it has no credentials, and learns nothing else.
+    if (handler.service.typeName.startsWith("grpc.health.")) return trusted;
+    const caller = await find(header.get("authorization"));
+    const question = questionOf(handler.method);
+    if (!question) return caller;
+    const call = deed(question, handler.method.name);
+    const stores = question.stores?.(header) ?? [undefined];
+    for (const store of stores) if (!permits(caller.rules, call, store)) throw mayNot(caller, call, store);
+    for (const lock of question.locks?.(header) ?? []) {
+      if (knows(caller.rules, "lock", lock)) continue;
+      throw lacking(caller, `use the fences of lock ${shown(lock)}`);
+    }
+    if (question.primitive === "secrets" && !settings.secretsFromBrowsers && fromBrowser(header)) {
+      throw forbidden("secrets are not for web pages: only access.secretsFromBrowsers lets them have one");
+    }
+    return caller;
+  };
+
+  const gate = (handler: UniversalHandler) => async (request: UniversalServerRequest) => {
+    let caller: Caller;
+    try {
+      caller = await admit(handler, request.header);
+    } catch (error) {
+      const reqId = requestIdIn(request.contextValues);
+      const refusal = asAnswer(
+        error,
+        request.signal,
+        { reqId, method: handler.requestPath.slice(1) },
+        around.log,
+      );
+      refusal.metadata.set(SERVER_HEADER, VERSION);
+      noteRefusal(request.contextValues, refusal.code);
+      return refuse(request, refusal);
+    }
+    return handler(calledBy(caller, request));
+  };
+
+  return {
+    isOn: on,
+    gated: (routes) => throughEach(routes, gate),
+    open: (routes) => throughEach(routes, (handler) => (request) => handler(calledBy(trusted, request))),
+    interceptor: (next) => (request) => {
+      const caller = request.contextValues.get(callerKey);
+      if (!caller) throw unauthenticated("this call came by no gate: the server's own routes must be used");
+      const question = questionOf(request.method);
+      if (caller === trusted || !question?.store) return next(request);
+      const call = deed(question, request.method.name);
+      const check = (message: unknown) => {
+        const store = question.store?.(message as never);
+        if (store !== undefined && !permits(caller.rules, call, store)) throw mayNot(caller, call, store);
+      };
+      if (!request.stream) {
+        check(request.message);
+        return next(request);
+      }
+      const { message } = request;
+      const checked = async function* () {
+        for await (const part of message) {
+          check(part);
+          yield part;
+        }
+      };
+      return next({ ...request, message: checked() });
+    },
+  };
+}
+
+const calledBy = (caller: Caller, request: UniversalServerRequest): UniversalServerRequest => ({
+  ...request,
+  contextValues: (request.contextValues ?? createContextValues()).set(callerKey, caller),
+});
+
+const deed = ({ primitive, verbs }: Question<never>, rpc: string) => ({ primitive, verbs, rpc });
+
+function mayNot(
+  caller: Caller,
+  { primitive, verbs, rpc }: ReturnType<typeof deed>,
+  store?: string,
+): ConnectError {
+  const what = verbs.length > 0 ? verbs.join(" and ") : rpc;
+  const where = store === undefined ? primitive : `${primitive} ${shown(store)}`;
+  return lacking(caller, `${what} ${where}${verbs.length > 0 ? ` (${rpc})` : ""}`);
+}
+
+function lacking({ subject, hasToken }: Caller, deed: string): ConnectError {
+  if (!hasToken) return unauthenticated(`without a bearer token no one may ${deed}`);
+  return forbidden(`${shown(subject)} may not ${deed}: no rule of its own allows it`);
+}
+
+/** Whether a page in a browser sent this. A page cannot leave these headers out, and others seldom send them. */
+const fromBrowser = (header: Headers): boolean => header.has("origin") || header.has("sec-fetch-site");

@@ -1,0 +1,142 @@
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { Log, Platform } from "../context.js";
+import { unavailable } from "../faults.js";
+import type { AccessSettings } from "./settings.js";
+
+export type JwtSettings = NonNullable<AccessSettings["jwt"]>;
+
+/** Who a token is about, as its issuer says. */
+export interface Claimed {
+  subject: string;
+  roles: string[];
+}
+
+/** Reads a token; a text says what is wrong with it. Rejects with `unavailable` while the keys cannot be had. */
+export type JwtReader = (token: string) => Promise<Claimed | string>;
+
+/** How long to wait before keys that could not be fetched are asked for again, in milliseconds. */
+const RETRY_AFTER_MS = 1000;
+
+/** How long the keys may take to come, in milliseconds. */
+const FETCH_TIMEOUT_MS = 5000;
+
+/** Checks JWTs against their issuer's public keys. The library is loaded with the first token, the keys are too. */
+export function jwtReader(
+  settings: JwtSettings,
+  { platform, log }: { platform: Pick<Platform, "fetch">; log: Log },
+): JwtReader {
+  const { issuer, audience, subjectClaim, roleClaim, algorithms, clockToleranceMs } = settings;
+  const options: JWTVerifyOptions = {
+    issuer,
+    audience,
+    algorithms,
+    clockTolerance: clockToleranceMs / 1000,
+    requiredClaims: ["exp", subjectClaim],
+  };
+  let opened: Promise<Opened> | undefined;
+  return async (token) => {
+    opened ??= open(settings, platform, log);
+    const { jose, key } = await opened;
+    try {
+      const { payload } = await verified(jose, token, key, options);
+      const subject = payload[subjectClaim];
+      if (typeof subject !== "string") return `has no text in the claim "${subjectClaim}"`;
+      return { subject, roles: rolesIn(payload, roleClaim) };
+    } catch (error) {
+      if (error instanceof jose.errors.JOSEError) return faultOf(error);
+      throw error;
+    }
+  };
+}
+
+type Jose = typeof import("jose");
+type Opened = { jose: Jose; key: JWTVerifyGetKey };
+
+async function open(
+  { jwks, jwksUrl = "", cacheMaxAgeMs, cooldownMs }: JwtSettings,
+  platform: Pick<Platform, "fetch">,
+  log: Log,
+): Promise<Opened> {
+  const jose = await import("jose");
+  if (jwks) return { jose, key: jose.createLocalJWKSet(jwks) };
+  const remote = jose.createRemoteJWKSet(new URL(jwksUrl), {
+    timeoutDuration: FETCH_TIMEOUT_MS,
+    cacheMaxAge: cacheMaxAgeMs,
+    cooldownDuration: cooldownMs,
+    [jose.customFetch]: (url, init) => platform.fetch(new URL(url), init),
+  });
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  const away = () =>
+    unavailable("the keys to check bearer tokens with cannot be fetched", { retryAfterMs: RETRY_AFTER_MS });
+  const key: JWTVerifyGetKey = async (header, input) => {
+    // Without a pause, every call would send a request of its own to an issuer that is down.
+    if (Date.now() - failedAtMs < RETRY_AFTER_MS) throw away();
+    try {
+      return await remote(header, input);
+    } catch (error) {
+      if (isAboutToken(jose, error)) throw error;
+      failedAtMs = Date.now();
+      log.warn({ jwksUrl, err: error }, "the keys to check bearer tokens with cannot be fetched");
+      throw away();
+    }
+  };
+  return { jose, key };
+}
+
+/** Whether the keys are there, and none or several of them fit the token. */
+const isAboutToken = ({ errors }: Jose, error: unknown): boolean =>
+  error instanceof errors.JWKSNoMatchingKey ||
+  error instanceof errors.JWKSMultipleMatchingKeys ||
+  error instanceof errors.JOSENotSupported;
+
+/** Verifies with the one key that fits, or with each of those that may. */
+async function verified(jose: Jose, token: string, key: JWTVerifyGetKey, options: JWTVerifyOptions) {
+  try {
+    return await jose.jwtVerify(token, key, options);
+  } catch (error) {
+    if (!(error instanceof jose.errors.JWKSMultipleMatchingKeys)) throw error;
+    for await (const each of error) {
+      try {
+        return await jose.jwtVerify(token, each, options);
+      } catch (inner) {
+        if (!(inner instanceof jose.errors.JWSSignatureVerificationFailed)) throw inner;
+      }
+    }
+    throw new jose.errors.JWSSignatureVerificationFailed();
+  }
+}
+
+/** The roles at `claim`: under that very name, or where its dots lead. */
+function rolesIn(payload: JWTPayload, claim: string): string[] {
+  const inside = (value: unknown, part: string): unknown =>
+    typeof value === "object" && value !== null && Object.hasOwn(value, part)
+      ? (value as Record<string, unknown>)[part]
+      : undefined;
+  const found = inside(payload, claim) ?? claim.split(".").reduce<unknown>(inside, payload);
+  if (typeof found === "string") return found.split(" ").filter((role) => role !== "");
+  return Array.isArray(found) ? found.filter((role) => typeof role === "string") : [];
+}
+
+/** What is wrong with a token, in words that quote nothing of it. */
+function faultOf(error: { code: string; claim?: unknown }): string {
+  switch (error.code) {
+    case "ERR_JWT_EXPIRED":
+      return "has expired";
+    case "ERR_JWT_CLAIM_VALIDATION_FAILED":
+      if (error.claim === "nbf") return "is not valid yet";
+      return `has not the ${CLAIMS.get(String(error.claim)) ?? `claim "${error.claim}"`} that is asked for`;
+    case "ERR_JWKS_NO_MATCHING_KEY":
+    case "ERR_JWS_SIGNATURE_VERIFICATION_FAILED":
+      return "is not signed with a key of the issuer";
+    case "ERR_JOSE_ALG_NOT_ALLOWED":
+      return "is signed with an algorithm that is not allowed";
+    default:
+      return "is no valid JWT";
+  }
+}
+
+const CLAIMS = new Map([
+  ["aud", 'audience (claim "aud")'],
+  ["iss", 'issuer (claim "iss")'],
+  ["exp", 'time of expiry (claim "exp")'],
+]);

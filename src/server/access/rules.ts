@@ -1,0 +1,37 @@
+import type { Primitive, Verb } from "./questions.js";
+
+/** What a caller may do. */
+export interface Rule {
+  readonly primitive: Primitive | "*";
+  /** A store's name, or with `*` at the end all that begin so. Left out: every store. */
+  readonly store?: string | undefined;
+  /** "read", "write", the names of single RPCs, or "*" for all. */
+  readonly verbs: readonly string[];
+}
+
+/** What a call is about to do. */
+export interface Deed {
+  readonly primitive: Primitive;
+  readonly rpc: string;
+  /** The verbs that let it pass, all of them. */
+  readonly verbs: readonly Verb[];
+}
+
+/** Whether `rules` let `deed` pass on `store`; without a store: on any store at all. What no rule allows is forbidden. */
+export function permits(rules: readonly Rule[], { primitive, rpc, verbs }: Deed, store?: string): boolean {
+  const allowed = new Set(
+    rules.filter((rule) => isAbout(rule, primitive, store)).flatMap((rule) => rule.verbs),
+  );
+  if (allowed.has("*") || allowed.has(rpc)) return true;
+  return verbs.length > 0 && verbs.every((verb) => allowed.has(verb));
+}
+
+/** Whether `rules` let anything at all be done to `store`. */
+export const knows = (rules: readonly Rule[], primitive: Primitive, store: string): boolean =>
+  rules.some((rule) => isAbout(rule, primitive, store));
+
+function isAbout(rule: Rule, primitive: Primitive, store: string | undefined): boolean {
+  if (rule.primitive !== "*" && rule.primitive !== primitive) return false;
+  if (rule.store === undefined || store === undefined) return true;
+  return rule.store.endsWith("*") ? store.startsWith(rule.store.slice(0, -1)) : store === rule.store;
+}

@@ -1,0 +1,20 @@
+import type { ConnectRouter } from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+
+/** What registers services with a router. */
+export type Routes = (router: ConnectRouter) => void;
+
+/** Answers one request, whatever its protocol. */
+export type Handle = (request: UniversalServerRequest) => ReturnType<UniversalHandler>;
+
+/** Registers `routes` with each of their handlers behind what `wrap` makes of it: on every adapter, as all call those. */
+export function throughEach(routes: Routes, wrap: (handler: UniversalHandler) => Handle): Routes {
+  return (router) => {
+    const { handlers } = router;
+    const before = handlers.length;
+    routes(router);
+    for (const [i, handler] of handlers.entries()) {
+      if (i >= before) handlers[i] = Object.assign(wrap(handler), { ...handler });
+    }
+  };
+}
