@@ -55,6 +55,7 @@ export async function openPort(
   const sockets = new Set<Socket>();
   const sessions = new Set<{ close(): void }>();
   const calls = new Calls();
+  let shut = false;
   const answerOrRefuse: Answer = (request, response) => {
     if (!calls.closing) {
       calls.add(response);
@@ -85,6 +86,7 @@ export async function openPort(
   const secure =
     tls &&
     openTls(tls, (socket) => {
+      if (shut) return void socket.destroy();
       hold(socket);
       serve(socket, socket.alpnProtocol === "h2");
     });
@@ -93,7 +95,8 @@ export async function openPort(
     handOver(socket, (first) => {
       if (!secure) serve(socket, first === "http2");
       else if (first === "tls") secure.emit("connection", socket);
-      else socket.end(NO_TLS);
+      else if (first === "http1") socket.end(NO_TLS);
+      else socket.destroy();
     });
   });
   await new Promise<void>((resolve, reject) => {
@@ -114,6 +117,7 @@ export async function openPort(
       for (const session of sessions) session.close();
       // The port stays until then, so that whoever asks hears that it closes.
       await calls.ended();
+      shut = true;
       const ended = new Promise<void>((resolve) => tcp.close(() => resolve()));
       for (const session of sessions) session.close();
       // Some clients connect ahead of their next call: fetch does after one that it has given up.
