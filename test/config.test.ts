@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { build } from "esbuild";
 import { afterEach, expect, test, vi } from "vitest";
 import { config } from "../src/cli/config.js";
 import { readConfigFile } from "../src/cli/config-file.js";
@@ -186,6 +189,7 @@ test("`fairlead config check` prints what is configured, but no secret", async (
   const text = `{
     "state": { "carts": { "engine": "memory" } },
     "secrets": { "demo": { "type": "values", "values": { "key": "swordfish" } } },
+    "access": { "tokens": [{ "token": "open-sesame-open-sesame", "subject": "me", "roles": ["all"] }], "roles": { "all": [] } },
     "limits": { "keyBytes": 99 },
     "engines": { "memory": { "maxTopics": 7 } }
   }`;
@@ -195,7 +199,9 @@ test("`fairlead config check` prints what is configured, but no secret", async (
   assert.match(printed, /^secrets +demo +type: values, values: 1$/m);
   assert.match(printed, /^limits +keyBytes +99$/m);
   assert.match(printed, /^engines +maxTopics +memory +7$/m);
-  assert.doesNotMatch(printed, /swordfish/);
+  assert.match(printed, /^access +tokens +1$/m);
+  assert.match(printed, /^access +roles +all$/m);
+  assert.doesNotMatch(printed, /swordfish|sesame/);
 });
 
 test("`fairlead config schema` prints what the file has, and anything else is told how it is used", async () => {
@@ -203,6 +209,37 @@ test("`fairlead config schema` prints what the file has, and anything else is to
   assert.equal(status, 0);
   assert.equal(printed, await readFile(join(root, "fairlead.schema.json"), "utf8"));
   assert.equal((await run("chekc")).status, 2);
+});
+
+test("`fairlead serve` takes ./fairlead.json and says so, and does not start with a wrong one", async () => {
+  const outfile = join(import.meta.dirname, `.tmp/serve-${process.pid}.mjs`);
+  const entryPoints = [join(root, "src/cli/main.ts")];
+  const shape = { bundle: true, platform: "node", format: "esm", packages: "external" } as const;
+  await build({ entryPoints, outfile, target: "es2022", ...shape });
+  const serve = async (cwd: string) => {
+    const child = spawn(process.execPath, [outfile, "serve", "--port", "0"], { cwd });
+    let told = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (text) => {
+        told += text;
+        // A second signal would not let it finish.
+        if (/Try it/.test(told) && !child.killed) child.kill("SIGTERM");
+      });
+    }
+    const [status] = await once(child, "close");
+    return { status, told };
+  };
+  try {
+    const right = await withFile('{ "state": { "carts": {} } }', (path) => serve(dirname(path)));
+    assert.match(right.told, /Configured by fairlead\.json\n/);
+    assert.match(right.told, /^ +state .* carts$/m);
+    assert.equal(right.status, 0);
+    const wrong = await withFile('{ "stat": {} }', (path) => serve(dirname(path)));
+    assert.match(wrong.told, /^fairlead\.json:1:3: stat: is not known, did you mean "state"\?$/m);
+    assert.equal(wrong.status, 1);
+  } finally {
+    await rm(outfile, { force: true });
+  }
 });
 
 test("a server without an engine makes the configured one; one that is given must be the one that components name", async () => {

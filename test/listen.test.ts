@@ -1,8 +1,15 @@
 import assert from "node:assert/strict";
 import { request as http1Request } from "node:http";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError, createClient as createRaw, type Interceptor } from "@connectrpc/connect";
 import { test } from "vitest";
+import { LogService } from "../gen/atomix/log/log_pb.js";
 import { GossipMapService } from "../gen/atomix/map/map_pb.js";
+import { MapService } from "../gen/atomix/pb/map/map_pb.js";
+import { Health } from "../gen/grpc/health/v1/health_pb.js";
+import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.js";
+import { Lifecycle } from "../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient } from "../src/index.js";
 import { createNodeTransport } from "../src/node.js";
@@ -27,10 +34,7 @@ test("close() lets a unary call finish, ends streams as unavailable, and takes n
   });
   const listening = await listen(server, { port: 0 });
   await using fl = createClient(createNodeTransport(listening.url), { retry: false });
-  const records = createRaw(
-    (await import("../gen/atomix/log/log_pb.js")).LogService,
-    createNodeTransport(listening.url),
-  )
+  const records = createRaw(LogService, createNodeTransport(listening.url))
     .consume({})
     [Symbol.asyncIterator]();
   const streaming = records.next().catch((error: unknown) => error as ConnectError);
@@ -69,49 +73,54 @@ test("a taken port is an error, not an unhandled one", async () => {
   await assert.rejects(listen(createServer(), { port: first.port }), { code: "EADDRINUSE" });
 });
 
-test("a page of another origin may call, and read every header of ours", async () => {
+test("reads by HTTP GET work through every facade call that reads, and writes stay POST", async () => {
   await using at = await listen(createServer(), { port: 0 });
-  const origin = "https://app.example";
-  const url = `${at.url}/spec.proto.runtime.v1.Runtime/GetState`;
-  const preflight = await fetch(url, {
-    method: "OPTIONS",
-    headers: {
-      origin,
-      "access-control-request-method": "POST",
-      "access-control-request-headers": "fairlead-http-x",
-    },
-  });
-  assert.equal(preflight.status, 204);
-  assert.equal(preflight.headers.get("access-control-allow-origin"), origin);
-  const allowed = preflight.headers.get("access-control-allow-headers") ?? "";
-  for (const name of [
-    "connect-protocol-version",
-    "fairlead-fence",
-    "fairlead-log",
-    "authorization",
-    "fairlead-http-x",
-  ]) {
-    assert.ok(allowed.split(", ").includes(name), name);
+  const methods = new Map<string, string>();
+  const watched: typeof fetch = (input, init) => {
+    methods.set(new URL(String(input)).pathname.split("/").at(-1) ?? "", init?.method ?? "");
+    return fetch(input, init);
+  };
+  for (const json of [false, true]) {
+    const fl = createClient(createWebTransport(at.url, { useHttpGet: true, json, fetch: watched }));
+    await fl.state().set("k", { n: 1 });
+    assert.deepEqual((await fl.state().get("k"))?.value, { n: 1 });
+    assert.equal((await fl.state().getMany(["k", "none"])).size, 1);
+    await fl.map<string>("seats").put("12A", "ada");
+    assert.equal((await fl.map<string>("seats").get("12A"))?.value, "ada");
+    assert.equal(await fl.hello().say("Ada"), "Hello, Ada");
   }
-  const answer = await fetch(url, {
-    method: "POST",
-    headers: { origin, "content-type": "application/json" },
-    body: JSON.stringify({ storeName: "default", key: "k" }),
+  assert.deepEqual(Object.fromEntries(methods), {
+    SaveState: "POST",
+    GetState: "GET",
+    GetBulkState: "GET",
+    Put: "POST",
+    Get: "GET",
+    SayHello: "GET",
   });
-  assert.equal(answer.headers.get("access-control-expose-headers"), "*");
-  assert.equal(answer.status, 200);
+  assert.throws(() => createWebTransport(at.url, { useHttpGet: true, protocol: "grpc-web" }), TypeError);
 });
 
-test("a read can be an HTTP GET", async () => {
-  await using at = await listen(createServer(), { port: 0 });
-  await createClient(createWebTransport(at.url)).state().set("k", { n: 1 });
-  const message = encodeURIComponent(JSON.stringify({ storeName: "default", key: "k" }));
-  const url = `${at.url}/spec.proto.runtime.v1.Runtime/GetState?connect=v1&encoding=json&message=${message}`;
-  const { data } = (await (await fetch(url)).json()) as { data: string };
-  assert.deepEqual(JSON.parse(Buffer.from(data, "base64").toString()), { n: 1 });
-});
+for (const door of ["on a port", "the fetch handler"]) {
+  test(`${door}: GET is refused by every method with side effects, and what it reads is in no cache`, async () => {
+    const server = createServer();
+    await using at = await listen(server, { port: 0 });
+    const get = (path: string): Promise<Response> =>
+      door === "on a port" ? fetch(at.url + path) : server.fetch(new Request(`http://edge${path}`));
+    const services = [Runtime, Lifecycle, LogService, MapService, GossipMapService, Health, ServerReflection];
+    for (const method of services.flatMap((service): readonly DescMethod[] => service.methods)) {
+      // Streams both ways are beyond the HTTP/1.1 of fetch.
+      if (method.methodKind === "bidi_streaming") continue;
+      const { status, headers } = await get(
+        `/${method.parent.typeName}/${method.name}?connect=v1&encoding=json&message=%7B%7D`,
+      );
+      const reads = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+      assert.equal(status === 405, !reads, `${method.name}: ${status}`);
+      assert.equal(headers.get("cache-control"), "no-store");
+    }
+  });
+}
 
-test("the fetch handler answers Connect and gRPC-Web, CORS and /healthz without a port", async () => {
+test("the fetch handler answers Connect, gRPC-Web and /healthz without a port, and says that gRPC is beyond it", async () => {
   await using server = createServer();
   const asFetch = (input: RequestInfo | URL, init?: RequestInit) =>
     server.fetch(new Request(input, { ...init, redirect: "follow" }));
@@ -122,10 +131,9 @@ test("the fetch handler answers Connect and gRPC-Web, CORS and /healthz without 
   }
   assert.deepEqual(await (await server.fetch(new Request("http://edge/healthz"))).json(), { status: "ok" });
   assert.equal((await server.fetch(new Request("http://edge/nothing"))).status, 404);
-  const preflight = await server.fetch(
-    new Request("http://edge/x", { method: "OPTIONS", headers: { origin: "https://a" } }),
-  );
-  assert.equal(preflight.headers.get("access-control-allow-origin"), "https://a");
+  const grpc = { method: "POST", headers: { "content-type": "application/grpc+proto" } };
+  const path = "/spec.proto.runtime.v1.Runtime/SubscribeTopicEvents";
+  assert.equal((await server.fetch(new Request(`http://edge${path}`, grpc))).status, 415);
 });
 
 test("keep-alive connections of HTTP/1.1 do not hold close() up", async () => {

@@ -149,7 +149,8 @@ test("sequences beyond limits.sequences cost others the rest of their segment, n
 test("biggerThan holds for its key, also when it is raised while ids are reserved", async () => {
   const config = parseConfig({ sequencer: { default: { segment: 10, biggerThan: { a: "100" } } } });
   const components = new Components(config);
-  const service = sequencerService({ engine: memoryEngine(), components, limits: config.limits });
+  const { signal: closing } = new AbortController();
+  const service = sequencerService({ engine: memoryEngine(), components, limits: config.limits, closing });
   const sequencer = createSequencer(
     createRouterTransport((router) => router.service(Runtime, service)),
     "default",
@@ -211,6 +212,8 @@ test("a failed reservation fails those that wait for it, and the next one goes o
   let away = true;
   const keys = Object.create(engine.keys) as Engine["keys"];
   keys.get = (key) => engine.keys.get(key);
+  keys.list = (prefix) => engine.keys.list(prefix);
+  keys.watch = (prefix, signal) => engine.keys.watch(prefix, signal);
   keys.commit = async (writes) => {
     if (away) throw new ConnectError("away", Code.Unavailable);
     return engine.keys.commit(writes);
@@ -274,6 +277,8 @@ function counting(engine: Engine): { engine: Engine; commits: () => number } {
   let commits = 0;
   const keys = Object.create(engine.keys) as Engine["keys"];
   keys.get = (key) => engine.keys.get(key);
+  keys.list = (prefix) => engine.keys.list(prefix);
+  keys.watch = (prefix, signal) => engine.keys.watch(prefix, signal);
   keys.commit = async (writes) => {
     commits++;
     await new Promise((resolve) => setTimeout(resolve, 1));

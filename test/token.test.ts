@@ -168,6 +168,28 @@ test("an app that asks for a token takes the events of the runtime that has it, 
   assert.deepEqual([...told], ["of the runtime"]);
 });
 
+test("a primary backs up to a server that lets in no one else", async () => {
+  const rules = [{ primitive: "map" as const, verbs: ["Backup"] }];
+  const access = { tokens: [{ token: GOOD, subject: "primary", rules }] };
+  const primary = "http://127.0.0.1:9";
+  await using backup = await overHttp((url) => createNodeTransport(url))({
+    config: { access, maps: { "/default": { primary } } },
+  });
+  const held = async (token: string) => {
+    const group = { backups: [backup.url], token, ackTimeoutMs: 100 };
+    await using at = await openHere({ config: { maps: { "/default": group } } });
+    const name = `map-of-${token}`;
+    await createClient(at.transport).map<number>(name).put("k", 1);
+    const entries: string[] = [];
+    for await (const { key } of backup.server.engine.keys.list("map")) {
+      if (key.includes(name) && key.endsWith("k")) entries.push(key);
+    }
+    return entries.length;
+  };
+  assert.equal(await held(OLD), 0);
+  assert.equal(await held(GOOD), 1);
+});
+
 test("a server whose app's token is not in the environment does not start", async () => {
   const apps = { shop: { url: "http://127.0.0.1:9", tokenEnv: "SHOP_TOKEN" } };
   const cases: [Record<string, string>, RegExp][] = [

@@ -61,6 +61,14 @@ function table(config: Config): string {
   for (const group of ["gossip", "limits"] as const)
     rows.push(...changed(group, config[group], defaults[group]));
   rows.push(...changed("engines", config.engines.memory, defaults.engines.memory, "memory"));
+  const { tokens, jwt, roles, anonymous } = config.access;
+  const access = {
+    tokens: tokens?.length ?? 0,
+    jwt: jwt?.issuer,
+    roles: Object.keys(roles).join(" "),
+    anonymous,
+  };
+  rows.push(...changed("access", access, { tokens: 0, jwt: undefined, roles: "", anonymous: undefined }));
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)) + 2);
   const line = (row: string[]) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("");
   return rows.map((row) => `${line(row).trimEnd()}\n`).join("");

@@ -211,6 +211,9 @@ const limits = z.strictObject({
     .default(1000)
     .describe("The calls that are open on one connection at the same time."),
   streams: count().default(10_000).describe("The calls that are open at the same time, of all connections."),
+  arrivingBytes: count()
+    .default(256 * 1024 ** 2)
+    .describe("The bytes that have arrived of messages that are not whole yet, of all calls together."),
   fileMetadataBytes: count()
     .default(4096)
     .describe(

@@ -28,6 +28,8 @@ export interface Platform {
   env: Readonly<Record<string, string | undefined>>;
   /** Reads a text file; rejects where there is no file system. */
   readFile(path: string): Promise<string>;
+  /** What the process takes in bytes, by the names that Prometheus' own clients give it; empty where it cannot tell. */
+  memory(): Readonly<Record<string, number>>;
 }
 
 /**

@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
+import type { Http2ServerRequest } from "node:http2";
 import type { Readable } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
+import { createContextValues } from "@connectrpc/connect";
 import {
   connectNodeAdapter,
   createConnectTransport,
@@ -8,9 +10,11 @@ import {
   createGrpcWebTransport,
   Http2SessionManager,
 } from "@connectrpc/connect-node";
+import { Connections } from "../internal/node/connections.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
 import { checkHost } from "./access/host.js";
+import { connectionKey } from "./admission.js";
 import type { Platform } from "./context.js";
 import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
@@ -58,10 +62,16 @@ export async function listen(
 ): Promise<Listening> {
   if (tls) checkTls(tls);
   checkHost(host, server.config, insecure);
-  const opened = await openPort(requestListener(server), {
+  const { limits } = server.config;
+  const connections = new Connections(limits.connections);
+  const opened = await openPort(requestListener(server, connections), {
     host,
     port,
     tls,
+    connections,
+    // Above the limits, so that the server refuses a call itself, with its reason, before HTTP does without one.
+    callsPerConnection: limits.connectionStreams * 2,
+    headerBytes: limits.headerBytes + 64 * 1024,
     whileClosing: ({ url }) => /^\/(healthz|readyz|grpc\.health\.v1\.Health\/\w+)($|\?)/.test(url),
   });
   let closed: Promise<void> | undefined;
@@ -89,12 +99,23 @@ export const nodePlatform: Platform = {
   fetch: (url, init) => (init.method === "TRACE" ? trace(url, init) : fetch(url, init)),
   env: process.env,
   readFile: (path) => readFile(path, "utf8"),
+  memory() {
+    const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
+    return {
+      process_resident_memory_bytes: rss,
+      nodejs_heap_size_total_bytes: heapTotal,
+      nodejs_heap_size_used_bytes: heapUsed,
+      nodejs_external_memory_bytes: external,
+    };
+  },
 };
 
-function requestListener(server: Server): Answer {
+function requestListener(server: Server, connections: Connections): Answer {
   const rpc = connectNodeAdapter({
     ...server.options,
     routes: server.routes,
+    contextValues: (request) =>
+      createContextValues().set(connectionKey, connections.of(request as Http2ServerRequest)),
     fallback: (_request, response) => {
       response.writeHead(404, { "content-type": "text/plain" });
       response.end("not found\n");
@@ -116,7 +137,12 @@ function requestListener(server: Server): Answer {
     if (request.method === "GET") response.setHeader("cache-control", "no-store");
     const path = request.url.split("?", 1)[0] ?? "";
     const page = healthPage(path, server.readiness);
-    if (page) {
+    if (path === "/metrics") {
+      void server.metrics(request.headers.authorization ?? null).then(({ status, headers, body }) => {
+        response.writeHead(status, headers);
+        response.end(body);
+      });
+    } else if (page) {
       void page.then(({ status, body }) => {
         response.writeHead(status, { "content-type": "application/json" });
         response.end(`${JSON.stringify(body)}\n`);

@@ -24,6 +24,7 @@ import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
+import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
@@ -53,7 +54,7 @@ export interface Server extends AsyncDisposable {
   readonly config: Config;
   /** What keeps the data. */
   readonly engine: Engine;
-  /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`. For any runtime with fetch's types. */
+  /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`, `/metrics`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
   /**
    * Calls this server from its own process, without a socket. What `access` says is for others, unless the calls are
@@ -62,6 +63,11 @@ export interface Server extends AsyncDisposable {
   transport(options?: { trusted?: boolean }): Transport;
   /** Whether it can take calls now: not while it closes, and not while its engine is away. What `/readyz` says. */
   readiness(): Promise<Readiness>;
+  /**
+   * What `/metrics` answers a request with this `authorization` header: calls, durations, open streams and memory in
+   * Prometheus' text format. Where `access` asks for tokens, any that it knows will do.
+   */
+  metrics(authorization: string | null): Promise<MetricsPage>;
   /**
    * Ends the streams that have no end of their own (subscriptions, watches, gossip) with `unavailable`; every other
    * call goes on. The first step of a close that waits for them.
@@ -92,7 +98,8 @@ export function createServer({ engine: given, config, platform, log = silent }: 
     appId: checked.appId,
   };
   const access = createAccess(checked.access, context);
-  const calls = observed([callLog(log)]);
+  const metrics = createMetrics();
+  const calls = observed([callLog(log), metrics]);
   const admission = createAdmission(limits);
   const options: ConnectRouterOptions = {
     interceptors: [
@@ -112,6 +119,8 @@ export function createServer({ engine: given, config, platform, log = silent }: 
   const gated = calls.through(admission.limited(access.gated(register)));
   const open = calls.through(admission.limited(access.open(register)));
   startApps(context);
+  const readMetrics = async (authorization: string | null) =>
+    metricsPage((await access.isKnown(authorization)) ? metrics.text(context.platform.memory()) : undefined);
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
   const endStreams = () => closing.abort(closingFault());
@@ -126,10 +135,11 @@ export function createServer({ engine: given, config, platform, log = silent }: 
     options,
     config: checked,
     engine,
-    fetch: fetchHandler(gated, options, corsFor(checked.cors), ready),
+    fetch: fetchHandler(gated, options, corsFor(checked.cors), ready, readMetrics),
     transport: ({ trusted = true } = {}) =>
       createRouterTransport(trusted ? open : gated, { router: options }),
     readiness: ready,
+    metrics: readMetrics,
     endStreams,
     close,
     [Symbol.asyncDispose]: close,
@@ -157,6 +167,7 @@ const anywhere: Platform = {
   readFile: async (path) => {
     throw new TypeError(`Cannot read "${path}": this runtime has no files`);
   },
+  memory: () => ({}),
 };
 
 function fetchHandler(
@@ -164,6 +175,7 @@ function fetchHandler(
   options: ConnectRouterOptions,
   cors: Cors,
   ready: () => Promise<Readiness>,
+  metrics: Server["metrics"],
 ): (request: Request) => Promise<Response> {
   const router = createConnectRouter({ ...options, grpc: false });
   register(router);
@@ -181,6 +193,10 @@ function fetchHandler(
       return new Response(null, { status: 415, headers: cors.answer(origin) });
     }
     const { pathname } = new URL(request.url);
+    if (pathname === "/metrics") {
+      const { body, ...init } = await metrics(request.headers.get("authorization"));
+      return new Response(body, init);
+    }
     const page = await healthPage(pathname, ready);
     const handler = handlers.get(pathname);
     const response = page

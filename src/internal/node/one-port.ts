@@ -8,6 +8,8 @@ import {
   type Server as TlsServer,
 } from "node:tls";
 
+import { Connections } from "./connections.js";
+
 /** Answers requests of both HTTP versions, by what they have in common. */
 export type Answer = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
@@ -16,6 +18,12 @@ export interface OnePortOptions {
   port: number;
   /** A key and its certificate, and what else Node takes beside them: TLS, and nothing without it. */
   tls?: SecureContextOptions | undefined;
+  /** Takes in the connections. Default: 10,000 of them. */
+  connections?: Connections;
+  /** How many calls of one connection HTTP/2 lets a client begin at the same time. Default: 1000. */
+  callsPerConnection?: number;
+  /** The bytes of the headers of one request, above which the connection is closed without an answer of ours. Default: 64 KiB. */
+  headerBytes?: number;
   /** Which requests are answered while the port closes; all others get 503. Default: none. */
   whileClosing?: (request: Http2ServerRequest) => boolean;
 }
@@ -38,6 +46,9 @@ const HTTP2_PREFACE = "PRI * HTTP/2.0";
 /** The type of the record that every TLS connection begins with. */
 const TLS_HANDSHAKE = "\u0016";
 
+/** What Node's HTTP/1.1 takes as well. */
+const MOST_HEADERS = 2000;
+
 /** How long a connection may say nothing before it is closed. */
 const SILENT_MS = 10_000;
 
@@ -50,12 +61,22 @@ const NO_TLS =
  */
 export async function openPort(
   answer: Answer,
-  { host, port, tls, whileClosing = () => false }: OnePortOptions,
+  {
+    host,
+    port,
+    tls,
+    connections = new Connections(10_000),
+    callsPerConnection = 1000,
+    headerBytes = 64 * 1024,
+    whileClosing = () => false,
+  }: OnePortOptions,
 ): Promise<OnePort> {
   const sockets = new Set<Socket>();
   const sessions = new Set<{ close(): void }>();
   const calls = new Calls();
+  let shut = false;
   const answerOrRefuse: Answer = (request, response) => {
+    connections.endExtra(request, response);
     if (!calls.closing) {
       calls.add(response);
       return answer(request, response);
@@ -66,8 +87,9 @@ export async function openPort(
     response.end("the server is closing\n");
     request.resume();
   };
-  const http1 = createHttp1(answerOrRefuse as unknown as RequestListener);
-  const http2 = createHttp2(answerOrRefuse);
+  const http1 = createHttp1({ maxHeaderSize: headerBytes }, answerOrRefuse as unknown as RequestListener);
+  const settings = { maxConcurrentStreams: callsPerConnection, maxHeaderListSize: headerBytes };
+  const http2 = createHttp2({ settings, maxHeaderListPairs: MOST_HEADERS }, answerOrRefuse);
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.
   http1.emit("listening");
   http2.on("session", (session) => {
@@ -85,15 +107,18 @@ export async function openPort(
   const secure =
     tls &&
     openTls(tls, (socket) => {
+      if (shut) return void socket.destroy();
       hold(socket);
       serve(socket, socket.alpnProtocol === "h2");
     });
   const tcp = createTcp((socket) => {
+    if (!connections.add(socket)) return;
     hold(socket);
     handOver(socket, (first) => {
       if (!secure) serve(socket, first === "http2");
       else if (first === "tls") secure.emit("connection", socket);
-      else socket.end(NO_TLS);
+      else if (first === "http1") socket.end(NO_TLS);
+      else socket.destroy();
     });
   });
   await new Promise<void>((resolve, reject) => {
@@ -114,6 +139,7 @@ export async function openPort(
       for (const session of sessions) session.close();
       // The port stays until then, so that whoever asks hears that it closes.
       await calls.ended();
+      shut = true;
       const ended = new Promise<void>((resolve) => tcp.close(() => resolve()));
       for (const session of sessions) session.close();
       // Some clients connect ahead of their next call: fetch does after one that it has given up.

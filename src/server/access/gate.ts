@@ -24,6 +24,8 @@ export const callerKey: ContextKey<Caller | undefined> = createContextKey(undefi
 export interface Access {
   /** Whether calls need a right to be let in. */
   readonly isOn: boolean;
+  /** Whether this `authorization` header names anyone: who does may see how the server does. All may where access is off. */
+  isKnown(authorization: string | null): Promise<boolean>;
   /** `routes`, each behind the gate: no request reaches them without a caller who may make it. */
   gated(routes: Routes): Routes;
   /** `routes` as this process itself may call them, without credentials. */
@@ -80,6 +82,13 @@ export function createAccess(
 
   return {
     isOn: on,
+    async isKnown(authorization) {
+      try {
+        return (await find(authorization)).hasToken;
+      } catch {
+        return false;
+      }
+    },
     gated: (routes) => throughEach(routes, gate),
     open: (routes) => throughEach(routes, (handler) => (request) => handler(calledBy(trusted, request))),
     interceptor: (next) => (request) => {

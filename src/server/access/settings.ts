@@ -101,7 +101,11 @@ const jwt = z
       .optional()
       .describe("Where the issuer's public keys are; fetched with the first token, and kept."),
     jwks: z
-      .strictObject({ keys: atLeastOne(z.looseObject({ kty: text })) })
+      .strictObject({
+        keys: atLeastOne(z.looseObject({ kty: text.describe("Its type: RSA, EC, OKP.") })).describe(
+          "The keys.",
+        ),
+      })
       .optional()
       .describe("The issuer's public keys themselves, a JSON Web Key Set."),
     algorithms: atLeastOne(z.enum(ALGORITHMS, { error: `must be one of ${ALGORITHMS.join(", ")}` }))

@@ -8,7 +8,8 @@ import { fromUtf8, utf8 } from "../../internal/utf8.js";
 import type { ServiceContext } from "../context.js";
 import type { Write } from "../engine.js";
 import { FENCE_HEADER } from "./fence.js";
-import { keyOf } from "./keyspace.js";
+import { keyOf, under } from "./keyspace.js";
+import { Population } from "./population.js";
 
 type LockMethods = Pick<ServiceImpl<typeof Runtime>, "tryLock" | "unlock" | "lockKeepAlive">;
 
@@ -22,7 +23,12 @@ const FENCE_KEPT_MS = 7 * DAY_MS;
  * resource's fence: an entry that each grant writes anew and nothing else, so that its version is the number of the
  * latest grant, also when the lock itself is long gone.
  */
-export function lockService({ engine: { keys }, components }: ServiceContext): LockMethods {
+export function lockService(context: ServiceContext): LockMethods {
+  const { components, limits, closing } = context;
+  const { keys } = context.engine;
+  const what = "as many resources have a lock, or a fence that is still remembered";
+  const limit = { name: "locks", most: limits.locks, what };
+  const fences = new Population({ keys, prefix: under("fence"), limit, closing });
   const keysOf = (store: string, resource: string) => {
     components.get("lock", store);
     return { lock: keyOf("lock", store, resource), fence: keyOf("fence", store, resource) };
@@ -32,10 +38,11 @@ export function lockService({ engine: { keys }, components }: ServiceContext): L
     async tryLock({ storeName, resourceId, lockOwner, expire }, { responseHeader }) {
       const { lock, fence } = keysOf(storeName, resourceId);
       const leaseMs = expire * 1000;
-      const commit = await keys.commit([
+      const writes: Write[] = [
         { type: "set", key: lock, value: utf8(lockOwner), ifVersion: 0n, ttlMs: leaseMs },
         freshFence(fence, leaseMs),
-      ]);
+      ];
+      const commit = await fences.admit(fence, () => keys.commit(writes));
       if ("conflict" in commit) return { success: false };
       responseHeader.set(FENCE_HEADER, String(commit.version));
       return { success: true };

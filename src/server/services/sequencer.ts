@@ -7,7 +7,8 @@ import { fromUtf8, utf8 } from "../../internal/utf8.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, KeyStore } from "../engine.js";
 import { exhausted, invalid } from "../faults.js";
-import { keyOf } from "./keyspace.js";
+import { keyOf, under } from "./keyspace.js";
+import { Population } from "./population.js";
 
 /** The response header that confirms how many ids a request with `count` was given. */
 const COUNT_HEADER = "fairlead-id-count";
@@ -20,8 +21,14 @@ export function sequencerService({
   engine: { keys },
   components,
   limits,
-}: Pick<ServiceContext, "engine" | "components" | "limits">): Pick<ServiceImpl<typeof Runtime>, "getNextId"> {
+  closing,
+}: Pick<ServiceContext, "engine" | "components" | "limits" | "closing">): Pick<
+  ServiceImpl<typeof Runtime>,
+  "getNextId"
+> {
   const sequences = new Map<string, Sequence>();
+  const limit = { name: "sequencerKeys", most: limits.sequencerKeys, what: "as many sequences have begun" };
+  const begun = new Population({ keys, prefix: under("sequencer"), limit, closing });
 
   const sequenceAt = (key: string): Sequence => {
     const sequence = sequences.get(key) ?? new Sequence(keys, key);
@@ -38,12 +45,13 @@ export function sequencerService({
       const { biggerThan, segment } = components.get("sequencer", storeName);
       const floor = Object.hasOwn(biggerThan, key) ? (biggerThan[key] ?? 0n) : 0n;
       const count = countOf(metadata);
-      const sequence = sequenceAt(keyOf("sequencer", storeName, key));
+      const at = keyOf("sequencer", storeName, key);
       const strong = options?.increment === Increment.STRONG;
-      const nextId =
-        strong || count !== undefined
-          ? (await sequence.reserve({ floor, least: count ?? 1n, most: count ?? 1n })).first
-          : await sequence.nextOfSegment(floor, BigInt(segment));
+      const nextId = await begun.admit(at, async () => {
+        const sequence = sequenceAt(at);
+        if (!strong && count === undefined) return sequence.nextOfSegment(floor, BigInt(segment));
+        return (await sequence.reserve({ floor, least: count ?? 1n, most: count ?? 1n })).first;
+      });
       if (count !== undefined) responseHeader.set(COUNT_HEADER, String(count));
       return { nextId };
     },
