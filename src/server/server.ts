@@ -5,6 +5,7 @@ import {
   type ConnectRouterOptions,
   createConnectRouter,
   createRouterTransport,
+  type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
 import { createFetchHandler } from "@connectrpc/connect/protocol";
@@ -42,6 +43,11 @@ export interface ServerOptions {
    * Never values, secrets or tokens. Default: nowhere.
    */
   log?: Log;
+  /**
+   * Around every call that was let in, from the outermost on, as otelServer() of `fairlead/otel`: they see requests as
+   * they came, and answers as they go. Default: none.
+   */
+  interceptors?: readonly Interceptor[];
 }
 
 /** Every service of the API, ready to be put behind any door. */
@@ -78,7 +84,13 @@ export interface Server extends AsyncDisposable {
 }
 
 /** Makes a server. It needs nothing of Node: listenNode() puts it on a port, and `fetch` fits everything else. */
-export function createServer({ engine: given, config, platform, log = silent }: ServerOptions = {}): Server {
+export function createServer({
+  engine: given,
+  config,
+  platform,
+  log = silent,
+  interceptors = [],
+}: ServerOptions = {}): Server {
   const closing = new AbortController();
   const cut = new AbortController();
   expectManyListeners(closing.signal);
@@ -104,6 +116,7 @@ export function createServer({ engine: given, config, platform, log = silent }: 
   const options: ConnectRouterOptions = {
     interceptors: [
       calls.interceptor,
+      ...interceptors,
       answers(log),
       admission.interceptor,
       takeAnyInJson,

@@ -1,3 +1,4 @@
+import type { Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type CallbackOptions, createCallbacks, type EventHandlers } from "../callbacks.js";
 import { openPort } from "../internal/node/one-port.js";
@@ -9,6 +10,8 @@ export interface ServeCallbacksOptions extends CallbackOptions {
   port?: number;
   /** How long close() lets events under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
+  /** Around every call, as otelServer() of `fairlead/otel`. Default: none. */
+  interceptors?: Interceptor[];
 }
 
 /** An app that waits for the runtime's calls on a port. */
@@ -26,9 +29,15 @@ export interface ServedCallbacks extends AsyncDisposable {
  */
 export async function serveCallbacks<T extends Record<string, unknown>>(
   handlers: EventHandlers<T>,
-  { host = "127.0.0.1", port = 9999, graceMs = 5000, ...options }: ServeCallbacksOptions = {},
+  {
+    host = "127.0.0.1",
+    port = 9999,
+    graceMs = 5000,
+    interceptors = [],
+    ...options
+  }: ServeCallbacksOptions = {},
 ): Promise<ServedCallbacks> {
-  const answer = connectNodeAdapter({ routes: createCallbacks(handlers, options) });
+  const answer = connectNodeAdapter({ routes: createCallbacks(handlers, options), interceptors });
   const opened = await openPort(answer, { host, port });
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= opened.close(graceMs));

@@ -3,6 +3,7 @@ import type { InvokeBindingRequest, Runtime } from "../../../gen/spec/proto/runt
 import { codeOfStatus } from "../../internal/http-status.js";
 import { isHopByHop } from "../../internal/invocation-headers.js";
 import { after } from "../../internal/timer.js";
+import { traceContext } from "../../internal/trace-context.js";
 import type { Config } from "../config.js";
 import type { ServiceContext } from "../context.js";
 import { failedBehind, invalid, shown, unavailable } from "../faults.js";
@@ -14,13 +15,19 @@ type HttpBinding = Extract<Binding, { type: "http" }>;
 /** InvokeBinding: what stands behind the configured name does the operation. */
 export function bindingsService(context: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "invokeBinding"> {
   return {
-    async invokeBinding(request, { signal }) {
+    async invokeBinding(request, { requestHeader, signal }) {
       const binding = context.components.get("bindings", request.name);
       switch (binding.type) {
         case "echo":
           return { data: request.data, metadata: request.metadata };
         case "http":
-          return callHttp(context, binding, request, signal);
+          return callHttp(
+            context,
+            binding,
+            request,
+            traceContext((name) => requestHeader.get(name)),
+            signal,
+          );
       }
     },
   };
@@ -40,6 +47,7 @@ async function callHttp(
   context: ServiceContext,
   { url: base, timeoutMs }: HttpBinding,
   { name, operation, metadata, data }: InvokeBindingRequest,
+  trace: Record<string, string>,
   signal: AbortSignal,
 ) {
   const what = `binding ${shown(name)}`;
@@ -51,6 +59,8 @@ async function callHttp(
   }
   const headers = headersIn(metadata);
   if (!headers.has("accept")) headers.set("accept", "application/json");
+  if (!headers.has("traceparent"))
+    for (const [name, value] of Object.entries(trace)) headers.set(name, value);
   const body = WITH_BODY.includes(method) ? data : undefined;
   if (body && !headers.has("content-type")) headers.set("content-type", "application/json");
 

@@ -6,6 +6,7 @@ import type {
   SubscribeTopicEventsRequest,
   SubscribeTopicEventsRequestInitial,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { traceContext } from "../../internal/trace-context.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../faults.js";
 import { checkName } from "../guard.js";
@@ -22,9 +23,15 @@ const APP_ID_HEADER = "fairlead-app-id";
 export function pubsubService(context: ServiceContext): PubsubMethods {
   const { engine, components, limits, closing } = context;
   return {
-    async publishEvent(request) {
+    async publishEvent(request, { requestHeader }) {
       components.get("pubsub", request.pubsubName);
-      const event = toBinary(TopicEventRequestSchema, eventOf(request));
+      const event = toBinary(
+        TopicEventRequestSchema,
+        eventOf(
+          request,
+          traceContext((name) => requestHeader.get(name)),
+        ),
+      );
       await engine.topics.publish(topicOf(request.pubsubName, request.topic), [event]);
       return {};
     },

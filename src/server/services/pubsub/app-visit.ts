@@ -1,6 +1,7 @@
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { AppCallback } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { pause } from "../../../internal/timer.js";
+import { traceContext } from "../../../internal/trace-context.js";
 import type { ServiceContext } from "../../context.js";
 import { type Claim, claims, type Subscription, verdictOf } from "./delivery.js";
 import { Unsettled } from "./unsettled.js";
@@ -58,7 +59,11 @@ export async function visit(
 
   const deliver = async ({ event }: Claim, unsettled: Unsettled) => {
     try {
-      const answer = await app.client.onTopicEvent(event, { signal: held, timeoutMs: app.timeoutMs });
+      const answer = await app.client.onTopicEvent(event, {
+        signal: held,
+        timeoutMs: app.timeoutMs,
+        headers: traceContext((name) => event.metadata[name]),
+      });
       answered = true;
       unsettled.answer(event.id, verdictOf(answer), "the app asked for another delivery");
     } catch (error) {

@@ -20,14 +20,14 @@ const CLOUD_EVENT = "application/cloudevents+json";
 /** The attributes that the server says itself, whatever an envelope says. */
 const OWN = ["topic", "pubsubname"];
 
-/** The CloudEvent that a publish asks for, its data byte for byte as it was sent. */
-export function eventOf({
-  pubsubName,
-  topic,
-  data,
-  dataContentType,
-  metadata,
-}: PublishEventRequest): TopicEventRequest {
+/**
+ * The CloudEvent that a publish asks for, its data byte for byte as it was sent; `trace` says which trace the publish
+ * is a part of, where the event does not say so itself.
+ */
+export function eventOf(
+  { pubsubName, topic, data, dataContentType, metadata }: PublishEventRequest,
+  trace: Record<string, string> = {},
+): TopicEventRequest {
   const { attributes, ...event } =
     mediaTypeOf(dataContentType) === CLOUD_EVENT
       ? unwrapped(data)
@@ -42,11 +42,17 @@ export function eventOf({
   const time = new Date(now).toISOString();
   const { ttlInSeconds } = metadata;
   const expiration = Number(ttlInSeconds) > 0 && new Date(now + Number(ttlInSeconds) * 1000).toISOString();
+  const named: Record<string, string> = { ...attributes, ...metadata };
   return create(TopicEventRequestSchema, {
     ...event,
     pubsubName,
     topic,
-    metadata: { time, ...attributes, ...metadata, ...(expiration && { expiration }) },
+    metadata: {
+      time,
+      ...(named["traceparent"] === undefined && trace),
+      ...named,
+      ...(expiration && { expiration }),
+    },
   });
 }
 
