@@ -9,7 +9,7 @@ import { compareDigests, compareValues, isCutVersion, mayBeShared } from "./vers
  * The keys of one advertisement. All members must take the same number: one with exactly as many keys is followed by
  * more of its round, one with fewer, or with more (a peer that sends all in one), is the last.
  */
-export const CHUNK_KEYS = 1000;
+const CHUNK_KEYS = 1000;
 
 /** How long entries that were asked for may take before they are asked for again. */
 const PATIENCE_MS = 10_000;
