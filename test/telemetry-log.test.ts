@@ -7,7 +7,7 @@ import { LogService } from "../gen/atomix/log/log_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { consoleLog } from "../src/cli/console-log.js";
 import { createClient, text } from "../src/index.js";
-import { createNodeTransport } from "../src/node.js";
+import { createNodeTransport, serveCallbacks } from "../src/node.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import type { Log } from "../src/server/index.js";
 import { openHere, overHttp } from "./doors.js";
@@ -250,11 +250,28 @@ test("no line holds a key, a value, a secret or a token of a client, at any leve
     secrets: { default: { type: "values" as const, values: { password: MARK } } },
     services: { web: { url: "http://127.0.0.1:1" } },
     bindings: { echo: { type: "echo" as const }, web: { type: "http" as const, url: "http://127.0.0.1:1" } },
-    pubsub: { default: { retryMinMs: 1, retryMaxMs: 2 } },
+    pubsub: { default: { maxDeliveries: 3, retryMinMs: 1, retryMaxMs: 2 } },
   };
-  await using at = await doors.grpc({ log, config });
+  let failures = 0;
+  const failing = () => {
+    failures++;
+    throw new Error(MARK);
+  };
+  await using app = await serveCallbacks({ failing, dead: () => {} }, { port: 0 });
+  const apps = { app: { url: app.url } };
+  await using at = await doors.grpc({ log, config: { ...config, apps } });
   await battery(at.transport);
+  await createClient(at.transport).pubsub().publish("failing", MARK);
+  await until(() => output.includes("an event is dropped after its last delivery"));
+  assert.equal(failures, 3);
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.ok(output.split("\n").length > 25, output);
   assert.doesNotMatch(output, new RegExp(MARK));
 });
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; !holds(); i++) {
+    assert.ok(i < 500, "it never came to be");
+    await new Promise((resolve) => setTimeout(resolve, 4));
+  }
+}

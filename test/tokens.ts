@@ -15,7 +15,7 @@ export interface Issuer extends AsyncDisposable {
   sign(claims?: JWTPayload): Promise<string>;
 }
 
-export const ISSUER = "https://issuer.example";
+const ISSUER = "https://issuer.example";
 
 /** What a server has to be told of the issuer. */
 export const jwtOf = ({ jwksUrl }: Pick<Issuer, "jwksUrl">) => ({

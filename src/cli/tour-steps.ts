@@ -13,7 +13,7 @@ export interface Step {
 }
 
 /** What a step is given beside the client. */
-export interface Tour {
+interface Tour {
   /** In the names of everything that is written, so that a second tour meets nothing of the first. */
   id: string;
   /** The tour's own server, or undefined where it was given one. */

@@ -9,7 +9,7 @@ import { compareDigests, compareValues, isCutCopy, isCutVersion, mayBeShared } f
  * The keys of one advertisement. All members must take the same number: one with exactly as many keys is followed by
  * more of its round, one with fewer, or with more (a peer that sends all in one), is the last.
  */
-export const CHUNK_KEYS = 1000;
+const CHUNK_KEYS = 1000;
 
 /** About how many bytes it takes to compare a key, both ways. */
 const DIGEST_BYTES = 128;

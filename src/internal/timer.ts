@@ -1,7 +1,7 @@
 import { canceled } from "./canceled.js";
 
 /** The longest delay that every runtime's setTimeout takes; a longer one would fire at once. */
-export const MAX_DELAY_MS = 2 ** 31 - 1;
+const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /** Runs `task` after `delayMs`, however long, without keeping a Node process alive. Returns the way to call it off. */
 export function after(delayMs: number, task: () => void): () => void {

@@ -11,7 +11,7 @@ import { randomId } from "../internal/random-id.js";
 import { type Routes, throughEach } from "./through-each.js";
 
 /** The response header with the id of the call, which stands in every line that the log has about it. */
-export const REQUEST_ID_HEADER = "fairlead-request-id";
+const REQUEST_ID_HEADER = "fairlead-request-id";
 
 /** One call, as those see it who watch all of them: nothing of what it carries. */
 export interface Call {

@@ -45,7 +45,8 @@ export function createMetrics(): Metrics {
       if (isStream) streams.set(method, (streams.get(method) ?? 0) + 1);
     },
     ended(call, code, durationMs) {
-      const labels = labelsOf({ method: call.method, protocol: call.protocol, code });
+      // By hand: this is done for every call.
+      const labels = `{method="${call.method}",protocol="${call.protocol}",code="${code}"}`;
       calls.set(labels, (calls.get(labels) ?? 0) + 1);
       if (call.isStream) streams.set(call.method, (streams.get(call.method) ?? 1) - 1);
       else time(durations, call, durationMs / 1000);

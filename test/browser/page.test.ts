@@ -95,7 +95,7 @@ describe.skipIf(missing)("in Chromium", () => {
   }
 });
 
-/** The page as a browser takes it, from the sources. */
+/** The page as a browser takes it, from the sources: what is at which path. */
 async function bundle(): Promise<Map<string, string>> {
   const result = await build({
     configFile: false,

@@ -18,7 +18,7 @@ import { knows, permits } from "./rules.js";
 import { type AccessSettings, isOn } from "./settings.js";
 
 /** Who a call comes from, in the context values of every call. */
-export const callerKey: ContextKey<Caller | undefined> = createContextKey(undefined);
+const callerKey: ContextKey<Caller | undefined> = createContextKey(undefined);
 
 /** Who may call, and what: asked for in the headers before a body is read, and of each message for its store. */
 export interface Access {

@@ -6,7 +6,7 @@ import type { AccessSettings } from "./settings.js";
 export type JwtSettings = NonNullable<AccessSettings["jwt"]>;
 
 /** Who a token is about, as its issuer says. */
-export interface Claimed {
+interface Claimed {
   subject: string;
   roles: string[];
 }

@@ -7,7 +7,7 @@ import type { Operation } from "./partition.js";
  * primary overlap, seconds; the rest is for a backup that comes back, after a change of the primary, with entries
  * that were deleted while it was away: within this time the new primary still knows of the deletion.
  */
-export const TOMBSTONE_MS = 7 * 24 * 3_600_000;
+const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 
 /**
  * Takes over every entry that is newer than what is there, and results in true; in false, and nothing is done, where

@@ -1,0 +1,26 @@
+import { createClient, createState, isConflict } from "fairlead";
+import { createWebTransport } from "fairlead/web";
+
+/** What any page or program does with a server at `url`; resolves with what it saw. */
+export async function tryFacades(url) {
+  const seen = {};
+  const fl = createClient(url);
+  const carts = fl.state();
+  await carts.set("u1", { items: ["pear"] });
+  await carts.update("u1", (cart) => ({ items: [...cart.items, "plum"] }));
+  seen.state = (await carts.get("u1")).value.items.join();
+  seen.conflict = await carts.set("u1", {}, { ifAbsent: true }).catch(isConflict);
+  seen.lock = await fl.lock().withLock("order", async ({ fence }) => typeof fence);
+  seen.id = typeof (await fl.sequencer().next("orders"));
+  seen.map = (await fl.map("colors").put("sky", "blue")) !== undefined;
+  seen.hello = await fl
+    .hello()
+    .say("Ada")
+    .catch((error) => String(error));
+  for (const options of [{ protocol: "grpc-web" }, { json: true }, { useHttpGet: true }]) {
+    const state = createState(createWebTransport(url, options), "default");
+    seen[Object.keys(options)[0]] = (await state.get("u1"))?.value.items.length;
+  }
+  await fl.close();
+  return seen;
+}

@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build as esbuild } from "esbuild";
+import { build as viteBuild } from "vite";
+import { afterAll, beforeAll, describe, inject, test } from "vitest";
+import { project, run, type Serving, serve } from "./project.js";
+
+const root = join(import.meta.dirname, "../..");
+const bin = (name: string) => join(root, "node_modules/.bin", name);
+
+describe("the tarball", () => {
+  const files = () =>
+    execFileSync("tar", ["-tzf", inject("tarball")], { encoding: "utf8" })
+      .trim()
+      .split("\n")
+      .map((path) => path.replace(/^package\//, ""));
+
+  test("holds the build, what it was built from, the contract, and nothing else", () => {
+    const top = new Set(files().map((path) => path.split("/")[0]));
+    const expected = "CHANGELOG.md LICENSE README.md dist fairlead.schema.json gen package.json proto src";
+    assert.deepEqual([...top].sort(), expected.split(" "));
+    const stray = files().filter((path) =>
+      /(^|\/)(tests?|bench|\.\w+)(\/|$)|\.(test|tsbuildinfo|tgz|check)/.test(path),
+    );
+    assert.deepEqual(stray, []);
+    const unexpected = files().filter(
+      (path) =>
+        (path.startsWith("dist/") && !/^dist\/(src|gen)\/.*\.(js|js\.map|d\.ts)$/.test(path)) ||
+        (/^(src|gen)\//.test(path) && !path.endsWith(".ts")) ||
+        (path.startsWith("proto/") && !path.endsWith(".proto")),
+    );
+    assert.deepEqual(unexpected, []);
+  });
+
+  test("has a source for each file of the build, where its source map says", () => {
+    const folder = join(project("node"), "node_modules/fairlead");
+    const maps = files().filter((path) => path.endsWith(".map"));
+    assert.ok(maps.length > 100);
+    for (const map of maps) {
+      const { sources } = JSON.parse(readFileSync(join(folder, map), "utf8")) as { sources: string[] };
+      for (const source of sources)
+        assert.ok(existsSync(join(folder, dirname(map), source)), `${map}: ${source}`);
+    }
+    const built = files().filter((path) => /^dist\/.*\.js$/.test(path));
+    assert.deepEqual(
+      built.map((path) => normalize(path.slice("dist/".length)).replace(/\.js$/, ".ts")).sort(),
+      files()
+        .filter((path) => /^(src|gen)\//.test(path))
+        .sort(),
+    );
+  });
+
+  test("publint and attw have nothing to say", () => {
+    run(root, bin("publint"), "run", "--strict", inject("tarball"));
+    const schema = ["--exclude-entrypoints", "./schema.json"];
+    run(root, bin("attw"), inject("tarball"), "--profile", "esm-only", "--no-emoji", ...schema);
+  });
+});
+
+describe("npm install fairlead", () => {
+  const lock = () =>
+    JSON.parse(readFileSync(join(project("node"), "package-lock.json"), "utf8")) as {
+      packages: Record<string, { hasInstallScript?: boolean }>;
+    };
+
+  test("brings at most 20 packages and 25 MB", () => {
+    const packages = Object.keys(lock().packages).filter((path) => path !== "");
+    const kilobytes = Number(run(project("node"), "du", "-sk", "node_modules").split("\t")[0]);
+    console.log(`${packages.length} packages, ${(kilobytes / 1024).toFixed(1)} MB on this disk`);
+    assert.ok(packages.length <= 20, packages.join("\n"));
+    assert.ok(kilobytes <= 25 * 1024);
+  });
+
+  test("brings each package once, and none that runs a script", () => {
+    const { packages } = lock();
+    const scripts = Object.entries(packages).filter(([, { hasInstallScript }]) => hasInstallScript);
+    assert.deepEqual(scripts, []);
+    const nested = Object.keys(packages).filter((path) => path.lastIndexOf("node_modules/") > 0);
+    assert.deepEqual(nested, []);
+  });
+});
+
+describe("in an empty project", () => {
+  const SEEN = {
+    state: "pear,plum",
+    conflict: true,
+    lock: "bigint",
+    id: "bigint",
+    map: true,
+    hello: "Hello, Ada",
+    protocol: 2,
+    json: 2,
+    useHttpGet: 2,
+  };
+  let server: Serving;
+
+  beforeAll(async () => {
+    server = await serve(project("node"), "node_modules/.bin/fairlead");
+  });
+
+  afterAll(async () => {
+    assert.equal(await server.stop(), 0);
+  });
+
+  /** Runs a bundle's entry as a page would, in a process of its own that knows no more than where the server is. */
+  const runPage = (folder: string, entry: string): unknown => {
+    const page = `globalThis.serverUrl = ${JSON.stringify(server.url)};
+      await import(${JSON.stringify(pathToFileURL(entry).href)});
+      console.log(JSON.stringify(await globalThis.seen));`;
+    return JSON.parse(run(folder, process.execPath, "--input-type=module", "-e", page));
+  };
+
+  test("npx fairlead serve works in an empty folder, without any project", async () => {
+    const folder = join(inject("folder"), "empty");
+    mkdirSync(folder);
+    const serving = await serve(folder, "npx", "--yes", "--package", inject("tarball"), "fairlead");
+    assert.equal((await fetch(`${serving.url}/healthz`)).status, 200);
+    await serving.stop();
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test("Node runs every entry against fairlead serve", () => {
+    assert.deepEqual(JSON.parse(run(project("node"), process.execPath, "try-node.js", server.url)), SEEN);
+  });
+
+  test("npx fairlead tells its version and takes the tour", () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    assert.equal(run(project("node"), "npx", "fairlead", "--version").trim(), version);
+    run(project("node"), "npx", "fairlead", "tour");
+  });
+
+  test("Vite builds a page that works, in pieces that are loaded when they are needed", async () => {
+    const folder = project("node");
+    await viteBuild({ root: folder, configFile: false, logLevel: "warn", build: { modulePreload: false } });
+    const assets = join(folder, "dist/assets");
+    const entry = readdirSync(assets).find((file) => /^index-.*\.js$/.test(file));
+    assert.ok(entry && readdirSync(assets).length > 1);
+    assert.deepEqual(runPage(folder, join(assets, entry)), SEEN);
+  });
+
+  test.each([false, true])("esbuild bundles for browsers, splitting: %s", async (splitting) => {
+    const folder = project("node");
+    const outdir = join(folder, splitting ? "split" : "whole");
+    const { warnings } = await esbuild({
+      absWorkingDir: folder,
+      entryPoints: ["try-page.js"],
+      bundle: true,
+      minify: true,
+      format: "esm",
+      platform: "browser",
+      splitting,
+      outdir,
+    });
+    assert.deepEqual(warnings, []);
+    writeFileSync(join(outdir, "package.json"), '{"type":"module"}');
+    assert.equal(readdirSync(outdir).length > 2, splitting);
+    assert.deepEqual(runPage(folder, join(outdir, "try-page.js")), SEEN);
+  });
+
+  const STRICT = {
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: false,
+    noEmit: true,
+    target: "ES2022",
+  };
+  const ISOMORPHIC = {
+    types: [],
+    lib: ["ES2022", "DOM", "DOM.Iterable", "DOM.AsyncIterable", "ESNext.Disposable"],
+  };
+  const SETTINGS = {
+    NodeNext: { module: "NodeNext" },
+    Bundler: { module: "ESNext", moduleResolution: "Bundler" },
+    verbatimModuleSyntax: { module: "NodeNext", verbatimModuleSyntax: true, isolatedModules: true },
+    exactOptionalPropertyTypes: { module: "NodeNext", exactOptionalPropertyTypes: true },
+    Preserve: { module: "Preserve", noPropertyAccessFromIndexSignature: true, noImplicitOverride: true },
+  };
+  const OLD = {
+    NodeNext: { ...SETTINGS.verbatimModuleSyntax, ...SETTINGS.exactOptionalPropertyTypes },
+    Bundler: SETTINGS.Bundler,
+  };
+
+  describe.each([
+    ["TypeScript 5", "node_modules/.bin/tsc", OLD],
+    ["TypeScript 7", bin("tsc"), SETTINGS],
+  ])("%s, strict", (name, tsc, settings) => {
+    test.each(Object.entries(settings))("%s", (setting, compilerOptions) => {
+      const folder = project("typescript", "typescript@5.9", "@types/node@20");
+      const options = { ...STRICT, ...compilerOptions };
+      const projects = {
+        node: {
+          compilerOptions: { ...options, types: ["node"] },
+          files: ["../../node.ts", "../../isomorphic.ts"],
+        },
+        isomorphic: { compilerOptions: { ...options, ...ISOMORPHIC }, files: ["../../isomorphic.ts"] },
+      };
+      const place = join(folder, name.replace(" ", "-"), setting);
+      mkdirSync(place, { recursive: true });
+      for (const [file, content] of Object.entries(projects)) {
+        const path = join(place, `tsconfig.${file}.json`);
+        writeFileSync(path, JSON.stringify(content));
+        run(folder, tsc, "-p", path);
+      }
+    });
+  });
+});

@@ -1,0 +1,56 @@
+import { execFileSync, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { inject } from "vitest";
+
+/** An empty project with the package installed from its tarball, and `more` from the registry. */
+export function project(name: string, ...more: string[]): string {
+  const folder = join(inject("folder"), name);
+  if (existsSync(folder)) return folder;
+  mkdirSync(folder);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
+  const install = ["install", "--no-audit", "--no-fund", "--silent", inject("tarball"), ...more];
+  execFileSync("npm", install, { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });
+  cpSync(join(import.meta.dirname, "app"), folder, { recursive: true });
+  return folder;
+}
+
+/** Runs a program to its end; what it printed. Its complaints are the error's message. */
+export function run(folder: string, command: string, ...args: string[]): string {
+  try {
+    return execFileSync(command, args, { cwd: folder, encoding: "utf8", stdio: "pipe" });
+  } catch (error) {
+    const { status, stdout, stderr } = error as { status: number; stdout: string; stderr: string };
+    throw new Error(`${command} ${args.join(" ")} ended with ${status}:\n${stdout}${stderr}`);
+  }
+}
+
+/** `fairlead serve`, as `command` calls it in `folder`: where it listens, and how it ends. */
+export async function serve(folder: string, ...command: string[]): Promise<Serving> {
+  const [program = "", ...args] = command;
+  const child = spawn(program, [...args, "serve", "--port", "0"], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "ignore"],
+    detached: true,
+  });
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  // npx passes no signal on: its whole group gets it.
+  const stop = () => {
+    if (child.pid) process.kill(-child.pid, "SIGTERM");
+    return ended;
+  };
+  for await (const line of createInterface({ input: child.stdout })) {
+    const url = /Fairlead at (\S+)/.exec(line)?.[1];
+    if (!url) continue;
+    child.stdout.resume();
+    return { url, stop };
+  }
+  throw new Error(`${command.join(" ")} serve ended with ${await ended}`);
+}
+
+export interface Serving {
+  url: string;
+  /** Asks it to end; the exit status, null where the signal itself ended npx. */
+  stop(): Promise<number | null>;
+}
