@@ -16,12 +16,10 @@ const { SpanKind, SpanStatusCode, context, metrics, propagation, trace } = await
  */
 export function otelClient(): Interceptor {
   return (next) => (request) => {
-    const span = trace
-      .getTracer(SCOPE)
-      .startSpan(nameOf(request), {
-        kind: SpanKind.CLIENT,
-        attributes: { ...attributesOf(request), ...peerOf(request.url) },
-      });
+    const span = trace.getTracer(SCOPE).startSpan(nameOf(request), {
+      kind: SpanKind.CLIENT,
+      attributes: { ...attributesOf(request), ...peerOf(request.url) },
+    });
     const within = trace.setSpan(context.active(), span);
     propagation.inject(within, request.header, headerSetter);
     return follow(next, request, { span, within, metric: "rpc.client.call.duration", isFailure: () => true });
