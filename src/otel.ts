@@ -1,3 +1,8 @@
+/**
+ * `fairlead/otel`: traces and metrics of calls by OpenTelemetry, for clients and servers.
+ *
+ * @module
+ */
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Context, Histogram, Span, TextMapGetter, TextMapSetter } from "@opentelemetry/api";
 
@@ -16,12 +21,10 @@ const { SpanKind, SpanStatusCode, context, metrics, propagation, trace } = await
  */
 export function otelClient(): Interceptor {
   return (next) => (request) => {
-    const span = trace
-      .getTracer(SCOPE)
-      .startSpan(nameOf(request), {
-        kind: SpanKind.CLIENT,
-        attributes: { ...attributesOf(request), ...peerOf(request.url) },
-      });
+    const span = trace.getTracer(SCOPE).startSpan(nameOf(request), {
+      kind: SpanKind.CLIENT,
+      attributes: { ...attributesOf(request), ...peerOf(request.url) },
+    });
     const within = trace.setSpan(context.active(), span);
     propagation.inject(within, request.header, headerSetter);
     return follow(next, request, { span, within, metric: "rpc.client.call.duration", isFailure: () => true });

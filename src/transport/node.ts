@@ -10,6 +10,7 @@ import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Token, withToken } from "../internal/token.js";
 
+/** How calls travel. */
 export interface NodeTransportOptions {
   /** Default: "connect". gRPC needs HTTP/2, and is what the Go runtime speaks. */
   protocol?: "connect" | "grpc" | "grpc-web";
@@ -23,6 +24,7 @@ export interface NodeTransportOptions {
   ca?: SecureContextOptions["ca"];
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
+  /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
   /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
   token?: Token;
