@@ -3,6 +3,7 @@ import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 import { utf8 } from "./internal/utf8.js";
 
+/** What goes along with a call to a system outside. */
 export interface InvokeBindingOptions extends CallOptions {
   /** Options for the operation, as the binding defines them. An `http` binding takes `path` and headers ("Accept"). */
   metadata?: Record<string, string>;
@@ -10,6 +11,7 @@ export interface InvokeBindingOptions extends CallOptions {
 
 /** What a binding answered. */
 export type BindingAnswer = {
+  /** What the system outside answered. */
   data: Uint8Array;
   /** Remarks on it. Of an `http` binding: `statusCode`, `status` and the headers ("Content-Type"). */
   metadata: Record<string, string>;

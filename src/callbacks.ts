@@ -22,6 +22,7 @@ export type EventHandler<T = unknown> = (
 
 /** A handler, and how its events come. */
 export type EventSubscription<T = unknown> = Coding<T> & {
+  /** Takes each event, and says what becomes of it. */
   handler: EventHandler<T>;
   /** Default: the name under which it stands in the table. */
   topic?: string;
@@ -38,6 +39,7 @@ export type EventSubscription<T = unknown> = Coding<T> & {
 /** The handlers of an app, by topic. */
 export type EventHandlers<T> = { [Topic in keyof T]: EventHandler<T[Topic]> | EventSubscription<T[Topic]> };
 
+/** How an app takes the runtime's calls. */
 export interface CallbackOptions {
   /** The pubsub component of the handlers that name none. Default: "default". */
   pubsub?: string;

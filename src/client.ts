@@ -25,6 +25,7 @@ import { createSequencer, type Sequencer } from "./sequencer.js";
 import { createState, type StateStore } from "./state.js";
 import { createWebTransport } from "./transport/web.js";
 
+/** What holds for all calls of a client. */
 export interface ClientOptions {
   /** How unary calls are tried again while the server is unavailable; false: never. Default: what is safe, 4 tries. */
   retry?: RetryOptions | false;
@@ -34,19 +35,33 @@ export interface ClientOptions {
 
 /** Every primitive of one server. Stores are called `default` where no name is given. */
 export interface Fairlead extends AsyncDisposable {
+  /** Keys and values with etags, in the store `name`. */
   state<V = unknown>(name?: string, coding?: Coding<V>): StateStore<V>;
+  /** Leases with fences, in the store `name`. */
   lock(name?: string): LockStore;
+  /** Unique ids, from the store `name`. */
   sequencer(name?: string): Sequencer;
+  /** Topics of the component `name`. */
   pubsub(name?: string): Pubsub;
+  /** Streams of bytes by name, in the store `name`. */
   files(name?: string): FileStore;
+  /** The versioned map `name`. */
   map<V = unknown>(name: string, options?: MapOptions & Coding<V>): VersionedMap<V>;
+  /** Opens a copy of the gossip map `name`, which works offline and converges; it has to be closed. */
   openGossipMap<V = unknown>(name: string, options?: GossipMapOptions & Coding<V>): Promise<GossipMap<V>>;
+  /** The append-only log `name`. */
   log<T = unknown>(name?: string, coding?: Coding<T>): Log<T>;
+  /** Settings that tell of their changes, in the store `name`. */
   configuration(name?: string, options?: ConfigurationOptions): ConfigurationStore;
+  /** Values that are never printed, in the store `name`. */
   secrets(name?: string): SecretStore;
+  /** Calls to systems outside, by the bindings that the server has. */
   readonly bindings: Bindings;
+  /** The other app that the server knows as `id`. */
   service(id: string): Service;
+  /** The greeting `name`: is anyone there? */
   hello(name?: string): Hello;
+  /** Changes components of the server at run time. */
   readonly lifecycle: LifecycleControl;
   /** The generated clients, for what a facade does not offer: nothing is retried or read differently there. */
   readonly raw: RawClients;
@@ -54,11 +69,17 @@ export interface Fairlead extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** A generated client for each service, with every RPC of the contract. */
 export interface RawClients {
+  /** The Layotto runtime API. */
   readonly runtime: Client<typeof Runtime>;
+  /** Component settings at run time. */
   readonly lifecycle: Client<typeof Lifecycle>;
+  /** Atomix' versioned map. */
   readonly map: Client<typeof MapService>;
+  /** Atomix' gossip map. */
   readonly gossipMap: Client<typeof GossipMapService>;
+  /** Atomix' log. */
   readonly log: Client<typeof LogService>;
 }
 

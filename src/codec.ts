@@ -3,7 +3,9 @@ import { fromUtf8, utf8 } from "./internal/utf8.js";
 
 /** How values become bytes and come back. */
 export interface Codec<T> {
+  /** The bytes of `value`. Throws where it has none in this form. */
   encode(value: T): Uint8Array;
+  /** The value in `bytes`. Throws where they are not of this form. */
   decode(bytes: Uint8Array): T;
   /** The media type of the encoded form, for events and files. */
   readonly contentType: string;
@@ -67,6 +69,7 @@ export function withSchema<T>(schema: StandardSchema<unknown, T>, inner: Codec<u
 
 /** A value that does not fit its schema. */
 export class SchemaError extends TypeError {
+  /** Everything that is wrong with the value. */
   readonly issues: readonly StandardIssue[];
 
   constructor(issues: readonly StandardIssue[]) {
@@ -96,19 +99,28 @@ export function codecOf<T>(coding: Coding<T>): Codec<T> {
 
 /** The part of https://standardschema.dev that is used here; any library's schema fits. */
 export interface StandardSchema<Input, Output> {
+  /** The version of the standard, the library, and its check. */
   readonly "~standard": {
+    /** Of the standard. */
     readonly version: 1;
+    /** The library. */
     readonly vendor: string;
+    /** What the schema says of a value. */
     readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>;
+    /** For the compiler only. */
     readonly types?: { readonly input: Input; readonly output: Output } | undefined;
   };
 }
 
-type StandardResult<T> =
+/** What a schema says of a value: the value as it takes it, or what is wrong. */
+export type StandardResult<T> =
   | { readonly value: T; readonly issues?: undefined }
   | { readonly issues: readonly StandardIssue[] };
 
+/** One thing that is wrong with a value, as the schema's library tells it. */
 export type StandardIssue = {
+  /** What is wrong. */
   readonly message: string;
+  /** Where in the value, from the outside in; undefined: the value itself. */
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 };

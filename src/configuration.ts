@@ -26,10 +26,13 @@ export interface ConfigurationOptions {
 
 /** An item to save: one that get() gave, changed or not, or a new one. Empty content deletes. */
 export type ConfigurationItemInit = MessageInitShape<typeof ConfigurationItemSchema> & {
+  /** Names the item within its group and label. */
   key: string;
+  /** Its value; empty deletes the item. */
   content: string;
 };
 
+/** What to follow, and what holds until it is known. */
 export interface OpenConfigurationOptions<K extends string, F> extends CallOptions {
   /** The keys to follow. Default: the whole group, with keys added later. */
   keys?: readonly K[];
@@ -46,8 +49,7 @@ export interface OpenConfigurationOptions<K extends string, F> extends CallOptio
   signal?: AbortSignal;
 }
 
-/** A value that is another now. Where a key has a fallback, that is its value while it has none of its own. */
-export type ConfigurationChange = ValueChange;
+export type { ValueChange as ConfigurationChange };
 
 /** Settings that follow the server's. */
 export interface OpenConfiguration<K extends string = string, F = unknown> extends AsyncDisposable {
@@ -58,7 +60,7 @@ export interface OpenConfiguration<K extends string = string, F = unknown> exten
    * another value comes, also after a lost connection. It ends with close(), and fails where the server refuses for
    * good; `current` then stays as it was.
    */
-  changes(options?: { signal?: AbortSignal }): AsyncIterable<ConfigurationChange>;
+  changes(options?: { signal?: AbortSignal }): AsyncIterable<ValueChange>;
   /** Stops following. Idempotent. */
   close(): Promise<void>;
 }

@@ -11,6 +11,7 @@ import { tellingHeaders } from "./internal/headers.js";
 
 export type { DownloadProgress, FileContent, FileInfo, OpenedFile, UploadProgress };
 
+/** How a file is stored. */
 export interface PutOptions extends CallOptions {
   /** The media type. Default: a Blob's own, `text/plain; charset=utf-8` for text, else `application/octet-stream`. */
   contentType?: string;
@@ -22,6 +23,7 @@ export interface PutOptions extends CallOptions {
   onProgress?: (progress: UploadProgress) => void;
 }
 
+/** How a file is read. */
 export interface GetOptions extends CallOptions {
   /** `length` bytes from `offset` on, or what there is of them. Default: the whole file. */
   range?: FileRange;
@@ -29,6 +31,7 @@ export interface GetOptions extends CallOptions {
   onProgress?: (progress: DownloadProgress) => void;
 }
 
+/** A part of a file. */
 export type FileRange = {
   /** The first byte, from 0; past the end there is nothing to read. */
   offset: number;
@@ -36,6 +39,7 @@ export type FileRange = {
   length?: number;
 };
 
+/** How a listing is asked for. */
 export interface ListOptions extends CallOptions {
   /** How many files a single call asks for; `timeoutMs` holds for each of them. Default: 1000. */
   pageSize?: number;

@@ -54,7 +54,9 @@ export type GossipChange<V> = { key: string; local: boolean } & (
  * A member that was away for longer than tombstones are kept may bring removed keys back.
  */
 export interface GossipMap<V> extends AsyncDisposable {
+  /** What it was opened as. */
   readonly name: string;
+  /** This member's id, which its writes carry. */
   readonly memberId: string;
   /** Whether there is a connection to the server now. */
   readonly connected: boolean;
@@ -65,11 +67,13 @@ export interface GossipMap<V> extends AsyncDisposable {
    * Throws what the codec throws where another member put something there that it cannot read.
    */
   get(key: string): V | undefined;
+  /** Whether there is a value at `key`, one that the codec cannot read included. */
   has(key: string): boolean;
   /** The keys in byte order. */
   keys(): IterableIterator<string>;
   /** Keys and values in key order, without those that the codec cannot read: get() tells what is wrong with them. */
   entries(): IterableIterator<[key: string, value: V]>;
+  /** The same as entries(). */
   [Symbol.iterator](): IterableIterator<[key: string, value: V]>;
   /** Stores `value` here, and tells the others soon; synced() waits for that. `Connect` */
   set(key: string, value: V): void;

@@ -1,4 +1,8 @@
-/** `fairlead`: the client, for every runtime. */
+/**
+ * `fairlead`: the client, for every runtime.
+ *
+ * @module
+ */
 export { type BindingAnswer, type Bindings, createBindings, type InvokeBindingOptions } from "./bindings.js";
 export {
   type CallbackOptions,
@@ -17,6 +21,7 @@ export {
   message,
   SchemaError,
   type StandardIssue,
+  type StandardResult,
   type StandardSchema,
   text,
   withSchema,

@@ -13,6 +13,7 @@ export interface InvokeInit
   extends Pick<RequestInit, "method" | "headers" | "body" | "signal">,
     Omit<CallOptions, "headers" | "signal"> {}
 
+/** How a method of another app is called. */
 export interface InvokeOptions<D> extends CallOptions {
   /** The HTTP method. Default: "POST" where there is data, else "GET". */
   verb?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH";

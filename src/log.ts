@@ -13,6 +13,7 @@ export interface LogEntry<T> {
   offset: bigint;
   /** When it was appended, by the server's clock; never earlier than the record before it. */
   timestamp: Date;
+  /** What was appended. */
   value: T;
 }
 
@@ -24,6 +25,7 @@ export type Appended =
 /** One value or several. A value that is itself an array goes inside another: an array is always several. */
 export type OneOrSeveral<T> = readonly T[] | (T extends readonly unknown[] ? never : T);
 
+/** Which records to read. */
 export interface LogReadOptions extends CallOptions {
   /** The first offset to read; one that is not kept any more moves to the oldest that is. Default: 0n, the oldest. */
   from?: bigint;

@@ -16,12 +16,15 @@ import { sleep } from "./internal/timer.js";
 
 /** A value in a map, and the version of its entry. */
 export type MapEntry<V> = {
+  /** Where it is in the map. */
   key: string;
+  /** What is there. */
   value: V;
   /** Names this version of the entry, for `ifVersion`. A later change of the same partition has a higher one. */
   version: bigint;
 };
 
+/** Where a map is, and how it is spread. All clients of a map must say the same. */
 export interface MapOptions {
   /** The application that the map belongs to: maps of one name in two namespaces are two maps. Default: "". */
   namespace?: string;
@@ -36,6 +39,7 @@ export interface MapOptions {
   partitions?: number;
 }
 
+/** On which conditions an entry is removed. */
 export interface MapRemoveOptions extends CallOptions {
   /** Only over this version, which get() or put() gave, else it fails with `Code.Aborted`. */
   ifVersion?: bigint;
@@ -43,11 +47,13 @@ export interface MapRemoveOptions extends CallOptions {
   fence?: Fence;
 }
 
+/** On which conditions an entry is written. */
 export interface MapPutOptions extends MapRemoveOptions {
   /** Only where the key is absent, else it fails with `Code.Aborted`. Default: false. */
   ifAbsent?: boolean;
 }
 
+/** How an entry is changed over what was read. */
 export interface ComputeOptions extends CallOptions {
   /** How often to try before the last conflict is thrown. Default: 20. */
   maxAttempts?: number;

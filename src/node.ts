@@ -1,3 +1,7 @@
-/** `fairlead/node`: transports over Node's HTTP client, and AppCallback for Node apps. */
+/**
+ * `fairlead/node`: transports over Node's HTTP client, and AppCallback for Node apps.
+ *
+ * @module
+ */
 export { type ServeCallbacksOptions, type ServedCallbacks, serveCallbacks } from "./transport/callbacks.js";
 export { createNodeTransport, type NodeTransport, type NodeTransportOptions } from "./transport/node.js";

@@ -1,3 +1,8 @@
+/**
+ * `fairlead/otel`: traces and metrics of calls by OpenTelemetry, for clients and servers.
+ *
+ * @module
+ */
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Context, Histogram, Span, TextMapGetter, TextMapSetter } from "@opentelemetry/api";
 

@@ -9,6 +9,7 @@ import { wholeSeconds } from "./internal/ttl.js";
 import { utf8 } from "./internal/utf8.js";
 import { type TopicEvent, topicEvent } from "./topic-event.js";
 
+/** How an event is published. */
 export interface PublishOptions extends CallOptions {
   /**
    * The media type of the data. Default: that of the codec; without one `text/plain` for a string,
@@ -22,6 +23,7 @@ export interface PublishOptions extends CallOptions {
   ttlMs?: number;
 }
 
+/** How the events of a topic come. */
 export interface SubscribeOptions extends CallOptions {
   /** The consumer group: its members share the events. Default: the app id that the server takes you for. */
   group?: string;

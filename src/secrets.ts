@@ -35,14 +35,17 @@ export class Secret {
     );
   }
 
+  /** `[redacted]`. */
   toString(): string {
     return REDACTED;
   }
 
+  /** `[redacted]`. */
   toJSON(): string {
     return REDACTED;
   }
 
+  /** `[redacted]`. */
   [Symbol.toPrimitive](): string {
     return REDACTED;
   }

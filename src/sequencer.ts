@@ -8,6 +8,7 @@ import { canceled } from "./internal/canceled.js";
 import { tellingHeaders } from "./internal/headers.js";
 import { repeatable } from "./internal/retry.js";
 
+/** What an id has to be like. */
 export interface NextOptions extends CallOptions {
   /**
    * "strong": greater than every id given before, to any client by any server. "weak": unique, and cheaper; it may

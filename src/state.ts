@@ -21,7 +21,9 @@ import { wholeSeconds } from "./internal/ttl.js";
 
 /** A stored value and what its store knows about it. */
 export type StateEntry<V> = {
+  /** Where it is in the store. */
   key: string;
+  /** What is there. */
   value: V;
   /** Names this version of the entry, for `ifMatch`. Opaque; "" on a store that has none. */
   etag: string;
@@ -31,14 +33,17 @@ export type StateEntry<V> = {
 
 /** The entries that getMany() found, by key, and beside them the keys that could not be read. */
 export type StateEntries<V> = ReadonlyMap<string, StateEntry<V>> & {
+  /** Why a key could not be read, by key. */
   readonly errors: ReadonlyMap<string, ConnectError>;
 };
 
+/** How an entry is read. */
 export interface ReadOptions extends CallOptions {
   /** "strong" reads the latest committed write, "eventual" may be behind. Default: as the store does. */
   consistency?: "strong" | "eventual";
 }
 
+/** On which conditions an entry is removed. */
 export interface RemoveOptions extends CallOptions {
   /** Only over the version with this etag, else it fails with `Code.Aborted`. */
   ifMatch?: string;
@@ -46,6 +51,7 @@ export interface RemoveOptions extends CallOptions {
   fence?: Fence;
 }
 
+/** On which conditions an entry is written, and for how long. */
 export interface WriteOptions extends RemoveOptions {
   /** Only where the key is absent, else it fails with `Code.Aborted`. Default: false. */
   ifAbsent?: boolean;
@@ -56,6 +62,7 @@ export interface WriteOptions extends RemoveOptions {
   ttlMs?: number;
 }
 
+/** How an entry is changed over what was read. */
 export interface UpdateOptions extends Pick<WriteOptions, "ttlMs" | "fence">, CallOptions {
   /** How often to try before the last conflict is thrown. Default: 20. */
   maxAttempts?: number;
@@ -66,7 +73,9 @@ export type TransactionWriteOptions = Pick<WriteOptions, "ifMatch" | "ifAbsent" 
 
 /** Collects the writes of a transaction; a later one sees what an earlier one did. */
 export interface StateTransaction<V> {
+  /** Stores `value`. */
   set(key: string, value: V, options?: TransactionWriteOptions): void;
+  /** Removes the entry; one that is not there is no failure, unless `ifMatch` asks for it. */
   delete(key: string, options?: Pick<RemoveOptions, "ifMatch">): void;
 }
 

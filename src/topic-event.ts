@@ -7,8 +7,11 @@ import { fromUtf8 } from "./internal/utf8.js";
 export interface TopicEvent<T = unknown> {
   /** The same in every delivery of the event. */
   readonly id: string;
+  /** Where it was published. */
   readonly topic: string;
+  /** Who published it, as CloudEvents has it: a URI reference. */
   readonly source: string;
+  /** What kind of event it is, as CloudEvents has it. */
   readonly type: string;
   /** The media type of the data, as it was published. */
   readonly contentType: string;

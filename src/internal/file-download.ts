@@ -4,6 +4,7 @@ import { fromUtf8 } from "./utf8.js";
 
 /** How far a download is. */
 export interface DownloadProgress {
+  /** What has been read. */
   receivedBytes: number;
   /** All that will come. */
   totalBytes: number;
@@ -15,9 +16,11 @@ export interface DownloadProgress {
  * leaving the loop over it, by canceling its stream or by close(): until then the server keeps it open.
  */
 export interface OpenedFile extends AsyncIterable<Uint8Array>, AsyncDisposable {
+  /** What is known of the file. */
   readonly info: FileInfo;
   /** The bytes as a stream of the platform. */
   readonly stream: ReadableStream<Uint8Array>;
+  /** All the bytes in memory. */
   bytes(): Promise<Uint8Array<ArrayBuffer>>;
   /** The bytes as UTF-8. */
   text(): Promise<string>;

@@ -1,7 +1,14 @@
 import { canceled } from "./canceled.js";
 
-/** A value that is another now; undefined is none. */
-export type ValueChange = { key: string; value: string | undefined; previous: string | undefined };
+/** A value that is another now. Where a key has a fallback, that is its value while it has none of its own. */
+export type ValueChange = {
+  /** Whose value it is. */
+  key: string;
+  /** What it is now; undefined: nothing. */
+  value: string | undefined;
+  /** What it was; undefined: nothing. */
+  previous: string | undefined;
+};
 
 /** How many changes a reader may be behind before those of one key become one. */
 const COMPACT_ABOVE = 1024;

@@ -13,6 +13,7 @@ import { type Backoff, jitteredMs } from "./backoff.js";
 import { inOneTongue } from "./one-tongue.js";
 import { sleep } from "./timer.js";
 
+/** How often, how soon and what is tried again. */
 export interface RetryOptions {
   /** The tries of one call in all, the first included. Default: 4. */
   maxAttempts?: number;

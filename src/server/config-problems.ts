@@ -14,6 +14,7 @@ export interface ConfigProblem {
 
 /** A configuration that cannot be used, with everything that is wrong with it. */
 export class ConfigError extends TypeError {
+  /** Each place that is wrong. */
   readonly problems: readonly ConfigProblem[];
 
   constructor(problems: readonly ConfigProblem[]) {

@@ -306,10 +306,10 @@ export const configSchema = z.strictObject({
 });
 
 /** A checked configuration, with every default filled in. */
-export type Config = z.output<typeof configSchema>;
+export interface Config extends z.output<typeof configSchema> {}
 
 /** A configuration as it is written. */
-export type ConfigInput = z.input<typeof configSchema>;
+export interface ConfigInput extends z.input<typeof configSchema> {}
 
 export type Limits = Config["limits"];
 

@@ -37,9 +37,13 @@ export interface Platform {
  * value, a secret or a token of a client; an error is in `err`.
  */
 export interface Log {
+  /** What only those look at who search for something. */
   debug(fields: object, message: string): void;
+  /** What happens in the normal course. */
   info(fields: object, message: string): void;
+  /** What went wrong for a client or an app, and was dealt with. */
   warn(fields: object, message: string): void;
+  /** What nobody foresaw. */
   error(fields: object, message: string): void;
 }
 

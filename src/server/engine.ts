@@ -13,9 +13,13 @@
 export interface Engine extends AsyncDisposable {
   /** For log lines and messages: "memory", "disk", "jetstream". */
   readonly name: string;
+  /** Keyed bytes with versions. */
   readonly keys: KeyStore;
+  /** Records in order. */
   readonly logs: LogStore;
+  /** Events for groups of consumers. */
   readonly topics: TopicStore;
+  /** Streams of bytes by name. */
   readonly blobs: BlobStore;
   /**
    * Ends every watch, follow and consume, and waits for writes under way; a blob whose content has not ended is not
@@ -27,8 +31,11 @@ export interface Engine extends AsyncDisposable {
 
 /** One key's value. Versions are one counter for the whole engine: a higher one is newer, whichever the key. */
 export type Entry = {
+  /** Where it is. */
   key: string;
+  /** What is there. */
   value: Uint8Array;
+  /** That of the commit that wrote it. */
   version: bigint;
   /** Unix time in milliseconds from which on the entry is missing; undefined: it stays. */
   expiresAtMs?: number;
@@ -68,11 +75,26 @@ export interface KeyStore {
 }
 
 /** A record as a log keeps it. Offsets begin at 1n and have no gaps; timestamps never go back within a log. */
-export type LogRecord = { offset: bigint; timestampMs: number; value: Uint8Array };
+export type LogRecord = {
+  /** Where it stands in the log. */
+  offset: bigint;
+  /** When it was appended, as Unix time in milliseconds. */
+  timestampMs: number;
+  /** What was appended. */
+  value: Uint8Array;
+};
 
 /** How much of a log is kept; the oldest records go first. Undefined fields do not limit. */
-export type Retention = { maxAgeMs?: number; maxBytes?: number; maxRecords?: number };
+export type Retention = {
+  /** How old a record may be, in milliseconds. */
+  maxAgeMs?: number;
+  /** How many bytes the values may have together. */
+  maxBytes?: number;
+  /** How many records there may be. */
+  maxRecords?: number;
+};
 
+/** Logs are built on these. */
 export interface LogStore {
   /** Appends all of `values` or none, next to each other. Resolves with their offsets when they are durable. */
   append(log: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }>;
@@ -95,6 +117,7 @@ export interface LogStore {
 
 /** One event on its way to one consumer. Exactly one of the three answers is given; a second one does nothing. */
 export type Delivery = {
+  /** What was published. */
   value: Uint8Array;
   /** 1 on the first delivery to this group; each further one counts, whatever the reason for it. */
   attempt: number;
@@ -106,6 +129,7 @@ export type Delivery = {
   drop(): Promise<void>;
 };
 
+/** Pub/sub is built on these. */
 export interface TopicStore {
   /** Publishes all of `values` or none, in this order, to every group of the topic. Durable when it resolves. */
   publish(topic: string, values: readonly Uint8Array[]): Promise<void>;
@@ -120,14 +144,19 @@ export interface TopicStore {
 
 /** What is known of a blob without reading it. */
 export type BlobInfo = {
+  /** What it was stored as. */
   name: string;
+  /** How many bytes it has. */
   size: number;
   /** Of the content, in lower-case hex. */
   sha256: string;
+  /** When it was stored, as Unix time in milliseconds. */
   modifiedMs: number;
+  /** What was stored with it. */
   metadata: Record<string, string>;
 };
 
+/** Files are built on these. */
 export interface BlobStore {
   /**
    * Stores `content` under `name` once it has ended; where it throws, nothing changes and its error is rethrown.
@@ -146,6 +175,7 @@ export interface BlobStore {
     name: string,
     range?: { offset: number; length?: number },
   ): Promise<{ info: BlobInfo; content: AsyncIterable<Uint8Array> } | undefined>;
+  /** What is known of the blob; undefined where there is none. */
   stat(name: string): Promise<BlobInfo | undefined>;
   /** The blobs whose names start with `prefix` and come after `after`, in order. */
   list(prefix: string, after?: string): AsyncIterable<BlobInfo>;

@@ -1,4 +1,8 @@
-/** `fairlead/server`: the reference server, for any runtime. */
+/**
+ * `fairlead/server`: the reference server, for any runtime.
+ *
+ * @module
+ */
 
 export { VERSION } from "./answers.js";
 export type { Kind } from "./components.js";
@@ -23,4 +27,6 @@ export type {
 } from "./engine.js";
 export { EngineFault } from "./engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
+export type { MetricsPage } from "./metrics.js";
+export type { Readiness } from "./readiness.js";
 export { createServer, inProcess, type Server, type ServerOptions } from "./server.js";

@@ -20,6 +20,7 @@ import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
 
+/** Where and how a server listens. */
 export interface ListenOptions {
   /**
    * Default: "127.0.0.1", so that no one else on the network can reach it. Another needs `access` in the server's
@@ -43,6 +44,7 @@ export interface ListenOptions {
 export interface Listening extends AsyncDisposable {
   /** Where it is, as "http://127.0.0.1:34904", or https with TLS. */
   url: string;
+  /** Where it listens. */
   port: number;
   /**
    * Refuses further calls (`/readyz` and Health say why), ends the streams that have no end of their own, lets the

@@ -8,8 +8,11 @@ export interface Metrics extends CallObserver {
 
 /** The page for Prometheus, at `/metrics`: an HTTP status, headers and a body. */
 export interface MetricsPage {
+  /** 200, or 401 for those who may not read it. */
   status: number;
+  /** The media type, and what caches are told. */
   headers: Record<string, string>;
+  /** The page. */
   body: string;
 }
 

@@ -1,2 +1,6 @@
-/** `fairlead/server/node`: the reference server on a port of this machine. */
+/**
+ * `fairlead/server/node`: the reference server on a port of this machine.
+ *
+ * @module
+ */
 export { type Listening, type ListenOptions, listen, nodePlatform } from "./listen.js";

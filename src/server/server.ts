@@ -31,6 +31,7 @@ import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
 import { types } from "./types.js";
 
+/** What a server is made of. */
 export interface ServerOptions {
   /** What keeps the data. Closed with the server. Default: a memory engine with the configured bounds. */
   engine?: Engine;

@@ -18,6 +18,7 @@ export interface ServeCallbacksOptions extends CallbackOptions {
 export interface ServedCallbacks extends AsyncDisposable {
   /** What the runtime has to be told of it, as "http://127.0.0.1:9999". */
   url: string;
+  /** Where it listens. */
   port: number;
   /** Takes no more events, lets those under way finish, then closes the port. Idempotent. */
   close(): Promise<void>;

@@ -10,6 +10,7 @@ import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Token, withToken } from "../internal/token.js";
 
+/** How calls travel. */
 export interface NodeTransportOptions {
   /** Default: "connect". gRPC needs HTTP/2, and is what the Go runtime speaks. */
   protocol?: "connect" | "grpc" | "grpc-web";
@@ -25,6 +26,7 @@ export interface NodeTransportOptions {
   defaultTimeoutMs?: number;
   /** Asks for compressed answers: it costs both ends time, which slow networks are worth. Default: false. */
   compression?: boolean;
+  /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
   /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
   token?: Token;

@@ -4,6 +4,7 @@ import { createConnectTransport } from "@connectrpc/connect-web";
 import { later } from "../internal/later.js";
 import type { Token } from "../internal/token.js";
 
+/** How calls travel. */
 export interface WebTransportOptions {
   /** Default: "connect". */
   protocol?: "connect" | "grpc-web";
@@ -18,6 +19,7 @@ export interface WebTransportOptions {
   useHttpGet?: boolean;
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
+  /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
   /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
   token?: Token;
