@@ -1,6 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Coding } from "./codec.js";
 import type { GossipMap, GossipMapOptions } from "./gossip/map.js";
+import { loaded } from "./internal/later.js";
 
 export type { GossipChange, GossipMap, GossipMapOptions } from "./gossip/map.js";
 
@@ -13,6 +14,6 @@ export async function openGossipMap<V = unknown>(
   name: string,
   options: GossipMapOptions & Coding<V> = {},
 ): Promise<GossipMap<V>> {
-  const { joinGossipMap } = await import("./gossip/map.js");
+  const { joinGossipMap } = await loaded(import("./on-demand.js"));
   return joinGossipMap(transport, name, options);
 }

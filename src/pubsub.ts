@@ -3,8 +3,9 @@ import { TopicEventResponse_TopicEventResponseStatus as Status } from "../gen/sp
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { bytes, type Coding, codecOf, json } from "./codec.js";
 import { callsOf } from "./internal/calls.js";
+import { loaded } from "./internal/later.js";
 import { resuming } from "./internal/resuming.js";
-import { type Delivered, topicStream } from "./internal/topic-stream.js";
+import type { Delivered } from "./internal/topic-stream.js";
 import { wholeSeconds } from "./internal/ttl.js";
 import { utf8 } from "./internal/utf8.js";
 import { type TopicEvent, topicEvent } from "./topic-event.js";
@@ -112,8 +113,10 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
         },
         ...(deadLetterTopic !== undefined && { deadLetterTopic }),
       };
-      const open = (signal: AbortSignal) =>
-        topicStream(client, initial, { timeoutMs: 0, ...call }, { signal, onOpen });
+      const open = async function* (signal: AbortSignal) {
+        const { topicStream } = await loaded(import("./on-demand.js"));
+        yield* topicStream(client, initial, { timeoutMs: 0, ...call }, { signal, onOpen });
+      };
       // What T is, only the caller knows; a message of `never` is one of any T.
       const coding = { codec, schema } as Coding<never>;
       return messages(resuming(open, signal), coding, manual);

@@ -10,5 +10,5 @@ export type { Token };
  * `authorization` header of its own is left as it is. The code for it is loaded with the first call.
  */
 export function withToken(transport: Transport, token: Token): Transport {
-  return later(async () => (await import("./internal/token.js")).withToken(transport, token));
+  return later(async () => (await import("./on-demand.js")).withToken(transport, token));
 }

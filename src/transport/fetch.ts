@@ -44,7 +44,7 @@ export function overFetch(
   };
   const transport = json
     ? later(async () => {
-        const { jsonWith, sendAnyInJson } = await import("../internal/any-in-json.js");
+        const { jsonWith, sendAnyInJson } = await import("../on-demand.js");
         return create({
           ...wire,
           jsonOptions: jsonWith(registry),
