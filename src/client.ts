@@ -3,7 +3,7 @@ import { LogService } from "../gen/atomix/log/log_pb.js";
 import { GossipMapService } from "../gen/atomix/map/map_pb.js";
 import { MapService } from "../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../gen/spec/proto/runtime/v1/lifecycle_pb.js";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { type Bindings, createBindings } from "./bindings.js";
 import type { Coding } from "./codec.js";
 import { type ConfigurationOptions, type ConfigurationStore, createConfiguration } from "./configuration.js";
@@ -11,6 +11,7 @@ import { createFiles, type FileStore } from "./file.js";
 import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
 import { asyncDispose } from "./internal/dispose.js";
+import { rawRuntime } from "./internal/raw-runtime.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
 import { createService, type Service } from "./invocation.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
@@ -108,7 +109,7 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
     hello: (name) => createHello(transport, name),
     lifecycle: createLifecycle(transport),
     raw: {
-      runtime: createRawClient(Runtime, given),
+      runtime: rawRuntime(given),
       lifecycle: createRawClient(Lifecycle, given),
       map: createRawClient(MapService, given),
       gossipMap: createRawClient(GossipMapService, given),

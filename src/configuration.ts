@@ -4,12 +4,12 @@ import {
   type ConfigurationItem,
   type ConfigurationItemSchema,
   Runtime,
-} from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 import { loaded } from "./internal/later.js";
 import type { OpenConfiguration, OpenConfigurationOptions } from "./internal/open-configuration.js";
 
-export type { ConfigurationItem } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+export type { ConfigurationItem } from "../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 
 /** Which items of a store are meant: each part is a room of its own. */
 export interface ConfigurationOptions {

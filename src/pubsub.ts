@@ -1,5 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
 import { bytes, type Coding, codecOf, json } from "./codec.js";
 import { callsOf } from "./internal/calls.js";
 import { loaded } from "./internal/later.js";

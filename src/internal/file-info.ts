@@ -3,7 +3,7 @@ import {
   type GetFileMetaResponse,
   GetFileMetaResponseSchema,
   type FileInfo as WireInfo,
-} from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { isNotFound } from "../errors.js";
 
 /** What a store knows of a file without reading it. */

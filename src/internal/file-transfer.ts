@@ -1,5 +1,5 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type { GetFileResponse, Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { GetFileResponse, Runtime } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { canceled } from "./canceled.js";
 import { hasExtensions, needExtensions } from "./extensions.js";
 import { cutOut, type DownloadProgress, type OpenedFile, openedFile } from "./file-download.js";

@@ -1,6 +1,9 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
-import { Runtime, HTTPExtension_Verb as Verb } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import {
+  Runtime,
+  HTTPExtension_Verb as Verb,
+} from "../../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
 import { type Codec, type Coding, codecOf, json } from "../codec.js";
 import { callsOf } from "./calls.js";
 import { tellingHeaders } from "./headers.js";

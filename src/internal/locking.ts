@@ -1,5 +1,8 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { Runtime, UnlockResponse_Status as Unlock } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import {
+  Runtime,
+  UnlockResponse_Status as Unlock,
+} from "../../gen/runtime/lock/spec/proto/runtime/v1/runtime_pb.js";
 import { isUnavailable } from "../errors.js";
 import { jitteredMs } from "./backoff.js";
 import { callsOf } from "./calls.js";

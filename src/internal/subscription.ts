@@ -1,10 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client } from "@connectrpc/connect";
-import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
 import type {
   Runtime,
   SubscribeTopicEventsRequestInitialSchema,
-} from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
 import type { Coding } from "../codec.js";
 import { resuming } from "./resuming.js";
 import { type TopicEvent, topicEvent } from "./topic-event.js";

@@ -1,4 +1,4 @@
-import type { TopicEventRequest } from "../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import type { TopicEventRequest } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
 import { type Coding, codecOf, json } from "../codec.js";
 import { isJson, isText } from "./media-type.js";
 import { fromUtf8 } from "./utf8.js";
