@@ -23,7 +23,7 @@ import { nodePlatform } from "../src/server/listen.js";
 import type { ServerOptions } from "../src/server/server.js";
 import { joinApp } from "../src/server/services/pubsub/apps.js";
 import { topicOf } from "../src/server/services/pubsub/delivery.js";
-import type { TopicEvent } from "../src/topic-event.js";
+import type { TopicEvent } from "../src/internal/topic-event.js";
 import { type ServedCallbacks, serveCallbacks } from "../src/transport/callbacks.js";
 import { createNodeTransport } from "../src/transport/node.js";
 import { openHere } from "./doors.js";
