@@ -53,6 +53,8 @@ export interface Settings {
   appId?: string;
   /** What calls without an `authorization` header of their own carry. Default: nothing. */
   authorization?: string;
+  /** What this end serves: another number each time that changes; 0: nothing. Default: 0. */
+  offers?: number;
 }
 
 /** The numbers of the settings. Ones that a peer does not know, it passes over. */
@@ -63,6 +65,7 @@ const SETTING = {
   headerBytes: 4,
   appId: 5,
   authorization: 6,
+  offers: 7,
 } as const;
 
 export function writeSettings(to: ByteWriter, settings: Settings): void {
@@ -332,6 +335,7 @@ function settings(from: ByteReader): Settings {
     else if (key === SETTING.connectionWindow) found.connectionWindow = only(value);
     else if (key === SETTING.calls) found.calls = only(value);
     else if (key === SETTING.headerBytes) found.headerBytes = only(value);
+    else if (key === SETTING.offers) found.offers = only(value);
     else if (key === SETTING.appId) found.appId = text(value);
     else if (key === SETTING.authorization) found.authorization = text(value);
   }

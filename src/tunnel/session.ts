@@ -33,7 +33,7 @@ export interface SessionOptions {
   readonly dialled: boolean;
   readonly limits?: Partial<TunnelLimits> | undefined;
   /** Who this end is, and what its calls carry that carry nothing of their own. */
-  readonly identity?: Pick<Settings, "appId" | "authorization"> | undefined;
+  readonly identity?: Pick<Settings, "appId" | "authorization" | "offers"> | undefined;
   /** Answers a call: gives the stream its events before it returns, and calls `settle` when nothing works on it any more. */
   readonly answer: (call: IncomingCall, stream: Stream, settle: () => void) => void;
   /** What stands against a message of so many bytes. Default: the limit `messageBytes`. */
@@ -191,9 +191,9 @@ export class Session implements Carrier {
     this.#control(() => frame.writeHeaders(this.#sender.out, id, header));
   }
 
-  /** Tells the other end a fresh `authorization`, for calls from now on. */
-  refresh(authorization: string): void {
-    if (!this.#closed) this.#control(() => frame.writeSettings(this.#sender.out, { authorization }));
+  /** Tells the other end what has changed of this one: it holds for what is sent from now on. */
+  tell(settings: Pick<Settings, "authorization" | "offers">): void {
+    this.#control(() => frame.writeSettings(this.#sender.out, settings));
   }
 
   /** Takes no more calls; those under way go on. */

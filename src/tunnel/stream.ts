@@ -84,6 +84,7 @@ export class Stream {
   #first = 0;
   #parts: Uint8Array[] = [];
   #partBytes = 0;
+  #counted = 0;
   #status: Status | undefined;
   #isAsked = false;
   #isDelivering = false;
@@ -289,17 +290,14 @@ export class Stream {
       const isPart = more || this.#partBytes > 0;
       this.#partBytes += bytes.length;
       this.#parts.push(bytes);
-      const fault =
-        this.#check(this.#partBytes) ?? (isPart ? this.carrier?.arriving(this, bytes.length) : undefined);
+      const fault = this.#check(this.#partBytes) ?? (isPart ? this.#count(bytes.length) : undefined);
       if (fault) {
         this.#isDelivering = false;
         return this.#refuse(fault);
       }
       if (more) continue;
       const message = joined(this.#parts, this.#partBytes);
-      if (isPart) this.#forgetParts();
-      else this.#parts = [];
-      this.#partBytes = 0;
+      this.#forgetParts();
       this.#isAsked = false;
       this.events.message(message);
     }
@@ -329,8 +327,15 @@ export class Stream {
     this.events.refused(fault);
   }
 
+  /** Counts a part of a message that is not whole. */
+  #count(bytes: number): ConnectError | undefined {
+    this.#counted += bytes;
+    return this.carrier?.arriving(this, bytes);
+  }
+
   #forgetParts(): void {
-    if (this.#partBytes > 0) this.carrier?.arriving(this, -this.#partBytes);
+    if (this.#counted > 0) this.carrier?.arriving(this, -this.#counted);
+    this.#counted = 0;
     this.#parts = [];
     this.#partBytes = 0;
   }
