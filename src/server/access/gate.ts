@@ -4,6 +4,8 @@ import {
   createContextKey,
   createContextValues,
   type Interceptor,
+  type StreamRequest,
+  type UnaryRequest,
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
@@ -12,6 +14,7 @@ import type { Log, Platform } from "../context.js";
 import { shown } from "../faults.js";
 import { type Routes, throughEach } from "../through-each.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
+import { untilExpiry } from "./expiry.js";
 import { type Question, questionOf } from "./questions.js";
 import { refuse } from "./refusal.js";
 import { knows, permits } from "./rules.js";
@@ -94,27 +97,35 @@ export function createAccess(
     interceptor: (next) => (request) => {
       const caller = request.contextValues.get(callerKey);
       if (!caller) throw unauthenticated("this call came by no gate: the server's own routes must be used");
-      const question = questionOf(request.method);
-      if (caller === trusted || !question?.store) return next(request);
-      const call = deed(question, request.method.name);
-      const check = (message: unknown) => {
-        const store = question.store?.(message as never);
-        if (store !== undefined && !permits(caller.rules, call, store)) throw mayNot(caller, call, store);
-      };
-      if (!request.stream) {
-        check(request.message);
-        return next(request);
-      }
-      const { message } = request;
-      const checked = async function* () {
-        for await (const part of message) {
-          check(part);
-          yield part;
-        }
-      };
-      return next({ ...request, message: checked() });
+      const { expiresAtMs } = caller;
+      const checked = checkedFor(caller, request);
+      if (!checked.stream || expiresAtMs === undefined) return next(checked);
+      return untilExpiry(next, checked, expiresAtMs);
     },
   };
+}
+
+/** The request, with each of its messages refused whose store the caller has no right to. */
+function checkedFor<R extends UnaryRequest | StreamRequest>(caller: Caller, request: R): R {
+  const question = questionOf(request.method);
+  if (caller === trusted || !question?.store) return request;
+  const call = deed(question, request.method.name);
+  const check = (message: unknown) => {
+    const store = question.store?.(message as never);
+    if (store !== undefined && !permits(caller.rules, call, store)) throw mayNot(caller, call, store);
+  };
+  if (!request.stream) {
+    check(request.message);
+    return request;
+  }
+  const { message } = request;
+  const checked = async function* () {
+    for await (const part of message) {
+      check(part);
+      yield part;
+    }
+  };
+  return { ...request, message: checked() };
 }
 
 const calledBy = (caller: Caller, request: UniversalServerRequest): UniversalServerRequest => ({
