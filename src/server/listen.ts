@@ -8,9 +8,9 @@ import {
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
-  Http2SessionManager,
 } from "@connectrpc/connect-node";
 import { Connections } from "../internal/node/connections.js";
+import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
 import { checkHost } from "./access/host.js";
@@ -89,7 +89,7 @@ export async function listen(
 /** What Node offers to the services: every protocol, the environment, and files. */
 export const nodePlatform: Platform = {
   dial(baseUrl, protocol) {
-    const sessionManager = new Http2SessionManager(baseUrl);
+    const sessionManager = http2Sessions(baseUrl);
     const create = {
       grpc: createGrpcTransport,
       "grpc-web": createGrpcWebTransport,
