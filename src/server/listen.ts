@@ -1,20 +1,22 @@
 import { readFile } from "node:fs/promises";
-import type { Http2ServerRequest } from "node:http2";
 import type { Readable } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { createContextValues } from "@connectrpc/connect";
 import {
-  connectNodeAdapter,
+  compressionBrotli,
+  compressionGzip,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
+import { answering } from "../internal/node/answering.js";
 import { Connections } from "../internal/node/connections.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
 import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
+import { limited } from "./compression.js";
 import type { Platform } from "./context.js";
 import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
@@ -113,15 +115,13 @@ export const nodePlatform: Platform = {
 };
 
 function requestListener(server: Server, connections: Connections): Answer {
-  const rpc = connectNodeAdapter({
+  const { limits } = server.config;
+  const rpc = answering({
     ...server.options,
+    acceptCompression: [compressionGzip, compressionBrotli].map((each) => limited(each, limits)),
     routes: server.routes,
-    contextValues: (request) =>
-      createContextValues().set(connectionKey, connections.of(request as Http2ServerRequest)),
-    fallback: (_request, response) => {
-      response.writeHead(404, { "content-type": "text/plain" });
-      response.end("not found\n");
-    },
+    contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
+    onBroken: (err, method) => server.log.error({ err, method }, "an answer broke off"),
   });
   const cors = corsFor(server.config.cors);
   return (request, response) => {

@@ -61,6 +61,8 @@ export interface Server extends AsyncDisposable {
   readonly config: Config;
   /** What keeps the data. */
   readonly engine: Engine;
+  /** Where it tells of what it does. */
+  readonly log: Log;
   /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`, `/metrics`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
   /**
@@ -149,6 +151,7 @@ export function createServer({
     options,
     config: checked,
     engine,
+    log,
     fetch: fetchHandler(gated, options, corsFor(checked.cors), ready, readMetrics),
     transport: ({ trusted = true } = {}) =>
       createRouterTransport(trusted ? open : gated, { router: options }),
