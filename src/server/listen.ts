@@ -22,6 +22,9 @@ import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
 
+/** A key and its certificate, and what else Node's `tls.createSecureContext` takes. */
+export type TlsOptions = SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
+
 /** Where and how a server listens. */
 export interface ListenOptions {
   /**
@@ -37,7 +40,7 @@ export interface ListenOptions {
    * A PEM key and its certificate (with what stands between it and the authority), and what else Node's
    * `tls.createSecureContext` takes: the port then speaks TLS only, HTTP/2 and HTTP/1.1 by ALPN. Default: no TLS.
    */
-  tls?: SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
+  tls?: TlsOptions;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
 }
@@ -48,6 +51,11 @@ export interface Listening extends AsyncDisposable {
   url: string;
   /** Where it listens. */
   port: number;
+  /**
+   * Serves further connections with another key and certificate, those that are open go on: for one that is renewed.
+   * Fails with a TypeError where they are no pair, or the port has no TLS, and changes nothing then.
+   */
+  setTls(tls: TlsOptions): void;
   /**
    * Refuses further calls (`/readyz` and Health say why), ends the streams that have no end of their own, lets the
    * rest finish, then closes the port, the server and its engine. Idempotent.
@@ -85,7 +93,13 @@ export async function listen(
     await server.close();
   };
   const close = () => (closed ??= shut());
-  return { url: opened.url, port: opened.port, close, [Symbol.asyncDispose]: close };
+  const setTls = (renewed: TlsOptions) => {
+    if (!tls)
+      throw new TypeError("Cannot change the certificate of a port without TLS: listen() must be given tls");
+    checkTls(renewed);
+    opened.setTls(renewed);
+  };
+  return { url: opened.url, port: opened.port, setTls, close, [Symbol.asyncDispose]: close };
 }
 
 /** What Node offers to the services: every protocol, the environment, and files. */

@@ -33,6 +33,8 @@ export interface OnePort {
   /** Where it is, as "http://127.0.0.1:34904". */
   url: string;
   port: number;
+  /** Serves further connections of a port with TLS by this key and certificate; open ones go on with theirs. */
+  setTls(tls: SecureContextOptions): void;
   /**
    * Refuses further calls, and resolves when the calls under way have ended, or have been cut after `graceMs`, and the
    * port is free. Streams have to be ended by whoever serves them. Called once.
@@ -131,6 +133,7 @@ export async function openPort(
   return {
     url: `${tls ? "https" : "http"}://${shownHost}:${taken}`,
     port: taken,
+    setTls: (tls) => secure?.setSecureContext(tls),
     async close(graceMs) {
       const cut = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
