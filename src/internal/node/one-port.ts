@@ -119,7 +119,7 @@ export async function openPort(
     handOver(socket, (first) => {
       if (!secure) serve(socket, first === "http2");
       else if (first === "tls") secure.emit("connection", socket);
-      else if (first === "http1") socket.end(NO_TLS);
+      else if (first === "http1") socket.resume().end(NO_TLS);
       else socket.destroy();
     });
   });
