@@ -9,8 +9,8 @@ import {
   type StreamRequest,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
 import { noteRefusal, requestIdIn } from "../calls.js";
 import type { Log, Platform } from "../context.js";
