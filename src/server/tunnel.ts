@@ -6,7 +6,8 @@ import {
   createContextValues,
 } from "@connectrpc/connect";
 import { createCaller } from "../tunnel/caller.js";
-import { type ArrivedCall, createDispatcher } from "../tunnel/dispatcher.js";
+import type { ArrivedCall } from "../tunnel/answer.js";
+import { createDispatcher } from "../tunnel/dispatcher.js";
 import { CLOSE } from "../tunnel/fault.js";
 import { type PeerSettings, Session } from "../tunnel/session.js";
 import type { OpenSocket } from "../tunnel/socket.js";
