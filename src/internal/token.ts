@@ -13,15 +13,8 @@ export type Token = string | ((refused?: string) => string | Promise<string>);
  * there to be sent again: unary calls, and those that only the server answers with a stream. A call with an
  * `authorization` header of its own is left as it is.
  */
-export function withToken(transport: Transport, token: Token): Transport {
+export function withToken(transport: Transport, token: Token, signed: Sign = inHeader): Transport {
   const fresh = typeof token === "function" ? token : undefined;
-
-  /** The header for a call, with the token in it. */
-  const signed = (header: HeadersInit | undefined, text: string): Headers => {
-    const headers = new Headers(header);
-    headers.set("authorization", bearer(text));
-    return headers;
-  };
 
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
@@ -70,6 +63,15 @@ export function withToken(transport: Transport, token: Token): Transport {
     },
   };
 }
+
+/** Sees to it that a call with that header comes with the token: the header that it then needs. */
+export type Sign = (header: HeadersInit | undefined, token: string) => HeadersInit | undefined;
+
+const inHeader: Sign = (header, token) => {
+  const headers = new Headers(header);
+  headers.set("authorization", bearer(token));
+  return headers;
+};
 
 const isRefused = (error: unknown): boolean =>
   error instanceof ConnectError && error.code === Code.Unauthenticated;
