@@ -17,6 +17,7 @@ import { sleep } from "../src/internal/timer.js";
 import { createPubsub, type Pubsub } from "../src/pubsub.js";
 import { Components } from "../src/server/components.js";
 import { parseConfig } from "../src/server/config.js";
+import { DialledApps } from "../src/server/dialled-apps.js";
 import { type ServiceContext, silent } from "../src/server/context.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import { nodePlatform } from "../src/server/listen.js";
@@ -373,6 +374,7 @@ test("an app that joined at run time is gone when its signal aborts: others of i
     components: new Components(config),
     limits: config.limits,
     gossip: config.gossip,
+    apps: new DialledApps(),
     platform: nodePlatform,
     log: silent,
     closing: closing.signal,

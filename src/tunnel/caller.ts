@@ -306,7 +306,11 @@ function callStream<I extends DescMessage, O extends DescMessage>(
             for (const [name, value] of status.trailers) asTrailers.append(name, value);
             messages.close();
           } else {
-            messages.close({ error: errorOf(status, answered) });
+            const error = errorOf(status, answered);
+            messages.close({ error });
+            // Nothing came before it: there is no answer to be read.
+            if (!hasBegun) reject(error);
+            hasBegun = true;
           }
           begun();
         },

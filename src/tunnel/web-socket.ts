@@ -41,7 +41,7 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
   socket.onmessage = (event) => early.push(event);
   return (events) => {
     listen(socket, events);
-    for (const event of early.splice(0)) socket.onmessage?.(event);
+    for (const event of early.splice(0)) queueMicrotask(() => socket.onmessage?.(event));
     let isWatched = false;
     const watch = (turns: number) => {
       if (socket.bufferedAmount > LOW_WATER && socket.readyState === OPEN) {

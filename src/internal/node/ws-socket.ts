@@ -33,11 +33,17 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
 export function overWs(socket: WebSocket, held?: { ref(): void; unref(): void }): OpenSocket {
   // Its close tells more, and comes as well.
   socket.on("error", () => {});
+  // What comes before anyone listens is kept: it may come with the answer to the handshake.
+  let early: Uint8Array[] | undefined = [];
+  let take = (bytes: Uint8Array): void => void early?.push(bytes);
+  socket.on("message", (data: Buffer, isBinary) => {
+    if (isBinary) take(new Uint8Array(data.buffer, data.byteOffset, data.length));
+    else socket.close(CLOSE.broken, "a message is text: all of this protocol is binary");
+  });
   return (events) => {
-    socket.on("message", (data: Buffer, isBinary) => {
-      if (isBinary) events.message(new Uint8Array(data.buffer, data.byteOffset, data.length));
-      else socket.close(CLOSE.broken, "a message is text: all of this protocol is binary");
-    });
+    take = events.message;
+    for (const bytes of early ?? []) queueMicrotask(() => events.message(bytes));
+    early = undefined;
     socket.on("close", (code, reason) => events.closed(code, reason.toString()));
     const sent = () => {
       if (socket.bufferedAmount <= LOW_WATER) events.drained();
