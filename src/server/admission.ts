@@ -67,7 +67,10 @@ export function createAdmission(limits: Limits): Admission {
   };
 
   /** What stands against one more call. */
-  const against = (request: Pick<UniversalServerRequest, "header">, connection?: Connection): ConnectError | undefined => {
+  const against = (
+    request: Pick<UniversalServerRequest, "header">,
+    connection?: Connection,
+  ): ConnectError | undefined => {
     const { connections, connectionStreams, streams, headerBytes, messageBytes } = limits;
     if (connection?.isExtra)
       return exhausted("connections", connections, "as many are open without this one");
@@ -134,8 +137,7 @@ export function createAdmission(limits: Limits): Admission {
       return { leave };
     },
     arriving: countArriving,
-    checkMessage: (bytes) =>
-      bytes > limits.messageBytes ? tooLarge(limits.messageBytes, bytes) : undefined,
+    checkMessage: (bytes) => (bytes > limits.messageBytes ? tooLarge(limits.messageBytes, bytes) : undefined),
     interceptor: (next) => (request) => {
       const arrival = request.contextValues.get(arrivalKey);
       if (!request.stream) {

@@ -63,7 +63,11 @@ export interface Calls {
 /** Tells `observers` of every call: `through` sees it begin and end, `interceptor`, the outermost one, how it ended. */
 export function observed(observers: readonly CallObserver[]): Calls {
   const newId = ids();
-  const begin = (call: Pick<Call, "method" | "protocol" | "isStream">, header: Headers, values: ContextValues) => {
+  const begin = (
+    call: Pick<Call, "method" | "protocol" | "isStream">,
+    header: Headers,
+    values: ContextValues,
+  ) => {
     const known: CallUnderWay = { id: saneId(header.get("x-request-id")) ?? newId(), ...call };
     values.set(callKey, known);
     const startMs = performance.now();

@@ -14,7 +14,6 @@ import { Connections } from "../internal/node/connections.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
-import { tunnelUpgrade } from "./tunnel-upgrade.js";
 import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
 import { limited } from "./compression.js";
@@ -22,6 +21,7 @@ import type { Platform } from "./context.js";
 import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
+import { tunnelUpgrade } from "./tunnel-upgrade.js";
 
 /** A key and its certificate, and what else Node's `tls.createSecureContext` takes. */
 export type TlsOptions = SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;

@@ -3,9 +3,9 @@ import type { Http2ServerRequest } from "node:http2";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import type { Connections } from "../internal/node/connections.js";
-import { MOST_MESSAGE_BYTES, overWs } from "../internal/node/ws-socket.js";
 import { SUBPROTOCOL } from "../tunnel/frame.js";
 import { TUNNEL_PATH } from "../tunnel/web-socket.js";
+import { MOST_MESSAGE_BYTES, overWs } from "../tunnel/ws-socket.js";
 import type { Server } from "./server.js";
 
 /** Makes tunnels of the connections that ask for a WebSocket at the tunnel's path. */
@@ -23,7 +23,8 @@ export function tunnelUpgrade(
   return (request, socket, head) => {
     socket.on("error", () => socket.destroy());
     const path = request.url?.split("?", 1)[0];
-    if (path !== TUNNEL_PATH) return refuse(socket, "404 Not Found", `there is no WebSocket here, but at ${TUNNEL_PATH}`);
+    if (path !== TUNNEL_PATH)
+      return refuse(socket, "404 Not Found", `there is no WebSocket here, but at ${TUNNEL_PATH}`);
     const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
     if (!offered.includes(SUBPROTOCOL)) {
       const got = offered.length > 0 ? `not ${offered.join(", ").slice(0, 100)}` : "and none was asked for";

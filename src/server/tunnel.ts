@@ -1,6 +1,13 @@
-import { Code, type ConnectError, type ConnectRouter, type ConnectRouterOptions, createContextValues } from "@connectrpc/connect";
+import {
+  type Code,
+  type ConnectError,
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  createContextValues,
+} from "@connectrpc/connect";
+import type { ArrivedCall } from "../tunnel/answer.js";
 import { createCaller } from "../tunnel/caller.js";
-import { type ArrivedCall, createDispatcher } from "../tunnel/dispatcher.js";
+import { createDispatcher } from "../tunnel/dispatcher.js";
 import { CLOSE } from "../tunnel/fault.js";
 import { type PeerSettings, Session } from "../tunnel/session.js";
 import type { OpenSocket } from "../tunnel/socket.js";
@@ -54,12 +61,17 @@ export function createTunnels(
   const admitTo = (session: () => Session, origin: string | null | undefined, connection: Connection) =>
     function admit({ method, path, header, signal }: ArrivedCall) {
       const { authorization } = session().peer;
-      if (authorization !== undefined && !header.has("authorization")) header.set("authorization", authorization);
+      if (authorization !== undefined && !header.has("authorization"))
+        header.set("authorization", authorization);
       // What a page says of itself is what its browser said.
       if (origin) header.set("origin", origin);
       const values = createContextValues();
       const isStream = method.methodKind !== "unary";
-      const { id, ended } = calls.begin({ method: path.slice(1), protocol: "tunnel", isStream }, header, values);
+      const { id, ended } = calls.begin(
+        { method: path.slice(1), protocol: "tunnel", isStream },
+        header,
+        values,
+      );
       const refused = (error: unknown): ConnectError => {
         const refusal = asAnswer(error, signal, { reqId: id, method: path.slice(1) }, log);
         refusal.metadata.set(SERVER_HEADER, VERSION);
@@ -97,14 +109,18 @@ export function createTunnels(
       }
     };
 
-  const accept: Tunnels["accept"] = (open, { origin, host, connection = { calls: 0, isExtra: false } } = {}) => {
+  const accept: Tunnels["accept"] = (
+    open,
+    { origin, host, connection = { calls: 0, isExtra: false } } = {},
+  ) => {
     let guest: { end(): void } | undefined;
     let offers = 0;
     const session: Session = new Session(open, {
       dialled: false,
       limits: {
         calls: limits.connectionStreams,
-        headerBytes: limits.headerBytes,
+        // Above the limit, so that the server refuses a call itself, with its reason.
+        headerBytes: limits.headerBytes + 64 * 1024,
         messageBytes: limits.messageBytes,
       },
       checkMessage: admission.checkMessage,
@@ -125,7 +141,8 @@ export function createTunnels(
       },
     });
     sessions.add(session);
-    const refusal = refusalOf(origin, host, cors) ?? (connection.isExtra ? "too many connections" : undefined);
+    const refusal =
+      refusalOf(origin, host, cors) ?? (connection.isExtra ? "too many connections" : undefined);
     if (refusal !== undefined) session.close(CLOSE.refused, refusal);
     else if (isLeaving) session.close(CLOSE.done, "the server is closing");
   };
@@ -135,11 +152,11 @@ export function createTunnels(
     const over = new AbortController();
     let leave = () => {};
     const begin = async () => {
-      await access.admitApp(appId, authorization ?? null);
+      const mayRead = await access.admitApp(appId, authorization ?? null);
       if (over.signal.aborted) return;
       const transport = createCaller(session, { messageBytes: limits.messageBytes });
       leave = context.apps.add(appId, transport);
-      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]));
+      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
     };
     begin().catch((error: ConnectError) => {
       log.warn({ app: appId, err: error }, "an app that dialled in is not served");
@@ -169,7 +186,11 @@ export function createTunnels(
 }
 
 /** Why a page may not open a socket here; undefined: it may. */
-function refusalOf(origin: string | null | undefined, host: string | null | undefined, cors: Cors): string | undefined {
+function refusalOf(
+  origin: string | null | undefined,
+  host: string | null | undefined,
+  cors: Cors,
+): string | undefined {
   if (!origin || cors.answer(origin)["access-control-allow-origin"]) return undefined;
   if (host && origin.replace(/^https?:\/\//, "") === host) return undefined;
   return `pages of ${origin.slice(0, 60)} are not in cors.origins`;

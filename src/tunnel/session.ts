@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CLOSE, ProtocolFault } from "./fault.js";
-import * as frame from "./frame.js";
 import type { HeaderList, Settings, Status } from "./frame.js";
+import * as frame from "./frame.js";
 import { Heartbeat, now } from "./heartbeat.js";
-import { TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
+import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
 import { Sender } from "./sender.js";
 import { closeReason, type OpenSocket, type Socket } from "./socket.js";
 import { type Carrier, FRAME_COST, Stream, type StreamEvents } from "./stream.js";
@@ -22,6 +22,12 @@ export interface OutgoingCall extends IncomingCall {
   readonly stream: Stream;
 }
 
+/** What takes calls: a session, or what has one now and then. */
+export interface Line {
+  begin(call: OutgoingCall): void;
+  giveUp(stream: Stream, code: Code): void;
+}
+
 /** What is assumed of an end that has not told its settings yet. */
 const UNTOLD = { streamWindow: 64 * 1024, connectionWindow: 256 * 1024, calls: 100, headerBytes: 16 * 1024 };
 
@@ -37,7 +43,7 @@ export interface SessionOptions {
   /** Answers a call: gives the stream its events before it returns, and calls `settle` when nothing works on it any more. */
   readonly answer: (call: IncomingCall, stream: Stream, settle: () => void) => void;
   /** What stands against a message of so many bytes. Default: the limit `messageBytes`. */
-  readonly checkMessage?: ((bytes: number) => ConnectError | undefined) | undefined;
+  readonly checkMessage?: CheckMessage | undefined;
   /** So many bytes more, or fewer, have come of messages that are not whole yet; what stands against it. Default: nothing. */
   readonly arriving?: ((change: number) => ConnectError | undefined) | undefined;
   /** The other end has told its settings, at first or again. */
@@ -160,12 +166,16 @@ export class Session implements Carrier {
 
   /** Makes a call: at once, or when one of those under way has ended. */
   begin(call: OutgoingCall): void {
-    if (this.#closed) return call.stream.events.failed(this.#closed);
+    if (this.#closed) {
+      call.stream.events.failed(this.#closed);
+      return;
+    }
     const bytes = sizeOf(call.header);
     const most = this.#peer.headerBytes;
     if (bytes > most) {
       const why = `the headers have ${bytes} bytes: the other end takes at most ${most}`;
-      return call.stream.events.failed(new ConnectError(why, Code.ResourceExhausted));
+      call.stream.events.failed(new ConnectError(why, Code.ResourceExhausted));
+      return;
     }
     if (this.#calls.size < this.#peer.calls) this.#write(call);
     else this.#waiting.push(call);
@@ -331,7 +341,10 @@ export class Session implements Carrier {
       if (!this.#isToldOfPeer && !frame.beginsWithSettings(bytes)) {
         throw new ProtocolFault("the first frame is not the settings");
       }
-      frame.readFrames(bytes, this.#receiver, { frameBytes: FRAME_BYTES, headerBytes: this.limits.headerBytes });
+      frame.readFrames(bytes, this.#receiver, {
+        frameBytes: FRAME_BYTES,
+        headerBytes: this.limits.headerBytes,
+      });
     } catch (error) {
       this.#broken(error);
     }
@@ -339,7 +352,9 @@ export class Session implements Carrier {
 
   #broken(error: unknown): void {
     const { closeCode, message } =
-      error instanceof ProtocolFault ? error : { closeCode: INTERNAL, message: `unexpected failure: ${error}` };
+      error instanceof ProtocolFault
+        ? error
+        : { closeCode: INTERNAL, message: `unexpected failure: ${error}` };
     this.close(closeCode, message);
   }
 
@@ -363,7 +378,9 @@ export class Session implements Carrier {
 
   #call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void {
     if (this.#isMine(id) || id <= this.#lastId) {
-      throw new ProtocolFault(`a call has the number ${id}: it has to be the caller's, and above ${this.#lastId}`);
+      throw new ProtocolFault(
+        `a call has the number ${id}: it has to be the caller's, and above ${this.#lastId}`,
+      );
     }
     const path = this.#pathOf(method);
     // What comes behind our goodbye is sent elsewhere.
@@ -376,7 +393,12 @@ export class Session implements Carrier {
     const { calls } = this.limits;
     // Calls that were given up still count while they are worked on, though not as much.
     if (this.#open > calls || this.#running >= calls * 2) {
-      return stream.end({ ...WELL, code: Code.ResourceExhausted, text: `too many calls: at most ${calls} at once` });
+      stream.end({
+        ...WELL,
+        code: Code.ResourceExhausted,
+        text: `too many calls: at most ${calls} at once`,
+      });
+      return;
     }
     this.#running++;
     this.#tellBusy();
@@ -394,7 +416,10 @@ export class Session implements Carrier {
     const cost = bytes.length + FRAME_COST;
     this.#receiveCredit -= cost;
     if (this.#receiveCredit < 0) throw overdrawn("of the connection", -this.#receiveCredit);
-    if (!stream) return this.#payConnection(cost);
+    if (!stream) {
+      this.#payConnection(cost);
+      return;
+    }
     stream.receiveCredit -= cost;
     if (stream.receiveCredit < 0) throw overdrawn(`of stream ${id}`, -stream.receiveCredit);
     if (stream.receiveEnded) throw new ProtocolFault(`a message of stream ${id}, whose half has ended`);
@@ -509,7 +534,10 @@ export class Session implements Carrier {
     this.#probe = undefined;
     // Twice what it brings, at this speed, within the shortest round trip: a longer one is spent in queues.
     const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 2;
-    this.#streamWindow = Math.max(this.#streamWindow, Math.min(Math.ceil(wanted), this.limits.mostStreamWindow));
+    this.#streamWindow = Math.max(
+      this.#streamWindow,
+      Math.min(Math.ceil(wanted), this.limits.mostStreamWindow),
+    );
     const wider = this.#streamWindow * 4 - this.#connectionWindow;
     if (wider <= 0) return;
     this.#connectionWindow += wider;
@@ -562,14 +590,6 @@ const INTERNAL = 1011;
 const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 
 const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
-
-/** Refuses messages of more than `most` bytes. */
-export const atMost =
-  (most: number) =>
-  (bytes: number): ConnectError | undefined =>
-    bytes > most
-      ? new ConnectError(`a message has more than the ${most} bytes that it may have`, Code.ResourceExhausted)
-      : undefined;
 
 const overdrawn = (what: string, by: number): ProtocolFault =>
   new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);

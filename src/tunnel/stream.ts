@@ -1,5 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList, Status } from "./frame.js";
+import type { CheckMessage } from "./limits.js";
 
 /** What a stream tells whoever calls or answers by it. */
 export interface StreamEvents {
@@ -51,7 +52,7 @@ export class Stream {
   /** Set before anything can be told. */
   events: StreamEvents;
   /** What stands against a message of so many bytes. */
-  readonly #check: (bytes: number) => ConnectError | undefined;
+  readonly #check: CheckMessage;
   id = 0;
   carrier: Carrier | undefined;
   /** How many bytes may still be sent, and may still be received. */
@@ -90,7 +91,7 @@ export class Stream {
   #isDelivering = false;
   #isDeaf = false;
 
-  constructor(events: StreamEvents, check: (bytes: number) => ConnectError | undefined, isTaken: boolean) {
+  constructor(events: StreamEvents, check: CheckMessage, isTaken: boolean) {
     this.events = events;
     this.#check = check;
     this.isTaken = isTaken;
@@ -239,7 +240,10 @@ export class Stream {
     } else if (this.#isAsked && !more && this.#isEmpty && this.#parts.length === 0 && !this.#isDelivering) {
       // What nearly all messages are: whole, and awaited.
       const fault = this.#check(bytes.length);
-      if (fault) return this.#refuse(fault);
+      if (fault) {
+        this.#refuse(fault);
+        return;
+      }
       this.carrier?.giveBack(this, bytes.length + FRAME_COST);
       this.#isAsked = false;
       this.#isDelivering = true;
@@ -293,7 +297,8 @@ export class Stream {
       const fault = this.#check(this.#partBytes) ?? (isPart ? this.#count(bytes.length) : undefined);
       if (fault) {
         this.#isDelivering = false;
-        return this.#refuse(fault);
+        this.#refuse(fault);
+        return;
       }
       if (more) continue;
       const message = joined(this.#parts, this.#partBytes);
@@ -361,4 +366,3 @@ function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
   }
   return whole;
 }
-

@@ -66,7 +66,8 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
       },
       // It keeps no process alive in any runtime that has one.
       hold() {},
-      close: (code, reason) => socket.close(code === CLOSE.done || code >= 3000 ? code : CLOSE.broken, reason),
+      close: (code, reason) =>
+        socket.close(code === CLOSE.done || code >= 3000 ? code : CLOSE.broken, reason),
     };
   };
 }

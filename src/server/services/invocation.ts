@@ -60,13 +60,17 @@ async function forward(
   const own = new Headers();
   for (const [name, value] of headers) if (name !== "content-type") own.append(HTTP_PREFIX + name, value);
   const onHeader = (answered: Headers) => {
-    for (const [name, value] of answered) if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
+    for (const [name, value] of answered)
+      if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
   };
-  return await callsOf(Runtime, transport).invokeService({ id, message: message as CommonInvokeRequest }, {
-    headers: own,
-    signal,
-    onHeader,
-  });
+  return await callsOf(Runtime, transport).invokeService(
+    { id, message: message as CommonInvokeRequest },
+    {
+      headers: own,
+      signal,
+      onHeader,
+    },
+  );
 }
 
 function appAt(context: ServiceContext, id: string): App {

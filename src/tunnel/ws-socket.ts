@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import type { SecureContextOptions } from "node:tls";
 import { WebSocket } from "ws";
-import { CLOSE } from "../../tunnel/fault.js";
-import { SUBPROTOCOL } from "../../tunnel/frame.js";
-import { LOW_WATER, type OpenSocket } from "../../tunnel/socket.js";
+import { CLOSE } from "./fault.js";
+import { SUBPROTOCOL } from "./frame.js";
+import { LOW_WATER, type OpenSocket } from "./socket.js";
 
 /** The most bytes of one WebSocket message that is taken: what leaves in one is far less. */
 export const MOST_MESSAGE_BYTES = 1024 * 1024;
