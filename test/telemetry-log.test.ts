@@ -11,6 +11,7 @@ import { createNodeTransport, serveCallbacks } from "../src/node.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import type { Log } from "../src/server/index.js";
 import { openHere, overHttp } from "./doors.js";
+import { until } from "./until.js";
 
 type Line = Record<string, unknown>;
 
@@ -74,6 +75,8 @@ for (const [protocol, open] of Object.entries(doors)) {
       assert.deepEqual(await consumes(), []);
       leaving.abort();
       await stream.next().catch(() => {});
+      // The server hears of it when it comes to read.
+      await until(async () => (await consumes()).length > 0);
       assert.deepEqual(
         (await consumes()).map(({ level, code }) => [level, code]),
         [["debug", "canceled"]],
