@@ -271,10 +271,3 @@ test("no line holds a key, a value, a secret or a token of a client, at any leve
   assert.ok(output.split("\n").length > 25, output);
   assert.doesNotMatch(output, new RegExp(MARK));
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  for (let i = 0; !holds(); i++) {
-    assert.ok(i < 500, "it never came to be");
-    await new Promise((resolve) => setTimeout(resolve, 4));
-  }
-}
