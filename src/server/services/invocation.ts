@@ -6,6 +6,7 @@ import {
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../internal/invocation-headers.js";
+import { withinCall } from "../call-log.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, shown } from "../faults.js";
 import { exchange, type HttpAnswer, type HttpRequest, urlUnder } from "./http.js";
@@ -24,8 +25,9 @@ export function invocationService(
   context: ServiceContext,
 ): Pick<ServiceImpl<typeof Runtime>, "invokeService"> {
   return {
-    async invokeService({ id, message }, { requestHeader, responseHeader, signal }) {
-      const app = appAt(context, id);
+    async invokeService({ id, message }, call) {
+      const { requestHeader, responseHeader, signal } = call;
+      const app = appAt(withinCall(context, call), id);
       const { status, headers, body } = await app(
         invocation(message as CommonInvokeRequest, requestHeader),
         signal,
