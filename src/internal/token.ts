@@ -15,15 +15,8 @@ export type Token = string | ((refused?: string) => string | Promise<string>);
  * whose token expires on the way, fail; facades that go on after a failure do so where there is a fresh one. A call with
  * an `authorization` header of its own is left as it is.
  */
-export function withToken(transport: Transport, token: Token): Transport {
+export function withToken(transport: Transport, token: Token, signed: Sign = inHeader): Transport {
   const fresh = typeof token === "function" ? token : undefined;
-
-  /** The header for a call, with the token in it. */
-  const signed = (header: HeadersInit | undefined, text: string): Headers => {
-    const headers = new Headers(header);
-    headers.set("authorization", bearer(text));
-    return headers;
-  };
 
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
@@ -76,6 +69,15 @@ export function withToken(transport: Transport, token: Token): Transport {
 
 /** Whether a stream was refused before it began: its headers say so, while an answer may wait for its first message. */
 const isRefusal = ({ header }: { header: Headers }): boolean => header.has("www-authenticate");
+
+/** Sees to it that a call with that header comes with the token: the header that it then needs. */
+export type Sign = (header: HeadersInit | undefined, token: string) => HeadersInit | undefined;
+
+const inHeader: Sign = (header, token) => {
+  const headers = new Headers(header);
+  headers.set("authorization", bearer(token));
+  return headers;
+};
 
 const isRefused = (error: unknown): boolean =>
   error instanceof ConnectError && error.code === Code.Unauthenticated;
