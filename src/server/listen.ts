@@ -21,6 +21,7 @@ import type { Platform } from "./context.js";
 import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
+import { tunnelUpgrade } from "./tunnel-upgrade.js";
 
 /** A key and its certificate, and what else Node's `tls.createSecureContext` takes. */
 export type TlsOptions = SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
@@ -84,11 +85,13 @@ export async function listen(
     // Above the limits, so that the server refuses a call itself, with its reason, before HTTP does without one.
     callsPerConnection: limits.connectionStreams * 2,
     headerBytes: limits.headerBytes + 64 * 1024,
+    upgrade: tunnelUpgrade(server, connections),
     whileClosing: ({ url }) => /^\/(healthz|readyz|grpc\.health\.v1\.Health\/\w+)($|\?)/.test(url),
   });
   let closed: Promise<void> | undefined;
   const shut = async () => {
     server.endStreams();
+    server.tunnels.leave();
     await opened.close(graceMs);
     await server.close();
   };

@@ -21,6 +21,7 @@ import { Components } from "./components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import { type Cors, corsFor } from "./cors.js";
+import { DialledApps } from "./dialled-apps.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
@@ -29,6 +30,7 @@ import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
+import { createTunnels, type Tunnels } from "./tunnel.js";
 import { types } from "./types.js";
 
 /** What a server is made of. */
@@ -75,6 +77,8 @@ export interface Server extends AsyncDisposable {
    * not to be trusted either: `trusted: false`. Default: true.
    */
   transport(options?: { trusted?: boolean }): Transport;
+  /** Takes the sockets of tunnels, on doors that have WebSockets. */
+  readonly tunnels: Tunnels;
   /** Whether it can take calls now: not while it closes, and not while its engine is away. What `/readyz` says. */
   readiness(): Promise<Readiness>;
   /**
@@ -117,6 +121,7 @@ export function createServer({
     components: new Components(checked),
     platform: { ...offered, dial: (url, protocol) => offered.dial(url, protocol, clientInterceptors) },
     closing: closing.signal,
+    apps: new DialledApps(),
     appId: checked.appId,
   };
   const access = createAccess(checked.access, context);
@@ -146,10 +151,13 @@ export function createServer({
     metricsPage((await access.isKnown(authorization)) ? metrics.text(context.platform.memory()) : undefined);
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
+  const cors = corsFor(checked.cors);
+  const tunnels = createTunnels(context, { routes: register, options, calls, admission, access, cors });
   const endStreams = () => closing.abort(closingFault());
   const close = () => {
     endStreams();
     cut.abort(closingFault());
+    tunnels.close();
     closed ??= engine.close();
     return closed;
   };
@@ -159,9 +167,10 @@ export function createServer({
     config: checked,
     engine,
     log,
-    fetch: fetchHandler(gated, options, corsFor(checked.cors), ready, readMetrics),
+    fetch: fetchHandler(gated, options, cors, ready, readMetrics),
     transport: ({ trusted = true } = {}) =>
       createRouterTransport(trusted ? open : gated, { router: options }),
+    tunnels,
     readiness: ready,
     metrics: readMetrics,
     endStreams,

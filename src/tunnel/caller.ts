@@ -45,7 +45,12 @@ export interface CallerOptions {
 /** The calling end: Connect's transport over a line. */
 export function createCaller(
   line: Line,
-  { interceptors = [], defaultTimeoutMs, messageBytes = 64 * 1024 * 1024, baseUrl = "tunnel:" }: CallerOptions = {},
+  {
+    interceptors = [],
+    defaultTimeoutMs,
+    messageBytes = 64 * 1024 * 1024,
+    baseUrl = "tunnel:",
+  }: CallerOptions = {},
 ): Transport {
   const check = atMost(messageBytes);
   const timeoutOf = (timeoutMs: number | undefined) => {
@@ -194,8 +199,14 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
 
   ended(status: Status): void {
     this.#over();
-    if (status.code !== 0) return this.#reject(errorOf(status, this.#header));
-    if (!this.#bytes || this.#hasMore) return this.#reject(notOne(this.#bytes ? "more than one" : "no"));
+    if (status.code !== 0) {
+      this.#reject(errorOf(status, this.#header));
+      return;
+    }
+    if (!this.#bytes || this.#hasMore) {
+      this.#reject(notOne(this.#bytes ? "more than one" : "no"));
+      return;
+    }
     const header = this.#header;
     const { trailers } = status;
     const method = this.#method;
@@ -203,7 +214,8 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
     try {
       message = fromBinary(method.output, this.#bytes);
     } catch (error) {
-      return this.#reject(unreadable(error));
+      this.#reject(unreadable(error));
+      return;
     }
     let asHeaders: Headers | undefined;
     let asTrailers: Headers | undefined;
@@ -306,7 +318,11 @@ function callStream<I extends DescMessage, O extends DescMessage>(
             for (const [name, value] of status.trailers) asTrailers.append(name, value);
             messages.close();
           } else {
-            messages.close({ error: errorOf(status, answered) });
+            const error = errorOf(status, answered);
+            messages.close({ error });
+            // Nothing came before it: there is no answer to be read.
+            if (!hasBegun) reject(error);
+            hasBegun = true;
           }
           begun();
         },
@@ -419,4 +435,10 @@ const notOne = (count: string): ConnectError =>
   new ConnectError(`protocol error: ${count} message in the answer to a unary call`, Code.Unimplemented);
 
 const unreadable = (error: unknown): ConnectError =>
-  new ConnectError(`cannot read a message of the answer: ${error}`, Code.Internal, undefined, undefined, error);
+  new ConnectError(
+    `cannot read a message of the answer: ${error}`,
+    Code.Internal,
+    undefined,
+    undefined,
+    error,
+  );

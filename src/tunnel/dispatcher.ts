@@ -83,7 +83,11 @@ export function createDispatcher(
 ): Dispatcher {
   const methods = new Map<string, Served>();
   const add = (spec: MethodImplSpec, options: ConnectRouterOptions = {}) => {
-    const { interceptors = [], shutdownSignal, maxTimeoutMs = Number.POSITIVE_INFINITY } = { ...base, ...options };
+    const {
+      interceptors = [],
+      shutdownSignal,
+      maxTimeoutMs = Number.POSITIVE_INFINITY,
+    } = { ...base, ...options };
     const { method } = spec;
     methods.set(`/${method.parent.typeName}/${method.name}`, {
       spec,
@@ -99,7 +103,8 @@ export function createDispatcher(
   const router: ConnectRouter = {
     handlers: [],
     service(service, implementation, options) {
-      for (const spec of Object.values(createServiceImplSpec(service, implementation).methods)) add(spec, options);
+      for (const spec of Object.values(createServiceImplSpec(service, implementation).methods))
+        add(spec, options);
       return router;
     },
     rpc(method, implementation, options) {
@@ -174,11 +179,20 @@ class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   }
 
   start(): void {
-    if (this.served.shutdown?.aborted) return this.#onShutdown();
-    if (!this.#admit) return this.#begin();
+    if (this.served.shutdown?.aborted) {
+      this.#onShutdown();
+      return;
+    }
+    if (!this.#admit) {
+      this.#begin();
+      return;
+    }
     try {
       const admitted = this.#admit(this);
-      if (!(admitted instanceof Promise)) return this.#letIn(admitted);
+      if (!(admitted instanceof Promise)) {
+        this.#letIn(admitted);
+        return;
+      }
       admitted.then(
         (admitted) => this.#letIn(admitted),
         (error) => this.#refuse(error),
@@ -231,16 +245,28 @@ class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   // StreamEvents: what the caller does.
 
   message(bytes: Uint8Array): void {
-    if (this.#messages) return this.#messages.push(bytes);
+    if (this.#messages) {
+      this.#messages.push(bytes);
+      return;
+    }
     this.#hasMore = this.#bytes !== undefined;
     this.#bytes = bytes;
     this.stream.pull();
   }
 
   ended({ code, text }: Status): void {
-    if (code !== 0) return this.#abort(new ConnectError(text, code));
-    if (this.#messages) return this.#messages.close();
-    if (this.#bytes && !this.#hasMore) return this.#run();
+    if (code !== 0) {
+      this.#abort(new ConnectError(text, code));
+      return;
+    }
+    if (this.#messages) {
+      this.#messages.close();
+      return;
+    }
+    if (this.#bytes && !this.#hasMore) {
+      this.#run();
+      return;
+    }
     const count = this.#bytes ? "more than one" : "no";
     this.#refuse(new ConnectError(`protocol error: ${count} message in a call with one`, Code.Unimplemented));
   }
@@ -264,7 +290,10 @@ class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   }
 
   #begin(): void {
-    if (this.#isAnswered) return this.#settle();
+    if (this.#isAnswered) {
+      this.#settle();
+      return;
+    }
     const { methodKind, input } = this.method;
     if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
       const decode = (bytes: Uint8Array) => read(input, bytes);
@@ -387,9 +416,16 @@ class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     if (!this.#isRunning) this.#settle();
   }
 
+  /** A handler that is told to end may still say something first. */
   readonly #onShutdown = (): void => {
-    const { reason } = this.served.shutdown ?? {};
-    this.#abort(ConnectError.from(reason, Code.Unavailable));
+    const error = ConnectError.from(this.served.shutdown?.reason, Code.Unavailable);
+    if (!this.#isRunning) {
+      this.#abort(error);
+      return;
+    }
+    this.#aborted = { reason: error };
+    this.#controller?.abort(error);
+    this.#messages?.close({ error });
   };
 
   #over(code: number): void {
@@ -420,7 +456,8 @@ const invoke: Next = async (request: Request): Promise<Response> => {
     const { method } = spec as { method: DescMethodUnary };
     return { ...common, stream: false, method, message: create(method.output, output) };
   }
-  const input = answer.method.methodKind === "server_streaming" ? await only(request.message) : request.message;
+  const input =
+    answer.method.methodKind === "server_streaming" ? await only(request.message) : request.message;
   const method = spec.method as DescMethodStreaming;
   return { ...common, stream: true, method, message: outputOf(answer, input, request) as never };
 };

@@ -106,7 +106,13 @@ export function writeCall(
   to.lengthFrom(start);
 }
 
-export function writeMessage(to: ByteWriter, id: number, bytes: Uint8Array, end: boolean, more = false): void {
+export function writeMessage(
+  to: ByteWriter,
+  id: number,
+  bytes: Uint8Array,
+  end: boolean,
+  more = false,
+): void {
   to.byte(KIND.message | (end ? END : 0) | (more ? MORE : 0));
   to.varint(varintSize(id) + bytes.length);
   to.varint(id);
@@ -200,7 +206,10 @@ export function readFrames(message: Uint8Array, to: FrameReceiver, most: FrameLi
     const first = reader.byte();
     const length = reader.varint();
     if (length > most.frameBytes) {
-      throw new ProtocolFault(`a frame of ${length} bytes: at most ${most.frameBytes} are taken`, CLOSE.limit);
+      throw new ProtocolFault(
+        `a frame of ${length} bytes: at most ${most.frameBytes} are taken`,
+        CLOSE.limit,
+      );
     }
     reader.end = reader.at + length;
     if (reader.end > message.length) throw new ProtocolFault("a frame is cut short");
@@ -220,39 +229,52 @@ function readFrame(first: number, from: ByteReader, to: FrameReceiver, most: Fra
   const kind = first & KIND_BITS;
   const flags = first & ~KIND_BITS;
   if (flags & UNUSED_BITS || flags & ~(MAY_HAVE[kind] ?? 0)) {
-    throw new ProtocolFault(`a frame of kind ${kind} has flags 0x${flags.toString(16)}, which it cannot have`);
+    throw new ProtocolFault(
+      `a frame of kind ${kind} has flags 0x${flags.toString(16)}, which it cannot have`,
+    );
   }
   const end = (flags & END) !== 0;
   switch (kind) {
     case KIND.message: {
       if (end && flags & MORE) throw new ProtocolFault("a message goes on behind the end of its half");
       const id = streamId(from);
-      return to.message(id, from.rest(), end, (flags & MORE) !== 0);
+      to.message(id, from.rest(), end, (flags & MORE) !== 0);
+      break;
     }
     case KIND.call: {
       const id = streamId(from);
       const method = from.varint() || path(from);
       const timeout = from.varint();
-      return to.call(id, method, timeout === 0 ? undefined : timeout - 1, headerList(from, most));
+      to.call(id, method, timeout === 0 ? undefined : timeout - 1, headerList(from, most));
+      break;
     }
     case KIND.status:
-      return to.status(streamId(from), status(from, most));
+      to.status(streamId(from), status(from, most));
+      break;
     case KIND.end:
-      return to.end(streamId(from));
+      to.end(streamId(from));
+      break;
     case KIND.headers:
-      return to.headers(streamId(from), headerList(from, most));
+      to.headers(streamId(from), headerList(from, most));
+      break;
     case KIND.credit:
-      return to.credit(from.varint(), from.varint());
+      to.credit(from.varint(), from.varint());
+      break;
     case KIND.reset:
-      return to.reset(streamId(from), from.varint());
+      to.reset(streamId(from), from.varint());
+      break;
     case KIND.ping:
-      return to.ping(from.varint());
+      to.ping(from.varint());
+      break;
     case KIND.pong:
-      return to.pong(from.varint());
+      to.pong(from.varint());
+      break;
     case KIND.settings:
-      return to.settings(settings(from));
+      to.settings(settings(from));
+      break;
     case KIND.goaway:
-      return to.goaway(from.varint(), from.utf8());
+      to.goaway(from.varint(), from.utf8());
+      break;
     default:
       throw new ProtocolFault(`a frame of kind ${kind}, which this version does not have`);
   }
@@ -287,7 +309,10 @@ function headerList(from: ByteReader, { headerBytes }: FrameLimits): HeaderList 
   if (from.isAtEnd) return NO_HEADERS;
   const bytes = from.end - from.at;
   if (bytes > headerBytes) {
-    throw new ProtocolFault(`a header block of ${bytes} bytes: at most ${headerBytes} are taken`, CLOSE.limit);
+    throw new ProtocolFault(
+      `a header block of ${bytes} bytes: at most ${headerBytes} are taken`,
+      CLOSE.limit,
+    );
   }
   const list: [string, string][] = [];
   while (!from.isAtEnd) {
@@ -316,7 +341,8 @@ function status(from: ByteReader, most: FrameLimits): Status {
   if (from.isAtEnd) return code === 0 ? WELL : { ...WELL, code };
   const text = from.utf8();
   const count = from.varint();
-  if (count > MOST_DETAILS) throw new ProtocolFault(`an error has more than ${MOST_DETAILS} details`, CLOSE.limit);
+  if (count > MOST_DETAILS)
+    throw new ProtocolFault(`an error has more than ${MOST_DETAILS} details`, CLOSE.limit);
   const details: { type: string; value: Uint8Array }[] = [];
   for (let i = 0; i < count; i++) {
     const type = from.utf8();

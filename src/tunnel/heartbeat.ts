@@ -59,7 +59,8 @@ export class Heartbeat {
     const silentMs = now() - this.#heardAtMs;
     const waitedMs = this.isWaiting ? now() - this.#askedAtMs : 0;
     if (silentMs >= answerMs && waitedMs >= answerMs) {
-      return this.#onSilent(`nothing was heard for ${Math.round(silentMs)} ms`);
+      this.#onSilent(`nothing was heard for ${Math.round(silentMs)} ms`);
+      return;
     }
     if (!this.isWaiting && silentMs >= silenceMs) this.ping();
     const nextMs = this.isWaiting ? answerMs : silenceMs - silentMs;

@@ -63,8 +63,14 @@ export class ReopeningLine {
   }
 
   begin(call: OutgoingCall): void {
-    if (this.#closed) return call.stream.events.failed(this.#closed);
-    if (this.#session?.takesCalls) return this.#session.begin(call);
+    if (this.#closed) {
+      call.stream.events.failed(this.#closed);
+      return;
+    }
+    if (this.#session?.takesCalls) {
+      this.#session.begin(call);
+      return;
+    }
     this.#waiting.push(call);
     this.#dial();
     this.#wake();
@@ -160,7 +166,10 @@ export class ReopeningLine {
 
   #whenIdle(session: Session): void {
     if (!session.isIdle) return;
-    if (this.#draining.has(session)) return session.close(CLOSE.done, "drained");
+    if (this.#draining.has(session)) {
+      session.close(CLOSE.done, "drained");
+      return;
+    }
     if (this.#keep) return;
     this.#stopIdle();
     this.#stopIdle = after(this.#options.idleMs, () => {
@@ -174,8 +183,15 @@ export class ReopeningLine {
   }
 
   #unreachable(error: unknown): ConnectError {
-    const why = error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : error;
-    return new ConnectError(`cannot reach ${this.#options.host}: ${why}`, Code.Unavailable, undefined, undefined, error);
+    const why =
+      error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : error;
+    return new ConnectError(
+      `cannot reach ${this.#options.host}: ${why}`,
+      Code.Unavailable,
+      undefined,
+      undefined,
+      error,
+    );
   }
 
   /** Waits before the next try: less long where a call waits for it, and not at all when the browser comes online. */

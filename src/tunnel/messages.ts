@@ -91,4 +91,3 @@ export class Messages<T> implements AsyncIterableIterator<T, undefined, undefine
 }
 
 const DONE = { value: undefined, done: true } as const;
-

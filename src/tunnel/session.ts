@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CLOSE, ProtocolFault } from "./fault.js";
-import * as frame from "./frame.js";
 import type { HeaderList, Settings, Status } from "./frame.js";
+import * as frame from "./frame.js";
 import { Heartbeat, now } from "./heartbeat.js";
 import { TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
 import { Sender } from "./sender.js";
@@ -160,12 +160,16 @@ export class Session implements Carrier {
 
   /** Makes a call: at once, or when one of those under way has ended. */
   begin(call: OutgoingCall): void {
-    if (this.#closed) return call.stream.events.failed(this.#closed);
+    if (this.#closed) {
+      call.stream.events.failed(this.#closed);
+      return;
+    }
     const bytes = sizeOf(call.header);
     const most = this.#peer.headerBytes;
     if (bytes > most) {
       const why = `the headers have ${bytes} bytes: the other end takes at most ${most}`;
-      return call.stream.events.failed(new ConnectError(why, Code.ResourceExhausted));
+      call.stream.events.failed(new ConnectError(why, Code.ResourceExhausted));
+      return;
     }
     if (this.#calls.size < this.#peer.calls) this.#write(call);
     else this.#waiting.push(call);
@@ -331,7 +335,10 @@ export class Session implements Carrier {
       if (!this.#isToldOfPeer && !frame.beginsWithSettings(bytes)) {
         throw new ProtocolFault("the first frame is not the settings");
       }
-      frame.readFrames(bytes, this.#receiver, { frameBytes: FRAME_BYTES, headerBytes: this.limits.headerBytes });
+      frame.readFrames(bytes, this.#receiver, {
+        frameBytes: FRAME_BYTES,
+        headerBytes: this.limits.headerBytes,
+      });
     } catch (error) {
       this.#broken(error);
     }
@@ -339,7 +346,9 @@ export class Session implements Carrier {
 
   #broken(error: unknown): void {
     const { closeCode, message } =
-      error instanceof ProtocolFault ? error : { closeCode: INTERNAL, message: `unexpected failure: ${error}` };
+      error instanceof ProtocolFault
+        ? error
+        : { closeCode: INTERNAL, message: `unexpected failure: ${error}` };
     this.close(closeCode, message);
   }
 
@@ -363,7 +372,9 @@ export class Session implements Carrier {
 
   #call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void {
     if (this.#isMine(id) || id <= this.#lastId) {
-      throw new ProtocolFault(`a call has the number ${id}: it has to be the caller's, and above ${this.#lastId}`);
+      throw new ProtocolFault(
+        `a call has the number ${id}: it has to be the caller's, and above ${this.#lastId}`,
+      );
     }
     const path = this.#pathOf(method);
     // What comes behind our goodbye is sent elsewhere.
@@ -376,7 +387,12 @@ export class Session implements Carrier {
     const { calls } = this.limits;
     // Calls that were given up still count while they are worked on, though not as much.
     if (this.#open > calls || this.#running >= calls * 2) {
-      return stream.end({ ...WELL, code: Code.ResourceExhausted, text: `too many calls: at most ${calls} at once` });
+      stream.end({
+        ...WELL,
+        code: Code.ResourceExhausted,
+        text: `too many calls: at most ${calls} at once`,
+      });
+      return;
     }
     this.#running++;
     this.#tellBusy();
@@ -394,7 +410,10 @@ export class Session implements Carrier {
     const cost = bytes.length + FRAME_COST;
     this.#receiveCredit -= cost;
     if (this.#receiveCredit < 0) throw overdrawn("of the connection", -this.#receiveCredit);
-    if (!stream) return this.#payConnection(cost);
+    if (!stream) {
+      this.#payConnection(cost);
+      return;
+    }
     stream.receiveCredit -= cost;
     if (stream.receiveCredit < 0) throw overdrawn(`of stream ${id}`, -stream.receiveCredit);
     if (stream.receiveEnded) throw new ProtocolFault(`a message of stream ${id}, whose half has ended`);
@@ -509,7 +528,10 @@ export class Session implements Carrier {
     this.#probe = undefined;
     // Twice what it brings, at this speed, within the shortest round trip: a longer one is spent in queues.
     const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 2;
-    this.#streamWindow = Math.max(this.#streamWindow, Math.min(Math.ceil(wanted), this.limits.mostStreamWindow));
+    this.#streamWindow = Math.max(
+      this.#streamWindow,
+      Math.min(Math.ceil(wanted), this.limits.mostStreamWindow),
+    );
     const wider = this.#streamWindow * 4 - this.#connectionWindow;
     if (wider <= 0) return;
     this.#connectionWindow += wider;

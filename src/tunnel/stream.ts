@@ -239,7 +239,10 @@ export class Stream {
     } else if (this.#isAsked && !more && this.#isEmpty && this.#parts.length === 0 && !this.#isDelivering) {
       // What nearly all messages are: whole, and awaited.
       const fault = this.#check(bytes.length);
-      if (fault) return this.#refuse(fault);
+      if (fault) {
+        this.#refuse(fault);
+        return;
+      }
       this.carrier?.giveBack(this, bytes.length + FRAME_COST);
       this.#isAsked = false;
       this.#isDelivering = true;
@@ -293,7 +296,8 @@ export class Stream {
       const fault = this.#check(this.#partBytes) ?? (isPart ? this.#count(bytes.length) : undefined);
       if (fault) {
         this.#isDelivering = false;
-        return this.#refuse(fault);
+        this.#refuse(fault);
+        return;
       }
       if (more) continue;
       const message = joined(this.#parts, this.#partBytes);
@@ -361,4 +365,3 @@ function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
   }
   return whole;
 }
-

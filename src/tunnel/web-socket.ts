@@ -41,7 +41,7 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
   socket.onmessage = (event) => early.push(event);
   return (events) => {
     listen(socket, events);
-    for (const event of early.splice(0)) socket.onmessage?.(event);
+    for (const event of early.splice(0)) queueMicrotask(() => socket.onmessage?.(event));
     let isWatched = false;
     const watch = (turns: number) => {
       if (socket.bufferedAmount > LOW_WATER && socket.readyState === OPEN) {
@@ -66,7 +66,8 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
       },
       // It keeps no process alive in any runtime that has one.
       hold() {},
-      close: (code, reason) => socket.close(code === CLOSE.done || code >= 3000 ? code : CLOSE.broken, reason),
+      close: (code, reason) =>
+        socket.close(code === CLOSE.done || code >= 3000 ? code : CLOSE.broken, reason),
     };
   };
 }

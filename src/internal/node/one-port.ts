@@ -1,6 +1,7 @@
-import { createServer as createHttp1, type RequestListener } from "node:http";
+import { createServer as createHttp1, type IncomingMessage, type RequestListener } from "node:http";
 import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import {
   createServer as createTls,
   type SecureContextOptions,
@@ -24,6 +25,8 @@ export interface OnePortOptions {
   callsPerConnection?: number;
   /** The bytes of the headers of one request, above which the connection is closed without an answer of ours. Default: 64 KiB. */
   headerBytes?: number;
+  /** Takes the connections whose client wants to go on in another protocol. Default: they are answered as requests. */
+  upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Which requests are answered while the port closes; all others get 503. Default: none. */
   whileClosing?: (request: Http2ServerRequest) => boolean;
 }
@@ -58,6 +61,9 @@ const SILENT_MS = 10_000;
 const NO_TLS =
   "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nthis port speaks TLS: call it by https://\n";
 
+/** What a client is told that wants another protocol while the port closes. */
+const CLOSING = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /**
  * Serves HTTP/1.1 and HTTP/2 on one port: without TLS told apart by the first bytes of the connection, with it by ALPN.
  */
@@ -70,6 +76,7 @@ export async function openPort(
     connections = new Connections(10_000),
     callsPerConnection = 1000,
     headerBytes = 64 * 1024,
+    upgrade,
     whileClosing = () => false,
   }: OnePortOptions,
 ): Promise<OnePort> {
@@ -92,6 +99,12 @@ export async function openPort(
   const http1 = createHttp1({ maxHeaderSize: headerBytes }, answerOrRefuse as unknown as RequestListener);
   const settings = { maxConcurrentStreams: callsPerConnection, maxHeaderListSize: headerBytes };
   const http2 = createHttp2({ settings, maxHeaderListPairs: MOST_HEADERS }, answerOrRefuse);
+  if (upgrade) {
+    http1.on("upgrade", (request, socket, head) => {
+      if (calls.closing) socket.end(CLOSING);
+      else upgrade(request, socket, head);
+    });
+  }
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.
   http1.emit("listening");
   http2.on("session", (session) => {

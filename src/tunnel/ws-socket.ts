@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import type { SecureContextOptions } from "node:tls";
 import { WebSocket } from "ws";
-import { CLOSE } from "../../tunnel/fault.js";
-import { SUBPROTOCOL } from "../../tunnel/frame.js";
-import { LOW_WATER, type OpenSocket } from "../../tunnel/socket.js";
+import { CLOSE } from "./fault.js";
+import { SUBPROTOCOL } from "./frame.js";
+import { LOW_WATER, type OpenSocket } from "./socket.js";
 
 /** The most bytes of one WebSocket message that is taken: what leaves in one is far less. */
 export const MOST_MESSAGE_BYTES = 1024 * 1024;
@@ -33,11 +33,17 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
 export function overWs(socket: WebSocket, held?: { ref(): void; unref(): void }): OpenSocket {
   // Its close tells more, and comes as well.
   socket.on("error", () => {});
+  // What comes before anyone listens is kept: it may come with the answer to the handshake.
+  let early: Uint8Array[] | undefined = [];
+  let take = (bytes: Uint8Array): void => void early?.push(bytes);
+  socket.on("message", (data: Buffer, isBinary) => {
+    if (isBinary) take(new Uint8Array(data.buffer, data.byteOffset, data.length));
+    else socket.close(CLOSE.broken, "a message is text: all of this protocol is binary");
+  });
   return (events) => {
-    socket.on("message", (data: Buffer, isBinary) => {
-      if (isBinary) events.message(new Uint8Array(data.buffer, data.byteOffset, data.length));
-      else socket.close(CLOSE.broken, "a message is text: all of this protocol is binary");
-    });
+    take = events.message;
+    for (const bytes of early ?? []) queueMicrotask(() => events.message(bytes));
+    early = undefined;
     socket.on("close", (code, reason) => events.closed(code, reason.toString()));
     const sent = () => {
       if (socket.bufferedAmount <= LOW_WATER) events.drained();
