@@ -48,7 +48,10 @@ export function withToken(transport: Transport, token: Token, signed: Sign = inH
       if (!fresh || method.methodKind === "client_streaming") return call(first, input);
 
       const other: Another = (refused) => given(fresh, refused, signal, left());
-      if (method.methodKind === "bidi_streaming") return renewable(await call(first, input), first, other);
+      if (method.methodKind === "bidi_streaming") {
+        const response = call(first, input).catch((error) => noting(error, first, other, "refused"));
+        return renewable(await response, first, other);
+      }
       const request: (typeof input extends AsyncIterable<infer M> ? M : never)[] = [];
       for await (const message of input) request.push(message);
       try {
@@ -122,7 +125,7 @@ async function* begun<T>(first: IteratorResult<T>, messages: AsyncIterator<T>): 
 /** Gives a token in the place of one that was refused; it may be the same. */
 type Another = (refused: string) => Promise<string>;
 
-/** `response`; with a failure for want of another token than `text` it is noted whether there is one. */
+/** `response`, with its failure looked at by noting(). */
 function renewable<R extends { header: Headers; message: AsyncIterable<unknown> }>(
   response: R,
   text: string,
@@ -133,11 +136,21 @@ function renewable<R extends { header: Headers; message: AsyncIterable<unknown> 
     try {
       yield* response.message;
     } catch (error) {
-      if (isRefused(error) && (await other(text)) !== text) renewals.set(error as ConnectError, how);
-      throw error;
+      await noting(error, text, other, how);
     }
   };
   return { ...response, message: messages() };
+}
+
+/** Throws `error`; where it is for want of another token than `text`, and there is one, that is noted with it. */
+async function noting(
+  error: unknown,
+  text: string,
+  other: Another,
+  how: "ended" | "refused",
+): Promise<never> {
+  if (isRefused(error) && (await other(text)) !== text) renewals.set(error as ConnectError, how);
+  throw error;
 }
 
 async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T> {
