@@ -5,8 +5,9 @@ import {
   type ConnectRouterOptions,
   createContextValues,
 } from "@connectrpc/connect";
+import type { ArrivedCall } from "../tunnel/answer.js";
 import { createCaller } from "../tunnel/caller.js";
-import { type ArrivedCall, createDispatcher } from "../tunnel/dispatcher.js";
+import { createDispatcher } from "../tunnel/dispatcher.js";
 import { CLOSE } from "../tunnel/fault.js";
 import { type PeerSettings, Session } from "../tunnel/session.js";
 import type { OpenSocket } from "../tunnel/socket.js";
@@ -151,11 +152,11 @@ export function createTunnels(
     const over = new AbortController();
     let leave = () => {};
     const begin = async () => {
-      await access.admitApp(appId, authorization ?? null);
+      const mayRead = await access.admitApp(appId, authorization ?? null);
       if (over.signal.aborted) return;
       const transport = createCaller(session, { messageBytes: limits.messageBytes });
       leave = context.apps.add(appId, transport);
-      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]));
+      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
     };
     begin().catch((error: ConnectError) => {
       log.warn({ app: appId, err: error }, "an app that dialled in is not served");
