@@ -162,6 +162,48 @@ test("what nobody foresaw is answered with the id that stands in the log beside 
   assert.deepEqual([err, reqId], [cause, "req-1"]);
 });
 
+test("what a service tells of a call has the id of that call", async () => {
+  const { log, lines } = keeping();
+  await using at = await openHere({
+    log,
+    config: {
+      services: { web: { url: "http://127.0.0.1:1" } },
+      bindings: { web: { type: "http", url: "http://127.0.0.1:1" } },
+      secrets: { default: { type: "file", path: "/no/such" } },
+    },
+  });
+  const { runtime, lifecycle } = createClient(at.transport).raw;
+  const named = (id: string) => ({ headers: { "x-request-id": id } });
+  const quietly = (call: Promise<unknown>) => call.catch(() => {});
+  await quietly(runtime.invokeService({ id: "web", message: { method: "x" } }, named("service")));
+  await quietly(runtime.invokeBinding({ name: "web", operation: "get" }, named("binding")));
+  await quietly(runtime.getSecret({ storeName: "default", key: "k" }, named("secret")));
+  await quietly(runtime.getBulkSecret({ storeName: "default" }, named("secrets")));
+  const metadata = { greeting: "Hi" };
+  await lifecycle.applyConfiguration(
+    { componentConfig: { kind: "hello", name: "helloworld", metadata } },
+    named("change"),
+  );
+  const pubsub = createClient(at.transport).pubsub();
+  const onOpen = () => pubsub.publish("t", "x");
+  for await (const message of pubsub.subscribe("t", { onOpen, ...named("subscription") })) {
+    message.drop();
+    break;
+  }
+  const told = lines.filter(({ msg }) => !String(msg).startsWith("call"));
+  assert.deepEqual(
+    told.map(({ reqId, msg }) => [reqId, msg]),
+    [
+      ["service", "no answer to a request"],
+      ["binding", "no answer to a request"],
+      ["secret", "cannot read a secret store's file"],
+      ["secrets", "cannot read a secret store's file"],
+      ["change", "component changed"],
+      ["subscription", "a consumer dropped an event"],
+    ],
+  );
+});
+
 test("a pino logger is a log as it is", async () => {
   const lines: Line[] = [];
   const write = (chunk: Buffer, _encoding: unknown, done: () => void) => {
