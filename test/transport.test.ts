@@ -33,8 +33,7 @@ throughEveryDoor("unary", (open) => {
       await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
       return next(request);
     };
-    await using slow = await open();
-    slow.server.options.interceptors?.push(wait);
+    await using slow = await open({ interceptors: [wait] });
     const state = createState(slow.transport, "default");
     const gaveUp = new AbortController();
     setTimeout(() => gaveUp.abort(), 30);
