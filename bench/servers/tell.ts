@@ -1,0 +1,20 @@
+/** Tells the bench where this server is, and how its memory grew, whenever it asks. */
+export function tell(url: string): void {
+  const grown = watchMemory();
+  process.on("message", () => process.send?.(grown()));
+  process.send?.(url);
+}
+
+/** From now on: how much more memory this process had at its peak, in bytes. */
+export function watchMemory(): () => number {
+  const before = process.memoryUsage.rss();
+  let peak = before;
+  const look = () => {
+    peak = Math.max(peak, process.memoryUsage.rss());
+  };
+  setInterval(look, 10).unref();
+  return () => {
+    look();
+    return peak - before;
+  };
+}
