@@ -3,9 +3,8 @@ import { parseArgs } from "node:util";
 import { calls } from "./calls.js";
 import { facade } from "./facade.js";
 import { file } from "./file.js";
-import { size } from "./size.js";
 
-const PARTS: Record<string, (quick: boolean) => Promise<boolean>> = { size, facade, calls, file };
+const PARTS: Record<string, (quick: boolean) => Promise<boolean>> = { facade, calls, file };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,5 +1,5 @@
 /** A goal, and whether it is met: "at most" or "at least" so much. */
-export type Goal = { atMost: number } | { atLeast: number };
+type Goal = { atMost: number } | { atLeast: number };
 
 export interface Row {
   what: string;

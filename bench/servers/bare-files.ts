@@ -21,4 +21,6 @@ server.on("stream", async (stream, headers) => {
     stream.end(String(size));
   }
 });
-server.listen(0, "127.0.0.1", () => tell(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
+server.listen(0, "127.0.0.1", () =>
+  tell(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { watched: true }),
+);

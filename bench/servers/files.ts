@@ -35,4 +35,4 @@ function forgetful(): Engine {
 }
 
 const { url } = await listen(createServer({ engine: forgetful(), platform: nodePlatform }), { port: 0 });
-tell(url);
+tell(url, { watched: true });

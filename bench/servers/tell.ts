@@ -1,6 +1,6 @@
-/** Tells the bench where this server is, and how its memory grew, whenever it asks. */
-export function tell(url: string): void {
-  const grown = watchMemory();
+/** Tells the bench where this server is; and how its memory grew, whenever it asks, where that is `watched`. */
+export function tell(url: string, { watched = false } = {}): void {
+  const grown = watched ? watchMemory() : () => 0;
   process.on("message", () => process.send?.(grown()));
   process.send?.(url);
 }

@@ -21,7 +21,10 @@ export async function hasExtensions(
     headers = header;
   };
   try {
-    await callsOf(Runtime, transport).sayHello({}, { onHeader, ...(signal && { signal }), ...(timeoutMs && { timeoutMs }) });
+    await callsOf(Runtime, transport).sayHello(
+      {},
+      { onHeader, ...(signal && { signal }), ...(timeoutMs && { timeoutMs }) },
+    );
   } catch (error) {
     if (!(error instanceof ConnectError) || UNREACHED.has(error.code)) throw error;
     headers = error.metadata;
