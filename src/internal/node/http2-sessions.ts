@@ -1,16 +1,23 @@
 import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
+import { openWindow, WINDOW_BYTES } from "./window.js";
 
 /**
  * Connect's connections to `url`, of which a call that is given up resets its stream and does nothing else. Node's
  * own `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
  */
 export function http2Sessions(url: string, tls?: SecureContextOptions): Http2SessionManager {
-  const sessions = new Http2SessionManager(url, undefined, tls);
+  const settings = { initialWindowSize: WINDOW_BYTES };
+  const sessions = new Http2SessionManager(url, undefined, { ...tls, settings });
   const { request } = sessions;
+  const opened = new WeakSet<object>();
   sessions.request = async (...args) => {
     const stream = await request.apply(sessions, args);
-    const { close } = stream;
+    const { close, session } = stream;
+    if (session && !opened.has(session)) {
+      opened.add(session);
+      openWindow(session);
+    }
     stream.close = (code, callback) => {
       if (code) stream.end = () => stream;
       close.call(stream, code, callback);
