@@ -145,13 +145,12 @@ test("what configuration subscribers and gossip members do not read is not kept 
     ]);
     await sleep(200);
     await using map = await openGossipMap<string>(transport, "m");
-    for (let sent = 0; sent < 240; sent += 16) {
-      const one = (_: unknown, i: number) => {
-        map.set(String(i), content);
-        const items = [{ key: String(i), content }];
-        return runtime.saveConfiguration({ storeName: "default", appId: "a", items });
-      };
-      await Promise.all(Array.from({ length: 16 }, one));
+    // One after the other: what is under way counts as held, and is not what this is about.
+    for (let sent = 0; sent < 240; sent++) {
+      const key = String(sent % 16);
+      map.set(key, content);
+      const items = [{ key, content }];
+      await runtime.saveConfiguration({ storeName: "default", appId: "a", items });
     }
     return hangUp(calls);
   });

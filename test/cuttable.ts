@@ -6,6 +6,8 @@ export interface Cuttable extends AsyncDisposable {
   url: string;
   /** Breaks every connection there is now; the next ones go through. */
   cut(): void;
+  /** Lets nothing through any more on the connections there are now, and closes none: a network that vanished. */
+  stall(): void;
 }
 
 /** Opens a TCP way to `port`. */
@@ -36,6 +38,9 @@ export async function cuttable(port: number): Promise<Cuttable> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut,
+    stall: () => {
+      for (const socket of sockets) socket.unpipe().pause();
+    },
     [Symbol.asyncDispose]: dispose,
   };
 }

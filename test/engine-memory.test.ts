@@ -125,6 +125,13 @@ describe("bounds", () => {
     await blobs.put("c", content(200_000), plain);
   });
 
+  test("maxBlobBytes: what is replaced gives its room back", async () => {
+    await using engine = memoryEngine({ maxBlobBytes: 300_000 });
+    for (let i = 0; i < 5; i++) await engine.blobs.put("b", content(150_000), plain);
+    await engine.blobs.put("c", content(150_000), plain);
+    await assert.rejects(engine.blobs.put("d", content(1), plain), isFull("maxBlobBytes", 300_000));
+  });
+
   test("maxBlobBytes: several unfinished blobs cannot pass it together", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 200_000 });
     const { blobs } = engine;
@@ -216,6 +223,17 @@ describe("time", () => {
       batches.flat().map(({ timestampMs }) => timestampMs),
       [5000, 5000],
     );
+  });
+
+  test("an entry expires on time though thousands of others no longer do", async () => {
+    await using engine = memoryEngine();
+    const { keys } = engine;
+    await keys.commit([set("last", "v", { ttlMs: 60 })]);
+    const names = Array.from({ length: 3000 }, (_, i) => `k${i}`);
+    await keys.commit(names.map((name) => set(name, "v", { ttlMs: 60_000 })));
+    const changes = reader(keys.watch("last", never()));
+    await keys.commit(names.map((key) => ({ type: "delete", key })));
+    assert.deepEqual(await changes.next(), { type: "delete", key: "last" });
   });
 
   test("groupIdleMs: a group that has been without a consumer for as long is forgotten", async () => {

@@ -253,9 +253,11 @@ test("a member is not told what it said itself", async () => {
 });
 
 test("members come back to a map that lost its engine for a while", async () => {
+  let watches = 0;
   let lose: ((error: Error) => void) | undefined;
   const engine = kept((keys) => ({
     watch: async function* (prefix, signal) {
+      watches++;
       const lost = new Promise<never>((_, reject) => {
         lose = reject;
       });
@@ -272,7 +274,7 @@ test("members come back to a map that lost its engine for a while", async () => 
   ada.set("a", 1);
   await ada.synced();
   lose?.(new EngineFault("away", "the network is down"));
-  await eventually(() => !ada.connected);
+  await eventually(() => watches === 2);
   ada.set("b", 2);
   await ada.synced();
   await using bob = await openGossipMap<number>(at.transport, "m");
@@ -662,16 +664,30 @@ test("a value that the codec cannot read harms nothing else", async () => {
   await eventually(() => (other.get("ada") as { age: unknown }).age === 36);
 });
 
-test("a full map refuses more with resource_exhausted, and goes on once there is room", async () => {
-  await using at = await openHere({ config: { limits: { gossipEntries: 2 } } });
-  await using ada = await openGossipMap<number>(at.transport, "m");
-  ada.set("a", 1);
-  ada.set("b", 2);
+test("a full map refuses more with resource_exhausted, without haste, and takes it once there is room", async () => {
+  await using at = await openHere({ config: { limits: { gossipBytes: 100 } } });
+  let streams = 0;
+  const counting: Transport = {
+    unary: (...args) => at.transport.unary(...args),
+    stream: (...args) => {
+      streams++;
+      return at.transport.stream(...args);
+    },
+  };
+  await using ada = await openGossipMap(counting, "m", { codec: text() });
+  const value = "v".repeat(40);
+  ada.set("a", value);
+  ada.set("b", value);
   await ada.synced();
-  ada.set("c", 3);
-  await assert.rejects(ada.synced(), { code: Code.ResourceExhausted, rawMessage: /gossipEntries 2/ });
-  ada.set("a", 9);
-  assert.deepEqual(contents(ada), { a: 9, b: 2, c: 3 });
+  ada.set("c", value);
+  await assert.rejects(ada.synced(), { code: Code.ResourceExhausted, rawMessage: /gossipBytes 100/ });
+  assert.equal(ada.size, 3);
+  await sleep(100);
+  assert.ok(streams < 10, `it tried ${streams} times`);
+  await using bob = await openGossipMap(at.transport, "m", { codec: text() });
+  bob.delete("a");
+  await eventually(() => bob.has("c") && !ada.has("a"));
+  await ada.synced();
 });
 
 test("what the server refuses for good ends the waits, and is not tried again", async () => {

@@ -378,6 +378,16 @@ describe("resuming", () => {
     assert.equal(openedMs[1], 7000);
   });
 
+  test("a connection that is lost as its signal aborts is told as canceled", async () => {
+    const enough = new AbortController();
+    const stream = resuming<number>(async function* () {
+      yield 1;
+      enough.abort();
+      throw unavailable();
+    }, enough.signal);
+    await assert.rejects(all(stream), { code: Code.Canceled });
+  });
+
   test("an abort ends the wait between two tries, and the stream, as canceled", async () => {
     for (const opening of [{ error: unavailable() }, { lastsMs: 60_000 }]) {
       const enough = new AbortController();
@@ -482,6 +492,8 @@ describe("withRetry", () => {
     const conflict = new ConnectError("etag", Code.Aborted);
     const lost = scripted(first, conflict);
     assert.equal(await call(withRetry(lost.transport), saveState, { values: conditional() }), first);
+    const again = scripted(first, conflict);
+    assert.equal(await call(withRetry(again.transport), saveState, { values: repeatable() }), conflict);
     const met = scripted(conflict);
     assert.equal(await call(withRetry(met.transport), saveState, { values: conditional() }), conflict);
   });

@@ -150,3 +150,20 @@ test("keep-alive connections of HTTP/1.1 do not hold close() up", async () => {
   assert.ok(performance.now() - beganMs < 2000);
   agent.destroy();
 });
+
+test("close() of a server without a port ends its streams as unavailable too", async () => {
+  const server = createServer();
+  const sent = new AbortController();
+  const messages = createRaw(GossipMapService, server.transport()).connect(
+    (async function* () {
+      yield { source: "m", target: { namespace: "n", name: "g" } };
+      await new Promise((resolve) => sent.signal.addEventListener("abort", resolve));
+    })(),
+  );
+  const ended = (async () => {
+    for await (const _message of messages) await server.close();
+  })().catch((error: unknown) => error as ConnectError);
+  await server.close();
+  assert.equal(((await ended) as ConnectError).code, Code.Unavailable);
+  sent.abort();
+});

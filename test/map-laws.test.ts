@@ -63,7 +63,7 @@ test("a partition answers every step as a plain map with a counter does", async 
       }
     }
   });
-  await fc.assert(law, { numRuns: 60 });
+  await fc.assert(law, { numRuns: 30 });
 });
 
 test("steps that run at the same time have an order in which a plain map answers them so: that of the versions", async () => {
@@ -110,7 +110,7 @@ test("steps that run at the same time have an order in which a plain map answers
       }
     },
   );
-  await fc.assert(law, { numRuns: 60 });
+  await fc.assert(law, { numRuns: 30 });
 });
 
 test("a backup has what its primary has, whatever was lost, repeated or came out of order before it got all", async () => {
@@ -142,7 +142,7 @@ test("a backup has what its primary has, whatever was lost, repeated or came out
       assert.deepEqual(await live(backup.engine), await live(primary.engine));
     },
   );
-  await fc.assert(law, { numRuns: 40 });
+  await fc.assert(law, { numRuns: 25 });
 });
 
 async function* streamOf<T>(items: readonly T[]) {

@@ -58,8 +58,9 @@ export async function serve(
   group: Group,
   { port = 0, ...rest }: Parameters<typeof serveHere>[1] & { port?: number } = {},
 ): Promise<MapServer> {
-  const here = serveHere(group, rest);
-  const listening = await listen(here.server, { port, graceMs: 500 });
+  // A busy machine is no reason to fall out of sync.
+  const here = serveHere({ ackTimeoutMs: 15_000, ...group }, rest);
+  const listening = await listen(here.server, { port });
   return { ...here, ...listening };
 }
 

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { Code } from "@connectrpc/connect";
+import { Code, createRouterTransport } from "@connectrpc/connect";
 import { test } from "vitest";
 import { z } from "zod";
+import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { bytes, SchemaError, text } from "../src/codec.js";
 import { conflictFacts } from "../src/errors.js";
+import { createLock } from "../src/lock.js";
 import { createState } from "../src/state.js";
 import { openHere, throughEveryDoor } from "./doors.js";
 
@@ -108,4 +110,48 @@ test("a schema is checked when writing and when reading", async () => {
   await people.set("ada", { age: 36 });
   await assert.rejects(people.set("bob", { age: "?" } as never), SchemaError);
   await assert.rejects(people.get("old"), /age/);
+});
+
+test("update() under a lock that was granted anew fails at once, for that does not pass", async () => {
+  await using at = await openHere();
+  const locks = createLock(at.transport, "default");
+  const old = await locks.acquire("r");
+  await old.release();
+  await using _current = await locks.acquire("r");
+  const store = createState<number>(at.transport, "default");
+  let changes = 0;
+  const update = store.update("k", () => ++changes, { fence: old });
+  await assert.rejects(update, { code: Code.Aborted });
+  assert.equal(changes, 1);
+});
+
+test('the Go runtime\'s way: etag "0" where a delete has no condition, and no promise that it cannot keep', async () => {
+  const deletes: unknown[] = [];
+  const go = createRouterTransport(({ service }) => {
+    service(Runtime, {
+      getState: () => ({}),
+      saveState: () => ({}),
+      deleteState({ etag }) {
+        deletes.push(etag?.value);
+        return {};
+      },
+      executeStateTransaction({ operations }) {
+        for (const { request } of operations) deletes.push(request?.etag?.value);
+        return {};
+      },
+    });
+  });
+  const store = createState<number>(go, "redis");
+  await store.delete("k");
+  await store.transaction((tx) => tx.delete("k"));
+  assert.deepEqual(deletes, ["0", "0"]);
+  assert.equal(await store.set("k", 1), undefined);
+  const fence = { store: "redis", resource: "r", fence: 1n };
+  for (const promise of [
+    store.set("k", 1, { ifAbsent: true }),
+    store.set("k", 1, { fence }),
+    store.update("k", () => 1),
+  ]) {
+    await assert.rejects(promise, { code: Code.Unimplemented });
+  }
 });

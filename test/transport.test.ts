@@ -7,13 +7,18 @@ import {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
 import { test } from "vitest";
+import { LogService } from "../gen/atomix/log/log_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient, isConflict } from "../src/index.js";
 import { callsOf } from "../src/internal/calls.js";
+import { http2Sessions } from "../src/internal/node/http2-sessions.js";
+import { createLog } from "../src/log.js";
 import { createNodeTransport } from "../src/node.js";
 import { createState } from "../src/state.js";
 import { createWebTransport } from "../src/web.js";
+import { cuttable } from "./cuttable.js";
 import { openHere, overHttp, throughEveryDoor } from "./doors.js";
 
 const failure = (call: Promise<unknown>) =>
@@ -183,4 +188,30 @@ test("what is not HTTP is answered with 400 and closed", async () => {
   const answer: string[] = [];
   for await (const chunk of socket) answer.push(String(chunk));
   assert.match(answer.join(""), /^HTTP\/1\.1 400/);
+});
+
+test("answers are compressed only where the client asks for it", async () => {
+  const seen: (string | null)[] = [];
+  for (const compression of [false, true]) {
+    await using at = await overHttp((url) => createNodeTransport(url, { compression }))();
+    const note: Interceptor = (next) => (request) => {
+      seen.push(request.header.get("accept-encoding"));
+      return next(request);
+    };
+    at.server.options.interceptors?.push(note);
+    assert.equal(await createState(at.transport, "default").get("k"), undefined);
+  }
+  assert.deepEqual(seen, [null, "gzip,br"]);
+});
+
+test("a stream over a network that has vanished without a word fails as unavailable once a ping is not answered", async () => {
+  await using at = await overHttp((url) => createNodeTransport(url))();
+  await using way = await cuttable(Number(new URL(at.url).port));
+  const sessionManager = http2Sessions(way.url, { ping: { pingIntervalMs: 50, pingTimeoutMs: 50 } });
+  const transport = createConnectTransport({ baseUrl: way.url, httpVersion: "2", sessionManager });
+  await createLog<string>(at.transport).append(["a"]);
+  const records = callsOf(LogService, transport).consume({})[Symbol.asyncIterator]();
+  assert.equal((await records.next()).value?.offset, 1n);
+  way.stall();
+  assert.equal((await failure(records.next())).code, Code.Unavailable);
 });

@@ -40,6 +40,12 @@ async function main([name = "help", ...args]: string[]): Promise<number> {
   return 2;
 }
 
+// Whoever reads our output may stop, as `head` does: then there is no one left to tell.
+process.stdout.on("error", (error: { code?: string }) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+});
+
 main(process.argv.slice(2)).then(
   (status) => {
     process.exitCode = status;

@@ -2,14 +2,17 @@ import type { AntiEntropyAdvertisement, Digest, MapValue, Message } from "../../
 import { compareUtf8 } from "../internal/utf8.js";
 import { clockOf } from "./clock.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
-import type { Replica, Stored } from "./replica.js";
-import { compareDigests, compareValues, isCutVersion, mayBeShared } from "./version.js";
+import { type Replica, type Stored, sizeOf } from "./replica.js";
+import { compareDigests, compareValues, isCutCopy, isCutVersion, mayBeShared } from "./version.js";
 
 /**
  * The keys of one advertisement. All members must take the same number: one with exactly as many keys is followed by
  * more of its round, one with fewer, or with more (a peer that sends all in one), is the last.
  */
 const CHUNK_KEYS = 1000;
+
+/** About how many bytes it takes to compare a key, both ways. */
+const DIGEST_BYTES = 128;
 
 /** How long entries that were asked for may take before they are asked for again. */
 const PATIENCE_MS = 10_000;
@@ -25,10 +28,6 @@ export interface LinkOptions extends Pick<OutboxOptions, "source" | "target" | "
 type Round = {
   /** The last key of the chunk before; undefined before the first. */
   after: string | undefined;
-  /** The replica's revision when the round began. */
-  revision: number;
-  /** The lowest revision of an entry that the peer was seen to lack. */
-  behind: number;
   /** Whether everything that it showed to be newer could be asked for. */
   whole: boolean;
 };
@@ -47,7 +46,8 @@ export class Link {
   readonly #chunkKeys: number;
   #round: Round | undefined;
   #comparedMs = Date.now();
-  #confirmed = 0;
+  /** The entries that the peer may lack, each with the oldest one of its key; known from the first whole round on. */
+  readonly #unconfirmed = new Map<string, { value: MapValue; revision: number }>();
   #rounds = 0;
   #heardAll = false;
   #caughtUp = false;
@@ -60,9 +60,16 @@ export class Link {
     this.#outbox = new Outbox(replica, { ...options, chunkKeys, wake, patienceMs: PATIENCE_MS });
   }
 
-  /** The peer has every entry that came with this revision or a lower one. */
-  get confirmed(): number {
-    return this.#confirmed;
+  /** Whether the peer has shown that it has the entry at `key`, or a newer one. */
+  has(key: string): boolean {
+    return this.#rounds > 0 && !this.#unconfirmed.has(key);
+  }
+
+  /** Whether the peer has shown that it has every entry that came with this revision or a lower one. */
+  hasAll(upTo: number): boolean {
+    if (this.#rounds === 0) return false;
+    for (const { revision } of this.#unconfirmed.values()) if (revision <= upTo) return false;
+    return true;
   }
 
   /** How often the peer has told all its keys. */
@@ -92,7 +99,7 @@ export class Link {
     // Digests take a bounded share of the bandwidth, so those of a large map are told less often.
     const shareMs = everyMs * Math.max(1, this.#replica.size / this.#chunkKeys);
     if (nowMs - advertisedMs < shareMs) return false;
-    const alike = this.#confirmed >= this.#replica.revision && this.#outbox.satisfied;
+    const alike = this.#rounds > 0 && this.#unconfirmed.size === 0 && this.#outbox.satisfied;
     return !alike || nowMs - Math.max(this.#comparedMs, advertisedMs) >= idleMs;
   }
 
@@ -105,20 +112,27 @@ export class Link {
     this.#outbox.advertise();
   }
 
+  /**
+   * Has the peer show that it has what it may lack: by asking for a few entries, which it has to send back, or by
+   * comparing everything where that is less.
+   */
+  confirm(): void {
+    this.#outbox.flush();
+    if (this.#areFew([...this.#unconfirmed.keys()])) {
+      for (const key of this.#unconfirmed.keys()) this.#outbox.check(key);
+    } else if (!this.#outbox.awaiting) this.advertise();
+  }
+
   /** Sends the entry at `key` to the peer before long, together with other changes. */
   changed(key: string): void {
+    this.#mayLack(key);
     this.#outbox.changed(key);
   }
 
   /** What was stored came from the peer. */
   knows({ key, after, revision }: Stored): void {
-    if (this.#confirmed === revision - 1) this.#confirmed = revision;
+    this.#unconfirmed.delete(key);
     if (after.digest && mayBeShared(after.digest)) this.#looked.set(key, revision);
-  }
-
-  /** Sends what waits now, not with later changes. */
-  flush(): void {
-    this.#outbox.flush();
   }
 
   /** The next message to the peer, or undefined while nothing is due. */
@@ -144,9 +158,13 @@ export class Link {
 
   #arrived(updates: [key: string, value: MapValue][]): [key: string, value: MapValue][] {
     for (const [key, value] of updates) {
-      this.#outbox.arrived(key);
+      const isEcho = this.#outbox.arrived(key);
       const own = this.#replica.get(key);
-      if (own && compareValues(own, value) > 0) this.#outbox.send(key);
+      if (!own) continue;
+      this.#shows(key, (entry) => compareValues(value, entry) >= 0 || isCutCopy(value, entry));
+      const isOlder = compareValues(value, own) < 0 && !isCutCopy(value, own);
+      // What was written since this side asked for its own entry is on its way already.
+      if (isOlder && !isEcho) this.#push(key);
     }
     this.#settle();
     return updates;
@@ -162,8 +180,7 @@ export class Link {
       this.#compareRange(before, undefined, {});
       this.#endRound(before);
     }
-    const { revision } = this.#replica;
-    const round = (this.#round ??= { after: undefined, revision, behind: Infinity, whole: true });
+    const round = (this.#round ??= { after: undefined, whole: true });
     const isLast = keys.length !== this.#chunkKeys;
     this.#compareRange(round, isLast ? undefined : last, digest);
     for (const key of keys) this.#compareKey(round, key, digest[key] as Digest);
@@ -174,9 +191,10 @@ export class Link {
   /** Sends what the peer did not list between the chunk before and `last`, or the end. */
   #compareRange(round: Round, last: string | undefined, listed: Record<string, Digest>): void {
     for (const key of this.#replica.keys(round.after, last)) {
+      if (Object.hasOwn(listed, key)) continue;
       const own = this.#replica.get(key)?.digest;
-      if (Object.hasOwn(listed, key) || (own && this.#replica.isOutdated(own))) continue;
-      this.#push(round, key);
+      if (own && this.#replica.isOutdated(own)) this.#unconfirmed.delete(key);
+      else this.#push(key);
     }
   }
 
@@ -188,8 +206,10 @@ export class Link {
       return;
     }
     const order = compareDigests(theirs, own.digest);
+    const isCut = isCutVersion(theirs, own.digest);
+    this.#shows(key, ({ digest }) => compareDigests(theirs, digest) >= 0 || isCut);
     if (order > 0) this.#want(round, key);
-    else if (order < 0 && !isCutVersion(theirs, own.digest)) this.#push(round, key);
+    else if (order < 0 && !isCut) this.#push(key);
     else if (mayBeShared(theirs)) this.#look(round, key);
   }
 
@@ -207,17 +227,39 @@ export class Link {
     if (!this.#outbox.want(key)) round.whole = false;
   }
 
-  #push(round: Round, key: string): void {
-    round.behind = Math.min(round.behind, this.#replica.revisionOf(key));
+  /** Sends the entry at `key` to the peer, which was seen to lack it. */
+  #push(key: string): void {
+    this.#mayLack(key);
     this.#outbox.send(key);
+  }
+
+  #mayLack(key: string): void {
+    const value = this.#replica.get(key);
+    if (!value || this.#unconfirmed.has(key)) return;
+    this.#unconfirmed.set(key, { value, revision: this.#replica.revisionOf(key) });
+  }
+
+  /** The peer was seen to have every entry of `key` for which `covers` is true. */
+  #shows(key: string, covers: (entry: MapValue) => boolean): void {
+    const oldest = this.#unconfirmed.get(key);
+    if (!oldest || !covers(oldest.value)) return;
+    this.#unconfirmed.delete(key);
+    const own = this.#replica.get(key);
+    if (own && !covers(own)) this.#mayLack(key);
+  }
+
+  #areFew(keys: string[]): boolean {
+    if (this.#rounds === 0 || keys.length > this.#chunkKeys) return false;
+    const bytes = keys.reduce((sum, key) => sum + sizeOf(key, this.#replica.get(key)), 0);
+    return bytes <= DIGEST_BYTES * this.#replica.size;
   }
 
   #endRound(round: Round): void {
     this.#round = undefined;
     this.#rounds++;
     this.#comparedMs = Date.now();
-    this.#confirmed = Math.max(this.#confirmed, Math.min(round.revision, round.behind - 1));
     this.#heardAll ||= round.whole;
+    for (const key of this.#unconfirmed.keys()) if (!this.#replica.get(key)) this.#unconfirmed.delete(key);
     this.#settle();
     this.#outbox.roundArrived();
   }

@@ -56,6 +56,12 @@ export class Outbox {
   #outgoingDueMs = Number.POSITIVE_INFINITY;
   readonly #wanted = new Set<string>();
   readonly #asked = new Set<string>();
+  /** The keys that are asked for only to see that the peer has got them. */
+  readonly #checks = new Set<string>();
+  /** Those that were asked for. */
+  readonly #checked = new Set<string>();
+  /** How many of `#outgoing` go before the checks. */
+  #aheadOfChecks = 0;
   #patientUntilMs = 0;
   #round: Round | undefined;
   #owesRound = false;
@@ -77,6 +83,11 @@ export class Outbox {
     return this.#wanted.size === 0 && this.#asked.size === 0;
   }
 
+  /** Whether the peer is to tell all its keys because this side has. */
+  get awaiting(): boolean {
+    return this.#awaitsRound;
+  }
+
   /** Whether a comparison is under way that a new one would only disturb. */
   get comparing(): boolean {
     return (
@@ -91,7 +102,8 @@ export class Outbox {
 
   /** When next() has something to send, in Unix milliseconds; Infinity while there is nothing. */
   get dueMs(): number {
-    if (this.#wanted.size > 0 || this.#round || this.#outgoing.size >= BATCH_ENTRIES) return 0;
+    if (this.#wanted.size > 0 || this.#checks.size > 0 || this.#round) return 0;
+    if (this.#outgoing.size >= BATCH_ENTRIES) return 0;
     if (!this.#owesRound) return this.#outgoingDueMs;
     return this.#asked.size === 0 ? 0 : Math.min(this.#outgoingDueMs, this.#patientUntilMs);
   }
@@ -127,12 +139,21 @@ export class Outbox {
     return true;
   }
 
-  /** The peer has sent its entry at `key`. */
-  arrived(key: string): void {
+  /** Asks for the entry at `key` once this side's own has been sent. */
+  check(key: string): void {
+    this.#checks.add(key);
+    this.#aheadOfChecks = this.#outgoing.size;
+    this.#options.wake();
+  }
+
+  /** The peer has sent its entry at `key`. Returns whether that was for a check. */
+  arrived(key: string): boolean {
     this.#wanted.delete(key);
-    if (!this.#asked.delete(key)) return;
-    this.#patientUntilMs = Date.now() + this.#options.patienceMs;
-    if (this.#owesRound && this.#asked.size === 0) this.#options.wake();
+    if (this.#asked.delete(key)) {
+      this.#patientUntilMs = Date.now() + this.#options.patienceMs;
+      if (this.#owesRound && this.#asked.size === 0) this.#options.wake();
+    }
+    return this.#checked.delete(key);
   }
 
   /** Forgets what was asked for and did not come: the next comparison shows whether it is still to be had. */
@@ -143,6 +164,7 @@ export class Outbox {
   /** Tells all keys, so that the peer sends and asks for what differs, and then tells its own. */
   advertise(): void {
     if (this.#round) return;
+    this.#checked.clear();
     this.#begin(false);
     this.#options.wake();
   }
@@ -161,7 +183,10 @@ export class Outbox {
 
   /** The next message, or undefined while nothing is due. */
   next(nowMs: number): Message | undefined {
-    if (this.#wanted.size > 0) return this.#request();
+    if (this.#wanted.size > 0) return this.#request(this.#wanted, this.#asked);
+    if (this.#checks.size > 0) {
+      return (this.#aheadOfChecks > 0 && this.#batch()) || this.#request(this.#checks, this.#checked);
+    }
     if (this.#owesRound && !this.#round && (this.#asked.size === 0 || this.#outOfPatience(nowMs))) {
       this.#begin(true);
     }
@@ -180,12 +205,12 @@ export class Outbox {
     this.#round = { after: undefined, ahead: this.#outgoing.size, answer };
   }
 
-  #request(): Message {
+  #request(keys: Set<string>, asked: Set<string>): Message {
     const request = create(UpdateRequestSchema, { timestamp: this.#replica.clock.read() });
-    for (const key of this.#wanted) {
+    for (const key of keys) {
       if (request.keys.length >= MESSAGE_ENTRIES) break;
-      this.#wanted.delete(key);
-      this.#asked.add(key);
+      keys.delete(key);
+      asked.add(key);
       request.keys.push(key);
     }
     this.#patientUntilMs = Date.now() + this.#options.patienceMs;
@@ -201,6 +226,7 @@ export class Outbox {
       const isFull = entries.length >= MESSAGE_ENTRIES || bytes + size > MESSAGE_BYTES;
       if (isFull && entries.length > 0) break;
       this.#outgoing.delete(key);
+      this.#aheadOfChecks--;
       if (this.#round) this.#round.ahead--;
       // A tombstone may have been forgotten meanwhile.
       if (!value) continue;

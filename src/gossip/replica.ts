@@ -123,13 +123,13 @@ export class Replica {
     return tombstone && writtenMs >= YEAR_2000_MS && writtenMs < this.#now() - this.#tombstoneMs;
   }
 
-  /** The tombstones that are old enough to be forgotten, of those up to `revision`. */
-  forgettable(revision: number): string[] {
+  /** The tombstones that are old enough to be forgotten, of those that `others` have too. */
+  forgettable(others: (key: string) => boolean): string[] {
     const keys: string[] = [];
     const since = this.#now() - this.#tombstoneMs;
     for (const [key, storedMs] of this.#tombstones) {
       if (storedMs > since) break;
-      if (this.revisionOf(key) <= revision) keys.push(key);
+      if (others(key)) keys.push(key);
     }
     return keys;
   }

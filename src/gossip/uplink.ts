@@ -82,9 +82,9 @@ export class Uplink {
   /** Resolves once the server has everything that is here now, however often the connection is lost until then. */
   synced(options: WaitOptions): Promise<void> {
     const { revision } = this.#options.replica;
-    const met = () => (this.#stream?.link.confirmed ?? -1) >= revision;
+    const met = () => this.#stream?.link.hasAll(revision) ?? false;
     const synced = this.#wait(met, { ...options, what: "Cannot confirm", patient: true });
-    this.#compareForWaiters();
+    this.#confirmForWaiters();
     return synced;
   }
 
@@ -105,10 +105,11 @@ export class Uplink {
 
   async #run(): Promise<void> {
     for (let failures = 1; !this.#closed; failures++) {
-      const error = await this.#session(() => {
-        failures = 0;
-      });
+      const beganMs = Date.now();
+      const error = await this.#session();
       if (this.#closed) return;
+      // A stream that fails soon each time, from a full map for instance, is not to be opened all the time.
+      if (Date.now() - beganMs > BACKOFF.maxMs) failures = 1;
       const refused = !PASSING.has(error.code);
       const evenPatient = refused || error.code === Code.ResourceExhausted;
       this.#waiters.reject(error, { evenPatient });
@@ -118,12 +119,12 @@ export class Uplink {
         this.#options.onRefused(error);
         return;
       }
-      await sleep(jitteredMs(BACKOFF, Math.max(1, failures)), this.#closing.signal).catch(() => {});
+      await sleep(jitteredMs(BACKOFF, failures), this.#closing.signal).catch(() => {});
     }
   }
 
   /** One stream, from its beginning to its end. Returns what ended it. */
-  async #session(onMessage: () => void): Promise<ConnectError> {
+  async #session(): Promise<ConnectError> {
     const { replica, open, ...options } = this.#options;
     const carrier = new Carrier();
     const link = new Link(replica, { ...options, wake: carrier.wake });
@@ -136,7 +137,6 @@ export class Uplink {
     const opened = (signal: AbortSignal) => open(carrier.messages(), signal);
     try {
       for await (const message of untilLeft(opened, this.#closing.signal)) {
-        onMessage();
         stream.connected = true;
         this.#receive(link, message);
       }
@@ -162,14 +162,11 @@ export class Uplink {
     }
     this.#waiters.check();
     // The server's round may have crossed what it was to confirm: another one will do.
-    if (link.rounds > rounds) after(this.#options.flushMs, () => this.#compareForWaiters());
+    if (link.rounds > rounds) after(this.#options.flushMs, () => this.#confirmForWaiters());
   }
 
-  #compareForWaiters(): void {
-    const { link } = this.#stream ?? {};
-    if (!link || !this.#waiters.anyPatient) return;
-    link.flush();
-    link.advertise();
+  #confirmForWaiters(): void {
+    if (this.#waiters.anyPatient) this.#stream?.link.confirm();
   }
 
   async #wait(met: () => boolean, wait: Wait): Promise<void> {
@@ -184,7 +181,8 @@ export class Uplink {
 
   #forget(replica: Replica): void {
     // Without a connection it cannot be known what the server has.
-    if (this.#stream) replica.forget(replica.forgettable(this.#stream.link.confirmed));
+    const { link } = this.#stream ?? {};
+    if (link) replica.forget(replica.forgettable((key) => link.has(key)));
   }
 }
 

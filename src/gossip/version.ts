@@ -34,3 +34,9 @@ export const isCutVersion = (theirs: Digest, own: Digest | undefined): boolean =
   theirs.timestamp.length === 8 &&
   theirs.tombstone === own?.tombstone &&
   compareBytes(theirs.timestamp, own.timestamp.subarray(0, 8)) === 0;
+
+/** The same of whole entries. */
+export const isCutCopy = (theirs: MapValue, own: MapValue): boolean =>
+  theirs.digest !== undefined &&
+  isCutVersion(theirs.digest, own.digest) &&
+  compareBytes(theirs.value, own.value) === 0;

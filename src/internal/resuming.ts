@@ -26,7 +26,7 @@ export async function* resuming<T>(
       }
       return;
     } catch (error) {
-      if (signal?.aborted || !(error instanceof ConnectError) || error.code !== Code.Unavailable) throw error;
+      if (!(error instanceof ConnectError) || error.code !== Code.Unavailable) throw error;
       // A stream that was open for long was a good one, also where it had nothing to tell.
       if (Date.now() - openedMs >= BACKOFF.maxMs) failures = 0;
       failures++;

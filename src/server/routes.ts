@@ -51,21 +51,22 @@ export function routes(
   context: ServiceContext,
   ready: () => Promise<Readiness>,
 ): (router: ConnectRouter) => void {
+  // Made once: a router is built for each door, and all of them lead to the same services.
   const runtime = {
     ...stateService(context),
-    ...pubsubService(context),
-    ...bindingsService(context),
-    ...helloService(context),
-    ...invocationService(context),
-    ...secretsService(context),
     ...lockService(context),
     ...sequencerService(context),
+    ...pubsubService(context),
     ...fileService(context),
     ...configurationService(context),
+    ...secretsService(context),
+    ...bindingsService(context),
+    ...invocationService(context),
+    ...helloService(context),
   };
+  const lifecycle = lifecycleService(context);
   const maps = mapService(context);
   const gossipMaps = gossipMapService(context);
-  const lifecycle = lifecycleService(context);
   const logs = logService(context);
   const api = [Runtime, Lifecycle, LogService, MapService, GossipMapService];
   const served: DescService[] = [...api, Health, ServerReflection, OldServerReflection];

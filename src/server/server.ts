@@ -28,7 +28,7 @@ import { guard } from "./guard.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
-import { startApps } from "./services/apps.js";
+import { startApps } from "./services/pubsub/apps.js";
 import { types } from "./types.js";
 
 /** What a server is made of. */

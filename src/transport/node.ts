@@ -24,6 +24,8 @@ export interface NodeTransportOptions {
   ca?: SecureContextOptions["ca"];
   /** The deadline of every call that has none of its own. Default: none. */
   defaultTimeoutMs?: number;
+  /** Asks for compressed answers: it costs both ends time, which slow networks are worth. Default: false. */
+  compression?: boolean;
   /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
   /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
@@ -46,6 +48,7 @@ export function createNodeTransport(
     registry,
     ca,
     defaultTimeoutMs,
+    compression = false,
     interceptors = [],
     token,
   }: NodeTransportOptions = {},
@@ -61,9 +64,10 @@ export function createNodeTransport(
     jsonOptions: jsonWith(registry),
     interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+    ...(!compression && { acceptCompression: [] }),
   };
   const tls = ca === undefined ? {} : { ca };
-  const sessionManager = httpVersion === "2" ? http2Sessions(url, tls) : undefined;
+  const sessionManager = httpVersion === "2" ? http2Sessions(url, { tls }) : undefined;
   const http = sessionManager
     ? { httpVersion: "2" as const, sessionManager }
     : { httpVersion: "1.1" as const, nodeOptions: tls };

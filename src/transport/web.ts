@@ -1,8 +1,8 @@
 import type { DescMethodStreaming, Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-web";
 import { later } from "../internal/later.js";
 import type { Token } from "../internal/token.js";
-import { type ConnectFetchOptions, connectOverFetch } from "./connect-fetch.js";
 
 /** How calls travel. */
 export interface WebTransportOptions {
@@ -27,6 +27,14 @@ export interface WebTransportOptions {
   fetch?: typeof globalThis.fetch;
 }
 
+/** What every transport over fetch is made with. */
+export interface FetchOptions {
+  readonly baseUrl: string;
+  readonly fetch: typeof globalThis.fetch;
+  readonly interceptors: Interceptor[];
+  readonly defaultTimeoutMs?: number;
+}
+
 /**
  * A transport over fetch, for browsers, workers, edge isolates and every other runtime that has it. Calls that send a
  * stream (PutFile, Produce, the subscriptions) are beyond fetch and fail with `Code.Unimplemented`.
@@ -36,7 +44,7 @@ export function createWebTransport(url: string, options: WebTransportOptions = {
   if (useHttpGet && protocol !== "connect") {
     throw new TypeError('Cannot send reads as HTTP GET by gRPC-Web: the protocol must be "connect"');
   }
-  const shared: ConnectFetchOptions = {
+  const shared: FetchOptions = {
     baseUrl: url.replace(/\/+$/, ""),
     fetch: reaching(options.fetch),
     interceptors,
@@ -44,8 +52,8 @@ export function createWebTransport(url: string, options: WebTransportOptions = {
   };
   const transport =
     protocol === "connect" && !json && !useHttpGet
-      ? connectOverFetch(shared)
-      : later(async () => (await import("./connect-web.js")).overConnectWeb(shared, options));
+      ? createConnectTransport({ ...shared, useBinaryFormat: true })
+      : later(async () => (await import("./web-rare.js")).rareTransport(shared, options));
   const downloading: Transport = {
     unary: (...args) => transport.unary(...args),
     async stream(method, ...rest) {

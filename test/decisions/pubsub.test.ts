@@ -380,6 +380,16 @@ test("delivery: after maxDeliveries the event goes to dead_letter_topic, with th
   assert.ok(await stream.quiet());
 });
 
+test("delivery: a dead letter waits for its first subscriber, of the group that has no name", async () => {
+  await using at = await open();
+  const stream = await subscribe(at.runtime, { deadLetterTopic: "dead", metadata: { consumerGroup: "g" } });
+  await at.publish("t", "x");
+  for (let i = 0; i < 3; i++) stream.answer((await stream.next()).id, Status.RETRY);
+  assert.ok(await stream.quiet());
+  const late = await subscribe(at.runtime, { topic: "dead" });
+  assert.equal((await late.next()).metadata["deadLetterFrom"], "t");
+});
+
 test("delivery: after maxDeliveries without a dead_letter_topic the event is dropped with a warning", async () => {
   const warned: string[] = [];
   const log = { ...silent, warn: (_fields: object, text: string) => void warned.push(text) };

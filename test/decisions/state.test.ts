@@ -258,7 +258,11 @@ test("ttlInSeconds (state metadata): sets, clears, is kept; malformed is invalid
       storeName,
       states: [{ key: "k", value: utf8("v"), metadata: ttl === undefined ? {} : { ttlInSeconds: ttl } }],
     });
-  const left = async () => (await runtime.getState({ storeName, key: "k" })).metadata["ttlRemainingMs"];
+  const left = async () => {
+    const { etag, metadata } = await runtime.getState({ storeName, key: "k" });
+    assert.notEqual(etag, "", "it is still there");
+    return metadata["ttlRemainingMs"];
+  };
   await save();
   assert.equal(await left(), undefined);
   await save("100");

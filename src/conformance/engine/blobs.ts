@@ -4,7 +4,7 @@ import { fromUtf8, utf8 } from "../../internal/utf8.js";
 import type { BlobStore } from "../../server/engine.js";
 import type { On } from "../engine.js";
 import { equal, ok, rejects } from "../expect.js";
-import { all, LATE_MS, NAMES, ORDERED, pattern } from "./steps.js";
+import { all, held, LATE_MS, NAMES, ORDERED, pattern } from "./steps.js";
 
 /** Blobs: whole or nothing, ranges, lists. */
 export function blobCases(on: On): void {
@@ -45,25 +45,6 @@ async function read(
 ): Promise<Uint8Array | undefined> {
   const found = await blobs.get(name, range);
   return found && joined(found.content);
-}
-
-/** Content that stops after its first chunk until go() is called. */
-function held(first: string, last: string) {
-  let go = () => {};
-  let reached = () => {};
-  const going = new Promise<void>((resolve) => {
-    go = resolve;
-  });
-  const stopped = new Promise<void>((resolve) => {
-    reached = resolve;
-  });
-  const content = (async function* () {
-    yield utf8(first);
-    reached();
-    await going;
-    yield utf8(last);
-  })();
-  return { content, stopped, go };
 }
 
 function writing(on: On): void {
@@ -138,7 +119,7 @@ function writing(on: On): void {
 
 function wholeOrNothing(on: On): void {
   on("blobs.put() shows nothing before its content has ended", async ({ blobs }) => {
-    const { content, stopped, go } = held("first ", "last");
+    const { content, stopped, go } = held(utf8("first "), utf8("last"));
     const putting = put(blobs, "b", content);
     await stopped;
     equal(await blobs.get("b"), undefined);
@@ -151,7 +132,7 @@ function wholeOrNothing(on: On): void {
 
   on("blobs.put() shows the old blob until its content has ended", async ({ blobs }) => {
     const old = await put(blobs, "b", "old", { metadata: { old: "1" } });
-    const { content, stopped, go } = held("new ", "one");
+    const { content, stopped, go } = held(utf8("new "), utf8("one"));
     const putting = put(blobs, "b", content);
     await stopped;
     equal(await blobs.stat("b"), old);
@@ -192,7 +173,7 @@ function wholeOrNothing(on: On): void {
   });
 
   on("blobs.put() with ifAbsent gives way where the name was taken meanwhile", async ({ blobs }) => {
-    const { content, stopped, go } = held("too ", "late");
+    const { content, stopped, go } = held(utf8("too "), utf8("late"));
     const late = put(blobs, "b", content, { ifAbsent: true });
     await stopped;
     await put(blobs, "b", "first");

@@ -2,7 +2,7 @@ import { utf8 } from "../../internal/utf8.js";
 import type { Engine } from "../../server/engine.js";
 import type { On } from "../engine.js";
 import { equal, ok, rejects } from "../expect.js";
-import { all, committed, isAway, never, pattern, type Reader, reader, set } from "./steps.js";
+import { all, committed, held, isAway, never, pattern, type Reader, reader, set } from "./steps.js";
 
 /** The end of an engine. */
 export function closingCases(on: On): void {
@@ -102,20 +102,13 @@ export function closingCases(on: On): void {
   );
 
   on("engine.close() leaves a blob unstored whose content has not ended", async (engine) => {
-    let go = () => {};
-    const going = new Promise<void>((resolve) => {
-      go = resolve;
-    });
-    const unended = async function* (last: Uint8Array[]) {
-      yield pattern(128 * 1024);
-      await going;
-      yield* last;
-    };
-    const putting = [[utf8("last")], []].map((last, i) =>
-      rejects(() => engine.blobs.put(`b${i}`, unended(last), { metadata: {}, ifAbsent: false }), isAway),
+    const contents = [held(pattern(128 * 1024), utf8("last")), held(pattern(128 * 1024))];
+    const putting = contents.map(({ content }, i) =>
+      rejects(() => engine.blobs.put(`b${i}`, content, { metadata: {}, ifAbsent: false }), isAway),
     );
+    for (const { stopped } of contents) await stopped;
     const closing = engine.close();
-    go();
+    for (const { go } of contents) go();
     await Promise.all(putting);
     await closing;
   });

@@ -147,3 +147,22 @@ export async function refused(
   ok("conflict" in commit, "the commit meets a conflict");
   return commit;
 }
+
+/** Content that stops after its first chunk, which `stopped` tells, until go() is called. */
+export function held(first: Uint8Array, ...rest: Uint8Array[]) {
+  let go = () => {};
+  let stop = () => {};
+  const going = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  const content = (async function* () {
+    yield first;
+    stop();
+    await going;
+    yield* rest;
+  })();
+  return { content, stopped, go };
+}

@@ -290,6 +290,7 @@ function leaving(on: On): void {
       const events = consumer(topics, "g", enough.signal);
       await publish(topics, "1");
       equal(await handled(events, 1), ["1#1"]);
+      await events.quiet(5);
       enough.abort();
       await publish(topics, "2");
       await publish(topics, "3", "4");

@@ -2,13 +2,20 @@ import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 import { openWindow, WINDOW_BYTES } from "./window.js";
 
+/** A connection with calls under way that is silent for so long is asked for a sign of life, which may take so long. */
+const PING = { pingIntervalMs: 25_000, pingTimeoutMs: 10_000 };
+
 /**
- * Connect's connections to `url`, of which a call that is given up resets its stream and does nothing else. Node's
- * own `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
+ * Connect's connections to `url`, with two things mended. A stream over a connection that has vanished without a word
+ * fails once a ping is not answered. And a call that is given up resets its stream and does nothing else: Node's own
+ * `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
  */
-export function http2Sessions(url: string, tls?: SecureContextOptions): Http2SessionManager {
+export function http2Sessions(
+  url: string,
+  { ping = PING, tls }: { ping?: typeof PING; tls?: SecureContextOptions | undefined } = {},
+): Http2SessionManager {
   const settings = { initialWindowSize: WINDOW_BYTES };
-  const sessions = new Http2SessionManager(url, undefined, { ...tls, settings });
+  const sessions = new Http2SessionManager(url, ping, { ...tls, settings });
   const { request } = sessions;
   const opened = new WeakSet<object>();
   sessions.request = async (...args) => {

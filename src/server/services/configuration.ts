@@ -12,7 +12,7 @@ import { Merged } from "../../internal/merged.js";
 import type { ServiceContext } from "../context.js";
 import type { Change, Entry, KeyStore, Write } from "../engine.js";
 import { exhausted, shown, unavailable } from "../faults.js";
-import { Followed } from "./configuration-followed.js";
+import { Followed } from "./configuration/followed.js";
 import { under } from "./keyspace.js";
 
 type ConfigurationMethods = Pick<

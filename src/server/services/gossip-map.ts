@@ -3,7 +3,7 @@ import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.j
 import { Carrier } from "../../gossip/carrier.js";
 import { randomId } from "../../internal/random-id.js";
 import type { ServiceContext } from "../context.js";
-import { GossipMaps, type Joined } from "./gossip-maps.js";
+import { GossipMaps, type Joined } from "./gossip-map/maps.js";
 import { under } from "./keyspace.js";
 
 /**

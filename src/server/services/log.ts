@@ -6,8 +6,8 @@ import type { Limits } from "../config.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../faults.js";
 import { checkName } from "../guard.js";
-import { Batches } from "./log-batches.js";
-import { LogRegistry } from "./log-registry.js";
+import { Batches } from "./log/batches.js";
+import { LogRegistry } from "./log/registry.js";
 
 const LOG_HEADER = "fairlead-log";
 const FOLLOW_HEADER = "fairlead-follow";

@@ -10,9 +10,9 @@ import { traceContext } from "../../internal/trace-context.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../faults.js";
 import { checkName } from "../guard.js";
-import { eventOf } from "./cloud-event.js";
-import { claims, type Subscription, topicOf, verdictOf } from "./delivery.js";
-import { Unsettled } from "./unsettled.js";
+import { eventOf } from "./pubsub/cloud-event.js";
+import { claims, type Subscription, topicOf, verdictOf } from "./pubsub/delivery.js";
+import { Unsettled } from "./pubsub/unsettled.js";
 
 type PubsubMethods = Pick<ServiceImpl<typeof Runtime>, "publishEvent" | "subscribeTopicEvents">;
 

@@ -1698,9 +1698,10 @@ export type SubscribeTopicEventsRequestInitial = Message<"spec.proto.runtime.v1.
   metadata: { [key: string]: string };
 
   /**
-   * Where an event of the same pub/sub component goes after `maxDeliveries` failed deliveries
-   * (default 16), with the reason in its metadata. Unset, such an event is dropped with a warning in
-   * the server's log.
+   * The topic of the same pub/sub component for events that failed `maxDeliveries` times (default
+   * 16), with the reason in their metadata. They wait there for the consumer group that has the app
+   * id for its name, also before its first subscriber comes. Unset, such an event is dropped with a
+   * warning in the server's log.
    *
    * @generated from field: optional string dead_letter_topic = 4;
    */

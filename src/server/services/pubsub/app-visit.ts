@@ -1,8 +1,8 @@
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
-import type { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { pause } from "../../internal/timer.js";
-import { traceContext } from "../../internal/trace-context.js";
-import type { ServiceContext } from "../context.js";
+import type { AppCallback } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import { pause } from "../../../internal/timer.js";
+import { traceContext } from "../../../internal/trace-context.js";
+import type { ServiceContext } from "../../context.js";
 import { type Claim, claims, type Subscription, verdictOf } from "./delivery.js";
 import { Unsettled } from "./unsettled.js";
 

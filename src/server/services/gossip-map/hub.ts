@@ -1,13 +1,13 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type MapValue, MapValueSchema } from "../../../gen/atomix/map/map_pb.js";
-import { Link } from "../../gossip/link.js";
-import { Replica, sizeOf } from "../../gossip/replica.js";
-import { takeTurns } from "../../gossip/turns.js";
-import { compareValues } from "../../gossip/version.js";
-import type { ServiceContext } from "../context.js";
-import type { Entry, KeyStore } from "../engine.js";
-import { exhausted, shown, unavailable } from "../faults.js";
-import { under } from "./keyspace.js";
+import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb.js";
+import { Link } from "../../../gossip/link.js";
+import { Replica, sizeOf } from "../../../gossip/replica.js";
+import { takeTurns } from "../../../gossip/turns.js";
+import { compareValues } from "../../../gossip/version.js";
+import type { ServiceContext } from "../../context.js";
+import type { Entry, KeyStore } from "../../engine.js";
+import { exhausted, shown, unavailable } from "../../faults.js";
+import { under } from "../keyspace.js";
 
 /** What one commit writes at most. */
 const COMMIT_ENTRIES = 100;
@@ -223,8 +223,9 @@ export class GossipHub {
 
   /** Forgets the tombstones that every member here has, and that are old enough. */
   #tidy(): void {
-    const confirmed = Math.min(...[...this.#links].map((link) => link.confirmed));
-    const keys = this.#replica.forgettable(confirmed).slice(0, COMMIT_ENTRIES);
+    const links = [...this.#links];
+    const old = this.#replica.forgettable((key) => links.every((link) => link.has(key)));
+    const keys = old.slice(0, COMMIT_ENTRIES);
     if (keys.length === 0) {
       this.#closeIfIdle();
       return;

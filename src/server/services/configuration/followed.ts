@@ -1,4 +1,4 @@
-import type { Change, Entry, KeyStore } from "../engine.js";
+import type { Change, Entry, KeyStore } from "../../engine.js";
 
 /** What one subscription follows of one group, by the engine's keys, and which versions it was told of. */
 export class Followed {

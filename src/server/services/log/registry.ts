@@ -1,10 +1,10 @@
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
-import type { Components } from "../components.js";
-import type { Limits } from "../config.js";
-import type { ServiceContext } from "../context.js";
-import type { Engine, Retention } from "../engine.js";
-import { exhausted, shown } from "../faults.js";
-import { keyOf } from "./keyspace.js";
+import { fromUtf8, utf8 } from "../../../internal/utf8.js";
+import type { Components } from "../../components.js";
+import type { Limits } from "../../config.js";
+import type { ServiceContext } from "../../context.js";
+import type { Engine, Retention } from "../../engine.js";
+import { exhausted, shown } from "../../faults.js";
+import { keyOf } from "../keyspace.js";
 
 /** Counts the logs that clients made. */
 const COUNT = keyOf("log");

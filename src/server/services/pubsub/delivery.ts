@@ -4,9 +4,9 @@ import {
   type TopicEventRequest,
   TopicEventRequestSchema,
   type TopicEventResponse,
-} from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import type { ServiceContext } from "../context.js";
-import { type Delivery, EngineFault } from "../engine.js";
+} from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import type { ServiceContext } from "../../context.js";
+import { type Delivery, EngineFault } from "../../engine.js";
 import { isExpired } from "./cloud-event.js";
 
 /** Whose events: those of `topic` that `group` has not handled yet. */
@@ -50,14 +50,21 @@ export const topicOf = (pubsub: string, topic: string): string => `${pubsub}\0${
  * - expired, it is gone without being seen;
  * - delivered too often to consumers that went away without an answer, it goes to the dead letter topic, for it may be
  *   the reason that they went; but it is never dropped for that, as no one has said that it cannot be handled.
+ *
+ * Dead letters wait for the group that a subscription without a name has, also before its first subscriber comes.
  */
 export function claims(
   context: ServiceContext,
   subscription: Subscription,
   signal: AbortSignal,
 ): AsyncIterable<Claim> {
-  const { pubsub, topic, group } = subscription;
-  return claimed(context, subscription, context.engine.topics.consume(topicOf(pubsub, topic), group, signal));
+  const { pubsub, topic, group, deadLetterTopic } = subscription;
+  const { topics } = context.engine;
+  if (deadLetterTopic) {
+    // Begins the group that a subscriber of the dead letters has by default, so that they wait for the first one.
+    topics.consume(topicOf(pubsub, deadLetterTopic), context.appId, AbortSignal.abort());
+  }
+  return claimed(context, subscription, topics.consume(topicOf(pubsub, topic), group, signal));
 }
 
 async function* claimed(

@@ -3,12 +3,12 @@ import { base64Decode } from "@bufbuild/protobuf/wire";
 import {
   type TopicEventRequest,
   TopicEventRequestSchema,
-} from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import type { PublishEventRequest } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { isJson, mediaTypeOf } from "../../internal/media-type.js";
-import { randomId } from "../../internal/random-id.js";
-import { utf8 } from "../../internal/utf8.js";
-import { invalid } from "../faults.js";
+} from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import type { PublishEventRequest } from "../../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { isJson, mediaTypeOf } from "../../../internal/media-type.js";
+import { randomId } from "../../../internal/random-id.js";
+import { utf8 } from "../../../internal/utf8.js";
+import { invalid } from "../../faults.js";
 import { jsonMembers } from "./json-members.js";
 
 /** What an event says of itself where its publisher did not. */

@@ -1,9 +1,9 @@
-import type { Link } from "../../gossip/link.js";
-import type { ServiceContext } from "../context.js";
-import type { KeyStore } from "../engine.js";
-import { exhausted, shown } from "../faults.js";
-import { GossipHub, type Member } from "./gossip-hub.js";
-import { under } from "./keyspace.js";
+import type { Link } from "../../../gossip/link.js";
+import type { ServiceContext } from "../../context.js";
+import type { KeyStore } from "../../engine.js";
+import { exhausted, shown } from "../../faults.js";
+import { under } from "../keyspace.js";
+import { GossipHub, type Member } from "./hub.js";
 
 type Target = { namespace: string; name: string };
 

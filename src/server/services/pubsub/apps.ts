@@ -1,11 +1,11 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { AppCallback, type TopicSubscription } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { type Backoff, jitteredMs } from "../../internal/backoff.js";
-import { callsOf } from "../../internal/calls.js";
-import { pause } from "../../internal/timer.js";
-import { carrying, tokenOf } from "../access/credential.js";
-import { type Log, type ServiceContext, silent } from "../context.js";
-import { checkName } from "../guard.js";
+import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
+import { callsOf } from "../../../internal/calls.js";
+import { pause } from "../../../internal/timer.js";
+import { carrying, tokenOf } from "../../access/credential.js";
+import { type Log, type ServiceContext, silent } from "../../context.js";
+import { checkName } from "../../guard.js";
 import { type App, visit } from "./app-visit.js";
 import { type Subscription, topicOf } from "./delivery.js";
 
