@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { request as http1Request } from "node:http";
+import { connect as connectHttp2 } from "node:http2";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError, createClient as createRaw, type Interceptor } from "@connectrpc/connect";
@@ -149,6 +150,31 @@ test("keep-alive connections of HTTP/1.1 do not hold close() up", async () => {
   await at.close();
   assert.ok(performance.now() - beganMs < 2000);
   agent.destroy();
+});
+
+test("a Host that is none is refused with 400, and the server goes on", async () => {
+  await using server = await listen(createServer(), { port: 0 });
+  const path = "/spec.proto.runtime.v1.Runtime/SayHello";
+  for (const host of ["a b", "[", "x:99999"]) {
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const call = http1Request(`${server.url}${path}`, { method: "POST", headers: { host } }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      call.once("error", reject).end("{}");
+    });
+    assert.equal(status, 400, `Host: ${host}`);
+  }
+  const session = connectHttp2(server.url);
+  const status = await new Promise((resolve, reject) => {
+    const call = session.request({ ":method": "POST", ":path": path, ":authority": "x:99999" });
+    call.once("response", (headers) => resolve(headers[":status"]));
+    call.once("error", reject).end("{}");
+  });
+  session.destroy();
+  assert.equal(status, 400);
+  await using transport = createNodeTransport(server.url);
+  assert.equal(await createClient(transport).hello().say("Ada"), "Hello, Ada");
 });
 
 test("close() of a server without a port ends its streams as unavailable too", async () => {

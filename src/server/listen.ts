@@ -1,15 +1,13 @@
 import { readFile } from "node:fs/promises";
-import type { Http2ServerRequest } from "node:http2";
-import type { Readable } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { createContextValues } from "@connectrpc/connect";
 import {
-  connectNodeAdapter,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
   Http2SessionManager,
 } from "@connectrpc/connect-node";
+import { nodeAdapter } from "../internal/node/adapter.js";
 import { Connections } from "../internal/node/connections.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
@@ -113,15 +111,10 @@ export const nodePlatform: Platform = {
 };
 
 function requestListener(server: Server, connections: Connections): Answer {
-  const rpc = connectNodeAdapter({
+  const rpc = nodeAdapter({
     ...server.options,
     routes: server.routes,
-    contextValues: (request) =>
-      createContextValues().set(connectionKey, connections.of(request as Http2ServerRequest)),
-    fallback: (_request, response) => {
-      response.writeHead(404, { "content-type": "text/plain" });
-      response.end("not found\n");
-    },
+    contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
   });
   const cors = corsFor(server.config.cors);
   return (request, response) => {
@@ -150,7 +143,6 @@ function requestListener(server: Server, connections: Connections): Answer {
         response.end(`${JSON.stringify(body)}\n`);
       });
     } else {
-      response.once("finish", () => request.readableEnded || discard(request));
       rpc(request, response);
     }
   };
@@ -164,13 +156,4 @@ function checkTls(tls: SecureContextOptions): void {
   } catch (error) {
     throw new TypeError(`Cannot serve TLS with this tls.key and tls.cert: ${(error as Error).message}`);
   }
-}
-
-/** Throws away what a client sends after its answer: one that is still uploading reads it then, and hangs up. */
-function discard(request: Readable): void {
-  const read = () => {
-    while (request.read() !== null);
-  };
-  request.on("readable", read);
-  read();
 }

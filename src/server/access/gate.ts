@@ -1,16 +1,10 @@
-import {
-  type ConnectError,
-  type ContextKey,
-  createContextKey,
-  createContextValues,
-  type Interceptor,
-} from "@connectrpc/connect";
+import { type ConnectError, type ContextKey, createContextKey, type Interceptor } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
 import { noteRefusal, requestIdIn } from "../calls.js";
 import type { Log, Platform } from "../context.js";
 import { shown } from "../faults.js";
-import { type Routes, throughEach } from "../through-each.js";
+import { type Routes, throughEach, withValue } from "../through-each.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
 import { type Question, questionOf } from "./questions.js";
 import { refuse } from "./refusal.js";
@@ -77,7 +71,7 @@ export function createAccess(
       noteRefusal(request.contextValues, refusal.code);
       return refuse(request, refusal);
     }
-    return handler(calledBy(caller, request));
+    return handler(withValue(request, callerKey, caller));
   };
 
   return {
@@ -90,7 +84,8 @@ export function createAccess(
       }
     },
     gated: (routes) => throughEach(routes, gate),
-    open: (routes) => throughEach(routes, (handler) => (request) => handler(calledBy(trusted, request))),
+    open: (routes) =>
+      throughEach(routes, (handler) => (request) => handler(withValue(request, callerKey, trusted))),
     interceptor: (next) => (request) => {
       const caller = request.contextValues.get(callerKey);
       if (!caller) throw unauthenticated("this call came by no gate: the server's own routes must be used");
@@ -116,11 +111,6 @@ export function createAccess(
     },
   };
 }
-
-const calledBy = (caller: Caller, request: UniversalServerRequest): UniversalServerRequest => ({
-  ...request,
-  contextValues: (request.contextValues ?? createContextValues()).set(callerKey, caller),
-});
 
 const deed = ({ primitive, verbs }: Question<never>, rpc: string) => ({ primitive, verbs, rpc });
 
