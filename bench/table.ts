@@ -3,23 +3,32 @@ type Goal = { atMost: number } | { atLeast: number };
 
 export interface Row {
   what: string;
-  /** What is compared with the goal. */
-  ratio: number;
+  /** What is compared with the goal; where there are several, each of them. */
+  ratio: number | readonly number[];
   goal: Goal;
   /** The figures behind it. */
   detail: string;
-  /** How `ratio` is to be read. Default: as a ratio, "1.02 ×". */
+  /** How `ratio` is to be read. Default: as ratios, "1.02 ×". */
   shown?: string;
 }
 
 const met = ({ ratio, goal }: Row): boolean =>
-  "atMost" in goal ? ratio <= goal.atMost : ratio >= goal.atLeast;
+  [ratio].flat().every((each) => ("atMost" in goal ? each <= goal.atMost : each >= goal.atLeast));
 
 /** Prints rows as a Markdown table; true where every goal is met. */
 export function print(title: string, rows: readonly Row[]): boolean {
   console.log(`\n### ${title}\n\n| what | measured | goal | | figures |\n|---|---|---|---|---|`);
   for (const row of rows) {
-    const { what, ratio, goal, detail, shown = `${ratio.toFixed(2)} ×` } = row;
+    const {
+      what,
+      ratio,
+      goal,
+      detail,
+      shown = [ratio]
+        .flat()
+        .map((each) => `${each.toFixed(2)} ×`)
+        .join(", "),
+    } = row;
     const limit = "atMost" in goal ? `≤ ${goal.atMost}` : `≥ ${goal.atLeast}`;
     console.log(`| ${what} | ${shown} | ${limit} | ${met(row) ? "met" : "missed"} | ${detail} |`);
   }
@@ -41,16 +50,17 @@ export function percentile(numbers: readonly number[], part: number): number {
 
 /**
  * The median of the ratios of two measurements that take turns, so that whatever else the machine does falls on both:
- * ours, theirs, theirs, ours, and so on. The first round warms up and does not count.
+ * ours, theirs, theirs, ours, and so on. The first round warms up and does not count, unless each begins in a `fresh` process.
  */
 export async function compare<T>(
   rounds: number,
   ours: () => Promise<T>,
   theirs: () => Promise<T>,
   by: (ours: T, theirs: T) => number,
+  { fresh = false } = {},
 ): Promise<{ ratio: number; ours: T[]; theirs: T[] }> {
   const all: { ours: T[]; theirs: T[] } = { ours: [], theirs: [] };
-  for (let round = -1; round < rounds; round++) {
+  for (let round = fresh ? 0 : -1; round < rounds; round++) {
     const first = round % 2 ? theirs : ours;
     const a = await first();
     const b = await (first === ours ? theirs : ours)();

@@ -1,8 +1,5 @@
-/**
- * The most bytes of a file in one message, either way: with what is around them 64 KiB, which is what buffers are made
- * for. A little more and encoding it takes twice the memory.
- */
-export const PIECE_BYTES = 64 * 1024 - 64;
+/** The most bytes of a file in one message, either way. */
+export const PIECE_BYTES = 64 * 1024;
 
 /**
  * The bytes of `chunks` in pieces of `size`, only the last one shorter: small chunks are put together, large ones

@@ -9,13 +9,14 @@ async function transfer(kind: "ours" | "theirs"): Promise<Transfer & { server: n
   return { ...client, server: await server.peak() };
 }
 
-export async function file(quick: boolean): Promise<boolean> {
+export async function files(quick: boolean): Promise<boolean> {
   if (quick) process.env["BENCH_FILE_BYTES"] = String(128 * 1024 ** 2);
   const found = await compare(
-    quick ? 2 : 5,
+    quick ? 2 : 3,
     () => transfer("ours"),
     () => transfer("theirs"),
     () => 0,
+    { fresh: true },
   );
   const ratio = (read: (of: Transfer) => number) =>
     median(found.ours.map((mine, i) => read(mine) / read(found.theirs[i] ?? mine)));
