@@ -9,7 +9,8 @@ const HELP = `fairlead: distributed-systems primitives for every JavaScript runt
   fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory] [--insecure] [--log-level info]
       run the reference server; without --config it takes ./fairlead.json, if there is one; a host that others
       can reach needs "access" in that file, or --insecure
-      --tls-key FILE --tls-cert FILE   TLS on the port, and nothing else
+      --tls-key FILE --tls-cert FILE   TLS on the port, and nothing else; the files are read anew when they change,
+                                       and on SIGHUP
       --grace 5                        seconds that calls under way may take when it is told to end
   fairlead config check [FILE] | schema
       tell what the components file configures, or what is wrong with it; print its JSON Schema

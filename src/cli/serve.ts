@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
 import { type Config, createServer, type Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./console-log.js";
+import { followTls, readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
 export async function serve(args: string[]): Promise<number> {
@@ -35,10 +35,12 @@ export async function serve(args: string[]): Promise<number> {
   if (!(graceMs >= 0 && graceMs < 2 ** 31)) {
     throw new RangeError(`--grace must be a number of seconds, 0 or more, got "${values.grace}"`);
   }
-  const tls = await readTls(values["tls-key"], values["tls-cert"]);
+  const paths = tlsPaths(values["tls-key"], values["tls-cert"]);
+  const tls = paths && (await readTls(paths));
   const path = values.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined);
   const config = path === undefined ? {} : await readConfigFile(path);
-  const server = createServer({ config, platform: nodePlatform, log: consoleLog(level) });
+  const log = consoleLog(level);
+  const server = createServer({ config, platform: nodePlatform, log });
   const listening = await listen(server, {
     host: values.host,
     port,
@@ -49,9 +51,11 @@ export async function serve(args: string[]): Promise<number> {
     const taken = (error as { code?: string }).code === "EADDRINUSE";
     throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
   });
+  const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
   const signal = new Promise<string>((resolve) => onSignal(resolve));
   process.stdout.write(banner(listening.url, server.engine.name, server.config, path));
   process.stdout.write(`${await signal}: calls under way may finish within ${values.grace} s\n`);
+  stopFollowing?.();
   const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
   await listening.close();
   callOff();
@@ -70,21 +74,6 @@ function onSignal(heard: (name: "SIGINT" | "SIGTERM") => void): () => void {
   };
   for (const name of names) process.on(name, hear);
   return callOff;
-}
-
-/** The key and the certificate in these files; undefined where neither is named. */
-async function readTls(key: string | undefined, cert: string | undefined) {
-  if (key === undefined && cert === undefined) return undefined;
-  if (key === undefined || cert === undefined) {
-    throw new Error(
-      `--tls-key and --tls-cert go together: --tls-${key === undefined ? "key" : "cert"} is missing`,
-    );
-  }
-  const read = (option: string, path: string) =>
-    readFile(path, "utf8").catch((error: Error) => {
-      throw new Error(`--tls-${option} ${path}: ${error.message}`);
-    });
-  return { key: await read("key", key), cert: await read("cert", cert) };
 }
 
 /** What each row of the table is called, by the client's facade, and what it is. */

@@ -1,6 +1,7 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { bearer } from "./bearer.js";
 import { canceled } from "./canceled.js";
+import { renewals } from "./renewal.js";
 
 /**
  * A bearer token, or what gives one: asked before every call, and once more, with the token that was refused, where
@@ -10,18 +11,12 @@ export type Token = string | ((refused?: string) => string | Promise<string>);
 
 /**
  * A transport whose calls carry `token`. A refused call is made again with a fresh token, once, where its request is
- * there to be sent again: unary calls, and those that only the server answers with a stream. A call with an
- * `authorization` header of its own is left as it is.
+ * there to be sent again: unary calls, and those that only the server answers with a stream. Other streams, and those
+ * whose token expires on the way, fail; facades that go on after a failure do so where there is a fresh one. A call with
+ * an `authorization` header of its own is left as it is.
  */
-export function withToken(transport: Transport, token: Token): Transport {
+export function withToken(transport: Transport, token: Token, signed: Sign = inHeader): Transport {
   const fresh = typeof token === "function" ? token : undefined;
-
-  /** The header for a call, with the token in it. */
-  const signed = (header: HeadersInit | undefined, text: string): Headers => {
-    const headers = new Headers(header);
-    headers.set("authorization", bearer(text));
-    return headers;
-  };
 
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
@@ -47,29 +42,45 @@ export function withToken(transport: Transport, token: Token): Transport {
         return transport.stream(method, signal, timeoutMs, header, input, values);
       }
       const left = timer(timeoutMs);
+      const call = (text: string, messages: typeof input) =>
+        transport.stream(method, signal, left(), signed(header, text), messages, values);
       const first = await given(token, undefined, signal, left());
-      if (!fresh || method.methodKind !== "server_streaming") {
-        return transport.stream(method, signal, left(), signed(header, first), input, values);
+      if (!fresh || method.methodKind === "client_streaming") return call(first, input);
+
+      const other: Another = (refused) => given(fresh, refused, signal, left());
+      if (method.methodKind === "bidi_streaming") {
+        const response = call(first, input).catch((error) => noting(error, first, other, "refused"));
+        return renewable(await response, first, other);
       }
       const request: (typeof input extends AsyncIterable<infer M> ? M : never)[] = [];
       for await (const message of input) request.push(message);
-      const call = (text: string) =>
-        transport.stream(method, signal, left(), signed(header, text), eachOf(request), values);
       try {
-        const response = await call(first);
-        // A refusal says so in its headers; an answer that is none may wait for its first message.
-        if (!response.header.has("www-authenticate")) return response;
+        const response = await call(first, eachOf(request));
+        if (!isRefusal(response)) return renewable(response, first, other);
         const messages = response.message[Symbol.asyncIterator]();
         return { ...response, message: begun(await messages.next(), messages) };
       } catch (error) {
         if (!isRefused(error)) throw error;
-        const second = await given(fresh, first, signal, left());
+        const second = await other(first);
         if (second === first) throw error;
-        return call(second);
+        const response = await call(second, eachOf(request));
+        return isRefusal(response) ? response : renewable(response, second, other);
       }
     },
   };
 }
+
+/** Whether a stream was refused before it began: its headers say so, while an answer may wait for its first message. */
+const isRefusal = ({ header }: { header: Headers }): boolean => header.has("www-authenticate");
+
+/** Sees to it that a call with that header comes with the token: the header that it then needs. */
+export type Sign = (header: HeadersInit | undefined, token: string) => HeadersInit | undefined;
+
+const inHeader: Sign = (header, token) => {
+  const headers = new Headers(header);
+  headers.set("authorization", bearer(token));
+  return headers;
+};
 
 const isRefused = (error: unknown): boolean =>
   error instanceof ConnectError && error.code === Code.Unauthenticated;
@@ -109,6 +120,37 @@ function timer(timeoutMs: number | undefined): () => number | undefined {
 /** What `messages` has left, behind its first result. */
 async function* begun<T>(first: IteratorResult<T>, messages: AsyncIterator<T>): AsyncGenerator<T> {
   for (let next = first; !next.done; next = await messages.next()) yield next.value;
+}
+
+/** Gives a token in the place of one that was refused; it may be the same. */
+type Another = (refused: string) => Promise<string>;
+
+/** `response`, with its failure looked at by noting(). */
+function renewable<R extends { header: Headers; message: AsyncIterable<unknown> }>(
+  response: R,
+  text: string,
+  other: Another,
+): R {
+  const how = isRefusal(response) ? "refused" : "ended";
+  const messages = async function* () {
+    try {
+      yield* response.message;
+    } catch (error) {
+      await noting(error, text, other, how);
+    }
+  };
+  return { ...response, message: messages() };
+}
+
+/** Throws `error`; where it is for want of another token than `text`, and there is one, that is noted with it. */
+async function noting(
+  error: unknown,
+  text: string,
+  other: Another,
+  how: "ended" | "refused",
+): Promise<never> {
+  if (isRefused(error) && (await other(text)) !== text) renewals.set(error as ConnectError, how);
+  throw error;
 }
 
 async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T> {

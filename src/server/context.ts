@@ -1,6 +1,7 @@
-import type { Transport } from "@connectrpc/connect";
+import type { Interceptor, Transport } from "@connectrpc/connect";
 import type { Components } from "./components.js";
 import type { Config, Limits } from "./config.js";
+import type { DialledApps } from "./dialled-apps.js";
 import type { Engine } from "./engine.js";
 
 /** What every service is given. */
@@ -14,14 +15,23 @@ export interface ServiceContext {
   readonly log: Log;
   /** Aborts when the server closes: what runs beside the calls ends with it. */
   readonly closing: AbortSignal;
+  /** The apps that have dialled in. */
+  readonly apps: DialledApps;
   /** This runtime's own app id. */
   readonly appId: string;
 }
 
 /** What a service needs of the place it runs in, so that the services themselves need nothing. */
 export interface Platform {
-  /** A transport to an app, for AppCallback, or to another server, for Backup; disposed of where it holds a connection. */
-  dial(url: string, protocol: "grpc" | "grpc-web" | "connect"): Transport & Partial<AsyncDisposable>;
+  /**
+   * A transport to an app, for AppCallback, or to another server, for Backup, with these interceptors around its calls;
+   * disposed of where it holds a connection.
+   */
+  dial(
+    url: string,
+    protocol: "grpc" | "grpc-web" | "connect",
+    interceptors?: readonly Interceptor[],
+  ): Transport & Partial<AsyncDisposable>;
   /** Sends an HTTP request, for bindings and services. */
   fetch(url: URL, init: RequestInit): Promise<Response>;
   /** The environment variables; empty where there are none. */

@@ -1,22 +1,30 @@
 import { readFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { createContextValues } from "@connectrpc/connect";
 import {
+  compressionBrotli,
+  compressionGzip,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
-  Http2SessionManager,
 } from "@connectrpc/connect-node";
-import { nodeAdapter } from "../internal/node/adapter.js";
+import { answering } from "../internal/node/answering.js";
 import { Connections } from "../internal/node/connections.js";
+import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
 import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
+import { limited } from "./compression.js";
 import type { Platform } from "./context.js";
 import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
+import { tunnelUpgrade } from "./tunnel-upgrade.js";
+
+/** A key and its certificate, and what else Node's `tls.createSecureContext` takes. */
+export type TlsOptions = SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
 
 /** Where and how a server listens. */
 export interface ListenOptions {
@@ -33,7 +41,7 @@ export interface ListenOptions {
    * A PEM key and its certificate (with what stands between it and the authority), and what else Node's
    * `tls.createSecureContext` takes: the port then speaks TLS only, HTTP/2 and HTTP/1.1 by ALPN. Default: no TLS.
    */
-  tls?: SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
+  tls?: TlsOptions;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
 }
@@ -44,6 +52,11 @@ export interface Listening extends AsyncDisposable {
   url: string;
   /** Where it listens. */
   port: number;
+  /**
+   * Serves further connections with another key and certificate, those that are open go on: for one that is renewed.
+   * Fails with a TypeError where they are no pair, or the port has no TLS, and changes nothing then.
+   */
+  setTls(tls: TlsOptions): void;
   /**
    * Refuses further calls (`/readyz` and Health say why), ends the streams that have no end of their own, lets the
    * rest finish, then closes the port, the server and its engine. Idempotent.
@@ -72,28 +85,41 @@ export async function listen(
     // Above the limits, so that the server refuses a call itself, with its reason, before HTTP does without one.
     callsPerConnection: limits.connectionStreams * 2,
     headerBytes: limits.headerBytes + 64 * 1024,
+    upgrade: tunnelUpgrade(server, connections),
     whileClosing: ({ url }) => /^\/(healthz|readyz|grpc\.health\.v1\.Health\/\w+)($|\?)/.test(url),
   });
   let closed: Promise<void> | undefined;
   const shut = async () => {
     server.endStreams();
+    server.tunnels.leave();
     await opened.close(graceMs);
     await server.close();
   };
   const close = () => (closed ??= shut());
-  return { url: opened.url, port: opened.port, close, [Symbol.asyncDispose]: close };
+  const setTls = (renewed: TlsOptions) => {
+    if (!tls)
+      throw new TypeError("Cannot change the certificate of a port without TLS: listen() must be given tls");
+    checkTls(renewed);
+    opened.setTls(renewed);
+  };
+  return { url: opened.url, port: opened.port, setTls, close, [Symbol.asyncDispose]: close };
 }
 
 /** What Node offers to the services: every protocol, the environment, and files. */
 export const nodePlatform: Platform = {
-  dial(baseUrl, protocol) {
-    const sessionManager = new Http2SessionManager(baseUrl);
+  dial(baseUrl, protocol, interceptors = []) {
+    const sessionManager = http2Sessions(baseUrl);
     const create = {
       grpc: createGrpcTransport,
       "grpc-web": createGrpcWebTransport,
       connect: createConnectTransport,
     };
-    const transport = create[protocol]({ baseUrl, httpVersion: "2", sessionManager });
+    const transport = create[protocol]({
+      baseUrl,
+      httpVersion: "2",
+      sessionManager,
+      interceptors: [...interceptors],
+    });
     return { ...transport, [Symbol.asyncDispose]: async () => sessionManager.abort() };
   },
   fetch: (url, init) => (init.method === "TRACE" ? trace(url, init) : fetch(url, init)),
@@ -111,10 +137,13 @@ export const nodePlatform: Platform = {
 };
 
 function requestListener(server: Server, connections: Connections): Answer {
-  const rpc = nodeAdapter({
+  const { limits } = server.config;
+  const rpc = answering({
     ...server.options,
+    acceptCompression: [compressionGzip, compressionBrotli].map((each) => limited(each, limits)),
     routes: server.routes,
     contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
+    onBroken: (err, method) => server.log.error({ err, method }, "an answer broke off"),
   });
   const cors = corsFor(server.config.cors);
   return (request, response) => {
@@ -143,6 +172,7 @@ function requestListener(server: Server, connections: Connections): Answer {
         response.end(`${JSON.stringify(body)}\n`);
       });
     } else {
+      response.once("finish", () => request.readableEnded || discard(request));
       rpc(request, response);
     }
   };
@@ -156,4 +186,13 @@ function checkTls(tls: SecureContextOptions): void {
   } catch (error) {
     throw new TypeError(`Cannot serve TLS with this tls.key and tls.cert: ${(error as Error).message}`);
   }
+}
+
+/** Throws away what a client sends after its answer: one that is still uploading reads it then, and hangs up. */
+function discard(request: Readable): void {
+  const read = () => {
+    while (request.read() !== null);
+  };
+  request.on("readable", read);
+  read();
 }

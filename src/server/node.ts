@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { type Listening, type ListenOptions, listen, nodePlatform } from "./listen.js";
+export { type Listening, type ListenOptions, listen, nodePlatform, type TlsOptions } from "./listen.js";

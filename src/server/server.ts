@@ -21,6 +21,7 @@ import { Components } from "./components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import { type Cors, corsFor } from "./cors.js";
+import { DialledApps } from "./dialled-apps.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
@@ -29,6 +30,7 @@ import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
+import { createTunnels, type Tunnels } from "./tunnel.js";
 import { types } from "./types.js";
 
 /** What a server is made of. */
@@ -49,6 +51,11 @@ export interface ServerOptions {
    * they came, and answers as they go. Default: none.
    */
   interceptors?: readonly Interceptor[];
+  /**
+   * Around every call that the server itself makes, to apps and to the backups of maps, as otelClient() of
+   * `fairlead/otel`: each delivery of an event then has a span in the trace of its publish. Default: none.
+   */
+  clientInterceptors?: readonly Interceptor[];
 }
 
 /** Every service of the API, ready to be put behind any door. */
@@ -61,6 +68,8 @@ export interface Server extends AsyncDisposable {
   readonly config: Config;
   /** What keeps the data. */
   readonly engine: Engine;
+  /** Where it tells of what it does. */
+  readonly log: Log;
   /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`, `/metrics`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
   /**
@@ -68,6 +77,8 @@ export interface Server extends AsyncDisposable {
    * not to be trusted either: `trusted: false`. Default: true.
    */
   transport(options?: { trusted?: boolean }): Transport;
+  /** Takes the sockets of tunnels, on doors that have WebSockets. */
+  readonly tunnels: Tunnels;
   /** Whether it can take calls now: not while it closes, and not while its engine is away. What `/readyz` says. */
   readiness(): Promise<Readiness>;
   /**
@@ -91,6 +102,7 @@ export function createServer({
   platform,
   log = silent,
   interceptors = [],
+  clientInterceptors = [],
 }: ServerOptions = {}): Server {
   const closing = new AbortController();
   const cut = new AbortController();
@@ -100,14 +112,16 @@ export function createServer({
   const { limits } = checked;
   const engine = given ?? memoryEngine(checked.engines.memory);
   checkEngines(checked, engine.name);
+  const offered: Platform = { ...anywhere, ...platform };
   const context: ServiceContext = {
     engine,
     limits,
     gossip: checked.gossip,
     log,
     components: new Components(checked),
-    platform: { ...anywhere, ...platform },
+    platform: { ...offered, dial: (url, protocol) => offered.dial(url, protocol, clientInterceptors) },
     closing: closing.signal,
+    apps: new DialledApps(),
     appId: checked.appId,
   };
   const access = createAccess(checked.access, context);
@@ -137,10 +151,13 @@ export function createServer({
     metricsPage((await access.isKnown(authorization)) ? metrics.text(context.platform.memory()) : undefined);
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
+  const cors = corsFor(checked.cors);
+  const tunnels = createTunnels(context, { routes: register, options, calls, admission, access, cors });
   const endStreams = () => closing.abort(closingFault());
   const close = () => {
     endStreams();
     cut.abort(closingFault());
+    tunnels.close();
     closed ??= engine.close();
     return closed;
   };
@@ -149,9 +166,11 @@ export function createServer({
     options,
     config: checked,
     engine,
-    fetch: fetchHandler(gated, options, corsFor(checked.cors), ready, readMetrics),
+    log,
+    fetch: fetchHandler(gated, options, cors, ready, readMetrics),
     transport: ({ trusted = true } = {}) =>
       createRouterTransport(trusted ? open : gated, { router: options }),
+    tunnels,
     readiness: ready,
     metrics: readMetrics,
     endStreams,
@@ -168,9 +187,10 @@ export function inProcess(options?: ServerOptions): Transport & AsyncDisposable 
 
 /** Where nothing is known of the runtime but that it has fetch. */
 const anywhere: Platform = {
-  dial(baseUrl, protocol) {
-    if (protocol === "connect") return createConnectTransport({ baseUrl, useBinaryFormat: true });
-    if (protocol === "grpc-web") return createGrpcWebTransport({ baseUrl, useBinaryFormat: true });
+  dial(baseUrl, protocol, interceptors = []) {
+    const options = { baseUrl, useBinaryFormat: true, interceptors: [...interceptors] };
+    if (protocol === "connect") return createConnectTransport(options);
+    if (protocol === "grpc-web") return createGrpcWebTransport(options);
     throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);
   },
   async fetch(url, init) {

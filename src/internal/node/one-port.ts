@@ -1,6 +1,7 @@
-import { createServer as createHttp1, type RequestListener } from "node:http";
+import { createServer as createHttp1, type IncomingMessage, type RequestListener } from "node:http";
 import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import {
   createServer as createTls,
   type SecureContextOptions,
@@ -25,6 +26,8 @@ export interface OnePortOptions {
   callsPerConnection?: number;
   /** The bytes of the headers of one request, above which the connection is closed without an answer of ours. Default: 64 KiB. */
   headerBytes?: number;
+  /** Takes the connections whose client wants to go on in another protocol. Default: they are answered as requests. */
+  upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Which requests are answered while the port closes; all others get 503. Default: none. */
   whileClosing?: (request: Http2ServerRequest) => boolean;
 }
@@ -34,6 +37,8 @@ export interface OnePort {
   /** Where it is, as "http://127.0.0.1:34904". */
   url: string;
   port: number;
+  /** Serves further connections of a port with TLS by this key and certificate; open ones go on with theirs. */
+  setTls(tls: SecureContextOptions): void;
   /**
    * Refuses further calls, and resolves when the calls under way have ended, or have been cut after `graceMs`, and the
    * port is free. Streams have to be ended by whoever serves them. Called once.
@@ -57,6 +62,9 @@ const SILENT_MS = 10_000;
 const NO_TLS =
   "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nthis port speaks TLS: call it by https://\n";
 
+/** What a client is told that wants another protocol while the port closes. */
+const CLOSING = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /**
  * Serves HTTP/1.1 and HTTP/2 on one port: without TLS told apart by the first bytes of the connection, with it by ALPN.
  */
@@ -69,6 +77,7 @@ export async function openPort(
     connections = new Connections(10_000),
     callsPerConnection = 1000,
     headerBytes = 64 * 1024,
+    upgrade,
     whileClosing = () => false,
   }: OnePortOptions,
 ): Promise<OnePort> {
@@ -95,6 +104,12 @@ export async function openPort(
     initialWindowSize: WINDOW_BYTES,
   };
   const http2 = createHttp2({ settings, maxHeaderListPairs: MOST_HEADERS }, answerOrRefuse);
+  if (upgrade) {
+    http1.on("upgrade", (request, socket, head) => {
+      if (calls.closing) socket.end(CLOSING);
+      else upgrade(request, socket, head);
+    });
+  }
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.
   http1.emit("listening");
   http2.on("session", (session) => {
@@ -123,7 +138,7 @@ export async function openPort(
     handOver(socket, (first) => {
       if (!secure) serve(socket, first === "http2");
       else if (first === "tls") secure.emit("connection", socket);
-      else if (first === "http1") socket.end(NO_TLS);
+      else if (first === "http1") socket.resume().end(NO_TLS);
       else socket.destroy();
     });
   });
@@ -137,6 +152,7 @@ export async function openPort(
   return {
     url: `${tls ? "https" : "http"}://${shownHost}:${taken}`,
     port: taken,
+    setTls: (tls) => secure?.setSecureContext(tls),
     async close(graceMs) {
       const cut = setTimeout(() => {
         for (const socket of sockets) socket.destroy();

@@ -1,0 +1,43 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** What one end takes of the other. Passing a limit costs the call, or the socket. */
+export interface TunnelLimits {
+  /** How many bytes of messages a stream may have under way at first. It grows with the round trip. Default: 262144. */
+  streamWindow: number;
+  /** How far that may grow. Default: 4194304. */
+  mostStreamWindow: number;
+  /** The same for all streams together. Default: 4194304. */
+  connectionWindow: number;
+  /** How many calls of the other end are answered at the same time. Default: 1000. */
+  calls: number;
+  /** The most bytes of a header block. Default: 65536. */
+  headerBytes: number;
+  /** The most bytes of a message. Default: 67108864. */
+  messageBytes: number;
+  /** After how much silence, in milliseconds, the other end is asked whether it is there. Default: 25000. */
+  silenceMs: number;
+  /** How long it may take to answer that, and to say who it is at first, in milliseconds. Default: 10000. */
+  answerMs: number;
+}
+
+export const TUNNEL_LIMITS: Readonly<TunnelLimits> = {
+  streamWindow: 256 * 1024,
+  mostStreamWindow: 4 * 1024 * 1024,
+  connectionWindow: 4 * 1024 * 1024,
+  calls: 1000,
+  headerBytes: 64 * 1024,
+  messageBytes: 64 * 1024 * 1024,
+  silenceMs: 25_000,
+  answerMs: 10_000,
+};
+
+/** What stands against a message of so many bytes. */
+export type CheckMessage = (bytes: number) => ConnectError | undefined;
+
+/** Refuses messages of more than `most` bytes. */
+export const atMost =
+  (most: number): CheckMessage =>
+  (bytes) =>
+    bytes > most
+      ? new ConnectError(`a message has more than the ${most} bytes that it may have`, Code.ResourceExhausted)
+      : undefined;
