@@ -14,3 +14,4 @@ export { appendRecords, readRecords } from "./internal/log-records.js";
 export { openConfiguration } from "./internal/open-configuration.js";
 export { subscription } from "./internal/subscription.js";
 export { withToken } from "./internal/token.js";
+export { createTunnelTransport } from "./transport/tunnel.js";

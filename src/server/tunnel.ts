@@ -33,6 +33,8 @@ export interface TunnelOrigin {
 export interface Tunnels {
   /** Serves a socket until it is closed; one from a page that may not call is closed, with the reason. */
   accept(open: OpenSocket, from?: TunnelOrigin): void;
+  /** Those that are open. */
+  readonly sessions: ReadonlySet<Pick<Session, "close">>;
   /** Takes no more calls by any of them; each is closed with the last of its calls. */
   leave(): void;
   /** Closes all of them at once. */
@@ -173,6 +175,7 @@ export function createTunnels(
 
   return {
     accept,
+    sessions,
     leave() {
       isLeaving = true;
       for (const session of sessions) {

@@ -4,7 +4,6 @@ import {
   type ContextKey,
   type ContextValues,
   createContextKey,
-  createContextValues,
   type Interceptor,
   type StreamRequest,
   type UnaryRequest,
@@ -16,7 +15,7 @@ import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
 import { noteRefusal, requestIdIn } from "../calls.js";
 import type { Log, Platform } from "../context.js";
 import { shown } from "../faults.js";
-import { type Routes, throughEach } from "../through-each.js";
+import { type Routes, throughEach, withValue } from "../through-each.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
 import { untilExpiry } from "./expiry.js";
 import { type Question, questionOf } from "./questions.js";
@@ -91,7 +90,7 @@ export function createAccess(
       noteRefusal(request.contextValues, refusal.code);
       return refuse(request, refusal);
     }
-    return handler(calledBy(caller, request));
+    return handler(withValue(request, callerKey, caller));
   };
 
   return {
@@ -104,7 +103,8 @@ export function createAccess(
       }
     },
     gated: (routes) => throughEach(routes, gate),
-    open: (routes) => throughEach(routes, (handler) => (request) => handler(calledBy(trusted, request))),
+    open: (routes) =>
+      throughEach(routes, (handler) => (request) => handler(withValue(request, callerKey, trusted))),
     admit(method, header, values) {
       // Without access control only secrets are kept from some.
       if (on || questionOf(method)?.primitive === "secrets") {
@@ -157,11 +157,6 @@ function checkedFor<R extends UnaryRequest | StreamRequest>(caller: Caller, requ
   };
   return { ...request, message: checked() };
 }
-
-const calledBy = (caller: Caller, request: UniversalServerRequest): UniversalServerRequest => ({
-  ...request,
-  contextValues: (request.contextValues ?? createContextValues()).set(callerKey, caller),
-});
 
 const deed = ({ primitive, verbs }: Question<never>, rpc: string) => ({ primitive, verbs, rpc });
 
