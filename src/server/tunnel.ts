@@ -59,7 +59,8 @@ export function createTunnels(
   let isLeaving = false;
 
   const admitTo = (session: () => Session, origin: string | null | undefined, connection: Connection) =>
-    function admit({ method, path, header, signal }: ArrivedCall) {
+    function admit(arrived: ArrivedCall) {
+      const { method, path, header } = arrived;
       const { authorization } = session().peer;
       if (authorization !== undefined && !header.has("authorization"))
         header.set("authorization", authorization);
@@ -73,7 +74,7 @@ export function createTunnels(
         values,
       );
       const refused = (error: unknown): ConnectError => {
-        const refusal = asAnswer(error, signal, { reqId: id, method: path.slice(1) }, log);
+        const refusal = asAnswer(error, arrived.signal, { reqId: id, method: path.slice(1) }, log);
         refusal.metadata.set(SERVER_HEADER, VERSION);
         refusal.metadata.set(REQUEST_ID_HEADER, id);
         ended(refusal.code);
