@@ -241,7 +241,7 @@ test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", 
 
   const server = createHttp2();
   // The client's close() cuts it.
-  server.on("sessionError", () => {});
+  server.on("stream", (stream) => stream.on("error", () => {}));
   const came = once(server, "session").then(async ([session]) => (await once(session, "remoteSettings"))[0]);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
