@@ -28,7 +28,7 @@ const MAY: Record<string, string[]> = {
   tunnel: ["internal"],
   transport: ["base", "internal", "tunnel", "facade"],
   facade: ["base", "internal", "gossip"],
-  door: ["base", "internal", "facade", "transport"],
+  door: ["base", "internal", "facade", "transport", "tunnel"],
   server: ["internal", "gossip", "tunnel"],
   conformance: ["base", "internal", "facade", "door", "server"],
   cli: ["door", "server"],
