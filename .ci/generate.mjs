@@ -21,9 +21,6 @@ const PIECES = {
   state: ["GetState", "GetBulkState", "SaveState", "DeleteState", "DeleteBulkState", "ExecuteStateTransaction"],
 };
 
-/** What a piece has besides: the app's side of pub/sub. */
-const BESIDES = { pubsub: ["spec.proto.runtime.v1.AppCallback"] };
-
 const root = join(import.meta.dirname, "..");
 const env = { ...process.env, PATH: [join(root, "node_modules/.bin"), process.env.PATH].join(delimiter) };
 const buf = (...args) => execFileSync("buf", args, { cwd: root, env, stdio: "inherit" });
@@ -36,8 +33,7 @@ try {
   buf("generate");
   buf("build", "--output", image);
   for (const [piece, methods] of Object.entries(PIECES)) {
-    const names = [...methods.map((method) => `${RUNTIME}.${method}`), ...(BESIDES[piece] ?? [])];
-    const types = names.flatMap((name) => ["--type", name]);
+    const types = methods.flatMap((method) => ["--type", `${RUNTIME}.${method}`]);
     buf("generate", image, "--template", template, ...types, "--output", `gen/runtime/${piece}`);
   }
 } finally {

@@ -8,7 +8,9 @@ export interface Child extends AsyncDisposable {
 }
 
 /** A server in a process of its own. */
-export async function startServer(name: "fairlead" | "bare" | "bare-files" | "files"): Promise<Child> {
+export async function startServer(
+  name: "fairlead" | "bare" | "bare-files" | "files" | "tunnel",
+): Promise<Child> {
   const child = fork(join(import.meta.dirname, "servers", `${name}.js`), {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });

@@ -3,9 +3,10 @@ import { parseArgs } from "node:util";
 import { calls } from "./calls.js";
 import { facade } from "./facade.js";
 import { files } from "./files.js";
+import { tunnel } from "./tunnel.js";
 
 /** What there is to measure, by the name that runs it alone. Each prints its table. */
-const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = { facade, calls, files };
+const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = { facade, calls, files, tunnel };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -5,16 +5,15 @@
  *
  * @module
  */
+export { createCallbacks } from "./callbacks.js";
 export { joinGossipMap } from "./gossip/map.js";
-export { answerInvocation } from "./internal/answer-invocation.js";
 export { jsonWith, sendAnyInJson } from "./internal/any-in-json.js";
-export { deleteFile, listFiles, statFile } from "./internal/file-listing.js";
 export { getFile, putFile } from "./internal/file-transfer.js";
-export { handleEvent, wantedTopics } from "./internal/handle-event.js";
 export { invoking } from "./internal/invoke.js";
 export { locking } from "./internal/locking.js";
 export { appendRecords, readRecords } from "./internal/log-records.js";
 export { openConfiguration } from "./internal/open-configuration.js";
 export { subscription } from "./internal/subscription.js";
 export { withToken } from "./internal/token.js";
+export { createInvocations } from "./invocations.js";
 export { createTunnelTransport } from "./transport/tunnel.js";

@@ -5,4 +5,5 @@
  */
 export type { FetchOptions, WebTransport } from "./transport/fetch.js";
 export { createGrpcWebTransport } from "./transport/grpc-web.js";
+export type { Serving } from "./transport/tunnel.js";
 export { createWebTransport, type WebTransportOptions } from "./transport/web.js";

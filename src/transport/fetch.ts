@@ -7,9 +7,9 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { asyncDispose } from "../internal/dispose.js";
-import { later, loaded, once } from "../internal/later.js";
+import { later, loaded } from "../internal/later.js";
 import { type Token, withToken } from "../token.js";
-import type { TunnelTransport } from "./tunnel.js";
+import type { Serving, TunnelTransport } from "./tunnel.js";
 
 /** How calls travel over fetch, whatever the protocol. */
 export interface FetchOptions {
@@ -47,7 +47,7 @@ export interface WebTransport extends Transport, AsyncDisposable {
    * Serves `routes` to the server, through the tunnel, for as long as what it returns is not closed: AppCallback in a
    * tab. Needs `appId`.
    */
-  serve(routes: (router: ConnectRouter) => void): { close(): Promise<void> };
+  serve(routes: (router: ConnectRouter) => void): Promise<Serving>;
   /** Closes the tunnel's socket, if there is one. Idempotent. */
   close(): Promise<void>;
 }
@@ -78,7 +78,7 @@ export function overFetch(
   };
   const transport = json
     ? later(async () => {
-        const { jsonWith, sendAnyInJson } = await loaded(import("../on-demand.js"));
+        const { jsonWith, sendAnyInJson } = await import("../on-demand.js");
         return create({
           ...wire,
           jsonOptions: jsonWith(registry),
@@ -102,28 +102,34 @@ export function overFetch(
 /** A tunnel whose code is loaded, and whose socket is opened, when something needs it. */
 function tunnelBeside(
   url: string,
-  options: FetchOptions,
+  { interceptors, defaultTimeoutMs, token, appId, idleMs, sharedWorker }: FetchOptions,
 ): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {
   let opened: Promise<TunnelTransport> | undefined;
   let isClosed = false;
-  const load = once(async () => {
-    const { createTunnelTransport } = await loaded(import("../on-demand.js"));
-    const transport = createTunnelTransport(url, options);
-    if (isClosed) void transport.close();
-    return transport;
-  });
-  const open = () => (opened = load());
+  const open = () =>
+    (opened ??= loaded(import("../on-demand.js"))
+      .then(({ createTunnelTransport }) => {
+        const transport = createTunnelTransport(url, {
+          ...(interceptors && { interceptors }),
+          ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+          ...(token !== undefined && { token }),
+          ...(appId !== undefined && { appId }),
+          ...(idleMs !== undefined && { idleMs }),
+          ...(sharedWorker && { sharedWorker }),
+        });
+        if (isClosed) void transport.close();
+        return transport;
+      })
+      .catch((error: unknown) => {
+        opened = undefined;
+        throw error;
+      }));
   return {
-    tunnel: later(open),
-    serve(routes) {
-      if (options.appId === undefined) {
-        throw new TypeError("Cannot serve: the transport's option appId must say which app this is");
-      }
-      const serving = open().then((transport) => transport.serve(routes));
-      // Without its code it serves nothing; close() tells.
-      serving.catch(() => {});
-      return { close: async () => (await serving).close() };
+    tunnel: {
+      unary: async (...args) => (await open()).unary(...args),
+      stream: async (...args) => (await open()).stream(...args),
     },
+    serve: async (routes) => (await open()).serve(routes),
     async close() {
       isClosed = true;
       await (await opened?.catch(() => undefined))?.close();

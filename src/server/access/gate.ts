@@ -40,11 +40,18 @@ export interface Access {
   admit(method: DescMethod, header: Headers, values: ContextValues): Promise<void> | undefined;
   /**
    * Lets whoever sends this `authorization` header be the app `appId`, and be called as such, or rejects with a
-   * refusal. Tells which pubsubs it may have events of.
+   * refusal. Tells which pubsubs it may have events of, and until when.
    */
-  admitApp(appId: string, authorization: string | null): Promise<(pubsub: string) => boolean>;
+  admitApp(appId: string, authorization: string | null): Promise<AdmittedApp>;
   /** Refuses messages about stores that the caller has no right to, and calls that came by no gate. */
   readonly interceptor: Interceptor;
+}
+
+/** What an app that dialled in may do. */
+export interface AdmittedApp {
+  mayRead(pubsub: string): boolean;
+  /** When its credentials end, in milliseconds since 1970; undefined: never. */
+  readonly expiresAtMs: number | undefined;
 }
 
 export function createAccess(
@@ -122,7 +129,10 @@ export function createAccess(
         verbs: ["read"],
         rpc: Runtime.method.subscribeTopicEvents.name,
       } as const;
-      return (pubsub) => permits(caller.rules, read, pubsub);
+      return {
+        mayRead: (pubsub) => permits(caller.rules, read, pubsub),
+        expiresAtMs: caller.expiresAtMs,
+      };
     },
     interceptor: (next) => (request) => {
       const caller = request.contextValues.get(callerKey);

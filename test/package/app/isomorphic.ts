@@ -17,7 +17,6 @@ import {
 import { Runtime, SayHelloRequestSchema } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createServer, type Engine, inProcess, memoryEngine, type Server } from "fairlead/server";
 import { createWebTransport, type WebTransportOptions } from "fairlead/web";
-import { createTunnelTransport, type TunnelTransport } from "fairlead/web/tunnel";
 
 type Cart = { items: string[] };
 
@@ -25,7 +24,6 @@ const options: WebTransportOptions = { useHttpGet: true, json: false };
 const transport: Transport = withRetry(createWebTransport("https://server.example", options));
 const fl: Fairlead = createClient(transport, { retry: { maxAttempts: 2 } });
 const carts: StateStore<Cart> = fl.state<Cart>("carts", { codec: json<Cart>() });
-export const tunnel: TunnelTransport = createTunnelTransport("https://server.example");
 const engine: Engine = memoryEngine();
 const server: Server = createServer({ engine });
 

@@ -4,75 +4,15 @@
 // @generated from file spec/proto/runtime/v1/appcallback.proto (package spec.proto.runtime.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { EmptySchema } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_empty } from "@bufbuild/protobuf/wkt";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file spec/proto/runtime/v1/appcallback.proto.
  */
 export const file_spec_proto_runtime_v1_appcallback: GenFile = /*@__PURE__*/
-  fileDesc("CidzcGVjL3Byb3RvL3J1bnRpbWUvdjEvYXBwY2FsbGJhY2sucHJvdG8SFXNwZWMucHJvdG8ucnVudGltZS52MSJhCh5MaXN0VG9waWNTdWJzY3JpcHRpb25zUmVzcG9uc2USPwoNc3Vic2NyaXB0aW9ucxgBIAMoCzIoLnNwZWMucHJvdG8ucnVudGltZS52MS5Ub3BpY1N1YnNjcmlwdGlvbiKyAQoRVG9waWNTdWJzY3JpcHRpb24SEwoLcHVic3ViX25hbWUYASABKAkSDQoFdG9waWMYAiABKAkSSAoIbWV0YWRhdGEYAyADKAsyNi5zcGVjLnByb3RvLnJ1bnRpbWUudjEuVG9waWNTdWJzY3JpcHRpb24uTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEimwIKEVRvcGljRXZlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg4KBnNvdXJjZRgCIAEoCRIMCgR0eXBlGAMgASgJEhQKDHNwZWNfdmVyc2lvbhgEIAEoCRIZChFkYXRhX2NvbnRlbnRfdHlwZRgFIAEoCRINCgV0b3BpYxgGIAEoCRIMCgRkYXRhGAcgASgMEhMKC3B1YnN1Yl9uYW1lGAggASgJEkgKCG1ldGFkYXRhGAogAygLMjYuc3BlYy5wcm90by5ydW50aW1lLnYxLlRvcGljRXZlbnRSZXF1ZXN0Lk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqYBChJUb3BpY0V2ZW50UmVzcG9uc2USUgoGc3RhdHVzGAEgASgOMkIuc3BlYy5wcm90by5ydW50aW1lLnYxLlRvcGljRXZlbnRSZXNwb25zZS5Ub3BpY0V2ZW50UmVzcG9uc2VTdGF0dXMiPAoYVG9waWNFdmVudFJlc3BvbnNlU3RhdHVzEgsKB1NVQ0NFU1MQABIJCgVSRVRSWRABEggKBERST1AQAjLgAQoLQXBwQ2FsbGJhY2sSbAoWTGlzdFRvcGljU3Vic2NyaXB0aW9ucxIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRo1LnNwZWMucHJvdG8ucnVudGltZS52MS5MaXN0VG9waWNTdWJzY3JpcHRpb25zUmVzcG9uc2UiA5ACARJjCgxPblRvcGljRXZlbnQSKC5zcGVjLnByb3RvLnJ1bnRpbWUudjEuVG9waWNFdmVudFJlcXVlc3QaKS5zcGVjLnByb3RvLnJ1bnRpbWUudjEuVG9waWNFdmVudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_empty]);
-
-/**
- * The topics an application wants.
- *
- * @generated from message spec.proto.runtime.v1.ListTopicSubscriptionsResponse
- */
-export type ListTopicSubscriptionsResponse = Message<"spec.proto.runtime.v1.ListTopicSubscriptionsResponse"> & {
-  /**
-   * The subscriptions; none means no events.
-   *
-   * @generated from field: repeated spec.proto.runtime.v1.TopicSubscription subscriptions = 1;
-   */
-  subscriptions: TopicSubscription[];
-};
-
-/**
- * Describes the message spec.proto.runtime.v1.ListTopicSubscriptionsResponse.
- * Use `create(ListTopicSubscriptionsResponseSchema)` to create a new message.
- */
-export const ListTopicSubscriptionsResponseSchema: GenMessage<ListTopicSubscriptionsResponse> = /*@__PURE__*/
-  messageDesc(file_spec_proto_runtime_v1_appcallback, 0);
-
-/**
- * A topic to receive events from.
- *
- * @generated from message spec.proto.runtime.v1.TopicSubscription
- */
-export type TopicSubscription = Message<"spec.proto.runtime.v1.TopicSubscription"> & {
-  /**
-   * The pub/sub component. Required.
-   *
-   * @generated from field: string pubsub_name = 1;
-   */
-  pubsubName: string;
-
-  /**
-   * The topic. Required.
-   *
-   * @generated from field: string topic = 2;
-   */
-  topic: string;
-
-  /**
-   * Options for the subscription. `consumerGroup` names the group whose members share the topic's
-   * events; it defaults to the app id. `deadLetterTopic` is where an event goes that cannot be
-   * handled.
-   *
-   * @generated from field: map<string, string> metadata = 3;
-   */
-  metadata: { [key: string]: string };
-};
-
-/**
- * Describes the message spec.proto.runtime.v1.TopicSubscription.
- * Use `create(TopicSubscriptionSchema)` to create a new message.
- */
-export const TopicSubscriptionSchema: GenMessage<TopicSubscription> = /*@__PURE__*/
-  messageDesc(file_spec_proto_runtime_v1_appcallback, 1);
+  fileDesc("CidzcGVjL3Byb3RvL3J1bnRpbWUvdjEvYXBwY2FsbGJhY2sucHJvdG8SFXNwZWMucHJvdG8ucnVudGltZS52MSKbAgoRVG9waWNFdmVudFJlcXVlc3QSCgoCaWQYASABKAkSDgoGc291cmNlGAIgASgJEgwKBHR5cGUYAyABKAkSFAoMc3BlY192ZXJzaW9uGAQgASgJEhkKEWRhdGFfY29udGVudF90eXBlGAUgASgJEg0KBXRvcGljGAYgASgJEgwKBGRhdGEYByABKAwSEwoLcHVic3ViX25hbWUYCCABKAkSSAoIbWV0YWRhdGEYCiADKAsyNi5zcGVjLnByb3RvLnJ1bnRpbWUudjEuVG9waWNFdmVudFJlcXVlc3QuTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEipgEKElRvcGljRXZlbnRSZXNwb25zZRJSCgZzdGF0dXMYASABKA4yQi5zcGVjLnByb3RvLnJ1bnRpbWUudjEuVG9waWNFdmVudFJlc3BvbnNlLlRvcGljRXZlbnRSZXNwb25zZVN0YXR1cyI8ChhUb3BpY0V2ZW50UmVzcG9uc2VTdGF0dXMSCwoHU1VDQ0VTUxAAEgkKBVJFVFJZEAESCAoERFJPUBACYgZwcm90bzM");
 
 /**
  * An event, as a CloudEvent 1.0.
@@ -153,7 +93,7 @@ export type TopicEventRequest = Message<"spec.proto.runtime.v1.TopicEventRequest
  * Use `create(TopicEventRequestSchema)` to create a new message.
  */
 export const TopicEventRequestSchema: GenMessage<TopicEventRequest> = /*@__PURE__*/
-  messageDesc(file_spec_proto_runtime_v1_appcallback, 2);
+  messageDesc(file_spec_proto_runtime_v1_appcallback, 0);
 
 /**
  * How an event was handled.
@@ -174,7 +114,7 @@ export type TopicEventResponse = Message<"spec.proto.runtime.v1.TopicEventRespon
  * Use `create(TopicEventResponseSchema)` to create a new message.
  */
 export const TopicEventResponseSchema: GenMessage<TopicEventResponse> = /*@__PURE__*/
-  messageDesc(file_spec_proto_runtime_v1_appcallback, 3);
+  messageDesc(file_spec_proto_runtime_v1_appcallback, 1);
 
 /**
  * What to do with a delivered event.
@@ -216,38 +156,5 @@ export type TopicEventResponse_TopicEventResponseStatus = (typeof TopicEventResp
  * Describes the enum spec.proto.runtime.v1.TopicEventResponse.TopicEventResponseStatus.
  */
 export const TopicEventResponse_TopicEventResponseStatusSchema: GenEnum<TopicEventResponse_TopicEventResponseStatus> = /*@__PURE__*/
-  enumDesc(file_spec_proto_runtime_v1_appcallback, 3, 0);
-
-/**
- * Served by the application and called by the runtime, at a configured address or through the
- * tunnel that the application dialled in by.
- *
- * @generated from service spec.proto.runtime.v1.AppCallback
- */
-export const AppCallback: GenService<{
-  /**
-   * Tells the topics the application wants. The runtime asks when the application appears, asks
-   * again with backoff until it answers and now and then after that, and drops the subscriptions when
-   * the application leaves.
-   *
-   * @generated from rpc spec.proto.runtime.v1.AppCallback.ListTopicSubscriptions
-   */
-  listTopicSubscriptions: {
-    methodKind: "unary";
-    input: typeof EmptySchema;
-    output: typeof ListTopicSubscriptionsResponseSchema;
-  },
-  /**
-   * Handles one event. The answer's status settles it; an error delivers it again after a growing
-   * delay. Only `unavailable` means that the application has left: its events wait for its return.
-   *
-   * @generated from rpc spec.proto.runtime.v1.AppCallback.OnTopicEvent
-   */
-  onTopicEvent: {
-    methodKind: "unary";
-    input: typeof TopicEventRequestSchema;
-    output: typeof TopicEventResponseSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_spec_proto_runtime_v1_appcallback, 0);
+  enumDesc(file_spec_proto_runtime_v1_appcallback, 1, 0);
 
