@@ -3,17 +3,16 @@ import { LogService } from "../gen/atomix/log/log_pb.js";
 import { GossipMapService } from "../gen/atomix/map/map_pb.js";
 import { MapService } from "../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../gen/spec/proto/runtime/v1/lifecycle_pb.js";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { type Bindings, createBindings } from "./bindings.js";
 import type { Coding } from "./codec.js";
 import { type ConfigurationOptions, type ConfigurationStore, createConfiguration } from "./configuration.js";
 import { createFiles, type FileStore } from "./file.js";
-import type { GossipMap, GossipMapOptions } from "./gossip-map.js";
+import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
 import { asyncDispose } from "./internal/dispose.js";
-import { later } from "./internal/later.js";
+import { rawRuntime } from "./internal/raw-runtime.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
-import type { Token } from "./internal/token.js";
 import { createService, type Service } from "./invocation.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
 import { createLock, type LockStore } from "./lock.js";
@@ -23,6 +22,7 @@ import { createPubsub, type Pubsub } from "./pubsub.js";
 import { createSecrets, type SecretStore } from "./secrets.js";
 import { createSequencer, type Sequencer } from "./sequencer.js";
 import { createState, type StateStore } from "./state.js";
+import { type Token, withToken } from "./token.js";
 import { createWebTransport } from "./transport/web.js";
 
 /** What holds for all calls of a client. */
@@ -90,10 +90,7 @@ export interface RawClients {
 export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
   const dialed: Transport & { close?: () => Promise<void> } =
     typeof to === "string" ? createWebTransport(to) : to;
-  const given =
-    token === undefined
-      ? dialed
-      : later(async () => (await import("./internal/token.js")).withToken(dialed, token));
+  const given = token === undefined ? dialed : withToken(dialed, token);
   const transport = retry === false ? given : withRetry(given, retry);
   const close = async () => dialed.close?.();
   return {
@@ -103,10 +100,7 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
     pubsub: (name = "default") => createPubsub(transport, name),
     files: (name = "default") => createFiles(transport, name),
     map: (name, options) => createMap(transport, name, options),
-    openGossipMap: async (name, options) => {
-      const { openGossipMap } = await import("./gossip-map.js");
-      return openGossipMap(transport, name, options);
-    },
+    openGossipMap: (name, options) => openGossipMap(transport, name, options),
     log: (name, coding) => createLog(transport, name, coding),
     configuration: (name = "default", options) => createConfiguration(transport, name, options),
     secrets: (name = "default") => createSecrets(transport, name),
@@ -115,7 +109,7 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
     hello: (name) => createHello(transport, name),
     lifecycle: createLifecycle(transport),
     raw: {
-      runtime: createRawClient(Runtime, given),
+      runtime: rawRuntime(given),
       lifecycle: createRawClient(Lifecycle, given),
       map: createRawClient(MapService, given),
       gossipMap: createRawClient(GossipMapService, given),

@@ -63,7 +63,7 @@ export { type GossipChange, type GossipMap, type GossipMapOptions, openGossipMap
 export { createHello, type Hello } from "./hello.js";
 export type { Fence } from "./internal/fence.js";
 export { type RetryOptions, withRetry } from "./internal/retry.js";
-export { type Token, withToken } from "./internal/token.js";
+export type { TopicEvent } from "./internal/topic-event.js";
 export { createService, type InvokeInit, type InvokeOptions, type Service } from "./invocation.js";
 export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./lifecycle.js";
 export {
@@ -111,4 +111,4 @@ export {
   type UpdateOptions,
   type WriteOptions,
 } from "./state.js";
-export type { TopicEvent } from "./topic-event.js";
+export { type Token, withToken } from "./token.js";

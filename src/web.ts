@@ -3,4 +3,6 @@
  *
  * @module
  */
+export type { FetchOptions } from "./transport/fetch.js";
+export { createGrpcWebTransport } from "./transport/grpc-web.js";
 export { createWebTransport, type WebTransportOptions } from "./transport/web.js";

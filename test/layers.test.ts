@@ -24,7 +24,7 @@ function room(file: string): string {
 const MAY: Record<string, string[]> = {
   base: ["internal"],
   internal: ["base"],
-  gossip: ["internal"],
+  gossip: ["base", "internal"],
   tunnel: ["internal"],
   transport: ["base", "internal", "tunnel", "facade"],
   facade: ["base", "internal", "gossip"],

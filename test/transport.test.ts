@@ -17,7 +17,7 @@ import { http2Sessions } from "../src/internal/node/http2-sessions.js";
 import { createLog } from "../src/log.js";
 import { createNodeTransport } from "../src/node.js";
 import { createState } from "../src/state.js";
-import { createWebTransport } from "../src/web.js";
+import { createGrpcWebTransport, createWebTransport } from "../src/web.js";
 import { cuttable } from "./cuttable.js";
 import { openHere, overHttp, throughEveryDoor } from "./doors.js";
 
@@ -33,8 +33,7 @@ throughEveryDoor("unary", (open) => {
       await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
       return next(request);
     };
-    await using slow = await open();
-    slow.server.options.interceptors?.push(wait);
+    await using slow = await open({ interceptors: [wait] });
     const state = createState(slow.transport, "default");
     const gaveUp = new AbortController();
     setTimeout(() => gaveUp.abort(), 30);
@@ -81,7 +80,7 @@ test("a server that cannot be reached is unavailable, on every transport", async
     createNodeTransport(nobody, { protocol: "grpc" }),
     createNodeTransport(nobody, { protocol: "grpc-web", httpVersion: "1.1" }),
     createWebTransport(nobody),
-    createWebTransport(nobody, { protocol: "grpc-web" }),
+    createGrpcWebTransport(nobody),
   ];
   for (const transport of transports) {
     assert.equal((await failure(createState(transport, "default").get("k"))).code, Code.Unavailable);

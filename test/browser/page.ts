@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { createClient, isConflict } from "fairlead";
 import { inProcess } from "fairlead/server";
-import { createWebTransport } from "fairlead/web";
+import { createGrpcWebTransport, createWebTransport } from "fairlead/web";
 
 /** What the page did, by name; the test looks at it from outside. */
 export interface Told {
@@ -45,7 +45,7 @@ async function here(): Promise<Told> {
 
 /** A server elsewhere, over fetch and across origins. */
 async function there(url: string, protocol: "connect" | "grpc-web"): Promise<Told> {
-  await using fl = createClient(createWebTransport(url, { protocol }));
+  await using fl = createClient((protocol === "connect" ? createWebTransport : createGrpcWebTransport)(url));
   const told: Told = {};
   const state = fl.state<number>();
   const key = `page-${protocol}`;
