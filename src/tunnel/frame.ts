@@ -183,6 +183,8 @@ function writeHeaderList(to: ByteWriter, header: HeaderList): void {
 
 /** Takes frames as they are read. Bytes that it wants to keep it has to copy. */
 export interface FrameReceiver {
+  /** Whether nothing more is wanted, not even of the message that is being read. */
+  readonly isClosed: boolean;
   settings(settings: Settings): void;
   call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void;
   message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void;
@@ -202,7 +204,7 @@ export const beginsWithSettings = (message: Uint8Array): boolean => message[0] =
 /** Reads the frames of one WebSocket message. Throws a ProtocolFault at the first that is broken. */
 export function readFrames(message: Uint8Array, to: FrameReceiver, most: FrameLimits): void {
   const reader = new ByteReader(message);
-  while (reader.at < message.length) {
+  while (reader.at < message.length && !to.isClosed) {
     const first = reader.byte();
     const length = reader.varint();
     if (length > most.frameBytes) {
@@ -333,7 +335,7 @@ const isName = (name: string): boolean => /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name
 const isValue = (value: string): boolean => /^(?![\t ])[^\0\r\n]*(?<![\t ])$/.test(value);
 
 /** The most details that an error may have. */
-const MOST_DETAILS = 64;
+export const MOST_DETAILS = 64;
 
 const WELL: Status = { code: 0, text: "", details: [], trailers: NO_HEADERS };
 

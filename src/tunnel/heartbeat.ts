@@ -63,7 +63,7 @@ export class Heartbeat {
       return;
     }
     if (!this.isWaiting && silentMs >= silenceMs) this.ping();
-    const nextMs = this.isWaiting ? answerMs : silenceMs - silentMs;
+    const nextMs = this.isWaiting ? answerMs - Math.min(silentMs, waitedMs) : silenceMs - silentMs;
     this.#stop = after(Math.max(nextMs, 1), this.#look);
   };
 }

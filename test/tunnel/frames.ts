@@ -66,6 +66,7 @@ export function framesOf(message: Uint8Array, most = ANY): Frame[] {
 /** Receives frames as values; the bytes of messages are copied, as all who keep them have to. */
 export function receiver(take: (frame: Frame) => void): FrameReceiver {
   return {
+    isClosed: false,
     settings: (settings) => take({ kind: "settings", settings }),
     call: (id, method, timeoutMs, header) => take({ kind: "call", id, method, timeoutMs, header }),
     message: (id, bytes, end, more) => take({ kind: "message", id, bytes: bytes.slice(), end, more }),
