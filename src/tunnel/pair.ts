@@ -1,3 +1,4 @@
+import { soon } from "../internal/soon.js";
 import { ByteReader } from "./bytes.js";
 import { now } from "./heartbeat.js";
 import { LOW_WATER, type OpenSocket, type Socket, type SocketEvents } from "./socket.js";
@@ -80,7 +81,7 @@ export function pair({
         if (underWay[other] <= LOW_WATER && !isClosed) events[mine]?.drained();
         if (chance() < loss) closeBoth(1006, "lost");
       }
-      setTimeout(turn, 0);
+      soon(turn);
     };
     const post = (bytes: Uint8Array) => {
       const last = queue.at(-1);
@@ -100,7 +101,7 @@ export function pair({
           for (const part of regroup > 0 ? divided(bytes, () => chance() < regroup) : [bytes]) post(part);
           if (isRunning) return;
           isRunning = true;
-          setTimeout(turn, 0);
+          soon(turn);
         },
         get buffered() {
           return underWay[other];

@@ -12,6 +12,8 @@ export interface End {
   readonly session: Session;
   readonly client: Client<typeof Blobs>;
   readonly seen: Observer;
+  /** When the other end has said who it is. */
+  readonly told: Promise<void>;
   /** Why the session was closed, once it is. */
   readonly lost: Promise<ConnectError>;
 }
@@ -26,6 +28,7 @@ export interface Ends {
   readonly net: Pair;
   readonly dialler: End;
   readonly acceptor: End;
+  /** Closes the socket. Throws what the observers have found wrong. */
   close(): void;
 }
 
@@ -41,7 +44,10 @@ export function openEnds(
     net,
     dialler: ends[0],
     acceptor: ends[1],
-    close: () => ends[0].session.close(1000, "the test is over"),
+    close: () => {
+      ends[0].session.close(1000, "the test is over");
+      for (const { seen } of ends) for (const fault of seen.faults) throw fault;
+    },
   };
 }
 
@@ -49,9 +55,14 @@ export function openEnds(
 export function open(net: Pair, at: 0 | 1, { serves = {}, messageBytes, ...rest }: EndOptions = {}): End {
   const seen = new Observer(at === 0 ? 1 : 0);
   const { promise: lost, resolve } = withResolvers<ConnectError>();
+  const { promise: told, resolve: tell } = withResolvers<void>();
   const session: Session = new Session(seen.watch(net.ends[at]), {
     dialled: at === 0,
     ...rest,
+    onSettings: (peer) => {
+      tell();
+      rest.onSettings?.(peer);
+    },
     answer: (...call) => dispatcher(...call),
     onClosed: (why, unsent) => {
       for (const { stream } of unsent) stream.events.failed(why);
@@ -60,7 +71,7 @@ export function open(net: Pair, at: 0 | 1, { serves = {}, messageBytes, ...rest 
   });
   const dispatcher = createDispatcher((router) => router.service(Blobs, serves)).on(() => session);
   const client = createClient(Blobs, createCaller(session, { messageBytes }));
-  return { session, client, seen, lost };
+  return { session, client, seen, told, lost };
 }
 
 export function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

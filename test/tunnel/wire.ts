@@ -78,6 +78,7 @@ interface Seen {
  * end only what has been delivered. Throws at once, so that the frame at fault is in the stack.
  */
 export class Observer {
+  readonly faults: Error[] = [];
   /** How many frames of each kind this end has sent. */
   readonly sent: Record<string, number> = {};
   readonly streams = new Map<number, Seen>();
@@ -96,6 +97,8 @@ export class Observer {
   #methods = 0;
   #hasSettings = false;
   #hasLeft = false;
+  /** Streams that the other end has closed: they are over once the message is sent that waits to be sent then. */
+  readonly #closing: number[] = [];
   readonly #parity: number;
   readonly #onFrame: (frame: WireFrame) => void;
 
@@ -111,18 +114,23 @@ export class Observer {
       const socket = open({
         ...events,
         message: (bytes) => {
-          for (const frame of parse(bytes)) this.#received(frame);
+          this.#note(() => {
+            for (const frame of parse(bytes)) this.#received(frame);
+          });
           events.message(bytes);
         },
       });
       return {
         send: (bytes) => {
-          assert(bytes.length <= 1024 * 1024, "a WebSocket message of more than 1 MiB");
           this.messages++;
-          for (const frame of parse(bytes)) {
-            this.#check(frame);
-            this.#onFrame(frame);
-          }
+          this.#note(() => {
+            assert(bytes.length <= 1024 * 1024, "a WebSocket message of more than 1 MiB");
+            for (const frame of parse(bytes)) {
+              this.#check(frame);
+              this.#onFrame(frame);
+            }
+            for (const id of this.#closing.splice(0)) this.streams.delete(id);
+          });
           socket.send(bytes);
         },
         get buffered() {
@@ -134,7 +142,16 @@ export class Observer {
     };
   }
 
-  #received({ kind, id, number, body }: WireFrame): void {
+  /** What is wrong is kept, and not thrown into the session, which might do anything with it. */
+  #note(look: () => void): void {
+    try {
+      look();
+    } catch (fault) {
+      this.faults.push(fault as Error);
+    }
+  }
+
+  #received({ kind, id, number, body, end }: WireFrame): void {
     if (kind === "SETTINGS") {
       const window = setting(body, 1) ?? this.#window;
       const connectionWindow = setting(body, 2) ?? this.#connectionWindow;
@@ -155,8 +172,9 @@ export class Observer {
       this.#lastPeerId = id;
       this.#begin(id);
     }
-    // The answer is whole, or the call is given up: the session may only be silent from now on.
-    if (kind === "RESET" || (kind === "STATUS" && this.#isMine(id))) this.streams.delete(id);
+    // The answer is whole, or the call is given up: the session may only be silent, but for what it has written already.
+    const isAnswered = this.#isMine(id) && (kind === "STATUS" || (kind === "MESSAGE" && end));
+    if (kind === "RESET" || isAnswered) this.#closing.push(id);
   }
 
   #begin(id: number): Seen {
@@ -169,6 +187,11 @@ export class Observer {
     };
     this.streams.set(id, seen);
     return seen;
+  }
+
+  /** The streams that are open, as far as this end can know. */
+  get open(): number[] {
+    return [...this.streams.keys()].filter((id) => !this.#closing.includes(id));
   }
 
   #isMine(id: number): boolean {
