@@ -128,7 +128,8 @@ export class Sender {
       this.#round = [];
       for (const [i, stream] of turn.entries()) {
         if (room <= 0) {
-          this.#round.push(...turn.slice(i));
+          // Before those that have had their turn.
+          this.#round = turn.slice(i).concat(this.#round);
           return true;
         }
         room -= this.#writePiece(stream);

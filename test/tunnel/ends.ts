@@ -82,9 +82,9 @@ export function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) =
   return { promise, resolve };
 }
 
-/** As many turns of the event loop, of timers as well. */
+/** As many turns of the event loop: those that the pair's messages take as well, so that a seed always does the same. */
 export async function turns(count = 20): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 export const blob = (size: number, fill = 7): { value: Uint8Array } => ({

@@ -113,7 +113,10 @@ const mayBeFull = (plans: Plan[], { calls }: Limits): boolean =>
 
 async function assertNothingIsLeft({ ends, outcomes, wrong }: Run, connectionWindow: number) {
   const { dialler, acceptor } = ends;
-  for (let i = 0; i < 200 && !(dialler.session.isIdle && acceptor.session.isIdle); i++) await turns(5);
+  const { underWay } = ends.net;
+  const isQuiet = () =>
+    dialler.session.isIdle && acceptor.session.isIdle && underWay[0] === 0 && underWay[1] === 0;
+  for (let i = 0; i < 1000 && !isQuiet(); i++) await turns(5);
   // What was written last leaves with the end of its turn.
   await turns(2);
   assert.deepEqual(wrong, []);
@@ -165,12 +168,12 @@ test("the same where the connection is lost at any time: what was under way is u
           assertOutcome(plan, outcomes[call] as Outcome, call, { mayBeLost: true, mayBeFull: mayBeFull(plans, limits) });
           if (outcomes[call]?.how instanceof ConnectError) lost++;
         }
-        const { session } = ends.dialler;
+        const sessions = [ends.dialler.session, ends.acceptor.session];
         ends.close();
-        for (let i = 0; i < 200 && !outcomes.every((each) => isOver(each)); i++) await turns(5);
+        for (let i = 0; i < 1000 && !sessions.every(({ isIdle }) => isIdle); i++) await turns(5);
+        for (const session of sessions) assert(session.isIdle && !session.takesCalls);
         for (const outcome of outcomes) assert(isOver(outcome), "a handler hangs");
         assert.deepEqual(wrong, []);
-        assert(!session.takesCalls && session.isIdle);
       },
     ),
     RUNS,

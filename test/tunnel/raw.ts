@@ -7,8 +7,8 @@ import { parse, type WireFrame } from "./wire.js";
 export class RawPeer {
   /** All frames that came. */
   readonly got: WireFrame[] = [];
-  /** What the socket was closed with, once it is. */
-  closed: { code: number; reason: string } | undefined;
+  /** What the socket was closed with, once it is: "code reason". */
+  closed = "";
   readonly #socket: Socket;
   #onFrame: () => void = () => {};
 
@@ -20,7 +20,7 @@ export class RawPeer {
       },
       drained() {},
       closed: (code, reason) => {
-        this.closed = { code, reason };
+        this.closed = `${code} ${reason}`;
         this.#onFrame();
       },
     });

@@ -87,7 +87,6 @@ export class Observer {
   lowestCredit = this.credit;
   /** What this end has granted the other one and that has not used. */
   granted = 256 * 1024;
-  messages = 0;
   #window = 64 * 1024;
   #connectionWindow = 256 * 1024;
   #ownWindow = 64 * 1024;
@@ -100,12 +99,12 @@ export class Observer {
   /** Streams that the other end has closed: they are over once the message is sent that waits to be sent then. */
   readonly #closing: number[] = [];
   readonly #parity: number;
-  readonly #onFrame: (frame: WireFrame) => void;
+  /** Sees each message that is sent. */
+  onMessage: (bytes: Uint8Array) => void = () => {};
 
   /** `parity`: 1 for the dialler. */
-  constructor(parity: number, onFrame: (frame: WireFrame) => void = () => {}) {
+  constructor(parity: number) {
     this.#parity = parity;
-    this.#onFrame = onFrame;
   }
 
   /** `open`, with everything that passes observed. */
@@ -122,13 +121,10 @@ export class Observer {
       });
       return {
         send: (bytes) => {
-          this.messages++;
           this.#note(() => {
             assert(bytes.length <= 1024 * 1024, "a WebSocket message of more than 1 MiB");
-            for (const frame of parse(bytes)) {
-              this.#check(frame);
-              this.#onFrame(frame);
-            }
+            this.onMessage(bytes);
+            for (const frame of parse(bytes)) this.#check(frame);
             for (const id of this.#closing.splice(0)) this.streams.delete(id);
           });
           socket.send(bytes);
