@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type BytesValue, BytesValueSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
-import { test } from "vitest";
+import { afterEach, test, vi } from "vitest";
 import { pair, randomFrom } from "../../src/tunnel/pair.js";
 import { Session } from "../../src/tunnel/session.js";
 import type { SocketEvents } from "../../src/tunnel/socket.js";
@@ -9,6 +9,8 @@ import { blob, open, openEnds, turns } from "./ends.js";
 import { bytesOf, type Frame } from "./frames.js";
 import { RawPeer } from "./raw.js";
 import { parse } from "./wire.js";
+
+afterEach(() => void vi.useRealTimers());
 
 const hello: Frame = { kind: "settings", settings: {} };
 const call = (id: number, path = "/test.Blobs/Bidi"): Frame => ({
@@ -94,6 +96,8 @@ for (const [what, frames, closed] of FROM_ACCEPTOR) {
 }
 
 test("calls that are given up without end cost the socket", async () => {
+  // All within one second, however slow this machine is.
+  vi.useFakeTimers({ toFake: ["performance"] });
   const net = pair();
   const { lost } = open(net, 1, { serves: waits });
   const peer = new RawPeer(net, 0);
@@ -102,6 +106,7 @@ test("calls that are given up without end cost the socket", async () => {
   for (let id = 1; flood.length < 10_004; id += 2) flood.push(call(id), reset(id));
   peer.sendTogether(...flood);
   await lost;
+  vi.useRealTimers();
   assert.match(peer.closed, /^4002 more than 5000 calls were given up in a second$/);
 });
 
@@ -348,9 +353,9 @@ test("whatever a peer sends, a session goes on or closes its socket with a reaso
     const calling = client.unary(blob(3), { timeoutMs: 50 }).catch((error: unknown) => ConnectError.from(error));
     const peer = new RawPeer(net, mine === 1 ? 0 : 1);
     peer.send(hello);
-    for (let i = 0; i < 6; i++) {
-      const bytes = bytesOf(...Array.from({ length: 1 + below(4) }, () => valid[below(valid.length)] as Frame));
-      for (let n = below(3); n > 0; n--) bytes[below(bytes.length)] = below(256);
+    for (let i = 0; i < 2; i++) {
+      const bytes = bytesOf(...Array.from({ length: 1 + below(3) }, () => valid[below(valid.length)] as Frame));
+      for (let n = below(2); n > 0; n--) bytes[below(bytes.length)] = below(256);
       peer.send(Buffer.from(bytes).toString("hex"));
     }
     await turns(4);
@@ -362,7 +367,7 @@ test("whatever a peer sends, a session goes on or closes its socket with a reaso
     session.close(1000, "over");
     assert((await calling) !== undefined);
   }
-  assert(closed > 100 && closed < 400, `${closed} of 400`);
+  assert(closed > 40 && closed < 390, `${closed} of 400`);
 });
 
 test("parse() sees what is wrong with a message by itself", () => {
