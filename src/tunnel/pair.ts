@@ -104,7 +104,8 @@ export function pair({
           soon(turn);
         },
         get buffered() {
-          return underWay[other];
+          // With a delay it is the network that has them, and there is room in that.
+          return delayMs > 0 ? 0 : underWay[other];
         },
         hold() {},
         close: (code, reason) => {

@@ -183,11 +183,11 @@ export class Session implements Carrier {
   /** Gives a stream up: the other end hears of it and stops. Nothing more is told of it. */
   giveUp(stream: Stream, code: Code): void {
     if (stream.id === 0) this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
-    if (stream.isOver) return;
-    if (stream.id !== 0) {
+    else if (!stream.isOver) {
       this.#control(() => frame.writeReset(this.#sender.out, stream.id, code));
       this.#forget(stream);
     }
+    // Also where all of it has come: what nobody reads of it is still to be given back.
     stream.drop();
     this.#tellBusy();
   }
@@ -556,8 +556,9 @@ export class Session implements Carrier {
     const probe = this.#probe;
     if (tookMs === undefined || !probe) return;
     this.#probe = undefined;
-    // Twice what it brings, at this speed, within the shortest round trip: a longer one is spent in queues.
-    const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 2;
+    // Of what it brings, at this speed, within the shortest round trip: a longer one is spent in queues. As credit goes
+    // back by half windows, half a window is all that comes of a stream that waits for credit: so more than twice that.
+    const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 3;
     this.#streamWindow = Math.max(
       this.#streamWindow,
       Math.min(Math.ceil(wanted), this.limits.mostStreamWindow),

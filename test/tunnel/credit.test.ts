@@ -290,3 +290,26 @@ test("no message is sent before there is credit for its frame, and an empty one 
   peer.close(1000, "");
   assert.equal((await upload as ConnectError).code, Code.Unavailable);
 });
+
+test("an answer that has come whole and is given up half read is given back", async () => {
+  const { dialler, close } = openEnds(
+    { limits: SMALL },
+    {
+      serves: {
+        async *server(ask) {
+          for (let i = 0; i < 4; i++) yield ask;
+        },
+      },
+    },
+  );
+  for (let i = 0; i < 30; i++) {
+    const stop = new AbortController();
+    const reader = dialler.client.server(blob(12_000), { signal: stop.signal })[Symbol.asyncIterator]();
+    await reader.next();
+    await turns();
+    stop.abort();
+    await assert.rejects(reader.next(), { code: Code.Canceled });
+  }
+  assert(dialler.seen.granted * 2 > SMALL.connectionWindow, `${dialler.seen.granted} bytes are granted`);
+  close();
+});

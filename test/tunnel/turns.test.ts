@@ -90,7 +90,7 @@ test("what is written in one turn leaves in one message, of about 64 KiB at most
 });
 
 test("a socket that takes nothing is given no more than its high water, and goes on when it does again", async () => {
-  const ends = openEnds({}, { serves: echo }, { delayMs: 100 });
+  const ends = openEnds({}, { serves: echo }, { mostTurns: 60 });
   const calls = Array.from({ length: 5 }, () => ends.dialler.client.unary(blob(200_000)));
   await turns(30);
   const [, underWay] = ends.net.underWay;
