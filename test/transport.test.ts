@@ -9,6 +9,7 @@ import {
 } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { test } from "vitest";
+import { WebSocket } from "ws";
 import { LogService } from "../gen/atomix/log/log_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient, isConflict } from "../src/index.js";
@@ -109,14 +110,24 @@ test("a connection that is cut under way is unavailable, and not a conflict, whi
   cut.close();
 });
 
-test("what sends a stream fails over fetch with the reason, before anything is sent", async () => {
+test("what fetch cannot do goes through the tunnel, and without WebSocket fails with the reason", async () => {
   await using at = await overHttp((url) => createWebTransport(url))();
-  const error = await failure(createClient(at.transport).files().put("a", "b"));
-  assert.equal(error.code, Code.Unimplemented);
-  assert.match(
-    error.rawMessage,
-    /PutFile sends a stream, which fetch cannot do: call it over fairlead\/node/,
-  );
+  const files = createClient(at.transport).files();
+  const own = globalThis.WebSocket;
+  try {
+    globalThis.WebSocket = undefined as unknown as typeof own;
+    const error = await failure(files.put("a", "b"));
+    assert.equal(error.code, Code.Unimplemented);
+    assert.match(
+      error.rawMessage,
+      /needs a tunnel, and this runtime has no WebSocket: on Node 20 fairlead\/node/,
+    );
+    globalThis.WebSocket = WebSocket as unknown as typeof own;
+    await files.put("a", "b");
+  } finally {
+    globalThis.WebSocket = own;
+  }
+  assert.equal(await (await files.get("a"))?.text(), "b");
 });
 
 test("gRPC over HTTP/1.1 is refused when the transport is made", () => {

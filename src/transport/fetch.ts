@@ -1,7 +1,15 @@
-import type { DescMethodStreaming, JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
-import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
-import { later } from "../internal/later.js";
+import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
+import { asyncDispose } from "../internal/dispose.js";
+import { later, loaded } from "../internal/later.js";
 import { type Token, withToken } from "../token.js";
+import type { Serving, TunnelTransport } from "./tunnel.js";
 
 /** How calls travel over fetch, whatever the protocol. */
 export interface FetchOptions {
@@ -17,6 +25,31 @@ export interface FetchOptions {
   token?: Token;
   /** Called in the place of the global fetch. */
   fetch?: typeof globalThis.fetch;
+  /**
+   * "tunnel": all calls go by one WebSocket, which is faster where there are many. "fetch": only those that fetch
+   * cannot make. Either is opened with the first call that needs it. Default: "fetch".
+   */
+  prefer?: "fetch" | "tunnel";
+  /** The app that this is: how the server finds it to call it. Default: none, and serve() is refused. */
+  appId?: string;
+  /** After how long without a call the tunnel's socket is closed, in milliseconds. Default: 60000. */
+  idleMs?: number;
+  /**
+   * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
+   * each page has its own, as it has where there are no such workers.
+   */
+  sharedWorker?: () => SharedWorker;
+}
+
+/** A transport over fetch, with a tunnel beside it for what fetch cannot do. */
+export interface WebTransport extends Transport, AsyncDisposable {
+  /**
+   * Serves `routes` to the server, through the tunnel, for as long as what it returns is not closed: AppCallback in a
+   * tab. Needs `appId`.
+   */
+  serve(routes: (router: ConnectRouter) => void): Promise<Serving>;
+  /** Closes the tunnel's socket, if there is one. Idempotent. */
+  close(): Promise<void>;
 }
 
 /** What Connect's transports over fetch are made with. */
@@ -32,9 +65,10 @@ export interface Wire {
 /** The transport that `create` makes, with what fetch needs around it. */
 export function overFetch(
   url: string,
-  { json = false, registry, interceptors = [], defaultTimeoutMs, token, fetch }: FetchOptions,
+  options: FetchOptions,
   create: (wire: Wire) => Transport,
-): Transport {
+): WebTransport {
+  const { json = false, registry, interceptors = [], defaultTimeoutMs, token, fetch, prefer } = options;
   const wire: Wire = {
     baseUrl: url.replace(/\/+$/, ""),
     fetch: reaching(fetch),
@@ -52,23 +86,55 @@ export function overFetch(
         });
       })
     : create(wire);
-  const downloading: Transport = {
-    unary: (...args) => transport.unary(...args),
-    async stream(method, ...rest) {
-      refuseUpload(method);
-      return transport.stream(method, ...rest);
-    },
+  const fetching = token === undefined ? transport : withToken(transport, token);
+  const { tunnel, serve, close } = tunnelBeside(url, options);
+  const all = prefer === "tunnel";
+  return {
+    unary: (...args) => (all ? tunnel : fetching).unary(...args),
+    stream: (method, ...rest) =>
+      (all || method.methodKind !== "server_streaming" ? tunnel : fetching).stream(method, ...rest),
+    serve,
+    close,
+    [asyncDispose]: close,
   };
-  return token === undefined ? downloading : withToken(downloading, token);
 }
 
-function refuseUpload(method: DescMethodStreaming): void {
-  if (method.methodKind === "server_streaming") return;
-  const call = `${method.parent.typeName}/${method.name}`;
-  throw new ConnectError(
-    `${call} sends a stream, which fetch cannot do: call it over fairlead/node, or in this process`,
-    Code.Unimplemented,
-  );
+/** A tunnel whose code is loaded, and whose socket is opened, when something needs it. */
+function tunnelBeside(
+  url: string,
+  { interceptors, defaultTimeoutMs, token, appId, idleMs, sharedWorker }: FetchOptions,
+): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {
+  let opened: Promise<TunnelTransport> | undefined;
+  let isClosed = false;
+  const open = () =>
+    (opened ??= loaded(import("./tunnel.js"))
+      .then(({ createTunnelTransport }) => {
+        const transport = createTunnelTransport(url, {
+          ...(interceptors && { interceptors }),
+          ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+          ...(token !== undefined && { token }),
+          ...(appId !== undefined && { appId }),
+          ...(idleMs !== undefined && { idleMs }),
+          ...(sharedWorker && { sharedWorker }),
+        });
+        if (isClosed) void transport.close();
+        return transport;
+      })
+      .catch((error: unknown) => {
+        opened = undefined;
+        throw error;
+      }));
+  return {
+    tunnel: {
+      unary: async (...args) => (await open()).unary(...args),
+      stream: async (...args) => (await open()).stream(...args),
+    },
+    serve: async (routes) => (await open()).serve(routes),
+    async close() {
+      isClosed = true;
+      await (await opened?.catch(() => undefined))?.close();
+    },
+  };
 }
 
 /** A fetch whose network failures are `unavailable`, as on every other transport, not a TypeError of unknown meaning. */

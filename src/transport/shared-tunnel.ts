@@ -3,14 +3,7 @@ import { overPort, type Port } from "../tunnel/message-port.js";
 import { relay } from "../tunnel/relay.js";
 import { type IncomingCall, Session } from "../tunnel/session.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
-
-/** What a page tells the worker first: which tunnel it wants a share of. */
-export interface Share {
-  readonly url: string;
-  readonly appId: string | undefined;
-  readonly idleMs: number;
-  readonly dialTimeoutMs: number;
-}
+import type { Share } from "./share.js";
 
 /** The other side of a shared tunnel, as a SharedWorker has it. */
 interface WorkerScope {
@@ -32,12 +25,6 @@ export function shareTunnels(scope: unknown = globalThis): void {
       tunnel.join(port);
     };
   };
-}
-
-/** A page's side: a port to the worker, in the place of a socket to the server. */
-export function dialShared(worker: { port: Port }, share: Share) {
-  worker.port.postMessage(share, []);
-  return overPort(worker.port);
 }
 
 /** One socket to a server, and the pages that use it. */

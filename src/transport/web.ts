@@ -1,6 +1,5 @@
-import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
-import { type FetchOptions, overFetch } from "./fetch.js";
+import { type FetchOptions, overFetch, type WebTransport } from "./fetch.js";
 
 /** How calls travel by Connect. */
 export interface WebTransportOptions extends FetchOptions {
@@ -18,6 +17,6 @@ export interface WebTransportOptions extends FetchOptions {
 export function createWebTransport(
   url: string,
   { useHttpGet = false, ...options }: WebTransportOptions = {},
-): Transport {
+): WebTransport {
   return overFetch(url, options, (wire) => createConnectTransport({ ...wire, useHttpGet }));
 }
