@@ -201,7 +201,7 @@ export class Session implements Carrier {
   }
 
   /** Tells the other end what has changed of this one: it holds for what is sent from now on. */
-  tell(settings: Pick<Settings, "authorization" | "offers">): void {
+  tell(settings: Pick<Settings, "authorization" | "offers" | "called">): void {
     this.#control(() => frame.writeSettings(this.#sender.out, settings));
   }
 
@@ -617,8 +617,7 @@ const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 
 const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
 
-const left = (): ConnectError =>
-  new ConnectError("the other end takes no more calls", Code.Unavailable);
+const left = (): ConnectError => new ConnectError("the other end takes no more calls", Code.Unavailable);
 
 const overdrawn = (what: string, by: number): ProtocolFault =>
   new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);
