@@ -322,7 +322,9 @@ function headerList(from: ByteReader, { headerBytes }: FrameLimits): HeaderList 
     const value = from.latin1();
     if (!isName(name)) throw new ProtocolFault("a header has a name that is none");
     if (!isValue(value)) {
-      throw new ProtocolFault(`the header ${name.slice(0, 40)} has a value with a line end or blanks around it`);
+      throw new ProtocolFault(
+        `the header ${name.slice(0, 40)} has a value with a line end or blanks around it`,
+      );
     }
     list.push([name, value]);
   }

@@ -617,8 +617,7 @@ const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 
 const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
 
-const left = (): ConnectError =>
-  new ConnectError("the other end takes no more calls", Code.Unavailable);
+const left = (): ConnectError => new ConnectError("the other end takes no more calls", Code.Unavailable);
 
 const overdrawn = (what: string, by: number): ProtocolFault =>
   new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);

@@ -10,7 +10,9 @@ const text = fc.oneof(
 );
 const bytes = fc.uint8Array({ maxLength: 300 });
 const name = fc.stringMatching(/^[a-z0-9!#$%&'*+.^_`|~-]{1,10}$/);
-const value = fc.stringMatching(/^([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,10}[\x21-\x7e\x80-\xff])?)?$/);
+const value = fc.stringMatching(
+  /^([\x21-\x7e\x80-\xff]([\t\x20-\x7e\x80-\xff]{0,10}[\x21-\x7e\x80-\xff])?)?$/,
+);
 const header = fc.array(fc.tuple(name, value), { maxLength: 4 });
 const settings = fc.record(
   {

@@ -1,4 +1,4 @@
-import { create } from "@bufbuild/protobuf";
+import { create, createFileRegistry } from "@bufbuild/protobuf";
 import type { GenService } from "@bufbuild/protobuf/codegenv2";
 import {
   type BytesValueSchema,
@@ -6,7 +6,6 @@ import {
   FileDescriptorSetSchema,
   file_google_protobuf_wrappers,
 } from "@bufbuild/protobuf/wkt";
-import { createFileRegistry } from "@bufbuild/protobuf";
 
 type Bytes<Kind extends string> = {
   methodKind: Kind;

@@ -20,7 +20,8 @@ function endless(values: number[]) {
   const left = [...values];
   const source: AsyncIterable<{ value: Uint8Array }> = {
     [Symbol.asyncIterator]: () => ({
-      next: () => (left.length > 0 ? Promise.resolve({ done: false, value: blob(left.shift() ?? 0) }) : never),
+      next: () =>
+        left.length > 0 ? Promise.resolve({ done: false, value: blob(left.shift() ?? 0) }) : never,
       return: async () => {
         resolve();
         return { done: true, value: undefined };
@@ -49,7 +50,7 @@ test("an abort is a RESET on the wire, an aborted signal in the handler, and the
   await reader.next();
   stop.abort(new Error("enough"));
   await assert.rejects(reader.next(), { code: Code.Canceled });
-  assert.equal((await heard as ConnectError).code, Code.Canceled);
+  assert.equal(((await heard) as ConnectError).code, Code.Canceled);
   await stopped;
   await turns();
   assert.equal(dialler.seen.sent["RESET"], 1);
@@ -116,7 +117,13 @@ test("half close: a handler reads to the end of the calling half and answers aft
   };
   const sizes: number[] = [];
   for await (const { value } of dialler.client.bidi(asks())) sizes.push(value.length);
-  assert.deepEqual([order, sizes], [["read 1", "read 0", "end"], [9, 8]]);
+  assert.deepEqual(
+    [order, sizes],
+    [
+      ["read 1", "read 0", "end"],
+      [9, 8],
+    ],
+  );
   close();
 });
 
@@ -283,7 +290,15 @@ test("bytes that are no message of the method fail the call, at either end, and 
 });
 
 test("headers, trailers and the details of errors go through, of every kind of call", async () => {
-  const set = ({ requestHeader, responseHeader, responseTrailer }: { requestHeader: Headers; responseHeader: Headers; responseTrailer: Headers }) => {
+  const set = ({
+    requestHeader,
+    responseHeader,
+    responseTrailer,
+  }: {
+    requestHeader: Headers;
+    responseHeader: Headers;
+    responseTrailer: Headers;
+  }) => {
     responseHeader.set("x-header", `${requestHeader.get("x-ask")} back`);
     responseHeader.append("x-twice", "1");
     responseHeader.append("x-twice", "2");
@@ -316,7 +331,9 @@ test("headers, trailers and the details of errors go through, of every kind of c
   };
   await dialler.client.unary(blob(1), options);
   assert.deepEqual(got.splice(0), ["there and back", "1, 2", "\u00e9 t"]);
-  const error = ConnectError.from(await dialler.client.unary(blob(9), options).catch((error: unknown) => error));
+  const error = ConnectError.from(
+    await dialler.client.unary(blob(9), options).catch((error: unknown) => error),
+  );
   assert.deepEqual([error.code, error.rawMessage], [Code.AlreadyExists, "no ä"]);
   assert.equal(error.findDetails(BytesValueSchema)[0]?.value.length, 3);
   assert.deepEqual(
@@ -328,7 +345,8 @@ test("headers, trailers and the details of errors go through, of every kind of c
   assert.deepEqual(got.splice(0), ["there and back", "1, 2"]);
   await assert.rejects(
     reader.next(),
-    (later) => later instanceof ConnectError && later.code === Code.DataLoss && later.metadata.get("x-meta") === "m",
+    (later) =>
+      later instanceof ConnectError && later.code === Code.DataLoss && later.metadata.get("x-meta") === "m",
   );
   close();
 });

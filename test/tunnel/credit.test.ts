@@ -58,11 +58,23 @@ test("credit is given back when a message is taken, and not when it arrives", as
 
 for (const [what, path, frames] of [
   ["a message that is too large", "Unary", [message(1, 9000, true)]],
-  ["a message in pieces that is too large", "Unary", [...times(9, message(1, 1000, false, true)), message(1, 1, true)]],
+  [
+    "a message in pieces that is too large",
+    "Unary",
+    [...times(9, message(1, 1000, false, true)), message(1, 1, true)],
+  ],
   ["messages that the handler does not read", "Client", times(9, message(1, 1000))],
   ["messages of a call that is not served", "Nothing", times(9, message(1, 1000))],
-  ["messages that are waiting when the call is given up", "Bidi", [...times(9, message(1, 1000)), { kind: "reset", id: 1, code: 1 }]],
-  ["messages behind the end of the call", "Bidi", [{ kind: "reset", id: 1, code: 1 }, ...times(9, message(1, 1000))]],
+  [
+    "messages that are waiting when the call is given up",
+    "Bidi",
+    [...times(9, message(1, 1000)), { kind: "reset", id: 1, code: 1 }],
+  ],
+  [
+    "messages behind the end of the call",
+    "Bidi",
+    [{ kind: "reset", id: 1, code: 1 }, ...times(9, message(1, 1000))],
+  ],
 ] as [string, string, Frame[]][]) {
   test(`${what}: what is thrown away is given back to the connection`, async () => {
     const net = pair();
@@ -132,7 +144,8 @@ test("a slow reader stops its own writer, at the window, and no one else's", asy
     {
       serves: {
         unary: (ask) => ask,
-        client: (_, { signal }) => new Promise((resolve) => signal.addEventListener("abort", () => resolve({}))),
+        client: (_, { signal }) =>
+          new Promise((resolve) => signal.addEventListener("abort", () => resolve({}))),
       },
     },
   );
@@ -146,7 +159,8 @@ test("a slow reader stops its own writer, at the window, and no one else's", asy
   const upload = dialler.client.client(asks(), { signal: enough.signal });
   await turns(60);
   const stoppedAt = written;
-  for (let i = 0; i < 20; i++) assert.equal((await dialler.client.unary(blob(100_000))).value.length, 100_000);
+  for (let i = 0; i < 20; i++)
+    assert.equal((await dialler.client.unary(blob(100_000))).value.length, 100_000);
   assert.equal(written, stoppedAt);
   // The window, what waits to be written, and the message in hand.
   assert(written <= (256 + 64 + 64) * KIB, `${written} bytes were taken`);
@@ -174,7 +188,8 @@ test("answers that nobody reads hold up to 15 windows, and the others go on in w
   );
   for (const reader of readers) await reader.next();
   await turns(60);
-  for (let i = 0; i < 100; i++) assert.equal((await dialler.client.unary(blob(100_000))).value.length, 100_000);
+  for (let i = 0; i < 100; i++)
+    assert.equal((await dialler.client.unary(blob(100_000))).value.length, 100_000);
   // And those that stood still go on where they were.
   for (const reader of readers) for (let i = 0; i < 60; i++) assert.equal((await reader.next()).done, false);
   enough.abort();
@@ -255,7 +270,10 @@ test("a window that grows holds for answers that are under way as well", async (
   });
   const peer = new RawPeer(net, 0);
   peer.send({ kind: "settings", settings: { streamWindow: 65536, connectionWindow: 262144 } });
-  peer.sendTogether(call(1, "Server"), { ...message(1, 0, true), bytes: Uint8Array.of(10, 2, 1, 2) } as Frame);
+  peer.sendTogether(call(1, "Server"), {
+    ...message(1, 0, true),
+    bytes: Uint8Array.of(10, 2, 1, 2),
+  } as Frame);
   const sent = () => peer.of("MESSAGE", 1).reduce((bytes, { number }) => bytes + number + 32, 0);
   await peer.until(() => sent() >= 65500);
   await turns(20);
@@ -288,7 +306,7 @@ test("no message is sent before there is credit for its frame, and an empty one 
   await turns(20);
   assert.equal(cost(), before + 32);
   peer.close(1000, "");
-  assert.equal((await upload as ConnectError).code, Code.Unavailable);
+  assert.equal(((await upload) as ConnectError).code, Code.Unavailable);
 });
 
 test("an answer that has come whole and is given up half read is given back", async () => {

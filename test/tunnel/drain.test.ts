@@ -16,7 +16,11 @@ afterEach(() => {
 });
 
 /** A line whose sockets are pairs; the other end of each is what `accept` makes of it. */
-function openLine(accept: (net: Pair, index: number) => void, options: Partial<LineOptions> = {}, net: PairOptions = {}) {
+function openLine(
+  accept: (net: Pair, index: number) => void,
+  options: Partial<LineOptions> = {},
+  net: PairOptions = {},
+) {
   const nets: Pair[] = [];
   const seen: Observer[] = [];
   let dials = 0;
@@ -149,9 +153,14 @@ test("GOAWAY: an upload that stood in the queue is not written to the old socket
   const written = peer.got.length;
   for (const call of others) assert.equal((await call).value.length, 200_000);
   assert.deepEqual(answered[1], [2, 3, 4, 5, 6, 7]);
-  assert(peer.got.slice(0, written).every(({ kind, id }, at) => kind !== "MESSAGE" || id === 1 || at < written));
+  assert(
+    peer.got.slice(0, written).every(({ kind, id }, at) => kind !== "MESSAGE" || id === 1 || at < written),
+  );
   // The one that was taken goes on there, and is whole.
-  assert.equal(peer.of("MESSAGE", 1).reduce((bytes, { number }) => bytes + number, 0), 200_004);
+  assert.equal(
+    peer.of("MESSAGE", 1).reduce((bytes, { number }) => bytes + number, 0),
+    200_004,
+  );
   peer.send({ kind: "message", id: 1, bytes: Uint8Array.of(10, 1, 1), end: true, more: false });
   await first;
   at.close();
@@ -208,7 +217,12 @@ test("a session that closes with calls in hand sends them or makes them again, a
 
 test("a call is given up wherever it waits, also beside a session that drains", async () => {
   const answered: number[][] = [];
-  const hold = { bidi: async function* () { await new Promise(() => {}); yield {}; } };
+  const hold = {
+    bidi: async function* () {
+      await new Promise(() => {});
+      yield {};
+    },
+  };
   const first = counting(answered, hold);
   const peers: RawPeer[] = [];
   const at = openLine((net, index) => {
@@ -216,7 +230,10 @@ test("a call is given up wherever it waits, also beside a session that drains", 
     else peers.push(new RawPeer(net, 1));
   });
   const stop = new AbortController();
-  const idle = async function* () { await new Promise(() => {}); yield {}; };
+  const idle = async function* () {
+    await new Promise(() => {});
+    yield {};
+  };
   const draining = at.client.bidi(idle(), { signal: stop.signal })[Symbol.asyncIterator]().next();
   await turns();
   first.ends[0]?.session.leave("for the test");
@@ -329,6 +346,28 @@ test("an end that cannot be reached is dialled again after a pause with full jit
   close();
 });
 
+test("a call that waits for the next try keeps the process alive until then, and a pause without calls does not", async () => {
+  const alive = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  vi.spyOn(Math, "random").mockReturnValue(1);
+  const { line, client, close } = openLine(() => {}, {
+    dial: async () => {
+      throw new Error("no route");
+    },
+  });
+  await assert.rejects(client.unary({}), { code: Code.Unavailable });
+  await turns();
+  const before = alive();
+  line.keepOpen(true);
+  await turns();
+  assert.equal(alive(), before);
+  const call = assert.rejects(client.unary({}), { code: Code.Unavailable });
+  await turns();
+  assert.equal(alive(), before + 1);
+  await call;
+  vi.restoreAllMocks();
+  close();
+});
+
 test("a browser that is online again dials at once", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
   const target = new EventTarget();
@@ -366,11 +405,19 @@ test("a browser that is online again dials at once", async () => {
 test("credentials that are told again hold for what comes behind them", async () => {
   const net = pair();
   const { session } = open(net, 1);
-  const { session: mine } = open(net, 0, { identity: { appId: "shop", authorization: "Bearer one", offers: 1 } });
+  const { session: mine } = open(net, 0, {
+    identity: { appId: "shop", authorization: "Bearer one", offers: 1 },
+  });
   await turns();
-  assert.deepEqual([session.peer.appId, session.peer.authorization, session.peer.offers], ["shop", "Bearer one", 1]);
+  assert.deepEqual(
+    [session.peer.appId, session.peer.authorization, session.peer.offers],
+    ["shop", "Bearer one", 1],
+  );
   mine.tell({ authorization: "Bearer two" });
   await turns();
-  assert.deepEqual([session.peer.appId, session.peer.authorization, session.peer.offers], ["shop", "Bearer two", 1]);
+  assert.deepEqual(
+    [session.peer.appId, session.peer.authorization, session.peer.offers],
+    ["shop", "Bearer two", 1],
+  );
   mine.close(1000, "");
 });

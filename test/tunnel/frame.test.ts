@@ -5,8 +5,8 @@ import fc from "fast-check";
 import { test } from "vitest";
 import { ByteReader, ByteWriter, varintSize } from "../../src/tunnel/bytes.js";
 import { CLOSE, ProtocolFault } from "../../src/tunnel/fault.js";
-import { collect } from "../garbage.js";
 import { readFrames } from "../../src/tunnel/frame.js";
+import { collect } from "../garbage.js";
 import { anyFrame } from "./any-frame.js";
 import { ANY, asJson, bytesOf, type Frame, framesOf, receiver, unhex } from "./frames.js";
 import { parse } from "./wire.js";
@@ -131,7 +131,8 @@ for (const [what, bytes, message, closeCode = CLOSE.broken] of BROKEN) {
   test(`${what} is a fault of the protocol`, () => {
     assert.throws(
       () => framesOf(unhex(bytes)),
-      (error) => error instanceof ProtocolFault && message.test(error.message) && error.closeCode === closeCode,
+      (error) =>
+        error instanceof ProtocolFault && message.test(error.message) && error.closeCode === closeCode,
     );
   });
 }

@@ -28,7 +28,11 @@ const message = (id: number, text = "", end = false): Frame => ({
   more: false,
 });
 const WELL = { code: 0, text: "", details: [], trailers: [] };
-const status = (id: number, more: object = {}): Frame => ({ kind: "status", id, status: { ...WELL, ...more } });
+const status = (id: number, more: object = {}): Frame => ({
+  kind: "status",
+  id,
+  status: { ...WELL, ...more },
+});
 const headers = (id: number): Frame => ({ kind: "headers", id, header: [["x", "1"]] });
 const end = (id: number): Frame => ({ kind: "end", id });
 const reset = (id: number, code = 1): Frame => ({ kind: "reset", id, code });
@@ -47,20 +51,44 @@ const FROM_DIALLER: [string, (Frame | string)[], RegExp][] = [
   ["sends a broken frame", [hello, "0f 00"], /^4000 .*kind 15/],
   ["sends a frame that is too large", [hello, "03 81 80 10"], /^4002 .*262145 bytes/],
   ["calls with a number of the other end", [hello, call(2)], /^4000 a call has the number 2: .*the caller's/],
-  ["calls with a number that is not above the last", [hello, call(3), call(1)], /^4000 a call has the number 1: .*above 3/],
+  [
+    "calls with a number that is not above the last",
+    [hello, call(3), call(1)],
+    /^4000 a call has the number 1: .*above 3/,
+  ],
   ["calls with a number twice", [hello, call(1), call(1)], /^4000 a call has the number 1/],
-  ["calls a method that was not named", [hello, { kind: "call", id: 1, method: 1, timeoutMs: 1, header: [] }], /^4000 .*method 1, which was not named/],
+  [
+    "calls a method that was not named",
+    [hello, { kind: "call", id: 1, method: 1, timeoutMs: 1, header: [] }],
+    /^4000 .*method 1, which was not named/,
+  ],
   ["sends a message on a stream that has not begun", [hello, message(1)], /^4000 stream 1 has not begun/],
-  ["sends a message on a stream of ours that has not begun", [hello, message(2)], /^4000 stream 2 has not begun/],
+  [
+    "sends a message on a stream of ours that has not begun",
+    [hello, message(2)],
+    /^4000 stream 2 has not begun/,
+  ],
   ["gives up a stream that has not begun", [hello, reset(7)], /^4000 stream 7 has not begun/],
-  ["gives credit to a stream that has not begun", [hello, { kind: "credit", id: 7, bytes: 1 }], /^4000 stream 7 has not begun/],
-  ["sends a message behind the end", [hello, call(1), end(1), message(1)], /^4000 a message of stream 1, whose half has ended/],
+  [
+    "gives credit to a stream that has not begun",
+    [hello, { kind: "credit", id: 7, bytes: 1 }],
+    /^4000 stream 7 has not begun/,
+  ],
+  [
+    "sends a message behind the end",
+    [hello, call(1), end(1), message(1)],
+    /^4000 a message of stream 1, whose half has ended/,
+  ],
   ["ends twice", [hello, call(1), end(1), end(1)], /^4000 stream 1 ends twice/],
   ["answers its own call", [hello, call(1), status(1)], /^4000 stream 1 is answered by who calls/],
   ["sends headers of its own call", [hello, call(1), headers(1)], /^4000 stream 1 is answered by who calls/],
   ["resets with the code 0", [hello, call(1), reset(1, 0)], /^4000 a reset has the code 0/],
   ["resets with the code 17", [hello, call(1), reset(1, 17)], /^4000 a reset has the code 17/],
-  ["gives more credit than a number holds", [hello, { kind: "credit", id: 0, bytes: Number.MAX_SAFE_INTEGER }], /^4000 more credit/],
+  [
+    "gives more credit than a number holds",
+    [hello, { kind: "credit", id: 0, bytes: Number.MAX_SAFE_INTEGER }],
+    /^4000 more credit/,
+  ],
 ];
 
 for (const [what, frames, closed] of FROM_DIALLER) {
@@ -77,7 +105,11 @@ for (const [what, frames, closed] of FROM_DIALLER) {
 const FROM_ACCEPTOR: [string, Frame[], RegExp][] = [
   ["answers without an end", [end(1)], /^4000 stream 1 is answered, and ends without a status/],
   ["sends headers twice", [headers(1), headers(1)], /^4000 the headers of stream 1 come again or late/],
-  ["sends headers behind a message", [message(1), headers(1)], /^4000 the headers of stream 1 come again or late/],
+  [
+    "sends headers behind a message",
+    [message(1), headers(1)],
+    /^4000 the headers of stream 1 come again or late/,
+  ],
   ["answers what was not called", [status(3)], /^4000 stream 3 has not begun/],
 ];
 
@@ -274,8 +306,12 @@ test("what an app sends that is too large for a frame fails its call with the re
   });
   await assert.rejects(ask(1), exhausted("headers"));
   await assert.rejects(ask(2), exhausted("trailers"));
-  await assert.rejects(ask(3), (error) => error instanceof ConnectError && error.rawMessage === long.slice(0, 8192));
-  const failing = async (which: number) => ConnectError.from(await ask(which).catch((error: unknown) => error));
+  await assert.rejects(
+    ask(3),
+    (error) => error instanceof ConnectError && error.rawMessage === long.slice(0, 8192),
+  );
+  const failing = async (which: number) =>
+    ConnectError.from(await ask(which).catch((error: unknown) => error));
   for (const [which, text, details] of [
     [4, "large", 0],
     [5, "many", 0],
@@ -350,11 +386,15 @@ test("whatever a peer sends, a session goes on or closes its socket with a reaso
         unary: (ask) => ask,
       },
     });
-    const calling = client.unary(blob(3), { timeoutMs: 50 }).catch((error: unknown) => ConnectError.from(error));
+    const calling = client
+      .unary(blob(3), { timeoutMs: 50 })
+      .catch((error: unknown) => ConnectError.from(error));
     const peer = new RawPeer(net, mine === 1 ? 0 : 1);
     peer.send(hello);
     for (let i = 0; i < 2; i++) {
-      const bytes = bytesOf(...Array.from({ length: 1 + below(3) }, () => valid[below(valid.length)] as Frame));
+      const bytes = bytesOf(
+        ...Array.from({ length: 1 + below(3) }, () => valid[below(valid.length)] as Frame),
+      );
       for (let n = below(2); n > 0; n--) bytes[below(bytes.length)] = below(256);
       peer.send(Buffer.from(bytes).toString("hex"));
     }

@@ -67,7 +67,8 @@ async function run(plans: Plan[], net: PairOptions, limits: Limits): Promise<Run
   const serves = serve(plans, outcomes, wrong);
   const ends = openEnds({ limits, serves }, { limits, serves }, net);
   // Until then 100 calls are assumed to be taken.
-  if (limits.calls < 100) await Promise.race([Promise.all([ends.dialler.told, ends.acceptor.told]), lost(ends)]);
+  if (limits.calls < 100)
+    await Promise.race([Promise.all([ends.dialler.told, ends.acceptor.told]), lost(ends)]);
   const calls = plans.map((plan, call) =>
     make(call, plan, outcomes[call] as Outcome, plan.by === 0 ? ends.dialler : ends.acceptor),
   );
@@ -104,7 +105,10 @@ function assertOutcome(plan: Plan, outcome: Outcome, call: number, { mayBeLost =
   }
   // What a handler reads ends with an error unless all was read, or it has read what it wanted.
   if (handlerRead instanceof ConnectError) {
-    assert(plan.abortsAt !== undefined || plan.leavesAfter !== undefined || mayBeLost || how === "left", what);
+    assert(
+      plan.abortsAt !== undefined || plan.leavesAfter !== undefined || mayBeLost || how === "left",
+      what,
+    );
   }
 }
 
@@ -167,7 +171,10 @@ test("the same where the connection is lost at any time: what was under way is u
       async (plans, net, limits, loss) => {
         const { ends, outcomes, wrong } = await run(plans, { ...net, loss }, limits);
         for (const [call, plan] of plans.entries()) {
-          assertOutcome(plan, outcomes[call] as Outcome, call, { mayBeLost: true, mayBeFull: mayBeFull(plans, limits) });
+          assertOutcome(plan, outcomes[call] as Outcome, call, {
+            mayBeLost: true,
+            mayBeFull: mayBeFull(plans, limits),
+          });
           if (outcomes[call]?.how instanceof ConnectError) lost++;
         }
         const sessions = [ends.dialler.session, ends.acceptor.session];

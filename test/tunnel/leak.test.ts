@@ -55,7 +55,10 @@ test("100 000 calls leave nothing behind, at either end", { timeout: 120_000 }, 
 test("calls that are given up while nothing can be written leave nothing behind", async () => {
   const { dialler, close } = openEnds(
     {},
-    { limits: { connectionWindow: 256 * 1024 }, serves: { unary: (ask) => ask, client: () => new Promise(() => {}) } },
+    {
+      limits: { connectionWindow: 256 * 1024 },
+      serves: { unary: (ask) => ask, client: () => new Promise(() => {}) },
+    },
   );
   await dialler.told;
   const full = new AbortController();

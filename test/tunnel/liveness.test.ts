@@ -120,10 +120,21 @@ test("a deadline is held to at both ends, each by itself", async () => {
 });
 
 test("a deadline of weeks, or of ever, is none that has passed", async () => {
-  const { dialler, close } = openEnds({}, { serves: { unary: (ask) => ask, server: async function* (ask) { yield ask; } } });
+  const { dialler, close } = openEnds(
+    {},
+    {
+      serves: {
+        unary: (ask) => ask,
+        server: async function* (ask) {
+          yield ask;
+        },
+      },
+    },
+  );
   for (const timeoutMs of [2 ** 31, 1e12, Number.MAX_SAFE_INTEGER, Number.POSITIVE_INFINITY]) {
     assert.equal((await dialler.client.unary(blob(1), { timeoutMs })).value.length, 1);
-    for await (const { value } of dialler.client.server(blob(1), { timeoutMs })) assert.equal(value.length, 1);
+    for await (const { value } of dialler.client.server(blob(1), { timeoutMs }))
+      assert.equal(value.length, 1);
   }
   assert.equal(dialler.seen.sent["RESET"], undefined);
   close();

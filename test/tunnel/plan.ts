@@ -67,7 +67,13 @@ function content(call: number, half: "ask" | "answer", index: number, size: numb
   return bytes;
 }
 
-function assertContent(call: number, half: "ask" | "answer", index: number, sizes: number[], got: Uint8Array) {
+function assertContent(
+  call: number,
+  half: "ask" | "answer",
+  index: number,
+  sizes: number[],
+  got: Uint8Array,
+) {
   const size = sizes[index];
   assert(size !== undefined, `call ${call} has an ${half} more than was sent`);
   const wanted = content(call, half, index, size);

@@ -30,7 +30,10 @@ test("large messages go in pieces of 16 KiB, of each stream in turn", async () =
 });
 
 test("a small call passes uploads by: it waits for no more than what has been written", async () => {
-  const ends = openEnds({}, { serves: { ...echo, client: () => new Promise(() => {}), bidi: (input) => input } });
+  const ends = openEnds(
+    {},
+    { serves: { ...echo, client: () => new Promise(() => {}), bidi: (input) => input } },
+  );
   await ends.dialler.told;
   const enough = new AbortController();
   const upload = async function* () {
@@ -47,7 +50,9 @@ test("a small call passes uploads by: it waits for no more than what has been wr
     await call;
     const all = sent.flat();
     const at = all.findIndex(({ kind, number, end }) => kind === "MESSAGE" && end && number < 100);
-    const before = all.slice(0, at).reduce((bytes, { number, kind }) => bytes + (kind === "MESSAGE" ? number : 0), 0);
+    const before = all
+      .slice(0, at)
+      .reduce((bytes, { number, kind }) => bytes + (kind === "MESSAGE" ? number : 0), 0);
     assert(at > 0 && before <= 64 * 1024, `${before} bytes went before it`);
   }
   enough.abort();
