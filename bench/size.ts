@@ -7,7 +7,7 @@ import { build, type Metafile } from "esbuild";
  * What a page carries, against the same page without this package: connect-web, `createClient` and the generated
  * clients. `npm run size` fails where a budget is passed; `npm run size -- --modules all` tells what it consists of.
  */
-const BUDGETS = { one: 3000, all: 12_000 };
+const BUDGETS = { one: 3000, all: 12_000, tunnel: 7000 };
 
 const root = join(import.meta.dirname, "../..");
 
@@ -56,6 +56,13 @@ const one = (factory: string) => `
 const ALL = `
   import { createClient } from "fairlead";
   globalThis.fl = createClient("/");`;
+
+/** A page that calls by nothing but the tunnel, with the generated client: no fetch in it, and a caller and a dispatcher. */
+const TUNNEL = `
+  import { createClient } from "@connectrpc/connect";
+  import { createTunnelTransport } from "fairlead/tunnel";
+  import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
+  globalThis.client = createClient(Runtime, createTunnelTransport("http://localhost"));`;
 
 /** Bytes after gzip: what a page loads to begin with, and what it may load later. `modules`: of the former, minified. */
 interface Size {
@@ -145,6 +152,7 @@ if (values.modules !== undefined) {
   const held = [
     row("**one facade: state**", state, await measure(bare(RUNTIME)), BUDGETS.one),
     row("**all facades**", all, await measure(bare(EVERY)), BUDGETS.all),
+    row("**the tunnel instead of fetch**", await measure(TUNNEL), await measure(bare(RUNTIME)), BUDGETS.tunnel),
   ];
   row("state, where bare has the same piece of Runtime", state, await measure(bare(PIECE)));
   const whole = { ...all, first: all.first + all.later, later: 0 };

@@ -16,3 +16,4 @@ export { openConfiguration } from "./internal/open-configuration.js";
 export { subscription } from "./internal/subscription.js";
 export { withToken } from "./internal/token.js";
 export { createInvocations } from "./invocations.js";
+export { createTunnelTransport } from "./transport/tunnel.js";

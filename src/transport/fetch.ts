@@ -107,7 +107,7 @@ function tunnelBeside(
   let opened: Promise<TunnelTransport> | undefined;
   let isClosed = false;
   const open = () =>
-    (opened ??= loaded(import("./tunnel.js"))
+    (opened ??= loaded(import("../on-demand.js"))
       .then(({ createTunnelTransport }) => {
         const transport = createTunnelTransport(url, {
           ...(interceptors && { interceptors }),
