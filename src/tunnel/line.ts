@@ -145,6 +145,7 @@ export class ReopeningLine {
       },
       onGoaway: (untaken) => {
         if (this.#session === session) this.#session = undefined;
+        if (Date.now() - begunAtMs >= SHORT_MS) this.#failures = 0;
         this.#draining.add(session);
         this.#again(untaken);
         if (session.isIdle) session.close(CLOSE.done, "drained");
@@ -223,8 +224,15 @@ export class ReopeningLine {
       };
       const wait = () => {
         stop();
-        const mostMs = this.#waiting.length > 0 ? MOST_WAIT_MS : delayMs;
-        stop = after(startMs + Math.min(delayMs, mostMs) - Date.now(), end);
+        const isAwaited = this.#waiting.length > 0;
+        const leftMs = startMs + Math.min(delayMs, isAwaited ? MOST_WAIT_MS : delayMs) - Date.now();
+        // A process that waits for nothing but a call must not end before it is made.
+        if (isAwaited) {
+          const timer = setTimeout(end, leftMs);
+          stop = () => clearTimeout(timer);
+        } else {
+          stop = after(leftMs, end);
+        }
       };
       this.#wake = () => (this.#closed ? end() : wait());
       this.#hurry = end;
