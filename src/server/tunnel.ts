@@ -5,8 +5,8 @@ import {
   type ConnectRouterOptions,
   createContextValues,
 } from "@connectrpc/connect";
-import { createCaller } from "../tunnel/caller.js";
 import type { ArrivedCall } from "../tunnel/answer.js";
+import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher } from "../tunnel/dispatcher.js";
 import { CLOSE } from "../tunnel/fault.js";
 import { type PeerSettings, Session } from "../tunnel/session.js";
@@ -59,7 +59,8 @@ export function createTunnels(
   let isLeaving = false;
 
   const admitTo = (session: () => Session, origin: string | null | undefined, connection: Connection) =>
-    function admit({ method, path, header, signal }: ArrivedCall) {
+    function admit(arrived: ArrivedCall) {
+      const { method, path, header } = arrived;
       const { authorization } = session().peer;
       if (authorization !== undefined && !header.has("authorization"))
         header.set("authorization", authorization);
@@ -73,7 +74,7 @@ export function createTunnels(
         values,
       );
       const refused = (error: unknown): ConnectError => {
-        const refusal = asAnswer(error, signal, { reqId: id, method: path.slice(1) }, log);
+        const refusal = asAnswer(error, arrived.signal, { reqId: id, method: path.slice(1) }, log);
         refusal.metadata.set(SERVER_HEADER, VERSION);
         refusal.metadata.set(REQUEST_ID_HEADER, id);
         ended(refusal.code);
@@ -152,11 +153,11 @@ export function createTunnels(
     const over = new AbortController();
     let leave = () => {};
     const begin = async () => {
-      await access.admitApp(appId, authorization ?? null);
+      const mayRead = await access.admitApp(appId, authorization ?? null);
       if (over.signal.aborted) return;
       const transport = createCaller(session, { messageBytes: limits.messageBytes });
       leave = context.apps.add(appId, transport);
-      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]));
+      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
     };
     begin().catch((error: ConnectError) => {
       log.warn({ app: appId, err: error }, "an app that dialled in is not served");

@@ -269,13 +269,17 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     const { method } = this;
     const isStream = method.methodKind !== "unary";
     const { input } = this;
+    const answer = this;
     const request = {
       stream: isStream,
       service: method.parent,
       method,
       requestMethod: "POST",
       url: `tunnel:${this.path}`,
-      signal: this.signal,
+      // Few calls need a signal, and none is cheap.
+      get signal() {
+        return answer.signal;
+      },
       header: this.header,
       contextValues: this.values.set(answerKey, this),
       message: isStream && !this.#messages ? one(input) : input,
@@ -375,7 +379,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
 
   /** A handler that goes on behind its answer hears that it is over. */
   #tellAborted(): void {
-    this.#controller?.abort();
+    this.#controller?.abort(OVER);
   }
 }
 
@@ -472,6 +476,9 @@ function replace(own: Headers, given: Headers): void {
 
 /** Longer ones are never waited for: setTimeout would take them for none. */
 const LONGEST_TIMER_MS = 2 ** 31;
+
+/** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
+const OVER = new ConnectError("the call is over", Code.Canceled);
 
 const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 

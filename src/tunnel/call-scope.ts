@@ -67,7 +67,7 @@ export class CallScope {
     this.#end();
   };
 
-  #end(reason?: unknown): void {
+  #end(reason: unknown = OVER): void {
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#abort);
     if (!this.signal.aborted) this.#controller.abort(reason);
@@ -76,3 +76,6 @@ export class CallScope {
 
 /** What a call fails with that took too long. */
 export const late = (): ConnectError => new ConnectError("the operation timed out", Code.DeadlineExceeded);
+
+/** Why the signal of a call aborts that has ended: one for all, as each has one. */
+const OVER = new ConnectError("the call is over", Code.Canceled);
