@@ -28,11 +28,18 @@ export function toConformanceError(error: ConnectError): ConformanceError {
       ? anyPack(detail.desc, create(detail.desc, detail.value))
       : create(AnySchema, { typeUrl: TYPE_URL + detail.type, value: detail.value }),
   );
-  return create(ErrorSchema, { code: error.code as number as ConformanceCode, message: error.rawMessage, details });
+  return create(ErrorSchema, {
+    code: error.code as number as ConformanceCode,
+    message: error.rawMessage,
+    details,
+  });
 }
 
 /** The error that a handler is asked to fail with; `extra` goes behind its own details. */
-export function toConnectError({ code, message, details }: ConformanceError, extra: readonly Any[]): ConnectError {
+export function toConnectError(
+  { code, message, details }: ConformanceError,
+  extra: readonly Any[],
+): ConnectError {
   // Connect numbers its codes as the runner does.
   const error = new ConnectError(message ?? "", code as number as Code);
   error.details = [...details, ...extra].map(({ typeUrl, value }) => ({

@@ -1,5 +1,17 @@
-import type { DescMethod, DescMethodStreaming, DescMethodUnary, DescService, Message } from "@bufbuild/protobuf";
-import { type ConnectRouter, type HandlerContext, type Transport } from "@connectrpc/connect";
+import type {
+  DescMethod,
+  DescMethodStreaming,
+  DescMethodUnary,
+  DescService,
+  Message,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type HandlerContext,
+  type Transport,
+} from "@connectrpc/connect";
 
 /** A gateway: serves the methods of `service` by passing each call on, by the transport that `to` gives for it. */
 export function forwarding(
@@ -8,7 +20,7 @@ export function forwarding(
 ): (router: ConnectRouter) => void {
   return (router) => {
     // The router cannot know the messages of a method that is not known either.
-    for (const method of service.methods) router.rpc(method as DescMethodUnary, handlerOf(method, to) as never);
+    for (const method of service.methods) router.rpc(method as never, handlerOf(method, to) as never);
   };
 }
 
@@ -20,7 +32,13 @@ function handlerOf(method: DescMethod, to: (context: HandlerContext) => Transpor
       return async (message: Message, context: HandlerContext) => {
         const { signal, requestHeader } = context;
         const timeoutMs = leftMs(context);
-        const answer = await to(context).unary(method, signal, timeoutMs, requestHeader, message as never);
+        const answer = await to(context).unary(
+          method as DescMethodUnary,
+          signal,
+          timeoutMs,
+          requestHeader,
+          message as never,
+        );
         copy(answer.header, context.responseHeader);
         copy(answer.trailer, context.responseTrailer);
         return answer.message;
@@ -31,7 +49,9 @@ function handlerOf(method: DescMethod, to: (context: HandlerContext) => Transpor
       return async (messages: AsyncIterable<Message>, context: HandlerContext) => {
         const answers: Message[] = [];
         for await (const answer of stream(messages, context)) answers.push(answer);
-        if (answers.length !== 1) throw new Error(`${answers.length} answers to a call that has one`);
+        if (answers.length !== 1) {
+          throw new ConnectError(`${answers.length} answers to a call that has one`, Code.Unimplemented);
+        }
         return answers[0];
       };
     case "bidi_streaming":

@@ -1,7 +1,5 @@
-import { createRegistry } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import {
-  compressionGzip,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
@@ -9,8 +7,8 @@ import {
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { forwarding } from "./forward.js";
 import type { ClientCompatRequest } from "./gen/connectrpc/conformance/v1/client_compat_pb.js";
-import { Codec, Compression, HTTPVersion, Protocol } from "./gen/connectrpc/conformance/v1/config_pb.js";
-import { ConformanceService, file_connectrpc_conformance_v1_service } from "./gen/connectrpc/conformance/v1/service_pb.js";
+import { HTTPVersion, Protocol } from "./gen/connectrpc/conformance/v1/config_pb.js";
+import { ConformanceService } from "./gen/connectrpc/conformance/v1/service_pb.js";
 import { performAll } from "./perform.js";
 import { openTunnelPort } from "./tunnel-port.js";
 
@@ -28,23 +26,29 @@ const { url } = await openTunnelPort(
 );
 const tunnel = createTunnelTransport(url);
 
+/** One transport for all calls that go to the same server in the same way. */
+const transports = new Map<string, Transport>();
+
 function overHttp(request: ClientCompatRequest): Transport {
-  const { host, port, serverTlsCert, messageReceiveLimit, useGetHttpMethod } = request;
-  const hasTls = serverTlsCert.length > 0;
-  const nodeOptions = hasTls ? { ca: Buffer.from(serverTlsCert) } : {};
+  const { port, protocol, messageReceiveLimit } = request;
+  const key = `${port} ${protocol}`;
+  const known = transports.get(key);
+  if (known) return known;
+  const httpVersion: "1.1" | "2" = request.httpVersion === HTTPVersion.HTTP_VERSION_1 ? "1.1" : "2";
   const options = {
-    baseUrl: `${hasTls ? "https" : "http"}://${host}:${port}`,
-    httpVersion: request.httpVersion === HTTPVersion.HTTP_VERSION_1 ? "1.1" : "2",
-    nodeOptions,
-    useBinaryFormat: request.codec === Codec.PROTO,
-    useHttpGet: useGetHttpMethod,
+    baseUrl: `http://${request.host}:${port}`,
+    httpVersion: httpVersion as "2",
     readMaxBytes: messageReceiveLimit,
-    jsonOptions: { registry: createRegistry(file_connectrpc_conformance_v1_service) },
-    acceptCompression: [compressionGzip],
-    ...(request.compression === Compression.GZIP && { sendCompression: compressionGzip }),
-  } as const;
-  if (request.protocol === Protocol.GRPC) return createGrpcTransport(options);
-  return request.protocol === Protocol.GRPC_WEB ? createGrpcWebTransport(options) : createConnectTransport(options);
+  };
+  const create =
+    protocol === Protocol.GRPC
+      ? createGrpcTransport
+      : protocol === Protocol.GRPC_WEB
+        ? createGrpcWebTransport
+        : createConnectTransport;
+  const transport = create({ ...options, useBinaryFormat: true });
+  transports.set(key, transport);
+  return transport;
 }
 
 await performAll((request) => {

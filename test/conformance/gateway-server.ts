@@ -1,4 +1,4 @@
-import { create, createRegistry } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { listen } from "../../src/server/listen.js";
 import { createServer } from "../../src/server/server.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
@@ -7,7 +7,7 @@ import {
   ServerCompatRequestSchema,
   ServerCompatResponseSchema,
 } from "./gen/connectrpc/conformance/v1/server_compat_pb.js";
-import { ConformanceService, file_connectrpc_conformance_v1_service } from "./gen/connectrpc/conformance/v1/service_pb.js";
+import { ConformanceService } from "./gen/connectrpc/conformance/v1/service_pb.js";
 import { oneFromRunner, toRunner } from "./pipe.js";
 import { conformanceService } from "./service.js";
 import { openTunnelPort } from "./tunnel-port.js";
@@ -21,9 +21,7 @@ const { port } = await listen(
   {
     ...server,
     routes: forwarding(ConformanceService, () => tunnel),
-    options: {
-      jsonOptions: { registry: createRegistry(file_connectrpc_conformance_v1_service) },
-    },
+    options: {},
   },
   { port: 0 },
 );

@@ -5,6 +5,7 @@ import { type CallOptions, ConnectError, createClient, type Transport } from "@c
 import { addHeaders, toConformanceError, toHeaderList } from "./convert.js";
 import {
   type ClientCompatRequest,
+  ClientCompatRequestSchema,
   ClientCompatResponseSchema,
   type ClientResponseResult,
   ClientResponseResultSchema,
@@ -22,13 +23,15 @@ import {
   UnimplementedRequestSchema,
 } from "./gen/connectrpc/conformance/v1/service_pb.js";
 import { fromRunner, toRunner } from "./pipe.js";
-import { ClientCompatRequestSchema } from "./gen/connectrpc/conformance/v1/client_compat_pb.js";
 
-/** Makes the calls that the runner asks for, all at the same time, by the transports that `transportOf` gives. */
+/** How many calls are under way at the same time: as many as the runner's own client makes. */
+const MOST_CALLS = 8;
+
+/** Makes the calls that the runner asks for, by the transports that `transportOf` gives. */
 export async function performAll(
   transportOf: (request: ClientCompatRequest) => Transport | Promise<Transport>,
 ): Promise<void> {
-  const underWay: Promise<void>[] = [];
+  const underWay = new Set<Promise<void>>();
   for await (const request of fromRunner(ClientCompatRequestSchema)) {
     const { testName } = request;
     const answer = (result: Parameters<typeof create<typeof ClientCompatResponseSchema>>[1]) =>
@@ -41,7 +44,9 @@ export async function performAll(
         answer({ result: { case: "error", value: { message: `${(error as Error).stack}` } } });
       }
     };
-    underWay.push(one());
+    const call = one().finally(() => underWay.delete(call));
+    underWay.add(call);
+    if (underWay.size >= MOST_CALLS) await Promise.race(underWay);
   }
   await Promise.all(underWay);
 }
@@ -174,7 +179,9 @@ class Performance {
   #only<T extends DescMessage>(type: T): MessageShape<T> {
     const [message, ...others] = this.#messages(type);
     if (!message || others.length > 0) {
-      throw new Error(`${this.#request.method} takes one message, not ${this.#request.requestMessages.length}`);
+      throw new Error(
+        `${this.#request.method} takes one message, not ${this.#request.requestMessages.length}`,
+      );
     }
     return message;
   }

@@ -11,7 +11,8 @@ export async function* fromRunner<T extends DescMessage>(type: T): AsyncGenerato
       seen = seen.subarray(end);
     }
   }
-  if (seen.length > 0) throw new Error(`the runner's input ends within a message, ${seen.length} bytes into it`);
+  if (seen.length > 0)
+    throw new Error(`the runner's input ends within a message, ${seen.length} bytes into it`);
 }
 
 /** The one message that a server is sent. */

@@ -13,8 +13,8 @@ import {
   IdempotentUnaryRequestSchema,
   ServerStreamRequestSchema,
   type StreamResponseDefinition,
-  type UnaryResponseDefinition,
   UnaryRequestSchema,
+  type UnaryResponseDefinition,
 } from "./gen/connectrpc/conformance/v1/service_pb.js";
 
 /** The service that the runner's tests call: it answers what its requests ask for. `Unimplemented` is left out. */

@@ -10,7 +10,12 @@ import { openTunnelPort } from "./tunnel-port.js";
 // The client under test: it dials the server, or, with "listens", has the server dial it. Each server has one tunnel.
 const tunnels = new Map<number, Promise<Transport>>();
 
-async function dial({ host, port, serverTlsCert, messageReceiveLimit }: ClientCompatRequest): Promise<Transport> {
+async function dial({
+  host,
+  port,
+  serverTlsCert,
+  messageReceiveLimit,
+}: ClientCompatRequest): Promise<Transport> {
   const hasTls = serverTlsCert.length > 0;
   return createTunnelTransport(`${hasTls ? "https" : "http"}://${host}:${port}`, {
     limits: { messageBytes: messageReceiveLimit },
