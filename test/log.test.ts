@@ -75,11 +75,6 @@ throughEveryDoor("download", (open) => {
   });
 });
 
-test("append() over fetch fails clearly: it would send a stream", async () => {
-  const log = texts(createWebTransport("http://127.0.0.1:9"));
-  await assert.rejects(log.append("a"), { code: Code.Unimplemented, message: /Produce sends a stream/ });
-});
-
 test("append() of nothing calls nobody, and a value that does not fit its schema is not sent", async () => {
   await using at = await openHere();
   assert.deepEqual(await texts(at.transport).append([]), { firstOffset: undefined, lastOffset: undefined });
