@@ -155,7 +155,7 @@ export function createTunnels(
   };
 
   /** Calls the app at the other end, for as long as it is there and offers the same. */
-  const visitOf = (session: Session, { appId = "", authorization }: PeerSettings) => {
+  const visitOf = (session: Session, { appId = "", authorization, offers = 0 }: PeerSettings) => {
     const over = new AbortController();
     let leave = () => {};
     let callOff = () => {};
@@ -178,6 +178,7 @@ export function createTunnels(
         interceptors: clientInterceptors,
       });
       leave = context.apps.add(appId, transport);
+      session.tell({ called: offers });
       await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
     };
     begin().catch((error: ConnectError) => {
