@@ -152,7 +152,12 @@ if (values.modules !== undefined) {
   const held = [
     row("**one facade: state**", state, await measure(bare(RUNTIME)), BUDGETS.one),
     row("**all facades**", all, await measure(bare(EVERY)), BUDGETS.all),
-    row("**the tunnel instead of fetch**", await measure(TUNNEL), await measure(bare(RUNTIME)), BUDGETS.tunnel),
+    row(
+      "**the tunnel instead of fetch**",
+      await measure(TUNNEL),
+      await measure(bare(RUNTIME)),
+      BUDGETS.tunnel,
+    ),
   ];
   row("state, where bare has the same piece of Runtime", state, await measure(bare(PIECE)));
   const whole = { ...all, first: all.first + all.later, later: 0 };
