@@ -38,7 +38,11 @@ export function answering({ routes, contextValues, onBroken, ...options }: Answe
     }
     let universal: UniversalServerRequest;
     try {
-      universal = universalRequestFromNodeRequest(request, response, undefined, contextValues?.(request));
+      universal = {
+        ...universalRequestFromNodeRequest(request, response, undefined, contextValues?.(request)),
+        // Connect's own would end the request with its last reader, and over HTTP/1.1 the connection, answered or not.
+        body: request.iterator({ destroyOnReturn: false }),
+      };
     } catch {
       // All that it takes of the request by itself is its URL.
       response.writeHead(400, { "content-type": "text/plain" });
