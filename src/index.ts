@@ -4,15 +4,21 @@
  * @module
  */
 export { type BindingAnswer, type Bindings, createBindings, type InvokeBindingOptions } from "./bindings.js";
-export {
-  type CallbackOptions,
-  createCallbacks,
-  type EventHandler,
-  type EventHandlers,
-  type EventSubscription,
-  type Verdict,
+export type {
+  CallbackOptions,
+  EventHandler,
+  EventHandlers,
+  EventSubscription,
+  Verdict,
 } from "./callbacks.js";
-export { type ClientOptions, createClient, type Fairlead, type RawClients } from "./client.js";
+export {
+  type ClientOptions,
+  createClient,
+  type Fairlead,
+  type Pubsubs,
+  type RawClients,
+  type Services,
+} from "./client.js";
 export {
   bytes,
   type Codec,
@@ -63,8 +69,9 @@ export { type GossipChange, type GossipMap, type GossipMapOptions, openGossipMap
 export { createHello, type Hello } from "./hello.js";
 export type { Fence } from "./internal/fence.js";
 export { type RetryOptions, withRetry } from "./internal/retry.js";
-export { type Token, withToken } from "./internal/token.js";
+export type { TopicEvent } from "./internal/topic-event.js";
 export { createService, type InvokeInit, type InvokeOptions, type Service } from "./invocation.js";
+export type { InvocationHandler } from "./invocations.js";
 export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./lifecycle.js";
 export {
   type AcquireOptions,
@@ -111,4 +118,5 @@ export {
   type UpdateOptions,
   type WriteOptions,
 } from "./state.js";
-export type { TopicEvent } from "./topic-event.js";
+export { type Token, withToken } from "./token.js";
+export type { Serving } from "./transport/tunnel.js";

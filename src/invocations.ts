@@ -1,5 +1,8 @@
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
-import { Runtime, HTTPExtension_VerbSchema as VerbSchema } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import {
+  Runtime,
+  HTTPExtension_VerbSchema as VerbSchema,
+} from "../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
 import { HTTP_PREFIX, HTTP_STATUS, isHopByHop } from "./internal/invocation-headers.js";
 
 /** Answers an invocation as a handler of fetch's `Request` and `Response`. The request's `signal` aborts when nobody waits any more. */

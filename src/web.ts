@@ -3,4 +3,7 @@
  *
  * @module
  */
+export type { FetchOptions, WebTransport } from "./transport/fetch.js";
+export { createGrpcWebTransport } from "./transport/grpc-web.js";
+export type { Serving } from "./transport/tunnel.js";
 export { createWebTransport, type WebTransportOptions } from "./transport/web.js";

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { connect as connectTcp, createServer as createTcp, type Socket } from "node:net";
+import { once } from "node:events";
+import { connect as connectHttp2, createServer as createHttp2 } from "node:http2";
+import { type AddressInfo, connect as connectTcp, createServer as createTcp, type Socket } from "node:net";
 import {
   Code,
   ConnectError,
@@ -7,17 +9,19 @@ import {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
+import { compressionGzip, createConnectTransport } from "@connectrpc/connect-node";
 import { test } from "vitest";
+import { WebSocket } from "ws";
 import { LogService } from "../gen/atomix/log/log_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { createFiles } from "../src/file.js";
 import { createClient, isConflict } from "../src/index.js";
 import { callsOf } from "../src/internal/calls.js";
 import { http2Sessions } from "../src/internal/node/http2-sessions.js";
 import { createLog } from "../src/log.js";
 import { createNodeTransport } from "../src/node.js";
 import { createState } from "../src/state.js";
-import { createWebTransport } from "../src/web.js";
+import { createGrpcWebTransport, createWebTransport } from "../src/web.js";
 import { cuttable } from "./cuttable.js";
 import { openHere, overHttp, throughEveryDoor } from "./doors.js";
 
@@ -33,8 +37,7 @@ throughEveryDoor("unary", (open) => {
       await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
       return next(request);
     };
-    await using slow = await open();
-    slow.server.options.interceptors?.push(wait);
+    await using slow = await open({ interceptors: [wait] });
     const state = createState(slow.transport, "default");
     const gaveUp = new AbortController();
     setTimeout(() => gaveUp.abort(), 30);
@@ -81,7 +84,7 @@ test("a server that cannot be reached is unavailable, on every transport", async
     createNodeTransport(nobody, { protocol: "grpc" }),
     createNodeTransport(nobody, { protocol: "grpc-web", httpVersion: "1.1" }),
     createWebTransport(nobody),
-    createWebTransport(nobody, { protocol: "grpc-web" }),
+    createGrpcWebTransport(nobody),
   ];
   for (const transport of transports) {
     assert.equal((await failure(createState(transport, "default").get("k"))).code, Code.Unavailable);
@@ -110,14 +113,24 @@ test("a connection that is cut under way is unavailable, and not a conflict, whi
   cut.close();
 });
 
-test("what sends a stream fails over fetch with the reason, before anything is sent", async () => {
+test("what fetch cannot do goes through the tunnel, and without WebSocket fails with the reason", async () => {
   await using at = await overHttp((url) => createWebTransport(url))();
-  const error = await failure(createClient(at.transport).files().put("a", "b"));
-  assert.equal(error.code, Code.Unimplemented);
-  assert.match(
-    error.rawMessage,
-    /PutFile sends a stream, which fetch cannot do: call it over fairlead\/node/,
-  );
+  const files = createClient(at.transport).files();
+  const own = globalThis.WebSocket;
+  try {
+    globalThis.WebSocket = undefined as unknown as typeof own;
+    const error = await failure(files.put("a", "b"));
+    assert.equal(error.code, Code.Unimplemented);
+    assert.match(
+      error.rawMessage,
+      /needs a tunnel, and this runtime has no WebSocket: on Node 20 fairlead\/node/,
+    );
+    globalThis.WebSocket = WebSocket as unknown as typeof own;
+    await files.put("a", "b");
+  } finally {
+    globalThis.WebSocket = own;
+  }
+  assert.equal(await (await files.get("a"))?.text(), "b");
 });
 
 test("gRPC over HTTP/1.1 is refused when the transport is made", () => {
@@ -202,6 +215,53 @@ test("answers are compressed only where the client asks for it", async () => {
     assert.equal(await createState(at.transport, "default").get("k"), undefined);
   }
   assert.deepEqual(seen, [null, "gzip,br"]);
+});
+
+test("files come as they are, even to a client that asks for compression", async () => {
+  let unpacked = 0;
+  const counted: typeof compressionGzip = {
+    ...compressionGzip,
+    decompress(bytes, most) {
+      unpacked++;
+      return compressionGzip.decompress(bytes, most);
+    },
+  };
+  await using at = await overHttp((baseUrl) => {
+    const sessionManager = http2Sessions(baseUrl);
+    const options = { baseUrl, httpVersion: "2" as const, sessionManager, acceptCompression: [counted] };
+    const close = async () => sessionManager.abort();
+    return { ...createConnectTransport(options), [Symbol.asyncDispose]: close };
+  })();
+  const content = "a".repeat(100_000);
+  const files = createFiles(at.transport, "default");
+  await files.put("f", content);
+  assert.equal(await (await files.get("f"))?.text(), content);
+  assert.equal(unpacked, 0);
+  const state = createState(at.transport, "default");
+  await state.set("k", content);
+  assert.equal((await state.get("k"))?.value, content);
+  assert.equal(unpacked, 1);
+});
+
+test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", async () => {
+  await using at = await overHttp((url) => createNodeTransport(url))();
+  const session = connectHttp2(at.url);
+  const [settings] = await once(session, "remoteSettings");
+  session.destroy();
+  assert.equal(settings.initialWindowSize, 256 * 1024);
+
+  const server = createHttp2();
+  // The client's close() cuts it.
+  server.on("stream", (stream) => stream.on("error", () => {}));
+  const came = once(server, "session").then(async ([session]) => (await once(session, "remoteSettings"))[0]);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  await using transport = createNodeTransport(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const call = failure(createState(transport, "default").get("k", { timeoutMs: 5000 }));
+  assert.equal((await came).initialWindowSize, 256 * 1024);
+  await transport.close();
+  await call;
+  server.close();
 });
 
 test("a stream over a network that has vanished without a word fails as unavailable once a ping is not answered", async () => {

@@ -1,5 +1,6 @@
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import { bearer } from "../internal/bearer.js";
+import { asyncDispose } from "../internal/dispose.js";
 import { type Token, withToken } from "../internal/token.js";
 import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher, type Dispatcher } from "../tunnel/dispatcher.js";
@@ -7,6 +8,7 @@ import type { TunnelLimits } from "../tunnel/limits.js";
 import { ReopeningLine } from "../tunnel/line.js";
 import type { OpenSocket } from "../tunnel/socket.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
+import { dialShared } from "./share.js";
 
 /** How a tunnel is used. */
 export interface TunnelTransportOptions {
@@ -22,8 +24,21 @@ export interface TunnelTransportOptions {
   idleMs?: number;
   /** How long the socket may take to open, in milliseconds. Default: 10000. */
   dialTimeoutMs?: number;
+  /**
+   * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
+   * a socket of its own.
+   */
+  sharedWorker?: () => SharedWorker;
   /** What this end takes of the server. Default: as TunnelLimits says. */
   limits?: Partial<TunnelLimits>;
+}
+
+/** Something that the server calls, until it is closed. */
+export interface Serving extends AsyncDisposable {
+  /** Resolves when the server has begun to call it; after a lost connection it does so again by itself. */
+  readonly ready: Promise<void>;
+  /** Is not called any more, once the server knows. Idempotent. */
+  close(): Promise<void>;
 }
 
 /** A transport over one WebSocket, on which the server can call this end too. */
@@ -32,7 +47,7 @@ export interface TunnelTransport extends Transport, AsyncDisposable {
    * Serves `routes` to the server for as long as what it returns is not closed, and keeps the socket open for that:
    * it is dialled again whenever it is lost. Several may serve beside each other.
    */
-  serve(routes: (router: ConnectRouter) => void): { close(): Promise<void> };
+  serve(routes: (router: ConnectRouter) => void): Serving;
   /** Closes the socket; calls under way fail. Idempotent. */
   close(): Promise<void>;
 }
@@ -42,9 +57,17 @@ export interface TunnelTransport extends Transport, AsyncDisposable {
  * fastest way wherever there are many calls. Nothing is dialled before the first call.
  */
 export function createTunnelTransport(url: string, options: TunnelTransportOptions = {}): TunnelTransport {
-  const { dialTimeoutMs = 10_000 } = options;
+  const { dialTimeoutMs = 10_000, idleMs = 60_000, appId, sharedWorker } = options;
   const at = tunnelUrl(url);
-  return tunnelOver(url, () => dialWebSocket(at, dialTimeoutMs), options);
+  const share = { url, appId, idleMs, dialTimeoutMs };
+  return tunnelOver(
+    url,
+    async () =>
+      sharedWorker && typeof SharedWorker !== "undefined"
+        ? dialShared(sharedWorker(), share)
+        : dialWebSocket(at, dialTimeoutMs),
+    options,
+  );
 }
 
 /** A tunnel over the sockets that `dial` opens. */
@@ -56,13 +79,19 @@ export function tunnelOver(
   const served = new Set<(router: ConnectRouter) => void>();
   let dispatcher: Dispatcher = createDispatcher(() => {});
   let offers = 0;
+  /** Who waits for the server to call what it was offered, by the number of the offer. */
+  const unready = new Map<number, () => void>();
   let authorization: string | undefined;
+  /** The token that the other end knows, and the one that it would not have. */
+  let known: string | undefined;
+  let refused: string | undefined;
 
   /** Tells the other end who this is, unless it knows. */
   const identify = (text: string): void => {
     const fresh = bearer(text);
     if (fresh === authorization) return;
     authorization = fresh;
+    known = text;
     line.session?.tell({ authorization });
   };
   const line = new ReopeningLine({
@@ -70,15 +99,27 @@ export function tunnelOver(
     host: new URL(url).host,
     limits,
     idleMs,
-    identity: async () => {
-      if (token !== undefined && authorization === undefined) {
-        authorization = bearer(await (typeof token === "string" ? token : token()));
+    prepare: async () => {
+      if (token === undefined) return;
+      const text = typeof token === "string" ? token : await token(refused);
+      refused = undefined;
+      known = text;
+      authorization = bearer(text);
+    },
+    identity: () => ({
+      ...(appId !== undefined && { appId }),
+      ...(authorization !== undefined && { authorization }),
+      ...(served.size > 0 && { offers }),
+    }),
+    onSettings: ({ called = 0 }) => {
+      for (const [offer, tell] of unready) {
+        if (offer > called) continue;
+        unready.delete(offer);
+        tell();
       }
-      return {
-        ...(appId !== undefined && { appId }),
-        ...(authorization !== undefined && { authorization }),
-        ...(served.size > 0 && { offers }),
-      };
+    },
+    onRefused: () => {
+      refused = known;
     },
     answer:
       (session) =>
@@ -110,13 +151,13 @@ export function tunnelOver(
       }
       served.add(routes);
       offer();
-      return {
-        async close() {
-          if (served.delete(routes)) offer();
-        },
+      const ready = new Promise<void>((resolve) => unready.set(offers, resolve));
+      const end = async () => {
+        if (served.delete(routes)) offer();
       };
+      return { ready, close: end, [asyncDispose]: end };
     },
     close,
-    [Symbol.asyncDispose]: close,
+    [asyncDispose]: close,
   };
 }
