@@ -11,7 +11,6 @@ import { memoryEngine } from "../src/server/engines/memory.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer } from "../src/server/server.js";
 import { createNodeTransport } from "../src/transport/node.js";
-import { createWebTransport } from "../src/transport/web.js";
 import { cuttable } from "./cuttable.js";
 import { openHere, throughEveryDoor } from "./doors.js";
 
