@@ -36,7 +36,7 @@ export interface Tunnels {
   /** Serves a socket until it is closed; one from a page that may not call is closed, with the reason. */
   accept(open: OpenSocket, from?: TunnelOrigin): void;
   /** Those that are open. */
-  readonly sessions: ReadonlySet<Pick<Session, "close">>;
+  readonly sessions: ReadonlySet<{ close(code: number, reason: string): void }>;
   /** Takes no more calls by any of them; each is closed with the last of its calls. */
   leave(): void;
   /** Closes all of them at once. */
