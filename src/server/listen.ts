@@ -195,8 +195,8 @@ function discardBehind(request: Http2ServerRequest, response: Http2ServerRespons
     response.once("finish", () => request.readableEnded || discard(request));
     return;
   }
-  // Of HTTP/2 the response finishes with the stream only, and a request that was left half read passes nothing on. One
-  // that was not read at all Node closes by itself.
+  // Of HTTP/2 the response finishes with the stream only, and a request that was left half read passes nothing on.
+  // Of one that nobody has begun to read, Node itself tells the client that the rest is not wanted.
   const { stream } = request;
   stream.once("finish", () => {
     if (stream.readableFlowing === null) return;
