@@ -95,6 +95,8 @@ export class Session implements Carrier {
 
   #receiveCredit: number;
   #connectionWindow: number;
+  /** How many streams that stand still leave enough for the others, and 1: it stays the same however wide they grow. */
+  readonly #windowRatio: number;
   #streamWindow: number;
   #owed = 0;
   /** How many bytes of which stream have come since the last ping. */
@@ -118,6 +120,7 @@ export class Session implements Carrier {
     this.#firstUnsent = this.#nextId;
     this.#streamWindow = Math.max(this.limits.streamWindow, UNTOLD.streamWindow);
     this.#connectionWindow = Math.max(this.limits.connectionWindow, UNTOLD.connectionWindow);
+    this.#windowRatio = this.#connectionWindow / this.#streamWindow;
     this.#receiveCredit = this.#connectionWindow;
     this.#sender = new Sender(
       () => this.#socket,
@@ -563,7 +566,7 @@ export class Session implements Carrier {
       this.#streamWindow,
       Math.min(Math.ceil(wanted), this.limits.mostStreamWindow),
     );
-    const wider = this.#streamWindow * 4 - this.#connectionWindow;
+    const wider = Math.floor(this.#streamWindow * this.#windowRatio) - this.#connectionWindow;
     if (wider <= 0) return;
     this.#connectionWindow += wider;
     this.#receiveCredit += wider;
