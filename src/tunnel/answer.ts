@@ -17,13 +17,14 @@ import {
   type Interceptor,
   type MethodImplSpec,
 } from "@connectrpc/connect";
+import type { IncomingCall } from "./call.js";
 import { deadline, late } from "./call-scope.js";
 import { statusOf } from "./error.js";
 import type { HeaderList, Status } from "./frame.js";
 import { headersOf, listOf } from "./header-list.js";
 import { Messages } from "./messages.js";
 import { pump } from "./pump.js";
-import type { IncomingCall, Session } from "./session.js";
+import type { Session } from "./session.js";
 import type { Stream, StreamEvents } from "./stream.js";
 
 /** A call before a message of it is read. */
