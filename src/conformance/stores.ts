@@ -1,0 +1,38 @@
+/** What the server under test calls its stores, and what else it was configured with for the suite. */
+export interface Stores {
+  state: string;
+  lock: string;
+  sequencer: string;
+  pubsub: string;
+  files: string;
+  configuration: string;
+  hello: { name: string; greeting: string };
+  /** A second store of each of these kinds. */
+  others?: { state: string; lock: string; sequencer: string; configuration: string };
+  /** A pubsub that delivers an event `maxDeliveries` times at most, with waits from `retryMinMs` to `retryMaxMs`. */
+  quickPubsub?: { name: string; maxDeliveries: number; retryMinMs: number; retryMaxMs: number };
+  /** A key of the sequencer whose ids are all greater than `value`, a decimal number. */
+  biggerThan?: { key: string; value: string };
+  /** A binding that answers with what it was sent. */
+  echo?: string;
+  /** A service and a binding that lead to an app which answers with what it was asked; see `mirrored()`. */
+  mirror?: { service: string; binding: string };
+  /** A secret that may be read, and what it holds. */
+  secret?: { store: string; key: string; value: string };
+  /** A protocol group of maps whose primary is at `primary`, somewhere else. */
+  backupGroup?: { namespace: string; name: string; primary: string };
+  /** A log that keeps its last `maxRecords` records. */
+  shortLog?: { name: string; maxRecords: number };
+}
+
+/** As `fairlead serve` has them without a components file. */
+export const DEFAULT_STORES: Stores = {
+  state: "default",
+  lock: "default",
+  sequencer: "default",
+  pubsub: "default",
+  files: "default",
+  configuration: "default",
+  hello: { name: "helloworld", greeting: "Hello" },
+  echo: "echo",
+};

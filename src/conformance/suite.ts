@@ -1,0 +1,25 @@
+import type { Case } from "./case.js";
+import { runCase, toldCall } from "./run.js";
+import type { Test } from "./runner.js";
+import { stateCases } from "./state.js";
+import type { Target } from "./target.js";
+
+/** Every case of the suite. */
+export const cases: readonly Case[] = [...stateCases];
+
+/**
+ * Declares every case of the suite with the `test` of a runner. `open` gives the server that a case is run against, which
+ * may be the same for all of them: cases keep out of each other's way, and may run at the same time.
+ */
+export function conformance(test: Test, open: (one: Case) => Target | Promise<Target>): void {
+  for (const one of cases) {
+    test(`${one.primitive}: ${one.name}`, async (context) => {
+      const outcome = await runCase(one, await open(one));
+      if (outcome.status === "skipped") context?.skip?.(outcome.reason);
+      if (outcome.status !== "failed") return;
+      const { error, calls } = outcome;
+      error.message = [error.message, ...calls.map(toldCall)].join("\n");
+      throw error;
+    });
+  }
+}
