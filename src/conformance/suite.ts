@@ -1,11 +1,13 @@
 import type { Case } from "./case.js";
+import { lockCases } from "./lock.js";
 import { runCase, toldCall } from "./run.js";
 import type { Test } from "./runner.js";
+import { sequencerCases } from "./sequencer.js";
 import { stateCases } from "./state.js";
 import type { Target } from "./target.js";
 
 /** Every case of the suite. */
-export const cases: readonly Case[] = [...stateCases];
+export const cases: readonly Case[] = [...stateCases, ...lockCases, ...sequencerCases];
 
 /**
  * Declares every case of the suite with the `test` of a runner. `open` gives the server that a case is run against, which
