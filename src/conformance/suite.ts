@@ -1,4 +1,6 @@
 import type { Case } from "./case.js";
+import { configurationCases } from "./configuration.js";
+import { fileCases } from "./file.js";
 import { lockCases } from "./lock.js";
 import { runCase, toldCall } from "./run.js";
 import type { Test } from "./runner.js";
@@ -7,7 +9,13 @@ import { stateCases } from "./state.js";
 import type { Target } from "./target.js";
 
 /** Every case of the suite. */
-export const cases: readonly Case[] = [...stateCases, ...lockCases, ...sequencerCases];
+export const cases: readonly Case[] = [
+  ...stateCases,
+  ...lockCases,
+  ...sequencerCases,
+  ...fileCases,
+  ...configurationCases,
+];
 
 /**
  * Declares every case of the suite with the `test` of a runner. `open` gives the server that a case is run against, which
