@@ -2,6 +2,8 @@ import type { Case } from "./case.js";
 import { configurationCases } from "./configuration.js";
 import { fileCases } from "./file.js";
 import { lockCases } from "./lock.js";
+import { logCases } from "./log.js";
+import { pubsubCases } from "./pubsub.js";
 import { runCase, toldCall } from "./run.js";
 import type { Test } from "./runner.js";
 import { sequencerCases } from "./sequencer.js";
@@ -15,6 +17,8 @@ export const cases: readonly Case[] = [
   ...sequencerCases,
   ...fileCases,
   ...configurationCases,
+  ...pubsubCases,
+  ...logCases,
 ];
 
 /**
