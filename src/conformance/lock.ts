@@ -3,13 +3,14 @@ import { ok } from "./expect.js";
 import { type LockCalls, lockCalls } from "./lock/calls.js";
 import { fences } from "./lock/fences.js";
 import { grants } from "./lock/grants.js";
+import { histories } from "./lock/histories.js";
 import { limited, malformed, NO_NAMES, unconfigured } from "./refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
 
 const RPCS = ["tryLock", "unlock", "lockKeepAlive"] as const;
 
 /** What must hold of locks. */
-export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [grants, fences, refusals]);
+export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [grants, fences, refusals, histories]);
 
 /** What the lock RPCs do not take. */
 function refusals(on: On<LockCalls>): void {

@@ -5,6 +5,7 @@ import { type Case, casesOf, type On } from "./case.js";
 import { equal, ok } from "./expect.js";
 import { limited, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
+import { histories } from "./sequencer/histories.js";
 
 const { WEAK, STRONG } = SequencerOptions_AutoIncrement;
 type Increment = typeof WEAK | typeof STRONG;
@@ -37,7 +38,12 @@ function sequencerCalls(bench: Bench) {
 type SequencerCalls = ReturnType<typeof sequencerCalls>;
 
 /** What must hold of sequencers. */
-export const sequencerCases: readonly Case[] = casesOf("sequencer", sequencerCalls, [ids, blocks, refusals]);
+export const sequencerCases: readonly Case[] = casesOf("sequencer", sequencerCalls, [
+  ids,
+  blocks,
+  refusals,
+  histories,
+]);
 
 function ids(on: On<SequencerCalls>): void {
   for (const [what, increment] of [

@@ -3,6 +3,7 @@ import { batches } from "./state/batches.js";
 import { stateCalls } from "./state/calls.js";
 import { entries } from "./state/entries.js";
 import { etags } from "./state/etags.js";
+import { histories } from "./state/histories.js";
 import { lifetimes } from "./state/lifetimes.js";
 import { refusals } from "./state/refusals.js";
 
@@ -13,4 +14,5 @@ export const stateCases: readonly Case[] = casesOf("state", stateCalls, [
   batches,
   lifetimes,
   refusals,
+  histories,
 ]);
