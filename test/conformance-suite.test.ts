@@ -7,7 +7,7 @@ import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer, type Server } from "../src/server/server.js";
 import { createNodeTransport } from "../src/transport/node.js";
 import { createTunnelTransport } from "../src/transport/tunnel-node.js";
-import { conformanceConfig, STORES } from "./conformance-config.js";
+import { conformanceConfig, openMirror, STORES } from "./conformance-config.js";
 
 type Way = { transport: Target["transport"]; close(): Promise<void> };
 
@@ -24,9 +24,12 @@ const way = (transport: Target["transport"] & { close(): Promise<void> }): Way =
   close: () => transport.close(),
 });
 
+const mirror = await openMirror();
+
 const opened: (() => Promise<unknown>)[] = [];
 afterAll(async () => {
   for (const close of opened.reverse()) await close();
+  await mirror[Symbol.asyncDispose]();
 });
 
 /** Cases that let time pass have a server of their own, whose clock they move. */
@@ -35,7 +38,7 @@ const ownClock = (one: Case) => one.needs.includes("time") || one.needs.includes
 function newServer(now?: () => number): Server {
   return createServer({
     platform: nodePlatform,
-    config: conformanceConfig(),
+    config: conformanceConfig(mirror.url),
     ...(now && { engine: memoryEngine({ now }) }),
   });
 }
