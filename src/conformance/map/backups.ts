@@ -81,9 +81,9 @@ function digests(on: On<MapCalls>): void {
     ["Backup", "duplex", "led group"],
     "a primary refuses entries of its own term: it is the one who writes in it",
     async (at) => {
-      await at.put("k", "1", { at: at.ledHeader });
+      const version = await at.put("k", "1", { at: at.ledHeader });
       equal(await at.backup(at.ledHeader, [entryOf("k", [at.ledTerm, 1000], "x")]), [ERROR]);
-      equal(await at.get("k", at.ledHeader), { text: "1", version: 1n });
+      equal(await at.get("k", at.ledHeader), { text: "1", version });
     },
   );
 

@@ -1,7 +1,7 @@
-import { mirrored } from "../src/conformance/mirror.js";
-import type { Stores } from "../src/conformance/stores.js";
-import type { ConfigInput } from "../src/server/index.js";
-import { type HttpApp, httpApp } from "./http-app.js";
+import { mirrored } from "../../src/conformance/mirror.js";
+import type { Stores } from "../../src/conformance/stores.js";
+import type { ConfigInput } from "../../src/server/index.js";
+import { type HttpApp, httpApp } from "../http-app.js";
 
 /** What the servers of the conformance suite are called and have. */
 export const STORES: Partial<Stores> = {
