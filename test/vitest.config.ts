@@ -6,6 +6,7 @@ const src = join(import.meta.dirname, "../src");
 /** The package by its own name, from its sources: for the README's snippets and the pages. */
 export const aliases = [
   { find: /^fairlead\/(web|node|tunnel|app|otel)$/, replacement: join(src, "$1.ts") },
+  { find: /^fairlead\/conformance$/, replacement: join(src, "conformance/index.ts") },
   { find: /^fairlead\/server\/node$/, replacement: join(src, "server/node.ts") },
   { find: /^fairlead\/server$/, replacement: join(src, "server/index.ts") },
   { find: /^fairlead$/, replacement: join(src, "index.ts") },
@@ -15,5 +16,5 @@ export default defineConfig({
   // Node 20 has no `using` of its own.
   oxc: { target: "es2022" },
   resolve: { alias: aliases },
-  test: { root: import.meta.dirname, include: ["**/*.test.ts"], testTimeout: 20_000, maxConcurrency: 32 },
+  test: { root: import.meta.dirname, include: ["**/*.test.ts"], testTimeout: 20_000, maxConcurrency: 12 },
 });

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { VERSION } from "../server/index.js";
 import { config } from "./config.js";
+import { conformance } from "./conformance.js";
 import { serve } from "./serve.js";
 import { tour } from "./tour.js";
 
@@ -16,6 +17,11 @@ const HELP = `fairlead: distributed-systems primitives for every JavaScript runt
       tell what the components file configures, or what is wrong with it; print its JSON Schema
   fairlead tour [URL]
       call every primitive, over every protocol, on a server of its own or on the one at URL
+  fairlead conformance URL [--protocol connect|grpc|grpc-web|tunnel|all] [--config FILE] [--primitive state,lock]
+      hold any server that speaks the API against the suite, and tell what it does otherwise; status 1 where it does
+      --profile fairlead|layotto         what is expected: all that is promised, or what the Go runtime is known to do
+      --report text|junit|json|html|tap  how it is told, with --output FILE also where to
+      --no-wait                          leave out the cases that wait for time to pass
   fairlead --version
 `;
 
@@ -24,6 +30,7 @@ const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   serve,
   config,
   tour,
+  conformance,
   async help() {
     process.stdout.write(HELP);
     return 0;

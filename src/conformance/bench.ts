@@ -2,7 +2,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { randomId } from "../internal/random-id.js";
 import { sleep } from "../internal/timer.js";
-import type { TunnelTransport } from "../transport/tunnel.js";
+import type { TunnelTransport } from "../tunnel.js";
 import { type RecordedCall, recorded } from "./recorder.js";
 import type { Stores } from "./stores.js";
 import type { Target } from "./target.js";

@@ -18,6 +18,8 @@ export const NEEDS = {
   mirror: "the configuration names no service and binding that lead to a mirror (`mirror`)",
   secrets: "the configuration names no secret that may be read (`secret`)",
   "backup group": "the configuration names no map group that it is a backup of (`backupGroup`)",
+  "led group": "the configuration names no map group that it is the primary of, with a term (`ledGroup`)",
+  "spare hello": "the configuration names no greeting that may be changed (`spareHello`)",
   "short log": "the configuration names no log that keeps few records (`shortLog`)",
 } as const;
 

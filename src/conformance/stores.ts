@@ -7,6 +7,8 @@ export interface Stores {
   files: string;
   configuration: string;
   hello: { name: string; greeting: string };
+  /** Another greeting, which the suite may change, and what it is. */
+  spareHello?: { name: string; greeting: string };
   /** A second store of each of these kinds. */
   others?: { state: string; lock: string; sequencer: string; configuration: string };
   /** A pubsub that delivers an event `maxDeliveries` times at most, with waits from `retryMinMs` to `retryMaxMs`. */
@@ -21,6 +23,8 @@ export interface Stores {
   secret?: { store: string; key: string; value: string };
   /** A protocol group of maps whose primary is at `primary`, somewhere else. */
   backupGroup?: { namespace: string; name: string; primary: string };
+  /** A protocol group of maps that is configured with this server as its primary, in the term `term`. */
+  ledGroup?: { namespace: string; name: string; term: number };
   /** A log that keeps its last `maxRecords` records. */
   shortLog?: { name: string; maxRecords: number };
 }

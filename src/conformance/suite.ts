@@ -1,24 +1,38 @@
+import { bindingCases } from "./bindings.js";
 import type { Case } from "./case.js";
 import { configurationCases } from "./configuration.js";
 import { fileCases } from "./file.js";
+import { gossipMapCases } from "./gossip-map.js";
+import { helloCases } from "./hello.js";
+import { invocationCases } from "./invocation.js";
+import { lifecycleCases } from "./lifecycle.js";
 import { lockCases } from "./lock.js";
 import { logCases } from "./log.js";
+import { mapCases } from "./map.js";
 import { pubsubCases } from "./pubsub.js";
 import { runCase, toldCall } from "./run.js";
 import type { Test } from "./runner.js";
+import { secretCases } from "./secrets.js";
 import { sequencerCases } from "./sequencer.js";
 import { stateCases } from "./state.js";
 import type { Target } from "./target.js";
 
 /** Every case of the suite. */
 export const cases: readonly Case[] = [
+  ...helloCases,
   ...stateCases,
   ...lockCases,
   ...sequencerCases,
-  ...fileCases,
-  ...configurationCases,
   ...pubsubCases,
+  ...fileCases,
+  ...mapCases,
+  ...gossipMapCases,
   ...logCases,
+  ...configurationCases,
+  ...secretCases,
+  ...bindingCases,
+  ...invocationCases,
+  ...lifecycleCases,
 ];
 
 /**

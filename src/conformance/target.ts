@@ -4,7 +4,7 @@ import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { hasExtensions } from "../internal/extensions.js";
-import type { TunnelTransport } from "../transport/tunnel.js";
+import type { TunnelTransport } from "../tunnel.js";
 import type { Need } from "./needs.js";
 import { DEFAULT_STORES, type Stores } from "./stores.js";
 
@@ -57,6 +57,8 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   note(stores.mirror, "mirror");
   note(stores.secret, "secrets");
   note(stores.backupGroup, "backup group");
+  note(stores.ledGroup, "led group");
+  note(stores.spareHello, "spare hello");
   note(stores.shortLog, "short log");
   return { ...options, stores, has };
 }

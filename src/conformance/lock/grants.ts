@@ -60,9 +60,9 @@ function granting(on: On<LockCalls>): void {
   });
 
   on(["TryLock", "time"], "a lock is free again once it has expired", async (at) => {
-    ok(await at.tryLock("ada", { expire: 1 }), "it is free");
+    ok(await at.tryLock("ada", { expire: 2 }), "it is free");
     equal(await at.tryLock("bob"), false);
-    await at.pass(1100);
+    await at.pass(2100);
     ok(await at.tryLock("bob"), "it has expired");
   });
 
@@ -79,9 +79,9 @@ function granting(on: On<LockCalls>): void {
   );
 
   on(["TryLock", "time"], "another try of its own owner does not extend a lock", async (at) => {
-    ok(await at.tryLock("ada", { expire: 1 }), "it is free");
+    ok(await at.tryLock("ada", { expire: 2 }), "it is free");
     equal(await at.tryLock("ada", { expire: 60 }), false);
-    await at.pass(1100);
+    await at.pass(2100);
     ok(await at.tryLock("bob"), "it has expired");
   });
 }
@@ -120,8 +120,8 @@ function freeing(on: On<LockCalls>): void {
   });
 
   on(["Unlock", "time"], "Unlock after expiry is LOCK_UNEXIST, for the owner and for others", async (at) => {
-    await at.tryLock("ada", { expire: 1 });
-    await at.pass(1100);
+    await at.tryLock("ada", { expire: 2 });
+    await at.pass(2100);
     equal([await at.unlock("ada"), await at.unlock("bob")], [Unlock.LOCK_UNEXIST, Unlock.LOCK_UNEXIST]);
   });
 
@@ -177,16 +177,16 @@ function extending(on: On<LockCalls>): void {
   });
 
   on(["LockKeepAlive", "time"], "LockKeepAlive extends the lock by expire", async (at) => {
-    await at.tryLock("ada", { expire: 1 });
+    await at.tryLock("ada", { expire: 2 });
     equal(await at.keepAlive("ada", 60), KeepAlive.SUCCESS);
-    await at.pass(1100);
+    await at.pass(2100);
     equal(await at.tryLock("bob"), false);
   });
 
   on(["LockKeepAlive", "time"], "LockKeepAlive counts from now, also where that ends sooner", async (at) => {
     await at.tryLock("ada", { expire: 3600 });
-    equal(await at.keepAlive("ada", 1), KeepAlive.SUCCESS);
-    await at.pass(1100);
+    equal(await at.keepAlive("ada", 2), KeepAlive.SUCCESS);
+    await at.pass(2100);
     ok(await at.tryLock("bob"), "it has expired");
   });
 
@@ -204,8 +204,8 @@ function extending(on: On<LockCalls>): void {
     ["LockKeepAlive", "time"],
     "LockKeepAlive after expiry is LOCK_UNEXIST, and others may have the lock",
     async (at) => {
-      await at.tryLock("ada", { expire: 1 });
-      await at.pass(1100);
+      await at.tryLock("ada", { expire: 2 });
+      await at.pass(2100);
       equal(await at.keepAlive("ada"), KeepAlive.LOCK_UNEXIST);
       await at.tryLock("bob");
       equal(await at.keepAlive("ada"), KeepAlive.LOCK_BELONG_TO_OTHERS);

@@ -80,11 +80,17 @@ export function apps(on: On<PubsubCalls>): void {
         return textOf(event) === "drop" ? Status.DROP : Status.SUCCESS;
       },
     });
-    for (const text of ["ok", "drop", "last"]) await at.publish("t", text);
-    while (textOf(await app.next()) !== "last");
+    for (const text of ["ok", "drop", "last"]) {
+      await at.publish("t", text);
+      equal(textOf(await app.next()), text);
+    }
     await app.leave();
-    await (await at.subscribe({ group: "app" })).quiet();
-    equal(seen.sort(), ["drop", "last", "ok"]);
+    // The answer to the last one may have been lost on the way.
+    await at.publish("t", "end");
+    const stream = await at.subscribe({ group: "app" });
+    const first = await stream.text();
+    equal(first === "last" ? await stream.text() : first, "end");
+    equal(seen, ["ok", "drop", "last"]);
   });
 
   for (const [what, answer] of [
@@ -150,8 +156,10 @@ export function apps(on: On<PubsubCalls>): void {
     const app = await open(at, { metadata: { consumerGroup: at.own("chosen") } });
     await at.publish("t", "x");
     equal(textOf(await app.next()), "x");
-    await app.leave();
-    await (await at.subscribe({ group: "chosen" })).quiet();
+    await at.begin({ group: "app" });
+    await at.publish("t", "y");
+    equal(textOf(await app.next()), "y");
+    equal(await (await at.subscribe({ group: "app" })).text(), "y", "the group of its name has its own");
   });
 
   on(["AppCallback", "app"], "the events of an app that has left wait, until it is back", async (at) => {
@@ -162,6 +170,8 @@ export function apps(on: On<PubsubCalls>): void {
     await app.leave();
     await at.publish("t", "2");
     const again = await open(at);
-    equal(textOf(await again.next()), "2");
+    // The answer to the first one may have been lost on the way.
+    const first = textOf(await again.next());
+    equal(first === "1" ? textOf(await again.next()) : first, "2");
   });
 }
