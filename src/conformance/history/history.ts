@@ -19,6 +19,9 @@ const OPEN: ReadonlySet<Code> = new Set([
   Code.Internal,
 ]);
 
+/** Whether a call that failed so may have been done. */
+export const isOpen = (reason: unknown): boolean => OPEN.has(ConnectError.from(reason).code);
+
 /** What concurrent clients did, in the order of its calls. */
 export class History<I, O> {
   readonly operations: Operation<I, O>[] = [];
@@ -37,7 +40,7 @@ export class History<I, O> {
     try {
       operation.output = await run();
     } catch (reason) {
-      if (OPEN.has(ConnectError.from(reason).code)) return undefined;
+      if (isOpen(reason)) return undefined;
       throw reason;
     }
     operation.returnedAt = this.#events++;

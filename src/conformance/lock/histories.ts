@@ -1,7 +1,9 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { sleep } from "../../internal/timer.js";
 import type { On } from "../case.js";
 import { ok } from "../expect.js";
 import { type Client, concurrently } from "../history/clients.js";
+import { isOpen } from "../history/history.js";
 import { checkHolds, type Hold } from "../history/orders.js";
 import type { LockCalls } from "./calls.js";
 
@@ -35,11 +37,31 @@ async function hold(
   const onHeader = (headers: Headers) => {
     fence = headers.get("fairlead-fence") ?? "";
   };
-  const { success } = await runtime.tryLock({ ...claim, expire: 60 }, { onHeader });
-  if (!success) return;
+  try {
+    const { success } = await runtime.tryLock({ ...claim, expire: 60 }, { onHeader });
+    if (!success) return;
+  } catch (reason) {
+    if (!isOpen(reason)) throw reason;
+    // It may have been granted.
+    await insist(() => runtime.unlock(claim));
+    return;
+  }
   const from = now();
   // Others try meanwhile.
-  await runtime.sayHello({ serviceName: at.stores.hello.name });
+  await insist(() => runtime.sayHello({ serviceName: at.stores.hello.name }));
   holds.push({ client: number, fence: BigInt(fence), from, to: now() });
-  await runtime.unlock(claim);
+  await insist(() => runtime.unlock(claim));
+}
+
+/** Makes a call that may be made again until it is answered. */
+async function insist(call: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      await call();
+      return;
+    } catch (reason) {
+      if (!isOpen(reason)) throw reason;
+      await sleep(1);
+    }
+  }
 }

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, test } from "vitest";
-import { History, type Operation } from "../src/conformance/history/history.js";
-import { checkHolds, checkIds, checkLog } from "../src/conformance/history/orders.js";
-import { checkRegister, type Found, type Step } from "../src/conformance/history/register.js";
-import { randomFrom } from "../src/internal/seeded-random.js";
+import { History, type Operation } from "../../src/conformance/history/history.js";
+import { checkHolds, checkIds, checkLog } from "../../src/conformance/history/orders.js";
+import { checkRegister, type Found, type Step } from "../../src/conformance/history/register.js";
+import { randomFrom } from "../../src/internal/seeded-random.js";
 
 const NEVER = Number.POSITIVE_INFINITY;
 
