@@ -1,16 +1,17 @@
 import { soon } from "../internal/soon.js";
-import { ByteWriter } from "./bytes.js";
+import { ByteWriter, reuse } from "./bytes.js";
+import { FRAME_COST } from "./cost.js";
 import { CLOSE, ProtocolFault } from "./fault.js";
 import { writeMessage } from "./frame.js";
 import type { Socket } from "./socket.js";
-import { FRAME_COST, type Stream } from "./stream.js";
+import type { Stream } from "./stream.js";
 
-/** How many bytes leave in one WebSocket message, about. */
-const BATCH_BYTES = 64 * 1024;
-/** The most bytes of a message in one frame, so that no stream holds the others up. */
+/** How many bytes leave in one WebSocket message, about: a message of 64 KiB, as files have them, fits whole. */
+const BATCH_BYTES = 65 * 1024;
+/** The most bytes of a message in one frame while other streams wait for their turn, so that none holds the others up. */
 const PIECE_BYTES = 16 * 1024;
 /** How many bytes may wait in the socket before it is given no more. */
-const HIGH_WATER = 128 * 1024;
+const HIGH_WATER = 64 * 1024;
 /** How many bytes may wait for a peer that reads nothing and asks for answers. */
 const MOST_WAITING = 4 * 1024 * 1024;
 
@@ -98,7 +99,8 @@ export class Sender {
 
   #send(): void {
     if (this.out.length === 0) return;
-    this.#socket().send(this.out.take());
+    const bytes = this.out.take();
+    this.#socket().send(bytes, () => reuse(bytes));
     this.#onSent();
   }
 
@@ -126,33 +128,32 @@ export class Sender {
       if (this.#round.length === 0 || this.credit <= FRAME_COST) return false;
       const turn = this.#round;
       this.#round = [];
+      const most = turn.length === 1 ? room : PIECE_BYTES;
       for (const [i, stream] of turn.entries()) {
         if (room <= 0) {
           // Before those that have had their turn.
           this.#round = turn.slice(i).concat(this.#round);
           return true;
         }
-        room -= this.#writePiece(stream);
+        room -= this.#writePiece(stream, most);
       }
     }
     return this.#round.length > 0;
   }
 
-  #writePiece(stream: Stream): number {
+  /** Writes at most `room` bytes of what the stream has; what it cost. */
+  #writePiece(stream: Stream, room: number): number {
     stream.isQueued = false;
     if (stream.isOver || !stream.hasPending) return 0;
-    const most = Math.min(PIECE_BYTES, stream.sendCredit - FRAME_COST, this.credit - FRAME_COST);
+    const most = Math.min(room, stream.sendCredit - FRAME_COST, this.credit - FRAME_COST);
     // Without credit it waits for it; but an empty message needs no more than its frame.
     if (most < 0 || (most === 0 && stream.nextIsLarger)) {
       if (this.credit <= FRAME_COST) this.#keep(stream);
       return 0;
     }
-    const { bytes, end, more } = stream.nextPiece(most);
-    const cost = bytes.length + FRAME_COST;
+    const cost = stream.writePiece(this.out, most) + FRAME_COST;
     stream.sendCredit -= cost;
     this.credit -= cost;
-    writeMessage(this.out, stream.id, bytes, end, more);
-    stream.pieceWritten();
     if (stream.hasPending) this.#keep(stream);
     return cost;
   }

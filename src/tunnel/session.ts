@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { IncomingCall, Line, OutgoingCall } from "./call.js";
+import { FRAME_COST } from "./cost.js";
 import { CLOSE, ProtocolFault } from "./fault.js";
 import { fitting, tooLarge } from "./fitting.js";
 import type { HeaderList, Settings, Status } from "./frame.js";
@@ -11,7 +12,7 @@ import { MethodNumbers } from "./method-numbers.js";
 import { ResetFlood } from "./reset-flood.js";
 import { Sender } from "./sender.js";
 import { closeReason, type OpenSocket, type Socket } from "./socket.js";
-import { type Carrier, FRAME_COST, Stream, type StreamEvents } from "./stream.js";
+import { type Carrier, Stream, type StreamEvents } from "./stream.js";
 
 /** What is assumed of an end that has not told its settings yet. */
 const UNTOLD = { streamWindow: 64 * 1024, connectionWindow: 256 * 1024, calls: 100, headerBytes: 16 * 1024 };
