@@ -26,11 +26,11 @@ interface Part {
 export class Inbox {
   readonly #reader: Reader;
   readonly #check: CheckMessage;
-  #waiting: Part[] = [];
+  #waiting: Part[] = NO_PARTS;
   /** The first part that has not been handed over. */
   #first = 0;
   /** The parts of a message that is not whole yet, and how much of them has been told of. */
-  #parts: Uint8Array[] = [];
+  #parts: Uint8Array[] = NO_BYTES;
   #partBytes = 0;
   #counted = 0;
   #status: Status | undefined;
@@ -53,9 +53,11 @@ export class Inbox {
   deafen(): void {
     this.#isDeaf = true;
     this.#forgetParts();
-    for (const { bytes } of this.#waiting.slice(this.#first)) this.#reader.took(bytes.length);
-    this.#waiting = [];
+    if (this.#isEmpty) return;
+    const thrownAway = this.#waiting.slice(this.#first);
+    this.#waiting = NO_PARTS;
     this.#first = 0;
+    for (const { bytes } of thrownAway) this.#reader.took(bytes.length);
   }
 
   /** Takes what came. Whether deliver() has to follow. */
@@ -66,6 +68,7 @@ export class Inbox {
     }
     const isFirst = this.#isEmpty && this.#parts.length === 0;
     if (!this.#isAsked || more || !isFirst || this.#isDelivering) {
+      if (this.#isEmpty) this.#waiting = [];
       this.#waiting.push({ bytes: kept(bytes), more });
       return true;
     }
@@ -107,18 +110,23 @@ export class Inbox {
     while (this.#isAsked && !this.#isEmpty) {
       const { bytes, more } = this.#takePart();
       this.#reader.took(bytes.length);
-      const isPart = more || this.#partBytes > 0;
-      this.#partBytes += bytes.length;
-      this.#parts.push(bytes);
-      const fault = this.#check(this.#partBytes) ?? (isPart ? this.#count(bytes.length) : undefined);
+      const isWhole = !more && this.#parts.length === 0;
+      const fault = isWhole ? this.#check(bytes.length) : this.#addPart(bytes);
       if (fault) return fault;
       if (more) continue;
-      const message = joined(this.#parts, this.#partBytes);
-      this.#forgetParts();
+      const message = isWhole ? bytes : joined(this.#parts, this.#partBytes);
+      if (!isWhole) this.#forgetParts();
       this.#isAsked = false;
       this.#reader.message(message);
     }
     return undefined;
+  }
+
+  #addPart(bytes: Uint8Array): ConnectError | undefined {
+    if (this.#parts.length === 0) this.#parts = [];
+    this.#parts.push(bytes);
+    this.#partBytes += bytes.length;
+    return this.#check(this.#partBytes) ?? this.#count(bytes.length);
   }
 
   get #isEmpty(): boolean {
@@ -128,7 +136,7 @@ export class Inbox {
   #takePart(): Part {
     const part = this.#waiting[this.#first++] as Part;
     if (this.#isEmpty) {
-      this.#waiting = [];
+      this.#waiting = NO_PARTS;
       this.#first = 0;
     }
     return part;
@@ -148,10 +156,14 @@ export class Inbox {
   #forgetParts(): void {
     if (this.#counted > 0) this.#reader.arriving(-this.#counted);
     this.#counted = 0;
-    this.#parts = [];
+    this.#parts = NO_BYTES;
     this.#partBytes = 0;
   }
 }
+
+// Most streams never need one of their own.
+const NO_PARTS: Part[] = [];
+const NO_BYTES: Uint8Array[] = [];
 
 const CUT: Status = {
   code: Code.Internal,
@@ -165,8 +177,6 @@ const kept = (bytes: Uint8Array): Uint8Array =>
   bytes.length * 4 < bytes.buffer.byteLength ? bytes.slice() : bytes;
 
 function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const [only] = parts;
-  if (only && parts.length === 1) return only;
   const whole = new Uint8Array(length);
   let at = 0;
   for (const part of parts) {

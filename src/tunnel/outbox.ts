@@ -39,7 +39,7 @@ export class Outbox {
   }
 
   /** How many bytes of the next message have still to be written. */
-  get #rest(): number {
+  get nextSize(): number {
     return (this.#messages[this.#next] as Uint8Array).length + this.#tailOfNext.length - this.#written;
   }
 
@@ -47,16 +47,11 @@ export class Outbox {
     return this.#tail && this.#next === this.#messages.length - 1 ? this.#tail : NONE;
   }
 
-  /** Whether what is left of the next message is more than its frame. */
-  get nextIsLarger(): boolean {
-    return this.#rest > 0;
-  }
-
   /** Writes the next piece, of at most `most` bytes, with the end of the half if it is the last; how many they were. */
   writePiece(to: ByteWriter, id: number, most: number, endsHere: boolean): number {
     const head = this.#messages[this.#next] as Uint8Array;
     const tail = this.#tailOfNext;
-    const rest = this.#rest;
+    const rest = this.nextSize;
     const size = Math.min(most, rest);
     const from = this.#written;
     const isLast = size === rest;

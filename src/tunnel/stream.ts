@@ -158,9 +158,9 @@ export class Stream implements Reader {
     return this.#outbox.hasPending;
   }
 
-  /** Whether what is left of the next message is more than its frame. */
-  get nextIsLarger(): boolean {
-    return this.#outbox.nextIsLarger;
+  /** How many bytes of the next message have still to be written. */
+  get nextSize(): number {
+    return this.#outbox.nextSize;
   }
 
   /** Goes back to the start, to begin on another session where nothing is known of it. */
