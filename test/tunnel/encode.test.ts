@@ -3,6 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { test } from "vitest";
 import { PutFileRequestSchema, SaveStateRequestSchema } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { encode } from "../../src/tunnel/encode.js";
+import { blob, openEnds } from "./ends.js";
 
 const large = (length = 16 * 1024) => Uint8Array.from({ length }, (_, i) => i % 251);
 
@@ -35,4 +36,35 @@ test("what is small, or lies deeper, is encoded as ever", () => {
   assert.deepEqual(encode(PutFileRequestSchema, small), { bytes: toBinary(PutFileRequestSchema, small) });
   const deep = create(SaveStateRequestSchema, { states: [{ key: "k", value: large() }] });
   assert.deepEqual(encode(SaveStateRequestSchema, deep), { bytes: toBinary(SaveStateRequestSchema, deep) });
+});
+
+test("an app may write into its buffer again when it is asked for the next message", async () => {
+  let wrong = 0;
+  let count = 0;
+  const ends = openEnds(
+    {},
+    {
+      serves: {
+        async client(pieces) {
+          for await (const { value } of pieces) {
+            if (!value.every((byte) => byte === count % 256)) wrong++;
+            count++;
+          }
+          return blob(0);
+        },
+      },
+    },
+  );
+  await ends.dialler.told;
+  const buffer = new Uint8Array(40_000);
+  await ends.dialler.client.client(
+    (async function* () {
+      for (let i = 0; i < 100; i++) {
+        buffer.fill(i);
+        yield { value: buffer };
+      }
+    })(),
+  );
+  assert.deepEqual({ wrong, count }, { wrong: 0, count: 100 });
+  ends.close();
 });
