@@ -24,7 +24,7 @@ const PATIENCE_MS = 15_000;
 const CLEARING_MS = 2000;
 
 /** Why `one` cannot be run on `target`; undefined where it can. */
-export function whySkipped(one: Case, target: Target): string | undefined {
+function whySkipped(one: Case, target: Target): string | undefined {
   const missing = one.needs.find((need) => !target.has.has(need));
   return missing && NEEDS[missing];
 }
