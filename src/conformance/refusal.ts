@@ -3,7 +3,7 @@ import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_de
 import { equal, ok, Unmet } from "./expect.js";
 
 /** The error that a call fails with. */
-export async function failure(call: Promise<unknown>, what = "the call"): Promise<ConnectError> {
+async function failure(call: Promise<unknown>, what = "the call"): Promise<ConnectError> {
   let answer: unknown;
   try {
     answer = await call;

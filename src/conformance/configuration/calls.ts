@@ -11,12 +11,12 @@ import type { Bench } from "../bench.js";
 import { Unmet } from "../expect.js";
 
 /** What is asked for; the group is the case's own where none is named. */
-export type Asked = { storeName?: string; appId?: string; group?: string; label?: string; keys?: string[] };
+type Asked = { storeName?: string; appId?: string; group?: string; label?: string; keys?: string[] };
 
 type Item = Omit<MessageInitShape<typeof ConfigurationItemSchema>, "$typeName">;
 
 /** A subscription, message by message. */
-export interface Following {
+interface Following {
   ask(asked: Asked): void;
   halfClose(): void;
   next(): Promise<SubscribeConfigurationResponse>;

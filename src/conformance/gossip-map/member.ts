@@ -8,7 +8,7 @@ import { Unmet } from "../expect.js";
 type Init = Exclude<MessageInitShape<typeof MessageSchema>, Message>;
 
 /** An entry as a member was told of it; undefined where it is a tombstone. */
-export type Told = { value: string | undefined; timestamp: Uint8Array };
+type Told = { value: string | undefined; timestamp: Uint8Array };
 
 /** A member of a gossip map by hand, in the Go manner: everything on one stream. */
 export interface Member {

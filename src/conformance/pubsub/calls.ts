@@ -18,7 +18,7 @@ import { equal, Unmet } from "../expect.js";
 export { Status };
 
 /** How a subscription begins; the topic is "t" where none is named, and the group the case's own. */
-export interface Initial {
+interface Initial {
   topic?: string;
   /** "" leaves it to the server. */
   group?: string;
@@ -29,7 +29,7 @@ export interface Initial {
 }
 
 /** One SubscribeTopicEvents call, message by message. */
-export interface Member {
+interface Member {
   next(): Promise<TopicEventRequest>;
   /** The text of the next event, which is answered with `status`. */
   text(status?: Status): Promise<string>;

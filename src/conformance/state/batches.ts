@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { fromUtf8 } from "../../internal/utf8.js";
 import type { On } from "../case.js";
-import { equal, ok } from "../expect.js";
+import { equal, ok, Unmet } from "../expect.js";
 import { factsOf, malformed, refused } from "../refusal.js";
 import { create, type StateCalls, withEtag } from "./calls.js";
 
@@ -200,7 +200,7 @@ function transactions(on: On<StateCalls>): void {
   on("ExecuteStateTransaction", "concurrent transactions lose no update", async (at) => {
     await at.saveAll(at.item("a", "0"), at.item("b", "100"));
     const move = async () => {
-      for (;;) {
+      for (let tries = 0; tries < 200; tries++) {
         const [a, b] = await at.bulk(["a", "b"]);
         ok(a && b, "both are there");
         const [from, to] = [Number(fromUtf8(b.data)), Number(fromUtf8(a.data))];
@@ -216,6 +216,7 @@ function transactions(on: On<StateCalls>): void {
           );
         if (moved) return;
       }
+      throw new Unmet("no transaction got through in 200 tries");
     };
     await Promise.all(Array.from({ length: 8 }, move));
     equal([await at.text("a"), await at.text("b")], ["8", "92"]);

@@ -16,7 +16,7 @@ type Item = Omit<MessageInitShape<typeof StateItemSchema>, "$typeName">;
 type Rest = Omit<Item, "key" | "value">;
 
 /** One operation of a transaction: "upsert" or "delete", the key, the value and what else there is to say. */
-export type Operation = readonly [type: string, key: string, value?: string, rest?: Rest];
+type Operation = readonly [type: string, key: string, value?: string, rest?: Rest];
 
 /** The state RPCs on keys of the case's own: each is called by its short name, and forgotten at the end. */
 export interface StateCalls extends Bench {

@@ -178,6 +178,17 @@ export function etags(on: On<StateCalls>): void {
     },
   );
 
+  on(
+    "FIRST_WRITE without etag",
+    "FIRST_WRITE on a delete is no condition: there is nothing to create",
+    async (at) => {
+      await at.save("k", "1");
+      const key = at.key("k");
+      await at.runtime.deleteState({ storeName: at.storeName, key, options: { concurrency: FIRST_WRITE } });
+      equal(await at.etag("k"), "");
+    },
+  );
+
   on("FIRST_WRITE without etag", "FIRST_WRITE creates again what was deleted", async (at) => {
     await at.save("k", "1", create);
     await at.delete("k");
