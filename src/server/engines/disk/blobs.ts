@@ -1,0 +1,195 @@
+import { createHash, randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { inPieces } from "../../../internal/pieces.js";
+import type { BlobInfo, BlobStore } from "../../engine.js";
+import { BlobFiles } from "./blob-files.js";
+import { away, systemFault } from "./faults.js";
+import type { Files } from "./files.js";
+import type { Tree } from "./tree.js";
+
+export interface BlobOptions {
+  files: Files;
+  folder: string;
+  now: () => number;
+}
+
+/** Where the tree keeps what it knows of each blob, and which blob a file belongs to. */
+const BLOBS = "b";
+const OWNERS = "f";
+
+/** What is hashed and written at a time. */
+const PIECE_BYTES = 512 * 1024;
+
+const AT_ONCE = 256;
+
+/** What the tree has of a blob; its name is the key. */
+type Stored = Omit<BlobInfo, "name"> & { id: string };
+
+/** The blobs of the disk engine: a file each that never changes, and the tree says which of them are blobs. */
+export class DiskBlobs implements BlobStore {
+  readonly #tree: Tree;
+  readonly #files: BlobFiles;
+  readonly #now: () => number;
+  #closed = false;
+
+  constructor(tree: Tree, { files, folder, now }: BlobOptions) {
+    this.#tree = tree;
+    this.#files = new BlobFiles(files, folder);
+    this.#now = now;
+  }
+
+  async put(
+    name: string,
+    content: AsyncIterable<Uint8Array>,
+    { metadata, ifAbsent }: { metadata: Record<string, string>; ifAbsent: boolean },
+  ): Promise<BlobInfo | undefined> {
+    this.#open();
+    if (ifAbsent && this.#tree.get(BLOBS + name)) return undefined;
+    const id = randomBytes(16).toString("hex");
+    try {
+      const { size, sha256 } = await this.#write(id, content);
+      this.#open();
+      await this.#files.settle(id);
+      const stored: Stored = { id, size, sha256, modifiedMs: this.#now(), metadata: { ...metadata } };
+      if (!(await this.#name(name, stored, ifAbsent))) return undefined;
+      return infoOf(name, stored);
+    } catch (error) {
+      throw systemFault(error) ?? error;
+    } finally {
+      await this.#files.forget(id);
+    }
+  }
+
+  async get(name: string, { offset, length }: { offset: number; length?: number } = { offset: 0 }) {
+    this.#open();
+    const bytes = this.#tree.get(BLOBS + name);
+    if (!bytes) return undefined;
+    const stored = decode(bytes);
+    const end = length === undefined ? stored.size : Math.min(stored.size, offset + length);
+    const content = this.#files.read(stored.id, stored.size, offset, end, () => this.#open());
+    return { info: infoOf(name, stored), content };
+  }
+
+  async stat(name: string): Promise<BlobInfo | undefined> {
+    this.#open();
+    const bytes = this.#tree.get(BLOBS + name);
+    return bytes && infoOf(name, decode(bytes));
+  }
+
+  async *list(prefix: string, after?: string): AsyncIterable<BlobInfo> {
+    for (let past = after === undefined ? undefined : BLOBS + after; ; ) {
+      this.#open();
+      const page = this.#tree.page(BLOBS + prefix, past, AT_ONCE);
+      for (const { key, value } of page.entries) {
+        yield infoOf(key.slice(BLOBS.length), decode(value));
+        this.#open();
+      }
+      if (page.after === undefined) return;
+      past = page.after;
+    }
+  }
+
+  async delete(name: string): Promise<boolean> {
+    this.#open();
+    const bytes = this.#tree.latest(BLOBS + name);
+    if (!bytes) return false;
+    const { id } = decode(bytes);
+    await this.#tree.write([
+      { key: BLOBS + name, value: undefined },
+      { key: OWNERS + id, value: undefined },
+    ]);
+    this.#files.remove(id);
+    return true;
+  }
+
+  /** The files of all blobs and what each has to hold: for a backup and a check. */
+  *stored(): Generator<{ name: string; path: string; size: number; sha256: string }, void, undefined> {
+    for (let past: string | undefined; ; ) {
+      const page = this.#tree.page(BLOBS, past, AT_ONCE);
+      for (const { key, value } of page.entries) {
+        const { id, size, sha256 } = decode(value);
+        yield { name: key.slice(BLOBS.length), path: this.#files.place(id), size, sha256 };
+      }
+      if (page.after === undefined) return;
+      past = page.after;
+    }
+  }
+
+  /** Keeps the files of blobs that are deleted meanwhile, until the returned function is called. */
+  pin(): () => void {
+    return this.#files.pinAll();
+  }
+
+  /** Removes what a process that was killed has left behind: files that no blob has. */
+  async sweep(): Promise<void> {
+    await this.#files.sweep(
+      (id) => this.#tree.get(OWNERS + id) !== undefined,
+      () => this.#closed,
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #open(): void {
+    if (this.#closed) throw away();
+  }
+
+  async #write(id: string, content: AsyncIterable<Uint8Array>): Promise<{ size: number; sha256: string }> {
+    const hash = createHash("sha256");
+    const writer = await this.#files.begin(id);
+    let size = 0;
+    let writing: Promise<void> = Promise.resolve();
+    try {
+      for await (const piece of inPieces(content, PIECE_BYTES)) {
+        this.#open();
+        hash.update(piece);
+        // The one before is written while this one was read and hashed.
+        await writing;
+        writing = writer.write(piece, size);
+        writing.catch(() => {});
+        size += piece.length;
+      }
+      await writing;
+      this.#open();
+      await writer.sync();
+    } finally {
+      await writing.catch(() => {});
+      await writer.close();
+    }
+    return { size, sha256: hash.digest("hex") };
+  }
+
+  /** Makes the file the blob's; false where `ifAbsent` and the name has been taken. */
+  async #name(name: string, stored: Stored, ifAbsent: boolean): Promise<boolean> {
+    const bytes = this.#tree.latest(BLOBS + name);
+    if (bytes && ifAbsent) {
+      if (this.#tree.isPending(BLOBS + name)) await this.#tree.settled();
+      this.#files.remove(stored.id);
+      return false;
+    }
+    const before = bytes && decode(bytes);
+    try {
+      await this.#tree.write([
+        { key: BLOBS + name, value: Buffer.from(JSON.stringify(stored)) },
+        { key: OWNERS + stored.id, value: Buffer.from(name) },
+        ...(before ? [{ key: OWNERS + before.id, value: undefined }] : []),
+      ]);
+    } catch (error) {
+      this.#files.remove(stored.id);
+      throw error;
+    }
+    if (before) this.#files.remove(before.id);
+    return true;
+  }
+}
+
+const decode = (bytes: Buffer): Stored => JSON.parse(bytes.toString()) as Stored;
+
+const infoOf = (name: string, { size, sha256, modifiedMs, metadata }: Stored): BlobInfo => {
+  return { name, size, sha256, modifiedMs, metadata };
+};
+
+/** Where the blobs' files are in the engine's folder. */
+export const blobsFolder = (folder: string): string => join(folder, "blobs");
