@@ -60,7 +60,8 @@ function table(config: Config): string {
   const defaults = parseConfig();
   for (const group of ["gossip", "limits"] as const)
     rows.push(...changed(group, config[group], defaults[group]));
-  rows.push(...changed("engines", config.engines.memory, defaults.engines.memory, "memory"));
+  for (const name of ["memory", "disk"] as const)
+    rows.push(...changed("engines", config.engines[name], defaults.engines[name], name));
   const { tokens, jwt, roles, anonymous } = config.access;
   const access = {
     tokens: tokens?.length ?? 0,

@@ -9,6 +9,9 @@ const READ_BYTES = 512 * 1024;
 /** Where files are before they are whole. */
 const ASIDE = "aside";
 
+/** Where the file is in the blobs' folder. */
+export const fileOf = (id: string): string => join(id.slice(0, 2), id);
+
 /** A reader, also one that has not begun: the file stays while there is any. */
 type Pin = { id: string; over: boolean };
 
@@ -31,7 +34,7 @@ export class BlobFiles {
   }
 
   place(id: string): string {
-    return join(this.#folder, id.slice(0, 2), id);
+    return join(this.#folder, fileOf(id));
   }
 
   /** A file to be written aside; settle() or forget() comes next. */

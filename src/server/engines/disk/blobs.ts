@@ -1,8 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
-import { join } from "node:path";
 import { inPieces } from "../../../internal/pieces.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
-import { BlobFiles } from "./blob-files.js";
+import { BlobFiles, fileOf } from "./blob-files.js";
 import { away, systemFault } from "./faults.js";
 import type { Files } from "./files.js";
 import type { Tree } from "./tree.js";
@@ -102,19 +101,6 @@ export class DiskBlobs implements BlobStore {
     return true;
   }
 
-  /** The files of all blobs and what each has to hold: for a backup and a check. */
-  *stored(): Generator<{ name: string; path: string; size: number; sha256: string }, void, undefined> {
-    for (let past: string | undefined; ; ) {
-      const page = this.#tree.page(BLOBS, past, AT_ONCE);
-      for (const { key, value } of page.entries) {
-        const { id, size, sha256 } = decode(value);
-        yield { name: key.slice(BLOBS.length), path: this.#files.place(id), size, sha256 };
-      }
-      if (page.after === undefined) return;
-      past = page.after;
-    }
-  }
-
   /** Keeps the files of blobs that are deleted meanwhile, until the returned function is called. */
   pin(): () => void {
     return this.#files.pinAll();
@@ -185,11 +171,23 @@ export class DiskBlobs implements BlobStore {
   }
 }
 
+/** The files of all blobs of a tree and what each has to hold: for a backup and a check. */
+export function* storedBlobs(
+  tree: Tree,
+): Generator<{ name: string; file: string; size: number; sha256: string }> {
+  for (let past: string | undefined; ; ) {
+    const page = tree.page(BLOBS, past, AT_ONCE);
+    for (const { key, value } of page.entries) {
+      const { id, size, sha256 } = decode(value);
+      yield { name: key.slice(BLOBS.length), file: fileOf(id), size, sha256 };
+    }
+    if (page.after === undefined) return;
+    past = page.after;
+  }
+}
+
 const decode = (bytes: Buffer): Stored => JSON.parse(bytes.toString()) as Stored;
 
 const infoOf = (name: string, { size, sha256, modifiedMs, metadata }: Stored): BlobInfo => {
   return { name, size, sha256, modifiedMs, metadata };
 };
-
-/** Where the blobs' files are in the engine's folder. */
-export const blobsFolder = (folder: string): string => join(folder, "blobs");

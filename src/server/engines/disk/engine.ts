@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
 import { asyncDispose } from "../../../internal/dispose.js";
 import type { Engine } from "../../engine.js";
+import { backUp } from "./backup.js";
+import { answerRequests } from "./backup-request.js";
 import { DiskBlobs } from "./blobs.js";
 import { DamageError, FolderError, systemFault } from "./faults.js";
 import { type Files, nodeFiles } from "./files.js";
@@ -65,7 +67,7 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     throw refused(folder, error);
   }
   let lose = () => {};
-  const lock = await lockFolder(folder, undefined, () => lose()).catch((error: unknown) => {
+  const lock = await lockFolder(folder, () => lose()).catch((error: unknown) => {
     throw refused(folder, error);
   });
   try {
@@ -79,19 +81,22 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     const topics = new DiskTopics(tree, { ...topicLimits(options), now });
     const blobs = new DiskBlobs(tree, { files, folder: parts.blobs, now });
     const swept = lock.wasHeld ? blobs.sweep().catch(() => {}) : Promise.resolve();
+    const backup = (to: string) => backUp({ folder, tree, logs, blobs }, to);
+    const stopAnswering = answerRequests(folder, backup);
     let closed: Promise<void> | undefined;
     const shut = async () => {
       keys.close();
       topics.close();
       blobs.close();
       await logs.close();
+      await stopAnswering();
       await swept;
       await tree.close();
       await lock.release();
     };
     const close = () => (closed ??= shut());
     lose = () => void close();
-    return { name: "disk", keys, logs, topics, blobs, close, backup: async () => {}, [asyncDispose]: close };
+    return { name: "disk", keys, logs, topics, blobs, close, backup, [asyncDispose]: close };
   } catch (error) {
     await lock.release();
     throw refused(folder, error);

@@ -78,10 +78,12 @@ export class Expiries {
 
   #scheduleNext(): void {
     const { entries, after: rest } = this.#tree.page(EXPIRIES, this.#past, 1);
-    if (entries[0]) return this.#schedule(expiryIn(entries[0].key).atMs);
-    if (rest === undefined) return;
-    this.#past = rest;
-    this.#schedule(this.#now());
+    if (entries[0]) {
+      this.#schedule(expiryIn(entries[0].key).atMs);
+    } else if (rest !== undefined) {
+      this.#past = rest;
+      this.#schedule(this.#now());
+    }
   }
 
   async #removeDue(): Promise<void> {

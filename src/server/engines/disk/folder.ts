@@ -29,7 +29,9 @@ export async function formatOf(files: Files, folder: string): Promise<number | u
     text = await readFile(path, "utf8");
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOENT") throw error;
-    const others = (await files.readdir(folder)).filter((name) => !/^(lock|format\.json\.tmp)/.test(name));
+    const others = (await files.readdir(folder)).filter(
+      (name) => !/^(lock|backup|format\.json\.tmp)/.test(name),
+    );
     if (others.length === 0) return undefined;
     const known = others.some((name) => ["tree", "logs", "blobs"].includes(name));
     const why = known ? `${NAME} is missing` : `it has other things in it, as "${others[0]}", and no ${NAME}`;
@@ -46,10 +48,7 @@ export async function prepare(
   folder: string,
   migrations: Readonly<Record<number, Migration>> = MIGRATIONS,
 ): Promise<void> {
-  const write = (format: number) => {
-    const content = Buffer.from(`${JSON.stringify({ engine: "fairlead disk", format })}\n`);
-    return replaceFile(files, folder, join(folder, NAME), content);
-  };
+  const write = (format: number) => writeFormat(files, folder, format);
   const found = await formatOf(files, folder);
   if (found === undefined) return write(FORMAT);
   if (found > FORMAT) {
@@ -67,6 +66,12 @@ export async function prepare(
     await migrate(files, folder);
     await write(format + 1);
   }
+}
+
+/** Says that the folder is whole, and of this format. */
+export function writeFormat(files: Files, folder: string, format = FORMAT): Promise<void> {
+  const content = Buffer.from(`${JSON.stringify({ engine: "fairlead disk", format })}\n`);
+  return replaceFile(files, folder, join(folder, NAME), content);
 }
 
 function readJson(text: string): { format?: unknown } {

@@ -210,8 +210,11 @@ export class Group {
   }
 
   #putOff(item: Item, delayMs: number): void {
-    if (delayMs <= 0) return this.#giveBack([item]);
     if (this.#closed) return;
+    if (delayMs <= 0) {
+      this.#giveBack([item]);
+      return;
+    }
     item.value = undefined;
     const stop = after(delayMs, () => {
       this.#delays.delete(stop);

@@ -104,9 +104,9 @@ export class DiskKeys implements KeyStore {
   #live(key: string, bytes: Buffer | undefined, nowMs: number): Entry | undefined {
     if (!bytes) return undefined;
     const expiresAtMs = expiryOf(bytes);
-    if (expiresAtMs === undefined) return { key, value: valueOf(bytes), version: bytes.readBigUInt64LE() };
+    if (expiresAtMs === undefined) return { key, value: valueIn(bytes), version: bytes.readBigUInt64LE() };
     if (expiresAtMs <= nowMs) return undefined;
-    return { key, value: valueOf(bytes), version: bytes.readBigUInt64LE(), expiresAtMs };
+    return { key, value: valueIn(bytes), version: bytes.readBigUInt64LE(), expiresAtMs };
   }
 
   /** Adds to `ops` what `write` does to the tree, and to `changes` what it is to watchers. */
@@ -139,7 +139,7 @@ export class DiskKeys implements KeyStore {
         ops.push({ key: expiryKey(expiresAtMs, key), value: Buffer.alloc(0) });
       }
     }
-    const entry: Entry = { key, value: valueOf(bytes), version };
+    const entry: Entry = { key, value: valueIn(bytes), version };
     changes.push({ type: "set", entry: expiresAtMs === undefined ? entry : { ...entry, expiresAtMs } });
   }
 
@@ -169,7 +169,7 @@ function encode(value: Uint8Array, version: bigint, expiresAtMs = 0): Buffer {
 }
 
 /** A copy: what is handed out shall not hold on to a block or a frame. */
-const valueOf = (bytes: Buffer): Uint8Array => new Uint8Array(bytes.subarray(HEADER_BYTES));
+const valueIn = (bytes: Buffer): Uint8Array => new Uint8Array(bytes.subarray(HEADER_BYTES));
 
 function expiryOf(bytes: Buffer): number | undefined {
   const atMs = bytes.readDoubleLE(8);

@@ -12,7 +12,6 @@ type Holder = {
   pid: number;
   startedAt: string | undefined;
   host: string;
-  control: string | undefined;
 };
 
 const NAME = "lock";
@@ -32,12 +31,11 @@ export interface FolderLock {
 }
 
 /**
- * Takes the folder for this process; fails with who has it. `control` is where the holder listens. `lost` is called
- * where another process has taken the folder all the same.
+ * Takes the folder for this process; fails with who has it. `lost` is called where another process has taken the
+ * folder all the same.
  */
 export async function lockFolder(
   folder: string,
-  control: string | undefined,
   lost: () => void,
 ): Promise<FolderLock> {
   const path = join(folder, NAME);
@@ -46,7 +44,6 @@ export async function lockFolder(
     pid: process.pid,
     startedAt: startOf(process.pid),
     host: hostname(),
-    control,
   };
   const aside = `${path}.${holder.id}`;
   await writeFile(aside, JSON.stringify(holder));
@@ -89,8 +86,7 @@ export async function holderOf(folder: string): Promise<Holder | undefined> {
     return JSON.parse(await readFile(join(folder, NAME), "utf8")) as Holder;
   } catch (error) {
     // It is whole as soon as it is there: what is not JSON was cut by a failing disk, and is nobody's.
-    if (error instanceof SyntaxError)
-      return { id: "", pid: 0, startedAt: undefined, host: hostname(), control: undefined };
+    if (error instanceof SyntaxError) return { id: "", pid: 0, startedAt: undefined, host: hostname() };
     if ((error as { code?: string }).code === "ENOENT") return undefined;
     throw error;
   }

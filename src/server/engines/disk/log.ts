@@ -19,16 +19,23 @@ export class Log {
   readonly #folder: string;
   readonly #writer: LogWriter;
   readonly #now: () => number;
+  readonly #keep: { pins: number };
   readonly #groups = new Groups<Appended>((items) => this.#write(items));
   readonly #waiting = new Set<() => void>();
   #writing = false;
   #closed = false;
 
-  private constructor(folder: string, settings: LogSettings, writer: LogWriter, now: () => number) {
+  private constructor(
+    folder: string,
+    settings: LogSettings,
+    writer: LogWriter,
+    { now, keep }: { now: () => number; keep: { pins: number } },
+  ) {
     this.#folder = folder;
     this.settings = settings;
     this.#writer = writer;
     this.#now = now;
+    this.#keep = keep;
     settings.first = Math.max(settings.first, this.#oldest.base);
   }
 
@@ -36,9 +43,9 @@ export class Log {
     files: Files,
     folder: string,
     settings: LogSettings,
-    options: { now: () => number; segmentBytes: number },
+    options: { now: () => number; segmentBytes: number; keep: { pins: number } },
   ): Promise<Log> {
-    return new Log(folder, settings, await LogWriter.open(files, folder, options.segmentBytes), options.now);
+    return new Log(folder, settings, await LogWriter.open(files, folder, options.segmentBytes), options);
   }
 
   get next(): number {
@@ -140,6 +147,7 @@ export class Log {
   }
 
   async #trim(): Promise<void> {
+    if (this.#keep.pins > 0) return;
     const { maxAgeMs, maxBytes, maxRecords } = this.settings.retention ?? {};
     const writer = this.#writer;
     const tooOldMs = maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : this.#now() - maxAgeMs;

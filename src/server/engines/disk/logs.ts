@@ -34,6 +34,10 @@ export class DiskLogs implements LogStore {
   readonly #logs = new Map<string, Promise<Log | undefined>>();
   /** Those who wait for a log that is not there yet. */
   readonly #expecting = new Map<string, Set<() => void>>();
+  /** Those that a backup has opened. */
+  readonly #opened = new Map<string, Log>();
+  /** While anything is pinned, no log removes a file. */
+  readonly #keep = { pins: 0 };
   #stopSweep: () => void;
   #closed = false;
 
@@ -99,14 +103,31 @@ export class DiskLogs implements LogStore {
     });
   }
 
-  /** The files of every log and how much of each is durable: for a backup. */
-  async extents(): Promise<{ id: string; segments: { name: string; end: number }[] }[]> {
-    const extents = [];
-    for (const { name } of this.#known()) {
+  /** Opens every log, so that extents() knows all but those that are made meanwhile. */
+  async openAll(): Promise<void> {
+    for (const { name } of knownLogs(this.#tree)) {
       const log = await this.#find(name);
-      if (log) extents.push({ id: log.settings.id, segments: log.extent });
+      if (log) this.#opened.set(name, log);
+    }
+  }
+
+  /** The files of every log and how much of each is durable, at this moment; undefined where one is not open yet. */
+  extents(): { id: string; segments: { name: string; end: number }[] }[] | undefined {
+    const extents = [];
+    for (const { name } of knownLogs(this.#tree)) {
+      const log = this.#opened.get(name);
+      if (!log) return undefined;
+      extents.push({ id: log.settings.id, segments: log.extent });
     }
     return extents;
+  }
+
+  /** Removes no file until the returned function is called. */
+  pin(): () => void {
+    this.#keep.pins++;
+    return () => {
+      if (--this.#keep.pins === 0) this.#opened.clear();
+    };
   }
 
   async close(): Promise<void> {
@@ -157,7 +178,7 @@ export class DiskLogs implements LogStore {
 
   #openLog(settings: LogSettings): Promise<Log> {
     const { files, folder, now, segmentBytes } = this.#options;
-    return Log.open(files, join(folder, settings.id), settings, { now, segmentBytes });
+    return Log.open(files, join(folder, settings.id), settings, { now, segmentBytes, keep: this.#keep });
   }
 
   async #save(name: string, settings: LogSettings): Promise<void> {
@@ -189,19 +210,9 @@ export class DiskLogs implements LogStore {
     }
   }
 
-  *#known(): Generator<{ name: string; settings: LogSettings }, void, undefined> {
-    for (let past: string | undefined; ; ) {
-      const page = this.#tree.page(LOGS, past, BATCH_RECORDS);
-      for (const { key, value } of page.entries)
-        yield { name: key.slice(LOGS.length), settings: decode(value) };
-      if (page.after === undefined) return;
-      past = page.after;
-    }
-  }
-
   async #sweep(): Promise<void> {
     try {
-      for (const { name, settings } of this.#known()) {
+      for (const { name, settings } of knownLogs(this.#tree)) {
         if (settings.retention?.maxAgeMs !== undefined) await (await this.#find(name))?.trim();
         if (this.#closed) return;
       }
@@ -209,6 +220,17 @@ export class DiskLogs implements LogStore {
       // A log that is damaged says so to whoever uses it.
     }
     if (!this.#closed) this.#stopSweep = after(SWEEP_MS, () => void this.#sweep());
+  }
+}
+
+/** Every log that the tree knows of. */
+export function* knownLogs(tree: Tree): Generator<{ name: string; settings: LogSettings }, void, undefined> {
+  for (let past: string | undefined; ; ) {
+    const page = tree.page(LOGS, past, BATCH_RECORDS);
+    for (const { key, value } of page.entries)
+      yield { name: key.slice(LOGS.length), settings: decode(value) };
+    if (page.after === undefined) return;
+    past = page.after;
   }
 }
 

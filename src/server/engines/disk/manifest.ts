@@ -16,7 +16,7 @@ export interface Manifest {
   counter: bigint;
 }
 
-const NAME = "manifest.json";
+export const MANIFEST = "manifest.json";
 
 /** The name of the table of this number. */
 export const tableName = (number: number): string => `table-${String(number).padStart(10, "0")}`;
@@ -31,11 +31,11 @@ export const encodeManifest = ({ counter, ...rest }: Manifest): Buffer => {
 };
 
 export const saveManifest = (files: Files, folder: string, manifest: Manifest): Promise<void> =>
-  replaceFile(files, folder, join(folder, NAME), encodeManifest(manifest));
+  replaceFile(files, folder, join(folder, MANIFEST), encodeManifest(manifest));
 
 /** The manifest of the tree in `folder`; undefined where there is none. */
 export async function readManifest(folder: string): Promise<Manifest | undefined> {
-  const path = join(folder, NAME);
+  const path = join(folder, MANIFEST);
   let text: string;
   try {
     text = await readFile(path, "utf8");

@@ -1,0 +1,146 @@
+import { cp, mkdir, open, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type DiskBlobs, storedBlobs } from "./blobs.js";
+import { FolderError } from "./faults.js";
+import { nodeFiles } from "./files.js";
+import { FORMAT, formatOf, partsOf, writeFormat } from "./folder.js";
+import { isHeld } from "./lock-file.js";
+import type { DiskLogs } from "./logs.js";
+import { encodeManifest, MANIFEST } from "./manifest.js";
+import { openTree, type TreeOptions } from "./recovery.js";
+import type { Tree } from "./tree.js";
+
+/** What is copied, while it goes on. */
+export interface Source {
+  folder: string;
+  tree: Tree;
+  logs: DiskLogs;
+  blobs: DiskBlobs;
+}
+
+const COPY_BYTES = 1024 ** 2;
+
+const SMALL: TreeOptions = { files: nodeFiles, memtableBytes: 32 * 1024 ** 2, cacheBytes: 1024 ** 2 };
+
+/** Writes all of `source`, as it is at one moment, to the folder `to`. The format comes last: without it, `to` is not whole. */
+export async function backUp(source: Source, to: string): Promise<void> {
+  await mustBeEmpty(to);
+  const unpin = [source.logs.pin(), source.blobs.pin()];
+  try {
+    const { extents, tree } = await moment(source);
+    unpin.push(() => void tree.unpin());
+    const from = partsOf(source.folder);
+    const parts = partsOf(to);
+    for (const part of Object.values(parts)) await mkdir(part, { recursive: true });
+    for (const name of tree.tables) await copy(join(from.tree, name), join(parts.tree, name));
+    for (const { name, end } of tree.journals) await copy(join(from.tree, name), join(parts.tree, name), end);
+    await write(join(parts.tree, MANIFEST), encodeManifest(tree.manifest));
+    for (const { id, segments } of extents) {
+      await mkdir(join(parts.logs, id));
+      for (const { name, end } of segments)
+        await copy(join(from.logs, id, name), join(parts.logs, id, name), end);
+    }
+    await copyBlobs(parts.tree, from.blobs, parts.blobs);
+    await syncFolders(to);
+    await writeFormat(nodeFiles, to);
+  } finally {
+    for (const release of unpin) release();
+  }
+}
+
+/** Makes `folder` what the backup `from` is. */
+export async function restore(from: string, folder: string): Promise<void> {
+  const format = await formatOf(nodeFiles, from).catch((error: unknown) => {
+    throw new FolderError(`Cannot restore from "${from}": ${(error as Error).message}`);
+  });
+  if (format === undefined) throw new FolderError(`Cannot restore from "${from}": it is empty`);
+  if (format > FORMAT)
+    throw new FolderError(`Cannot restore from "${from}": its format is ${format}, a newer version's`);
+  const holder = await isHeld(from);
+  if (holder) {
+    throw new FolderError(
+      `Cannot restore from "${from}": process ${holder.pid} has it open; make a backup of it first`,
+    );
+  }
+  await mustBeEmpty(folder);
+  for (const [part, path] of Object.entries(partsOf(from))) {
+    await cp(path, join(folder, part), { recursive: true, errorOnExist: true, force: false });
+  }
+  await syncFiles(folder);
+  await syncFolders(folder);
+  await writeFormat(nodeFiles, folder, format);
+}
+
+/** What there is of everything in one turn of the event loop. */
+async function moment({ tree, logs }: Source) {
+  while (true) {
+    await logs.openAll();
+    const extents = logs.extents();
+    if (extents) return { extents, tree: tree.pin() };
+  }
+}
+
+/** The files of the blobs that the copied tree knows of: opening that shows as well that it is whole. */
+async function copyBlobs(treeFolder: string, from: string, to: string): Promise<void> {
+  const tree = await openTree(treeFolder, SMALL);
+  try {
+    for (const { file } of storedBlobs(tree)) {
+      await mkdir(join(to, file, ".."), { recursive: true });
+      await copy(join(from, file), join(to, file));
+    }
+  } finally {
+    await tree.close();
+  }
+}
+
+async function mustBeEmpty(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const [first] = await readdir(folder);
+  if (first !== undefined)
+    throw new FolderError(`Cannot write to "${folder}": it is not empty, "${first}" is there`);
+}
+
+/** Copies the first `end` bytes, or all, and makes them durable. */
+async function copy(from: string, to: string, end?: number): Promise<void> {
+  const source = await open(from, "r");
+  const target = await open(to, "wx");
+  try {
+    const size = end ?? (await source.stat()).size;
+    const bytes = Buffer.allocUnsafe(Math.min(COPY_BYTES, Math.max(1, size)));
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await source.read(bytes, 0, Math.min(bytes.length, size - at), at);
+      if (bytesRead === 0) throw new FolderError(`Cannot copy ${from}: it ends at byte ${at} of ${size}`);
+      await target.write(bytes, 0, bytesRead, at);
+      at += bytesRead;
+    }
+    await target.datasync();
+  } finally {
+    await source.close();
+    await target.close();
+  }
+}
+
+async function write(path: string, bytes: Buffer): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    await file.write(bytes);
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFiles(folder: string): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true })) {
+    if (!(await stat(join(folder, name))).isFile()) continue;
+    const file = await open(join(folder, name), "r+");
+    await file.datasync().finally(() => file.close());
+  }
+}
+
+async function syncFolders(folder: string): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true })) {
+    if ((await stat(join(folder, name))).isDirectory()) await nodeFiles.syncFolder(join(folder, name));
+  }
+  await nodeFiles.syncFolder(folder);
+}
