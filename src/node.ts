@@ -5,3 +5,4 @@
  */
 export { type ServeCallbacksOptions, type ServedCallbacks, serveCallbacks } from "./transport/callbacks.js";
 export { createNodeTransport, type NodeTransport, type NodeTransportOptions } from "./transport/node.js";
+export { createTunnelTransport, type NodeTunnelOptions } from "./transport/tunnel-node.js";

@@ -18,6 +18,7 @@ import { createPubsub, type Pubsub } from "../src/pubsub.js";
 import { Components } from "../src/server/components.js";
 import { parseConfig } from "../src/server/config.js";
 import { type ServiceContext, silent } from "../src/server/context.js";
+import { DialledApps } from "../src/server/dialled-apps.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import { nodePlatform } from "../src/server/listen.js";
 import type { ServerOptions } from "../src/server/server.js";
@@ -373,6 +374,7 @@ test("an app that joined at run time is gone when its signal aborts: others of i
     components: new Components(config),
     limits: config.limits,
     gossip: config.gossip,
+    apps: new DialledApps(),
     platform: nodePlatform,
     log: silent,
     closing: closing.signal,

@@ -10,3 +10,6 @@ const read = (name: string) => readFileSync(join(import.meta.dirname, "certifica
 export const ca = read("ca.pem");
 export const cert = read("server.pem");
 export const key = read("server.key");
+
+/** Another key, with a certificate that it has signed itself, for the same names. */
+export const renewed = { cert: read("renewed.pem"), key: read("renewed.key") };

@@ -3,6 +3,7 @@ import { describe } from "vitest";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer, type Server, type ServerOptions } from "../src/server/server.js";
 import { createNodeTransport } from "../src/transport/node.js";
+import { createTunnelTransport } from "../src/transport/tunnel-node.js";
 import { createWebTransport } from "../src/transport/web.js";
 
 /** A server of the test's own and a way to it. */
@@ -42,6 +43,7 @@ const doors: Door[] = [
     lets: ["unary", "download", "upload"],
     open: overHttp((url) => createNodeTransport(url, { httpVersion: "1.1", json: true })),
   },
+  { name: "the tunnel", lets: ALL, open: overHttp((url) => createTunnelTransport(url)) },
   { name: "Connect over fetch", lets: FETCH, open: overHttp((url) => createWebTransport(url)) },
   {
     name: "gRPC-Web over fetch",

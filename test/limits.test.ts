@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { connect as connectHttp2 } from "node:http2";
 import { createClient, type Transport } from "@connectrpc/connect";
+import {
+  compressionBrotli,
+  compressionGzip,
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
 import { test } from "vitest";
 import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
@@ -95,6 +102,25 @@ throughEveryDoor("duplex", (open) => {
     await held[1]?.close();
   });
 });
+
+for (const create of [createConnectTransport, createGrpcTransport, createGrpcWebTransport]) {
+  for (const sendCompression of [compressionGzip, compressionBrotli]) {
+    test(`${create.name}: what is larger than messageBytes once its ${sendCompression.name} is undone hits that limit`, async () => {
+      const dial = (baseUrl: string) => create({ baseUrl, httpVersion: "2", sendCompression });
+      await using at = await overHttp(dial)({ config: { limits: { messageBytes: 100_000 } } });
+      const runtime = runtimeOf(at.transport);
+      const zeros = (length: number) => ({ storeName: "default", name: "f", data: new Uint8Array(length) });
+      const save = (length: number) =>
+        runtime.saveState({ storeName: "default", states: [{ key: "k", value: zeros(length).data }] });
+      await save(50_000);
+      assert.equal(await limitOf(save(200_000)), "messageBytes");
+      const upload = async function* () {
+        for (const length of [50_000, 200_000]) yield zeros(length);
+      };
+      assert.equal(await limitOf(runtime.putFile(upload())), "messageBytes");
+    });
+  }
+}
 
 test("calls of one connection beyond connectionStreams hit that limit, and others go on", async () => {
   await using at = await overGrpc({ config: { limits: { connectionStreams: 2 } } });

@@ -4,12 +4,13 @@ import { createServer as createHttpServer, type ServerResponse } from "node:http
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, test, vi } from "vitest";
 import { serve } from "../src/cli/serve.js";
 import { createClient } from "../src/index.js";
 import { createNodeTransport } from "../src/node.js";
-import { ca } from "./certificates.js";
+import { ca, cert, key, renewed } from "./certificates.js";
 
 const certificates = join(import.meta.dirname, "certificates");
 
@@ -33,9 +34,21 @@ afterEach(async () => {
 
 /** `fairlead serve` on a free port, in this process: its exit status, and its URL once it has printed that. */
 async function start(...args: string[]): Promise<{ url: string; status: Promise<number> }> {
-  const status = serve(["--port", "0", ...args]);
+  const status = serve(["--port", "0", "--data", join(folder, "data"), ...args]);
   await Promise.race([status, vi.waitFor(() => assert.match(printed, /Fairlead at http/))]);
   return { url: /Fairlead at (\S+)/.exec(printed)?.[1] ?? "", status };
+}
+
+/** The certificate that a new connection is shown. */
+function fingerprint(url: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const options = { host: hostname, port: Number(port), rejectUnauthorized: false };
+    const socket = connectTls(options, () => {
+      resolve(socket.getPeerCertificate().fingerprint256);
+      socket.destroy();
+    }).on("error", reject);
+  });
 }
 
 /** What a signal does to this process, without the signal. */
@@ -135,6 +148,49 @@ test("--tls-key and --tls-cert: the port speaks TLS", async () => {
   assert.equal(await fl.hello().say("Ada"), "Hello, Ada");
   send("SIGTERM");
   assert.equal(await status, 0);
+});
+
+test("a certificate that changes is used for further connections, those that are open go on", async () => {
+  const [keyPath, certPath] = [join(folder, "k.pem"), join(folder, "c.pem")];
+  const write = async (pair: typeof renewed) => {
+    await writeFile(keyPath, pair.key);
+    await writeFile(certPath, pair.cert);
+  };
+  const old = { key, cert };
+  await write(old);
+  const logged = () => vi.mocked(process.stderr.write).mock.calls.map(([line]) => String(line));
+  const { url, status } = await start("--tls-key", keyPath, "--tls-cert", certPath);
+  await using fl = createClient(createNodeTransport(url, { ca }), { retry: false });
+  let lost = 0;
+  const follower = (async () => {
+    for await (const { value } of fl.log<number>("l").read()) if (value === 2) return;
+  })().catch(() => void lost++);
+  await fl.log<number>("l").append(1);
+  const before = await fingerprint(url);
+
+  // Half of a renewal: it is told of, and nothing changes.
+  await writeFile(keyPath, renewed.key);
+  await vi.waitFor(() => assert.match(logged().join(""), /cannot be read anew: the one before/), 5000);
+  assert.equal(await fingerprint(url), before);
+  await write(renewed);
+  await vi.waitFor(async () => assert.notEqual(await fingerprint(url), before), 5000);
+  const after = await fingerprint(url);
+
+  // The other way round, without waiting.
+  await write(old);
+  process.emit("SIGHUP", "SIGHUP");
+  await vi.waitFor(async () => assert.equal(await fingerprint(url), before), { timeout: 800, interval: 20 });
+  assert.notEqual(after, before);
+  assert.equal(logged().filter((line) => line.includes("read anew:")).length, 1);
+
+  await fl.log<number>("l").append(2);
+  await follower;
+  assert.equal(lost, 0);
+  await using further = createClient(createNodeTransport(url, { ca }));
+  assert.equal(await further.hello().say("Ada"), "Hello, Ada");
+  send("SIGTERM");
+  assert.equal(await status, 0);
+  assert.equal(process.listenerCount("SIGHUP"), 0);
 });
 
 test("options that are wrong are told before anything is opened", async () => {

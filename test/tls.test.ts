@@ -10,7 +10,7 @@ import { createClient } from "../src/index.js";
 import { createNodeTransport, type NodeTransportOptions } from "../src/node.js";
 import { createServer } from "../src/server/index.js";
 import { listen, nodePlatform } from "../src/server/node.js";
-import { ca, cert, key } from "./certificates.js";
+import { ca, cert, key, renewed } from "./certificates.js";
 
 const open = (host = "127.0.0.1") =>
   listen(createServer({ platform: nodePlatform }), { host, port: 0, tls: { key, cert } });
@@ -131,5 +131,20 @@ test("a key that is missing, malformed or another's is an error of listen() that
   await assert.rejects(
     failing({ key: String(other), cert }),
     /^TypeError: Cannot serve TLS with .*key values mismatch/,
+  );
+});
+
+test("setTls() refuses what is no pair, and a port without TLS, and changes nothing", async () => {
+  await using at = await open();
+  assert.throws(
+    () => at.setTls({ key, cert: renewed.cert }),
+    /^TypeError: Cannot serve TLS with .*key values mismatch/,
+  );
+  await using fl = createClient(createNodeTransport(at.url, { ca }));
+  assert.equal(await fl.hello().say("Ada"), "Hello, Ada");
+  await using plain = await listen(createServer(), { port: 0 });
+  assert.throws(
+    () => plain.setTls({ key, cert }),
+    /^TypeError: Cannot change the certificate of a port without/,
   );
 });

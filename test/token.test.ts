@@ -48,18 +48,31 @@ throughEveryDoor("download", (open) => {
     assert.deepEqual(streamed.refusals, [undefined, OLD]);
   });
 
-  test("a call is refused for good where the function has no other token", async () => {
+  test("a call is refused for good, and not made again, where the function has no other token", async () => {
     await using at = await open({ config });
     const inHere = at.url === "" ? at.server.transport({ trusted: false }) : at.transport;
     const { token, refusals } = giving(OLD);
-    const { runtime } = createClient(inHere, { token }).raw;
+    let made = 0;
+    const counted: Transport = {
+      unary: (...call) => {
+        made++;
+        return inHere.unary(...call);
+      },
+      stream: (...call) => {
+        made++;
+        return inHere.stream(...call);
+      },
+    };
+    const { runtime } = createClient(counted, { token }).raw;
     assert.equal(
       (await failure(runtime.getState({ storeName: "default", key: "k" }))).code,
       Code.Unauthenticated,
     );
     assert.deepEqual(refusals, [undefined, OLD]);
+    assert.equal(made, 1);
     const stream = drained(runtime.getFile({ storeName: "default", name: "n" }));
     assert.equal((await failure(stream)).code, Code.Unauthenticated);
+    assert.equal(made, 2);
   });
 });
 

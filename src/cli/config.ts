@@ -53,7 +53,7 @@ const HELD: ReadonlySet<string> = new Set([
 function table(config: Config): string {
   const rows = [["kind", "name", "engine", "settings"]];
   for (const kind of KINDS) {
-    for (const [name, { engine = "memory", ...settings }] of Object.entries<Settings>(config[kind])) {
+    for (const [name, { engine = "the server's", ...settings }] of Object.entries<Settings>(config[kind])) {
       rows.push([kind, name, HELD.has(kind) ? engine : "", shown(settings)]);
     }
   }

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
 import { type Config, createServer, type Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./console-log.js";
+import { DATA_FOLDER, openEngine } from "./data-folder.js";
+import { followTls, readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
 export async function serve(args: string[]): Promise<number> {
@@ -18,6 +19,7 @@ export async function serve(args: string[]): Promise<number> {
       host: { type: "string", default: "127.0.0.1" },
       port: { type: "string", default: "34904" },
       config: { type: "string" },
+      data: { type: "string" },
       memory: { type: "boolean", default: false },
       insecure: { type: "boolean", default: false },
       "log-level": { type: "string", default: "info" },
@@ -35,23 +37,32 @@ export async function serve(args: string[]): Promise<number> {
   if (!(graceMs >= 0 && graceMs < 2 ** 31)) {
     throw new RangeError(`--grace must be a number of seconds, 0 or more, got "${values.grace}"`);
   }
-  const tls = await readTls(values["tls-key"], values["tls-cert"]);
+  const paths = tlsPaths(values["tls-key"], values["tls-cert"]);
+  const tls = paths && (await readTls(paths));
   const path = values.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined);
   const config = path === undefined ? {} : await readConfigFile(path);
-  const server = createServer({ config, platform: nodePlatform, log: consoleLog(level) });
+  const log = consoleLog(level);
+  if (values.memory && values.data !== undefined) {
+    throw new Error("--memory and --data exclude each other: --memory keeps nothing");
+  }
+  const data = values.memory ? undefined : (values.data ?? DATA_FOLDER);
+  const server = createServer({ config, platform: nodePlatform, log, ...(await openEngine(data, config)) });
   const listening = await listen(server, {
     host: values.host,
     port,
     insecure: values.insecure,
     graceMs,
     ...(tls && { tls }),
-  }).catch((error: unknown) => {
+  }).catch(async (error: unknown) => {
+    await server.close();
     const taken = (error as { code?: string }).code === "EADDRINUSE";
     throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
   });
+  const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
   const signal = new Promise<string>((resolve) => onSignal(resolve));
-  process.stdout.write(banner(listening.url, server.engine.name, server.config, path));
+  process.stdout.write(banner(listening.url, data, server.config, path));
   process.stdout.write(`${await signal}: calls under way may finish within ${values.grace} s\n`);
+  stopFollowing?.();
   const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
   await listening.close();
   callOff();
@@ -72,21 +83,6 @@ function onSignal(heard: (name: "SIGINT" | "SIGTERM") => void): () => void {
   return callOff;
 }
 
-/** The key and the certificate in these files; undefined where neither is named. */
-async function readTls(key: string | undefined, cert: string | undefined) {
-  if (key === undefined && cert === undefined) return undefined;
-  if (key === undefined || cert === undefined) {
-    throw new Error(
-      `--tls-key and --tls-cert go together: --tls-${key === undefined ? "key" : "cert"} is missing`,
-    );
-  }
-  const read = (option: string, path: string) =>
-    readFile(path, "utf8").catch((error: Error) => {
-      throw new Error(`--tls-${option} ${path}: ${error.message}`);
-    });
-  return { key: await read("key", key), cert: await read("cert", cert) };
-}
-
 /** What each row of the table is called, by the client's facade, and what it is. */
 const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
   ["state", "keys and values with etags, bulk and transactions", "state"],
@@ -104,13 +100,14 @@ const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
   ["hello", "is anyone there", "hello"],
 ];
 
-function banner(url: string, engine: string, config: Config, path: string | undefined): string {
+function banner(url: string, data: string | undefined, config: Config, path: string | undefined): string {
   const rows = PRIMITIVES.map(([facade, what, kind]) => {
     const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "made on first use";
     return `  ${facade.padEnd(14)}${what.padEnd(52)}${names}\n`;
   });
+  const kept = data === undefined ? "memory: all is gone with the process" : `disk, in ${data}`;
   return `
-  Fairlead at ${url}    engine: ${engine}
+  Fairlead at ${url}    engine: ${kept}
   Configured by ${path ?? `defaults: there is no ${CONFIG_FILE} here`}
   Connect, gRPC and gRPC-Web on one port, HTTP/1.1 and HTTP/2 ${url.startsWith("https:") ? "by ALPN" : "without TLS"}
 

@@ -2,6 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type MapValue, MapValueSchema, type Message } from "../../gen/atomix/map/map_pb.js";
 import { type Backoff, jitteredMs } from "../internal/backoff.js";
+import { renewal } from "../internal/renewal.js";
 import { after, sleep } from "../internal/timer.js";
 import { untilLeft } from "../internal/until-left.js";
 import { Carrier } from "./carrier.js";
@@ -104,10 +105,12 @@ export class Uplink {
   }
 
   async #run(): Promise<void> {
+    const mayRenew = renewal();
     for (let failures = 1; !this.#closed; failures++) {
       const beganMs = Date.now();
       const error = await this.#session();
       if (this.#closed) return;
+      if (mayRenew(error)) continue;
       // A stream that fails soon each time, from a full map for instance, is not to be opened all the time.
       if (Date.now() - beganMs > BACKOFF.maxMs) failures = 1;
       const refused = !PASSING.has(error.code);

@@ -4,6 +4,7 @@ import { retryAfterMs } from "../errors.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
 import { hasExtensions } from "./extensions.js";
 import type { LiveValues } from "./live-values.js";
+import { renewal } from "./renewal.js";
 import { sleep } from "./timer.js";
 import { untilLeft } from "./until-left.js";
 
@@ -134,6 +135,7 @@ async function again(
   goOn: (error: unknown) => boolean,
   task: (reached: () => void) => Promise<void>,
 ): Promise<void> {
+  const mayRenew = renewal();
   for (let failures = 1; ; failures++) {
     let askedMs = 0;
     try {
@@ -141,6 +143,7 @@ async function again(
         failures = 0;
       });
     } catch (error) {
+      if (!signal.aborted && mayRenew(error)) continue;
       if (signal.aborted || !goOn(error)) throw error;
       askedMs = retryAfterMs(error) ?? 0;
     }

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { retryAfterMs } from "../errors.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
+import { renewal } from "./renewal.js";
 import { sleep } from "./timer.js";
 import { untilLeft } from "./until-left.js";
 
@@ -10,12 +11,14 @@ const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
  * Streams what `open` yields, and opens it again when the connection is lost, until the loop is left, `signal` aborts
  * or the stream ends or fails in another way. `open` says where to go on: it is called anew each time. A call
  * that fails as `unavailable` before its first message is tried again as well. The wait before a try grows with each
- * failure, until a message comes or a stream lasts; it is never shorter than what the server asks for.
+ * failure, until a message comes or a stream lasts; it is never shorter than what the server asks for. Where the
+ * token has expired and there is another one, it goes on at once.
  */
 export async function* resuming<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,
   signal?: AbortSignal,
 ): AsyncGenerator<T, void, undefined> {
+  const mayRenew = renewal();
   let failures = 0;
   while (true) {
     const openedMs = Date.now();
@@ -26,6 +29,7 @@ export async function* resuming<T>(
       }
       return;
     } catch (error) {
+      if (mayRenew(error)) continue;
       if (!(error instanceof ConnectError) || error.code !== Code.Unavailable) throw error;
       // A stream that was open for long was a good one, also where it had nothing to tell.
       if (Date.now() - openedMs >= BACKOFF.maxMs) failures = 0;

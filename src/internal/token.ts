@@ -1,6 +1,7 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { bearer } from "./bearer.js";
 import { canceled } from "./canceled.js";
+import { renewals } from "./renewal.js";
 
 /**
  * A bearer token, or what gives one: asked before every call, and once more, with the token that was refused, where
@@ -10,18 +11,12 @@ export type Token = string | ((refused?: string) => string | Promise<string>);
 
 /**
  * A transport whose calls carry `token`. A refused call is made again with a fresh token, once, where its request is
- * there to be sent again: unary calls, and those that only the server answers with a stream. A call with an
- * `authorization` header of its own is left as it is.
+ * there to be sent again: unary calls, and those that only the server answers with a stream. Other streams, and those
+ * whose token expires on the way, fail; facades that go on after a failure do so where there is a fresh one. A call with
+ * an `authorization` header of its own is left as it is.
  */
-export function withToken(transport: Transport, token: Token): Transport {
+export function withToken(transport: Transport, token: Token, signed: Sign = inHeader): Transport {
   const fresh = typeof token === "function" ? token : undefined;
-
-  /** The header for a call, with the token in it. */
-  const signed = (header: HeadersInit | undefined, text: string): Headers => {
-    const headers = new Headers(header);
-    headers.set("authorization", bearer(text));
-    return headers;
-  };
 
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
@@ -48,28 +43,56 @@ export function withToken(transport: Transport, token: Token): Transport {
       }
       const left = timer(timeoutMs);
       const first = await given(token, undefined, signal, left());
-      if (!fresh || method.methodKind !== "server_streaming") {
-        return transport.stream(method, signal, left(), signed(header, first), input, values);
-      }
+      if (!fresh) return transport.stream(method, signal, left(), signed(header, first), input, values);
+
+      const call = (text: string, messages: typeof input) =>
+        transport.stream(method, signal, left(), signed(header, text), messages, values);
+      if (method.methodKind === "client_streaming") return call(first, input);
+
+      /** Asks for a token in the place of the one that `error` is about, and notes with it that there is another. */
+      const renew = async (error: unknown, refused: string, how: "ended" | "refused") => {
+        if (isRefused(error) && (await given(fresh, refused, signal, left())) !== refused) {
+          renewals.set(error as ConnectError, how);
+        }
+        return error;
+      };
+      type Response = Awaited<ReturnType<typeof call>>;
+      const watched = (response: Response, text: string): Response => {
+        const how = isRefusal(response) ? "refused" : "ended";
+        const message = failing(response.message, (error) => renew(error, text, how));
+        return { ...response, message };
+      };
+      if (method.methodKind === "bidi_streaming") return watched(await call(first, input), first);
+
       const request: (typeof input extends AsyncIterable<infer M> ? M : never)[] = [];
       for await (const message of input) request.push(message);
-      const call = (text: string) =>
-        transport.stream(method, signal, left(), signed(header, text), eachOf(request), values);
       try {
-        const response = await call(first);
-        // A refusal says so in its headers; an answer that is none may wait for its first message.
-        if (!response.header.has("www-authenticate")) return response;
+        const response = await call(first, eachOf(request));
+        if (!isRefusal(response)) return watched(response, first);
         const messages = response.message[Symbol.asyncIterator]();
         return { ...response, message: begun(await messages.next(), messages) };
       } catch (error) {
         if (!isRefused(error)) throw error;
         const second = await given(fresh, first, signal, left());
         if (second === first) throw error;
-        return call(second);
+        const response = await call(second, eachOf(request));
+        return isRefusal(response) ? response : watched(response, second);
       }
     },
   };
 }
+
+/** Sees to it that a call with that header comes with the token: the header that it then needs. */
+export type Sign = (header: HeadersInit | undefined, token: string) => HeadersInit | undefined;
+
+const inHeader: Sign = (header, token) => {
+  const headers = new Headers(header);
+  headers.set("authorization", bearer(token));
+  return headers;
+};
+
+/** Whether a stream was refused before it began: its headers say so, while an answer may wait for its first message. */
+const isRefusal = ({ header }: { header: Headers }): boolean => header.has("www-authenticate");
 
 const isRefused = (error: unknown): boolean =>
   error instanceof ConnectError && error.code === Code.Unauthenticated;
@@ -109,6 +132,18 @@ function timer(timeoutMs: number | undefined): () => number | undefined {
 /** What `messages` has left, behind its first result. */
 async function* begun<T>(first: IteratorResult<T>, messages: AsyncIterator<T>): AsyncGenerator<T> {
   for (let next = first; !next.done; next = await messages.next()) yield next.value;
+}
+
+/** `messages`, which fail with what `meant` makes of their failure. */
+async function* failing<T>(
+  messages: AsyncIterable<T>,
+  meant: (error: unknown) => Promise<unknown>,
+): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw await meant(error);
+  }
 }
 
 async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T> {

@@ -39,6 +39,12 @@ type Routes = (router: ConnectRouter) => void;
 export interface Admission {
   /** `routes`, with the calls that would pass a limit refused. */
   limited(routes: Routes): Routes;
+  /** Counts one call that comes by no HTTP handler, until `leave` is called. Throws a refusal. */
+  enter(header: Headers, connection: Connection): { leave(): void };
+  /** What stands against so many bytes more of messages that are not whole. */
+  arriving(change: number): ConnectError | undefined;
+  /** What stands against a message of so many bytes. */
+  checkMessage(bytes: number): ConnectError | undefined;
   /** Notes which messages have arrived whole, and names the limit that one was too large for. */
   readonly interceptor: Interceptor;
 }
@@ -46,18 +52,25 @@ export interface Admission {
 export function createAdmission(limits: Limits): Admission {
   let open = 0;
   let arriving = 0;
-  const onArriving = (change: number) => {
+  const countArriving = (change: number) => {
     arriving += change;
-    if (change <= 0 || arriving <= limits.arrivingBytes) return;
-    throw exhausted(
+    if (change <= 0 || arriving <= limits.arrivingBytes) return undefined;
+    return exhausted(
       "arrivingBytes",
       limits.arrivingBytes,
       "so much has arrived of messages that are not whole",
     );
   };
+  const onArriving = (change: number) => {
+    const refusal = countArriving(change);
+    if (refusal) throw refusal;
+  };
 
   /** What stands against one more call. */
-  const against = (request: UniversalServerRequest, connection?: Connection): ConnectError | undefined => {
+  const against = (
+    request: Pick<UniversalServerRequest, "header">,
+    connection?: Connection,
+  ): ConnectError | undefined => {
     const { connections, connectionStreams, streams, headerBytes, messageBytes } = limits;
     if (connection?.isExtra)
       return exhausted("connections", connections, "as many are open without this one");
@@ -112,6 +125,19 @@ export function createAdmission(limits: Limits): Admission {
 
   return {
     limited: (routes) => throughEach(routes, limit),
+    enter(header, connection) {
+      const refusal = against({ header }, connection);
+      if (refusal) throw refusal;
+      open++;
+      connection.calls++;
+      const leave = () => {
+        open--;
+        connection.calls--;
+      };
+      return { leave };
+    },
+    arriving: countArriving,
+    checkMessage: (bytes) => (bytes > limits.messageBytes ? tooLarge(limits.messageBytes, bytes) : undefined),
     interceptor: (next) => (request) => {
       const arrival = request.contextValues.get(arrivalKey);
       if (!request.stream) {

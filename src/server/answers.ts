@@ -54,6 +54,8 @@ export function asAnswer(
 ): ConnectError {
   // What a call's own end broke off is that end, however it shows: past its deadline, or given up by the client.
   if (signal.aborted && signal.reason instanceof ConnectError) return signal.reason;
+  // Not even Connect: what the connection failed with under the answer is that its caller has left.
+  if (signal.aborted && error === signal.reason) return ConnectError.from(error, Code.Canceled);
   if (error instanceof EngineFault) {
     if (error.limit) return exhausted(error.limit.name, error.limit.most, error.message);
     return unavailable(error.message, { retryAfterMs: RETRY_AFTER_MS });

@@ -2,6 +2,7 @@ import {
   Code,
   ConnectError,
   type ContextKey,
+  type ContextValues,
   createContextKey,
   createContextValues,
   type Interceptor,
@@ -11,7 +12,7 @@ import { randomId } from "../internal/random-id.js";
 import { type Routes, throughEach } from "./through-each.js";
 
 /** The response header with the id of the call, which stands in every line that the log has about it. */
-const REQUEST_ID_HEADER = "fairlead-request-id";
+export const REQUEST_ID_HEADER = "fairlead-request-id";
 
 /** One call, as those see it who watch all of them: nothing of what it carries. */
 export interface Call {
@@ -19,7 +20,7 @@ export interface Call {
   readonly id: string;
   /** As "spec.proto.runtime.v1.Runtime/GetState". */
   readonly method: string;
-  readonly protocol: "connect" | "grpc" | "grpc-web";
+  readonly protocol: "connect" | "grpc" | "grpc-web" | "tunnel";
   readonly isStream: boolean;
 }
 
@@ -47,12 +48,36 @@ export function noteRefusal(values: UniversalServerRequest["contextValues"], cod
   if (call) call.code = nameOf(code);
 }
 
-/** Tells `observers` of every call: `through` sees it begin and end, `interceptor`, the outermost one, how it ended. */
-export function observed(observers: readonly CallObserver[]): {
+/** What watches all calls. */
+export interface Calls {
   through(routes: Routes): Routes;
+  /** Tells of one call that comes by no HTTP handler, and notes it in `values`. */
+  begin(
+    call: Pick<Call, "method" | "protocol" | "isStream">,
+    header: Headers,
+    values: ContextValues,
+  ): { id: string; ended(code: Code | 0): void };
   interceptor: Interceptor;
-} {
+}
+
+/** Tells `observers` of every call: `through` sees it begin and end, `interceptor`, the outermost one, how it ended. */
+export function observed(observers: readonly CallObserver[]): Calls {
   const newId = ids();
+  const begin = (
+    call: Pick<Call, "method" | "protocol" | "isStream">,
+    header: Headers,
+    values: ContextValues,
+  ) => {
+    const known: CallUnderWay = { id: saneId(header.get("x-request-id")) ?? newId(), ...call };
+    values.set(callKey, known);
+    const startMs = performance.now();
+    for (const observer of observers) observer.began(known);
+    const ended = (code: Code | 0) => {
+      const durationMs = performance.now() - startMs;
+      for (const observer of observers) observer.ended(known, code === 0 ? "ok" : nameOf(code), durationMs);
+    };
+    return { id: known.id, ended };
+  };
   const through = (routes: Routes) =>
     throughEach(routes, (handler) => {
       const method = handler.requestPath.slice(1);
@@ -102,7 +127,7 @@ export function observed(observers: readonly CallObserver[]): {
         }
       };
     });
-  return { through, interceptor: noteCodes };
+  return { through, begin, interceptor: noteCodes };
 }
 
 /** Notes in the call how the services and all that is around them answered it. */

@@ -1,6 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Components } from "./components.js";
 import type { Config, Limits } from "./config.js";
+import type { DialledApps } from "./dialled-apps.js";
 import type { Engine } from "./engine.js";
 
 /** What every service is given. */
@@ -14,6 +15,8 @@ export interface ServiceContext {
   readonly log: Log;
   /** Aborts when the server closes: what runs beside the calls ends with it. */
   readonly closing: AbortSignal;
+  /** The apps that have dialled in. */
+  readonly apps: DialledApps;
   /** This runtime's own app id. */
   readonly appId: string;
 }

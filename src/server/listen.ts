@@ -1,24 +1,30 @@
 import { readFile } from "node:fs/promises";
-import type { Http2ServerRequest } from "node:http2";
 import type { Readable } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { createContextValues } from "@connectrpc/connect";
 import {
-  connectNodeAdapter,
+  compressionBrotli,
+  compressionGzip,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
-  Http2SessionManager,
 } from "@connectrpc/connect-node";
+import { answering } from "../internal/node/answering.js";
 import { Connections } from "../internal/node/connections.js";
+import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { trace } from "../internal/node/trace.js";
 import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
+import { limited } from "./compression.js";
 import type { Platform } from "./context.js";
 import { corsFor } from "./cors.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
+import { tunnelUpgrade } from "./tunnel-upgrade.js";
+
+/** A key and its certificate, and what else Node's `tls.createSecureContext` takes. */
+export type TlsOptions = SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
 
 /** Where and how a server listens. */
 export interface ListenOptions {
@@ -35,7 +41,7 @@ export interface ListenOptions {
    * A PEM key and its certificate (with what stands between it and the authority), and what else Node's
    * `tls.createSecureContext` takes: the port then speaks TLS only, HTTP/2 and HTTP/1.1 by ALPN. Default: no TLS.
    */
-  tls?: SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
+  tls?: TlsOptions;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
 }
@@ -46,6 +52,11 @@ export interface Listening extends AsyncDisposable {
   url: string;
   /** Where it listens. */
   port: number;
+  /**
+   * Serves further connections with another key and certificate, those that are open go on: for one that is renewed.
+   * Fails with a TypeError where they are no pair, or the port has no TLS, and changes nothing then.
+   */
+  setTls(tls: TlsOptions): void;
   /**
    * Refuses further calls (`/readyz` and Health say why), ends the streams that have no end of their own, lets the
    * rest finish, then closes the port, the server and its engine. Idempotent.
@@ -74,22 +85,30 @@ export async function listen(
     // Above the limits, so that the server refuses a call itself, with its reason, before HTTP does without one.
     callsPerConnection: limits.connectionStreams * 2,
     headerBytes: limits.headerBytes + 64 * 1024,
+    upgrade: tunnelUpgrade(server, connections),
     whileClosing: ({ url }) => /^\/(healthz|readyz|grpc\.health\.v1\.Health\/\w+)($|\?)/.test(url),
   });
   let closed: Promise<void> | undefined;
   const shut = async () => {
     server.endStreams();
+    server.tunnels.leave();
     await opened.close(graceMs);
     await server.close();
   };
   const close = () => (closed ??= shut());
-  return { url: opened.url, port: opened.port, close, [Symbol.asyncDispose]: close };
+  const setTls = (renewed: TlsOptions) => {
+    if (!tls)
+      throw new TypeError("Cannot change the certificate of a port without TLS: listen() must be given tls");
+    checkTls(renewed);
+    opened.setTls(renewed);
+  };
+  return { url: opened.url, port: opened.port, setTls, close, [Symbol.asyncDispose]: close };
 }
 
 /** What Node offers to the services: every protocol, the environment, and files. */
 export const nodePlatform: Platform = {
   dial(baseUrl, protocol) {
-    const sessionManager = new Http2SessionManager(baseUrl);
+    const sessionManager = http2Sessions(baseUrl);
     const create = {
       grpc: createGrpcTransport,
       "grpc-web": createGrpcWebTransport,
@@ -113,15 +132,13 @@ export const nodePlatform: Platform = {
 };
 
 function requestListener(server: Server, connections: Connections): Answer {
-  const rpc = connectNodeAdapter({
+  const { limits } = server.config;
+  const rpc = answering({
     ...server.options,
+    acceptCompression: [compressionGzip, compressionBrotli].map((each) => limited(each, limits)),
     routes: server.routes,
-    contextValues: (request) =>
-      createContextValues().set(connectionKey, connections.of(request as Http2ServerRequest)),
-    fallback: (_request, response) => {
-      response.writeHead(404, { "content-type": "text/plain" });
-      response.end("not found\n");
-    },
+    contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
+    onBroken: (err, method) => server.log.error({ err, method }, "an answer broke off"),
   });
   const cors = corsFor(server.config.cors);
   return (request, response) => {

@@ -21,6 +21,7 @@ import { Components } from "./components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import { type Cors, corsFor } from "./cors.js";
+import { DialledApps } from "./dialled-apps.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
@@ -29,6 +30,7 @@ import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
+import { createTunnels, type Tunnels } from "./tunnel.js";
 import { types } from "./types.js";
 
 /** What a server is made of. */
@@ -61,6 +63,8 @@ export interface Server extends AsyncDisposable {
   readonly config: Config;
   /** What keeps the data. */
   readonly engine: Engine;
+  /** Where it tells of what it does. */
+  readonly log: Log;
   /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`, `/metrics`. For any runtime with fetch's types. */
   fetch(request: Request): Promise<Response>;
   /**
@@ -68,6 +72,8 @@ export interface Server extends AsyncDisposable {
    * not to be trusted either: `trusted: false`. Default: true.
    */
   transport(options?: { trusted?: boolean }): Transport;
+  /** Takes the sockets of tunnels, on doors that have WebSockets. */
+  readonly tunnels: Tunnels;
   /** Whether it can take calls now: not while it closes, and not while its engine is away. What `/readyz` says. */
   readiness(): Promise<Readiness>;
   /**
@@ -108,6 +114,7 @@ export function createServer({
     components: new Components(checked),
     platform: { ...anywhere, ...platform },
     closing: closing.signal,
+    apps: new DialledApps(),
     appId: checked.appId,
   };
   const access = createAccess(checked.access, context);
@@ -137,10 +144,13 @@ export function createServer({
     metricsPage((await access.isKnown(authorization)) ? metrics.text(context.platform.memory()) : undefined);
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
+  const cors = corsFor(checked.cors);
+  const tunnels = createTunnels(context, { routes: register, options, calls, admission, access, cors });
   const endStreams = () => closing.abort(closingFault());
   const close = () => {
     endStreams();
     cut.abort(closingFault());
+    tunnels.close();
     closed ??= engine.close();
     return closed;
   };
@@ -149,9 +159,11 @@ export function createServer({
     options,
     config: checked,
     engine,
-    fetch: fetchHandler(gated, options, corsFor(checked.cors), ready, readMetrics),
+    log,
+    fetch: fetchHandler(gated, options, cors, ready, readMetrics),
     transport: ({ trusted = true } = {}) =>
       createRouterTransport(trusted ? open : gated, { router: options }),
+    tunnels,
     readiness: ready,
     metrics: readMetrics,
     endStreams,

@@ -1,6 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type CallbackOptions, createCallbacks, type EventHandlers } from "../callbacks.js";
+import { answering } from "../internal/node/answering.js";
 import { openPort } from "../internal/node/one-port.js";
 
 export interface ServeCallbacksOptions extends CallbackOptions {
@@ -38,7 +38,7 @@ export async function serveCallbacks<T extends Record<string, unknown>>(
     ...options
   }: ServeCallbacksOptions = {},
 ): Promise<ServedCallbacks> {
-  const answer = connectNodeAdapter({ routes: createCallbacks(handlers, options), interceptors });
+  const answer = answering({ routes: createCallbacks(handlers, options), interceptors });
   const opened = await openPort(answer, { host, port });
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= opened.close(graceMs));

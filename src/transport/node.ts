@@ -67,7 +67,8 @@ export function createNodeTransport(
     ...(!compression && { acceptCompression: [] }),
   };
   const tls = ca === undefined ? {} : { ca };
-  const sessionManager = httpVersion === "2" ? http2Sessions(url, { tls }) : undefined;
+  const advice = `: set httpVersion to "1.1"${protocol === "grpc" ? ' and protocol to "connect" or "grpc-web"' : ""}`;
+  const sessionManager = httpVersion === "2" ? http2Sessions(url, { tls, advice }) : undefined;
   const http = sessionManager
     ? { httpVersion: "2" as const, sessionManager }
     : { httpVersion: "1.1" as const, nodeOptions: tls };

@@ -119,7 +119,7 @@ describe("in an empty project", () => {
     const serving = await serve(folder, "npx", "--yes", "--package", inject("tarball"), "fairlead");
     assert.equal((await fetch(`${serving.url}/healthz`)).status, 200);
     await serving.stop();
-    assert.deepEqual(readdirSync(folder), []);
+    assert.deepEqual(readdirSync(folder), ["fairlead-data"]);
   });
 
   test("Node runs every entry against fairlead serve", () => {

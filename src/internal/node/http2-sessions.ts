@@ -1,5 +1,6 @@
 import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
+import { tellOfNoHttp2 } from "./no-http2.js";
 
 /** A connection with calls under way that is silent for so long is asked for a sign of life, which may take so long. */
 const PING = { pingIntervalMs: 25_000, pingTimeoutMs: 10_000 };
@@ -7,11 +8,16 @@ const PING = { pingIntervalMs: 25_000, pingTimeoutMs: 10_000 };
 /**
  * Connect's connections to `url`, with two things mended. A stream over a connection that has vanished without a word
  * fails once a ping is not answered. And a call that is given up resets its stream and does nothing else: Node's own
- * `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole.
+ * `close(code)` ends the request first, and a server that reads no further takes an upload cut short for whole. `advice`
+ * is for those whose server speaks no HTTP/2.
  */
 export function http2Sessions(
   url: string,
-  { ping = PING, tls }: { ping?: typeof PING; tls?: SecureContextOptions | undefined } = {},
+  {
+    ping = PING,
+    tls,
+    advice = "",
+  }: { ping?: typeof PING; tls?: SecureContextOptions | undefined; advice?: string } = {},
 ): Http2SessionManager {
   const sessions = new Http2SessionManager(url, ping, tls);
   const { request } = sessions;
@@ -24,5 +30,6 @@ export function http2Sessions(
     };
     return stream;
   };
+  tellOfNoHttp2(sessions, url, advice);
   return sessions;
 }

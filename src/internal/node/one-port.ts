@@ -1,6 +1,7 @@
-import { createServer as createHttp1, type RequestListener } from "node:http";
+import { createServer as createHttp1, type IncomingMessage, type RequestListener } from "node:http";
 import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import {
   createServer as createTls,
   type SecureContextOptions,
@@ -24,6 +25,8 @@ export interface OnePortOptions {
   callsPerConnection?: number;
   /** The bytes of the headers of one request, above which the connection is closed without an answer of ours. Default: 64 KiB. */
   headerBytes?: number;
+  /** Takes the connections whose client wants to go on in another protocol. Default: they are answered as requests. */
+  upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Which requests are answered while the port closes; all others get 503. Default: none. */
   whileClosing?: (request: Http2ServerRequest) => boolean;
 }
@@ -33,6 +36,8 @@ export interface OnePort {
   /** Where it is, as "http://127.0.0.1:34904". */
   url: string;
   port: number;
+  /** Serves further connections of a port with TLS by this key and certificate; open ones go on with theirs. */
+  setTls(tls: SecureContextOptions): void;
   /**
    * Refuses further calls, and resolves when the calls under way have ended, or have been cut after `graceMs`, and the
    * port is free. Streams have to be ended by whoever serves them. Called once.
@@ -56,6 +61,9 @@ const SILENT_MS = 10_000;
 const NO_TLS =
   "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nthis port speaks TLS: call it by https://\n";
 
+/** What a client is told that wants another protocol while the port closes. */
+const CLOSING = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /**
  * Serves HTTP/1.1 and HTTP/2 on one port: without TLS told apart by the first bytes of the connection, with it by ALPN.
  */
@@ -68,6 +76,7 @@ export async function openPort(
     connections = new Connections(10_000),
     callsPerConnection = 1000,
     headerBytes = 64 * 1024,
+    upgrade,
     whileClosing = () => false,
   }: OnePortOptions,
 ): Promise<OnePort> {
@@ -90,6 +99,12 @@ export async function openPort(
   const http1 = createHttp1({ maxHeaderSize: headerBytes }, answerOrRefuse as unknown as RequestListener);
   const settings = { maxConcurrentStreams: callsPerConnection, maxHeaderListSize: headerBytes };
   const http2 = createHttp2({ settings, maxHeaderListPairs: MOST_HEADERS }, answerOrRefuse);
+  if (upgrade) {
+    http1.on("upgrade", (request, socket, head) => {
+      if (calls.closing) socket.end(CLOSING);
+      else upgrade(request, socket, head);
+    });
+  }
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.
   http1.emit("listening");
   http2.on("session", (session) => {
@@ -117,7 +132,7 @@ export async function openPort(
     handOver(socket, (first) => {
       if (!secure) serve(socket, first === "http2");
       else if (first === "tls") secure.emit("connection", socket);
-      else if (first === "http1") socket.end(NO_TLS);
+      else if (first === "http1") socket.resume().end(NO_TLS);
       else socket.destroy();
     });
   });
@@ -131,6 +146,7 @@ export async function openPort(
   return {
     url: `${tls ? "https" : "http"}://${shownHost}:${taken}`,
     port: taken,
+    setTls: (tls) => secure?.setSecureContext(tls),
     async close(graceMs) {
       const cut = setTimeout(() => {
         for (const socket of sockets) socket.destroy();

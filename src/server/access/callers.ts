@@ -2,9 +2,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { sameBytes, tokenIn } from "../../internal/bearer.js";
 import type { Log, Platform } from "../context.js";
 import { tokenOf } from "./credential.js";
-import { jwtReader } from "./jwt.js";
+import { type JwtReader, jwtReader } from "./jwt.js";
 import type { Rule } from "./rules.js";
 import { type AccessSettings, isOn, sha256Hex } from "./settings.js";
+import { type Validity, Verified } from "./verified.js";
 
 /** Who a call comes from. */
 export interface Caller {
@@ -13,6 +14,8 @@ export interface Caller {
   readonly rules: readonly Rule[];
   /** Without a token, it may be that all it lacks is one. */
   readonly hasToken: boolean;
+  /** When its token expires, in Unix milliseconds. Default: never. */
+  readonly expiresAtMs?: number;
 }
 
 const everything: readonly Rule[] = [{ primitive: "*", verbs: ["*"] }];
@@ -39,7 +42,19 @@ export function callers(
     digest: hexBytes(token.sha256 ?? sha256Hex(tokenOf(platform.env, token, `access.tokens[${i}]`) ?? "")),
     caller: { subject, rules: [...rulesOf(roles), ...rules, ...shared], hasToken: true },
   }));
-  const read = jwt && jwtReader(jwt, { platform, log });
+  const jwts = jwt && jwtReader(jwt, { platform, log });
+  const verified = new Verified<Caller & Validity>();
+
+  const claimed = async (reader: JwtReader, token: string, digest: string): Promise<Caller> => {
+    // Those that were there before the check: it may fetch others, with which it would not be good.
+    const keys = reader.keys();
+    const claims = await reader.read(token);
+    if (typeof claims === "string") throw unauthenticated(`the bearer token ${claims}`, "invalid_token");
+    const { roles, ...about } = claims;
+    const caller = { ...about, rules: [...rulesOf(roles), ...shared], hasToken: true };
+    if (keys === reader.keys()) verified.set(digest, keys, caller);
+    return caller;
+  };
 
   return (authorization) => {
     if (authorization === null) {
@@ -50,21 +65,15 @@ export function callers(
     if (token === undefined) {
       throw unauthenticated('the authorization header must be "Bearer <token>"', "invalid_request");
     }
-    const digest = hexBytes(sha256Hex(token));
+    const hex = sha256Hex(token);
+    const digest = hexBytes(hex);
     // All of them, always: how long it takes tells nothing of which one was nearly right.
     const found = known.filter((each) => sameBytes(each.digest, digest))[0];
     if (found) return found.caller;
-    if (!read || token.split(".").length !== 3) {
+    if (!jwts || token.split(".").length !== 3) {
       throw unauthenticated("the bearer token is not one that this server knows", "invalid_token");
     }
-    return read(token).then((claimed) => {
-      if (typeof claimed === "string") throw unauthenticated(`the bearer token ${claimed}`, "invalid_token");
-      return {
-        subject: claimed.subject,
-        rules: [...rulesOf(claimed.roles), ...shared],
-        hasToken: true,
-      };
-    });
+    return verified.get(hex, jwts.keys()) ?? claimed(jwts, token, hex);
   };
 }
 

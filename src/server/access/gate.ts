@@ -1,17 +1,23 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type ConnectError,
   type ContextKey,
+  type ContextValues,
   createContextKey,
   createContextValues,
   type Interceptor,
+  type StreamRequest,
+  type UnaryRequest,
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
 import { noteRefusal, requestIdIn } from "../calls.js";
 import type { Log, Platform } from "../context.js";
 import { shown } from "../faults.js";
 import { type Routes, throughEach } from "../through-each.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
+import { untilExpiry } from "./expiry.js";
 import { type Question, questionOf } from "./questions.js";
 import { refuse } from "./refusal.js";
 import { knows, permits } from "./rules.js";
@@ -30,6 +36,10 @@ export interface Access {
   gated(routes: Routes): Routes;
   /** `routes` as this process itself may call them, without credentials. */
   open(routes: Routes): Routes;
+  /** The same for one call that comes by no HTTP handler: notes in `values` whose it is. Throws a refusal. */
+  admit(method: DescMethod, header: Headers, values: ContextValues): Promise<void> | undefined;
+  /** Whether whoever sends this `authorization` header may be the app `appId`, and be called as such. Rejects if not. */
+  admitApp(appId: string, authorization: string | null): Promise<void>;
   /** Refuses messages about stores that the caller has no right to, and calls that came by no gate. */
   readonly interceptor: Interceptor;
 }
@@ -42,13 +52,13 @@ export function createAccess(
   const on = isOn(settings);
 
   /** The caller who may make this call as far as its headers tell. Throws a refusal. */
-  const admit = async (handler: UniversalHandler, header: Headers): Promise<Caller> => {
+  const admit = async (method: DescMethod, header: Headers): Promise<Caller> => {
     // How an orchestrator asks whether the server is well: it has no credentials, and learns nothing else.
-    if (handler.service.typeName.startsWith("grpc.health.")) return trusted;
+    if (method.parent.typeName.startsWith("grpc.health.")) return trusted;
     const caller = await find(header.get("authorization"));
-    const question = questionOf(handler.method);
+    const question = questionOf(method);
     if (!question) return caller;
-    const call = deed(question, handler.method.name);
+    const call = deed(question, method.name);
     const stores = question.stores?.(header) ?? [undefined];
     for (const store of stores) if (!permits(caller.rules, call, store)) throw mayNot(caller, call, store);
     for (const lock of question.locks?.(header) ?? []) {
@@ -64,7 +74,7 @@ export function createAccess(
   const gate = (handler: UniversalHandler) => async (request: UniversalServerRequest) => {
     let caller: Caller;
     try {
-      caller = await admit(handler, request.header);
+      caller = await admit(handler.method, request.header);
     } catch (error) {
       const reqId = requestIdIn(request.contextValues);
       const refusal = asAnswer(
@@ -91,30 +101,51 @@ export function createAccess(
     },
     gated: (routes) => throughEach(routes, gate),
     open: (routes) => throughEach(routes, (handler) => (request) => handler(calledBy(trusted, request))),
+    admit(method, header, values) {
+      // Without access control only secrets are kept from some.
+      if (on || questionOf(method)?.primitive === "secrets") {
+        return admit(method, header).then((caller) => void values.set(callerKey, caller));
+      }
+      values.set(callerKey, trusted);
+      return undefined;
+    },
+    async admitApp(appId, authorization) {
+      const caller = await find(authorization);
+      const call = { primitive: "services", verbs: [], rpc: AppCallback.method.onTopicEvent.name } as const;
+      if (!permits(caller.rules, call, appId)) throw mayNot(caller, call, appId);
+    },
     interceptor: (next) => (request) => {
       const caller = request.contextValues.get(callerKey);
       if (!caller) throw unauthenticated("this call came by no gate: the server's own routes must be used");
-      const question = questionOf(request.method);
-      if (caller === trusted || !question?.store) return next(request);
-      const call = deed(question, request.method.name);
-      const check = (message: unknown) => {
-        const store = question.store?.(message as never);
-        if (store !== undefined && !permits(caller.rules, call, store)) throw mayNot(caller, call, store);
-      };
-      if (!request.stream) {
-        check(request.message);
-        return next(request);
-      }
-      const { message } = request;
-      const checked = async function* () {
-        for await (const part of message) {
-          check(part);
-          yield part;
-        }
-      };
-      return next({ ...request, message: checked() });
+      const { expiresAtMs } = caller;
+      const checked = checkedFor(caller, request);
+      if (!checked.stream || expiresAtMs === undefined) return next(checked);
+      return untilExpiry(next, checked, expiresAtMs);
     },
   };
+}
+
+/** The request, with each of its messages refused whose store the caller has no right to. */
+function checkedFor<R extends UnaryRequest | StreamRequest>(caller: Caller, request: R): R {
+  const question = questionOf(request.method);
+  if (caller === trusted || !question?.store) return request;
+  const call = deed(question, request.method.name);
+  const check = (message: unknown) => {
+    const store = question.store?.(message as never);
+    if (store !== undefined && !permits(caller.rules, call, store)) throw mayNot(caller, call, store);
+  };
+  if (!request.stream) {
+    check(request.message);
+    return request;
+  }
+  const { message } = request;
+  const checked = async function* () {
+    for await (const part of message) {
+      check(part);
+      yield part;
+    }
+  };
+  return { ...request, message: checked() };
 }
 
 const calledBy = (caller: Caller, request: UniversalServerRequest): UniversalServerRequest => ({

@@ -1,18 +1,24 @@
-import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { JWKSCacheInput, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
 import type { Log, Platform } from "../context.js";
 import { unavailable } from "../faults.js";
 import type { AccessSettings } from "./settings.js";
+import type { Validity } from "./verified.js";
 
 export type JwtSettings = NonNullable<AccessSettings["jwt"]>;
 
 /** Who a token is about, as its issuer says. */
-interface Claimed {
+interface Claimed extends Validity {
   subject: string;
   roles: string[];
 }
 
-/** Reads a token; a text says what is wrong with it. Rejects with `unavailable` while the keys cannot be had. */
-export type JwtReader = (token: string) => Promise<Claimed | string>;
+/** Checks JWTs. */
+export interface JwtReader {
+  /** Reads a token; a text says what is wrong with it. Rejects with `unavailable` while the keys cannot be had. */
+  read(token: string): Promise<Claimed | string>;
+  /** The keys that tokens are checked with now: another object after each fetch. Undefined: they have to be fetched first. */
+  keys(): object | undefined;
+}
 
 /** How long to wait before keys that could not be fetched are asked for again, in milliseconds. */
 const RETRY_AFTER_MS = 1000;
@@ -34,23 +40,34 @@ export function jwtReader(
     requiredClaims: ["exp", subjectClaim],
   };
   let opened: Promise<Opened> | undefined;
-  return async (token) => {
-    opened ??= open(settings, platform, log);
-    const { jose, key } = await opened;
-    try {
-      const { payload } = await verified(jose, token, key, options);
-      const subject = payload[subjectClaim];
-      if (typeof subject !== "string") return `has no text in the claim "${subjectClaim}"`;
-      return { subject, roles: rolesIn(payload, roleClaim) };
-    } catch (error) {
-      if (error instanceof jose.errors.JOSEError) return faultOf(error);
-      throw error;
-    }
+  let keys: Opened["keys"] = () => undefined;
+  return {
+    async read(token) {
+      opened ??= open(settings, platform, log);
+      const { jose, key, ...rest } = await opened;
+      keys = rest.keys;
+      try {
+        const { payload } = await verified(jose, token, key, options);
+        const subject = payload[subjectClaim];
+        if (typeof subject !== "string") return `has no text in the claim "${subjectClaim}"`;
+        return { subject, roles: rolesIn(payload, roleClaim), ...validity(payload, clockToleranceMs) };
+      } catch (error) {
+        if (error instanceof jose.errors.JOSEError) return faultOf(error);
+        throw error;
+      }
+    },
+    keys: () => keys(),
   };
 }
 
 type Jose = typeof import("jose");
-type Opened = { jose: Jose; key: JWTVerifyGetKey };
+type Opened = { jose: Jose; key: JWTVerifyGetKey; keys: JwtReader["keys"] };
+
+/** When a token that was found good is so, with what the clocks may be apart. */
+function validity({ exp = 0, nbf }: JWTPayload, toleranceMs: number): Validity {
+  const fromMs = nbf === undefined ? Number.NEGATIVE_INFINITY : nbf * 1000 - toleranceMs;
+  return { fromMs, expiresAtMs: exp * 1000 + toleranceMs };
+}
 
 async function open(
   { jwks, jwksUrl = "", cacheMaxAgeMs, cooldownMs }: JwtSettings,
@@ -58,12 +75,14 @@ async function open(
   log: Log,
 ): Promise<Opened> {
   const jose = await import("jose");
-  if (jwks) return { jose, key: jose.createLocalJWKSet(jwks) };
+  if (jwks) return { jose, key: jose.createLocalJWKSet(jwks), keys: () => jwks };
+  const fetched: JWKSCacheInput = {};
   const remote = jose.createRemoteJWKSet(new URL(jwksUrl), {
     timeoutDuration: FETCH_TIMEOUT_MS,
     cacheMaxAge: cacheMaxAgeMs,
     cooldownDuration: cooldownMs,
     [jose.customFetch]: (url, init) => platform.fetch(new URL(url), init),
+    [jose.jwksCache]: fetched,
   });
   let failedAtMs = Number.NEGATIVE_INFINITY;
   const away = () =>
@@ -80,7 +99,7 @@ async function open(
       throw away();
     }
   };
-  return { jose, key };
+  return { jose, key, keys: () => (remote.fresh ? fetched.jwks : undefined) };
 }
 
 /** Whether the keys are there, and none or several of them fit the token. */

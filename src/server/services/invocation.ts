@@ -1,13 +1,15 @@
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { ServiceImpl, Transport } from "@connectrpc/connect";
 import {
   type CommonInvokeRequest,
-  type Runtime,
+  type InvokeServiceRequest,
+  Runtime,
   HTTPExtension_Verb as Verb,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { callsOf } from "../../internal/calls.js";
 import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../internal/invocation-headers.js";
 import type { ServiceContext } from "../context.js";
-import { invalid, shown } from "../faults.js";
+import { invalid, shown, unavailable } from "../faults.js";
 import { exchange, type HttpAnswer, type HttpRequest, urlUnder } from "./http.js";
 
 /** What is asked of an app, however it is reached. */
@@ -24,7 +26,13 @@ export function invocationService(
   context: ServiceContext,
 ): Pick<ServiceImpl<typeof Runtime>, "invokeService"> {
   return {
-    async invokeService({ id, message }, { requestHeader, responseHeader, signal }) {
+    async invokeService(request, { requestHeader, responseHeader, signal }) {
+      const { id, message } = request;
+      if (!context.components.find("services", id)) {
+        const dialled = context.apps.next(id);
+        if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);
+        if (context.apps.knows(id)) throw unavailable(`the app ${shown(id)} is not connected now`);
+      }
       const app = appAt(context, id);
       const { status, headers, body } = await app(
         invocation(message as CommonInvokeRequest, requestHeader),
@@ -38,6 +46,31 @@ export function invocationService(
       return { data: { typeUrl: "", value: body }, contentType: headers.get("content-type") ?? "" };
     },
   };
+}
+
+/** Calls an app that has dialled in: it is asked what the server was asked, and its answer is the answer. */
+async function forward(
+  transport: Transport,
+  { id, message }: InvokeServiceRequest,
+  requestHeader: Headers,
+  responseHeader: Headers,
+  signal: AbortSignal,
+) {
+  const { headers } = invocation(message as CommonInvokeRequest, requestHeader);
+  const own = new Headers();
+  for (const [name, value] of headers) if (name !== "content-type") own.append(HTTP_PREFIX + name, value);
+  const onHeader = (answered: Headers) => {
+    for (const [name, value] of answered)
+      if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
+  };
+  return await callsOf(Runtime, transport).invokeService(
+    { id, message: message as CommonInvokeRequest },
+    {
+      headers: own,
+      signal,
+      onHeader,
+    },
+  );
 }
 
 function appAt(context: ServiceContext, id: string): App {

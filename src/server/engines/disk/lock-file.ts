@@ -34,10 +34,7 @@ export interface FolderLock {
  * Takes the folder for this process; fails with who has it. `lost` is called where another process has taken the
  * folder all the same.
  */
-export async function lockFolder(
-  folder: string,
-  lost: () => void,
-): Promise<FolderLock> {
+export async function lockFolder(folder: string, lost: () => void): Promise<FolderLock> {
   const path = join(folder, NAME);
   const holder: Holder = {
     id: randomUUID(),

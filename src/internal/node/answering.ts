@@ -1,0 +1,60 @@
+import {
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  type ContextValues,
+  createConnectRouter,
+} from "@connectrpc/connect";
+import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type { Answer } from "./one-port.js";
+
+export interface AnsweringOptions extends ConnectRouterOptions {
+  routes(router: ConnectRouter): void;
+  /** What each call begins with. Default: nothing. */
+  contextValues?: (request: Parameters<Answer>[0]) => ContextValues;
+  /** Told of a call that broke off for another reason than that its caller has left. Default: no one is. */
+  onBroken?: (error: unknown, method: string) => void;
+}
+
+/**
+ * Answers calls, and everything else with 404: as Connect's own adapter does, which prints a stack for each caller that
+ * leaves while it is answered, leaves a caller waiting whose answer breaks off, and throws at a host that is none.
+ */
+export function answering({ routes, contextValues, onBroken, ...options }: AnsweringOptions): Answer {
+  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options });
+  routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler] as const));
+  return (request, response) => {
+    const handler = handlers.get(request.url.split("?", 1)[0] ?? "");
+    if (!handler) {
+      response.writeHead(404, { "content-type": "text/plain" });
+      response.end("not found\n");
+      return;
+    }
+    let universal: UniversalServerRequest;
+    try {
+      universal = universalRequestFromNodeRequest(request, response, undefined, contextValues?.(request));
+    } catch {
+      // All that it takes of the request by itself is its URL.
+      response.writeHead(400, { "content-type": "text/plain" });
+      response.end("the host header must name a host\n");
+      return;
+    }
+    handler(universal)
+      .then((answer) => universalResponseToNodeResponse(answer, response))
+      .catch((error: unknown) => {
+        if (hasLeft(request)) return;
+        response.destroy(error as Error);
+        onBroken?.(error, handler.requestPath.slice(1));
+      });
+  };
+}
+
+/** Whether no one is there any more to be answered. */
+const hasLeft = ({ httpVersionMajor, stream, socket }: Parameters<Answer>[0]): boolean =>
+  httpVersionMajor === 1 ? socket.destroyed : stream.destroyed;

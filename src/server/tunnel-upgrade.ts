@@ -1,0 +1,46 @@
+import type { IncomingMessage } from "node:http";
+import type { Http2ServerRequest } from "node:http2";
+import type { Duplex } from "node:stream";
+import { WebSocketServer } from "ws";
+import type { Connections } from "../internal/node/connections.js";
+import { SUBPROTOCOL } from "../tunnel/frame.js";
+import { TUNNEL_PATH } from "../tunnel/web-socket.js";
+import { MOST_MESSAGE_BYTES, overWs } from "../tunnel/ws-socket.js";
+import type { Server } from "./server.js";
+
+/** Makes tunnels of the connections that ask for a WebSocket at the tunnel's path. */
+export function tunnelUpgrade(
+  server: Server,
+  connections: Connections,
+): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+  const sockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: MOST_MESSAGE_BYTES,
+    handleProtocols: () => SUBPROTOCOL,
+  });
+  return (request, socket, head) => {
+    socket.on("error", () => socket.destroy());
+    const path = request.url?.split("?", 1)[0];
+    if (path !== TUNNEL_PATH)
+      return refuse(socket, "404 Not Found", `there is no WebSocket here, but at ${TUNNEL_PATH}`);
+    const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
+    if (!offered.includes(SUBPROTOCOL)) {
+      const got = offered.length > 0 ? `not ${offered.join(", ").slice(0, 100)}` : "and none was asked for";
+      return refuse(socket, "400 Bad Request", `the subprotocol here is ${SUBPROTOCOL}, ${got}`);
+    }
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const { origin, host } = request.headers;
+      const connection = connections.of(request as unknown as Http2ServerRequest);
+      server.tunnels.accept(overWs(webSocket), { origin, host, connection });
+    });
+  };
+}
+
+function refuse(socket: Duplex, status: string, why: string): void {
+  const body = `${why}\n`;
+  socket.end(
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

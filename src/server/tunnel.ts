@@ -1,0 +1,196 @@
+import {
+  type Code,
+  type ConnectError,
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  createContextValues,
+} from "@connectrpc/connect";
+import { createCaller } from "../tunnel/caller.js";
+import { type ArrivedCall, createDispatcher } from "../tunnel/dispatcher.js";
+import { CLOSE } from "../tunnel/fault.js";
+import { type PeerSettings, Session } from "../tunnel/session.js";
+import type { OpenSocket } from "../tunnel/socket.js";
+import type { Access } from "./access/gate.js";
+import { type Admission, type Connection, connectionKey } from "./admission.js";
+import { asAnswer, SERVER_HEADER, VERSION } from "./answers.js";
+import { type Calls, REQUEST_ID_HEADER } from "./calls.js";
+import type { ServiceContext } from "./context.js";
+import type { Cors } from "./cors.js";
+import { joinApp } from "./services/pubsub/apps.js";
+
+/** Where a socket comes from: what its request said. */
+export interface TunnelOrigin {
+  /** The `Origin` header: browsers send it, others seldom do. */
+  readonly origin?: string | null | undefined;
+  /** The `Host` header, which is the origin of the server's own pages. */
+  readonly host?: string | null | undefined;
+  /** What its calls have in common with others of the connection. Default: a connection of its own. */
+  readonly connection?: Connection;
+}
+
+/** Takes sockets that others have dialled, on any door that has them. */
+export interface Tunnels {
+  /** Serves a socket until it is closed; one from a page that may not call is closed, with the reason. */
+  accept(open: OpenSocket, from?: TunnelOrigin): void;
+  /** Takes no more calls by any of them; each is closed with the last of its calls. */
+  leave(): void;
+  /** Closes all of them at once. */
+  close(): void;
+}
+
+export interface TunnelsAround {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly options: ConnectRouterOptions;
+  readonly calls: Calls;
+  readonly admission: Admission;
+  readonly access: Access;
+  readonly cors: Cors;
+}
+
+/** Tunnels to the services of a server: each call passes the gates that calls over HTTP pass. */
+export function createTunnels(
+  context: ServiceContext,
+  { routes, options, calls, admission, access, cors }: TunnelsAround,
+): Tunnels {
+  const { limits, log } = context;
+  const dispatcher = createDispatcher(routes, { router: options });
+  const sessions = new Set<Session>();
+  let isLeaving = false;
+
+  const admitTo = (session: () => Session, origin: string | null | undefined, connection: Connection) =>
+    function admit({ method, path, header, signal }: ArrivedCall) {
+      const { authorization } = session().peer;
+      if (authorization !== undefined && !header.has("authorization"))
+        header.set("authorization", authorization);
+      // What a page says of itself is what its browser said.
+      if (origin) header.set("origin", origin);
+      const values = createContextValues();
+      const isStream = method.methodKind !== "unary";
+      const { id, ended } = calls.begin(
+        { method: path.slice(1), protocol: "tunnel", isStream },
+        header,
+        values,
+      );
+      const refused = (error: unknown): ConnectError => {
+        const refusal = asAnswer(error, signal, { reqId: id, method: path.slice(1) }, log);
+        refusal.metadata.set(SERVER_HEADER, VERSION);
+        refusal.metadata.set(REQUEST_ID_HEADER, id);
+        ended(refusal.code);
+        return refusal;
+      };
+      try {
+        const { leave } = admission.enter(header, connection);
+        const admitted = {
+          values: values.set(connectionKey, connection),
+          header: [[REQUEST_ID_HEADER, id]] as const,
+          ended(code: number) {
+            leave();
+            ended(code as Code | 0);
+          },
+        };
+        let asked: Promise<void> | undefined;
+        try {
+          asked = access.admit(method, header, values);
+        } catch (error) {
+          leave();
+          throw error;
+        }
+        if (!asked) return admitted;
+        return asked.then(
+          () => admitted,
+          (error) => {
+            leave();
+            throw refused(error);
+          },
+        );
+      } catch (error) {
+        throw refused(error);
+      }
+    };
+
+  const accept: Tunnels["accept"] = (
+    open,
+    { origin, host, connection = { calls: 0, isExtra: false } } = {},
+  ) => {
+    let guest: { end(): void } | undefined;
+    let offers = 0;
+    const session: Session = new Session(open, {
+      dialled: false,
+      limits: {
+        calls: limits.connectionStreams,
+        // Above the limit, so that the server refuses a call itself, with its reason.
+        headerBytes: limits.headerBytes + 64 * 1024,
+        messageBytes: limits.messageBytes,
+      },
+      checkMessage: admission.checkMessage,
+      arriving: admission.arriving,
+      answer: dispatcher.on(() => session, { admit: admitTo(() => session, origin, connection) }),
+      onSettings(peer) {
+        if (peer.appId === undefined || (peer.offers ?? 0) === offers) return;
+        offers = peer.offers ?? 0;
+        guest?.end();
+        guest = offers === 0 ? undefined : visitOf(session, peer);
+      },
+      onBusy(busy) {
+        if (!busy && isLeaving) session.close(CLOSE.done, "the server is closing");
+      },
+      onClosed() {
+        guest?.end();
+        sessions.delete(session);
+      },
+    });
+    sessions.add(session);
+    const refusal =
+      refusalOf(origin, host, cors) ?? (connection.isExtra ? "too many connections" : undefined);
+    if (refusal !== undefined) session.close(CLOSE.refused, refusal);
+    else if (isLeaving) session.close(CLOSE.done, "the server is closing");
+  };
+
+  /** Calls the app at the other end, for as long as it is there and offers the same. */
+  const visitOf = (session: Session, { appId = "", authorization }: PeerSettings) => {
+    const over = new AbortController();
+    let leave = () => {};
+    const begin = async () => {
+      await access.admitApp(appId, authorization ?? null);
+      if (over.signal.aborted) return;
+      const transport = createCaller(session, { messageBytes: limits.messageBytes });
+      leave = context.apps.add(appId, transport);
+      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]));
+    };
+    begin().catch((error: ConnectError) => {
+      log.warn({ app: appId, err: error }, "an app that dialled in is not served");
+      if (!over.signal.aborted) session.close(CLOSE.refused, error.message);
+    });
+    return {
+      end() {
+        over.abort();
+        leave();
+      },
+    };
+  };
+
+  return {
+    accept,
+    leave() {
+      isLeaving = true;
+      for (const session of sessions) {
+        session.leave("the server is closing");
+        if (session.isIdle) session.close(CLOSE.done, "the server is closing");
+      }
+    },
+    close() {
+      for (const session of sessions) session.close(CLOSE.done, "the server is closing");
+    },
+  };
+}
+
+/** Why a page may not open a socket here; undefined: it may. */
+function refusalOf(
+  origin: string | null | undefined,
+  host: string | null | undefined,
+  cors: Cors,
+): string | undefined {
+  if (!origin || cors.answer(origin)["access-control-allow-origin"]) return undefined;
+  if (host && origin.replace(/^https?:\/\//, "") === host) return undefined;
+  return `pages of ${origin.slice(0, 60)} are not in cors.origins`;
+}

@@ -1,0 +1,122 @@
+import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
+import { bearer } from "../internal/bearer.js";
+import { type Token, withToken } from "../internal/token.js";
+import { createCaller } from "../tunnel/caller.js";
+import { createDispatcher, type Dispatcher } from "../tunnel/dispatcher.js";
+import type { TunnelLimits } from "../tunnel/limits.js";
+import { ReopeningLine } from "../tunnel/line.js";
+import type { OpenSocket } from "../tunnel/socket.js";
+import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
+
+/** How a tunnel is used. */
+export interface TunnelTransportOptions {
+  /** The app that this end is: how the server finds it to call it. Default: none, and it cannot be called. */
+  appId?: string;
+  /** The deadline of every call that has none of its own, in milliseconds. Default: none. */
+  defaultTimeoutMs?: number;
+  /** Connect's interceptors, around every call, from the outermost on. Default: none. */
+  interceptors?: Interceptor[];
+  /** The bearer token that this end has, or what gives one: the server is told of it before the first call, and when it changes. Default: none. */
+  token?: Token;
+  /** After how long without a call the socket is closed, in milliseconds; the next call opens it again. Default: 60000. */
+  idleMs?: number;
+  /** How long the socket may take to open, in milliseconds. Default: 10000. */
+  dialTimeoutMs?: number;
+  /** What this end takes of the server. Default: as TunnelLimits says. */
+  limits?: Partial<TunnelLimits>;
+}
+
+/** A transport over one WebSocket, on which the server can call this end too. */
+export interface TunnelTransport extends Transport, AsyncDisposable {
+  /**
+   * Serves `routes` to the server for as long as what it returns is not closed, and keeps the socket open for that:
+   * it is dialled again whenever it is lost. Several may serve beside each other.
+   */
+  serve(routes: (router: ConnectRouter) => void): { close(): Promise<void> };
+  /** Closes the socket; calls under way fail. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * A transport through a tunnel to the server at `url`: every kind of call, in every runtime that has WebSocket, and the
+ * fastest way wherever there are many calls. Nothing is dialled before the first call.
+ */
+export function createTunnelTransport(url: string, options: TunnelTransportOptions = {}): TunnelTransport {
+  const { dialTimeoutMs = 10_000 } = options;
+  const at = tunnelUrl(url);
+  return tunnelOver(url, () => dialWebSocket(at, dialTimeoutMs), options);
+}
+
+/** A tunnel over the sockets that `dial` opens. */
+export function tunnelOver(
+  url: string,
+  dial: () => Promise<OpenSocket>,
+  { appId, defaultTimeoutMs, interceptors = [], token, idleMs = 60_000, limits }: TunnelTransportOptions = {},
+): TunnelTransport {
+  const served = new Set<(router: ConnectRouter) => void>();
+  let dispatcher: Dispatcher = createDispatcher(() => {});
+  let offers = 0;
+  let authorization: string | undefined;
+
+  /** Tells the other end who this is, unless it knows. */
+  const identify = (text: string): void => {
+    const fresh = bearer(text);
+    if (fresh === authorization) return;
+    authorization = fresh;
+    line.session?.tell({ authorization });
+  };
+  const line = new ReopeningLine({
+    dial,
+    host: new URL(url).host,
+    limits,
+    idleMs,
+    identity: async () => {
+      if (token !== undefined && authorization === undefined) {
+        authorization = bearer(await (typeof token === "string" ? token : token()));
+      }
+      return {
+        ...(appId !== undefined && { appId }),
+        ...(authorization !== undefined && { authorization }),
+        ...(served.size > 0 && { offers }),
+      };
+    },
+    answer:
+      (session) =>
+      (...call) =>
+        dispatcher.on(session)(...call),
+  });
+  const offer = () => {
+    dispatcher = createDispatcher((router) => {
+      for (const routes of served) routes(router);
+    });
+    offers++;
+    line.keepOpen(served.size > 0);
+    line.session?.tell({ offers: served.size > 0 ? offers : 0 });
+  };
+  const caller = createCaller(line, { interceptors, defaultTimeoutMs, baseUrl: url.replace(/\/+$/, "") });
+  const transport =
+    token === undefined
+      ? caller
+      : withToken(caller, token, (header, text) => {
+          identify(text);
+          return header;
+        });
+  const close = async () => line.close();
+  return {
+    ...transport,
+    serve(routes) {
+      if (appId === undefined) {
+        throw new TypeError("Cannot serve through the tunnel: its option appId must say which app this is");
+      }
+      served.add(routes);
+      offer();
+      return {
+        async close() {
+          if (served.delete(routes)) offer();
+        },
+      };
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

@@ -1,0 +1,28 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { HeaderList, Status } from "./frame.js";
+import { headersOf, listOf } from "./header-list.js";
+
+/** The error that a status tells, which has the headers of the answer as well. */
+export function errorOf({ code, text, details, trailers }: Status, header: HeaderList): ConnectError {
+  const error = new ConnectError(text, code, headersOf([...header, ...trailers]));
+  error.details = details.map(({ type, value }) => ({ type, value }));
+  return error;
+}
+
+/** The status that tells what a handler threw. What is no ConnectError stays with this end, as Connect's servers do. */
+export function statusOf(thrown: unknown, trailer?: Headers): Status {
+  const { code, rawMessage, details, metadata } = ConnectError.from(
+    thrown instanceof ConnectError ? thrown : new ConnectError("internal error", Code.Internal),
+  );
+  return {
+    code,
+    text: rawMessage,
+    details: details.map((detail) =>
+      "desc" in detail
+        ? { type: detail.desc.typeName, value: toBinary(detail.desc, create(detail.desc, detail.value)) }
+        : detail,
+    ),
+    trailers: [...listOf(metadata), ...listOf(trailer)],
+  };
+}

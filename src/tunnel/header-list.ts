@@ -1,0 +1,15 @@
+import type { HeaderList } from "./frame.js";
+
+const NONE: HeaderList = [];
+
+/** Headers as a frame carries them. */
+export function listOf(header: HeadersInit | undefined): HeaderList {
+  if (header === undefined) return NONE;
+  const list: [string, string][] = [];
+  (header instanceof Headers ? header : new Headers(header)).forEach((value, name) => {
+    list.push([name, value]);
+  });
+  return list;
+}
+
+export const headersOf = (list: HeaderList): Headers => new Headers(list as [string, string][]);

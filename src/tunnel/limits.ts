@@ -1,0 +1,30 @@
+/** What one end takes of the other. Passing a limit costs the call, or the socket. */
+export interface TunnelLimits {
+  /** How many bytes of messages a stream may have under way at first. It grows with the round trip. Default: 262144. */
+  streamWindow: number;
+  /** How far that may grow. Default: 4194304. */
+  mostStreamWindow: number;
+  /** The same for all streams together. Default: 4194304. */
+  connectionWindow: number;
+  /** How many calls of the other end are answered at the same time. Default: 1000. */
+  calls: number;
+  /** The most bytes of a header block. Default: 65536. */
+  headerBytes: number;
+  /** The most bytes of a message. Default: 67108864. */
+  messageBytes: number;
+  /** After how much silence, in milliseconds, the other end is asked whether it is there. Default: 25000. */
+  silenceMs: number;
+  /** How long it may take to answer that, and to say who it is at first, in milliseconds. Default: 10000. */
+  answerMs: number;
+}
+
+export const TUNNEL_LIMITS: Readonly<TunnelLimits> = {
+  streamWindow: 256 * 1024,
+  mostStreamWindow: 4 * 1024 * 1024,
+  connectionWindow: 4 * 1024 * 1024,
+  calls: 1000,
+  headerBytes: 64 * 1024,
+  messageBytes: 64 * 1024 * 1024,
+  silenceMs: 25_000,
+  answerMs: 10_000,
+};

@@ -1,0 +1,220 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type Backoff, jitteredMs } from "../internal/backoff.js";
+import { after } from "../internal/timer.js";
+import { CLOSE } from "./fault.js";
+import type { TunnelLimits } from "./limits.js";
+import { type OutgoingCall, Session, type SessionOptions } from "./session.js";
+import type { OpenSocket } from "./socket.js";
+import type { Stream } from "./stream.js";
+
+export interface LineOptions {
+  /** Opens a socket to the other end; rejects where that cannot be had. */
+  readonly dial: () => Promise<OpenSocket>;
+  /** What the other end is called in errors, as "localhost:34904". */
+  readonly host: string;
+  readonly limits?: Partial<TunnelLimits> | undefined;
+  /** Who this end is, asked for each socket. */
+  readonly identity: () => SessionOptions["identity"] | Promise<SessionOptions["identity"]>;
+  readonly answer: (session: () => Session) => SessionOptions["answer"];
+  /** How long a socket that nothing uses stays open, in milliseconds. */
+  readonly idleMs: number;
+}
+
+/** How long to wait before the other end is dialled again. */
+const BACKOFF: Backoff = { minMs: 100, maxMs: 30_000 };
+
+/** A call that waits for the next try, in milliseconds, does so no longer. */
+const MOST_WAIT_MS = 1000;
+
+/**
+ * A session with the other end whenever there is something to say: dialled with the first call, closed when idle, and
+ * dialled again after it was lost. Calls that never left, or that the other end did not take, go by the next one.
+ */
+export class ReopeningLine {
+  readonly #options: LineOptions;
+  #session: Session | undefined;
+  /** Sessions whose other end takes no more calls, with those that are still under way. */
+  readonly #draining = new Set<Session>();
+  #waiting: OutgoingCall[] = [];
+  #isDialling = false;
+  #failures = 0;
+  #keep = false;
+  #closed: ConnectError | undefined;
+  #stopIdle: () => void = () => {};
+  /** Ends the wait before the next try. */
+  #wake: () => void = () => {};
+
+  constructor(options: LineOptions) {
+    this.#options = options;
+    // A browser that is online again need not wait for its turn.
+    globalThis.addEventListener?.("online", this.#online);
+  }
+
+  /** Whether a socket is wanted although nothing calls: this end is called. */
+  keepOpen(keep: boolean): void {
+    this.#keep = keep;
+    if (keep) this.#dial();
+    else if (this.#session?.isIdle) this.#whenIdle(this.#session);
+  }
+
+  /** The session as it is now, if there is one. */
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  begin(call: OutgoingCall): void {
+    if (this.#closed) {
+      call.stream.events.failed(this.#closed);
+      return;
+    }
+    if (this.#session?.takesCalls) {
+      this.#session.begin(call);
+      return;
+    }
+    this.#waiting.push(call);
+    this.#dial();
+    this.#wake();
+  }
+
+  giveUp(stream: Stream, code: Code): void {
+    this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
+    for (const session of [...this.#draining, this.#session]) {
+      if (session && (stream.carrier === session || stream.id === 0)) session.giveUp(stream, code);
+    }
+    stream.drop();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = new ConnectError("the transport is closed", Code.Canceled);
+    globalThis.removeEventListener?.("online", this.#online);
+    this.#stopIdle();
+    this.#fail(this.#closed);
+    for (const session of [...this.#draining, this.#session]) session?.close(CLOSE.done, "closed");
+    this.#wake();
+  }
+
+  #dial(): void {
+    if (this.#isDialling || this.#session || this.#closed) return;
+    this.#isDialling = true;
+    void this.#try().finally(() => {
+      this.#isDialling = false;
+      if (!this.#session && (this.#waiting.length > 0 || this.#keep)) this.#dial();
+    });
+  }
+
+  async #try(): Promise<void> {
+    if (this.#failures > 0) await this.#pause(jitteredMs(BACKOFF, this.#failures));
+    if (this.#closed || (this.#waiting.length === 0 && !this.#keep)) return;
+    try {
+      const identity = await this.#options.identity();
+      const open = await this.#options.dial();
+      if (!this.#closed) this.#begin(open, identity);
+      else open({ message() {}, drained() {}, closed() {} }).close(CLOSE.done, "closed");
+    } catch (error) {
+      this.#failures++;
+      this.#fail(this.#unreachable(error));
+    }
+  }
+
+  #begin(open: OpenSocket, identity: SessionOptions["identity"]): void {
+    let hasSettings = false;
+    const session: Session = new Session(open, {
+      dialled: true,
+      limits: this.#options.limits,
+      identity,
+      answer: this.#options.answer(() => session),
+      onSettings: () => {
+        hasSettings = true;
+        this.#failures = 0;
+      },
+      onBusy: (busy) => {
+        this.#stopIdle();
+        if (!busy) this.#whenIdle(session);
+      },
+      onGoaway: (untaken) => {
+        if (this.#session === session) this.#session = undefined;
+        this.#draining.add(session);
+        this.#again(untaken);
+        if (session.isIdle) session.close(CLOSE.done, "drained");
+      },
+      onClosed: (why, unsent) => {
+        if (this.#session === session) this.#session = undefined;
+        this.#draining.delete(session);
+        if (!hasSettings) {
+          // It was let in and put out again: as good as not reached.
+          this.#failures++;
+          this.#waiting.push(...unsent);
+          return this.#fail(this.#unreachable(why));
+        }
+        this.#again(unsent);
+      },
+    });
+    this.#session = session;
+    for (const call of this.#waiting.splice(0)) session.begin(call);
+    this.#whenIdle(session);
+  }
+
+  #again(calls: OutgoingCall[]): void {
+    if (this.#closed) {
+      for (const { stream } of calls) stream.events.failed(this.#closed);
+      return;
+    }
+    this.#waiting.push(...calls);
+    if (this.#waiting.length > 0 || this.#keep) this.#dial();
+  }
+
+  #whenIdle(session: Session): void {
+    if (!session.isIdle) return;
+    if (this.#draining.has(session)) {
+      session.close(CLOSE.done, "drained");
+      return;
+    }
+    if (this.#keep) return;
+    this.#stopIdle();
+    this.#stopIdle = after(this.#options.idleMs, () => {
+      if (session.isIdle && !this.#keep) session.close(CLOSE.done, "idle");
+    });
+  }
+
+  #fail(error: ConnectError): void {
+    for (const { stream } of this.#waiting.splice(0)) stream.events.failed(error);
+    if (this.#keep && !this.#closed) this.#dial();
+  }
+
+  #unreachable(error: unknown): ConnectError {
+    const why =
+      error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : error;
+    return new ConnectError(
+      `cannot reach ${this.#options.host}: ${why}`,
+      Code.Unavailable,
+      undefined,
+      undefined,
+      error,
+    );
+  }
+
+  /** Waits before the next try: less long where a call waits for it, and not at all when the browser comes online. */
+  #pause(delayMs: number): Promise<void> {
+    const startMs = Date.now();
+    return new Promise((resolve) => {
+      let stop = () => {};
+      const end = () => {
+        stop();
+        this.#wake = () => {};
+        resolve();
+      };
+      const wait = () => {
+        stop();
+        const mostMs = this.#waiting.length > 0 ? MOST_WAIT_MS : delayMs;
+        stop = after(startMs + Math.min(delayMs, mostMs) - Date.now(), end);
+      };
+      this.#wake = () => (this.#closed ? end() : wait());
+      this.#hurry = end;
+      wait();
+    });
+  }
+
+  #hurry: () => void = () => {};
+  readonly #online = (): void => this.#hurry();
+}

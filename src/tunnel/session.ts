@@ -1,0 +1,609 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { CLOSE, ProtocolFault } from "./fault.js";
+import type { HeaderList, Settings, Status } from "./frame.js";
+import * as frame from "./frame.js";
+import { Heartbeat, now } from "./heartbeat.js";
+import { TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
+import { Sender } from "./sender.js";
+import { closeReason, type OpenSocket, type Socket } from "./socket.js";
+import { type Carrier, FRAME_COST, Stream, type StreamEvents } from "./stream.js";
+
+/** A call as it came in. */
+export interface IncomingCall {
+  /** As "/package.Service/Method". */
+  readonly path: string;
+  /** How long it may take, in milliseconds; undefined: as long as it wants. */
+  readonly timeoutMs: number | undefined;
+  readonly header: HeaderList;
+}
+
+/** A call to be made, by a stream that is on no session yet. */
+export interface OutgoingCall extends IncomingCall {
+  readonly stream: Stream;
+}
+
+/** What is assumed of an end that has not told its settings yet. */
+const UNTOLD = { streamWindow: 64 * 1024, connectionWindow: 256 * 1024, calls: 100, headerBytes: 16 * 1024 };
+
+/** The settings of the other end as far as they are known. */
+export type PeerSettings = Settings & typeof UNTOLD;
+
+export interface SessionOptions {
+  /** Whether this end dialled: its streams then have odd numbers. */
+  readonly dialled: boolean;
+  readonly limits?: Partial<TunnelLimits> | undefined;
+  /** Who this end is, and what its calls carry that carry nothing of their own. */
+  readonly identity?: Pick<Settings, "appId" | "authorization" | "offers"> | undefined;
+  /** Answers a call: gives the stream its events before it returns, and calls `settle` when nothing works on it any more. */
+  readonly answer: (call: IncomingCall, stream: Stream, settle: () => void) => void;
+  /** What stands against a message of so many bytes. Default: the limit `messageBytes`. */
+  readonly checkMessage?: ((bytes: number) => ConnectError | undefined) | undefined;
+  /** So many bytes more, or fewer, have come of messages that are not whole yet; what stands against it. Default: nothing. */
+  readonly arriving?: ((change: number) => ConnectError | undefined) | undefined;
+  /** The other end has told its settings, at first or again. */
+  readonly onSettings?: (settings: PeerSettings) => void;
+  /** The other end takes no more calls; those that it did not take are these. */
+  readonly onGoaway?: (untaken: OutgoingCall[]) => void;
+  /** Whether any stream is open. */
+  readonly onBusy?: (busy: boolean) => void;
+  /** The socket is gone, with it all that went by it; only these calls never left. */
+  readonly onClosed?: (why: ConnectError, unsent: OutgoingCall[]) => void;
+}
+
+/** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
+const FRAME_BYTES = 256 * 1024;
+/** How many methods have numbers, in each direction. */
+const MOST_METHODS = 4096;
+/** How many calls may be given up in a second. */
+const MOST_RESETS = 5000;
+
+/**
+ * Many calls in both directions over one socket. It knows frames, credit and whose turn it is, and nothing of what
+ * calls mean: caller.ts and dispatcher.ts do.
+ */
+export class Session implements Carrier {
+  readonly limits: TunnelLimits;
+  readonly #options: SessionOptions;
+  readonly #socket: Socket;
+  readonly #sender: Sender;
+  readonly #heartbeat: Heartbeat;
+  readonly #streams = new Map<number, Stream>();
+  /** The calls of this end among them, to be made again elsewhere where they were not taken. */
+  readonly #calls = new Map<number, OutgoingCall>();
+  /** Calls that wait for one of the calls under way to end. */
+  #waiting: OutgoingCall[] = [];
+
+  #peer: PeerSettings = UNTOLD;
+  #isToldOfPeer = false;
+  #nextId: number;
+  /** The first stream of this end whose call has not left yet. */
+  #firstUnsent: number;
+  /** The last stream that the other end has begun. */
+  #lastId = 0;
+  readonly #sentMethods = new Map<string, number>();
+  readonly #knownMethods: string[] = [];
+
+  #receiveCredit: number;
+  #connectionWindow: number;
+  #streamWindow: number;
+  #owed = 0;
+  /** How many bytes of which stream have come since the last ping. */
+  #probe: { stream: Stream; bytes: number } | undefined;
+
+  /** The calls of the other end that are open, and those that are still worked on, given up or not. */
+  #open = 0;
+  #running = 0;
+  #resets = 0;
+  #resetsSinceMs = 0;
+
+  #isBusy = false;
+  #isLeaving = false;
+  #hasPeerLeft = false;
+  #closed: ConnectError | undefined;
+
+  constructor(open: OpenSocket, options: SessionOptions) {
+    this.#options = options;
+    this.limits = { ...TUNNEL_LIMITS, ...options.limits };
+    this.#nextId = options.dialled ? 1 : 2;
+    this.#firstUnsent = this.#nextId;
+    this.#streamWindow = Math.max(this.limits.streamWindow, UNTOLD.streamWindow);
+    this.#connectionWindow = Math.max(this.limits.connectionWindow, UNTOLD.connectionWindow);
+    this.#receiveCredit = this.#connectionWindow;
+    this.#sender = new Sender(
+      () => this.#socket,
+      UNTOLD.connectionWindow,
+      () => {
+        this.#firstUnsent = this.#nextId;
+      },
+      (fault) => this.#broken(fault),
+    );
+    const { calls, headerBytes } = this.limits;
+    frame.writeSettings(this.#sender.out, {
+      streamWindow: this.#streamWindow,
+      connectionWindow: this.#connectionWindow,
+      calls,
+      headerBytes,
+      ...options.identity,
+    });
+    this.#heartbeat = new Heartbeat(
+      this.limits,
+      (number) => this.#control(() => frame.writePing(this.#sender.out, number)),
+      (why) => this.close(CLOSE.silent, why),
+    );
+    this.#socket = open({
+      message: (bytes) => this.#read(bytes),
+      drained: () => this.#sender.unblock(),
+      closed: (code, reason) => this.#end(`its socket was closed (${code}${reason && `: ${reason}`})`),
+    });
+    this.#socket.hold(false);
+  }
+
+  /** The other end's settings: the least there is, until it has told its own. */
+  get peer(): PeerSettings {
+    return this.#peer;
+  }
+
+  /** The shortest round trip that was measured, in milliseconds; Infinity before the first. */
+  get rttMs(): number {
+    return this.#heartbeat.rttMs;
+  }
+
+  /** Whether no call is open or worked on, in either direction. */
+  get isIdle(): boolean {
+    return this.#streams.size === 0 && this.#waiting.length === 0 && this.#running === 0;
+  }
+
+  /** Whether calls of this end may begin. */
+  get takesCalls(): boolean {
+    return !this.#closed && !this.#hasPeerLeft;
+  }
+
+  /** Makes a call: at once, or when one of those under way has ended. */
+  begin(call: OutgoingCall): void {
+    if (this.#closed) {
+      call.stream.events.failed(this.#closed);
+      return;
+    }
+    const bytes = sizeOf(call.header);
+    const most = this.#peer.headerBytes;
+    if (bytes > most) {
+      const why = `the headers have ${bytes} bytes: the other end takes at most ${most}`;
+      call.stream.events.failed(new ConnectError(why, Code.ResourceExhausted));
+      return;
+    }
+    if (this.#calls.size < this.#peer.calls) this.#write(call);
+    else this.#waiting.push(call);
+    this.#tellBusy();
+  }
+
+  /** Gives a stream up: the other end hears of it and stops. Nothing more is told of it. */
+  giveUp(stream: Stream, code: Code): void {
+    if (stream.isOver) return;
+    if (stream.id === 0) {
+      this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
+    } else {
+      this.#control(() => frame.writeReset(this.#sender.out, stream.id, code));
+      this.#forget(stream);
+    }
+    stream.drop();
+    this.#tellBusy();
+  }
+
+  /** Sends headers of an answer, before its first message. */
+  sendHeaders({ id, isOver }: Stream, header: HeaderList): void {
+    if (isOver || header.length === 0) return;
+    this.#control(() => frame.writeHeaders(this.#sender.out, id, header));
+  }
+
+  /** Tells the other end what has changed of this one: it holds for what is sent from now on. */
+  tell(settings: Pick<Settings, "authorization" | "offers">): void {
+    this.#control(() => frame.writeSettings(this.#sender.out, settings));
+  }
+
+  /** Takes no more calls; those under way go on. */
+  leave(reason: string): void {
+    if (this.#isLeaving || this.#closed) return;
+    this.#isLeaving = true;
+    this.#control(() => frame.writeGoaway(this.#sender.out, this.#lastId, reason));
+  }
+
+  /** Closes the socket. Calls under way fail with `unavailable`. Idempotent. */
+  close(code: number, reason: string): void {
+    if (this.#closed) return;
+    this.#sender.close();
+    this.#socket.close(code, closeReason(reason));
+    this.#end(reason);
+  }
+
+  // What streams ask for.
+
+  tryWrite(stream: Stream, bytes: Uint8Array, end: boolean): boolean {
+    return this.#sender.tryWrite(stream, bytes, end);
+  }
+
+  enqueue(stream: Stream): void {
+    this.#sender.enqueue(stream);
+  }
+
+  writeEnd({ id }: Stream, status: Status | undefined): void {
+    const { out } = this.#sender;
+    this.#control(() => (status ? frame.writeStatus(out, id, status) : frame.writeEnd(out, id)));
+  }
+
+  giveBack(stream: Stream, cost: number): void {
+    this.#payConnection(cost);
+    if (stream.receiveEnded || stream.isOver) return;
+    stream.owed += cost;
+    if (stream.owed * 2 < stream.receiveWindow) return;
+    this.#measure(stream);
+    const wider = Math.max(0, this.#streamWindow - stream.receiveWindow);
+    stream.receiveWindow += wider;
+    const credit = stream.owed + wider;
+    stream.receiveCredit += credit;
+    stream.owed = 0;
+    this.#control(() => frame.writeCredit(this.#sender.out, stream.id, credit));
+  }
+
+  finish(stream: Stream): void {
+    if (stream.isOver) return;
+    // An answer that has ended ends its call too: who has answered wants nothing more of it.
+    if (this.#isMine(stream.id) ? !stream.receiveEnded : !stream.sendEnded) return;
+    this.#forget(stream);
+    if (this.#isMine(stream.id)) stream.close();
+    else stream.drop();
+    this.#tellBusy();
+  }
+
+  arriving(stream: Stream, change: number): ConnectError | undefined {
+    // What this end asked for itself, it wants to have.
+    return this.#isMine(stream.id) ? undefined : this.#options.arriving?.(change);
+  }
+
+  // What the other end says.
+
+  readonly #receiver: frame.FrameReceiver = {
+    settings: (settings) => this.#settings(settings),
+    call: (...call) => this.#call(...call),
+    message: (...message) => this.#message(...message),
+
+    end: (id) => {
+      const stream = this.#streamAt(id);
+      if (this.#isMine(id)) throw new ProtocolFault(`stream ${id} is answered, and ends without a status`);
+      if (stream?.receiveEnded) throw new ProtocolFault(`stream ${id} ends twice`);
+      stream?.finished(WELL);
+    },
+
+    headers: (id, header) => {
+      const stream = this.#answerTo(id);
+      stream?.taken();
+      stream?.events.headers?.(header);
+    },
+
+    status: (id, status) => {
+      const stream = this.#answerTo(id);
+      stream?.taken();
+      stream?.finished(status);
+    },
+
+    reset: (id, code) => {
+      if (code < 1 || code > 16) throw new ProtocolFault(`a reset has the code ${code}: they are 1 to 16`);
+      if (!this.#isMine(id)) this.#countReset();
+      const stream = this.#streamAt(id);
+      if (!stream) return;
+      this.#forget(stream);
+      stream.drop();
+      stream.events.failed(new ConnectError("the other end gave the call up", code));
+      this.#tellBusy();
+    },
+
+    credit: (id, bytes) => {
+      if (id === 0) {
+        this.#sender.credit = added(this.#sender.credit, bytes);
+        this.#sender.schedule();
+        return;
+      }
+      const stream = this.#streamAt(id);
+      if (!stream) return;
+      stream.taken();
+      stream.sendCredit = added(stream.sendCredit, bytes);
+      stream.resume();
+    },
+
+    ping: (number) => this.#control(() => frame.writePong(this.#sender.out, number)),
+    pong: (number) => this.#pong(number),
+
+    goaway: (lastId) => {
+      this.#hasPeerLeft = true;
+      const untaken = this.#waiting;
+      this.#waiting = [];
+      for (const [id, call] of [...this.#calls]) {
+        if (id <= lastId || call.stream.isTaken) continue;
+        this.#forget(call.stream);
+        untaken.push(call);
+      }
+      for (const { stream } of untaken) stream.detach();
+      this.#options.onGoaway?.(untaken);
+      this.#tellBusy();
+    },
+  };
+
+  #read(bytes: Uint8Array): void {
+    if (this.#closed) return;
+    this.#heartbeat.heard();
+    try {
+      // What the other end is comes first, so that no call is answered to nobody.
+      if (!this.#isToldOfPeer && !frame.beginsWithSettings(bytes)) {
+        throw new ProtocolFault("the first frame is not the settings");
+      }
+      frame.readFrames(bytes, this.#receiver, {
+        frameBytes: FRAME_BYTES,
+        headerBytes: this.limits.headerBytes,
+      });
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  #broken(error: unknown): void {
+    const { closeCode, message } =
+      error instanceof ProtocolFault
+        ? error
+        : { closeCode: INTERNAL, message: `unexpected failure: ${error}` };
+    this.close(closeCode, message);
+  }
+
+  #settings(settings: Settings): void {
+    const before = this.#peer;
+    this.#peer = { ...before, ...settings };
+    this.#isToldOfPeer = true;
+    const { streamWindow, connectionWindow } = this.#peer;
+    if (streamWindow < before.streamWindow || connectionWindow < before.connectionWindow) {
+      throw new ProtocolFault("a window is smaller than it was before");
+    }
+    this.#sender.credit = added(this.#sender.credit, connectionWindow - before.connectionWindow);
+    for (const { stream } of this.#calls.values()) {
+      stream.sendCredit = added(stream.sendCredit, streamWindow - before.streamWindow);
+      stream.resume();
+    }
+    this.#sender.schedule();
+    this.#options.onSettings?.(this.#peer);
+    this.#beginWaiting();
+  }
+
+  #call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void {
+    if (this.#isMine(id) || id <= this.#lastId) {
+      throw new ProtocolFault(
+        `a call has the number ${id}: it has to be the caller's, and above ${this.#lastId}`,
+      );
+    }
+    const path = this.#pathOf(method);
+    // What comes behind our goodbye is sent elsewhere.
+    if (this.#isLeaving) return;
+    this.#lastId = id;
+    const stream = new Stream(IGNORED, this.#options.checkMessage ?? atMost(this.limits.messageBytes), true);
+    stream.receiveCredit = stream.receiveWindow = this.#streamWindow;
+    this.#carry(stream, id);
+    this.#open++;
+    const { calls } = this.limits;
+    // Calls that were given up still count while they are worked on, though not as much.
+    if (this.#open > calls || this.#running >= calls * 2) {
+      stream.end({
+        ...WELL,
+        code: Code.ResourceExhausted,
+        text: `too many calls: at most ${calls} at once`,
+      });
+      return;
+    }
+    this.#running++;
+    this.#tellBusy();
+    let isSettled = false;
+    this.#options.answer({ path, timeoutMs, header }, stream, () => {
+      if (isSettled) return;
+      isSettled = true;
+      this.#running--;
+      this.#tellBusy();
+    });
+  }
+
+  #message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void {
+    const stream = this.#streamAt(id);
+    const cost = bytes.length + FRAME_COST;
+    this.#receiveCredit -= cost;
+    if (this.#receiveCredit < 0) throw overdrawn("of the connection", -this.#receiveCredit);
+    if (!stream) {
+      this.#payConnection(cost);
+      return;
+    }
+    stream.receiveCredit -= cost;
+    if (stream.receiveCredit < 0) throw overdrawn(`of stream ${id}`, -stream.receiveCredit);
+    if (stream.receiveEnded) throw new ProtocolFault(`a message of stream ${id}, whose half has ended`);
+    if (this.#probe?.stream === stream) this.#probe.bytes += cost;
+    stream.taken();
+    stream.received(bytes, more, end);
+  }
+
+  /** The stream of that number; undefined if it is over. Throws if there never was one. */
+  #streamAt(id: number): Stream | undefined {
+    const stream = this.#streams.get(id);
+    if (stream) return stream;
+    if (this.#isMine(id) ? id < this.#nextId : id <= this.#lastId || this.#isLeaving) return undefined;
+    throw new ProtocolFault(`stream ${id} has not begun`);
+  }
+
+  #answerTo(id: number): Stream | undefined {
+    const stream = this.#streamAt(id);
+    if (!this.#isMine(id)) throw new ProtocolFault(`stream ${id} is answered by who calls`);
+    if (stream?.receiveEnded) throw new ProtocolFault(`stream ${id} is answered behind its end`);
+    return stream;
+  }
+
+  #isMine(id: number): boolean {
+    return id % 2 === this.#nextId % 2;
+  }
+
+  #write(call: OutgoingCall): void {
+    const { stream, path, timeoutMs, header } = call;
+    const id = this.#nextId;
+    this.#nextId += 2;
+    stream.sendCredit = this.#peer.streamWindow;
+    stream.receiveCredit = stream.receiveWindow = this.#streamWindow;
+    this.#calls.set(id, call);
+    this.#carry(stream, id);
+    this.#control(() => frame.writeCall(this.#sender.out, id, this.#numberOf(path), timeoutMs, header));
+    stream.resume();
+  }
+
+  #carry(stream: Stream, id: number): void {
+    stream.id = id;
+    stream.carrier = this;
+    if (!this.#isMine(id)) stream.sendCredit = this.#peer.streamWindow;
+    this.#streams.set(id, stream);
+  }
+
+  #forget(stream: Stream): void {
+    if (!this.#streams.delete(stream.id)) return;
+    if (this.#probe?.stream === stream) this.#probe = undefined;
+    if (!this.#isMine(stream.id)) {
+      this.#open--;
+      return;
+    }
+    this.#calls.delete(stream.id);
+    this.#beginWaiting();
+  }
+
+  #beginWaiting(): void {
+    while (this.#waiting.length > 0 && this.#calls.size < this.#peer.calls && !this.#hasPeerLeft) {
+      this.#write(this.#waiting.shift() as OutgoingCall);
+    }
+  }
+
+  /** A number that the other end knows, or the path, which then has the next number. */
+  #numberOf(path: string): number | string {
+    const number = this.#sentMethods.get(path);
+    if (number !== undefined) return number;
+    if (this.#sentMethods.size < MOST_METHODS) this.#sentMethods.set(path, this.#sentMethods.size + 1);
+    return path;
+  }
+
+  #pathOf(method: number | string): string {
+    if (typeof method === "string") {
+      if (this.#knownMethods.length < MOST_METHODS) this.#knownMethods.push(method);
+      return method;
+    }
+    const path = this.#knownMethods[method - 1];
+    if (path === undefined) throw new ProtocolFault(`a call has the method ${method}, which was not named`);
+    return path;
+  }
+
+  #countReset(): void {
+    if (now() - this.#resetsSinceMs > 1000) {
+      this.#resets = 0;
+      this.#resetsSinceMs = now();
+    }
+    if (++this.#resets > MOST_RESETS) {
+      throw new ProtocolFault(`more than ${MOST_RESETS} calls were given up in a second`, CLOSE.limit);
+    }
+  }
+
+  #payConnection(cost: number): void {
+    this.#owed += cost;
+    if (this.#owed * 2 < this.#connectionWindow) return;
+    const credit = this.#owed;
+    this.#owed = 0;
+    this.#receiveCredit += credit;
+    this.#control(() => frame.writeCredit(this.#sender.out, 0, credit));
+  }
+
+  /** Looks whether the stream would be faster with more under way: what comes of it within one round trip tells. */
+  #measure(stream: Stream): void {
+    if (this.#heartbeat.isWaiting || this.#streamWindow >= this.limits.mostStreamWindow) return;
+    this.#probe = { stream, bytes: 0 };
+    this.#heartbeat.ping();
+  }
+
+  #pong(number: number): void {
+    const tookMs = this.#heartbeat.pong(number);
+    const probe = this.#probe;
+    if (tookMs === undefined || !probe) return;
+    this.#probe = undefined;
+    // Twice what it brings, at this speed, within the shortest round trip: a longer one is spent in queues.
+    const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 2;
+    this.#streamWindow = Math.max(
+      this.#streamWindow,
+      Math.min(Math.ceil(wanted), this.limits.mostStreamWindow),
+    );
+    const wider = this.#streamWindow * 4 - this.#connectionWindow;
+    if (wider <= 0) return;
+    this.#connectionWindow += wider;
+    this.#receiveCredit += wider;
+    this.#control(() => frame.writeCredit(this.#sender.out, 0, wider));
+  }
+
+  #control(write: () => void): void {
+    if (this.#closed) return;
+    write();
+    this.#sender.schedule();
+  }
+
+  #tellBusy(): void {
+    const busy = !this.isIdle;
+    if (busy === this.#isBusy || this.#closed) return;
+    this.#isBusy = busy;
+    this.#socket.hold(busy);
+    this.#options.onBusy?.(busy);
+  }
+
+  /** All is over: told to each stream, but for the calls that never left. */
+  #end(why: string): void {
+    if (this.#closed) return;
+    const error = new ConnectError(`the tunnel was lost: ${why}`, Code.Unavailable);
+    this.#closed = error;
+    this.#heartbeat.stop();
+    this.#sender.close();
+    const unsent = this.#waiting;
+    this.#waiting = [];
+    const streams = [...this.#streams.values()];
+    for (const [id, call] of this.#calls) if (id >= this.#firstUnsent) unsent.push(call);
+    const safe = new Set(unsent.map(({ stream }) => stream));
+    this.#streams.clear();
+    this.#calls.clear();
+    for (const stream of streams) {
+      if (safe.has(stream)) continue;
+      stream.drop();
+      stream.events.failed(error);
+    }
+    for (const { stream } of unsent) stream.detach();
+    this.#options.onClosed?.(error, unsent);
+    for (const { stream } of this.#options.onClosed ? [] : unsent) stream.events.failed(error);
+  }
+}
+
+/** The close code of WebSocket for what nobody foresaw. */
+const INTERNAL = 1011;
+
+const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
+
+const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
+
+/** Refuses messages of more than `most` bytes. */
+export const atMost =
+  (most: number) =>
+  (bytes: number): ConnectError | undefined =>
+    bytes > most
+      ? new ConnectError(`a message has more than the ${most} bytes that it may have`, Code.ResourceExhausted)
+      : undefined;
+
+const overdrawn = (what: string, by: number): ProtocolFault =>
+  new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);
+
+function added(credit: number, more: number): number {
+  if (credit + more > Number.MAX_SAFE_INTEGER) throw new ProtocolFault("more credit than a number holds");
+  return credit + more;
+}
+
+/** About as many bytes as the list takes in a frame, and never fewer. */
+function sizeOf(header: HeaderList): number {
+  let bytes = 0;
+  for (const [name, value] of header) bytes += name.length + value.length + 8;
+  return bytes;
+}
