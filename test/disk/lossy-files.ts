@@ -127,12 +127,12 @@ export class LossyFiles implements Files {
   /** Writes to `target` what a power failure leaves at this moment. */
   async lose(target: string, random: () => number): Promise<void> {
     const left = new Map(this.#sure);
-    // The entries of a folder may have reached the disk without being synced.
-    for (const folder of new Set([...this.#now.keys(), ...left.keys()].map(dirname))) {
+    // What a folder has may have reached the disk without being synced, name by name.
+    for (const path of new Set([...this.#now.keys(), ...left.keys()])) {
+      const what = this.#now.get(path);
       if (random() < 0.5) continue;
-      for (const path of [...left.keys()])
-        if (dirname(path) === folder && !this.#now.has(path)) left.delete(path);
-      for (const [path, what] of this.#now) if (dirname(path) === folder) left.set(path, what);
+      if (what) left.set(path, what);
+      else left.delete(path);
     }
     // All of it at once: the files go on.
     const found = [...left].map(([path, what]) => ({

@@ -151,7 +151,7 @@ export class DiskBlobs implements BlobStore {
   async #name(name: string, stored: Stored, ifAbsent: boolean): Promise<boolean> {
     const bytes = this.#tree.latest(BLOBS + name);
     if (bytes && ifAbsent) {
-      if (this.#tree.isPending(BLOBS + name)) await this.#tree.settled();
+      if (this.#tree.isPending(BLOBS + name)) await this.#tree.write([]);
       this.#files.remove(stored.id);
       return false;
     }

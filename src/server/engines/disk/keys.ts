@@ -54,7 +54,7 @@ export class DiskKeys implements KeyStore {
       const actual = this.#live(write.key, before[i], nowMs);
       if (write.ifVersion === (actual?.version ?? 0n)) continue;
       // What stands in the way is told once it is certain to stay.
-      if (this.#tree.isPending(KEYS + write.key)) await this.#tree.settled();
+      if (this.#tree.isPending(KEYS + write.key)) await this.#tree.write([]);
       return { conflict: write, actual };
     }
     const version = this.#tree.nextVersion();

@@ -98,7 +98,10 @@ export class Tree {
     return this.#pending.has(key);
   }
 
-  /** Writes all of `ops` or none. When they are durable, `applied` is called, readers see them, and it resolves. */
+  /**
+   * Writes all of `ops` or none. When they are durable, `applied` is called, readers see them, and it resolves: then all
+   * that was written before is durable as well.
+   */
   async write(ops: Op[], applied: () => void = () => {}): Promise<void> {
     if (this.#closed) throw away();
     for (const op of ops) this.#pending.set(op.key, op);
@@ -133,11 +136,6 @@ export class Tree {
       if (value) entries.push({ key: key.toString(), value });
     }
     return { entries, after: undefined };
-  }
-
-  /** Resolves when all that was written before is durable or has failed. */
-  settled(): Promise<void> {
-    return this.#groups.settled();
   }
 
   /** What there is now, while nothing of it goes away: for a backup. `unpin` ends that. */
