@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
@@ -61,6 +62,11 @@ describe("kill -9", () => {
         for (let kill = 1; kill <= KILLS; kill++) {
           const child: ChildProcess = fork(program, [data, ledger, String(kill * 1e6)]);
           await once(child, "message");
+          if (kill === 1)
+            await assert.rejects(
+              openDiskEngine({ folder: data }),
+              new RegExp(`process ${child.pid} has it open`),
+            );
           await sleep(random() * 250);
           child.kill("SIGKILL");
           await once(child, "exit");

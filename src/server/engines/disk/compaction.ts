@@ -7,11 +7,18 @@ import { unhurried } from "./unhurried.js";
 /** How many tables of like size there may be before they become one. */
 const AT_ONCE = 4;
 
+/** The part of all entries that may be deletions: as many others may take room in vain. */
+const DELETIONS = 1 / 4;
+
 /**
  * The newest tables that are to become one: each at most twice as large as all that are newer together. What is left
- * grows by sizes, so that there are few tables, and each entry is rewritten few times.
+ * grows by sizes, so that there are few tables, and each entry is rewritten few times. All of them, where much has been
+ * deleted: only then does what was deleted give its space back.
  */
 export function mergeable(tables: readonly Table[]): Table[] {
+  const entries = tables.reduce((sum, { count }) => sum + count, 0);
+  const deletions = tables.reduce((sum, table) => sum + table.deletions, 0);
+  if (deletions > entries * DELETIONS) return [...tables];
   let bytes = 0;
   let count = 0;
   for (const { size } of tables) {

@@ -17,6 +17,7 @@ export class TableWriter {
   readonly #index = new IndexWriter();
   #hashes = new Uint32Array(1024);
   #count = 0;
+  #deletions = 0;
   #entries: TableEntry[] = [];
   #entriesBytes = 0;
   #pending: Buffer[] = [];
@@ -53,6 +54,7 @@ export class TableWriter {
       this.#hashes = more;
     }
     this.#hashes[this.#count++] = hashOf(entry.key);
+    if (!entry.value) this.#deletions++;
   }
 
   /** Writes what has been collected. */
@@ -75,9 +77,10 @@ export class TableWriter {
     footer.writeDoubleLE(bloom.length, 16);
     footer.writeDoubleLE(this.#index.count, 24);
     footer.writeDoubleLE(this.#count, 32);
-    footer.writeUInt32LE(crc32(bloom, crc32(index)), 40);
-    footer.writeUInt32LE(crc32(footer.subarray(0, 44)), 44);
-    TABLE_MAGIC.copy(footer, 48);
+    footer.writeDoubleLE(this.#deletions, 40);
+    footer.writeUInt32LE(crc32(bloom, crc32(index)), 48);
+    footer.writeUInt32LE(crc32(footer.subarray(0, 52)), 52);
+    TABLE_MAGIC.copy(footer, 56);
     await this.#file.write(Buffer.concat([index, bloom, footer]), this.#end);
     await this.#file.sync();
     await this.#file.close();

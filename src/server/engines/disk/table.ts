@@ -7,7 +7,7 @@ import { DamageError } from "./faults.js";
 import { tableName } from "./manifest.js";
 import { TableIndex } from "./table-index.js";
 
-export const FOOTER_BYTES = 56;
+export const FOOTER_BYTES = 64;
 export const TABLE_MAGIC: Buffer = Buffer.from("FLTABLE1");
 
 /** Blocks that were read last, of all tables together, as long as they fit. */
@@ -49,6 +49,8 @@ export class Table {
   readonly size: number;
   /** The entries, deletions included. */
   readonly count: number;
+  /** How many of them say that a key was deleted. */
+  readonly deletions: number;
   readonly #fd: number;
   readonly #cache: BlockCache;
   readonly #index: TableIndex;
@@ -66,17 +68,18 @@ export class Table {
       if (this.size < FOOTER_BYTES) throw new DamageError(path, "it is cut short");
       const footer = this.#read(this.size - FOOTER_BYTES, FOOTER_BYTES);
       if (
-        !footer.subarray(48).equals(TABLE_MAGIC) ||
-        crc32(footer.subarray(0, 44)) !== footer.readUInt32LE(44)
+        !footer.subarray(56).equals(TABLE_MAGIC) ||
+        crc32(footer.subarray(0, 52)) !== footer.readUInt32LE(52)
       ) {
         throw new DamageError(path, "it does not end as a table does");
       }
       const indexBytes = footer.readDoubleLE(8);
       const rest = this.#read(footer.readDoubleLE(0), indexBytes + footer.readDoubleLE(16));
-      if (crc32(rest) !== footer.readUInt32LE(40)) throw new DamageError(path, "its index is broken");
+      if (crc32(rest) !== footer.readUInt32LE(48)) throw new DamageError(path, "its index is broken");
       this.#index = new TableIndex(rest.subarray(0, indexBytes), footer.readDoubleLE(24));
       this.#bloom = rest.subarray(indexBytes);
       this.count = footer.readDoubleLE(32);
+      this.deletions = footer.readDoubleLE(40);
     } catch (error) {
       closeSync(this.#fd);
       throw error;

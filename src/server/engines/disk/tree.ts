@@ -218,7 +218,7 @@ export class Tree {
       const table = new Table(folder, number, cache);
       await this.#install((tables) => [table, ...tables], frozen.manifest);
       for (let old = manifest.journal; old < frozen.manifest.journal; old++) this.#remove(journalName(old));
-      this.#compacting ??= this.#compact();
+      if (mergeable(this.#tables).length > 0) this.#compacting ??= this.#compact();
     } catch (error) {
       this.#flushFault = error;
     } finally {
