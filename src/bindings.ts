@@ -1,5 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../gen/runtime/bindings/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 import { utf8 } from "./internal/utf8.js";
 

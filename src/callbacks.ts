@@ -5,7 +5,7 @@ import {
 } from "../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import type { Coding } from "./codec.js";
 import { bearer, sameBytes } from "./internal/bearer.js";
-import { type TopicEvent, topicEvent } from "./topic-event.js";
+import { type TopicEvent, topicEvent } from "./internal/topic-event.js";
 
 /** What becomes of an event: it is handled, comes again after a growing delay, or is dropped with a warning. */
 export type Verdict = "success" | "retry" | "drop";

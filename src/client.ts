@@ -1,20 +1,26 @@
-import { type Client, createClient as createRawClient, type Transport } from "@connectrpc/connect";
+import {
+  type Client,
+  type ConnectRouter,
+  createClient as createRawClient,
+  type Transport,
+} from "@connectrpc/connect";
 import { LogService } from "../gen/atomix/log/log_pb.js";
 import { GossipMapService } from "../gen/atomix/map/map_pb.js";
 import { MapService } from "../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../gen/spec/proto/runtime/v1/lifecycle_pb.js";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { type Bindings, createBindings } from "./bindings.js";
+import { type CallbackOptions, createCallbacks, type EventHandlers } from "./callbacks.js";
 import type { Coding } from "./codec.js";
 import { type ConfigurationOptions, type ConfigurationStore, createConfiguration } from "./configuration.js";
 import { createFiles, type FileStore } from "./file.js";
-import type { GossipMap, GossipMapOptions } from "./gossip-map.js";
+import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
 import { asyncDispose } from "./internal/dispose.js";
-import { later } from "./internal/later.js";
+import { rawRuntime } from "./internal/raw-runtime.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
-import type { Token } from "./internal/token.js";
 import { createService, type Service } from "./invocation.js";
+import { createInvocations, type InvocationHandler } from "./invocations.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
 import { createLock, type LockStore } from "./lock.js";
 import { createLog, type Log } from "./log.js";
@@ -23,6 +29,7 @@ import { createPubsub, type Pubsub } from "./pubsub.js";
 import { createSecrets, type SecretStore } from "./secrets.js";
 import { createSequencer, type Sequencer } from "./sequencer.js";
 import { createState, type StateStore } from "./state.js";
+import { type Token, withToken } from "./token.js";
 import { createWebTransport } from "./transport/web.js";
 
 /** What holds for all calls of a client. */
@@ -33,6 +40,12 @@ export interface ClientOptions {
   token?: Token;
 }
 
+/** A transport, with what some of them have besides. */
+type Dialed = Transport & {
+  close?: () => Promise<void>;
+  serve?: (routes: (router: ConnectRouter) => void) => Serving;
+};
+
 /** Every primitive of one server. Stores are called `default` where no name is given. */
 export interface Fairlead extends AsyncDisposable {
   /** Keys and values with etags, in the store `name`. */
@@ -42,7 +55,7 @@ export interface Fairlead extends AsyncDisposable {
   /** Unique ids, from the store `name`. */
   sequencer(name?: string): Sequencer;
   /** Topics of the component `name`. */
-  pubsub(name?: string): Pubsub;
+  readonly pubsub: Pubsubs;
   /** Streams of bytes by name, in the store `name`. */
   files(name?: string): FileStore;
   /** The versioned map `name`. */
@@ -58,7 +71,7 @@ export interface Fairlead extends AsyncDisposable {
   /** Calls to systems outside, by the bindings that the server has. */
   readonly bindings: Bindings;
   /** The other app that the server knows as `id`. */
-  service(id: string): Service;
+  readonly service: Services;
   /** The greeting `name`: is anyone there? */
   hello(name?: string): Hello;
   /** Changes components of the server at run time. */
@@ -66,6 +79,32 @@ export interface Fairlead extends AsyncDisposable {
   /** The generated clients, for what a facade does not offer: nothing is retried or read differently there. */
   readonly raw: RawClients;
   /** Closes the transport where it can be closed. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** What makes `fl.pubsub()`, and how the server calls this app. */
+export interface Pubsubs {
+  (name?: string): Pubsub;
+  /**
+   * Handles the events of topics as the server calls for it, in a tab too: `AppCallback` through the tunnel. The
+   * transport must have an `appId`; apps of the same id share their events, which wait while none of them is there.
+   */
+  serve<T extends Record<string, unknown>>(handlers: EventHandlers<T>, options?: CallbackOptions): Serving;
+}
+
+/** What makes `fl.service()`, and how other apps call this one. */
+export interface Services {
+  (id: string): Service;
+  /**
+   * Answers what others send to `service(appId)`, in a tab too: `InvokeService` through the tunnel. The transport must
+   * have an `appId`; apps of the same id take turns.
+   */
+  serve(handler: InvocationHandler): Serving;
+}
+
+/** Something that the server calls, until it is closed. */
+export interface Serving {
+  /** Is not called any more, once the server knows. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -88,34 +127,38 @@ export interface RawClients {
  * size of a bundle counts, the `createX` functions give single facades: `createState(transport, "carts")`.
  */
 export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
-  const dialed: Transport & { close?: () => Promise<void> } =
-    typeof to === "string" ? createWebTransport(to) : to;
-  const given =
-    token === undefined
-      ? dialed
-      : later(async () => (await import("./internal/token.js")).withToken(dialed, token));
+  const dialed: Dialed = typeof to === "string" ? createWebTransport(to) : to;
+  const serve: NonNullable<Dialed["serve"]> = (routes) => {
+    if (dialed.serve) return dialed.serve(routes);
+    throw new TypeError(
+      "Cannot serve: the server cannot call this transport; createWebTransport() and createTunnelTransport() make one that it can",
+    );
+  };
+  const given = token === undefined ? dialed : withToken(dialed, token);
   const transport = retry === false ? given : withRetry(given, retry);
   const close = async () => dialed.close?.();
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
     lock: (name = "default") => createLock(transport, name),
     sequencer: (name = "default") => createSequencer(transport, name),
-    pubsub: (name = "default") => createPubsub(transport, name),
+    pubsub: Object.assign((name = "default") => createPubsub(transport, name), {
+      serve: <T extends Record<string, unknown>>(handlers: EventHandlers<T>, options?: CallbackOptions) =>
+        serve(createCallbacks(handlers, options)),
+    }),
     files: (name = "default") => createFiles(transport, name),
     map: (name, options) => createMap(transport, name, options),
-    openGossipMap: async (name, options) => {
-      const { openGossipMap } = await import("./gossip-map.js");
-      return openGossipMap(transport, name, options);
-    },
+    openGossipMap: (name, options) => openGossipMap(transport, name, options),
     log: (name, coding) => createLog(transport, name, coding),
     configuration: (name = "default", options) => createConfiguration(transport, name, options),
     secrets: (name = "default") => createSecrets(transport, name),
     bindings: createBindings(transport),
-    service: (id) => createService(transport, id),
+    service: Object.assign((id: string) => createService(transport, id), {
+      serve: (handler: InvocationHandler) => serve(createInvocations(handler)),
+    }),
     hello: (name) => createHello(transport, name),
     lifecycle: createLifecycle(transport),
     raw: {
-      runtime: createRawClient(Runtime, given),
+      runtime: rawRuntime(given),
       lifecycle: createRawClient(Lifecycle, given),
       map: createRawClient(MapService, given),
       gossipMap: createRawClient(GossipMapService, given),

@@ -1,18 +1,15 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
+import type { CallOptions, Transport } from "@connectrpc/connect";
 import {
   type ConfigurationItem,
   type ConfigurationItemSchema,
   Runtime,
-} from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
-import { canceled } from "./internal/canceled.js";
-import { asyncDispose } from "./internal/dispose.js";
-import { followConfiguration, mayPass } from "./internal/follow-configuration.js";
-import { LiveValues, type ValueChange } from "./internal/live-values.js";
-import { after } from "./internal/timer.js";
+import { loaded } from "./internal/later.js";
+import type { OpenConfiguration, OpenConfigurationOptions } from "./internal/open-configuration.js";
 
-export type { ConfigurationItem } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+export type { ConfigurationItem } from "../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 
 /** Which items of a store are meant: each part is a room of its own. */
 export interface ConfigurationOptions {
@@ -32,38 +29,8 @@ export type ConfigurationItemInit = MessageInitShape<typeof ConfigurationItemSch
   content: string;
 };
 
-/** What to follow, and what holds until it is known. */
-export interface OpenConfigurationOptions<K extends string, F> extends CallOptions {
-  /** The keys to follow. Default: the whole group, with keys added later. */
-  keys?: readonly K[];
-  /**
-   * Values for keys that have none. With it, open() resolves also while the server cannot be reached, and goes on
-   * trying in the background.
-   */
-  fallback?: F;
-  /** How long to wait for the first values, in milliseconds. Default: 5000 with a `fallback`, else no limit. */
-  timeoutMs?: number;
-  /** How often values are read again where changes may not be told, in milliseconds. Default: 10 000. */
-  pollMs?: number;
-  /** Aborting gives up opening; once open, it closes, and loops over changes() throw. */
-  signal?: AbortSignal;
-}
-
-export type { ValueChange as ConfigurationChange };
-
-/** Settings that follow the server's. */
-export interface OpenConfiguration<K extends string = string, F = unknown> extends AsyncDisposable {
-  /** The values as they are now, without asking the server. A frozen object: after a change it is another one. */
-  readonly current: { readonly [key in K]?: string } & { readonly [key in keyof F]: string };
-  /**
-   * Every change from this call on; one that falls far behind is told the last one of each key. Only what really is
-   * another value comes, also after a lost connection. It ends with close(), and fails where the server refuses for
-   * good; `current` then stays as it was.
-   */
-  changes(options?: { signal?: AbortSignal }): AsyncIterable<ValueChange>;
-  /** Stops following. Idempotent. */
-  close(): Promise<void>;
-}
+export type { ValueChange as ConfigurationChange } from "./internal/live-values.js";
+export type { OpenConfiguration, OpenConfigurationOptions };
 
 /** The settings of one application, group and label in a configuration store: texts by key. */
 export interface ConfigurationStore {
@@ -121,69 +88,11 @@ export function createConfiguration(
       await client.deleteConfiguration({ ...place, keys: [...keys] }, call);
     },
 
-    async open({ keys, fallback, timeoutMs, pollMs = 10_000, signal, ...call } = {}) {
-      if (keys?.length === 0) {
-        throw new RangeError(
-          `Cannot open "${name}": keys must not be empty; without them it is the whole group`,
-        );
-      }
-      if (!(pollMs > 0)) throw new RangeError(`Cannot open "${name}": pollMs must be above 0, got ${pollMs}`);
-      const over = new AbortController();
-      const giveUp = () => over.abort();
-      if (signal?.aborted) giveUp();
-      signal?.addEventListener("abort", giveUp, { once: true });
-      const values = new LiveValues(fallback);
-      const first = begin(`Cannot open "${name}"`, timeoutMs ?? (fallback && 5000));
-      const ended = followConfiguration({ transport, client, place, keys, pollMs, call }, values, {
-        signal: over.signal,
-        onValues: first.resolve,
-        onFailure: first.reject,
-      }).catch((error: unknown) => {
-        const why = signal?.aborted ? canceled(signal) : error;
-        signal?.removeEventListener("abort", giveUp);
-        values.end(over.signal.aborted && !signal?.aborted ? {} : { error: why });
-        first.reject(why);
-      });
-      const close = () => {
-        over.abort();
-        return ended;
-      };
-      try {
-        await first.promise;
-      } catch (error) {
-        if (!fallback || !mayPass(error) || signal?.aborted) {
-          await close();
-          throw error;
-        }
-      }
-      return {
-        get current() {
-          return values.current as OpenConfiguration<string, typeof fallback>["current"];
-        },
-        changes: ({ signal } = {}) => values.changes(signal),
-        close,
-        [asyncDispose]: close,
-      };
+    async open(options = {}) {
+      const { openConfiguration } = await loaded(import("./on-demand.js"));
+      return openConfiguration({ transport, client, place }, options);
     },
   };
 }
 
 const isSeveral = (items: object): items is readonly ConfigurationItemInit[] => Array.isArray(items);
-
-/** A promise to be settled from elsewhere, at the latest after `timeoutMs`. */
-function begin(what: string, timeoutMs: number | undefined) {
-  let resolve = () => {};
-  let reject = (_error: unknown) => {};
-  let stop = () => {};
-  const promise = new Promise<void>((done, failed) => {
-    resolve = done;
-    reject = failed;
-  }).finally(() => stop());
-  // Whether anyone still waits when it fails is not known here.
-  promise.catch(() => {});
-  if (timeoutMs !== undefined && timeoutMs > 0) {
-    const late = new ConnectError(`${what}: no values after ${timeoutMs} ms`, Code.DeadlineExceeded);
-    stop = after(timeoutMs, () => reject(late));
-  }
-  return { promise, resolve, reject };
-}

@@ -1,42 +1,21 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { type GetFileResponse, Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { isNotFound } from "./errors.js";
+import { Runtime } from "../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
-import { canceled } from "./internal/canceled.js";
-import { hasExtensions, needExtensions } from "./internal/extensions.js";
-import { cutOut, type DownloadProgress, type OpenedFile, openedFile } from "./internal/file-download.js";
-import { describedInfo, type FileInfo, infoInHeaders, listedInfo } from "./internal/file-info.js";
-import { type FileContent, FileUpload, type UploadProgress } from "./internal/file-upload.js";
-import { tellingHeaders } from "./internal/headers.js";
+import type { DownloadProgress, OpenedFile } from "./internal/file-download.js";
+import { describedInfo, type FileInfo, ifThere, listedInfo } from "./internal/file-info.js";
+import type { FileRange, GetOptions, PutOptions } from "./internal/file-transfer.js";
+import type { FileContent, UploadProgress } from "./internal/file-upload.js";
+import { loaded } from "./internal/later.js";
 
-export type { DownloadProgress, FileContent, FileInfo, OpenedFile, UploadProgress };
-
-/** How a file is stored. */
-export interface PutOptions extends CallOptions {
-  /** The media type. Default: a Blob's own, `text/plain; charset=utf-8` for text, else `application/octet-stream`. */
-  contentType?: string;
-  /** What to keep with the file. `contentType`, `sha256` and `ifAbsent` are taken. Default: nothing. */
-  metadata?: Record<string, string>;
-  /** Only where no file of that name exists, else it fails with `Code.Aborted`. Default: false. */
-  ifAbsent?: boolean;
-  /** Called after each piece that was sent. What it throws ends the upload. */
-  onProgress?: (progress: UploadProgress) => void;
-}
-
-/** How a file is read. */
-export interface GetOptions extends CallOptions {
-  /** `length` bytes from `offset` on, or what there is of them. Default: the whole file. */
-  range?: FileRange;
-  /** Called with each piece that is read. What it throws ends the download. */
-  onProgress?: (progress: DownloadProgress) => void;
-}
-
-/** A part of a file. */
-export type FileRange = {
-  /** The first byte, from 0; past the end there is nothing to read. */
-  offset: number;
-  /** How many bytes; past the end are none. Default: all that follow. */
-  length?: number;
+export type {
+  DownloadProgress,
+  FileContent,
+  FileInfo,
+  FileRange,
+  GetOptions,
+  OpenedFile,
+  PutOptions,
+  UploadProgress,
 };
 
 /** How a listing is asked for. */
@@ -71,83 +50,18 @@ export function createFiles(transport: Transport, store: string): FileStore {
   const client = callsOf(Runtime, transport);
   const storeName = store;
 
-  /** `undefined` in the place of the failure that there is no such file. */
-  const ifThere = async <T>(found: Promise<T>): Promise<T | undefined> => {
-    try {
-      return await found;
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
-  };
+  const place = { transport, client, storeName };
+  const transfer = () => loaded(import("./on-demand.js"));
 
   const files: FileStore = {
-    async put(name, content, { contentType, metadata, ifAbsent, onProgress, ...call } = {}) {
-      const what = `Cannot put "${name}"`;
-      for (const taken of ["contentType", "sha256", "ifAbsent"]) {
-        if (metadata && taken in metadata)
-          throw new TypeError(`${what}: metadata "${taken}" is not free to use`);
-      }
-      const upload = new FileUpload(content, what);
-      try {
-        const kept: Record<string, string> = { contentType: contentType ?? upload.contentType, ...metadata };
-        if (ifAbsent) {
-          await needExtensions(transport, `${what} only where it is absent`, call.signal, call.timeoutMs);
-          kept["ifAbsent"] = "true";
-        }
-        const extended = await hasExtensions(transport, call.signal, call.timeoutMs);
-        const first = { storeName, name, metadata: extended ? kept : { ...GO_FILE, ...kept } };
-        const messages = async function* () {
-          yield first;
-          for await (const data of upload.pieces(onProgress)) yield { data };
-        };
-        let info: FileInfo | undefined;
-        const told = tellingHeaders(call, (headers) => {
-          info = infoInHeaders(name, headers);
-        });
-        await client.putFile(messages(), { timeoutMs: 0, ...told });
-        return info;
-      } catch (error) {
-        throw upload.reason(error);
-      } finally {
-        await upload.close();
-      }
+    async put(name, content, options = {}) {
+      const { putFile } = await transfer();
+      return putFile(place, name, content, options);
     },
 
-    async get(name, { range, onProgress, ...call } = {}) {
-      const metadata = rangeMetadata(name, range);
-      const left = new AbortController();
-      const close = () => left.abort(new ConnectError(`file "${name}" was closed`, Code.Canceled));
-      const signal = call.signal ? AbortSignal.any([call.signal, left.signal]) : left.signal;
-      let headers = new Headers();
-      const told = tellingHeaders(call, (header) => {
-        headers = header;
-      });
-      const options = { timeoutMs: 0, ...told, signal };
-      const messages = client.getFile({ storeName, name, metadata }, options)[Symbol.asyncIterator]();
-      const content = async function* (step: IteratorResult<GetFileResponse>) {
-        for (; !step.done; step = await messages.next()) {
-          if (signal.aborted) throw canceled(signal);
-          if (step.value.data.length > 0) yield step.value.data;
-        }
-      };
-      try {
-        const first = await ifThere(messages.next());
-        if (!first) return undefined;
-        const described = infoInHeaders(name, headers);
-        const { onHeader, onTrailer, ...again } = call;
-        const info = described ?? (await files.stat(name, again));
-        if (!info) {
-          close();
-          return undefined;
-        }
-        const whole = content(first);
-        const chunks = range && !headers.has("fairlead-range") ? cutOut(whole, range, close) : whole;
-        return openedFile({ info, chunks, range, exact: described !== undefined, close, onProgress });
-      } catch (error) {
-        close();
-        throw error;
-      }
+    async get(name, options = {}) {
+      const { getFile } = await transfer();
+      return getFile({ ...place, stat: files.stat }, name, options);
     },
 
     async stat(name, call) {
@@ -181,25 +95,7 @@ export function createFiles(transport: Transport, store: string): FileStore {
   return files;
 }
 
-/** What the Go runtime's store of local files asks for: mode 0644; read and write, create, truncate. */
-const GO_FILE = { FileMode: "420", FileFlag: "578" };
-
 const MOST_PER_PAGE = 2 ** 31 - 1;
-
-function rangeMetadata(name: string, range: FileRange | undefined): Record<string, string> {
-  const given = Object.entries({ offset: range?.offset, length: range?.length });
-  const metadata: Record<string, string> = {};
-  for (const [key, value] of given) {
-    if (value === undefined) continue;
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new RangeError(
-        `Cannot get "${name}": range.${key} must be a whole number of bytes, got ${value}`,
-      );
-    }
-    metadata[key] = String(value);
-  }
-  return metadata;
-}
 
 function stuck(prefix: string, marker: string): ConnectError {
   const why = `the server says that more files follow, but not after which name (marker "${marker}")`;

@@ -1,5 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../gen/runtime/hello/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 
 /** A greeting: the smallest call there is, to see that a server answers. */

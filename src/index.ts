@@ -12,7 +12,15 @@ export {
   type EventSubscription,
   type Verdict,
 } from "./callbacks.js";
-export { type ClientOptions, createClient, type Fairlead, type RawClients } from "./client.js";
+export {
+  type ClientOptions,
+  createClient,
+  type Fairlead,
+  type Pubsubs,
+  type RawClients,
+  type Services,
+  type Serving,
+} from "./client.js";
 export {
   bytes,
   type Codec,
@@ -63,8 +71,9 @@ export { type GossipChange, type GossipMap, type GossipMapOptions, openGossipMap
 export { createHello, type Hello } from "./hello.js";
 export type { Fence } from "./internal/fence.js";
 export { type RetryOptions, withRetry } from "./internal/retry.js";
-export { type Token, withToken } from "./internal/token.js";
+export type { TopicEvent } from "./internal/topic-event.js";
 export { createService, type InvokeInit, type InvokeOptions, type Service } from "./invocation.js";
+export { createInvocations, type InvocationHandler } from "./invocations.js";
 export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./lifecycle.js";
 export {
   type AcquireOptions,
@@ -111,4 +120,4 @@ export {
   type UpdateOptions,
   type WriteOptions,
 } from "./state.js";
-export type { TopicEvent } from "./topic-event.js";
+export { type Token, withToken } from "./token.js";

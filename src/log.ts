@@ -1,26 +1,9 @@
-import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { LogService } from "../gen/atomix/log/log_pb.js";
+import type { CallOptions, Transport } from "@connectrpc/connect";
 import { type Coding, codecOf } from "./codec.js";
-import { callsOf } from "./internal/calls.js";
-import { deadline } from "./internal/deadline.js";
-import { needExtensions } from "./internal/extensions.js";
-import { tellingTrailers, withHeaders } from "./internal/headers.js";
-import { resuming } from "./internal/resuming.js";
+import { loaded } from "./internal/later.js";
+import type { Appended, LogEntry, Start } from "./internal/log-records.js";
 
-/** A record of a log. */
-export interface LogEntry<T> {
-  /** Where it stands in the log, counted from 1n without gaps. */
-  offset: bigint;
-  /** When it was appended, by the server's clock; never earlier than the record before it. */
-  timestamp: Date;
-  /** What was appended. */
-  value: T;
-}
-
-/** Where appended records stand. Both are undefined where the server does not tell, and where there were none. */
-export type Appended =
-  | { firstOffset: bigint; lastOffset: bigint }
-  | { firstOffset: undefined; lastOffset: undefined };
+export type { Appended, LogEntry };
 
 /** One value or several. A value that is itself an array goes inside another: an array is always several. */
 export type OneOrSeveral<T> = readonly T[] | (T extends readonly unknown[] ? never : T);
@@ -60,55 +43,21 @@ export function createLog<T = unknown>(
   name = "default",
   coding: Coding<T> = {},
 ): Log<T> {
-  const client = callsOf(LogService, transport);
   const codec = codecOf(coding);
-  const named = { "fairlead-log": name === "default" ? undefined : encodeURIComponent(name) };
 
-  const needNames = async (doing: string, signal?: AbortSignal) => {
-    if (name !== "default") await needExtensions(transport, `Cannot ${doing} log "${name}"`, signal);
-  };
-
-  async function* records({ from, sinceMs, follow }: Start, call: CallOptions): AsyncGenerator<LogEntry<T>> {
-    const doing = `read log "${name}"`;
-    const left = deadline({ timeoutMs: 0, ...call }, `Cannot ${doing}`);
-    let offset = from;
-    let begun = false;
-    const open = async function* (signal: AbortSignal) {
-      await needNames("read", signal);
-      if (!follow) await needExtensions(transport, `Cannot ${doing} to its end only`, signal);
-      if (sinceMs !== undefined) await needExtensions(transport, `Cannot ${doing} from a time on`, signal);
-      const headers = withHeaders(left(), {
-        ...named,
-        "fairlead-follow": follow ? undefined : "false",
-        "fairlead-from-time": sinceMs === undefined || begun ? undefined : String(sinceMs),
-      });
-      yield* client.consume({ offset }, { ...headers, signal });
-      // What follows for ever has no end of its own: something between here and the server made one.
-      if (follow) throw new ConnectError(`Cannot ${doing}: the stream ended`, Code.Unavailable);
-    };
-    for await (const record of resuming(open, call.signal)) {
-      // Older servers give the first record of an empty log to those who asked for a later one.
-      if (record.offset < offset) continue;
-      begun = true;
-      offset = record.offset + 1n;
-      const timestamp = new Date(Number(record.timestamp));
-      yield { offset: record.offset, timestamp, value: codec.decode(record.value) };
-    }
+  async function* records(start: Start, call: CallOptions): AsyncGenerator<LogEntry<T>> {
+    const { readRecords } = await loaded(import("./on-demand.js"));
+    yield* readRecords({ transport, name, codec }, start, call);
   }
 
   return {
     async append(values, call = {}) {
       const several = (Array.isArray(values) ? values : [values]) as readonly T[];
-      const requests = several.map((value) => ({ value: codec.encode(value) }));
-      let appended: Appended = { firstOffset: undefined, lastOffset: undefined };
-      if (requests.length === 0) return appended;
-      await needNames("append to", call.signal);
-      const told = tellingTrailers(withHeaders(call, named), (trailers) => {
-        const [first, last] = [trailers.get("fairlead-first-offset"), trailers.get("fairlead-last-offset")];
-        if (first && last) appended = { firstOffset: BigInt(first), lastOffset: BigInt(last) };
-      });
-      await client.produce(each(requests), told);
-      return appended;
+      // At once: what is done to a value after the call is not part of it.
+      const encoded = several.map((value) => codec.encode(value));
+      if (encoded.length === 0) return { firstOffset: undefined, lastOffset: undefined };
+      const { appendRecords } = await loaded(import("./on-demand.js"));
+      return appendRecords(transport, name, encoded, call);
     },
 
     read({ from = 0n, fromTime, follow = true, ...call } = {}) {
@@ -121,14 +70,8 @@ export function createLog<T = unknown>(
   };
 }
 
-type Start = { from: bigint; sinceMs: number | undefined; follow: boolean };
-
 function unixMs(name: string, time: Date | number): number {
   const ms = Math.ceil(Number(time));
   if (ms >= 0 && ms < 1e15) return ms;
   throw new RangeError(`Cannot read log "${name}": fromTime must be a time since 1970, got ${String(time)}`);
-}
-
-async function* each<R>(requests: readonly R[]): AsyncGenerator<R> {
-  yield* requests;
 }

@@ -5,4 +5,6 @@
  */
 export { type ServeCallbacksOptions, type ServedCallbacks, serveCallbacks } from "./transport/callbacks.js";
 export { createNodeTransport, type NodeTransport, type NodeTransportOptions } from "./transport/node.js";
+export type { TunnelTransport, TunnelTransportOptions } from "./transport/tunnel.js";
 export { createTunnelTransport, type NodeTunnelOptions } from "./transport/tunnel-node.js";
+export type { TunnelLimits } from "./tunnel/limits.js";

@@ -6,7 +6,7 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Context, Histogram, Span, TextMapGetter, TextMapSetter } from "@opentelemetry/api";
 
-const { SpanKind, SpanStatusCode, context, metrics, propagation, trace } = await import(
+const { ROOT_CONTEXT, SpanKind, SpanStatusCode, context, metrics, propagation, trace } = await import(
   "@opentelemetry/api"
 ).catch((error: unknown) => {
   throw new Error('Cannot use fairlead/otel without its peer: add the package "@opentelemetry/api"', {
@@ -16,16 +16,23 @@ const { SpanKind, SpanStatusCode, context, metrics, propagation, trace } = await
 
 /**
  * A span and a duration for each call that a transport makes, and the trace in its headers, W3C's `traceparent` and
- * `tracestate` where the SDK propagates those: for the `interceptors` of a transport. A stream's span ends with the
- * stream. It uses the SDK that is registered with `@opentelemetry/api`; without one it does nothing.
+ * `tracestate` where the SDK propagates those: for the `interceptors` of a transport, and for the `clientInterceptors`
+ * of createServer(). A stream's span ends with the stream. A call whose headers say already which trace it is about, as
+ * an event's delivery does, has a link to that, and belongs to it where no other span is active. It uses the SDK that is
+ * registered with `@opentelemetry/api`; without one it does nothing.
  */
 export function otelClient(): Interceptor {
   return (next) => (request) => {
-    const span = trace.getTracer(SCOPE).startSpan(nameOf(request), {
-      kind: SpanKind.CLIENT,
-      attributes: { ...attributesOf(request), ...peerOf(request.url) },
-    });
-    const within = trace.setSpan(context.active(), span);
+    const active = context.active();
+    const given = propagation.extract(ROOT_CONTEXT, request.header, headerGetter);
+    const about = trace.getSpanContext(given);
+    const parent = about && !isInSpan(active) ? given : active;
+    const attributes = { ...attributesOf(request), ...peerOf(request.url) };
+    const links = about ? [{ context: about }] : [];
+    const span = trace
+      .getTracer(SCOPE)
+      .startSpan(nameOf(request), { kind: SpanKind.CLIENT, attributes, links }, parent);
+    const within = trace.setSpan(parent, span);
     propagation.inject(within, request.header, headerSetter);
     return follow(next, request, { span, within, metric: "rpc.client.call.duration", isFailure: () => true });
   };
@@ -40,8 +47,7 @@ export function otelServer(): Interceptor {
   return (next) => (request) => {
     const active = context.active();
     // The span of an instrumented HTTP server is nearer than the caller's.
-    const isInSpan = trace.getSpan(active)?.isRecording() === true;
-    const parent = isInSpan ? active : propagation.extract(active, request.header, headerGetter);
+    const parent = isInSpan(active) ? active : propagation.extract(active, request.header, headerGetter);
     const span = trace
       .getTracer(SCOPE)
       .startSpan(nameOf(request), { kind: SpanKind.SERVER, attributes: attributesOf(request) }, parent);
@@ -162,6 +168,8 @@ function histogramOf(metric: Following["metric"]): Histogram {
     advice: { explicitBucketBoundaries: BUCKETS_S },
   });
 }
+
+const isInSpan = (active: Context): boolean => trace.getSpan(active)?.isRecording() === true;
 
 const nameOf = ({ service, method }: Request): string => `${service.typeName}/${method.name}`;
 

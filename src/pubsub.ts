@@ -1,13 +1,13 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { TopicEventResponse_TopicEventResponseStatus as Status } from "../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
 import { bytes, type Coding, codecOf, json } from "./codec.js";
 import { callsOf } from "./internal/calls.js";
-import { resuming } from "./internal/resuming.js";
-import { type Delivered, topicStream } from "./internal/topic-stream.js";
+import { loaded } from "./internal/later.js";
+import type { Message } from "./internal/subscription.js";
 import { wholeSeconds } from "./internal/ttl.js";
 import { utf8 } from "./internal/utf8.js";
-import { type TopicEvent, topicEvent } from "./topic-event.js";
+
+export type { Message };
 
 /** How an event is published. */
 export interface PublishOptions extends CallOptions {
@@ -43,19 +43,6 @@ export interface SubscribeOptions extends CallOptions {
   manual?: boolean;
   /** Called each time that the subscription stands: what is published from then on is received. */
   onOpen?: () => void;
-}
-
-/**
- * An event in the hands of one consumer. The first answer counts. One that comes after the loop was left or the
- * connection was lost does nothing: the event is delivered again.
- */
-export interface Message<T = unknown> extends TopicEvent<T> {
-  /** It is handled: the group does not see it again. */
-  ack(): void;
-  /** It is not handled: the group sees it again, after a delay that grows with each delivery. */
-  retry(): void;
-  /** It is not handled and shall not come again; the server logs a warning. */
-  drop(): void;
 }
 
 /** Events by topic. Every consumer group receives all of them, at least once, and its members share them. */
@@ -112,37 +99,14 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
         },
         ...(deadLetterTopic !== undefined && { deadLetterTopic }),
       };
-      const open = (signal: AbortSignal) =>
-        topicStream(client, initial, { timeoutMs: 0, ...call }, { signal, onOpen });
       // What T is, only the caller knows; a message of `never` is one of any T.
       const coding = { codec, schema } as Coding<never>;
-      return messages(resuming(open, signal), coding, manual);
+      return (async function* () {
+        const { subscription } = await loaded(import("./on-demand.js"));
+        yield* subscription(client, initial, { call, signal, onOpen, coding, manual });
+      })();
     },
   };
-}
-
-async function* messages<T>(
-  events: AsyncIterable<Delivered>,
-  coding: Coding<T>,
-  manual: boolean,
-): AsyncGenerator<Message<T>, void, undefined> {
-  for await (const { event, answer } of events) {
-    const message = Object.assign(topicEvent(event, coding), {
-      ack: () => answer(Status.SUCCESS),
-      retry: () => answer(Status.RETRY),
-      drop: () => answer(Status.DROP),
-    });
-    if (manual) {
-      yield message;
-      continue;
-    }
-    try {
-      yield message;
-      message.ack();
-    } finally {
-      message.retry();
-    }
-  }
 }
 
 function encode<T>(data: T, coding: Coding<T>): { data: Uint8Array; contentType: string } {

@@ -1,5 +1,5 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../gen/runtime/secrets/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 import { tellingHeaders } from "./internal/headers.js";
 

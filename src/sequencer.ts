@@ -2,7 +2,7 @@ import type { CallOptions, Transport } from "@connectrpc/connect";
 import {
   SequencerOptions_AutoIncrement as Increment,
   Runtime,
-} from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../gen/runtime/sequencer/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 import { canceled } from "./internal/canceled.js";
 import { tellingHeaders } from "./internal/headers.js";

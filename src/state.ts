@@ -6,7 +6,7 @@ import {
   Runtime,
   type StateItemSchema,
   type TransactionalStateOperationSchema,
-} from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
 import { type Coding, codecOf } from "./codec.js";
 import { conflictFacts, isConflict } from "./errors.js";
 import { jitteredMs } from "./internal/backoff.js";

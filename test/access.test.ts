@@ -7,7 +7,7 @@ import { describe, test } from "vitest";
 import { createClient, withToken } from "../src/index.js";
 import { createNodeTransport } from "../src/node.js";
 import { type ConfigInput, createServer } from "../src/server/index.js";
-import { createWebTransport } from "../src/web.js";
+import { createGrpcWebTransport, createWebTransport } from "../src/web.js";
 import { failure } from "./decisions/failure.js";
 import { openHere, overHttp } from "./doors.js";
 import { jwtOf, openIssuer } from "./tokens.js";
@@ -51,7 +51,7 @@ const wires: {
   {
     name: "gRPC-Web over fetch",
     uploads: false,
-    dial: (url) => createWebTransport(url, { protocol: "grpc-web" }),
+    dial: (url) => createGrpcWebTransport(url),
   },
 ];
 

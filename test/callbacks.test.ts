@@ -14,6 +14,7 @@ import { AppCallback, TopicEventRequestSchema } from "../gen/spec/proto/runtime/
 import { createCallbacks, type EventHandler } from "../src/callbacks.js";
 import { text } from "../src/codec.js";
 import { sleep } from "../src/internal/timer.js";
+import type { TopicEvent } from "../src/internal/topic-event.js";
 import { createPubsub, type Pubsub } from "../src/pubsub.js";
 import { Components } from "../src/server/components.js";
 import { parseConfig } from "../src/server/config.js";
@@ -24,7 +25,6 @@ import { nodePlatform } from "../src/server/listen.js";
 import type { ServerOptions } from "../src/server/server.js";
 import { joinApp } from "../src/server/services/pubsub/apps.js";
 import { topicOf } from "../src/server/services/pubsub/delivery.js";
-import type { TopicEvent } from "../src/topic-event.js";
 import { type ServedCallbacks, serveCallbacks } from "../src/transport/callbacks.js";
 import { createNodeTransport } from "../src/transport/node.js";
 import { openHere } from "./doors.js";

@@ -4,7 +4,7 @@ import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer, type Server, type ServerOptions } from "../src/server/server.js";
 import { createNodeTransport } from "../src/transport/node.js";
 import { createTunnelTransport } from "../src/transport/tunnel-node.js";
-import { createWebTransport } from "../src/transport/web.js";
+import { createGrpcWebTransport, createWebTransport } from "../src/web.js";
 
 /** A server of the test's own and a way to it. */
 export interface Opened extends AsyncDisposable {
@@ -48,7 +48,7 @@ const doors: Door[] = [
   {
     name: "gRPC-Web over fetch",
     lets: FETCH,
-    open: overHttp((url) => createWebTransport(url, { protocol: "grpc-web" })),
+    open: overHttp((url) => createGrpcWebTransport(url)),
   },
 ];
 

@@ -24,11 +24,11 @@ function room(file: string): string {
 const MAY: Record<string, string[]> = {
   base: ["internal"],
   internal: ["base"],
-  gossip: ["internal"],
+  gossip: ["base", "internal"],
   tunnel: ["internal"],
   transport: ["base", "internal", "tunnel", "facade"],
   facade: ["base", "internal", "gossip"],
-  door: ["base", "internal", "facade", "transport"],
+  door: ["base", "internal", "facade", "transport", "tunnel"],
   server: ["internal", "gossip", "tunnel"],
   conformance: ["base", "internal", "facade", "door", "server"],
   cli: ["door", "server"],

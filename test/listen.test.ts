@@ -15,7 +15,7 @@ import { createClient } from "../src/index.js";
 import { createNodeTransport } from "../src/node.js";
 import { createServer } from "../src/server/index.js";
 import { listen } from "../src/server/node.js";
-import { createWebTransport } from "../src/web.js";
+import { createGrpcWebTransport, createWebTransport, type FetchOptions } from "../src/web.js";
 
 test("close() lets a unary call finish, ends streams as unavailable, and takes nothing new", async () => {
   const server = createServer();
@@ -97,7 +97,7 @@ test("reads by HTTP GET work through every facade call that reads, and writes st
     Get: "GET",
     SayHello: "GET",
   });
-  assert.throws(() => createWebTransport(at.url, { useHttpGet: true, protocol: "grpc-web" }), TypeError);
+  assert.throws(() => createGrpcWebTransport(at.url, { useHttpGet: true } as FetchOptions), TypeError);
 });
 
 for (const door of ["on a port", "the fetch handler"]) {
@@ -124,10 +124,10 @@ test("the fetch handler answers Connect, gRPC-Web and /healthz without a port, a
   await using server = createServer();
   const asFetch = (input: RequestInfo | URL, init?: RequestInit) =>
     server.fetch(new Request(input, { ...init, redirect: "follow" }));
-  for (const protocol of ["connect", "grpc-web"] as const) {
-    const fl = createClient(createWebTransport("http://edge", { protocol, fetch: asFetch }));
-    await fl.state<number>().set(protocol, 7);
-    assert.equal((await fl.state<number>().get(protocol))?.value, 7);
+  for (const dial of [createWebTransport, createGrpcWebTransport]) {
+    const fl = createClient(dial("http://edge", { fetch: asFetch }));
+    await fl.state<number>().set(dial.name, 7);
+    assert.equal((await fl.state<number>().get(dial.name))?.value, 7);
   }
   assert.deepEqual(await (await server.fetch(new Request("http://edge/healthz"))).json(), { status: "ok" });
   assert.equal((await server.fetch(new Request("http://edge/nothing"))).status, 404);

@@ -190,6 +190,70 @@ for (const [name, options] of doors) {
   });
 }
 
+test("each delivery of an event to an app has a span of its own, in the trace of the publish and linked to it", async () => {
+  let deliveries = 0;
+  const handler = () => {
+    if (++deliveries === 1) throw new Error("not yet");
+  };
+  await using app = await serveCallbacks({ t: handler }, { port: 0, interceptors: [otelServer()] });
+  let isHere: () => void = () => {};
+  const here = new Promise<void>((resolve) => {
+    isHere = resolve;
+  });
+  await using at = await overHttp((url) => createNodeTransport(url))({
+    log: { ...silent, info: isHere },
+    interceptors: [otelServer()],
+    clientInterceptors: [otelClient()],
+    config: { apps: { app: { url: app.url } }, pubsub: { default: { retryMinMs: 1 } } },
+  });
+  await here;
+  const asked = await spans(2);
+  const question = spanOf(asked, SpanKind.CLIENT, "AppCallback/ListTopicSubscriptions");
+  assert.equal(question.attributes["server.port"], app.port);
+  exporter.reset();
+  await createClient(at.transport).pubsub().publish("t", "x");
+  const all = await spans(5);
+  const publish = spanOf(all, SpanKind.SERVER, "/PublishEvent").spanContext();
+  const delivered = all.filter(({ kind, name }) => kind === SpanKind.CLIENT && /OnTopicEvent/.test(name));
+  assert.deepEqual(
+    delivered.map(({ status, attributes }) => [status.code, attributes["error.type"]]),
+    [
+      [SpanStatusCode.ERROR, "INTERNAL"],
+      [SpanStatusCode.UNSET, undefined],
+    ],
+  );
+  const handled = all.filter(({ kind, name }) => kind === SpanKind.SERVER && /OnTopicEvent/.test(name));
+  for (const [i, delivery] of delivered.entries()) {
+    assert.equal(delivery.spanContext().traceId, publish.traceId);
+    assert.equal(delivery.parentSpanContext?.spanId, publish.spanId);
+    assert.deepEqual(
+      delivery.links.map(({ context }) => context.spanId),
+      [publish.spanId],
+    );
+    assert.equal(handled[i]?.parentSpanContext?.spanId, delivery.spanContext().spanId);
+  }
+});
+
+test("a delivery within another span is that one's part, and linked to the publish", async () => {
+  const tracer = trace.getTracer("test");
+  const about = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+  await using at = await overHttp((url) => createNodeTransport(url, { interceptors: [otelClient()] }))();
+  await tracer.startActiveSpan("run", async (run) => {
+    await createRaw(Runtime, at.transport).sayHello(
+      { serviceName: "helloworld" },
+      { headers: { traceparent: about } },
+    );
+    run.end();
+  });
+  const all = await spans(2);
+  const call = spanOf(all, SpanKind.CLIENT, "/SayHello");
+  assert.equal(call.parentSpanContext?.spanId, spanOf(all, SpanKind.INTERNAL, "run").spanContext().spanId);
+  assert.deepEqual(
+    call.links.map(({ context }) => context.spanId),
+    ["b".repeat(16)],
+  );
+});
+
 test("an event keeps the trace that its publisher gave it, and no header that is none", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   const runtime = createRaw(Runtime, at.transport);

@@ -11,6 +11,7 @@ import { createNodeTransport, serveCallbacks } from "../src/node.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import type { Log } from "../src/server/index.js";
 import { openHere, overHttp } from "./doors.js";
+import { until } from "./until.js";
 
 type Line = Record<string, unknown>;
 
@@ -74,6 +75,8 @@ for (const [protocol, open] of Object.entries(doors)) {
       assert.deepEqual(await consumes(), []);
       leaving.abort();
       await stream.next().catch(() => {});
+      // The server hears of it when it comes to read.
+      await until(async () => (await consumes()).length > 0);
       assert.deepEqual(
         (await consumes()).map(({ level, code }) => [level, code]),
         [["debug", "canceled"]],
@@ -157,6 +160,48 @@ test("what nobody foresaw is answered with the id that stands in the log beside 
   assert.match(String(error), /unexpected failure req-1: the server's log tells more/);
   const { err, reqId } = lines.find(({ msg }) => msg === "unexpected failure") ?? {};
   assert.deepEqual([err, reqId], [cause, "req-1"]);
+});
+
+test("what a service tells of a call has the id of that call", async () => {
+  const { log, lines } = keeping();
+  await using at = await openHere({
+    log,
+    config: {
+      services: { web: { url: "http://127.0.0.1:1" } },
+      bindings: { web: { type: "http", url: "http://127.0.0.1:1" } },
+      secrets: { default: { type: "file", path: "/no/such" } },
+    },
+  });
+  const { runtime, lifecycle } = createClient(at.transport).raw;
+  const named = (id: string) => ({ headers: { "x-request-id": id } });
+  const quietly = (call: Promise<unknown>) => call.catch(() => {});
+  await quietly(runtime.invokeService({ id: "web", message: { method: "x" } }, named("service")));
+  await quietly(runtime.invokeBinding({ name: "web", operation: "get" }, named("binding")));
+  await quietly(runtime.getSecret({ storeName: "default", key: "k" }, named("secret")));
+  await quietly(runtime.getBulkSecret({ storeName: "default" }, named("secrets")));
+  const metadata = { greeting: "Hi" };
+  await lifecycle.applyConfiguration(
+    { componentConfig: { kind: "hello", name: "helloworld", metadata } },
+    named("change"),
+  );
+  const pubsub = createClient(at.transport).pubsub();
+  const onOpen = () => pubsub.publish("t", "x");
+  for await (const message of pubsub.subscribe("t", { onOpen, ...named("subscription") })) {
+    message.drop();
+    break;
+  }
+  const told = lines.filter(({ msg }) => !String(msg).startsWith("call"));
+  assert.deepEqual(
+    told.map(({ reqId, msg }) => [reqId, msg]),
+    [
+      ["service", "no answer to a request"],
+      ["binding", "no answer to a request"],
+      ["secret", "cannot read a secret store's file"],
+      ["secrets", "cannot read a secret store's file"],
+      ["change", "component changed"],
+      ["subscription", "a consumer dropped an event"],
+    ],
+  );
 });
 
 test("a pino logger is a log as it is", async () => {
@@ -268,10 +313,3 @@ test("no line holds a key, a value, a secret or a token of a client, at any leve
   assert.ok(output.split("\n").length > 25, output);
   assert.doesNotMatch(output, new RegExp(MARK));
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  for (let i = 0; !holds(); i++) {
-    assert.ok(i < 500, "it never came to be");
-    await new Promise((resolve) => setTimeout(resolve, 4));
-  }
-}

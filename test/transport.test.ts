@@ -9,6 +9,7 @@ import {
 } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { test } from "vitest";
+import { WebSocket } from "ws";
 import { LogService } from "../gen/atomix/log/log_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient, isConflict } from "../src/index.js";
@@ -17,7 +18,7 @@ import { http2Sessions } from "../src/internal/node/http2-sessions.js";
 import { createLog } from "../src/log.js";
 import { createNodeTransport } from "../src/node.js";
 import { createState } from "../src/state.js";
-import { createWebTransport } from "../src/web.js";
+import { createGrpcWebTransport, createWebTransport } from "../src/web.js";
 import { cuttable } from "./cuttable.js";
 import { openHere, overHttp, throughEveryDoor } from "./doors.js";
 
@@ -33,8 +34,7 @@ throughEveryDoor("unary", (open) => {
       await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
       return next(request);
     };
-    await using slow = await open();
-    slow.server.options.interceptors?.push(wait);
+    await using slow = await open({ interceptors: [wait] });
     const state = createState(slow.transport, "default");
     const gaveUp = new AbortController();
     setTimeout(() => gaveUp.abort(), 30);
@@ -81,7 +81,7 @@ test("a server that cannot be reached is unavailable, on every transport", async
     createNodeTransport(nobody, { protocol: "grpc" }),
     createNodeTransport(nobody, { protocol: "grpc-web", httpVersion: "1.1" }),
     createWebTransport(nobody),
-    createWebTransport(nobody, { protocol: "grpc-web" }),
+    createGrpcWebTransport(nobody),
   ];
   for (const transport of transports) {
     assert.equal((await failure(createState(transport, "default").get("k"))).code, Code.Unavailable);
@@ -110,14 +110,24 @@ test("a connection that is cut under way is unavailable, and not a conflict, whi
   cut.close();
 });
 
-test("what sends a stream fails over fetch with the reason, before anything is sent", async () => {
+test("what fetch cannot do goes through the tunnel, and without WebSocket fails with the reason", async () => {
   await using at = await overHttp((url) => createWebTransport(url))();
-  const error = await failure(createClient(at.transport).files().put("a", "b"));
-  assert.equal(error.code, Code.Unimplemented);
-  assert.match(
-    error.rawMessage,
-    /PutFile sends a stream, which fetch cannot do: call it over fairlead\/node/,
-  );
+  const files = createClient(at.transport).files();
+  const own = globalThis.WebSocket;
+  try {
+    globalThis.WebSocket = undefined as unknown as typeof own;
+    const error = await failure(files.put("a", "b"));
+    assert.equal(error.code, Code.Unimplemented);
+    assert.match(
+      error.rawMessage,
+      /needs a tunnel, and this runtime has no WebSocket: on Node 20 fairlead\/node/,
+    );
+    globalThis.WebSocket = WebSocket as unknown as typeof own;
+    await files.put("a", "b");
+  } finally {
+    globalThis.WebSocket = own;
+  }
+  assert.equal(await (await files.get("a"))?.text(), "b");
 });
 
 test("gRPC over HTTP/1.1 is refused when the transport is made", () => {

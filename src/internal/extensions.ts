@@ -1,5 +1,5 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../../gen/runtime/hello/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./calls.js";
 
 /** Which transports lead to a server with Fairlead's extensions: learned once, from the mark on its answers. */

@@ -3,7 +3,8 @@ import {
   type GetFileMetaResponse,
   GetFileMetaResponseSchema,
   type FileInfo as WireInfo,
-} from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import { isNotFound } from "../errors.js";
 
 /** What a store knows of a file without reading it. */
 export interface FileInfo {
@@ -38,6 +39,16 @@ export function infoInHeaders(name: string, headers: Headers): FileInfo | undefi
   return described === null
     ? undefined
     : describedInfo(name, decodeBinaryHeader(described, GetFileMetaResponseSchema));
+}
+
+/** `undefined` in the place of the failure that there is no such file. */
+export async function ifThere<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
 }
 
 function infoOf(name: string, size: bigint, lastModified: string, known: Record<string, string>): FileInfo {

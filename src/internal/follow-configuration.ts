@@ -1,5 +1,8 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type { ConfigurationItem, Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type {
+  ConfigurationItem,
+  Runtime,
+} from "../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 import { retryAfterMs } from "../errors.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
 import { hasExtensions } from "./extensions.js";

@@ -3,7 +3,7 @@ import {
   LockKeepAliveResponse_Status as KeepAlive,
   type Runtime,
   UnlockResponse_Status as Unlock,
-} from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../gen/runtime/lock/spec/proto/runtime/v1/runtime_pb.js";
 import { asyncDispose } from "./dispose.js";
 import type { Fence } from "./fence.js";
 import { Lease } from "./lease.js";

@@ -42,45 +42,36 @@ export function withToken(transport: Transport, token: Token, signed: Sign = inH
         return transport.stream(method, signal, timeoutMs, header, input, values);
       }
       const left = timer(timeoutMs);
-      const first = await given(token, undefined, signal, left());
-      if (!fresh) return transport.stream(method, signal, left(), signed(header, first), input, values);
-
       const call = (text: string, messages: typeof input) =>
         transport.stream(method, signal, left(), signed(header, text), messages, values);
-      if (method.methodKind === "client_streaming") return call(first, input);
+      const first = await given(token, undefined, signal, left());
+      if (!fresh || method.methodKind === "client_streaming") return call(first, input);
 
-      /** Asks for a token in the place of the one that `error` is about, and notes with it that there is another. */
-      const renew = async (error: unknown, refused: string, how: "ended" | "refused") => {
-        if (isRefused(error) && (await given(fresh, refused, signal, left())) !== refused) {
-          renewals.set(error as ConnectError, how);
-        }
-        return error;
-      };
-      type Response = Awaited<ReturnType<typeof call>>;
-      const watched = (response: Response, text: string): Response => {
-        const how = isRefusal(response) ? "refused" : "ended";
-        const message = failing(response.message, (error) => renew(error, text, how));
-        return { ...response, message };
-      };
-      if (method.methodKind === "bidi_streaming") return watched(await call(first, input), first);
-
+      const other: Another = (refused) => given(fresh, refused, signal, left());
+      if (method.methodKind === "bidi_streaming") {
+        const response = call(first, input).catch((error) => noting(error, first, other, "refused"));
+        return renewable(await response, first, other);
+      }
       const request: (typeof input extends AsyncIterable<infer M> ? M : never)[] = [];
       for await (const message of input) request.push(message);
       try {
         const response = await call(first, eachOf(request));
-        if (!isRefusal(response)) return watched(response, first);
+        if (!isRefusal(response)) return renewable(response, first, other);
         const messages = response.message[Symbol.asyncIterator]();
         return { ...response, message: begun(await messages.next(), messages) };
       } catch (error) {
         if (!isRefused(error)) throw error;
-        const second = await given(fresh, first, signal, left());
+        const second = await other(first);
         if (second === first) throw error;
         const response = await call(second, eachOf(request));
-        return isRefusal(response) ? response : watched(response, second);
+        return isRefusal(response) ? response : renewable(response, second, other);
       }
     },
   };
 }
+
+/** Whether a stream was refused before it began: its headers say so, while an answer may wait for its first message. */
+const isRefusal = ({ header }: { header: Headers }): boolean => header.has("www-authenticate");
 
 /** Sees to it that a call with that header comes with the token: the header that it then needs. */
 export type Sign = (header: HeadersInit | undefined, token: string) => HeadersInit | undefined;
@@ -90,9 +81,6 @@ const inHeader: Sign = (header, token) => {
   headers.set("authorization", bearer(token));
   return headers;
 };
-
-/** Whether a stream was refused before it began: its headers say so, while an answer may wait for its first message. */
-const isRefusal = ({ header }: { header: Headers }): boolean => header.has("www-authenticate");
 
 const isRefused = (error: unknown): boolean =>
   error instanceof ConnectError && error.code === Code.Unauthenticated;
@@ -134,16 +122,35 @@ async function* begun<T>(first: IteratorResult<T>, messages: AsyncIterator<T>): 
   for (let next = first; !next.done; next = await messages.next()) yield next.value;
 }
 
-/** `messages`, which fail with what `meant` makes of their failure. */
-async function* failing<T>(
-  messages: AsyncIterable<T>,
-  meant: (error: unknown) => Promise<unknown>,
-): AsyncGenerator<T> {
-  try {
-    yield* messages;
-  } catch (error) {
-    throw await meant(error);
-  }
+/** Gives a token in the place of one that was refused; it may be the same. */
+type Another = (refused: string) => Promise<string>;
+
+/** `response`, with its failure looked at by noting(). */
+function renewable<R extends { header: Headers; message: AsyncIterable<unknown> }>(
+  response: R,
+  text: string,
+  other: Another,
+): R {
+  const how = isRefusal(response) ? "refused" : "ended";
+  const messages = async function* () {
+    try {
+      yield* response.message;
+    } catch (error) {
+      await noting(error, text, other, how);
+    }
+  };
+  return { ...response, message: messages() };
+}
+
+/** Throws `error`; where it is for want of another token than `text`, and there is one, that is noted with it. */
+async function noting(
+  error: unknown,
+  text: string,
+  other: Another,
+  how: "ended" | "refused",
+): Promise<never> {
+  if (isRefused(error) && (await other(text)) !== text) renewals.set(error as ConnectError, how);
+  throw error;
 }
 
 async function* eachOf<T>(items: readonly T[]): AsyncGenerator<T> {

@@ -3,12 +3,12 @@ import type { CallOptions, Client } from "@connectrpc/connect";
 import type {
   TopicEventResponse_TopicEventResponseStatus as Status,
   TopicEventRequest,
-} from "../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+} from "../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
 import type {
   Runtime,
   SubscribeTopicEventsRequestInitialSchema,
   SubscribeTopicEventsRequestSchema,
-} from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
 import { canceled } from "./canceled.js";
 import { Queue } from "./queue.js";
 import { after } from "./timer.js";

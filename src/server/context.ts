@@ -1,4 +1,4 @@
-import type { Transport } from "@connectrpc/connect";
+import type { Interceptor, Transport } from "@connectrpc/connect";
 import type { Components } from "./components.js";
 import type { Config, Limits } from "./config.js";
 import type { DialledApps } from "./dialled-apps.js";
@@ -23,8 +23,15 @@ export interface ServiceContext {
 
 /** What a service needs of the place it runs in, so that the services themselves need nothing. */
 export interface Platform {
-  /** A transport to an app, for AppCallback, or to another server, for Backup; disposed of where it holds a connection. */
-  dial(url: string, protocol: "grpc" | "grpc-web" | "connect"): Transport & Partial<AsyncDisposable>;
+  /**
+   * A transport to an app, for AppCallback, or to another server, for Backup, with these interceptors around its calls;
+   * disposed of where it holds a connection.
+   */
+  dial(
+    url: string,
+    protocol: "grpc" | "grpc-web" | "connect",
+    interceptors?: readonly Interceptor[],
+  ): Transport & Partial<AsyncDisposable>;
   /** Sends an HTTP request, for bindings and services. */
   fetch(url: URL, init: RequestInit): Promise<Response>;
   /** The environment variables; empty where there are none. */

@@ -107,14 +107,19 @@ export async function listen(
 
 /** What Node offers to the services: every protocol, the environment, and files. */
 export const nodePlatform: Platform = {
-  dial(baseUrl, protocol) {
+  dial(baseUrl, protocol, interceptors = []) {
     const sessionManager = http2Sessions(baseUrl);
     const create = {
       grpc: createGrpcTransport,
       "grpc-web": createGrpcWebTransport,
       connect: createConnectTransport,
     };
-    const transport = create[protocol]({ baseUrl, httpVersion: "2", sessionManager });
+    const transport = create[protocol]({
+      baseUrl,
+      httpVersion: "2",
+      sessionManager,
+      interceptors: [...interceptors],
+    });
     return { ...transport, [Symbol.asyncDispose]: async () => sessionManager.abort() };
   },
   fetch: (url, init) => (init.method === "TRACE" ? trace(url, init) : fetch(url, init)),

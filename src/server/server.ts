@@ -51,6 +51,11 @@ export interface ServerOptions {
    * they came, and answers as they go. Default: none.
    */
   interceptors?: readonly Interceptor[];
+  /**
+   * Around every call that the server itself makes, to apps and to the backups of maps, as otelClient() of
+   * `fairlead/otel`: each delivery of an event then has a span in the trace of its publish. Default: none.
+   */
+  clientInterceptors?: readonly Interceptor[];
 }
 
 /** Every service of the API, ready to be put behind any door. */
@@ -97,6 +102,7 @@ export function createServer({
   platform,
   log = silent,
   interceptors = [],
+  clientInterceptors = [],
 }: ServerOptions = {}): Server {
   const closing = new AbortController();
   const cut = new AbortController();
@@ -106,13 +112,14 @@ export function createServer({
   const { limits } = checked;
   const engine = given ?? memoryEngine(checked.engines.memory);
   checkEngines(checked, engine.name);
+  const offered: Platform = { ...anywhere, ...platform };
   const context: ServiceContext = {
     engine,
     limits,
     gossip: checked.gossip,
     log,
     components: new Components(checked),
-    platform: { ...anywhere, ...platform },
+    platform: { ...offered, dial: (url, protocol) => offered.dial(url, protocol, clientInterceptors) },
     closing: closing.signal,
     apps: new DialledApps(),
     appId: checked.appId,
@@ -180,9 +187,10 @@ export function inProcess(options?: ServerOptions): Transport & AsyncDisposable 
 
 /** Where nothing is known of the runtime but that it has fetch. */
 const anywhere: Platform = {
-  dial(baseUrl, protocol) {
-    if (protocol === "connect") return createConnectTransport({ baseUrl, useBinaryFormat: true });
-    if (protocol === "grpc-web") return createGrpcWebTransport({ baseUrl, useBinaryFormat: true });
+  dial(baseUrl, protocol, interceptors = []) {
+    const options = { baseUrl, useBinaryFormat: true, interceptors: [...interceptors] };
+    if (protocol === "connect") return createConnectTransport(options);
+    if (protocol === "grpc-web") return createGrpcWebTransport(options);
     throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);
   },
   async fetch(url, init) {

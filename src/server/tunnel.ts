@@ -5,8 +5,9 @@ import {
   type ConnectRouterOptions,
   createContextValues,
 } from "@connectrpc/connect";
+import type { ArrivedCall } from "../tunnel/answer.js";
 import { createCaller } from "../tunnel/caller.js";
-import { type ArrivedCall, createDispatcher } from "../tunnel/dispatcher.js";
+import { createDispatcher } from "../tunnel/dispatcher.js";
 import { CLOSE } from "../tunnel/fault.js";
 import { type PeerSettings, Session } from "../tunnel/session.js";
 import type { OpenSocket } from "../tunnel/socket.js";
@@ -32,6 +33,8 @@ export interface TunnelOrigin {
 export interface Tunnels {
   /** Serves a socket until it is closed; one from a page that may not call is closed, with the reason. */
   accept(open: OpenSocket, from?: TunnelOrigin): void;
+  /** Those that are open. */
+  readonly sessions: ReadonlySet<Pick<Session, "close">>;
   /** Takes no more calls by any of them; each is closed with the last of its calls. */
   leave(): void;
   /** Closes all of them at once. */
@@ -58,7 +61,8 @@ export function createTunnels(
   let isLeaving = false;
 
   const admitTo = (session: () => Session, origin: string | null | undefined, connection: Connection) =>
-    function admit({ method, path, header, signal }: ArrivedCall) {
+    function admit(arrived: ArrivedCall) {
+      const { method, path, header } = arrived;
       const { authorization } = session().peer;
       if (authorization !== undefined && !header.has("authorization"))
         header.set("authorization", authorization);
@@ -72,7 +76,7 @@ export function createTunnels(
         values,
       );
       const refused = (error: unknown): ConnectError => {
-        const refusal = asAnswer(error, signal, { reqId: id, method: path.slice(1) }, log);
+        const refusal = asAnswer(error, arrived.signal, { reqId: id, method: path.slice(1) }, log);
         refusal.metadata.set(SERVER_HEADER, VERSION);
         refusal.metadata.set(REQUEST_ID_HEADER, id);
         ended(refusal.code);
@@ -151,11 +155,11 @@ export function createTunnels(
     const over = new AbortController();
     let leave = () => {};
     const begin = async () => {
-      await access.admitApp(appId, authorization ?? null);
+      const mayRead = await access.admitApp(appId, authorization ?? null);
       if (over.signal.aborted) return;
       const transport = createCaller(session, { messageBytes: limits.messageBytes });
       leave = context.apps.add(appId, transport);
-      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]));
+      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
     };
     begin().catch((error: ConnectError) => {
       log.warn({ app: appId, err: error }, "an app that dialled in is not served");
@@ -171,6 +175,7 @@ export function createTunnels(
 
   return {
     accept,
+    sessions,
     leave() {
       isLeaving = true;
       for (const session of sessions) {

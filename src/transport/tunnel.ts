@@ -7,6 +7,7 @@ import type { TunnelLimits } from "../tunnel/limits.js";
 import { ReopeningLine } from "../tunnel/line.js";
 import type { OpenSocket } from "../tunnel/socket.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
+import { dialShared } from "./share.js";
 
 /** How a tunnel is used. */
 export interface TunnelTransportOptions {
@@ -22,6 +23,11 @@ export interface TunnelTransportOptions {
   idleMs?: number;
   /** How long the socket may take to open, in milliseconds. Default: 10000. */
   dialTimeoutMs?: number;
+  /**
+   * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
+   * a socket of its own.
+   */
+  sharedWorker?: () => SharedWorker;
   /** What this end takes of the server. Default: as TunnelLimits says. */
   limits?: Partial<TunnelLimits>;
 }
@@ -42,9 +48,17 @@ export interface TunnelTransport extends Transport, AsyncDisposable {
  * fastest way wherever there are many calls. Nothing is dialled before the first call.
  */
 export function createTunnelTransport(url: string, options: TunnelTransportOptions = {}): TunnelTransport {
-  const { dialTimeoutMs = 10_000 } = options;
+  const { dialTimeoutMs = 10_000, idleMs = 60_000, appId, sharedWorker } = options;
   const at = tunnelUrl(url);
-  return tunnelOver(url, () => dialWebSocket(at, dialTimeoutMs), options);
+  const share = { url, appId, idleMs, dialTimeoutMs };
+  return tunnelOver(
+    url,
+    async () =>
+      sharedWorker && typeof SharedWorker !== "undefined"
+        ? dialShared(sharedWorker(), share)
+        : dialWebSocket(at, dialTimeoutMs),
+    options,
+  );
 }
 
 /** A tunnel over the sockets that `dial` opens. */

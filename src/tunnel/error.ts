@@ -26,3 +26,13 @@ export function statusOf(thrown: unknown, trailer?: Headers): Status {
     trailers: [...listOf(metadata), ...listOf(trailer)],
   };
 }
+
+/** What a caller is told of an answer that is none of its method. */
+export const unreadable = (error: unknown): ConnectError =>
+  new ConnectError(
+    `cannot read a message of the answer: ${error}`,
+    Code.Internal,
+    undefined,
+    undefined,
+    error,
+  );

@@ -1,3 +1,5 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
 /** What one end takes of the other. Passing a limit costs the call, or the socket. */
 export interface TunnelLimits {
   /** How many bytes of messages a stream may have under way at first. It grows with the round trip. Default: 262144. */
@@ -28,3 +30,14 @@ export const TUNNEL_LIMITS: Readonly<TunnelLimits> = {
   silenceMs: 25_000,
   answerMs: 10_000,
 };
+
+/** What stands against a message of so many bytes. */
+export type CheckMessage = (bytes: number) => ConnectError | undefined;
+
+/** Refuses messages of more than `most` bytes. */
+export const atMost =
+  (most: number): CheckMessage =>
+  (bytes) =>
+    bytes > most
+      ? new ConnectError(`a message has more than the ${most} bytes that it may have`, Code.ResourceExhausted)
+      : undefined;

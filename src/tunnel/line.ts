@@ -183,6 +183,8 @@ export class ReopeningLine {
   }
 
   #unreachable(error: unknown): ConnectError {
+    // Another try would change nothing about it.
+    if (error instanceof ConnectError && error.code === Code.Unimplemented) return error;
     const why =
       error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : error;
     return new ConnectError(

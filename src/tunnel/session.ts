@@ -3,7 +3,7 @@ import { CLOSE, ProtocolFault } from "./fault.js";
 import type { HeaderList, Settings, Status } from "./frame.js";
 import * as frame from "./frame.js";
 import { Heartbeat, now } from "./heartbeat.js";
-import { TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
+import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
 import { Sender } from "./sender.js";
 import { closeReason, type OpenSocket, type Socket } from "./socket.js";
 import { type Carrier, FRAME_COST, Stream, type StreamEvents } from "./stream.js";
@@ -22,6 +22,12 @@ export interface OutgoingCall extends IncomingCall {
   readonly stream: Stream;
 }
 
+/** What takes calls: a session, or what has one now and then. */
+export interface Line {
+  begin(call: OutgoingCall): void;
+  giveUp(stream: Stream, code: Code): void;
+}
+
 /** What is assumed of an end that has not told its settings yet. */
 const UNTOLD = { streamWindow: 64 * 1024, connectionWindow: 256 * 1024, calls: 100, headerBytes: 16 * 1024 };
 
@@ -37,7 +43,7 @@ export interface SessionOptions {
   /** Answers a call: gives the stream its events before it returns, and calls `settle` when nothing works on it any more. */
   readonly answer: (call: IncomingCall, stream: Stream, settle: () => void) => void;
   /** What stands against a message of so many bytes. Default: the limit `messageBytes`. */
-  readonly checkMessage?: ((bytes: number) => ConnectError | undefined) | undefined;
+  readonly checkMessage?: CheckMessage | undefined;
   /** So many bytes more, or fewer, have come of messages that are not whole yet; what stands against it. Default: nothing. */
   readonly arriving?: ((change: number) => ConnectError | undefined) | undefined;
   /** The other end has told its settings, at first or again. */
@@ -584,14 +590,6 @@ const INTERNAL = 1011;
 const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 
 const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
-
-/** Refuses messages of more than `most` bytes. */
-export const atMost =
-  (most: number) =>
-  (bytes: number): ConnectError | undefined =>
-    bytes > most
-      ? new ConnectError(`a message has more than the ${most} bytes that it may have`, Code.ResourceExhausted)
-      : undefined;
 
 const overdrawn = (what: string, by: number): ProtocolFault =>
   new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);

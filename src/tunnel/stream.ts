@@ -1,5 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList, Status } from "./frame.js";
+import type { CheckMessage } from "./limits.js";
 
 /** What a stream tells whoever calls or answers by it. */
 export interface StreamEvents {
@@ -51,7 +52,7 @@ export class Stream {
   /** Set before anything can be told. */
   events: StreamEvents;
   /** What stands against a message of so many bytes. */
-  readonly #check: (bytes: number) => ConnectError | undefined;
+  readonly #check: CheckMessage;
   id = 0;
   carrier: Carrier | undefined;
   /** How many bytes may still be sent, and may still be received. */
@@ -90,7 +91,7 @@ export class Stream {
   #isDelivering = false;
   #isDeaf = false;
 
-  constructor(events: StreamEvents, check: (bytes: number) => ConnectError | undefined, isTaken: boolean) {
+  constructor(events: StreamEvents, check: CheckMessage, isTaken: boolean) {
     this.events = events;
     this.#check = check;
     this.isTaken = isTaken;

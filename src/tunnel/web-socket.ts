@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import { soon } from "../internal/soon.js";
 import { CLOSE } from "./fault.js";
 import { SUBPROTOCOL } from "./frame.js";
@@ -15,6 +16,7 @@ export const TUNNEL_PATH = `/${SUBPROTOCOL}`;
 
 /** Opens a WebSocket as browsers, Deno, Bun, workers and Node from 22 on have it. Rejects with what is known of why not. */
 export function dialWebSocket(url: string, timeoutMs: number): Promise<OpenSocket> {
+  if (typeof WebSocket === "undefined") return Promise.reject(noWebSocket());
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, SUBPROTOCOL);
     socket.binaryType = "arraybuffer";
@@ -33,6 +35,12 @@ export function dialWebSocket(url: string, timeoutMs: number): Promise<OpenSocke
     };
   });
 }
+
+const noWebSocket = (): ConnectError =>
+  new ConnectError(
+    "this call needs a tunnel, and this runtime has no WebSocket: on Node 20 fairlead/node has one, and every other way",
+    Code.Unimplemented,
+  );
 
 /** A WebSocket that is open. */
 export function overWebSocket(socket: WebSocket): OpenSocket {

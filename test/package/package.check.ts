@@ -91,7 +91,7 @@ describe("in an empty project", () => {
     id: "bigint",
     map: true,
     hello: "Hello, Ada",
-    protocol: 2,
+    grpcWeb: 2,
     json: 2,
     useHttpGet: 2,
   };

@@ -54,7 +54,9 @@ export class Connections {
       response.setHeader("connection", "close");
     } else {
       const { session } = request.stream;
-      response.once("close", () => session?.close());
+      // Some Node (20.19.0 for one) tells of the close in the midst of sending, and a session that is closed there and
+      // then drops the rest of the answer.
+      response.once("close", () => setImmediate(() => session?.close()));
     }
   }
 }

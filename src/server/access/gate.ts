@@ -11,6 +11,7 @@ import {
 } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
 import { noteRefusal, requestIdIn } from "../calls.js";
 import type { Log, Platform } from "../context.js";
@@ -38,8 +39,11 @@ export interface Access {
   open(routes: Routes): Routes;
   /** The same for one call that comes by no HTTP handler: notes in `values` whose it is. Throws a refusal. */
   admit(method: DescMethod, header: Headers, values: ContextValues): Promise<void> | undefined;
-  /** Whether whoever sends this `authorization` header may be the app `appId`, and be called as such. Rejects if not. */
-  admitApp(appId: string, authorization: string | null): Promise<void>;
+  /**
+   * Lets whoever sends this `authorization` header be the app `appId`, and be called as such, or rejects with a
+   * refusal. Tells which pubsubs it may have events of.
+   */
+  admitApp(appId: string, authorization: string | null): Promise<(pubsub: string) => boolean>;
   /** Refuses messages about stores that the caller has no right to, and calls that came by no gate. */
   readonly interceptor: Interceptor;
 }
@@ -113,6 +117,12 @@ export function createAccess(
       const caller = await find(authorization);
       const call = { primitive: "services", verbs: [], rpc: AppCallback.method.onTopicEvent.name } as const;
       if (!permits(caller.rules, call, appId)) throw mayNot(caller, call, appId);
+      const read = {
+        primitive: "pubsub",
+        verbs: ["read"],
+        rpc: Runtime.method.subscribeTopicEvents.name,
+      } as const;
+      return (pubsub) => permits(caller.rules, read, pubsub);
     },
     interceptor: (next) => (request) => {
       const caller = request.contextValues.get(callerKey);

@@ -3,6 +3,7 @@ import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import type { RequestHeader } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
+import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fencesIn } from "../services/fence.js";
@@ -120,6 +121,10 @@ asks(Runtime, {
   getSecret: of("secrets", reads),
   getBulkSecret: of("secrets", reads),
 });
+
+// Asked of an app that dials in: no verb but the RPC's own name lets it take the calls of the app that it says it is.
+const asApp = { primitive: "services", verbs: [] } as const;
+asks(AppCallback, { listTopicSubscriptions: asApp, onTopicEvent: asApp });
 
 asks(Lifecycle, {
   applyConfiguration: {

@@ -4,6 +4,7 @@ import { codeOfStatus } from "../../internal/http-status.js";
 import { isHopByHop } from "../../internal/invocation-headers.js";
 import { after } from "../../internal/timer.js";
 import { traceContext } from "../../internal/trace-context.js";
+import { withinCall } from "../call-log.js";
 import type { Config } from "../config.js";
 import type { ServiceContext } from "../context.js";
 import { failedBehind, invalid, shown, unavailable } from "../faults.js";
@@ -15,14 +16,15 @@ type HttpBinding = Extract<Binding, { type: "http" }>;
 /** InvokeBinding: what stands behind the configured name does the operation. */
 export function bindingsService(context: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "invokeBinding"> {
   return {
-    async invokeBinding(request, { requestHeader, signal }) {
+    async invokeBinding(request, call) {
+      const { requestHeader, signal } = call;
       const binding = context.components.get("bindings", request.name);
       switch (binding.type) {
         case "echo":
           return { data: request.data, metadata: request.metadata };
         case "http":
           return callHttp(
-            context,
+            withinCall(context, call),
             binding,
             request,
             traceContext((name) => requestHeader.get(name)),

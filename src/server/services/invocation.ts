@@ -8,6 +8,7 @@ import {
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "../../internal/calls.js";
 import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../internal/invocation-headers.js";
+import { withinCall } from "../call-log.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, shown, unavailable } from "../faults.js";
 import { exchange, type HttpAnswer, type HttpRequest, urlUnder } from "./http.js";
@@ -26,14 +27,15 @@ export function invocationService(
   context: ServiceContext,
 ): Pick<ServiceImpl<typeof Runtime>, "invokeService"> {
   return {
-    async invokeService(request, { requestHeader, responseHeader, signal }) {
+    async invokeService(request, call) {
+      const { requestHeader, responseHeader, signal } = call;
       const { id, message } = request;
       if (!context.components.find("services", id)) {
         const dialled = context.apps.next(id);
         if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);
         if (context.apps.knows(id)) throw unavailable(`the app ${shown(id)} is not connected now`);
       }
-      const app = appAt(context, id);
+      const app = appAt(withinCall(context, call), id);
       const { status, headers, body } = await app(
         invocation(message as CommonInvokeRequest, requestHeader),
         signal,

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ComponentConfig, Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
+import { withinCall } from "../call-log.js";
 import type { Components, Kind } from "../components.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../faults.js";
@@ -54,9 +55,10 @@ const KINDS = new Map<string, Kind>([
 export const kindCalled = (called: string): Kind | undefined => KINDS.get(called);
 
 /** ApplyConfiguration. A change is checked and made in one step, so those of one component follow one another. */
-export function lifecycleService({ components, log }: ServiceContext): ServiceImpl<typeof Lifecycle> {
+export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Lifecycle> {
+  const { components } = context;
   return {
-    applyConfiguration({ componentConfig }) {
+    applyConfiguration({ componentConfig }, call) {
       const { kind: called, name, metadata } = componentConfig as ComponentConfig;
       const those = [...CHANGES.keys()].join(", ");
       const refuse = (why: string) => invalid("component_config.kind", called, why);
@@ -65,7 +67,10 @@ export function lifecycleService({ components, log }: ServiceContext): ServiceIm
       const settings = CHANGES.get(kind);
       if (!settings) throw refuse(`cannot change at run time; those that can are ${those}`);
       components.replace(kind, name, settings(metadata, name, components));
-      log.info({ kind, name, settings: Object.keys(metadata) }, "component changed");
+      withinCall(context, call).log.info(
+        { kind, name, settings: Object.keys(metadata) },
+        "component changed",
+      );
       return {};
     },
   };

@@ -7,6 +7,7 @@ import type {
   SubscribeTopicEventsRequestInitial,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { traceContext } from "../../internal/trace-context.js";
+import { withinCall } from "../call-log.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../faults.js";
 import { checkName } from "../guard.js";
@@ -47,7 +48,7 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
         ended ??= how;
         over.abort();
       };
-      const claimed = claims(context, subscription, signal);
+      const claimed = claims(withinCall(context, call), subscription, signal);
       const most = Math.min(limits.inFlight, Number(initial.metadata["maxInFlight"] ?? limits.inFlight));
       const unsettled = new Unsettled(most, signal, (error) => end({ error }));
       takeAnswers(incoming, unsettled).then(

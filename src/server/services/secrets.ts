@@ -1,6 +1,7 @@
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { ServiceContext } from "../context.js";
+import { withinCall } from "../call-log.js";
+import type { Log, ServiceContext } from "../context.js";
 import { notFound, shown, unavailable } from "../faults.js";
 
 /** What a store shows. A name that it does not show cannot be told from one that is not there. */
@@ -13,15 +14,14 @@ interface Shown {
 const RETRY_AFTER_MS = 1000;
 
 /** The secret RPCs. A value goes into the answer and nowhere else: no error, no log. */
-export function secretsService({
-  components,
-  platform,
-  log,
-}: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "getSecret" | "getBulkSecret"> {
+export function secretsService(
+  context: ServiceContext,
+): Pick<ServiceImpl<typeof Runtime>, "getSecret" | "getBulkSecret"> {
+  const { components, platform } = context;
   const files = new Map<string, SecretFile>();
 
   /** The file as it is now: read anew for each call, taken apart only where it has changed. */
-  const fromFile = async (store: string, path: string): Promise<Shown> => {
+  const fromFile = async (store: string, path: string, log: Log): Promise<Shown> => {
     const unreadable = (why: string, fields: object) => {
       log.error({ store, path, why, ...fields }, "cannot read a secret store's file");
       return unavailable(`secret store ${shown(store)} cannot be read`, { retryAfterMs: RETRY_AFTER_MS });
@@ -30,7 +30,7 @@ export function secretsService({
     try {
       text = await platform.readFile(path);
     } catch (error) {
-      throw unreadable("it cannot be opened", { error });
+      throw unreadable("it cannot be opened", { err: error });
     }
     const known = files.get(path);
     if (known?.text === text) return of(known.secrets);
@@ -41,27 +41,27 @@ export function secretsService({
     return of(secrets);
   };
 
-  const open = async (name: string): Promise<Shown> => {
+  const open = async (name: string, call: HandlerContext): Promise<Shown> => {
     const store = components.get("secrets", name);
     switch (store.type) {
       case "env":
         return fromEnv(platform.env, store.allow);
       case "file":
-        return fromFile(name, store.path);
+        return fromFile(name, store.path, withinCall(context, call).log);
       case "values":
         return of(new Map(Object.entries(store.values)));
     }
   };
 
   return {
-    async getSecret({ storeName, key }) {
-      const value = (await open(storeName)).get(key);
+    async getSecret({ storeName, key }, call) {
+      const value = (await open(storeName, call)).get(key);
       if (value === undefined) throw notFound("secret", key);
       return { data: { [key]: value } };
     },
 
-    async getBulkSecret({ storeName }) {
-      const store = await open(storeName);
+    async getBulkSecret({ storeName }, call) {
+      const store = await open(storeName, call);
       const secrets = store.names().map((name) => [name, { secrets: { [name]: store.get(name) ?? "" } }]);
       return { data: Object.fromEntries(secrets) };
     },

@@ -20,7 +20,7 @@ import { createWebTransport, type WebTransportOptions } from "fairlead/web";
 
 type Cart = { items: string[] };
 
-const options: WebTransportOptions = { protocol: "grpc-web", json: false };
+const options: WebTransportOptions = { useHttpGet: true, json: false };
 const transport: Transport = withRetry(createWebTransport("https://server.example", options));
 const fl: Fairlead = createClient(transport, { retry: { maxAttempts: 2 } });
 const carts: StateStore<Cart> = fl.state<Cart>("carts", { codec: json<Cart>() });

@@ -1,5 +1,5 @@
 import { createClient, createState, isConflict } from "fairlead";
-import { createWebTransport } from "fairlead/web";
+import { createGrpcWebTransport, createWebTransport } from "fairlead/web";
 
 /** What any page or program does with a server at `url`; resolves with what it saw. */
 export async function tryFacades(url) {
@@ -17,9 +17,13 @@ export async function tryFacades(url) {
     .hello()
     .say("Ada")
     .catch((error) => String(error));
-  for (const options of [{ protocol: "grpc-web" }, { json: true }, { useHttpGet: true }]) {
-    const state = createState(createWebTransport(url, options), "default");
-    seen[Object.keys(options)[0]] = (await state.get("u1"))?.value.items.length;
+  const transports = {
+    grpcWeb: createGrpcWebTransport(url),
+    json: createWebTransport(url, { json: true }),
+    useHttpGet: createWebTransport(url, { useHttpGet: true }),
+  };
+  for (const [name, transport] of Object.entries(transports)) {
+    seen[name] = (await createState(transport, "default").get("u1"))?.value.items.length;
   }
   await fl.close();
   return seen;

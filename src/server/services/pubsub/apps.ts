@@ -28,6 +28,12 @@ export function startApps(context: ServiceContext): void {
   }
 }
 
+/** How an app that joins is treated. */
+interface JoinOptions extends Partial<Pick<App, "askEveryMs" | "timeoutMs">> {
+  /** Of which pubsubs it may have events. Default: of all. */
+  mayRead?: (pubsub: string) => boolean;
+}
+
 /**
  * Delivers events to the app `name`, reached through `transport`, until `signal` aborts. Asks for its subscriptions
  * until it answers, and again now and then. When it leaves (a call fails as `unavailable`), its subscriptions are
@@ -38,13 +44,13 @@ export async function joinApp(
   name: string,
   transport: Transport,
   signal: AbortSignal,
-  { askEveryMs = 15_000, timeoutMs = 60_000 }: Partial<Pick<App, "askEveryMs" | "timeoutMs">> = {},
+  { askEveryMs = 15_000, timeoutMs = 60_000, mayRead = () => true }: JoinOptions = {},
 ): Promise<void> {
   const { log } = context;
   const client = callsOf(AppCallback, transport);
   // What it asks for again and again need not be complained of each time.
   const ask = async (signal: AbortSignal, log: Log = silent) =>
-    wanted(context, name, await told(client, signal), log);
+    wanted(context, name, await told(client, signal), mayRead, log);
   const app: App = { name, client, ask, askEveryMs, timeoutMs };
   let failures = 0;
   while (!signal.aborted) {
@@ -70,6 +76,7 @@ function wanted(
   { components, limits }: ServiceContext,
   app: string,
   asked: TopicSubscription[],
+  mayRead: (pubsub: string) => boolean,
   log: Log,
 ): Subscription[] {
   const found = new Map<string, Subscription>();
@@ -83,6 +90,7 @@ function wanted(
     };
     try {
       components.get("pubsub", pubsub);
+      if (!mayRead(pubsub)) throw new TypeError("no rule lets the app read it");
       checkName("topic", topic, limits);
       checkName('metadata["consumerGroup"]', subscription.group, limits);
       if (deadLetterTopic) checkName('metadata["deadLetterTopic"]', deadLetterTopic, limits);

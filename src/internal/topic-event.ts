@@ -1,7 +1,7 @@
-import type { TopicEventRequest } from "../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { type Coding, codecOf, json } from "./codec.js";
-import { isJson, isText } from "./internal/media-type.js";
-import { fromUtf8 } from "./internal/utf8.js";
+import type { TopicEventRequest } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
+import { type Coding, codecOf, json } from "../codec.js";
+import { isJson, isText } from "./media-type.js";
+import { fromUtf8 } from "./utf8.js";
 
 /** An event, as a CloudEvent says it. */
 export interface TopicEvent<T = unknown> {

@@ -1,0 +1,270 @@
+import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
+import { GossipMapService, type MapValue } from "../../gen/atomix/map/map_pb.js";
+import { type Codec, type Coding, codecOf } from "../codec.js";
+import { callsOf } from "../internal/calls.js";
+import { canceled } from "../internal/canceled.js";
+import { asyncDispose } from "../internal/dispose.js";
+import { randomId } from "../internal/random-id.js";
+import { utf8Length } from "../internal/utf8.js";
+import { Changes, type Difference } from "./changes.js";
+import { Replica, type Stored } from "./replica.js";
+import { Uplink } from "./uplink.js";
+import { live } from "./version.js";
+
+/** How a gossip map is opened; `headers` and the like go with every stream to the server. */
+export interface GossipMapOptions extends CallOptions {
+  /** The peer group that the map belongs to. Default: "default". */
+  namespace?: string;
+  /** The id of this member, which no other may have. Default: a random one. */
+  memberId?: string;
+  /**
+   * True opens the map at once, empty, to catch up when the server can be reached. Default: false, opening waits for
+   * everything that the server has, and fails where it cannot be reached.
+   */
+  offline?: boolean;
+  /** Aborting it gives up opening the map, and closes it later on. */
+  signal?: AbortSignal;
+  /** How long opening may take, in milliseconds; 0: for ever. Default: 15 000. */
+  timeoutMs?: number;
+  /** How long a write waits for others before it is sent, in milliseconds. Default: 50. */
+  flushMs?: number;
+  /** How often the map is compared with the server's while there are changes, in milliseconds. Default: 1000. */
+  antiEntropyMs?: number;
+  /** How long a removed key is remembered at least, in milliseconds. Default: 24 hours, as the server does. */
+  tombstoneMs?: number;
+}
+
+/**
+ * How the value of a key differs from what the loop was told last. `local`: it was changed through this map, not by
+ * another member. A value that the codec cannot read is "unreadable", with its bytes and what the codec threw;
+ * such a one is undefined as `previous`.
+ */
+export type GossipChange<V> = { key: string; local: boolean } & (
+  | { type: "insert"; value: V }
+  | { type: "update"; value: V; previous: V | undefined }
+  | { type: "remove"; previous: V | undefined }
+  | { type: "unreadable"; bytes: Uint8Array; error: unknown; previous: V | undefined }
+);
+
+/**
+ * A map of which every member holds a full copy. Reading and writing is local, at once, with or without a connection;
+ * changes travel to the other members through the server, and copies that were apart end up alike once they can
+ * talk: of two writes to a key the later one stays, everywhere.
+ *
+ * A member that was away for longer than tombstones are kept may bring removed keys back.
+ */
+export interface GossipMap<V> extends AsyncDisposable {
+  /** What it was opened as. */
+  readonly name: string;
+  /** This member's id, which its writes carry. */
+  readonly memberId: string;
+  /** Whether there is a connection to the server now. */
+  readonly connected: boolean;
+  /** How many keys there are. */
+  readonly size: number;
+  /**
+   * The value at `key`, or undefined if there is none. It is the same object until it changes, not to be written to.
+   * Throws what the codec throws where another member put something there that it cannot read.
+   */
+  get(key: string): V | undefined;
+  /** Whether there is a value at `key`, one that the codec cannot read included. */
+  has(key: string): boolean;
+  /** The keys in byte order. */
+  keys(): IterableIterator<string>;
+  /** Keys and values in key order, without those that the codec cannot read: get() tells what is wrong with them. */
+  entries(): IterableIterator<[key: string, value: V]>;
+  /** The same as entries(). */
+  [Symbol.iterator](): IterableIterator<[key: string, value: V]>;
+  /** Stores `value` here, and tells the others soon; synced() waits for that. `Connect` */
+  set(key: string, value: V): void;
+  /** Removes `key`; false if it was not there. `Connect` */
+  delete(key: string): boolean;
+  /** Removes every key that there is. `Connect` */
+  clear(): void;
+  /**
+   * What changes from this call on, here and elsewhere; changes of one key between two steps of the loop are told as
+   * one. Ends when the map is closed; throws where the server refuses for good what this member is or sends.
+   */
+  changes(options?: { signal?: AbortSignal }): AsyncIterable<GossipChange<V>>;
+  /**
+   * Resolves once the server has confirmed everything that is set so far, however often the connection is lost until
+   * then. Rejects where it refuses: with `Code.ResourceExhausted` where the map is full there, for instance.
+   */
+  synced(options?: Pick<CallOptions, "signal" | "timeoutMs">): Promise<void>;
+  /** Sends what waits, where there is a connection, and leaves. What is in the map can still be read. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** What openGossipMap() does. */
+export async function joinGossipMap<V>(
+  transport: Transport,
+  name: string,
+  options: GossipMapOptions & Coding<V>,
+): Promise<GossipMap<V>> {
+  const {
+    namespace = "default",
+    memberId = randomId(),
+    offline = false,
+    flushMs = 50,
+    antiEntropyMs = 1000,
+    tombstoneMs = 24 * 3_600_000,
+    timeoutMs = 15_000,
+    signal,
+    ...call
+  } = options;
+  if (signal?.aborted) throw canceled(signal);
+  const client = callsOf(GossipMapService, transport);
+  const codec = codecOf<V>(options);
+  const read = reader(codec);
+  const replica = new Replica(memberId, { tombstoneMs });
+  const loops = new Set<Changes>();
+  let refused: ConnectError | undefined;
+  let closing: Promise<void> | undefined;
+  let size = 0;
+
+  const tell = (stored: Stored, local: boolean) => {
+    size += Number(live(stored.after) !== undefined) - Number(live(stored.before) !== undefined);
+    for (const loop of loops) loop.add(stored, local);
+  };
+  const uplink = new Uplink({
+    replica,
+    source: memberId,
+    target: { namespace, name },
+    flushMs,
+    antiEntropyMs,
+    open: (messages, signal) => client.connect(messages, { ...call, signal, timeoutMs: 0 }),
+    onStored: (stored) => tell(stored, false),
+    onRefused: (error) => {
+      refused = error;
+      for (const loop of loops) loop.fail(error);
+    },
+  });
+  const write = (what: string, change: () => Stored[]): number => {
+    if (closing) throw new TypeError(`Cannot ${what}: the gossip map "${name}" is closed`);
+    const written = change();
+    for (const stored of written) {
+      tell(stored, true);
+      uplink.changed(stored.key);
+    }
+    return written.length;
+  };
+
+  const map: GossipMap<V> = {
+    name,
+    memberId,
+    get connected() {
+      return uplink.connected;
+    },
+    get size() {
+      return size;
+    },
+    get(key) {
+      const entry = live(replica.get(key));
+      const found = entry && read(entry);
+      if (found && "error" in found) throw found.error;
+      return found?.value;
+    },
+    has: (key) => live(replica.get(key)) !== undefined,
+    *keys() {
+      for (const key of replica.keys()) if (map.has(key)) yield key;
+    },
+    *entries() {
+      for (const key of replica.keys()) {
+        const entry = live(replica.get(key));
+        const found = entry && read(entry);
+        if (found && "value" in found) yield [key, found.value];
+      }
+    },
+    [Symbol.iterator]: () => map.entries(),
+    set(key, value) {
+      write(`set "${key}"`, () => [replica.set(checkedKey(key), checkedBytes(key, codec.encode(value)))]);
+    },
+    delete: (key) => write(`delete "${key}"`, () => replica.delete([key])) > 0,
+    clear() {
+      write("clear", () => replica.delete(replica.keys()));
+    },
+    changes({ signal } = {}) {
+      const loop = new Changes();
+      if (refused) loop.fail(refused);
+      else if (closing) loop.end();
+      else loops.add(loop);
+      return told(
+        loop.read(() => loops.delete(loop), signal),
+        read,
+      );
+    },
+    synced: (options = {}) => uplink.synced(options),
+    close() {
+      signal?.removeEventListener("abort", map.close);
+      for (const loop of loops) loop.end();
+      return (closing ??= uplink.close());
+    },
+    [asyncDispose]: () => map.close(),
+  };
+
+  signal?.addEventListener("abort", map.close);
+  try {
+    if (!offline) await uplink.caughtUp({ signal, timeoutMs });
+    return map;
+  } catch (error) {
+    await map.close();
+    throw error;
+  }
+}
+
+type Read<V> = (entry: MapValue) => { value: V } | { error: unknown };
+
+/** Decodes each entry once, when it is first asked for. */
+function reader<V>(codec: Codec<V>): Read<V> {
+  const known = new WeakMap<MapValue, { value: V } | { error: unknown }>();
+  return (entry) => {
+    let found = known.get(entry);
+    if (found) return found;
+    try {
+      found = { value: codec.decode(entry.value) };
+    } catch (error) {
+      found = { error };
+    }
+    known.set(entry, found);
+    return found;
+  };
+}
+
+async function* told<V>(
+  differences: AsyncIterable<Difference>,
+  read: Read<V>,
+): AsyncIterable<GossipChange<V>> {
+  for await (const { key, before, after, local } of differences) {
+    const earlier = before && read(before);
+    const previous = earlier && "value" in earlier ? earlier.value : undefined;
+    const now = after && read(after);
+    if (!now) yield { type: "remove", key, local, previous };
+    else if ("error" in now) {
+      yield { type: "unreadable", key, local, bytes: after.value, error: now.error, previous };
+    } else if (before) yield { type: "update", key, local, value: now.value, previous };
+    else yield { type: "insert", key, local, value: now.value };
+  }
+}
+
+/** The contract's bounds: what a server refuses would stand in the way of everything else that is to be synced. */
+const KEY_BYTES = 1024;
+const VALUE_BYTES = 4 * 1024 ** 2;
+
+function checkedKey(key: string): string {
+  const bytes = utf8Length(key);
+  if (bytes === 0 || bytes > KEY_BYTES) {
+    throw new RangeError(`Cannot set "${key}": a key must have 1 to ${KEY_BYTES} bytes, it has ${bytes}`);
+  }
+  if (/\p{Surrogate}/u.test(key)) throw new TypeError(`Cannot set "${key}": a key must be well-formed text`);
+  return key;
+}
+
+function checkedBytes(key: string, bytes: Uint8Array): Uint8Array {
+  if (bytes.length > VALUE_BYTES) {
+    throw new RangeError(
+      `Cannot set "${key}": a value must have at most ${VALUE_BYTES} bytes, it has ${bytes.length}`,
+    );
+  }
+  // A copy: a codec may hand on the caller's own bytes.
+  return bytes.slice();
+}

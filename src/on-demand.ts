@@ -1,0 +1,16 @@
+/**
+ * The half of the client that is loaded with the first call that needs it, all in one request. One module for all of
+ * it, because bundlers put what several of them share into a file of its own for each combination: with a module for
+ * each, a page would begin with sixteen files that together are larger than what it saves.
+ *
+ * @module
+ */
+export { joinGossipMap } from "./gossip/map.js";
+export { jsonWith, sendAnyInJson } from "./internal/any-in-json.js";
+export { getFile, putFile } from "./internal/file-transfer.js";
+export { invoking } from "./internal/invoke.js";
+export { locking } from "./internal/locking.js";
+export { appendRecords, readRecords } from "./internal/log-records.js";
+export { openConfiguration } from "./internal/open-configuration.js";
+export { subscription } from "./internal/subscription.js";
+export { withToken } from "./internal/token.js";

@@ -1,0 +1,161 @@
+import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
+import { asyncDispose } from "../internal/dispose.js";
+import { later, loaded } from "../internal/later.js";
+import { type Token, withToken } from "../token.js";
+import type { TunnelTransport } from "./tunnel.js";
+
+/** How calls travel over fetch, whatever the protocol. */
+export interface FetchOptions {
+  /** JSON instead of binary on the wire: easier to read in a browser's network panel. Default: false. */
+  json?: boolean;
+  /** The messages that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
+  registry?: Registry;
+  /** The deadline of every call that has none of its own. Default: none. */
+  defaultTimeoutMs?: number;
+  /** Connect's interceptors, around every call, from the outermost on. Default: none. */
+  interceptors?: Interceptor[];
+  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  token?: Token;
+  /** Called in the place of the global fetch. */
+  fetch?: typeof globalThis.fetch;
+  /**
+   * "tunnel": all calls go by one WebSocket, which is faster where there are many. "fetch": only those that fetch
+   * cannot make. Either is opened with the first call that needs it. Default: "fetch".
+   */
+  prefer?: "fetch" | "tunnel";
+  /** The app that this is: how the server finds it to call it. Default: none, and serve() is refused. */
+  appId?: string;
+  /** After how long without a call the tunnel's socket is closed, in milliseconds. Default: 60000. */
+  idleMs?: number;
+  /**
+   * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
+   * each page has its own, as it has where there are no such workers.
+   */
+  sharedWorker?: () => SharedWorker;
+}
+
+/** A transport over fetch, with a tunnel beside it for what fetch cannot do. */
+export interface WebTransport extends Transport, AsyncDisposable {
+  /**
+   * Serves `routes` to the server, through the tunnel, for as long as what it returns is not closed: AppCallback in a
+   * tab. Needs `appId`.
+   */
+  serve(routes: (router: ConnectRouter) => void): { close(): Promise<void> };
+  /** Closes the tunnel's socket, if there is one. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** What Connect's transports over fetch are made with. */
+export interface Wire {
+  readonly baseUrl: string;
+  readonly fetch: typeof globalThis.fetch;
+  readonly useBinaryFormat: boolean;
+  readonly jsonOptions?: Partial<JsonReadOptions & JsonWriteOptions>;
+  readonly interceptors: Interceptor[];
+  readonly defaultTimeoutMs?: number;
+}
+
+/** The transport that `create` makes, with what fetch needs around it. */
+export function overFetch(
+  url: string,
+  options: FetchOptions,
+  create: (wire: Wire) => Transport,
+): WebTransport {
+  const { json = false, registry, interceptors = [], defaultTimeoutMs, token, fetch, prefer } = options;
+  const wire: Wire = {
+    baseUrl: url.replace(/\/+$/, ""),
+    fetch: reaching(fetch),
+    useBinaryFormat: !json,
+    interceptors,
+    ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+  };
+  const transport = json
+    ? later(async () => {
+        const { jsonWith, sendAnyInJson } = await import("../on-demand.js");
+        return create({
+          ...wire,
+          jsonOptions: jsonWith(registry),
+          interceptors: [...interceptors, sendAnyInJson],
+        });
+      })
+    : create(wire);
+  const fetching = token === undefined ? transport : withToken(transport, token);
+  const { tunnel, serve, close } = tunnelBeside(url, options);
+  const all = prefer === "tunnel";
+  return {
+    unary: (...args) => (all ? tunnel : fetching).unary(...args),
+    stream: (method, ...rest) =>
+      (all || method.methodKind !== "server_streaming" ? tunnel : fetching).stream(method, ...rest),
+    serve,
+    close,
+    [asyncDispose]: close,
+  };
+}
+
+/** A tunnel whose code is loaded, and whose socket is opened, when something needs it. */
+function tunnelBeside(
+  url: string,
+  { interceptors, defaultTimeoutMs, token, appId, idleMs, sharedWorker }: FetchOptions,
+): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {
+  let opened: Promise<TunnelTransport> | undefined;
+  let isClosed = false;
+  const open = () =>
+    (opened ??= loaded(import("./tunnel.js"))
+      .then(({ createTunnelTransport }) => {
+        const transport = createTunnelTransport(url, {
+          ...(interceptors && { interceptors }),
+          ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+          ...(token !== undefined && { token }),
+          ...(appId !== undefined && { appId }),
+          ...(idleMs !== undefined && { idleMs }),
+          ...(sharedWorker && { sharedWorker }),
+        });
+        if (isClosed) void transport.close();
+        return transport;
+      })
+      .catch((error: unknown) => {
+        opened = undefined;
+        throw error;
+      }));
+  return {
+    tunnel: {
+      unary: async (...args) => (await open()).unary(...args),
+      stream: async (...args) => (await open()).stream(...args),
+    },
+    serve(routes) {
+      if (appId === undefined) {
+        throw new TypeError("Cannot serve: the transport's option appId must say which app this is");
+      }
+      const serving = open().then((transport) => transport.serve(routes));
+      // Without its code it serves nothing; close() tells.
+      serving.catch(() => {});
+      return { close: async () => (await serving).close() };
+    },
+    async close() {
+      isClosed = true;
+      await (await opened?.catch(() => undefined))?.close();
+    },
+  };
+}
+
+/** A fetch whose network failures are `unavailable`, as on every other transport, not a TypeError of unknown meaning. */
+function reaching(fetch: typeof globalThis.fetch | undefined): typeof globalThis.fetch {
+  return async (input, init) => {
+    try {
+      return await (fetch ?? globalThis.fetch)(input, init);
+    } catch (error) {
+      if (init?.signal?.aborted) throw error;
+      throw new ConnectError(`cannot reach ${hostOf(input)}`, Code.Unavailable, undefined, undefined, error);
+    }
+  };
+}
+
+const hostOf = (input: RequestInfo | URL): string =>
+  new URL(input instanceof Request ? input.url : String(input)).host;

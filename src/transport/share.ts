@@ -1,0 +1,16 @@
+import { overPort, type Port } from "../tunnel/message-port.js";
+import type { OpenSocket } from "../tunnel/socket.js";
+
+/** What a page tells the worker first: which tunnel it wants a share of. */
+export interface Share {
+  readonly url: string;
+  readonly appId: string | undefined;
+  readonly idleMs: number;
+  readonly dialTimeoutMs: number;
+}
+
+/** A page's side: a port to the worker, in the place of a socket to the server. */
+export function dialShared(worker: { port: Port }, share: Share): OpenSocket {
+  worker.port.postMessage(share, []);
+  return overPort(worker.port);
+}

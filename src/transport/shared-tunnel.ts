@@ -1,0 +1,102 @@
+import { ReopeningLine } from "../tunnel/line.js";
+import { overPort, type Port } from "../tunnel/message-port.js";
+import { relay } from "../tunnel/relay.js";
+import { type IncomingCall, Session } from "../tunnel/session.js";
+import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
+import type { Share } from "./share.js";
+
+/** The other side of a shared tunnel, as a SharedWorker has it. */
+interface WorkerScope {
+  onconnect: ((event: MessageEvent) => void) | null;
+}
+
+/**
+ * Makes the SharedWorker whose script calls this the one end that all pages of an origin have in common: they share a
+ * socket to each server, and each of them can be called. Nothing else is needed in that script.
+ */
+export function shareTunnels(scope: unknown = globalThis): void {
+  const tunnels = new Map<string, SharedLine>();
+  (scope as WorkerScope).onconnect = ({ ports: [port] }) => {
+    if (!port) return;
+    port.onmessage = ({ data }: MessageEvent<Share>) => {
+      const key = JSON.stringify([data.url, data.appId ?? null]);
+      let tunnel = tunnels.get(key);
+      if (!tunnel) tunnels.set(key, (tunnel = new SharedLine(data)));
+      tunnel.join(port);
+    };
+  };
+}
+
+/** One socket to a server, and the pages that use it. */
+class SharedLine {
+  readonly #line: ReopeningLine;
+  /** The pages that serve something, the one to be called next in front. */
+  #serving: Session[] = [];
+  #offers = 0;
+  #authorization: string | undefined;
+
+  constructor({ url, appId, idleMs, dialTimeoutMs }: Share) {
+    const at = tunnelUrl(url);
+    this.#line = new ReopeningLine({
+      dial: () => dialWebSocket(at, dialTimeoutMs),
+      host: new URL(url).host,
+      idleMs,
+      identity: () => ({
+        ...(appId !== undefined && { appId }),
+        ...(this.#authorization !== undefined && { authorization: this.#authorization }),
+        ...(this.#serving.length > 0 && { offers: this.#offers }),
+      }),
+      answer: (session) => (call, stream, settle) => {
+        const page = this.#nextPage();
+        if (page) return relay(session(), page, call, stream, settle);
+        stream.end({ code: 14, text: "no page serves this any more", details: [], trailers: [] });
+        settle();
+      },
+    });
+  }
+
+  join(port: Port): void {
+    let offers = 0;
+    const session: Session = new Session(overPort(port), {
+      dialled: false,
+      answer: (call, stream, settle) =>
+        relay(session, this.#line, signed(call, session.peer.authorization), stream, settle),
+      onSettings: (peer) => {
+        if (peer.authorization !== undefined) this.#authorization = peer.authorization;
+        if ((peer.offers ?? 0) === offers) return;
+        offers = peer.offers ?? 0;
+        this.#serving = this.#serving.filter((each) => each !== session);
+        if (offers > 0) this.#serving.push(session);
+        this.#tell();
+      },
+      onClosed: () => {
+        if (!this.#serving.includes(session)) return;
+        this.#serving = this.#serving.filter((each) => each !== session);
+        this.#tell();
+      },
+    });
+  }
+
+  #tell(): void {
+    this.#offers++;
+    const serves = this.#serving.length > 0;
+    this.#line.keepOpen(serves);
+    const authorization = this.#authorization;
+    this.#line.session?.tell({
+      ...(authorization !== undefined && { authorization }),
+      offers: serves ? this.#offers : 0,
+    });
+  }
+
+  #nextPage(): Session | undefined {
+    const [first, ...others] = this.#serving;
+    if (first) this.#serving = [...others, first];
+    return first;
+  }
+}
+
+/** A call with what its page says of itself: the socket is not the page's own. */
+function signed(call: IncomingCall, authorization: string | undefined): IncomingCall {
+  if (authorization === undefined || call.header.some(([name]) => name === "authorization")) return call;
+  return { ...call, header: [...call.header, ["authorization", authorization]] };
+}

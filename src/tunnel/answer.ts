@@ -1,0 +1,485 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  fromBinary,
+  toBinary,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+  type Interceptor,
+  type MethodImplSpec,
+} from "@connectrpc/connect";
+import { late } from "./call-scope.js";
+import { statusOf } from "./error.js";
+import type { HeaderList, Status } from "./frame.js";
+import { headersOf, listOf } from "./header-list.js";
+import { Messages } from "./messages.js";
+import { pump } from "./pump.js";
+import type { IncomingCall, Session } from "./session.js";
+import type { Stream, StreamEvents } from "./stream.js";
+
+/** A call before a message of it is read. */
+export interface ArrivedCall {
+  readonly method: DescMethod;
+  /** As "/package.Service/Method". */
+  readonly path: string;
+  readonly header: Headers;
+  /** Aborts when the call is given up, runs out of time or is over. */
+  readonly signal: AbortSignal;
+}
+
+/** What lets a call in. */
+export interface Admitted {
+  /** What the handler and its interceptors find in their context. */
+  readonly values?: ContextValues;
+  /** Told once, when the call is answered or given up: 0, or the code of its failure. */
+  readonly ended?: (code: number) => void;
+  /** What every answer carries, failures too. */
+  readonly header?: HeaderList;
+}
+
+/** Lets a call in, or throws what it is answered. */
+export type Admit = (call: ArrivedCall) => Admitted | Promise<Admitted>;
+
+/** A method that is served. */
+export interface Served {
+  readonly spec: MethodImplSpec;
+  readonly next: Next | undefined;
+  readonly shutdown: AbortSignal | undefined;
+  readonly maxTimeoutMs: number;
+}
+
+export type Next = ReturnType<Interceptor>;
+type Request = Parameters<Next>[0];
+type Response = Awaited<ReturnType<Next>>;
+
+/** The call that a request belongs to: interceptors see the request only. */
+const answerKey = createContextKey<Answer | undefined>(undefined);
+
+/** One call as it is answered. */
+export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
+  readonly stream: Stream;
+  readonly served: Served;
+  readonly path: string;
+  readonly method: DescMethod;
+  readonly #session: Session;
+  readonly #settle: () => void;
+  readonly #admit: Admit | undefined;
+  readonly #headerList: HeaderList;
+  readonly #endsAtMs: number;
+
+  #requestHeader: Headers | undefined;
+  #responseHeader: Headers | undefined;
+  #responseTrailer: Headers | undefined;
+  #values: ContextValues | undefined;
+  #controller: AbortController | undefined;
+  #aborted: { reason: unknown } | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #admitted: Admitted | undefined;
+  #isAnswered = false;
+  #hasSentHeader = false;
+  /** Whether the handler has been called: the call is settled when that has ended. */
+  #isRunning = false;
+  /** The one message of a call that has one. */
+  #bytes: Uint8Array | undefined;
+  #hasMore = false;
+  #messages: Messages<never> | undefined;
+
+  constructor(
+    session: Session,
+    { path, timeoutMs, header }: IncomingCall,
+    stream: Stream,
+    settle: () => void,
+    served: Served,
+    admit: Admit | undefined,
+  ) {
+    this.#session = session;
+    this.path = path;
+    this.stream = stream;
+    this.#settle = settle;
+    this.served = served;
+    this.method = served.spec.method;
+    this.#headerList = header;
+    this.#admit = admit;
+    const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
+    this.#endsAtMs = Date.now() + leftMs;
+    if (leftMs < LONGEST_TIMER_MS) this.#timer = setTimeout(() => this.#abort(late()), leftMs);
+    served.shutdown?.addEventListener("abort", this.#onShutdown);
+    stream.events = this;
+  }
+
+  start(): void {
+    if (this.served.shutdown?.aborted) {
+      this.#onShutdown();
+      return;
+    }
+    if (!this.#admit) {
+      this.#begin();
+      return;
+    }
+    try {
+      const admitted = this.#admit(this);
+      if (!(admitted instanceof Promise)) {
+        this.#letIn(admitted);
+        return;
+      }
+      admitted.then(
+        (admitted) => this.#letIn(admitted),
+        (error) => this.#refuse(error),
+      );
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #refuse(error: unknown): void {
+    this.#finish(error);
+    this.#settle();
+  }
+
+  // What a handler sees of it.
+
+  get header(): Headers {
+    return (this.#requestHeader ??= headersOf(this.#headerList));
+  }
+
+  get responseHeader(): Headers {
+    return (this.#responseHeader ??= new Headers());
+  }
+
+  get responseTrailer(): Headers {
+    return (this.#responseTrailer ??= new Headers());
+  }
+
+  get values(): ContextValues {
+    return (this.#values ??= createContextValues());
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#aborted.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  timeoutMs(): number | undefined {
+    return this.#endsAtMs === Number.POSITIVE_INFINITY ? undefined : this.#endsAtMs - Date.now();
+  }
+
+  /** The request of a method with one message, the messages of one with several. */
+  get input(): unknown {
+    return this.#messages ?? read(this.method.input, this.#bytes as Uint8Array);
+  }
+
+  // StreamEvents: what the caller does.
+
+  message(bytes: Uint8Array): void {
+    if (this.#messages) {
+      this.#messages.push(bytes);
+      return;
+    }
+    this.#hasMore = this.#bytes !== undefined;
+    this.#bytes = bytes;
+    this.stream.pull();
+  }
+
+  ended({ code, text }: Status): void {
+    if (code !== 0) {
+      this.#abort(new ConnectError(text, code));
+      return;
+    }
+    if (this.#messages) {
+      this.#messages.close();
+      return;
+    }
+    if (this.#bytes && !this.#hasMore) {
+      this.#run();
+      return;
+    }
+    const count = this.#bytes ? "more than one" : "no";
+    this.#refuse(new ConnectError(`protocol error: ${count} message in a call with one`, Code.Unimplemented));
+  }
+
+  failed(error: ConnectError): void {
+    this.#abort(error);
+  }
+
+  refused(error: ConnectError): void {
+    this.#abort(error);
+  }
+
+  // How it goes.
+
+  #letIn(admitted: Admitted): void {
+    this.#admitted = admitted;
+    if (admitted.values) this.#values = admitted.values;
+    // It may have been given up while it was asked for.
+    if (this.#isAnswered) admitted.ended?.(codeOf(this.#aborted?.reason));
+    this.#begin();
+  }
+
+  #begin(): void {
+    if (this.#isAnswered) {
+      this.#settle();
+      return;
+    }
+    const { methodKind, input } = this.method;
+    if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
+      const decode = (bytes: Uint8Array) => read(input, bytes);
+      this.#messages = new Messages(this.stream, decode, () => {}) as Messages<never>;
+      this.#run();
+    } else {
+      this.stream.pull();
+    }
+  }
+
+  #run(): void {
+    const { spec, next } = this.served;
+    this.#isRunning = true;
+    const done = next
+      ? this.#through(next)
+      : spec.kind === "unary"
+        ? this.#answerOne(spec)
+        : this.#answerAll(() => outputOf(this, this.input, this));
+    done.then(
+      () => this.#settle(),
+      (error) => {
+        this.#finish(error);
+        this.#settle();
+      },
+    );
+  }
+
+  /** The quick way, where nothing is around the handler. */
+  async #answerOne({ impl, method }: UnarySpec): Promise<void> {
+    const answer = await impl(this.input as never, contextOf(this));
+    this.#finishWith(toBinary(method.output, create(method.output, answer)));
+  }
+
+  async #through(next: Next): Promise<void> {
+    const { method } = this;
+    const isStream = method.methodKind !== "unary";
+    const { input } = this;
+    const answer = this;
+    const request = {
+      stream: isStream,
+      service: method.parent,
+      method,
+      requestMethod: "POST",
+      url: `tunnel:${this.path}`,
+      // Few calls need a signal, and none is cheap.
+      get signal() {
+        return answer.signal;
+      },
+      header: this.header,
+      contextValues: this.values.set(answerKey, this),
+      message: isStream && !this.#messages ? one(input) : input,
+    };
+    const response = await next(request as never);
+    replace(this.responseHeader, response.header);
+    if (response.stream) {
+      await this.#answerAll(
+        () => response.message,
+        () => replace(this.responseTrailer, response.trailer),
+      );
+    } else {
+      replace(this.responseTrailer, response.trailer);
+      this.#finishWith(toBinary(method.output, response.message));
+    }
+  }
+
+  async #answerAll(output: () => AsyncIterable<unknown>, atEnd?: () => void): Promise<void> {
+    const { method, stream } = this;
+    const sent = (message: unknown) => {
+      this.#sendHeader();
+      return toBinary(method.output, create(method.output, message as never));
+    };
+    await pump(output(), stream, sent);
+    atEnd?.();
+    this.#finish();
+  }
+
+  /** Answers, unless that has been done: `thrown` is what the handler ended with, if not well. */
+  #finish(...thrown: [unknown?]): void {
+    if (this.#isAnswered) return;
+    this.#sendHeader();
+    const how = thrown.length > 0 ? statusOf(thrown[0], this.#responseTrailer) : this.#wellStatus();
+    this.#over(how.code);
+    this.stream.end(how);
+    this.#messages?.close({ error: new ConnectError("the call has ended", Code.Canceled) });
+    this.#tellAborted();
+  }
+
+  #finishWith(message: Uint8Array): void {
+    if (this.#isAnswered) return;
+    this.#sendHeader();
+    const how = this.#wellStatus();
+    this.#over(0);
+    if (how.trailers.length === 0) {
+      this.stream.send(message, true);
+    } else {
+      this.stream.send(message);
+      this.stream.end(how);
+    }
+    this.#tellAborted();
+  }
+
+  #wellStatus(): Status {
+    return this.#responseTrailer ? { ...WELL, trailers: listOf(this.#responseTrailer) } : WELL;
+  }
+
+  #sendHeader(): void {
+    if (this.#hasSentHeader) return;
+    this.#hasSentHeader = true;
+    const own = this.#responseHeader ? listOf(this.#responseHeader) : [];
+    const all = this.#admitted?.header ? [...own, ...this.#admitted.header] : own;
+    this.#session.sendHeaders(this.stream, all);
+  }
+
+  /** The call ends before its handler does. */
+  #abort(error: ConnectError): void {
+    if (this.#isAnswered) return;
+    this.#aborted = { reason: error };
+    this.#controller?.abort(error);
+    this.#messages?.close({ error });
+    this.stream.deafen();
+    this.#sendHeader();
+    this.#over(error.code);
+    this.stream.end(statusOf(error));
+    if (!this.#isRunning) this.#settle();
+  }
+
+  /** A handler that is told to end may still say something first. */
+  readonly #onShutdown = (): void => {
+    const error = ConnectError.from(this.served.shutdown?.reason, Code.Unavailable);
+    if (!this.#isRunning) {
+      this.#abort(error);
+      return;
+    }
+    this.#aborted = { reason: error };
+    this.#controller?.abort(error);
+    this.#messages?.close({ error });
+  };
+
+  #over(code: number): void {
+    this.#isAnswered = true;
+    clearTimeout(this.#timer);
+    this.served.shutdown?.removeEventListener("abort", this.#onShutdown);
+    this.#admitted?.ended?.(code);
+  }
+
+  /** A handler that goes on behind its answer hears that it is over. */
+  #tellAborted(): void {
+    this.#controller?.abort(OVER);
+  }
+}
+
+type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
+
+/** The innermost of the interceptors: the handler itself. */
+export const invoke: Next = async (request: Request): Promise<Response> => {
+  const answer = request.contextValues.get(answerKey);
+  if (!answer) throw new ConnectError("an interceptor took the context of the call away", Code.Internal);
+  const { service } = request;
+  const { spec } = answer.served;
+  const common = { service, header: answer.responseHeader, trailer: answer.responseTrailer };
+  const context = contextOf(answer, request);
+  if (!request.stream) {
+    const output = await (spec as UnarySpec).impl(request.message as never, context);
+    const { method } = spec as { method: DescMethodUnary };
+    return { ...common, stream: false, method, message: create(method.output, output) };
+  }
+  const input =
+    answer.method.methodKind === "server_streaming" ? await only(request.message) : request.message;
+  const method = spec.method as DescMethodStreaming;
+  return { ...common, stream: true, method, message: outputOf(answer, input, request) as never };
+};
+
+/** The messages that the handler of a streaming method answers. */
+function outputOf(answer: Answer, input: unknown, from: Answer | Request): AsyncIterable<unknown> {
+  const { spec } = answer.served;
+  const context = contextOf(answer, from);
+  if (spec.kind === "client_streaming") return one(spec.impl(input as never, context));
+  return (spec as { impl(input: never, context: HandlerContext): AsyncIterable<unknown> }).impl(
+    input as never,
+    context,
+  );
+}
+
+function contextOf(answer: Answer, from: Answer | Request = answer): HandlerContext {
+  const { method } = answer;
+  return {
+    method,
+    service: method.parent,
+    requestMethod: "POST",
+    protocolName: "tunnel",
+    url: `tunnel:${answer.path}`,
+    timeoutMs: () => answer.timeoutMs(),
+    // Many handlers look at none of these, and they are not cheap.
+    get signal() {
+      return from.signal;
+    },
+    get requestHeader() {
+      return from.header;
+    },
+    get responseHeader() {
+      return answer.responseHeader;
+    },
+    get responseTrailer() {
+      return answer.responseTrailer;
+    },
+    get values() {
+      return "contextValues" in from ? from.contextValues : answer.values;
+    },
+  };
+}
+
+async function* one<T>(item: T | Promise<T>): AsyncGenerator<T> {
+  yield await item;
+}
+
+async function only<T>(messages: AsyncIterable<T>): Promise<T> {
+  for await (const message of messages) return message;
+  throw new ConnectError("protocol error: no message in a call with one", Code.Unimplemented);
+}
+
+function read(type: DescMessage, bytes: Uint8Array): unknown {
+  try {
+    return fromBinary(type, bytes);
+  } catch (error) {
+    throw new ConnectError(
+      `cannot read the message: ${error instanceof Error ? error.message : error}`,
+      Code.InvalidArgument,
+      undefined,
+      undefined,
+      error,
+    );
+  }
+}
+
+function replace(own: Headers, given: Headers): void {
+  if (own === given) return;
+  for (const name of [...own.keys()]) own.delete(name);
+  given.forEach((value, name) => {
+    own.append(name, value);
+  });
+}
+
+/** Longer ones are never waited for: setTimeout would take them for none. */
+const LONGEST_TIMER_MS = 2 ** 31;
+
+/** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
+const OVER = new ConnectError("the call is over", Code.Canceled);
+
+const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
+
+const codeOf = (reason: unknown): number => (reason instanceof ConnectError ? reason.code : Code.Canceled);

@@ -1,0 +1,146 @@
+import {
+  type DescMessage,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
+import { late } from "./call-scope.js";
+import { errorOf, unreadable } from "./error.js";
+import type { HeaderList, Status } from "./frame.js";
+import { headersOf } from "./header-list.js";
+import type { CheckMessage } from "./limits.js";
+import { methodPath } from "./method-path.js";
+import type { Line } from "./session.js";
+import { Stream, type StreamEvents } from "./stream.js";
+
+/** `timeoutMs` is held to here; `toldMs` is what the other end is told. */
+export function callUnary<I extends DescMessage, O extends DescMessage>(
+  line: Line,
+  check: CheckMessage,
+  method: DescMethodUnary<I, O>,
+  signal: AbortSignal | undefined,
+  timeoutMs: number | undefined,
+  toldMs: number | undefined,
+  header: HeaderList,
+  message: MessageShape<I>,
+): Promise<UnaryResponse<I, O>> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
+    const call = new UnaryCall(line, check, method, resolve, reject);
+    call.watch(signal, timeoutMs);
+    call.stream.send(toBinary(method.input, message), true);
+    call.stream.pull();
+    line.begin({ path: methodPath(method), timeoutMs: toldMs, header, stream: call.stream });
+  });
+}
+
+/** A call with one message each way: by far the most, so it has no iteration in it. */
+class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamEvents {
+  readonly stream: Stream;
+  readonly #line: Line;
+  readonly #method: DescMethodUnary<I, O>;
+  readonly #resolve: (response: UnaryResponse<I, O>) => void;
+  readonly #reject: (error: ConnectError) => void;
+  #header: HeaderList = [];
+  #bytes: Uint8Array | undefined;
+  #hasMore = false;
+  #signal: AbortSignal | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    line: Line,
+    check: CheckMessage,
+    method: DescMethodUnary<I, O>,
+    resolve: (response: UnaryResponse<I, O>) => void,
+    reject: (error: ConnectError) => void,
+  ) {
+    this.#line = line;
+    this.#method = method;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.stream = new Stream(this, check, false);
+  }
+
+  watch(signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#abort);
+    if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#giveUp(late()), timeoutMs);
+  }
+
+  headers(header: HeaderList): void {
+    this.#header = [...this.#header, ...header];
+  }
+
+  message(bytes: Uint8Array): void {
+    this.#hasMore = this.#bytes !== undefined;
+    this.#bytes = bytes;
+    this.stream.pull();
+  }
+
+  ended(status: Status): void {
+    this.#over();
+    if (status.code !== 0) {
+      this.#reject(errorOf(status, this.#header));
+      return;
+    }
+    if (!this.#bytes || this.#hasMore) {
+      this.#reject(notOne(this.#bytes ? "more than one" : "no"));
+      return;
+    }
+    const header = this.#header;
+    const { trailers } = status;
+    const method = this.#method;
+    let message: MessageShape<O>;
+    try {
+      message = fromBinary(method.output, this.#bytes);
+    } catch (error) {
+      this.#reject(unreadable(error));
+      return;
+    }
+    let asHeaders: Headers | undefined;
+    let asTrailers: Headers | undefined;
+    this.#resolve({
+      stream: false,
+      service: method.parent,
+      method,
+      message,
+      // Most callers look at neither, and making them takes longer than the rest.
+      get header() {
+        return (asHeaders ??= headersOf(header));
+      },
+      get trailer() {
+        return (asTrailers ??= headersOf(trailers));
+      },
+    });
+  }
+
+  failed(error: ConnectError): void {
+    this.#over();
+    this.#reject(error);
+  }
+
+  refused(error: ConnectError): void {
+    this.#giveUp(error);
+  }
+
+  readonly #abort = (): void => {
+    const error = ConnectError.from(this.#signal?.reason, Code.Canceled);
+    this.#giveUp(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
+  };
+
+  #giveUp(error: ConnectError, code = error.code): void {
+    this.#over();
+    this.#line.giveUp(this.stream, code);
+    this.#reject(error);
+  }
+
+  #over(): void {
+    this.#signal?.removeEventListener("abort", this.#abort);
+    clearTimeout(this.#timer);
+  }
+}
+
+const notOne = (count: string): ConnectError =>
+  new ConnectError(`protocol error: ${count} message in the answer to a unary call`, Code.Unimplemented);

@@ -1,0 +1,3 @@
+import { shareTunnels } from "fairlead/web";
+
+shareTunnels();
