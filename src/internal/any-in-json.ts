@@ -29,13 +29,16 @@ export const sendAnyInJson: Interceptor = (next) => async (request) => {
 
 /** The same for a server, where the call came in JSON. */
 export const takeAnyInJson: Interceptor = (next) => async (request) => {
-  const type = request.header.get("content-type") ?? "";
-  // A GET has the encoding in its URL.
-  const json = /\bjson\b/.test(type) || new URL(request.url).searchParams.get("encoding") === "json";
-  if (!json || request.stream || !METHODS.has(request.method.name)) return next(request);
+  if (request.stream || !METHODS.has(request.method.name) || !isJson(request)) return next(request);
   const response = await next({ ...request, message: withEachAny(request.message, untyped) });
   return response.stream ? response : { ...response, message: withEachAny(response.message, typed) };
 };
+
+/** Whether a call came in JSON. A GET has the encoding in its URL. */
+function isJson({ requestMethod, url, header }: Parameters<ReturnType<Interceptor>>[0]): boolean {
+  if (requestMethod === "GET") return new URL(url).searchParams.get("encoding") === "json";
+  return /\bjson\b/.test(header.get("content-type") ?? "");
+}
 
 const typed = (any: Any): Any =>
   any.typeUrl ? any : anyPack(BytesValueSchema, create(BytesValueSchema, { value: any.value }));

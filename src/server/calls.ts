@@ -4,12 +4,11 @@ import {
   type ContextKey,
   type ContextValues,
   createContextKey,
-  createContextValues,
   type Interceptor,
 } from "@connectrpc/connect";
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { randomId } from "../internal/random-id.js";
-import { type Routes, throughEach } from "./through-each.js";
+import { type Routes, throughEach, withValue } from "./through-each.js";
 
 /** The response header with the id of the call, which stands in every line that the log has about it. */
 export const REQUEST_ID_HEADER = "fairlead-request-id";
@@ -90,7 +89,6 @@ export function observed(observers: readonly CallObserver[]): Calls {
           protocol: protocolOf(header.get("content-type")),
           isStream,
         };
-        const values = (request.contextValues ?? createContextValues()).set(callKey, call);
         const startMs = performance.now();
         for (const observer of observers) observer.began(call);
         let isOver = false;
@@ -107,7 +105,7 @@ export function observed(observers: readonly CallObserver[]): Calls {
           end(code);
         };
         try {
-          const response = await handler({ ...request, contextValues: values });
+          const response = await handler(withValue(request, callKey, call));
           // Of the answer itself, so that it is there once, in every protocol and whoever answers.
           const { body, header = new Headers() } = response;
           header.set(REQUEST_ID_HEADER, call.id);

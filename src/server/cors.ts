@@ -62,8 +62,10 @@ export function corsFor({ origins }: z.output<typeof corsSettings>): Cors {
     const names = [...vary, ...more];
     return names.length > 0 ? { vary: names.join(", ") } : {};
   };
+  const toNoPage = varying();
   return {
     answer(origin) {
+      if (!origin && !everyone) return toNoPage;
       const headers = allowed(origin);
       // Response headers have names that are not known beforehand: those of an invoked service, and every trailer.
       if (headers["access-control-allow-origin"]) headers["access-control-expose-headers"] = "*";

@@ -21,7 +21,7 @@ import { exhausted, invalid } from "./faults.js";
  */
 export function guard(limits: Limits): Interceptor {
   const check = checker(limits);
-  return (next) => async (request) => {
+  return (next) => (request) => {
     if (!request.stream) {
       check(request.method.input, request.message);
       return next(request);

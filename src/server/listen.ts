@@ -172,7 +172,7 @@ function requestListener(server: Server, connections: Connections): Answer {
         response.end(`${JSON.stringify(body)}\n`);
       });
     } else {
-      response.once("finish", () => discard(request));
+      response.once("finish", () => request.readableEnded || discard(request));
       rpc(request, response);
     }
   };

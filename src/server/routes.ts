@@ -40,6 +40,9 @@ const ENDLESS = new Set<DescMethod>([
   OldServerReflection.method.serverReflectionInfo,
 ]);
 
+/** Files have been compressed by whoever wanted them so, and are too large to do it again for each reader. */
+const AS_IT_IS = new Set<DescMethod>([Runtime.method.getFile]);
+
 /** Those that work without the engine, and say so when it is away. */
 const WITHOUT_ENGINE = new Set<DescService>([Lifecycle, Health, ServerReflection, OldServerReflection]);
 
@@ -93,7 +96,10 @@ function serveOn(router: ConnectRouter, closing: AbortSignal) {
   return <S extends DescService>(service: S, methods: ServiceImpl<S>): void => {
     for (const method of service.methods) {
       const impl = methods[method.localName as keyof typeof methods] as MethodImpl<DescMethod>;
-      router.rpc(method, impl, ENDLESS.has(method) ? { shutdownSignal: closing } : undefined);
+      router.rpc(method, impl, {
+        ...(ENDLESS.has(method) && { shutdownSignal: closing }),
+        ...(AS_IT_IS.has(method) && { compressMinBytes: Number.MAX_SAFE_INTEGER }),
+      });
     }
   };
 }

@@ -152,7 +152,15 @@ export function createServer({
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
   const cors = corsFor(checked.cors);
-  const tunnels = createTunnels(context, { routes: register, options, calls, admission, access, cors });
+  const tunnels = createTunnels(context, {
+    routes: register,
+    options,
+    calls,
+    admission,
+    access,
+    cors,
+    clientInterceptors,
+  });
   const endStreams = () => closing.abort(closingFault());
   const close = () => {
     endStreams();

@@ -1,4 +1,4 @@
-import type { ConnectRouter } from "@connectrpc/connect";
+import { type ConnectRouter, type ContextKey, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 
 /** What registers services with a router. */
@@ -17,4 +17,15 @@ export function throughEach(routes: Routes, wrap: (handler: UniversalHandler) =>
       if (i >= before) handlers[i] = Object.assign(wrap(handler), { ...handler });
     }
   };
+}
+
+/** `request`, in whose context `key` has `value` from now on. */
+export function withValue<T>(
+  request: UniversalServerRequest,
+  key: ContextKey<T>,
+  value: T,
+): UniversalServerRequest {
+  if (!request.contextValues) return { ...request, contextValues: createContextValues().set(key, value) };
+  request.contextValues.set(key, value);
+  return request;
 }

@@ -4,7 +4,9 @@ import {
   type ConnectRouter,
   type ConnectRouterOptions,
   createContextValues,
+  type Interceptor,
 } from "@connectrpc/connect";
+import { after } from "../internal/timer.js";
 import type { ArrivedCall } from "../tunnel/answer.js";
 import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher } from "../tunnel/dispatcher.js";
@@ -48,12 +50,14 @@ export interface TunnelsAround {
   readonly admission: Admission;
   readonly access: Access;
   readonly cors: Cors;
+  /** Around every call to an app that dialled in. */
+  readonly clientInterceptors: readonly Interceptor[];
 }
 
 /** Tunnels to the services of a server: each call passes the gates that calls over HTTP pass. */
 export function createTunnels(
   context: ServiceContext,
-  { routes, options, calls, admission, access, cors }: TunnelsAround,
+  { routes, options, calls, admission, access, cors, clientInterceptors }: TunnelsAround,
 ): Tunnels {
   const { limits, log } = context;
   const dispatcher = createDispatcher(routes, { router: options });
@@ -154,10 +158,25 @@ export function createTunnels(
   const visitOf = (session: Session, { appId = "", authorization }: PeerSettings) => {
     const over = new AbortController();
     let leave = () => {};
+    let callOff = () => {};
+    const end = () => {
+      over.abort();
+      leave();
+      callOff();
+    };
+    // It may come back with another one: its line is dialled again.
+    const expire = () => {
+      end();
+      session.close(CLOSE.refused, `the token of the app ${appId.slice(0, 40)} has expired`);
+    };
     const begin = async () => {
-      const mayRead = await access.admitApp(appId, authorization ?? null);
+      const { mayRead, expiresAtMs } = await access.admitApp(appId, authorization ?? null);
       if (over.signal.aborted) return;
-      const transport = createCaller(session, { messageBytes: limits.messageBytes });
+      if (expiresAtMs !== undefined) callOff = after(expiresAtMs - Date.now(), expire);
+      const transport = createCaller(session, {
+        messageBytes: limits.messageBytes,
+        interceptors: clientInterceptors,
+      });
       leave = context.apps.add(appId, transport);
       await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
     };
@@ -165,12 +184,7 @@ export function createTunnels(
       log.warn({ app: appId, err: error }, "an app that dialled in is not served");
       if (!over.signal.aborted) session.close(CLOSE.refused, error.message);
     });
-    return {
-      end() {
-        over.abort();
-        leave();
-      },
-    };
+    return { end };
   };
 
   return {

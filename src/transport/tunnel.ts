@@ -71,12 +71,16 @@ export function tunnelOver(
   let dispatcher: Dispatcher = createDispatcher(() => {});
   let offers = 0;
   let authorization: string | undefined;
+  /** The token that the other end knows, and the one that it would not have. */
+  let known: string | undefined;
+  let refused: string | undefined;
 
   /** Tells the other end who this is, unless it knows. */
   const identify = (text: string): void => {
     const fresh = bearer(text);
     if (fresh === authorization) return;
     authorization = fresh;
+    known = text;
     line.session?.tell({ authorization });
   };
   const line = new ReopeningLine({
@@ -85,14 +89,20 @@ export function tunnelOver(
     limits,
     idleMs,
     identity: async () => {
-      if (token !== undefined && authorization === undefined) {
-        authorization = bearer(await (typeof token === "string" ? token : token()));
+      if (token !== undefined) {
+        const text = typeof token === "string" ? token : await token(refused);
+        refused = undefined;
+        known = text;
+        authorization = bearer(text);
       }
       return {
         ...(appId !== undefined && { appId }),
         ...(authorization !== undefined && { authorization }),
         ...(served.size > 0 && { offers }),
       };
+    },
+    onRefused: () => {
+      refused = known;
     },
     answer:
       (session) =>

@@ -15,6 +15,8 @@ export interface LineOptions {
   readonly limits?: Partial<TunnelLimits> | undefined;
   /** Who this end is, asked for each socket. */
   readonly identity: () => SessionOptions["identity"] | Promise<SessionOptions["identity"]>;
+  /** The other end let this one not in, or not any more, as it was. */
+  readonly onRefused?: () => void;
   readonly answer: (session: () => Session) => SessionOptions["answer"];
   /** How long a socket that nothing uses stays open, in milliseconds. */
   readonly idleMs: number;
@@ -22,6 +24,9 @@ export interface LineOptions {
 
 /** How long to wait before the other end is dialled again. */
 const BACKOFF: Backoff = { minMs: 100, maxMs: 30_000 };
+
+/** A session that lasted for less is no sign that all is well, in milliseconds. */
+const SHORT_MS = 1000;
 
 /** A call that waits for the next try, in milliseconds, does so no longer. */
 const MOST_WAIT_MS = 1000;
@@ -119,6 +124,7 @@ export class ReopeningLine {
 
   #begin(open: OpenSocket, identity: SessionOptions["identity"]): void {
     let hasSettings = false;
+    const begunAtMs = Date.now();
     const session: Session = new Session(open, {
       dialled: true,
       limits: this.#options.limits,
@@ -126,7 +132,6 @@ export class ReopeningLine {
       answer: this.#options.answer(() => session),
       onSettings: () => {
         hasSettings = true;
-        this.#failures = 0;
       },
       onBusy: (busy) => {
         this.#stopIdle();
@@ -138,15 +143,19 @@ export class ReopeningLine {
         this.#again(untaken);
         if (session.isIdle) session.close(CLOSE.done, "drained");
       },
-      onClosed: (why, unsent) => {
+      onClosed: (why, unsent, code) => {
         if (this.#session === session) this.#session = undefined;
         this.#draining.delete(session);
-        if (!hasSettings) {
+        if (code === CLOSE.refused) this.#options.onRefused?.();
+        if (!hasSettings || code === CLOSE.refused) {
           // It was let in and put out again: as good as not reached.
           this.#failures++;
           this.#waiting.push(...unsent);
           return this.#fail(this.#unreachable(why));
         }
+        // One that comes and goes is not dialled without a pause.
+        const isShort = code !== CLOSE.done && Date.now() - begunAtMs < SHORT_MS;
+        this.#failures = isShort ? this.#failures + 1 : 0;
         this.#again(unsent);
       },
     });

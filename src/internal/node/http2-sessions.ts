@@ -1,6 +1,7 @@
 import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 import { tellOfNoHttp2 } from "./no-http2.js";
+import { openWindow, WINDOW_BYTES } from "./window.js";
 
 /** A connection with calls under way that is silent for so long is asked for a sign of life, which may take so long. */
 const PING = { pingIntervalMs: 25_000, pingTimeoutMs: 10_000 };
@@ -19,11 +20,17 @@ export function http2Sessions(
     advice = "",
   }: { ping?: typeof PING; tls?: SecureContextOptions | undefined; advice?: string } = {},
 ): Http2SessionManager {
-  const sessions = new Http2SessionManager(url, ping, tls);
+  const settings = { initialWindowSize: WINDOW_BYTES };
+  const sessions = new Http2SessionManager(url, ping, { ...tls, settings });
   const { request } = sessions;
+  const opened = new WeakSet<object>();
   sessions.request = async (...args) => {
     const stream = await request.apply(sessions, args);
-    const { close } = stream;
+    const { close, session } = stream;
+    if (session && !opened.has(session)) {
+      opened.add(session);
+      openWindow(session);
+    }
     stream.close = (code, callback) => {
       if (code) stream.end = () => stream;
       close.call(stream, code, callback);

@@ -10,6 +10,7 @@ import {
 } from "node:tls";
 
 import { Connections } from "./connections.js";
+import { openWindow, WINDOW_BYTES } from "./window.js";
 
 /** Answers requests of both HTTP versions, by what they have in common. */
 export type Answer = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
@@ -97,7 +98,11 @@ export async function openPort(
     request.resume();
   };
   const http1 = createHttp1({ maxHeaderSize: headerBytes }, answerOrRefuse as unknown as RequestListener);
-  const settings = { maxConcurrentStreams: callsPerConnection, maxHeaderListSize: headerBytes };
+  const settings = {
+    maxConcurrentStreams: callsPerConnection,
+    maxHeaderListSize: headerBytes,
+    initialWindowSize: WINDOW_BYTES,
+  };
   const http2 = createHttp2({ settings, maxHeaderListPairs: MOST_HEADERS }, answerOrRefuse);
   if (upgrade) {
     http1.on("upgrade", (request, socket, head) => {
@@ -109,6 +114,7 @@ export async function openPort(
   http1.emit("listening");
   http2.on("session", (session) => {
     sessions.add(session);
+    openWindow(session);
     session.once("close", () => sessions.delete(session));
   });
   // A client that vanishes is an error of its session only; unhandled, it would end the process.

@@ -4,7 +4,6 @@ import {
   type ContextKey,
   type ContextValues,
   createContextKey,
-  createContextValues,
   type Interceptor,
   type StreamRequest,
   type UnaryRequest,
@@ -16,7 +15,7 @@ import { asAnswer, SERVER_HEADER, VERSION } from "../answers.js";
 import { noteRefusal, requestIdIn } from "../calls.js";
 import type { Log, Platform } from "../context.js";
 import { shown } from "../faults.js";
-import { type Routes, throughEach } from "../through-each.js";
+import { type Routes, throughEach, withValue } from "../through-each.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
 import { untilExpiry } from "./expiry.js";
 import { type Question, questionOf } from "./questions.js";
@@ -41,11 +40,18 @@ export interface Access {
   admit(method: DescMethod, header: Headers, values: ContextValues): Promise<void> | undefined;
   /**
    * Lets whoever sends this `authorization` header be the app `appId`, and be called as such, or rejects with a
-   * refusal. Tells which pubsubs it may have events of.
+   * refusal. Tells which pubsubs it may have events of, and until when.
    */
-  admitApp(appId: string, authorization: string | null): Promise<(pubsub: string) => boolean>;
+  admitApp(appId: string, authorization: string | null): Promise<AdmittedApp>;
   /** Refuses messages about stores that the caller has no right to, and calls that came by no gate. */
   readonly interceptor: Interceptor;
+}
+
+/** What an app that dialled in may do. */
+export interface AdmittedApp {
+  mayRead(pubsub: string): boolean;
+  /** When its credentials end, in milliseconds since 1970; undefined: never. */
+  readonly expiresAtMs: number | undefined;
 }
 
 export function createAccess(
@@ -91,7 +97,7 @@ export function createAccess(
       noteRefusal(request.contextValues, refusal.code);
       return refuse(request, refusal);
     }
-    return handler(calledBy(caller, request));
+    return handler(withValue(request, callerKey, caller));
   };
 
   return {
@@ -104,7 +110,8 @@ export function createAccess(
       }
     },
     gated: (routes) => throughEach(routes, gate),
-    open: (routes) => throughEach(routes, (handler) => (request) => handler(calledBy(trusted, request))),
+    open: (routes) =>
+      throughEach(routes, (handler) => (request) => handler(withValue(request, callerKey, trusted))),
     admit(method, header, values) {
       // Without access control only secrets are kept from some.
       if (on || questionOf(method)?.primitive === "secrets") {
@@ -122,7 +129,10 @@ export function createAccess(
         verbs: ["read"],
         rpc: Runtime.method.subscribeTopicEvents.name,
       } as const;
-      return (pubsub) => permits(caller.rules, read, pubsub);
+      return {
+        mayRead: (pubsub) => permits(caller.rules, read, pubsub),
+        expiresAtMs: caller.expiresAtMs,
+      };
     },
     interceptor: (next) => (request) => {
       const caller = request.contextValues.get(callerKey);
@@ -157,11 +167,6 @@ function checkedFor<R extends UnaryRequest | StreamRequest>(caller: Caller, requ
   };
   return { ...request, message: checked() };
 }
-
-const calledBy = (caller: Caller, request: UniversalServerRequest): UniversalServerRequest => ({
-  ...request,
-  contextValues: (request.contextValues ?? createContextValues()).set(callerKey, caller),
-});
 
 const deed = ({ primitive, verbs }: Question<never>, rpc: string) => ({ primitive, verbs, rpc });
 

@@ -19,11 +19,10 @@ export interface Deed {
 
 /** Whether `rules` let `deed` pass on `store`; without a store: on any store at all. What no rule allows is forbidden. */
 export function permits(rules: readonly Rule[], { primitive, rpc, verbs }: Deed, store?: string): boolean {
-  const allowed = new Set(
-    rules.filter((rule) => isAbout(rule, primitive, store)).flatMap((rule) => rule.verbs),
-  );
-  if (allowed.has("*") || allowed.has(rpc)) return true;
-  return verbs.length > 0 && verbs.every((verb) => allowed.has(verb));
+  const allows = (verb: string) =>
+    rules.some((rule) => rule.verbs.includes(verb) && isAbout(rule, primitive, store));
+  if (allows("*") || allows(rpc)) return true;
+  return verbs.length > 0 && verbs.every(allows);
 }
 
 /** Whether `rules` let anything at all be done to `store`. */

@@ -1,0 +1,45 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { join } from "node:path";
+
+export interface Child extends AsyncDisposable {
+  url: string;
+  /** How much more memory it had at its peak than when it began, in bytes. */
+  peak(): Promise<number>;
+}
+
+/** A server in a process of its own. */
+export async function startServer(
+  name: "fairlead" | "bare" | "bare-files" | "files" | "tunnel",
+): Promise<Child> {
+  const child = fork(join(import.meta.dirname, "servers", `${name}.js`), {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  const url = await told<string>(child);
+  return {
+    url,
+    peak() {
+      child.send("peak");
+      return told<number>(child);
+    },
+    async [Symbol.asyncDispose]() {
+      const ended = new Promise((resolve) => child.once("close", resolve));
+      child.kill("SIGKILL");
+      await ended;
+    },
+  };
+}
+
+/** What a program says once, in a process of its own that ends with it. */
+export async function ask<T>(name: string, ...args: string[]): Promise<T> {
+  const child = fork(join(import.meta.dirname, `${name}.js`), args, {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  return told<T>(child);
+}
+
+function told<T>(child: ChildProcess): Promise<T> {
+  return new Promise((resolve, reject) => {
+    child.once("message", (message) => resolve(message as T));
+    child.once("exit", (status) => reject(new Error(`${child.spawnfile} ended with ${status}`)));
+  });
+}

@@ -1,0 +1,26 @@
+import { createServer as createHttp1 } from "node:http";
+import { createServer as createHttp2 } from "node:http2";
+import { type AddressInfo, createServer as createTcp } from "node:net";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
+import { tell } from "./tell.js";
+
+// Nothing but Connect, answering what Fairlead answers.
+const answer = connectNodeAdapter({
+  routes: (router) =>
+    router.service(Runtime, {
+      sayHello: ({ name, data }) => ({ hello: `Hello, ${name}`, ...(data && { data }) }),
+    }),
+});
+const http1 = createHttp1(answer);
+const http2 = createHttp2(answer);
+// One port for both, by the first byte: "P" of PRI is HTTP/2, unless it is a POST.
+const tcp = createTcp((socket) => {
+  socket.once("readable", () => {
+    const first = socket.read() as Buffer | null;
+    if (first === null) return;
+    socket.unshift(first);
+    (first.toString("latin1", 0, 3) === "PRI" ? http2 : http1).emit("connection", socket);
+  });
+});
+tcp.listen(0, "127.0.0.1", () => tell(`http://127.0.0.1:${(tcp.address() as AddressInfo).port}`));

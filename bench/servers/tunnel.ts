@@ -1,0 +1,66 @@
+import { createServer as createHttp } from "node:http";
+import { createServer as createHttp2 } from "node:http2";
+import { type AddressInfo, createServer as createTcp } from "node:net";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
+import { WebSocketServer } from "ws";
+import { createDispatcher } from "../../dist/src/tunnel/dispatcher.js";
+import { Session } from "../../dist/src/tunnel/session.js";
+import { overWs } from "../../dist/src/tunnel/ws-socket.js";
+import { tell } from "./tell.js";
+
+// One service with nothing around it, through the tunnel and by gRPC; and what `ws` alone does with the same bytes.
+const routes = (router: ConnectRouter) =>
+  router.service(Runtime, {
+    sayHello: ({ name, data }) => ({ hello: `Hello, ${name}`, ...(data && { data }) }),
+    async putFile(messages) {
+      for await (const _ of messages);
+      return {};
+    },
+    async *subscribeTopicEvents(messages) {
+      // Each message is answered with one of about its size.
+      for await (const _ of messages) yield ANSWER;
+    },
+  });
+
+const ANSWER = {
+  subscribeTopicEventsResponseType: { case: "eventMessage" as const, value: { id: "0123456789" } },
+};
+
+const dispatcher = createDispatcher(routes);
+const http1 = createHttp();
+const sockets = new WebSocketServer({
+  server: http1,
+  perMessageDeflate: false,
+  handleProtocols: (offered) => [...offered][0] ?? false,
+});
+sockets.on("connection", (socket, { url }) => {
+  if (url === "/echo") {
+    socket.on("message", (data) => socket.send(data));
+  } else if (url === "/sink") {
+    // Everything that comes is counted; a text asks whether all of it is there.
+    let bytes = 0;
+    socket.on("message", (data: Buffer, isBinary) => {
+      if (isBinary) bytes += data.length;
+      else socket.send(String(bytes));
+    });
+  } else {
+    const session: Session = new Session(overWs(socket), {
+      dialled: false,
+      answer: dispatcher.on(() => session),
+    });
+  }
+});
+const http2 = createHttp2(connectNodeAdapter({ routes }));
+const tcp = createTcp((socket) => {
+  socket.once("readable", () => {
+    const first = socket.read() as Buffer | null;
+    if (first === null) return;
+    socket.unshift(first);
+    (first.toString("latin1", 0, 3) === "PRI" ? http2 : http1).emit("connection", socket);
+  });
+});
+tcp.listen(0, "127.0.0.1", () =>
+  tell(`http://127.0.0.1:${(tcp.address() as AddressInfo).port}`, { watched: true }),
+);
