@@ -1,4 +1,4 @@
-import { open, readdir } from "node:fs/promises";
+import { type FileHandle, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DamageError } from "./faults.js";
 import type { Files, OpenFile } from "./files.js";
@@ -13,7 +13,7 @@ const ASIDE = "aside";
 export const fileOf = (id: string): string => join(id.slice(0, 2), id);
 
 /** A reader, also one that has not begun: the file stays while there is any. */
-type Pin = { id: string; over: boolean };
+type Pin = { id: string; over: boolean; file: FileHandle | undefined };
 
 /** The blobs' files: written aside, synced, then renamed to where they stay, in folders by their first letters. */
 export class BlobFiles {
@@ -26,7 +26,7 @@ export class BlobFiles {
   /** Those that are being made: no sweep takes them. */
   readonly #begun = new Set<string>();
   #allPinned = 0;
-  readonly #lost = new FinalizationRegistry<Pin>((pin) => this.#unpin(pin));
+  readonly #lost = new FinalizationRegistry<Pin>((pin) => void this.#unpin(pin));
 
   constructor(files: Files, folder: string) {
     this.#files = files;
@@ -78,7 +78,7 @@ export class BlobFiles {
 
   /** The bytes from `start` up to `end` of a file of `size` bytes, as they are now. `check` throws where it is over. */
   read(id: string, size: number, start: number, end: number, check: () => void): AsyncIterable<Uint8Array> {
-    const pin: Pin = { id, over: false };
+    const pin: Pin = { id, over: false, file: undefined };
     this.#pins.set(id, (this.#pins.get(id) ?? 0) + 1);
     const chunks = this.#chunks(pin, size, start, end, check);
     // Who never begins to read never ends it either.
@@ -113,9 +113,10 @@ export class BlobFiles {
     return folder;
   }
 
-  #unpin(pin: Pin): void {
+  async #unpin(pin: Pin): Promise<void> {
     if (pin.over) return;
     pin.over = true;
+    await pin.file?.close().catch(() => {});
     const left = (this.#pins.get(pin.id) ?? 0) - 1;
     if (left > 0) {
       this.#pins.set(pin.id, left);
@@ -136,33 +137,29 @@ export class BlobFiles {
     try {
       check();
       for (let at = start; at < end; ) {
-        const chunk = await (ahead ?? this.#chunk(pin.id, at, end, size));
+        const chunk = await (ahead ?? this.#chunk(pin, at, end, size));
         check();
         at += chunk.length;
         // The next one is read while this one is used.
-        ahead = at < end ? this.#chunk(pin.id, at, end, size) : undefined;
+        ahead = at < end ? this.#chunk(pin, at, end, size) : undefined;
         ahead?.catch(() => {});
         yield chunk;
       }
     } finally {
       await ahead?.catch(() => {});
-      this.#unpin(pin);
+      await this.#unpin(pin);
     }
   }
 
-  /** No file stays open while a reader takes its time. */
-  async #chunk(id: string, at: number, end: number, size: number): Promise<Uint8Array> {
-    const path = this.place(id);
-    const file = await open(path, "r").catch((error: { code?: string }) => {
+  async #chunk(pin: Pin, at: number, end: number, size: number): Promise<Uint8Array> {
+    const path = this.place(pin.id);
+    pin.file ??= await open(path, "r").catch((error: { code?: string }) => {
       throw error.code === "ENOENT" ? new DamageError(path, "it is missing") : error;
     });
-    try {
-      const bytes = new Uint8Array(Math.min(READ_BYTES, end - at));
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, at);
-      if (bytesRead === 0) throw new DamageError(path, `it ends before byte ${size}`);
-      return bytes.subarray(0, bytesRead);
-    } finally {
-      await file.close();
-    }
+    const { buffer } = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - at));
+    const bytes = new Uint8Array(buffer);
+    const { bytesRead } = await pin.file.read(bytes, 0, bytes.length, at);
+    if (bytesRead === 0) throw new DamageError(path, `it ends before byte ${size}`);
+    return bytes.subarray(0, bytesRead);
   }
 }

@@ -17,7 +17,10 @@ const BLOBS = "b";
 const OWNERS = "f";
 
 /** What is hashed and written at a time. */
-const PIECE_BYTES = 512 * 1024;
+const PIECE_BYTES = 256 * 1024;
+
+/** How much is written before the disk is told to begin: it works while the rest comes. */
+const SYNC_BYTES = 16 * 1024 ** 2;
 
 const AT_ONCE = 256;
 
@@ -126,7 +129,9 @@ export class DiskBlobs implements BlobStore {
     const hash = createHash("sha256");
     const writer = await this.#files.begin(id);
     let size = 0;
+    let synced = 0;
     let writing: Promise<void> = Promise.resolve();
+    let syncing: Promise<void> = Promise.resolve();
     try {
       for await (const piece of inPieces(content, PIECE_BYTES)) {
         this.#open();
@@ -136,12 +141,18 @@ export class DiskBlobs implements BlobStore {
         writing = writer.write(piece, size);
         writing.catch(() => {});
         size += piece.length;
+        if (size - synced < SYNC_BYTES) continue;
+        await syncing;
+        synced = size;
+        syncing = writer.sync();
+        syncing.catch(() => {});
       }
       await writing;
+      await syncing;
       this.#open();
       await writer.sync();
     } finally {
-      await writing.catch(() => {});
+      await Promise.allSettled([writing, syncing]);
       await writer.close();
     }
     return { size, sha256: hash.digest("hex") };

@@ -169,7 +169,8 @@ function encode(value: Uint8Array, version: bigint, expiresAtMs = 0): Buffer {
 }
 
 /** A copy: what is handed out shall not hold on to a block or a frame. */
-const valueIn = (bytes: Buffer): Uint8Array => new Uint8Array(bytes.subarray(HEADER_BYTES));
+const valueIn = ({ buffer, byteOffset, length }: Buffer): Uint8Array =>
+  new Uint8Array(buffer.slice(byteOffset + HEADER_BYTES, byteOffset + length));
 
 function expiryOf(bytes: Buffer): number | undefined {
   const atMs = bytes.readDoubleLE(8);

@@ -1,3 +1,5 @@
+import { compareIn } from "./block.js";
+
 /** Where a block is in its table's file. */
 export type BlockPlace = { offset: number; length: number };
 
@@ -27,7 +29,7 @@ export class TableIndex {
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const order = this.#keys.compare(key, 0, key.length, this.#keyEnd(middle - 1), this.#keyEnd(middle));
+      const order = compareIn(this.#keys, this.#keyEnd(middle - 1), this.#keyEnd(middle), key);
       if (order <= 0) low = middle + 1;
       else high = middle;
     }
