@@ -1,17 +1,20 @@
-import { type ConfigInput, type Engine, parseConfig } from "../server/index.js";
+import { createServer, parseConfig, type Server, type ServerOptions } from "../server/index.js";
 import { backUpFolder, checkFolder, openDiskEngine, restore as restoreFolder } from "../server/node.js";
 
 /** Where `fairlead serve` keeps its data when nothing else is said. */
 export const DATA_FOLDER = "fairlead-data";
 
-/** The disk engine in the folder `data`, with the configured bounds; nothing where there is no folder. */
-export async function openEngine(
-  data: string | undefined,
-  config: ConfigInput,
-): Promise<{ engine?: Engine }> {
-  if (data === undefined) return {};
-  const { engines } = parseConfig(config);
-  return { engine: await openDiskEngine({ folder: data, ...engines.disk }) };
+/** A server that keeps its data in the folder `data`, or in memory where there is none. */
+export async function createServerOn(data: string | undefined, options: ServerOptions): Promise<Server> {
+  if (data === undefined) return createServer(options);
+  const { engines } = parseConfig(options.config);
+  const engine = await openDiskEngine({ folder: data, ...engines.disk });
+  try {
+    return createServer({ ...options, engine });
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
 }
 
 /** `fairlead backup DIR OUT`: a copy of what the data folder has, at one moment, also while a server runs on it. */

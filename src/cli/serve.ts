@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
-import { type Config, createServer, type Kind } from "../server/index.js";
+import type { Config, Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./console-log.js";
-import { DATA_FOLDER, openEngine } from "./data-folder.js";
+import { createServerOn, DATA_FOLDER } from "./data-folder.js";
 import { followTls, readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
@@ -46,7 +46,7 @@ export async function serve(args: string[]): Promise<number> {
     throw new Error("--memory and --data exclude each other: --memory keeps nothing");
   }
   const data = values.memory ? undefined : (values.data ?? DATA_FOLDER);
-  const server = createServer({ config, platform: nodePlatform, log, ...(await openEngine(data, config)) });
+  const server = await createServerOn(data, { config, platform: nodePlatform, log });
   const listening = await listen(server, {
     host: values.host,
     port,

@@ -8,29 +8,59 @@ const DELETED = 0xffff_ffff;
 const ENTRY_HEADER_BYTES = 8;
 
 /** The bytes that an entry takes in a block. */
-export const entryBytes = ({ key, value }: TableEntry): number =>
-  ENTRY_HEADER_BYTES + key.length + (value?.length ?? 0) + 4;
+const entryBytes = ({ key, value }: TableEntry): number =>
+  ENTRY_HEADER_BYTES + key.length + (value?.length ?? 0);
 
 /** Entries in order of their keys, where each begins, how many there are, and a checksum of it all. */
-export function encodeBlock(entries: readonly TableEntry[]): Buffer {
-  const block = Buffer.allocUnsafe(entries.reduce((sum, entry) => sum + entryBytes(entry), 8));
-  const starts: number[] = [];
-  let at = 0;
-  for (const { key, value } of entries) {
-    starts.push(at);
-    block.writeUInt32LE(key.length, at);
-    block.writeUInt32LE(value ? value.length : DELETED, at + 4);
-    at += ENTRY_HEADER_BYTES;
-    block.set(key, at);
-    at += key.length;
-    if (!value) continue;
-    block.set(value, at);
-    at += value.length;
+export class BlockWriter {
+  #bytes: Buffer;
+  #end = 0;
+  readonly #starts: number[] = [];
+
+  /** A block that has no more than `room` needs no more memory. */
+  constructor(room: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(room);
   }
-  for (const start of starts) at = block.writeUInt32LE(start, at);
-  at = block.writeUInt32LE(starts.length, at);
-  block.writeUInt32LE(crc32(block.subarray(0, at)), at);
-  return block;
+
+  get isEmpty(): boolean {
+    return this.#starts.length === 0;
+  }
+
+  /** What the block takes once `entry` is in it. */
+  sizeWith(entry: TableEntry): number {
+    return this.#end + entryBytes(entry) + 4 * this.#starts.length + 12;
+  }
+
+  /** Takes a copy of the entry. */
+  add(entry: TableEntry): void {
+    const { key, value } = entry;
+    this.#reserve(this.sizeWith(entry));
+    this.#starts.push(this.#end);
+    let at = this.#bytes.writeUInt32LE(key.length, this.#end);
+    at = this.#bytes.writeUInt32LE(value ? value.length : DELETED, at);
+    this.#bytes.set(key, at);
+    at += key.length;
+    if (value) this.#bytes.set(value, at);
+    this.#end = at + (value?.length ?? 0);
+  }
+
+  /** Ends the block and begins the next one. The bytes are there until the next add(). */
+  end(): Buffer {
+    let at = this.#end;
+    for (const start of this.#starts) at = this.#bytes.writeUInt32LE(start, at);
+    at = this.#bytes.writeUInt32LE(this.#starts.length, at);
+    at = this.#bytes.writeUInt32LE(crc32(this.#bytes.subarray(0, at)), at);
+    this.#starts.length = 0;
+    this.#end = 0;
+    return this.#bytes.subarray(0, at);
+  }
+
+  #reserve(room: number): void {
+    if (room <= this.#bytes.length) return;
+    const more = Buffer.allocUnsafeSlow(room * 2);
+    this.#bytes.copy(more, 0, 0, this.#end);
+    this.#bytes = more;
+  }
 }
 
 /** How the bytes from `start` up to `end` stand to `key`. Keys are short: a loop is faster than a call out of JavaScript. */

@@ -94,7 +94,7 @@ async function checkTable(folder: string, number: number, report: CheckReport): 
     for (const cursor = table.cursor(undefined, false); cursor.key; cursor.next()) {
       if (last && last.compare(cursor.key) >= 0)
         throw new DamageError(table.path, "its keys are not in order");
-      last = cursor.key;
+      last = Buffer.from(cursor.key);
       count++;
       await turn();
     }

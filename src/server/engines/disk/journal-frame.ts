@@ -16,10 +16,15 @@ const DELETED = 0xffff_ffff;
 /** The bytes that `op` takes in a frame. */
 export const opBytes = ({ key, value }: Op): number => 8 + Buffer.byteLength(key) + (value?.length ?? 0);
 
-/** `salt` is the file's own: what an older file or a value has looked like is no frame of this one. */
-export function encodeFrame({ sequence, counter, ops }: Frame, salt: number): Buffer {
-  const payload = 8 + ops.reduce((sum, op) => sum + opBytes(op), 0);
-  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + payload);
+/** The bytes of a frame with these ops. */
+export const frameBytes = (ops: readonly Op[]): number =>
+  ops.reduce((sum, op) => sum + opBytes(op), FRAME_HEADER_BYTES + 8);
+
+/**
+ * Puts the frame into `frame`, which has just its size. `salt` is the file's own: what an older file or a value has
+ * looked like is no frame of this one.
+ */
+export function encodeFrame({ sequence, counter, ops }: Frame, salt: number, frame: Buffer): Buffer {
   let at = frame.writeBigUInt64LE(counter, FRAME_HEADER_BYTES);
   for (const { key, value } of ops) {
     const keyBytes = frame.write(key, at + 8);
@@ -31,7 +36,7 @@ export function encodeFrame({ sequence, counter, ops }: Frame, salt: number): Bu
     at += value.length;
   }
   frame.writeUInt32LE(MAGIC, 0);
-  frame.writeUInt32LE(payload, 4);
+  frame.writeUInt32LE(frame.length - FRAME_HEADER_BYTES, 4);
   frame.writeDoubleLE(sequence, 12);
   frame.writeUInt32LE(crc32(frame.subarray(12), salt), 8);
   return frame;

@@ -3,11 +3,21 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DamageError } from "./faults.js";
 import type { Files, OpenFile } from "./files.js";
-import { decodeFrame, encodeFrame, type Frame, hasFrameBehind, type Op } from "./journal-frame.js";
+import {
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  frameBytes,
+  hasFrameBehind,
+  type Op,
+} from "./journal-frame.js";
 
 /** Magic and salt. */
 const FILE_HEADER_BYTES = 16;
 const MAGIC = Buffer.from("FLJOURN1");
+
+/** The largest frame that is put together in memory which is kept for the next one. */
+const KEPT_BYTES = 5 * 1024 ** 2;
 
 /** The name of the journal's file of this number. */
 export const journalName = (number: number): string => `journal-${String(number).padStart(10, "0")}`;
@@ -36,6 +46,8 @@ export class Journal {
   #end: number;
   #sequence: number;
   #failed: unknown;
+  /** What frames are put together in, one after the other. */
+  #room: Buffer = Buffer.alloc(0);
   /** The number of the file that is written to. */
   number: number;
 
@@ -75,7 +87,10 @@ export class Journal {
   /** Resolves when `ops` are durable. Where that fails none of them will be there, as far as anyone was told. */
   async write(counter: bigint, ops: Op[]): Promise<void> {
     if (this.#failed) throw this.#failed;
-    const frame = encodeFrame({ sequence: this.#sequence, counter, ops }, this.#salt);
+    const bytes = frameBytes(ops);
+    if (this.#room.length < bytes && bytes <= KEPT_BYTES) this.#room = Buffer.allocUnsafeSlow(KEPT_BYTES);
+    const room = bytes <= KEPT_BYTES ? this.#room.subarray(0, bytes) : Buffer.allocUnsafeSlow(bytes);
+    const frame = encodeFrame({ sequence: this.#sequence, counter, ops }, this.#salt, room);
     try {
       await this.#file.write(frame, this.#end);
     } catch (error) {

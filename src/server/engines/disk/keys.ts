@@ -3,6 +3,7 @@ import { ChangeFeed } from "../memory/change-feed.js";
 import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
 import { away } from "./faults.js";
 import type { Op } from "./journal-frame.js";
+import { kept } from "./slab.js";
 import type { Tree } from "./tree.js";
 
 interface KeyOptions {
@@ -161,7 +162,7 @@ export class DiskKeys implements KeyStore {
 }
 
 function encode(value: Uint8Array, version: bigint, expiresAtMs = 0): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + value.length);
+  const bytes = kept(HEADER_BYTES + value.length);
   bytes.writeBigUInt64LE(version, 0);
   bytes.writeDoubleLE(expiresAtMs, 8);
   bytes.set(value, HEADER_BYTES);

@@ -37,12 +37,13 @@ export const saltOf = (header: Buffer): number | undefined =>
 export const frameBytes = (values: readonly Uint8Array[]): number =>
   values.reduce((sum, value) => sum + 4 + value.length, FRAME_HEADER_BYTES);
 
+/** Puts the frame of these values into `frame`, which has just its size. */
 export function encodeFrame(
   values: readonly Uint8Array[],
   { first, timestampMs, group }: { first: number; timestampMs: number; group: number },
   salt: number,
+  frame: Buffer,
 ): Buffer {
-  const frame = Buffer.allocUnsafe(frameBytes(values));
   let at = FRAME_HEADER_BYTES;
   for (const value of values) at = frame.writeUInt32LE(value.length, at);
   for (const value of values) {

@@ -101,7 +101,9 @@ export class LogWriter {
       await this.roll();
     const segment = this.#last;
     const group = segment.end;
+    const whole = Buffer.allocUnsafe(bytes);
     const frames: Buffer[] = [];
+    let filled = 0;
     let next = this.next;
     let lastMs = this.lastMs;
     for (const item of items) {
@@ -109,11 +111,12 @@ export class LogWriter {
       // A wall clock that was set back does not take the log's time back.
       lastMs = Math.max(lastMs, item.nowMs);
       if (item.values.length === 0) continue;
-      frames.push(encodeFrame(item.values, { first: next, timestampMs: lastMs, group }, segment.salt));
+      const room = whole.subarray(filled, (filled += frameBytes(item.values)));
+      frames.push(encodeFrame(item.values, { first: next, timestampMs: lastMs, group }, segment.salt, room));
       next += item.values.length;
     }
     if (frames.length === 0) return;
-    await this.#sync(frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames), segment);
+    await this.#sync(whole.subarray(0, filled), segment);
     this.next = next;
     this.lastMs = lastMs;
     segment.firstMs ??= headAt(frames[0] as Buffer, 0, 0)?.timestampMs;

@@ -21,26 +21,9 @@ export function merged(cursors: readonly Cursor[]): Cursor {
     next() {
       const key = least?.key;
       if (!key) return;
-      for (const cursor of cursors) {
-        if (cursor.key?.equals(key)) cursor.next();
-      }
+      // The step of a cursor may overwrite its key.
+      for (const cursor of cursors.filter((one) => one.key?.equals(key))) cursor.next();
       choose();
-    },
-  };
-}
-
-/** Entries that are in memory. */
-export function listed(entries: readonly { key: Buffer; value: Buffer | undefined }[]): Cursor {
-  let at = 0;
-  return {
-    get key() {
-      return entries[at]?.key;
-    },
-    get value() {
-      return entries[at]?.value;
-    },
-    next() {
-      at++;
     },
   };
 }

@@ -51,11 +51,10 @@ export class IndexWriter {
     return this.#keys.length;
   }
 
-  add({ offset, length }: BlockPlace, firstKey: Uint8Array): void {
+  add({ offset, length }: BlockPlace, firstKey: Buffer): void {
     this.#keyBytes += firstKey.length;
     this.#places.push(offset, length, this.#keyBytes);
-    // A copy: it outlives the block.
-    this.#keys.push(Buffer.from(firstKey));
+    this.#keys.push(firstKey);
   }
 
   bytes(): Buffer {

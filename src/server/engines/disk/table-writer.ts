@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { encodeBlock, entryBytes, type TableEntry } from "./block.js";
+import { BlockWriter, type TableEntry } from "./block.js";
 import { bloomOf, hashOf } from "./bloom.js";
 import type { Files, OpenFile } from "./files.js";
 import { FOOTER_BYTES, TABLE_MAGIC } from "./table.js";
@@ -18,9 +18,10 @@ export class TableWriter {
   #hashes = new Uint32Array(1024);
   #count = 0;
   #deletions = 0;
-  #entries: TableEntry[] = [];
-  #entriesBytes = 0;
-  #pending: Buffer[] = [];
+  readonly #block = new BlockWriter(2 * BLOCK_BYTES);
+  #firstKey: Buffer | undefined;
+  /** What the next write takes: used again after it. */
+  #pending: Buffer = Buffer.allocUnsafeSlow(WRITE_BYTES + 4 * BLOCK_BYTES);
   #pendingBytes = 0;
   #end = 0;
 
@@ -44,10 +45,9 @@ export class TableWriter {
 
   /** Takes the next entry, whose key is behind all before. */
   add(entry: TableEntry): void {
-    const bytes = entryBytes(entry);
-    if (this.#entries.length > 0 && this.#entriesBytes + bytes > BLOCK_BYTES) this.#endBlock();
-    this.#entries.push(entry);
-    this.#entriesBytes += bytes;
+    if (!this.#block.isEmpty && this.#block.sizeWith(entry) > BLOCK_BYTES) this.#endBlock();
+    if (this.#block.isEmpty) this.#firstKey = Buffer.from(entry.key);
+    this.#block.add(entry);
     if (this.#count === this.#hashes.length) {
       const more = new Uint32Array(this.#hashes.length * 2);
       more.set(this.#hashes);
@@ -59,15 +59,14 @@ export class TableWriter {
 
   /** Writes what has been collected. */
   async flush(): Promise<void> {
-    const bytes = Buffer.concat(this.#pending);
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const bytes = this.#pending.subarray(0, this.#pendingBytes);
     await this.#file.write(bytes, this.#end - bytes.length);
+    this.#pendingBytes = 0;
   }
 
   /** Ends the table. Resolves when all of it is durable, but for its name in the folder. */
   async finish(): Promise<void> {
-    if (this.#entries.length > 0) this.#endBlock();
+    if (!this.#block.isEmpty) this.#endBlock();
     await this.flush();
     const index = this.#index.bytes();
     const bloom = bloomOf(this.#hashes.subarray(0, this.#count));
@@ -92,12 +91,16 @@ export class TableWriter {
   }
 
   #endBlock(): void {
-    const block = encodeBlock(this.#entries);
-    this.#index.add({ offset: this.#end, length: block.length }, (this.#entries[0] as TableEntry).key);
-    this.#pending.push(block);
-    this.#pendingBytes += block.length;
+    const block = this.#block.end();
+    this.#index.add({ offset: this.#end, length: block.length }, this.#firstKey as Buffer);
+    const end = this.#pendingBytes + block.length;
+    if (end > this.#pending.length) {
+      const more = Buffer.allocUnsafeSlow(end);
+      this.#pending.copy(more, 0, 0, this.#pendingBytes);
+      this.#pending = more;
+    }
+    block.copy(this.#pending, this.#pendingBytes);
+    this.#pendingBytes = end;
     this.#end += block.length;
-    this.#entries = [];
-    this.#entriesBytes = 0;
   }
 }

@@ -7,6 +7,9 @@ import { DamageError } from "./faults.js";
 import { tableName } from "./manifest.js";
 import { TableIndex } from "./table-index.js";
 
+/** The room that one who reads all begins with. */
+const PASSING_BYTES = 16 * 1024;
+
 export const FOOTER_BYTES = 64;
 export const TABLE_MAGIC: Buffer = Buffer.from("FLTABLE1");
 
@@ -95,19 +98,23 @@ export class Table {
   get(key: Buffer): { value: Buffer | undefined } | undefined {
     const number = this.#index.blockOf(key);
     if (number < 0) return undefined;
-    const block = this.#block(number, true);
+    const block = this.#block(number);
     const { at, found } = block.find(key);
     return found ? { value: block.value(at) } : undefined;
   }
 
-  /** The entries from `key` on. `cached`: as readers do; else past the cache, as one does who reads all. */
+  /**
+   * The entries from `key` on. `cached`: as readers do; else past the cache, as one does who reads all: then each key and
+   * value is there until the next step only.
+   */
   cursor(key: Buffer | undefined, cached: boolean): Cursor {
+    const blocks = cached ? (at: number) => this.#block(at) : this.#passing();
     let number = key ? Math.max(0, this.#index.blockOf(key)) : 0;
-    let block = number < this.#index.count ? this.#block(number, cached) : undefined;
+    let block = number < this.#index.count ? blocks(number) : undefined;
     let at = key && block ? block.find(key).at : 0;
     const settle = () => {
       while (block && at >= block.count) {
-        block = ++number < this.#index.count ? this.#block(number, cached) : undefined;
+        block = ++number < this.#index.count ? blocks(number) : undefined;
         at = 0;
       }
     };
@@ -130,19 +137,33 @@ export class Table {
     closeSync(this.#fd);
   }
 
-  #block(number: number, cached: boolean): Block {
+  #block(number: number): Block {
     const name = `${this.number}:${number}`;
-    const known = cached ? this.#cache.get(name) : undefined;
+    const known = this.#cache.get(name);
     if (known) return known;
     const { offset, length } = this.#index.place(number);
-    const block = Block.from(this.#read(offset, length));
-    if (!block) throw new DamageError(this.path, `the block at byte ${offset} is broken`);
-    if (cached) this.#cache.put(name, block);
+    const block = this.#decode(this.#read(offset, length), offset);
+    this.#cache.put(name, block);
     return block;
   }
 
-  #read(position: number, length: number): Buffer {
-    const bytes = Buffer.allocUnsafeSlow(length);
+  /** Reads block after block into the same memory. */
+  #passing(): (number: number) => Block {
+    let room = Buffer.alloc(0);
+    return (number) => {
+      const { offset, length } = this.#index.place(number);
+      if (room.length < length) room = Buffer.allocUnsafeSlow(Math.max(length, PASSING_BYTES));
+      return this.#decode(this.#read(offset, length, room.subarray(0, length)), offset);
+    };
+  }
+
+  #decode(bytes: Buffer, offset: number): Block {
+    const block = Block.from(bytes);
+    if (!block) throw new DamageError(this.path, `the block at byte ${offset} is broken`);
+    return block;
+  }
+
+  #read(position: number, length: number, bytes: Buffer = Buffer.allocUnsafeSlow(length)): Buffer {
     for (let at = 0; at < length; ) {
       const read = readSync(this.#fd, bytes, at, length - at, position + at);
       if (read === 0) throw new DamageError(this.path, "it is cut short");

@@ -9,6 +9,7 @@ import { type Op, opBytes } from "./journal-frame.js";
 import { type Manifest, saveManifest, tableName } from "./manifest.js";
 import { Memtable } from "./memtable.js";
 import { merged } from "./merge.js";
+import { passing } from "./slab.js";
 import { type BlockCache, Table } from "./table.js";
 
 /** One call's writes: durable together, and then seen together. */
@@ -78,7 +79,7 @@ export class Tree {
     const op = this.#memtable.get(key) ?? this.#frozen?.memtable.get(key);
     if (op) return op.value;
     if (this.#tables.length === 0) return undefined;
-    const bytes = Buffer.from(key);
+    const bytes = passing(key);
     const hash = hashOf(bytes);
     for (const table of this.#tables) {
       const found = table.mayHave(hash) ? table.get(bytes) : undefined;
@@ -199,7 +200,7 @@ export class Tree {
     const { journal, memtableBytes } = this.#parts;
     if (this.#memtable.bytes < memtableBytes) return;
     if (this.#frozen && !this.#flushing) this.#flushing = this.#flush();
-    if (this.#frozen && this.#memtable.bytes > 3 * memtableBytes) {
+    if (this.#frozen && this.#memtable.bytes > 2 * memtableBytes) {
       await this.#flushing;
       if (this.#frozen) throw this.#flushFault;
     }
