@@ -8,7 +8,7 @@ import { compare, median, print, type Row } from "./table.js";
 
 const VALUE = { items: ["pear", "plum"], total: 12.5, note: "x".repeat(100) };
 
-/** The same calls by a facade and by the generated client, which leaves coding the value to its user. */
+/** The same calls by a facade and by the generated client, which leaves coding the value and reading its etag to its user. */
 function pairs(transport: Transport) {
   const fl = createClient(transport);
   const raw = createRawClient(Runtime, transport);
@@ -16,6 +16,8 @@ function pairs(transport: Transport) {
   const hello = fl.hello();
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
+  // What set() returns.
+  const onHeader = (headers: Headers) => void headers.get("fairlead-etag");
   return {
     "hello().say()": {
       ours: async () => void (await hello.say("Ada")),
@@ -32,7 +34,7 @@ function pairs(transport: Transport) {
       ours: async () => void (await carts.set("u1", VALUE)),
       theirs: async () => {
         const value = encoder.encode(JSON.stringify(VALUE));
-        await raw.saveState({ storeName: "default", states: [{ key: "u1", value }] });
+        await raw.saveState({ storeName: "default", states: [{ key: "u1", value }] }, { onHeader });
       },
     },
   };

@@ -10,17 +10,18 @@ import { MapService } from "../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import type { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { type Bindings, createBindings } from "./bindings.js";
-import { type CallbackOptions, createCallbacks, type EventHandlers } from "./callbacks.js";
+import type { CallbackOptions, EventHandlers } from "./callbacks.js";
 import type { Coding } from "./codec.js";
 import { type ConfigurationOptions, type ConfigurationStore, createConfiguration } from "./configuration.js";
 import { createFiles, type FileStore } from "./file.js";
 import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
 import { asyncDispose } from "./internal/dispose.js";
+import { loaded } from "./internal/later.js";
 import { rawRuntime } from "./internal/raw-runtime.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
 import { createService, type Service } from "./invocation.js";
-import { createInvocations, type InvocationHandler } from "./invocations.js";
+import type { InvocationHandler } from "./invocations.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
 import { createLock, type LockStore } from "./lock.js";
 import { createLog, type Log } from "./log.js";
@@ -30,6 +31,7 @@ import { createSecrets, type SecretStore } from "./secrets.js";
 import { createSequencer, type Sequencer } from "./sequencer.js";
 import { createState, type StateStore } from "./state.js";
 import { type Token, withToken } from "./token.js";
+import type { Serving } from "./transport/tunnel.js";
 import { createWebTransport } from "./transport/web.js";
 
 /** What holds for all calls of a client. */
@@ -43,8 +45,13 @@ export interface ClientOptions {
 /** A transport, with what some of them have besides. */
 type Dialed = Transport & {
   close?: () => Promise<void>;
-  serve?: (routes: (router: ConnectRouter) => void) => Serving;
+  serve?: (routes: Routes) => Serving | Promise<Serving>;
 };
+
+type Routes = (router: ConnectRouter) => void;
+
+/** Serves what comes of the code that is loaded for it. */
+type Serve = (routesOf: (code: typeof import("./on-demand.js")) => Routes) => Promise<Serving>;
 
 /** Every primitive of one server. Stores are called `default` where no name is given. */
 export interface Fairlead extends AsyncDisposable {
@@ -89,7 +96,10 @@ export interface Pubsubs {
    * Handles the events of topics as the server calls for it, in a tab too: `AppCallback` through the tunnel. The
    * transport must have an `appId`; apps of the same id share their events, which wait while none of them is there.
    */
-  serve<T extends Record<string, unknown>>(handlers: EventHandlers<T>, options?: CallbackOptions): Serving;
+  serve<T extends Record<string, unknown>>(
+    handlers: EventHandlers<T>,
+    options?: CallbackOptions,
+  ): Promise<Serving>;
 }
 
 /** What makes `fl.service()`, and how other apps call this one. */
@@ -99,13 +109,7 @@ export interface Services {
    * Answers what others send to `service(appId)`, in a tab too: `InvokeService` through the tunnel. The transport must
    * have an `appId`; apps of the same id take turns.
    */
-  serve(handler: InvocationHandler): Serving;
-}
-
-/** Something that the server calls, until it is closed. */
-export interface Serving {
-  /** Is not called any more, once the server knows. Idempotent. */
-  close(): Promise<void>;
+  serve(handler: InvocationHandler): Promise<Serving>;
 }
 
 /** A generated client for each service, with every RPC of the contract. */
@@ -128,7 +132,8 @@ export interface RawClients {
  */
 export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
   const dialed: Dialed = typeof to === "string" ? createWebTransport(to) : to;
-  const serve: NonNullable<Dialed["serve"]> = (routes) => {
+  const serve: Serve = async (routesOf) => {
+    const routes = routesOf(await loaded(import("./on-demand.js")));
     if (dialed.serve) return dialed.serve(routes);
     throw new TypeError(
       "Cannot serve: the server cannot call this transport; createWebTransport() and createTunnelTransport() make one that it can",
@@ -143,7 +148,7 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
     sequencer: (name = "default") => createSequencer(transport, name),
     pubsub: Object.assign((name = "default") => createPubsub(transport, name), {
       serve: <T extends Record<string, unknown>>(handlers: EventHandlers<T>, options?: CallbackOptions) =>
-        serve(createCallbacks(handlers, options)),
+        serve(({ createCallbacks }) => createCallbacks(handlers, options)),
     }),
     files: (name = "default") => createFiles(transport, name),
     map: (name, options) => createMap(transport, name, options),
@@ -153,7 +158,7 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
     secrets: (name = "default") => createSecrets(transport, name),
     bindings: createBindings(transport),
     service: Object.assign((id: string) => createService(transport, id), {
-      serve: (handler: InvocationHandler) => serve(createInvocations(handler)),
+      serve: (handler: InvocationHandler) => serve(({ createInvocations }) => createInvocations(handler)),
     }),
     hello: (name) => createHello(transport, name),
     lifecycle: createLifecycle(transport),

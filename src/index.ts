@@ -4,13 +4,12 @@
  * @module
  */
 export { type BindingAnswer, type Bindings, createBindings, type InvokeBindingOptions } from "./bindings.js";
-export {
-  type CallbackOptions,
-  createCallbacks,
-  type EventHandler,
-  type EventHandlers,
-  type EventSubscription,
-  type Verdict,
+export type {
+  CallbackOptions,
+  EventHandler,
+  EventHandlers,
+  EventSubscription,
+  Verdict,
 } from "./callbacks.js";
 export {
   type ClientOptions,
@@ -19,7 +18,6 @@ export {
   type Pubsubs,
   type RawClients,
   type Services,
-  type Serving,
 } from "./client.js";
 export {
   bytes,
@@ -73,7 +71,7 @@ export type { Fence } from "./internal/fence.js";
 export { type RetryOptions, withRetry } from "./internal/retry.js";
 export type { TopicEvent } from "./internal/topic-event.js";
 export { createService, type InvokeInit, type InvokeOptions, type Service } from "./invocation.js";
-export { createInvocations, type InvocationHandler } from "./invocations.js";
+export type { InvocationHandler } from "./invocations.js";
 export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./lifecycle.js";
 export {
   type AcquireOptions,
@@ -121,3 +119,4 @@ export {
   type WriteOptions,
 } from "./state.js";
 export { type Token, withToken } from "./token.js";
+export type { Serving } from "./transport/tunnel.js";

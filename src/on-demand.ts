@@ -5,6 +5,7 @@
  *
  * @module
  */
+export { createCallbacks } from "./callbacks.js";
 export { joinGossipMap } from "./gossip/map.js";
 export { jsonWith, sendAnyInJson } from "./internal/any-in-json.js";
 export { getFile, putFile } from "./internal/file-transfer.js";
@@ -14,3 +15,5 @@ export { appendRecords, readRecords } from "./internal/log-records.js";
 export { openConfiguration } from "./internal/open-configuration.js";
 export { subscription } from "./internal/subscription.js";
 export { withToken } from "./internal/token.js";
+export { createInvocations } from "./invocations.js";
+export { createTunnelTransport } from "./transport/tunnel.js";

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { connect as connectTcp, createServer as createTcp, type Socket } from "node:net";
+import { once } from "node:events";
+import { connect as connectHttp2, createServer as createHttp2 } from "node:http2";
+import { type AddressInfo, connect as connectTcp, createServer as createTcp, type Socket } from "node:net";
 import {
   Code,
   ConnectError,
@@ -7,11 +9,12 @@ import {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
+import { compressionGzip, createConnectTransport } from "@connectrpc/connect-node";
 import { test } from "vitest";
 import { WebSocket } from "ws";
 import { LogService } from "../gen/atomix/log/log_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { createFiles } from "../src/file.js";
 import { createClient, isConflict } from "../src/index.js";
 import { callsOf } from "../src/internal/calls.js";
 import { http2Sessions } from "../src/internal/node/http2-sessions.js";
@@ -212,6 +215,53 @@ test("answers are compressed only where the client asks for it", async () => {
     assert.equal(await createState(at.transport, "default").get("k"), undefined);
   }
   assert.deepEqual(seen, [null, "gzip,br"]);
+});
+
+test("files come as they are, even to a client that asks for compression", async () => {
+  let unpacked = 0;
+  const counted: typeof compressionGzip = {
+    ...compressionGzip,
+    decompress(bytes, most) {
+      unpacked++;
+      return compressionGzip.decompress(bytes, most);
+    },
+  };
+  await using at = await overHttp((baseUrl) => {
+    const sessionManager = http2Sessions(baseUrl);
+    const options = { baseUrl, httpVersion: "2" as const, sessionManager, acceptCompression: [counted] };
+    const close = async () => sessionManager.abort();
+    return { ...createConnectTransport(options), [Symbol.asyncDispose]: close };
+  })();
+  const content = "a".repeat(100_000);
+  const files = createFiles(at.transport, "default");
+  await files.put("f", content);
+  assert.equal(await (await files.get("f"))?.text(), content);
+  assert.equal(unpacked, 0);
+  const state = createState(at.transport, "default");
+  await state.set("k", content);
+  assert.equal((await state.get("k"))?.value, content);
+  assert.equal(unpacked, 1);
+});
+
+test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", async () => {
+  await using at = await overHttp((url) => createNodeTransport(url))();
+  const session = connectHttp2(at.url);
+  const [settings] = await once(session, "remoteSettings");
+  session.destroy();
+  assert.equal(settings.initialWindowSize, 256 * 1024);
+
+  const server = createHttp2();
+  // The client's close() cuts it.
+  server.on("stream", (stream) => stream.on("error", () => {}));
+  const came = once(server, "session").then(async ([session]) => (await once(session, "remoteSettings"))[0]);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  await using transport = createNodeTransport(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const call = failure(createState(transport, "default").get("k", { timeoutMs: 5000 }));
+  assert.equal((await came).initialWindowSize, 256 * 1024);
+  await transport.close();
+  await call;
+  server.close();
 });
 
 test("a stream over a network that has vanished without a word fails as unavailable once a ping is not answered", async () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
-import { createCallbacks, createPubsub, createService, type EventHandlers } from "../src/index.js";
-import { createInvocations } from "../src/invocations.js";
+import { createCallbacks, createInvocations } from "../src/app.js";
+import { createPubsub, createService, type EventHandlers } from "../src/index.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer, type ServerOptions } from "../src/server/server.js";
 import { createTunnelTransport } from "../src/transport/tunnel-node.js";

@@ -9,7 +9,7 @@ import {
 import { asyncDispose } from "../internal/dispose.js";
 import { later, loaded } from "../internal/later.js";
 import { type Token, withToken } from "../token.js";
-import type { TunnelTransport } from "./tunnel.js";
+import type { Serving, TunnelTransport } from "./tunnel.js";
 
 /** How calls travel over fetch, whatever the protocol. */
 export interface FetchOptions {
@@ -47,7 +47,7 @@ export interface WebTransport extends Transport, AsyncDisposable {
    * Serves `routes` to the server, through the tunnel, for as long as what it returns is not closed: AppCallback in a
    * tab. Needs `appId`.
    */
-  serve(routes: (router: ConnectRouter) => void): { close(): Promise<void> };
+  serve(routes: (router: ConnectRouter) => void): Promise<Serving>;
   /** Closes the tunnel's socket, if there is one. Idempotent. */
   close(): Promise<void>;
 }
@@ -107,7 +107,7 @@ function tunnelBeside(
   let opened: Promise<TunnelTransport> | undefined;
   let isClosed = false;
   const open = () =>
-    (opened ??= loaded(import("./tunnel.js"))
+    (opened ??= loaded(import("../on-demand.js"))
       .then(({ createTunnelTransport }) => {
         const transport = createTunnelTransport(url, {
           ...(interceptors && { interceptors }),
@@ -129,15 +129,7 @@ function tunnelBeside(
       unary: async (...args) => (await open()).unary(...args),
       stream: async (...args) => (await open()).stream(...args),
     },
-    serve(routes) {
-      if (appId === undefined) {
-        throw new TypeError("Cannot serve: the transport's option appId must say which app this is");
-      }
-      const serving = open().then((transport) => transport.serve(routes));
-      // Without its code it serves nothing; close() tells.
-      serving.catch(() => {});
-      return { close: async () => (await serving).close() };
-    },
+    serve: async (routes) => (await open()).serve(routes),
     async close() {
       isClosed = true;
       await (await opened?.catch(() => undefined))?.close();

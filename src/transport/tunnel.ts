@@ -1,5 +1,6 @@
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import { bearer } from "../internal/bearer.js";
+import { asyncDispose } from "../internal/dispose.js";
 import { type Token, withToken } from "../internal/token.js";
 import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher, type Dispatcher } from "../tunnel/dispatcher.js";
@@ -32,13 +33,19 @@ export interface TunnelTransportOptions {
   limits?: Partial<TunnelLimits>;
 }
 
+/** Something that the server calls, until it is closed. */
+export interface Serving extends AsyncDisposable {
+  /** Is not called any more, once the server knows. Idempotent. */
+  close(): Promise<void>;
+}
+
 /** A transport over one WebSocket, on which the server can call this end too. */
 export interface TunnelTransport extends Transport, AsyncDisposable {
   /**
    * Serves `routes` to the server for as long as what it returns is not closed, and keeps the socket open for that:
    * it is dialled again whenever it is lost. Several may serve beside each other.
    */
-  serve(routes: (router: ConnectRouter) => void): { close(): Promise<void> };
+  serve(routes: (router: ConnectRouter) => void): Serving;
   /** Closes the socket; calls under way fail. Idempotent. */
   close(): Promise<void>;
 }
@@ -134,13 +141,12 @@ export function tunnelOver(
       }
       served.add(routes);
       offer();
-      return {
-        async close() {
-          if (served.delete(routes)) offer();
-        },
+      const end = async () => {
+        if (served.delete(routes)) offer();
       };
+      return { close: end, [asyncDispose]: end };
     },
     close,
-    [Symbol.asyncDispose]: close,
+    [asyncDispose]: close,
   };
 }

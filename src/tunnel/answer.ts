@@ -17,7 +17,7 @@ import {
   type Interceptor,
   type MethodImplSpec,
 } from "@connectrpc/connect";
-import { late } from "./call-scope.js";
+import { deadline, late } from "./call-scope.js";
 import { statusOf } from "./error.js";
 import type { HeaderList, Status } from "./frame.js";
 import { headersOf, listOf } from "./header-list.js";
@@ -111,7 +111,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     this.#admit = admit;
     const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
     this.#endsAtMs = Date.now() + leftMs;
-    if (leftMs < LONGEST_TIMER_MS) this.#timer = setTimeout(() => this.#abort(late()), leftMs);
+    this.#timer = deadline(leftMs, () => this.#abort(late()));
     served.shutdown?.addEventListener("abort", this.#onShutdown);
     stream.events = this;
   }
@@ -473,9 +473,6 @@ function replace(own: Headers, given: Headers): void {
     own.append(name, value);
   });
 }
-
-/** Longer ones are never waited for: setTimeout would take them for none. */
-const LONGEST_TIMER_MS = 2 ** 31;
 
 /** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
 const OVER = new ConnectError("the call is over", Code.Canceled);

@@ -4,11 +4,17 @@ import { ProtocolFault } from "./fault.js";
 const MOST = Number.MAX_SAFE_INTEGER;
 
 const utf8 = new TextEncoder();
-const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+// A mark in front of a text is a part of it.
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** How large a writer's buffer is at first, and after how many takes that needed no more it is so again. */
+const FIRST_BYTES = 4096;
+const SMALL_TAKES = 16;
 
 /** Bytes that grow at their end, and are taken as a whole. */
 export class ByteWriter {
-  #bytes = new Uint8Array(4096);
+  #bytes = new Uint8Array(FIRST_BYTES);
+  #smallTakes = 0;
   /** How many bytes have been written since the last take(). */
   length = 0;
 
@@ -71,6 +77,12 @@ export class ByteWriter {
   take(): Uint8Array<ArrayBuffer> {
     const taken = this.#bytes.slice(0, this.length);
     this.length = 0;
+    if (taken.length > FIRST_BYTES) this.#smallTakes = 0;
+    else if (this.#bytes.length > FIRST_BYTES && ++this.#smallTakes === SMALL_TAKES) {
+      // What was large once is not kept: there may be thousands of these, nearly all of them idle.
+      this.#bytes = new Uint8Array(FIRST_BYTES);
+      this.#smallTakes = 0;
+    }
     return taken;
   }
 
@@ -149,8 +161,8 @@ export class ByteReader {
     return text;
   }
 
-  utf8(): string {
-    const bytes = this.bytes(this.varint());
+  utf8(length = this.varint()): string {
+    const bytes = this.bytes(length);
     try {
       return strictUtf8.decode(bytes);
     } catch {

@@ -10,7 +10,7 @@ export class CallScope {
     this.#signal = signal;
     if (signal?.aborted) this.#abort();
     else signal?.addEventListener("abort", this.#abort);
-    if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#controller.abort(late()), timeoutMs);
+    this.#timer = deadline(timeoutMs, () => this.#controller.abort(late()));
   }
 
   get signal(): AbortSignal {
@@ -79,3 +79,13 @@ export const late = (): ConnectError => new ConnectError("the operation timed ou
 
 /** Why the signal of a call aborts that has ended: one for all, as each has one. */
 const OVER = new ConnectError("the call is over", Code.Canceled);
+
+/** Longer ones are never waited for: setTimeout would take them for none. */
+const LONGEST_TIMER_MS = 2 ** 31;
+
+/** Runs `task` in so many milliseconds; never, where that is undefined or weeks away. */
+export const deadline = (
+  timeoutMs: number | undefined,
+  task: () => void,
+): ReturnType<typeof setTimeout> | undefined =>
+  timeoutMs !== undefined && timeoutMs < LONGEST_TIMER_MS ? setTimeout(task, timeoutMs) : undefined;

@@ -19,6 +19,9 @@ export interface CallerOptions {
   baseUrl?: string | undefined;
 }
 
+/** A deadline so far away is none. */
+const NEVER_MS = Number.MAX_SAFE_INTEGER;
+
 /** The calling end: Connect's transport over a line. */
 export function createCaller(
   line: Line,
@@ -33,7 +36,7 @@ export function createCaller(
   const timeoutOf = (timeoutMs: number | undefined) => {
     const chosen = timeoutMs ?? defaultTimeoutMs;
     // Connect takes 0 and less for no deadline at all.
-    return chosen !== undefined && chosen > 0 ? Math.ceil(chosen) : undefined;
+    return chosen !== undefined && chosen > 0 && chosen < NEVER_MS ? Math.ceil(chosen) : undefined;
   };
   const around = <Next>(next: Next): Next =>
     interceptors.reduceRight((inner, interceptor) => interceptor(inner as never) as never, next);

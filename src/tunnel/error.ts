@@ -18,13 +18,20 @@ export function statusOf(thrown: unknown, trailer?: Headers): Status {
   return {
     code,
     text: rawMessage,
-    details: details.map((detail) =>
-      "desc" in detail
-        ? { type: detail.desc.typeName, value: toBinary(detail.desc, create(detail.desc, detail.value)) }
-        : detail,
-    ),
+    details: details.flatMap(packed),
     trailers: [...listOf(metadata), ...listOf(trailer)],
   };
+}
+
+/** A detail as its bytes; none where it has a value that its type cannot have, which must not end the process. */
+function packed(detail: ConnectError["details"][number]): Status["details"] {
+  if (!("desc" in detail)) return [detail];
+  try {
+    const { desc, value } = detail;
+    return [{ type: desc.typeName, value: toBinary(desc, create(desc, value)) }];
+  } catch {
+    return [];
+  }
 }
 
 /** What a caller is told of an answer that is none of its method. */

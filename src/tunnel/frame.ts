@@ -183,6 +183,8 @@ function writeHeaderList(to: ByteWriter, header: HeaderList): void {
 
 /** Takes frames as they are read. Bytes that it wants to keep it has to copy. */
 export interface FrameReceiver {
+  /** Whether nothing more is wanted, not even of the message that is being read. */
+  readonly isClosed: boolean;
   settings(settings: Settings): void;
   call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void;
   message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void;
@@ -202,7 +204,7 @@ export const beginsWithSettings = (message: Uint8Array): boolean => message[0] =
 /** Reads the frames of one WebSocket message. Throws a ProtocolFault at the first that is broken. */
 export function readFrames(message: Uint8Array, to: FrameReceiver, most: FrameLimits): void {
   const reader = new ByteReader(message);
-  while (reader.at < message.length) {
+  while (reader.at < message.length && !to.isClosed) {
     const first = reader.byte();
     const length = reader.varint();
     if (length > most.frameBytes) {
@@ -319,7 +321,11 @@ function headerList(from: ByteReader, { headerBytes }: FrameLimits): HeaderList 
     const name = from.latin1();
     const value = from.latin1();
     if (!isName(name)) throw new ProtocolFault("a header has a name that is none");
-    if (!isValue(value)) throw new ProtocolFault(`the header ${name} has a value with control characters`);
+    if (!isValue(value)) {
+      throw new ProtocolFault(
+        `the header ${name.slice(0, 40)} has a value with a line end or blanks around it`,
+      );
+    }
     list.push([name, value]);
   }
   return list;
@@ -327,11 +333,11 @@ function headerList(from: ByteReader, { headerBytes }: FrameLimits): HeaderList 
 
 const isName = (name: string): boolean => /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name);
 
-/** As fetch's Headers take them. */
-const isValue = (value: string): boolean => /^(?![\t ])[\t\x20-\x7e\x80-\xff]*(?<![\t ])$/.test(value);
+/** As fetch's Headers take them: one call's odd header must not cost the others their socket. */
+const isValue = (value: string): boolean => /^(?![\t ])[^\0\r\n]*(?<![\t ])$/.test(value);
 
 /** The most details that an error may have. */
-const MOST_DETAILS = 64;
+export const MOST_DETAILS = 64;
 
 const WELL: Status = { code: 0, text: "", details: [], trailers: NO_HEADERS };
 
@@ -362,8 +368,8 @@ function settings(from: ByteReader): Settings {
     else if (key === SETTING.calls) found.calls = only(value);
     else if (key === SETTING.headerBytes) found.headerBytes = only(value);
     else if (key === SETTING.offers) found.offers = only(value);
-    else if (key === SETTING.appId) found.appId = text(value);
-    else if (key === SETTING.authorization) found.authorization = text(value);
+    else if (key === SETTING.appId) found.appId = value.utf8(length);
+    else if (key === SETTING.authorization) found.authorization = value.utf8(length);
   }
   return found;
 }
@@ -373,12 +379,4 @@ function only(value: ByteReader): number {
   const number = value.varint();
   if (!value.isAtEnd) throw new ProtocolFault("a setting has bytes behind its number");
   return number;
-}
-
-function text(value: ByteReader): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(value.rest());
-  } catch {
-    throw new ProtocolFault("a setting is not UTF-8");
-  }
 }

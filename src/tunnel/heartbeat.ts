@@ -15,8 +15,8 @@ export class Heartbeat {
   readonly #onSilent: (why: string) => void;
   #heardAtMs = now();
   #number = 0;
-  /** When the question was asked that has no answer yet; 0: there is none. */
-  #askedAtMs = 0;
+  /** When the question was asked that has no answer yet. */
+  #askedAtMs: number | undefined;
   #stop: () => void;
 
   constructor(limits: TunnelLimits, ask: (number: number) => void, onSilent: (why: string) => void) {
@@ -33,7 +33,7 @@ export class Heartbeat {
   }
 
   get isWaiting(): boolean {
-    return this.#askedAtMs !== 0;
+    return this.#askedAtMs !== undefined;
   }
 
   ping(): void {
@@ -43,9 +43,9 @@ export class Heartbeat {
 
   /** The answer to the last ping took so long, in milliseconds; undefined where it is to another one. */
   pong(number: number): number | undefined {
-    if (number !== this.#number || !this.isWaiting) return undefined;
+    if (number !== this.#number || this.#askedAtMs === undefined) return undefined;
     const tookMs = Math.max(now() - this.#askedAtMs, 0.001);
-    this.#askedAtMs = 0;
+    this.#askedAtMs = undefined;
     this.rttMs = Math.min(this.rttMs, tookMs);
     return tookMs;
   }
@@ -57,13 +57,13 @@ export class Heartbeat {
   readonly #look = (): void => {
     const { silenceMs, answerMs } = this.#limits;
     const silentMs = now() - this.#heardAtMs;
-    const waitedMs = this.isWaiting ? now() - this.#askedAtMs : 0;
+    const waitedMs = this.#askedAtMs === undefined ? 0 : now() - this.#askedAtMs;
     if (silentMs >= answerMs && waitedMs >= answerMs) {
       this.#onSilent(`nothing was heard for ${Math.round(silentMs)} ms`);
       return;
     }
     if (!this.isWaiting && silentMs >= silenceMs) this.ping();
-    const nextMs = this.isWaiting ? answerMs : silenceMs - silentMs;
+    const nextMs = this.isWaiting ? answerMs - Math.min(silentMs, waitedMs) : silenceMs - silentMs;
     this.#stop = after(Math.max(nextMs, 1), this.#look);
   };
 }

@@ -134,7 +134,8 @@ export class ReopeningLine {
         hasSettings = true;
       },
       onBusy: (busy) => {
-        this.#stopIdle();
+        // One that drains is closed by itself, and says nothing of how idle the next one is.
+        if (!this.#draining.has(session)) this.#stopIdle();
         if (!busy) this.#whenIdle(session);
       },
       onGoaway: (untaken) => {

@@ -70,6 +70,14 @@ export class Sender {
     this.schedule();
   }
 
+  /** Takes a stream out of the round. */
+  forget(stream: Stream): void {
+    if (!stream.isQueued) return;
+    stream.isQueued = false;
+    const at = this.#round.indexOf(stream);
+    if (at >= 0) this.#round.splice(at, 1);
+  }
+
   /** The socket takes more again. */
   unblock(): void {
     this.#isBlocked = false;
@@ -78,10 +86,20 @@ export class Sender {
 
   /** Sends what has been written, and nothing more. */
   close(): void {
-    if (this.#isClosed) return;
+    if (!this.#isClosed) this.#send();
+    this.stop();
+  }
+
+  /** Sends nothing more. */
+  stop(): void {
     this.#isClosed = true;
     this.#round = [];
-    if (this.out.length > 0) this.#socket().send(this.out.take());
+  }
+
+  #send(): void {
+    if (this.out.length === 0) return;
+    this.#socket().send(this.out.take());
+    this.#onSent();
   }
 
   readonly #flush = (): void => {
@@ -96,10 +114,7 @@ export class Sender {
       return;
     }
     const isMore = this.#writePieces();
-    if (this.out.length > 0) {
-      socket.send(this.out.take());
-      this.#onSent();
-    }
+    this.#send();
     if (isMore) this.schedule();
   };
 
@@ -113,7 +128,8 @@ export class Sender {
       this.#round = [];
       for (const [i, stream] of turn.entries()) {
         if (room <= 0) {
-          this.#round.push(...turn.slice(i));
+          // Before those that have had their turn.
+          this.#round = turn.slice(i).concat(this.#round);
           return true;
         }
         room -= this.#writePiece(stream);

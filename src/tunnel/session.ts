@@ -58,6 +58,10 @@ export interface SessionOptions {
 
 /** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
 const FRAME_BYTES = 256 * 1024;
+/** How much of it header lists may have, a status's text (in characters, of three bytes at most) and its details. */
+const MOST_HEADER_BYTES = 128 * 1024;
+const MOST_TEXT = 8 * 1024;
+const MOST_DETAIL_BYTES = 96 * 1024;
 /** How many methods have numbers, in each direction. */
 const MOST_METHODS = 4096;
 /** How many calls may be given up in a second. */
@@ -166,39 +170,34 @@ export class Session implements Carrier {
 
   /** Makes a call: at once, or when one of those under way has ended. */
   begin(call: OutgoingCall): void {
-    if (this.#closed) {
-      call.stream.events.failed(this.#closed);
+    const closed = this.#closed ?? (this.#hasPeerLeft ? left() : undefined);
+    if (closed) {
+      call.stream.events.failed(closed);
       return;
     }
-    const bytes = sizeOf(call.header);
-    const most = this.#peer.headerBytes;
-    if (bytes > most) {
-      const why = `the headers have ${bytes} bytes: the other end takes at most ${most}`;
-      call.stream.events.failed(new ConnectError(why, Code.ResourceExhausted));
-      return;
-    }
-    if (this.#calls.size < this.#peer.calls) this.#write(call);
-    else this.#waiting.push(call);
+    this.#waiting.push(call);
+    this.#beginWaiting();
     this.#tellBusy();
   }
 
   /** Gives a stream up: the other end hears of it and stops. Nothing more is told of it. */
   giveUp(stream: Stream, code: Code): void {
-    if (stream.isOver) return;
-    if (stream.id === 0) {
-      this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
-    } else {
+    if (stream.id === 0) this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
+    else if (!stream.isOver) {
       this.#control(() => frame.writeReset(this.#sender.out, stream.id, code));
       this.#forget(stream);
     }
+    // Also where all of it has come: what nobody reads of it is still to be given back.
     stream.drop();
     this.#tellBusy();
   }
 
   /** Sends headers of an answer, before its first message. */
-  sendHeaders({ id, isOver }: Stream, header: HeaderList): void {
-    if (isOver || header.length === 0) return;
-    this.#control(() => frame.writeHeaders(this.#sender.out, id, header));
+  sendHeaders(stream: Stream, header: HeaderList): void {
+    if (stream.isOver || header.length === 0) return;
+    const fault = this.#tooLarge("headers", header);
+    if (fault) stream.end(fault);
+    else this.#control(() => frame.writeHeaders(this.#sender.out, stream.id, header));
   }
 
   /** Tells the other end what has changed of this one: it holds for what is sent from now on. */
@@ -233,7 +232,10 @@ export class Session implements Carrier {
 
   writeEnd({ id }: Stream, status: Status | undefined): void {
     const { out } = this.#sender;
-    this.#control(() => (status ? frame.writeStatus(out, id, status) : frame.writeEnd(out, id)));
+    this.#control(() => {
+      if (!status) frame.writeEnd(out, id);
+      else frame.writeStatus(out, id, this.#tooLarge("trailers", status.trailers) ?? fitting(status));
+    });
   }
 
   giveBack(stream: Stream, cost: number): void {
@@ -267,7 +269,8 @@ export class Session implements Carrier {
 
   // What the other end says.
 
-  readonly #receiver: frame.FrameReceiver = {
+  readonly #receiver: frame.FrameReceiver & { isClosed: boolean } = {
+    isClosed: false,
     settings: (settings) => this.#settings(settings),
     call: (...call) => this.#call(...call),
     message: (...message) => this.#message(...message),
@@ -281,8 +284,11 @@ export class Session implements Carrier {
 
     headers: (id, header) => {
       const stream = this.#answerTo(id);
-      stream?.taken();
-      stream?.events.headers?.(header);
+      if (!stream) return;
+      if (stream.hasAnswer) throw new ProtocolFault(`the headers of stream ${id} come again or late`);
+      stream.hasAnswer = true;
+      stream.taken();
+      stream.events.headers?.(header);
     },
 
     status: (id, status) => {
@@ -329,6 +335,7 @@ export class Session implements Carrier {
       }
       for (const { stream } of untaken) stream.detach();
       this.#options.onGoaway?.(untaken);
+      for (const { stream } of this.#options.onGoaway ? [] : untaken) stream.events.failed(left());
       this.#tellBusy();
     },
   };
@@ -367,7 +374,7 @@ export class Session implements Carrier {
       throw new ProtocolFault("a window is smaller than it was before");
     }
     this.#sender.credit = added(this.#sender.credit, connectionWindow - before.connectionWindow);
-    for (const { stream } of this.#calls.values()) {
+    for (const stream of this.#streams.values()) {
       stream.sendCredit = added(stream.sendCredit, streamWindow - before.streamWindow);
       stream.resume();
     }
@@ -468,6 +475,7 @@ export class Session implements Carrier {
 
   #forget(stream: Stream): void {
     if (!this.#streams.delete(stream.id)) return;
+    this.#sender.forget(stream);
     if (this.#probe?.stream === stream) this.#probe = undefined;
     if (!this.#isMine(stream.id)) {
       this.#open--;
@@ -479,8 +487,23 @@ export class Session implements Carrier {
 
   #beginWaiting(): void {
     while (this.#waiting.length > 0 && this.#calls.size < this.#peer.calls && !this.#hasPeerLeft) {
-      this.#write(this.#waiting.shift() as OutgoingCall);
+      const [call] = this.#waiting as [OutgoingCall];
+      const fault = this.#tooLarge("headers", call.header);
+      // What the other end takes is more than what is assumed until it has told.
+      if (fault && !this.#isToldOfPeer) return;
+      this.#waiting.shift();
+      if (fault) call.stream.events.failed(new ConnectError(fault.text, fault.code));
+      else this.#write(call);
     }
+  }
+
+  /** What is answered in the place of a header list that the other end would close the socket for. */
+  #tooLarge(what: string, list: HeaderList): Status | undefined {
+    const most = Math.min(this.#peer.headerBytes, MOST_HEADER_BYTES);
+    const bytes = sizeOf(list);
+    if (bytes <= most) return undefined;
+    const text = `the ${what} have ${bytes} bytes: the other end takes at most ${most}`;
+    return { ...WELL, code: Code.ResourceExhausted, text };
   }
 
   /** A number that the other end knows, or the path, which then has the next number. */
@@ -513,7 +536,8 @@ export class Session implements Carrier {
 
   #payConnection(cost: number): void {
     this.#owed += cost;
-    if (this.#owed * 2 < this.#connectionWindow) return;
+    // Half of the window; sooner where readers that stand still hold most of it, so that it is there for the others.
+    if (this.#owed * 2 < this.#connectionWindow && this.#owed < this.#receiveCredit) return;
     const credit = this.#owed;
     this.#owed = 0;
     this.#receiveCredit += credit;
@@ -532,8 +556,9 @@ export class Session implements Carrier {
     const probe = this.#probe;
     if (tookMs === undefined || !probe) return;
     this.#probe = undefined;
-    // Twice what it brings, at this speed, within the shortest round trip: a longer one is spent in queues.
-    const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 2;
+    // Of what it brings, at this speed, within the shortest round trip: a longer one is spent in queues. As credit goes
+    // back by half windows, half a window is all that comes of a stream that waits for credit: so more than twice that.
+    const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 3;
     this.#streamWindow = Math.max(
       this.#streamWindow,
       Math.min(Math.ceil(wanted), this.limits.mostStreamWindow),
@@ -564,8 +589,9 @@ export class Session implements Carrier {
     if (this.#closed) return;
     const error = new ConnectError(`the tunnel was lost: ${why}`, Code.Unavailable);
     this.#closed = error;
+    this.#receiver.isClosed = true;
     this.#heartbeat.stop();
-    this.#sender.close();
+    this.#sender.stop();
     const unsent = this.#waiting;
     this.#waiting = [];
     const streams = [...this.#streams.values()];
@@ -591,12 +617,24 @@ const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 
 const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
 
+const left = (): ConnectError => new ConnectError("the other end takes no more calls", Code.Unavailable);
+
 const overdrawn = (what: string, by: number): ProtocolFault =>
   new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);
 
 function added(credit: number, more: number): number {
   if (credit + more > Number.MAX_SAFE_INTEGER) throw new ProtocolFault("more credit than a number holds");
   return credit + more;
+}
+
+/** A status as a frame can carry it: what would be too much loses its details, and then the end of its text. */
+function fitting(status: Status): Status {
+  const { text, details } = status;
+  let bytes = 0;
+  for (const { type, value } of details) bytes += type.length * 3 + value.length + 8;
+  const fits = details.length <= frame.MOST_DETAILS && bytes <= MOST_DETAIL_BYTES;
+  if (fits && text.length <= MOST_TEXT) return status;
+  return { ...status, text: text.slice(0, MOST_TEXT), details: fits ? details : [] };
 }
 
 /** About as many bytes as the list takes in a frame, and never fewer. */

@@ -68,6 +68,8 @@ export class Stream {
   /** Whether the sending half has ended, and all of it is written. */
   sendEnded = false;
   receiveEnded = false;
+  /** Whether anything of the answer has come: its headers come before all else, and once. */
+  hasAnswer = false;
   isOver = false;
 
   readonly #outbox: Uint8Array[] = [];
@@ -79,6 +81,7 @@ export class Stream {
   /** How the answering half ends, where the END of its last message does not say it. */
   #endStatus: Status | undefined;
   #drained: (() => void) | undefined;
+  #onOver: (() => void) | undefined;
 
   #inbox: Part[] = [];
   /** The first part that has not been handed over. */
@@ -134,6 +137,12 @@ export class Stream {
     });
   }
 
+  /** Has `task` run when nothing can be sent any more; of several the last one. At once, if that is so already. */
+  whenOver(task: () => void): void {
+    if (this.isOver) task();
+    else this.#onOver = task;
+  }
+
   /** Asks for the next message. */
   pull(): void {
     this.#isAsked = true;
@@ -168,6 +177,8 @@ export class Stream {
     this.#pendingBytes = 0;
     this.#drained?.();
     this.#drained = undefined;
+    this.#onOver?.();
+    this.#onOver = undefined;
   }
 
   /** Whether something waits to be written. */
@@ -234,17 +245,18 @@ export class Stream {
   }
 
   received(bytes: Uint8Array, more: boolean, end: boolean): void {
+    this.hasAnswer = true;
     if (end) this.#status ??= WELL;
     if (this.#isDeaf) {
       this.carrier?.giveBack(this, bytes.length + FRAME_COST);
     } else if (this.#isAsked && !more && this.#isEmpty && this.#parts.length === 0 && !this.#isDelivering) {
       // What nearly all messages are: whole, and awaited.
+      this.carrier?.giveBack(this, bytes.length + FRAME_COST);
       const fault = this.#check(bytes.length);
       if (fault) {
         this.#refuse(fault);
         return;
       }
-      this.carrier?.giveBack(this, bytes.length + FRAME_COST);
       this.#isAsked = false;
       this.#isDelivering = true;
       this.events.message(bytes.slice());

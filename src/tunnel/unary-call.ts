@@ -6,7 +6,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
-import { late } from "./call-scope.js";
+import { deadline, late } from "./call-scope.js";
 import { errorOf, unreadable } from "./error.js";
 import type { HeaderList, Status } from "./frame.js";
 import { headersOf } from "./header-list.js";
@@ -28,9 +28,10 @@ export function callUnary<I extends DescMessage, O extends DescMessage>(
 ): Promise<UnaryResponse<I, O>> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
+    const bytes = toBinary(method.input, message);
     const call = new UnaryCall(line, check, method, resolve, reject);
     call.watch(signal, timeoutMs);
-    call.stream.send(toBinary(method.input, message), true);
+    call.stream.send(bytes, true);
     call.stream.pull();
     line.begin({ path: methodPath(method), timeoutMs: toldMs, header, stream: call.stream });
   });
@@ -66,7 +67,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   watch(signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
     this.#signal = signal;
     signal?.addEventListener("abort", this.#abort);
-    if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.#giveUp(late()), timeoutMs);
+    this.#timer = deadline(timeoutMs, () => this.#giveUp(late()));
   }
 
   headers(header: HeaderList): void {

@@ -63,10 +63,10 @@ async function backup(fl: ReturnType<typeof createClient>): Promise<string> {
 }
 
 /** AppCallback and InvokeService in a tab. */
-function serve(url: string): void {
+async function serve(url: string): Promise<void> {
   const fl = createClient(createWebTransport(url, { appId: "tab" }));
-  fl.pubsub.serve<{ orders: unknown }>({ orders: ({ data }) => void noted.push(data) });
-  fl.service.serve(async (request) => new Response(`${request.method} ${await request.text()}`));
+  await fl.pubsub.serve<{ orders: unknown }>({ orders: ({ data }) => void noted.push(data) });
+  await fl.service.serve(async (request) => new Response(`${request.method} ${await request.text()}`));
 }
 
 /** Uploads `megabytes` of a Blob that is on disk, with its progress. */

@@ -1,3 +1,3 @@
-import { shareTunnels } from "fairlead/web";
+import { shareTunnels } from "fairlead/tunnel";
 
 shareTunnels();

@@ -19,7 +19,7 @@ if (missing)
 declare global {
   var tunnel: {
     streams(url: string): Promise<Record<string, unknown>>;
-    serve(url: string): void;
+    serve(url: string): Promise<void>;
     upload(url: string, megabytes: number): Promise<{ progress: number[]; size: number }>;
     follow(url: string): Promise<void>;
     shared(url: string, key: string): Promise<unknown>;

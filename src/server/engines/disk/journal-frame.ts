@@ -7,7 +7,7 @@ export type Op = { key: string; value: Buffer | undefined };
 export type Frame = { sequence: number; counter: bigint; ops: Op[] };
 
 /** Magic, length of the payload, checksum, and the number of the frame: that goes on from file to file. */
-export const FRAME_HEADER_BYTES = 20;
+const FRAME_HEADER_BYTES = 20;
 const MAGIC = 0x4652414d;
 
 /** Stands for the length of a value where the key is deleted. */

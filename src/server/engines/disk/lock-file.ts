@@ -78,7 +78,7 @@ export async function lockFolder(folder: string, lost: () => void): Promise<Fold
 }
 
 /** Who has the folder, if the lock can be read. */
-export async function holderOf(folder: string): Promise<Holder | undefined> {
+async function holderOf(folder: string): Promise<Holder | undefined> {
   try {
     return JSON.parse(await readFile(join(folder, NAME), "utf8")) as Holder;
   } catch (error) {

@@ -91,11 +91,10 @@ async function openTable(folder: string, number: number, cache: BlockCache): Pro
 }
 
 /** What the journal says beyond the tables. */
-export async function recover(folder: string, manifest: Manifest, names: readonly string[]) {
+async function recover(folder: string, manifest: Manifest, names: readonly string[]) {
   const memtable = new Memtable();
   let { counter, sequence } = manifest;
   let last = manifest.journal - 1;
-  let torn = 0;
   if (!names.includes(journalName(manifest.journal))) {
     throw new DamageError(join(folder, journalName(manifest.journal)), "it is missing");
   }
@@ -107,7 +106,6 @@ export async function recover(folder: string, manifest: Manifest, names: readonl
       counter = frame.counter;
     });
     sequence = replayed.next;
-    if (replayed.torn) torn++;
   }
-  return { memtable, counter, last, sequence, torn };
+  return { memtable, counter, last, sequence };
 }

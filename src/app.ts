@@ -1,0 +1,15 @@
+/**
+ * `fairlead/app`: what the server calls an app for, as routes for every Connect adapter. Through the tunnel,
+ * `fl.pubsub.serve()` and `fl.service.serve()` of the client need nothing of it.
+ *
+ * @module
+ */
+export {
+  type CallbackOptions,
+  createCallbacks,
+  type EventHandler,
+  type EventHandlers,
+  type EventSubscription,
+  type Verdict,
+} from "./callbacks.js";
+export { createInvocations, type InvocationHandler } from "./invocations.js";

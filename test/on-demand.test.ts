@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { test } from "vitest";
+import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { createClient } from "../src/index.js";
+import { later, loaded } from "../src/internal/later.js";
+import { inProcess } from "../src/server/index.js";
+
+test("code that cannot be loaded is unavailable, with the reason as its cause", async () => {
+  const reason = new TypeError("Failed to fetch dynamically imported module");
+  await assert.rejects(loaded(Promise.reject(reason)), (error) => {
+    assert.ok(error instanceof ConnectError);
+    assert.equal(error.code, Code.Unavailable);
+    assert.equal(error.cause, reason);
+    return true;
+  });
+});
+
+test("a transport whose code could not be loaded is loaded by the next call", async () => {
+  const there = inProcess();
+  let loads = 0;
+  const transport = later(async () => {
+    if (++loads === 1) throw new TypeError("offline");
+    return there;
+  });
+  const hello = createClient(transport, { retry: false }).hello();
+  await assert.rejects(hello.say("Ada"), { code: Code.Unavailable });
+  assert.equal(await hello.say("Ada"), "Hello, Ada");
+  assert.equal(await hello.say("Bob"), "Hello, Bob");
+  assert.equal(loads, 2);
+});
+
+test("raw.runtime has every RPC of Runtime, as the whole service describes it", async () => {
+  const { runtime } = createClient(inProcess()).raw;
+  const names = Runtime.methods.map(({ localName }) => localName);
+  assert.deepEqual(Object.keys(runtime).sort(), names.sort());
+  assert.equal((await runtime.sayHello({ serviceName: "helloworld", name: "Ada" })).hello, "Hello, Ada");
+  await runtime.saveState({ storeName: "default", states: [{ key: "k", value: new Uint8Array([1]) }] });
+  await runtime.deleteBulkState({ storeName: "default", states: [{ key: "k" }] });
+  assert.equal((await runtime.getState({ storeName: "default", key: "k" })).data.length, 0);
+});

@@ -1,0 +1,92 @@
+import { type Client, type ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
+import { createCaller } from "../../src/tunnel/caller.js";
+import { createDispatcher } from "../../src/tunnel/dispatcher.js";
+import type { TunnelLimits } from "../../src/tunnel/limits.js";
+import { type Pair, type PairOptions, pair } from "../../src/tunnel/pair.js";
+import { Session, type SessionOptions } from "../../src/tunnel/session.js";
+import { Blobs } from "./blobs.js";
+import { Observer } from "./wire.js";
+
+/** One end of a tunnel: its session, a client that calls the other end, and what it has put on the wire. */
+export interface End {
+  readonly session: Session;
+  readonly client: Client<typeof Blobs>;
+  readonly seen: Observer;
+  /** When the other end has said who it is. */
+  readonly told: Promise<void>;
+  /** Why the session was closed, once it is. */
+  readonly lost: Promise<ConnectError>;
+}
+
+export interface EndOptions extends Partial<Pick<SessionOptions, "identity" | "onSettings" | "arriving">> {
+  limits?: Partial<TunnelLimits>;
+  messageBytes?: number;
+  serves?: Partial<ServiceImpl<typeof Blobs>>;
+}
+
+export interface Ends {
+  readonly net: Pair;
+  readonly dialler: End;
+  readonly acceptor: End;
+  /** Closes the socket. Throws what the observers have found wrong. */
+  close(): void;
+}
+
+/** Two ends in memory, each of which calls the other and serves what it is told to; all that passes is observed. */
+export function openEnds(
+  dialler: EndOptions = {},
+  acceptor: EndOptions = {},
+  options: PairOptions = {},
+): Ends {
+  const net = pair(options);
+  const ends = [open(net, 0, dialler), open(net, 1, acceptor)] as const;
+  return {
+    net,
+    dialler: ends[0],
+    acceptor: ends[1],
+    close: () => {
+      ends[0].session.close(1000, "the test is over");
+      for (const { seen } of ends) for (const fault of seen.faults) throw fault;
+    },
+  };
+}
+
+/** One end over `net`; the other one is for the test to play. */
+export function open(net: Pair, at: 0 | 1, { serves = {}, messageBytes, ...rest }: EndOptions = {}): End {
+  const seen = new Observer(at === 0 ? 1 : 0);
+  const { promise: lost, resolve } = withResolvers<ConnectError>();
+  const { promise: told, resolve: tell } = withResolvers<void>();
+  const session: Session = new Session(seen.watch(net.ends[at]), {
+    dialled: at === 0,
+    ...rest,
+    onSettings: (peer) => {
+      tell();
+      rest.onSettings?.(peer);
+    },
+    answer: (...call) => dispatcher(...call),
+    onClosed: (why, unsent) => {
+      for (const { stream } of unsent) stream.events.failed(why);
+      resolve(why);
+    },
+  });
+  const dispatcher = createDispatcher((router) => router.service(Blobs, serves)).on(() => session);
+  const client = createClient(Blobs, createCaller(session, { messageBytes }));
+  return { session, client, seen, told, lost };
+}
+
+export function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((take) => {
+    resolve = take;
+  });
+  return { promise, resolve };
+}
+
+/** As many turns of the event loop: those that the pair's messages take as well, so that a seed always does the same. */
+export async function turns(count = 20): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+export const blob = (size: number, fill = 7): { value: Uint8Array } => ({
+  value: new Uint8Array(size).fill(fill),
+});

@@ -1,0 +1,191 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { test } from "vitest";
+import { ByteReader, ByteWriter, varintSize } from "../../src/tunnel/bytes.js";
+import { CLOSE, ProtocolFault } from "../../src/tunnel/fault.js";
+import { readFrames } from "../../src/tunnel/frame.js";
+import { collect } from "../garbage.js";
+import { anyFrame } from "./any-frame.js";
+import { ANY, asJson, bytesOf, type Frame, framesOf, receiver, unhex } from "./frames.js";
+import { parse } from "./wire.js";
+
+const vectors = readFileSync(join(import.meta.dirname, "vectors.tsv"), "utf8")
+  .trim()
+  .split("\n")
+  .map((line) => line.split("\t") as [name: string, bytes: string, frame: string]);
+
+for (const [name, bytes, frame] of vectors) {
+  test(`vector: ${name}`, () => {
+    const read = framesOf(unhex(bytes));
+    assert.deepEqual(read.map(asJson), [frame]);
+    assert.equal(Buffer.from(bytesOf(...read)).toString("hex"), bytes);
+  });
+}
+
+test("the vectors have every kind of frame, and a reader of their own reads them so", () => {
+  const kinds = vectors.map(([, , frame]) => (JSON.parse(frame) as Frame).kind);
+  assert.equal(new Set(kinds).size, 11);
+  const all = parse(unhex(vectors.map(([, bytes]) => bytes).join("")));
+  assert.deepEqual(
+    all.map(({ kind }) => kind.toLowerCase()),
+    kinds,
+  );
+});
+
+test("any frames, written one behind the other, are read as they were", () => {
+  fc.assert(
+    fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {
+      assert.deepEqual(framesOf(bytesOf(...frames)).map(asJson), frames.map(asJson));
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("any frames are read by a reader of their own with the same kinds and lengths", () => {
+  fc.assert(
+    fc.property(fc.array(anyFrame, { maxLength: 8 }), (frames) => {
+      assert.deepEqual(
+        parse(bytesOf(...frames)).map(({ kind }) => kind.toLowerCase()),
+        frames.map(({ kind }) => kind),
+      );
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("a number takes as many bytes as varintSize() says, and is read as it was written", () => {
+  const edges = [7, 14, 21, 28, 31, 32, 35, 42, 49].flatMap((bits) => [2 ** bits - 1, 2 ** bits]);
+  for (const number of [0, ...edges, Number.MAX_SAFE_INTEGER]) {
+    const to = new ByteWriter();
+    to.varint(number);
+    assert.equal(to.length, varintSize(number));
+    assert.equal(new ByteReader(to.take()).varint(), number);
+  }
+});
+
+test("a writer that was large once does not stay so", () => {
+  const large = new Uint8Array(1024 * 1024);
+  const before = held();
+  const writers = Array.from({ length: 50 }, () => new ByteWriter());
+  for (const to of writers) {
+    to.bytes(large);
+    to.take();
+    for (let i = 0; i < 20; i++) {
+      to.byte(1);
+      to.take();
+    }
+  }
+  const kept = held() - before;
+  assert.equal(writers[0]?.length, 0);
+  assert(kept < 5 * 1024 * 1024, `${kept} bytes are kept`);
+});
+
+/** How many bytes array buffers have that are not garbage. */
+function held(): number {
+  collect();
+  return process.memoryUsage().arrayBuffers;
+}
+
+/** What is broken, its bytes, what the fault says, and what it closes the socket with. */
+const BROKEN: [string, string, RegExp, number?][] = [
+  ["a kind 0", "00 00", /kind 0/],
+  ["a kind that there is not", "0c 00", /kind 12/],
+  ["the last kind", "0f 00", /kind 15/],
+  ["a flag that is kept", "43 02 01 00", /flags 0x40/],
+  ["another flag that is kept", "83 02 01 00", /flags 0x80/],
+  ["END where it cannot be", "18 01 01", /flags 0x10/],
+  ["MORE where it cannot be", "25 02 01 00", /flags 0x20/],
+  ["MORE and END at once", "33 01 01", /goes on behind the end/],
+  ["a message that is cut in its first byte", "03", /ends within a field/],
+  ["a length beyond the message", "03 05 01 00", /cut short/],
+  ["a frame beyond the limit", "03 81 80 10", /262145 bytes: at most 262144/, CLOSE.limit],
+  ["a length longer than it need be", "03 81 00 01", /longer than it need be/],
+  ["a number above 2^53 - 1", "08 08 ff ff ff ff ff ff ff 1f", /above 2\^53/],
+  ["a number of nine bytes", "08 09 ff ff ff ff ff ff ff ff 01", /above 2\^53/],
+  ["bytes behind the last field", "08 02 01 01", /behind its last field/],
+  ["a stream 0", "03 01 00", /number 0/],
+  ["a call of stream 0", "02 03 00 01 00", /number 0/],
+  ["a path that is none", "02 06 01 00 02 61 62 00", /path/],
+  ["a path with a blank", "02 09 01 00 05 2f 61 2f 62 20 00", /path/],
+  ["a path that is not UTF-8", "02 08 01 00 04 2f 61 2f ff 00", /UTF-8/],
+  ["a call without a timeout", "02 02 01 01", /ends within a field/],
+  ["a header without a value", "04 03 01 01 61", /ends within a field/],
+  ["a header with a name in upper case", "04 05 01 01 41 01 62", /name that is none/],
+  ["a header without a name", "04 04 01 00 01 62", /name that is none/],
+  ["a header with a line end in its value", "04 05 01 01 61 01 0a", /line end/],
+  ["a header with a blank before its value", "04 06 01 01 61 02 20 62", /blanks/],
+  ["a status with a code that there is not", "05 02 01 11", /code 17/],
+  ["a status with more details than bytes", "05 04 01 05 00 02", /ends within a field/],
+  ["a status with 65 details", "05 04 01 05 00 41", /more than 64/, CLOSE.limit],
+  ["a reset without a code", "06 01 01", /ends within a field/],
+  ["credit without bytes", "07 01 01", /ends within a field/],
+  ["a setting that is cut", "01 02 01 05", /ends within a field/],
+  ["a setting with bytes behind its number", "01 04 01 02 05 05", /behind its number/],
+  ["a setting that is not UTF-8", "01 03 05 01 ff", /UTF-8/],
+  ["a reason that is not UTF-8", "0a 03 00 01 ff", /UTF-8/],
+];
+
+for (const [what, bytes, message, closeCode = CLOSE.broken] of BROKEN) {
+  test(`${what} is a fault of the protocol`, () => {
+    assert.throws(
+      () => framesOf(unhex(bytes)),
+      (error) =>
+        error instanceof ProtocolFault && message.test(error.message) && error.closeCode === closeCode,
+    );
+  });
+}
+
+test("a header block beyond the limit is a fault of the protocol, wherever it stands", () => {
+  const header: [string, string][] = [["x", "v".repeat(100)]];
+  const well = { code: 0, text: "", details: [] };
+  const each: Frame[] = [
+    { kind: "call", id: 1, method: 1, timeoutMs: 1, header },
+    { kind: "headers", id: 1, header },
+    { kind: "status", id: 1, status: { ...well, trailers: header } },
+  ];
+  for (const frame of each) {
+    assert.equal(framesOf(bytesOf(frame), { ...ANY, headerBytes: 103 }).length, 1);
+    assert.throws(() => framesOf(bytesOf(frame), { ...ANY, headerBytes: 102 }), {
+      name: "ProtocolFault",
+      closeCode: CLOSE.limit,
+    });
+  }
+});
+
+test("header values may have every character that Headers take, and are read as they were", () => {
+  for (let code = 0; code < 256; code++) {
+    const value = `a${String.fromCharCode(code)}b`;
+    const frame: Frame = { kind: "headers", id: 1, header: [["x", value]] };
+    const isValid = ![0, 10, 13].includes(code);
+    if (isValid) {
+      assert.equal(new Headers([["x", value]]).get("x"), value);
+      assert.deepEqual(framesOf(bytesOf(frame)), [frame]);
+    } else {
+      assert.throws(() => new Headers([["x", value]]));
+      assert.throws(() => framesOf(bytesOf(frame)), ProtocolFault);
+    }
+  }
+});
+
+test("settings that are not known are passed over", () => {
+  assert.deepEqual(framesOf(unhex("01 0a 63 02 ff ff 03 01 07 7f 01 00")), [
+    { kind: "settings", settings: { calls: 7 } },
+  ]);
+});
+
+test("what stands before a fault in a message is read all the same", () => {
+  const read: Frame[] = [];
+  const message = unhex("08 01 01 00 00");
+  assert.throws(
+    () =>
+      readFrames(
+        message,
+        receiver((frame) => read.push(frame)),
+        ANY,
+      ),
+    ProtocolFault,
+  );
+  assert.deepEqual(read, [{ kind: "ping", number: 1 }]);
+});

@@ -1,0 +1,93 @@
+import { ByteWriter } from "../../src/tunnel/bytes.js";
+import type { FrameReceiver, HeaderList, Settings, Status } from "../../src/tunnel/frame.js";
+import * as frame from "../../src/tunnel/frame.js";
+
+/** A frame as a value. */
+export type Frame =
+  | { kind: "settings"; settings: Settings }
+  | { kind: "call"; id: number; method: number | string; timeoutMs: number | undefined; header: HeaderList }
+  | { kind: "message"; id: number; bytes: Uint8Array; end: boolean; more: boolean }
+  | { kind: "headers"; id: number; header: HeaderList }
+  | { kind: "status"; id: number; status: Status }
+  | { kind: "reset"; id: number; code: number }
+  | { kind: "credit"; id: number; bytes: number }
+  | { kind: "ping"; number: number }
+  | { kind: "pong"; number: number }
+  | { kind: "goaway"; lastId: number; reason: string }
+  | { kind: "end"; id: number };
+
+export const ANY: frame.FrameLimits = { frameBytes: 256 * 1024, headerBytes: 64 * 1024 };
+
+/** The bytes of frames, as the code writes them. */
+export function bytesOf(...frames: Frame[]): Uint8Array<ArrayBuffer> {
+  const to = new ByteWriter();
+  for (const each of frames) write(to, each);
+  return to.take();
+}
+
+function write(to: ByteWriter, each: Frame): void {
+  switch (each.kind) {
+    case "settings":
+      return frame.writeSettings(to, each.settings);
+    case "call":
+      return frame.writeCall(to, each.id, each.method, each.timeoutMs, each.header);
+    case "message":
+      return frame.writeMessage(to, each.id, each.bytes, each.end, each.more);
+    case "headers":
+      return frame.writeHeaders(to, each.id, each.header);
+    case "status":
+      return frame.writeStatus(to, each.id, each.status);
+    case "reset":
+      return frame.writeReset(to, each.id, each.code);
+    case "credit":
+      return frame.writeCredit(to, each.id, each.bytes);
+    case "ping":
+      return frame.writePing(to, each.number);
+    case "pong":
+      return frame.writePong(to, each.number);
+    case "goaway":
+      return frame.writeGoaway(to, each.lastId, each.reason);
+    case "end":
+      return frame.writeEnd(to, each.id);
+  }
+}
+
+/** The frames that are in a message, as the code reads them. Throws what that throws. */
+export function framesOf(message: Uint8Array, most = ANY): Frame[] {
+  const frames: Frame[] = [];
+  frame.readFrames(
+    message,
+    receiver((each) => frames.push(each)),
+    most,
+  );
+  return frames;
+}
+
+/** Receives frames as values; the bytes of messages are copied, as all who keep them have to. */
+export function receiver(take: (frame: Frame) => void): FrameReceiver {
+  return {
+    isClosed: false,
+    settings: (settings) => take({ kind: "settings", settings }),
+    call: (id, method, timeoutMs, header) => take({ kind: "call", id, method, timeoutMs, header }),
+    message: (id, bytes, end, more) => take({ kind: "message", id, bytes: bytes.slice(), end, more }),
+    headers: (id, header) => take({ kind: "headers", id, header }),
+    status: (id, status) => take({ kind: "status", id, status }),
+    reset: (id, code) => take({ kind: "reset", id, code }),
+    credit: (id, bytes) => take({ kind: "credit", id, bytes }),
+    ping: (number) => take({ kind: "ping", number }),
+    pong: (number) => take({ kind: "pong", number }),
+    goaway: (lastId, reason) => take({ kind: "goaway", lastId, reason }),
+    end: (id) => take({ kind: "end", id }),
+  };
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+export const unhex = (text: string): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(Buffer.from(text.replaceAll(" ", ""), "hex"));
+
+/** A frame as JSON: bytes in hexadecimal, a timeout that is none as null. */
+export const asJson = (value: Frame): string =>
+  JSON.stringify(value, (key, part: unknown) =>
+    part instanceof Uint8Array ? hex(part) : key === "timeoutMs" && part === undefined ? null : part,
+  );

@@ -1,0 +1,58 @@
+import type { Pair } from "../../src/tunnel/pair.js";
+import type { Socket } from "../../src/tunnel/socket.js";
+import { bytesOf, type Frame, unhex } from "./frames.js";
+import { parse, type WireFrame } from "./wire.js";
+
+/** The other end of a session, played by hand: it sends what it is told to, right or wrong. */
+export class RawPeer {
+  /** All frames that came. */
+  readonly got: WireFrame[] = [];
+  /** What the socket was closed with, once it is: "code reason". */
+  closed = "";
+  readonly #socket: Socket;
+  #onFrame: () => void = () => {};
+
+  constructor(net: Pair, at: 0 | 1) {
+    this.#socket = net.ends[at]({
+      message: (bytes) => {
+        this.got.push(...parse(bytes));
+        this.#onFrame();
+      },
+      drained() {},
+      closed: (code, reason) => {
+        this.closed = `${code} ${reason}`;
+        this.#onFrame();
+      },
+    });
+  }
+
+  send(...frames: (Frame | string)[]): void {
+    for (const frame of frames) this.#socket.send(typeof frame === "string" ? unhex(frame) : bytesOf(frame));
+  }
+
+  sendTogether(...frames: Frame[]): void {
+    this.#socket.send(bytesOf(...frames));
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  /** The frames of a kind that have come. */
+  of(kind: string, id?: number): WireFrame[] {
+    return this.got.filter((frame) => frame.kind === kind && (id === undefined || frame.id === id));
+  }
+
+  /** Waits until `isThere` holds. */
+  until(isThere: (peer: this) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!isThere(this)) return;
+        this.#onFrame = () => {};
+        resolve();
+      };
+      this.#onFrame = look;
+      look();
+    });
+  }
+}
