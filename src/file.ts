@@ -1,8 +1,8 @@
-import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
+import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 import type { DownloadProgress, OpenedFile } from "./internal/file-download.js";
-import { describedInfo, type FileInfo, ifThere, listedInfo } from "./internal/file-info.js";
+import type { FileInfo } from "./internal/file-info.js";
 import type { FileRange, GetOptions, PutOptions } from "./internal/file-transfer.js";
 import type { FileContent, UploadProgress } from "./internal/file-upload.js";
 import { loaded } from "./internal/later.js";
@@ -47,57 +47,23 @@ export interface FileStore {
 
 /** The file store that the server calls `store`. Costs nothing: the first call goes to the server. */
 export function createFiles(transport: Transport, store: string): FileStore {
-  const client = callsOf(Runtime, transport);
-  const storeName = store;
-
-  const place = { transport, client, storeName };
-  const transfer = () => loaded(import("./on-demand.js"));
-
-  const files: FileStore = {
-    async put(name, content, options = {}) {
-      const { putFile } = await transfer();
-      return putFile(place, name, content, options);
-    },
-
-    async get(name, options = {}) {
-      const { getFile } = await transfer();
-      return getFile({ ...place, stat: files.stat }, name, options);
-    },
-
-    async stat(name, call) {
-      const found = await ifThere(client.getFileMeta({ request: { storeName, name } }, call));
-      return found && describedInfo(name, found);
-    },
-
+  const place = { transport, client: callsOf(Runtime, transport), storeName: store };
+  const code = () => loaded(import("./on-demand.js"));
+  return {
+    put: async (name, content, options = {}) => (await code()).putFile(place, name, content, options),
+    get: async (name, options = {}) => (await code()).getFile(place, name, options),
+    stat: async (name, call) => (await code()).statFile(place, name, call),
+    delete: async (name, call) => (await code()).deleteFile(place, name, call),
     list(prefix = "", { pageSize = 1000, ...call } = {}) {
       if (!Number.isInteger(pageSize) || pageSize < 1 || pageSize > MOST_PER_PAGE) {
         const right = `must be a whole number from 1 to ${MOST_PER_PAGE}`;
         throw new RangeError(`Cannot list "${prefix}": pageSize ${right}, got ${pageSize}`);
       }
-      const request = { storeName, name: prefix };
       return (async function* () {
-        for (let marker = ""; ; ) {
-          const page = await client.listFile({ request, pageSize, marker }, call);
-          for (const file of page.files) yield listedInfo(file);
-          if (!page.isTruncated) return;
-          const next = page.marker || (page.files.at(-1)?.fileName ?? "");
-          // Asking again from the same place would go on for ever.
-          if (next === "" || next === marker) throw stuck(prefix, next);
-          marker = next;
-        }
+        yield* (await code()).listFiles(place, prefix, pageSize, call);
       })();
     },
-
-    async delete(name, call) {
-      return (await ifThere(client.delFile({ request: { storeName, name } }, call))) !== undefined;
-    },
   };
-  return files;
 }
 
 const MOST_PER_PAGE = 2 ** 31 - 1;
-
-function stuck(prefix: string, marker: string): ConnectError {
-  const why = `the server says that more files follow, but not after which name (marker "${marker}")`;
-  return new ConnectError(`Cannot list "${prefix}" further: ${why}`, Code.Internal);
-}

@@ -8,6 +8,7 @@
 export { createCallbacks } from "./callbacks.js";
 export { joinGossipMap } from "./gossip/map.js";
 export { jsonWith, sendAnyInJson } from "./internal/any-in-json.js";
+export { deleteFile, listFiles, statFile } from "./internal/file-listing.js";
 export { getFile, putFile } from "./internal/file-transfer.js";
 export { invoking } from "./internal/invoke.js";
 export { locking } from "./internal/locking.js";

@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { later } from "./internal/later.js";
+import { later, loaded } from "./internal/later.js";
 import type { Token } from "./internal/token.js";
 
 export type { Token };
@@ -10,5 +10,5 @@ export type { Token };
  * `authorization` header of its own is left as it is. The code for it is loaded with the first call.
  */
 export function withToken(transport: Transport, token: Token): Transport {
-  return later(async () => (await import("./on-demand.js")).withToken(transport, token));
+  return later(async () => (await loaded(import("./on-demand.js"))).withToken(transport, token));
 }

@@ -168,7 +168,7 @@ describe("over restarts", () => {
     before.topics.consume("t", "other", AbortSignal.abort());
     await before.topics.publish("t", ["1", "2", "3", "4"].map(utf8));
     await (await events.next()).ack();
-    await (await events.next()).retry(300);
+    await (await events.next()).retry(2000);
     await events.next();
     await before.close();
     await using engine = await openDiskEngine({ folder: data });

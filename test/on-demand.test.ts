@@ -20,8 +20,7 @@ test("a transport whose code could not be loaded is loaded by the next call", as
   const there = inProcess();
   let loads = 0;
   const transport = later(async () => {
-    if (++loads === 1) throw new TypeError("offline");
-    return there;
+    return loaded(++loads === 1 ? Promise.reject(new TypeError("offline")) : Promise.resolve(there));
   });
   const hello = createClient(transport, { retry: false }).hello();
   await assert.rejects(hello.say("Ada"), { code: Code.Unavailable });

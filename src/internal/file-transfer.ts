@@ -1,9 +1,10 @@
-import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type { GetFileResponse, Runtime } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
+import type { GetFileResponse } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { canceled } from "./canceled.js";
 import { hasExtensions, needExtensions } from "./extensions.js";
 import { cutOut, type DownloadProgress, type OpenedFile, openedFile } from "./file-download.js";
 import { type FileInfo, ifThere, infoInHeaders } from "./file-info.js";
+import { type Place, statFile } from "./file-listing.js";
 import { type FileContent, FileUpload, type UploadProgress } from "./file-upload.js";
 import { tellingHeaders } from "./headers.js";
 
@@ -34,13 +35,6 @@ export type FileRange = {
   /** How many bytes; past the end are none. Default: all that follow. */
   length?: number;
 };
-
-/** Where a file goes to or comes from. */
-interface Place {
-  transport: Transport;
-  client: Client<typeof Runtime>;
-  storeName: string;
-}
 
 /** Sends `content` to be the file `name`. */
 export async function putFile(
@@ -79,16 +73,13 @@ export async function putFile(
   }
 }
 
-/** Begins to read the file `name`. `stat` describes it where the server does not do so with the first bytes. */
+/** Begins to read the file `name`. */
 export async function getFile(
-  {
-    client,
-    storeName,
-    stat,
-  }: Place & { stat(name: string, call: CallOptions): Promise<FileInfo | undefined> },
+  place: Place,
   name: string,
   { range, onProgress, ...call }: GetOptions,
 ): Promise<OpenedFile | undefined> {
+  const { client, storeName } = place;
   const metadata = rangeMetadata(name, range);
   const left = new AbortController();
   const close = () => left.abort(new ConnectError(`file "${name}" was closed`, Code.Canceled));
@@ -110,7 +101,7 @@ export async function getFile(
     if (!first) return undefined;
     const described = infoInHeaders(name, headers);
     const { onHeader, onTrailer, ...again } = call;
-    const info = described ?? (await stat(name, again));
+    const info = described ?? (await statFile(place, name, again));
     if (!info) {
       close();
       return undefined;

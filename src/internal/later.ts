@@ -12,14 +12,19 @@ export async function loaded<M>(module: Promise<M>): Promise<M> {
   }
 }
 
-/** A transport whose code is loaded with its first call, so that a page does not carry what it does not use. */
-export function later(load: () => Promise<Transport>): Transport {
-  let loading: Promise<Transport> | undefined;
-  const ready = () =>
-    (loading ??= loaded(load()).catch((error: unknown) => {
+/** What `load` gives, the same each time; where it fails, the next call tries again. */
+export function once<T>(load: () => Promise<T>): () => Promise<T> {
+  let loading: Promise<T> | undefined;
+  return () =>
+    (loading ??= load().catch((error: unknown) => {
       loading = undefined;
       throw error;
     }));
+}
+
+/** A transport that is there with its first call, so that a page does not carry the code of what it does not use. */
+export function later(load: () => Promise<Transport>): Transport {
+  const ready = once(load);
   return {
     unary: async (...args) => (await ready()).unary(...args),
     stream: async (...args) => (await ready()).stream(...args),

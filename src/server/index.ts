@@ -4,6 +4,9 @@
  * @module
  */
 
+export type { OpenSocket, Socket, SocketEvents } from "../tunnel/socket.js";
+export { overWebSocket } from "../tunnel/web-socket.js";
+export type { Connection } from "./admission.js";
 export { VERSION } from "./answers.js";
 export type { Kind } from "./components.js";
 export { type Config, type ConfigInput, parseConfig } from "./config.js";
@@ -30,3 +33,4 @@ export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
 export type { MetricsPage } from "./metrics.js";
 export type { Readiness } from "./readiness.js";
 export { createServer, inProcess, type Server, type ServerOptions } from "./server.js";
+export type { TunnelOrigin, Tunnels } from "./tunnel.js";

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import type { Readable } from "node:stream";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { createContextValues } from "@connectrpc/connect";
 import {
@@ -172,7 +172,7 @@ function requestListener(server: Server, connections: Connections): Answer {
         response.end(`${JSON.stringify(body)}\n`);
       });
     } else {
-      response.once("finish", () => request.readableEnded || discard(request));
+      discardBehind(request, response);
       rpc(request, response);
     }
   };
@@ -189,10 +189,21 @@ function checkTls(tls: SecureContextOptions): void {
 }
 
 /** Throws away what a client sends after its answer: one that is still uploading reads it then, and hangs up. */
-function discard(request: Readable): void {
-  const read = () => {
-    while (request.read() !== null);
-  };
-  request.on("readable", read);
-  read();
+function discardBehind(request: Http2ServerRequest, response: Http2ServerResponse): void {
+  if (request.httpVersionMajor === 1) {
+    response.once("finish", () => {
+      const read = () => {
+        while (request.read() !== null);
+      };
+      request.on("readable", read);
+      read();
+    });
+    return;
+  }
+  // Of HTTP/2 the response finishes with the stream only, and a request that was left half read passes nothing on.
+  const { stream } = request;
+  stream.once("finish", () => {
+    stream.removeAllListeners("data");
+    stream.resume();
+  });
 }

@@ -10,7 +10,7 @@ import type { Server } from "./server.js";
 
 /** Makes tunnels of the connections that ask for a WebSocket at the tunnel's path. */
 export function tunnelUpgrade(
-  server: Server,
+  server: { readonly tunnels: Pick<Server["tunnels"], "accept"> },
   connections: Connections,
 ): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
   const sockets = new WebSocketServer({

@@ -36,7 +36,7 @@ export interface Tunnels {
   /** Serves a socket until it is closed; one from a page that may not call is closed, with the reason. */
   accept(open: OpenSocket, from?: TunnelOrigin): void;
   /** Those that are open. */
-  readonly sessions: ReadonlySet<Pick<Session, "close">>;
+  readonly sessions: ReadonlySet<{ close(code: number, reason: string): void }>;
   /** Takes no more calls by any of them; each is closed with the last of its calls. */
   leave(): void;
   /** Closes all of them at once. */
@@ -155,7 +155,7 @@ export function createTunnels(
   };
 
   /** Calls the app at the other end, for as long as it is there and offers the same. */
-  const visitOf = (session: Session, { appId = "", authorization }: PeerSettings) => {
+  const visitOf = (session: Session, { appId = "", authorization, offers = 0 }: PeerSettings) => {
     const over = new AbortController();
     let leave = () => {};
     let callOff = () => {};
@@ -178,6 +178,7 @@ export function createTunnels(
         interceptors: clientInterceptors,
       });
       leave = context.apps.add(appId, transport);
+      session.tell({ called: offers });
       await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
     };
     begin().catch((error: ConnectError) => {

@@ -7,7 +7,7 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { asyncDispose } from "../internal/dispose.js";
-import { later, loaded } from "../internal/later.js";
+import { later, loaded, once } from "../internal/later.js";
 import { type Token, withToken } from "../token.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
 
@@ -78,7 +78,7 @@ export function overFetch(
   };
   const transport = json
     ? later(async () => {
-        const { jsonWith, sendAnyInJson } = await import("../on-demand.js");
+        const { jsonWith, sendAnyInJson } = await loaded(import("../on-demand.js"));
         return create({
           ...wire,
           jsonOptions: jsonWith(registry),
@@ -102,33 +102,19 @@ export function overFetch(
 /** A tunnel whose code is loaded, and whose socket is opened, when something needs it. */
 function tunnelBeside(
   url: string,
-  { interceptors, defaultTimeoutMs, token, appId, idleMs, sharedWorker }: FetchOptions,
+  options: FetchOptions,
 ): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {
   let opened: Promise<TunnelTransport> | undefined;
   let isClosed = false;
-  const open = () =>
-    (opened ??= loaded(import("../on-demand.js"))
-      .then(({ createTunnelTransport }) => {
-        const transport = createTunnelTransport(url, {
-          ...(interceptors && { interceptors }),
-          ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
-          ...(token !== undefined && { token }),
-          ...(appId !== undefined && { appId }),
-          ...(idleMs !== undefined && { idleMs }),
-          ...(sharedWorker && { sharedWorker }),
-        });
-        if (isClosed) void transport.close();
-        return transport;
-      })
-      .catch((error: unknown) => {
-        opened = undefined;
-        throw error;
-      }));
+  const load = once(async () => {
+    const { createTunnelTransport } = await loaded(import("../on-demand.js"));
+    const transport = createTunnelTransport(url, options);
+    if (isClosed) void transport.close();
+    return transport;
+  });
+  const open = () => (opened = load());
   return {
-    tunnel: {
-      unary: async (...args) => (await open()).unary(...args),
-      stream: async (...args) => (await open()).stream(...args),
-    },
+    tunnel: later(open),
     serve: async (routes) => (await open()).serve(routes),
     async close() {
       isClosed = true;

@@ -32,6 +32,8 @@ class SharedLine {
   readonly #line: ReopeningLine;
   /** The pages that serve something, the one to be called next in front. */
   #serving: Session[] = [];
+  /** Whether the server calls this end, whichever page then answers. */
+  #isCalled = false;
   #offers = 0;
   #authorization: string | undefined;
 
@@ -66,7 +68,10 @@ class SharedLine {
         if ((peer.offers ?? 0) === offers) return;
         offers = peer.offers ?? 0;
         this.#serving = this.#serving.filter((each) => each !== session);
-        if (offers > 0) this.#serving.push(session);
+        if (offers > 0) {
+          this.#serving.push(session);
+          this.#tellCalled(session);
+        }
         this.#tell();
       },
       onClosed: () => {
@@ -86,6 +91,10 @@ class SharedLine {
       ...(authorization !== undefined && { authorization }),
       offers: serves ? this.#offers : 0,
     });
+  }
+
+  #tellCalled(page: Session): void {
+    if (this.#isCalled) page.tell({ called: page.peer.offers ?? 0 });
   }
 
   #nextPage(): Session | undefined {

@@ -35,6 +35,8 @@ export interface TunnelTransportOptions {
 
 /** Something that the server calls, until it is closed. */
 export interface Serving extends AsyncDisposable {
+  /** Resolves when the server has begun to call it; after a lost connection it does so again by itself. */
+  readonly ready: Promise<void>;
   /** Is not called any more, once the server knows. Idempotent. */
   close(): Promise<void>;
 }
@@ -77,6 +79,8 @@ export function tunnelOver(
   const served = new Set<(router: ConnectRouter) => void>();
   let dispatcher: Dispatcher = createDispatcher(() => {});
   let offers = 0;
+  /** Who waits for the server to call what it was offered, by the number of the offer. */
+  const unready = new Map<number, () => void>();
   let authorization: string | undefined;
   /** The token that the other end knows, and the one that it would not have. */
   let known: string | undefined;
@@ -95,18 +99,24 @@ export function tunnelOver(
     host: new URL(url).host,
     limits,
     idleMs,
-    identity: async () => {
-      if (token !== undefined) {
-        const text = typeof token === "string" ? token : await token(refused);
-        refused = undefined;
-        known = text;
-        authorization = bearer(text);
+    prepare: async () => {
+      if (token === undefined) return;
+      const text = typeof token === "string" ? token : await token(refused);
+      refused = undefined;
+      known = text;
+      authorization = bearer(text);
+    },
+    identity: () => ({
+      ...(appId !== undefined && { appId }),
+      ...(authorization !== undefined && { authorization }),
+      ...(served.size > 0 && { offers }),
+    }),
+    onSettings: ({ called = 0 }) => {
+      for (const [offer, tell] of unready) {
+        if (offer > called) continue;
+        unready.delete(offer);
+        tell();
       }
-      return {
-        ...(appId !== undefined && { appId }),
-        ...(authorization !== undefined && { authorization }),
-        ...(served.size > 0 && { offers }),
-      };
     },
     onRefused: () => {
       refused = known;
@@ -141,10 +151,11 @@ export function tunnelOver(
       }
       served.add(routes);
       offer();
+      const ready = new Promise<void>((resolve) => unready.set(offers, resolve));
       const end = async () => {
         if (served.delete(routes)) offer();
       };
-      return { close: end, [asyncDispose]: end };
+      return { ready, close: end, [asyncDispose]: end };
     },
     close,
     [asyncDispose]: close,

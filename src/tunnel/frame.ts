@@ -55,6 +55,8 @@ export interface Settings {
   authorization?: string;
   /** What this end serves: another number each time that changes; 0: nothing. Default: 0. */
   offers?: number;
+  /** Which of the other end's offers this end calls now. Default: 0. */
+  called?: number;
 }
 
 /** The numbers of the settings. Ones that a peer does not know, it passes over. */
@@ -66,6 +68,7 @@ const SETTING = {
   appId: 5,
   authorization: 6,
   offers: 7,
+  called: 8,
 } as const;
 
 export function writeSettings(to: ByteWriter, settings: Settings): void {
@@ -368,6 +371,7 @@ function settings(from: ByteReader): Settings {
     else if (key === SETTING.calls) found.calls = only(value);
     else if (key === SETTING.headerBytes) found.headerBytes = only(value);
     else if (key === SETTING.offers) found.offers = only(value);
+    else if (key === SETTING.called) found.called = only(value);
     else if (key === SETTING.appId) found.appId = value.utf8(length);
     else if (key === SETTING.authorization) found.authorization = value.utf8(length);
   }

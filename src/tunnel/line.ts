@@ -3,7 +3,7 @@ import { type Backoff, jitteredMs } from "../internal/backoff.js";
 import { after } from "../internal/timer.js";
 import { CLOSE } from "./fault.js";
 import type { TunnelLimits } from "./limits.js";
-import { type OutgoingCall, Session, type SessionOptions } from "./session.js";
+import { type OutgoingCall, type PeerSettings, Session, type SessionOptions } from "./session.js";
 import type { OpenSocket } from "./socket.js";
 import type { Stream } from "./stream.js";
 
@@ -13,8 +13,12 @@ export interface LineOptions {
   /** What the other end is called in errors, as "localhost:34904". */
   readonly host: string;
   readonly limits?: Partial<TunnelLimits> | undefined;
-  /** Who this end is, asked for each socket. */
-  readonly identity: () => SessionOptions["identity"] | Promise<SessionOptions["identity"]>;
+  /** What has to be known before a socket is dialled. */
+  readonly prepare?: () => Promise<void>;
+  /** Who this end is when a socket has opened. */
+  readonly identity: () => SessionOptions["identity"];
+  /** The other end has told its settings, at first or again. */
+  readonly onSettings?: (settings: PeerSettings) => void;
   /** The other end let this one not in, or not any more, as it was. */
   readonly onRefused?: () => void;
   readonly answer: (session: () => Session) => SessionOptions["answer"];
@@ -112,9 +116,9 @@ export class ReopeningLine {
     if (this.#failures > 0) await this.#pause(jitteredMs(BACKOFF, this.#failures));
     if (this.#closed || (this.#waiting.length === 0 && !this.#keep)) return;
     try {
-      const identity = await this.#options.identity();
+      await this.#options.prepare?.();
       const open = await this.#options.dial();
-      if (!this.#closed) this.#begin(open, identity);
+      if (!this.#closed) this.#begin(open);
       else open({ message() {}, drained() {}, closed() {} }).close(CLOSE.done, "closed");
     } catch (error) {
       this.#failures++;
@@ -122,16 +126,17 @@ export class ReopeningLine {
     }
   }
 
-  #begin(open: OpenSocket, identity: SessionOptions["identity"]): void {
+  #begin(open: OpenSocket): void {
     let hasSettings = false;
     const begunAtMs = Date.now();
     const session: Session = new Session(open, {
       dialled: true,
       limits: this.#options.limits,
-      identity,
+      identity: this.#options.identity(),
       answer: this.#options.answer(() => session),
-      onSettings: () => {
+      onSettings: (settings) => {
         hasSettings = true;
+        this.#options.onSettings?.(settings);
       },
       onBusy: (busy) => {
         // One that drains is closed by itself, and says nothing of how idle the next one is.
@@ -140,6 +145,7 @@ export class ReopeningLine {
       },
       onGoaway: (untaken) => {
         if (this.#session === session) this.#session = undefined;
+        if (Date.now() - begunAtMs >= SHORT_MS) this.#failures = 0;
         this.#draining.add(session);
         this.#again(untaken);
         if (session.isIdle) session.close(CLOSE.done, "drained");
@@ -218,8 +224,15 @@ export class ReopeningLine {
       };
       const wait = () => {
         stop();
-        const mostMs = this.#waiting.length > 0 ? MOST_WAIT_MS : delayMs;
-        stop = after(startMs + Math.min(delayMs, mostMs) - Date.now(), end);
+        const isAwaited = this.#waiting.length > 0;
+        const leftMs = startMs + Math.min(delayMs, isAwaited ? MOST_WAIT_MS : delayMs) - Date.now();
+        // A process that waits for nothing but a call must not end before it is made.
+        if (isAwaited) {
+          const timer = setTimeout(end, leftMs);
+          stop = () => clearTimeout(timer);
+        } else {
+          stop = after(leftMs, end);
+        }
       };
       this.#wake = () => (this.#closed ? end() : wait());
       this.#hurry = end;

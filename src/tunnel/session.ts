@@ -201,7 +201,7 @@ export class Session implements Carrier {
   }
 
   /** Tells the other end what has changed of this one: it holds for what is sent from now on. */
-  tell(settings: Pick<Settings, "authorization" | "offers">): void {
+  tell(settings: Pick<Settings, "authorization" | "offers" | "called">): void {
     this.#control(() => frame.writeSettings(this.#sender.out, settings));
   }
 

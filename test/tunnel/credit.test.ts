@@ -83,7 +83,6 @@ for (const [what, path, frames] of [
       serves: {
         unary: (ask) => ask,
         client: async () => ({}),
-        // biome-ignore lint/correctness/useYield: it never answers
         async *bidi(_, { signal }) {
           await new Promise((resolve) => signal.addEventListener("abort", resolve));
         },
@@ -330,4 +329,30 @@ test("an answer that has come whole and is given up half read is given back", as
   }
   assert(dialler.seen.granted * 2 > SMALL.connectionWindow, `${dialler.seen.granted} bytes are granted`);
   close();
+});
+
+test("messages of a call whose time is over are given back, also while its answer still waits for credit", async () => {
+  const net = pair();
+  open(net, 1, {
+    limits: SMALL,
+    serves: {
+      async *bidi() {
+        for (;;) yield blob(16_000);
+      },
+    },
+  });
+  const peer = new RawPeer(net, 0);
+  peer.send(hello, { ...call(1, "Bidi"), timeoutMs: 10 } as Frame);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  for (let i = 0; i < 20; i++) {
+    peer.send(...times(5, message(1, 9000)));
+    await turns(12);
+  }
+  assert.equal(peer.closed, "");
+  assert(sum(peer, 0) > 2 * SMALL.connectionWindow);
+  assert.equal(peer.of("STATUS").length, 0);
+  peer.send({ kind: "credit", id: 1, bytes: 1_000_000 });
+  await peer.until(() => peer.of("STATUS").length === 1);
+  assert.equal(peer.of("STATUS")[0]?.number, Code.DeadlineExceeded);
+  peer.close(1000, "");
 });

@@ -346,6 +346,28 @@ test("an end that cannot be reached is dialled again after a pause with full jit
   close();
 });
 
+test("a call that waits for the next try keeps the process alive until then, and a pause without calls does not", async () => {
+  const alive = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  vi.spyOn(Math, "random").mockReturnValue(1);
+  const { line, client, close } = openLine(() => {}, {
+    dial: async () => {
+      throw new Error("no route");
+    },
+  });
+  await assert.rejects(client.unary({}), { code: Code.Unavailable });
+  await turns();
+  const before = alive();
+  line.keepOpen(true);
+  await turns();
+  assert.equal(alive(), before);
+  const call = assert.rejects(client.unary({}), { code: Code.Unavailable });
+  await turns();
+  assert.equal(alive(), before + 1);
+  await call;
+  vi.restoreAllMocks();
+  close();
+});
+
 test("a browser that is online again dials at once", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
   const target = new EventTarget();

@@ -21,36 +21,23 @@ export const ANY: frame.FrameLimits = { frameBytes: 256 * 1024, headerBytes: 64 
 /** The bytes of frames, as the code writes them. */
 export function bytesOf(...frames: Frame[]): Uint8Array<ArrayBuffer> {
   const to = new ByteWriter();
-  for (const each of frames) write(to, each);
+  for (const each of frames) write[each.kind](to, each as never);
   return to.take();
 }
 
-function write(to: ByteWriter, each: Frame): void {
-  switch (each.kind) {
-    case "settings":
-      return frame.writeSettings(to, each.settings);
-    case "call":
-      return frame.writeCall(to, each.id, each.method, each.timeoutMs, each.header);
-    case "message":
-      return frame.writeMessage(to, each.id, each.bytes, each.end, each.more);
-    case "headers":
-      return frame.writeHeaders(to, each.id, each.header);
-    case "status":
-      return frame.writeStatus(to, each.id, each.status);
-    case "reset":
-      return frame.writeReset(to, each.id, each.code);
-    case "credit":
-      return frame.writeCredit(to, each.id, each.bytes);
-    case "ping":
-      return frame.writePing(to, each.number);
-    case "pong":
-      return frame.writePong(to, each.number);
-    case "goaway":
-      return frame.writeGoaway(to, each.lastId, each.reason);
-    case "end":
-      return frame.writeEnd(to, each.id);
-  }
-}
+const write: { [K in Frame["kind"]]: (to: ByteWriter, each: Extract<Frame, { kind: K }>) => void } = {
+  settings: (to, { settings }) => frame.writeSettings(to, settings),
+  call: (to, { id, method, timeoutMs, header }) => frame.writeCall(to, id, method, timeoutMs, header),
+  message: (to, { id, bytes, end, more }) => frame.writeMessage(to, id, bytes, end, more),
+  headers: (to, { id, header }) => frame.writeHeaders(to, id, header),
+  status: (to, { id, status }) => frame.writeStatus(to, id, status),
+  reset: (to, { id, code }) => frame.writeReset(to, id, code),
+  credit: (to, { id, bytes }) => frame.writeCredit(to, id, bytes),
+  ping: (to, { number }) => frame.writePing(to, number),
+  pong: (to, { number }) => frame.writePong(to, number),
+  goaway: (to, { lastId, reason }) => frame.writeGoaway(to, lastId, reason),
+  end: (to, { id }) => frame.writeEnd(to, id),
+};
 
 /** The frames that are in a message, as the code reads them. Throws what that throws. */
 export function framesOf(message: Uint8Array, most = ANY): Frame[] {

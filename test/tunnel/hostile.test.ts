@@ -38,7 +38,6 @@ const end = (id: number): Frame => ({ kind: "end", id });
 const reset = (id: number, code = 1): Frame => ({ kind: "reset", id, code });
 
 const waits = {
-  // biome-ignore lint/correctness/useYield: it never answers
   async *bidi(_: AsyncIterable<BytesValue>, { signal }: HandlerContext) {
     await new Promise((resolve) => signal.addEventListener("abort", resolve));
   },

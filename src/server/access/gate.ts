@@ -48,7 +48,7 @@ export interface Access {
 }
 
 /** What an app that dialled in may do. */
-export interface AdmittedApp {
+interface AdmittedApp {
   mayRead(pubsub: string): boolean;
   /** When its credentials end, in milliseconds since 1970; undefined: never. */
   readonly expiresAtMs: number | undefined;

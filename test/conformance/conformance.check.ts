@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { beforeAll, test } from "vitest";
+import { buildPrograms, installRunner, program, run } from "./runner.js";
+
+const runner = installRunner();
+if (!runner)
+  console.log("Connect's conformance runner is skipped: building it takes Go, from https://go.dev/dl");
+
+beforeAll(() =>
+  buildPrograms("http-server", "tunnel-server", "tunnel-client", "gateway-server", "gateway-client"),
+);
+
+/** Runs the runner, and holds it to as many cases as it has today: a configuration that asks for fewer proves less. */
+function conforms(name: string, cases: number, config: string, ...args: string[]): void {
+  test.skipIf(!runner)(name, async () => {
+    const { passed, said } = await run(runner as string, config, ...args);
+    const last = said.slice(-8000);
+    assert.ok(passed, last);
+    assert.equal(/^Total cases: (\d+)$/m.exec(said)?.[1], `${cases}`, last);
+  });
+}
+
+const tunnelClient = (...args: string[]) => program("tunnel-client", ...args);
+const tunnelServer = (...args: string[]) => program("tunnel-server", ...args);
+
+conforms(
+  "a client and a server talk through a tunnel that the client dials",
+  152,
+  "tunnel.yaml",
+  ...["--mode", "both", "--", ...tunnelClient(), "----", ...tunnelServer()],
+);
+
+conforms(
+  "a client and a server talk through a tunnel that the server dials",
+  152,
+  "tunnel.yaml",
+  ...["--mode", "both", "--", ...tunnelClient("listens"), "----", ...tunnelServer("dials")],
+);
+
+conforms(
+  "a client that calls the runner's servers through a tunnel and a gateway",
+  842,
+  "gateway.yaml",
+  ...["--mode", "client", "--", ...program("gateway-client")],
+);
+
+conforms(
+  "a server that the runner's clients call through a gateway and a tunnel",
+  542,
+  "gateway.yaml",
+  ...["--mode", "server", "--", ...program("gateway-server")],
+);
+
+conforms(
+  "the server's port, with its gates",
+  5000,
+  "http-server.yaml",
+  ...["--mode", "server", "--", ...program("http-server")],
+);
+
+conforms(
+  "the server's port: messages as large as the limit, and larger",
+  100,
+  "http-limits.yaml",
+  ...["--mode", "server", "--run", "Server Message Size/**", "--", ...program("http-server", "bare")],
+);

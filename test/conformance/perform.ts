@@ -1,0 +1,188 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { create, type DescMessage, type Message, type MessageShape } from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { type CallOptions, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { addHeaders, toConformanceError, toHeaderList } from "./convert.js";
+import {
+  type ClientCompatRequest,
+  ClientCompatRequestSchema,
+  ClientCompatResponseSchema,
+  type ClientResponseResult,
+  ClientResponseResultSchema,
+} from "./gen/connectrpc/conformance/v1/client_compat_pb.js";
+import { StreamType } from "./gen/connectrpc/conformance/v1/config_pb.js";
+import {
+  BidiStreamRequestSchema,
+  ClientStreamRequestSchema,
+  type ConformancePayload,
+  ConformancePayloadSchema,
+  ConformanceService,
+  IdempotentUnaryRequestSchema,
+  ServerStreamRequestSchema,
+  UnaryRequestSchema,
+  UnimplementedRequestSchema,
+} from "./gen/connectrpc/conformance/v1/service_pb.js";
+import { fromRunner, toRunner } from "./pipe.js";
+
+/** How many calls are under way at the same time: as many as the runner's own client makes. */
+const MOST_CALLS = 8;
+
+/** Makes the calls that the runner asks for, by the transports that `transportOf` gives. */
+export async function performAll(
+  transportOf: (request: ClientCompatRequest) => Transport | Promise<Transport>,
+): Promise<void> {
+  const underWay = new Set<Promise<void>>();
+  for await (const request of fromRunner(ClientCompatRequestSchema)) {
+    const { testName } = request;
+    const answer = (result: Parameters<typeof create<typeof ClientCompatResponseSchema>>[1]) =>
+      toRunner(ClientCompatResponseSchema, create(ClientCompatResponseSchema, { ...result, testName }));
+    const one = async () => {
+      try {
+        const value = await new Performance(request).with(await transportOf(request));
+        answer({ result: { case: "response", value } });
+      } catch (error) {
+        answer({ result: { case: "error", value: { message: `${(error as Error).stack}` } } });
+      }
+    };
+    const call = one().finally(() => underWay.delete(call));
+    underWay.add(call);
+    if (underWay.size >= MOST_CALLS) await Promise.race(underWay);
+  }
+  await Promise.all(underWay);
+}
+
+type Answered = Message & { payload?: ConformancePayload | undefined };
+
+/** One call that the runner asks for, and what came of it. */
+class Performance {
+  readonly #request: ClientCompatRequest;
+  readonly #result: ClientResponseResult = create(ClientResponseResultSchema);
+  readonly #left = new AbortController();
+  #isOver = false;
+  /** Told of each message that comes, and of the end. */
+  #tell: () => void = () => {};
+
+  constructor(request: ClientCompatRequest) {
+    this.#request = request;
+  }
+
+  async with(transport: Transport): Promise<ClientResponseResult> {
+    try {
+      await this.#call(transport);
+    } catch (thrown) {
+      const error = ConnectError.from(thrown);
+      const metadata = toHeaderList(error.metadata);
+      this.#result.error = toConformanceError(error);
+      if (this.#result.responseHeaders.length === 0) this.#result.responseHeaders = metadata;
+      this.#result.responseTrailers = metadata;
+    }
+    return this.#result;
+  }
+
+  async #call(transport: Transport): Promise<void> {
+    const client = createClient(ConformanceService, transport);
+    const { method, requestHeaders, timeoutMs } = this.#request;
+    const options: CallOptions = {
+      headers: addHeaders(new Headers(), requestHeaders),
+      signal: this.#left.signal,
+      ...(timeoutMs !== undefined && { timeoutMs }),
+      onHeader: (headers) => {
+        this.#result.responseHeaders = toHeaderList(headers);
+      },
+      onTrailer: (trailers) => {
+        this.#result.responseTrailers = toHeaderList(trailers);
+      },
+    };
+    switch (method) {
+      case "Unary":
+        return this.#one(client.unary(this.#only(UnaryRequestSchema), options));
+      case "IdempotentUnary":
+        return this.#one(client.idempotentUnary(this.#only(IdempotentUnaryRequestSchema), options));
+      case "Unimplemented":
+        return this.#one(client.unimplemented(this.#only(UnimplementedRequestSchema), options));
+      case "ClientStream":
+        return this.#take(await client.clientStream(this.#outgoing(ClientStreamRequestSchema), options));
+      case "ServerStream": {
+        const answers = client.serverStream(this.#only(ServerStreamRequestSchema), options);
+        this.#sent();
+        return this.#takeAll(answers);
+      }
+      case "BidiStream":
+        return this.#takeAll(client.bidiStream(this.#outgoing(BidiStreamRequestSchema), options));
+      default:
+        throw new Error(`there is no method ${method}`);
+    }
+  }
+
+  async #one(answer: Promise<Answered>): Promise<void> {
+    this.#sent();
+    this.#take(await answer);
+  }
+
+  async #takeAll(answers: AsyncIterable<Answered>): Promise<void> {
+    try {
+      for await (const answer of answers) this.#take(answer);
+    } finally {
+      this.#isOver = true;
+      this.#tell();
+    }
+  }
+
+  #take({ payload }: Answered): void {
+    const { payloads } = this.#result;
+    payloads.push(payload ?? create(ConformancePayloadSchema));
+    const timing = this.#request.cancel?.cancelTiming;
+    if (timing?.case === "afterNumResponses" && timing.value === payloads.length) this.#left.abort();
+    this.#tell();
+  }
+
+  /** The requests, in full duplex each after the answer to the one before. */
+  async *#outgoing<T extends DescMessage>(type: T): AsyncGenerator<MessageShape<T>> {
+    const { streamType, requestDelayMs, cancel } = this.#request;
+    const isInTurn = streamType === StreamType.FULL_DUPLEX_BIDI_STREAM;
+    for (const [i, message] of this.#messages(type).entries()) {
+      if (isInTurn) await this.#answered(i);
+      if (requestDelayMs > 0) await delay(requestDelayMs);
+      yield message;
+    }
+    if (isInTurn) await this.#answered(this.#request.requestMessages.length);
+    if (cancel?.cancelTiming.case === "beforeCloseSend") this.#left.abort();
+    this.#sent();
+  }
+
+  /** Resolves with as many answers, or when there are no more. */
+  async #answered(count: number): Promise<void> {
+    while (this.#result.payloads.length < count && !this.#isOver) {
+      await new Promise<void>((resolve) => {
+        this.#tell = resolve;
+      });
+    }
+  }
+
+  /** All has been sent: what is to be given up some time after that, is. */
+  #sent(): void {
+    const { cancel } = this.#request;
+    if (!cancel) return;
+    const { case: when, value } = cancel.cancelTiming;
+    if (when !== undefined && when !== "afterCloseSendMs") return;
+    setTimeout(() => this.#left.abort(), value ?? 0);
+  }
+
+  #messages<T extends DescMessage>(type: T): MessageShape<T>[] {
+    return this.#request.requestMessages.map((packed) => {
+      const message = anyUnpack(packed, type);
+      if (!message) throw new Error(`a request is a ${packed.typeUrl}, not a ${type.typeName}`);
+      return message;
+    });
+  }
+
+  #only<T extends DescMessage>(type: T): MessageShape<T> {
+    const [message, ...others] = this.#messages(type);
+    if (!message || others.length > 0) {
+      throw new Error(
+        `${this.#request.method} takes one message, not ${this.#request.requestMessages.length}`,
+      );
+    }
+    return message;
+  }
+}

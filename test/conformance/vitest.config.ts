@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+/** Connect's own conformance runner against our programs: minutes, and Go to build the runner. */
+export default defineConfig({
+  test: {
+    root: import.meta.dirname,
+    include: ["*.check.ts"],
+    testTimeout: 300_000,
+    fileParallelism: false,
+  },
+});
