@@ -214,7 +214,7 @@ const disk = z.strictObject({
     .default(12 * 1024 ** 2)
     .describe("The bytes in memory of what was written last; from there on they become a file of their own."),
   cacheBytes: count()
-    .default(24 * 1024 ** 2)
+    .default(16 * 1024 ** 2)
     .describe("The bytes of keys and values that are kept in memory for reading."),
   segmentBytes: count()
     .default(32 * 1024 ** 2)

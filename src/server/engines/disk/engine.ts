@@ -31,7 +31,7 @@ export interface DiskEngineOptions {
   groupIdleMs?: number;
   /** The bytes in memory of what was written last. From there on they become a file of their own. Default: 12 MiB. */
   memtableBytes?: number;
-  /** The bytes of keys and values that are kept in memory for reading. Default: 24 MiB. */
+  /** The bytes of keys and values that are kept in memory for reading. Default: 16 MiB. */
   cacheBytes?: number;
   /** The bytes of one file of a log: what retention gives back at a time. Default: 32 MiB. */
   segmentBytes?: number;
@@ -57,7 +57,7 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     files = nodeFiles,
     now = Date.now,
     memtableBytes = 12 * 1024 ** 2,
-    cacheBytes = 24 * 1024 ** 2,
+    cacheBytes = 16 * 1024 ** 2,
   } = options;
   const folder = resolve(options.folder);
   const parts = partsOf(folder);
