@@ -11,7 +11,6 @@ import { memoryEngine } from "../src/server/engines/memory.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer } from "../src/server/server.js";
 import { createNodeTransport } from "../src/transport/node.js";
-import { createWebTransport } from "../src/transport/web.js";
 import { cuttable } from "./cuttable.js";
 import { openHere, throughEveryDoor } from "./doors.js";
 
@@ -73,11 +72,6 @@ throughEveryDoor("download", (open) => {
     assert.deepEqual(await all(log), ["a", "b"]);
     assert.deepEqual((await take(log, 1)).length, 1);
   });
-});
-
-test("append() over fetch fails clearly: it would send a stream", async () => {
-  const log = texts(createWebTransport("http://127.0.0.1:9"));
-  await assert.rejects(log.append("a"), { code: Code.Unimplemented, message: /Produce sends a stream/ });
 });
 
 test("append() of nothing calls nobody, and a value that does not fit its schema is not sent", async () => {

@@ -326,13 +326,13 @@ export class Session implements Carrier {
 
     goaway: (lastId) => {
       this.#hasPeerLeft = true;
-      const untaken = this.#waiting;
-      this.#waiting = [];
+      const untaken: OutgoingCall[] = [];
       for (const [id, call] of [...this.#calls]) {
         if (id <= lastId || call.stream.isTaken) continue;
         this.#forget(call.stream);
         untaken.push(call);
       }
+      untaken.push(...this.#waiting.splice(0));
       for (const { stream } of untaken) stream.detach();
       this.#options.onGoaway?.(untaken);
       for (const { stream } of this.#options.onGoaway ? [] : untaken) stream.events.failed(left());
@@ -592,10 +592,9 @@ export class Session implements Carrier {
     this.#receiver.isClosed = true;
     this.#heartbeat.stop();
     this.#sender.stop();
-    const unsent = this.#waiting;
-    this.#waiting = [];
     const streams = [...this.#streams.values()];
-    for (const [id, call] of this.#calls) if (id >= this.#firstUnsent) unsent.push(call);
+    const unsent = [...this.#calls].filter(([id]) => id >= this.#firstUnsent).map(([, call]) => call);
+    unsent.push(...this.#waiting.splice(0));
     const safe = new Set(unsent.map(({ stream }) => stream));
     this.#streams.clear();
     this.#calls.clear();

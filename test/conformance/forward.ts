@@ -69,7 +69,14 @@ async function* passOn(
   const input = messages as AsyncIterable<never>;
   const answer = await transport.stream(method, signal, leftMs(context), requestHeader, input);
   copy(answer.header, context.responseHeader);
-  yield* answer.message;
+  try {
+    yield* answer.message;
+  } catch (thrown) {
+    // An error has the headers of its answer too, which are on their way already.
+    const error = ConnectError.from(thrown);
+    for (const name of answer.header.keys()) error.metadata.delete(name);
+    throw error;
+  }
   copy(answer.trailer, context.responseTrailer);
 }
 

@@ -1,16 +1,9 @@
 import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { test } from "vitest";
-import { collect, collected } from "../garbage.js";
+import { collected } from "../garbage.js";
 import { blob, openEnds, turns } from "./ends.js";
-
-/** Bytes on the heap and in array buffers that are not garbage. */
-async function held(): Promise<number> {
-  await turns(50);
-  collect();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
-}
+import { held } from "./held.js";
 
 test("100 000 calls leave nothing behind, at either end", { timeout: 120_000 }, async () => {
   const { dialler, acceptor, close } = openEnds(
@@ -43,8 +36,10 @@ test("100 000 calls leave nothing behind, at either end", { timeout: 120_000 }, 
     for (let i = 0; i < count; i += 100) await Promise.all(Array.from({ length: 100 }, (_, n) => one(n)));
   };
   await many(10_000);
+  await turns(50);
   const before = await held();
   await many(100_000);
+  await turns(50);
   const grown = (await held()) - before;
   assert(grown < 2 * 1024 * 1024, `${grown} bytes more are held`);
   assert(dialler.session.isIdle && acceptor.session.isIdle);

@@ -19,7 +19,8 @@ export function nodeCall(
     method,
     url: `${scheme}://${host}${url}`,
     header: headersOf(request),
-    body: request,
+    // A reader that leaves does not end the request by it, and over HTTP/1.1 the connection, before it is answered.
+    body: request.iterator({ destroyOnReturn: false }),
     signal: signalOf(request, response),
   };
 }
