@@ -211,7 +211,7 @@ const disk = z.strictObject({
     .default(24 * 3_600_000)
     .describe("How long a group without a consumer is kept, with the events that wait for it."),
   memtableBytes: count()
-    .default(12 * 1024 ** 2)
+    .default(8 * 1024 ** 2)
     .describe("The bytes in memory of what was written last; from there on they become a file of their own."),
   cacheBytes: count()
     .default(16 * 1024 ** 2)

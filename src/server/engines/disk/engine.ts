@@ -29,7 +29,7 @@ export interface DiskEngineOptions {
   maxGroups?: number;
   /** How long a group without a consumer is kept, with the events that wait for it. Default: 24 hours. */
   groupIdleMs?: number;
-  /** The bytes in memory of what was written last. From there on they become a file of their own. Default: 12 MiB. */
+  /** The bytes in memory of what was written last. From there on they become a file of their own. Default: 8 MiB. */
   memtableBytes?: number;
   /** The bytes of keys and values that are kept in memory for reading. Default: 16 MiB. */
   cacheBytes?: number;
@@ -56,7 +56,7 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
   const {
     files = nodeFiles,
     now = Date.now,
-    memtableBytes = 12 * 1024 ** 2,
+    memtableBytes = 8 * 1024 ** 2,
     cacheBytes = 16 * 1024 ** 2,
   } = options;
   const folder = resolve(options.folder);
