@@ -201,8 +201,10 @@ function discardBehind(request: Http2ServerRequest, response: Http2ServerRespons
     return;
   }
   // Of HTTP/2 the response finishes with the stream only, and a request that was left half read passes nothing on.
+  // Of one that nobody has begun to read, Node itself tells the client that the rest is not wanted.
   const { stream } = request;
   stream.once("finish", () => {
+    if (!stream.readableDidRead) return;
     stream.removeAllListeners("data");
     stream.resume();
   });

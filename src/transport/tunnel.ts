@@ -134,7 +134,12 @@ export function tunnelOver(
     line.keepOpen(served.size > 0);
     line.session?.tell({ offers: served.size > 0 ? offers : 0 });
   };
-  const caller = createCaller(line, { interceptors, defaultTimeoutMs, baseUrl: url.replace(/\/+$/, "") });
+  const caller = createCaller(line, {
+    interceptors,
+    defaultTimeoutMs,
+    messageBytes: limits?.messageBytes,
+    baseUrl: url.replace(/\/+$/, ""),
+  });
   const transport =
     token === undefined
       ? caller
