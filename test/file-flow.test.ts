@@ -75,7 +75,8 @@ test("200 MiB go up and down in bounded memory", async () => {
     received += piece.length;
   assert.equal(received, size);
   assert.ok(most < 50 * MiB, `${Math.round(most / MiB)} MiB more than before`);
-});
+  // How long 400 MiB take is the bench's to say.
+}, 60_000);
 
 test("neither side reads ahead of the other by more than a few pieces", async () => {
   const size = 8 * MiB;

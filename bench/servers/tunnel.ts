@@ -5,10 +5,15 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
 import { WebSocketServer } from "ws";
-import { createDispatcher } from "../../dist/src/tunnel/dispatcher.js";
-import { Session } from "../../dist/src/tunnel/session.js";
-import { overWs } from "../../dist/src/tunnel/ws-socket.js";
 import { tell } from "./tell.js";
+
+// Not for users, so by no door; from where this is compiled to.
+const built = (name: string) => import(new URL(`../../../dist/src/tunnel/${name}.js`, import.meta.url).href);
+const { createDispatcher } = (await built(
+  "dispatcher",
+)) as typeof import("../../dist/src/tunnel/dispatcher.js");
+const { Session } = (await built("session")) as typeof import("../../dist/src/tunnel/session.js");
+const { overWs } = (await built("ws-socket")) as typeof import("../../dist/src/tunnel/ws-socket.js");
 
 // One service with nothing around it, through the tunnel and by gRPC; and what `ws` alone does with the same bytes.
 const routes = (router: ConnectRouter) =>
@@ -46,7 +51,7 @@ sockets.on("connection", (socket, { url }) => {
       else socket.send(String(bytes));
     });
   } else {
-    const session: Session = new Session(overWs(socket), {
+    const session: InstanceType<typeof Session> = new Session(overWs(socket), {
       dialled: false,
       answer: dispatcher.on(() => session),
     });

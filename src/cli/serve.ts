@@ -109,7 +109,7 @@ function banner(url: string, data: string | undefined, config: Config, path: str
   return `
   Fairlead at ${url}    engine: ${kept}
   Configured by ${path ?? `defaults: there is no ${CONFIG_FILE} here`}
-  Connect, gRPC and gRPC-Web on one port, HTTP/1.1 and HTTP/2 ${url.startsWith("https:") ? "by ALPN" : "without TLS"}
+  Connect, gRPC, gRPC-Web and the tunnel on one port, HTTP/1.1 and HTTP/2 ${url.startsWith("https:") ? "by ALPN" : "without TLS"}
 
   ${"primitive".padEnd(14)}${"what it is".padEnd(52)}stores
 ${rows.join("")}

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Readable } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { createContextValues } from "@connectrpc/connect";
 import {
@@ -191,21 +192,23 @@ function checkTls(tls: SecureContextOptions): void {
 /** Throws away what a client sends after its answer: one that is still uploading reads it then, and hangs up. */
 function discardBehind(request: Http2ServerRequest, response: Http2ServerResponse): void {
   if (request.httpVersionMajor === 1) {
-    response.once("finish", () => {
-      const read = () => {
-        while (request.read() !== null);
-      };
-      request.on("readable", read);
-      read();
-    });
+    response.once("finish", () => request.readableEnded || discard(request));
     return;
   }
   // Of HTTP/2 the response finishes with the stream only, and a request that was left half read passes nothing on.
   // Of one that nobody has begun to read, Node itself tells the client that the rest is not wanted.
   const { stream } = request;
   stream.once("finish", () => {
-    if (!stream.readableDidRead) return;
+    if (stream.readableFlowing === null) return;
     stream.removeAllListeners("data");
     stream.resume();
   });
+}
+
+function discard(request: Readable): void {
+  const read = () => {
+    while (request.read() !== null);
+  };
+  request.on("readable", read);
+  read();
 }

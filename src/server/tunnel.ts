@@ -7,10 +7,10 @@ import {
   type Interceptor,
 } from "@connectrpc/connect";
 import { after } from "../internal/timer.js";
-import type { ArrivedCall } from "../tunnel/answer.js";
 import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher } from "../tunnel/dispatcher.js";
 import { CLOSE } from "../tunnel/fault.js";
+import type { ArrivedCall } from "../tunnel/served.js";
 import { type PeerSettings, Session } from "../tunnel/session.js";
 import type { OpenSocket } from "../tunnel/socket.js";
 import type { Access } from "./access/gate.js";

@@ -1,7 +1,8 @@
+import type { IncomingCall } from "../tunnel/call.js";
 import { ReopeningLine } from "../tunnel/line.js";
 import { overPort, type Port } from "../tunnel/message-port.js";
 import { relay } from "../tunnel/relay.js";
-import { type IncomingCall, Session } from "../tunnel/session.js";
+import { Session } from "../tunnel/session.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
 import type { Share } from "./share.js";
 

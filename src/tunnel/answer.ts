@@ -1,68 +1,22 @@
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  type DescMethodStreaming,
-  type DescMethodUnary,
-  fromBinary,
-  toBinary,
-} from "@bufbuild/protobuf";
+import { create, type DescMessage, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
   type ContextValues,
-  createContextKey,
   createContextValues,
   type HandlerContext,
-  type Interceptor,
-  type MethodImplSpec,
 } from "@connectrpc/connect";
+import type { IncomingCall } from "./call.js";
 import { deadline, late } from "./call-scope.js";
 import { statusOf } from "./error.js";
 import type { HeaderList, Status } from "./frame.js";
+import { answerKey, contextOf, one, outputOf, type UnarySpec } from "./handling.js";
 import { headersOf, listOf } from "./header-list.js";
 import { Messages } from "./messages.js";
 import { pump } from "./pump.js";
-import type { IncomingCall, Session } from "./session.js";
+import type { Admit, Admitted, Next, Served } from "./served.js";
+import type { Session } from "./session.js";
 import type { Stream, StreamEvents } from "./stream.js";
-
-/** A call before a message of it is read. */
-export interface ArrivedCall {
-  readonly method: DescMethod;
-  /** As "/package.Service/Method". */
-  readonly path: string;
-  readonly header: Headers;
-  /** Aborts when the call is given up, runs out of time or is over. */
-  readonly signal: AbortSignal;
-}
-
-/** What lets a call in. */
-export interface Admitted {
-  /** What the handler and its interceptors find in their context. */
-  readonly values?: ContextValues;
-  /** Told once, when the call is answered or given up: 0, or the code of its failure. */
-  readonly ended?: (code: number) => void;
-  /** What every answer carries, failures too. */
-  readonly header?: HeaderList;
-}
-
-/** Lets a call in, or throws what it is answered. */
-export type Admit = (call: ArrivedCall) => Admitted | Promise<Admitted>;
-
-/** A method that is served. */
-export interface Served {
-  readonly spec: MethodImplSpec;
-  readonly next: Next | undefined;
-  readonly shutdown: AbortSignal | undefined;
-  readonly maxTimeoutMs: number;
-}
-
-export type Next = ReturnType<Interceptor>;
-type Request = Parameters<Next>[0];
-type Response = Awaited<ReturnType<Next>>;
-
-/** The call that a request belongs to: interceptors see the request only. */
-const answerKey = createContextKey<Answer | undefined>(undefined);
 
 /** One call as it is answered. */
 export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
@@ -381,75 +335,6 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   #tellAborted(): void {
     this.#controller?.abort(OVER);
   }
-}
-
-type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
-
-/** The innermost of the interceptors: the handler itself. */
-export const invoke: Next = async (request: Request): Promise<Response> => {
-  const answer = request.contextValues.get(answerKey);
-  if (!answer) throw new ConnectError("an interceptor took the context of the call away", Code.Internal);
-  const { service } = request;
-  const { spec } = answer.served;
-  const common = { service, header: answer.responseHeader, trailer: answer.responseTrailer };
-  const context = contextOf(answer, request);
-  if (!request.stream) {
-    const output = await (spec as UnarySpec).impl(request.message as never, context);
-    const { method } = spec as { method: DescMethodUnary };
-    return { ...common, stream: false, method, message: create(method.output, output) };
-  }
-  const input =
-    answer.method.methodKind === "server_streaming" ? await only(request.message) : request.message;
-  const method = spec.method as DescMethodStreaming;
-  return { ...common, stream: true, method, message: outputOf(answer, input, request) as never };
-};
-
-/** The messages that the handler of a streaming method answers. */
-function outputOf(answer: Answer, input: unknown, from: Answer | Request): AsyncIterable<unknown> {
-  const { spec } = answer.served;
-  const context = contextOf(answer, from);
-  if (spec.kind === "client_streaming") return one(spec.impl(input as never, context));
-  return (spec as { impl(input: never, context: HandlerContext): AsyncIterable<unknown> }).impl(
-    input as never,
-    context,
-  );
-}
-
-function contextOf(answer: Answer, from: Answer | Request = answer): HandlerContext {
-  const { method } = answer;
-  return {
-    method,
-    service: method.parent,
-    requestMethod: "POST",
-    protocolName: "tunnel",
-    url: `tunnel:${answer.path}`,
-    timeoutMs: () => answer.timeoutMs(),
-    // Many handlers look at none of these, and they are not cheap.
-    get signal() {
-      return from.signal;
-    },
-    get requestHeader() {
-      return from.header;
-    },
-    get responseHeader() {
-      return answer.responseHeader;
-    },
-    get responseTrailer() {
-      return answer.responseTrailer;
-    },
-    get values() {
-      return "contextValues" in from ? from.contextValues : answer.values;
-    },
-  };
-}
-
-async function* one<T>(item: T | Promise<T>): AsyncGenerator<T> {
-  yield await item;
-}
-
-async function only<T>(messages: AsyncIterable<T>): Promise<T> {
-  for await (const message of messages) return message;
-  throw new ConnectError("protocol error: no message in a call with one", Code.Unimplemented);
 }
 
 function read(type: DescMessage, bytes: Uint8Array): unknown {

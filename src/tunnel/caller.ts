@@ -1,10 +1,10 @@
 import { create, type DescMethodStreaming, type DescMethodUnary } from "@bufbuild/protobuf";
 import { createContextValues, type Interceptor, type Transport } from "@connectrpc/connect";
+import type { Line } from "./call.js";
 import { CallScope } from "./call-scope.js";
 import { listOf } from "./header-list.js";
 import { atMost } from "./limits.js";
 import { methodPath } from "./method-path.js";
-import type { Line } from "./session.js";
 import { callStream } from "./stream-call.js";
 import { callUnary } from "./unary-call.js";
 

@@ -6,8 +6,10 @@ import {
   createServiceImplSpec,
   type MethodImplSpec,
 } from "@connectrpc/connect";
-import { type Admit, Answer, invoke, type Next, type Served } from "./answer.js";
+import { Answer } from "./answer.js";
+import { invoke } from "./handling.js";
 import { methodPath } from "./method-path.js";
+import type { Admit, Next, Served } from "./served.js";
 import type { Session, SessionOptions } from "./session.js";
 
 export interface DispatcherOptions {

@@ -1,9 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../internal/backoff.js";
 import { after } from "../internal/timer.js";
+import type { OutgoingCall } from "./call.js";
 import { CLOSE } from "./fault.js";
 import type { TunnelLimits } from "./limits.js";
-import { type OutgoingCall, type PeerSettings, Session, type SessionOptions } from "./session.js";
+import { type PeerSettings, Session, type SessionOptions } from "./session.js";
 import type { OpenSocket } from "./socket.js";
 import type { Stream } from "./stream.js";
 

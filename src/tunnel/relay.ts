@@ -1,7 +1,8 @@
 import { Code } from "@connectrpc/connect";
+import type { IncomingCall, Line } from "./call.js";
 import { statusOf } from "./error.js";
 import type { HeaderList } from "./frame.js";
-import type { IncomingCall, Line, Session } from "./session.js";
+import type { Session } from "./session.js";
 import { Stream } from "./stream.js";
 
 /**

@@ -1,32 +1,17 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { IncomingCall, Line, OutgoingCall } from "./call.js";
 import { CLOSE, ProtocolFault } from "./fault.js";
+import { fitting, tooLarge } from "./fitting.js";
 import type { HeaderList, Settings, Status } from "./frame.js";
 import * as frame from "./frame.js";
-import { Heartbeat, now } from "./heartbeat.js";
+import { Heartbeat } from "./heartbeat.js";
+import { Inflow } from "./inflow.js";
 import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
+import { MethodNumbers } from "./method-numbers.js";
+import { ResetFlood } from "./reset-flood.js";
 import { Sender } from "./sender.js";
 import { closeReason, type OpenSocket, type Socket } from "./socket.js";
 import { type Carrier, FRAME_COST, Stream, type StreamEvents } from "./stream.js";
-
-/** A call as it came in. */
-export interface IncomingCall {
-  /** As "/package.Service/Method". */
-  readonly path: string;
-  /** How long it may take, in milliseconds; undefined: as long as it wants. */
-  readonly timeoutMs: number | undefined;
-  readonly header: HeaderList;
-}
-
-/** A call to be made, by a stream that is on no session yet. */
-export interface OutgoingCall extends IncomingCall {
-  readonly stream: Stream;
-}
-
-/** What takes calls: a session, or what has one now and then. */
-export interface Line {
-  begin(call: OutgoingCall): void;
-  giveUp(stream: Stream, code: Code): void;
-}
 
 /** What is assumed of an end that has not told its settings yet. */
 const UNTOLD = { streamWindow: 64 * 1024, connectionWindow: 256 * 1024, calls: 100, headerBytes: 16 * 1024 };
@@ -58,25 +43,17 @@ export interface SessionOptions {
 
 /** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
 const FRAME_BYTES = 256 * 1024;
-/** How much of it header lists may have, a status's text (in characters, of three bytes at most) and its details. */
-const MOST_HEADER_BYTES = 128 * 1024;
-const MOST_TEXT = 8 * 1024;
-const MOST_DETAIL_BYTES = 96 * 1024;
-/** How many methods have numbers, in each direction. */
-const MOST_METHODS = 4096;
-/** How many calls may be given up in a second. */
-const MOST_RESETS = 5000;
-
 /**
  * Many calls in both directions over one socket. It knows frames, credit and whose turn it is, and nothing of what
  * calls mean: caller.ts and dispatcher.ts do.
  */
-export class Session implements Carrier {
+export class Session implements Carrier, Line {
   readonly limits: TunnelLimits;
   readonly #options: SessionOptions;
   readonly #socket: Socket;
   readonly #sender: Sender;
   readonly #heartbeat: Heartbeat;
+  readonly #inflow: Inflow;
   readonly #streams = new Map<number, Stream>();
   /** The calls of this end among them, to be made again elsewhere where they were not taken. */
   readonly #calls = new Map<number, OutgoingCall>();
@@ -90,21 +67,12 @@ export class Session implements Carrier {
   #firstUnsent: number;
   /** The last stream that the other end has begun. */
   #lastId = 0;
-  readonly #sentMethods = new Map<string, number>();
-  readonly #knownMethods: string[] = [];
-
-  #receiveCredit: number;
-  #connectionWindow: number;
-  #streamWindow: number;
-  #owed = 0;
-  /** How many bytes of which stream have come since the last ping. */
-  #probe: { stream: Stream; bytes: number } | undefined;
+  readonly #methods = new MethodNumbers();
 
   /** The calls of the other end that are open, and those that are still worked on, given up or not. */
   #open = 0;
   #running = 0;
-  #resets = 0;
-  #resetsSinceMs = 0;
+  readonly #resets = new ResetFlood();
 
   #isBusy = false;
   #isLeaving = false;
@@ -116,9 +84,6 @@ export class Session implements Carrier {
     this.limits = { ...TUNNEL_LIMITS, ...options.limits };
     this.#nextId = options.dialled ? 1 : 2;
     this.#firstUnsent = this.#nextId;
-    this.#streamWindow = Math.max(this.limits.streamWindow, UNTOLD.streamWindow);
-    this.#connectionWindow = Math.max(this.limits.connectionWindow, UNTOLD.connectionWindow);
-    this.#receiveCredit = this.#connectionWindow;
     this.#sender = new Sender(
       () => this.#socket,
       UNTOLD.connectionWindow,
@@ -127,10 +92,19 @@ export class Session implements Carrier {
       },
       (fault) => this.#broken(fault),
     );
+    this.#inflow = new Inflow(this.limits, UNTOLD, {
+      pay: (id, credit) => this.#control(() => frame.writeCredit(this.#sender.out, id, credit)),
+      // One question at a time: an answer that is under way would be taken for that to this one.
+      ask: () => {
+        if (this.#heartbeat.isWaiting) return false;
+        this.#heartbeat.ping();
+        return true;
+      },
+    });
     const { calls, headerBytes } = this.limits;
     frame.writeSettings(this.#sender.out, {
-      streamWindow: this.#streamWindow,
-      connectionWindow: this.#connectionWindow,
+      streamWindow: this.#inflow.streamWindow,
+      connectionWindow: this.#inflow.connectionWindow,
       calls,
       headerBytes,
       ...options.identity,
@@ -195,7 +169,7 @@ export class Session implements Carrier {
   /** Sends headers of an answer, before its first message. */
   sendHeaders(stream: Stream, header: HeaderList): void {
     if (stream.isOver || header.length === 0) return;
-    const fault = this.#tooLarge("headers", header);
+    const fault = tooLarge("headers", header, this.#peer.headerBytes);
     if (fault) stream.end(fault);
     else this.#control(() => frame.writeHeaders(this.#sender.out, stream.id, header));
   }
@@ -234,22 +208,17 @@ export class Session implements Carrier {
     const { out } = this.#sender;
     this.#control(() => {
       if (!status) frame.writeEnd(out, id);
-      else frame.writeStatus(out, id, this.#tooLarge("trailers", status.trailers) ?? fitting(status));
+      else
+        frame.writeStatus(
+          out,
+          id,
+          tooLarge("trailers", status.trailers, this.#peer.headerBytes) ?? fitting(status),
+        );
     });
   }
 
   giveBack(stream: Stream, cost: number): void {
-    this.#payConnection(cost);
-    if (stream.receiveEnded || stream.isOver) return;
-    stream.owed += cost;
-    if (stream.owed * 2 < stream.receiveWindow) return;
-    this.#measure(stream);
-    const wider = Math.max(0, this.#streamWindow - stream.receiveWindow);
-    stream.receiveWindow += wider;
-    const credit = stream.owed + wider;
-    stream.receiveCredit += credit;
-    stream.owed = 0;
-    this.#control(() => frame.writeCredit(this.#sender.out, stream.id, credit));
+    this.#inflow.giveBack(stream, cost);
   }
 
   finish(stream: Stream): void {
@@ -299,7 +268,7 @@ export class Session implements Carrier {
 
     reset: (id, code) => {
       if (code < 1 || code > 16) throw new ProtocolFault(`a reset has the code ${code}: they are 1 to 16`);
-      if (!this.#isMine(id)) this.#countReset();
+      if (!this.#isMine(id)) this.#resets.count();
       const stream = this.#streamAt(id);
       if (!stream) return;
       this.#forget(stream);
@@ -322,7 +291,10 @@ export class Session implements Carrier {
     },
 
     ping: (number) => this.#control(() => frame.writePong(this.#sender.out, number)),
-    pong: (number) => this.#pong(number),
+    pong: (number) => {
+      const tookMs = this.#heartbeat.pong(number);
+      if (tookMs !== undefined) this.#inflow.measured(tookMs, this.#heartbeat.rttMs);
+    },
 
     goaway: (lastId) => {
       this.#hasPeerLeft = true;
@@ -389,12 +361,12 @@ export class Session implements Carrier {
         `a call has the number ${id}: it has to be the caller's, and above ${this.#lastId}`,
       );
     }
-    const path = this.#pathOf(method);
+    const path = this.#methods.pathOf(method);
     // What comes behind our goodbye is sent elsewhere.
     if (this.#isLeaving) return;
     this.#lastId = id;
     const stream = new Stream(IGNORED, this.#options.checkMessage ?? atMost(this.limits.messageBytes), true);
-    stream.receiveCredit = stream.receiveWindow = this.#streamWindow;
+    this.#inflow.open(stream);
     this.#carry(stream, id);
     this.#open++;
     const { calls } = this.limits;
@@ -420,17 +392,9 @@ export class Session implements Carrier {
 
   #message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void {
     const stream = this.#streamAt(id);
-    const cost = bytes.length + FRAME_COST;
-    this.#receiveCredit -= cost;
-    if (this.#receiveCredit < 0) throw overdrawn("of the connection", -this.#receiveCredit);
-    if (!stream) {
-      this.#payConnection(cost);
-      return;
-    }
-    stream.receiveCredit -= cost;
-    if (stream.receiveCredit < 0) throw overdrawn(`of stream ${id}`, -stream.receiveCredit);
+    this.#inflow.take(stream, bytes.length + FRAME_COST);
+    if (!stream) return;
     if (stream.receiveEnded) throw new ProtocolFault(`a message of stream ${id}, whose half has ended`);
-    if (this.#probe?.stream === stream) this.#probe.bytes += cost;
     stream.taken();
     stream.received(bytes, more, end);
   }
@@ -459,10 +423,12 @@ export class Session implements Carrier {
     const id = this.#nextId;
     this.#nextId += 2;
     stream.sendCredit = this.#peer.streamWindow;
-    stream.receiveCredit = stream.receiveWindow = this.#streamWindow;
+    this.#inflow.open(stream);
     this.#calls.set(id, call);
     this.#carry(stream, id);
-    this.#control(() => frame.writeCall(this.#sender.out, id, this.#numberOf(path), timeoutMs, header));
+    this.#control(() =>
+      frame.writeCall(this.#sender.out, id, this.#methods.numberOf(path), timeoutMs, header),
+    );
     stream.resume();
   }
 
@@ -476,7 +442,7 @@ export class Session implements Carrier {
   #forget(stream: Stream): void {
     if (!this.#streams.delete(stream.id)) return;
     this.#sender.forget(stream);
-    if (this.#probe?.stream === stream) this.#probe = undefined;
+    this.#inflow.forget(stream);
     if (!this.#isMine(stream.id)) {
       this.#open--;
       return;
@@ -488,86 +454,13 @@ export class Session implements Carrier {
   #beginWaiting(): void {
     while (this.#waiting.length > 0 && this.#calls.size < this.#peer.calls && !this.#hasPeerLeft) {
       const [call] = this.#waiting as [OutgoingCall];
-      const fault = this.#tooLarge("headers", call.header);
+      const fault = tooLarge("headers", call.header, this.#peer.headerBytes);
       // What the other end takes is more than what is assumed until it has told.
       if (fault && !this.#isToldOfPeer) return;
       this.#waiting.shift();
       if (fault) call.stream.events.failed(new ConnectError(fault.text, fault.code));
       else this.#write(call);
     }
-  }
-
-  /** What is answered in the place of a header list that the other end would close the socket for. */
-  #tooLarge(what: string, list: HeaderList): Status | undefined {
-    const most = Math.min(this.#peer.headerBytes, MOST_HEADER_BYTES);
-    const bytes = sizeOf(list);
-    if (bytes <= most) return undefined;
-    const text = `the ${what} have ${bytes} bytes: the other end takes at most ${most}`;
-    return { ...WELL, code: Code.ResourceExhausted, text };
-  }
-
-  /** A number that the other end knows, or the path, which then has the next number. */
-  #numberOf(path: string): number | string {
-    const number = this.#sentMethods.get(path);
-    if (number !== undefined) return number;
-    if (this.#sentMethods.size < MOST_METHODS) this.#sentMethods.set(path, this.#sentMethods.size + 1);
-    return path;
-  }
-
-  #pathOf(method: number | string): string {
-    if (typeof method === "string") {
-      if (this.#knownMethods.length < MOST_METHODS) this.#knownMethods.push(method);
-      return method;
-    }
-    const path = this.#knownMethods[method - 1];
-    if (path === undefined) throw new ProtocolFault(`a call has the method ${method}, which was not named`);
-    return path;
-  }
-
-  #countReset(): void {
-    if (now() - this.#resetsSinceMs > 1000) {
-      this.#resets = 0;
-      this.#resetsSinceMs = now();
-    }
-    if (++this.#resets > MOST_RESETS) {
-      throw new ProtocolFault(`more than ${MOST_RESETS} calls were given up in a second`, CLOSE.limit);
-    }
-  }
-
-  #payConnection(cost: number): void {
-    this.#owed += cost;
-    // Half of the window; sooner where readers that stand still hold most of it, so that it is there for the others.
-    if (this.#owed * 2 < this.#connectionWindow && this.#owed < this.#receiveCredit) return;
-    const credit = this.#owed;
-    this.#owed = 0;
-    this.#receiveCredit += credit;
-    this.#control(() => frame.writeCredit(this.#sender.out, 0, credit));
-  }
-
-  /** Looks whether the stream would be faster with more under way: what comes of it within one round trip tells. */
-  #measure(stream: Stream): void {
-    if (this.#heartbeat.isWaiting || this.#streamWindow >= this.limits.mostStreamWindow) return;
-    this.#probe = { stream, bytes: 0 };
-    this.#heartbeat.ping();
-  }
-
-  #pong(number: number): void {
-    const tookMs = this.#heartbeat.pong(number);
-    const probe = this.#probe;
-    if (tookMs === undefined || !probe) return;
-    this.#probe = undefined;
-    // Of what it brings, at this speed, within the shortest round trip: a longer one is spent in queues. As credit goes
-    // back by half windows, half a window is all that comes of a stream that waits for credit: so more than twice that.
-    const wanted = ((probe.bytes * this.#heartbeat.rttMs) / tookMs) * 3;
-    this.#streamWindow = Math.max(
-      this.#streamWindow,
-      Math.min(Math.ceil(wanted), this.limits.mostStreamWindow),
-    );
-    const wider = this.#streamWindow * 4 - this.#connectionWindow;
-    if (wider <= 0) return;
-    this.#connectionWindow += wider;
-    this.#receiveCredit += wider;
-    this.#control(() => frame.writeCredit(this.#sender.out, 0, wider));
   }
 
   #control(write: () => void): void {
@@ -618,27 +511,7 @@ const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused()
 
 const left = (): ConnectError => new ConnectError("the other end takes no more calls", Code.Unavailable);
 
-const overdrawn = (what: string, by: number): ProtocolFault =>
-  new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);
-
 function added(credit: number, more: number): number {
   if (credit + more > Number.MAX_SAFE_INTEGER) throw new ProtocolFault("more credit than a number holds");
   return credit + more;
-}
-
-/** A status as a frame can carry it: what would be too much loses its details, and then the end of its text. */
-function fitting(status: Status): Status {
-  const { text, details } = status;
-  let bytes = 0;
-  for (const { type, value } of details) bytes += type.length * 3 + value.length + 8;
-  const fits = details.length <= frame.MOST_DETAILS && bytes <= MOST_DETAIL_BYTES;
-  if (fits && text.length <= MOST_TEXT) return status;
-  return { ...status, text: text.slice(0, MOST_TEXT), details: fits ? details : [] };
-}
-
-/** About as many bytes as the list takes in a frame, and never fewer. */
-function sizeOf(header: HeaderList): number {
-  let bytes = 0;
-  for (const [name, value] of header) bytes += name.length + value.length + 8;
-  return bytes;
 }

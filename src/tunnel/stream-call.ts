@@ -8,6 +8,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
+import type { Line } from "./call.js";
 import { errorOf, unreadable } from "./error.js";
 import type { HeaderList } from "./frame.js";
 import { headersOf } from "./header-list.js";
@@ -15,7 +16,6 @@ import type { CheckMessage } from "./limits.js";
 import { Messages } from "./messages.js";
 import { methodPath } from "./method-path.js";
 import { pump } from "./pump.js";
-import type { Line } from "./session.js";
 import { Stream } from "./stream.js";
 
 /** Resolves with the first that comes of the answer: headers, a message or the end. */

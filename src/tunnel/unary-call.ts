@@ -6,13 +6,13 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
+import type { Line } from "./call.js";
 import { deadline, late } from "./call-scope.js";
 import { errorOf, unreadable } from "./error.js";
 import type { HeaderList, Status } from "./frame.js";
 import { headersOf } from "./header-list.js";
 import type { CheckMessage } from "./limits.js";
 import { methodPath } from "./method-path.js";
-import type { Line } from "./session.js";
 import { Stream, type StreamEvents } from "./stream.js";
 
 /** `timeoutMs` is held to here; `toldMs` is what the other end is told. */

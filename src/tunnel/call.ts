@@ -1,0 +1,23 @@
+import type { Code } from "@connectrpc/connect";
+import type { HeaderList } from "./frame.js";
+import type { Stream } from "./stream.js";
+
+/** A call as it came in. */
+export interface IncomingCall {
+  /** As "/package.Service/Method". */
+  readonly path: string;
+  /** How long it may take, in milliseconds; undefined: as long as it wants. */
+  readonly timeoutMs: number | undefined;
+  readonly header: HeaderList;
+}
+
+/** A call to be made, by a stream that is on no session yet. */
+export interface OutgoingCall extends IncomingCall {
+  readonly stream: Stream;
+}
+
+/** What takes calls: a session, or what has one now and then. */
+export interface Line {
+  begin(call: OutgoingCall): void;
+  giveUp(stream: Stream, code: Code): void;
+}

@@ -1,0 +1,82 @@
+import { create, type DescMethodStreaming, type DescMethodUnary } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  createContextKey,
+  type HandlerContext,
+  type MethodImplSpec,
+} from "@connectrpc/connect";
+import type { Answer } from "./answer.js";
+import type { Next, Request, Response } from "./served.js";
+
+/** The call that a request belongs to: interceptors see the request only. */
+export const answerKey = createContextKey<Answer | undefined>(undefined);
+
+export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
+
+/** The innermost of the interceptors: the handler itself. */
+export const invoke: Next = async (request: Request): Promise<Response> => {
+  const answer = request.contextValues.get(answerKey);
+  if (!answer) throw new ConnectError("an interceptor took the context of the call away", Code.Internal);
+  const { service } = request;
+  const { spec } = answer.served;
+  const common = { service, header: answer.responseHeader, trailer: answer.responseTrailer };
+  const context = contextOf(answer, request);
+  if (!request.stream) {
+    const output = await (spec as UnarySpec).impl(request.message as never, context);
+    const { method } = spec as { method: DescMethodUnary };
+    return { ...common, stream: false, method, message: create(method.output, output) };
+  }
+  const input =
+    answer.method.methodKind === "server_streaming" ? await only(request.message) : request.message;
+  const method = spec.method as DescMethodStreaming;
+  return { ...common, stream: true, method, message: outputOf(answer, input, request) as never };
+};
+
+/** The messages that the handler of a streaming method answers. */
+export function outputOf(answer: Answer, input: unknown, from: Answer | Request): AsyncIterable<unknown> {
+  const { spec } = answer.served;
+  const context = contextOf(answer, from);
+  if (spec.kind === "client_streaming") return one(spec.impl(input as never, context));
+  return (spec as { impl(input: never, context: HandlerContext): AsyncIterable<unknown> }).impl(
+    input as never,
+    context,
+  );
+}
+
+export function contextOf(answer: Answer, from: Answer | Request = answer): HandlerContext {
+  const { method } = answer;
+  return {
+    method,
+    service: method.parent,
+    requestMethod: "POST",
+    protocolName: "tunnel",
+    url: `tunnel:${answer.path}`,
+    timeoutMs: () => answer.timeoutMs(),
+    // Many handlers look at none of these, and they are not cheap.
+    get signal() {
+      return from.signal;
+    },
+    get requestHeader() {
+      return from.header;
+    },
+    get responseHeader() {
+      return answer.responseHeader;
+    },
+    get responseTrailer() {
+      return answer.responseTrailer;
+    },
+    get values() {
+      return "contextValues" in from ? from.contextValues : answer.values;
+    },
+  };
+}
+
+export async function* one<T>(item: T | Promise<T>): AsyncGenerator<T> {
+  yield await item;
+}
+
+async function only<T>(messages: AsyncIterable<T>): Promise<T> {
+  for await (const message of messages) return message;
+  throw new ConnectError("protocol error: no message in a call with one", Code.Unimplemented);
+}
