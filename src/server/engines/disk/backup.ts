@@ -5,10 +5,9 @@ import { FolderError } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { FORMAT, formatOf, partsOf, writeFormat } from "./folder.js";
 import { isHeld } from "./lock-file.js";
-import type { DiskLogs } from "./logs.js";
-import { encodeManifest, MANIFEST } from "./manifest.js";
-import { openTree, type TreeOptions } from "./recovery.js";
-import type { Tree } from "./tree.js";
+import { type DiskLogs, knownLogs } from "./logs.js";
+import type { Moment, Tree } from "./tree.js";
+import { copyTree } from "./tree-copy.js";
 
 /** What is copied, while it goes on. */
 export interface Source {
@@ -20,27 +19,26 @@ export interface Source {
 
 const COPY_BYTES = 1024 ** 2;
 
-const SMALL: TreeOptions = { files: nodeFiles, memtableBytes: 32 * 1024 ** 2, cacheBytes: 1024 ** 2 };
-
 /** Writes all of `source`, as it is at one moment, to the folder `to`. The format comes last: without it, `to` is not whole. */
 export async function backUp(source: Source, to: string): Promise<void> {
   await mustBeEmpty(to);
   const unpin = [source.logs.pin(), source.blobs.pin()];
   try {
-    const { extents, tree } = await moment(source);
-    unpin.push(() => void tree.unpin());
+    const { extents, moment } = await momentOf(source);
+    unpin.push(() => void moment.release());
     const from = partsOf(source.folder);
     const parts = partsOf(to);
     for (const part of Object.values(parts)) await mkdir(part, { recursive: true });
-    for (const name of tree.tables) await copy(join(from.tree, name), join(parts.tree, name));
-    for (const { name, end } of tree.journals) await copy(join(from.tree, name), join(parts.tree, name), end);
-    await write(join(parts.tree, MANIFEST), encodeManifest(tree.manifest));
-    for (const { id, segments } of extents) {
+    await copyTree(moment, parts.tree);
+    for (const [id, segments] of extents) {
       await mkdir(join(parts.logs, id));
       for (const { name, end } of segments)
         await copy(join(from.logs, id, name), join(parts.logs, id, name), end);
     }
-    await copyBlobs(parts.tree, from.blobs, parts.blobs);
+    for await (const { file } of storedBlobs(moment)) {
+      await mkdir(join(parts.blobs, file, ".."), { recursive: true });
+      await copy(join(from.blobs, file), join(parts.blobs, file));
+    }
     await syncFolders(to);
     await writeFormat(nodeFiles, to);
   } finally {
@@ -72,24 +70,16 @@ export async function restore(from: string, folder: string): Promise<void> {
 }
 
 /** What there is of everything in one turn of the event loop. */
-async function moment({ tree, logs }: Source) {
+async function momentOf({ tree, logs }: Source) {
   while (true) {
     await logs.openAll();
     const extents = logs.extents();
-    if (extents) return { extents, tree: tree.pin() };
-  }
-}
-
-/** The files of the blobs that the copied tree knows of: opening that shows as well that it is whole. */
-async function copyBlobs(treeFolder: string, from: string, to: string): Promise<void> {
-  const tree = await openTree(treeFolder, SMALL);
-  try {
-    for (const { file } of storedBlobs(tree)) {
-      await mkdir(join(to, file, ".."), { recursive: true });
-      await copy(join(from, file), join(to, file));
-    }
-  } finally {
-    await tree.close();
+    const moment: Moment = tree.moment();
+    let isWhole = true;
+    for await (const { settings } of knownLogs(moment)) isWhole &&= extents.has(settings.id);
+    if (isWhole) return { extents, moment };
+    // A log was made meanwhile.
+    await moment.release();
   }
 }
 
@@ -117,16 +107,6 @@ async function copy(from: string, to: string, end?: number): Promise<void> {
   } finally {
     await source.close();
     await target.close();
-  }
-}
-
-async function write(path: string, bytes: Buffer): Promise<void> {
-  const file = await open(path, "wx");
-  try {
-    await file.write(bytes);
-    await file.datasync();
-  } finally {
-    await file.close();
   }
 }
 

@@ -81,7 +81,7 @@ export class DiskBlobs implements BlobStore {
   async *list(prefix: string, after?: string): AsyncIterable<BlobInfo> {
     for (let past = after === undefined ? undefined : BLOBS + after; ; ) {
       this.#open();
-      const page = this.#tree.page(BLOBS + prefix, past, AT_ONCE);
+      const page = await this.#tree.page(BLOBS + prefix, past, AT_ONCE);
       for (const { key, value } of page.entries) {
         yield infoOf(key.slice(BLOBS.length), decode(value));
         this.#open();
@@ -183,17 +183,12 @@ export class DiskBlobs implements BlobStore {
 }
 
 /** The files of all blobs of a tree and what each has to hold: for a backup and a check. */
-export function* storedBlobs(
-  tree: Tree,
-): Generator<{ name: string; file: string; size: number; sha256: string }> {
-  for (let past: string | undefined; ; ) {
-    const page = tree.page(BLOBS, past, AT_ONCE);
-    for (const { key, value } of page.entries) {
-      const { id, size, sha256 } = decode(value);
-      yield { name: key.slice(BLOBS.length), file: fileOf(id), size, sha256 };
-    }
-    if (page.after === undefined) return;
-    past = page.after;
+export async function* storedBlobs(
+  tree: Pick<Tree, "all">,
+): AsyncGenerator<{ name: string; file: string; size: number; sha256: string }> {
+  for await (const { key, value } of tree.all(BLOBS)) {
+    const { id, size, sha256 } = decode(value);
+    yield { name: key.slice(BLOBS.length), file: fileOf(id), size, sha256 };
   }
 }
 

@@ -6,17 +6,14 @@ import { storedBlobs } from "./blobs.js";
 import { DamageError, FolderError } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { FORMAT, formatOf, partsOf } from "./folder.js";
-import { journalName, journalsIn, replay } from "./journal.js";
 import { lockFolder } from "./lock-file.js";
 import { SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
 import { knownLogs } from "./logs.js";
-import { readManifest } from "./manifest.js";
-import { openTree } from "./recovery.js";
 import { SegmentReader, segmentsIn } from "./segment.js";
-import { BlockCache, Table } from "./table.js";
-import type { Tree } from "./tree.js";
-import { unhurried } from "./unhurried.js";
+import { checkStore } from "./store-check.js";
+import { checkTable } from "./store-table.js";
+import { Tree } from "./tree.js";
 
 /** What a check has found. */
 export interface CheckReport {
@@ -41,16 +38,16 @@ export async function checkFolder(folder: string): Promise<CheckReport> {
   const report: CheckReport = { damaged: [], keys: 0, logs: 0, records: 0, blobs: 0 };
   const parts = partsOf(folder);
   try {
-    await checkTree(parts.tree, report);
-    const tree = await openTree(parts.tree, {
-      files: nodeFiles,
-      memtableBytes: Number.POSITIVE_INFINITY,
-      cacheBytes: 8 * 1024 ** 2,
-    }).catch(() => undefined);
+    await checkTables(parts.tree, report);
+    const options = { memtableBytes: 4 * 1024 ** 2, cacheBytes: 0, isUnchecked: true };
+    const tree = await Tree.open(parts.tree, options).catch((error: unknown) => {
+      if (report.damaged.length === 0) throw error;
+    });
     if (!tree) return report;
     try {
-      await checkLogs(tree, parts.logs, report);
-      await checkBlobs(tree, parts.blobs, report);
+      await noting(report, () => checkEntries(tree, report));
+      await noting(report, () => checkLogs(tree, parts.logs, report));
+      await noting(report, () => checkBlobs(tree, parts.blobs, report));
     } finally {
       await tree.close();
     }
@@ -71,42 +68,17 @@ async function noting<T>(report: CheckReport, read: () => Promise<T>): Promise<T
   }
 }
 
-async function checkTree(folder: string, report: CheckReport): Promise<void> {
-  const manifest = await noting(report, () => readManifest(folder));
-  if (!manifest) {
-    if (report.damaged.length === 0) report.damaged.push(`${join(folder, "manifest.json")} is missing`);
-    return;
-  }
-  for (const number of manifest.tables) await noting(report, () => checkTable(folder, number, report));
-  let expected = manifest.sequence;
-  for (const number of journalsIn(await readdir(folder)).filter((number) => number >= manifest.journal)) {
-    const read = await noting(report, () => replay(join(folder, journalName(number)), expected, () => {}));
-    expected = read?.next ?? expected;
-  }
+async function checkTables(folder: string, report: CheckReport): Promise<void> {
+  const tables = await noting(report, () => checkStore(folder));
+  for (const { path, size } of tables ?? []) await noting(report, () => checkTable(path, size));
 }
 
-async function checkTable(folder: string, number: number, report: CheckReport): Promise<void> {
-  const table = new Table(folder, number, new BlockCache(0));
-  const turn = unhurried();
-  try {
-    let last: Buffer | undefined;
-    let count = 0;
-    for (const cursor = table.cursor(undefined, false); cursor.key; cursor.next()) {
-      if (last && last.compare(cursor.key) >= 0)
-        throw new DamageError(table.path, "its keys are not in order");
-      last = Buffer.from(cursor.key);
-      count++;
-      await turn();
-    }
-    if (count !== table.count) throw new DamageError(table.path, `it has ${count} entries of ${table.count}`);
-    report.keys += count;
-  } finally {
-    table.close();
-  }
+async function checkEntries(tree: Tree, report: CheckReport): Promise<void> {
+  for await (const _ of tree.all("")) report.keys++;
 }
 
 async function checkLogs(tree: Tree, folder: string, report: CheckReport): Promise<void> {
-  for (const { settings } of knownLogs(tree)) {
+  for await (const { settings } of knownLogs(tree)) {
     report.logs++;
     await noting(report, () => checkLog(join(folder, settings.id), report));
   }
@@ -151,7 +123,7 @@ async function checkSegment(folder: string, base: number): Promise<number> {
 }
 
 async function checkBlobs(tree: Tree, folder: string, report: CheckReport): Promise<void> {
-  for (const { name, file, size, sha256 } of storedBlobs(tree)) {
+  for await (const { name, file, size, sha256 } of storedBlobs(tree)) {
     report.blobs++;
     const path = join(folder, file);
     await noting(report, async () => {

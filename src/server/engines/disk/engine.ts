@@ -10,8 +10,8 @@ import { partsOf, prepare } from "./folder.js";
 import { DiskKeys } from "./keys.js";
 import { lockFolder } from "./lock-file.js";
 import { DiskLogs } from "./logs.js";
-import { openTree } from "./recovery.js";
 import { DiskTopics } from "./topics.js";
+import { Tree } from "./tree.js";
 
 /** Where a disk engine keeps everything, and its bounds. A write that would pass one is refused as full. */
 export interface DiskEngineOptions {
@@ -29,9 +29,9 @@ export interface DiskEngineOptions {
   maxGroups?: number;
   /** How long a group without a consumer is kept, with the events that wait for it. Default: 24 hours. */
   groupIdleMs?: number;
-  /** The bytes in memory of what was written last. From there on they become a file of their own. Default: 8 MiB. */
+  /** The bytes in memory of what was written last. From there on they become a file of their own. Default: 4 MiB. */
   memtableBytes?: number;
-  /** The bytes of keys and values that are kept in memory for reading. Default: 16 MiB. */
+  /** The bytes of the files of keys and values that are open at a time, and mapped where they are read: at least 64 MiB, the default. */
   cacheBytes?: number;
   /** The bytes of one file of a log: what retention gives back at a time. Default: 32 MiB. */
   segmentBytes?: number;
@@ -56,8 +56,8 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
   const {
     files = nodeFiles,
     now = Date.now,
-    memtableBytes = 8 * 1024 ** 2,
-    cacheBytes = 16 * 1024 ** 2,
+    memtableBytes = 4 * 1024 ** 2,
+    cacheBytes = 64 * 1024 ** 2,
   } = options;
   const folder = resolve(options.folder);
   const parts = partsOf(folder);
@@ -74,11 +74,11 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     await prepare(files, folder);
     for (const part of Object.values(parts)) await files.mkdir(part);
     await files.syncFolder(folder);
-    const tree = await openTree(parts.tree, { files, memtableBytes, cacheBytes });
+    const tree = await Tree.open(parts.tree, { memtableBytes, cacheBytes });
     const { maxWatchBacklog = 100_000, segmentBytes = 32 * 1024 ** 2 } = options;
     const keys = new DiskKeys(tree, { maxWatchBacklog, now });
     const logs = new DiskLogs(tree, { files, folder: parts.logs, segmentBytes, now });
-    const topics = new DiskTopics(tree, { ...topicLimits(options), now });
+    const topics = await DiskTopics.open(tree, { ...topicLimits(options), now });
     const blobs = new DiskBlobs(tree, { files, folder: parts.blobs, now });
     const swept = lock.wasHeld ? blobs.sweep().catch(() => {}) : Promise.resolve();
     const backup = (to: string) => backUp({ folder, tree, logs, blobs }, to);

@@ -36,8 +36,9 @@ export class Expiries {
   readonly #expire: (due: Expiry[]) => Promise<void>;
   /** No key expires before this place: what was there has been removed, and need not be passed over again. */
   #past: string | undefined;
-  /** The last of what is being removed just now. */
-  #until: string | undefined;
+  /** Whether the tree is being looked into, and the first place of what has become durable meanwhile. */
+  #looking = false;
+  #least: string | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #stopTimer: (() => void) | undefined;
   #closed = false;
@@ -47,17 +48,15 @@ export class Expiries {
     this.#tree = tree;
     this.#now = now;
     this.#expire = expire;
-    this.#scheduleNext();
+    void this.#look();
   }
 
   /** To be called when an entry has become durable. */
   expect({ key, expiresAtMs }: { key: string; expiresAtMs?: number }): void {
     if (expiresAtMs === undefined) return;
-    const seen = this.#until ?? this.#past;
-    if (seen !== undefined && expiryKey(expiresAtMs, key) <= seen) {
-      this.#past = undefined;
-      this.#until = undefined;
-    }
+    const place = expiryKey(expiresAtMs, key);
+    if (this.#past !== undefined && place <= this.#past) this.#past = undefined;
+    if (this.#least === undefined || place < this.#least) this.#least = place;
     this.#schedule(expiresAtMs);
   }
 
@@ -72,38 +71,45 @@ export class Expiries {
     this.#timerAtMs = atMs;
     this.#stopTimer = after(atMs - this.#now(), () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
-      void this.#removeDue();
+      if (!this.#looking) void this.#look();
     });
   }
 
-  #scheduleNext(): void {
-    const { entries, after: rest } = this.#tree.page(EXPIRIES, this.#past, 1);
-    if (entries[0]) {
-      this.#schedule(expiryIn(entries[0].key).atMs);
-    } else if (rest !== undefined) {
-      this.#past = rest;
-      this.#schedule(this.#now());
-    }
-  }
-
-  async #removeDue(): Promise<void> {
+  /** Removes what is due, and sets the timer for what comes next. */
+  async #look(): Promise<void> {
+    this.#looking = true;
+    this.#least = undefined;
+    let nextMs = Number.POSITIVE_INFINITY;
     try {
+      const { entries } = await this.#tree.page(EXPIRIES, this.#past, AT_ONCE);
       const nowMs = this.#now();
-      const { entries } = this.#tree.page(EXPIRIES, this.#past, AT_ONCE);
-      const due = entries.filter(({ key }) => expiryIn(key).atMs <= nowMs);
-      if (due.length > 0) {
-        this.#until = due.at(-1)?.key;
-        await this.#expire(due.map(({ key }) => expiryIn(key)));
+      const expiries = entries.map(({ key }) => expiryIn(key));
+      const left = expiries.findIndex(({ atMs }) => atMs > nowMs);
+      const due = left < 0 ? expiries : expiries.slice(0, left);
+      const last = entries[due.length - 1]?.key;
+      if (last !== undefined) {
+        await this.#expire(due);
         // Where another came to stand in front of these meanwhile, the next look begins at the front.
-        this.#past = this.#until;
+        this.#past = this.#hasCome(last) ? undefined : last;
       }
-      if (!this.#closed) this.#scheduleNext();
+      nextMs = expiries[due.length]?.atMs ?? (due.length > 0 ? nowMs : nextMs);
     } catch {
       this.#past = undefined;
       // What has expired is missing for readers all the same.
-      this.#schedule(this.#now() + AGAIN_MS);
+      nextMs = this.#now() + AGAIN_MS;
     } finally {
-      this.#until = undefined;
+      this.#looking = false;
     }
+    // Of what came meanwhile the timer may have gone by.
+    this.#schedule(Math.min(nextMs, this.#leastMs));
+  }
+
+  /** Whether anything has come to stand in front of `place` since the look began. */
+  #hasCome(place: string): boolean {
+    return this.#least !== undefined && this.#least <= place;
+  }
+
+  get #leastMs(): number {
+    return this.#least === undefined ? Number.POSITIVE_INFINITY : expiryIn(this.#least).atMs;
   }
 }

@@ -36,9 +36,26 @@ const REFUSED: Record<string, string> = {
   EIO: "the disk failed",
 };
 
+/** LevelDB tells what the system refused in the system's words. */
+const WORDS: Record<string, string> = {
+  "No space left on device": "ENOSPC",
+  "Disk quota exceeded": "EDQUOT",
+  "File too large": "EFBIG",
+  "Read-only file system": "EROFS",
+  "Permission denied": "EACCES",
+  "Operation not permitted": "EPERM",
+};
+
+function codeOf(error: unknown): string {
+  const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
+  if (code !== "LEVEL_IO_ERROR") return code;
+  const words = Object.keys(WORDS).find((known) => message.endsWith(known));
+  return WORDS[words ?? ""] ?? "EIO";
+}
+
 /** What a caller is told when the system refused a write; undefined where it is not the system's doing. */
 export function systemFault(error: unknown): EngineFault | undefined {
-  const { code = "" } = Object(error) as { code?: string };
+  const code = codeOf(error);
   const full = FULL[code];
   const why = full ?? REFUSED[code];
   if (!why) return undefined;

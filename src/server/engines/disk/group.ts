@@ -2,8 +2,8 @@ import { after } from "../../../internal/timer.js";
 import type { Delivery } from "../../engine.js";
 import { Heap } from "../memory/heap.js";
 import { Consumer } from "./consumer.js";
-import type { Op } from "./journal-frame.js";
 import type { GroupState, Item, TopicEntries } from "./topic-store.js";
+import type { Op } from "./tree.js";
 
 /** What one event weighs beside its value, for `maxBacklogBytes` and `maxTopicBytes`. */
 const EVENT_OVERHEAD_BYTES = 64;
@@ -46,6 +46,11 @@ export class Group {
   #unread: string | undefined;
   /** The order of the last event that is in memory, or was. */
   #lastRead = 0;
+  #reading = false;
+  /** Whether an event came that the page which is being read may not have. */
+  #missed = false;
+  /** Why the tree could not be read. */
+  #fault: unknown;
   #stopIdle: (() => void) | undefined;
   #stopCount: (() => void) | undefined;
   #closed = false;
@@ -127,6 +132,7 @@ export class Group {
           this.#waiting.add(consumer);
           item = await consumer.handed();
         }
+        if (this.#fault) throw this.#fault;
         // Where it left before it could take what was handed to it, that has gone back already.
         if (!item || consumer.left) return;
         const value = item.value ?? this.#options.entries.value(this.state.id, item.order);
@@ -170,30 +176,44 @@ export class Group {
     return { value, attempt: item.attempts, ack: done, drop: done, retry };
   }
 
-  /** Takes the next event that is ready, from the tree where none is in memory. */
+  /** Takes the next event that is ready. Where none is in memory, what the tree has of them is handed out once it is read. */
   #take(): Item | undefined {
-    if (this.#ready.size === 0) this.#readOn();
+    if (this.#ready.size === 0 && this.#unread !== undefined && !this.#reading) void this.#readOn();
     const item = this.#ready.pop();
     if (item?.value) this.#readyBytes -= item.value.length;
     return item;
   }
 
-  #readOn(): void {
-    while (this.#unread !== undefined && this.#ready.size === 0) {
-      const { entries, now } = this.#options;
-      const { items, after: rest } = entries.events(this.state.id, this.#unread || undefined, WINDOW);
-      this.#unread = rest;
-      for (const item of items) {
-        this.#lastRead = item.order;
-        const delayMs = item.dueMs - now();
-        if (delayMs > 0) this.#putOff(item, delayMs);
-        else this.#push(item);
+  async #readOn(): Promise<void> {
+    const { entries, now } = this.#options;
+    this.#reading = true;
+    this.#fault = undefined;
+    try {
+      while (this.#unread !== undefined && this.#ready.size === 0) {
+        this.#missed = false;
+        const { items, after: rest } = await entries.events(this.state.id, this.#unread || undefined, WINDOW);
+        if (this.#closed) return;
+        this.#unread = rest;
+        for (const item of items) {
+          this.#lastRead = item.order;
+          const delayMs = item.dueMs - now();
+          if (delayMs > 0) this.#putOff(item, delayMs);
+          else this.#push(item);
+        }
+        if (this.#missed) this.#unread ??= entries.place(this.state.id, this.#lastRead);
       }
+    } catch (error) {
+      this.#fault = error;
+      for (const consumer of this.#waiting) consumer.leave();
+    } finally {
+      this.#reading = false;
     }
+    this.#handOut();
   }
 
   /** An event that is the last of all. */
   #add(item: Item): void {
+    this.#missed = true;
     if (this.#closed || this.#unread !== undefined) return;
     if (this.#ready.size < WINDOW) {
       this.#lastRead = item.order;

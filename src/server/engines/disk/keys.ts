@@ -2,9 +2,7 @@ import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../memory/change-feed.js";
 import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
 import { away } from "./faults.js";
-import type { Op } from "./journal-frame.js";
-import { kept } from "./slab.js";
-import type { Tree } from "./tree.js";
+import type { Op, Tree } from "./tree.js";
 
 interface KeyOptions {
   maxWatchBacklog: number;
@@ -74,7 +72,7 @@ export class DiskKeys implements KeyStore {
   async *list(prefix: string, after?: string): AsyncIterable<Entry> {
     for (let past = after === undefined ? undefined : KEYS + after; ; ) {
       this.#open();
-      const page = this.#tree.page(KEYS + prefix, past, AT_ONCE);
+      const page = await this.#tree.page(KEYS + prefix, past, AT_ONCE);
       for (const { key, value } of page.entries) {
         const entry = this.#live(key.slice(KEYS.length), value, this.#options.now());
         if (entry) yield entry;
@@ -82,8 +80,6 @@ export class DiskKeys implements KeyStore {
       }
       if (page.after === undefined) return;
       past = page.after;
-      // A long run of deleted keys shall not hold up others.
-      if (page.entries.length === 0) await new Promise((resolve) => setImmediate(resolve));
     }
   }
 
@@ -162,7 +158,7 @@ export class DiskKeys implements KeyStore {
 }
 
 function encode(value: Uint8Array, version: bigint, expiresAtMs = 0): Buffer {
-  const bytes = kept(HEADER_BYTES + value.length);
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + value.length);
   bytes.writeBigUInt64LE(version, 0);
   bytes.writeDoubleLE(expiresAtMs, 8);
   bytes.set(value, HEADER_BYTES);

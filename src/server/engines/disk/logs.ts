@@ -34,8 +34,8 @@ export class DiskLogs implements LogStore {
   readonly #logs = new Map<string, Promise<Log | undefined>>();
   /** Those who wait for a log that is not there yet. */
   readonly #expecting = new Map<string, Set<() => void>>();
-  /** Those that a backup has opened. */
-  readonly #opened = new Map<string, Log>();
+  /** Those of them that have been opened. */
+  readonly #opened = new Set<Log>();
   /** While anything is pinned, no log removes a file. */
   readonly #keep = { pins: 0 };
   #stopSweep: () => void;
@@ -103,30 +103,21 @@ export class DiskLogs implements LogStore {
     });
   }
 
-  /** Opens every log, so that extents() knows all but those that are made meanwhile. */
+  /** Opens every log, so that extents() knows them. */
   async openAll(): Promise<void> {
-    for (const { name } of knownLogs(this.#tree)) {
-      const log = await this.#find(name);
-      if (log) this.#opened.set(name, log);
-    }
+    for await (const { name } of knownLogs(this.#tree)) await this.#find(name);
   }
 
-  /** The files of every log and how much of each is durable, at this moment; undefined where one is not open yet. */
-  extents(): { id: string; segments: { name: string; end: number }[] }[] | undefined {
-    const extents = [];
-    for (const { name } of knownLogs(this.#tree)) {
-      const log = this.#opened.get(name);
-      if (!log) return undefined;
-      extents.push({ id: log.settings.id, segments: log.extent });
-    }
-    return extents;
+  /** The files of every open log and how much of each is durable, by the log's id: at this moment. */
+  extents(): Map<string, { name: string; end: number }[]> {
+    return new Map([...this.#opened].map((log) => [log.settings.id, log.extent]));
   }
 
   /** Removes no file until the returned function is called. */
   pin(): () => void {
     this.#keep.pins++;
     return () => {
-      if (--this.#keep.pins === 0) this.#opened.clear();
+      this.#keep.pins--;
     };
   }
 
@@ -163,7 +154,10 @@ export class DiskLogs implements LogStore {
 
   #remember(name: string, opening: Promise<Log>): Promise<Log> {
     this.#logs.set(name, opening);
-    opening.catch(() => this.#logs.delete(name));
+    opening.then(
+      (log) => this.#opened.add(log),
+      () => this.#logs.delete(name),
+    );
     return opening;
   }
 
@@ -212,7 +206,7 @@ export class DiskLogs implements LogStore {
 
   async #sweep(): Promise<void> {
     try {
-      for (const { name, settings } of knownLogs(this.#tree)) {
+      for await (const { name, settings } of knownLogs(this.#tree)) {
         if (settings.retention?.maxAgeMs !== undefined) await (await this.#find(name))?.trim();
         if (this.#closed) return;
       }
@@ -224,14 +218,10 @@ export class DiskLogs implements LogStore {
 }
 
 /** Every log that the tree knows of. */
-export function* knownLogs(tree: Tree): Generator<{ name: string; settings: LogSettings }, void, undefined> {
-  for (let past: string | undefined; ; ) {
-    const page = tree.page(LOGS, past, BATCH_RECORDS);
-    for (const { key, value } of page.entries)
-      yield { name: key.slice(LOGS.length), settings: decode(value) };
-    if (page.after === undefined) return;
-    past = page.after;
-  }
+export async function* knownLogs(
+  tree: Pick<Tree, "all">,
+): AsyncGenerator<{ name: string; settings: LogSettings }, void, undefined> {
+  for await (const { key, value } of tree.all(LOGS)) yield { name: key.slice(LOGS.length), settings: decode(value) };
 }
 
 const decode = (bytes: Buffer): LogSettings => JSON.parse(bytes.toString()) as LogSettings;

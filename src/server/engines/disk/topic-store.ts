@@ -1,5 +1,4 @@
-import type { Op } from "./journal-frame.js";
-import type { Tree } from "./tree.js";
+import type { Op, Tree } from "./tree.js";
 
 /** Where the tree keeps groups, their events, how often an event was delivered, and groups whose events go. */
 const GROUPS = "g";
@@ -80,13 +79,13 @@ export class TopicEntries {
   }
 
   /** Up to `most` events of the group behind the one with the order `behind`, and where to go on. */
-  events(
+  async events(
     group: number,
     behind: string | undefined,
     most: number,
-  ): { items: Item[]; after: string | undefined } {
+  ): Promise<{ items: Item[]; after: string | undefined }> {
     const prefix = EVENTS + fixed(group);
-    const { entries, after } = this.#tree.page(prefix, behind, most);
+    const { entries, after } = await this.#tree.page(prefix, behind, most);
     const items = entries.map(({ key, value }) => {
       const order = Number.parseInt(key.slice(prefix.length), 16);
       const counted = this.#tree.get(attemptsKey(group, order));
@@ -107,8 +106,8 @@ export class TopicEntries {
     return eventKey(group, order);
   }
 
-  *groups(): Generator<{ topic: string; name: string; state: GroupState }, void, undefined> {
-    for (const { key, value } of this.#all(GROUPS)) {
+  async *groups(): AsyncGenerator<{ topic: string; name: string; state: GroupState }, void, undefined> {
+    for await (const { key, value } of this.#tree.all(GROUPS)) {
       const colon = key.indexOf(":");
       const end = colon + 1 + Number(key.slice(GROUPS.length, colon));
       const state = JSON.parse(value.toString()) as GroupState;
@@ -127,27 +126,18 @@ export class TopicEntries {
 
   /** Goes on with what forget() had begun when the last process ended. */
   async clearForgotten(): Promise<void> {
-    for (const { key } of this.#all(FORGOTTEN)) await this.#clear(key.slice(FORGOTTEN.length));
+    for await (const { key } of this.#tree.all(FORGOTTEN)) await this.#clear(key.slice(FORGOTTEN.length));
   }
 
   async #clear(id: string): Promise<void> {
     for (const prefix of [EVENTS + id, ATTEMPTS + id]) {
       for (let past: string | undefined; ; ) {
-        const { entries, after } = this.#tree.page(prefix, past, AT_ONCE);
+        const { entries, after } = await this.#tree.page(prefix, past, AT_ONCE);
         if (entries.length > 0) await this.#tree.write(entries.map(({ key }) => ({ key, value: undefined })));
         if (after === undefined) break;
         past = after;
       }
     }
     await this.#tree.write([{ key: FORGOTTEN + id, value: undefined }]);
-  }
-
-  *#all(prefix: string): Generator<{ key: string; value: Buffer }, void, undefined> {
-    for (let past: string | undefined; ; ) {
-      const page = this.#tree.page(prefix, past, AT_ONCE);
-      yield* page.entries;
-      if (page.after === undefined) return;
-      past = page.after;
-    }
   }
 }

@@ -23,13 +23,18 @@ export class DiskTopics implements TopicStore {
   #bytes = 0;
   #closed = false;
 
-  constructor(tree: Tree, limits: TopicLimits) {
-    this.#entries = new TopicEntries(tree);
+  private constructor(entries: TopicEntries, limits: TopicLimits) {
+    this.#entries = entries;
     this.#limits = limits;
-    for (const { topic, name, state } of this.#entries.groups()) {
-      this.#put(topic, name, this.#group(topic, name, state, Promise.resolve(), false));
+  }
+
+  static async open(tree: Tree, limits: TopicLimits): Promise<DiskTopics> {
+    const topics = new DiskTopics(new TopicEntries(tree), limits);
+    for await (const { topic, name, state } of topics.#entries.groups()) {
+      topics.#put(topic, name, topics.#group(topic, name, state, Promise.resolve(), false));
     }
-    this.#entries.clearForgotten().catch(() => {});
+    topics.#entries.clearForgotten().catch(() => {});
+    return topics;
   }
 
   async publish(topic: string, values: readonly Uint8Array[]): Promise<void> {

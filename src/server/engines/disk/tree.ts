@@ -1,71 +1,122 @@
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { hashOf } from "./bloom.js";
-import { compact, mergeable } from "./compaction.js";
-import { away, systemFault } from "./faults.js";
-import type { Files } from "./files.js";
+import { crc32 } from "node:zlib";
+import type { ClassicLevel, Iterator as StoreIterator } from "classic-level";
+import { EngineFault } from "../../engine.js";
+import { away, DamageError, systemFault } from "./faults.js";
 import { Groups } from "./groups.js";
-import { type Journal, journalName } from "./journal.js";
-import { type Op, opBytes } from "./journal-frame.js";
-import { type Manifest, saveManifest, tableName } from "./manifest.js";
-import { Memtable } from "./memtable.js";
-import { merged } from "./merge.js";
-import { passing } from "./slab.js";
-import { type BlockCache, Table } from "./table.js";
+import { loadStore } from "./store.js";
+import { checkStore, type StoreTable, takeBack } from "./store-check.js";
+import { checkTable } from "./store-table.js";
+
+export interface TreeOptions {
+  /** The bytes in memory from which on what was written last becomes a table. */
+  memtableBytes: number;
+  /** The bytes of tables that are kept open for reading. */
+  cacheBytes: number;
+  /** What the counter is to be above of at least. Default: 0. */
+  counter?: bigint;
+  /** Opens it although tables may be damaged. Default: false. */
+  isUnchecked?: boolean;
+}
+
+/** One change of the tree: what `key` is from now on, or that it is no more. */
+export type Op = { key: string; value: Buffer | undefined };
 
 /** One call's writes: durable together, and then seen together. */
 type Batch = { ops: Op[]; applied: () => void };
 
-/** What a tree is made of, as recover() has found it. */
-export interface TreeParts {
-  files: Files;
-  folder: string;
-  cache: BlockCache;
-  /** The bytes in memory from which on they are written as a table. */
-  memtableBytes: number;
-  tables: Table[];
-  memtable: Memtable;
-  journal: Journal;
-  manifest: Manifest;
-  counter: bigint;
-  nextTable: number;
-}
+type Store = ClassicLevel<string, Buffer>;
+type Snapshot = ReturnType<Store["snapshot"]>;
 
-/** How many entries, deleted ones included, page() goes through at most. */
-const PAGE_STEPS = 4096;
+export type TreeEntry = { key: string; value: Buffer };
 
 /** One step of a list: `after` is where the next one begins; undefined: this was the last. */
-export type Page = { entries: { key: string; value: Buffer }[]; after: string | undefined };
+export type Page = { entries: TreeEntry[]; after: string | undefined };
+
+/** What a tree was at one moment. */
+export interface Moment {
+  counter: bigint;
+  all(prefix: string): AsyncIterable<TreeEntry>;
+  release(): Promise<void>;
+}
+
+/** Where the tree keeps its counter. */
+const COUNTER = "c";
+
+const CHECKSUM_BYTES = 4;
+
+/** How soon after a refusal it is looked whether the disk has room again. */
+const AGAIN_MS = 500;
+
+/** A table's size: what is read comes to be mapped memory, so smaller ones keep what is mapped to what is read. */
+const TABLE_BYTES = 1024 ** 2;
+
+/** What LevelDB keeps open besides tables, and the fewest files that it takes for a bound. */
+const OTHER_FILES = 10;
+const LEAST_FILES = 64 + OTHER_FILES;
+
+const BLOCK_BYTES = 16 * 1024;
+
+/** How many entries all() reads at a time, and the bytes that end a page early. */
+const AT_ONCE = 256;
+const PAGE_BYTES = 256 * 1024;
+
+/** The bytes of tables that are read before the tree opens. What is more is read behind that. */
+const READ_FIRST_BYTES = 32 * 1024 ** 2;
 
 /**
- * Bytes by key, in the order of their UTF-8: a journal, what it says in memory, and tables of what it said earlier.
- * What is seen is durable. Reads take turns of the event loop as they are; writes are grouped.
+ * Bytes by key, in the order of their UTF-8, in a LevelDB. What is seen is durable. A get takes its turn of the event
+ * loop; pages and writes do not, and writes are grouped.
  */
 export class Tree {
-  readonly #parts: TreeParts;
+  readonly #db: Store;
+  readonly #folder: string;
+  readonly #memtableBytes: number;
   readonly #groups = new Groups<Batch>(
     (batches) => this.#write(batches),
     () => this.#pending.clear(),
   );
   /** What is written and not yet durable. */
   readonly #pending = new Map<string, Op>();
-  #memtable: Memtable;
-  /** What is on its way to a table. */
-  #frozen: { memtable: Memtable; manifest: Omit<Manifest, "tables"> } | undefined;
-  #tables: Table[];
-  #counter: bigint;
-  #flushing: Promise<void> | undefined;
-  #compacting: Promise<void> | undefined;
-  #flushFault: unknown;
-  #installing: Promise<void> = Promise.resolve();
-  #pins = 0;
-  #unpinned: (() => Promise<void>)[] = [];
+  #counter = 0n;
+  #failed: unknown;
+  /** The counter of the write that failed, and the time before which another is not worth a try. */
+  #refused = 0n;
+  #refusedUntilMs = 0;
+  #damaged: DamageError | undefined;
   #closed = false;
+  #reading: Promise<void> = Promise.resolve();
 
-  constructor(parts: TreeParts) {
-    this.#parts = parts;
-    this.#memtable = parts.memtable;
-    this.#tables = parts.tables;
-    this.#counter = parts.counter;
+  private constructor(db: Store, folder: string, memtableBytes: number) {
+    this.#db = db;
+    this.#folder = folder;
+    this.#memtableBytes = memtableBytes;
+  }
+
+  /** Opens the tree in `folder`, making it where there is none. Fails as damaged where anything acknowledged is missing. */
+  static async open(folder: string, options: TreeOptions): Promise<Tree> {
+    const { memtableBytes, cacheBytes, counter = 0n, isUnchecked = false } = options;
+    const { ClassicLevel } = await loadStore();
+    const tables = isUnchecked ? [] : await checkStore(folder);
+    let bytes = 0;
+    for (const { path, size } of tables) {
+      if ((bytes += size) <= READ_FIRST_BYTES) await checkTable(path, size);
+    }
+    const db: Store = new ClassicLevel<string, Buffer>(folder, {
+      valueEncoding: "buffer",
+      compression: false,
+      writeBufferSize: memtableBytes,
+      blockSize: BLOCK_BYTES,
+      maxFileSize: TABLE_BYTES,
+      maxOpenFiles: Math.max(LEAST_FILES, OTHER_FILES + Math.ceil(cacheBytes / TABLE_BYTES)),
+    });
+    const tree = new Tree(db, folder, memtableBytes);
+    await tree.#openStore();
+    const saved = tree.get(COUNTER)?.readBigUInt64LE() ?? 0n;
+    tree.#counter = saved > counter ? saved : counter;
+    if (bytes > READ_FIRST_BYTES) tree.#reading = tree.#readTables(tables);
+    return tree;
   }
 
   /** A number above all that were given out before, in earlier lives of the folder too, once a write behind it is durable. */
@@ -73,19 +124,15 @@ export class Tree {
     return ++this.#counter;
   }
 
-  /** The durable value at `key`. It is the tree's: whoever hands it out copies it. */
+  /** The durable value at `key`. */
   get(key: string): Buffer | undefined {
-    if (this.#closed) throw away();
-    const op = this.#memtable.get(key) ?? this.#frozen?.memtable.get(key);
-    if (op) return op.value;
-    if (this.#tables.length === 0) return undefined;
-    const bytes = passing(key);
-    const hash = hashOf(bytes);
-    for (const table of this.#tables) {
-      const found = table.mayHave(hash) ? table.get(bytes) : undefined;
-      if (found) return found.value;
+    this.#open();
+    try {
+      const bytes = this.#db.getSync(key);
+      return bytes && this.#checked(key, bytes);
+    } catch (error) {
+      throw this.#fault(error);
     }
-    return undefined;
   }
 
   /** The value at `key` once all that is being written is durable: what conditions are about. */
@@ -104,9 +151,9 @@ export class Tree {
    * that was written before is durable as well.
    */
   async write(ops: Op[], applied: () => void = () => {}): Promise<void> {
-    if (this.#closed) throw away();
+    this.#open();
     for (const op of ops) this.#pending.set(op.key, op);
-    const bytes = ops.reduce((sum, op) => sum + opBytes(op), 0);
+    const bytes = ops.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
     try {
       await this.#groups.add({ ops, applied }, bytes);
     } catch (error) {
@@ -114,166 +161,173 @@ export class Tree {
     }
   }
 
-  /** Entries under `prefix` behind the key `after`, at most `most`. */
-  page(prefix: string, after: string | undefined, most: number): Page {
-    if (this.#closed) throw away();
+  /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call. */
+  async page(prefix: string, after: string | undefined, most: number, snapshot?: Snapshot): Promise<Page> {
+    this.#open();
     const begin = Buffer.from(prefix);
     const behind = after === undefined ? undefined : Buffer.from(after);
-    // An `after` in front of the prefix is in front of all that it names.
-    const past = behind && behind.compare(begin) >= 0 ? behind : undefined;
-    const all = merged([
-      this.#memtable.cursor(prefix, after),
-      ...(this.#frozen ? [this.#frozen.memtable.cursor(prefix, after)] : []),
-      ...this.#tables.map((table) => table.cursor(past ?? begin, true)),
-    ]);
-    const entries: Page["entries"] = [];
-    let last: Buffer | undefined;
-    for (let steps = 0; all.key; all.next(), steps++) {
-      const { key, value } = all;
-      if (past?.equals(key)) continue;
-      if (!key.subarray(0, begin.length).equals(begin)) return { entries, after: undefined };
-      if (steps >= PAGE_STEPS || entries.length >= most) return { entries, after: last?.toString() ?? after };
-      last = key;
-      if (value) entries.push({ key: key.toString(), value });
+    const end = Buffer.from(begin);
+    // No byte of UTF-8 is the highest one.
+    if (prefix !== "") end[end.length - 1] = (end.at(-1) as number) + 1;
+    const iterator: StoreIterator<Store, Buffer, Buffer> = this.#db.iterator<Buffer, Buffer>({
+      // An `after` in front of the prefix is in front of all that it names.
+      ...(behind && behind.compare(begin) >= 0 ? { gt: behind } : { gte: begin }),
+      ...(prefix !== "" && { lt: end }),
+      keyEncoding: "buffer",
+      valueEncoding: "buffer",
+      highWaterMarkBytes: PAGE_BYTES,
+      ...(snapshot && { snapshot }),
+    });
+    try {
+      const found = await iterator.nextv(most);
+      let bytes = 0;
+      const entries = found.map(([keyBytes, value]) => {
+        bytes += keyBytes.length + value.length;
+        const key = keyBytes.toString();
+        return { key, value: this.#checked(key, value) };
+      });
+      const isLast = entries.length < most && bytes <= PAGE_BYTES;
+      return { entries, after: isLast ? undefined : entries.at(-1)?.key };
+    } catch (error) {
+      throw this.#fault(error);
+    } finally {
+      await iterator.close();
     }
-    return { entries, after: undefined };
   }
 
-  /** What there is now, while nothing of it goes away: for a backup. `unpin` ends that. */
-  pin(): {
-    manifest: Manifest;
-    tables: string[];
-    journals: { name: string; end: number | undefined }[];
-    unpin(): Promise<void>;
-  } {
-    this.#pins++;
-    const { journal, manifest } = this.#parts;
-    const journals = [];
-    for (let number = manifest.journal; number <= journal.number; number++) {
-      journals.push({ name: journalName(number), end: number === journal.number ? journal.end : undefined });
+  /** Every entry under `prefix`, page by page; "": all of them. */
+  async *all(prefix: string, snapshot?: Snapshot): AsyncGenerator<TreeEntry, void, undefined> {
+    for (let past: string | undefined; ; ) {
+      const page = await this.page(prefix, past, AT_ONCE, snapshot);
+      yield* page.entries.filter(({ key }) => key !== COUNTER);
+      if (page.after === undefined) return;
+      past = page.after;
     }
-    const unpin = async () => {
-      if (--this.#pins > 0) return;
-      for (const remove of this.#unpinned.splice(0)) await remove();
-    };
-    return { manifest: { ...manifest }, tables: manifest.tables.map(tableName), journals, unpin };
   }
 
-  /** Begins to write what is in memory as a table. The journal has just begun a new file. */
-  freeze(): void {
-    const { number, sequence } = this.#parts.journal;
-    this.#frozen = {
-      memtable: this.#memtable,
-      manifest: { journal: number, sequence, counter: this.#counter },
+  /** What there is now, to be read while the tree goes on: for a backup. */
+  moment(): Moment {
+    this.#open();
+    const snapshot = this.#db.snapshot();
+    return {
+      counter: this.#counter,
+      all: (prefix) => this.all(prefix, snapshot),
+      release: () => snapshot.close(),
     };
-    this.#memtable = new Memtable();
-    this.#flushing = this.#flush();
   }
 
   /** Waits for writes under way. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#groups.settled();
-    await this.#flushing;
-    await this.#compacting;
-    await this.#parts.journal.close();
-    for (const table of this.#tables) table.close();
+    await this.#reading;
+    // It writes what is in memory as a table, whatever the range: what is damaged there later is found for certain.
+    if (!this.#failed) await this.#db.compactRange("", "").catch(() => {});
+    await this.#closeStore();
+  }
+
+  async #openStore(): Promise<void> {
+    try {
+      await this.#db.open();
+    } catch (error) {
+      throw this.#fault((error as { cause?: unknown }).cause ?? error);
+    }
+  }
+
+  async #closeStore(): Promise<void> {
+    await this.#db.close();
+    if (this.#failed) await takeBack(this.#folder, encodeCounter(this.#refused)).catch(() => {});
+  }
+
+  /** Opens the store anew behind a write that a full disk has refused, once there is room for its journals. */
+  async #recover(): Promise<void> {
+    const isFull = this.#failed instanceof EngineFault && this.#failed.reason === "full";
+    if (!isFull || Date.now() < this.#refusedUntilMs) throw this.#failed;
+    const probe = join(this.#folder, "probe");
+    try {
+      await writeFile(probe, Buffer.alloc(2 * this.#memtableBytes), { flush: true });
+    } catch (error) {
+      this.#refusedUntilMs = Date.now() + AGAIN_MS;
+      throw this.#fault(error);
+    } finally {
+      await rm(probe, { force: true });
+    }
+    await this.#closeStore();
+    await checkStore(this.#folder);
+    await this.#openStore();
+    this.#failed = undefined;
+  }
+
+  #open(): void {
+    if (this.#damaged) throw this.#damaged;
+    if (this.#closed) throw away();
   }
 
   async #write(batches: Batch[]): Promise<void> {
-    await this.#makeRoom();
-    await this.#parts.journal.write(
-      this.#counter,
-      batches.flatMap(({ ops }) => ops),
-    );
-    for (const { ops, applied } of batches) {
-      for (const op of ops) {
-        this.#memtable.apply(op);
-        if (this.#pending.get(op.key) === op) this.#pending.delete(op.key);
+    if (this.#failed) await this.#recover();
+    const ops = batches.flatMap(({ ops }) => ops);
+    if (ops.length > 0) {
+      // Each group counts as well: that tells its record in the journal from all others.
+      const counter = ++this.#counter;
+      ops.push({ key: COUNTER, value: encodeCounter(counter) });
+      try {
+        await this.#db.batch(ops.map(putOf), { sync: true });
+      } catch (error) {
+        // LevelDB would go on behind half a record, which hides what follows: only opening it anew tells what is there.
+        this.#failed = this.#fault(error);
+        this.#refused = counter;
+        this.#refusedUntilMs = Date.now() + AGAIN_MS;
+        throw this.#failed;
       }
+    }
+    for (const { ops, applied } of batches) {
+      for (const op of ops) if (this.#pending.get(op.key) === op) this.#pending.delete(op.key);
       applied();
     }
   }
 
-  /** Begins a new memtable where the present one is full; waits where the disk does not keep up with the callers. */
-  async #makeRoom(): Promise<void> {
-    const { journal, memtableBytes } = this.#parts;
-    if (this.#memtable.bytes < memtableBytes) return;
-    if (this.#frozen && !this.#flushing) this.#flushing = this.#flush();
-    if (this.#frozen && this.#memtable.bytes > 2 * memtableBytes) {
-      await this.#flushing;
-      if (this.#frozen) throw this.#flushFault;
-    }
-    if (this.#frozen) return;
-    await journal.rotate();
-    this.freeze();
-  }
-
-  async #flush(): Promise<void> {
-    const { files, folder, cache, manifest } = this.#parts;
-    const frozen = this.#frozen;
-    if (!frozen) return;
+  /** Reads the tables that were there at the start, and serves nothing more where one is damaged. */
+  async #readTables(tables: readonly StoreTable[]): Promise<void> {
     try {
-      const number = this.#parts.nextTable++;
-      await frozen.memtable.write(files, folder, number, () => this.#tables);
-      const table = new Table(folder, number, cache);
-      await this.#install((tables) => [table, ...tables], frozen.manifest);
-      for (let old = manifest.journal; old < frozen.manifest.journal; old++) this.#remove(journalName(old));
-      if (mergeable(this.#tables).length > 0) this.#compacting ??= this.#compact();
-    } catch (error) {
-      this.#flushFault = error;
-    } finally {
-      this.#flushing = undefined;
-    }
-  }
-
-  async #compact(): Promise<void> {
-    const { files, folder, cache } = this.#parts;
-    try {
-      for (let some = mergeable(this.#tables); some.length > 0; some = mergeable(this.#tables)) {
-        const number = this.#parts.nextTable++;
-        const isOldest = some.at(-1) === this.#tables.at(-1);
-        const path = join(folder, tableName(number));
-        if (!(await compact(files, path, some, isOldest, () => this.#closed))) return;
-        const table = new Table(folder, number, cache);
-        await this.#install((tables) =>
-          tables.toSpliced(tables.indexOf(some[0] as Table), some.length, table),
-        );
-        for (const old of some) {
-          old.close();
-          this.#remove(tableName(old.number));
-        }
+      for (const { path, size } of tables) {
+        if (this.#closed) return;
+        await checkTable(path, size).catch((error: { code?: string }) => {
+          // It has been merged into others meanwhile.
+          if (error.code !== "ENOENT") throw error;
+        });
       }
     } catch (error) {
-      // There is less room, and reads are slower, until a later one succeeds.
-      this.#flushFault = error;
-    } finally {
-      this.#compacting = undefined;
+      if (error instanceof DamageError) this.#damaged = error;
     }
   }
 
-  /** Makes `change` durable, and then what readers see. With `flushed`, the frozen memtable has become a table. */
-  #install(change: (tables: Table[]) => Table[], flushed?: Omit<Manifest, "tables">): Promise<void> {
-    const install = async () => {
-      const { files, folder } = this.#parts;
-      const tables = change(this.#tables);
-      const numbers = tables.map(({ number }) => number);
-      const manifest = { ...this.#parts.manifest, ...flushed, tables: numbers };
-      await saveManifest(files, folder, manifest);
-      this.#parts.manifest = manifest;
-      this.#tables = tables;
-      if (flushed) this.#frozen = undefined;
-    };
-    const installed = this.#installing.then(install);
-    this.#installing = installed.catch(() => {});
-    return installed;
+  /** The value in `bytes`. LevelDB gives out what it finds. */
+  #checked(key: string, bytes: Buffer): Buffer {
+    const value = bytes.subarray(CHECKSUM_BYTES);
+    if (bytes.length < CHECKSUM_BYTES || bytes.readUInt32LE() !== crc32(value, crc32(key))) {
+      throw new DamageError(this.#folder, `what it has at ${JSON.stringify(key)} is not what was written`);
+    }
+    return value;
   }
 
-  #remove(name: string): void {
-    const { files, folder } = this.#parts;
-    // What stays behind is removed when the folder is opened.
-    const remove = () => files.unlink(join(folder, name)).catch(() => {});
-    if (this.#pins > 0) this.#unpinned.push(remove);
-    else void remove();
+  #fault(error: unknown): unknown {
+    const { code, message } = Object(error) as { code?: string; message?: string };
+    if (code === "LEVEL_CORRUPTION") return new DamageError(this.#folder, String(message));
+    if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return away();
+    return systemFault(error) ?? error;
   }
+}
+
+function putOf({ key, value }: Op) {
+  if (!value) return { type: "del" as const, key };
+  const bytes = Buffer.allocUnsafe(CHECKSUM_BYTES + value.length);
+  bytes.writeUInt32LE(crc32(value, crc32(key)));
+  bytes.set(value, CHECKSUM_BYTES);
+  return { type: "put" as const, key, value: bytes };
+}
+
+function encodeCounter(counter: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(counter);
+  return bytes;
 }
