@@ -2,8 +2,8 @@ import { after } from "../../../internal/timer.js";
 import type { Delivery } from "../../engine.js";
 import { Heap } from "../memory/heap.js";
 import { Consumer } from "./consumer.js";
+import type { Op } from "./store.js";
 import type { GroupState, Item, TopicEntries } from "./topic-store.js";
-import type { Op } from "./tree.js";
 
 /** What one event weighs beside its value, for `maxBacklogBytes` and `maxTopicBytes`. */
 const EVENT_OVERHEAD_BYTES = 64;

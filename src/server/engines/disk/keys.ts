@@ -2,7 +2,8 @@ import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../memory/change-feed.js";
 import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
 import { away } from "./faults.js";
-import type { Op, Tree } from "./tree.js";
+import type { Op } from "./store.js";
+import type { Tree } from "./tree.js";
 
 interface KeyOptions {
   maxWatchBacklog: number;

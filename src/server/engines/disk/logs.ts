@@ -221,7 +221,8 @@ export class DiskLogs implements LogStore {
 export async function* knownLogs(
   tree: Pick<Tree, "all">,
 ): AsyncGenerator<{ name: string; settings: LogSettings }, void, undefined> {
-  for await (const { key, value } of tree.all(LOGS)) yield { name: key.slice(LOGS.length), settings: decode(value) };
+  for await (const { key, value } of tree.all(LOGS))
+    yield { name: key.slice(LOGS.length), settings: decode(value) };
 }
 
 const decode = (bytes: Buffer): LogSettings => JSON.parse(bytes.toString()) as LogSettings;

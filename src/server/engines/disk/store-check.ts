@@ -23,7 +23,8 @@ export async function checkStore(folder: string): Promise<StoreTable[]> {
     return [];
   }
   const name = (await readFile(current, "utf8")).replace(/\n$/, "");
-  if (!names.includes(name)) throw new DamageError(current, `it names ${JSON.stringify(name)}, which is missing`);
+  if (!names.includes(name))
+    throw new DamageError(current, `it names ${JSON.stringify(name)}, which is missing`);
   const manifest = await readManifest(join(folder, name));
   if (manifest.journal > 0) await mustHave(folder, names, [`${numbered(manifest.journal)}.log`]);
   for (const journal of names.filter((one) => Number(/^(\d+)\.log$/.exec(one)?.[1]) >= manifest.journal)) {

@@ -26,7 +26,7 @@ export function readStoreLog(file: Buffer): StoreLog {
   const records: Buffer[] = [];
   let parts: Buffer[] = [];
   let [lastStart, start, end, at] = [0, 0, 0, 0];
-  for (; ; ) {
+  for (;;) {
     at = behindTrailer(at);
     const fragment = fragmentAt(file, at);
     const isStart = fragment?.type === FULL || fragment?.type === FIRST;

@@ -1,4 +1,5 @@
-import type { Op, Tree } from "./tree.js";
+import type { Op } from "./store.js";
+import type { Tree } from "./tree.js";
 
 /** Where the tree keeps groups, their events, how often an event was delivered, and groups whose events go. */
 const GROUPS = "g";

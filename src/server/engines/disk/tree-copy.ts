@@ -1,4 +1,5 @@
-import { type Moment, type Op, Tree } from "./tree.js";
+import type { Op } from "./store.js";
+import { type Moment, Tree } from "./tree.js";
 
 /** What is written at a time. */
 const AT_ONCE_BYTES = 2 * 1024 ** 2;
