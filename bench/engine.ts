@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { openDiskEngine } from "fairlead/server/node";
+import { openDiskEngine } from "fairlead/server/disk";
 import { blobRows } from "./engine-blobs.js";
 import { startEtcd, startRedis } from "./servers/stores.js";
 import { compare, print, type Row } from "./table.js";

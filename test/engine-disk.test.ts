@@ -8,12 +8,12 @@ import { all, committed, never, past, pattern, reader, set } from "../src/confor
 import { engineConformance } from "../src/conformance/engine.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
 import type { LogStore } from "../src/server/engine.js";
-import { restore } from "../src/server/engines/disk/backup.js";
 import { backUpFolder } from "../src/server/engines/disk/backup-folder.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
 import { nodeFiles } from "../src/server/engines/disk/files.js";
 import { FORMAT, prepare } from "../src/server/engines/disk/folder.js";
+import { restore } from "../src/server/engines/disk/restore.js";
 
 let folder: string;
 let count = 0;

@@ -5,7 +5,7 @@ import type { Config, Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./console-log.js";
-import { createServerOn, DATA_FOLDER } from "./data-folder.js";
+import { createServerOn, type Place, placeOf } from "./data-folder.js";
 import { followTls, readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
@@ -45,8 +45,8 @@ export async function serve(args: string[]): Promise<number> {
   if (values.memory && values.data !== undefined) {
     throw new Error("--memory and --data exclude each other: --memory keeps nothing");
   }
-  const data = values.memory ? undefined : (values.data ?? DATA_FOLDER);
-  const server = await createServerOn(data, { config, platform: nodePlatform, log });
+  const place = await placeOf(values.data, values.memory);
+  const server = await createServerOn(place, { config, platform: nodePlatform, log });
   const listening = await listen(server, {
     host: values.host,
     port,
@@ -60,7 +60,7 @@ export async function serve(args: string[]): Promise<number> {
   });
   const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
   const signal = new Promise<string>((resolve) => onSignal(resolve));
-  process.stdout.write(banner(listening.url, data, server.config, path));
+  process.stdout.write(banner(listening.url, place, server.config, path));
   process.stdout.write(`${await signal}: calls under way may finish within ${values.grace} s\n`);
   stopFollowing?.();
   const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
@@ -100,12 +100,12 @@ const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
   ["hello", "is anyone there", "hello"],
 ];
 
-function banner(url: string, data: string | undefined, config: Config, path: string | undefined): string {
+function banner(url: string, place: Place, config: Config, path: string | undefined): string {
   const rows = PRIMITIVES.map(([facade, what, kind]) => {
     const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "made on first use";
     return `  ${facade.padEnd(14)}${what.padEnd(52)}${names}\n`;
   });
-  const kept = data === undefined ? "memory: all is gone with the process" : `disk, in ${data}`;
+  const kept = "memory" in place ? `memory: ${place.memory}` : `disk, in ${place.folder}`;
   return `
   Fairlead at ${url}    engine: ${kept}
   Configured by ${path ?? `defaults: there is no ${CONFIG_FILE} here`}

@@ -1,10 +1,9 @@
-import { cp, mkdir, open, readdir, stat } from "node:fs/promises";
+import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { type DiskBlobs, storedBlobs } from "./blobs.js";
 import { FolderError } from "./faults.js";
 import { nodeFiles } from "./files.js";
-import { FORMAT, formatOf, partsOf, writeFormat } from "./folder.js";
-import { isHeld } from "./lock-file.js";
+import { mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
 import { type DiskLogs, knownLogs } from "./logs.js";
 import type { Moment, Tree } from "./tree.js";
 import { copyTree } from "./tree-copy.js";
@@ -39,34 +38,11 @@ export async function backUp(source: Source, to: string): Promise<void> {
       await mkdir(join(parts.blobs, file, ".."), { recursive: true });
       await copy(join(from.blobs, file), join(parts.blobs, file));
     }
-    await syncFolders(to);
+    await syncFolders(nodeFiles, to);
     await writeFormat(nodeFiles, to);
   } finally {
     for (const release of unpin) release();
   }
-}
-
-/** Makes `folder` what the backup `from` is. */
-export async function restore(from: string, folder: string): Promise<void> {
-  const format = await formatOf(nodeFiles, from).catch((error: unknown) => {
-    throw new FolderError(`Cannot restore from "${from}": ${(error as Error).message}`);
-  });
-  if (format === undefined) throw new FolderError(`Cannot restore from "${from}": it is empty`);
-  if (format > FORMAT)
-    throw new FolderError(`Cannot restore from "${from}": its format is ${format}, a newer version's`);
-  const holder = await isHeld(from);
-  if (holder) {
-    throw new FolderError(
-      `Cannot restore from "${from}": process ${holder.pid} has it open; make a backup of it first`,
-    );
-  }
-  await mustBeEmpty(folder);
-  for (const [part, path] of Object.entries(partsOf(from))) {
-    await cp(path, join(folder, part), { recursive: true, errorOnExist: true, force: false });
-  }
-  await syncFiles(folder);
-  await syncFolders(folder);
-  await writeFormat(nodeFiles, folder, format);
 }
 
 /** What there is of everything in one turn of the event loop. */
@@ -81,13 +57,6 @@ async function momentOf({ tree, logs }: Source) {
     // A log was made meanwhile.
     await moment.release();
   }
-}
-
-async function mustBeEmpty(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  const [first] = await readdir(folder);
-  if (first !== undefined)
-    throw new FolderError(`Cannot write to "${folder}": it is not empty, "${first}" is there`);
 }
 
 /** Copies the first `end` bytes, or all, and makes them durable. */
@@ -108,19 +77,4 @@ async function copy(from: string, to: string, end?: number): Promise<void> {
     await source.close();
     await target.close();
   }
-}
-
-async function syncFiles(folder: string): Promise<void> {
-  for (const name of await readdir(folder, { recursive: true })) {
-    if (!(await stat(join(folder, name))).isFile()) continue;
-    const file = await open(join(folder, name), "r+");
-    await file.datasync().finally(() => file.close());
-  }
-}
-
-async function syncFolders(folder: string): Promise<void> {
-  for (const name of await readdir(folder, { recursive: true })) {
-    if ((await stat(join(folder, name))).isDirectory()) await nodeFiles.syncFolder(join(folder, name));
-  }
-  await nodeFiles.syncFolder(folder);
 }

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FolderError } from "./faults.js";
 import { type Files, replaceFile } from "./files.js";
@@ -72,6 +72,22 @@ export async function prepare(
 export function writeFormat(files: Files, folder: string, format = FORMAT): Promise<void> {
   const content = Buffer.from(`${JSON.stringify({ engine: "fairlead disk", format })}\n`);
   return replaceFile(files, folder, join(folder, NAME), content);
+}
+
+/** Fails unless there is nothing at `folder`, and makes it where it is missing. */
+export async function mustBeEmpty(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const [first] = await readdir(folder);
+  if (first !== undefined)
+    throw new FolderError(`Cannot write to "${folder}": it is not empty, "${first}" is there`);
+}
+
+/** Makes durable which files there are in `folder` and all beneath it. */
+export async function syncFolders(files: Files, folder: string): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true })) {
+    if ((await stat(join(folder, name))).isDirectory()) await files.syncFolder(join(folder, name));
+  }
+  await files.syncFolder(folder);
 }
 
 function readJson(text: string): { format?: unknown } {

@@ -159,7 +159,8 @@ export class Store {
     await this.#reading;
     // It writes what is in memory as a table, whatever the range: damage to that is found for certain.
     if (!this.#failed) await this.#db.compactRange("", "").catch(() => {});
-    await this.#closeDb();
+    // A disk that refuses this as well leaves open whether the last write happened.
+    await this.#closeDb().catch(() => {});
   }
 
   async #openDb(): Promise<void> {
