@@ -1,33 +1,17 @@
-import { FolderError } from "./faults.js";
+/** What adds the package that keeps keys in order on disk: an optional peer, as it brings binaries for every platform. */
+export const STORE_COMMAND = "npm install classic-level@3";
 
-/** The package that keeps keys in order on disk: an optional peer, as it brings binaries for every platform. */
-const PACKAGE = "classic-level";
-
-/** What adds it. */
-export const STORE_COMMAND = `npm install ${PACKAGE}@3`;
-
-/** The store's package; fails with how to add it where it is not installed. */
-export async function loadStore(): Promise<typeof import("classic-level")> {
-  try {
-    return await import("classic-level");
-  } catch (error) {
-    if ((error as { code?: string }).code === "ERR_MODULE_NOT_FOUND") {
-      throw new FolderError(
-        `The disk engine needs the package ${PACKAGE}: add it with "${STORE_COMMAND}"`,
-        error,
-      );
-    }
-    throw error;
-  }
-}
+/** Whether `error` says that the package is not there. */
+export const isMissing = (error: unknown): boolean =>
+  (error as { code?: string }).code === "ERR_MODULE_NOT_FOUND";
 
 /** Whether the package that the disk engine needs is installed. */
 export async function isStoreInstalled(): Promise<boolean> {
   try {
-    await loadStore();
+    await import("classic-level");
     return true;
   } catch (error) {
-    if (error instanceof FolderError) return false;
+    if (isMissing(error)) return false;
     throw error;
   }
 }

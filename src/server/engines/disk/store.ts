@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { ClassicLevel } from "classic-level";
 import { EngineFault } from "../../engine.js";
-import { away, DamageError, systemFault } from "./faults.js";
+import { away, DamageError, FolderError, systemFault } from "./faults.js";
 import { checkStore, type StoreTable, takeBack } from "./store-check.js";
-import { loadStore } from "./store-package.js";
+import { isMissing, STORE_COMMAND } from "./store-package.js";
 import { checkTable } from "./store-table.js";
 
 export interface StoreOptions {
@@ -70,7 +70,10 @@ export class Store {
   /** Opens the store in `folder`, making it where there is none. Fails as damaged where anything that was synced is missing. */
   static async open(folder: string, options: StoreOptions): Promise<Store> {
     const { memtableBytes, cacheBytes, isUnchecked = false } = options;
-    const { ClassicLevel } = await loadStore();
+    const { ClassicLevel } = await import("classic-level").catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+      throw new FolderError(`A data folder needs a package that is not installed: ${STORE_COMMAND}`, error);
+    });
     const tables = isUnchecked ? [] : await checkStore(folder);
     let bytes = 0;
     for (const { path, size } of tables) {
