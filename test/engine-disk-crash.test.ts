@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, cpSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { sleep } from "../src/internal/timer.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
 import { LossyFiles, randomFrom } from "./disk/lossy-files.js";
+import { loseStore, type Sizes, watchSyncs } from "./disk/lossy-store.js";
 import { verify } from "./disk/verify.js";
 import { type Note, work } from "./disk/work.js";
 
@@ -19,7 +20,7 @@ const KILLS = Number(process.env["DISK_KILLS"] ?? 20);
 const LOSSES = Number(process.env["DISK_LOSSES"] ?? 8);
 
 /** Small, so that tables, compactions and segments come about while little is written. */
-export const SMALL = { memtableBytes: 256 * 1024, cacheBytes: 256 * 1024, segmentBytes: 64 * 1024 };
+const SMALL = { memtableBytes: 64 * 1024, segmentBytes: 64 * 1024 };
 
 let folder: string;
 
@@ -29,52 +30,66 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true }));
 
+/** The process that writes, as one file. */
+const program = join(import.meta.dirname, `.tmp/disk-${process.pid}.mjs`);
+
+beforeAll(() =>
+  build({
+    entryPoints: [join(import.meta.dirname, "disk/process.ts")],
+    outfile: program,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+  }),
+);
+
+afterAll(() => rm(program, { force: true }));
+
+/** A data folder of its own, what its clients have written down, and a process that writes to it until it is killed. */
+function crashing(name: string) {
+  const [data, ledger] = [join(folder, name), join(folder, `${name}.ledger`)];
+  const fd = openSync(ledger, "a");
+  const notes = () =>
+    readFileSync(ledger, "utf8")
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Note);
+  return {
+    data,
+    notes,
+    note: (one: Note) => void writeSync(fd, `${JSON.stringify(one)}\n`),
+    async start(life: number): Promise<ChildProcess> {
+      const child = fork(program, [data, ledger, String(life * 1e6)]);
+      await once(child, "message");
+      return child;
+    },
+    [Symbol.dispose]: () => closeSync(fd),
+  };
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  await once(child, "exit");
+}
+
 describe("kill -9", () => {
-  const program = join(import.meta.dirname, `.tmp/disk-${process.pid}.mjs`);
-
-  beforeAll(() =>
-    build({
-      entryPoints: [join(import.meta.dirname, "disk/process.ts")],
-      outfile: program,
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      packages: "external",
-    }),
-  );
-
-  afterAll(() => rm(program, { force: true }));
-
   test(
     `what was acknowledged is there, after ${KILLS} kills at any moment`,
     async () => {
-      const [data, ledger] = [join(folder, "killed"), join(folder, "killed.ledger")];
-      closeSync(openSync(ledger, "a"));
-      const notes = () =>
-        readFileSync(ledger, "utf8")
-          .split("\n")
-          .filter(Boolean)
-          .map((line) => JSON.parse(line) as Note);
-      const fd = openSync(ledger, "a");
-      const note = (one: Note) => writeSync(fd, `${JSON.stringify(one)}\n`);
+      using crash = crashing("killed");
+      const { data, notes, note } = crash;
       const random = randomFrom(Date.now());
-      try {
-        for (let kill = 1; kill <= KILLS; kill++) {
-          const child: ChildProcess = fork(program, [data, ledger, String(kill * 1e6)]);
-          await once(child, "message");
-          if (kill === 1)
-            await assert.rejects(
-              openDiskEngine({ folder: data }),
-              new RegExp(`process ${child.pid} has it open`),
-            );
-          await sleep(random() * 250);
-          child.kill("SIGKILL");
-          await once(child, "exit");
-          await using engine = await openDiskEngine({ folder: data, ...SMALL });
-          await verify(engine, notes(), note);
+      for (let life = 1; life <= KILLS; life++) {
+        const child = await crash.start(life);
+        if (life === 1) {
+          const taken = new RegExp(`process ${child.pid} has it open`);
+          await assert.rejects(openDiskEngine({ folder: data }), taken);
         }
-      } finally {
-        closeSync(fd);
+        await sleep(random() * 250);
+        await kill(child);
+        await using engine = await openDiskEngine({ folder: data, ...SMALL });
+        await verify(engine, notes(), note);
       }
       expect((await checkFolder(data)).damaged).toEqual([]);
     },
@@ -88,18 +103,30 @@ describe("power loss", () => {
     async (seed) => {
       const random = randomFrom(seed * 7919 + 1);
       const notes: Note[] = [];
+      let synced: Sizes = {};
       let data = join(folder, `lossy-${seed}-0`);
+      watchSyncs((store, sizes) => {
+        if (store === join(data, "tree")) synced = sizes;
+      });
       for (let life = 1; life <= 3; life++) {
         mkdirSync(data, { recursive: true });
         const files = new LossyFiles(data);
         await files.adopt();
-        const engine = await openDiskEngine({ folder: data, files, ...SMALL });
+        // So large that the store writes to its journal alone.
+        const engine = await openDiskEngine({
+          folder: data,
+          files,
+          segmentBytes: 64 * 1024,
+          memtableBytes: 1e8,
+        });
         await verify(engine, notes, (one) => notes.push(one));
         const enough = new AbortController();
         const working = work(engine, life * 1e6, (one) => notes.push(one), enough.signal);
         await sleep(20 + random() * 150);
         const known = notes.length;
         const lost = join(folder, `lossy-${seed}-${life}`);
+        mkdirSync(join(lost, "tree"), { recursive: true });
+        loseStore(join(data, "tree"), join(lost, "tree"), synced, random);
         await files.lose(lost, random);
         notes.length = known;
         enough.abort();
@@ -111,5 +138,29 @@ describe("power loss", () => {
       await using engine = await openDiskEngine({ folder: data, ...SMALL });
       await verify(engine, notes, () => {});
     },
+  );
+
+  test(
+    `what was acknowledged is there while the store merges tables: ${LOSSES} times at any moment`,
+    async () => {
+      const random = randomFrom(Date.now());
+      for (let round = 1; round <= LOSSES; round++) {
+        using crash = crashing(`stopped-${round}`);
+        const child = await crash.start(1);
+        await sleep(100 + random() * 400);
+        child.kill("SIGSTOP");
+        // It has stopped once the system has said so.
+        while (!/^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, "utf8"))) await sleep(1);
+        const notes = crash.notes();
+        const { sizes } = notes.filter((one) => one.on === "sync").at(-1) ?? { sizes: {} };
+        const lost = join(folder, `stopped-${round}-lost`);
+        cpSync(crash.data, lost, { recursive: true });
+        loseStore(join(crash.data, "tree"), join(lost, "tree"), sizes, random);
+        await kill(child);
+        await using engine = await openDiskEngine({ folder: lost, ...SMALL });
+        await verify(engine, notes, () => {});
+      }
+    },
+    30_000 + LOSSES * 5000,
   );
 });

@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { type Files, nodeFiles, type OpenFile } from "../../src/server/engines/disk/files.js";
 
 /** What a disk does between two syncs of a file: bytes at a place, or a cut. */
@@ -28,7 +28,7 @@ const SECTOR = 512;
 export type Refuse = (call: string, path: string, bytes: number) => Error | undefined;
 
 /**
- * Files that remember what a sync has made certain. lose() makes the folder that a power failure leaves: of the rest,
+ * The engine's own files, that remember what a sync has made certain. lose() makes the folder that a power failure leaves: of the rest,
  * any part, torn where it pleases, and in any order.
  */
 export class LossyFiles implements Files {
@@ -46,6 +46,8 @@ export class LossyFiles implements Files {
   async adopt(): Promise<void> {
     for (const entry of await readdir(this.#root, { recursive: true, withFileTypes: true })) {
       const path = join(entry.parentPath, entry.name);
+      // The store writes its own.
+      if (basename(entry.parentPath) === "tree") continue;
       const inode = new Inode();
       if (entry.isFile()) inode.sure = await readFile(path);
       const what = entry.isFile() ? inode : "folder";

@@ -2,13 +2,16 @@ import { pattern } from "../../src/conformance/engine/steps.js";
 import { sleep } from "../../src/internal/timer.js";
 import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
 import type { Engine } from "../../src/server/engine.js";
+import type { Sizes } from "./lossy-store.js";
 
 /** What a client has written down: before it asked ("?"), and after it was answered ("!"). */
 export type Note =
   | { on: "keys"; is: "?" | "!"; actor: number; turn: number; gone: boolean; version?: string }
   | { on: "log"; is: "?" | "!"; log: string; actor: number; turn: number; count: number; first?: number }
   | { on: "publish" | "ack"; is: "?" | "!"; ids: string[] }
-  | { on: "blob"; is: "?" | "!"; actor: number; turn: number };
+  | { on: "blob"; is: "?" | "!"; actor: number; turn: number }
+  /** What the store has synced, in front of every "!" that it is about. */
+  | { on: "sync"; sizes: Sizes };
 
 export const ACTORS = 6;
 export const LOGS = ["l0", "l1"];

@@ -1,10 +1,12 @@
 import { type FileHandle, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { bytesOnDisk, PIECE_BYTES, PieceCheck } from "./blob-checksums.js";
 import { DamageError } from "./faults.js";
 import type { Files, OpenFile } from "./files.js";
 
-/** What is read at a time. */
-const READ_BYTES = 512 * 1024;
+/** What is read at a time, and how many of these at most while the first of them is waited for. */
+const READ_BYTES = 4 * PIECE_BYTES;
+const READ_AHEAD = 3;
 
 /** Where files are before they are whole. */
 const ASIDE = "aside";
@@ -133,33 +135,53 @@ export class BlobFiles {
     end: number,
     check: () => void,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    let ahead: Promise<Uint8Array> | undefined;
+    const ahead: Promise<Uint8Array>[] = [];
     try {
       check();
-      for (let at = start; at < end; ) {
-        const chunk = await (ahead ?? this.#chunk(pin, at, end, size));
+      if (start >= end) return;
+      const pieces = await this.#begin(pin, size, start, end);
+      let next = start - (start % PIECE_BYTES);
+      for (let at = next; at < end; at += READ_BYTES) {
+        // The next ones are read while this one is used.
+        for (; next < end && ahead.length < READ_AHEAD; next += READ_BYTES) {
+          const reading = this.#chunk(pin, pieces, next, Math.min(size, next + READ_BYTES));
+          reading.catch(() => {});
+          ahead.push(reading);
+        }
+        const chunk = (await ahead.shift()) as Uint8Array;
         check();
-        at += chunk.length;
-        // The next one is read while this one is used.
-        ahead = at < end ? this.#chunk(pin, at, end, size) : undefined;
-        ahead?.catch(() => {});
-        yield chunk;
+        yield chunk.subarray(Math.max(0, start - at), end - at);
       }
     } finally {
-      await ahead?.catch(() => {});
+      await Promise.allSettled(ahead);
       await this.#unpin(pin);
     }
   }
 
-  async #chunk(pin: Pin, at: number, end: number, size: number): Promise<Uint8Array> {
+  async #begin(pin: Pin, size: number, start: number, end: number): Promise<PieceCheck> {
     const path = this.place(pin.id);
-    pin.file ??= await open(path, "r").catch((error: { code?: string }) => {
+    pin.file = await open(path, "r").catch((error: { code?: string }) => {
       throw error.code === "ENOENT" ? new DamageError(path, "it is missing") : error;
     });
-    const { buffer } = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - at));
+    const bytes = (await pin.file.stat()).size;
+    if (bytes !== bytesOnDisk(size)) {
+      throw new DamageError(path, `it has ${bytes} bytes of ${bytesOnDisk(size)}`);
+    }
+    return PieceCheck.read(pin.file, size, start, end);
+  }
+
+  async #chunk(pin: Pin, pieces: PieceCheck, at: number, end: number): Promise<Uint8Array> {
+    const { buffer } = Buffer.allocUnsafeSlow(end - at);
     const bytes = new Uint8Array(buffer);
-    const { bytesRead } = await pin.file.read(bytes, 0, bytes.length, at);
-    if (bytesRead === 0) throw new DamageError(path, `it ends before byte ${size}`);
-    return bytes.subarray(0, bytesRead);
+    for (let filled = 0; filled < bytes.length; ) {
+      const { bytesRead = 0 } =
+        (await pin.file?.read(bytes, filled, bytes.length - filled, at + filled)) ?? {};
+      if (bytesRead === 0) throw new DamageError(this.place(pin.id), `it ends at byte ${at + filled}`);
+      filled += bytesRead;
+    }
+    if (!pieces.isRight(bytes, at)) {
+      throw new DamageError(this.place(pin.id), `what it has from byte ${at} on is not what was written`);
+    }
+    return bytes;
   }
 }

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { inPieces } from "../../../internal/pieces.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
+import { BlobChecksums, PIECE_BYTES } from "./blob-checksums.js";
 import { BlobFiles, fileOf } from "./blob-files.js";
 import { away, systemFault } from "./faults.js";
 import type { Files } from "./files.js";
@@ -15,9 +16,6 @@ export interface BlobOptions {
 /** Where the tree keeps what it knows of each blob, and which blob a file belongs to. */
 const BLOBS = "b";
 const OWNERS = "f";
-
-/** What is hashed and written at a time. */
-const PIECE_BYTES = 256 * 1024;
 
 /** How much is written before the disk is told to begin: it works while the rest comes. */
 const SYNC_BYTES = 16 * 1024 ** 2;
@@ -127,6 +125,7 @@ export class DiskBlobs implements BlobStore {
 
   async #write(id: string, content: AsyncIterable<Uint8Array>): Promise<{ size: number; sha256: string }> {
     const hash = createHash("sha256");
+    const checksums = new BlobChecksums();
     const writer = await this.#files.begin(id);
     let size = 0;
     let synced = 0;
@@ -136,6 +135,7 @@ export class DiskBlobs implements BlobStore {
       for await (const piece of inPieces(content, PIECE_BYTES)) {
         this.#open();
         hash.update(piece);
+        checksums.add(piece);
         // The one before is written while this one was read and hashed.
         await writing;
         writing = writer.write(piece, size);
@@ -150,6 +150,7 @@ export class DiskBlobs implements BlobStore {
       await writing;
       await syncing;
       this.#open();
+      await writer.write(checksums.encode(), size);
       await writer.sync();
     } finally {
       await Promise.allSettled([writing, syncing]);

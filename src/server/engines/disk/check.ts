@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { bytesOnDisk } from "./blob-checksums.js";
 import { storedBlobs } from "./blobs.js";
 import { DamageError, FolderError } from "./faults.js";
 import { nodeFiles } from "./files.js";
@@ -10,7 +11,7 @@ import { lockFolder } from "./lock-file.js";
 import { SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
 import { knownLogs } from "./logs.js";
-import { SegmentReader, segmentsIn } from "./segment.js";
+import { SegmentReader, segmentName, segmentsIn } from "./segment.js";
 import { checkStore } from "./store-check.js";
 import { checkTable } from "./store-table.js";
 import { Tree } from "./tree.js";
@@ -80,11 +81,11 @@ async function checkEntries(tree: Tree, report: CheckReport): Promise<void> {
 async function checkLogs(tree: Tree, folder: string, report: CheckReport): Promise<void> {
   for await (const { settings } of knownLogs(tree)) {
     report.logs++;
-    await noting(report, () => checkLog(join(folder, settings.id), report));
+    await noting(report, () => checkLog(join(folder, settings.id), settings.next ?? 1, report));
   }
 }
 
-async function checkLog(folder: string, report: CheckReport): Promise<void> {
+async function checkLog(folder: string, least: number, report: CheckReport): Promise<void> {
   const bases = segmentsIn(await readdir(folder));
   if (bases.length === 0) throw new DamageError(folder, "its segments are missing");
   for (const [i, base] of bases.entries()) {
@@ -92,6 +93,9 @@ async function checkLog(folder: string, report: CheckReport): Promise<void> {
     const next =
       following === undefined ? (await readTail(folder, base))?.next : await checkSegment(folder, base);
     report.records += (next ?? base) - base;
+    if (following === undefined && (next ?? base) < least) {
+      throw new DamageError(join(folder, segmentName(base)), `it ends at offset ${next ?? base} of ${least}`);
+    }
     if (following !== undefined && next !== following) {
       throw new DamageError(
         folder,
@@ -130,11 +134,12 @@ async function checkBlobs(tree: Tree, folder: string, report: CheckReport): Prom
       const hash = createHash("sha256");
       let read = 0;
       for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-        hash.update(chunk);
+        hash.update(chunk.subarray(0, Math.max(0, size - read)));
         read += chunk.length;
       }
       const what = `the file of ${JSON.stringify(name)}`;
-      if (read !== size) throw new DamageError(path, `${what} has ${read} bytes of ${size}`);
+      const whole = bytesOnDisk(size);
+      if (read !== whole) throw new DamageError(path, `${what} has ${read} bytes of ${whole}`);
       if (hash.digest("hex") !== sha256) throw new DamageError(path, `${what} is not what its checksum says`);
     });
   }

@@ -60,7 +60,12 @@ export class LogWriter {
     await files.syncFolder(join(folder, ".."));
   }
 
-  static async open(files: Files, folder: string, segmentBytes: number): Promise<LogWriter> {
+  /** Opens the log in `folder`, of which all in front of the offset `least` was acknowledged. */
+  static async open(
+    files: Files,
+    folder: string,
+    { segmentBytes, next: least }: { segmentBytes: number; next: number },
+  ): Promise<LogWriter> {
     const bases = segmentsIn(await files.readdir(folder));
     const base = bases.pop();
     if (base === undefined) throw new DamageError(folder, "its segments are missing");
@@ -68,6 +73,9 @@ export class LogWriter {
     const tail = await readTail(folder, base);
     const lastMs = tail?.lastMs ?? (await lastTime(folder, segments.at(-1)));
     const next = tail?.next ?? base;
+    if (next < least) {
+      throw new DamageError(join(folder, segmentName(base)), `it ends at offset ${next} of ${least}`);
+    }
     const writer = new LogWriter(files, folder, segmentBytes, segments, next, lastMs);
     if (tail) {
       const { end, salt, firstMs, index, torn } = tail;

@@ -8,7 +8,13 @@ import { type Appended, LogWriter, type Segment } from "./log-writer.js";
 import { SegmentIndex, SegmentReader, segmentName } from "./segment.js";
 
 /** What the tree keeps of a log. */
-export type LogSettings = { id: string; first: number; retention: Retention | undefined };
+export type LogSettings = {
+  id: string;
+  first: number;
+  retention: Retention | undefined;
+  /** The offset that the next record was to get when this was written. */
+  next?: number;
+};
 
 /** Where a reader has come to. */
 type Place = { segment: Segment; at: number; next: number };
@@ -45,7 +51,9 @@ export class Log {
     settings: LogSettings,
     options: { now: () => number; segmentBytes: number; keep: { pins: number } },
   ): Promise<Log> {
-    return new Log(folder, settings, await LogWriter.open(files, folder, options.segmentBytes), options);
+    const { segmentBytes } = options;
+    const writer = await LogWriter.open(files, folder, { segmentBytes, next: settings.next ?? 1 });
+    return new Log(folder, settings, writer, options);
   }
 
   get next(): number {

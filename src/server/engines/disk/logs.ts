@@ -125,11 +125,19 @@ export class DiskLogs implements LogStore {
     this.#closed = true;
     this.#stopSweep();
     for (const waiting of [...this.#expecting.values()]) for (const done of [...waiting]) done();
-    for (const log of [...this.#logs.values()]) await (await log.catch(() => undefined))?.close();
+    await Promise.all([...this.#logs].map(([name, log]) => this.#end(name, log)));
   }
 
   #open(): void {
     if (this.#closed) throw away();
+  }
+
+  async #end(name: string, opening: Promise<Log | undefined>): Promise<void> {
+    const log = await opening.catch(() => undefined);
+    await log?.close();
+    if (!log || log.settings.next === log.next) return;
+    // From here on its end tells what is missing from what was never there. Where the disk refuses, it does not.
+    await this.#save(name, { ...log.settings, next: log.next }).catch(() => {});
   }
 
   async #find(name: string): Promise<Log | undefined> {
