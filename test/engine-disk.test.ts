@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
@@ -7,13 +7,13 @@ import { afterAll, beforeAll, describe, test, vi } from "vitest";
 import { all, committed, never, past, pattern, reader, set } from "../src/conformance/engine/steps.js";
 import { engineConformance } from "../src/conformance/engine.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
-import type { LogStore } from "../src/server/engine.js";
 import { backUpFolder } from "../src/server/engines/disk/backup-folder.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
 import { nodeFiles } from "../src/server/engines/disk/files.js";
 import { FORMAT, prepare } from "../src/server/engines/disk/folder.js";
 import { restore } from "../src/server/engines/disk/restore.js";
+import { fill, SMALL, texts } from "./disk/fill.js";
 
 let folder: string;
 let count = 0;
@@ -26,17 +26,10 @@ afterAll(() => rm(folder, { recursive: true }));
 
 const fresh = () => join(folder, `${++count}`);
 
-/** Small, so that tables, compactions and segments come about while little is written. */
-const SMALL = { memtableBytes: 64 * 1024, cacheBytes: 64 * 1024, segmentBytes: 16 * 1024 };
 const plain = { metadata: {}, ifAbsent: false };
 
 async function* content(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
-}
-
-async function texts(logs: LogStore, log: string, from = 1n): Promise<string[]> {
-  const batches = await all(logs.read(log, from, { follow: false, signal: never() }));
-  return batches.flat().map(({ value }) => fromUtf8(value));
 }
 
 /** The bytes of all files in the folder. */
@@ -347,122 +340,9 @@ describe("the folder", () => {
   });
 });
 
-/** A folder with something of everything, in tables, journal, segments and files. */
-async function filled(): Promise<string> {
-  const data = fresh();
-  await using engine = await openDiskEngine({ folder: data, ...SMALL });
-  for (let i = 0; i < 300; i += 60) {
-    const names = Array.from({ length: 60 }, (_, j) => `k${i + j}`);
-    await Promise.all(names.map((name) => committed(engine.keys, set(name, "x".repeat(500)))));
-  }
-  for (let i = 0; i < 100; i += 10) {
-    await engine.logs.append(
-      "l",
-      Array.from({ length: 10 }, (_, j) => pattern(500, i + j)),
-    );
-  }
-  engine.topics.consume("t", "g", AbortSignal.abort());
-  await engine.topics.publish("t", [utf8("1")]);
-  await engine.blobs.put("b", content(pattern(50_000)), plain);
-  return data;
-}
-
-async function flip(path: string, at: number): Promise<void> {
-  const bytes = await readFile(path);
-  const place = at < 0 ? bytes.length + at : at;
-  bytes[place] = (bytes[place] ?? 0) ^ 1;
-  await writeFile(path, bytes);
-}
-
-const first = async (path: string, pattern: RegExp) =>
-  join(path, (await readdir(path)).sort().find((name) => pattern.test(name)) ?? "");
-
-describe("damage", () => {
-  test("check tells that there is none", async () => {
-    const data = await filled();
-    const report = await checkFolder(data);
-    assert.deepEqual([report.damaged, report.logs, report.records, report.blobs], [[], 1, 100, 1]);
-    assert.ok(report.keys > 100);
-  });
-
-  test.each([
-    ["a table's index", "tree", /^table-/, -100],
-    ["the manifest", "tree", /^manifest/, 40],
-  ] as const)(
-    "%s: the engine does not open, and says what is damaged and what helps",
-    async (_, part, name, at) => {
-      const data = await filled();
-      const path = await first(join(data, part), name);
-      await flip(path, at);
-      await assert.rejects(openDiskEngine({ folder: data }), {
-        name: "FolderError",
-        message: new RegExp(`${path} is damaged: .*"fairlead check ${data}" tells all that is damaged`),
-      });
-      await assert.rejects(openDiskEngine({ folder: data }), /is damaged/, "and it is not left locked");
-      const { damaged } = await checkFolder(data);
-      assert.ok(damaged.some((line) => line.includes(path)));
-    },
-  );
-
-  test("a journal that is broken in front of what was acknowledged: the engine does not open", async () => {
-    const data = fresh();
-    const engine = await openDiskEngine({ folder: data });
-    for (let i = 0; i < 10; i++) await committed(engine.keys, set(`k${i}`, "some value"));
-    await engine.close();
-    await flip(await first(join(data, "tree"), /^journal-0+2/), 100);
-    await assert.rejects(
-      openDiskEngine({ folder: data }),
-      /journal-0+2 is damaged: the frame at byte \d+ is broken/,
-    );
-  });
-
-  test("a missing journal, table or segment is told", async () => {
-    for (const [part, name] of [
-      ["tree", /^journal-/],
-      ["tree", /^table-/],
-    ] as const) {
-      const data = await filled();
-      const path = await first(join(data, part), name);
-      await rm(path);
-      await assert.rejects(openDiskEngine({ folder: data }), /is missing/);
-    }
-    const data = await filled();
-    const log = await first(join(data, "logs"), /./);
-    await rm(join(log, (await readdir(log)).sort()[1] ?? ""));
-    await using engine = await openDiskEngine({ folder: data });
-    await assert.rejects(texts(engine.logs, "l"), /it ends at offset|ends before offset/);
-  });
-
-  test("a broken block, record or file is never served, and check finds all of them", async () => {
-    const data = await filled();
-    const table = await first(join(data, "tree"), /^table-/);
-    const segment = await first(await first(join(data, "logs"), /./), /./);
-    const blob = await first(await first(join(data, "blobs"), /^[0-9a-f]{2}$/), /./);
-    await flip(table, 10_000);
-    await flip(segment, 100);
-    await truncate(blob, 40_000);
-    {
-      await using engine = await openDiskEngine({ folder: data });
-      await assert.rejects(
-        all(engine.keys.list("k")),
-        /table-\d+ is damaged: the block at byte \d+ is broken/,
-      );
-      await assert.rejects(texts(engine.logs, "l"), /is damaged: the frame at byte 16 is broken/);
-      const found = await engine.blobs.get("b");
-      await assert.rejects(all(found?.content ?? content(pattern(0))), /it ends before byte 50000/);
-    }
-    const { damaged } = await checkFolder(data);
-    for (const path of [table, segment, blob])
-      assert.ok(
-        damaged.some((line) => line.includes(path)),
-        path,
-      );
-  });
-});
-
 describe("backup and restore", () => {
   test("a backup of a running engine is all that there was at one moment", async () => {
-    const data = await filled();
+    const data = await fill(fresh());
     const engine = await openDiskEngine({ folder: data, ...SMALL });
     const enough = new AbortController();
     const writing = (async () => {
@@ -501,14 +381,14 @@ describe("backup and restore", () => {
   });
 
   test("of a folder that nobody has open works as well", async () => {
-    const [data, copy] = [await filled(), fresh()];
+    const [data, copy] = [await fill(fresh()), fresh()];
     await backUpFolder(data, copy);
     await using engine = await openDiskEngine({ folder: copy });
     assert.equal((await all(engine.keys.list("k"))).length, 300);
   });
 
   test("refuse what is not a data folder, a target that is not empty, and a backup that is not whole", async () => {
-    const data = await filled();
+    const data = await fill(fresh());
     await assert.rejects(backUpFolder(fresh(), fresh()), /it is not a data folder/);
     const occupied = fresh();
     await mkdir(occupied);
