@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { all, committed, never, reader, set } from "../src/conformance/engine/steps.js";
-import { fromUtf8 } from "../src/internal/utf8.js";
+import { fromUtf8, utf8 } from "../src/internal/utf8.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
 import { DamageError, FolderError } from "../src/server/engines/disk/faults.js";
@@ -176,6 +176,28 @@ test("what is damaged while the engine has it open is not served", async () => {
     all(engine.keys.list("k")),
     /tree is damaged: what it has at "kk\d+" is not what was written/,
   );
+});
+
+test("a torn end of a log is cut off: nothing of it comes back behind what is written next", async () => {
+  const data = fresh();
+  const torn = fresh();
+  {
+    await using engine = await openDiskEngine({ folder: data });
+    await engine.logs.append("l", [utf8("acknowledged")]);
+    await Promise.all(["gone 1", "gone 2"].map((text) => engine.logs.append("l", [utf8(text)])));
+    await cp(data, torn, { recursive: true });
+    await rm(join(torn, "lock"));
+  }
+  const segment = await first(await first(join(torn, "logs"), /./), /./);
+  await flip(segment, (await readFile(segment)).indexOf("gone 1"));
+  for (const expected of [
+    ["acknowledged", "next 2"],
+    ["acknowledged", "next 2", "next 3"],
+  ]) {
+    await using engine = await openDiskEngine({ folder: torn });
+    await engine.logs.append("l", [utf8(`next ${expected.length}`)]);
+    assert.deepEqual(await texts(engine.logs, "l"), expected);
+  }
 });
 
 test("check finds all that is broken, also where the engine does not open", async () => {

@@ -4,9 +4,10 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ClassicLevel } from "classic-level";
 import { build } from "esbuild";
-import { afterAll, beforeAll, describe, test } from "vitest";
-import { all, never, pattern, reader } from "../src/conformance/engine/steps.js";
+import { afterAll, beforeAll, describe, test, vi } from "vitest";
+import { all, committed, never, pattern, reader, set } from "../src/conformance/engine/steps.js";
 import { utf8 } from "../src/internal/utf8.js";
 import { EngineFault } from "../src/server/engine.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
@@ -94,6 +95,25 @@ test("a sync that fails: nothing is acknowledged from then on, as nobody knows w
   await assert.rejects(logs.append("l", [utf8("new")]), fails);
   await using reopened = await reopen();
   await reopened.logs.append("l", [utf8("newest")]);
+});
+
+test("a write that is in the journal although the disk has refused it is taken back", async () => {
+  const data = join(folder, `${++count}`);
+  const engine = await openDiskEngine({ folder: data });
+  await committed(engine.keys, set("k", "old"));
+  const batch = ClassicLevel.prototype.batch as (...args: unknown[]) => Promise<void>;
+  const refuse = async function (this: ClassicLevel, ...args: unknown[]) {
+    await batch.apply(this, args);
+    const message = "IO error: 000003.log: No space left on device";
+    throw Object.assign(new Error(message), { code: "LEVEL_IO_ERROR" });
+  };
+  Object.assign(ClassicLevel.prototype, { batch: refuse });
+  const commit = engine.keys.commit([set("k", "refused")]);
+  await assert.rejects(commit, isFault("full", /the disk is full/));
+  Object.assign(ClassicLevel.prototype, { batch });
+  await vi.waitFor(() => committed(engine.keys, set("other")), 2000);
+  assert.deepEqual((await engine.keys.get("k"))?.value, utf8("old"));
+  await engine.close();
 });
 
 describe.skipIf(process.platform !== "linux")("a store whose files may not grow further", () => {

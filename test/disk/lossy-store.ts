@@ -29,13 +29,14 @@ export function loseStore(folder: string, target: string, synced: Sizes, random:
   const name = readFileSync(join(folder, "CURRENT"), "utf8").trim();
   const manifest = readFileSync(join(folder, name));
   const { records, lastStart, end } = readStoreLog(manifest);
-  const known = manifestOf(records);
+  // What the last record has replaced was synced before.
+  const known = [records, records.slice(0, -1)].flatMap((some) => [...manifestOf(some).tables.keys()]);
   for (const file of names) {
     const bytes = readFileSync(join(folder, file));
     const number = Number.parseInt(file, 10);
     const sure = file.endsWith(".log")
       ? (synced[file] ?? 0)
-      : file.endsWith(".ldb") && !known.tables.has(number)
+      : file.endsWith(".ldb") && !known.includes(number)
         ? 0
         : file === name && isUnfinished(records, names)
           ? lastStart

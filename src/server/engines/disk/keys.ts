@@ -137,7 +137,8 @@ export class DiskKeys implements KeyStore {
         ops.push({ key: expiryKey(expiresAtMs, key), value: Buffer.alloc(0) });
       }
     }
-    const entry: Entry = { key, value: valueIn(bytes), version };
+    // A copy: what waits for watchers shall not hold on to the memory that many values share.
+    const entry: Entry = { key, value: new Uint8Array(valueIn(bytes)), version };
     changes.push({ type: "set", entry: expiresAtMs === undefined ? entry : { ...entry, expiresAtMs } });
   }
 
@@ -166,9 +167,8 @@ function encode(value: Uint8Array, version: bigint, expiresAtMs = 0): Buffer {
   return bytes;
 }
 
-/** A copy: what is handed out shall not hold on to a block or a frame. */
 const valueIn = ({ buffer, byteOffset, length }: Buffer): Uint8Array =>
-  new Uint8Array(buffer.slice(byteOffset + HEADER_BYTES, byteOffset + length));
+  new Uint8Array(buffer, byteOffset + HEADER_BYTES, length - HEADER_BYTES);
 
 function expiryOf(bytes: Buffer): number | undefined {
   const atMs = bytes.readDoubleLE(8);

@@ -107,25 +107,22 @@ export class Store {
   /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call, or were at the snapshot. */
   async page(prefix: string, after: string | undefined, most: number, snapshot?: Snapshot): Promise<Page> {
     if (this.#damaged) throw this.#damaged;
-    const begin = Buffer.from(prefix);
-    const behind = after === undefined ? undefined : Buffer.from(after);
-    const iterator = this.#db.iterator<Buffer, Buffer>({
-      // An `after` in front of the prefix is in front of all that it names.
-      ...(behind && behind.compare(begin) >= 0 ? { gt: behind } : { gte: begin }),
-      ...(prefix !== "" && { lt: endOf(begin) }),
-      keyEncoding: "buffer",
-      valueEncoding: "buffer",
+    // An `after` in front of the prefix is in front of all that it names.
+    const isBehind = after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
+    const iterator = this.#db.iterator({
+      ...(isBehind ? { gt: after } : { gte: prefix }),
+      ...(prefix !== "" && { lt: endOf(prefix) }),
       highWaterMarkBytes: PAGE_BYTES,
       ...(snapshot && { snapshot }),
     });
     try {
       const found = await iterator.nextv(most);
       let bytes = 0;
-      const entries = found.map(([keyBytes, value]) => {
-        bytes += keyBytes.length + value.length;
-        const key = keyBytes.toString();
+      const entries = found.map(([key, value]) => {
+        bytes += 3 * key.length + value.length;
         return { key, value: this.#checked(key, value) };
       });
+      // No UTF-16 unit takes more than three bytes.
       const isLast = entries.length < most && bytes <= PAGE_BYTES;
       return { entries, after: isLast ? undefined : entries.at(-1)?.key };
     } catch (error) {
@@ -231,12 +228,13 @@ export class Store {
   }
 }
 
-/** The first bytes behind all that begin with `prefix`. */
-function endOf(prefix: Buffer): Buffer {
-  const end = Buffer.from(prefix);
-  // No byte of UTF-8 is the highest one.
-  end[end.length - 1] = (end.at(-1) as number) + 1;
-  return end;
+/** The first text behind all that begin with `prefix`, which does so with a letter: by UTF-8, as by code points. */
+function endOf(prefix: string): string {
+  const points = [...prefix];
+  const last = (points.pop() as string).codePointAt(0) as number;
+  if (last === 0x10ffff) return endOf(points.join(""));
+  // Surrogates are no code points of their own.
+  return points.join("") + String.fromCodePoint(last >= 0xd7ff && last < 0xe000 ? 0xe000 : last + 1);
 }
 
 function putOf({ key, value }: Op) {
