@@ -1,6 +1,9 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { createClient, text as textCodec } from "fairlead";
+import { createTunnelTransport } from "fairlead/node";
 import { openDiskEngine } from "fairlead/server/disk";
+import { startServer } from "./child.js";
 import { blobRows } from "./engine-blobs.js";
 import { startEtcd, startRedis } from "./servers/stores.js";
 import { compare, print, type Row } from "./table.js";
@@ -38,6 +41,9 @@ export async function engine(quick: boolean): Promise<boolean> {
   const own = await openDiskEngine({ folder: join(folder, "fairlead") });
   const redis = await startRedis(join(folder, "redis"));
   const etcd = await startEtcd(join(folder, "etcd"));
+  const server = await startServer("disk", join(folder, "served"));
+  const tunnel = createTunnelTransport(server.url);
+  const map = createClient(tunnel).map("m", { codec: textCodec() });
   try {
     const { keys, logs } = own;
     const encoder = new TextEncoder();
@@ -58,6 +64,12 @@ export async function engine(quick: boolean): Promise<boolean> {
     const toEtcd = await compare(
       rounds,
       commit,
+      () => rate(ms, CALLERS, () => etcd.put(key(), text(++written))),
+      higher,
+    );
+    const toEtcdByFacade = await compare(
+      rounds,
+      () => rate(ms, CALLERS, () => map.put(key(), text(++written))),
       () => rate(ms, CALLERS, () => etcd.put(key(), text(++written))),
       higher,
     );
@@ -96,6 +108,12 @@ export async function engine(quick: boolean): Promise<boolean> {
         detail: `${perSecond(toEtcd.ours)} and ${perSecond(toEtcd.theirs)}`,
       },
       {
+        what: `commits through the facade over the tunnel, ${CALLERS} writers, against etcd`,
+        ratio: toEtcdByFacade.ratio,
+        goal: { atLeast: 1 },
+        detail: `${perSecond(toEtcdByFacade.ours)} and ${perSecond(toEtcdByFacade.theirs)}`,
+      },
+      {
         what: `reads, ${CALLERS} callers, against Redis GET`,
         ratio: reads.ratio,
         goal: { atLeast: 2 },
@@ -111,6 +129,8 @@ export async function engine(quick: boolean): Promise<boolean> {
     ];
     return print("Disk engine, synced writes on all sides", rows);
   } finally {
+    await tunnel.close();
+    await server[Symbol.asyncDispose]();
     await own.close();
     await redis.stop();
     await etcd.stop();

@@ -211,11 +211,11 @@ const disk = z.strictObject({
     .default(24 * 3_600_000)
     .describe("How long a group without a consumer is kept, with the events that wait for it."),
   memtableBytes: count()
-    .default(8 * 1024 ** 2)
+    .default(4 * 1024 ** 2)
     .describe("The bytes in memory of what was written last; from there on they become a file of their own."),
   cacheBytes: count()
-    .default(16 * 1024 ** 2)
-    .describe("The bytes of keys and values that are kept in memory for reading."),
+    .default(64 * 1024 ** 2)
+    .describe("The bytes of the files of keys and values that are open at a time: at least the default."),
   segmentBytes: count()
     .default(32 * 1024 ** 2)
     .describe("The bytes of one file of a log: what retention gives back at a time."),

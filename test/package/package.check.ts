@@ -160,7 +160,7 @@ describe("in an empty project", () => {
       const end = "await transport[Symbol.asyncDispose]();";
       return run(folder, process.execPath, "--input-type=module", "-e", `${client} ${code} ${end}`).trim();
     };
-    call('await map.set("k", "kept");', first.url);
+    call('await map.put("k", "kept");', first.url);
     assert.equal(await first.stop(), 0);
     const second = await serve(folder, "node_modules/.bin/fairlead");
     assert.equal(call('console.log((await map.get("k")).value);', second.url), "kept");
