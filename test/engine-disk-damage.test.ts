@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, describe, test, vi } from "vitest";
 import { all, committed, never, reader, set } from "../src/conformance/engine/steps.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
 import { DamageError, FolderError } from "../src/server/engines/disk/faults.js";
+import { checkStore } from "../src/server/engines/disk/store-check.js";
 import { readStoreLog } from "../src/server/engines/disk/store-log.js";
 import { fill, SMALL, texts } from "./disk/fill.js";
 
@@ -177,6 +178,21 @@ test("what is damaged while the engine has it open is not served", async () => {
     /tree is damaged: what it has at "kk\d+" is not what was written/,
   );
 });
+
+test("a folder too large to be read before it opens is read behind that, and damage then ends the service", async () => {
+  const data = fresh();
+  {
+    await using engine = await openDiskEngine({ folder: data });
+    for (let i = 0; i < 45; i++) await committed(engine.keys, set(`k${i}`, `${i}`.repeat(500_000)));
+  }
+  const { path, size } = (await checkStore(join(data, "tree"))).at(-1) ?? { path: "", size: 0 };
+  await flip(path, Math.floor(size / 2));
+  await using engine = await openDiskEngine({ folder: data });
+  const told = new RegExp(`${path} is damaged: the block at byte \\d+ is broken`);
+  await vi.waitFor(() => assert.rejects(engine.keys.get("another"), told), 10_000);
+  await assert.rejects(all(engine.keys.list("")), told);
+  await assert.rejects(engine.keys.commit([set("k")]), told);
+}, 60_000);
 
 test("a torn end of a log is cut off: nothing of it comes back behind what is written next", async () => {
   const data = fresh();

@@ -1,5 +1,6 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as later } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import type { ClassicLevel } from "classic-level";
 import { EngineFault } from "../../engine.js";
@@ -44,6 +45,9 @@ const PAGE_BYTES = 256 * 1024;
 
 /** The bytes of tables that are read before the store opens. What is more is read behind that. */
 const READ_FIRST_BYTES = 32 * 1024 ** 2;
+
+/** How long the reading behind that leaves the processor to others between two tables. */
+const REST_MS = 20;
 
 /** How soon after a refusal it is looked whether the disk has room again. */
 const AGAIN_MS = 500;
@@ -142,6 +146,7 @@ export class Store {
    * has. One at a time.
    */
   async write(ops: readonly Op[], mark: Buffer): Promise<void> {
+    if (this.#damaged) throw this.#damaged;
     if (this.#failed) await this.#recover();
     try {
       await this.#db.batch(ops.map(putOf), { sync: true });
@@ -201,6 +206,7 @@ export class Store {
     try {
       for (const { path, size } of tables) {
         if (this.#isOver) return;
+        await later(REST_MS, undefined, { ref: false });
         await checkTable(path, size).catch((error: { code?: string }) => {
           // It has been merged into others meanwhile.
           if (error.code !== "ENOENT") throw error;
