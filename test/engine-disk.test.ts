@@ -236,6 +236,20 @@ describe("over restarts", () => {
     await engine.close();
   });
 
+  test("any range of a blob of many pieces is what was stored", async () => {
+    await using engine = await openDiskEngine({ folder: fresh() });
+    const bytes = pattern(3_000_000);
+    await engine.blobs.put("b", content(bytes), plain);
+    const edges = [0, 1, 262_143, 262_144, 262_145, 1_048_576, 2_999_999];
+    for (const offset of edges) {
+      for (const length of [1, 262_144, 1_048_577, 3_000_000]) {
+        const found = await engine.blobs.get("b", { offset, length });
+        const read = Buffer.concat(await all(found?.content ?? content(pattern(0))));
+        assert.ok(read.equals(bytes.subarray(offset, offset + length)), `${length} bytes from ${offset} on`);
+      }
+    }
+  });
+
   test("what many callers write at the same time is synced together", async () => {
     let syncs = 0;
     const files: typeof nodeFiles = {

@@ -141,10 +141,11 @@ export class BlobFiles {
       if (start >= end) return;
       const pieces = await this.#begin(pin, size, start, end);
       let next = start - (start % PIECE_BYTES);
+      const last = Math.min(size, Math.ceil(end / PIECE_BYTES) * PIECE_BYTES);
       for (let at = next; at < end; at += READ_BYTES) {
         // The next ones are read while this one is used.
         for (; next < end && ahead.length < READ_AHEAD; next += READ_BYTES) {
-          const reading = this.#chunk(pin, pieces, next, Math.min(size, next + READ_BYTES));
+          const reading = this.#chunk(pin, pieces, next, Math.min(last, next + READ_BYTES));
           reading.catch(() => {});
           ahead.push(reading);
         }
