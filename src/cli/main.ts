@@ -2,17 +2,24 @@
 import { VERSION } from "../server/index.js";
 import { config } from "./config.js";
 import { conformance } from "./conformance.js";
+import { backup, check, restore } from "./data-folder.js";
 import { serve } from "./serve.js";
 import { tour } from "./tour.js";
 
 const HELP = `fairlead: distributed-systems primitives for every JavaScript runtime
 
-  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--memory] [--insecure] [--log-level info]
+  fairlead serve [--host 127.0.0.1] [--port 34904] [--config FILE] [--insecure] [--log-level info]
       run the reference server; without --config it takes ./fairlead.json, if there is one; a host that others
       can reach needs "access" in that file, or --insecure
       --tls-key FILE --tls-cert FILE   TLS on the port, and nothing else; the files are read anew when they change,
                                        and on SIGHUP
       --grace 5                        seconds that calls under way may take when it is told to end
+      --data fairlead-data             the folder that keeps everything: what is acknowledged is on the disk
+      --memory                         keep everything in memory, until the process ends
+  fairlead backup DIR OUT | restore BACKUP DIR
+      copy what a data folder has at one moment, also while a server runs on it; make a data folder of the copy
+  fairlead check DIR
+      read all of a data folder, which no server may use meanwhile, and tell what is damaged
   fairlead config check [FILE] | schema
       tell what the components file configures, or what is wrong with it; print its JSON Schema
   fairlead tour [URL]
@@ -28,6 +35,9 @@ const HELP = `fairlead: distributed-systems primitives for every JavaScript runt
 /** Each command takes what follows its name and resolves with the exit status. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   serve,
+  backup,
+  check,
+  restore,
   config,
   tour,
   conformance,

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, describe, test } from "vitest";
 import type { Case } from "../../src/conformance/case.js";
 import { runCase } from "../../src/conformance/run.js";
 import { cases } from "../../src/conformance/suite.js";
 import { openTarget, type Target } from "../../src/conformance/target.js";
 import { type Engine, EngineFault } from "../../src/server/engine.js";
+import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { listen, nodePlatform } from "../../src/server/listen.js";
 import { createServer } from "../../src/server/server.js";
@@ -93,8 +97,13 @@ async function holds(one: Case, target: Target): Promise<void> {
   assert.equal(outcome.status, "passed");
 }
 
+const folder = await mkdtemp(join(tmpdir(), "fairlead-"));
+closing.push(() => rm(folder, { recursive: true }));
+let count = 0;
+
 const ENGINES: Record<string, () => Promise<Engine>> = {
   memory: async () => memoryEngine(),
+  disk: () => openDiskEngine({ folder: join(folder, String(count++)) }),
 };
 
 test("there are histories of every primitive that has an order", () => {
