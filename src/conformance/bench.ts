@@ -11,6 +11,7 @@ import type { Target } from "./target.js";
 export interface Bench {
   /** The way to the server; what goes through it is remembered for the report. */
   readonly transport: Transport;
+  /** What the server calls its stores. */
   readonly stores: Stores;
   /** A name that is this case's own, so that cases never meet each other's data. */
   own(name: string): string;

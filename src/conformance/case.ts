@@ -22,6 +22,7 @@ export type Primitive =
 
 /** One thing that must hold. */
 export interface Case {
+  /** What it is about. */
   readonly primitive: Primitive;
   /** A sentence of the specification: what is so. No two cases of a primitive have the same. */
   readonly name: string;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export type { Bench } from "./bench.js";
 export type { Case, Primitive } from "./case.js";
 export { engineConformance } from "./engine.js";
 export { LAYOTTO } from "./layotto.js";
@@ -16,7 +17,7 @@ export { jsonReport } from "./reports/json.js";
 export { junitReport } from "./reports/junit.js";
 export { tapReport } from "./reports/tap.js";
 export { textReport } from "./reports/text.js";
-export type { Rule } from "./rules.js";
+export { RULES, type Rule } from "./rules.js";
 export { type Outcome, runCase } from "./run.js";
 export type { Skips, Test } from "./runner.js";
 export { DEFAULT_STORES, type Stores } from "./stores.js";

@@ -1,17 +1,22 @@
 /** An HTTP request, as an app gets it. */
 export interface Asked {
+  /** The method, in upper case. */
   method: string;
   /** Path and query. */
   url: string;
   /** By their names in lower case. */
   headers: Record<string, string>;
+  /** The whole body, as text. */
   body: string;
 }
 
 /** An HTTP answer. */
 export interface Mirrored {
+  /** Its status code. */
   status: number;
+  /** Its headers, by their names in lower case. */
   headers: Record<string, string>;
+  /** Its whole body, as text. */
   body: string;
 }
 

@@ -4,6 +4,7 @@ import type { Outcome } from "./run.js";
 
 /** Something that a server is known to do otherwise. */
 export interface Deviation {
+  /** The primitive of the cases that it is about. */
   readonly primitive: Primitive;
   /** The cases that it is about: those of this rule, */
   readonly rule?: Rule;
@@ -15,7 +16,9 @@ export interface Deviation {
 
 /** What is expected of a server. */
 export interface Profile {
+  /** What `--profile` calls it. */
   readonly name: string;
+  /** What the server is known to do otherwise. */
   readonly deviations: readonly Deviation[];
 }
 
@@ -24,7 +27,9 @@ export const FAIRLEAD: Profile = { name: "fairlead", deviations: [] };
 
 /** A case that was run, and what that means under a profile. */
 export interface Result {
+  /** The case. */
   readonly case: Case;
+  /** What became of it. */
   readonly outcome: Outcome;
   /** The known deviation that explains a failure; a failure without one counts. */
   readonly deviation?: Deviation;

@@ -8,9 +8,13 @@ const MESSAGES = 6;
 
 /** What went over the wire in one call, as text. */
 export interface RecordedCall {
+  /** Service and method, as in its path. */
   readonly method: string;
+  /** The request headers, each as "name: value". */
   readonly headers: readonly string[];
+  /** The messages that were sent, the first few of a stream. */
   readonly sent: readonly string[];
+  /** The headers, messages and trailers that came back. */
   readonly got: readonly string[];
   /** How it ended; "" while it is under way. */
   readonly ended: string;

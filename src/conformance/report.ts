@@ -7,6 +7,7 @@ import type { Target } from "./target.js";
 export interface Run {
   /** What the way is called. */
   readonly way: string;
+  /** How long it took, in milliseconds. */
   readonly ms: number;
   /** In the order of the suite. */
   readonly results: readonly Result[];
@@ -16,21 +17,31 @@ export interface Run {
 
 /** What came of a whole conformance run. */
 export interface Report {
+  /** Where the server is. */
   readonly server: string;
+  /** The profile that it was held against. */
   readonly profile: string;
+  /** When the run ended. */
   readonly at: Date;
+  /** One for each way. */
   readonly runs: readonly Run[];
 }
 
 /** How many cases came out in which way. */
 export interface Counts {
+  /** Those that hold. */
   passed: number;
+  /** Those that do not, without a known deviation. */
   failed: number;
+  /** Those that do not, by a known deviation. */
   deviates: number;
+  /** Those that could not be run. */
   skipped: number;
 }
 
+/** How cases are run. */
 export interface RunOptions {
+  /** What the way is called in the report. Default: "". */
   way?: string;
   /** What is expected. Default: all that Fairlead promises. */
   profile?: Profile;

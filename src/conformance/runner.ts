@@ -1,5 +1,6 @@
 /** What a runner may hand to a case, to be told that it is not run. */
 export interface Skips {
+  /** Called with the reason where a case is skipped. */
   skip?: (reason?: string) => unknown;
 }
 

@@ -1,11 +1,18 @@
 /** What the server under test calls its stores, and what else it was configured with for the suite. */
 export interface Stores {
+  /** The state store. */
   state: string;
+  /** The lock store. */
   lock: string;
+  /** The sequencer store. */
   sequencer: string;
+  /** The pubsub. */
   pubsub: string;
+  /** The file store. */
   files: string;
+  /** The configuration store. */
   configuration: string;
+  /** The instance that SayHello names, and its greeting. */
   hello: { name: string; greeting: string };
   /** Another greeting, which the suite may change, and what it is. */
   spareHello?: { name: string; greeting: string };
