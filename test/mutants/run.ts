@@ -1,87 +1,116 @@
-import { execFile } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { build, type Plugin } from "esbuild";
-import { cases } from "../../src/conformance/suite.js";
-import { type Mutant, mutants } from "./list.js";
+import { mutants } from "./list.js";
+import type { Judged, Mutant } from "./mutant.js";
+import { buildJudge, misplaced } from "./seed.js";
+import { type Trial, triedToTheEnd } from "./trial.js";
+import { nameOf, type Unit, units } from "./units.js";
 
-const run = promisify(execFile);
-const root = process.cwd();
-const out = join(root, "test/.tmp/mutants");
+const out = join(process.cwd(), "test/.tmp/mutants");
 
 /** How many run at the same time: one for each of the two cores that CI has. */
 const AT_ONCE = 2;
 
-/** Puts the mutant's text in the place of what it replaces, which has to be there exactly once. */
-const seeded = ({ file, find, replace }: Mutant): Plugin => ({
-  name: "seeded",
-  setup({ onLoad }) {
-    const path = join(root, "src/server", file);
-    onLoad({ filter: new RegExp(`${path.replaceAll(/[.\\]/g, "\\$&")}$`) }, async () => {
-      const { readFile } = await import("node:fs/promises");
-      const text = await readFile(path, "utf8");
-      if (text.split(find).length !== 2) throw new Error(`${file} does not have once: ${find}`);
-      return { contents: text.replace(find, () => replace), loader: "ts" };
-    });
-  },
-});
+/** Most cases wait most of the time. */
+const CASES_AT_ONCE = 24;
 
-/** The cases that fail with the mutant seeded; without one, those that fail anyway. */
-async function killers(
-  mutant: Mutant | undefined,
-  primitives: readonly string[],
-  i: number,
-): Promise<string[]> {
-  const outfile = join(out, `${i}.mjs`);
-  await build({
-    entryPoints: [join(root, "test/mutants/judge.ts")],
-    outfile,
-    bundle: true,
-    packages: "external",
-    platform: "node",
-    format: "esm",
-    target: "es2022",
-    logLevel: "error",
-    plugins: mutant ? [seeded(mutant)] : [],
-  });
-  const { stdout } = await run(process.execPath, [outfile, ...primitives], {
-    maxBuffer: 2 ** 24,
-    timeout: 300_000,
-  });
-  return JSON.parse(stdout) as string[];
+/** Whether all cases of a mutant's primitives are run, to learn which cases no mutant kills. */
+const unprovenToo = process.env["UNPROVEN"] !== undefined;
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+/** The first mutant of everything that is judged. */
+function quick(): Mutant[] {
+  const seen = new Set<Judged | undefined>();
+  return mutants.filter(({ judged: [one] }) => !seen.has(one) && seen.add(one));
 }
 
-const wanted = process.argv.slice(2);
-const chosen = mutants.filter(
-  ({ file }) => wanted.length === 0 || wanted.some((part) => file.includes(part)),
-);
+/** Those whose file, primitive or description has one of `words` in it. */
+const chosenBy = (words: readonly string[]): readonly Mutant[] =>
+  mutants.filter(({ file, what, judged }) => {
+    return words.length === 0 || words.some((word) => `${judged} ${file} ${what}`.includes(word));
+  });
+
+const places = (is: (unit: Unit) => boolean): number[] =>
+  [...units.keys()].filter((i) => is(units[i] as Unit));
+
+const judgedBy = (mutant: Mutant, unit: Unit) => mutant.judged.includes(unit.judged);
+
+async function trialOf(mutant: Mutant, i: number): Promise<Trial & { hung: boolean }> {
+  const judge = join(out, `${i}.mjs`);
+  await buildJudge(judge, mutant);
+  const fits = (unit: Unit) => mutant.kills.test(unit.name);
+  const first = places((unit) => judgedBy(mutant, unit) && fits(unit));
+  const rest = places((unit) => judgedBy(mutant, unit) && !fits(unit));
+  return triedToTheEnd(judge, { first, rest, all: unprovenToo, atOnce: CASES_AT_ONCE });
+}
+
+/** A case that was killed, and by how few cases the mutant was that did it with the fewest: less is more of a proof. */
+const narrowest = new Map<string, number>();
+
+/** Runs a mutant; whether it was killed by a case that its entry names. */
+async function isKilled(mutant: Mutant, i: number): Promise<boolean> {
+  const title = `${mutant.judged.join(", ")}: ${mutant.what} (${mutant.file})`;
+  const { failed, hung, broken } = await trialOf(mutant, i).catch((error: Error) => {
+    return { failed: new Map<number, string>(), hung: false, broken: error.message };
+  });
+  const names = [...failed.keys()].map((place) => nameOf(units[place] as Unit));
+  const named = [...failed.keys()].filter((place) => mutant.kills.test((units[place] as Unit).name));
+  if (broken !== undefined) say(`BROKEN    ${title}: nothing can be asked of it: ${broken.split("\n")[0]}`);
+  else if (named.length === 0)
+    say(`SURVIVED  ${title}: ${mutant.kills} did not fail, ${names.join("; ") || "nor did another"}`);
+  else say(`killed    ${title}: by ${names.length}${hung ? ", by the time limit of its process" : ""}`);
+  if (broken !== undefined) return false;
+  for (const name of names) narrowest.set(name, Math.min(narrowest.get(name) ?? Infinity, names.length));
+  return named.length > 0;
+}
+
+/** Those that fail with no mutant at all prove nothing. */
+async function healthy(chosen: readonly Mutant[]): Promise<boolean> {
+  const judge = join(out, "healthy.mjs");
+  await buildJudge(judge);
+  const first = places((unit) => chosen.some((mutant) => judgedBy(mutant, unit)));
+  const { failed, broken } = await triedToTheEnd(judge, { first, rest: [], all: true, atOnce: 12 });
+  for (const [place, why] of failed) say(`FAILS WITHOUT A MUTANT  ${nameOf(units[place] as Unit)}: ${why}`);
+  if (broken !== undefined) say(`NOTHING RUNS  ${broken}`);
+  return failed.size === 0 && broken === undefined;
+}
+
+/** Whether every entry of the list still means something. */
+function inPlace(): boolean {
+  const faults = mutants.flatMap((mutant) => {
+    const named = units.some((unit) => judgedBy(mutant, unit) && mutant.kills.test(unit.name));
+    return [misplaced(mutant), named ? undefined : `no case fits ${mutant.kills}: ${mutant.what}`];
+  });
+  const told = faults.filter((fault) => fault !== undefined);
+  for (const fault of told) say(`MISPLACED ${fault}`);
+  return told.length === 0;
+}
+
+function summary(chosen: readonly Mutant[], killed: number): void {
+  say(`\n${killed} of ${chosen.length} mutants killed`);
+  if (!unprovenToo) return;
+  const asked = units.filter((unit) => chosen.some((mutant) => judgedBy(mutant, unit)));
+  const unproven = asked.filter((unit) => !narrowest.has(nameOf(unit)));
+  for (const unit of unproven) say(`UNPROVEN  ${nameOf(unit)}`);
+  const widths = [...narrowest.values()].sort((a, b) => a - b);
+  say(`${asked.length - unproven.length} of ${asked.length} cases seen to fail`);
+  say(
+    `the most exact mutant of a case kills ${widths[widths.length >> 1]} cases (median), ${widths.at(-1)} at most`,
+  );
+}
+
+const words = process.argv.slice(2);
+const chosen = words.includes("--quick") ? quick() : chosenBy(words);
 mkdirSync(out, { recursive: true });
-const killed = new Set<string>();
-let survivors = 0;
+let fine = inPlace();
+fine = (await healthy(chosen)) && fine;
+let killed = 0;
 const waiting = chosen.entries();
 const work = async () => {
-  for (const [i, mutant] of waiting) {
-    const names = await killers(mutant, mutant.primitives, i);
-    for (const name of names) killed.add(name);
-    const expected = names.filter((name) => mutant.kills.test(name));
-    if (expected.length === 0) survivors++;
-    const verdict = expected.length > 0 ? "killed  " : "SURVIVED";
-    const told =
-      expected.length > 0
-        ? `by ${names.length}`
-        : `not by ${mutant.kills}${names.length > 0 ? `, but by ${names.length}` : ""}`;
-    process.stdout.write(`${verdict} ${mutant.file}: ${mutant.what}, ${told}\n`);
-  }
+  for (const [i, mutant] of waiting) if (await isKilled(mutant, i)) killed++;
 };
-const healthy = await killers(undefined, [...new Set(chosen.flatMap(({ primitives }) => primitives))], -1);
-for (const name of healthy) process.stdout.write(`FAILS WITHOUT A MUTANT ${name}\n`);
 await Promise.all(Array.from({ length: AT_ONCE }, work));
 rmSync(out, { recursive: true });
-const unproven = cases.filter(({ primitive, name }) => !killed.has(`${primitive}: ${name}`));
-process.stdout.write(
-  `\n${chosen.length - survivors} of ${chosen.length} mutants killed, by ${killed.size} of ${cases.length} cases\n`,
-);
-if (process.env["UNPROVEN"])
-  for (const { primitive, name } of unproven) process.stdout.write(`unproven ${primitive}: ${name}\n`);
-process.exitCode = survivors > 0 || healthy.length > 0 ? 1 : 0;
+summary(chosen, killed);
+process.exitCode = fine && killed === chosen.length ? 0 : 1;

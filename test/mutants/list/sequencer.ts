@@ -1,0 +1,39 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: it is source text
+import { faultsOf, type Mutant } from "../mutant.js";
+
+export const sequencerMutants: readonly Mutant[] = [
+  ...faultsOf("sequencer", "services/sequencer.ts", [
+    [
+      "ids begin at 0",
+      "return { first: base + 1n, end: last + 1n };",
+      "return { first: base, end: last };",
+      /the first id is 1/,
+    ],
+    ["STRONG is WEAK", "if (!strong && count === undefined)", "if (count === undefined)", /STRONG/],
+    [
+      "the default is STRONG",
+      "const strong = options?.increment === Increment.STRONG;",
+      "const strong = (options?.increment ?? Increment.STRONG) === Increment.STRONG;",
+      /the default is WEAK/,
+    ],
+    [
+      "blocks are not confirmed",
+      "if (count !== undefined) responseHeader.set(COUNT_HEADER, String(count));",
+      "",
+      /fairlead-id-count confirms/,
+    ],
+    ["blocks have one id", "least: count ?? 1n, most: count ?? 1n", "least: 1n, most: 1n", /block/],
+    [
+      "the floor is forgotten",
+      "const floor = Object.hasOwn(biggerThan, key) ? (biggerThan[key] ?? 0n) : 0n;",
+      "const floor = 0n;\n      void biggerThan;",
+      /with a floor/,
+    ],
+    [
+      "any count will do",
+      "if (/^[1-9]\\d{0,5}$/.test(count) && Number(count) <= MOST_IDS) return BigInt(count);",
+      "if (/^\\d+$/.test(count)) return BigInt(count);",
+      /the count "0"/,
+    ],
+  ]),
+];
