@@ -1,5 +1,9 @@
 import { bindingsMutants } from "./list/bindings.js";
 import { configurationMutants } from "./list/configuration.js";
+import { blobsMutants } from "./list/engine/blobs.js";
+import { keysMutants } from "./list/engine/keys.js";
+import { logsMutants } from "./list/engine/logs.js";
+import { topicsMutants } from "./list/engine/topics.js";
 import { fileMutants } from "./list/file.js";
 import { gossipMapMutants } from "./list/gossip-map.js";
 import { helloMutants } from "./list/hello.js";
@@ -30,4 +34,8 @@ export const mutants: readonly Mutant[] = [
   ...bindingsMutants,
   ...invocationMutants,
   ...lifecycleMutants,
+  ...keysMutants,
+  ...logsMutants,
+  ...topicsMutants,
+  ...blobsMutants,
 ];

@@ -24,7 +24,7 @@ export const configurationMutants: readonly Mutant[] = [
     ],
     [
       "app ids are not told",
-      "({ storeName, appId, items })",
+      "=> ({ storeName, appId, items })",
       '({ storeName, appId: "", items })',
       /app id as they were asked/,
     ],

@@ -18,18 +18,22 @@ export const logMutants: readonly Mutant[] = [
     ],
     [
       "what was cancelled is written",
-      "if (signal.aborted) throw canceled(signal);\n      await batches.finish();",
+      "batches.drop();",
       "await batches.finish();",
-      /never|cancelled writes nothing/,
+      /cancelled writes nothing/,
     ],
     [
       "times are not heeded",
-      "if (then > from) from = then;",
-      "if (sinceMs < 0 && then > from) from = then;",
-      /starts by time|finds nothing yet|never/,
+      "if (/^\\d{1,15}$/.test(text)) return Number(text);",
+      "if (/^\\d{1,15}$/.test(text)) return undefined;",
+      /starts by time|finds nothing yet/,
     ],
-  ]),
-  ...faultsOf("log", "services/log/registry.ts", [
+    [
+      "a time to come is the tail",
+      "if (sinceMs !== undefined && timestampMs < sinceMs) continue;",
+      "if (sinceMs !== undefined && timestampMs < 0) continue;",
+      /a follower from a time to come/,
+    ],
     [
       "retention is not told to the engine",
       "await this.#engine.logs.retain(name, retention);",
