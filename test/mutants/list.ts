@@ -13,6 +13,7 @@ import { lockMutants } from "./list/lock.js";
 import { logMutants } from "./list/log.js";
 import { mapMutants } from "./list/map.js";
 import { pubsubMutants } from "./list/pubsub.js";
+import { requestsMutants } from "./list/requests.js";
 import { secretsMutants } from "./list/secrets.js";
 import { sequencerMutants } from "./list/sequencer.js";
 import { stateMutants } from "./list/state.js";
@@ -34,6 +35,7 @@ export const mutants: readonly Mutant[] = [
   ...bindingsMutants,
   ...invocationMutants,
   ...lifecycleMutants,
+  ...requestsMutants,
   ...keysMutants,
   ...logsMutants,
   ...topicsMutants,

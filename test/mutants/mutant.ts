@@ -5,7 +5,7 @@ export type Judged = Primitive | "engine";
 
 /** A fault that is put into the server on purpose, and the cases that have to notice. */
 export interface Mutant {
-  /** Below src/server. */
+  /** From src/server on. */
   readonly file: string;
   /** What is wrong with it, in a few words. */
   readonly what: string;
@@ -20,6 +20,24 @@ export interface Mutant {
 
 /** What is wrong, what is replaced, by what, and which cases have to notice. */
 export type Fault = readonly [what: string, find: string, replace: string, kills: RegExp];
+
+/** Every primitive that has a service. */
+export const EVERY: Judged[] = [
+  "hello",
+  "state",
+  "lock",
+  "sequencer",
+  "pubsub",
+  "file",
+  "map",
+  "gossip-map",
+  "log",
+  "configuration",
+  "secrets",
+  "bindings",
+  "invocation",
+  "lifecycle",
+];
 
 /** The mutants of one file. */
 export const faultsOf = (judged: Judged | Judged[], file: string, faults: readonly Fault[]): Mutant[] =>

@@ -25,11 +25,13 @@ function quick(): Mutant[] {
   return mutants.filter(({ judged: [one] }) => !seen.has(one) && seen.add(one));
 }
 
-/** Those whose file, primitive or description has one of `words` in it. */
-const chosenBy = (words: readonly string[]): readonly Mutant[] =>
-  mutants.filter(({ file, what, judged }) => {
-    return words.length === 0 || words.some((word) => `${judged} ${file} ${what}`.includes(word));
-  });
+/** Those that one of `words` is about: a primitive, or a part of a file's name or of what is wrong. */
+function chosenBy(words: readonly string[]): readonly Mutant[] {
+  const primitives = new Set<string>(units.map(({ judged }) => judged));
+  const fits = ({ file, what, judged }: Mutant, word: string) =>
+    primitives.has(word) ? judged.includes(word as Judged) : `${file} ${what}`.includes(word);
+  return mutants.filter((mutant) => words.length === 0 || words.some((word) => fits(mutant, word)));
+}
 
 const places = (is: (unit: Unit) => boolean): number[] =>
   [...units.keys()].filter((i) => is(units[i] as Unit));
@@ -42,7 +44,9 @@ async function trialOf(mutant: Mutant, i: number): Promise<Trial & { hung: boole
   const fits = (unit: Unit) => mutant.kills.test(unit.name);
   const first = places((unit) => judgedBy(mutant, unit) && fits(unit));
   const rest = places((unit) => judgedBy(mutant, unit) && !fits(unit));
-  return triedToTheEnd(judge, { first, rest, all: unprovenToo, atOnce: CASES_AT_ONCE });
+  // What many primitives have in common is told by the cases that it names.
+  const all = unprovenToo && mutant.judged.length === 1;
+  return triedToTheEnd(judge, { first, rest, all, atOnce: CASES_AT_ONCE });
 }
 
 /** A case that was killed, and by how few cases the mutant was that did it with the fewest: less is more of a proof. */

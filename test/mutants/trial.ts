@@ -2,8 +2,14 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Orders, Told } from "./judge.js";
 
-/** How long a judge may take in all. Its cases have a limit each, which cannot end what never lets go of the process. */
-const LIMIT_MS = 100_000;
+/**
+ * How long a judge may say nothing. Its cases have a limit each, less than that, which cannot end one that never lets go
+ * of the process.
+ */
+const SILENCE_MS = 15_000;
+
+/** How long a judge may take in all. */
+const LIMIT_MS = 120_000;
 
 /** What a judge told. */
 export interface Trial {
@@ -23,10 +29,12 @@ export async function tried(judge: string, orders: Orders): Promise<Trial> {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stopped = false;
-  const limit = setTimeout(() => {
+  const stop = () => {
     stopped = true;
     child.kill("SIGKILL");
-  }, LIMIT_MS);
+  };
+  const limit = setTimeout(stop, LIMIT_MS);
+  const silence = setTimeout(stop, SILENCE_MS);
   const failed = new Map<number, string>();
   const open = new Set<number>();
   let ended = 0;
@@ -37,6 +45,7 @@ export async function tried(judge: string, orders: Orders): Promise<Trial> {
   });
   const over = new Promise<number | null>((resolve) => child.on("close", resolve));
   for await (const line of createInterface({ input: child.stdout })) {
+    silence.refresh();
     const told = JSON.parse(line) as Told;
     if ("broken" in told) broken = told.broken;
     else if ("began" in told) open.add(told.began);
@@ -48,6 +57,7 @@ export async function tried(judge: string, orders: Orders): Promise<Trial> {
   }
   const status = await over;
   clearTimeout(limit);
+  clearTimeout(silence);
   if (status !== 0 && !stopped) broken ??= complaint.trim() || `status ${status}`;
   return { failed, ended, open, broken };
 }

@@ -33,4 +33,55 @@ export const bindingsMutants: readonly Mutant[] = [
     ],
     ["backslashes are let through", 'if (path.includes("\\\\")) return "it has a backslash";', "", /\\\\/],
   ]),
+  ...faultsOf("bindings", "services/bindings.ts", [
+    [
+      "echo takes bytes for text",
+      "return { data: request.data, metadata",
+      "return { data: new TextEncoder().encode(new TextDecoder().decode(request.data)), metadata",
+      /gives bytes back/,
+    ],
+    [
+      "every operation is POST",
+      "(operation) => [operation, operation.toUpperCase()] as const",
+      '(operation) => [operation, "POST"] as const',
+      /the operation (get|put|patch|delete|options|head) is/,
+    ],
+    [
+      "post is PUT",
+      "(operation) => [operation, operation.toUpperCase()] as const",
+      '(operation) => [operation, operation === "post" ? "PUT" : operation.toUpperCase()] as const',
+      /the operation post is/,
+    ],
+    [
+      "any operation is get",
+      "const method = METHODS.get(operation);",
+      'const method = METHODS.get(operation) ?? "GET";',
+      /the operation "/,
+    ],
+    ["queries are lost", 'urlUnder(base, way, query.join("?"),', 'urlUnder(base, way, "",', /with its query/],
+    [
+      "the connection's headers can be set",
+      "if (isHopByHop(key.toLowerCase())) {",
+      'if (key === "never") {',
+      /the connection's own/,
+    ],
+    [
+      "what is no header is left out",
+      'throw invalid("metadata", key, "must be the name of a header, and its value have no line breaks");',
+      "",
+      /what is no header/,
+    ],
+    [
+      "every status is 200",
+      "statusCode: String(answer.status), status",
+      'statusCode: "200", status',
+      /status and headers are metadata/,
+    ],
+    [
+      "errorIfNot2XX may be anything",
+      'if (errorIfNot2XX !== "true" && errorIfNot2XX !== "false") {',
+      'if (errorIfNot2XX === "never") {',
+      /must be true or false/,
+    ],
+  ]),
 ];

@@ -22,4 +22,37 @@ export const lifecycleMutants: readonly Mutant[] = [
       /secrets cannot change/,
     ],
   ]),
+  ...faultsOf("lifecycle", "services/lifecycle.ts", [
+    ["the Go name of a pubsub is not known", '["pub_subs", "pubsub"],', "", /a pubsub takes its settings/],
+    [
+      "retention is forgotten",
+      '["logs", (metadata) => metadata],',
+      '["logs", () => ({})],',
+      /takes its retention/,
+    ],
+    [
+      "a binding cannot be told its type",
+      'if (metadata["type"] !== undefined && metadata["type"] !== type) {',
+      'if (metadata["type"] !== undefined) {',
+      /told its own type/,
+    ],
+    [
+      "a binding can change its type",
+      'if (metadata["type"] !== undefined && metadata["type"] !== type) {',
+      'if (metadata["type"] === "never") {',
+      /stays what it is/,
+    ],
+    [
+      "kinds that are none are let be",
+      "if (!kind) throw refuse(",
+      "if (!kind) return {};\n      if (!kind) throw refuse(",
+      /is none, and invalid/,
+    ],
+    [
+      "what cannot change is let be",
+      "if (!settings) throw refuse(",
+      "if (!settings) return {};\n      if (!settings) throw refuse(",
+      /cannot change at run time/,
+    ],
+  ]),
 ];

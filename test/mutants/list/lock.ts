@@ -74,4 +74,58 @@ export const lockMutants: readonly Mutant[] = [
       /expire of 0/,
     ],
   ]),
+  ...faultsOf("lock", "services/lock.ts", [
+    [
+      "all resources are one",
+      'lock: keyOf("lock", store, resource)',
+      'lock: keyOf("lock", store, "one")',
+      /different resources/,
+    ],
+    [
+      "all stores are one",
+      'lock: keyOf("lock", store, resource)',
+      'lock: keyOf("lock", "one", resource)',
+      /another store is another lock/,
+    ],
+    [
+      "what is not locked is kept alive",
+      "if (!held) return { status: KeepAlive.LOCK_UNEXIST };",
+      "if (!held) return { status: KeepAlive.SUCCESS };",
+      /not locked is LOCK_UNEXIST|LockKeepAlive after Unlock/,
+    ],
+    [
+      "a fence is told where there is no lock",
+      "const [held, known] = await keys.getMany([lock, fence]);",
+      "const [held, known] = await keys.getMany([lock, fence]);\n        if (known) responseHeader.set(FENCE_HEADER, String(known.version));",
+      /no fence where there is no lock/,
+    ],
+  ]),
+  ...faultsOf("lock", "services/fence.ts", [
+    [
+      "malformed fences are others",
+      "if (!match) throw invalid(FENCE_HEADER, part, FORM);",
+      'if (!match) return { store: "default", resource: part, number: 1n };',
+      /the fence "/,
+    ],
+    [
+      "malformed escapes are let be",
+      "throw invalid(FENCE_HEADER, part, FORM);\n  }",
+      "return part;\n  }",
+      /the fence "%zz/,
+    ],
+    [
+      "the store of a fence is not checked",
+      'components.get("lock", store);\n',
+      "",
+      /a fence of a lock store that is not configured/,
+    ],
+  ]),
+  ...faultsOf("lock", "guard.ts", [
+    [
+      "expire may be below 0",
+      'if ((value as number) <= 0) throw invalid(field, value, "must be above 0");',
+      'if ((value as number) === 0) throw invalid(field, value, "must be above 0");',
+      /expire of -1/,
+    ],
+  ]),
 ];

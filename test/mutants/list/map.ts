@@ -69,4 +69,68 @@ export const mapMutants: readonly Mutant[] = [
       /a removal counts as well|version 0 is no condition/,
     ],
   ]),
+  ...faultsOf("map", "services/map/address.ts", [
+    [
+      "names run into each other",
+      'entriesPrefix: under("map", "entry", ...parts)',
+      'entriesPrefix: under("map", "entry", parts.join(""))',
+      /do not run into each other/,
+    ],
+    [
+      "partitions are two",
+      "String(header?.partition ?? 0)",
+      "String((header?.partition ?? 0) % 2)",
+      /any number above 0/,
+    ],
+  ]),
+  ...faultsOf("map", "services/map/draft.ts", [
+    [
+      "the counter has no end",
+      "if (timestamp > MOST_VERSION) {",
+      "if (timestamp < 0n) {",
+      /counter is at its end/,
+    ],
+  ]),
+  ...faultsOf("map", "services/map.ts", [
+    [
+      "answers are errors",
+      "return { header: {}, ...(value && { value }) };",
+      "return { header: { status: ResponseStatus.ERROR }, ...(value && { value }) };",
+      /RESPONSE and OK/,
+    ],
+    [
+      "keys are trimmed",
+      "address.entriesPrefix + key]",
+      "address.entriesPrefix + key.trim()]",
+      /keys are opaque/,
+    ],
+    [
+      "fairlead-if-absent may be anything",
+      'if (text !== "true") throw',
+      'if (text === "never") throw',
+      /is true or false/,
+    ],
+  ]),
+  ...faultsOf("map", "services/map/write.ts", [
+    [
+      "the right version is another",
+      "condition === undefined || version === condition;",
+      "condition === undefined || version + 1n === condition;",
+      /over the version that is there/,
+    ],
+  ]),
+  ...faultsOf("map", "services/map/backup.ts", [
+    [
+      "new entries are not taken",
+      "if (!present || isNewer(entry, present))",
+      "if (present && isNewer(entry, present))",
+      /backed up are there/,
+    ],
+    [
+      "empty requests are refused",
+      "if (entries.length === 0) return true;",
+      "if (entries.length === 0) return false;",
+      /also for an empty one/,
+    ],
+  ]),
 ];

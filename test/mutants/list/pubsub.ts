@@ -119,4 +119,130 @@ export const pubsubMutants: readonly Mutant[] = [
       /an error lets the event come again/,
     ],
   ]),
+  ...faultsOf("pubsub", "services/pubsub/cloud-event.ts", [
+    ["all events have one id", "id: randomId(),\n", 'id: "1",\n', /id of its own/],
+    [
+      "data ends with a new line",
+      "data,\n          attributes: {},",
+      "data: new Uint8Array([...data, 10]),\n          attributes: {},",
+      /bytes arrive as they were sent|may have 1 MiB/,
+    ],
+    [
+      "ids may be anything",
+      'if (!value.startsWith(\'"\')) throw invalid(`data.${name}`, value, "must be a string");',
+      "if (!value.startsWith('\"')) return otherwise;",
+      /an id that is no text/,
+    ],
+    [
+      "malformed base64 is no data",
+      'throw invalid("data.data_base64", base64, "must be a string in base64");',
+      "return new Uint8Array();",
+      /base64 that is/,
+    ],
+    [
+      "data may be twice",
+      'if (data !== undefined) throw invalid("data.data_base64", base64, "excludes data.data");',
+      "",
+      /data twice/,
+    ],
+    ["malformed UTF-8 is mended", "fatal: true", "fatal: false", /no UTF-8 is no CloudEvent/],
+    [
+      "lifetimes are milliseconds",
+      "new Date(now + Number(ttlInSeconds) * 1000)",
+      "new Date(now + Number(ttlInSeconds))",
+      /becomes the event's expiration/,
+    ],
+    [
+      "a lifetime of 0 is heeded",
+      "Number(ttlInSeconds) > 0 && new",
+      "ttlInSeconds !== undefined && new",
+      /0 or less is no expiration/,
+    ],
+  ]),
+  ...faultsOf("pubsub", "services/pubsub.ts", [
+    [
+      "every stream is a group",
+      'const group = metadata["consumerGroup"] || (header.get(APP_ID_HEADER) ?? appId);',
+      "const group = `${Math.random()}`;",
+      /compete for|are one group|share its events|no member at the moment/,
+    ],
+    [
+      "events are not published",
+      "await engine.topics.publish(topicOf(request.pubsubName, request.topic), [event]);",
+      "",
+      /what another client publishes/,
+    ],
+    [
+      "the next event waits for the one before",
+      "await unsettled.room();",
+      "await new Promise((resolve) => setTimeout(resolve, 1200));",
+      /holds up no later event/,
+    ],
+    [
+      "the first message may be anything",
+      'if (request?.case !== "initialRequest") throw invalid("initial_request", request?.case, FIRST);',
+      'if (request?.case !== "initialRequest") throw new TypeError("not an initial_request");',
+      /no initial_request is|no message at all/,
+    ],
+    [
+      "half-close is an error",
+      "if (ended.error) throw ended.error;",
+      'throw ended.error ?? unavailable("the client has ended its side");',
+      /half-close with nothing/,
+    ],
+    [
+      "a topic may be its own dead letter topic",
+      "if (deadLetterTopic === topic) {",
+      'if (deadLetterTopic === "\\0") {',
+      /its own dead letter/,
+    ],
+  ]),
+  ...faultsOf("pubsub", "services/pubsub/delivery.ts", [
+    [
+      "all topics are one",
+      "=> `${pubsub}\\0${topic}`;",
+      "=> (topic ? pubsub : topic);",
+      /topics are apart|its own topic only/,
+    ],
+    [
+      "what cannot be handled comes for ever",
+      'no dead letter topic is set");\n        return delivery.drop();',
+      'no dead letter topic is set");\n        return delivery.retry(10);',
+      /without a dead_letter_topic/,
+    ],
+  ]),
+  ...faultsOf("pubsub", "services/pubsub/unsettled.ts", [
+    [
+      "answers to nothing are errors",
+      "if (!claim) return;",
+      'if (!claim) throw new TypeError("there is no such event");',
+      /what was not sent/,
+    ],
+  ]),
+  ...faultsOf("pubsub", "engines/memory/topics.ts", [
+    [
+      "publishing to no one fails",
+      "if (!groups) return;",
+      "if (!groups) throw away();",
+      /nobody has subscribed/,
+    ],
+    [
+      "the last event is the first",
+      "new Heap<Item>((a, b) => a.order - b.order)",
+      "new Heap<Item>((a, b) => b.order - a.order)",
+      /in publish order/,
+    ],
+    [
+      "what was not answered is lost",
+      "this.#giveBack(consumer.claimed);\n",
+      "",
+      /goes back when the client cancels/,
+    ],
+    [
+      "the first who leaves takes the group along",
+      "if (this.#consumers.size === 0) this.#stopIdle = after(this.#idleMs, this.#onIdle);",
+      "this.#onIdle();",
+      /takes nothing from the others|no member at the moment/,
+    ],
+  ]),
 ];

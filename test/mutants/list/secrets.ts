@@ -16,4 +16,12 @@ export const secretsMutants: readonly Mutant[] = [
       /GetBulkSecret/,
     ],
   ]),
+  ...faultsOf("secrets", "services/secrets.ts", [
+    [
+      "secrets have no name",
+      "return { data: { [key]: value } };",
+      "return { data: { value } };",
+      /gives the value by its name/,
+    ],
+  ]),
 ];

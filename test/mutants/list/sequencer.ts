@@ -36,4 +36,31 @@ export const sequencerMutants: readonly Mutant[] = [
       /the count "0"/,
     ],
   ]),
+  ...faultsOf("sequencer", "services/sequencer.ts", [
+    [
+      "WEAK ids come again",
+      "this.#segment = { first: id + 1n, end };",
+      "this.#segment = { first: id, end };",
+      /(WEAK|no guarantee) ids of/,
+    ],
+    [
+      "WEAK ids begin at 2",
+      "const id = first > floor ? first : floor + 1n;",
+      "const id = (first > floor ? first : floor + 1n) + 1n;",
+      /(WEAK|no guarantee) the first id/,
+    ],
+    ["STRONG ids come again", "last = base + (most < room ? most : room);", "last = base;", /STRONG ids of/],
+    [
+      "STRONG ids are another sequence",
+      'const at = keyOf("sequencer", storeName, key);',
+      'const at = keyOf("sequencer", storeName, options?.increment === Increment.STRONG ? `${key}!` : key);',
+      /greater than every WEAK|unique together/,
+    ],
+    [
+      "metadata that is not known is refused",
+      "const count = countOf(metadata);",
+      'for (const name of Object.keys(metadata)) if (name !== "count") throw invalid("metadata", name, "is not known");\n      const count = countOf(metadata);',
+      /metadata that is not known/,
+    ],
+  ]),
 ];
