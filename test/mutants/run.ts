@@ -6,7 +6,7 @@ import { buildJudge, misplaced } from "./seed.js";
 import { type Trial, triedToTheEnd } from "./trial.js";
 import { nameOf, type Unit, units } from "./units.js";
 
-const out = join(process.cwd(), "test/.tmp/mutants");
+const out = join(process.cwd(), "test/.tmp", `mutants-${process.pid}`);
 
 /** How many run at the same time: one for each of the two cores that CI has. */
 const AT_ONCE = 2;
@@ -25,18 +25,32 @@ function quick(): Mutant[] {
   return mutants.filter(({ judged: [one] }) => !seen.has(one) && seen.add(one));
 }
 
-/** Those that one of `words` is about: a primitive, or a part of a file's name or of what is wrong. */
+const primitives = new Set<string>(units.map(({ judged }) => judged));
+
+/** Those that one of `words` is about: a primitive, judged by its cases alone, or a part of a file or of what is wrong. */
 function chosenBy(words: readonly string[]): readonly Mutant[] {
-  const primitives = new Set<string>(units.map(({ judged }) => judged));
-  const fits = ({ file, what, judged }: Mutant, word: string) =>
-    primitives.has(word) ? judged.includes(word as Judged) : `${file} ${what}`.includes(word);
-  return mutants.filter((mutant) => words.length === 0 || words.some((word) => fits(mutant, word)));
+  if (words.length === 0) return mutants;
+  const named = words.filter((word) => primitives.has(word));
+  const others = words.filter((word) => !primitives.has(word));
+  return mutants.flatMap((mutant) => {
+    if (others.some((word) => `${mutant.file} ${mutant.what}`.includes(word))) return [mutant];
+    const judged = mutant.judged.filter((one) => named.includes(one));
+    return judged.some((one) => fits(mutant, one)) ? [{ ...mutant, judged }] : [];
+  });
 }
+
+/** Whether a case of `judged` is one of those that have to notice. */
+const fits = (mutant: Mutant, judged: Judged): boolean =>
+  units.some((unit) => unit.judged === judged && mutant.kills.test(unit.name));
 
 const places = (is: (unit: Unit) => boolean): number[] =>
   [...units.keys()].filter((i) => is(units[i] as Unit));
 
 const judgedBy = (mutant: Mutant, unit: Unit) => mutant.judged.includes(unit.judged);
+
+/** Whether the fault is one of many primitives. */
+const isShared = ({ what, file }: Mutant): boolean =>
+  mutants.some((each) => each.what === what && each.file === file && each.judged.length > 1);
 
 async function trialOf(mutant: Mutant, i: number): Promise<Trial & { hung: boolean }> {
   const judge = join(out, `${i}.mjs`);
@@ -45,7 +59,7 @@ async function trialOf(mutant: Mutant, i: number): Promise<Trial & { hung: boole
   const first = places((unit) => judgedBy(mutant, unit) && fits(unit));
   const rest = places((unit) => judgedBy(mutant, unit) && !fits(unit));
   // What many primitives have in common is told by the cases that it names.
-  const all = unprovenToo && mutant.judged.length === 1;
+  const all = unprovenToo && !isShared(mutant);
   return triedToTheEnd(judge, { first, rest, all, atOnce: CASES_AT_ONCE });
 }
 
@@ -58,8 +72,9 @@ async function isKilled(mutant: Mutant, i: number): Promise<boolean> {
   const { failed, hung, broken } = await trialOf(mutant, i).catch((error: Error) => {
     return { failed: new Map<number, string>(), hung: false, broken: error.message };
   });
-  const names = [...failed.keys()].map((place) => nameOf(units[place] as Unit));
-  const named = [...failed.keys()].filter((place) => mutant.kills.test((units[place] as Unit).name));
+  const by = [...failed.keys()].filter((place) => !ailing.has(place)).map((place) => units[place] as Unit);
+  const names = by.map(nameOf);
+  const named = by.filter(({ name }) => mutant.kills.test(name));
   if (broken !== undefined) say(`BROKEN    ${title}: nothing can be asked of it: ${broken.split("\n")[0]}`);
   else if (named.length === 0)
     say(`SURVIVED  ${title}: ${mutant.kills} did not fail, ${names.join("; ") || "nor did another"}`);
@@ -69,12 +84,16 @@ async function isKilled(mutant: Mutant, i: number): Promise<boolean> {
   return named.length > 0;
 }
 
-/** Those that fail with no mutant at all prove nothing. */
+/** The cases that fail with no mutant at all: they prove nothing. */
+const ailing = new Set<number>();
+
+/** Whether there is none of them. */
 async function healthy(chosen: readonly Mutant[]): Promise<boolean> {
   const judge = join(out, "healthy.mjs");
   await buildJudge(judge);
   const first = places((unit) => chosen.some((mutant) => judgedBy(mutant, unit)));
   const { failed, broken } = await triedToTheEnd(judge, { first, rest: [], all: true, atOnce: 12 });
+  for (const place of failed.keys()) ailing.add(place);
   for (const [place, why] of failed) say(`FAILS WITHOUT A MUTANT  ${nameOf(units[place] as Unit)}: ${why}`);
   if (broken !== undefined) say(`NOTHING RUNS  ${broken}`);
   return failed.size === 0 && broken === undefined;

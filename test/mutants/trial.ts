@@ -6,7 +6,7 @@ import type { Orders, Told } from "./judge.js";
  * How long a judge may say nothing. Its cases have a limit each, less than that, which cannot end one that never lets go
  * of the process.
  */
-const SILENCE_MS = 15_000;
+const SILENCE_MS = 20_000;
 
 /** How long a judge may take in all. */
 const LIMIT_MS = 120_000;

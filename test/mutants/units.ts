@@ -14,7 +14,7 @@ export interface Unit {
 }
 
 /** No case takes that long on a server of its own process; one that does waits for what does not come. */
-const PATIENCE_MS = 6000;
+const PATIENCE_MS = 10_000;
 
 const wire: Unit[] = cases.map((one) => ({
   judged: one.primitive,

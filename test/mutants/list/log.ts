@@ -34,12 +34,6 @@ export const logMutants: readonly Mutant[] = [
       "if (sinceMs !== undefined && timestampMs < 0) continue;",
       /a follower from a time to come/,
     ],
-    [
-      "retention is not told to the engine",
-      "await this.#engine.logs.retain(name, retention);",
-      "",
-      /skips forward/,
-    ],
   ]),
   ...faultsOf("log", "services/log/batches.ts", [
     [
@@ -135,6 +129,12 @@ export const logMutants: readonly Mutant[] = [
     ],
   ]),
   ...faultsOf("log", "services/log/registry.ts", [
+    [
+      "retention is not told to the engine",
+      "await this.#engine.logs.retain(name, retention);",
+      "",
+      /skips forward/,
+    ],
     [
       "a follower of no log has any",
       'if (change.type === "set" && change.entry.key === key) return await this.#retain(name);',

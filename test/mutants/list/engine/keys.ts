@@ -237,7 +237,7 @@ export const keysMutants: readonly Mutant[] = [
     [
       "of a commit one write is told",
       "this.#pending.push(change);\n    this.#bytes",
-      'const last = this.#pending.at(-1);\n    if (last?.type === "set" && change.type === "set" && last.entry.version === change.entry.version) return;\n    this.#pending.push(change);\n    this.#bytes',
+      'const { version } = change.type === "set" ? change.entry : {};\n    if (this.#pending.some((last) => last.type === "set" && last.entry.version === version)) return;\n    this.#pending.push(change);\n    this.#bytes',
       /every write of a commit/,
     ],
     [
