@@ -35,18 +35,22 @@ function chosenBy(words: readonly string[]): readonly Mutant[] {
   return mutants.flatMap((mutant) => {
     if (others.some((word) => `${mutant.file} ${mutant.what}`.includes(word))) return [mutant];
     const judged = mutant.judged.filter((one) => named.includes(one));
-    return judged.some((one) => fits(mutant, one)) ? [{ ...mutant, judged }] : [];
+    const narrowed = { ...mutant, judged };
+    return units.some((unit) => isNamed(narrowed, unit)) ? [narrowed] : [];
   });
 }
-
-/** Whether a case of `judged` is one of those that have to notice. */
-const fits = (mutant: Mutant, judged: Judged): boolean =>
-  units.some((unit) => unit.judged === judged && mutant.kills.test(unit.name));
 
 const places = (is: (unit: Unit) => boolean): number[] =>
   [...units.keys()].filter((i) => is(units[i] as Unit));
 
-const judgedBy = (mutant: Mutant, unit: Unit) => mutant.judged.includes(unit.judged);
+/** The cases that a mutant was seen to be killed by. */
+const proven = new Set<Unit>();
+
+const judgedBy = (mutant: Mutant, unit: Unit): boolean => mutant.judged.includes(unit.judged);
+
+/** Whether the case is one of those that have to notice. */
+const isNamed = (mutant: Mutant, unit: Unit): boolean =>
+  judgedBy(mutant, unit) && mutant.kills.test(unit.name);
 
 /** Whether the fault is one of many primitives. */
 const isShared = ({ what, file }: Mutant): boolean =>
@@ -55,16 +59,15 @@ const isShared = ({ what, file }: Mutant): boolean =>
 async function trialOf(mutant: Mutant, i: number): Promise<Trial & { hung: boolean }> {
   const judge = join(out, `${i}.mjs`);
   await buildJudge(judge, mutant);
-  const fits = (unit: Unit) => mutant.kills.test(unit.name);
-  const first = places((unit) => judgedBy(mutant, unit) && fits(unit));
-  const rest = places((unit) => judgedBy(mutant, unit) && !fits(unit));
+  const first = places((unit) => isNamed(mutant, unit));
+  // Of the others those are of interest that no mutant has killed yet.
+  const rest = places(
+    (unit) => judgedBy(mutant, unit) && !isNamed(mutant, unit) && !(unprovenToo && proven.has(unit)),
+  );
   // What many primitives have in common is told by the cases that it names.
   const all = unprovenToo && !isShared(mutant);
   return triedToTheEnd(judge, { first, rest, all, atOnce: CASES_AT_ONCE });
 }
-
-/** A case that was killed, and by how few cases the mutant was that did it with the fewest: less is more of a proof. */
-const narrowest = new Map<string, number>();
 
 /** Runs a mutant; whether it was killed by a case that its entry names. */
 async function isKilled(mutant: Mutant, i: number): Promise<boolean> {
@@ -80,7 +83,7 @@ async function isKilled(mutant: Mutant, i: number): Promise<boolean> {
     say(`SURVIVED  ${title}: ${mutant.kills} did not fail, ${names.join("; ") || "nor did another"}`);
   else say(`killed    ${title}: by ${names.length}${hung ? ", by the time limit of its process" : ""}`);
   if (broken !== undefined) return false;
-  for (const name of names) narrowest.set(name, Math.min(narrowest.get(name) ?? Infinity, names.length));
+  for (const unit of by) proven.add(unit);
   return named.length > 0;
 }
 
@@ -91,7 +94,7 @@ const ailing = new Set<number>();
 async function healthy(chosen: readonly Mutant[]): Promise<boolean> {
   const judge = join(out, "healthy.mjs");
   await buildJudge(judge);
-  const first = places((unit) => chosen.some((mutant) => judgedBy(mutant, unit)));
+  const first = places((unit) => chosen.some((mutant) => (unprovenToo ? judgedBy : isNamed)(mutant, unit)));
   const { failed, broken } = await triedToTheEnd(judge, { first, rest: [], all: true, atOnce: 12 });
   for (const place of failed.keys()) ailing.add(place);
   for (const [place, why] of failed) say(`FAILS WITHOUT A MUTANT  ${nameOf(units[place] as Unit)}: ${why}`);
@@ -102,7 +105,7 @@ async function healthy(chosen: readonly Mutant[]): Promise<boolean> {
 /** Whether every entry of the list still means something. */
 function inPlace(): boolean {
   const faults = mutants.flatMap((mutant) => {
-    const named = units.some((unit) => judgedBy(mutant, unit) && mutant.kills.test(unit.name));
+    const named = units.some((unit) => isNamed(mutant, unit));
     return [misplaced(mutant), named ? undefined : `no case fits ${mutant.kills}: ${mutant.what}`];
   });
   const told = faults.filter((fault) => fault !== undefined);
@@ -111,16 +114,11 @@ function inPlace(): boolean {
 }
 
 function summary(chosen: readonly Mutant[], killed: number): void {
-  say(`\n${killed} of ${chosen.length} mutants killed`);
-  if (!unprovenToo) return;
   const asked = units.filter((unit) => chosen.some((mutant) => judgedBy(mutant, unit)));
-  const unproven = asked.filter((unit) => !narrowest.has(nameOf(unit)));
-  for (const unit of unproven) say(`UNPROVEN  ${nameOf(unit)}`);
-  const widths = [...narrowest.values()].sort((a, b) => a - b);
+  const unproven = asked.filter((unit) => !proven.has(unit));
+  if (unprovenToo) for (const unit of unproven) say(`UNPROVEN  ${nameOf(unit)}`);
+  say(`\n${killed} of ${chosen.length} mutants killed`);
   say(`${asked.length - unproven.length} of ${asked.length} cases seen to fail`);
-  say(
-    `the most exact mutant of a case kills ${widths[widths.length >> 1]} cases (median), ${widths.at(-1)} at most`,
-  );
 }
 
 const words = process.argv.slice(2);

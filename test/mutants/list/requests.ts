@@ -14,7 +14,7 @@ export const requestsMutants: readonly Mutant[] = [
       "the messages of a stream are not checked",
       "check(method.input, part);",
       "void check;",
-      /malformed|well formed|an offset or a length|ends the stream|without a store|needs a|above the limit|metadata that means|names the field/,
+      /malformed|well formed|an offset or a length|ends the stream|without a store|subscription needs a|entry needs a|above the limit|metadata that means|names the field/,
     ],
     [
       "keys may be longer",
