@@ -37,7 +37,12 @@ export const invoke: Next = async (request: Request): Promise<Response> => {
 export function outputOf(answer: Answer, input: unknown, from: Answer | Request): AsyncIterable<unknown> {
   const { spec } = answer.served;
   const context = contextOf(answer, from);
-  if (spec.kind === "client_streaming") return one(spec.impl(input as never, context));
+  if (spec.kind === "client_streaming") {
+    const answered = Promise.resolve(spec.impl(input as never, context));
+    // Where the caller has left, no one asks for the answer: a failure is no one's then, and not the process's end.
+    answered.catch(() => {});
+    return one(answered);
+  }
   return (spec as { impl(input: never, context: HandlerContext): AsyncIterable<unknown> }).impl(
     input as never,
     context,

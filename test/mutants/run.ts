@@ -27,16 +27,12 @@ function quick(): Mutant[] {
 
 const primitives = new Set<string>(units.map(({ judged }) => judged));
 
-/** Those that one of `words` is about: a primitive, judged by its cases alone, or a part of a file or of what is wrong. */
+/** Those that one of `words` is about: a primitive, or a part of a file's name or of what is wrong. */
 function chosenBy(words: readonly string[]): readonly Mutant[] {
-  if (words.length === 0) return mutants;
-  const named = words.filter((word) => primitives.has(word));
-  const others = words.filter((word) => !primitives.has(word));
-  return mutants.flatMap((mutant) => {
-    if (others.some((word) => `${mutant.file} ${mutant.what}`.includes(word))) return [mutant];
-    const judged = mutant.judged.filter((one) => named.includes(one));
-    const narrowed = { ...mutant, judged };
-    return units.some((unit) => isNamed(narrowed, unit)) ? [narrowed] : [];
+  return mutants.filter(({ file, what, judged }) => {
+    const about = (word: string) =>
+      primitives.has(word) ? judged.includes(word as Judged) : `${file} ${what}`.includes(word);
+    return words.length === 0 || words.some(about);
   });
 }
 
@@ -52,10 +48,6 @@ const judgedBy = (mutant: Mutant, unit: Unit): boolean => mutant.judged.includes
 const isNamed = (mutant: Mutant, unit: Unit): boolean =>
   judgedBy(mutant, unit) && mutant.kills.test(unit.name);
 
-/** Whether the fault is one of many primitives. */
-const isShared = ({ what, file }: Mutant): boolean =>
-  mutants.some((each) => each.what === what && each.file === file && each.judged.length > 1);
-
 async function trialOf(mutant: Mutant, i: number): Promise<Trial & { hung: boolean }> {
   const judge = join(out, `${i}.mjs`);
   await buildJudge(judge, mutant);
@@ -65,7 +57,7 @@ async function trialOf(mutant: Mutant, i: number): Promise<Trial & { hung: boole
     (unit) => judgedBy(mutant, unit) && !isNamed(mutant, unit) && !(unprovenToo && proven.has(unit)),
   );
   // What many primitives have in common is told by the cases that it names.
-  const all = unprovenToo && !isShared(mutant);
+  const all = unprovenToo && mutant.judged.length === 1;
   return triedToTheEnd(judge, { first, rest, all, atOnce: CASES_AT_ONCE });
 }
 
@@ -114,7 +106,8 @@ function inPlace(): boolean {
 }
 
 function summary(chosen: readonly Mutant[], killed: number): void {
-  const asked = units.filter((unit) => chosen.some((mutant) => judgedBy(mutant, unit)));
+  const own = chosen.filter(({ judged }) => judged.length === 1);
+  const asked = units.filter((unit) => own.some((mutant) => judgedBy(mutant, unit)));
   const unproven = asked.filter((unit) => !proven.has(unit));
   if (unprovenToo) for (const unit of unproven) say(`UNPROVEN  ${nameOf(unit)}`);
   say(`\n${killed} of ${chosen.length} mutants killed`);

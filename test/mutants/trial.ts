@@ -58,6 +58,7 @@ export async function tried(judge: string, orders: Orders): Promise<Trial> {
   const status = await over;
   clearTimeout(limit);
   clearTimeout(silence);
+  if (stopped && ended + open.size === 0) broken = "it never came to the first case";
   if (status !== 0 && !stopped) broken ??= complaint.trim() || `status ${status}`;
   return { failed, ended, open, broken };
 }

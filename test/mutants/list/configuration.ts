@@ -25,7 +25,7 @@ export const configurationMutants: readonly Mutant[] = [
     [
       "app ids are not told",
       "=> ({ storeName, appId, items })",
-      '({ storeName, appId: "", items })',
+      '=> ({ storeName, appId: "", items })',
       /app id as they were asked/,
     ],
   ]),
@@ -110,12 +110,6 @@ export const configurationMutants: readonly Mutant[] = [
       "for await (const request of requests) yield { request };",
       'for await (const request of requests) yield { request };\n  throw unavailable("the client has ended its side");',
       /half-close keeps/,
-    ],
-    [
-      "a stream that is over ends well",
-      "if (signal.aborted) throw canceled(signal);\n    },",
-      "},",
-      /with a deadline ends/,
     ],
   ]),
   ...faultsOf("configuration", "engines/memory/change-feed.ts", [

@@ -145,12 +145,6 @@ export const fileMutants: readonly Mutant[] = [
       /many files are written/,
     ],
     [
-      "the first reader who leaves ends all",
-      "blob.readers--;\n",
-      "blob.readers--;\n      blob.pieces = [];\n",
-      /a reader that leaves early/,
-    ],
-    [
       "what begins alike is deleted as well",
       "if (blob) this.#remove(blob);\n",
       "for (const each of [...this.#blobs.under(name)]) this.#remove(each);\n",

@@ -67,12 +67,6 @@ export const gossipMapMutants: readonly Mutant[] = [
       /one stream may carry several/,
     ],
     [
-      "a stream does not end with its client",
-      'signal.addEventListener("abort", leave);',
-      "",
-      /ends when its client leaves/,
-    ],
-    [
       "each map is another source",
       "const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);",
       'const maps = { join: (...of: Parameters<GossipMaps["join"]>) => new GossipMaps(context, randomId()).join(...of) };',
@@ -99,12 +93,6 @@ export const gossipMapMutants: readonly Mutant[] = [
       "return create(MessageSchema, { source, target, message });",
       'return create(MessageSchema, { source, message, ...(message.case === "update" && { target }) });',
       /source and target are always set/,
-    ],
-    [
-      "the source is the message's",
-      "return create(MessageSchema, { source, target, message });",
-      "return create(MessageSchema, { source: `${source}-${message.case}`, target, message });",
-      /is one source/,
     ],
   ]),
   ...faultsOf("gossip-map", "../gossip/clock.ts", [

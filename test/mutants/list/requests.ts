@@ -26,7 +26,7 @@ export const requestsMutants: readonly Mutant[] = [
       "keys are shorter",
       "if (bytes > keyBytes) throw exhausted",
       "if (bytes > keyBytes / 2) throw exhausted",
-      /1024 bytes/,
+      /may have 1024 bytes/,
     ],
     [
       "values are smaller",

@@ -187,9 +187,9 @@ export const stateMutants: readonly Mutant[] = [
   ]),
   ...faultsOf("state", "services/keyspace.ts", [
     [
-      "keys end at bars",
+      "keys with bars are refused",
       '[room, ...parts].join("\\0")',
-      '[room, ...parts].map((part) => part.split("||")[0]).join("\\0")',
+      '[room, ...parts.map((part) => (part.includes("||") ? Reflect.get(Object, part).refused : part))].join("\\0")',
       /may contain \|\|/,
     ],
   ]),
