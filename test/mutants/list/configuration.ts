@@ -74,7 +74,12 @@ export const configurationMutants: readonly Mutant[] = [
       'if (found.length === 0) throw exhausted("none", 0, "there is nothing");\n    return found;',
       /nothing is in/,
     ],
-    ["keys are trimmed", "...item }) + item.key;", "...item }) + item.key.trim();", /keys are exact/],
+    [
+      "keys are their first letter",
+      "...item }) + item.key;",
+      "...item }) + item.key.slice(0, 1);",
+      /keys are exact/,
+    ],
     [
       "answers are sorted",
       "const once = [...new Set(keys)].map((key) => prefix + key);",
