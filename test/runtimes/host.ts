@@ -21,7 +21,7 @@ export async function openHost(names: string[], programs: string[]): Promise<Hos
   const apps = Object.fromEntries(
     [...callbackPorts].map(([name, port]) => [name, { url: `http://127.0.0.1:${port}`, askEveryMs: 100 }]),
   );
-  const config = { ...serverConfig(mirror.url, names), apps };
+  const config = { ...serverConfig(mirror.url, names), apps, access: { secretsFromBrowsers: true } };
   const server = await listen(createServer({ platform: nodePlatform, config }), { port: 0 });
   return {
     url: server.url,
@@ -48,7 +48,7 @@ async function openMirror(): Promise<{ url: string; http: HttpServer }> {
     response.setHeader("access-control-allow-methods", "*");
     response.setHeader("access-control-expose-headers", "*");
     response.setHeader("x-mirror", "yes");
-    response.statusCode = Number(/^\/status\/(\d+)$/.exec(url)?.[1] ?? 200);
+    response.statusCode = method === "OPTIONS" ? 204 : Number(/^\/status\/(\d+)$/.exec(url)?.[1] ?? 200);
     response.end(`${method} ${url} ${Buffer.concat(chunks)}`);
   });
   return { url: await listening(http), http };

@@ -1,18 +1,23 @@
+import { once } from "node:events";
 import type { Readable } from "node:stream";
 import type { Launch } from "./browser.js";
 import { start } from "./child.js";
+
+/** The display that the next screen is: two that look for a free one at a time may find the same. */
+let next = 1000 + (process.pid % 30_000);
 
 /** WebKitGTK's own browser, on a screen of its own that nobody sees. */
 export const webkit =
   (program: string, xvfb: string): Launch =>
   async (url, folder) => {
-    const screen = start(xvfb, ["-displayfd", "3", "-screen", "0", "1280x800x24"], {
+    const display = `:${next++}`;
+    const screen = start(xvfb, [display, "-displayfd", "3", "-screen", "0", "1280x800x24"], {
       stdio: ["ignore", "ignore", "pipe", "pipe"],
     });
-    const display = await Promise.race([displayOf(screen.process.stdio[3] as Readable), screen.ended]);
+    await Promise.race([once(screen.process.stdio[3] as Readable, "data"), screen.ended]);
     const env = {
       ...process.env,
-      DISPLAY: `:${display}`,
+      DISPLAY: display,
       HOME: folder,
       XDG_RUNTIME_DIR: folder,
       NO_AT_BRIDGE: "1",
@@ -25,9 +30,3 @@ export const webkit =
     };
     return { ...child, kill };
   };
-
-/** Which display Xvfb says it is. */
-async function displayOf(told: Readable): Promise<string> {
-  for await (const chunk of told) return String(chunk).trim();
-  throw new Error("Xvfb did not say which display it is");
-}

@@ -64,6 +64,7 @@ export interface Told {
   transport: string;
   primitive: string;
   case: string;
+  tookMs: number;
   outcome: "ok" | "skipped" | "failed";
   /** Why it was skipped, or what failed. */
   reason?: string;

@@ -15,7 +15,9 @@ export async function run(
     for (const [primitive, each] of Object.entries(cases)) {
       for (const one of each) {
         const what = { runtime: setting.runtime, transport: door.name, primitive, case: one.name };
-        told.push({ ...what, ...(await outcome(one, door, setting, told.length)) });
+        const beganMs = performance.now();
+        const became = await outcome(one, door, setting, told.length);
+        told.push({ ...what, ...became, tookMs: Math.round(performance.now() - beganMs) });
       }
     }
     await door.close?.();
