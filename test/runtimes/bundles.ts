@@ -42,7 +42,9 @@ async function bundle(entries: string[], options: BuildOptions): Promise<Map<str
     logLevel: "warning",
     // `ws` is CommonJS and asks for Node's modules by require().
     ...(options.platform === "node" && {
-      banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+      banner: {
+        js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+      },
     }),
     ...options,
   });

@@ -44,7 +44,10 @@ async function openMirror(): Promise<{ url: string; http: HttpServer }> {
     if (url === "/slow") return;
     // The server in a page calls it from another origin.
     response.setHeader("access-control-allow-origin", "*");
-    response.setHeader("access-control-allow-headers", request.headers["access-control-request-headers"] ?? "*");
+    response.setHeader(
+      "access-control-allow-headers",
+      request.headers["access-control-request-headers"] ?? "*",
+    );
     response.setHeader("access-control-allow-methods", "*");
     response.setHeader("access-control-expose-headers", "*");
     response.setHeader("x-mirror", "yes");

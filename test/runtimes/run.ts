@@ -27,7 +27,9 @@ const chosen = RUNTIMES.filter(
   ({ name }) => words.length === 0 || words.some((word) => name.toLowerCase().includes(word)),
 );
 if (chosen.length === 0)
-  throw new Error(`No runtime is called ${positionals.join()}: they are ${RUNTIMES.map(({ name }) => name).join(", ")}`);
+  throw new Error(
+    `No runtime is called ${positionals.join()}: they are ${RUNTIMES.map(({ name }) => name).join(", ")}`,
+  );
 
 const missing = chosen.filter((runtime) => runtime.missing() !== undefined);
 const there = chosen.filter((runtime) => !missing.includes(runtime));
@@ -44,7 +46,8 @@ try {
   writeFileSync(script, made.program);
   const waiting = [...there];
   const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) await one(next, host, { bundles: made, script });
+    for (let next = waiting.shift(); next; next = waiting.shift())
+      await one(next, host, { bundles: made, script });
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   await host[Symbol.asyncDispose]();
@@ -71,7 +74,9 @@ async function one(
     told.push(...answer);
     const count = (outcome: Told["outcome"]) => answer.filter((each) => each.outcome === outcome).length;
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    console.log(`${name}: ${count("ok")} ok, ${count("skipped")} skipped, ${count("failed")} failed (${seconds} s)`);
+    console.log(
+      `${name}: ${count("ok")} ok, ${count("skipped")} skipped, ${count("failed")} failed (${seconds} s)`,
+    );
     for (const { outcome, transport, primitive, case: what, reason } of answer) {
       if (outcome === "failed") console.log(`  ${transport} > ${primitive} > ${what}\n    ${reason}`);
     }
@@ -94,6 +99,8 @@ function conclude(): void {
     console.log("not written: the table takes every runtime, without a failure");
   }
   if (stale) console.log("the README's table is not what this run found: npm run test:runtimes -- --write");
-  console.log(`${ordered.length - failed} cases passed or skipped, ${failed} failed, ${broken.length} runtimes broken`);
+  console.log(
+    `${ordered.length - failed} cases passed or skipped, ${failed} failed, ${broken.length} runtimes broken`,
+  );
   process.exitCode = failed + broken.length > 0 || stale ? 1 : 0;
 }

@@ -55,7 +55,9 @@ const given = <T>(path: string | undefined, make: (path: string) => T): T | unde
 
 const inChromium = given(process.env["CHROMIUM"] ?? fromDebian("/usr/bin/chromium"), chromium);
 const inFirefox = given(process.env["FIREFOX"] ?? fromDebian("/usr/bin/firefox-esr"), firefox);
-const MINI_BROWSERS = ["4.1", "6.0", "4.0"].map((api) => `/usr/lib/x86_64-linux-gnu/webkit2gtk-${api}/MiniBrowser`);
+const MINI_BROWSERS = ["4.1", "6.0", "4.0"].map(
+  (api) => `/usr/lib/x86_64-linux-gnu/webkit2gtk-${api}/MiniBrowser`,
+);
 const inWebkit = given(fromDebian(...MINI_BROWSERS), (path) =>
   given(fromDebian("/usr/bin/Xvfb"), (xvfb) => webkit(path, xvfb)),
 );

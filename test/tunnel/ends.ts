@@ -60,7 +60,11 @@ export function openEnds(
 }
 
 /** One end over `net`; the other one is for the test to play. */
-export function open(net: Pair, at: 0 | 1, { serves = {}, interceptors, messageBytes, ...rest }: EndOptions = {}): End {
+export function open(
+  net: Pair,
+  at: 0 | 1,
+  { serves = {}, interceptors, messageBytes, ...rest }: EndOptions = {},
+): End {
   const seen = new Observer(at === 0 ? 1 : 0);
   const { promise: lost, resolve } = withResolvers<ConnectError>();
   const { promise: told, resolve: tell } = withResolvers<void>();

@@ -18,7 +18,13 @@ export async function runBrowser(
     folder,
     setting,
     limitMs,
-  }: { scripts: ReadonlyMap<string, string>; within: Within; folder: string; setting: Setting; limitMs: number },
+  }: {
+    scripts: ReadonlyMap<string, string>;
+    within: Within;
+    folder: string;
+    setting: Setting;
+    limitMs: number;
+  },
 ): Promise<Told[]> {
   let tell = (_: string) => {};
   const told = new Promise<string>((resolve) => {

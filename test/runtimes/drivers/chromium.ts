@@ -1,7 +1,13 @@
-import { type Launch } from "./browser.js";
+import type { Launch } from "./browser.js";
 import { start } from "./child.js";
 
-const FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"];
+const FLAGS = [
+  "--headless=new",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-background-networking",
+  "--no-first-run",
+];
 
 export const chromium =
   (program: string): Launch =>

@@ -18,7 +18,9 @@ const SETTINGS = {
 export const firefox =
   (program: string): Launch =>
   (url, folder) => {
-    const lines = Object.entries(SETTINGS).map((each) => `user_pref(${each.map((x) => JSON.stringify(x)).join()});`);
+    const lines = Object.entries(SETTINGS).map(
+      (each) => `user_pref(${each.map((x) => JSON.stringify(x)).join()});`,
+    );
     writeFileSync(join(folder, "user.js"), lines.join("\n"));
     return start(program, ["--headless", "--no-remote", "--profile", folder, url]);
   };

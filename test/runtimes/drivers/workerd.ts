@@ -27,7 +27,10 @@ export async function runWorkerd(
   });
   const asked = async () => {
     const port = await portOf(child.process.stdio[3] as Readable);
-    const response = await fetch(`http://127.0.0.1:${port}`, { method: "POST", body: JSON.stringify(setting) });
+    const response = await fetch(`http://127.0.0.1:${port}`, {
+      method: "POST",
+      body: JSON.stringify(setting),
+    });
     if (!response.ok) throw new Error(`workerd answered ${response.status}: ${await response.text()}`);
     return (await response.json()) as Told[];
   };

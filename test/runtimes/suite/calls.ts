@@ -28,7 +28,7 @@ export const calls: Case[] = [
     name: "many calls at the same time are answered, each with its own",
     async run({ fl, id }) {
       const store = fl.state<number>();
-      const numbers = Array.from({ length: 50 }, (_, i) => i);
+      const numbers = Array.from({ length: 20 }, (_, i) => i);
       await Promise.all(numbers.map((n) => store.set(`${id}-${n}`, n)));
       const read = await Promise.all(numbers.map(async (n) => (await store.get(`${id}-${n}`))?.value));
       equal(read.join(), numbers.join(), "what was read");
@@ -44,7 +44,11 @@ export const calls: Case[] = [
       };
       await fl.hello().say("Ada", { headers, onHeader });
       equal(requestId, "suite-1", "the request id in the answer");
-      const error = await fails(fl.state("no-such").get("k"), Code.InvalidArgument, "a store that is not there");
+      const error = await fails(
+        fl.state("no-such").get("k"),
+        Code.InvalidArgument,
+        "a store that is not there",
+      );
       equal(error.rawMessage.includes("no-such"), true, "its text names the store");
     },
   },

@@ -7,7 +7,11 @@ export const configuration: Case[] = [
     async run({ fl, id }) {
       const store = fl.configuration("default", { group: id });
       await store.save({ theme: "dark", size: "4" });
-      equal([...(await store.get(["size", "theme"]))].map(([key, { content }]) => key + content).join(), "size4,themedark", "the values");
+      equal(
+        [...(await store.get(["size", "theme"]))].map(([key, { content }]) => key + content).join(),
+        "size4,themedark",
+        "the values",
+      );
       await store.delete(["size"]);
       equal([...(await store.get()).keys()].join(), "theme", "what is left");
     },

@@ -74,7 +74,10 @@ export const files: Case[] = [
           given.abort();
         }
       };
-      await failure(fl.files().put(`${id}-up`, endless(), { signal: given.signal }), "an upload that is aborted");
+      await failure(
+        fl.files().put(`${id}-up`, endless(), { signal: given.signal }),
+        "an upload that is aborted",
+      );
       equal(await fl.files().stat(`${id}-up`), undefined, "what is stored");
       await fl.files().put(id, pieces());
       const opened = await fl.files().get(id);

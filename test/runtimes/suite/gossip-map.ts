@@ -12,7 +12,11 @@ export const gossipMap: Case[] = [
       here.set("ada", "online");
       here.set("bob", "away");
       const [first, second] = await take(changes, 2);
-      equal(`${first?.type} ${first?.key}, ${second?.type} ${second?.key}`, "insert ada, insert bob", "the changes");
+      equal(
+        `${first?.type} ${first?.key}, ${second?.type} ${second?.key}`,
+        "insert ada, insert bob",
+        "the changes",
+      );
       const removed = take(there.changes(), 1);
       here.delete("bob");
       equal((await removed)[0]?.type, "remove", "the removal");

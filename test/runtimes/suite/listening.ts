@@ -8,9 +8,12 @@ export const appCallback: Case[] = [
     name: "serveCallbacks(): the server calls AppCallback by gRPC on the program's own port",
     async run({ fl, id, setting: { callbackPort } }) {
       const got: unknown[] = [];
-      const served = await serveCallbacks({ [id]: ({ data }) => void got.push(data) }, {
-        ...(callbackPort !== undefined && { port: callbackPort }),
-      });
+      const served = await serveCallbacks(
+        { [id]: ({ data }) => void got.push(data) },
+        {
+          ...(callbackPort !== undefined && { port: callbackPort }),
+        },
+      );
       // The server asks the app every now and then what it wants, and its group begins with that.
       for (; got.length === 0; await wait(50)) await fl.pubsub().publish(id, { n: 1 });
       await served.close();

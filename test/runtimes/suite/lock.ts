@@ -48,7 +48,11 @@ export const lock: Case[] = [
       await fl.state().set(id, 1, { fence: old });
       await old.release();
       const next = await fl.lock().acquire(id);
-      const error = await fails(fl.state().set(id, 2, { fence: old }), Code.Aborted, "the old holder's write");
+      const error = await fails(
+        fl.state().set(id, 2, { fence: old }),
+        Code.Aborted,
+        "the old holder's write",
+      );
       equal(conflictFacts(error)?.fence, next.fence, "the newest fence in its details");
       await next.release();
     },

@@ -6,8 +6,10 @@ export function nodeDoors({ url }: Setting): Door[] {
   const http = (name: string, options: NodeTransportOptions = {}): Door => ({
     name,
     lacks(need: Need) {
-      if (need === "duplex" && options.httpVersion === "1.1") return "HTTP/1.1 does not stream both ways at a time";
-      if (need === "serve") return "the server does not call a client by HTTP; the tunnel, or `serveCallbacks()`";
+      if (need === "duplex" && options.httpVersion === "1.1")
+        return "HTTP/1.1 does not stream both ways at a time";
+      if (need === "serve")
+        return "the server does not call a client by HTTP; the tunnel, or `serveCallbacks()`";
       return undefined;
     },
     open: () => createNodeTransport(url, options),

@@ -57,7 +57,9 @@ export const service: Case[] = [
     async run({ id, another }) {
       const serving = await another(id).service.serve(async (request) => {
         const { pathname, search } = new URL(request.url);
-        return new Response(`${request.method} ${pathname}${search} ${await request.text()}`, { status: 201 });
+        return new Response(`${request.method} ${pathname}${search} ${await request.text()}`, {
+          status: 201,
+        });
       });
       await serving.ready;
       const reply = await another().service(id).fetch("/x?y=z", { method: "POST", body: "hello" });

@@ -1,9 +1,9 @@
+import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { bytes, conflictFacts, isConflict, message, SchemaError, type StandardSchema, text } from "fairlead";
 import { SayHelloRequestSchema } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
-import { create } from "@bufbuild/protobuf";
 import type { Case } from "./case.js";
-import { equal, failure, fails } from "./expect.js";
+import { equal, fails, failure } from "./expect.js";
 
 /** A schema as zod and its like have it. */
 const cart: StandardSchema<unknown, { items: string[] }> = {

@@ -37,7 +37,8 @@ function inProcess(runtime: string, mirror: string): Door {
   const server = createServer({ config: serverConfig(mirror, [runtime]) });
   return {
     name: "in process",
-    lacks: (need: Need) => (need === "serve" ? "who has the server can be called without a transport" : undefined),
+    lacks: (need: Need) =>
+      need === "serve" ? "who has the server can be called without a transport" : undefined,
     open: (): Way => server.transport(),
     close: () => server.close(),
   };

@@ -32,7 +32,8 @@ function answer(port: MessagePort, setting: Setting): Promise<unknown> {
 
 addEventListener("unhandledrejection", ({ reason }) => void tell({ error: String(reason?.stack ?? reason) }));
 addEventListener("error", ({ message }) => void tell({ error: message }));
-const start = inside[setting.within] ?? (() => Promise.reject(new Error(`nothing runs within ${setting.within}`)));
+const start =
+  inside[setting.within] ?? (() => Promise.reject(new Error(`nothing runs within ${setting.within}`)));
 start().then(
   (told) => tell({ told }),
   (error: Error) => tell({ error: `${error.message} ${error.stack}` }),
