@@ -31,7 +31,8 @@ export function table(told: readonly Told[]): string {
       if (!notes.includes(note)) notes.push(note);
       return notes.indexOf(note) + 1;
     });
-    return `${count === primitives ? "all" : `${count} of ${primitives}`}${numbers.map((n) => `<sup>${n}</sup>`).join("")}`;
+    const marks = numbers.map((n) => `<sup>${n}</sup>`).join(" ");
+    return `${count === 0 ? "–" : count === primitives ? "all" : `${count} of ${primitives}`}${marks}`;
   };
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   const rows = runtimes.map((runtime) => line([runtime, ...transports.map((each) => cell(runtime, each))]));
@@ -44,12 +45,13 @@ export function table(told: readonly Told[]): string {
   ].join("\n");
 }
 
-/** Each reason why something was skipped, and what. */
+/** Each reason why something was skipped, and what it was, unless that is everything. */
 function notesOf(cases: readonly Told[]): string[] {
   const skipped = cases.filter(({ outcome }) => outcome === "skipped");
   return distinct(skipped.map(({ reason }) => reason ?? "")).map((reason) => {
-    const of = distinct(skipped.filter((each) => each.reason === reason).map(({ primitive }) => primitive));
-    return `Without some of ${of.join(", ")}: ${reason}.`;
+    const of = skipped.filter((each) => each.reason === reason);
+    if (of.length === cases.length) return `${reason}.`;
+    return `All or some of ${distinct(of.map(({ primitive }) => primitive)).join(", ")}: ${reason}.`;
   });
 }
 

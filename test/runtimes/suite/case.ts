@@ -42,7 +42,7 @@ export interface Door {
 }
 
 /** What a case is given: every name that it writes to begins with `id`. */
-export interface At {
+interface At {
   fl: Fairlead;
   id: string;
   setting: Setting;

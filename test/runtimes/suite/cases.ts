@@ -26,6 +26,6 @@ export const CASES: Readonly<Record<string, Case[]>> = {
   secrets,
   bindings,
   service,
-  "lifecycle, hello": lifecycle,
-  "errors, deadlines, signals": calls,
+  "lifecycle and hello": lifecycle,
+  "errors, deadlines and signals": calls,
 };

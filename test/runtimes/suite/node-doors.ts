@@ -7,9 +7,9 @@ export function nodeDoors({ url }: Setting): Door[] {
     name,
     lacks(need: Need) {
       if (need === "duplex" && options.httpVersion === "1.1")
-        return "HTTP/1.1 does not stream both ways at a time";
+        return "HTTP/1.1 does not stream both ways at a time; HTTP/2 does";
       if (need === "serve")
-        return "the server does not call a client by HTTP; the tunnel, or `serveCallbacks()`";
+        return "a server calls no client by HTTP; the tunnel does it, or `serveCallbacks()`";
       return undefined;
     },
     open: () => createNodeTransport(url, options),

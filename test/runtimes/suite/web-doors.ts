@@ -30,7 +30,7 @@ export function webDoors({ runtime, url, mirror }: Setting): Door[] {
 /** What fetch cannot do goes through a tunnel. */
 function lacksWebSocket(): string | undefined {
   if (typeof WebSocket !== "undefined") return undefined;
-  return "there is no global WebSocket; `fairlead/node` brings one";
+  return "no WebSocket in this runtime; the transports of `fairlead/node` need none";
 }
 
 function inProcess(runtime: string, mirror: string): Door {
@@ -38,7 +38,7 @@ function inProcess(runtime: string, mirror: string): Door {
   return {
     name: "in process",
     lacks: (need: Need) =>
-      need === "serve" ? "who has the server can be called without a transport" : undefined,
+      need === "serve" ? "nothing calls the app from outside; the server is its own" : undefined,
     open: (): Way => server.transport(),
     close: () => server.close(),
   };
