@@ -3,6 +3,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { bundles } from "./bundles.js";
+import { EXAMPLE_APP, runExamples } from "./examples.js";
 import { type Host, openHost } from "./host.js";
 import { RUNTIMES, type Runtime } from "./runtimes.js";
 import type { Told } from "./suite/case.js";
@@ -10,12 +11,16 @@ import { table, withTable } from "./table.js";
 
 /**
  * The suite in every runtime, against one server: `npm run test:runtimes`, or `npm run test:runtimes node bun` for those
- * whose names contain a word. `--write` puts the table into the README; without it the table has to be the README's.
- * `--report FILE` writes what became of each case.
+ * whose names contain a word; `examples` is what is in examples/. `--write` puts the table into the README; without it the table has to be the README's.
+ * `--report FILE` writes what became of each case, `--shots FOLDER` takes pictures of the examples' pages.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { write: { type: "boolean", default: false }, report: { type: "string" } },
+  options: {
+    write: { type: "boolean", default: false },
+    report: { type: "string" },
+    shots: { type: "string" },
+  },
 });
 
 /** The longest that one runtime may take, in milliseconds. */
@@ -23,41 +28,49 @@ const LIMIT_MS = 120_000;
 
 const README = join(import.meta.dirname, "../../../README.md");
 const words = positionals.map((word) => word.toLowerCase());
-const chosen = RUNTIMES.filter(
-  ({ name }) => words.length === 0 || words.some((word) => name.toLowerCase().includes(word)),
-);
-if (chosen.length === 0)
-  throw new Error(
-    `No runtime is called ${positionals.join()}: they are ${RUNTIMES.map(({ name }) => name).join(", ")}`,
-  );
+const isChosen = (name: string) =>
+  words.length === 0 || words.some((word) => name.toLowerCase().includes(word));
+const chosen = RUNTIMES.filter(({ name }) => isChosen(name));
+const withExamples = isChosen("examples");
+if (chosen.length === 0 && !withExamples) {
+  const names = RUNTIMES.map(({ name }) => name).join(", ");
+  throw new Error(`No runtime is called ${positionals.join()}: they are ${names}, and examples`);
+}
 
-const missing = chosen.filter((runtime) => runtime.missing() !== undefined);
+const missing = chosen.filter((runtime) => runtime.missing !== undefined);
 const there = chosen.filter((runtime) => !missing.includes(runtime));
 const folder = mkdtempSync(join(tmpdir(), "fairlead-runtimes-"));
 const told: Told[] = [];
 const broken: string[] = [];
 try {
-  const host = await openHost(
+  const listening = there.filter(({ listens }) => listens).map(({ name }) => name);
+  await using host = await openHost(
     there.map(({ name }) => name),
-    there.filter(({ listens }) => listens).map(({ name }) => name),
+    [...listening, EXAMPLE_APP],
   );
-  const made = await bundles();
-  const script = join(folder, "suite.mjs");
-  writeFileSync(script, made.program);
-  const waiting = [...there];
-  const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift())
-      await one(next, host, { bundles: made, script });
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, work));
-  await host[Symbol.asyncDispose]();
+  await runAll(host);
+  if (withExamples) broken.push(...(await runExamples(host, folder, values.shots)));
 } finally {
   rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }
 const ordered = there.flatMap(({ name }) => told.filter(({ runtime }) => runtime === name));
 if (values.report) writeFileSync(values.report, JSON.stringify(ordered, undefined, 1));
-for (const runtime of missing) console.log(`not run: ${runtime.name}; ${runtime.missing()}`);
+for (const { name, missing: how } of missing) console.log(`not run: ${name}; ${how}`);
 conclude();
+
+/** Every runtime that is there, as many at a time as there are processors. */
+async function runAll(host: Host): Promise<void> {
+  const made = await bundles();
+  const script = join(folder, "suite.mjs");
+  writeFileSync(script, made.program);
+  const waiting = [...there];
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      await one(next, host, { bundles: made, script });
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
+}
 
 async function one(
   { name, run }: Runtime,
@@ -100,7 +113,9 @@ function conclude(): void {
   }
   if (stale) console.log("the README's table is not what this run found: npm run test:runtimes -- --write");
   console.log(
-    `${ordered.length - failed} cases passed or skipped, ${failed} failed, ${broken.length} runtimes broken`,
+    `${ordered.length - failed} cases passed or skipped, ${failed} failed, ${broken.length} runtimes or examples broken`,
   );
-  process.exitCode = failed + broken.length > 0 || stale ? 1 : 0;
+  // CI has everything installed, so there nothing may be missing.
+  const tooFew = process.env["CI"] !== undefined && missing.length > 0;
+  process.exitCode = failed + broken.length > 0 || stale || tooFew ? 1 : 0;
 }

@@ -9,7 +9,7 @@ const FLAGS = [
   "--no-first-run",
 ];
 
-export const chromium =
+export const inChromium =
   (program: string): Launch =>
   (url, folder) =>
     start(program, [...FLAGS, `--user-data-dir=${folder}`, url]);

@@ -15,7 +15,7 @@ const SETTINGS = {
   "network.connectivity-service.enabled": false,
 };
 
-export const firefox =
+export const inFirefox =
   (program: string): Launch =>
   (url, folder) => {
     const lines = Object.entries(SETTINGS).map(

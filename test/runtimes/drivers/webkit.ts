@@ -7,7 +7,7 @@ import { start } from "./child.js";
 let next = 1000 + (process.pid % 30_000);
 
 /** WebKitGTK's own browser, on a screen of its own that nobody sees. */
-export const webkit =
+export const inWebkit =
   (program: string, xvfb: string): Launch =>
   async (url, folder) => {
     const display = `:${next++}`;
