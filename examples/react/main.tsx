@@ -24,7 +24,9 @@ function Guests() {
         </label>{" "}
         <button type="button" disabled={!map || name === ""} onClick={signIn}>
           sign in
-        </button>{" "}
+        </button>
+      </p>
+      <p>
         <button type="button" onClick={() => void fl.configuration().save({ theme: other })}>
           {other} theme for all
         </button>
