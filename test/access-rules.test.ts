@@ -12,7 +12,7 @@ import { Lifecycle } from "../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient, withToken } from "../src/index.js";
 import { sameBytes } from "../src/internal/bearer.js";
-import { isLoopback } from "../src/server/access/host.js";
+import { isLoopback } from "../src/internal/loopback.js";
 import { PRIMITIVES, questionOf } from "../src/server/access/questions.js";
 import { permits, type Rule } from "../src/server/access/rules.js";
 import { type ConfigInput, createServer } from "../src/server/index.js";

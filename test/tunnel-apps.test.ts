@@ -3,9 +3,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
 import { createCallbacks, createInvocations } from "../src/app.js";
 import { createPubsub, createService, type EventHandlers } from "../src/index.js";
+import type { Token } from "../src/internal/token.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer, type ServerOptions } from "../src/server/server.js";
 import { createTunnelTransport } from "../src/transport/tunnel-node.js";
+import { jwtOf, openIssuer } from "./tokens.js";
 import { until } from "./until.js";
 
 /** A server on a port, and tunnels to it. */
@@ -16,7 +18,7 @@ async function open(options: ServerOptions = {}) {
   const server = createServer({ platform: nodePlatform, log, ...options });
   const listening = await listen(server, { port: 0 });
   const opened: AsyncDisposable[] = [];
-  const dial = (appId?: string, token?: string) => {
+  const dial = (appId?: string, token?: Token) => {
     const transport = createTunnelTransport(listening.url, {
       ...(appId !== undefined && { appId }),
       ...(token !== undefined && { token }),
@@ -206,6 +208,37 @@ test("with access control only those may be an app whom a rule lets, and their s
   await createPubsub(at.dial(undefined, "shop-token-0123456789"), "default").publish("orders", 1);
   await until(() => seen.length === 1);
   assert.deepEqual(stolen, []);
+});
+
+test("an app whose token ends asks for another one, and goes on being called", async () => {
+  await using issuer = await openIssuer();
+  const sign = (ms: number) =>
+    issuer.sign({ roles: ["shop"], jti: String(ms), exp: (Date.now() + ms) / 1000 });
+  const rules = [
+    { primitive: "services", store: "shop", verbs: ["OnTopicEvent"] },
+    { primitive: "pubsub", verbs: ["*"] },
+  ];
+  const access = { jwt: { ...jwtOf(issuer), clockToleranceMs: 0 }, roles: { shop: rules } };
+  await using at = await open({ config: { access } as ServerOptions["config"] });
+  let held = await sign(2000);
+  const refusals: string[] = [];
+  const seen: unknown[] = [];
+  const token = async (refused?: string) => {
+    if (refused !== undefined) refusals.push(refused);
+    if (refused === held) held = await sign(60_000);
+    return held;
+  };
+  const first = held;
+  const serving = at.dial("shop", token).serve(noting(seen));
+  await serving.ready;
+  const orders = createPubsub(at.dial(undefined, await sign(50_000)), "default");
+  await orders.publish("orders", "before");
+  await until(() => seen.length === 1);
+  await at.arrived(2);
+  await orders.publish("orders", "after");
+  await until(() => seen.length === 2);
+  assert.deepEqual(seen, ["before", "after"]);
+  assert.deepEqual(refusals, [first]);
 });
 
 test("a transport without an app id cannot serve, and says so", async () => {

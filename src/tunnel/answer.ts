@@ -253,11 +253,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
 
   async #answerAll(output: () => AsyncIterable<unknown>, atEnd?: () => void): Promise<void> {
     const { method, stream } = this;
-    const sent = (message: unknown) => {
-      this.#sendHeader();
-      return toBinary(method.output, create(method.output, message as never));
-    };
-    await pump(output(), stream, sent);
+    await pump(method.output, output() as AsyncIterable<never>, stream, () => this.#sendHeader());
     atEnd?.();
     this.#finish();
   }

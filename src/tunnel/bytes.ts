@@ -7,14 +7,26 @@ const utf8 = new TextEncoder();
 // A mark in front of a text is a part of it.
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** How large a writer's buffer is at first, and after how many takes that needed no more it is so again. */
+/** How large a writer's buffer is at first. */
 const FIRST_BYTES = 4096;
-const SMALL_TAKES = 16;
+/** Where it would grow beyond the first of these, it becomes the other at once: what leaves in one when there is much. */
+const MIDDLE_BYTES = 16 * 1024;
+const LARGE_BYTES = 96 * 1024;
+
+/** Large buffers that wait for another use, and how many are kept: what they hold is sent again and again. */
+const free: Uint8Array<ArrayBuffer>[] = [];
+const MOST_FREE = 16;
+
+/** Gives back what take() returned, once nobody needs it any more. */
+export function reuse({ buffer }: Uint8Array<ArrayBuffer>): void {
+  if (buffer.byteLength === LARGE_BYTES && free.length < MOST_FREE) free.push(new Uint8Array(buffer));
+}
 
 /** Bytes that grow at their end, and are taken as a whole. */
 export class ByteWriter {
-  #bytes = new Uint8Array(FIRST_BYTES);
-  #smallTakes = 0;
+  /** What is not large is kept for the next time; there may be thousands of these, nearly all of them idle. */
+  readonly #small = new Uint8Array(FIRST_BYTES);
+  #bytes = this.#small;
   /** How many bytes have been written since the last take(). */
   length = 0;
 
@@ -75,22 +87,25 @@ export class ByteWriter {
 
   /** All that was written, in a buffer of its own, and starts again. */
   take(): Uint8Array<ArrayBuffer> {
-    const taken = this.#bytes.slice(0, this.length);
+    const { length } = this;
+    const bytes = this.#bytes;
     this.length = 0;
-    if (taken.length > FIRST_BYTES) this.#smallTakes = 0;
-    else if (this.#bytes.length > FIRST_BYTES && ++this.#smallTakes === SMALL_TAKES) {
-      // What was large once is not kept: there may be thousands of these, nearly all of them idle.
-      this.#bytes = new Uint8Array(FIRST_BYTES);
-      this.#smallTakes = 0;
-    }
-    return taken;
+    if (bytes === this.#small) return bytes.slice(0, length);
+    this.#bytes = this.#small;
+    return bytes.subarray(0, length);
   }
 
   #grow(by: number): void {
-    const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + by));
+    const needed = Math.max(this.#bytes.length * 2, this.length + by);
+    const larger = largerThan(needed);
     larger.set(this.#bytes.subarray(0, this.length));
     this.#bytes = larger;
   }
+}
+
+function largerThan(size: number): Uint8Array<ArrayBuffer> {
+  if (size <= MIDDLE_BYTES || size > LARGE_BYTES) return new Uint8Array(size);
+  return free.pop() ?? new Uint8Array(LARGE_BYTES);
 }
 
 /** How many bytes `value` takes as a varint. */

@@ -55,17 +55,14 @@ export function createCaller(
         return callUnary(line, check, method, signal, timeout, timeout, listOf(header), message);
       }
       const scope = new CallScope(signal, timeout);
-      const call = around((request: { header: Headers; message: typeof message; signal: AbortSignal }) =>
-        callUnary(
-          line,
-          check,
-          method,
-          request.signal,
-          undefined,
-          timeout,
-          listOf(request.header),
-          request.message,
-        ),
+      const call = around(
+        async (request: { header: Headers; message: typeof message; signal: AbortSignal }) => {
+          const { signal, message } = request;
+          const header = listOf(request.header);
+          const answer = await callUnary(line, check, method, signal, undefined, timeout, header, message);
+          // Interceptors may go on with a copy of it.
+          return { ...answer, header: answer.header, trailer: answer.trailer };
+        },
       );
       return scope.around(
         call({

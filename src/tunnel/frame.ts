@@ -109,17 +109,20 @@ export function writeCall(
   to.lengthFrom(start);
 }
 
+/** `tail`: how the bytes go on. */
 export function writeMessage(
   to: ByteWriter,
   id: number,
   bytes: Uint8Array,
   end: boolean,
   more = false,
+  tail?: Uint8Array,
 ): void {
   to.byte(KIND.message | (end ? END : 0) | (more ? MORE : 0));
-  to.varint(varintSize(id) + bytes.length);
+  to.varint(varintSize(id) + bytes.length + (tail?.length ?? 0));
   to.varint(id);
   to.bytes(bytes);
+  if (tail) to.bytes(tail);
 }
 
 export function writeHeaders(to: ByteWriter, id: number, header: HeaderList): void {

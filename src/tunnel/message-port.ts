@@ -10,7 +10,7 @@ export interface Port {
 /** A close, which a port itself does not tell the other end of. */
 type Close = { code: number; reason: string };
 
-/** A message port as a socket: each message is handed over as it is, without a copy. Credit alone bounds what is under way. */
+/** A message port as a socket: each message is handed over without a copy where it has its buffer for itself. Credit alone bounds what is under way. */
 export function overPort(port: Port): OpenSocket {
   return (events) => {
     let isClosed = false;
@@ -25,8 +25,12 @@ export function overPort(port: Port): OpenSocket {
       else closed(data);
     };
     return {
-      send(message) {
-        if (!isClosed) port.postMessage(message.buffer, [message.buffer]);
+      send(message, free) {
+        if (isClosed) return;
+        const isAll = message.length === message.buffer.byteLength;
+        const { buffer } = isAll ? message : message.slice();
+        port.postMessage(buffer, [buffer]);
+        if (!isAll) free();
       },
       buffered: 0,
       hold() {},

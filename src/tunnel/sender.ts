@@ -1,21 +1,24 @@
 import { soon } from "../internal/soon.js";
-import { ByteWriter } from "./bytes.js";
+import { ByteWriter, reuse } from "./bytes.js";
+import { FRAME_COST } from "./cost.js";
 import { CLOSE, ProtocolFault } from "./fault.js";
 import { writeMessage } from "./frame.js";
 import type { Socket } from "./socket.js";
-import { FRAME_COST, type Stream } from "./stream.js";
+import type { Stream } from "./stream.js";
 
-/** How many bytes leave in one WebSocket message, about. */
-const BATCH_BYTES = 64 * 1024;
-/** The most bytes of a message in one frame, so that no stream holds the others up. */
+/** How many bytes do not wait for the end of their turn: the other end begins with them while this one goes on. */
+const ENOUGH_BYTES = 1000;
+/** How many bytes leave in one WebSocket message, about: a message of 64 KiB, as files have them, fits whole. */
+const BATCH_BYTES = 65 * 1024;
+/** The most bytes of a message in one frame while other streams wait for their turn, so that none holds the others up. */
 const PIECE_BYTES = 16 * 1024;
 /** How many bytes may wait in the socket before it is given no more. */
-const HIGH_WATER = 128 * 1024;
+const HIGH_WATER = 64 * 1024;
 /** How many bytes may wait for a peer that reads nothing and asks for answers. */
 const MOST_WAITING = 4 * 1024 * 1024;
 
 /**
- * The writing side of a session: all frames of one turn of the event loop leave in one message, what controls before
+ * The writing side of a session: the frames of one turn of the event loop leave together, what controls before
  * what carries, and of what carries a piece of each stream in turn, as far as credit and the socket allow it.
  */
 export class Sender {
@@ -28,6 +31,7 @@ export class Sender {
   readonly #onFault: (fault: ProtocolFault) => void;
   #round: Stream[] = [];
   #isScheduled = false;
+  #isFlushing = false;
   #isBlocked = false;
   #isClosed = false;
 
@@ -43,8 +47,9 @@ export class Sender {
     this.#onFault = onFault;
   }
 
-  /** Sends what there is at the end of this turn. */
+  /** Sends what there is at the end of this turn, or now where it is enough. */
   schedule(): void {
+    if (this.out.length >= ENOUGH_BYTES && !this.#isFlushing) this.#flushNow();
     if (this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
     soon(this.#flush);
@@ -52,7 +57,7 @@ export class Sender {
 
   /** Writes a small message behind the frames that wait already, if credit and the socket allow it. */
   tryWrite(stream: Stream, bytes: Uint8Array, end: boolean): boolean {
-    if (bytes.length > PIECE_BYTES || this.#isBlocked || this.out.length > BATCH_BYTES) return false;
+    if (bytes.length > PIECE_BYTES || !this.#takesMore) return false;
     const cost = bytes.length + FRAME_COST;
     if (cost > stream.sendCredit || cost > this.credit) return false;
     stream.sendCredit -= cost;
@@ -62,12 +67,17 @@ export class Sender {
     return true;
   }
 
-  /** Gives a stream that has something to write its place in the round. */
+  /** Writes what a stream has that is small, as tryWrite() does, or gives it its place in the round. */
   enqueue(stream: Stream): void {
     if (stream.isQueued || stream.id === 0) return;
-    stream.isQueued = true;
-    this.#round.push(stream);
+    const isNext = this.#round.length === 0 && this.#takesMore;
+    if (isNext && stream.nextSize <= PIECE_BYTES) this.#writePiece(stream, PIECE_BYTES);
+    else this.#keep(stream);
     this.schedule();
+  }
+
+  get #takesMore(): boolean {
+    return !this.#isBlocked && this.out.length <= BATCH_BYTES;
   }
 
   /** Takes a stream out of the round. */
@@ -98,12 +108,17 @@ export class Sender {
 
   #send(): void {
     if (this.out.length === 0) return;
-    this.#socket().send(this.out.take());
+    const bytes = this.out.take();
+    this.#socket().send(bytes, () => reuse(bytes));
     this.#onSent();
   }
 
   readonly #flush = (): void => {
     this.#isScheduled = false;
+    this.#flushNow();
+  };
+
+  #flushNow(): void {
     if (this.#isClosed) return;
     const socket = this.#socket();
     if (this.#isBlocked || socket.buffered > HIGH_WATER) {
@@ -113,10 +128,12 @@ export class Sender {
       }
       return;
     }
+    this.#isFlushing = true;
     const isMore = this.#writePieces();
+    this.#isFlushing = false;
     this.#send();
     if (isMore) this.schedule();
-  };
+  }
 
   /** A piece of each stream in turn, until the message is full. Whether there is more that could be written. */
   #writePieces(): boolean {
@@ -126,33 +143,32 @@ export class Sender {
       if (this.#round.length === 0 || this.credit <= FRAME_COST) return false;
       const turn = this.#round;
       this.#round = [];
+      const most = turn.length === 1 ? room : PIECE_BYTES;
       for (const [i, stream] of turn.entries()) {
         if (room <= 0) {
           // Before those that have had their turn.
           this.#round = turn.slice(i).concat(this.#round);
           return true;
         }
-        room -= this.#writePiece(stream);
+        room -= this.#writePiece(stream, most);
       }
     }
     return this.#round.length > 0;
   }
 
-  #writePiece(stream: Stream): number {
+  /** Writes at most `room` bytes of what the stream has; what it cost. */
+  #writePiece(stream: Stream, room: number): number {
     stream.isQueued = false;
     if (stream.isOver || !stream.hasPending) return 0;
-    const most = Math.min(PIECE_BYTES, stream.sendCredit - FRAME_COST, this.credit - FRAME_COST);
+    const most = Math.min(room, stream.sendCredit - FRAME_COST, this.credit - FRAME_COST);
     // Without credit it waits for it; but an empty message needs no more than its frame.
-    if (most < 0 || (most === 0 && stream.nextIsLarger)) {
+    if (most < 0 || (most === 0 && stream.nextSize > 0)) {
       if (this.credit <= FRAME_COST) this.#keep(stream);
       return 0;
     }
-    const { bytes, end, more } = stream.nextPiece(most);
-    const cost = bytes.length + FRAME_COST;
+    const cost = stream.writePiece(this.out, most) + FRAME_COST;
     stream.sendCredit -= cost;
     this.credit -= cost;
-    writeMessage(this.out, stream.id, bytes, end, more);
-    stream.pieceWritten();
     if (stream.hasPending) this.#keep(stream);
     return cost;
   }

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { IncomingCall, Line, OutgoingCall } from "./call.js";
+import { FRAME_COST } from "./cost.js";
 import { CLOSE, ProtocolFault } from "./fault.js";
 import { fitting, tooLarge } from "./fitting.js";
 import type { HeaderList, Settings, Status } from "./frame.js";
@@ -8,10 +9,12 @@ import { Heartbeat } from "./heartbeat.js";
 import { Inflow } from "./inflow.js";
 import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
 import { MethodNumbers } from "./method-numbers.js";
+import { OutgoingCalls } from "./outgoing-calls.js";
 import { ResetFlood } from "./reset-flood.js";
 import { Sender } from "./sender.js";
 import { closeReason, type OpenSocket, type Socket } from "./socket.js";
-import { type Carrier, FRAME_COST, Stream, type StreamEvents } from "./stream.js";
+import { type Carrier, Stream, type StreamEvents } from "./stream.js";
+import { StreamTable } from "./stream-table.js";
 
 /** What is assumed of an end that has not told its settings yet. */
 const UNTOLD = { streamWindow: 64 * 1024, connectionWindow: 256 * 1024, calls: 100, headerBytes: 16 * 1024 };
@@ -54,19 +57,11 @@ export class Session implements Carrier, Line {
   readonly #sender: Sender;
   readonly #heartbeat: Heartbeat;
   readonly #inflow: Inflow;
-  readonly #streams = new Map<number, Stream>();
-  /** The calls of this end among them, to be made again elsewhere where they were not taken. */
-  readonly #calls = new Map<number, OutgoingCall>();
-  /** Calls that wait for one of the calls under way to end. */
-  #waiting: OutgoingCall[] = [];
+  readonly #streams: StreamTable;
+  readonly #calls = new OutgoingCalls();
 
   #peer: PeerSettings = UNTOLD;
   #isToldOfPeer = false;
-  #nextId: number;
-  /** The first stream of this end whose call has not left yet. */
-  #firstUnsent: number;
-  /** The last stream that the other end has begun. */
-  #lastId = 0;
   readonly #methods = new MethodNumbers();
 
   /** The calls of the other end that are open, and those that are still worked on, given up or not. */
@@ -75,21 +70,17 @@ export class Session implements Carrier, Line {
   readonly #resets = new ResetFlood();
 
   #isBusy = false;
-  #isLeaving = false;
   #hasPeerLeft = false;
   #closed: ConnectError | undefined;
 
   constructor(open: OpenSocket, options: SessionOptions) {
     this.#options = options;
     this.limits = { ...TUNNEL_LIMITS, ...options.limits };
-    this.#nextId = options.dialled ? 1 : 2;
-    this.#firstUnsent = this.#nextId;
+    this.#streams = new StreamTable(options.dialled);
     this.#sender = new Sender(
       () => this.#socket,
       UNTOLD.connectionWindow,
-      () => {
-        this.#firstUnsent = this.#nextId;
-      },
+      () => this.#calls.sent(this.#streams.nextId),
       (fault) => this.#broken(fault),
     );
     this.#inflow = new Inflow(this.limits, UNTOLD, {
@@ -134,7 +125,7 @@ export class Session implements Carrier, Line {
 
   /** Whether no call is open or worked on, in either direction. */
   get isIdle(): boolean {
-    return this.#streams.size === 0 && this.#waiting.length === 0 && this.#running === 0;
+    return this.#streams.size === 0 && !this.#calls.isAnyWaiting && this.#running === 0;
   }
 
   /** Whether calls of this end may begin. */
@@ -149,14 +140,14 @@ export class Session implements Carrier, Line {
       call.stream.events.failed(closed);
       return;
     }
-    this.#waiting.push(call);
+    this.#calls.wait(call);
     this.#beginWaiting();
     this.#tellBusy();
   }
 
   /** Gives a stream up: the other end hears of it and stops. Nothing more is told of it. */
   giveUp(stream: Stream, code: Code): void {
-    if (stream.id === 0) this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
+    if (stream.id === 0) this.#calls.stopWaiting(stream);
     else if (!stream.isOver) {
       this.#control(() => frame.writeReset(this.#sender.out, stream.id, code));
       this.#forget(stream);
@@ -181,9 +172,9 @@ export class Session implements Carrier, Line {
 
   /** Takes no more calls; those under way go on. */
   leave(reason: string): void {
-    if (this.#isLeaving || this.#closed) return;
-    this.#isLeaving = true;
-    this.#control(() => frame.writeGoaway(this.#sender.out, this.#lastId, reason));
+    if (this.#streams.isLeaving || this.#closed) return;
+    this.#streams.isLeaving = true;
+    this.#control(() => frame.writeGoaway(this.#sender.out, this.#streams.lastId, reason));
   }
 
   /** Closes the socket. Calls under way fail with `unavailable`. Idempotent. */
@@ -224,16 +215,16 @@ export class Session implements Carrier, Line {
   finish(stream: Stream): void {
     if (stream.isOver) return;
     // An answer that has ended ends its call too: who has answered wants nothing more of it.
-    if (this.#isMine(stream.id) ? !stream.receiveEnded : !stream.sendEnded) return;
+    if (this.#streams.isMine(stream.id) ? !stream.receiveEnded : !stream.sendEnded) return;
     this.#forget(stream);
-    if (this.#isMine(stream.id)) stream.close();
+    if (this.#streams.isMine(stream.id)) stream.close();
     else stream.drop();
     this.#tellBusy();
   }
 
   arriving(stream: Stream, change: number): ConnectError | undefined {
     // What this end asked for itself, it wants to have.
-    return this.#isMine(stream.id) ? undefined : this.#options.arriving?.(change);
+    return this.#streams.isMine(stream.id) ? undefined : this.#options.arriving?.(change);
   }
 
   // What the other end says.
@@ -245,14 +236,15 @@ export class Session implements Carrier, Line {
     message: (...message) => this.#message(...message),
 
     end: (id) => {
-      const stream = this.#streamAt(id);
-      if (this.#isMine(id)) throw new ProtocolFault(`stream ${id} is answered, and ends without a status`);
+      const stream = this.#streams.at(id);
+      if (this.#streams.isMine(id))
+        throw new ProtocolFault(`stream ${id} is answered, and ends without a status`);
       if (stream?.receiveEnded) throw new ProtocolFault(`stream ${id} ends twice`);
       stream?.finished(WELL);
     },
 
     headers: (id, header) => {
-      const stream = this.#answerTo(id);
+      const stream = this.#streams.answerTo(id);
       if (!stream) return;
       if (stream.hasAnswer) throw new ProtocolFault(`the headers of stream ${id} come again or late`);
       stream.hasAnswer = true;
@@ -261,15 +253,15 @@ export class Session implements Carrier, Line {
     },
 
     status: (id, status) => {
-      const stream = this.#answerTo(id);
+      const stream = this.#streams.answerTo(id);
       stream?.taken();
       stream?.finished(status);
     },
 
     reset: (id, code) => {
       if (code < 1 || code > 16) throw new ProtocolFault(`a reset has the code ${code}: they are 1 to 16`);
-      if (!this.#isMine(id)) this.#resets.count();
-      const stream = this.#streamAt(id);
+      if (!this.#streams.isMine(id)) this.#resets.count();
+      const stream = this.#streams.at(id);
       if (!stream) return;
       this.#forget(stream);
       stream.drop();
@@ -283,7 +275,7 @@ export class Session implements Carrier, Line {
         this.#sender.schedule();
         return;
       }
-      const stream = this.#streamAt(id);
+      const stream = this.#streams.at(id);
       if (!stream) return;
       stream.taken();
       stream.sendCredit = added(stream.sendCredit, bytes);
@@ -298,13 +290,9 @@ export class Session implements Carrier, Line {
 
     goaway: (lastId) => {
       this.#hasPeerLeft = true;
-      const untaken: OutgoingCall[] = [];
-      for (const [id, call] of [...this.#calls]) {
-        if (id <= lastId || call.stream.isTaken) continue;
-        this.#forget(call.stream);
-        untaken.push(call);
-      }
-      untaken.push(...this.#waiting.splice(0));
+      const untaken = this.#calls.untakenAbove(lastId);
+      for (const { stream } of untaken) this.#forget(stream);
+      untaken.push(...this.#calls.takeWaiting());
       for (const { stream } of untaken) stream.detach();
       this.#options.onGoaway?.(untaken);
       for (const { stream } of this.#options.onGoaway ? [] : untaken) stream.events.failed(left());
@@ -346,7 +334,7 @@ export class Session implements Carrier, Line {
       throw new ProtocolFault("a window is smaller than it was before");
     }
     this.#sender.credit = added(this.#sender.credit, connectionWindow - before.connectionWindow);
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#streams.all()) {
       stream.sendCredit = added(stream.sendCredit, streamWindow - before.streamWindow);
       stream.resume();
     }
@@ -356,17 +344,12 @@ export class Session implements Carrier, Line {
   }
 
   #call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void {
-    if (this.#isMine(id) || id <= this.#lastId) {
-      throw new ProtocolFault(
-        `a call has the number ${id}: it has to be the caller's, and above ${this.#lastId}`,
-      );
-    }
+    this.#streams.checkNext(id);
     const path = this.#methods.pathOf(method);
     // What comes behind our goodbye is sent elsewhere.
-    if (this.#isLeaving) return;
-    this.#lastId = id;
+    if (this.#streams.isLeaving) return;
     const stream = new Stream(IGNORED, this.#options.checkMessage ?? atMost(this.limits.messageBytes), true);
-    this.#inflow.open(stream);
+    this.#streams.addTheirs(id, stream);
     this.#carry(stream, id);
     this.#open++;
     const { calls } = this.limits;
@@ -391,7 +374,7 @@ export class Session implements Carrier, Line {
   }
 
   #message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void {
-    const stream = this.#streamAt(id);
+    const stream = this.#streams.at(id);
     this.#inflow.take(stream, bytes.length + FRAME_COST);
     if (!stream) return;
     if (stream.receiveEnded) throw new ProtocolFault(`a message of stream ${id}, whose half has ended`);
@@ -399,32 +382,10 @@ export class Session implements Carrier, Line {
     stream.received(bytes, more, end);
   }
 
-  /** The stream of that number; undefined if it is over. Throws if there never was one. */
-  #streamAt(id: number): Stream | undefined {
-    const stream = this.#streams.get(id);
-    if (stream) return stream;
-    if (this.#isMine(id) ? id < this.#nextId : id <= this.#lastId || this.#isLeaving) return undefined;
-    throw new ProtocolFault(`stream ${id} has not begun`);
-  }
-
-  #answerTo(id: number): Stream | undefined {
-    const stream = this.#streamAt(id);
-    if (!this.#isMine(id)) throw new ProtocolFault(`stream ${id} is answered by who calls`);
-    if (stream?.receiveEnded) throw new ProtocolFault(`stream ${id} is answered behind its end`);
-    return stream;
-  }
-
-  #isMine(id: number): boolean {
-    return id % 2 === this.#nextId % 2;
-  }
-
   #write(call: OutgoingCall): void {
     const { stream, path, timeoutMs, header } = call;
-    const id = this.#nextId;
-    this.#nextId += 2;
-    stream.sendCredit = this.#peer.streamWindow;
-    this.#inflow.open(stream);
-    this.#calls.set(id, call);
+    const id = this.#streams.addMine(stream);
+    this.#calls.begun(id, call);
     this.#carry(stream, id);
     this.#control(() =>
       frame.writeCall(this.#sender.out, id, this.#methods.numberOf(path), timeoutMs, header),
@@ -435,29 +396,30 @@ export class Session implements Carrier, Line {
   #carry(stream: Stream, id: number): void {
     stream.id = id;
     stream.carrier = this;
-    if (!this.#isMine(id)) stream.sendCredit = this.#peer.streamWindow;
-    this.#streams.set(id, stream);
+    stream.sendCredit = this.#peer.streamWindow;
+    this.#inflow.open(stream);
   }
 
   #forget(stream: Stream): void {
-    if (!this.#streams.delete(stream.id)) return;
+    if (!this.#streams.delete(stream)) return;
     this.#sender.forget(stream);
     this.#inflow.forget(stream);
-    if (!this.#isMine(stream.id)) {
+    if (!this.#streams.isMine(stream.id)) {
       this.#open--;
       return;
     }
-    this.#calls.delete(stream.id);
+    this.#calls.over(stream.id);
     this.#beginWaiting();
   }
 
   #beginWaiting(): void {
-    while (this.#waiting.length > 0 && this.#calls.size < this.#peer.calls && !this.#hasPeerLeft) {
-      const [call] = this.#waiting as [OutgoingCall];
+    while (this.#calls.openCount < this.#peer.calls && !this.#hasPeerLeft) {
+      const call = this.#calls.next;
+      if (!call) return;
       const fault = tooLarge("headers", call.header, this.#peer.headerBytes);
       // What the other end takes is more than what is assumed until it has told.
       if (fault && !this.#isToldOfPeer) return;
-      this.#waiting.shift();
+      this.#calls.shift();
       if (fault) call.stream.events.failed(new ConnectError(fault.text, fault.code));
       else this.#write(call);
     }
@@ -485,12 +447,10 @@ export class Session implements Carrier, Line {
     this.#receiver.isClosed = true;
     this.#heartbeat.stop();
     this.#sender.stop();
-    const streams = [...this.#streams.values()];
-    const unsent = [...this.#calls].filter(([id]) => id >= this.#firstUnsent).map(([, call]) => call);
-    unsent.push(...this.#waiting.splice(0));
+    const streams = this.#streams.all();
+    const unsent = this.#calls.takeUnsent();
     const safe = new Set(unsent.map(({ stream }) => stream));
     this.#streams.clear();
-    this.#calls.clear();
     for (const stream of streams) {
       if (safe.has(stream)) continue;
       stream.drop();

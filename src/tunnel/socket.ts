@@ -3,8 +3,11 @@
  * a `MessagePort` and a pair in memory are such; another one needs these four members.
  */
 export interface Socket {
-  /** Takes a message, which the caller does not touch again. Never throws: a closed socket drops it. */
-  send(message: Uint8Array<ArrayBuffer>): void;
+  /**
+   * Takes a message, which the caller does not touch again before `free` is called: when nobody needs its bytes any
+   * more. A socket whose other end goes on with the same bytes never calls it. Never throws: a closed socket drops it.
+   */
+  send(message: Uint8Array<ArrayBuffer>, free: () => void): void;
   /** How many bytes it has taken and not yet handed on to the network. */
   readonly buffered: number;
   /** Whether it keeps a process alive that has nothing else to do. */

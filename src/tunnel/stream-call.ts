@@ -1,11 +1,9 @@
 import {
-  create,
   type DescMessage,
   type DescMethodStreaming,
   fromBinary,
   type MessageInitShape,
   type MessageShape,
-  toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
 import type { Line } from "./call.js";
@@ -106,7 +104,7 @@ export function callStream<I extends DescMessage, O extends DescMessage>(
     // An answer without headers begins with its first message.
     stream.pull();
     line.begin({ path: methodPath(method), timeoutMs, header, stream });
-    pump(input, stream, (message) => toBinary(method.input, create(method.input, message))).then(
+    pump(method.input, input, stream).then(
       () => stream.end(),
       (error) => giveUp(ConnectError.from(error)),
     );

@@ -1,6 +1,7 @@
 import {
   type DescMessage,
   type DescMethodUnary,
+  type DescService,
   fromBinary,
   type MessageShape,
   toBinary,
@@ -90,31 +91,13 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
       this.#reject(notOne(this.#bytes ? "more than one" : "no"));
       return;
     }
-    const header = this.#header;
-    const { trailers } = status;
     const method = this.#method;
-    let message: MessageShape<O>;
     try {
-      message = fromBinary(method.output, this.#bytes);
+      const message = fromBinary(method.output, this.#bytes);
+      this.#resolve(new Answered(method, message, this.#header, status.trailers));
     } catch (error) {
       this.#reject(unreadable(error));
-      return;
     }
-    let asHeaders: Headers | undefined;
-    let asTrailers: Headers | undefined;
-    this.#resolve({
-      stream: false,
-      service: method.parent,
-      method,
-      message,
-      // Most callers look at neither, and making them takes longer than the rest.
-      get header() {
-        return (asHeaders ??= headersOf(header));
-      },
-      get trailer() {
-        return (asTrailers ??= headersOf(trailers));
-      },
-    });
   }
 
   failed(error: ConnectError): void {
@@ -140,6 +123,39 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   #over(): void {
     this.#signal?.removeEventListener("abort", this.#abort);
     clearTimeout(this.#timer);
+  }
+}
+
+/** The answer. Most callers look at neither headers nor trailers, and making them takes longer than the rest. */
+class Answered<I extends DescMessage, O extends DescMessage> implements UnaryResponse<I, O> {
+  readonly stream = false;
+  readonly service: DescService;
+  readonly method: DescMethodUnary<I, O>;
+  readonly message: MessageShape<O>;
+  readonly #header: HeaderList;
+  readonly #trailers: HeaderList;
+  #asHeaders: Headers | undefined;
+  #asTrailers: Headers | undefined;
+
+  constructor(
+    method: DescMethodUnary<I, O>,
+    message: MessageShape<O>,
+    header: HeaderList,
+    trailers: HeaderList,
+  ) {
+    this.service = method.parent;
+    this.method = method;
+    this.message = message;
+    this.#header = header;
+    this.#trailers = trailers;
+  }
+
+  get header(): Headers {
+    return (this.#asHeaders ??= headersOf(this.#header));
+  }
+
+  get trailer(): Headers {
+    return (this.#asTrailers ??= headersOf(this.#trailers));
   }
 }
 

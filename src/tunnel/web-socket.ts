@@ -62,9 +62,11 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
       events.drained();
     };
     return {
-      send(message) {
+      send(message, free) {
         if (socket.readyState !== OPEN) return;
         socket.send(message);
+        // It has made its own copy by then.
+        free();
         if (isWatched || socket.bufferedAmount <= LOW_WATER) return;
         isWatched = true;
         soon(() => watch(1));

@@ -27,11 +27,15 @@ export class RawPeer {
   }
 
   send(...frames: (Frame | string)[]): void {
-    for (const frame of frames) this.#socket.send(typeof frame === "string" ? unhex(frame) : bytesOf(frame));
+    for (const frame of frames) this.#post(typeof frame === "string" ? unhex(frame) : bytesOf(frame));
   }
 
   sendTogether(...frames: Frame[]): void {
-    this.#socket.send(bytesOf(...frames));
+    this.#post(bytesOf(...frames));
+  }
+
+  #post(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#socket.send(bytes, () => {});
   }
 
   close(code: number, reason: string): void {

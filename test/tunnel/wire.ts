@@ -120,14 +120,14 @@ export class Observer {
         },
       });
       return {
-        send: (bytes) => {
+        send: (bytes, free) => {
           this.#note(() => {
             assert(bytes.length <= 1024 * 1024, "a WebSocket message of more than 1 MiB");
             this.onMessage(bytes);
             for (const frame of parse(bytes)) this.#check(frame);
             for (const id of this.#closing.splice(0)) this.streams.delete(id);
           });
-          socket.send(bytes);
+          socket.send(bytes, free);
         },
         get buffered() {
           return socket.buffered;
@@ -247,7 +247,7 @@ export class Observer {
   }
 
   #message(seen: Seen, { id, number, end, more }: WireFrame): void {
-    assert(number <= 16 * 1024, `a piece of ${number} bytes`);
+    assert(number <= 65 * 1024, `a piece of ${number} bytes`);
     assert(!(end && more));
     seen.hasMessage = true;
     seen.isMidMessage = more;

@@ -1,11 +1,6 @@
+import { isLoopback } from "../../internal/loopback.js";
 import type { Config } from "../config.js";
 import { isOn } from "./settings.js";
-
-/** Whether only this machine can reach what listens on `host`. An empty one is every address. */
-export const isLoopback = (host: string): boolean =>
-  /^(localhost|127(\.\d{1,3}){3}|(0*:)+0*1|::ffff:127(\.\d{1,3}){3})$/i.test(
-    host.replace(/^\[(.*)\]$/, "$1"),
-  );
 
 /** Refuses to let others than this machine call a server that asks no one who they are. */
 export function checkHost(host: string, { access }: Pick<Config, "access">, insecure: boolean): void {

@@ -1,0 +1,82 @@
+import { ProtocolFault } from "./fault.js";
+import type { Stream } from "./stream.js";
+
+/** The open streams of a session by their numbers: odd ones are the dialler's calls, even ones the acceptor's. */
+export class StreamTable {
+  readonly #streams = new Map<number, Stream>();
+  #nextId: number;
+  /** The last stream that the other end has begun. */
+  lastId = 0;
+  /** Whether calls of the other end are not taken any more: what belongs to them is passed over. */
+  isLeaving = false;
+
+  constructor(dialled: boolean) {
+    this.#nextId = dialled ? 1 : 2;
+  }
+
+  /** The number of this end's next call. */
+  get nextId(): number {
+    return this.#nextId;
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** Whether a stream of that number is a call of this end. */
+  isMine(id: number): boolean {
+    return id % 2 === this.#nextId % 2;
+  }
+
+  /** Opens the next call of this end. */
+  addMine(stream: Stream): number {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    this.#streams.set(id, stream);
+    return id;
+  }
+
+  /** Throws unless a call of the other end may have that number. */
+  checkNext(id: number): void {
+    if (!this.isMine(id) && id > this.lastId) return;
+    throw new ProtocolFault(
+      `a call has the number ${id}: it has to be the caller's, and above ${this.lastId}`,
+    );
+  }
+
+  /** Opens a call of the other end. */
+  addTheirs(id: number, stream: Stream): void {
+    this.lastId = id;
+    this.#streams.set(id, stream);
+  }
+
+  /** The stream of that number; undefined if it is over. Throws if there never was one. */
+  at(id: number): Stream | undefined {
+    const stream = this.#streams.get(id);
+    if (stream) return stream;
+    if (this.isMine(id) ? id < this.#nextId : id <= this.lastId || this.isLeaving) return undefined;
+    throw new ProtocolFault(`stream ${id} has not begun`);
+  }
+
+  /** The same of a call of this end, of which a part of the answer has come. */
+  answerTo(id: number): Stream | undefined {
+    const stream = this.at(id);
+    if (!this.isMine(id)) throw new ProtocolFault(`stream ${id} is answered by who calls`);
+    if (stream?.receiveEnded) throw new ProtocolFault(`stream ${id} is answered behind its end`);
+    return stream;
+  }
+
+  /** Whether it was there. */
+  delete({ id }: Stream): boolean {
+    return this.#streams.delete(id);
+  }
+
+  /** All of them, which may end meanwhile. */
+  all(): Stream[] {
+    return [...this.#streams.values()];
+  }
+
+  clear(): void {
+    this.#streams.clear();
+  }
+}
