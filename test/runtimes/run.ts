@@ -43,6 +43,8 @@ const folder = mkdtempSync(join(tmpdir(), "fairlead-runtimes-"));
 const told: Told[] = [];
 const broken: string[] = [];
 try {
+  // All at once, and before anything runs: npm takes its time, and the processors.
+  await Promise.all(there.map(({ install }) => install?.()));
   const listening = there.filter(({ listens }) => listens).map(({ name }) => name);
   await using host = await openHost(
     there.map(({ name }) => name),

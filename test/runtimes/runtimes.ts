@@ -26,14 +26,17 @@ export interface Runtime {
   listens: boolean;
   /** What has to be done for it by hand, as it is not there; undefined: nothing. */
   missing: string | undefined;
+  /** Brings what npm has for it. */
+  install?: () => Promise<unknown>;
   run(task: Task): Promise<Told[]>;
 }
 
-const program = (name: string, path: () => string, ...args: string[]): Runtime => ({
+const program = (name: string, path: () => Promise<string>, ...args: string[]): Runtime => ({
   name,
   listens: true,
   missing: undefined,
-  run: (task) => runProgram([path(), ...args], task),
+  install: path,
+  run: async (task) => runProgram([await path(), ...args], task),
 });
 
 const node = (version: string) => program(`Node ${version.split(".")[0]}`, () => programs.node(version));
@@ -64,7 +67,9 @@ export const RUNTIMES: readonly Runtime[] = [
     name: "workerd",
     listens: false,
     missing: undefined,
-    run: ({ bundles, ...task }) => runWorkerd(programs.workerd(), { ...task, script: bundles.workerd }),
+    install: programs.workerd,
+    run: async ({ bundles, ...task }) =>
+      runWorkerd(await programs.workerd(), { ...task, script: bundles.workerd }),
   },
   ...browser("Chromium", chromium ? inChromium(chromium) : undefined, "chromium"),
   ...browser("Firefox", firefox ? inFirefox(firefox) : undefined, "firefox-esr"),

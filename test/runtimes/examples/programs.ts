@@ -31,7 +31,7 @@ export async function cloudflareWorker({ folder, url }: Place): Promise<void> {
   });
   const script = outputFiles[0]?.text ?? "";
   const options = { script, folder, limitMs: LIMIT_MS, bindings: { FAIRLEAD_URL: url } };
-  const visits = await withWorkerd(programs.workerd(), options, async (worker) => {
+  const visits = await withWorkerd(await programs.workerd(), options, async (worker) => {
     const visit = async (path: string) => (await fetch(worker + path)).json();
     return [await visit("/a"), await visit("/b"), await visit("/a")];
   });
@@ -50,10 +50,11 @@ export async function deno(place: Place): Promise<void> {
     "--node-modules-dir=manual",
     "main.ts",
   ];
-  assert.equal(await run(place, programs.deno(), ...local), "report 1 is there");
+  const program = await programs.deno();
+  assert.equal(await run(place, program, ...local), "report 1 is there");
   await using fl = createClient(createNodeTransport(place.url));
   const held = await fl.lock().acquire("nightly-report");
-  assert.equal(await run(place, programs.deno(), ...local), "another machine is at it");
+  assert.equal(await run(place, program, ...local), "another machine is at it");
   await held.release();
   assert.match(JSON.stringify((await fl.state().get("latest-report"))?.value), /"number":1,"madeBy":"Deno 2/);
 }

@@ -34,6 +34,19 @@ export const lock: Case[] = [
     },
   },
   {
+    // Compiled, where a runtime has no such statement; some have no Symbol.asyncDispose either.
+    name: "leaving `await using` lets go of it",
+    async run({ fl, id }) {
+      {
+        await using held = await fl.lock().acquire(id);
+        equal(held.signal.aborted, false, "while it is held");
+      }
+      const free = await fl.lock().tryAcquire(id);
+      equal(free !== undefined, true, "free again");
+      await free?.release();
+    },
+  },
+  {
     name: "acquire() gives up after waitMs",
     async run({ fl, id }) {
       const held = await fl.lock().acquire(id);
