@@ -7,26 +7,19 @@ import { Code, ConnectError } from "@connectrpc/connect";
  */
 export function reaching(fetch?: typeof globalThis.fetch): typeof globalThis.fetch {
   return async (input, init) => {
-    const unavailable = (what: string, cause?: unknown) =>
-      new ConnectError(what, Code.Unavailable, undefined, undefined, cause);
-    const wanted: RequestInit | undefined =
-      init?.redirect === "error" ? { ...init, redirect: "manual" } : init;
-    let response: Response;
+    let why = "";
+    let cause: unknown;
     try {
-      response = await (fetch ?? globalThis.fetch)(input, wanted);
+      const response = await (fetch ?? globalThis.fetch)(input, { ...init, redirect: "manual" });
+      const { type, status } = response;
+      // Of a redirect a browser shows the type only.
+      if (type !== "opaqueredirect" && (status < 300 || status > 399)) return response;
+      why = ": it redirects";
     } catch (error) {
       if (init?.signal?.aborted) throw error;
-      throw unavailable(`cannot reach ${hostOf(input)}`, error);
+      cause = error;
     }
-    if (!isRedirect(response)) return response;
-    void response.body?.cancel().catch(() => {});
-    throw unavailable(`${hostOf(input)} answered with a redirect: the URL must be the server's own`);
+    const { host } = new URL(input instanceof Request ? input.url : String(input));
+    throw new ConnectError(`cannot reach ${host}${why}`, Code.Unavailable, undefined, undefined, cause);
   };
 }
-
-/** A browser shows no more of it than that it is one. */
-const isRedirect = ({ type, status }: Response): boolean =>
-  type === "opaqueredirect" || [301, 302, 303, 307, 308].includes(status);
-
-const hostOf = (input: RequestInfo | URL): string =>
-  new URL(input instanceof Request ? input.url : String(input)).host;
