@@ -9,9 +9,10 @@ export interface Child extends AsyncDisposable {
 
 /** A server in a process of its own. */
 export async function startServer(
-  name: "fairlead" | "bare" | "bare-files" | "files" | "tunnel",
+  name: "fairlead" | "bare" | "bare-files" | "disk" | "files" | "tunnel",
+  ...args: string[]
 ): Promise<Child> {
-  const child = fork(join(import.meta.dirname, "servers", `${name}.js`), {
+  const child = fork(join(import.meta.dirname, "servers", `${name}.js`), args, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   const url = await told<string>(child);

@@ -1,12 +1,19 @@
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { calls } from "./calls.js";
+import { engine } from "./engine.js";
 import { facade } from "./facade.js";
 import { files } from "./files.js";
 import { tunnel } from "./tunnel.js";
 
 /** What there is to measure, by the name that runs it alone. Each prints its table. */
-const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = { facade, calls, files, tunnel };
+const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = {
+  facade,
+  calls,
+  files,
+  tunnel,
+  engine,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -113,7 +113,7 @@ test("parseConfig() names every problem: the field, its value and what would be 
   assert.deepEqual(problems(wrong).sort(), [
     'appId "": must not be empty',
     'apps.a.protocol "soap": must be "grpc", "grpc-web" or "connect"',
-    "engines.redis: is not known; those that are: memory",
+    "engines.redis: is not known; those that are: memory, disk",
     "hello.h.colour: is not known; those that are: greeting",
     'limits.keyByte: is not known, did you mean "keyBytes"?',
     'logs[""]: must have 1 to 255 characters',
@@ -127,7 +127,7 @@ test("parseConfig() names every problem: the field, its value and what would be 
     "sequencer.d.segment true: must be a number",
     "services.s.url: is missing: must be an http or https URL",
     'services.t.url "ftp://x": must be an http or https URL',
-    'state.a.engine "redis": must be "memory": there is no other engine yet',
+    'state.a.engine "redis": must be "memory" or "disk"',
     "state.b 5: must be an object",
   ]);
   assert.deepEqual(problems([]), ["the configuration: must be an object"]);

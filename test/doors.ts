@@ -1,5 +1,10 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Transport } from "@connectrpc/connect";
 import { describe } from "vitest";
+import { parseConfig } from "../src/server/config.js";
+import { openDiskEngine } from "../src/server/engines/disk/engine.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer, type Server, type ServerOptions } from "../src/server/server.js";
 import { createNodeTransport } from "../src/transport/node.js";
@@ -54,21 +59,39 @@ const doors: Door[] = [
 
 /** Runs `suite` once for each door that lets through what it needs. */
 export function throughEveryDoor(need: Need, suite: (open: Open) => void): void {
-  for (const door of doors.filter(({ lets }) => lets.includes(need))) {
+  // What an engine does is the same through every door.
+  const open = onDisk ? doors.slice(0, 1) : doors;
+  for (const door of open.filter(({ lets }) => lets.includes(need))) {
     describe(door.name, () => suite(door.open));
   }
 }
 
+/** Whether the servers are to keep their data on disk: `npm run test:disk`. */
+const onDisk = process.env["TEST_ENGINE"] === "disk";
+
+/** A server on the engine that this run is about, unless the test gives one. */
+async function serverOn(options: ServerOptions = {}): Promise<Server> {
+  if (!onDisk || options.engine) return createServer({ platform: nodePlatform, ...options });
+  const folder = await mkdtemp(join(tmpdir(), "fairlead-"));
+  const { engines } = parseConfig(options.config);
+  const engine = await openDiskEngine({ folder, ...engines.disk });
+  const close = async () => {
+    await engine.close();
+    await rm(folder, { recursive: true, force: true });
+  };
+  return createServer({ platform: nodePlatform, ...options, engine: { ...engine, close } });
+}
+
 /** A server in this process, without a socket: for what does not depend on the way. */
 export async function openHere(options?: ServerOptions): Promise<Opened> {
-  const server = createServer({ platform: nodePlatform, ...options });
+  const server = await serverOn(options);
   return { transport: server.transport(), server, url: "", [Symbol.asyncDispose]: server.close };
 }
 
 /** A server on a port of its own, called through what `dial` makes. */
 export function overHttp(dial: (url: string) => Transport & Partial<AsyncDisposable>): Open {
   return async (options) => {
-    const server = createServer({ platform: nodePlatform, ...options });
+    const server = await serverOn(options);
     const listening = await listen(server, { port: 0 });
     const transport = dial(listening.url);
     const dispose = async () => {

@@ -34,7 +34,7 @@ afterEach(async () => {
 
 /** `fairlead serve` on a free port, in this process: its exit status, and its URL once it has printed that. */
 async function start(...args: string[]): Promise<{ url: string; status: Promise<number> }> {
-  const status = serve(["--port", "0", ...args]);
+  const status = serve(["--port", "0", "--data", join(folder, "data"), ...args]);
   await Promise.race([status, vi.waitFor(() => assert.match(printed, /Fairlead at http/))]);
   return { url: /Fairlead at (\S+)/.exec(printed)?.[1] ?? "", status };
 }

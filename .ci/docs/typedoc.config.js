@@ -3,7 +3,7 @@ import { OptionDefaults } from "typedoc";
 /** The API reference of everything that can be imported; whatever has no comment, or points to nothing, is a failure. */
 export default {
   name: "Fairlead",
-  entryPoints: ["index", "web", "node", "tunnel", "app", "otel", "server/index", "server/node"].map((name) => `../../src/${name}.ts`),
+  entryPoints: ["index", "web", "node", "tunnel", "app", "otel", "server/index", "server/node", "server/disk", "conformance/index"].map((name) => `../../src/${name}.ts`),
   tsconfig: "../../tsconfig.json",
   out: "../../docs/api",
   readme: "../../README.md",

@@ -53,14 +53,15 @@ const HELD: ReadonlySet<string> = new Set([
 function table(config: Config): string {
   const rows = [["kind", "name", "engine", "settings"]];
   for (const kind of KINDS) {
-    for (const [name, { engine = "memory", ...settings }] of Object.entries<Settings>(config[kind])) {
+    for (const [name, { engine = "the server's", ...settings }] of Object.entries<Settings>(config[kind])) {
       rows.push([kind, name, HELD.has(kind) ? engine : "", shown(settings)]);
     }
   }
   const defaults = parseConfig();
   for (const group of ["gossip", "limits"] as const)
     rows.push(...changed(group, config[group], defaults[group]));
-  rows.push(...changed("engines", config.engines.memory, defaults.engines.memory, "memory"));
+  for (const name of ["memory", "disk"] as const)
+    rows.push(...changed("engines", config.engines[name], defaults.engines[name], name));
   const { tokens, jwt, roles, anonymous } = config.access;
   const access = {
     tokens: tokens?.length ?? 0,

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { parseArgs } from "node:util";
-import { type Config, createServer, type Kind } from "../server/index.js";
+import type { Config, Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS, type LogLevel } from "./console-log.js";
+import { createServerOn, type Place, placeOf } from "./data-folder.js";
 import { followTls, readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
@@ -18,6 +19,7 @@ export async function serve(args: string[]): Promise<number> {
       host: { type: "string", default: "127.0.0.1" },
       port: { type: "string", default: "34904" },
       config: { type: "string" },
+      data: { type: "string" },
       memory: { type: "boolean", default: false },
       insecure: { type: "boolean", default: false },
       "log-level": { type: "string", default: "info" },
@@ -40,20 +42,25 @@ export async function serve(args: string[]): Promise<number> {
   const path = values.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined);
   const config = path === undefined ? {} : await readConfigFile(path);
   const log = consoleLog(level);
-  const server = createServer({ config, platform: nodePlatform, log });
+  if (values.memory && values.data !== undefined) {
+    throw new Error("--memory and --data exclude each other: --memory keeps nothing");
+  }
+  const place = await placeOf(values.data, values.memory);
+  const server = await createServerOn(place, { config, platform: nodePlatform, log });
   const listening = await listen(server, {
     host: values.host,
     port,
     insecure: values.insecure,
     graceMs,
     ...(tls && { tls }),
-  }).catch((error: unknown) => {
+  }).catch(async (error: unknown) => {
+    await server.close();
     const taken = (error as { code?: string }).code === "EADDRINUSE";
     throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
   });
   const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
   const signal = new Promise<string>((resolve) => onSignal(resolve));
-  process.stdout.write(banner(listening.url, server.engine.name, server.config, path));
+  process.stdout.write(banner(listening.url, place, server.config, path));
   process.stdout.write(`${await signal}: calls under way may finish within ${values.grace} s\n`);
   stopFollowing?.();
   const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
@@ -93,13 +100,14 @@ const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
   ["hello", "is anyone there", "hello"],
 ];
 
-function banner(url: string, engine: string, config: Config, path: string | undefined): string {
+function banner(url: string, place: Place, config: Config, path: string | undefined): string {
   const rows = PRIMITIVES.map(([facade, what, kind]) => {
     const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "made on first use";
     return `  ${facade.padEnd(14)}${what.padEnd(52)}${names}\n`;
   });
+  const kept = "memory" in place ? `memory: ${place.memory}` : `disk, in ${place.folder}`;
   return `
-  Fairlead at ${url}    engine: ${engine}
+  Fairlead at ${url}    engine: ${kept}
   Configured by ${path ?? `defaults: there is no ${CONFIG_FILE} here`}
   Connect, gRPC, gRPC-Web and the tunnel on one port, HTTP/1.1 and HTTP/2 ${url.startsWith("https:") ? "by ALPN" : "without TLS"}
 

@@ -71,7 +71,8 @@ function areSameBytes(a: Uint8Array, b: Uint8Array): boolean {
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === "[object Object]";
 
-function shown(value: unknown): string {
+/** `value` on a line that is not too long. */
+export function shown(value: unknown): string {
   const text = JSON.stringify(value, (_, part: unknown) => {
     if (typeof part === "bigint") return `${part}n`;
     if (part instanceof Uint8Array) return `${part.length} bytes: ${hex(part.subarray(0, 32))}`;

@@ -43,9 +43,9 @@ const kindOf = <T extends readonly [z.core.$ZodTypeDiscriminable, ...z.core.$Zod
 /** What keeps the component's data. The one place that a further engine's name is added to. */
 const held = {
   engine: z
-    .literal("memory", 'must be "memory": there is no other engine yet')
+    .enum(["memory", "disk"], 'must be "memory" or "disk"')
     .optional()
-    .describe('Which engine keeps its data. Only "memory" so far, which is also the default.'),
+    .describe("Which engine keeps its data: the one that the server runs on, which is also the default."),
 };
 
 const store = z.strictObject(held);
@@ -192,6 +192,35 @@ const memory = z.strictObject({
     .describe("How long a group without a consumer is kept, with the events that wait for it."),
 });
 
+/** The bounds of the disk engine: DiskEngineOptions, as a file has them. */
+const disk = z.strictObject({
+  maxWatchBacklog: count()
+    .default(100_000)
+    .describe(
+      "The keys whose changes may wait for one watcher that does not read; past it, its watch fails.",
+    ),
+  maxBacklogBytes: count()
+    .default(1024 ** 3)
+    .describe("The bytes of events that may wait for one group of a topic, 64 more for each."),
+  maxTopicBytes: count()
+    .default(16 * 1024 ** 3)
+    .describe("The bytes of events that may wait for all groups of all topics together, 64 more for each."),
+  maxTopics: count().default(10_000).describe("The topics that have a consumer group."),
+  maxGroups: count().default(1000).describe("The consumer groups of one topic."),
+  groupIdleMs: milliseconds
+    .default(24 * 3_600_000)
+    .describe("How long a group without a consumer is kept, with the events that wait for it."),
+  memtableBytes: count()
+    .default(4 * 1024 ** 2)
+    .describe("The bytes in memory of what was written last; from there on they become a file of their own."),
+  cacheBytes: count()
+    .default(64 * 1024 ** 2)
+    .describe("The bytes of the files of keys and values that are open at a time: at least the default."),
+  segmentBytes: count()
+    .default(32 * 1024 ** 2)
+    .describe("The bytes of one file of a log: what retention gives back at a time."),
+});
+
 const limits = z.strictObject({
   keyBytes: count().default(1024).describe("The UTF-8 bytes of a key, a file's name or a lock's owner."),
   valueBytes: count()
@@ -295,8 +324,11 @@ export const configSchema = z.strictObject({
     ),
   gossip: gossip.default(gossip.parse({})).describe("How gossip maps are kept alike."),
   engines: z
-    .strictObject({ memory: memory.default(memory.parse({})).describe("This process's memory.") })
-    .default({ memory: memory.parse({}) })
+    .strictObject({
+      memory: memory.default(memory.parse({})).describe("This process's memory."),
+      disk: disk.default(disk.parse({})).describe("A folder on this machine's disk."),
+    })
+    .default({ memory: memory.parse({}), disk: disk.parse({}) })
     .describe("The engines that keep the data, and their bounds."),
   cors: corsSettings.default(corsSettings.parse({})),
   access: access

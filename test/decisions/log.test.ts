@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Code, createClient, type Transport } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
 import { LogService } from "../../gen/atomix/log/log_pb.js";
-import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Queue } from "../../src/internal/queue.js";
 import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
@@ -48,37 +48,6 @@ function calls(transport: Transport) {
 
 afterEach(() => void vi.useRealTimers());
 
-test("log name: request header fairlead-log, default `default`; one service serves many logs", async () => {
-  await using at = await open();
-  await at.produce(["in default"]);
-  await at.produce(["in a"], { "fairlead-log": "a" });
-  await at.produce(["encoded"], { "fairlead-log": encodeURIComponent("ж/1") });
-  assert.deepEqual(await at.consume(0n), ["1 in default"]);
-  assert.deepEqual(await at.consume(0n, { "fairlead-log": "default" }), ["1 in default"]);
-  assert.deepEqual(await at.consume(0n, { "fairlead-log": "a" }), ["1 in a"]);
-  assert.deepEqual(await at.consume(0n, { "fairlead-log": "%d0%b6%2F1" }), ["1 encoded"]);
-});
-
-test("a required field is empty, an enum number or a number is out of range, a name is malformed: also in the headers of a log", async () => {
-  await using at = await open();
-  const names = ["", "%00", "a%0Ab", "%zz", "a".repeat(256)];
-  const wrong: Headers[] = [
-    ...names.map((name) => ({ "fairlead-log": name })),
-    ...["yes", "FALSE", ""].map((follow) => ({ "fairlead-follow": follow })),
-    ...["soon", "-1", "1.5", "", "1e3", "9".repeat(16)].map((time) => ({ "fairlead-from-time": time })),
-  ];
-  for (const headers of wrong) {
-    const [field] = Object.keys(headers);
-    const error = await failure(at.consume(0n, headers));
-    assert.equal(error.code, Code.InvalidArgument, JSON.stringify(headers));
-    assert.equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field);
-  }
-  for (const name of names) {
-    const error = await failure(at.produce(["x"], { "fairlead-log": name }));
-    assert.equal(error.code, Code.InvalidArgument, name);
-  }
-});
-
 test("a limit is hit: the number of logs that clients make is one, and reading makes none", async () => {
   const engine = memoryEngine();
   const config = { limits: { logs: 2, valueBytes: 10 }, logs: { mine: {} } };
@@ -115,17 +84,6 @@ test("a limit is hit: the number of logs that clients make is one, and reading m
   assert.deepEqual(await at.consume(0n), ["1 x"]);
 });
 
-test("Produce: one ProduceResponse after every append is durable, with the first and last offset in the trailers", async () => {
-  await using at = await open();
-  assert.deepEqual(await at.produce(["a", "b", "c"]), ["1", "3"]);
-  assert.deepEqual(await at.produce(["d"]), ["4", "4"]);
-  assert.deepEqual(await at.consume(0n), ["1 a", "2 b", "3 c", "4 d"]);
-  assert.deepEqual(await at.produce([]), [null, null]);
-  const many = Array.from({ length: 1100 }, (_, i) => String(i));
-  assert.deepEqual(await at.produce(many), ["5", "1104"]);
-  assert.equal((await at.consume(5n)).length, 1100);
-});
-
 test("Produce: what fits a batch is one append; more is several, in bounded memory", async () => {
   const engine = memoryEngine();
   const sizes: number[] = [];
@@ -152,90 +110,11 @@ test("Produce: a stream that stays open does not keep its records to itself", as
   await vi.advanceTimersByTimeAsync(999);
   assert.deepEqual(await at.consume(0n), []);
   await vi.advanceTimersByTimeAsync(1);
-  assert.deepEqual(await at.consume(0n), ["1 a", "2 b"]);
+  // A disk takes its time.
+  await vi.waitFor(async () => assert.deepEqual(await at.consume(0n), ["1 a", "2 b"]));
   values.push("c");
   values.end();
   assert.deepEqual(await producing, ["1", "3"]);
-});
-
-test("Produce: a call that is given up writes nothing of what it did not append yet", async () => {
-  await using at = await open();
-  const leave = new AbortController();
-  const values = new Queue<{ value: Uint8Array }>();
-  const producing = failure(at.client.produce(values, { signal: leave.signal }));
-  values.push({ value: utf8("a") });
-  await new Promise((resolve) => setTimeout(resolve, 5));
-  leave.abort();
-  values.end();
-  assert.equal((await producing).code, Code.Canceled);
-  const late = failure(at.client.produce(new Queue<{ value: Uint8Array }>(), { timeoutMs: 10 }));
-  assert.equal((await late).code, Code.DeadlineExceeded);
-  assert.deepEqual(await at.consume(0n), []);
-});
-
-test("Consume: offsets from 1, inclusive; 0 = earliest retained", async () => {
-  await using at = await open();
-  await at.produce(["a", "b", "c"]);
-  assert.deepEqual(await at.consume(0n), ["1 a", "2 b", "3 c"]);
-  assert.deepEqual(await at.consume(1n), ["1 a", "2 b", "3 c"]);
-  assert.deepEqual(await at.consume(3n), ["3 c"]);
-  assert.deepEqual(await at.consume(4n), []);
-});
-
-test("Consume: follows for ever, from past the end too, and each call on its own", async () => {
-  await using at = await open();
-  const waiting = [at.consume(0n, {}, 4), at.consume(3n, {}, 2), at.consume(0n, {}, 4)];
-  await at.produce(["a", "b"]);
-  await at.produce(["c", "d"]);
-  assert.deepEqual(await Promise.all(waiting), [
-    ["1 a", "2 b", "3 c", "4 d"],
-    ["3 c", "4 d"],
-    ["1 a", "2 b", "3 c", "4 d"],
-  ]);
-});
-
-test("Consume: a follower of a log that nobody has written to is told of its first record", async () => {
-  await using at = await open();
-  const waiting = at.consume(0n, { "fairlead-log": "a" }, 1);
-  await at.produce(["x"], { "fairlead-log": "ab" });
-  await at.produce(["y"], { "fairlead-log": "a" });
-  assert.deepEqual(await waiting, ["1 y"]);
-});
-
-test("Consume: below retention skips forward", async () => {
-  await using at = await open({ config: { logs: { default: { maxRecords: 2 } } } });
-  await at.produce(["a", "b", "c", "d"]);
-  assert.deepEqual(await at.consume(0n), ["3 c", "4 d"]);
-  assert.deepEqual(await at.consume(2n, {}, 2), ["3 c", "4 d"]);
-});
-
-test("Consume: request header fairlead-follow: false ends at the tail", async () => {
-  await using at = await open();
-  await at.produce(["a"]);
-  assert.deepEqual(await at.consume(0n, { "fairlead-follow": "false" }), ["1 a"]);
-  assert.deepEqual(await at.consume(0n, { "fairlead-follow": "true" }, 1), ["1 a"]);
-  assert.deepEqual(await at.consume(0n, { "fairlead-log": "empty" }), []);
-});
-
-test("Consume: request header fairlead-from-time (Unix ms) starts by time, at the later of it and the offset", async () => {
-  let nowMs = 1000;
-  await using at = await open({ engine: memoryEngine({ now: () => nowMs }) });
-  for (const value of ["a", "b", "c"]) {
-    await at.produce([value]);
-    nowMs += 1000;
-  }
-  const from = (time: string, offset = 0n) => at.consume(offset, { "fairlead-from-time": time });
-  assert.deepEqual(await from("0"), ["1 a", "2 b", "3 c"]);
-  assert.deepEqual(await from("1001"), ["2 b", "3 c"]);
-  assert.deepEqual(await from("2000"), ["2 b", "3 c"]);
-  assert.deepEqual(await from("2000", 3n), ["3 c"]);
-  assert.deepEqual(await from("2000", 1n), ["2 b", "3 c"]);
-  assert.deepEqual(await from("4000"), []);
-  const later = at.consume(0n, { "fairlead-from-time": "9000" }, 1);
-  await at.produce(["too early"]);
-  nowMs = 9000;
-  await at.produce(["in time"]);
-  assert.deepEqual(await later, ["5 in time"]);
 });
 
 test("Consume: a client that cancels frees what its call held", async () => {

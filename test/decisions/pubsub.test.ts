@@ -8,9 +8,8 @@ import {
   createRouterTransport,
   type ServiceImpl,
 } from "@connectrpc/connect";
-import * as fc from "fast-check";
 import { test } from "vitest";
-import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import {
   AppCallback,
   TopicEventResponse_TopicEventResponseStatus as Status,
@@ -118,41 +117,6 @@ async function makeGroup(runtime: Client<typeof Runtime>, initial?: Initial) {
   assert.equal(await member.end(), undefined);
 }
 
-test("a required field is empty, an enum number or a number is out of range, a name is malformed: invalid_argument, naming the field", async () => {
-  await using at = await open();
-  const subscribing = (initial: Initial) => subscribe(at.runtime, initial);
-  const cases: [call: Promise<unknown>, field: string][] = [
-    [at.runtime.publishEvent({ pubsubName: "", topic: "t" }), "pubsub_name"],
-    [at.runtime.publishEvent({ pubsubName, topic: "" }), "topic"],
-    [at.runtime.publishEvent({ pubsubName, topic: "a\u0000b" }), "topic"],
-    [at.publish("t", "", { metadata: { ttlInSeconds: "soon" } }), 'metadata["ttlInSeconds"]'],
-    [subscribing({ topic: "" }), "initial_request.topic"],
-    [subscribing({ pubsubName: "" }), "initial_request.pubsub_name"],
-    [subscribing({ deadLetterTopic: "\n" }), "initial_request.dead_letter_topic"],
-    [subscribing({ deadLetterTopic: "t" }), "initial_request.dead_letter_topic"],
-    [subscribing({ metadata: { maxInFlight: "0" } }), 'initial_request.metadata["maxInFlight"]'],
-    [subscribing({ metadata: { consumerGroup: "\n" } }), 'initial_request.metadata["consumerGroup"]'],
-    [subscribe(at.runtime, {}, { "fairlead-app-id": "x".repeat(256) }), "fairlead-app-id"],
-  ];
-  for (const [call, field] of cases) {
-    const error = await failure(call);
-    assert.equal(error.code, Code.InvalidArgument, field);
-    assert.equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field);
-  }
-});
-
-test("unknown store, pubsub, binding, hello or app: invalid_argument, naming those that are configured", async () => {
-  await using at = await open();
-  for (const call of [
-    at.runtime.publishEvent({ pubsubName: "nope", topic: "t" }),
-    subscribe(at.runtime, { pubsubName: "nope" }),
-  ]) {
-    const error = await failure(call);
-    assert.equal(error.code, Code.InvalidArgument);
-    assert.equal(error.rawMessage, 'pubsub "nope" is not configured; configured: "default"');
-  }
-});
-
 test("a limit is hit (message, key or value size, open streams, rate): resource_exhausted, naming the limit", async () => {
   const engine = memoryEngine({ maxBacklogBytes: 1000 });
   await using at = await open({ engine, config: { limits: { valueBytes: 400 } } });
@@ -175,181 +139,6 @@ test("the engine is away: unavailable, retryable; a subscription ends so too whe
   assert.equal(error.findDetails(RetryInfoSchema).length, 1);
 });
 
-test("PublishEvent: a CloudEvent as the Go server shapes it", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  await at.publish("t", "hello", { metadata: { tenant: "a" } });
-  await at.publish("t", "hello");
-  const [event, other] = [await stream.next(), await stream.next()];
-  assert.match(event.id, /^\w{8,}/);
-  assert.notEqual(event.id, other.id);
-  const { source, type, specVersion, dataContentType, topic } = event;
-  assert.deepEqual([source, type, specVersion], ["runtime", "com.runtime.event.sent", "1.0"]);
-  assert.deepEqual([dataContentType, topic, event.pubsubName], ["text/plain", "t", pubsubName]);
-  assert.equal(event.metadata["tenant"], "a");
-});
-
-test("PublishEvent: bytes arrive as they were sent, whatever the content type", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  const fixed: [Uint8Array, string][] = [
-    [utf8("0.1234567890123"), "application/json"],
-    [utf8('{ "b": 12345678901234567890, "a": 1e400 }'), "application/json; charset=utf-8"],
-    [utf8("{not json"), "application/json"],
-    [new Uint8Array(), "application/json"],
-    [Uint8Array.of(0xff, 0x00, 0xc3), "text/plain"],
-    [Uint8Array.of(1, 2, 3), "image/png"],
-    [utf8("<>&"), "application/foo+json"],
-  ];
-  const check = async (data: Uint8Array, dataContentType: string) => {
-    await at.publish("t", data, { dataContentType });
-    const event = await stream.next();
-    stream.answer(event.id);
-    assert.deepEqual([event.data, event.dataContentType], [data, dataContentType]);
-  };
-  for (const [data, type] of fixed) await check(data, type);
-  await fc.assert(
-    fc.asyncProperty(fc.uint8Array(), (data) => check(data, "application/x-any")),
-    { numRuns: 50 },
-  );
-});
-
-const cloud = "application/cloudevents+json";
-
-test("PublishEvent: an envelope of the publisher's own keeps its attributes and the text of its data", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  const data = '{ "b" : 12345678901234567890.10, "a":[1e400,"}\\"]{,:"] }';
-  const envelope = `
-    { "id":"e1", "source":"/shop", "type":"order.placed", "specversion":"1.0", "subject":"s",
-      "time":"2020-01-02T03:04:05Z", "sequence":7, "nothing":null, "datacontenttype":"application/vnd.x+json",
-      "topic":"forged", "pubsubname":"forged", "data": 1, "d\\u0061ta" : ${data} }`;
-  await at.publish("t", envelope, {
-    dataContentType: "Application/CloudEvents+JSON; charset=utf-8",
-    metadata: { tenant: "a" },
-  });
-  const event = await stream.next();
-  assert.equal(textOf(event), data);
-  const { id, source, type, specVersion, dataContentType, topic, metadata } = event;
-  assert.deepEqual([id, source, type, specVersion], ["e1", "/shop", "order.placed", "1.0"]);
-  assert.deepEqual([dataContentType, topic, event.pubsubName], ["application/vnd.x+json", "t", pubsubName]);
-  assert.deepEqual(metadata, { subject: "s", time: "2020-01-02T03:04:05Z", sequence: "7", tenant: "a" });
-});
-
-test("PublishEvent: what an envelope leaves out is filled in, and its data may be text or base64", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  const cases: [envelope: string, data: string | Uint8Array, type: string][] = [
-    ["{}", "", "application/json"],
-    ['{"data":null,"id":null}', "null", "application/json"],
-    ['{"data":"x\\u00e9","datacontenttype":"text/plain"}', "xé", "text/plain"],
-    ['{"data":"x"}', '"x"', "application/json"],
-    ['{"data":{"a":1},"datacontenttype":"text/plain"}', '{"a":1}', "text/plain"],
-    ['{"data_base64":"AP+A","datacontenttype":"image/png"}', Uint8Array.of(0, 255, 128), "image/png"],
-  ];
-  for (const [envelope, data, type] of cases) {
-    await at.publish("t", envelope, { dataContentType: cloud });
-    const event = await stream.next();
-    assert.deepEqual(Buffer.from(event.data), Buffer.from(data as string), envelope);
-    assert.equal(event.dataContentType, type, envelope);
-    assert.ok(event.id.length > 8);
-    assert.deepEqual([event.source, event.type], ["runtime", "com.runtime.event.sent"]);
-  }
-});
-
-test("PublishEvent: what is no CloudEvent as a JSON object is invalid_argument", async () => {
-  await using at = await open();
-  const wrong = [
-    "",
-    "null",
-    "[]",
-    "1",
-    '"{}"',
-    "{",
-    '{"id":1}',
-    '{"data_base64":"*"}',
-    '{"data_base64":1}',
-    '{"data":1,"data_base64":"AA=="}',
-    Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d),
-  ];
-  for (const data of wrong) {
-    const error = await failure(at.publish("t", data, { dataContentType: cloud }));
-    assert.equal(error.code, Code.InvalidArgument, String(data));
-    assert.match(error.rawMessage, /^data/);
-  }
-});
-
-test("PublishEvent: ttlInSeconds expires an event that waits, without a delivery", async () => {
-  await using at = await open();
-  await makeGroup(at.runtime);
-  await at.publish("t", "expired", { metadata: { expiration: new Date(Date.now() - 1).toISOString() } });
-  await at.publish("t", "waits", { metadata: { ttlInSeconds: "60" } });
-  await at.publish("t", "stays", { metadata: { ttlInSeconds: "-1" } });
-  const stream = await subscribe(at.runtime);
-  const [waits, stays] = [await stream.next(), await stream.next()];
-  assert.deepEqual([textOf(waits), textOf(stays)], ["waits", "stays"]);
-  const leftMs = Date.parse(waits.metadata["expiration"] ?? "") - Date.now();
-  assert.ok(leftMs > 50_000 && leftMs <= 60_000, `${leftMs}`);
-  assert.equal(stays.metadata["expiration"], undefined);
-});
-
-test("PublishEvent: at least once, in publish order per topic until a retry", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  for (const n of [1, 2, 3]) await at.publish("t", String(n));
-  const events = [await stream.next(), await stream.next(), await stream.next()];
-  assert.deepEqual(events.map(textOf), ["1", "2", "3"]);
-  stream.answer(events[0]?.id ?? "", Status.RETRY);
-  assert.equal(textOf(await stream.next()), "1");
-});
-
-test("delivery: competing consumers per (topic, consumerGroup), default the app id", async () => {
-  await using at = await open({ config: { appId: "own" } });
-  const one = { maxInFlight: "1" };
-  const a = await subscribe(at.runtime, { metadata: one });
-  const b = await subscribe(at.runtime, { metadata: { ...one, consumerGroup: "own" } });
-  const other = await subscribe(at.runtime, { metadata: one }, { "fairlead-app-id": "other" });
-  const elsewhere = await subscribe(at.runtime, { topic: "u" });
-  await at.publish("t", "1");
-  await at.publish("t", "2");
-  const [x, y] = [await a.next(), await b.next()];
-  assert.deepEqual([textOf(x), textOf(y)].sort(), ["1", "2"]);
-  assert.equal(textOf(await other.next()), "1");
-  assert.ok(await elsewhere.quiet());
-});
-
-test("delivery: SUCCESS acks, and so does an answer without a status", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  for (const status of [Status.SUCCESS, undefined]) {
-    await at.publish("t", "x");
-    stream.answer((await stream.next()).id, status);
-  }
-  stream.halfClose();
-  assert.equal(await stream.end(), undefined);
-  const again = await subscribe(at.runtime);
-  assert.ok(await again.quiet());
-});
-
-test("delivery: RETRY or a number that is not known redelivers, with growing delay up to a bound", async () => {
-  const settings = { retryMinMs: 10, retryMaxMs: 25, maxDeliveries: 16 };
-  await using at = await open({ config: { pubsub: { default: settings } } });
-  const stream = await subscribe(at.runtime);
-  await at.publish("t", "x");
-  const times: number[] = [];
-  const ids = new Set<string>();
-  for (const status of [Status.RETRY, 99 as Status, Status.RETRY, Status.SUCCESS]) {
-    const { id } = await stream.next();
-    ids.add(id);
-    times.push(performance.now());
-    stream.answer(id, status);
-  }
-  assert.equal(ids.size, 1);
-  // A timer may be a millisecond early.
-  const waits = times.slice(1).map((time, i) => time - (times[i] ?? 0));
-  for (const [i, least] of [9, 19, 24].entries()) assert.ok((waits[i] ?? 0) >= least, `${waits}`);
-});
-
 test("delivery: DROP acks with a warning", async () => {
   const warned: unknown[] = [];
   const log = { ...silent, warn: (_fields: object, text: string) => void warned.push(text) };
@@ -359,35 +148,6 @@ test("delivery: DROP acks with a warning", async () => {
   stream.answer((await stream.next()).id, Status.DROP);
   assert.ok(await stream.quiet());
   assert.deepEqual(warned, ["a consumer dropped an event"]);
-});
-
-test("delivery: after maxDeliveries the event goes to dead_letter_topic, with the reason in its metadata", async () => {
-  await using at = await open();
-  const dead = await subscribe(at.runtime, { topic: "dead" });
-  const stream = await subscribe(at.runtime, { deadLetterTopic: "dead", metadata: { consumerGroup: "g" } });
-  await at.publish("t", Uint8Array.of(0, 255), { dataContentType: "image/png", metadata: { tenant: "a" } });
-  let id = "";
-  for (let i = 0; i < 3; i++) {
-    id = (await stream.next()).id;
-    stream.answer(id, Status.RETRY);
-  }
-  const letter = await dead.next();
-  assert.deepEqual([letter.id, letter.topic, letter.dataContentType], [id, "dead", "image/png"]);
-  assert.deepEqual(letter.data, Uint8Array.of(0, 255));
-  const { deadLetterReason, deadLetterFrom, deadLetterGroup, deliveries, tenant } = letter.metadata;
-  assert.match(deadLetterReason ?? "", /asked for another delivery/);
-  assert.deepEqual([deadLetterFrom, deadLetterGroup, deliveries, tenant], ["t", "g", "3", "a"]);
-  assert.ok(await stream.quiet());
-});
-
-test("delivery: a dead letter waits for its first subscriber, of the group that has no name", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime, { deadLetterTopic: "dead", metadata: { consumerGroup: "g" } });
-  await at.publish("t", "x");
-  for (let i = 0; i < 3; i++) stream.answer((await stream.next()).id, Status.RETRY);
-  assert.ok(await stream.quiet());
-  const late = await subscribe(at.runtime, { topic: "dead" });
-  assert.equal((await late.next()).metadata["deadLetterFrom"], "t");
 });
 
 test("delivery: after maxDeliveries without a dead_letter_topic the event is dropped with a warning", async () => {
@@ -416,34 +176,6 @@ test("delivery: a dead letter topic that is full loses nothing, the event comes 
   assert.equal(textOf(await dead.next()), "precious");
 });
 
-test("SubscribeTopicEvents: the first message opens the subscription, and a second such one is refused", async () => {
-  await using at = await open();
-  const requests = new Queue<ReturnType<typeof request>>();
-  requests.push(request("eventProcessed", { id: "1" }));
-  const early = at.runtime.subscribeTopicEvents(requests)[Symbol.asyncIterator]();
-  assert.equal((await failure(early.next())).code, Code.InvalidArgument);
-  const none = new Queue<ReturnType<typeof request>>();
-  none.end();
-  const empty = at.runtime.subscribeTopicEvents(none)[Symbol.asyncIterator]();
-  assert.equal((await failure(empty.next())).code, Code.InvalidArgument);
-  const stream = await subscribe(at.runtime);
-  stream.send(request("initialRequest", { pubsubName, topic: "t" }));
-  const error = await stream.end();
-  assert.deepEqual(
-    [error?.code, /initial_request/.test(error?.rawMessage ?? "")],
-    [Code.InvalidArgument, true],
-  );
-});
-
-test("SubscribeTopicEvents: any number of streams per topic share its events", async () => {
-  await using at = await open();
-  const streams = [];
-  for (let i = 0; i < 12; i++) streams.push(await subscribe(at.runtime, { metadata: { maxInFlight: "1" } }));
-  for (let n = 0; n < 12; n++) await at.publish("t", String(n));
-  const events = await Promise.all(streams.map((stream) => stream.next()));
-  assert.equal(new Set(events.map(textOf)).size, 12);
-});
-
 test("SubscribeTopicEvents: at most limits.inFlight events are unanswered, or fewer by maxInFlight", async () => {
   await using at = await open({ config: { limits: { inFlight: 3 } } });
   for (const [most, metadata] of [
@@ -462,19 +194,6 @@ test("SubscribeTopicEvents: at most limits.inFlight events are unanswered, or fe
     stream.answer(events[1]?.id ?? "");
     assert.equal(textOf(await stream.next()), String(most));
   }
-});
-
-test("SubscribeTopicEvents: half-close ends OK after outstanding acks, and unacked events go back", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  for (const n of [1, 2, 3]) await at.publish("t", String(n));
-  const events = [await stream.next(), await stream.next(), await stream.next()];
-  stream.answer(events[1]?.id ?? "");
-  stream.halfClose();
-  assert.equal(await stream.end(), undefined);
-  const next = await subscribe(at.runtime);
-  assert.deepEqual([textOf(await next.next()), textOf(await next.next())], ["1", "3"]);
-  assert.ok(await next.quiet());
 });
 
 /** An engine whose deliveries are acknowledged by `ack`. */
@@ -518,31 +237,6 @@ test("SubscribeTopicEvents: where an ack cannot be kept, the stream ends as unav
   broken = false;
   const next = await subscribe(at.runtime);
   assert.equal((await next.next()).id, id);
-});
-
-test("SubscribeTopicEvents: unacked events go back when the stream breaks", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  await at.publish("t", "x");
-  const { id } = await stream.next();
-  stream.cancel();
-  const next = await subscribe(at.runtime);
-  assert.equal((await next.next()).id, id);
-});
-
-test("SubscribeTopicEvents: two events with the same id are on a stream one after the other, so that answers fit", async () => {
-  await using at = await open();
-  const stream = await subscribe(at.runtime);
-  const publish = (source: string) =>
-    at.publish("t", `{"id":"same","source":"${source}"}`, { dataContentType: cloud });
-  await publish("/a");
-  await publish("/b");
-  assert.equal((await stream.next()).source, "/a");
-  assert.ok(await stream.quiet());
-  stream.answer("same", Status.SUCCESS);
-  assert.equal((await stream.next()).source, "/b");
-  stream.answer("same", Status.RETRY);
-  assert.equal((await stream.next()).source, "/b");
 });
 
 /** A server that calls `app` back in this process. */

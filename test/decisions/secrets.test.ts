@@ -129,11 +129,3 @@ test("secrets: a missing file is told in the log, not to the client", async () =
   assert.doesNotMatch(JSON.stringify([error.message, ...error.metadata]), /etc|ENOENT/);
   assert.match(at.lines.join(), /ENOENT/);
 });
-
-test("no entry where one is required (GetFile, DelFile, GetFileMeta, GetSecret): not_found, with the name", async () => {
-  await using at = await open({ type: "values", values: {} });
-  const error = await failure(at.get("nope"));
-  assert.equal(error.code, Code.NotFound);
-  assert.equal(error.rawMessage, 'secret "nope" does not exist');
-  assert.deepEqual(error.findDetails(ErrorInfoSchema)[0]?.metadata, { name: "nope" });
-});

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { Code, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
-import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime, SequencerOptions_AutoIncrement } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createSequencer } from "../../src/sequencer.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
 import { openHere } from "../doors.js";
+import { failure } from "./failure.js";
 
 const { WEAK, STRONG } = SequencerOptions_AutoIncrement;
 const storeName = "default";
@@ -29,32 +30,6 @@ async function open(options?: ServerOptions) {
     (await block(key, undefined, increment)).first;
   return { ...at, runtime, next, block };
 }
-
-/** The error that a call fails with. */
-async function failure(call: Promise<unknown>): Promise<ConnectError> {
-  const error = await call.then(
-    () => assert.fail("it did not fail"),
-    (reason: unknown) => reason,
-  );
-  assert.ok(error instanceof ConnectError);
-  return error;
-}
-
-test("GetNextId: the first id is 1, under every guarantee and for every key", async () => {
-  await using at = await open();
-  assert.equal(await at.next("unset"), 1n);
-  assert.equal(await at.next("weak", WEAK), 1n);
-  assert.equal(await at.next("strong", STRONG), 1n);
-  assert.equal((await at.block("block", "10")).first, 1n);
-  assert.equal(await at.next("a||b"), 1n);
-});
-
-test("GetNextId: the same key in another store is another sequence", async () => {
-  await using at = await open({ config: { sequencer: { default: {}, other: {} } } });
-  assert.equal(await at.next("a", STRONG), 1n);
-  const { nextId } = await at.runtime.getNextId({ storeName: "other", key: "a" });
-  assert.equal(nextId, 1n);
-});
 
 test("GetNextId: STRONG strictly increases across all clients and servers", async () => {
   const engine = memoryEngine();
@@ -87,11 +62,6 @@ test("GetNextId: WEAK is unique, and comes from a reserved segment", async () =>
   assert.equal(new Set([1n, 2n, 11n, 21n, ...ids]).size, 104);
 });
 
-test("GetNextId: the default is WEAK, which leaves gaps to STRONG", async () => {
-  await using at = await open({ config: { sequencer: { default: { segment: 10 } } } });
-  assert.deepEqual([await at.next("a"), await at.next("a", STRONG), await at.next("a")], [1n, 11n, 2n]);
-});
-
 test("GetNextId: biggerThan in the store's configuration is honoured for its key", async () => {
   const config = {
     sequencer: { default: { segment: 10, biggerThan: { a: "41", big: "9007199254740993" } } },
@@ -100,42 +70,6 @@ test("GetNextId: biggerThan in the store's configuration is honoured for its key
   assert.deepEqual([await at.next("a"), await at.next("a"), await at.next("a", STRONG)], [42n, 43n, 52n]);
   assert.equal((await at.block("big", "2", STRONG)).first, 9007199254740994n);
   assert.equal(await at.next("other"), 1n);
-});
-
-test("GetNextId: metadata count reserves a block, which fairlead-id-count confirms", async () => {
-  await using at = await open({ config: { sequencer: { default: { segment: 10 } } } });
-  assert.deepEqual(await at.block("a", "5", STRONG), { first: 1n, confirmed: "5" });
-  assert.deepEqual(await at.block("a", "100000", WEAK), { first: 6n, confirmed: "100000" });
-  assert.deepEqual(await at.block("a", "1", STRONG), { first: 100_006n, confirmed: "1" });
-  assert.deepEqual(await at.block("a", undefined, STRONG), { first: 100_007n, confirmed: null });
-  assert.deepEqual(await at.block("a"), { first: 100_008n, confirmed: null });
-  // The segment of ten from 100008 on is taken by now.
-  assert.deepEqual(await at.block("a", "5"), { first: 100_018n, confirmed: "5" });
-  assert.deepEqual(await at.block("a"), { first: 100_009n, confirmed: null });
-});
-
-test("GetNextId: count is 1 to 100000, and anything else is refused by its name", async () => {
-  await using at = await open();
-  for (const count of [
-    "0",
-    "-1",
-    "100001",
-    "1e3",
-    "",
-    " 1",
-    "1.0",
-    "+1",
-    "01",
-    "999999",
-    "x",
-    "10000000000000000000",
-  ]) {
-    const error = await failure(at.block("a", count));
-    assert.equal(error.code, Code.InvalidArgument, count);
-    assert.match(error.rawMessage, /metadata\["count"\] .* whole number from 1 to 100000/);
-    assert.equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, 'metadata["count"]');
-  }
-  assert.equal(await at.next("a", STRONG), 1n);
 });
 
 test("GetNextId: without the header that confirms a block, the client falls back to single ids", async () => {
@@ -155,29 +89,6 @@ test("GetNextId: without the header that confirms a block, the client falls back
   }
   assert.deepEqual(seen, [1n, 11n, 21n]);
   await at[Symbol.asyncDispose]();
-});
-
-test("a required field is empty, an enum number or a number is out of range, a name is malformed: invalid_argument, naming the field of a sequence", async () => {
-  await using at = await open();
-  const { getNextId } = at.runtime;
-  const cases: [call: () => Promise<unknown>, field: string][] = [
-    [() => getNextId({ storeName: "", key: "a" }), "store_name"],
-    [() => getNextId({ storeName: "a\nb", key: "a" }), "store_name"],
-    [() => getNextId({ storeName, key: "" }), "key"],
-    [() => getNextId({ storeName, key: "a", options: { increment: 2 as never } }), "options.increment"],
-  ];
-  for (const [call, field] of cases) {
-    const error = await failure(call());
-    assert.equal(error.code, Code.InvalidArgument, field);
-    assert.equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field);
-  }
-});
-
-test("unknown store, pubsub, binding, hello or app: invalid_argument, naming the sequencer stores that are configured", async () => {
-  await using at = await open();
-  const error = await failure(at.runtime.getNextId({ storeName: "nope", key: "a" }));
-  assert.equal(error.code, Code.InvalidArgument);
-  assert.equal(error.rawMessage, 'sequencer store "nope" is not configured; configured: "default"');
 });
 
 test("a limit is hit: resource_exhausted where int64 has no more ids, and for a key that is too long", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build as esbuild } from "esbuild";
@@ -113,13 +113,59 @@ describe("in an empty project", () => {
     return JSON.parse(run(folder, process.execPath, "--input-type=module", "-e", page));
   };
 
-  test("npx fairlead serve works in an empty folder, without any project", async () => {
+  test("npx fairlead serve works in an empty folder, without any project, and says that nothing is kept", async () => {
     const folder = join(inject("folder"), "empty");
     mkdirSync(folder);
     const serving = await serve(folder, "npx", "--yes", "--package", inject("tarball"), "fairlead");
     assert.equal((await fetch(`${serving.url}/healthz`)).status, 200);
     await serving.stop();
+    assert.match(serving.banner, /engine: memory: nothing is kept, .* npm install classic-level@3$/);
     assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test("without classic-level, all that is about a data folder fails, and says what to install", () => {
+    const folder = project("node");
+    for (const args of [
+      ["serve", "--data", "x"],
+      ["check", "x"],
+      ["backup", "x", "y"],
+      ["restore", "y", "x"],
+    ]) {
+      const says =
+        /^.* ended with 1:\nfairlead: a data folder needs .* not installed: npm install classic-level@3\n$/;
+      assert.throws(() => run(folder, "node_modules/.bin/fairlead", ...args), { message: says });
+    }
+    assert.ok(!existsSync(join(folder, "x")));
+    const there = join(folder, "fairlead-data");
+    mkdirSync(there);
+    try {
+      const refused =
+        /\.\/fairlead-data has data, .* not installed: npm install classic-level@3, or --memory/;
+      assert.throws(() => run(folder, "node_modules/.bin/fairlead", "serve", "--port", "0"), {
+        message: refused,
+      });
+    } finally {
+      rmdirSync(there);
+    }
+  });
+
+  test("with classic-level, fairlead serve keeps its data in ./fairlead-data", async () => {
+    const folder = project("disk", "classic-level@3");
+    const first = await serve(folder, "node_modules/.bin/fairlead");
+    assert.match(first.banner, /engine: disk, in fairlead-data$/);
+    const put =
+      'const { createClient } = await import("fairlead"); const { createNodeTransport } = await import("fairlead/node");';
+    const call = (code: string, url: string) => {
+      const client = `${put} const transport = createNodeTransport(${JSON.stringify(url)}); const map = createClient(transport).map("m");`;
+      const end = "await transport[Symbol.asyncDispose]();";
+      return run(folder, process.execPath, "--input-type=module", "-e", `${client} ${code} ${end}`).trim();
+    };
+    call('await map.put("k", "kept");', first.url);
+    assert.equal(await first.stop(), 0);
+    const second = await serve(folder, "node_modules/.bin/fairlead");
+    assert.equal(call('console.log((await map.get("k")).value);', second.url), "kept");
+    assert.equal(await second.stop(), 0);
+    run(folder, "node_modules/.bin/fairlead", "check", "fairlead-data");
   });
 
   test("Node runs every entry against fairlead serve", () => {

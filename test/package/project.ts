@@ -44,13 +44,15 @@ export async function serve(folder: string, ...command: string[]): Promise<Servi
     const url = /Fairlead at (\S+)/.exec(line)?.[1];
     if (!url) continue;
     child.stdout.resume();
-    return { url, stop };
+    return { url, stop, banner: line };
   }
   throw new Error(`${command.join(" ")} serve ended with ${await ended}`);
 }
 
 export interface Serving {
   url: string;
+  /** The line that has it. */
+  banner: string;
   /** Asks it to end; the exit status, null where the signal itself ended npx. */
   stop(): Promise<number | null>;
 }

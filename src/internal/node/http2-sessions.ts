@@ -1,6 +1,7 @@
 import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 import { tellOfNoHttp2 } from "./no-http2.js";
+import { NO_BOUND_MB } from "./session-memory.js";
 import { openWindow, WINDOW_BYTES } from "./window.js";
 
 /** A connection with calls under way that is silent for so long is asked for a sign of life, which may take so long. */
@@ -21,7 +22,7 @@ export function http2Sessions(
   }: { ping?: typeof PING; tls?: SecureContextOptions | undefined; advice?: string } = {},
 ): Http2SessionManager {
   const settings = { initialWindowSize: WINDOW_BYTES };
-  const sessions = new Http2SessionManager(url, ping, { ...tls, settings });
+  const sessions = new Http2SessionManager(url, ping, { ...tls, settings, maxSessionMemory: NO_BOUND_MB });
   const { request } = sessions;
   const opened = new WeakSet<object>();
   sessions.request = async (...args) => {

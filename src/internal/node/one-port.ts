@@ -10,6 +10,7 @@ import {
 } from "node:tls";
 
 import { Connections } from "./connections.js";
+import { NO_BOUND_MB } from "./session-memory.js";
 import { openWindow, WINDOW_BYTES } from "./window.js";
 
 /** Answers requests of both HTTP versions, by what they have in common. */
@@ -103,7 +104,10 @@ export async function openPort(
     maxHeaderListSize: headerBytes,
     initialWindowSize: WINDOW_BYTES,
   };
-  const http2 = createHttp2({ settings, maxHeaderListPairs: MOST_HEADERS }, answerOrRefuse);
+  const http2 = createHttp2(
+    { settings, maxHeaderListPairs: MOST_HEADERS, maxSessionMemory: NO_BOUND_MB },
+    answerOrRefuse,
+  );
   if (upgrade) {
     http1.on("upgrade", (request, socket, head) => {
       if (calls.closing) socket.end(CLOSING);

@@ -1,0 +1,60 @@
+import { readFile } from "node:fs/promises";
+import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
+import { z } from "zod";
+import type { Stores } from "../conformance/index.js";
+
+const name = z.string().min(1);
+const count = z.number().int().positive();
+const strict = z.strictObject;
+
+/** What the server under test was configured with, as `--config` names it: Stores, and what the run brings itself. */
+const schema = strict({
+  stores: strict({
+    state: name,
+    lock: name,
+    sequencer: name,
+    pubsub: name,
+    files: name,
+    configuration: name,
+    hello: strict({ name, greeting: z.string() }),
+    spareHello: strict({ name, greeting: z.string() }),
+    others: strict({ state: name, lock: name, sequencer: name, configuration: name }),
+    quickPubsub: strict({ name, maxDeliveries: count, retryMinMs: count, retryMaxMs: count }),
+    biggerThan: strict({ key: name, value: z.string().regex(/^\d+$/, "must be a decimal number") }),
+    echo: name,
+    mirror: strict({ service: name, binding: name }),
+    secret: strict({ store: name, key: name, value: z.string() }),
+    backupGroup: strict({ namespace: z.string(), name, primary: z.string() }),
+    ledGroup: strict({ namespace: z.string(), name, term: count }),
+    shortLog: strict({ name, maxRecords: count }),
+  })
+    .partial()
+    .optional(),
+  /** Where the mirror listens while the run lasts. Default: it is there already, or there is none. */
+  mirrorPort: z.number().int().min(1).max(65_535).optional(),
+  /** Whether apps may dial in through the tunnel. Default: true. */
+  dialIn: z.boolean().optional(),
+});
+
+export interface ConformanceConfig {
+  stores?: Partial<Stores>;
+  mirrorPort?: number | undefined;
+  dialIn?: boolean | undefined;
+}
+
+/** Reads what a server under test is called, from JSON with comments; a mistake is told by its place. */
+export async function readConformanceConfig(path: string): Promise<ConformanceConfig> {
+  const text = await readFile(path, "utf8").catch((error: Error) => {
+    throw new Error(`Cannot read the configuration "${path}": ${error.message}`);
+  });
+  const mistakes: ParseError[] = [];
+  const input: unknown = parse(text, mistakes, { allowTrailingComma: true });
+  const [mistake] = mistakes;
+  if (mistake) throw new Error(`${path}: not JSON: ${printParseErrorCode(mistake.error)}`);
+  const { data, error } = schema.safeParse(input);
+  if (data) return data as ConformanceConfig;
+  const told = error.issues.map(
+    (issue) => `${path}: ${issue.path.join(".") || "the file"}: ${issue.message}`,
+  );
+  throw new Error(told.join("\n"));
+}

@@ -1,0 +1,281 @@
+import { Code } from "@connectrpc/connect";
+import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { On } from "../case.js";
+import { equal, ok } from "../expect.js";
+import { malformed, refused, unconfigured } from "../refusal.js";
+import { REQUIRED, UNKNOWN } from "../rules.js";
+import type { ConfigurationCalls } from "./calls.js";
+
+/** Subscriptions. */
+export function following(on: On<ConfigurationCalls>): void {
+  telling(on);
+  asking(on);
+  ending(on);
+}
+
+function telling(on: On<ConfigurationCalls>): void {
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "current values come first, then every change in order",
+    async (at) => {
+      await at.save({ a: "1", b: "1", c: "1" });
+      const stream = at.follow({ keys: ["b", "a", "none"] });
+      const first = await stream.next();
+      equal(
+        [first.storeName, first.items.map(({ key, content }) => `${key}: ${content}`)],
+        [at.storeName, ["b: 1", "a: 1"]],
+      );
+      for (const content of ["2", "3", "4"]) await at.save({ a: content, c: content });
+      for (const content of ["2", "3", "4"]) equal(await stream.items(), [`a: ${content}`]);
+    },
+  );
+
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "a subscription to what is not there yet begins with no items, and is told of it",
+    async (at) => {
+      const stream = at.follow({ keys: ["a"] });
+      equal(await stream.items(), []);
+      await at.save({ b: "no", a: "1" });
+      equal(await stream.items(), ["a: 1"]);
+    },
+  );
+
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    'a deletion is the item with empty content and metadata deleted "true"',
+    async (at) => {
+      await at.save({ a: "1" });
+      const stream = at.follow({});
+      await stream.next();
+      await at.remove(["a", "never there"]);
+      const { items } = await stream.next();
+      equal(
+        items.map(({ key, content, group, label, metadata }) => [
+          key,
+          content,
+          group,
+          label,
+          { ...metadata },
+        ]),
+        [["a", "", at.group, "default", { deleted: "true" }]],
+      );
+    },
+  );
+
+  on(["SubscribeConfiguration", "duplex"], "saving empty content is told as a deletion", async (at) => {
+    await at.save({ a: "1" });
+    const stream = at.follow({});
+    await stream.next();
+    await at.save({ a: "" });
+    equal(await stream.items(), ["a: deleted"]);
+    await at.save({ a: "again" });
+    equal(await stream.items(), ["a: again"]);
+  });
+
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "a change tells group, label and app id as they were asked for",
+    async (at) => {
+      const place = { appId: at.own("app"), label: "l" };
+      const stream = at.follow(place);
+      await stream.next();
+      await at.save({ k: "v" }, place);
+      const { appId, items } = await stream.next();
+      equal([appId, items[0]?.group, items[0]?.label], [place.appId, at.group, "l"]);
+    },
+  );
+
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "what is saved in another group or label is not told",
+    async (at) => {
+      const stream = at.follow({});
+      await stream.next();
+      await at.save({ k: "1" }, { label: "l" });
+      await at.save({ k: "2" }, { group: at.own("other") });
+      await at.save({ k: "3" });
+      equal(await stream.items(), ["k: 3"]);
+    },
+  );
+
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "a subscriber that does not read is told the last content in the end, and holds no one up",
+    async (at) => {
+      const stream = at.follow({});
+      await stream.next();
+      for (let n = 1; n <= 200; n++) await at.save({ k: String(n) });
+      for (let last = ""; last !== "k: 200"; ) last = (await stream.items()).at(-1) ?? "";
+      equal(await at.get(), { k: "200" });
+    },
+  );
+
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "whatever is written while it begins, a subscriber ends with what is there",
+    async (at) => {
+      await at.save({ a: "0", b: "0" });
+      const writing = (async () => {
+        for (let i = 1; i <= 30; i++) await at.save({ a: i % 3 ? String(i) : "", b: String(i) });
+        await at.save({ done: "yes" });
+      })();
+      const stream = at.follow({});
+      const told = new Map<string, string>();
+      while (!told.has("done")) {
+        for (const { key, content } of (await stream.next()).items) {
+          if (content === "") told.delete(key);
+          else told.set(key, content);
+        }
+      }
+      await writing;
+      equal(Object.fromEntries([...told].sort()), await at.get());
+    },
+  );
+}
+
+function asking(on: On<ConfigurationCalls>): void {
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "each request adds keys, whose current values are told",
+    async (at) => {
+      await at.save({ a: "1", b: "1" });
+      const stream = at.follow({ keys: ["a"] });
+      equal(await stream.items(), ["a: 1"]);
+      await at.save({ b: "not yet" });
+      stream.ask({ keys: ["b"] });
+      equal(await stream.items(), ["b: not yet"]);
+      await at.save({ a: "2" });
+      equal(await stream.items(), ["a: 2"]);
+      await at.save({ b: "2" });
+      equal(await stream.items(), ["b: 2"]);
+    },
+  );
+
+  on(["SubscribeConfiguration", "duplex"], "a request without keys follows the whole group", async (at) => {
+    await at.save({ a: "1" });
+    const stream = at.follow({});
+    equal(await stream.items(), ["a: 1"]);
+    await at.save({ fresh: "1" });
+    equal(await stream.items(), ["fresh: 1"]);
+  });
+
+  on(["SubscribeConfiguration", "duplex"], "one stream may follow several groups", async (at) => {
+    const other = { group: at.own("other"), label: "l" };
+    const stream = at.follow({});
+    await stream.next();
+    stream.ask(other);
+    await stream.next();
+    await at.save({ k: "1" }, other);
+    const first = await stream.next();
+    equal([first.items[0]?.group, first.items[0]?.content], [other.group, "1"]);
+    await at.save({ k: "2" });
+    const second = await stream.next();
+    equal([second.items[0]?.group, second.items[0]?.content], [at.group, "2"]);
+  });
+
+  on(
+    ["SubscribeConfiguration", "duplex", "other stores"],
+    "one stream may follow several stores, each named in its answers",
+    async (at) => {
+      const other = { storeName: at.stores.others?.configuration ?? "" };
+      const stream = at.follow({});
+      await stream.next();
+      stream.ask(other);
+      equal((await stream.next()).storeName, other.storeName);
+      await at.save({ k: "1" }, other);
+      equal((await stream.next()).storeName, other.storeName);
+      await at.save({ k: "2" });
+      equal((await stream.next()).storeName, at.storeName);
+    },
+  );
+
+  on([REQUIRED, "duplex"], "a malformed request ends the stream, and names the field", async (at) => {
+    await malformed(at.follow({ keys: [""] }).next(), "keys[0]");
+    await malformed(at.follow({ group: "\u0000" }).next(), "group");
+    await malformed(at.follow({ storeName: "" }).next(), "store_name");
+  });
+
+  on(
+    [UNKNOWN, "duplex"],
+    "a subscription to a store that is not configured is invalid_argument, naming it",
+    async (at) => {
+      await unconfigured(at.follow({ storeName: "nope" }).next(), "configuration store", "nope");
+    },
+  );
+}
+
+function ending(on: On<ConfigurationCalls>): void {
+  on(
+    ["SubscribeConfiguration", "duplex"],
+    "half-close keeps the subscription until the client cancels",
+    async (at) => {
+      const stream = at.follow({ keys: ["a"] });
+      stream.halfClose();
+      equal(await stream.items(), []);
+      await at.save({ a: "1" });
+      equal(await stream.items(), ["a: 1"]);
+      await at.save({ a: "2" });
+      equal(await stream.items(), ["a: 2"]);
+      const next = refused(stream.next(), Code.Canceled);
+      stream.leave();
+      await next;
+    },
+  );
+
+  on(["SubscribeConfiguration", "duplex"], "the cancellation of one stream touches no other", async (at) => {
+    const [one, other] = [at.follow({ keys: ["a"] }), at.follow({ keys: ["a"] })];
+    await one.next();
+    await other.next();
+    one.leave();
+    await at.save({ a: "1" });
+    equal(await other.items(), ["a: 1"]);
+  });
+
+  on(["SubscribeConfiguration", "duplex"], "the failure of one stream touches no other", async (at) => {
+    const [one, other] = [at.follow({ keys: ["a"] }), at.follow({ keys: ["a"] })];
+    await one.next();
+    await other.next();
+    one.ask({ storeName: "nope" });
+    await refused(one.next(), Code.InvalidArgument);
+    await at.save({ a: "1" });
+    equal(await other.items(), ["a: 1"]);
+  });
+
+  on(["SubscribeConfiguration", "duplex"], "any number of streams may follow the same key", async (at) => {
+    const streams = Array.from({ length: 6 }, () => at.follow({ keys: ["a"] }));
+    for (const stream of streams) await stream.next();
+    await at.save({ a: "1" });
+    for (const stream of streams) equal(await stream.items(), ["a: 1"]);
+  });
+
+  on(
+    ["SubscribeConfiguration", "duplex", "second client"],
+    "a subscriber is told what another client saves",
+    async (at) => {
+      const stream = at.follow({ keys: ["a"] });
+      await stream.next();
+      const other = at.client(Runtime, await at.second());
+      const items = [{ key: "a", content: "1", group: at.group }];
+      await other.saveConfiguration({ storeName: at.storeName, items });
+      at.after(() => at.remove(["a"]));
+      equal(await stream.items(), ["a: 1"]);
+    },
+  );
+
+  on(["SubscribeConfiguration", "duplex"], "a subscription with a deadline ends with it", async (at) => {
+    async function* asked() {
+      yield { storeName: at.storeName, group: at.group };
+      await new Promise(() => {});
+    }
+    const stream = at.runtime.subscribeConfiguration(asked(), { timeoutMs: 200 });
+    let responses = 0;
+    await refused(
+      (async () => {
+        for await (const _ of stream) responses++;
+      })(),
+      Code.DeadlineExceeded,
+    );
+    ok(responses <= 1, `there were ${responses} responses, of which one is the current values`);
+  });
+}

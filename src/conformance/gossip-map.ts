@@ -1,0 +1,35 @@
+import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
+import type { Bench } from "./bench.js";
+import { type Case, casesOf } from "./case.js";
+import { convergence } from "./gossip-map/convergence.js";
+import { joinAs, type Member } from "./gossip-map/member.js";
+import { messages } from "./gossip-map/messages.js";
+
+/** Members of a gossip map of the case's own. */
+export interface GossipCalls extends Bench {
+  /** Joins as "member-1", or by another name. */
+  join(options?: { source?: string; namespace?: string; name?: string }): Member;
+  readonly name: string;
+}
+
+function gossipCalls(bench: Bench): GossipCalls {
+  const client = bench.client(GossipMapService);
+  const name = bench.own("m");
+  return {
+    ...bench,
+    name,
+    join({ source = "member-1", namespace = "default", name: own = name } = {}) {
+      const member = joinAs(client, source, { namespace, name: own });
+      bench.after(member.leave);
+      return member;
+    },
+  };
+}
+
+/** What must hold of gossip maps. */
+export const gossipMapCases: readonly Case[] = casesOf(
+  "gossip-map",
+  gossipCalls,
+  [convergence, messages],
+  ["gossip map", "duplex"],
+);

@@ -1,0 +1,140 @@
+import { isDone, type Operation } from "./history.js";
+
+/** What one object does that is used by one client at a time. */
+export interface Model<S, I, O> {
+  readonly initial: S;
+  /**
+   * The state behind an operation; undefined where it cannot have told `output` in `state`. An `output` of undefined is
+   * not known.
+   */
+  apply(state: S, input: I, output: O | undefined): { state: S } | undefined;
+  /** The same text for the same state. */
+  key(state: S): string;
+}
+
+/**
+ * Looks for an order of the operations, each at some moment between its call and its return, in which one client could
+ * have done them with the same outcome. What is not known to have been done may stand anywhere behind its call, or
+ * nowhere. Tells which operations stood in the way; undefined where there is such an order.
+ *
+ * It goes forward as long as an operation fits, and back where one has returned that did not (Wing and Gong), never twice
+ * to the same state with the same operations done (Lowe).
+ */
+export function notLinearizable<S, I, O>(
+  operations: readonly Operation<I, O>[],
+  model: Model<S, I, O>,
+): readonly Operation<I, O>[] | undefined {
+  const line = new Line(operations);
+  const seen = new Set<string>();
+  const done: { entry: Entry<I, O>; state: S }[] = [];
+  let bits = 0n;
+  let { initial: state } = model;
+  let furthest = -1;
+  let stuck: readonly Operation<I, O>[] = [];
+  let entry = line.first;
+  while (line.mustFollow > 0) {
+    if (entry?.isCall) {
+      const { operation, bit } = entry;
+      const next = model.apply(state, operation.input, isDone(operation) ? operation.output : undefined);
+      const key = next && `${(bits | bit).toString(36)} ${model.key(next.state)}`;
+      if (!next || !key || seen.has(key)) {
+        entry = entry.next;
+        continue;
+      }
+      seen.add(key);
+      done.push({ entry, state });
+      bits |= bit;
+      state = next.state;
+      line.take(entry);
+      entry = line.first;
+      continue;
+    }
+    // One has returned that was not done yet, in this order.
+    if (done.length > furthest) {
+      furthest = done.length;
+      stuck = line.before(entry);
+    }
+    const last = done.pop();
+    if (!last) return stuck;
+    bits &= ~last.entry.bit;
+    state = last.state;
+    line.putBack(last.entry);
+    entry = last.entry.next;
+  }
+  return undefined;
+}
+
+/** The call or the return of an operation. */
+interface Entry<I, O> {
+  readonly operation: Operation<I, O>;
+  readonly isCall: boolean;
+  readonly bit: bigint;
+  /** Of a call: its return, where it has one. */
+  end?: Entry<I, O>;
+  previous?: Entry<I, O> | undefined;
+  next?: Entry<I, O> | undefined;
+}
+
+/** Calls and returns in their order, without those of the operations that have been taken out. */
+class Line<I, O> {
+  /** How many operations have returned and are not taken out. */
+  mustFollow = 0;
+  #first: Entry<I, O> | undefined;
+
+  constructor(operations: readonly Operation<I, O>[]) {
+    const entries: { at: number; entry: Entry<I, O> }[] = [];
+    for (const [i, operation] of operations.entries()) {
+      const call: Entry<I, O> = { operation, isCall: true, bit: 1n << BigInt(i) };
+      entries.push({ at: operation.calledAt, entry: call });
+      if (!isDone(operation)) continue;
+      call.end = { operation, isCall: false, bit: call.bit };
+      entries.push({ at: operation.returnedAt, entry: call.end });
+      this.mustFollow++;
+    }
+    entries.sort((a, b) => a.at - b.at);
+    for (const [i, { entry }] of entries.entries()) {
+      entry.previous = entries[i - 1]?.entry;
+      entry.next = entries[i + 1]?.entry;
+    }
+    this.#first = entries[0]?.entry;
+  }
+
+  get first(): Entry<I, O> | undefined {
+    return this.#first;
+  }
+
+  take(call: Entry<I, O>): void {
+    this.#unlink(call);
+    if (!call.end) return;
+    this.#unlink(call.end);
+    this.mustFollow--;
+  }
+
+  /** Undoes the last take(). */
+  putBack(call: Entry<I, O>): void {
+    if (call.end) {
+      this.#link(call.end);
+      this.mustFollow++;
+    }
+    this.#link(call);
+  }
+
+  /** What has been called, and stands in front of `entry`, with the operation of that. */
+  before(entry: Entry<I, O> | undefined): Operation<I, O>[] {
+    const operations: Operation<I, O>[] = [];
+    for (let at = this.#first; at && at !== entry; at = at.next) if (at.isCall) operations.push(at.operation);
+    return operations;
+  }
+
+  #unlink(entry: Entry<I, O>): void {
+    if (entry.previous) entry.previous.next = entry.next;
+    else this.#first = entry.next;
+    if (entry.next) entry.next.previous = entry.previous;
+  }
+
+  #link(entry: Entry<I, O>): void {
+    if (entry.previous) entry.previous.next = entry;
+    else this.#first = entry;
+    if (entry.next) entry.next.previous = entry;
+  }
+}

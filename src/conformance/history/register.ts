@@ -1,0 +1,47 @@
+import { Unmet } from "../expect.js";
+import type { Operation } from "./history.js";
+import { type Model, notLinearizable } from "./linearizable.js";
+
+/** A key with one value, or none. */
+export type Step =
+  | { readonly do: "read" }
+  | { readonly do: "write"; readonly value: string | undefined }
+  /** Writes where the value is `expected`, which no other write has had. */
+  | { readonly do: "exchange"; readonly expected: string | undefined; readonly value: string | undefined };
+
+/** What a read found, and whether an exchange was done. */
+export type Found = { readonly value?: string | undefined; readonly isDone?: boolean };
+
+const model: Model<string | undefined, Step, Found> = {
+  initial: undefined,
+  key: (state) => (state === undefined ? "" : `=${state}`),
+  apply(state, step, found) {
+    if (step.do === "read") return !found || found.value === state ? { state } : undefined;
+    if (step.do === "write") return { state: step.value };
+    const matches = state === step.expected;
+    if (found && found.isDone !== matches) return undefined;
+    return { state: matches ? step.value : state };
+  },
+};
+
+/** Fails unless one client could have done the same, one after the other, without a contradiction in time. */
+export function checkRegister(key: string, operations: readonly Operation<Step, Found>[]): void {
+  const stuck = notLinearizable(operations, model);
+  if (!stuck) return;
+  throw new Unmet(
+    `what clients read and wrote of ${key} has no order that explains it: none of these can come next\n${stuck.map(told).join("\n")}`,
+  );
+}
+
+function told({ client, input, output, calledAt, returnedAt }: Operation<Step, Found>): string {
+  const what =
+    input.do === "read"
+      ? `read ${shown(output?.value)}`
+      : input.do === "write"
+        ? `wrote ${shown(input.value)}`
+        : `exchanged ${shown(input.expected)} for ${shown(input.value)}: ${output ? (output.isDone ? "done" : "refused") : "unknown"}`;
+  return `  client ${client}, from ${calledAt} to ${returnedAt}: ${what}`;
+}
+
+const shown = (value: string | undefined): string =>
+  value === undefined ? "nothing" : JSON.stringify(value);

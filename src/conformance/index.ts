@@ -1,0 +1,25 @@
+/**
+ * `fairlead/conformance`: what must hold of a server that speaks the API, and of an engine, as suites for any runner.
+ *
+ * @module
+ */
+export type { Bench } from "./bench.js";
+export type { Case, Primitive } from "./case.js";
+export { engineConformance } from "./engine.js";
+export { LAYOTTO } from "./layotto.js";
+export { type Asked, type Mirrored, mirrored } from "./mirror.js";
+export { NEEDS, type Need } from "./needs.js";
+export { type Deviation, FAIRLEAD, type Profile, type Result } from "./profile.js";
+export type { RecordedCall } from "./recorder.js";
+export { type Counts, counted, type Report, type Run, type RunOptions, run } from "./report.js";
+export { htmlReport } from "./reports/html.js";
+export { jsonReport } from "./reports/json.js";
+export { junitReport } from "./reports/junit.js";
+export { tapReport } from "./reports/tap.js";
+export { textReport } from "./reports/text.js";
+export { RULES, type Rule } from "./rules.js";
+export { type Outcome, runCase } from "./run.js";
+export type { Skips, Test } from "./runner.js";
+export { DEFAULT_STORES, type Stores } from "./stores.js";
+export { cases, conformance } from "./suite.js";
+export { openTarget, type Target, type TargetOptions } from "./target.js";

@@ -1,0 +1,54 @@
+import { type Case, casesOf, type On } from "./case.js";
+import { ok } from "./expect.js";
+import { type LockCalls, lockCalls } from "./lock/calls.js";
+import { fences } from "./lock/fences.js";
+import { grants } from "./lock/grants.js";
+import { histories } from "./lock/histories.js";
+import { limited, malformed, NO_NAMES, unconfigured } from "./refusal.js";
+import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
+
+const RPCS = ["tryLock", "unlock", "lockKeepAlive"] as const;
+
+/** What must hold of locks. */
+export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [grants, fences, refusals, histories]);
+
+/** What the lock RPCs do not take. */
+function refusals(on: On<LockCalls>): void {
+  for (const rpc of RPCS) {
+    const name = rpc[0]?.toUpperCase() + rpc.slice(1);
+    const whole = (at: LockCalls) => ({
+      storeName: at.storeName,
+      resourceId: at.own("r"),
+      lockOwner: "ada",
+      expire: 1,
+    });
+    on(
+      REQUIRED,
+      `${name} needs a store, a resource and an owner, each named where it is empty`,
+      async (at) => {
+        const call = at.runtime[rpc];
+        await malformed(call({ ...whole(at), storeName: "" }), "store_name");
+        await malformed(call({ ...whole(at), storeName: "a\u0000b" }), "store_name");
+        await malformed(call({ ...whole(at), resourceId: "" }), "resource_id");
+        await malformed(call({ ...whole(at), lockOwner: "" }), "lock_owner");
+      },
+    );
+
+    on(UNKNOWN, `${name} of a store that is not configured is invalid_argument, naming it`, async (at) => {
+      for (const storeName of NO_NAMES) {
+        await unconfigured(at.runtime[rpc]({ ...whole(at), storeName }), "lock store", storeName);
+      }
+    });
+
+    on(LIMIT, `${name} of a resource or an owner above 1024 bytes is resource_exhausted`, async (at) => {
+      const call = at.runtime[rpc];
+      await limited(call({ ...whole(at), resourceId: `r${"é".repeat(512)}` }), "keyBytes");
+      await limited(call({ ...whole(at), lockOwner: "a".repeat(1025) }), "keyBytes");
+    });
+  }
+
+  on("TryLock", "a resource and an owner may have 1024 bytes", async (at) => {
+    const resource = "r".repeat(1024 - at.own("").length);
+    ok(await at.tryLock("é".repeat(512), { resource }), "it is granted");
+  });
+}

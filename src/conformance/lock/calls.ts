@@ -1,0 +1,89 @@
+import type { Client } from "@connectrpc/connect";
+import {
+  LockKeepAliveResponse_Status as KeepAlive,
+  Runtime,
+  UnlockResponse_Status as Unlock,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { utf8 } from "../../internal/utf8.js";
+import type { Bench } from "../bench.js";
+import { ok } from "../expect.js";
+
+export { KeepAlive, Unlock };
+
+/** The lock RPCs on resources of the case's own, "r" where none is named; all are freed at the end. */
+export interface LockCalls extends Bench {
+  readonly runtime: Client<typeof Runtime>;
+  readonly storeName: string;
+  /** Whether the lock was granted. */
+  tryLock(owner: string, options?: { expire?: number; resource?: string }): Promise<boolean>;
+  /** The fence of a grant, which has to be one. */
+  fence(owner: string, options?: { expire?: number; resource?: string }): Promise<bigint>;
+  unlock(owner: string, resource?: string): Promise<Unlock>;
+  keepAlive(owner: string, expire?: number, resource?: string): Promise<KeepAlive>;
+  /** The fence that LockKeepAlive answers with. */
+  keptFence(owner: string, expire?: number): Promise<bigint | undefined>;
+  /** The header of a write that needs the lock on `resource`. */
+  header(fence: bigint | string, resource?: string): Record<string, string>;
+  /** Saves a state under such a header. */
+  save(key: string, headers: Record<string, string>): Promise<unknown>;
+  /** Whether that state is there. */
+  has(key: string): Promise<boolean>;
+}
+
+export function lockCalls(bench: Bench): LockCalls {
+  const runtime = bench.client(Runtime);
+  const storeName = bench.stores.lock;
+  const state = bench.stores.state;
+  const claim = (lockOwner: string, resource = "r") => ({
+    storeName,
+    resourceId: bench.own(resource),
+    lockOwner,
+  });
+  const tried = async (
+    owner: string,
+    { expire = 60, resource = "r" }: { expire?: number; resource?: string } = {},
+  ) => {
+    let header: string | null = null;
+    const onHeader = (headers: Headers) => {
+      header = headers.get("fairlead-fence");
+    };
+    const { success } = await runtime.tryLock({ ...claim(owner, resource), expire }, { onHeader });
+    if (success) bench.after(() => runtime.unlock(claim(owner, resource)));
+    return { success, header: header as string | null };
+  };
+  const kept = async (owner: string, expire = 60, resource = "r") => {
+    let header: string | null = null;
+    const onHeader = (headers: Headers) => {
+      header = headers.get("fairlead-fence");
+    };
+    const { status } = await runtime.lockKeepAlive({ ...claim(owner, resource), expire }, { onHeader });
+    return { status, header: header as string | null };
+  };
+  return {
+    ...bench,
+    runtime,
+    storeName,
+    tryLock: async (owner, options) => (await tried(owner, options)).success,
+    async fence(owner, options) {
+      const { success, header } = await tried(owner, options);
+      ok(success, `${owner} is granted the lock`);
+      ok(/^[1-9]\d*$/.test(header ?? ""), `the grant has a fence: ${header}`);
+      return BigInt(header ?? "");
+    },
+    unlock: async (owner, resource) => (await runtime.unlock(claim(owner, resource))).status,
+    keepAlive: async (owner, expire, resource) => (await kept(owner, expire, resource)).status,
+    async keptFence(owner, expire) {
+      const { header } = await kept(owner, expire);
+      return header === null ? undefined : BigInt(header);
+    },
+    header: (fence, resource = "r") => ({
+      "fairlead-fence": `${storeName}/${encodeURIComponent(bench.own(resource))}=${fence}`,
+    }),
+    save(key, headers) {
+      const own = bench.own(key);
+      bench.after(() => runtime.deleteState({ storeName: state, key: own }));
+      return runtime.saveState({ storeName: state, states: [{ key: own, value: utf8("v") }] }, { headers });
+    },
+    has: async (key) => (await runtime.getState({ storeName: state, key: bench.own(key) })).etag !== "",
+  };
+}

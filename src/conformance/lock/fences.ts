@@ -1,0 +1,137 @@
+import { Code } from "@connectrpc/connect";
+import type { On } from "../case.js";
+import { equal, ok } from "../expect.js";
+import { factsOf, refused, unconfigured } from "../refusal.js";
+import { MISMATCH, UNKNOWN } from "../rules.js";
+import type { LockCalls } from "./calls.js";
+
+/** The numbers of grants, and writes that need them. */
+export function fences(on: On<LockCalls>): void {
+  on(["TryLock", "extensions"], "a grant answers with its fence, and a refusal with none", async (at) => {
+    await at.fence("ada");
+    const claim = { storeName: at.storeName, resourceId: at.own("r"), lockOwner: "bob", expire: 60 };
+    let header: string | null = "not told";
+    const onHeader = (headers: Headers) => {
+      header = headers.get("fairlead-fence");
+    };
+    equal((await at.runtime.tryLock(claim, { onHeader })).success, false);
+    equal(header, null);
+  });
+
+  on(["TryLock", "extensions"], "the fence grows with every grant of the resource, to anyone", async (at) => {
+    let last = 0n;
+    for (const owner of ["ada", "ada", "bob", "ada"]) {
+      const fence = await at.fence(owner);
+      ok(fence > last, `${fence} after ${last}`);
+      last = fence;
+      await at.unlock(owner);
+    }
+  });
+
+  on(["TryLock", "extensions", "time"], "the fence grows after expiry too", async (at) => {
+    const before = await at.fence("ada", { expire: 2 });
+    await at.pass(2100);
+    ok((await at.fence("ada")) > before, "it has grown");
+  });
+
+  on(["TryLock", "extensions", "clock"], "the fence grows after a month", async (at) => {
+    const before = await at.fence("ada", { expire: 2 });
+    await at.pass(30 * 24 * 3_600_000);
+    ok((await at.fence("bob")) > before, "it has grown");
+  });
+
+  on(["LockKeepAlive", "extensions"], "LockKeepAlive keeps the fence and tells it", async (at) => {
+    const fence = await at.fence("ada");
+    equal(await at.keptFence("ada"), fence);
+    await at.save("k", at.header(fence));
+    ok(await at.has("k"), "the write is there");
+  });
+
+  on(["LockKeepAlive", "extensions"], "LockKeepAlive tells no fence where there is no lock", async (at) => {
+    equal(await at.keptFence("ada"), undefined);
+  });
+
+  on(
+    [MISMATCH, "extensions"],
+    "a write under the newest fence goes through, also once the lock is freed",
+    async (at) => {
+      const fence = await at.fence("ada");
+      await at.save("held", at.header(fence));
+      await at.unlock("ada");
+      await at.save("freed", at.header(fence));
+      equal([await at.has("held"), await at.has("freed")], [true, true]);
+    },
+  );
+
+  on(
+    [MISMATCH, "extensions"],
+    "a write under an older fence is aborted, with the resource and the newest fence",
+    async (at) => {
+      const old = await at.fence("ada");
+      await at.unlock("ada");
+      const now = await at.fence("bob");
+      const error = await refused(at.save("k", at.header(old)), Code.Aborted);
+      equal(factsOf(error), { key: at.own("r"), fence: String(now) });
+      equal(await at.has("k"), false);
+      await at.save("k", at.header(now));
+    },
+  );
+
+  on(
+    [MISMATCH, "extensions"],
+    "every write of state heeds the fence: deletes and transactions too",
+    async (at) => {
+      const old = await at.fence("ada");
+      await at.unlock("ada");
+      await at.fence("bob");
+      await at.save("k", {});
+      const headers = at.header(old);
+      const store = { storeName: at.stores.state };
+      const key = at.own("k");
+      await refused(at.runtime.deleteState({ ...store, key }, { headers }), Code.Aborted);
+      await refused(at.runtime.deleteBulkState({ ...store, states: [{ key }] }, { headers }), Code.Aborted);
+      const operations = [{ operationType: "delete", request: { key } }];
+      await refused(at.runtime.executeStateTransaction({ ...store, operations }, { headers }), Code.Aborted);
+      ok(await at.has("k"), "it is still there");
+    },
+  );
+
+  on(
+    [MISMATCH, "extensions"],
+    "a fence of a resource that was never locked, or that was made up, is aborted",
+    async (at) => {
+      const fence = await at.fence("ada");
+      for (const headers of [at.header(1n, "other"), at.header(fence + 1n), at.header(fence, "R")]) {
+        await refused(at.save("k", headers), Code.Aborted, headers["fairlead-fence"]);
+      }
+      equal(await at.has("k"), false);
+    },
+  );
+
+  on([MISMATCH, "extensions"], "several fences with a comma must all hold", async (at) => {
+    const [a, b] = [await at.fence("ada", { resource: "a" }), await at.fence("ada", { resource: "b" })];
+    const both = (x: bigint, y: bigint) => ({
+      "fairlead-fence": `${at.header(x, "a")["fairlead-fence"]}, ${at.header(y, "b")["fairlead-fence"]}`,
+    });
+    await refused(at.save("k", both(a, b + 1n)), Code.Aborted);
+    await refused(at.save("k", both(a + 1n, b)), Code.Aborted);
+    await at.save("k", both(a, b));
+    ok(await at.has("k"), "the write is there");
+  });
+
+  for (const form of ["", "s", "r=1", "s/r", "s/r=0", "s/r=-1", "s/r=x", "s/r=1.5", "%zz/r=1"]) {
+    on([MISMATCH, "extensions"], `the fence "${form}" is invalid_argument`, async (at) => {
+      const text = form.replace(/^s/, at.storeName);
+      await refused(at.save("k", { "fairlead-fence": text }), Code.InvalidArgument);
+      equal(await at.has("k"), false);
+    });
+  }
+
+  on(
+    [UNKNOWN, "extensions"],
+    "a fence of a lock store that is not configured is invalid_argument",
+    async (at) => {
+      await unconfigured(at.save("k", { "fairlead-fence": "nope/r=1" }), "lock store", "nope");
+    },
+  );
+}

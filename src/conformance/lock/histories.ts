@@ -1,0 +1,67 @@
+import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { sleep } from "../../internal/timer.js";
+import type { On } from "../case.js";
+import { ok } from "../expect.js";
+import { type Client, concurrently } from "../history/clients.js";
+import { isOpen } from "../history/history.js";
+import { checkHolds, type Hold } from "../history/orders.js";
+import type { LockCalls } from "./calls.js";
+
+const STEPS = 20;
+
+export function histories(on: On<LockCalls>): void {
+  on(
+    ["TryLock", "extensions", "second client"],
+    "of several clients that try at once one holds the lock, and each later holder has a higher fence",
+    async (at) => {
+      const holds: Hold[] = [];
+      let events = 0;
+      const now = () => events++;
+      await concurrently(at, STEPS, (client) => hold(at, client, holds, now));
+      ok(holds.length > 1, `the lock was held more than once: ${holds.length} times`);
+      checkHolds(holds);
+    },
+  );
+}
+
+/** Tries once, and where it was granted gives it back. */
+async function hold(
+  at: LockCalls,
+  { number, transport }: Client,
+  holds: Hold[],
+  now: () => number,
+): Promise<void> {
+  const runtime = at.client(Runtime, transport);
+  const claim = { storeName: at.storeName, resourceId: at.own("r"), lockOwner: `client-${number}` };
+  let fence = "";
+  const onHeader = (headers: Headers) => {
+    fence = headers.get("fairlead-fence") ?? "";
+  };
+  try {
+    const { success } = await runtime.tryLock({ ...claim, expire: 60 }, { onHeader });
+    if (!success) return;
+  } catch (reason) {
+    if (!isOpen(reason)) throw reason;
+    // It may have been granted.
+    await insist(() => runtime.unlock(claim));
+    return;
+  }
+  const from = now();
+  // Others try meanwhile.
+  await insist(() => runtime.sayHello({ serviceName: at.stores.hello.name }));
+  holds.push({ client: number, fence: BigInt(fence), from, to: now() });
+  await insist(() => runtime.unlock(claim));
+}
+
+/** Makes a call that may be made again until it is answered. */
+async function insist(call: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      await call();
+      return;
+    } catch (reason) {
+      if (!isOpen(reason)) throw reason;
+      await sleep(1);
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import type { Client, Transport } from "@connectrpc/connect";
+import { LogService } from "../../../gen/atomix/log/log_pb.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { Bench } from "../bench.js";
+
+type Sent = Record<string, string>;
+
+/** The log RPCs on logs of the case's own, "l" where none is named. */
+export interface LogCalls extends Bench {
+  readonly logs: Client<typeof LogService>;
+  /** The header that names the case's log. */
+  log(name?: string): Sent;
+  /** Appends, and returns the first and the last offset as the trailers tell them. */
+  produce(values: Iterable<string> | AsyncIterable<string>, headers?: Sent): Promise<(string | null)[]>;
+  /** Records as "offset value": `count` of them, or all to the end. */
+  consume(offset: bigint, headers?: Sent, count?: number, transport?: Transport): Promise<string[]>;
+}
+
+export function logCalls(bench: Bench): LogCalls {
+  const client = bench.client(LogService);
+  const log = (name = "l") => ({ "fairlead-log": encodeURIComponent(bench.own(name)) });
+  return {
+    ...bench,
+    logs: client,
+    log,
+    async produce(values, headers = {}) {
+      let trailer = new Headers();
+      const requests = async function* () {
+        for await (const value of values) yield { value: utf8(value) };
+      };
+      const onTrailer = (told: Headers) => {
+        trailer = told;
+      };
+      await client.produce(requests(), { headers: { ...log(), ...headers }, onTrailer });
+      return [trailer.get("fairlead-first-offset"), trailer.get("fairlead-last-offset")];
+    },
+    async consume(offset, headers = {}, count = Number.POSITIVE_INFINITY, transport) {
+      const leave = new AbortController();
+      const follow: Sent = count === Number.POSITIVE_INFINITY ? { "fairlead-follow": "false" } : {};
+      const call = { headers: { ...log(), ...follow, ...headers }, signal: leave.signal };
+      const way = transport ? bench.client(LogService, transport) : client;
+      const records: string[] = [];
+      bench.after(() => leave.abort());
+      for await (const record of way.consume({ offset }, call)) {
+        if (records.push(`${record.offset} ${fromUtf8(record.value)}`) === count) break;
+      }
+      leave.abort();
+      return records;
+    },
+  };
+}

@@ -1,0 +1,85 @@
+import { LogService } from "../../../gen/atomix/log/log_pb.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { On } from "../case.js";
+import { equal } from "../expect.js";
+import { type Client, concurrently } from "../history/clients.js";
+import { History } from "../history/history.js";
+import { type Appended, checkLog, type LogRecord } from "../history/orders.js";
+import type { LogCalls } from "./calls.js";
+
+const STEPS = 12;
+const MOST_VALUES = 5;
+
+export function histories(on: On<LogCalls>): void {
+  on(
+    ["Produce", "extensions", "second client"],
+    "of what several clients append at once no record is lost, repeated or out of order",
+    async (at) => {
+      const history = new History<Appended, { first: bigint }>();
+      await concurrently(at, STEPS, (client, i) => append(at, history, client, i));
+      checkLog(history.operations, await records(at));
+    },
+  );
+
+  on(
+    ["Consume", "extensions", "second client"],
+    "readers that follow while several clients append see the same records in the same order",
+    async (at) => {
+      const history = new History<Appended, { first: bigint }>();
+      const leave = new AbortController();
+      at.after(() => leave.abort());
+      const seen: LogRecord[][] = [[], []];
+      const following = seen.map((records) => follow(at, records, leave.signal));
+      await concurrently(at, STEPS, (client, i) => append(at, history, client, i));
+      const all = await records(at);
+      checkLog(history.operations, all);
+      while (seen.some((records) => records.length < all.length)) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      leave.abort();
+      await Promise.allSettled(following);
+      for (const records of seen) equal(records, all, "what a reader has seen");
+    },
+  );
+}
+
+/** Appends up to MOST_VALUES values that nobody else does, in one call. */
+async function append(
+  at: LogCalls,
+  history: History<Appended, { first: bigint }>,
+  { number, transport, chance }: Client,
+  i: number,
+): Promise<void> {
+  const logs = at.client(LogService, transport);
+  const values = Array.from(
+    { length: 1 + Math.floor(chance() * MOST_VALUES) },
+    (_, part) => `${number}.${i}.${part}`,
+  );
+  await history.call(number, { values }, async () => {
+    let first = "";
+    const onTrailer = (trailer: Headers) => {
+      first = trailer.get("fairlead-first-offset") ?? "";
+    };
+    const requests = async function* () {
+      for (const value of values) yield { value: utf8(value) };
+    };
+    await logs.produce(requests(), { headers: at.log(), onTrailer });
+    return { first: BigInt(first) };
+  });
+}
+
+async function records(at: LogCalls): Promise<LogRecord[]> {
+  const found: LogRecord[] = [];
+  const headers = { ...at.log(), "fairlead-follow": "false" };
+  for await (const { offset, value } of at.logs.consume({ offset: 1n }, { headers })) {
+    found.push({ offset, value: fromUtf8(value) });
+  }
+  return found;
+}
+
+async function follow(at: LogCalls, to: LogRecord[], signal: AbortSignal): Promise<void> {
+  const logs = at.client(LogService, await at.second());
+  for await (const { offset, value } of logs.consume({ offset: 1n }, { headers: at.log(), signal })) {
+    to.push({ offset, value: fromUtf8(value) });
+  }
+}

@@ -1,0 +1,89 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import {
+  type RequestHeader,
+  type RequestHeaderSchema,
+  ResponseStatus,
+} from "../../../gen/atomix/pb/headers/headers_pb.js";
+import { type EntrySchema, MapService, type Value } from "../../../gen/atomix/pb/map/map_pb.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { Bench } from "../bench.js";
+
+export const { OK, ERROR } = ResponseStatus;
+
+type Header = Exclude<MessageInitShape<typeof RequestHeaderSchema>, RequestHeader>;
+export type Entry = MessageInitShape<typeof EntrySchema>;
+type Sent = Record<string, string>;
+
+/** The map RPCs on a map of the case's own, whose keys are removed at the end. */
+export interface MapCalls extends Bench {
+  readonly maps: Client<typeof MapService>;
+  readonly header: Header;
+  /** The header of the same map in the group that this server is a backup of. Needs "backup group". */
+  readonly backupHeader: Header;
+  /** The header of the same map in a group that this server is the configured primary of, and its term. Needs "led group". */
+  readonly ledHeader: Header;
+  readonly ledTerm: number;
+  /** The version that the put gave. */
+  put(
+    key: string,
+    value: string,
+    options?: { version?: bigint; headers?: Sent; at?: Header },
+  ): Promise<bigint>;
+  get(key: string, at?: Header): Promise<{ text: string; version: bigint } | undefined>;
+  remove(
+    key: string,
+    options?: { version?: bigint; headers?: Sent; at?: Header },
+  ): Promise<{ text: string; version: bigint } | undefined>;
+  /** Sends `requests` in one Backup stream, and gives the statuses of the answers. */
+  backup(header: Header, ...requests: Entry[][]): Promise<(ResponseStatus | undefined)[]>;
+}
+
+export function mapCalls(bench: Bench): MapCalls {
+  const maps = bench.client(MapService);
+  const header = {
+    protocol: { namespace: "", name: "default" },
+    primitive: { namespace: "", name: bench.own("m") },
+    partition: 1,
+  };
+  const { backupGroup, ledGroup } = bench.stores;
+  const grouped = ({ namespace = "", name = "" } = {}) => ({ ...header, protocol: { namespace, name } });
+  const read = (value: Value | undefined) => value && { text: fromUtf8(value.value), version: value.version };
+  const used = new Map<string, { header: Header; key: string }>();
+  bench.after(() => Promise.all([...used.values()].map((place) => maps.remove(place))));
+  return {
+    ...bench,
+    maps,
+    header,
+    backupHeader: grouped(backupGroup),
+    ledHeader: grouped(ledGroup),
+    ledTerm: ledGroup?.term ?? 1,
+    async put(key, value, { version = 0n, headers = {}, at = header } = {}) {
+      used.set(JSON.stringify([at, key]), { header: at, key });
+      const request = { header: at, key, value: { value: utf8(value), version } };
+      return (await maps.put(request, { headers })).version;
+    },
+    get: async (key, at = header) => read((await maps.get({ header: at, key })).value),
+    async remove(key, { version = 0n, headers = {}, at = header } = {}) {
+      return read((await maps.remove({ header: at, key, value: { version } }, { headers })).value);
+    },
+    async backup(header, ...requests) {
+      const stream = async function* () {
+        for (const entries of requests) yield { header, entries };
+      };
+      const statuses: (ResponseStatus | undefined)[] = [];
+      for await (const answer of maps.backup(stream())) statuses.push(answer.header?.status);
+      return statuses;
+    },
+  };
+}
+
+/** An entry on the wire; no value deletes. */
+export function entryOf(key: string, [term, timestamp]: [number, number], value?: string): Entry {
+  const version = BigInt(timestamp);
+  return {
+    key,
+    digest: { term: BigInt(term), timestamp: version },
+    ...(value !== undefined && { value: { value: utf8(value), version } }),
+  };
+}

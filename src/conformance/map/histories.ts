@@ -1,0 +1,116 @@
+import type { Client as RpcClient } from "@connectrpc/connect";
+import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { On } from "../case.js";
+import { Unmet } from "../expect.js";
+import { type Client, concurrently, oneOf } from "../history/clients.js";
+import { exchanged } from "../history/exchanged.js";
+import { History } from "../history/history.js";
+import { checkRegister, type Found, type Step } from "../history/register.js";
+import type { MapCalls } from "./calls.js";
+
+const KEYS = ["a", "b"] as const;
+const STEPS = 15;
+
+/** What a get found. */
+interface Seen extends Found {
+  readonly version: bigint;
+}
+
+export function histories(on: On<MapCalls>): void {
+  on(
+    ["versions", "second client"],
+    "what several clients get, put, exchange and remove at once has one order, and a value keeps its version",
+    async (at) => {
+      const histories = { a: new History<Step, Found>(), b: new History<Step, Found>() };
+      const versions = new Map<string, bigint>();
+      await concurrently(at, STEPS, async (client, i) => {
+        const key = oneOf(client, KEYS);
+        await new Actor(at, histories[key], versions, client, key).act(`${client.number}.${i}`);
+      });
+      for (const key of KEYS) checkRegister(key, histories[key].operations);
+    },
+  );
+}
+
+/** One client with one key. */
+class Actor {
+  readonly #maps: RpcClient<typeof MapService>;
+  readonly #place: { header: MapCalls["header"]; key: string };
+  readonly #history: History<Step, Found>;
+  /** The versions that puts were told, by value. */
+  readonly #versions: Map<string, bigint>;
+  readonly #client: Client;
+
+  constructor(
+    at: MapCalls,
+    history: History<Step, Found>,
+    versions: Map<string, bigint>,
+    client: Client,
+    key: string,
+  ) {
+    this.#maps = at.client(MapService, client.transport);
+    this.#place = { header: at.header, key };
+    this.#history = history;
+    this.#versions = versions;
+    this.#client = client;
+  }
+
+  /** Does one thing; `value` is one that nobody else puts. */
+  async act(value: string): Promise<void> {
+    const roll = this.#client.chance();
+    if (roll < 0.35) {
+      await this.#read();
+    } else if (roll < 0.6) {
+      await this.#call({ do: "write", value }, async () => {
+        await this.#put(value, 0n);
+        return {};
+      });
+    } else if (roll < 0.7) {
+      await this.#call({ do: "write", value: undefined }, () =>
+        this.#maps.remove(this.#place).then(() => ({})),
+      );
+    } else {
+      await this.#exchange(roll > 0.9 ? undefined : value);
+    }
+  }
+
+  #call<O extends Found>(step: Step, run: () => Promise<O>): Promise<O | undefined> {
+    return this.#history.call(this.#client.number, step, run) as Promise<O | undefined>;
+  }
+
+  async #read(): Promise<Seen | undefined> {
+    const seen = await this.#call({ do: "read" }, async () => {
+      const found = (await this.#maps.get(this.#place)).value;
+      return { version: found?.version ?? 0n, value: found && fromUtf8(found.value) };
+    });
+    const told = seen?.value === undefined ? undefined : this.#versions.get(seen.value);
+    if (told !== undefined && told !== seen?.version) {
+      throw new Unmet(`${seen?.value} was put with version ${told}, and is read with ${seen?.version}`);
+    }
+    return seen;
+  }
+
+  async #put(value: string, over: bigint): Promise<void> {
+    const { version } = await this.#maps.put({
+      ...this.#place,
+      value: { value: utf8(value), version: over },
+    });
+    if (version <= over) throw new Unmet(`the put over version ${over} has the version ${version}`);
+    this.#versions.set(value, version);
+  }
+
+  async #exchange(value: string | undefined): Promise<void> {
+    const seen = await this.#read();
+    // There is no put that needs the key to be away.
+    if (!seen || seen.version === 0n) return;
+    const { version, value: expected } = seen;
+    await this.#call({ do: "exchange", expected, value }, () =>
+      exchanged(
+        value === undefined
+          ? this.#maps.remove({ ...this.#place, value: { version } })
+          : this.#put(value, version),
+      ),
+    );
+  }
+}

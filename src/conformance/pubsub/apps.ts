@@ -1,0 +1,177 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { AppCallback, type TopicEventRequest } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import { Queue } from "../../internal/queue.js";
+import type { On } from "../case.js";
+import { equal, ok } from "../expect.js";
+import { type PubsubCalls, Status, textOf } from "./calls.js";
+
+type Handle = (event: TopicEventRequest) => Status | Promise<Status>;
+
+interface AppOptions {
+  app?: string;
+  topic?: string;
+  metadata?: Record<string, string>;
+  pubsubName?: string;
+  /** What it fails with when it is asked what it wants, one after the other, before it answers. */
+  refusals?: Code[];
+  handle?: Handle;
+}
+
+/** An app that dials in and wants the events of one topic. */
+async function open(at: PubsubCalls, options: AppOptions = {}) {
+  const { app = "app", topic = "t", metadata = {}, pubsubName = at.pubsubName, refusals = [] } = options;
+  const events = new Queue<TopicEventRequest>();
+  let asked = 0;
+  const tunnel = at.dialIn(at.own(app));
+  const serving = tunnel.serve((router) => {
+    router.service(AppCallback, {
+      listTopicSubscriptions() {
+        const code = refusals[asked++];
+        if (code !== undefined) throw new ConnectError("not yet", code);
+        return { subscriptions: [{ pubsubName, topic: at.own(topic), metadata }] };
+      },
+      async onTopicEvent(event: TopicEventRequest) {
+        events.push(event);
+        return { status: (await options.handle?.(event)) ?? Status.SUCCESS };
+      },
+    });
+  });
+  await serving.ready;
+  const incoming = events[Symbol.asyncIterator]();
+  return {
+    next: async () => (await incoming.next()).value as TopicEventRequest,
+    asked: () => asked,
+    leave: () => tunnel.close(),
+  };
+}
+
+/** Apps that are called. */
+export function apps(on: On<PubsubCalls>): void {
+  on(
+    ["AppCallback", "app"],
+    "an app that is there is asked what it wants, and told of its events",
+    async (at) => {
+      const app = await open(at);
+      await at.begin({ group: "app" });
+      await at.publish("t", Uint8Array.of(0, 255), {
+        dataContentType: "image/png",
+        metadata: { tenant: "a" },
+      });
+      const { pubsubName, topic, metadata, data, dataContentType } = await app.next();
+      equal([pubsubName, topic, metadata["tenant"]], [at.pubsubName, at.own("t"), "a"]);
+      equal([data, dataContentType], [Uint8Array.of(0, 255), "image/png"]);
+    },
+  );
+
+  on(["AppCallback", "app"], "an app that does not answer yet is asked again until it does", async (at) => {
+    await at.begin({ group: "app" });
+    const app = await open(at, { refusals: [Code.Unavailable, Code.Internal] });
+    await at.publish("t", "x");
+    equal(textOf(await app.next()), "x");
+    ok(app.asked() >= 3, `it was asked ${app.asked()} times`);
+  });
+
+  on(["AppCallback", "app"], "SUCCESS and DROP settle an event for good", async (at) => {
+    await at.begin({ group: "app" });
+    const seen: string[] = [];
+    const app = await open(at, {
+      handle(event) {
+        seen.push(textOf(event));
+        return textOf(event) === "drop" ? Status.DROP : Status.SUCCESS;
+      },
+    });
+    for (const text of ["ok", "drop", "last"]) {
+      await at.publish("t", text);
+      equal(textOf(await app.next()), text);
+    }
+    await app.leave();
+    // The answer to the last one may have been lost on the way.
+    await at.publish("t", "end");
+    const stream = await at.subscribe({ group: "app" });
+    const first = await stream.text();
+    equal(first === "last" ? await stream.text() : first, "end");
+    equal(seen, ["ok", "drop", "last"]);
+  });
+
+  for (const [what, answer] of [
+    ["RETRY", () => Status.RETRY],
+    ["a number that is not known", () => 77 as Status],
+    ["an error", () => Promise.reject(new ConnectError("boom", Code.FailedPrecondition))],
+  ] as [string, () => Status | Promise<Status>][]) {
+    on(["AppCallback", "app"], `${what} lets the event come again`, async (at) => {
+      await at.begin({ group: "app" });
+      let times = 0;
+      const app = await open(at, { handle: () => (times++ === 0 ? answer() : Status.SUCCESS) });
+      await at.publish("t", "x");
+      const [first, again] = [await app.next(), await app.next()];
+      equal([again.id, textOf(again)], [first.id, "x"]);
+    });
+  }
+
+  on(
+    ["AppCallback", "app", "quick pubsub"],
+    "an event that the app fails too often goes to its deadLetterTopic, with the error",
+    async (at) => {
+      const { name: pubsubName = "", maxDeliveries = 0 } = at.stores.quickPubsub ?? {};
+      await at.begin({ group: "app", pubsubName });
+      const dead = await at.subscribe({ topic: "dead", pubsubName });
+      let times = 0;
+      await open(at, {
+        pubsubName,
+        metadata: { deadLetterTopic: at.own("dead") },
+        handle() {
+          times++;
+          throw new ConnectError("boom", Code.FailedPrecondition);
+        },
+      });
+      await at.publish("t", "x", { pubsubName });
+      const { metadata } = await dead.next();
+      ok(metadata["deadLetterReason"]?.includes("boom"), `the reason: ${metadata["deadLetterReason"]}`);
+      equal([metadata["deadLetterGroup"], times], [at.own("app"), maxDeliveries]);
+    },
+  );
+
+  on(
+    ["AppCallback", "app"],
+    "the group is the app's name, so that apps of one name share and others do not",
+    async (at) => {
+      for (const group of ["app", "other"]) await at.begin({ group });
+      const seen: string[] = [];
+      const handle: Handle = (event) => {
+        seen.push(textOf(event));
+        return Status.SUCCESS;
+      };
+      await open(at, { handle });
+      await open(at, { handle });
+      const other = await open(at, { app: "other" });
+      for (let n = 0; n < 6; n++) await at.publish("t", String(n));
+      for (let n = 0; n < 6; n++) await other.next();
+      while (seen.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+      equal(seen.sort(), ["0", "1", "2", "3", "4", "5"]);
+    },
+  );
+
+  on(["AppCallback", "app"], "metadata consumerGroup is the group of an app's subscription", async (at) => {
+    await at.begin({ group: "chosen" });
+    const app = await open(at, { metadata: { consumerGroup: at.own("chosen") } });
+    await at.publish("t", "x");
+    equal(textOf(await app.next()), "x");
+    await at.begin({ group: "app" });
+    await at.publish("t", "y");
+    equal(textOf(await app.next()), "y");
+    equal(await (await at.subscribe({ group: "app" })).text(), "y", "the group of its name has its own");
+  });
+
+  on(["AppCallback", "app"], "the events of an app that has left wait, until it is back", async (at) => {
+    await at.begin({ group: "app" });
+    const app = await open(at);
+    await at.publish("t", "1");
+    equal(textOf(await app.next()), "1");
+    await app.leave();
+    await at.publish("t", "2");
+    const again = await open(at);
+    // The answer to the first one may have been lost on the way.
+    const first = textOf(await again.next());
+    equal(first === "1" ? textOf(await again.next()) : first, "2");
+  });
+}

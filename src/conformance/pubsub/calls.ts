@@ -1,0 +1,155 @@
+import { create } from "@bufbuild/protobuf";
+import { type Client, ConnectError, type Transport } from "@connectrpc/connect";
+import {
+  TopicEventResponse_TopicEventResponseStatus as Status,
+  type TopicEventRequest,
+} from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
+import {
+  Runtime,
+  type SubscribeTopicEventsRequest,
+  SubscribeTopicEventsRequestSchema,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Queue } from "../../internal/queue.js";
+import { sleep } from "../../internal/timer.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { Bench } from "../bench.js";
+import { equal, Unmet } from "../expect.js";
+
+export { Status };
+
+/** How a subscription begins; the topic is "t" where none is named, and the group the case's own. */
+interface Initial {
+  topic?: string;
+  /** "" leaves it to the server. */
+  group?: string;
+  deadLetterTopic?: string;
+  metadata?: Record<string, string>;
+  pubsubName?: string;
+  headers?: Record<string, string>;
+}
+
+/** One SubscribeTopicEvents call, message by message. */
+interface Member {
+  next(): Promise<TopicEventRequest>;
+  /** The text of the next event, which is answered with `status`. */
+  text(status?: Status): Promise<string>;
+  /** Fails if an event comes within `ms`. */
+  quiet(ms?: number): Promise<void>;
+  answer(id: string, status?: Status): void;
+  send(message: SubscribeTopicEventsRequest): void;
+  halfClose(): void;
+  /** How the call ends: undefined is OK. Events that still come are not answered. */
+  end(): Promise<ConnectError | undefined>;
+  cancel(): void;
+}
+
+/** The pub/sub RPCs on topics of the case's own. */
+export interface PubsubCalls extends Bench {
+  readonly runtime: Client<typeof Runtime>;
+  readonly pubsubName: string;
+  publish(
+    topic: string,
+    data?: Uint8Array | string,
+    rest?: { dataContentType?: string; metadata?: Record<string, string>; pubsubName?: string },
+  ): Promise<unknown>;
+  subscribe(initial?: Initial, transport?: Transport): Promise<Member>;
+  /** Begins the group, so that events wait for it. */
+  begin(initial?: Initial): Promise<void>;
+}
+
+export const textOf = (event: TopicEventRequest): string => fromUtf8(event.data);
+
+export const request = (
+  kind: "initialRequest" | "eventProcessed",
+  value: object,
+): SubscribeTopicEventsRequest =>
+  create(SubscribeTopicEventsRequestSchema, {
+    // The two kinds differ in their value only.
+    subscribeTopicEventsRequestType: { case: kind, value } as never,
+  });
+
+export function pubsubCalls(bench: Bench): PubsubCalls {
+  const runtime = bench.client(Runtime);
+  const { pubsub: pubsubName } = bench.stores;
+  const initialOf = ({ topic = "t", group = "g", deadLetterTopic, metadata, ...rest }: Initial) => ({
+    pubsubName: rest.pubsubName ?? pubsubName,
+    topic: topic === "" ? "" : bench.own(topic),
+    metadata: { ...(group !== "" && { consumerGroup: bench.own(group) }), ...metadata },
+    ...(deadLetterTopic !== undefined && { deadLetterTopic: deadLetterTopic && bench.own(deadLetterTopic) }),
+  });
+  const subscribe: PubsubCalls["subscribe"] = async (initial = {}, transport) => {
+    const client = transport ? bench.client(Runtime, transport) : runtime;
+    const member = memberOf(client, initialOf(initial), initial.headers);
+    bench.after(member.cancel);
+    await member.opened();
+    return member;
+  };
+  return {
+    ...bench,
+    runtime,
+    pubsubName,
+    subscribe,
+    publish: (topic, data = "", rest = {}) =>
+      runtime.publishEvent({
+        pubsubName,
+        topic: bench.own(topic),
+        data: typeof data === "string" ? utf8(data) : data,
+        ...rest,
+      }),
+    async begin(initial) {
+      const member = await subscribe(initial);
+      member.halfClose();
+      equal(await member.end(), undefined, "the end of the first subscription");
+    },
+  };
+}
+
+function memberOf(client: Client<typeof Runtime>, initial: object, headers?: Record<string, string>) {
+  const requests = new Queue<SubscribeTopicEventsRequest>();
+  const left = new AbortController();
+  requests.push(request("initialRequest", initial));
+  const incoming = client
+    .subscribeTopicEvents(requests, { signal: left.signal, ...(headers && { headers }) })
+    [Symbol.asyncIterator]();
+  let ahead: ReturnType<typeof incoming.next> | undefined;
+  const take = async () => {
+    const { value, done } = await (ahead ?? incoming.next());
+    ahead = undefined;
+    if (done) throw new Unmet("the call ended");
+    return value.subscribeTopicEventsResponseType;
+  };
+  const next = async () => {
+    const message = await take();
+    if (message.case !== "eventMessage") throw new Unmet("the message", message.case, "eventMessage");
+    return message.value;
+  };
+  const answer = (id: string, status?: Status) =>
+    requests.push(request("eventProcessed", { id, ...(status !== undefined && { status: { status } }) }));
+  return {
+    opened: async () => equal((await take()).case, "initialResponse", "the first message"),
+    next,
+    answer,
+    async text(status: Status = Status.SUCCESS) {
+      const event = await next();
+      answer(event.id, status);
+      return textOf(event);
+    },
+    async quiet(ms = 60) {
+      ahead ??= incoming.next();
+      ahead.catch(() => {});
+      const came = await Promise.race([ahead, sleep(ms).then(() => undefined)]);
+      if (came) throw new Unmet("nothing was to come", came);
+    },
+    send: (message: SubscribeTopicEventsRequest) => requests.push(message),
+    halfClose: () => requests.end(),
+    async end() {
+      try {
+        for (let step = await (ahead ?? incoming.next()); !step.done; step = await incoming.next());
+        return undefined;
+      } catch (error) {
+        return ConnectError.from(error);
+      }
+    },
+    cancel: () => left.abort(),
+  };
+}

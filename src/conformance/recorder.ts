@@ -1,0 +1,92 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import { ConnectError, type Transport } from "@connectrpc/connect";
+import { shown } from "./expect.js";
+
+/** How many calls of a case are remembered, and how many messages of a stream. */
+const CALLS = 8;
+const MESSAGES = 6;
+
+/** What went over the wire in one call, as text. */
+export interface RecordedCall {
+  /** Service and method, as in its path. */
+  readonly method: string;
+  /** The request headers, each as "name: value". */
+  readonly headers: readonly string[];
+  /** The messages that were sent, the first few of a stream. */
+  readonly sent: readonly string[];
+  /** The headers, messages and trailers that came back. */
+  readonly got: readonly string[];
+  /** How it ended; "" while it is under way. */
+  readonly ended: string;
+}
+
+type Note = { method: string; headers: string[]; sent: string[]; got: string[]; ended: string };
+
+/** `transport`, with the last calls that went through it in `calls`. */
+export function recorded(transport: Transport, calls: RecordedCall[]): Transport {
+  const begin = (method: string, header: HeadersInit | undefined): Note => {
+    const headers = [...new Headers(header)].map(([name, value]) => `${name}: ${value}`);
+    const note: Note = { method, headers, sent: [], got: [], ended: "" };
+    calls.push(note);
+    if (calls.length > CALLS) calls.shift();
+    return note;
+  };
+  return {
+    async unary(method, signal, timeoutMs, header, input, contextValues) {
+      const note = begin(`${method.parent.typeName}/${method.name}`, header);
+      note.sent.push(shown(input));
+      try {
+        const answer = await transport.unary(method, signal, timeoutMs, header, input, contextValues);
+        note.got.push(...extras(answer.header), shown(answer.message), ...extras(answer.trailer));
+        note.ended = "ok";
+        return answer;
+      } catch (error) {
+        note.ended = ending(error);
+        throw error;
+      }
+    },
+    async stream(method, signal, timeoutMs, header, input, contextValues) {
+      const note = begin(`${method.parent.typeName}/${method.name}`, header);
+      try {
+        const sent = noted(input as AsyncIterable<MessageShape<DescMessage>>, note.sent);
+        const answer = await transport.stream(
+          method,
+          signal,
+          timeoutMs,
+          header,
+          sent as typeof input,
+          contextValues,
+        );
+        note.got.push(...extras(answer.header));
+        return { ...answer, message: noted(answer.message, note.got, note) };
+      } catch (error) {
+        note.ended = ending(error);
+        throw error;
+      }
+    },
+  };
+}
+
+async function* noted<T>(messages: AsyncIterable<T>, into: string[], note?: Note): AsyncGenerator<T> {
+  try {
+    for await (const message of messages) {
+      if (into.length === MESSAGES) into.push("…");
+      if (into.length < MESSAGES) into.push(shown(message));
+      yield message;
+    }
+    if (note) note.ended = "ok";
+  } catch (error) {
+    if (note) note.ended = ending(error);
+    throw error;
+  }
+}
+
+/** The headers that say something of the call itself. */
+const extras = (headers: Headers): string[] =>
+  [...headers].filter(([name]) => name.startsWith("fairlead-")).map(([name, value]) => `${name}: ${value}`);
+
+function ending(reason: unknown): string {
+  const error = ConnectError.from(reason);
+  const details = error.details.map((detail) => shown("desc" in detail ? detail.value : detail.debug));
+  return [error.message, ...details].join(" ");
+}

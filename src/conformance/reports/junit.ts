@@ -1,0 +1,42 @@
+import { counted, kindOf, primitivesOf, type Report, whyOf } from "../report.js";
+import { toldCall } from "../run.js";
+import { marked } from "./marked.js";
+
+/** The report as JUnit's XML, as CI systems read it: a suite for each way and primitive. Known deviations count as skipped. */
+export function junitReport({ server, at, runs }: Report): string {
+  const suites = runs.flatMap(({ way, results }) =>
+    primitivesOf(results).map((primitive) => {
+      const own = results.filter((result) => result.case.primitive === primitive);
+      const { failed, skipped, deviates } = counted(own);
+      const head = attributes({
+        name: `${way} ${primitive}`,
+        hostname: server,
+        timestamp: at.toISOString(),
+        tests: own.length,
+        failures: failed,
+        skipped: skipped + deviates,
+      });
+      return `  <testsuite ${head}>\n${own.map((result) => testcase(result, `${way}.${primitive}`)).join("")}  </testsuite>\n`;
+    }),
+  );
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fairlead conformance">\n${suites.join("")}</testsuites>\n`;
+}
+
+function testcase(result: Report["runs"][number]["results"][number], classname: string): string {
+  const { outcome } = result;
+  const time = "ms" in outcome ? (outcome.ms / 1000).toFixed(3) : "0";
+  const head = attributes({ classname, name: result.case.name, time });
+  const kind = kindOf(result);
+  if (kind === "passed") return `    <testcase ${head}/>\n`;
+  const message = attributes({ message: whyOf(result) });
+  const body =
+    outcome.status === "failed" && kind === "failed"
+      ? `<failure ${message}>${marked(outcome.calls.map(toldCall).join("\n"))}</failure>`
+      : `<skipped ${message}/>`;
+  return `    <testcase ${head}>${body}</testcase>\n`;
+}
+
+const attributes = (all: Record<string, string | number>): string =>
+  Object.entries(all)
+    .map(([name, value]) => `${name}="${marked(String(value))}"`)
+    .join(" ");

@@ -1,0 +1,31 @@
+import { kindOf, type Report, whyOf } from "../report.js";
+import { toldCall } from "../run.js";
+
+/** The report as TAP 14. A known deviation is a test that is still to do. */
+export function tapReport({ runs }: Report): string {
+  const lines = ["TAP version 14", `1..${runs.reduce((sum, { results }) => sum + results.length, 0)}`];
+  let number = 0;
+  for (const { way, results } of runs) {
+    for (const result of results) {
+      const kind = kindOf(result);
+      const name = `${way} ${result.case.primitive}: ${result.case.name}`.replace(/[\\#\r\n]/g, escaped);
+      const directive =
+        kind === "skipped"
+          ? ` # SKIP ${line(whyOf(result))}`
+          : kind === "deviates"
+            ? ` # TODO ${line(whyOf(result))}`
+            : "";
+      const isOk = kind === "passed" || kind === "skipped";
+      lines.push(`${isOk ? "ok" : "not ok"} ${++number} - ${name}${directive}`);
+      if (result.outcome.status !== "failed") continue;
+      const { error, calls } = result.outcome;
+      const told = [error.message, ...calls.map(toldCall)].join("\n").split("\n");
+      lines.push("  ---", "  message: |", ...told.map((text) => `    ${text}`), "  ...");
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+const escaped = (character: string): string => (/[\r\n]/.test(character) ? " " : `\\${character}`);
+
+const line = (text: string): string => text.split("\n", 1)[0] ?? "";

@@ -1,0 +1,81 @@
+import { Code } from "@connectrpc/connect";
+import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { Bench } from "./bench.js";
+import { type Case, casesOf, type On } from "./case.js";
+import { equal, ok } from "./expect.js";
+import { factsOf, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
+import { MISSING, REQUIRED, UNKNOWN } from "./rules.js";
+
+function secretCalls(bench: Bench) {
+  const runtime = bench.client(Runtime);
+  const { store: storeName = "", key = "", value = "" } = bench.stores.secret ?? {};
+  return {
+    ...bench,
+    runtime,
+    storeName,
+    key,
+    value,
+    get: async (key: string) => ({ ...(await runtime.getSecret({ storeName, key })).data }),
+    all: async () => (await runtime.getBulkSecret({ storeName })).data,
+  };
+}
+
+/** What must hold of secrets. */
+export const secretCases: readonly Case[] = casesOf("secrets", secretCalls, [reading]);
+
+function reading(on: On<ReturnType<typeof secretCalls>>): void {
+  on(["secrets", "secrets"], "GetSecret gives the value by its name", async (at) => {
+    equal(await at.get(at.key), { [at.key]: at.value });
+  });
+
+  on(["secrets", "secrets"], "GetBulkSecret has every secret, by its name", async (at) => {
+    const all = await at.all();
+    equal({ ...all[at.key]?.secrets }, { [at.key]: at.value });
+    for (const [name, { secrets }] of Object.entries(all)) {
+      equal({ ...secrets }, await at.get(name), `the secret ${name}`);
+    }
+  });
+
+  on([MISSING, "secrets"], "a secret that is not there is not_found, with its name", async (at) => {
+    const name = at.own("missing");
+    const error = await refused(at.get(name), Code.NotFound);
+    ok(error.rawMessage.includes(JSON.stringify(name)), `it is named: ${error.rawMessage}`);
+    equal(factsOf(error), { name });
+  });
+
+  on(["secrets", "secrets"], "what every object has is no secret", async (at) => {
+    for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
+      await refused(at.get(name), Code.NotFound, name);
+    }
+    const names = Object.keys(await at.all());
+    equal(
+      names.filter((name) => name === "__proto__" || name === "constructor"),
+      [],
+    );
+  });
+
+  on(["secrets", "secrets"], "names are exact", async (at) => {
+    for (const name of [`${at.key} `, ` ${at.key}`, at.key.slice(0, -1), `${at.key}x`, `${at.key}\u0000`]) {
+      await refused(at.get(name), Code.NotFound, JSON.stringify(name));
+    }
+  });
+
+  on(["secrets", "secrets"], "no error tells a secret's value", async (at) => {
+    const error = await refused(at.get(`${at.key}x`), Code.NotFound);
+    ok(!JSON.stringify([error.message, factsOf(error), ...error.metadata]).includes(at.value), "it does not");
+  });
+
+  on([REQUIRED, "secrets"], "GetSecret needs a store and a key", async (at) => {
+    const { getSecret, getBulkSecret } = at.runtime;
+    await malformed(getSecret({ storeName: "", key: "k" }), "store_name");
+    await malformed(getSecret({ storeName: at.storeName, key: "" }), "key");
+    await malformed(getBulkSecret({ storeName: "" }), "store_name");
+  });
+
+  on(UNKNOWN, "a secret store that is not configured is invalid_argument, naming it", async (at) => {
+    for (const storeName of NO_NAMES) {
+      await unconfigured(at.runtime.getSecret({ storeName, key: "k" }), "secret store", storeName);
+      await unconfigured(at.runtime.getBulkSecret({ storeName }), "secret store", storeName);
+    }
+  });
+}

@@ -1,0 +1,45 @@
+import { Runtime, SequencerOptions_AutoIncrement } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import type { Bench } from "../bench.js";
+import type { On } from "../case.js";
+import { concurrently } from "../history/clients.js";
+import { History } from "../history/history.js";
+import { checkIds, type Ids } from "../history/orders.js";
+
+const STEPS = 20;
+
+export function histories(on: On<Bench>): void {
+  for (const [what, increment, inOrder] of [
+    ["WEAK ids of several clients at once are unique", SequencerOptions_AutoIncrement.WEAK, false],
+    [
+      "STRONG ids of several clients at once are unique, and later ones are greater",
+      SequencerOptions_AutoIncrement.STRONG,
+      true,
+    ],
+  ] as const) {
+    on(["GetNextId", "second client"], `${what}, blocks of them too`, async (at) => {
+      const history = new History<undefined, Ids>();
+      await concurrently(at, STEPS, async ({ number, transport, chance }) => {
+        const runtime = at.client(Runtime, transport);
+        const wanted = chance() < 0.5 ? 1 : 1 + Math.floor(chance() * 100);
+        await history.call(number, undefined, async () => {
+          let count = 1;
+          const onHeader = (headers: Headers) => {
+            // A server that gives no blocks gives one id, and does not say so.
+            count = Number(headers.get("fairlead-id-count") ?? 1);
+          };
+          const { nextId } = await runtime.getNextId(
+            {
+              storeName: at.stores.sequencer,
+              key: at.own("ids"),
+              options: { increment },
+              ...(wanted > 1 && { metadata: { count: String(wanted) } }),
+            },
+            { onHeader },
+          );
+          return { first: nextId, count };
+        });
+      });
+      checkIds(history.done, inOrder);
+    });
+  }
+}

@@ -1,0 +1,94 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import {
+  type BulkStateItem,
+  Runtime,
+  type StateItemSchema,
+  StateOptions_StateConcurrency,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { Bench } from "../bench.js";
+
+export const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAST_WRITE } =
+  StateOptions_StateConcurrency;
+
+type Item = Omit<MessageInitShape<typeof StateItemSchema>, "$typeName">;
+type Rest = Omit<Item, "key" | "value">;
+
+/** One operation of a transaction: "upsert" or "delete", the key, the value and what else there is to say. */
+type Operation = readonly [type: string, key: string, value?: string, rest?: Rest];
+
+/** The state RPCs on keys of the case's own: each is called by its short name, and forgotten at the end. */
+export interface StateCalls extends Bench {
+  readonly runtime: Client<typeof Runtime>;
+  readonly storeName: string;
+  /** The key that is called `name` in the case. */
+  key(name: string): string;
+  /** An item as the wire has it. */
+  item(key: string, value?: string | Uint8Array, rest?: Rest): Item;
+  save(key: string, value?: string | Uint8Array, rest?: Rest): Promise<unknown>;
+  saveAll(...items: Item[]): Promise<unknown>;
+  /** Text and etag. */
+  get(key: string): Promise<{ text: string; etag: string; metadata: Record<string, string> }>;
+  etag(key: string): Promise<string>;
+  text(key: string): Promise<string>;
+  delete(key: string, etag?: string): Promise<unknown>;
+  deleteAll(...items: Item[]): Promise<unknown>;
+  bulk(keys: string[], parallelism?: number): Promise<BulkStateItem[]>;
+  transact(...operations: Operation[]): Promise<unknown>;
+}
+
+export function stateCalls(bench: Bench): StateCalls {
+  const runtime = bench.client(Runtime);
+  const storeName = bench.stores.state;
+  const used = new Set<string>();
+  const key = (name: string) => {
+    const own = bench.own(name);
+    used.add(own);
+    return own;
+  };
+  const item = (name: string, value: string | Uint8Array = "", rest: Rest = {}): Item => ({
+    key: key(name),
+    value: typeof value === "string" ? utf8(value) : value,
+    ...rest,
+  });
+  const saveAll = (...states: Item[]) => runtime.saveState({ storeName, states });
+  const get = async (name: string) => {
+    const { data, etag, metadata } = await runtime.getState({ storeName, key: key(name) });
+    return { text: fromUtf8(data), etag, metadata };
+  };
+  bench.after(() => runtime.deleteBulkState({ storeName, states: [...used].map((key) => ({ key })) }));
+  return {
+    ...bench,
+    runtime,
+    storeName,
+    key,
+    item,
+    saveAll,
+    get,
+    save: (name, value, rest) => saveAll(item(name, value, rest)),
+    etag: async (name) => (await get(name)).etag,
+    text: async (name) => (await get(name)).text,
+    delete: (name, etag) =>
+      runtime.deleteState({
+        storeName,
+        key: key(name),
+        ...(etag !== undefined && { etag: { value: etag } }),
+      }),
+    deleteAll: (...states) => runtime.deleteBulkState({ storeName, states }),
+    bulk: async (names, parallelism = 0) =>
+      (await runtime.getBulkState({ storeName, keys: names.map(key), parallelism })).items,
+    transact: (...operations) =>
+      runtime.executeStateTransaction({
+        storeName,
+        operations: operations.map(([operationType, name, value, rest]) => ({
+          operationType,
+          request: item(name, value, rest),
+        })),
+      }),
+  };
+}
+
+export const withEtag = (value: string) => ({ etag: { value } });
+export const create = { options: { concurrency: FIRST_WRITE } };
+export const ttl = (ttlInSeconds: string) => ({ metadata: { ttlInSeconds } });

@@ -1,0 +1,68 @@
+import { Runtime, StateOptions_StateConsistency } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import type { On } from "../case.js";
+import { type Client, concurrently, oneOf } from "../history/clients.js";
+import { exchanged } from "../history/exchanged.js";
+import { History } from "../history/history.js";
+import { checkRegister, type Found, type Step } from "../history/register.js";
+import { create, type StateCalls, withEtag } from "./calls.js";
+
+const KEYS = ["a", "b"] as const;
+const STEPS = 15;
+
+export function histories(on: On<StateCalls>): void {
+  on(
+    ["consistency", "second client"],
+    "what several clients read, write, exchange and delete at once has one order",
+    async (at) => {
+      const histories = { a: new History<Step, Found>(), b: new History<Step, Found>() };
+      await concurrently(at, STEPS, async (client, i) => {
+        const key = oneOf(client, KEYS);
+        await act(at, histories[key], client, key, `${client.number}.${i}`);
+      });
+      for (const key of KEYS) checkRegister(key, histories[key].operations);
+    },
+  );
+}
+
+/** Does one thing with a key; `value` is one that nobody else writes. */
+async function act(
+  at: StateCalls,
+  history: History<Step, Found>,
+  { number, transport, chance }: Client,
+  name: string,
+  value: string,
+): Promise<void> {
+  const runtime = at.client(Runtime, transport);
+  const { storeName } = at;
+  const key = at.key(name);
+  const read = async () => {
+    const consistency = StateOptions_StateConsistency.CONSISTENCY_STRONG;
+    const { data, etag } = await runtime.getState({ storeName, key, consistency });
+    return { etag, value: etag === "" ? undefined : fromUtf8(data) };
+  };
+  const save = (rest = {}) =>
+    runtime.saveState({ storeName, states: [{ key, value: utf8(value), ...rest }] });
+  const roll = chance();
+  if (roll < 0.35) {
+    await history.call(number, { do: "read" }, read);
+  } else if (roll < 0.6) {
+    await history.call(number, { do: "write", value }, async () => (await save()) && {});
+  } else if (roll < 0.7) {
+    await history.call(number, { do: "write", value: undefined }, async () => {
+      return (await runtime.deleteState({ storeName, key })) && {};
+    });
+  } else {
+    const seen = await history.call(number, { do: "read" }, read);
+    if (!seen) return;
+    const { etag, value: expected } = seen as Awaited<ReturnType<typeof read>>;
+    const isDelete = etag !== "" && roll > 0.9;
+    await history.call(number, { do: "exchange", expected, value: isDelete ? undefined : value }, () =>
+      exchanged(
+        isDelete
+          ? runtime.deleteState({ storeName, key, ...withEtag(etag) })
+          : save(etag === "" ? create : withEtag(etag)),
+      ),
+    );
+  }
+}

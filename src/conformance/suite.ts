@@ -1,0 +1,53 @@
+import { bindingCases } from "./bindings.js";
+import type { Case } from "./case.js";
+import { configurationCases } from "./configuration.js";
+import { fileCases } from "./file.js";
+import { gossipMapCases } from "./gossip-map.js";
+import { helloCases } from "./hello.js";
+import { invocationCases } from "./invocation.js";
+import { lifecycleCases } from "./lifecycle.js";
+import { lockCases } from "./lock.js";
+import { logCases } from "./log.js";
+import { mapCases } from "./map.js";
+import { pubsubCases } from "./pubsub.js";
+import { runCase, toldCall } from "./run.js";
+import type { Test } from "./runner.js";
+import { secretCases } from "./secrets.js";
+import { sequencerCases } from "./sequencer.js";
+import { stateCases } from "./state.js";
+import type { Target } from "./target.js";
+
+/** Every case of the suite. */
+export const cases: readonly Case[] = [
+  ...helloCases,
+  ...stateCases,
+  ...lockCases,
+  ...sequencerCases,
+  ...pubsubCases,
+  ...fileCases,
+  ...mapCases,
+  ...gossipMapCases,
+  ...logCases,
+  ...configurationCases,
+  ...secretCases,
+  ...bindingCases,
+  ...invocationCases,
+  ...lifecycleCases,
+];
+
+/**
+ * Declares every case of the suite with the `test` of a runner. `open` gives the server that a case is run against, which
+ * may be the same for all of them: cases keep out of each other's way, and may run at the same time.
+ */
+export function conformance(test: Test, open: (one: Case) => Target | Promise<Target>): void {
+  for (const one of cases) {
+    test(`${one.primitive}: ${one.name}`, async (context) => {
+      const outcome = await runCase(one, await open(one));
+      if (outcome.status === "skipped") context?.skip?.(outcome.reason);
+      if (outcome.status !== "failed") return;
+      const { error, calls } = outcome;
+      error.message = [error.message, ...calls.map(toldCall)].join("\n");
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,80 @@
+import { mkdir, open } from "node:fs/promises";
+import { join } from "node:path";
+import { type DiskBlobs, storedBlobs } from "./blobs.js";
+import { FolderError } from "./faults.js";
+import { nodeFiles } from "./files.js";
+import { mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
+import { type DiskLogs, knownLogs } from "./logs.js";
+import type { Moment, Tree } from "./tree.js";
+import { copyTree } from "./tree-copy.js";
+
+/** What is copied, while it goes on. */
+export interface Source {
+  folder: string;
+  tree: Tree;
+  logs: DiskLogs;
+  blobs: DiskBlobs;
+}
+
+const COPY_BYTES = 1024 ** 2;
+
+/** Writes all of `source`, as it is at one moment, to the folder `to`. The format comes last: without it, `to` is not whole. */
+export async function backUp(source: Source, to: string): Promise<void> {
+  await mustBeEmpty(to);
+  const unpin = [source.logs.pin(), source.blobs.pin()];
+  try {
+    const { extents, moment } = await momentOf(source);
+    unpin.push(() => void moment.release());
+    const from = partsOf(source.folder);
+    const parts = partsOf(to);
+    for (const part of Object.values(parts)) await mkdir(part, { recursive: true });
+    await copyTree(moment, parts.tree);
+    for (const [id, segments] of extents) {
+      await mkdir(join(parts.logs, id));
+      for (const { name, end } of segments)
+        await copy(join(from.logs, id, name), join(parts.logs, id, name), end);
+    }
+    for await (const { file } of storedBlobs(moment)) {
+      await mkdir(join(parts.blobs, file, ".."), { recursive: true });
+      await copy(join(from.blobs, file), join(parts.blobs, file));
+    }
+    await syncFolders(nodeFiles, to);
+    await writeFormat(nodeFiles, to);
+  } finally {
+    for (const release of unpin) release();
+  }
+}
+
+/** What there is of everything in one turn of the event loop. */
+async function momentOf({ tree, logs }: Source) {
+  while (true) {
+    await logs.openAll();
+    const extents = logs.extents();
+    const moment: Moment = tree.moment();
+    let isWhole = true;
+    for await (const { settings } of knownLogs(moment)) isWhole &&= extents.has(settings.id);
+    if (isWhole) return { extents, moment };
+    // A log was made meanwhile.
+    await moment.release();
+  }
+}
+
+/** Copies the first `end` bytes, or all, and makes them durable. */
+async function copy(from: string, to: string, end?: number): Promise<void> {
+  const source = await open(from, "r");
+  const target = await open(to, "wx");
+  try {
+    const size = end ?? (await source.stat()).size;
+    const bytes = Buffer.allocUnsafe(Math.min(COPY_BYTES, Math.max(1, size)));
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await source.read(bytes, 0, Math.min(bytes.length, size - at), at);
+      if (bytesRead === 0) throw new FolderError(`Cannot copy ${from}: it ends at byte ${at} of ${size}`);
+      await target.write(bytes, 0, bytesRead, at);
+      at += bytesRead;
+    }
+    await target.datasync();
+  } finally {
+    await source.close();
+    await target.close();
+  }
+}

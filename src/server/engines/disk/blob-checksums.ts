@@ -1,0 +1,57 @@
+import type { FileHandle } from "node:fs/promises";
+import { crc32 } from "node:zlib";
+
+/** What has a checksum of its own: reads begin and end at such pieces. */
+export const PIECE_BYTES = 256 * 1024;
+
+const CHECKSUM_BYTES = 4;
+
+/** How many pieces a file of `size` bytes has. */
+const piecesOf = (size: number): number => Math.ceil(size / PIECE_BYTES);
+
+/** The bytes of a file on disk that has `size` bytes of its own: their checksums stand behind them. */
+export const bytesOnDisk = (size: number): number => size + CHECKSUM_BYTES * piecesOf(size);
+
+/** The checksums of pieces that come one after the other. */
+export class BlobChecksums {
+  readonly #sums: number[] = [];
+
+  add(piece: Uint8Array): void {
+    this.#sums.push(crc32(piece));
+  }
+
+  /** What is to be written behind the last piece. */
+  encode(): Buffer {
+    const bytes = Buffer.alloc(CHECKSUM_BYTES * this.#sums.length);
+    for (const [i, sum] of this.#sums.entries()) bytes.writeUInt32LE(sum, CHECKSUM_BYTES * i);
+    return bytes;
+  }
+}
+
+/** The checksums of some pieces of a file. */
+export class PieceCheck {
+  readonly #bytes: Buffer;
+  readonly #first: number;
+
+  private constructor(bytes: Buffer, first: number) {
+    this.#bytes = bytes;
+    this.#first = first;
+  }
+
+  /** Of a file of `size` bytes, for what is read from `start` up to `end`. */
+  static async read(file: FileHandle, size: number, start: number, end: number): Promise<PieceCheck> {
+    const first = Math.floor(start / PIECE_BYTES);
+    const bytes = Buffer.alloc(CHECKSUM_BYTES * (piecesOf(end) - first));
+    await file.read(bytes, 0, bytes.length, size + CHECKSUM_BYTES * first);
+    return new PieceCheck(bytes, first);
+  }
+
+  /** Whether `bytes`, whole pieces from the one at `at` on, are what was written. */
+  isRight(bytes: Uint8Array, at: number): boolean {
+    let sum = CHECKSUM_BYTES * (at / PIECE_BYTES - this.#first);
+    for (let from = 0; from < bytes.length; from += PIECE_BYTES, sum += CHECKSUM_BYTES) {
+      if (crc32(bytes.subarray(from, from + PIECE_BYTES)) !== this.#bytes.readUInt32LE(sum)) return false;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,65 @@
+import { EngineFault } from "../../engine.js";
+
+/** What every call on a closed disk engine fails with. */
+export const away = (): EngineFault => new EngineFault("away", "the disk engine is closed");
+
+/** What could not be read is not what was written. Nothing that depends on it is served. */
+export class DamageError extends Error {
+  /** The damaged file. */
+  readonly path: string;
+
+  constructor(path: string, what: string) {
+    super(`${path} is damaged: ${what}`);
+    this.name = "DamageError";
+    this.path = path;
+  }
+}
+
+/** A folder that cannot be opened: in use, of another format, damaged, not to be written to. */
+export class FolderError extends Error {
+  constructor(message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "FolderError";
+  }
+}
+
+const FULL: Record<string, string> = {
+  ENOSPC: "the disk is full",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "a file of the data folder may not grow further",
+};
+
+const REFUSED: Record<string, string> = {
+  EROFS: "the data folder's disk is read-only",
+  EACCES: "the data folder may not be written to",
+  EPERM: "the data folder may not be written to",
+  EIO: "the disk failed",
+};
+
+/** LevelDB tells what the system refused in the system's words. */
+const WORDS: Record<string, string> = {
+  "No space left on device": "ENOSPC",
+  "Disk quota exceeded": "EDQUOT",
+  "File too large": "EFBIG",
+  "Read-only file system": "EROFS",
+  "Permission denied": "EACCES",
+  "Operation not permitted": "EPERM",
+};
+
+function codeOf(error: unknown): string {
+  const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
+  if (code !== "LEVEL_IO_ERROR") return code;
+  const words = Object.keys(WORDS).find((known) => message.endsWith(known));
+  return WORDS[words ?? ""] ?? "EIO";
+}
+
+/** What a caller is told when the system refused a write; undefined where it is not the system's doing. */
+export function systemFault(error: unknown): EngineFault | undefined {
+  const code = codeOf(error);
+  const full = FULL[code];
+  const why = full ?? REFUSED[code];
+  if (!why) return undefined;
+  const fault = new EngineFault(full ? "full" : "away", why);
+  fault.cause = error;
+  return fault;
+}

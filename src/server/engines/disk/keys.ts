@@ -1,0 +1,176 @@
+import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
+import { ChangeFeed } from "../memory/change-feed.js";
+import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
+import { away } from "./faults.js";
+import type { Op } from "./store.js";
+import type { Tree } from "./tree.js";
+
+interface KeyOptions {
+  maxWatchBacklog: number;
+  now: () => number;
+}
+
+/** Where keys are in the tree. */
+const KEYS = "k";
+
+/** Version and time of expiry, in front of the value. */
+const HEADER_BYTES = 16;
+
+/** The most entries that are read in one turn of the event loop. */
+const AT_ONCE = 256;
+
+/** The keys of the disk engine. Conditions are about what is written; readers see what is durable. */
+export class DiskKeys implements KeyStore {
+  readonly #tree: Tree;
+  readonly #options: KeyOptions;
+  readonly #changes: ChangeFeed;
+  readonly #expiries: Expiries;
+  #closed = false;
+
+  constructor(tree: Tree, options: KeyOptions) {
+    this.#tree = tree;
+    this.#options = options;
+    this.#changes = new ChangeFeed(options.maxWatchBacklog);
+    this.#expiries = new Expiries(tree, options.now, (due) => this.#expire(due));
+  }
+
+  async get(key: string): Promise<Entry | undefined> {
+    this.#open();
+    return this.#live(key, this.#tree.get(KEYS + key), this.#options.now());
+  }
+
+  async getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
+    this.#open();
+    const nowMs = this.#options.now();
+    return keys.map((key) => this.#live(key, this.#tree.get(KEYS + key), nowMs));
+  }
+
+  async commit(writes: readonly Write[]): Promise<Commit> {
+    this.#open();
+    const nowMs = this.#options.now();
+    const before = writes.map(({ key }) => this.#tree.latest(KEYS + key));
+    for (const [i, write] of writes.entries()) {
+      if (write.ifVersion === undefined) continue;
+      const actual = this.#live(write.key, before[i], nowMs);
+      if (write.ifVersion === (actual?.version ?? 0n)) continue;
+      // What stands in the way is told once it is certain to stay.
+      if (this.#tree.isPending(KEYS + write.key)) await this.#tree.write([]);
+      return { conflict: write, actual };
+    }
+    const version = this.#tree.nextVersion();
+    const ops: Op[] = [];
+    const changes: Change[] = [];
+    for (const [i, write] of writes.entries()) this.#apply(write, before[i], version, nowMs, ops, changes);
+    await this.#tree.write(ops, () => {
+      for (const change of changes) {
+        if (change.type === "set") this.#expiries.expect(change.entry);
+        this.#changes.tell(change);
+      }
+    });
+    return { version };
+  }
+
+  async *list(prefix: string, after?: string): AsyncIterable<Entry> {
+    for (let past = after === undefined ? undefined : KEYS + after; ; ) {
+      this.#open();
+      const page = await this.#tree.page(KEYS + prefix, past, AT_ONCE);
+      for (const { key, value } of page.entries) {
+        const entry = this.#live(key.slice(KEYS.length), value, this.#options.now());
+        if (entry) yield entry;
+        this.#open();
+      }
+      if (page.after === undefined) return;
+      past = page.after;
+    }
+  }
+
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<Change> {
+    this.#open();
+    return this.#changes.watch(prefix, signal);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#expiries.close();
+    this.#changes.close();
+  }
+
+  #open(): void {
+    if (this.#closed) throw away();
+  }
+
+  #live(key: string, bytes: Buffer | undefined, nowMs: number): Entry | undefined {
+    if (!bytes) return undefined;
+    const expiresAtMs = expiryOf(bytes);
+    if (expiresAtMs === undefined) return { key, value: valueIn(bytes), version: bytes.readBigUInt64LE() };
+    if (expiresAtMs <= nowMs) return undefined;
+    return { key, value: valueIn(bytes), version: bytes.readBigUInt64LE(), expiresAtMs };
+  }
+
+  /** Adds to `ops` what `write` does to the tree, and to `changes` what it is to watchers. */
+  #apply(
+    write: Write,
+    before: Buffer | undefined,
+    version: bigint,
+    nowMs: number,
+    ops: Op[],
+    changes: Change[],
+  ) {
+    if (write.type === "check") return;
+    const { key } = write;
+    const was = before && expiryOf(before);
+    const isGone = was !== undefined && was <= nowMs;
+    if (before && (isGone || write.type === "delete")) changes.push({ type: "delete", key });
+    if (write.type === "delete") {
+      if (before) ops.push({ key: KEYS + key, value: undefined });
+      if (was !== undefined) ops.push({ key: expiryKey(was, key), value: undefined });
+      return;
+    }
+    const kept = isGone ? undefined : was;
+    const { ttlMs } = write;
+    const expiresAtMs = ttlMs === "keep" ? kept : ttlMs === undefined ? undefined : sum(nowMs, ttlMs);
+    const bytes = encode(write.value, version, expiresAtMs);
+    ops.push({ key: KEYS + key, value: bytes });
+    if (was !== expiresAtMs) {
+      if (was !== undefined) ops.push({ key: expiryKey(was, key), value: undefined });
+      if (expiresAtMs !== undefined) {
+        ops.push({ key: expiryKey(expiresAtMs, key), value: Buffer.alloc(0) });
+      }
+    }
+    // A copy: what waits for watchers shall not hold on to the memory that many values share.
+    const entry: Entry = { key, value: new Uint8Array(valueIn(bytes)), version };
+    changes.push({ type: "set", entry: expiresAtMs === undefined ? entry : { ...entry, expiresAtMs } });
+  }
+
+  /** Removes what has expired and is still as it was when that time was set. */
+  async #expire(due: Expiry[]): Promise<void> {
+    const ops: Op[] = [];
+    const gone: string[] = [];
+    for (const { atMs, key } of due) {
+      ops.push({ key: expiryKey(atMs, key), value: undefined });
+      const bytes = this.#tree.latest(KEYS + key);
+      if (!bytes || expiryOf(bytes) !== atMs) continue;
+      ops.push({ key: KEYS + key, value: undefined });
+      gone.push(key);
+    }
+    await this.#tree.write(ops, () => {
+      for (const key of gone) this.#changes.tell({ type: "delete", key });
+    });
+  }
+}
+
+function encode(value: Uint8Array, version: bigint, expiresAtMs = 0): Buffer {
+  const bytes = Buffer.allocUnsafe(HEADER_BYTES + value.length);
+  bytes.writeBigUInt64LE(version, 0);
+  bytes.writeDoubleLE(expiresAtMs, 8);
+  bytes.set(value, HEADER_BYTES);
+  return bytes;
+}
+
+const valueIn = ({ buffer, byteOffset, length }: Buffer): Uint8Array =>
+  new Uint8Array(buffer, byteOffset + HEADER_BYTES, length - HEADER_BYTES);
+
+function expiryOf(bytes: Buffer): number | undefined {
+  const atMs = bytes.readDoubleLE(8);
+  return atMs === 0 ? undefined : atMs;
+}

@@ -1,0 +1,102 @@
+import { crc32 } from "node:zlib";
+import type { LogRecord } from "../../engine.js";
+
+/** Magic and salt, in front of a segment's frames. */
+export const SEGMENT_HEADER_BYTES = 16;
+const SEGMENT_MAGIC = Buffer.from("FLLOGSG1");
+
+/** Magic, length of what follows, checksum, first offset, time, where its group begins, how many records. */
+export const FRAME_HEADER_BYTES = 40;
+const MAGIC = 0x4c4f4742;
+
+/** What stands in front of a frame: the values of one append(). */
+export type FrameHead = {
+  at: number;
+  end: number;
+  first: number;
+  timestampMs: number;
+  /** Where the frames begin that were synced together with it. */
+  group: number;
+  count: number;
+};
+
+export function encodeSegmentHeader(salt: number): Buffer {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  SEGMENT_MAGIC.copy(header);
+  header.writeUInt32LE(salt, 8);
+  return header;
+}
+
+/** The salt of a segment; undefined where it does not begin as one. */
+export const saltOf = (header: Buffer): number | undefined =>
+  header.length === SEGMENT_HEADER_BYTES && header.subarray(0, 8).equals(SEGMENT_MAGIC)
+    ? header.readUInt32LE(8)
+    : undefined;
+
+/** What a frame of these values takes. */
+export const frameBytes = (values: readonly Uint8Array[]): number =>
+  values.reduce((sum, value) => sum + 4 + value.length, FRAME_HEADER_BYTES);
+
+/** Puts the frame of these values into `frame`, which has just its size. */
+export function encodeFrame(
+  values: readonly Uint8Array[],
+  { first, timestampMs, group }: { first: number; timestampMs: number; group: number },
+  salt: number,
+  frame: Buffer,
+): Buffer {
+  let at = FRAME_HEADER_BYTES;
+  for (const value of values) at = frame.writeUInt32LE(value.length, at);
+  for (const value of values) {
+    frame.set(value, at);
+    at += value.length;
+  }
+  frame.writeUInt32LE(MAGIC, 0);
+  frame.writeUInt32LE(frame.length - FRAME_HEADER_BYTES, 4);
+  frame.writeDoubleLE(first, 12);
+  frame.writeDoubleLE(timestampMs, 20);
+  frame.writeDoubleLE(group, 28);
+  frame.writeUInt32LE(values.length, 36);
+  frame.writeUInt32LE(crc32(frame.subarray(12), salt), 8);
+  return frame;
+}
+
+/** The head of the frame that begins at `at` of `bytes`, which are those from `position` on of the segment. */
+export function headAt(bytes: Buffer, at: number, position: number): FrameHead | undefined {
+  if (at + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== MAGIC) return undefined;
+  return {
+    at: position + at,
+    end: position + at + FRAME_HEADER_BYTES + bytes.readUInt32LE(at + 4),
+    first: bytes.readDoubleLE(at + 12),
+    timestampMs: bytes.readDoubleLE(at + 20),
+    group: bytes.readDoubleLE(at + 28),
+    count: bytes.readUInt32LE(at + 36),
+  };
+}
+
+/** Whether `frame`, all of its bytes, is as it was written. */
+export const isWhole = (frame: Buffer, salt: number): boolean =>
+  crc32(frame.subarray(12), salt) === frame.readUInt32LE(8);
+
+/** The records of a whole frame. */
+export function recordsIn(frame: Buffer, { first, timestampMs, count }: FrameHead): LogRecord[] {
+  const records: LogRecord[] = [];
+  let at = FRAME_HEADER_BYTES + 4 * count;
+  for (let i = 0; i < count; i++) {
+    const length = frame.readUInt32LE(FRAME_HEADER_BYTES + 4 * i);
+    const value = new Uint8Array(frame.subarray(at, at + length));
+    records.push({ offset: BigInt(first + i), timestampMs, value });
+    at += length;
+  }
+  return records;
+}
+
+/** The place of the first whole frame behind `from` of a segment, and the group it belongs to. */
+export function frameBehind(segment: Buffer, from: number, salt: number): FrameHead | undefined {
+  const magic = Buffer.alloc(4);
+  magic.writeUInt32LE(MAGIC);
+  for (let at = segment.indexOf(magic, from + 1); at >= 0; at = segment.indexOf(magic, at + 1)) {
+    const head = headAt(segment, at, 0);
+    if (head && head.end <= segment.length && isWhole(segment.subarray(at, head.end), salt)) return head;
+  }
+  return undefined;
+}

@@ -1,0 +1,245 @@
+import { join } from "node:path";
+import { after } from "../../../internal/timer.js";
+import type { LogRecord, LogStore, Retention } from "../../engine.js";
+import { away, systemFault } from "./faults.js";
+import type { Files } from "./files.js";
+import { Log, type LogSettings } from "./log.js";
+import { LogWriter } from "./log-writer.js";
+import type { Tree } from "./tree.js";
+
+export interface LogOptions {
+  files: Files;
+  folder: string;
+  segmentBytes: number;
+  now: () => number;
+}
+
+/** Where the tree keeps what it knows of each log. */
+const LOGS = "l";
+
+/** The most records that one step of a read hands over. */
+const BATCH_RECORDS = 512;
+
+/** How many logs' files are open at a time. */
+const OPEN_FILES = 256;
+
+/** How often logs that nobody uses give back what has become too old. */
+const SWEEP_MS = 60_000;
+
+/** The logs of the disk engine: a folder of segments each, opened when it is first used. */
+export class DiskLogs implements LogStore {
+  readonly #tree: Tree;
+  readonly #options: LogOptions;
+  /** Those that are open, the one that has been used last at the end. */
+  readonly #logs = new Map<string, Promise<Log | undefined>>();
+  /** Those who wait for a log that is not there yet. */
+  readonly #expecting = new Map<string, Set<() => void>>();
+  /** Those of them that have been opened. */
+  readonly #opened = new Set<Log>();
+  /** While anything is pinned, no log removes a file. */
+  readonly #keep = { pins: 0 };
+  #stopSweep: () => void;
+  #closed = false;
+
+  constructor(tree: Tree, options: LogOptions) {
+    this.#tree = tree;
+    this.#options = options;
+    this.#stopSweep = after(SWEEP_MS, () => void this.#sweep());
+  }
+
+  async append(name: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }> {
+    return faulty(async () => {
+      const log = await this.#create(name);
+      const { first, last } = await log.append(values);
+      void this.#park();
+      return { first: BigInt(first), last: BigInt(last) };
+    });
+  }
+
+  async *read(
+    name: string,
+    from: bigint,
+    { follow, signal }: { follow: boolean; signal: AbortSignal },
+  ): AsyncGenerator<LogRecord[], void, undefined> {
+    this.#open();
+    let log = await this.#find(name);
+    // A follower of a log that is not there yet waits for it; any other reader of it is at its end.
+    while (!log && follow && !signal.aborted && !this.#closed) {
+      await this.#expected(name, signal);
+      if (!this.#closed) log = await this.#find(name);
+    }
+    if (!log || signal.aborted) return;
+    if (this.#closed) {
+      if (follow) return;
+      throw away();
+    }
+    const least = from > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(from);
+    yield* log.read(least, { follow, signal, most: BATCH_RECORDS });
+    if (this.#closed && !follow) throw away();
+  }
+
+  async bounds(name: string): Promise<{ first: bigint; next: bigint }> {
+    this.#open();
+    const log = await this.#find(name);
+    if (!log) return { first: 1n, next: 1n };
+    const first = await log.first();
+    return { first: BigInt(first), next: BigInt(log.next) };
+  }
+
+  async seek(name: string, timestampMs: number): Promise<bigint> {
+    this.#open();
+    const log = await this.#find(name);
+    return log ? BigInt(await log.seek(timestampMs)) : 1n;
+  }
+
+  async retain(name: string, retention: Retention): Promise<void> {
+    return faulty(async () => {
+      const log = await this.#create(name);
+      // What the retention before has dropped does not come back.
+      await log.first();
+      log.settings.retention = { ...retention };
+      await this.#save(name, log.settings);
+      await log.trim();
+    });
+  }
+
+  /** Opens every log, so that extents() knows them. */
+  async openAll(): Promise<void> {
+    for await (const { name } of knownLogs(this.#tree)) await this.#find(name);
+  }
+
+  /** The files of every open log and how much of each is durable, by the log's id: at this moment. */
+  extents(): Map<string, { name: string; end: number }[]> {
+    return new Map([...this.#opened].map((log) => [log.settings.id, log.extent]));
+  }
+
+  /** Removes no file until the returned function is called. */
+  pin(): () => void {
+    this.#keep.pins++;
+    return () => {
+      this.#keep.pins--;
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopSweep();
+    for (const waiting of [...this.#expecting.values()]) for (const done of [...waiting]) done();
+    await Promise.all([...this.#logs].map(([name, log]) => this.#end(name, log)));
+  }
+
+  #open(): void {
+    if (this.#closed) throw away();
+  }
+
+  async #end(name: string, opening: Promise<Log | undefined>): Promise<void> {
+    const log = await opening.catch(() => undefined);
+    await log?.close();
+    if (!log || log.settings.next === log.next) return;
+    // From here on its end tells what is missing from what was never there. Where the disk refuses, it does not.
+    await this.#save(name, { ...log.settings, next: log.next }).catch(() => {});
+  }
+
+  async #find(name: string): Promise<Log | undefined> {
+    const open = this.#logs.get(name);
+    if (open) {
+      this.#logs.delete(name);
+      this.#logs.set(name, open);
+      return open;
+    }
+    const known = this.#tree.get(LOGS + name);
+    return known && this.#remember(name, this.#openLog(decode(known)));
+  }
+
+  async #create(name: string): Promise<Log> {
+    this.#open();
+    const found = await this.#find(name);
+    if (found) return found;
+    this.#open();
+    const made = this.#logs.get(name) ?? this.#remember(name, this.#make(name));
+    return (await made) as Log;
+  }
+
+  #remember(name: string, opening: Promise<Log>): Promise<Log> {
+    this.#logs.set(name, opening);
+    opening.then(
+      (log) => this.#opened.add(log),
+      () => this.#logs.delete(name),
+    );
+    return opening;
+  }
+
+  async #make(name: string): Promise<Log> {
+    const settings: LogSettings = { id: String(this.#tree.nextVersion()), first: 1, retention: undefined };
+    await LogWriter.create(this.#options.files, join(this.#options.folder, settings.id));
+    await this.#save(name, settings);
+    const log = await this.#openLog(settings);
+    for (const done of [...(this.#expecting.get(name) ?? [])]) done();
+    return log;
+  }
+
+  #openLog(settings: LogSettings): Promise<Log> {
+    const { files, folder, now, segmentBytes } = this.#options;
+    return Log.open(files, join(folder, settings.id), settings, { now, segmentBytes, keep: this.#keep });
+  }
+
+  async #save(name: string, settings: LogSettings): Promise<void> {
+    await this.#tree.write([{ key: LOGS + name, value: Buffer.from(JSON.stringify(settings)) }]);
+  }
+
+  /** Resolves when the log has been made, at the end, or once `signal` aborts. */
+  #expected(name: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const waiting = this.#expecting.get(name) ?? new Set();
+      const done = () => {
+        waiting.delete(done);
+        if (waiting.size === 0) this.#expecting.delete(name);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      // It may have been made since the look that did not find it.
+      if (this.#logs.has(name)) return resolve();
+      this.#expecting.set(name, waiting.add(done));
+      signal.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  /** Closes the files of the logs that have not been used for longest. */
+  async #park(): Promise<void> {
+    if (this.#logs.size <= OPEN_FILES) return;
+    for (const log of [...this.#logs.values()].slice(0, -OPEN_FILES)) {
+      await (await log.catch(() => undefined))?.park();
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    try {
+      for await (const { name, settings } of knownLogs(this.#tree)) {
+        if (settings.retention?.maxAgeMs !== undefined) await (await this.#find(name))?.trim();
+        if (this.#closed) return;
+      }
+    } catch {
+      // A log that is damaged says so to whoever uses it.
+    }
+    if (!this.#closed) this.#stopSweep = after(SWEEP_MS, () => void this.#sweep());
+  }
+}
+
+/** Every log that the tree knows of. */
+export async function* knownLogs(
+  tree: Pick<Tree, "all">,
+): AsyncGenerator<{ name: string; settings: LogSettings }, void, undefined> {
+  for await (const { key, value } of tree.all(LOGS))
+    yield { name: key.slice(LOGS.length), settings: decode(value) };
+}
+
+const decode = (bytes: Buffer): LogSettings => JSON.parse(bytes.toString()) as LogSettings;
+
+/** What the system refuses is told as the engine's fault. */
+async function faulty<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw systemFault(error) ?? error;
+  }
+}

@@ -1,0 +1,37 @@
+import { cp, open, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { FolderError } from "./faults.js";
+import { nodeFiles } from "./files.js";
+import { FORMAT, formatOf, mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
+import { isHeld } from "./lock-file.js";
+
+/** Makes `folder` what the backup `from` is. */
+export async function restore(from: string, folder: string): Promise<void> {
+  const format = await formatOf(nodeFiles, from).catch((error: unknown) => {
+    throw new FolderError(`Cannot restore from "${from}": ${(error as Error).message}`);
+  });
+  if (format === undefined) throw new FolderError(`Cannot restore from "${from}": it is empty`);
+  if (format > FORMAT)
+    throw new FolderError(`Cannot restore from "${from}": its format is ${format}, a newer version's`);
+  const holder = await isHeld(from);
+  if (holder) {
+    throw new FolderError(
+      `Cannot restore from "${from}": process ${holder.pid} has it open; make a backup of it first`,
+    );
+  }
+  await mustBeEmpty(folder);
+  for (const [part, path] of Object.entries(partsOf(from))) {
+    await cp(path, join(folder, part), { recursive: true, errorOnExist: true, force: false });
+  }
+  await syncFiles(folder);
+  await syncFolders(nodeFiles, folder);
+  await writeFormat(nodeFiles, folder, format);
+}
+
+async function syncFiles(folder: string): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true })) {
+    if (!(await stat(join(folder, name))).isFile()) continue;
+    const file = await open(join(folder, name), "r+");
+    await file.datasync().finally(() => file.close());
+  }
+}

@@ -1,0 +1,143 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { DamageError } from "./faults.js";
+import {
+  FRAME_HEADER_BYTES,
+  type FrameHead,
+  headAt,
+  isWhole,
+  SEGMENT_HEADER_BYTES,
+  saltOf,
+} from "./log-frame.js";
+
+/** How far apart the places are that an index remembers. */
+const INDEX_BYTES = 16 * 1024;
+
+/** What is read at a time. */
+const READ_BYTES = 256 * 1024;
+
+/** The name of the segment whose first record has this offset. */
+export const segmentName = (base: number): string => String(base).padStart(20, "0");
+
+/** The first offsets of the segments in a folder, in order. */
+export const segmentsIn = (names: readonly string[]): number[] =>
+  names
+    .filter((name) => /^\d{20}$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b);
+
+/** Some of a segment's frames, in order, to begin a search from. */
+export class SegmentIndex {
+  readonly #heads: { at: number; first: number; timestampMs: number }[] = [];
+  #nextAt = 0;
+
+  add({ at, first, timestampMs }: FrameHead): void {
+    if (at < this.#nextAt) return;
+    this.#heads.push({ at, first, timestampMs });
+    this.#nextAt = at + INDEX_BYTES;
+  }
+
+  /** The place of the last remembered frame that `isBefore` holds of; the segment's first frame where it holds of none. */
+  before(isBefore: (head: { at: number; first: number; timestampMs: number }) => boolean): number {
+    let low = 0;
+    let high = this.#heads.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (isBefore(this.#heads[middle] as { at: number; first: number; timestampMs: number }))
+        low = middle + 1;
+      else high = middle;
+    }
+    return this.#heads[low - 1]?.at ?? SEGMENT_HEADER_BYTES;
+  }
+}
+
+/** Reads a segment, as far as it is durable. */
+export class SegmentReader {
+  readonly path: string;
+  readonly #file: Awaited<ReturnType<typeof open>>;
+  readonly salt: number;
+
+  private constructor(path: string, file: Awaited<ReturnType<typeof open>>, salt: number) {
+    this.path = path;
+    this.#file = file;
+    this.salt = salt;
+  }
+
+  /** Undefined where there is no such segment any more. `salt` is read where it is not known. */
+  static async open(folder: string, base: number, salt?: number): Promise<SegmentReader | undefined> {
+    const path = join(folder, segmentName(base));
+    const file = await open(path, "r").catch((error: { code?: string }) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    });
+    if (!file) return undefined;
+    if (salt !== undefined) return new SegmentReader(path, file, salt);
+    try {
+      const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
+      const { bytesRead } = await file.read(header, 0, header.length, 0);
+      const salt = bytesRead === header.length ? saltOf(header) : undefined;
+      if (salt === undefined) throw new DamageError(path, "it does not begin as a segment does");
+      return new SegmentReader(path, file, salt);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /** The heads of the frames from the one at `at` on, up to `end`. Values are passed over unread where they are long. */
+  async *heads(at: number, end: number): AsyncGenerator<FrameHead, void, undefined> {
+    let bytes: Buffer = Buffer.alloc(0);
+    let position = at;
+    for (let next = at; next < end; ) {
+      if (next + FRAME_HEADER_BYTES > position + bytes.length || next < position) {
+        position = next;
+        bytes = await this.#read(next, Math.min(READ_BYTES, end - next));
+      }
+      const head = headAt(bytes, next - position, position);
+      if (!head || head.end > end) throw new DamageError(this.path, `the frame at byte ${next} is broken`);
+      yield head;
+      next = head.end;
+    }
+  }
+
+  /** Whole frames from the one at `at` on, up to `end`, as many as are read at a time: at least one, if there is any. */
+  async frames(at: number, end: number): Promise<{ head: FrameHead; bytes: Buffer }[]> {
+    let bytes = await this.#read(at, Math.min(READ_BYTES, end - at));
+    const first = headAt(bytes, 0, at);
+    if (first && first.end - at > bytes.length && first.end <= end)
+      bytes = await this.#read(at, first.end - at);
+    const frames: { head: FrameHead; bytes: Buffer }[] = [];
+    for (let next = at; next < end; ) {
+      const head = headAt(bytes, next - at, at);
+      if (frames.length > 0 && (!head || head.end > at + bytes.length) && next + FRAME_HEADER_BYTES <= end) {
+        // It goes on behind what was read; whether it is whole shows when it is read from its own beginning.
+        return frames;
+      }
+      const frame = head && bytes.subarray(next - at, head.end - at);
+      if (!head || head.end > end || !frame || !isWhole(frame, this.salt)) {
+        throw new DamageError(this.path, `the frame at byte ${next} is broken`);
+      }
+      frames.push({ head, bytes: frame });
+      next = head.end;
+    }
+    return frames;
+  }
+
+  async size(): Promise<number> {
+    return (await this.#file.stat()).size;
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+
+  async #read(position: number, length: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafe(length);
+    for (let at = 0; at < length; ) {
+      const { bytesRead } = await this.#file.read(bytes, at, length - at, position + at);
+      if (bytesRead === 0) throw new DamageError(this.path, "it is cut short");
+      at += bytesRead;
+    }
+    return bytes;
+  }
+}

@@ -1,0 +1,144 @@
+import type { Op } from "./store.js";
+import type { Tree } from "./tree.js";
+
+/** Where the tree keeps groups, their events, how often an event was delivered, and groups whose events go. */
+const GROUPS = "g";
+const EVENTS = "e";
+const ATTEMPTS = "a";
+const FORGOTTEN = "d";
+
+const AT_ONCE = 256;
+
+/** What the tree keeps of a group. */
+export type GroupState = {
+  id: number;
+  /** Of all events that are not handled. */
+  bytes: number;
+  /** Since when it has had no consumer, as far as is known. */
+  idleSinceMs: number | undefined;
+};
+
+/** An event in front of a group. */
+export type Item = {
+  order: number;
+  attempts: number;
+  /** Not before. */
+  dueMs: number;
+  /** What the event weighs. */
+  bytes: number;
+  /** Undefined: it has to be read. */
+  value: Uint8Array | undefined;
+  /** How many attempts the tree knows of. */
+  counted: number;
+};
+
+const fixed = (number: number): string => number.toString(16).padStart(14, "0");
+const eventKey = (group: number, order: number): string => `${EVENTS}${fixed(group)}${fixed(order)}`;
+const attemptsKey = (group: number, order: number): string => `${ATTEMPTS}${fixed(group)}${fixed(order)}`;
+const groupKey = (topic: string, name: string): string => `${GROUPS}${topic.length}:${topic}${name}`;
+
+/** What topics are as entries of the tree. */
+export class TopicEntries {
+  readonly #tree: Tree;
+
+  constructor(tree: Tree) {
+    this.#tree = tree;
+  }
+
+  nextNumber(): number {
+    return Number(this.#tree.nextVersion());
+  }
+
+  write(ops: Op[], applied?: () => void): Promise<void> {
+    return this.#tree.write(ops, applied);
+  }
+
+  group(topic: string, name: string, state: GroupState): Op {
+    return { key: groupKey(topic, name), value: Buffer.from(JSON.stringify(state)) };
+  }
+
+  event(group: number, order: number, value: Uint8Array): Op {
+    return { key: eventKey(group, order), value: Buffer.from(value) };
+  }
+
+  attempts(group: number, { order, attempts, dueMs }: Item): Op {
+    const value = Buffer.alloc(12);
+    value.writeUInt32LE(attempts, 0);
+    value.writeDoubleLE(dueMs, 4);
+    return { key: attemptsKey(group, order), value };
+  }
+
+  /** The end of an event. */
+  done(group: number, { order, counted }: Item): Op[] {
+    const event = { key: eventKey(group, order), value: undefined };
+    return counted > 0 ? [event, { key: attemptsKey(group, order), value: undefined }] : [event];
+  }
+
+  value(group: number, order: number): Uint8Array | undefined {
+    const bytes = this.#tree.get(eventKey(group, order));
+    return bytes && new Uint8Array(bytes);
+  }
+
+  /** Up to `most` events of the group behind the one with the order `behind`, and where to go on. */
+  async events(
+    group: number,
+    behind: string | undefined,
+    most: number,
+  ): Promise<{ items: Item[]; after: string | undefined }> {
+    const prefix = EVENTS + fixed(group);
+    const { entries, after } = await this.#tree.page(prefix, behind, most);
+    const items = entries.map(({ key, value }) => {
+      const order = Number.parseInt(key.slice(prefix.length), 16);
+      const counted = this.#tree.get(attemptsKey(group, order));
+      return {
+        order,
+        attempts: counted?.readUInt32LE(0) ?? 0,
+        counted: counted?.readUInt32LE(0) ?? 0,
+        dueMs: counted?.readDoubleLE(4) ?? 0,
+        bytes: value.length,
+        value: new Uint8Array(value),
+      };
+    });
+    return { items, after };
+  }
+
+  /** The place in events() of the event with this order. */
+  place(group: number, order: number): string {
+    return eventKey(group, order);
+  }
+
+  async *groups(): AsyncGenerator<{ topic: string; name: string; state: GroupState }, void, undefined> {
+    for await (const { key, value } of this.#tree.all(GROUPS)) {
+      const colon = key.indexOf(":");
+      const end = colon + 1 + Number(key.slice(GROUPS.length, colon));
+      const state = JSON.parse(value.toString()) as GroupState;
+      yield { topic: key.slice(colon + 1, end), name: key.slice(end), state };
+    }
+  }
+
+  /** Removes the group, then what waits for it. */
+  async forget(topic: string, name: string, { id }: GroupState): Promise<void> {
+    await this.#tree.write([
+      { key: groupKey(topic, name), value: undefined },
+      { key: FORGOTTEN + fixed(id), value: Buffer.alloc(0) },
+    ]);
+    await this.#clear(fixed(id));
+  }
+
+  /** Goes on with what forget() had begun when the last process ended. */
+  async clearForgotten(): Promise<void> {
+    for await (const { key } of this.#tree.all(FORGOTTEN)) await this.#clear(key.slice(FORGOTTEN.length));
+  }
+
+  async #clear(id: string): Promise<void> {
+    for (const prefix of [EVENTS + id, ATTEMPTS + id]) {
+      for (let past: string | undefined; ; ) {
+        const { entries, after } = await this.#tree.page(prefix, past, AT_ONCE);
+        if (entries.length > 0) await this.#tree.write(entries.map(({ key }) => ({ key, value: undefined })));
+        if (after === undefined) break;
+        past = after;
+      }
+    }
+    await this.#tree.write([{ key: FORGOTTEN + id, value: undefined }]);
+  }
+}

@@ -1,0 +1,126 @@
+import type { Delivery, TopicStore } from "../../engine.js";
+import { full } from "../memory/faults.js";
+import { away } from "./faults.js";
+import { Group, weight } from "./group.js";
+import { type GroupState, TopicEntries } from "./topic-store.js";
+import type { Tree } from "./tree.js";
+
+export interface TopicLimits {
+  maxBacklogBytes: number;
+  maxTopicBytes: number;
+  maxTopics: number;
+  maxGroups: number;
+  groupIdleMs: number;
+  now: () => number;
+}
+
+/** The topics of the disk engine: each group has its own entries for what waits. */
+export class DiskTopics implements TopicStore {
+  readonly #topics = new Map<string, Map<string, Group>>();
+  readonly #entries: TopicEntries;
+  readonly #limits: TopicLimits;
+  /** Of all groups; an event that several groups wait for counts for each. */
+  #bytes = 0;
+  #closed = false;
+
+  private constructor(entries: TopicEntries, limits: TopicLimits) {
+    this.#entries = entries;
+    this.#limits = limits;
+  }
+
+  static async open(tree: Tree, limits: TopicLimits): Promise<DiskTopics> {
+    const topics = new DiskTopics(new TopicEntries(tree), limits);
+    for await (const { topic, name, state } of topics.#entries.groups()) {
+      topics.#put(topic, name, topics.#group(topic, name, state, Promise.resolve(), false));
+    }
+    topics.#entries.clearForgotten().catch(() => {});
+    return topics;
+  }
+
+  async publish(topic: string, values: readonly Uint8Array[]): Promise<void> {
+    this.#open();
+    const groups = this.#topics.get(topic);
+    if (!groups) return;
+    const { maxBacklogBytes, maxTopicBytes } = this.#limits;
+    const bytes = values.reduce((sum, value) => sum + weight(value), 0);
+    for (const [name, group] of groups) {
+      if (group.bytes + bytes <= maxBacklogBytes) continue;
+      throw full("maxBacklogBytes", maxBacklogBytes, `events wait for the consumer group "${name}"`);
+    }
+    if (this.#bytes + bytes * groups.size > maxTopicBytes) {
+      throw full("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
+    }
+    const parts = [...groups.values()].map((group) => group.publishing(values));
+    try {
+      await this.#entries.write(
+        parts.flatMap(({ ops }) => ops),
+        () => {
+          for (const { applied } of parts) applied();
+        },
+      );
+    } catch (error) {
+      for (const { failed } of parts) failed();
+      throw error;
+    }
+  }
+
+  consume(topic: string, name: string, signal: AbortSignal): AsyncIterable<Delivery> {
+    this.#open();
+    const group = this.#topics.get(topic)?.get(name) ?? this.#begin(topic, name);
+    return group.join(signal);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const groups of this.#topics.values()) for (const group of groups.values()) group.close(true);
+    this.#topics.clear();
+  }
+
+  #begin(topic: string, name: string): Group {
+    const { maxTopics, maxGroups } = this.#limits;
+    const groups = this.#topics.get(topic);
+    if (groups && groups.size >= maxGroups) {
+      throw full("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
+    }
+    if (!groups && this.#topics.size >= maxTopics) {
+      throw full("maxTopics", maxTopics, "as many topics of the disk engine have consumer groups");
+    }
+    const state: GroupState = { id: this.#entries.nextNumber(), bytes: 0, idleSinceMs: undefined };
+    const begun = this.#entries.write([this.#entries.group(topic, name, state)]);
+    const group = this.#group(topic, name, state, begun, true);
+    begun.catch(() => this.#drop(topic, name, group));
+    this.#put(topic, name, group);
+    return group;
+  }
+
+  #group(topic: string, name: string, state: GroupState, begun: Promise<void>, isNew: boolean): Group {
+    const { groupIdleMs: idleMs, now } = this.#limits;
+    const onBytes = (change: number) => {
+      this.#bytes += change;
+    };
+    const onIdle = () => {
+      this.#drop(topic, name, group);
+      // Where the disk refuses, it is there again after the next start.
+      this.#entries.forget(topic, name, state).catch(() => {});
+    };
+    const options = { topic, name, state, entries: this.#entries, idleMs, now, begun, onBytes, onIdle };
+    const group: Group = new Group(options, isNew);
+    return group;
+  }
+
+  #put(topic: string, name: string, group: Group): void {
+    const groups = this.#topics.get(topic) ?? new Map<string, Group>();
+    this.#topics.set(topic, groups.set(name, group));
+  }
+
+  #drop(topic: string, name: string, group: Group): void {
+    group.close(false);
+    const groups = this.#topics.get(topic);
+    if (groups?.get(name) === group) groups.delete(name);
+    if (groups?.size === 0) this.#topics.delete(topic);
+  }
+
+  #open(): void {
+    if (this.#closed) throw away();
+  }
+}

@@ -1,0 +1,71 @@
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ClassicLevel } from "classic-level";
+import { readStoreLog } from "../../src/server/engines/disk/store-log.js";
+import { manifestOf } from "../../src/server/engines/disk/store-manifest.js";
+
+/** The bytes of each of LevelDB's journals. */
+export type Sizes = Record<string, number>;
+
+const SECTOR = 512;
+
+/** Has `tell` told what is synced after each batch, before whoever wrote it is: no other one is on its way then. */
+export function watchSyncs(tell: (folder: string, synced: Sizes) => void): void {
+  const batch = ClassicLevel.prototype.batch as (...args: unknown[]) => Promise<void>;
+  const watched = async function (this: ClassicLevel, ...args: unknown[]) {
+    await batch.apply(this, args);
+    const journals = readdirSync(this.location).filter((name) => name.endsWith(".log"));
+    tell(
+      this.location,
+      Object.fromEntries(journals.map((name) => [name, statSync(join(this.location, name)).size])),
+    );
+  };
+  Object.assign(ClassicLevel.prototype, { batch: watched });
+}
+
+/** Copies a LevelDB as a power failure leaves it: what was synced, and of the rest any part. Nobody writes to it meanwhile. */
+export function loseStore(folder: string, target: string, synced: Sizes, random: () => number): void {
+  const names = readdirSync(folder);
+  const name = readFileSync(join(folder, "CURRENT"), "utf8").trim();
+  const manifest = readFileSync(join(folder, name));
+  const { records, lastStart, end } = readStoreLog(manifest);
+  // What the last record has replaced was synced before.
+  const known = [records, records.slice(0, -1)].flatMap((some) => [...manifestOf(some).tables.keys()]);
+  for (const file of names) {
+    const bytes = readFileSync(join(folder, file));
+    const number = Number.parseInt(file, 10);
+    const sure = file.endsWith(".log")
+      ? (synced[file] ?? 0)
+      : file.endsWith(".ldb") && !known.includes(number)
+        ? 0
+        : file === name && isUnfinished(records, names)
+          ? lastStart
+          : bytes.length;
+    writeFileSync(
+      join(target, file),
+      remains(bytes.subarray(0, file === name ? end : undefined), sure, random),
+    );
+  }
+}
+
+/** Whether all is there that the manifest's last record has made obsolete: then it may not have been synced yet. */
+function isUnfinished(records: Buffer[], names: string[]): boolean {
+  // The first two are synced before CURRENT names the manifest.
+  if (records.length < 3) return false;
+  const before = manifestOf(records.slice(0, -1));
+  const numbers = new Set(names.map((name) => Number.parseInt(name, 10)));
+  const needed = before.journal === 0 ? [] : [before.journal];
+  return [...before.tables.keys(), ...needed].every((number) => numbers.has(number));
+}
+
+/** The first `sure` bytes, and behind them a part, or some sectors, or nothing. */
+function remains(bytes: Buffer, sure: number, random: () => number): Buffer {
+  const luck = random();
+  if (luck < 0.3) return bytes.subarray(0, sure);
+  const kept = Buffer.from(bytes.subarray(0, sure + Math.ceil(random() * (bytes.length - sure))));
+  if (luck < 0.6) return kept;
+  for (let at = sure; at < kept.length; at += SECTOR - (at % SECTOR)) {
+    if (random() < 0.5) kept.fill(0, at, Math.min(kept.length, at + SECTOR - (at % SECTOR)));
+  }
+  return kept;
+}

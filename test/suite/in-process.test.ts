@@ -1,0 +1,3 @@
+import { judgedHere } from "./ways.js";
+
+judgedHere();
