@@ -24,7 +24,8 @@ export interface End {
   readonly lost: Promise<ConnectError>;
 }
 
-export interface EndOptions extends Partial<Pick<SessionOptions, "identity" | "onSettings" | "arriving">> {
+export interface EndOptions
+  extends Partial<Pick<SessionOptions, "identity" | "onSettings" | "arriving" | "leaving">> {
   limits?: Partial<TunnelLimits>;
   messageBytes?: number;
   serves?: Partial<ServiceImpl<typeof Blobs>>;
