@@ -58,12 +58,6 @@ export const topicsMutants: readonly Mutant[] = [
       /claims one event by each step|one consumer of the group/,
     ],
     [
-      "one at a time is woken",
-      "consumer.hand(item);\n    }\n  }",
-      "consumer.hand(item);\n      return;\n    }\n  }",
-      /lets no consumer that waits go without/,
-    ],
-    [
       "what comes back wakes no one",
       "for (const item of items) this.#ready.push(item);\n    this.#handOut();",
       "for (const item of items) this.#ready.push(item);",
