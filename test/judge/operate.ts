@@ -106,8 +106,11 @@ async function onFile(fl: Fairlead, store: string, asked: Operation): Promise<Js
       const known = !Number.isNaN(info.modifiedAt.getTime());
       return { size: info.size, modifiedAt: known ? info.modifiedAt.toISOString() : null };
     }
-    case "file.list":
-      return (await Array.fromAsync(files.list(asked.prefix))).map(({ name }) => name);
+    case "file.list": {
+      const names: string[] = [];
+      for await (const { name } of files.list(asked.prefix)) names.push(name);
+      return names;
+    }
     case "file.put":
       await files.put(asked.name, asked.text);
       return null;
@@ -138,7 +141,7 @@ async function onConfiguration(fl: Fairlead, store: string, asked: Operation): P
       )
     )
       break;
-  return { ...open.current };
+  return { ...open.current } as Record<string, string>;
 }
 
 async function onPubsub(fl: Fairlead, store: string, asked: Operation): Promise<Json> {

@@ -32,16 +32,20 @@ export interface Judge {
 }
 
 /** How long a client may take over what it does after it has the answer, in milliseconds. */
-const LATE_MS = 1000;
+const LATE_MS = 2000;
+
+/** What a judge is made of. */
+export interface JudgeOptions {
+  /** Where its server tells of what it does. Default: nowhere. */
+  log?: Log;
+  /** What it plays. Default: every scenario. */
+  scenarios?: readonly Scenario[];
+  /** How long a client may take over what it does after it has reported, in milliseconds. Default: 2000. */
+  lateMs?: number;
+}
 
 /** Makes a judge of clients. */
-export function createJudge({
-  log,
-  scenarios = all,
-}: {
-  log?: Log;
-  scenarios?: readonly Scenario[];
-} = {}): Judge {
+export function createJudge({ log, scenarios = all, lateMs = LATE_MS }: JudgeOptions = {}): Judge {
   const played = stage(scenarios);
   const verdicts = new Map<string, Verdict>();
 
@@ -51,7 +55,7 @@ export function createJudge({
     async judged(id, seen) {
       const scenario = scenarios.find((each) => each.id === id);
       if (!scenario) throw new RangeError(`there is no scenario "${id.slice(0, 100)}"`);
-      const why = await whatIsWrong(scenario, seen, () => played.calls(id));
+      const why = await whatIsWrong(scenario, seen, () => played.calls(id), lateMs);
       const calls = played.calls(id);
       played.reset(id);
       const verdict: Verdict = { scenario, status: why === "" ? "handled" : "mishandled", why, seen, calls };
@@ -70,8 +74,9 @@ async function whatIsWrong(
   { expected, wire }: Scenario,
   seen: Seen,
   calls: () => readonly WireCall[],
+  lateMs: number,
 ): Promise<string> {
-  const endsAtMs = Date.now() + LATE_MS;
+  const endsAtMs = Date.now() + lateMs;
   for (;;) {
     try {
       ok(calls().length > 0, "the client called");
