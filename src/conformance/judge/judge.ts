@@ -1,7 +1,9 @@
+import { createRouterTransport } from "@connectrpc/connect";
 import { sleep } from "../../internal/timer.js";
 import { bareTunnels } from "../../server/bare-tunnels.js";
 import type { Log } from "../../server/context.js";
-import { createServer, type Server } from "../../server/server.js";
+import { corsFor } from "../../server/cors.js";
+import { createServer, fetchHandler, type Server } from "../../server/server.js";
 import { equal, ok, Unmet } from "../expect.js";
 import type { Seen } from "./operations.js";
 import type { Scenario, WireCall } from "./scenario.js";
@@ -108,5 +110,12 @@ function told(expected: Scenario["expected"], seen: Seen): void {
 function serving(routes: Server["routes"], log: Log | undefined): Server {
   const base = createServer({ config: { cors: { origins: ["*"] } }, ...(log && { log }) });
   const options: Server["options"] = { ...base.options, interceptors: [] };
-  return { ...base, routes, options, tunnels: bareTunnels(routes, options) };
+  return {
+    ...base,
+    routes,
+    options,
+    fetch: fetchHandler(routes, options, corsFor(base.config.cors), base.readiness, base.metrics),
+    transport: () => createRouterTransport(routes, { router: options }),
+    tunnels: bareTunnels(routes, options),
+  };
 }

@@ -37,7 +37,7 @@ export function judgePages(judge: Judge): JudgePages {
     const [, page, id] = pathname.split("/");
     const asked = `${request.method} /${page}${id === undefined ? "" : "/"}`;
     if (asked === "GET /scenarios") return Response.json(judge.scenarios.map(listed));
-    if (asked === "POST /scenarios/") return report(decodeURIComponent(id ?? ""), request);
+    if (asked === "POST /scenarios/") return report(id ?? "", request);
     if (asked === "GET /report") {
       const text = request.headers.get("accept")?.startsWith("text/plain");
       if (text) return new Response(verdictTable(judge.verdicts()));

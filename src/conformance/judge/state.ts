@@ -73,7 +73,7 @@ export const stateScenarios: readonly Scenario[] = [
     expected: { code: "deadline_exceeded" },
     play: () => ({
       async getState(_, { signal }) {
-        await sleep(10_000, signal);
+        await sleep(1500, signal);
         return entry;
       },
     }),
