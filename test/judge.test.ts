@@ -11,8 +11,9 @@ async function open() {
   return { judge, pages, url: at.url, [Symbol.asyncDispose]: () => at.close() };
 }
 
-for (const way of ["connect", "grpc", "tunnel"] as const) {
-  test(`our own facades handle every answer, by ${way}`, async () => {
+test.concurrent.each(["connect", "grpc", "tunnel"] as const)(
+  "our own facades handle every answer, by %s",
+  async (way) => {
     await using at = await open();
     await beJudged(at.url, way);
     const verdicts = at.judge.verdicts();
@@ -21,5 +22,5 @@ for (const way of ["connect", "grpc", "tunnel"] as const) {
       verdicts.every(({ status }) => status === "handled"),
       verdictTable(verdicts),
     );
-  });
-}
+  },
+);

@@ -1,6 +1,6 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import type { Operation, Seen } from "../../src/conformance/index.js";
-import { createClient, type Fairlead } from "../../src/index.js";
+import { type ClientOptions, createClient } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { operate } from "./operate.js";
 
@@ -15,38 +15,12 @@ export const WAYS = {
 };
 
 /** Lets the judge at `url` judge this SDK by one of the ways: does all that it asks for, and reports what it saw. */
-export async function beJudged(url: string, way: keyof typeof WAYS, does: Does = operate): Promise<void> {
+export async function beJudged(url: string, way: keyof typeof WAYS): Promise<void> {
   const scenarios = (await (await fetch(`${url}/scenarios`)).json()) as Listed[];
   const transport = WAYS[way](url);
   const one = async ({ id, operation }: Listed) => {
-    // The header says which scenario a call is of where no store does: a log has none, nor has the question who is there.
-    const marked: typeof transport = {
-      ...transport,
-      unary: (method, signal, timeoutMs, header, ...rest) =>
-        transport.unary(
-          method,
-          signal,
-          timeoutMs,
-          { ...Object.fromEntries(new Headers(header)), scenario: id },
-          ...rest,
-        ),
-      stream: (method, signal, timeoutMs, header, ...rest) =>
-        transport.stream(
-          method,
-          signal,
-          timeoutMs,
-          { ...Object.fromEntries(new Headers(header)), scenario: id },
-          ...rest,
-        ),
-    };
-    const seen: Seen = await does(createClient(marked), id, operation).then(
-      (value) => ({ value }),
-      (error: unknown) => {
-        const { code, rawMessage } = ConnectError.from(error);
-        return { code: nameOf(code), message: rawMessage };
-      },
-    );
-    await fetch(`${url}/scenarios/${id}`, { method: "POST", body: JSON.stringify(seen) });
+    const body = JSON.stringify(await seenOf(marked(transport, id), id, operation));
+    await fetch(`${url}/scenarios/${id}`, { method: "POST", body });
   };
   // Many wait for something most of the time, but a machine that is too busy renews no locks.
   const left = scenarios.values();
@@ -57,11 +31,32 @@ export async function beJudged(url: string, way: keyof typeof WAYS, does: Does =
   await transport.close();
 }
 
-/** What does an operation, and gives what it saw. */
-export type Does = (
-  fl: Fairlead,
-  store: string,
-  operation: Operation,
-) => Promise<NonNullable<Seen["value"]> | null>;
+/** Says with every call which scenario it is of: a log has no store that would, nor has the question who is there. */
+export function marked(transport: Transport, id: string): Transport {
+  const withMark = (header: HeadersInit | undefined) => {
+    const headers = new Headers(header);
+    headers.set("scenario", id);
+    return headers;
+  };
+  return {
+    unary: (method, signal, timeoutMs, header, ...rest) =>
+      transport.unary(method, signal, timeoutMs, withMark(header), ...rest),
+    stream: (method, signal, timeoutMs, header, ...rest) =>
+      transport.stream(method, signal, timeoutMs, withMark(header), ...rest),
+  };
+}
 
-const nameOf = (code: Code) => Code[code].replace(/(?<=.)[A-Z]/g, "_$&").toLowerCase();
+/** Does `operation` over `transport`, and gives what is to be reported of it. */
+export async function seenOf(
+  transport: Transport,
+  id: string,
+  operation: Operation,
+  options: ClientOptions = {},
+): Promise<Seen> {
+  try {
+    return { value: await operate(createClient(transport, options), id, operation) };
+  } catch (error) {
+    const { code, rawMessage } = ConnectError.from(error);
+    return { code: Code[code].replace(/(?<=.)[A-Z]/g, "_$&").toLowerCase(), message: rawMessage };
+  }
+}

@@ -126,16 +126,16 @@ export const lockScenarios: readonly Scenario[] = [
     ...KEEP,
     id: "lock-renewed",
     sentence: "a lock is renewed by its owner before its lease ends, and held on",
-    operation: { call: "lock.hold", resource: "r", ttlSeconds: 3, forMs: 3200 },
+    operation: { call: "lock.hold", resource: "r", ttlSeconds: 6, forMs: 4500 },
     expected: { value: "held" },
     play: () => granted(),
     wire(calls) {
       const [grant] = of(calls, tryLock);
       const [renewal] = of(calls, lockKeepAlive);
-      ok(grant && renewal && renewal.atMs - grant.atMs < 3000, "it was renewed within three seconds");
+      ok(grant && renewal && renewal.atMs - grant.atMs < 6000, "it was renewed within the six seconds");
       const [first, again] = [sent(calls, tryLock)[0], sent(calls, lockKeepAlive)[0]];
       equal(again?.lockOwner, first?.lockOwner, "the owner of the renewal");
-      equal(again?.expire, 3, "what it asks for, in seconds");
+      equal(again?.expire, 6, "what it asks for, in seconds");
     },
   },
   ...lost(),
@@ -161,20 +161,20 @@ function released(): Scenario[] {
   }));
 }
 
-/** What a renewal may be answered that leaves the lock to end. */
+/** What a renewal may be answered that leaves the lock to end: at once, or with its lease. */
 function lost(): Scenario[] {
-  const operation = { call: "lock.hold", resource: "r", ttlSeconds: 1, forMs: 1500 } as const;
-  const statuses: [string, number, string][] = [
-    ["gone", 1, "a lock that a renewal finds gone is lost"],
-    ["others", 2, "a lock that a renewal finds in other hands is lost"],
-    ["unknown-status", 99, "a renewal with a status that nobody knows is none, and the lease ends"],
+  const statuses: [name: string, status: number, ttlSeconds: number, sentence: string][] = [
+    ["gone", 1, 6, "a lock that a renewal finds gone is lost at once"],
+    ["others", 2, 6, "a lock that a renewal finds in other hands is lost at once"],
+    ["unknown-status", 99, 4, "a renewal with a status that nobody knows is none, and the lease ends"],
   ];
+  const hold = (ttlSeconds: number) => ({ call: "lock.hold", resource: "r", ttlSeconds, forMs: 4200 }) as const;
   const scenarios = statuses.map(
-    ([name, status, sentence]): Scenario => ({
+    ([name, status, ttlSeconds, sentence]): Scenario => ({
       ...KEEP,
       id: `lock-renewal-${name}`,
       sentence,
-      operation,
+      operation: hold(ttlSeconds),
       expected: { value: "lost" },
       play: () => granted({ lockKeepAlive: () => ({ status: status as Renewed }) }),
     }),
@@ -184,7 +184,7 @@ function lost(): Scenario[] {
     id: "lock-renewal-fails",
     sentence: "a lock that cannot be renewed is lost before its lease ends",
     rule: "Go runtime: 4.1 LockKeepAlive is always Internal",
-    operation,
+    operation: hold(4),
     expected: { value: "lost" },
     play: () =>
       granted({
