@@ -6,7 +6,7 @@
 export type { Bench } from "./bench.js";
 export type { Case, Primitive } from "./case.js";
 export { engineConformance } from "./engine.js";
-export { createJudge, type Judge, type Verdict } from "./judge/judge.js";
+export { createJudge, type Judge, type JudgeOptions, type Verdict } from "./judge/judge.js";
 export type { Json, Operation, Seen } from "./judge/operations.js";
 export { type JudgePages, judgePages } from "./judge/pages.js";
 export type { Scenario, Script, WireCall } from "./judge/scenario.js";

@@ -168,7 +168,8 @@ function lost(): Scenario[] {
     ["others", 2, 6, "a lock that a renewal finds in other hands is lost at once"],
     ["unknown-status", 99, 4, "a renewal with a status that nobody knows is none, and the lease ends"],
   ];
-  const hold = (ttlSeconds: number) => ({ call: "lock.hold", resource: "r", ttlSeconds, forMs: 4200 }) as const;
+  const hold = (ttlSeconds: number) =>
+    ({ call: "lock.hold", resource: "r", ttlSeconds, forMs: 4200 }) as const;
   const scenarios = statuses.map(
     ([name, status, ttlSeconds, sentence]): Scenario => ({
       ...KEEP,
