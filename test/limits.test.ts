@@ -185,6 +185,36 @@ test("unfinished messages of all calls together hit arrivingBytes, and give it b
   session.destroy();
 });
 
+test("answers that nobody reads hit leavingBytes, and give it back when they are gone", async () => {
+  await using at = await overGrpc({ config: { limits: { leavingBytes: 2_000_000 } } });
+  const state = { key: "k", value: new Uint8Array(1_000_000) };
+  await runtimeOf(at.transport).saveState({ storeName: "default", states: [state] });
+  const session = connectHttp2(at.url, { settings: { initialWindowSize: 1000 } });
+  const begin = () => {
+    const path = "/spec.proto.runtime.v1.Runtime/GetState";
+    const call = session.request({ ":method": "POST", ":path": path, "content-type": "application/json" });
+    const status = new Promise((resolve) => call.once("response", (headers) => resolve(headers[":status"])));
+    call.on("error", () => {});
+    call.end('{"storeName":"default","key":"k"}');
+    return { call, status };
+  };
+  const calls = Array.from({ length: 3 }, begin);
+  for (const { status } of calls) assert.equal(await status, 200);
+  const refused = begin();
+  assert.equal(await refused.status, 429);
+  assert.equal(
+    await limitOf(runtimeOf(at.transport).sayHello({ serviceName: "helloworld" })),
+    "leavingBytes",
+  );
+  for (const { call } of calls) call.close();
+  await sleep(50);
+  assert.equal(
+    (await runtimeOf(at.transport).getState({ storeName: "default", key: "k" })).data.length,
+    1_000_000,
+  );
+  session.destroy();
+});
+
 test("resources that are locked for the first time hit locks, until a fence is forgotten", async () => {
   let lateMs = 0;
   const engine = memoryEngine({ now: () => Date.now() + lateMs });

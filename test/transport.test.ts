@@ -24,6 +24,7 @@ import { createState } from "../src/state.js";
 import { createGrpcWebTransport, createWebTransport } from "../src/web.js";
 import { cuttable } from "./cuttable.js";
 import { openHere, overHttp, throughEveryDoor } from "./doors.js";
+import { httpApp } from "./http-app.js";
 
 const failure = (call: Promise<unknown>) =>
   call.then(
@@ -131,6 +132,29 @@ test("what fetch cannot do goes through the tunnel, and without WebSocket fails 
     globalThis.WebSocket = own;
   }
   assert.equal(await (await files.get("a"))?.text(), "b");
+});
+
+test.each([
+  ["Connect", createWebTransport],
+  ["gRPC-Web", createGrpcWebTransport],
+])("%s over fetch follows no redirect, also where fetch cannot be asked to refuse it", async (_, create) => {
+  const asked: string[] = [];
+  await using elsewhere = await httpApp();
+  await using moved = await httpApp((_asked, response) => {
+    response.writeHead(307, { location: `${elsewhere.url}/` });
+    response.end();
+  });
+  // As workerd's: it throws where it is to refuse redirects by itself.
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    asked.push(init?.redirect ?? "follow");
+    if (init?.redirect === "error") throw new TypeError("Invalid redirect value");
+    return globalThis.fetch(input, init);
+  };
+  const error = await failure(createState(create(moved.url, { fetch }), "default").get("k"));
+  assert.equal(error.code, Code.Unavailable);
+  assert.equal(error.rawMessage, `cannot reach ${new URL(moved.url).host}: it redirects`);
+  assert.deepEqual([...new Set(asked)], ["manual"]);
+  assert.deepEqual(elsewhere.asked, []);
 });
 
 test("gRPC over HTTP/1.1 is refused when the transport is made", () => {

@@ -17,5 +17,11 @@ export default defineConfig({
   // Node 20 has no `using` of its own.
   oxc: { target: "es2022" },
   resolve: { alias: aliases },
-  test: { root: import.meta.dirname, include: ["**/*.test.ts"], testTimeout: 20_000, maxConcurrency: 12 },
+  test: {
+    root: import.meta.dirname,
+    include: ["**/*.test.ts"],
+    testTimeout: 20_000,
+    maxConcurrency: 12,
+    maxWorkers: "100%",
+  },
 });

@@ -43,6 +43,8 @@ export interface Admission {
   enter(header: Headers, connection: Connection): { leave(): void };
   /** What stands against so many bytes more of messages that are not whole. */
   arriving(change: number): ConnectError | undefined;
+  /** Counts so many bytes more, or fewer, of answers that their callers have no room for. */
+  leaving(change: number): void;
   /** What stands against a message of so many bytes. */
   checkMessage(bytes: number): ConnectError | undefined;
   /** Notes which messages have arrived whole, and names the limit that one was too large for. */
@@ -52,6 +54,10 @@ export interface Admission {
 export function createAdmission(limits: Limits): Admission {
   let open = 0;
   let arriving = 0;
+  let leaving = 0;
+  const onLeaving = (change: number) => {
+    leaving += change;
+  };
   const countArriving = (change: number) => {
     arriving += change;
     if (change <= 0 || arriving <= limits.arrivingBytes) return undefined;
@@ -82,6 +88,9 @@ export function createAdmission(limits: Limits): Admission {
       return exhausted("connectionStreams", connectionStreams, "as many calls of this connection are open");
     }
     if (open >= streams) return exhausted("streams", streams, "as many calls of this server are open");
+    if (leaving > limits.leavingBytes) {
+      return exhausted("leavingBytes", limits.leavingBytes, "so much waits of answers that nobody reads");
+    }
     return undefined;
   };
 
@@ -95,6 +104,7 @@ export function createAdmission(limits: Limits): Admission {
       return refuse(request, refusal);
     }
     const arrival = new Arrival(request.header, limits.messageBytes, onArriving);
+    const departure = new Departure(onLeaving);
     open++;
     if (connection) connection.calls++;
     let isOpen = true;
@@ -104,6 +114,7 @@ export function createAdmission(limits: Limits): Admission {
       open--;
       if (connection) connection.calls--;
       arrival.end();
+      departure.end();
       request.signal.removeEventListener("abort", over);
     };
     if (request.signal.aborted) over();
@@ -116,7 +127,7 @@ export function createAdmission(limits: Limits): Admission {
     try {
       const response = await handler(counted);
       // Where there are connections, the signal aborts when the answer is sent as well.
-      return connection ? response : ended(response, over);
+      return connection ? departure.of(response) : ended(response, over);
     } catch (error) {
       over();
       throw error;
@@ -137,6 +148,7 @@ export function createAdmission(limits: Limits): Admission {
       return { leave };
     },
     arriving: countArriving,
+    leaving: onLeaving,
     checkMessage: (bytes) => (bytes > limits.messageBytes ? tooLarge(limits.messageBytes, bytes) : undefined),
     interceptor: (next) => (request) => {
       const arrival = request.contextValues.get(arrivalKey);
@@ -187,6 +199,41 @@ const isTooLarge = (error: unknown): boolean =>
 /** Whether each message has its length in front: all but the unary calls of Connect. */
 const isEnveloped = (header: Headers): boolean =>
   /^application\/(grpc|connect\+)/i.test(header.get("content-type") ?? "");
+
+/** The bytes of one answer that are there, and that the connection has no room for yet. */
+class Departure {
+  readonly #onChange: (bytes: number) => void;
+  #bytes = 0;
+  #isOver = false;
+
+  constructor(onChange: (bytes: number) => void) {
+    this.#onChange = onChange;
+  }
+
+  /** The same response, whose body is counted: each piece until the next one is asked for. */
+  of(response: UniversalServerResponse): UniversalServerResponse {
+    const { body } = response;
+    if (!body || this.#isOver) return response;
+    if (body instanceof Uint8Array) {
+      this.#set(body.length);
+      return response;
+    }
+    const pieces = shown(body, (piece) => this.#set(piece.length));
+    return { ...response, body: pieces };
+  }
+
+  /** The answer has been sent, or nobody waits for it. */
+  end(): void {
+    this.#set(0);
+    this.#isOver = true;
+  }
+
+  #set(bytes: number): void {
+    if (this.#isOver) return;
+    this.#onChange(bytes - this.#bytes);
+    this.#bytes = bytes;
+  }
+}
 
 /** The bytes of one call that have been read, and of which no message has come out yet. */
 class Arrival {

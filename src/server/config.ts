@@ -243,6 +243,11 @@ const limits = z.strictObject({
   arrivingBytes: count()
     .default(256 * 1024 ** 2)
     .describe("The bytes that have arrived of messages that are not whole yet, of all calls together."),
+  leavingBytes: count()
+    .default(256 * 1024 ** 2)
+    .describe(
+      "The bytes of answers that their callers have no room for yet, of all calls together: above it no further call is taken.",
+    ),
   fileMetadataBytes: count()
     .default(4096)
     .describe(

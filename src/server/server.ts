@@ -11,7 +11,9 @@ import {
 import { createFetchHandler } from "@connectrpc/connect/protocol";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { takeAnyInJson } from "../internal/any-in-json.js";
+import { asyncDispose } from "../internal/dispose.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
+import { reaching } from "../internal/reaching.js";
 import { createAccess } from "./access/gate.js";
 import { createAdmission } from "./admission.js";
 import { answers } from "./answers.js";
@@ -183,20 +185,20 @@ export function createServer({
     metrics: readMetrics,
     endStreams,
     close,
-    [Symbol.asyncDispose]: close,
+    [asyncDispose]: close,
   };
 }
 
 /** A server of its own in this process, and the way to call it: for tests, demos, a browser tab or the edge. */
 export function inProcess(options?: ServerOptions): Transport & AsyncDisposable & { close(): Promise<void> } {
   const { transport, close } = createServer(options);
-  return { ...transport(), close, [Symbol.asyncDispose]: close };
+  return { ...transport(), close, [asyncDispose]: close };
 }
 
 /** Where nothing is known of the runtime but that it has fetch. */
 const anywhere: Platform = {
   dial(baseUrl, protocol, interceptors = []) {
-    const options = { baseUrl, useBinaryFormat: true, interceptors: [...interceptors] };
+    const options = { baseUrl, useBinaryFormat: true, interceptors: [...interceptors], fetch: reaching() };
     if (protocol === "connect") return createConnectTransport(options);
     if (protocol === "grpc-web") return createGrpcWebTransport(options);
     throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);

@@ -132,6 +132,7 @@ export function createTunnels(
       },
       checkMessage: admission.checkMessage,
       arriving: admission.arriving,
+      leaving: admission.leaving,
       answer: dispatcher.on(() => session, { admit: admitTo(() => session, origin, connection) }),
       onSettings(peer) {
         if (peer.appId === undefined || (peer.offers ?? 0) === offers) return;

@@ -1,13 +1,8 @@
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
-import {
-  Code,
-  ConnectError,
-  type ConnectRouter,
-  type Interceptor,
-  type Transport,
-} from "@connectrpc/connect";
+import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import { asyncDispose } from "../internal/dispose.js";
 import { later, loaded, once } from "../internal/later.js";
+import { reaching } from "../internal/reaching.js";
 import { type Token, withToken } from "../token.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
 
@@ -122,18 +117,3 @@ function tunnelBeside(
     },
   };
 }
-
-/** A fetch whose network failures are `unavailable`, as on every other transport, not a TypeError of unknown meaning. */
-function reaching(fetch: typeof globalThis.fetch | undefined): typeof globalThis.fetch {
-  return async (input, init) => {
-    try {
-      return await (fetch ?? globalThis.fetch)(input, init);
-    } catch (error) {
-      if (init?.signal?.aborted) throw error;
-      throw new ConnectError(`cannot reach ${hostOf(input)}`, Code.Unavailable, undefined, undefined, error);
-    }
-  };
-}
-
-const hostOf = (input: RequestInfo | URL): string =>
-  new URL(input instanceof Request ? input.url : String(input)).host;

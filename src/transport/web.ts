@@ -12,7 +12,8 @@ export interface WebTransportOptions extends FetchOptions {
 
 /**
  * A transport over fetch, for browsers, workers, edge isolates and every other runtime that has it. Calls that send a
- * stream (PutFile, Produce, the subscriptions) are beyond fetch and fail with `Code.Unimplemented`.
+ * stream (PutFile, Produce, the subscriptions) are beyond fetch and go through a tunnel; where there is no WebSocket for
+ * it, as on Node 20, they fail with `Code.Unimplemented`.
  */
 export function createWebTransport(
   url: string,

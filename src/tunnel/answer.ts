@@ -236,7 +236,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
       },
       header: this.header,
       contextValues: this.values.set(answerKey, this),
-      message: isStream && !this.#messages ? one(input) : input,
+      message: isStream && !this.#messages ? one(() => input) : input,
     };
     const response = await next(request as never);
     replace(this.responseHeader, response.header);

@@ -37,7 +37,8 @@ export const invoke: Next = async (request: Request): Promise<Response> => {
 export function outputOf(answer: Answer, input: unknown, from: Answer | Request): AsyncIterable<unknown> {
   const { spec } = answer.served;
   const context = contextOf(answer, from);
-  if (spec.kind === "client_streaming") return one(spec.impl(input as never, context));
+  // Called when its answer is asked for: what nobody asks any more would fail with nobody to hear it.
+  if (spec.kind === "client_streaming") return one(() => spec.impl(input as never, context));
   return (spec as { impl(input: never, context: HandlerContext): AsyncIterable<unknown> }).impl(
     input as never,
     context,
@@ -72,8 +73,8 @@ export function contextOf(answer: Answer, from: Answer | Request = answer): Hand
   };
 }
 
-export async function* one<T>(item: T | Promise<T>): AsyncGenerator<T> {
-  yield await item;
+export async function* one<T>(item: () => T | Promise<T>): AsyncGenerator<T> {
+  yield await item();
 }
 
 async function only<T>(messages: AsyncIterable<T>): Promise<T> {

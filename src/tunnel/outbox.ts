@@ -15,6 +15,11 @@ export class Outbox {
   #written = 0;
   #pendingBytes = 0;
 
+  /** How many bytes wait to be written, with what their frames cost. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
   /** Adds a message that waits. Its `tail` must stay as it is until there is room again. */
   add(bytes: Uint8Array, tail?: Uint8Array): void {
     this.#messages.push(bytes);

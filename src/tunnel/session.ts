@@ -34,6 +34,8 @@ export interface SessionOptions {
   readonly checkMessage?: CheckMessage | undefined;
   /** So many bytes more, or fewer, have come of messages that are not whole yet; what stands against it. Default: nothing. */
   readonly arriving?: ((change: number) => ConnectError | undefined) | undefined;
+  /** So many bytes more, or fewer, wait of answers that the other end has no room for. Default: nobody counts them. */
+  readonly leaving?: ((change: number) => void) | undefined;
   /** The other end has told its settings, at first or again. */
   readonly onSettings?: (settings: PeerSettings) => void;
   /** The other end takes no more calls; those that it did not take are these. */
@@ -225,6 +227,10 @@ export class Session implements Carrier, Line {
   arriving(stream: Stream, change: number): ConnectError | undefined {
     // What this end asked for itself, it wants to have.
     return this.#streams.isMine(stream.id) ? undefined : this.#options.arriving?.(change);
+  }
+
+  leaving(stream: Stream, change: number): void {
+    if (!this.#streams.isMine(stream.id)) this.#options.leaving?.(change);
   }
 
   // What the other end says.

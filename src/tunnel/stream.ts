@@ -34,6 +34,8 @@ export interface Carrier {
   finish(stream: Stream): void;
   /** So many bytes more, or fewer, are there of messages that are not whole; what stands against it. */
   arriving(stream: Stream, change: number): ConnectError | undefined;
+  /** So many bytes more, or fewer, wait to be written. */
+  leaving(stream: Stream, change: number): void;
 }
 
 /**
@@ -64,6 +66,8 @@ export class Stream implements Reader {
 
   readonly #outbox = new Outbox();
   readonly #inbox: Inbox;
+  /** How many of the bytes that wait to be written the carrier knows of. */
+  #leaving = 0;
   #endWanted = false;
   /** How the answering half ends, where the END of its last message does not say it. */
   #endStatus: Status | undefined;
@@ -91,6 +95,7 @@ export class Stream implements Reader {
       return;
     }
     this.#outbox.add(bytes, tail);
+    this.#tellLeaving();
     this.carrier?.enqueue(this);
   }
 
@@ -150,6 +155,7 @@ export class Stream implements Reader {
   close(): void {
     this.isOver = true;
     this.#outbox.clear();
+    this.#tellLeaving();
     this.#tellEnded();
   }
 
@@ -182,6 +188,7 @@ export class Stream implements Reader {
   /** Writes the next piece of what waits, of at most `most` bytes; how many they were. */
   writePiece(to: ByteWriter, most: number): number {
     const size = this.#outbox.writePiece(to, this.id, most, this.#endWanted && !this.#endStatus);
+    this.#tellLeaving();
     if (this.isTaken) this.#outbox.forgetWritten();
     if (this.#endWanted && !this.hasPending) {
       if (this.#endStatus) this.#writeEnd();
@@ -237,6 +244,12 @@ export class Stream implements Reader {
 
   arriving(change: number): ConnectError | undefined {
     return this.carrier?.arriving(this, change);
+  }
+
+  #tellLeaving(): void {
+    const { pendingBytes } = this.#outbox;
+    this.carrier?.leaving(this, pendingBytes - this.#leaving);
+    this.#leaving = pendingBytes;
   }
 
   #tellEnded(): void {

@@ -58,6 +58,32 @@ test("an abort is a RESET on the wire, an aborted signal in the handler, and the
   close();
 });
 
+test("a stream that is given up with its first frame leaves nothing that fails unheard", async () => {
+  const unheard: unknown[] = [];
+  const note = (error: unknown) => void unheard.push(error);
+  process.on("unhandledRejection", note);
+  const net = pair();
+  const { session } = open(net, 1, {
+    interceptors: [(next) => async (request) => await next(request)],
+    serves: {
+      async client(input) {
+        for await (const { value } of input) assert(value);
+        return {};
+      },
+    },
+  });
+  const peer = new RawPeer(net, 0);
+  peer.sendTogether(
+    hello,
+    { kind: "call", id: 1, method: "/test.Blobs/Client", timeoutMs: undefined, header: [] },
+    { kind: "reset", id: 1, code: Code.Canceled },
+  );
+  await turns();
+  process.off("unhandledRejection", note);
+  assert.deepEqual(unheard, []);
+  assert(session.isIdle);
+});
+
 test("a deadline that the caller's end notices first is told as one to the handler", async () => {
   const { promise: heard, resolve } = withResolvers<ConnectError>();
   const net = pair();

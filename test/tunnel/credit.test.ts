@@ -225,6 +225,35 @@ test("what stands still because the connection has no credit left goes on when i
   close();
 });
 
+test("what waits of answers is counted, until it is written or its call is over", async () => {
+  const net = pair();
+  let waiting = 0;
+  open(net, 1, {
+    limits: SMALL,
+    leaving: (change) => {
+      waiting += change;
+    },
+    serves: { unary: () => blob(1_000_000) },
+  });
+  const peer = new RawPeer(net, 0);
+  peer.send(
+    hello,
+    ...[1, 3, 5].flatMap((id) => [call(id, "Unary"), { ...message(id, 0), end: true } as Frame]),
+  );
+  await turns(20);
+  const inAll = 3 * (1_000_004 + 32);
+  assert(waiting > inAll - 3 * 65536 - 1000 && waiting < inAll, String(waiting));
+  peer.send({ kind: "reset", id: 3, code: Code.Canceled });
+  await turns(5);
+  assert(waiting < (inAll * 2) / 3, String(waiting));
+  peer.send({ kind: "credit", id: 0, bytes: 5_000_000 }, { kind: "credit", id: 1, bytes: 5_000_000 });
+  await turns(80);
+  assert(waiting < inAll / 3, String(waiting));
+  peer.close(1000, "");
+  await turns(5);
+  assert.equal(waiting, 0);
+});
+
 test("a message of any size passes through the smallest window", async () => {
   const { dialler, close } = openEnds({ limits: SMALL }, { limits: SMALL, serves: { unary: (ask) => ask } });
   const value = crypto.getRandomValues(new Uint8Array(60_000));

@@ -1,4 +1,10 @@
-import { type Client, type ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
+import {
+  type Client,
+  type ConnectError,
+  createClient,
+  type Interceptor,
+  type ServiceImpl,
+} from "@connectrpc/connect";
 import { createCaller } from "../../src/tunnel/caller.js";
 import { createDispatcher } from "../../src/tunnel/dispatcher.js";
 import type { TunnelLimits } from "../../src/tunnel/limits.js";
@@ -18,10 +24,13 @@ export interface End {
   readonly lost: Promise<ConnectError>;
 }
 
-export interface EndOptions extends Partial<Pick<SessionOptions, "identity" | "onSettings" | "arriving">> {
+export interface EndOptions
+  extends Partial<Pick<SessionOptions, "identity" | "onSettings" | "arriving" | "leaving">> {
   limits?: Partial<TunnelLimits>;
   messageBytes?: number;
   serves?: Partial<ServiceImpl<typeof Blobs>>;
+  /** Around what it serves. */
+  interceptors?: Interceptor[];
 }
 
 export interface Ends {
@@ -52,7 +61,11 @@ export function openEnds(
 }
 
 /** One end over `net`; the other one is for the test to play. */
-export function open(net: Pair, at: 0 | 1, { serves = {}, messageBytes, ...rest }: EndOptions = {}): End {
+export function open(
+  net: Pair,
+  at: 0 | 1,
+  { serves = {}, interceptors, messageBytes, ...rest }: EndOptions = {},
+): End {
   const seen = new Observer(at === 0 ? 1 : 0);
   const { promise: lost, resolve } = withResolvers<ConnectError>();
   const { promise: told, resolve: tell } = withResolvers<void>();
@@ -69,7 +82,8 @@ export function open(net: Pair, at: 0 | 1, { serves = {}, messageBytes, ...rest 
       resolve(why);
     },
   });
-  const dispatcher = createDispatcher((router) => router.service(Blobs, serves)).on(() => session);
+  const router = interceptors && { interceptors };
+  const dispatcher = createDispatcher((to) => to.service(Blobs, serves), { router }).on(() => session);
   const client = createClient(Blobs, createCaller(session, { messageBytes }));
   return { session, client, seen, told, lost };
 }

@@ -1,5 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
+import { asyncDispose } from "../../../internal/dispose.js";
 import { carrying, tokenOf } from "../../access/credential.js";
 import type { ServiceContext } from "../../context.js";
 import { type Address, addressAt, addressOf, RECORDS } from "./address.js";
@@ -124,7 +125,7 @@ export class Partitions {
   }
 
   #hangUp(): void {
-    for (const transport of this.#transports.values()) void transport[Symbol.asyncDispose]?.();
+    for (const transport of this.#transports.values()) void transport[asyncDispose]?.();
     this.#transports.clear();
   }
 }

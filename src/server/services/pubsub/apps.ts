@@ -2,6 +2,7 @@ import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
 import { callsOf } from "../../../internal/calls.js";
+import { asyncDispose } from "../../../internal/dispose.js";
 import { pause } from "../../../internal/timer.js";
 import { carrying, tokenOf } from "../../access/credential.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
@@ -23,7 +24,7 @@ export function startApps(context: ServiceContext): void {
     const known = tokenOf(platform.env, { token, tokenEnv }, `apps[${JSON.stringify(name)}]`);
     const transport = carrying(platform.dial(url, protocol), known);
     joinApp(context, name, transport, closing, options)
-      .finally(() => transport[Symbol.asyncDispose]?.())
+      .finally(() => transport[asyncDispose]?.())
       .catch((error: unknown) => log.error({ app: name, err: error }, "an app is not served any more"));
   }
 }

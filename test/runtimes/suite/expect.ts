@@ -1,0 +1,46 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** What a case needs to look at things, in runtimes that have no `node:assert`. Each throws with both values. */
+
+export function equal(actual: unknown, expected: unknown, what: string): void {
+  if (Object.is(actual, expected)) return;
+  throw new Error(`${what}: expected ${shown(expected)}, got ${shown(actual)}`);
+}
+
+/** The code, and what else `check` looks at, of the error that `promise` rejects with. */
+export async function fails(promise: Promise<unknown>, code: Code, what: string): Promise<ConnectError> {
+  const error = await failure(promise, what);
+  if (error instanceof ConnectError && error.code === code) return error;
+  throw new Error(`${what}: expected Code.${Code[code]}, got ${shown(error)}`, { cause: error });
+}
+
+/** What `promise` rejects with. */
+export async function failure(promise: Promise<unknown>, what: string): Promise<unknown> {
+  const answer = await promise.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+  if ("error" in answer) return answer.error;
+  throw new Error(`${what}: expected it to fail, got ${shown(answer.value)}`);
+}
+
+/** The first `count` of what comes. */
+export async function take<T>(from: AsyncIterable<T>, count: number): Promise<T[]> {
+  const taken: T[] = [];
+  for await (const each of from) if (taken.push(each) === count) break;
+  return taken;
+}
+
+/** Resolves once `holds` does; one that never does runs into the case's time limit. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await wait(5);
+}
+
+export const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+function shown(value: unknown): string {
+  if (value instanceof Error) return `${value.name}: ${value.message}`;
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "object" && value) return JSON.stringify(value);
+  return typeof value === "bigint" ? `${value}n` : String(value);
+}

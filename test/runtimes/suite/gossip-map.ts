@@ -1,0 +1,42 @@
+import type { Case } from "./case.js";
+import { equal, take } from "./expect.js";
+
+export const gossipMap: Case[] = [
+  {
+    name: "two members see each other's writes and removals",
+    needs: ["streams", "duplex"],
+    async run({ fl, id, another }) {
+      const here = await fl.openGossipMap<string>(id, { flushMs: 5 });
+      const there = await another().openGossipMap<string>(id, { flushMs: 5 });
+      const changes = there.changes();
+      here.set("ada", "online");
+      here.set("bob", "away");
+      const [first, second] = await take(changes, 2);
+      equal(
+        `${first?.type} ${first?.key}, ${second?.type} ${second?.key}`,
+        "insert ada, insert bob",
+        "the changes",
+      );
+      const removed = take(there.changes(), 1);
+      here.delete("bob");
+      equal((await removed)[0]?.type, "remove", "the removal");
+      equal([...there].flat().join(), "ada,online", "the other copy");
+      await there.close();
+      await here.close();
+    },
+  },
+  {
+    name: "a member that opened offline catches up, and synced() waits for it",
+    needs: ["streams", "duplex"],
+    async run({ fl, id, another }) {
+      const offline = await fl.openGossipMap<number>(id, { offline: true, flushMs: 5 });
+      offline.set("n", 1);
+      equal(offline.get("n"), 1, "at once");
+      await offline.synced();
+      const other = await another().openGossipMap<number>(id);
+      equal(other.get("n"), 1, "at another member");
+      await other.close();
+      await offline.close();
+    },
+  },
+];

@@ -1,0 +1,58 @@
+import type { Told } from "./suite/case.js";
+
+const BEGIN = "<!-- runtimes: made by npm run test:runtimes -- --write -->";
+const END = "<!-- /runtimes -->";
+
+/** `readme` with `table` between its marks. */
+export function withTable(readme: string, table: string): string {
+  const [from, to] = [readme.indexOf(BEGIN), readme.indexOf(END)];
+  if (from < 0 || to < from) throw new Error(`The README has no "${BEGIN}" with a "${END}" behind it`);
+  return `${readme.slice(0, from)}${BEGIN}\n${table}\n${readme.slice(to)}`;
+}
+
+/**
+ * Runtimes by transports: how many primitives work, with a note for each reason why some of their cases were skipped,
+ * and which those are.
+ */
+export function table(told: readonly Told[]): string {
+  const runtimes = distinct(told.map(({ runtime }) => runtime));
+  const transports = distinct(told.map(({ transport }) => transport));
+  const primitives = distinct(told.map(({ primitive }) => primitive)).length;
+  const notes: string[] = [];
+  const cell = (runtime: string, transport: string): string => {
+    const cases = told.filter((each) => each.runtime === runtime && each.transport === transport);
+    if (cases.length === 0) return "–";
+    const works = (primitive: string) => {
+      const outcomes = cases.filter((each) => each.primitive === primitive).map(({ outcome }) => outcome);
+      return outcomes.includes("ok") && !outcomes.includes("failed");
+    };
+    const count = distinct(cases.map(({ primitive }) => primitive)).filter(works).length;
+    const numbers = notesOf(cases).map((note) => {
+      if (!notes.includes(note)) notes.push(note);
+      return notes.indexOf(note) + 1;
+    });
+    const marks = numbers.map((n) => `<sup>${n}</sup>`).join(" ");
+    return `${count === 0 ? "–" : count === primitives ? "all" : `${count} of ${primitives}`}${marks}`;
+  };
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  const rows = runtimes.map((runtime) => line([runtime, ...transports.map((each) => cell(runtime, each))]));
+  return [
+    line(["", ...transports]),
+    line(["---", ...transports.map(() => "---")]),
+    ...rows,
+    "",
+    ...notes.map((note, i) => `${i + 1}. ${note}`),
+  ].join("\n");
+}
+
+/** Each reason why something was skipped, and what it was, unless that is everything. */
+function notesOf(cases: readonly Told[]): string[] {
+  const skipped = cases.filter(({ outcome }) => outcome === "skipped");
+  return distinct(skipped.map(({ reason }) => reason ?? "")).map((reason) => {
+    const of = skipped.filter((each) => each.reason === reason);
+    if (of.length === cases.length) return `${reason}.`;
+    return `All or some of ${distinct(of.map(({ primitive }) => primitive)).join(", ")}: ${reason}.`;
+  });
+}
+
+const distinct = <T>(values: readonly T[]): T[] => [...new Set(values)];
