@@ -11,11 +11,13 @@ import { pubsubScenarios } from "./pubsub.js";
 import type { Scenario } from "./scenario.js";
 import { sequencerScenarios } from "./sequencer.js";
 import { stateScenarios } from "./state.js";
+import { transactionScenarios } from "./transactions.js";
 
 /** Every answer that is played. */
 export const scenarios: readonly Scenario[] = [
   ...errorScenarios,
   ...stateScenarios,
+  ...transactionScenarios,
   ...bulkScenarios,
   ...lockScenarios,
   ...sequencerScenarios,
