@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
 import type { Transport } from "@connectrpc/connect";
-import { test } from "vitest";
+import { describe, test } from "vitest";
 import { createJudge, type Scenario, type Seen } from "../src/conformance/index.js";
 import { marked, seenOf } from "./judge/loop.js";
-import { mutants } from "./judge/mutants.js";
+import { type Mutant, mutants } from "./judge/mutants.js";
 
 const all = createJudge().scenarios;
 
+const sooner = ({ call, forMs }: { call: string; forMs: number }) =>
+  call === "configuration.follow" ? 1500 : forMs;
+
 /** What is to be told of a client that never comes to an end. */
-const hung = () => new Promise<Seen>((resolve) => setTimeout(resolve, 6000, { code: "hung" }));
+const hung = () => new Promise<Seen>((resolve) => setTimeout(resolve, 5000, { code: "hung" }));
 
 /** Has a client judged in this process, by the scenarios `ids`, and gives the verdicts. */
 async function judgedHere(
@@ -26,24 +29,29 @@ async function judgedHere(
   return judge.verdicts();
 }
 
-test.concurrent.each(mutants)(
-  "a client that $name is told",
-  async ({ told, tamper = (same) => same, options }) => {
-    const known = new Set(all.map(({ id }) => id));
-    assert.deepEqual(
-      told.filter((id) => !known.has(id)),
-      [],
-    );
-    const verdicts = await judgedHere(told, (transport, { id, operation }) =>
-      seenOf(tamper(transport), id, operation, options),
-    );
-    const missed = verdicts.filter(({ status }) => status !== "mishandled");
-    assert.deepEqual(
-      missed.map(({ scenario }) => scenario.id),
-      [],
-    );
-  },
-);
+async function isTold({ told, tamper = (same) => same, options }: Mutant): Promise<void> {
+  const known = new Set(all.map(({ id }) => id));
+  assert.deepEqual(
+    told.filter((id) => !known.has(id)),
+    [],
+  );
+  const verdicts = await judgedHere(told, (transport, { id, operation }) =>
+    // Whoever waits in vain need not wait for long.
+    seenOf(
+      tamper(transport),
+      id,
+      { ...operation, ...("forMs" in operation && { forMs: sooner(operation) }) },
+      options,
+    ),
+  );
+  const missed = verdicts.filter(({ status }) => status !== "mishandled");
+  assert.deepEqual(
+    missed.map(({ scenario }) => scenario.id),
+    [],
+  );
+}
+
+test.concurrent.each(mutants.filter(({ timed }) => !timed))("a client that $name is told", isTold);
 
 test("each scenario tells a client that does all of it, and reports something else", async () => {
   const quick = all.filter(({ operation }) => operation.call !== "lock.hold");
@@ -73,4 +81,8 @@ test("each scenario tells a client that does none of it, and reports what it sho
     verdicts.filter(({ status }) => status !== "mishandled").map(({ scenario }) => scenario.id),
     [],
   );
+});
+
+describe("by its timing", () => {
+  test.concurrent.each(mutants.filter(({ timed }) => timed))("a client that $name is told", isTold);
 });

@@ -14,6 +14,8 @@ export interface Mutant {
   told: readonly string[];
   tamper?: Tamper;
   options?: ClientOptions;
+  /** Told by when it does something: not while the code is still cold and much else goes on. */
+  timed?: boolean;
 }
 
 /** All of them. */

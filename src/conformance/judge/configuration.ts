@@ -13,7 +13,7 @@ const a = (content: string) => ({ items: [item("a", content)] });
 /** Long enough that who reads now and then does so once while a scenario lasts. */
 const seldom = 60_000;
 const follow = (until: Record<string, string>, pollMs = seldom) =>
-  ({ call: "configuration.follow", keys: ["a", "b"], until, pollMs }) as const;
+  ({ call: "configuration.follow", keys: ["a", "b"], until, pollMs, forMs: 5000 }) as const;
 
 /** A subscription that tells `pushes`, a moment apart, and stays, beside a reading that gives `first`. */
 function telling(first: object, ...pushes: object[]): Script {

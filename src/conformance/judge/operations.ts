@@ -41,7 +41,7 @@ export type Operation =
   /** `{ key: content }` of the items that have a value. */
   | { call: "configuration.get"; keys: readonly string[] }
   /**
-   * Follows `keys` until their values are `until`, for 5 seconds at most, and stops: the values then. A client that reads
+   * Follows `keys` until their values are `until`, for `forMs` at most, and stops: the values then. A client that reads
    * them now and then does so every `pollMs`.
    */
   | {
@@ -49,6 +49,7 @@ export type Operation =
       keys: readonly string[];
       until: Readonly<Record<string, string>>;
       pollMs: number;
+      forMs: number;
     }
   /** null. `json` is published as JSON, `text` as plain text. */
   | { call: "pubsub.publish"; topic: string; text?: string; json?: Json }

@@ -16,6 +16,7 @@ export const errorsMutants: readonly Mutant[] = [
   },
   {
     name: "tries again before the server asks for it",
+    timed: true,
     tamper: failed((error) => new ConnectError(error.rawMessage, error.code)),
     told: ["state-retry-info"],
   },

@@ -8,6 +8,7 @@ const CALLS = R.Runtime.method;
 export const leasesMutants: readonly Mutant[] = [
   {
     name: "takes every status for success",
+    timed: true,
     tamper: (transport) =>
       answered(
         R.UnlockResponseSchema,
@@ -35,6 +36,7 @@ export const leasesMutants: readonly Mutant[] = [
   },
   {
     name: "believes that its leases last",
+    timed: true,
     tamper: unsent(CALLS.lockKeepAlive),
     told: ["lock-renewed", "lock-renewal-gone", "lock-renewal-others", "lock-renewal-fails"],
   },
