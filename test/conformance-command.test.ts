@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Interceptor } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
 import { conformance } from "../src/cli/conformance.js";
+import { openMirror } from "../src/cli/mirror.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer } from "../src/server/server.js";
 import { until } from "./until.js";
@@ -110,6 +111,36 @@ test("a configuration names the stores, and a wrong one is refused by its place"
     await writeFile(file, '{ "stores": { "sate": "default" } }');
     const wrong = await command(at.url, "--config", file);
     assert.deepEqual([wrong.status, /stores: .*"sate"/.test(wrong.err)], [2, true], wrong.err);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("mirrorPort brings the app that a service and a binding lead to", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "conformance-"));
+  try {
+    const { url, close } = await openMirror(0);
+    await close();
+    await using at = await listen(
+      createServer({
+        platform: nodePlatform,
+        config: { services: { mirror: { url } } },
+      }),
+      { port: 0 },
+    );
+    const file = join(folder, "names.json");
+    const stores = { mirror: { service: "mirror", binding: "mirror" } };
+    const args = [at.url, "--config", file, "--primitive", "invocation"];
+    await writeFile(file, JSON.stringify({ stores, mirrorPort: Number(new URL(url).port) }));
+    const { status, out } = await command(...args);
+    assert.equal(status, 0, out);
+    assert.match(out, /^ {2}invocation +7\d +- +- +-$/m);
+    await writeFile(file, JSON.stringify({ stores }));
+    const without = await command(...args);
+    assert.equal(without.status, 1, "nothing listens there any more");
+    await writeFile(file, JSON.stringify({ stores, mirrorPort: 70_000 }));
+    const wrong = await command(...args);
+    assert.deepEqual([wrong.status, /mirrorPort: /.test(wrong.err)], [2, true], wrong.err);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { setTimeout as later } from "node:timers/promises";
-import { Code, createClient } from "@connectrpc/connect";
+import { Code, createClient, type Interceptor } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { nodePlatform } from "../src/server/listen.js";
+import { createServer } from "../src/server/server.js";
 import { createNodeTransport } from "../src/transport/node.js";
+import { tunnelOver } from "../src/transport/tunnel.js";
+import { pair } from "../src/tunnel/pair.js";
 import { overHttp } from "./doors.js";
 
 const storeName = "default";
@@ -31,3 +35,32 @@ for (const protocol of ["connect", "grpc"] as const) {
     assert.equal((await runtime.getState({ storeName, key: "missing" })).etag, "");
   });
 }
+
+test("what a handler fails with whose caller has left is no one's, and ends no process", async () => {
+  const lost: unknown[] = [];
+  const note = (reason: unknown) => void lost.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    const leave = new AbortController();
+    // The answer is on its way through the interceptors when the caller leaves.
+    const slow: Interceptor = (next) => async (request) => {
+      const response = await next(request);
+      leave.abort();
+      await later(50);
+      return response;
+    };
+    await using server = createServer({ platform: nodePlatform, interceptors: [slow] });
+    const { ends } = pair();
+    server.tunnels.accept(ends[0]);
+    await using transport = tunnelOver("http://here", async () => ends[1]);
+    const runtime = createClient(Runtime, transport);
+    const nameless = (async function* () {
+      yield { data: new Uint8Array(1) };
+    })();
+    await assert.rejects(runtime.putFile(nameless, { signal: leave.signal }), { code: Code.Canceled });
+    await later(100);
+    assert.deepEqual(lost, []);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+});

@@ -139,9 +139,13 @@ async function judged({ url, ways, profile, primitives, config: path, waits }: A
   const wanted = cases.filter(({ primitive }) => !primitives || primitives.has(primitive));
   const mirror = config.mirrorPort === undefined ? undefined : await openMirror(config.mirrorPort);
   const runs: Run[] = [];
+  // What a case that has failed leaves behind fails too, and is no one's: it must not end the run.
+  const letBe = () => {};
+  process.on("unhandledRejection", letBe);
   try {
     for (const way of ways) runs.push(await judgedBy(way, { url, profile, waits, config, wanted }));
   } finally {
+    process.off("unhandledRejection", letBe);
     await mirror?.close();
   }
   return { server: url, profile: profile.name, at: new Date(), runs };

@@ -53,6 +53,7 @@ function relaying(on: On<GossipCalls>): void {
   on("reference: Message", "one stream may carry several maps", async (at) => {
     const other = { namespace: "default", name: `${at.name}2` };
     const one = at.join();
+    one.update({ k: ["here", 1] });
     one.send(
       {
         case: "update",

@@ -39,6 +39,9 @@ function sources(on: On<GossipCalls>): void {
       one.request(key);
       sources.add((await one.until(({ message }) => message.case === "update")).source);
     }
+    const two = at.join({ source: "two" });
+    two.request("a");
+    sources.add((await two.until(({ message }) => message.case === "update")).source);
     equal(sources.size, 1);
   });
 

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { On } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { factsOf, refused, unconfigured } from "../refusal.js";
+import { factsOf, malformed, refused, unconfigured } from "../refusal.js";
 import { MISMATCH, UNKNOWN } from "../rules.js";
 import type { LockCalls } from "./calls.js";
 
@@ -49,6 +49,9 @@ export function fences(on: On<LockCalls>): void {
 
   on(["LockKeepAlive", "extensions"], "LockKeepAlive tells no fence where there is no lock", async (at) => {
     equal(await at.keptFence("ada"), undefined);
+    await at.fence("ada");
+    await at.unlock("ada");
+    equal(await at.keptFence("ada"), undefined, "the fence once the lock is freed");
   });
 
   on(
@@ -122,7 +125,7 @@ export function fences(on: On<LockCalls>): void {
   for (const form of ["", "s", "r=1", "s/r", "s/r=0", "s/r=-1", "s/r=x", "s/r=1.5", "%zz/r=1"]) {
     on([MISMATCH, "extensions"], `the fence "${form}" is invalid_argument`, async (at) => {
       const text = form.replace(/^s/, at.storeName);
-      await refused(at.save("k", { "fairlead-fence": text }), Code.InvalidArgument);
+      await malformed(at.save("k", { "fairlead-fence": text }), "fairlead-fence");
       equal(await at.has("k"), false);
     });
   }

@@ -91,6 +91,8 @@ function following(on: On<LogCalls>): void {
     const stays = at.consume(0n, {}, 3);
     await at.produce(["a"]);
     await at.consume(0n, {}, 1);
+    // The server shall have seen it leave.
+    await sleep(20);
     await at.produce(["b", "c"]);
     equal(await stays, ["1 a", "2 b", "3 c"]);
   });

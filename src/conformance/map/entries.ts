@@ -61,10 +61,13 @@ function addressing(on: On<MapCalls>): void {
   );
 
   on("MapService addressing", "a partition may have any number above 0", async (at) => {
-    for (const partition of [7, 2 ** 31, 2 ** 32 - 1]) {
+    const partitions = [7, 2 ** 31, 2 ** 32 - 1];
+    for (const partition of partitions) {
       const place = { ...at.header, partition };
       await at.put("k", `${partition}`, { at: place });
-      equal((await at.get("k", place))?.text, `${partition}`);
+    }
+    for (const partition of partitions) {
+      equal((await at.get("k", { ...at.header, partition }))?.text, `${partition}`);
     }
   });
 

@@ -130,6 +130,7 @@ function envelopes(on: On<PubsubCalls>): void {
       equal([dataContentType, topic, pubsubName], ["application/vnd.x+json", at.own("t"), at.pubsubName]);
       const { subject, time, sequence, tenant } = metadata;
       equal([subject, time, sequence, tenant], ["s", "2020-01-02T03:04:05Z", "7", "a"]);
+      equal([metadata["topic"], metadata["pubsubname"]], [undefined, undefined], "what was forged");
     },
   );
 

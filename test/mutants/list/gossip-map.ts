@@ -1,0 +1,138 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: it is source text
+import { faultsOf, type Mutant } from "../mutant.js";
+
+export const gossipMapMutants: readonly Mutant[] = [
+  ...faultsOf("gossip-map", "services/gossip-map/hub.ts", [
+    ["members are not told", "else link.changed(key);", "else link.knows(stored);", /the others are told/],
+    [
+      "a writer is told what it wrote",
+      "if (link === from) link.knows(stored);\n      else link.changed(key);",
+      "link.changed(key);",
+      /not told again/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "guard.ts", [
+    [
+      "sources may be empty",
+      "rule(gossip.MessageSchema, { source: name, target: required });",
+      "rule(gossip.MessageSchema, { target: required });",
+      /no source/,
+    ],
+    [
+      "times far ahead are taken",
+      "const fault = timestampFault(value as Uint8Array, Date.now());",
+      "const fault = timestampFault(value as Uint8Array, Date.now() * 2);",
+      /far ahead/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "../gossip/link.ts", [
+    [
+      "what is not advertised is not pushed",
+      "else this.#push(key);\n    }\n  }",
+      "}\n  }",
+      /told everything|not advertised are pushed/,
+    ],
+    [
+      "requests are not answered",
+      "if (this.#replica.get(key)) this.#outbox.send(key);",
+      "void key;",
+      /an UpdateRequest is answered/,
+    ],
+    [
+      "what is older is not answered",
+      "else if (order < 0 && !isCut) this.#push(key);",
+      "",
+      /older is answered with what is newer/,
+    ],
+    [
+      "what comes too late is not answered",
+      "if (isOlder && !isEcho) this.#push(key);",
+      "",
+      /is answered with it/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "services/gossip-map/maps.ts", [
+    [
+      "all maps are one",
+      'const prefix = under("gossip", target.namespace, target.name);',
+      'const prefix = under("gossip", "", "");',
+      /maps are apart|several maps/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "services/gossip-map.ts", [
+    [
+      "a stream has one map",
+      'const at = under("gossip", namespace, name);',
+      'const at = "one";',
+      /one stream may carry several/,
+    ],
+    [
+      "each map is another source",
+      "const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);",
+      'const maps = { join: (...of: Parameters<GossipMaps["join"]>) => new GossipMaps(context, randomId()).join(...of) };',
+      /is one source/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "services/gossip-map/hub.ts", [
+    [
+      "timestamps are cut",
+      "value: toBinary(MapValueSchema, value),",
+      "value: toBinary(MapValueSchema, {\n        ...value,\n        ...(value.digest && { digest: { ...value.digest, timestamp: value.digest.timestamp.subarray(0, 8) } }),\n      }),",
+      /timestamp is kept as it came/,
+    ],
+    [
+      "tombstones of what is not known are not stored",
+      "const newer = ([key, value]: Update) => this.#replica.takes(key, value);",
+      "const newer = ([key, value]: Update) =>\n      this.#replica.takes(key, value) && !(value.digest?.tombstone && !this.#replica.get(key));",
+      /stored for a key that is not known/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "../gossip/outbox.ts", [
+    [
+      "there is no target",
+      "return create(MessageSchema, { source, target, message });",
+      'return create(MessageSchema, { source, message, ...(message.case === "update" && { target }) });',
+      /source and target are always set/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "../gossip/clock.ts", [
+    [
+      "clocks are compared without the member",
+      "compareBytes(a.length === 0 ? ZERO : a, b.length === 0 ? ZERO : b);",
+      "compareBytes(a.length === 0 ? ZERO : a.subarray(0, 8), b.length === 0 ? ZERO : b.subarray(0, 8));",
+      /later member id wins/,
+    ],
+    [
+      "no clock may be ahead",
+      "if (aheadMs <= MAX_AHEAD_MS) return undefined;",
+      "if (aheadMs <= 0) return undefined;",
+      /a little ahead is put up with/,
+    ],
+    [
+      "the shorter one comes later",
+      "return a.length - b.length;",
+      "return b.length - a.length;",
+      /that begin alike/,
+    ],
+    [
+      "what is malformed is a clock",
+      'if (clockOf(timestamp) === undefined) return "must be',
+      'if (timestamp.length > 99) return "must be',
+      /a short timestamp/,
+    ],
+  ]),
+  ...faultsOf("gossip-map", "../gossip/version.ts", [
+    [
+      "a value wins over a tombstone",
+      "return byTime || Number(a?.tombstone ?? false) - Number(b?.tombstone ?? false);",
+      "return byTime || Number(b?.tombstone ?? false) - Number(a?.tombstone ?? false);",
+      /tombstone wins over a value/,
+    ],
+    [
+      "the lesser value wins",
+      "return compareBytes(a.value, b.value);",
+      "return compareBytes(b.value, a.value);",
+      /greater value wins/,
+    ],
+  ]),
+];

@@ -1,0 +1,88 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: it is source text
+import { faultsOf, type Mutant } from "../mutant.js";
+
+export const invocationMutants: readonly Mutant[] = [
+  ...faultsOf("invocation", "services/http.ts", [
+    ["redirects are followed", 'redirect: "manual", signal', 'redirect: "follow", signal', /302/],
+  ]),
+  ...faultsOf("invocation", "services/invocation.ts", [
+    [
+      "GET with data",
+      "const verb = httpExtension?.verb || (body ? Verb.POST : Verb.GET);",
+      "const verb = httpExtension?.verb || Verb.GET;",
+      /no verb and data/,
+    ],
+    ["the status is lost", "responseHeader.set(HTTP_STATUS, String(status));", "", /comes back/],
+    [
+      "the call's own headers go to the app",
+      "if (!isReserved(name) && !ofConnection.includes(name)) headers.append(name, value);",
+      "headers.append(name, value);",
+      /do not go to the app|the call's own/,
+    ],
+    [
+      "apps that left are unknown",
+      "if (context.apps.knows(id)) throw",
+      'if (id === "never") throw',
+      /has left is unavailable/,
+    ],
+  ]),
+  ...faultsOf("invocation", "services/invocation.ts", [
+    [
+      "every method is POST",
+      'const method = VerbSchema.value[verb]?.name ?? "GET";',
+      'const method = "POST";',
+      /asked (GET|PUT|PATCH|DELETE|OPTIONS)|HEAD has/,
+    ],
+    [
+      "POST is PUT",
+      'const method = VerbSchema.value[verb]?.name ?? "GET";',
+      'const method = (VerbSchema.value[verb]?.name ?? "GET").replace("POST", "PUT");',
+      /asked POST/,
+    ],
+    [
+      "GET may have data",
+      "if (bare && body?.length) throw refuse",
+      "if (bare && body?.length === -1) throw refuse",
+      /a method that has no body/,
+    ],
+    ["queries are lost", 'query: httpExtension?.querystring ?? ""', 'query: ""', /the query goes with it/],
+    [
+      "the app gets no headers",
+      "if (!isReserved(name) && !ofConnection.includes(name)) headers.append(name, value);",
+      "",
+      /gets the call's headers/,
+    ],
+    [
+      "prefixed headers are lost",
+      'if (own !== "" && !isHopByHop(own)) headers.set(own, value);',
+      "",
+      /with the prefix fairlead-http-/,
+    ],
+    [
+      "apps that dialled in are not asked",
+      "if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);",
+      "",
+      /an app that dialled in/,
+    ],
+    [
+      "ids are trimmed",
+      'context.components.get("services", id);',
+      'context.components.get("services", id.trim().toLowerCase());',
+      /ids are exact/,
+    ],
+    [
+      "malformed types are text",
+      'throw invalid("message.content_type", contentType, "must be a media type");',
+      'return "text/plain";',
+      /content type that is none/,
+    ],
+  ]),
+  ...faultsOf("invocation", "dialled-apps.ts", [
+    [
+      "one app is asked all the time",
+      "this.#here.set(name, [...others, first]);",
+      "this.#here.set(name, [first, ...others]);",
+      /in turn/,
+    ],
+  ]),
+];
