@@ -24,7 +24,7 @@ export interface Trial {
 }
 
 /** Runs a judge in a process of its own. */
-export async function tried(judge: string, orders: Orders): Promise<Trial> {
+async function tried(judge: string, orders: Orders): Promise<Trial> {
   const child = spawn(process.execPath, [judge, JSON.stringify(orders)], {
     stdio: ["ignore", "pipe", "pipe"],
   });

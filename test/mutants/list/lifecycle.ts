@@ -24,12 +24,7 @@ export const lifecycleMutants: readonly Mutant[] = [
   ]),
   ...faultsOf("lifecycle", "services/lifecycle.ts", [
     ["the Go name of a pubsub is not known", '["pub_subs", "pubsub"],', "", /a pubsub takes its settings/],
-    [
-      "retention is forgotten",
-      '["logs", (metadata) => metadata],',
-      '["logs", () => ({})],',
-      /takes its retention/,
-    ],
+    ["logs cannot change", '["logs", (metadata) => metadata],', "", /takes its retention/],
     [
       "a binding cannot be told its type",
       'if (metadata["type"] !== undefined && metadata["type"] !== type) {',
