@@ -8,6 +8,7 @@ import { conformance } from "../src/cli/conformance.js";
 import { openMirror } from "../src/cli/mirror.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer } from "../src/server/server.js";
+import { until } from "./until.js";
 
 afterEach(() => void vi.restoreAllMocks());
 
@@ -73,6 +74,8 @@ test("what cannot be run gives status 2, and says why", async () => {
     [[], /one URL is needed/],
     [["ftp://x"], /one URL is needed/],
     [["http://127.0.0.1:1"], /./],
+    [["--serve", "--port", "65536"], /--port must be a number from 0 to 65535, got "65536"/],
+    [["--serve", "http://x"], /Unexpected argument 'http:\/\/x'/],
     [["http://x", "--protocol", "smtp"], /--protocol must be one of connect, grpc, grpc-web, tunnel, all/],
     [["http://x", "--primitive", "states"], /--primitive must be one of hello, state,/],
     [["http://x", "--profile", "dapr"], /--profile must be one of fairlead, layotto/],
@@ -201,4 +204,39 @@ test("reports: JSON, TAP, JUnit and HTML tell the same, to a file where one is n
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test.each([
+  [{ value: null }, 0, /^ {2}state +1 +- +\d+$/m],
+  [
+    { value: { text: "", etag: "" } },
+    1,
+    /MISHANDLED state-missing: .*\n.*\n.*\n.*what was reported: expected null, got/,
+  ],
+  [undefined, 2, /^ {2}all +- +- +\d+$/m],
+])("--serve judges a client that reports %j by status %i", async (seen, expected, table) => {
+  const told = { out: "", err: "" };
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => (told.out += String(text)) !== "");
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => (told.err += String(text)) !== "");
+  const ended = conformance(["--serve", "--port", "0"]);
+  await until(() => told.err.includes("/scenarios"));
+  const [url] = told.err.match(/http:\/\/[\d.:]+/) ?? [];
+  const post = (path: string, body?: object) =>
+    fetch(`${url}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body ?? {}),
+    });
+  if (seen) {
+    await post("/spec.proto.runtime.v1.Runtime/GetState", { storeName: "state-missing", key: "k" });
+    assert.equal((await post("/scenarios/state-missing", seen)).status, 200);
+    assert.equal((await post("/scenarios/no-such", seen)).status, 404);
+    assert.equal((await post("/scenarios/state-missing", [])).status, 400);
+    const report = (await (await fetch(`${url}/report`)).json()) as { id: string; status: string }[];
+    const status = expected === 0 ? "handled" : "mishandled";
+    assert.equal(report.find(({ id }) => id === "state-missing")?.status, status);
+  }
+  assert.equal((await post("/done")).status, 204);
+  assert.equal(await ended, expected);
+  assert.match(told.out, table);
 });

@@ -20,6 +20,7 @@ import {
 } from "../conformance/index.js";
 import { createNodeTransport, createTunnelTransport } from "../node.js";
 import { type ConformanceConfig, readConformanceConfig } from "./conformance-config.js";
+import { judgeClients } from "./conformance-serve.js";
 import { openMirror } from "./mirror.js";
 
 type Way = Transport & { close(): Promise<void> };
@@ -43,10 +44,12 @@ const REPORTS: Record<string, (report: Report) => string> = {
 
 /**
  * `fairlead conformance URL`: holds a server against the suite. 0 where all that is expected holds, 1 where something does
- * not, 2 where it could not be run.
+ * not, 2 where it could not be run. With `--serve` it is a client that is judged.
  */
 export async function conformance(args: string[]): Promise<number> {
   try {
+    const serving = servingAsked(args);
+    if (serving) return await judgeClients(serving.host, serving.port);
     const asked = parsed(args);
     const report = await judged(asked);
     const text = (REPORTS[asked.report] ?? textReport)(report);
@@ -58,6 +61,22 @@ export async function conformance(args: string[]): Promise<number> {
     process.stderr.write(`fairlead: ${error instanceof Error ? error.message : String(error)}\n`);
     return 2;
   }
+}
+
+/** Where to serve, if that is asked for: `--serve [--host HOST] [--port N]`, and nothing else. */
+function servingAsked(args: string[]): { host: string; port: number } | undefined {
+  if (!args.includes("--serve")) return undefined;
+  const { values } = parseArgs({
+    args,
+    options: {
+      serve: { type: "boolean" },
+      host: { type: "string", default: "127.0.0.1" },
+      port: { type: "string", default: "34904" },
+    },
+  });
+  const port = Number(values.port);
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return { host: values.host, port };
+  throw new RangeError(`--port must be a number from 0 to 65535, got "${values.port}"`);
 }
 
 interface Asked {

@@ -29,6 +29,9 @@ const HELP = `fairlead: distributed-systems primitives for every JavaScript runt
       --profile fairlead|layotto         what is expected: all that is promised, or what the Go runtime is known to do
       --report text|junit|json|html|tap  how it is told, with --output FILE also where to
       --no-wait                          leave out the cases that wait for time to pass
+  fairlead conformance --serve [--host 127.0.0.1] [--port 34904]
+      play every answer that a runtime may give to the client that calls, and tell which of them it mishandled; the
+      client asks /scenarios what to do, reports there what it saw, and says by POST /done that it is done
   fairlead --version
 `;
 

@@ -6,6 +6,11 @@
 export type { Bench } from "./bench.js";
 export type { Case, Primitive } from "./case.js";
 export { engineConformance } from "./engine.js";
+export { createJudge, type Judge, type JudgeOptions, type Verdict } from "./judge/judge.js";
+export type { Json, Operation, Seen } from "./judge/operations.js";
+export { type JudgePages, judgePages } from "./judge/pages.js";
+export type { Scenario, Script, WireCall } from "./judge/scenario.js";
+export { verdictTable } from "./judge/table.js";
 export { LAYOTTO } from "./layotto.js";
 export { type Asked, type Mirrored, mirrored } from "./mirror.js";
 export { NEEDS, type Need } from "./needs.js";

@@ -6,13 +6,17 @@ import { Code, ConnectError } from "@connectrpc/connect";
  * Node transport reports a lost connection as `aborted`, which is also the code of a conflict.
  */
 export function inOneTongue(error: unknown): unknown {
-  if (!(error instanceof ConnectError)) return error;
+  if (!(error instanceof ConnectError) || read.has(error)) return error;
   const code = meant(error);
   if (code === error.code) return error;
   const told = new ConnectError(error.rawMessage, code, error.metadata, undefined, error);
   told.details = error.details;
+  read.add(told);
   return told;
 }
+
+/** What has been read so before: a call passes here more than once, and what an error became must not be read anew. */
+const read = new WeakSet<ConnectError>();
 
 function meant({ code, rawMessage, cause }: ConnectError): Code {
   switch (code) {

@@ -14,6 +14,7 @@ import { answering } from "../internal/node/answering.js";
 import { Connections } from "../internal/node/connections.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
+import { answerPage, isPage, type Pages } from "../internal/node/page.js";
 import { trace } from "../internal/node/trace.js";
 import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
@@ -45,6 +46,8 @@ export interface ListenOptions {
   tls?: TlsOptions;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
+  /** Pages of yours beside the calls, by the first segments of their paths. Default: none. */
+  pages?: Pages;
 }
 
 /** A server on a port. */
@@ -72,13 +75,13 @@ export interface Listening extends AsyncDisposable {
  */
 export async function listen(
   server: Server,
-  { host = "127.0.0.1", insecure = false, port = 34904, tls, graceMs = 5000 }: ListenOptions = {},
+  { host = "127.0.0.1", insecure = false, port = 34904, tls, graceMs = 5000, pages }: ListenOptions = {},
 ): Promise<Listening> {
   if (tls) checkTls(tls);
   checkHost(host, server.config, insecure);
   const { limits } = server.config;
   const connections = new Connections(limits.connections);
-  const opened = await openPort(requestListener(server, connections), {
+  const opened = await openPort(requestListener(server, connections, pages), {
     host,
     port,
     tls,
@@ -137,7 +140,7 @@ export const nodePlatform: Platform = {
   },
 };
 
-function requestListener(server: Server, connections: Connections): Answer {
+function requestListener(server: Server, connections: Connections, pages?: Pages): Answer {
   const { limits } = server.config;
   const rpc = answering({
     ...server.options,
@@ -172,6 +175,8 @@ function requestListener(server: Server, connections: Connections): Answer {
         response.writeHead(status, { "content-type": "application/json" });
         response.end(`${JSON.stringify(body)}\n`);
       });
+    } else if (pages && isPage(pages, path)) {
+      void answerPage(pages, request, response);
     } else {
       discardBehind(request, response);
       rpc(request, response);

@@ -3,4 +3,5 @@
  *
  * @module
  */
+export type { Pages } from "../internal/node/page.js";
 export { type Listening, type ListenOptions, listen, nodePlatform, type TlsOptions } from "./listen.js";

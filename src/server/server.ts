@@ -214,7 +214,8 @@ const anywhere: Platform = {
   memory: () => ({}),
 };
 
-function fetchHandler(
+/** Answers what comes over HTTP by the routes that `register` registers, and the pages of every server. */
+export function fetchHandler(
   register: (router: ConnectRouter) => void,
   options: ConnectRouterOptions,
   cors: Cors,

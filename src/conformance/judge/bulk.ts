@@ -1,0 +1,87 @@
+import { BulkStateItemSchema } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { utf8 } from "../../internal/utf8.js";
+import { type Scenario, withUnknown } from "./scenario.js";
+
+const BULK = { primitive: "state", rule: "GetBulkState" } as const;
+const item = (key: string, etag = "1") => ({ key, data: utf8(key.toUpperCase()), etag });
+const read = (key: string) => ({ text: key.toUpperCase(), etag: "1" });
+const asked = (...keys: string[]) => ({ call: "state.getMany", keys }) as const;
+
+/** What a read of several entries may be answered. */
+export const bulkScenarios: readonly Scenario[] = [
+  {
+    ...BULK,
+    id: "bulk-order",
+    sentence: "items in the order of their completion belong to the keys that they name",
+    operation: asked("a", "b", "c"),
+    expected: { value: { entries: { a: read("a"), b: read("b"), c: read("c") }, errors: [] } },
+    play: () => ({ getBulkState: () => ({ items: [item("c"), item("a"), item("b")] }) }),
+  },
+  {
+    ...BULK,
+    id: "bulk-duplicates",
+    sentence: "a key that was asked for twice may come twice",
+    operation: asked("a", "b", "a"),
+    expected: { value: { entries: { a: read("a"), b: read("b") }, errors: [] } },
+    play: () => ({ getBulkState: () => ({ items: [item("a"), item("a"), item("b")] }) }),
+  },
+  {
+    ...BULK,
+    id: "bulk-duplicates-once",
+    sentence: "a key that was asked for twice may come once",
+    operation: asked("a", "a", "b"),
+    expected: { value: { entries: { a: read("a"), b: read("b") }, errors: [] } },
+    play: () => ({ getBulkState: () => ({ items: [item("a"), item("b")] }) }),
+  },
+  {
+    ...BULK,
+    id: "bulk-errors",
+    sentence: "a key that failed is told, not dropped, and the others are told beside it",
+    operation: asked("a", "b", "c"),
+    expected: { value: { entries: { a: read("a"), c: read("c") }, errors: ["b"] } },
+    play: () => ({
+      getBulkState: () => ({ items: [item("a"), { key: "b", error: "i/o timeout" }, item("c")] }),
+    }),
+  },
+  {
+    ...BULK,
+    id: "bulk-missing",
+    sentence: "a missing key is no entry, a stored empty value is one",
+    operation: asked("a", "b"),
+    expected: { value: { entries: { b: { text: "", etag: "2" } }, errors: [] } },
+    play: () => ({ getBulkState: () => ({ items: [{ key: "a" }, { key: "b", etag: "2" }] }) }),
+  },
+  {
+    ...BULK,
+    id: "bulk-nothing",
+    sentence: "an empty answer, as after a panic of the Go runtime, is no entries",
+    rule: "Go runtime: 0 a panic answers OK with an empty message",
+    operation: asked("a"),
+    expected: { value: { entries: {}, errors: [] } },
+    play: () => ({ getBulkState: () => ({}) }),
+  },
+  {
+    ...BULK,
+    id: "bulk-odd-keys",
+    sentence: "keys that mean something to JavaScript are keys like others",
+    rule: "keys",
+    operation: asked("constructor", "__proto__"),
+    expected: {
+      value: {
+        entries: Object.fromEntries([["constructor", { text: "CONSTRUCTOR", etag: "1" }]]),
+        errors: ["__proto__"],
+      },
+    },
+    play: () => ({
+      getBulkState: () => ({ items: [item("constructor"), { key: "__proto__", error: "i/o timeout" }] }),
+    }),
+  },
+  {
+    ...BULK,
+    id: "bulk-unknown-fields",
+    sentence: "items with fields of a later version of the API are items",
+    operation: asked("a"),
+    expected: { value: { entries: { a: read("a") }, errors: [] } },
+    play: () => ({ getBulkState: () => ({ items: [withUnknown(BulkStateItemSchema, item("a"))] }) }),
+  },
+];

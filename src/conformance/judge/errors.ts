@@ -1,0 +1,70 @@
+import { Code } from "@connectrpc/connect";
+import { codeName, fault, type Scenario } from "./scenario.js";
+
+/** What the existing servers say with each code, where a read of an entry fails so. */
+const TEXTS: readonly (readonly [Code, string, Scenario["rule"]])[] = [
+  [Code.Canceled, "context canceled", "Go runtime: 0 a canceled context keeps its code"],
+  [Code.Unknown, "key/keyPrefix 'a||b' can't contain '||'", "Go runtime: 0.1 a plain error is Unknown"],
+  [Code.InvalidArgument, "state store s is not found", "unknown store, pubsub, binding, hello or app"],
+  [Code.DeadlineExceeded, "context deadline exceeded", "Go runtime: 0 a deadline of its own keeps its code"],
+  [Code.AlreadyExists, "file exists", "Go runtime: 8.1 the table of file errors"],
+  [
+    Code.PermissionDenied,
+    "role reader may not do this",
+    "the caller has no or a bad credential / may not do this",
+  ],
+  [Code.ResourceExhausted, "message larger than max (5000000 vs. 4194304)", "a limit is hit"],
+  [Code.FailedPrecondition, "the store is read only", "anything else"],
+  [Code.Aborted, "possible etag mismatch", "etag, version or fence does not match"],
+  [Code.OutOfRange, "beyond the end", "anything else"],
+  [Code.Unimplemented, "unknown method GetState", "anything else"],
+  [Code.Internal, "fail to get k from state store s: connection refused", "anything else"],
+  [Code.Unavailable, "the server is closing", "the engine is away"],
+  [Code.DataLoss, "file expired", "Go runtime: 8.1 the table of file errors"],
+  [Code.Unauthenticated, "no token", "the caller has no or a bad credential / may not do this"],
+];
+
+/** Every code that a call may fail with, and the text beside it. */
+export const errorScenarios: readonly Scenario[] = [
+  ...TEXTS.map(
+    ([code, text, rule]): Scenario => ({
+      id: `error-${codeName(code).replaceAll("_", "-")}`,
+      primitive: "calls",
+      sentence: `a call that fails as ${codeName(code)} is told as that`,
+      rule,
+      operation: { call: "state.get", key: "k" },
+      expected: { code: codeName(code) },
+      play: () => ({
+        getState() {
+          throw fault(code, text);
+        },
+      }),
+    }),
+  ),
+  {
+    id: "error-not-configured",
+    primitive: "calls",
+    sentence: "that there is no store of the kind at all is told as that the store is not known",
+    rule: "Go runtime: 0 no component of the kind is FailedPrecondition",
+    operation: { call: "state.get", key: "k" },
+    expected: { code: "invalid_argument" },
+    play: () => ({
+      getState() {
+        throw fault(Code.FailedPrecondition, "state store is not configured");
+      },
+    }),
+  },
+  {
+    id: "error-text",
+    primitive: "calls",
+    sentence: "the text of an error arrives as it was sent",
+    rule: "Go runtime: 0 a % in a file name becomes %!x(...)",
+    operation: { call: "state.get", key: "k" },
+    expected: { code: "internal", message: "100%!x(MISSING) — “größer”\n\t%41 日本" },
+    play: () => ({
+      getState() {
+        throw fault(Code.Internal, "100%!x(MISSING) — “größer”\n\t%41 日本");
+      },
+    }),
+  },
+];

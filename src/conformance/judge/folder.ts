@@ -1,0 +1,207 @@
+import { Code } from "@connectrpc/connect";
+import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { equal, ok } from "../expect.js";
+import { CODES, fault, inTurn, of, type Scenario, sent } from "./scenario.js";
+
+const { listFile, putFile } = Runtime.method;
+const TIME = { primitive: "file", rule: "last_modified" } as const;
+const LIST = { primitive: "file", rule: "ListFile" } as const;
+const PUT = { primitive: "file", rule: "PutFile" } as const;
+const MISSING = { primitive: "file", rule: "no entry where one is required" } as const;
+const files = (...names: string[]) => names.map((fileName) => ({ fileName, size: 1n, lastModified: "" }));
+const listing = { call: "file.list", prefix: "d/" } as const;
+
+/** What the description, listing, writing and removal of files may be answered. */
+export const folderScenarios: readonly Scenario[] = [
+  ...times(),
+  {
+    ...MISSING,
+    id: "stat-missing",
+    sentence: "no description is a missing file",
+    operation: { call: "file.stat", name: "f" },
+    expected: { value: null },
+    play: () => ({
+      getFileMeta() {
+        throw fault(Code.NotFound, "file does not exist");
+      },
+    }),
+  },
+  {
+    ...LIST,
+    id: "list-pages",
+    sentence: "a listing goes on after the marker of each page, with another prefix of names than the marker",
+    operation: listing,
+    expected: { value: ["a", "b", "c"] },
+    play: () => ({
+      listFile: ({ marker }) =>
+        marker === "" ? { files: files("a", "b"), marker: "#2", isTruncated: true } : { files: files("c") },
+    }),
+    wire: (calls) =>
+      equal(
+        sent(calls, listFile).map(({ marker }) => marker),
+        ["", "#2"],
+        "the markers",
+      ),
+  },
+  {
+    ...LIST,
+    id: "list-empty-page",
+    sentence: "an empty page with a marker is not the end",
+    operation: listing,
+    expected: { value: ["z"] },
+    play: () => ({
+      listFile: inTurn({ files: [], marker: "m", isTruncated: true }, { files: files("z"), marker: "z" }),
+    }),
+  },
+  {
+    ...LIST,
+    id: "list-no-more",
+    sentence: "a page that is not truncated is the last, whatever its marker",
+    rule: "Go runtime: 8.2 the marker is the last name returned",
+    operation: listing,
+    expected: { value: ["a"] },
+    play: () => ({
+      listFile: inTurn({ files: files("a"), marker: "a" }, { files: files("twice"), marker: "a" }),
+    }),
+  },
+  {
+    ...LIST,
+    id: "list-vanished-marker",
+    sentence: "a page that is empty as its marker has vanished ends the listing",
+    rule: "Go runtime: 8.2 a marker that is not found gives an empty page",
+    operation: listing,
+    expected: { value: ["a"] },
+    play: () => ({ listFile: inTurn({ files: files("a"), marker: "a", isTruncated: true }, {}) }),
+  },
+  {
+    ...LIST,
+    id: "list-stuck",
+    sentence: "a listing that does not move is a failure, not one without end",
+    operation: listing,
+    expected: { code: CODES },
+    play: () => ({ listFile: () => ({ files: files("a"), marker: "a", isTruncated: true }) }),
+    wire: (calls) => ok(of(calls, listFile).length < 10, "it was given up by itself"),
+  },
+  {
+    ...LIST,
+    id: "list-breaks",
+    sentence: "a listing whose second page fails is a failure, not a shorter one",
+    operation: listing,
+    expected: { code: "internal" },
+    play: () => ({
+      listFile: inTurn(
+        { files: files("a"), marker: "a", isTruncated: true },
+        fault(Code.Internal, "open d: too many open files"),
+      ),
+    }),
+  },
+  {
+    ...MISSING,
+    id: "delete-missing",
+    sentence: "a removal that finds nothing removed nothing",
+    operation: { call: "file.delete", name: "f" },
+    expected: { value: false },
+    play: () => ({
+      delFile() {
+        throw fault(Code.NotFound, "file does not exist");
+      },
+    }),
+  },
+  {
+    ...MISSING,
+    id: "delete-missing-go",
+    sentence: "a removal that finds nothing, which the Go runtime calls internal, removed nothing",
+    rule: "Go runtime: 8.2 a missing file is Internal",
+    operation: { call: "file.delete", name: "f" },
+    expected: { value: false },
+    play: () => ({
+      delFile() {
+        throw fault(Code.Internal, "remove f: no such file or directory");
+      },
+    }),
+  },
+  {
+    ...MISSING,
+    id: "delete-refused",
+    sentence: "a removal that fails is not one that found nothing",
+    operation: { call: "file.delete", name: "f" },
+    expected: { code: "internal" },
+    play: () => ({
+      delFile() {
+        throw fault(Code.Internal, "remove f: directory not empty");
+      },
+    }),
+  },
+  {
+    ...PUT,
+    id: "put-first-message",
+    sentence:
+      "the first message of an upload names file and store, and what the Go runtime's local store asks for",
+    rule: "Go runtime: 8.2 FileMode and FileFlag are required",
+    operation: { call: "file.put", name: "f", text: "content" },
+    expected: { value: null },
+    play: () => ({
+      async putFile(messages) {
+        let first: { name: string; metadata: Record<string, string> } | undefined;
+        for await (const message of messages) first ??= message;
+        if (first?.metadata["FileMode"] && first.metadata["FileFlag"]) return {};
+        throw fault(Code.Internal, "fileMode / fileFlag is required for put file");
+      },
+    }),
+    wire: (calls) => equal(content(calls), ["f", "content"], "name and content"),
+  },
+  {
+    ...PUT,
+    id: "put-empty",
+    sentence: "an empty file is at least one message: none would be none",
+    operation: { call: "file.put", name: "f", text: "" },
+    expected: { value: null },
+    play: () => ({
+      async putFile(messages) {
+        for await (const _ of messages);
+        return {};
+      },
+    }),
+    wire: (calls) => equal(content(calls), ["f", ""], "name and content"),
+  },
+  {
+    ...PUT,
+    id: "put-refused",
+    sentence: "an upload that is refused before its end is a failure",
+    operation: { call: "file.put", name: "f", text: "x".repeat(300_000) },
+    expected: { code: "internal" },
+    play: () => ({
+      async putFile(messages) {
+        for await (const _ of messages) break;
+        throw fault(Code.Internal, "no space left on device");
+      },
+    }),
+  },
+];
+
+/** The times that servers write, and the moments that they mean. */
+function times(): Scenario[] {
+  const texts: [string, string, string | null][] = [
+    ["rfc3339", "2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678Z"],
+    ["go", "2026-01-02 03:04:05.678901234 +0000 UTC", "2026-01-02T03:04:05.678Z"],
+    ["go-zone", "2026-01-02 03:04:05.6 +0800 CST", "2026-01-01T19:04:05.600Z"],
+    ["go-seconds", "2026-01-02 03:04:05 -0330 NST", "2026-01-02T06:34:05.000Z"],
+    ["unreadable", "some time ago", null],
+    ["none", "", null],
+  ];
+  return texts.map(([name, text, moment]) => ({
+    ...TIME,
+    id: `time-${name}`,
+    sentence: `the time "${text}" is ${moment ?? "not known, and the size still is"}`,
+    operation: { call: "file.stat", name: "f" },
+    expected: { value: { size: 8_589_934_592, modifiedAt: moment } },
+    play: () => ({ getFileMeta: () => ({ size: 2n ** 33n, lastModified: text }) }),
+  }));
+}
+
+/** The name and the bytes of the first upload, as text. */
+function content(calls: Parameters<NonNullable<Scenario["wire"]>>[0]): string[] {
+  const messages = (of(calls, putFile)[0]?.requests ?? []) as ReturnType<typeof sent<typeof putFile>>;
+  const text = messages.map(({ data }) => new TextDecoder().decode(data)).join("");
+  return [messages[0]?.name ?? "", text];
+}

@@ -1,0 +1,121 @@
+import { createRouterTransport } from "@connectrpc/connect";
+import { sleep } from "../../internal/timer.js";
+import { bareTunnels } from "../../server/bare-tunnels.js";
+import type { Log } from "../../server/context.js";
+import { corsFor } from "../../server/cors.js";
+import { createServer, fetchHandler, type Server } from "../../server/server.js";
+import { equal, ok, Unmet } from "../expect.js";
+import type { Seen } from "./operations.js";
+import type { Scenario, WireCall } from "./scenario.js";
+import { scenarios as all } from "./scenarios.js";
+import { stage } from "./stage.js";
+
+/** What the judge found of one scenario. */
+export interface Verdict {
+  readonly scenario: Scenario;
+  readonly status: "handled" | "mishandled" | "not tried";
+  /** What was not right; "" where nothing was. */
+  readonly why: string;
+  /** What the client reported. */
+  readonly seen?: Seen;
+  /** What came of it over the wire. */
+  readonly calls: readonly WireCall[];
+}
+
+/** A server that plays every answer a runtime may give, and tells which of them a client mishandled. */
+export interface Judge {
+  /** To be put behind any door, as every server. */
+  readonly server: Server;
+  readonly scenarios: readonly Scenario[];
+  /** Judges what a client reports of the scenario `id`, which begins anew with its next call. */
+  judged(id: string, seen: Seen): Promise<Verdict>;
+  /** One for each scenario, the last where there were several. */
+  verdicts(): Verdict[];
+}
+
+/** How long a client may take over what it does after it has the answer, in milliseconds. */
+const LATE_MS = 2000;
+
+/** What a judge is made of. */
+export interface JudgeOptions {
+  /** Where its server tells of what it does. Default: nowhere. */
+  log?: Log;
+  /** What it plays. Default: every scenario. */
+  scenarios?: readonly Scenario[];
+  /** How long a client may take over what it does after it has reported, in milliseconds. Default: 2000. */
+  lateMs?: number;
+}
+
+/** Makes a judge of clients. */
+export function createJudge({ log, scenarios = all, lateMs = LATE_MS }: JudgeOptions = {}): Judge {
+  const played = stage(scenarios);
+  const verdicts = new Map<string, Verdict>();
+
+  return {
+    server: serving(played.routes, log),
+    scenarios,
+    async judged(id, seen) {
+      const scenario = scenarios.find((each) => each.id === id);
+      if (!scenario) throw new RangeError(`there is no scenario "${id.slice(0, 100)}"`);
+      const why = await whatIsWrong(scenario, seen, () => played.calls(id), lateMs);
+      const calls = played.calls(id);
+      played.reset(id);
+      const verdict: Verdict = { scenario, status: why === "" ? "handled" : "mishandled", why, seen, calls };
+      verdicts.set(id, verdict);
+      return verdict;
+    },
+    verdicts: () =>
+      scenarios.map(
+        (scenario) => verdicts.get(scenario.id) ?? { scenario, status: "not tried", why: "", calls: [] },
+      ),
+  };
+}
+
+/** What a client did not do as it must; "" where it did. */
+async function whatIsWrong(
+  { expected, wire }: Scenario,
+  seen: Seen,
+  calls: () => readonly WireCall[],
+  lateMs: number,
+): Promise<string> {
+  const endsAtMs = Date.now() + lateMs;
+  for (;;) {
+    try {
+      ok(calls().length > 0, "the client called");
+      told(expected, seen);
+      wire?.(calls());
+      return "";
+    } catch (error) {
+      if (!(error instanceof Unmet)) throw error;
+      if (!wire || Date.now() >= endsAtMs) return error.message;
+      await sleep(20);
+    }
+  }
+}
+
+/** Fails where a client reports something else than it must. */
+function told(expected: Scenario["expected"], seen: Seen): void {
+  const codes = [expected.code ?? []].flat();
+  if (codes.length === 0) equal(seen.code, undefined, "the error");
+  else
+    ok(
+      codes.includes(seen.code ?? ""),
+      `the error is ${codes.join(" or ")}: ${seen.code ?? "there was none"}`,
+    );
+  if (expected.value !== undefined) equal(seen.value, expected.value, "what was reported");
+  if (expected.message !== undefined) equal(seen.message, expected.message, "the text of the error");
+}
+
+/** A server like any other, but for what it answers: without marks, gates and tables of errors. */
+function serving(routes: Server["routes"], log: Log | undefined): Server {
+  const base = createServer({ config: { cors: { origins: ["*"] } }, ...(log && { log }) });
+  const options: Server["options"] = { ...base.options, interceptors: [] };
+  return {
+    ...base,
+    routes,
+    options,
+    fetch: fetchHandler(routes, options, corsFor(base.config.cors), base.readiness, base.metrics),
+    transport: () => createRouterTransport(routes, { router: options }),
+    tunnels: bareTunnels(routes, options),
+  };
+}

@@ -1,0 +1,208 @@
+import { Code } from "@connectrpc/connect";
+import {
+  type LockKeepAliveResponse_Status as Renewed,
+  Runtime,
+  type UnlockResponse_Status as Unlocked,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { sleep } from "../../internal/timer.js";
+import { equal, ok } from "../expect.js";
+import { fault, of, type Scenario, type Script, sent } from "./scenario.js";
+
+const { tryLock, unlock, lockKeepAlive } = Runtime.method;
+const LOCK = { primitive: "lock", rule: "TryLock" } as const;
+const KEEP = { primitive: "lock", rule: "LockKeepAlive" } as const;
+const TRY = { call: "lock.tryAcquire", resource: "r", ttlSeconds: 10 } as const;
+const granted = (more: Script = {}): Script => ({
+  tryLock: () => ({ success: true }),
+  unlock: () => ({ status: 0 }),
+  lockKeepAlive: () => ({ status: 0 }),
+  ...more,
+});
+
+/** What grants, renewals and releases may be answered. */
+export const lockScenarios: readonly Scenario[] = [
+  {
+    ...LOCK,
+    id: "lock-refused",
+    sentence: "a lock that another holds is not granted, and that is no error",
+    operation: TRY,
+    expected: { value: { granted: false, fence: null } },
+    play: () => granted({ tryLock: () => ({}) }),
+  },
+  {
+    ...LOCK,
+    id: "lock-contention-error",
+    sentence: "a refusal that comes as an error, as of the Go runtime's mongo store, is not a grant",
+    rule: "Go runtime: 4 mongo answers contention as Unknown",
+    operation: TRY,
+    expected: { code: "unknown" },
+    play: () =>
+      granted({
+        tryLock() {
+          throw fault(Code.Unknown, "write conflict");
+        },
+        unlock: () => ({ status: 2 }),
+      }),
+  },
+  {
+    ...LOCK,
+    id: "lock-no-fence",
+    sentence: "a grant without a fence is a grant",
+    rule: "Go runtime: 0 no response metadata",
+    operation: TRY,
+    expected: { value: { granted: true, fence: null } },
+    play: () => granted(),
+  },
+  {
+    ...LOCK,
+    id: "lock-fence",
+    sentence: "a fence beyond 2^53 is told to the last digit",
+    extended: true,
+    operation: TRY,
+    expected: { value: { granted: true, fence: "9007199254740993" } },
+    play: () =>
+      granted({
+        tryLock(_, { responseHeader }) {
+          responseHeader.set("fairlead-fence", "9007199254740993");
+          return { success: true };
+        },
+      }),
+  },
+  {
+    ...LOCK,
+    id: "lock-owners",
+    sentence: "two acquisitions have two owners, as locks are not re-entrant",
+    operation: { ...TRY, times: 2 },
+    expected: { value: { granted: true, fence: null } },
+    play: () => granted(),
+    wire(calls) {
+      const owners = sent(calls, tryLock).map(({ lockOwner }) => lockOwner);
+      ok(owners.length === 2 && !owners.includes(""), "each request names an owner");
+      ok(owners[0] !== owners[1], "the owners differ");
+    },
+  },
+  {
+    ...LOCK,
+    id: "lock-late-grant",
+    sentence: "a grant that comes after its lease has ended is none, and is given back",
+    operation: { ...TRY, ttlSeconds: 1 },
+    expected: { value: { granted: false, fence: null } },
+    play: () =>
+      granted({
+        async tryLock(_, { signal }) {
+          await sleep(1100, signal);
+          return { success: true };
+        },
+      }),
+    wire: givenBack,
+  },
+  {
+    ...LOCK,
+    id: "lock-lost-answer",
+    sentence: "a lock that may have been granted by a request that failed is given back",
+    rule: "the engine is away",
+    operation: TRY,
+    expected: { code: "unavailable" },
+    play: () =>
+      granted({
+        tryLock() {
+          throw fault(Code.Unavailable, "the connection was lost");
+        },
+      }),
+    wire: givenBack,
+  },
+  ...released(),
+  {
+    ...LOCK,
+    id: "lock-release-owner",
+    sentence: "a release names the store, the resource and the owner of the grant",
+    rule: "Unlock",
+    operation: { call: "lock.release", resource: "r", ttlSeconds: 10 },
+    expected: { value: true },
+    play: () => granted(),
+    wire: givenBack,
+  },
+  {
+    ...KEEP,
+    id: "lock-renewed",
+    sentence: "a lock is renewed by its owner before its lease ends, and held on",
+    operation: { call: "lock.hold", resource: "r", ttlSeconds: 6, forMs: 4500 },
+    expected: { value: "held" },
+    play: () => granted(),
+    wire(calls) {
+      const [grant] = of(calls, tryLock);
+      const [renewal] = of(calls, lockKeepAlive);
+      ok(grant && renewal && renewal.atMs - grant.atMs < 6000, "it was renewed within the six seconds");
+      const [first, again] = [sent(calls, tryLock)[0], sent(calls, lockKeepAlive)[0]];
+      equal(again?.lockOwner, first?.lockOwner, "the owner of the renewal");
+      equal(again?.expire, 6, "what it asks for, in seconds");
+    },
+  },
+  ...lost(),
+];
+
+/** What Unlock may answer, by number: two of them are of no version. */
+function released(): Scenario[] {
+  const statuses: [string, number, string][] = [
+    ["gone", 1, "a release that finds no lock did not release one"],
+    ["others", 2, "a release of what belongs to another did not release it"],
+    ["internal", 3, "a release that failed inside is no release"],
+    ["unknown-status", 99, "a release with a status that nobody knows is not taken for done"],
+  ];
+  return statuses.map(([name, status, sentence]) => ({
+    id: `lock-release-${name}`,
+    primitive: "lock",
+    sentence,
+    rule: "Unlock",
+    operation: { call: "lock.release", resource: "r", ttlSeconds: 10 },
+    expected: { value: false },
+    play: () => granted({ unlock: () => ({ status: status as Unlocked }) }),
+    wire: (calls) => ok(of(calls, unlock).length > 0, "the release was sent"),
+  }));
+}
+
+/** What a renewal may be answered that leaves the lock to end: at once, or with its lease. */
+function lost(): Scenario[] {
+  const statuses: [name: string, status: number, ttlSeconds: number, sentence: string][] = [
+    ["gone", 1, 6, "a lock that a renewal finds gone is lost at once"],
+    ["others", 2, 6, "a lock that a renewal finds in other hands is lost at once"],
+    ["unknown-status", 99, 4, "a renewal with a status that nobody knows is none, and the lease ends"],
+  ];
+  const hold = (ttlSeconds: number) =>
+    ({ call: "lock.hold", resource: "r", ttlSeconds, forMs: 4200 }) as const;
+  const scenarios = statuses.map(
+    ([name, status, ttlSeconds, sentence]): Scenario => ({
+      ...KEEP,
+      id: `lock-renewal-${name}`,
+      sentence,
+      operation: hold(ttlSeconds),
+      expected: { value: "lost" },
+      play: () => granted({ lockKeepAlive: () => ({ status: status as Renewed }) }),
+    }),
+  );
+  const go: Scenario = {
+    ...KEEP,
+    id: "lock-renewal-fails",
+    sentence: "a lock that cannot be renewed is lost before its lease ends",
+    rule: "Go runtime: 4.1 LockKeepAlive is always Internal",
+    operation: hold(4),
+    expected: { value: "lost" },
+    play: () =>
+      granted({
+        lockKeepAlive() {
+          throw fault(Code.Internal, "grpc: error while marshaling: proto: Marshal called with nil");
+        },
+      }),
+  };
+  return [...scenarios, go];
+}
+
+/** Fails unless the first grant was given back by its own names. */
+function givenBack(calls: Parameters<NonNullable<Scenario["wire"]>>[0]): void {
+  const [claim] = sent(calls, tryLock);
+  const [back] = sent(calls, unlock);
+  ok(back, "Unlock was called");
+  const names = (of?: { storeName: string; resourceId: string; lockOwner: string }) =>
+    of && [of.storeName, of.resourceId, of.lockOwner];
+  equal(names(back), names(claim), "what Unlock names");
+}

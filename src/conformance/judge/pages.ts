@@ -1,0 +1,88 @@
+import type { Judge } from "./judge.js";
+import type { Seen } from "./operations.js";
+import { verdictTable } from "./table.js";
+
+/** The pages by which a client and its judge speak, below `/scenarios`, `/report` and `/done`. */
+export interface JudgePages {
+  readonly paths: readonly string[];
+  /** Answers what is asked for below one of `paths`. */
+  fetch(request: Request): Promise<Response>;
+  /** Resolves once the client says that it is done. */
+  readonly done: Promise<void>;
+}
+
+/** The most that a client may report of one scenario, in characters. */
+const MOST_REPORTED = 1024 * 1024;
+
+/**
+ * `GET /scenarios` lists what a client has to do, `POST /scenarios/<id>` takes what it saw and answers with the verdict,
+ * `GET /report` tells all verdicts (as text where the client asks for it), `POST /done` ends.
+ */
+export function judgePages(judge: Judge): JudgePages {
+  let finish = () => {};
+  const done = new Promise<void>((resolve) => (finish = resolve));
+
+  const report = async (id: string, request: Request): Promise<Response> => {
+    if (!judge.scenarios.some((each) => each.id === id)) return refused(404, `there is no scenario "${id}"`);
+    const text = await request.text();
+    if (text.length > MOST_REPORTED) return refused(413, `a report has at most ${MOST_REPORTED} characters`);
+    const seen = seenIn(text);
+    if (typeof seen === "string") return refused(400, seen);
+    const { status, why } = await judge.judged(id, seen);
+    return Response.json({ id, status, ...(why && { why }) });
+  };
+
+  const answer = async (request: Request): Promise<Response> => {
+    const { pathname } = new URL(request.url);
+    const [, page, id] = pathname.split("/");
+    const asked = `${request.method} /${page}${id === undefined ? "" : "/"}`;
+    if (asked === "GET /scenarios") return Response.json(judge.scenarios.map(listed));
+    if (asked === "POST /scenarios/") return report(id ?? "", request);
+    if (asked === "GET /report") {
+      const text = request.headers.get("accept")?.startsWith("text/plain");
+      if (text) return new Response(verdictTable(judge.verdicts()));
+      return Response.json(
+        judge.verdicts().map(({ scenario, status, why }) => ({ id: scenario.id, status, why })),
+      );
+    }
+    if (asked === "POST /done") {
+      finish();
+      return new Response(null, { status: 204 });
+    }
+    const pages = "GET /scenarios, POST /scenarios/<id>, GET /report and POST /done";
+    return refused(404, `${request.method} ${pathname} is not served: there are ${pages}`);
+  };
+  return { paths: ["scenarios", "report", "done"], fetch: answer, done };
+}
+
+/** What a client has to know of a scenario: not what is expected of it. */
+const listed = ({ id, primitive, sentence, rule, operation }: Judge["scenarios"][number]) => ({
+  id,
+  primitive,
+  sentence,
+  rule,
+  operation,
+});
+
+const refused = (status: number, error: string): Response => Response.json({ error }, { status });
+
+/** What was reported, or why that cannot be. */
+function seenIn(text: string): Seen | string {
+  const shape =
+    'a report is { "value": …, "code": "not_found", "message": … }, of which each may be left out';
+  let seen: unknown;
+  try {
+    seen = JSON.parse(text);
+  } catch {
+    return `not JSON: ${shape}`;
+  }
+  if (typeof seen !== "object" || seen === null || Array.isArray(seen)) return shape;
+  const { value, code, message } = seen as Seen;
+  if (code !== undefined && typeof code !== "string") return `code must be a text: ${shape}`;
+  if (message !== undefined && typeof message !== "string") return `message must be a text: ${shape}`;
+  return {
+    ...(value !== undefined && { value }),
+    ...(code !== undefined && { code }),
+    ...(message !== undefined && { message }),
+  };
+}

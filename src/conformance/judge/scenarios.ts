@@ -1,0 +1,31 @@
+import { bulkScenarios } from "./bulk.js";
+import { configurationScenarios } from "./configuration.js";
+import { errorScenarios } from "./errors.js";
+import { fileScenarios } from "./file.js";
+import { folderScenarios } from "./folder.js";
+import { lockScenarios } from "./lock.js";
+import { logScenarios } from "./log.js";
+import { mapScenarios } from "./map.js";
+import { otherScenarios } from "./others.js";
+import { pubsubScenarios } from "./pubsub.js";
+import type { Scenario } from "./scenario.js";
+import { sequencerScenarios } from "./sequencer.js";
+import { stateScenarios } from "./state.js";
+import { transactionScenarios } from "./transactions.js";
+
+/** Every answer that is played. */
+export const scenarios: readonly Scenario[] = [
+  ...errorScenarios,
+  ...stateScenarios,
+  ...transactionScenarios,
+  ...bulkScenarios,
+  ...lockScenarios,
+  ...sequencerScenarios,
+  ...pubsubScenarios,
+  ...fileScenarios,
+  ...folderScenarios,
+  ...mapScenarios,
+  ...logScenarios,
+  ...configurationScenarios,
+  ...otherScenarios,
+];

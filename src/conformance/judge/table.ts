@@ -1,0 +1,39 @@
+import { shown } from "../expect.js";
+import type { Verdict } from "./judge.js";
+
+/** The verdicts for a terminal: a table of primitives, then what was mishandled. */
+export function verdictTable(verdicts: readonly Verdict[]): string {
+  const primitives = [...new Set(verdicts.map(({ scenario }) => scenario.primitive))];
+  return [
+    `\n  ${"primitive".padEnd(15)}${COLUMNS.map((name) => name.padStart(12)).join("")}\n`,
+    ...primitives.map((name) =>
+      row(
+        name,
+        verdicts.filter(({ scenario }) => scenario.primitive === name),
+      ),
+    ),
+    row("all", verdicts),
+    ...verdicts.filter(({ status }) => status === "mishandled").map(mishandled),
+  ].join("");
+}
+
+const COLUMNS = ["handled", "mishandled", "not tried"] as const;
+
+function row(name: string, verdicts: readonly Verdict[]): string {
+  const cells = COLUMNS.map((column) => verdicts.filter(({ status }) => status === column).length);
+  return `  ${name.padEnd(15)}${cells.map((count) => String(count || "-").padStart(12)).join("")}\n`;
+}
+
+function mishandled({ scenario, why, seen, calls }: Verdict): string {
+  const lines = [
+    `MISHANDLED ${scenario.id}: ${scenario.sentence}`,
+    `  rule: ${scenario.rule}`,
+    `  asked: ${shown(scenario.operation)}`,
+    `  ${why}`,
+    `  reported: ${shown(seen)}`,
+    ...calls
+      .slice(0, 8)
+      .map(({ method, requests }) => `  ${method} ${requests.slice(0, 3).map(shown).join(" ")}`),
+  ];
+  return `\n${lines.map((line) => `  ${line}\n`).join("")}`;
+}
