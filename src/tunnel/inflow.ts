@@ -17,6 +17,8 @@ interface Around {
 export class Inflow {
   streamWindow: number;
   connectionWindow: number;
+  /** What the other end was told that each stream begins with. */
+  readonly #firstWindow: number;
   /** How many streams that stand still leave enough for the others, and 1: it stays the same however wide they grow. */
   readonly #ratio: number;
   readonly #most: number;
@@ -33,15 +35,16 @@ export class Inflow {
   ) {
     this.streamWindow = Math.max(streamWindow, least.streamWindow);
     this.connectionWindow = Math.max(connectionWindow, least.connectionWindow);
+    this.#firstWindow = this.streamWindow;
     this.#ratio = this.connectionWindow / this.streamWindow;
     this.#most = mostStreamWindow;
     this.#around = around;
     this.#credit = this.connectionWindow;
   }
 
-  /** Gives a stream that begins its window. */
+  /** Gives a stream that begins its window; a wider one comes with the first credit that is given back. */
   open(stream: Stream): void {
-    stream.receiveCredit = stream.receiveWindow = this.streamWindow;
+    stream.receiveCredit = stream.receiveWindow = this.#firstWindow;
   }
 
   /** Takes the cost of a message off; of one of a stream that is over, it is given back at once. Throws if it is too much. */

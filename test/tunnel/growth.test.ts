@@ -31,21 +31,24 @@ async function windowFor(net: PairOptions, messages: number, readMs: number): Pr
   ends.dialler.seen.onMessage = (bytes) => {
     sent += bytes.length;
   };
-  let isDone = false;
   const asks = async function* () {
     for (let i = 0; i < messages; i++) yield blob(64 * 1024);
   };
-  const upload = ends.dialler.client.client(asks()).finally(() => {
-    isDone = true;
-  });
   let most = 0;
-  while (!isDone) {
-    vi.advanceTimersByTime(1);
-    await turns(2);
-    most = Math.max(most, sent - read);
+  // The second one begins when the windows have grown.
+  for (const times of [1, 2]) {
+    let isDone = false;
+    const upload = ends.dialler.client.client(asks()).finally(() => {
+      isDone = true;
+    });
+    while (!isDone) {
+      vi.advanceTimersByTime(1);
+      await turns(2);
+      most = Math.max(most, sent - read);
+    }
+    await upload;
+    assert.equal(read, times * messages * 64 * 1024);
   }
-  await upload;
-  assert.equal(read, messages * 64 * 1024);
   ends.close();
   return most;
 }
