@@ -120,7 +120,6 @@ test("mirrorPort brings the app that a service and a binding lead to", async () 
   const folder = await mkdtemp(join(tmpdir(), "conformance-"));
   try {
     const { url, close } = await openMirror(0);
-    await close();
     await using at = await listen(
       createServer({
         platform: nodePlatform,
@@ -128,6 +127,8 @@ test("mirrorPort brings the app that a service and a binding lead to", async () 
       }),
       { port: 0 },
     );
+    // Only now, or the server could be given its port.
+    await close();
     const file = join(folder, "names.json");
     const stores = { mirror: { service: "mirror", binding: "mirror" } };
     const args = [at.url, "--config", file, "--primitive", "invocation"];
