@@ -17,7 +17,13 @@ export function watchSyncs(tell: (folder: string, synced: Sizes) => void): void 
     const journals = readdirSync(this.location).filter((name) => name.endsWith(".log"));
     tell(
       this.location,
-      Object.fromEntries(journals.map((name) => [name, statSync(join(this.location, name)).size])),
+      Object.fromEntries(
+        journals.flatMap((name) => {
+          // LevelDB may have made a table of it since.
+          const found = statSync(join(this.location, name), { throwIfNoEntry: false });
+          return found ? [[name, found.size]] : [];
+        }),
+      ),
     );
   };
   Object.assign(ClassicLevel.prototype, { batch: watched });

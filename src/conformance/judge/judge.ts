@@ -12,7 +12,9 @@ import { stage } from "./stage.js";
 
 /** What the judge found of one scenario. */
 export interface Verdict {
+  /** What the client was to do. */
   readonly scenario: Scenario;
+  /** What became of it. */
   readonly status: "handled" | "mishandled" | "not tried";
   /** What was not right; "" where nothing was. */
   readonly why: string;
@@ -26,6 +28,7 @@ export interface Verdict {
 export interface Judge {
   /** To be put behind any door, as every server. */
   readonly server: Server;
+  /** What it plays. */
   readonly scenarios: readonly Scenario[];
   /** Judges what a client reports of the scenario `id`, which begins anew with its next call. */
   judged(id: string, seen: Seen): Promise<Verdict>;

@@ -4,6 +4,7 @@ import { verdictTable } from "./table.js";
 
 /** The pages by which a client and its judge speak, below `/scenarios`, `/report` and `/done`. */
 export interface JudgePages {
+  /** The first parts of the paths that it answers. */
   readonly paths: readonly string[];
   /** Answers what is asked for below one of `paths`. */
   fetch(request: Request): Promise<Response>;

@@ -23,6 +23,7 @@ export type Script = Partial<
 export interface WireCall {
   /** As the generated clients call it: "getState". */
   readonly method: string;
+  /** What it came with. */
   readonly headers: Headers;
   /** The messages that came, the first 100. */
   readonly requests: readonly unknown[];

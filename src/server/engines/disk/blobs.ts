@@ -30,6 +30,8 @@ export class DiskBlobs implements BlobStore {
   readonly #tree: Tree;
   readonly #files: BlobFiles;
   readonly #now: () => number;
+  /** Blobs of which it is not known whether they were named. */
+  readonly #unnamed = new Set<string>();
   #closed = false;
 
   constructor(tree: Tree, { files, folder, now }: BlobOptions) {
@@ -175,11 +177,19 @@ export class DiskBlobs implements BlobStore {
         ...(before ? [{ key: OWNERS + before.id, value: undefined }] : []),
       ]);
     } catch (error) {
-      this.#files.remove(stored.id);
+      // Only what is written next tells whether this was: until then a restart may find it there.
+      this.#unnamed.add(stored.id);
       throw error;
     }
     if (before) this.#files.remove(before.id);
+    this.#removeUnnamed();
     return true;
+  }
+
+  /** Removes the files whose names were refused, now that it is known that they have none. */
+  #removeUnnamed(): void {
+    for (const id of this.#unnamed) if (!this.#tree.get(OWNERS + id)) this.#files.remove(id);
+    this.#unnamed.clear();
   }
 }
 

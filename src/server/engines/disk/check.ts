@@ -20,10 +20,13 @@ import { Tree } from "./tree.js";
 export interface CheckReport {
   /** What is damaged, a line each. */
   damaged: string[];
-  /** How much was read. */
+  /** How many keys were read. */
   keys: number;
+  /** How many logs were read. */
   logs: number;
+  /** How many records these have. */
   records: number;
+  /** How many blobs were read. */
   blobs: number;
 }
 

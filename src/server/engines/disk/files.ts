@@ -14,12 +14,15 @@ const [openAt, closeAt, syncData, syncAll, cut] = [open, close, fdatasync, fsync
 
 /** A file that is written to. Whoever reads it does so by `fd`. */
 export interface OpenFile {
+  /** What the system calls it by. */
   readonly fd: number;
   /** Writes all of `bytes` from `position` on. Not durable before sync(). */
   write(bytes: Uint8Array, position: number): Promise<void>;
   /** Resolves when what was written is on the disk. */
   sync(): Promise<void>;
+  /** Cuts it to `length` bytes. Not durable before sync(). */
   truncate(length: number): Promise<void>;
+  /** Gives it back to the system. */
   close(): Promise<void>;
 }
 
@@ -28,10 +31,15 @@ export interface OpenFile {
  * is full; the engine reads what it has written by Node's own functions.
  */
 export interface Files {
+  /** Opens a file: to be read, to be read and written, or the same anew and empty. */
   open(path: string, flags: "r" | "r+" | "w+"): Promise<OpenFile>;
+  /** Makes a folder, and those it lies in, where there is none. */
   mkdir(path: string): Promise<void>;
+  /** The names in a folder. */
   readdir(path: string): Promise<string[]>;
+  /** Moves a file, over one that is there. */
   rename(from: string, to: string): Promise<void>;
+  /** Removes a file. */
   unlink(path: string): Promise<void>;
   /** Makes durable which files the folder has. */
   syncFolder(path: string): Promise<void>;
