@@ -31,14 +31,13 @@ export function watchSyncs(tell: (folder: string, synced: Sizes) => void): void 
 
 /** Copies a LevelDB as a power failure leaves it: what was synced, and of the rest any part. Nobody writes to it meanwhile. */
 export function loseStore(folder: string, target: string, synced: Sizes, random: () => number): void {
-  const names = readdirSync(folder);
-  const name = readFileSync(join(folder, "CURRENT"), "utf8").trim();
-  const manifest = readFileSync(join(folder, name));
-  const { records, lastStart, end } = readStoreLog(manifest);
+  const files = atOneMoment(folder);
+  const names = [...files.keys()];
+  const name = (files.get("CURRENT") as Buffer).toString().trim();
+  const { records, lastStart, end } = readStoreLog(files.get(name) as Buffer);
   // What the last record has replaced was synced before.
   const known = [records, records.slice(0, -1)].flatMap((some) => [...manifestOf(some).tables.keys()]);
-  for (const file of names) {
-    const bytes = readFileSync(join(folder, file));
+  for (const [file, bytes] of files) {
     const number = Number.parseInt(file, 10);
     const sure = file.endsWith(".log")
       ? (synced[file] ?? 0)
@@ -51,6 +50,33 @@ export function loseStore(folder: string, target: string, synced: Sizes, random:
       join(target, file),
       remains(bytes.subarray(0, file === name ? end : undefined), sure, random),
     );
+  }
+}
+
+/** The files of the folder. LevelDB may still be merging tables: what it changes while they are read is read anew. */
+function atOneMoment(folder: string): Map<string, Buffer> {
+  for (;;) {
+    const names = readdirSync(folder);
+    const files = new Map<string, Buffer>();
+    for (const name of names) {
+      const bytes = contentOf(join(folder, name));
+      if (bytes) files.set(name, bytes);
+    }
+    const manifest = files.get("CURRENT")?.toString().trim() ?? "";
+    const isSame =
+      files.size === names.length &&
+      readdirSync(folder).join() === names.join() &&
+      contentOf(join(folder, manifest))?.length === files.get(manifest)?.length;
+    if (isSame) return files;
+  }
+}
+
+function contentOf(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return undefined;
+    throw error;
   }
 }
 
