@@ -2,22 +2,13 @@ import assert from "node:assert/strict";
 import { Code, createClient } from "@connectrpc/connect";
 import fc from "fast-check";
 import { test } from "vitest";
-import { Runtime, HTTPExtension_Verb as Verb } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
 import type { ConfigInput } from "../../src/server/index.js";
 import { urlUnder } from "../../src/server/services/http.js";
 import { openHere } from "../doors.js";
 import { httpApp } from "../http-app.js";
 import { failure } from "./failure.js";
-
-interface Call {
-  verb?: Verb;
-  query?: string;
-  data?: string;
-  type?: string;
-  headers?: HeadersInit;
-  id?: string;
-}
 
 /** A server whose service `inventory` leads to `url`. */
 async function open(url: string, config: ConfigInput = {}) {
@@ -27,18 +18,9 @@ async function open(url: string, config: ConfigInput = {}) {
   const onHeader = (told: Headers) => {
     headers = told;
   };
-  const invoke = async (
-    method: string,
-    { verb, query, data, type, headers: own, id = "inventory" }: Call = {},
-  ) => {
-    const httpExtension = { verb: verb ?? Verb.NONE, querystring: query ?? "" };
-    const message = {
-      method,
-      contentType: type ?? "",
-      ...(data !== undefined && { data: { value: utf8(data) } }),
-      ...((verb !== undefined || query !== undefined) && { httpExtension }),
-    };
-    const answer = await runtime.invokeService({ id, message }, { onHeader, ...(own && { headers: own }) });
+  const invoke = async (method: string, data?: string) => {
+    const message = { method, ...(data !== undefined && { data: { value: utf8(data) } }) };
+    const answer = await runtime.invokeService({ id: "inventory", message }, { onHeader });
     return { ...answer, headers, text: fromUtf8(answer.data?.value ?? new Uint8Array()) };
   };
   return { runtime, invoke, [Symbol.asyncDispose]: at[Symbol.asyncDispose] };
@@ -116,7 +98,7 @@ test("InvokeService: an answer, or data, above limits.valueBytes is resource_exh
   await using at = await open(app.url, { limits: { valueBytes: 1000 } });
   assert.equal((await at.invoke("/1000")).text.length, 1000);
   assert.equal((await failure(at.invoke("/1001"))).code, Code.ResourceExhausted);
-  assert.equal((await failure(at.invoke("/0", { data: "x".repeat(1001) }))).code, Code.ResourceExhausted);
+  assert.equal((await failure(at.invoke("/0", "x".repeat(1001)))).code, Code.ResourceExhausted);
 });
 
 test("InvokeService: an app that cannot be reached is unavailable, and its address stays here", async () => {

@@ -9,6 +9,7 @@ export function tapReport({ runs }: Report): string {
     for (const result of results) {
       const kind = kindOf(result);
       const name = `${way} ${result.case.primitive}: ${result.case.name}`.replace(/[\\#\r\n]/g, escaped);
+      // TODO is TAP's own word for a failure that is expected: its readers do not count it as one.
       const directive =
         kind === "skipped"
           ? ` # SKIP ${line(whyOf(result))}`
