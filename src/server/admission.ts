@@ -18,6 +18,7 @@ import { noteRefusal } from "./calls.js";
 import type { Limits } from "./config.js";
 import { exhausted } from "./faults.js";
 import { throughEach } from "./through-each.js";
+import { Arrival, Departure, isEnveloped, shown, tooLarge } from "./transit.js";
 
 /** What the calls of one connection have in common, on the doors that have connections. */
 export interface Connection {
@@ -183,99 +184,11 @@ function sizeOf(header: Headers): number {
   return bytes;
 }
 
-const tooLarge = (most: number, bytes?: number | string | null): ConnectError =>
-  exhausted(
-    "messageBytes",
-    most,
-    bytes === undefined ? "the message is larger" : `the message has ${bytes} bytes`,
-  );
-
 /** Connect refuses a message itself once it sees its length, by the name of its own option. */
 const isTooLarge = (error: unknown): boolean =>
   error instanceof ConnectError &&
   error.code === Code.ResourceExhausted &&
   /readMaxBytes/.test(error.rawMessage);
-
-/** Whether each message has its length in front: all but the unary calls of Connect. */
-const isEnveloped = (header: Headers): boolean =>
-  /^application\/(grpc|connect\+)/i.test(header.get("content-type") ?? "");
-
-/** The bytes of one answer that are there, and that the connection has no room for yet. */
-class Departure {
-  readonly #onChange: (bytes: number) => void;
-  #bytes = 0;
-  #isOver = false;
-
-  constructor(onChange: (bytes: number) => void) {
-    this.#onChange = onChange;
-  }
-
-  /** The same response, whose body is counted: each piece until the next one is asked for. */
-  of(response: UniversalServerResponse): UniversalServerResponse {
-    const { body } = response;
-    if (!body || this.#isOver) return response;
-    if (body instanceof Uint8Array) {
-      this.#set(body.length);
-      return response;
-    }
-    const pieces = shown(body, (piece) => this.#set(piece.length));
-    return { ...response, body: pieces };
-  }
-
-  /** The answer has been sent, or nobody waits for it. */
-  end(): void {
-    this.#set(0);
-    this.#isOver = true;
-  }
-
-  #set(bytes: number): void {
-    if (this.#isOver) return;
-    this.#onChange(bytes - this.#bytes);
-    this.#bytes = bytes;
-  }
-}
-
-/** The bytes of one call that have been read, and of which no message has come out yet. */
-class Arrival {
-  readonly #most: number;
-  readonly #isEnveloped: boolean;
-  readonly #onChange: (bytes: number) => void;
-  #bytes = 0;
-  #isFirst = true;
-  #isOver = false;
-
-  /** `onChange` is told of more bytes and of fewer, and may throw at more. */
-  constructor(header: Headers, most: number, onChange: (bytes: number) => void) {
-    this.#most = most;
-    this.#isEnveloped = isEnveloped(header);
-    this.#onChange = onChange;
-  }
-
-  add(chunk: Uint8Array): void {
-    if (this.#isOver) return;
-    // The framework sees a first message that is too large as well, but tells it by another name.
-    if (this.#isFirst && this.#isEnveloped && chunk.length >= 5) {
-      const length = new DataView(chunk.buffer, chunk.byteOffset).getUint32(1);
-      if (length > this.#most) throw tooLarge(this.#most, length);
-    }
-    this.#isFirst = false;
-    this.#bytes += chunk.length;
-    this.#onChange(chunk.length);
-    if (!this.#isEnveloped && this.#bytes > this.#most) throw tooLarge(this.#most);
-  }
-
-  /** What has come so far is a message. */
-  whole(): void {
-    this.#onChange(-this.#bytes);
-    this.#bytes = 0;
-  }
-
-  /** What has come so far, and what comes from now on, is of no use any more. */
-  end(): void {
-    this.#isOver = true;
-    this.whole();
-  }
-}
 
 const isBytes = (body: UniversalServerRequest["body"]): body is AsyncIterable<Uint8Array> =>
   typeof body === "object" && body !== null && Symbol.asyncIterator in body;
@@ -295,31 +208,4 @@ function ended(response: UniversalServerResponse, over: () => void): UniversalSe
     }
   };
   return { ...response, body: told() };
-}
-
-/**
- * `chunks`, each shown to `look` first, which may throw. They are not ended then: a request that is cut off could not
- * carry the answer.
- */
-function shown(
-  chunks: AsyncIterable<Uint8Array>,
-  look: (chunk: Uint8Array) => void,
-): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]() {
-      const inner = chunks[Symbol.asyncIterator]();
-      const seen = (step: IteratorResult<Uint8Array>) => {
-        if (!step.done) look(step.value);
-        return step;
-      };
-      return {
-        next: () => inner.next().then(seen),
-        return: async (value) => (await inner.return?.(value)) ?? { done: true, value },
-        throw: async (error) => {
-          if (inner.throw) return inner.throw(error);
-          throw error;
-        },
-      };
-    },
-  };
 }

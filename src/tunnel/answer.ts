@@ -1,4 +1,4 @@
-import { create, type DescMessage, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethod, toBinary } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -6,12 +6,14 @@ import {
   createContextValues,
   type HandlerContext,
 } from "@connectrpc/connect";
+import { AnswerHeaders } from "./answer-headers.js";
 import type { IncomingCall } from "./call.js";
 import { deadline, late } from "./call-scope.js";
+import { decode } from "./decode.js";
 import { statusOf } from "./error.js";
-import type { HeaderList, Status } from "./frame.js";
+import { type Status, WELL } from "./frame.js";
 import { answerKey, contextOf, one, outputOf, type UnarySpec } from "./handling.js";
-import { headersOf, listOf } from "./header-list.js";
+import { listOf } from "./header-list.js";
 import { Messages } from "./messages.js";
 import { pump } from "./pump.js";
 import type { Admit, Admitted, Next, Served } from "./served.js";
@@ -27,12 +29,9 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   readonly #session: Session;
   readonly #settle: () => void;
   readonly #admit: Admit | undefined;
-  readonly #headerList: HeaderList;
+  readonly #headers: AnswerHeaders;
   readonly #endsAtMs: number;
 
-  #requestHeader: Headers | undefined;
-  #responseHeader: Headers | undefined;
-  #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
   #controller: AbortController | undefined;
   #aborted: { reason: unknown } | undefined;
@@ -61,7 +60,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     this.#settle = settle;
     this.served = served;
     this.method = served.spec.method;
-    this.#headerList = header;
+    this.#headers = new AnswerHeaders(header);
     this.#admit = admit;
     const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
     this.#endsAtMs = Date.now() + leftMs;
@@ -102,15 +101,15 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   // What a handler sees of it.
 
   get header(): Headers {
-    return (this.#requestHeader ??= headersOf(this.#headerList));
+    return this.#headers.request;
   }
 
   get responseHeader(): Headers {
-    return (this.#responseHeader ??= new Headers());
+    return this.#headers.response;
   }
 
   get responseTrailer(): Headers {
-    return (this.#responseTrailer ??= new Headers());
+    return this.#headers.trailer;
   }
 
   get values(): ContextValues {
@@ -131,7 +130,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
 
   /** The request of a method with one message, the messages of one with several. */
   get input(): unknown {
-    return this.#messages ?? read(this.method.input, this.#bytes as Uint8Array);
+    return this.#messages ?? decode(this.method.input, this.#bytes as Uint8Array);
   }
 
   // StreamEvents: what the caller does.
@@ -176,6 +175,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   #letIn(admitted: Admitted): void {
     this.#admitted = admitted;
     if (admitted.values) this.#values = admitted.values;
+    if (admitted.header) this.#headers.added = admitted.header;
     // It may have been given up while it was asked for.
     if (this.#isAnswered) admitted.ended?.(codeOf(this.#aborted?.reason));
     this.#begin();
@@ -188,8 +188,8 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     }
     const { methodKind, input } = this.method;
     if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
-      const decode = (bytes: Uint8Array) => read(input, bytes);
-      this.#messages = new Messages(this.stream, decode, () => {}) as Messages<never>;
+      const read = (bytes: Uint8Array) => decode(input, bytes);
+      this.#messages = new Messages(this.stream, read, () => {}) as Messages<never>;
       this.#run();
     } else {
       this.stream.pull();
@@ -239,14 +239,14 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
       message: isStream && !this.#messages ? one(() => input) : input,
     };
     const response = await next(request as never);
-    replace(this.responseHeader, response.header);
+    this.#headers.replaceResponse(response.header);
     if (response.stream) {
       await this.#answerAll(
         () => response.message,
-        () => replace(this.responseTrailer, response.trailer),
+        () => this.#headers.replaceTrailer(response.trailer),
       );
     } else {
-      replace(this.responseTrailer, response.trailer);
+      this.#headers.replaceTrailer(response.trailer);
       this.#finishWith(toBinary(method.output, response.message));
     }
   }
@@ -262,7 +262,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   #finish(...thrown: [unknown?]): void {
     if (this.#isAnswered) return;
     this.#sendHeader();
-    const how = thrown.length > 0 ? statusOf(thrown[0], this.#responseTrailer) : this.#wellStatus();
+    const how = thrown.length > 0 ? statusOf(thrown[0], this.#headers.trailerIfAny) : this.#wellStatus();
     this.#over(how.code);
     this.stream.end(how);
     this.#messages?.close({ error: new ConnectError("the call has ended", Code.Canceled) });
@@ -284,15 +284,14 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   }
 
   #wellStatus(): Status {
-    return this.#responseTrailer ? { ...WELL, trailers: listOf(this.#responseTrailer) } : WELL;
+    const { trailerIfAny } = this.#headers;
+    return trailerIfAny ? { ...WELL, trailers: listOf(trailerIfAny) } : WELL;
   }
 
   #sendHeader(): void {
     if (this.#hasSentHeader) return;
     this.#hasSentHeader = true;
-    const own = this.#responseHeader ? listOf(this.#responseHeader) : [];
-    const all = this.#admitted?.header ? [...own, ...this.#admitted.header] : own;
-    this.#session.sendHeaders(this.stream, all);
+    this.#session.sendHeaders(this.stream, this.#headers.toSend);
   }
 
   /** The call ends before its handler does. */
@@ -333,31 +332,7 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   }
 }
 
-function read(type: DescMessage, bytes: Uint8Array): unknown {
-  try {
-    return fromBinary(type, bytes);
-  } catch (error) {
-    throw new ConnectError(
-      `cannot read the message: ${error instanceof Error ? error.message : error}`,
-      Code.InvalidArgument,
-      undefined,
-      undefined,
-      error,
-    );
-  }
-}
-
-function replace(own: Headers, given: Headers): void {
-  if (own === given) return;
-  for (const name of [...own.keys()]) own.delete(name);
-  given.forEach((value, name) => {
-    own.append(name, value);
-  });
-}
-
 /** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
 const OVER = new ConnectError("the call is over", Code.Canceled);
-
-const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 
 const codeOf = (reason: unknown): number => (reason instanceof ConnectError ? reason.code : Code.Canceled);

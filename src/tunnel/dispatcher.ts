@@ -10,7 +10,8 @@ import { Answer } from "./answer.js";
 import { invoke } from "./handling.js";
 import { methodPath } from "./method-path.js";
 import type { Admit, Next, Served } from "./served.js";
-import type { Session, SessionOptions } from "./session.js";
+import type { Session } from "./session.js";
+import type { SessionOptions } from "./session-options.js";
 
 export interface DispatcherOptions {
   /** What a Connect router would be made with; of it, interceptors, the shutdown signal and the longest timeout are used. */

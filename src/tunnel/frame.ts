@@ -39,6 +39,11 @@ export interface Status {
   readonly trailers: HeaderList;
 }
 
+const NO_HEADERS: HeaderList = [];
+
+/** All is well, and there is nothing more to say. */
+export const WELL: Status = { code: 0, text: "", details: [], trailers: NO_HEADERS };
+
 /** What one end tells the other of itself. Absent: as it was before, and at first the default. */
 export interface Settings {
   /** How many bytes of messages a stream may have under way to this end. Default: 65536, until told. */
@@ -310,8 +315,6 @@ function path(from: ByteReader): string {
   return text;
 }
 
-const NO_HEADERS: HeaderList = [];
-
 /** All that is left of the frame. */
 function headerList(from: ByteReader, { headerBytes }: FrameLimits): HeaderList {
   if (from.isAtEnd) return NO_HEADERS;
@@ -344,8 +347,6 @@ const isValue = (value: string): boolean => /^(?![\t ])[^\0\r\n]*(?<![\t ])$/.te
 
 /** The most details that an error may have. */
 export const MOST_DETAILS = 64;
-
-const WELL: Status = { code: 0, text: "", details: [], trailers: NO_HEADERS };
 
 function status(from: ByteReader, most: FrameLimits): Status {
   const code = from.varint();

@@ -4,7 +4,8 @@ import { after } from "../internal/timer.js";
 import type { OutgoingCall } from "./call.js";
 import { CLOSE } from "./fault.js";
 import type { TunnelLimits } from "./limits.js";
-import { type PeerSettings, Session, type SessionOptions } from "./session.js";
+import { Session } from "./session.js";
+import type { PeerSettings, SessionOptions } from "./session-options.js";
 import type { OpenSocket } from "./socket.js";
 import type { Stream } from "./stream.js";
 

@@ -1,53 +1,26 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { IncomingCall, Line, OutgoingCall } from "./call.js";
+import type { Line, OutgoingCall } from "./call.js";
 import { FRAME_COST } from "./cost.js";
 import { CLOSE, ProtocolFault } from "./fault.js";
 import { fitting, tooLarge } from "./fitting.js";
 import type { HeaderList, Settings, Status } from "./frame.js";
 import * as frame from "./frame.js";
+import { WELL } from "./frame.js";
 import { Heartbeat } from "./heartbeat.js";
+import { IncomingCalls } from "./incoming-calls.js";
 import { Inflow } from "./inflow.js";
-import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
+import { atMost, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
 import { MethodNumbers } from "./method-numbers.js";
 import { OutgoingCalls } from "./outgoing-calls.js";
-import { ResetFlood } from "./reset-flood.js";
 import { Sender } from "./sender.js";
+import { type PeerSettings, type SessionOptions, UNTOLD } from "./session-options.js";
 import { closeReason, type OpenSocket, type Socket } from "./socket.js";
 import { type Carrier, Stream, type StreamEvents } from "./stream.js";
 import { StreamTable } from "./stream-table.js";
 
-/** What is assumed of an end that has not told its settings yet. */
-const UNTOLD = { streamWindow: 64 * 1024, connectionWindow: 256 * 1024, calls: 100, headerBytes: 16 * 1024 };
-
-/** The settings of the other end as far as they are known. */
-export type PeerSettings = Settings & typeof UNTOLD;
-
-export interface SessionOptions {
-  /** Whether this end dialled: its streams then have odd numbers. */
-  readonly dialled: boolean;
-  readonly limits?: Partial<TunnelLimits> | undefined;
-  /** Who this end is, and what its calls carry that carry nothing of their own. */
-  readonly identity?: Pick<Settings, "appId" | "authorization" | "offers"> | undefined;
-  /** Answers a call: gives the stream its events before it returns, and calls `settle` when nothing works on it any more. */
-  readonly answer: (call: IncomingCall, stream: Stream, settle: () => void) => void;
-  /** What stands against a message of so many bytes. Default: the limit `messageBytes`. */
-  readonly checkMessage?: CheckMessage | undefined;
-  /** So many bytes more, or fewer, have come of messages that are not whole yet; what stands against it. Default: nothing. */
-  readonly arriving?: ((change: number) => ConnectError | undefined) | undefined;
-  /** So many bytes more, or fewer, wait of answers that the other end has no room for. Default: nobody counts them. */
-  readonly leaving?: ((change: number) => void) | undefined;
-  /** The other end has told its settings, at first or again. */
-  readonly onSettings?: (settings: PeerSettings) => void;
-  /** The other end takes no more calls; those that it did not take are these. */
-  readonly onGoaway?: (untaken: OutgoingCall[]) => void;
-  /** Whether any stream is open. */
-  readonly onBusy?: (busy: boolean) => void;
-  /** The socket is gone, with it all that went by it; only these calls never left. */
-  readonly onClosed?: (why: ConnectError, unsent: OutgoingCall[], code: number) => void;
-}
-
 /** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
 const FRAME_BYTES = 256 * 1024;
+
 /**
  * Many calls in both directions over one socket. It knows frames, credit and whose turn it is, and nothing of what
  * calls mean: caller.ts and dispatcher.ts do.
@@ -61,15 +34,11 @@ export class Session implements Carrier, Line {
   readonly #inflow: Inflow;
   readonly #streams: StreamTable;
   readonly #calls = new OutgoingCalls();
+  readonly #theirs: IncomingCalls;
 
   #peer: PeerSettings = UNTOLD;
   #isToldOfPeer = false;
   readonly #methods = new MethodNumbers();
-
-  /** The calls of the other end that are open, and those that are still worked on, given up or not. */
-  #open = 0;
-  #running = 0;
-  readonly #resets = new ResetFlood();
 
   #isBusy = false;
   #hasPeerLeft = false;
@@ -79,6 +48,7 @@ export class Session implements Carrier, Line {
     this.#options = options;
     this.limits = { ...TUNNEL_LIMITS, ...options.limits };
     this.#streams = new StreamTable(options.dialled);
+    this.#theirs = new IncomingCalls(this.limits.calls);
     this.#sender = new Sender(
       () => this.#socket,
       UNTOLD.connectionWindow,
@@ -127,7 +97,7 @@ export class Session implements Carrier, Line {
 
   /** Whether no call is open or worked on, in either direction. */
   get isIdle(): boolean {
-    return this.#streams.size === 0 && !this.#calls.isAnyWaiting && this.#running === 0;
+    return this.#streams.size === 0 && !this.#calls.isAnyWaiting && !this.#theirs.isAnyRunning;
   }
 
   /** Whether calls of this end may begin. */
@@ -266,7 +236,7 @@ export class Session implements Carrier, Line {
 
     reset: (id, code) => {
       if (code < 1 || code > 16) throw new ProtocolFault(`a reset has the code ${code}: they are 1 to 16`);
-      if (!this.#streams.isMine(id)) this.#resets.count();
+      if (!this.#streams.isMine(id)) this.#theirs.givenUp();
       const stream = this.#streams.at(id);
       if (!stream) return;
       this.#forget(stream);
@@ -357,26 +327,14 @@ export class Session implements Carrier, Line {
     const stream = new Stream(IGNORED, this.#options.checkMessage ?? atMost(this.limits.messageBytes), true);
     this.#streams.addTheirs(id, stream);
     this.#carry(stream, id);
-    this.#open++;
-    const { calls } = this.limits;
-    // Calls that were given up still count while they are worked on, though not as much.
-    if (this.#open > calls || this.#running >= calls * 2) {
-      stream.end({
-        ...WELL,
-        code: Code.ResourceExhausted,
-        text: `too many calls: at most ${calls} at once`,
-      });
+    if (!this.#theirs.opened()) {
+      const text = `too many calls: at most ${this.limits.calls} at once`;
+      stream.end({ ...WELL, code: Code.ResourceExhausted, text });
       return;
     }
-    this.#running++;
+    const settle = this.#theirs.run(() => this.#tellBusy());
     this.#tellBusy();
-    let isSettled = false;
-    this.#options.answer({ path, timeoutMs, header }, stream, () => {
-      if (isSettled) return;
-      isSettled = true;
-      this.#running--;
-      this.#tellBusy();
-    });
+    this.#options.answer({ path, timeoutMs, header }, stream, settle);
   }
 
   #message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void {
@@ -411,7 +369,7 @@ export class Session implements Carrier, Line {
     this.#sender.forget(stream);
     this.#inflow.forget(stream);
     if (!this.#streams.isMine(stream.id)) {
-      this.#open--;
+      this.#theirs.closed();
       return;
     }
     this.#calls.over(stream.id);
@@ -470,8 +428,6 @@ export class Session implements Carrier, Line {
 
 /** The close code of WebSocket for what nobody foresaw. */
 const INTERNAL = 1011;
-
-const WELL: Status = { code: 0, text: "", details: [], trailers: [] };
 
 const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
 

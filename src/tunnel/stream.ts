@@ -1,7 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { ByteWriter } from "./bytes.js";
 import { FRAME_COST } from "./cost.js";
-import type { HeaderList, Status } from "./frame.js";
+import { type HeaderList, type Status, WELL } from "./frame.js";
 import { Inbox, type Reader } from "./inbox.js";
 import type { CheckMessage } from "./limits.js";
 import { Outbox } from "./outbox.js";
@@ -274,5 +274,3 @@ export class Stream implements Reader {
     this.#sent();
   }
 }
-
-const WELL: Status = { code: 0, text: "", details: [], trailers: [] };

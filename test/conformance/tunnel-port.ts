@@ -3,7 +3,8 @@ import { Connections } from "../../src/internal/node/connections.js";
 import { type OnePort, type OnePortOptions, openPort } from "../../src/internal/node/one-port.js";
 import { tunnelUpgrade } from "../../src/server/tunnel-upgrade.js";
 import { createDispatcher } from "../../src/tunnel/dispatcher.js";
-import { type PeerSettings, Session } from "../../src/tunnel/session.js";
+import { Session } from "../../src/tunnel/session.js";
+import type { PeerSettings } from "../../src/tunnel/session-options.js";
 
 /** The server's port, with nothing on it but tunnels, on which `routes` are served. */
 export function openTunnelPort(

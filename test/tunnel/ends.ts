@@ -9,7 +9,8 @@ import { createCaller } from "../../src/tunnel/caller.js";
 import { createDispatcher } from "../../src/tunnel/dispatcher.js";
 import type { TunnelLimits } from "../../src/tunnel/limits.js";
 import { type Pair, type PairOptions, pair } from "../../src/tunnel/pair.js";
-import { Session, type SessionOptions } from "../../src/tunnel/session.js";
+import { Session } from "../../src/tunnel/session.js";
+import type { SessionOptions } from "../../src/tunnel/session-options.js";
 import { Blobs } from "./blobs.js";
 import { Observer } from "./wire.js";
 
