@@ -4,6 +4,9 @@ type Waiting<T> = { item: T; bytes: number; resolve: () => void; reject: (error:
 /** The most bytes of one group; an item that is larger is one of its own. */
 const GROUP_BYTES = 4 * 1024 ** 2;
 
+/** How many are many: their work takes about as long as a sync. */
+const MANY = 16;
+
 /**
  * Puts what many callers write at the same time into groups, of which one at a time is written and synced: they share
  * a sync, and there is never more than one group of which it is unknown whether it is on the disk.
@@ -37,10 +40,7 @@ export class Groups<T> {
   }
 
   async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      // Whoever calls in the same turn joins the group.
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      const group = this.#next();
+    for (let group = await this.#gathered(); group.length > 0; group = await this.#following()) {
       try {
         await this.#write(group.map(({ item }) => item));
         for (const { resolve } of group) resolve();
@@ -54,12 +54,24 @@ export class Groups<T> {
     this.#running = undefined;
   }
 
-  #next(): Waiting<T>[] {
+  /** Those who came while the last group was synced: at once, so that the next sync goes on while they are answered. */
+  async #following(): Promise<Waiting<T>[]> {
+    return this.#waiting.length > 0 ? this.#take(this.#waiting.length) : this.#gathered();
+  }
+
+  /** Those who call in this turn: half of many, so that one half prepares what is next while the other is synced. */
+  async #gathered(): Promise<Waiting<T>[]> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const { length } = this.#waiting;
+    return this.#take(length < MANY ? length : length / 2);
+  }
+
+  #take(most: number): Waiting<T>[] {
     let bytes = 0;
     let count = 0;
     for (const { bytes: more } of this.#waiting) {
       bytes += more;
-      if (count > 0 && bytes > GROUP_BYTES) break;
+      if (count >= most || (count > 0 && bytes > GROUP_BYTES)) break;
       count++;
     }
     return this.#waiting.splice(0, count);
