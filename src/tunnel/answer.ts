@@ -1,4 +1,10 @@
-import { create, type DescMethod, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -199,24 +205,34 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
   #run(): void {
     const { spec, next } = this.served;
     this.#isRunning = true;
-    const done = next
-      ? this.#through(next)
-      : spec.kind === "unary"
-        ? this.#answerOne(spec)
-        : this.#answerAll(() => outputOf(this, this.input, this));
+    if (!next && spec.kind === "unary") {
+      this.#answerOne(spec);
+      return;
+    }
+    const done = next ? this.#through(next) : this.#answerAll(() => outputOf(this, this.input, this));
     done.then(
       () => this.#settle(),
-      (error) => {
-        this.#finish(error);
-        this.#settle();
-      },
+      (error) => this.#refuse(error),
     );
   }
 
-  /** The quick way, where nothing is around the handler. */
-  async #answerOne({ impl, method }: UnarySpec): Promise<void> {
-    const answer = await impl(this.input as never, contextOf(this));
-    this.#finishWith(toBinary(method.output, create(method.output, answer)));
+  /** The quick way, where nothing is around the handler: one that answers at once is not waited for. */
+  #answerOne({ impl, method }: UnarySpec): void {
+    try {
+      const answer = impl(this.input as never, contextOf(this));
+      if (isLater(answer)) {
+        answer.then((later) => this.#answered(method, later)).then(undefined, (error) => this.#refuse(error));
+      } else {
+        this.#answered(method, answer);
+      }
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #answered({ output }: DescMethod, answer: MessageInitShape<DescMessage>): void {
+    this.#finishWith(toBinary(output, create(output, answer)));
+    this.#settle();
   }
 
   async #through(next: Next): Promise<void> {
@@ -331,6 +347,9 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     this.#controller?.abort(OVER);
   }
 }
+
+const isLater = <T>(answer: T | Promise<T>): answer is Promise<T> =>
+  typeof (answer as { then?: unknown }).then === "function";
 
 /** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
 const OVER = new ConnectError("the call is over", Code.Canceled);

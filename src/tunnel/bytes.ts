@@ -166,6 +166,14 @@ export class ByteReader {
     return this.bytes(this.end - this.at);
   }
 
+  /** The rest as it may be kept: a few bytes out of many are copied, so that they do not keep all of them in memory. */
+  restToKeep(): Uint8Array {
+    const start = this.at;
+    this.at = this.end;
+    const isFew = (this.end - start) * 4 < this.#bytes.buffer.byteLength;
+    return isFew ? this.#bytes.slice(start, this.end) : this.#bytes.subarray(start, this.end);
+  }
+
   latin1(): string {
     const length = this.varint();
     if (length > this.end - this.at) throw new ProtocolFault("a frame ends within a field");

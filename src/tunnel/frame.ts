@@ -251,7 +251,7 @@ function readFrame(first: number, from: ByteReader, to: FrameReceiver, most: Fra
     case KIND.message: {
       if (end && flags & MORE) throw new ProtocolFault("a message goes on behind the end of its half");
       const id = streamId(from);
-      to.message(id, from.rest(), end, (flags & MORE) !== 0);
+      to.message(id, from.restToKeep(), end, (flags & MORE) !== 0);
       break;
     }
     case KIND.call: {

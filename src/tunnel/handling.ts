@@ -2,6 +2,7 @@ import { create, type DescMethodStreaming, type DescMethodUnary } from "@bufbuil
 import {
   Code,
   ConnectError,
+  type ContextValues,
   createContextKey,
   type HandlerContext,
   type MethodImplSpec,
@@ -45,32 +46,52 @@ export function outputOf(answer: Answer, input: unknown, from: Answer | Request)
   );
 }
 
-export function contextOf(answer: Answer, from: Answer | Request = answer): HandlerContext {
-  const { method } = answer;
-  return {
-    method,
-    service: method.parent,
-    requestMethod: "POST",
-    protocolName: "tunnel",
-    url: `tunnel:${answer.path}`,
-    timeoutMs: () => answer.timeoutMs(),
-    // Many handlers look at none of these, and they are not cheap.
-    get signal() {
-      return from.signal;
-    },
-    get requestHeader() {
-      return from.header;
-    },
-    get responseHeader() {
-      return answer.responseHeader;
-    },
-    get responseTrailer() {
-      return answer.responseTrailer;
-    },
-    get values() {
-      return "contextValues" in from ? from.contextValues : answer.values;
-    },
-  };
+export const contextOf = (answer: Answer, from: Answer | Request = answer): HandlerContext =>
+  new CallContext(answer, from);
+
+/** What a handler is told of its call. Many look at nothing of it, so nothing is made before. */
+class CallContext implements HandlerContext {
+  readonly method: HandlerContext["method"];
+  readonly service: HandlerContext["service"];
+  readonly requestMethod = "POST";
+  readonly protocolName = "tunnel";
+  readonly url: string;
+  readonly #answer: Answer;
+  readonly #from: Answer | Request;
+
+  constructor(answer: Answer, from: Answer | Request) {
+    const { method, path } = answer;
+    this.method = method;
+    this.service = method.parent;
+    this.url = `tunnel:${path}`;
+    this.#answer = answer;
+    this.#from = from;
+  }
+
+  /** Also by itself, as handlers take it apart. */
+  get timeoutMs(): HandlerContext["timeoutMs"] {
+    return () => this.#answer.timeoutMs();
+  }
+
+  get signal(): AbortSignal {
+    return this.#from.signal;
+  }
+
+  get requestHeader(): Headers {
+    return this.#from.header;
+  }
+
+  get responseHeader(): Headers {
+    return this.#answer.responseHeader;
+  }
+
+  get responseTrailer(): Headers {
+    return this.#answer.responseTrailer;
+  }
+
+  get values(): ContextValues {
+    return "contextValues" in this.#from ? this.#from.contextValues : this.#answer.values;
+  }
 }
 
 export async function* one<T>(item: () => T | Promise<T>): AsyncGenerator<T> {

@@ -69,7 +69,7 @@ export class Inbox {
     const isFirst = this.#isEmpty && this.#parts.length === 0;
     if (!this.#isAsked || more || !isFirst || this.#isDelivering) {
       if (this.#isEmpty) this.#waiting = [];
-      this.#waiting.push({ bytes: kept(bytes), more });
+      this.#waiting.push({ bytes, more });
       return true;
     }
     // What nearly all messages are: whole, and awaited.
@@ -81,7 +81,7 @@ export class Inbox {
     }
     this.#isAsked = false;
     this.#isDelivering = true;
-    this.#reader.message(kept(bytes));
+    this.#reader.message(bytes);
     this.#isDelivering = false;
     return this.#isAsked;
   }
@@ -171,10 +171,6 @@ const CUT: Status = {
   details: [],
   trailers: [],
 };
-
-/** Bytes as they may be kept: a few out of many are copied, so that they do not keep all of them in memory. */
-const kept = (bytes: Uint8Array): Uint8Array =>
-  bytes.length * 4 < bytes.buffer.byteLength ? bytes.slice() : bytes;
 
 function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
   const whole = new Uint8Array(length);

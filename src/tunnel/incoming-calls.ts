@@ -3,13 +3,15 @@ import { ResetFlood } from "./reset-flood.js";
 /** How many calls of the other end are open and how many are worked on, given up or not, and what there may be of both. */
 export class IncomingCalls {
   readonly #most: number;
+  readonly #settled: () => void;
   readonly #resets = new ResetFlood();
   #open = 0;
   #running = 0;
 
-  /** `most`: how many may be open. */
-  constructor(most: number) {
+  /** `most`: how many may be open. `settled` is told whenever the work on one has ended. */
+  constructor(most: number, settled: () => void) {
     this.#most = most;
+    this.#settled = settled;
   }
 
   get isAnyRunning(): boolean {
@@ -31,15 +33,15 @@ export class IncomingCalls {
     this.#resets.count();
   }
 
-  /** Work on one begins. Returns what is to be called when it has ended: `onSettled` follows, once. */
-  run(onSettled: () => void): () => void {
+  /** Work on one begins. Returns what is to be called when it has ended. */
+  run(): () => void {
     this.#running++;
     let isSettled = false;
     return () => {
       if (isSettled) return;
       isSettled = true;
       this.#running--;
-      onSettled();
+      this.#settled();
     };
   }
 }

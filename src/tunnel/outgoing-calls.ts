@@ -1,16 +1,17 @@
 import type { OutgoingCall } from "./call.js";
 import type { Stream } from "./stream.js";
+import type { StreamTable } from "./stream-table.js";
 
 /** The calls of one end that are under way, to be made again elsewhere where they were not taken, and those that wait. */
 export class OutgoingCalls {
-  readonly #open = new Map<number, OutgoingCall>();
+  readonly #streams: StreamTable;
   /** Calls that wait for one of those under way to end. */
   #waiting: OutgoingCall[] = [];
   /** The first of them that has not left yet. */
   #firstUnsent = 0;
 
-  get openCount(): number {
-    return this.#open.size;
+  constructor(streams: StreamTable) {
+    this.#streams = streams;
   }
 
   get isAnyWaiting(): boolean {
@@ -36,34 +37,26 @@ export class OutgoingCalls {
     this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
   }
 
-  begun(id: number, call: OutgoingCall): void {
-    this.#open.set(id, call);
-  }
-
-  over(id: number): void {
-    this.#open.delete(id);
-  }
-
-  /** All below `nextId` have left. */
-  sent(nextId: number): void {
-    this.#firstUnsent = nextId;
+  /** All that have begun up to now have left. */
+  sent(): void {
+    this.#firstUnsent = this.#streams.nextId;
   }
 
   /** Of those under way the ones that the other end did not take: above `lastId`, and not shown to have begun. */
   untakenAbove(lastId: number): OutgoingCall[] {
-    return [...this.#open]
-      .filter(([id, { stream }]) => id > lastId && !stream.isTaken)
-      .map(([, call]) => call);
+    return this.#underWay(({ id, isTaken }) => id > lastId && !isTaken);
   }
 
-  /** Takes out all that never left, which may be under way. */
+  /** Those that never left, which may be under way. */
   takeUnsent(): OutgoingCall[] {
-    const unsent = [...this.#open].filter(([id]) => id >= this.#firstUnsent).map(([, call]) => call);
-    this.#open.clear();
-    return [...unsent, ...this.takeWaiting()];
+    return [...this.#underWay(({ id }) => id >= this.#firstUnsent), ...this.takeWaiting()];
   }
 
   takeWaiting(): OutgoingCall[] {
     return this.#waiting.splice(0);
+  }
+
+  #underWay(which: (stream: Stream) => boolean): OutgoingCall[] {
+    return this.#streams.all().flatMap((stream) => (stream.call && which(stream) ? stream.call : []));
   }
 }

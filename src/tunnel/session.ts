@@ -9,7 +9,7 @@ import { WELL } from "./frame.js";
 import { Heartbeat } from "./heartbeat.js";
 import { IncomingCalls } from "./incoming-calls.js";
 import { Inflow } from "./inflow.js";
-import { atMost, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
+import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
 import { MethodNumbers } from "./method-numbers.js";
 import { OutgoingCalls } from "./outgoing-calls.js";
 import { Sender } from "./sender.js";
@@ -33,8 +33,10 @@ export class Session implements Carrier, Line {
   readonly #heartbeat: Heartbeat;
   readonly #inflow: Inflow;
   readonly #streams: StreamTable;
-  readonly #calls = new OutgoingCalls();
+  readonly #calls: OutgoingCalls;
   readonly #theirs: IncomingCalls;
+  readonly #most: frame.FrameLimits;
+  readonly #check: CheckMessage;
 
   #peer: PeerSettings = UNTOLD;
   #isToldOfPeer = false;
@@ -47,12 +49,15 @@ export class Session implements Carrier, Line {
   constructor(open: OpenSocket, options: SessionOptions) {
     this.#options = options;
     this.limits = { ...TUNNEL_LIMITS, ...options.limits };
+    this.#most = { frameBytes: FRAME_BYTES, headerBytes: this.limits.headerBytes };
+    this.#check = options.checkMessage ?? atMost(this.limits.messageBytes);
     this.#streams = new StreamTable(options.dialled);
-    this.#theirs = new IncomingCalls(this.limits.calls);
+    this.#calls = new OutgoingCalls(this.#streams);
+    this.#theirs = new IncomingCalls(this.limits.calls, () => this.#tellBusy());
     this.#sender = new Sender(
       () => this.#socket,
       UNTOLD.connectionWindow,
-      () => this.#calls.sent(this.#streams.nextId),
+      () => this.#calls.sent(),
       (fault) => this.#broken(fault),
     );
     this.#inflow = new Inflow(this.limits, UNTOLD, {
@@ -112,8 +117,8 @@ export class Session implements Carrier, Line {
       call.stream.events.failed(closed);
       return;
     }
-    this.#calls.wait(call);
-    this.#beginWaiting();
+    if (this.#calls.isAnyWaiting || !this.#mayBegin(call)) this.#calls.wait(call);
+    else this.#begin(call);
     this.#tellBusy();
   }
 
@@ -208,8 +213,8 @@ export class Session implements Carrier, Line {
   readonly #receiver: frame.FrameReceiver & { isClosed: boolean } = {
     isClosed: false,
     settings: (settings) => this.#settings(settings),
-    call: (...call) => this.#call(...call),
-    message: (...message) => this.#message(...message),
+    call: (id, method, timeoutMs, header) => this.#call(id, method, timeoutMs, header),
+    message: (id, bytes, end, more) => this.#message(id, bytes, end, more),
 
     end: (id) => {
       const stream = this.#streams.at(id);
@@ -284,10 +289,7 @@ export class Session implements Carrier, Line {
       if (!this.#isToldOfPeer && !frame.beginsWithSettings(bytes)) {
         throw new ProtocolFault("the first frame is not the settings");
       }
-      frame.readFrames(bytes, this.#receiver, {
-        frameBytes: FRAME_BYTES,
-        headerBytes: this.limits.headerBytes,
-      });
+      frame.readFrames(bytes, this.#receiver, this.#most);
     } catch (error) {
       this.#broken(error);
     }
@@ -324,15 +326,15 @@ export class Session implements Carrier, Line {
     const path = this.#methods.pathOf(method);
     // What comes behind our goodbye is sent elsewhere.
     if (this.#streams.isLeaving) return;
-    const stream = new Stream(IGNORED, this.#options.checkMessage ?? atMost(this.limits.messageBytes), true);
+    const stream = new Stream(IGNORED, this.#check, true);
     this.#streams.addTheirs(id, stream);
-    this.#carry(stream, id);
+    this.#carry(stream);
     if (!this.#theirs.opened()) {
       const text = `too many calls: at most ${this.limits.calls} at once`;
       stream.end({ ...WELL, code: Code.ResourceExhausted, text });
       return;
     }
-    const settle = this.#theirs.run(() => this.#tellBusy());
+    const settle = this.#theirs.run();
     this.#tellBusy();
     this.#options.answer({ path, timeoutMs, header }, stream, settle);
   }
@@ -348,17 +350,16 @@ export class Session implements Carrier, Line {
 
   #write(call: OutgoingCall): void {
     const { stream, path, timeoutMs, header } = call;
-    const id = this.#streams.addMine(stream);
-    this.#calls.begun(id, call);
-    this.#carry(stream, id);
+    this.#streams.addMine(stream);
+    stream.call = call;
+    this.#carry(stream);
     this.#control(() =>
-      frame.writeCall(this.#sender.out, id, this.#methods.numberOf(path), timeoutMs, header),
+      frame.writeCall(this.#sender.out, stream.id, this.#methods.numberOf(path), timeoutMs, header),
     );
     stream.resume();
   }
 
-  #carry(stream: Stream, id: number): void {
-    stream.id = id;
+  #carry(stream: Stream): void {
     stream.carrier = this;
     stream.sendCredit = this.#peer.streamWindow;
     this.#inflow.open(stream);
@@ -372,21 +373,26 @@ export class Session implements Carrier, Line {
       this.#theirs.closed();
       return;
     }
-    this.#calls.over(stream.id);
     this.#beginWaiting();
   }
 
   #beginWaiting(): void {
-    while (this.#calls.openCount < this.#peer.calls && !this.#hasPeerLeft) {
-      const call = this.#calls.next;
-      if (!call) return;
-      const fault = tooLarge("headers", call.header, this.#peer.headerBytes);
-      // What the other end takes is more than what is assumed until it has told.
-      if (fault && !this.#isToldOfPeer) return;
+    for (let call = this.#calls.next; call && this.#mayBegin(call); call = this.#calls.next) {
       this.#calls.shift();
-      if (fault) call.stream.events.failed(new ConnectError(fault.text, fault.code));
-      else this.#write(call);
+      this.#begin(call);
     }
+  }
+
+  #mayBegin({ header }: OutgoingCall): boolean {
+    if (this.#streams.mineCount >= this.#peer.calls || this.#hasPeerLeft) return false;
+    // What the other end takes is more than what is assumed until it has told.
+    return this.#isToldOfPeer || !tooLarge("headers", header, this.#peer.headerBytes);
+  }
+
+  #begin(call: OutgoingCall): void {
+    const fault = tooLarge("headers", call.header, this.#peer.headerBytes);
+    if (fault) call.stream.events.failed(new ConnectError(fault.text, fault.code));
+    else this.#write(call);
   }
 
   #control(write: () => void): void {

@@ -1,10 +1,12 @@
 import { ProtocolFault } from "./fault.js";
 import type { Stream } from "./stream.js";
+import { StreamMap } from "./stream-map.js";
 
 /** The open streams of a session by their numbers: odd ones are the dialler's calls, even ones the acceptor's. */
 export class StreamTable {
-  readonly #streams = new Map<number, Stream>();
+  readonly #streams = new StreamMap();
   #nextId: number;
+  #mine = 0;
   /** The last stream that the other end has begun. */
   lastId = 0;
   /** Whether calls of the other end are not taken any more: what belongs to them is passed over. */
@@ -23,17 +25,22 @@ export class StreamTable {
     return this.#streams.size;
   }
 
+  /** How many are calls of this end. */
+  get mineCount(): number {
+    return this.#mine;
+  }
+
   /** Whether a stream of that number is a call of this end. */
   isMine(id: number): boolean {
     return id % 2 === this.#nextId % 2;
   }
 
   /** Opens the next call of this end. */
-  addMine(stream: Stream): number {
-    const id = this.#nextId;
+  addMine(stream: Stream): void {
+    stream.id = this.#nextId;
     this.#nextId += 2;
-    this.#streams.set(id, stream);
-    return id;
+    this.#mine++;
+    this.#streams.add(stream);
   }
 
   /** Throws unless a call of the other end may have that number. */
@@ -46,8 +53,8 @@ export class StreamTable {
 
   /** Opens a call of the other end. */
   addTheirs(id: number, stream: Stream): void {
-    this.lastId = id;
-    this.#streams.set(id, stream);
+    this.lastId = stream.id = id;
+    this.#streams.add(stream);
   }
 
   /** The stream of that number; undefined if it is over. Throws if there never was one. */
@@ -67,16 +74,19 @@ export class StreamTable {
   }
 
   /** Whether it was there. */
-  delete({ id }: Stream): boolean {
-    return this.#streams.delete(id);
+  delete(stream: Stream): boolean {
+    const isThere = this.#streams.delete(stream);
+    if (isThere && this.isMine(stream.id)) this.#mine--;
+    return isThere;
   }
 
-  /** All of them, which may end meanwhile. */
+  /** All of them in the order of their numbers, which may end meanwhile. */
   all(): Stream[] {
-    return [...this.#streams.values()];
+    return this.#streams.all();
   }
 
   clear(): void {
     this.#streams.clear();
+    this.#mine = 0;
   }
 }

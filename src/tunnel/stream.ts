@@ -1,5 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { ByteWriter } from "./bytes.js";
+import type { OutgoingCall } from "./call.js";
 import { FRAME_COST } from "./cost.js";
 import { type HeaderList, type Status, WELL } from "./frame.js";
 import { Inbox, type Reader } from "./inbox.js";
@@ -46,6 +47,8 @@ export class Stream implements Reader {
   /** Set before anything can be told. */
   events: StreamEvents;
   id = 0;
+  /** The call that it was begun for, at the calling end: to be made again elsewhere where it was not taken. */
+  call: OutgoingCall | undefined;
   carrier: Carrier | undefined;
   /** How many bytes may still be sent, and may still be received. */
   sendCredit = 0;
@@ -63,6 +66,8 @@ export class Stream implements Reader {
   /** Whether anything of the answer has come: its headers come before all else, and once. */
   hasAnswer = false;
   isOver = false;
+  /** The one behind it in the same bucket of the session's streams. */
+  nextInBucket: Stream | undefined;
 
   readonly #outbox = new Outbox();
   readonly #inbox: Inbox;

@@ -49,6 +49,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   #bytes: Uint8Array | undefined;
   #hasMore = false;
   #signal: AbortSignal | undefined;
+  #onAbort: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -66,8 +67,11 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   }
 
   watch(signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
-    this.#signal = signal;
-    signal?.addEventListener("abort", this.#abort);
+    if (signal) {
+      this.#signal = signal;
+      this.#onAbort = () => this.#abort(signal);
+      signal.addEventListener("abort", this.#onAbort);
+    }
     this.#timer = deadline(timeoutMs, () => this.#giveUp(late()));
   }
 
@@ -109,10 +113,10 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
     this.#giveUp(error);
   }
 
-  readonly #abort = (): void => {
-    const error = ConnectError.from(this.#signal?.reason, Code.Canceled);
+  #abort({ reason }: AbortSignal): void {
+    const error = ConnectError.from(reason, Code.Canceled);
     this.#giveUp(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
-  };
+  }
 
   #giveUp(error: ConnectError, code = error.code): void {
     this.#over();
@@ -121,8 +125,8 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   }
 
   #over(): void {
-    this.#signal?.removeEventListener("abort", this.#abort);
-    clearTimeout(this.#timer);
+    if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#timer) clearTimeout(this.#timer);
   }
 }
 

@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { randomFrom } from "../../src/internal/seeded-random.js";
+import type { Stream } from "../../src/tunnel/stream.js";
+import { StreamMap } from "../../src/tunnel/stream-map.js";
+
+const stream = (id: number) => ({ id, nextInBucket: undefined }) as Stream;
+
+test("a map of streams has what a Map has, whatever comes and goes", () => {
+  const random = randomFrom(7);
+  const map = new StreamMap();
+  const model = new Map<number, Stream>();
+  let next = 1;
+  for (let step = 0; step < 20_000; step++) {
+    // More come than go at first, and then fewer; numbers of both ends, near 2^32 and behind it.
+    if (random() < (step < 10_000 ? 0.6 : 0.4)) {
+      next += random() < 0.01 ? 2 ** 31 : 1 + Math.floor(random() * 3);
+      const added = stream(next);
+      map.add(added);
+      model.set(next, added);
+    } else {
+      const ids = [...model.keys()];
+      const id = ids[Math.floor(random() * ids.length)];
+      const gone = id === undefined ? undefined : model.get(id);
+      if (gone) {
+        expect(map.delete(gone)).toBe(true);
+        expect(map.delete(gone)).toBe(false);
+        model.delete(gone.id);
+        expect(map.get(gone.id)).toBeUndefined();
+      }
+    }
+    expect(map.size).toBe(model.size);
+    if (step % 500 === 0) {
+      expect(map.all()).toEqual([...model.values()].sort((one, other) => one.id - other.id));
+      for (const [id, there] of model) expect(map.get(id)).toBe(there);
+    }
+  }
+  map.clear();
+  expect([map.size, map.all()]).toEqual([0, []]);
+});
