@@ -198,28 +198,33 @@ export async function tunnel(quick: boolean): Promise<boolean> {
     detail: `${median(up.ours).toFixed(0)} against ${median(up.theirs).toFixed(0)} MB/s`,
   });
 
-  rows.push(await fairness(server.url, quick));
+  rows.push(...(await fairness(server.url, quick)));
   rows.push(await idleSockets(quick ? 1000 : 10_000));
   return print("The tunnel", rows);
 }
 
-/** How long unary calls wait beside an upload that never pauses, against those of an idle socket. */
-async function fairness(url: string, quick: boolean): Promise<Row> {
+/** The 99th percentile of what calls take that come one by one, with a pause between them, in ms. */
+async function p99(call: () => Promise<unknown>, many: number): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < many; i++) {
+    const begun = performance.now();
+    await call();
+    times.push(performance.now() - begun);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return percentile(times, 0.99);
+}
+
+/**
+ * How long unary calls wait beside an upload that never pauses: against those of an idle socket, and against an echo of
+ * `ws` that has a socket of its own beside one for the upload.
+ */
+async function fairness(url: string, quick: boolean): Promise<Row[]> {
   const transport = createTunnelTransport(url);
   const call = hello(transport);
   const many = quick ? 300 : 2000;
-  const p99 = async (): Promise<number> => {
-    const times: number[] = [];
-    for (let i = 0; i < many; i++) {
-      const begun = performance.now();
-      await call();
-      times.push(performance.now() - begun);
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-    return percentile(times, 0.99);
-  };
-  await p99();
-  const idle = await p99();
+  await p99(call, many);
+  const idle = await p99(call, many);
   let isOver = false;
   const client = createClient(Runtime, transport);
   const uploading = client.putFile(
@@ -227,15 +232,33 @@ async function fairness(url: string, quick: boolean): Promise<Row> {
       while (!isOver) yield { data: PIECE };
     })(),
   );
-  const busy = await p99();
+  const busy = await p99(call, many);
   isOver = true;
   await uploading;
-  return {
-    what: "unary p99 beside an upload that never pauses, against an idle socket",
-    goal: { atMost: 5 },
-    ratio: busy / idle,
-    detail: `${busy.toFixed(3)} against ${idle.toFixed(3)} ms`,
-  };
+  const sink = await rawSocket(`${url}/sink`);
+  const echo = await rawEcho(url);
+  await p99(echo, many);
+  let isRawOver = false;
+  const rawUploading = (async () => {
+    while (!isRawOver) await rawUpload(sink, 32);
+  })();
+  const raw = await p99(echo, many);
+  isRawOver = true;
+  await rawUploading;
+  return [
+    {
+      what: "unary p99 beside an upload that never pauses, against an idle socket",
+      goal: { atMost: 5 },
+      ratio: busy / idle,
+      detail: `${busy.toFixed(3)} against ${idle.toFixed(3)} ms`,
+    },
+    {
+      what: "the same against an echo of `ws` on a socket beside that of its upload",
+      goal: { atMost: 1 },
+      ratio: busy / raw,
+      detail: `${busy.toFixed(3)} against ${raw.toFixed(3)} ms`,
+    },
+  ];
 }
 
 /** What a socket takes on the server that does nothing, in kB. */
