@@ -9,24 +9,35 @@ export type Sizes = Record<string, number>;
 
 const SECTOR = 512;
 
-/** Has `tell` told what is synced after each batch, before whoever wrote it is: no other one is on its way then. */
+/**
+ * Has `tell` told what is synced after each batch that asks for it, before whoever wrote it is: no other one is on its
+ * way then.
+ */
 export function watchSyncs(tell: (folder: string, synced: Sizes) => void): void {
-  const batch = ClassicLevel.prototype.batch as (...args: unknown[]) => Promise<void>;
-  const watched = async function (this: ClassicLevel, ...args: unknown[]) {
-    await batch.apply(this, args);
-    const journals = readdirSync(this.location).filter((name) => name.endsWith(".log"));
-    tell(
-      this.location,
-      Object.fromEntries(
-        journals.flatMap((name) => {
-          // LevelDB may have made a table of it since.
-          const found = statSync(join(this.location, name), { throwIfNoEntry: false });
-          return found ? [[name, found.size]] : [];
-        }),
-      ),
-    );
+  const begin = ClassicLevel.prototype.batch as () => ChainedBatch;
+  const watched = function (this: ClassicLevel) {
+    const batch = begin.call(this);
+    const write = batch.write.bind(batch);
+    batch.write = async (options) => {
+      await write(options);
+      if (options?.sync) tell(this.location, journalsIn(this.location));
+    };
+    return batch;
   };
   Object.assign(ClassicLevel.prototype, { batch: watched });
+}
+
+type ChainedBatch = { write(options?: { sync?: boolean }): Promise<void> };
+
+function journalsIn(folder: string): Sizes {
+  const journals = readdirSync(folder).filter((name) => name.endsWith(".log"));
+  return Object.fromEntries(
+    journals.flatMap((name) => {
+      // LevelDB may have made a table of it since.
+      const found = statSync(join(folder, name), { throwIfNoEntry: false });
+      return found ? [[name, found.size]] : [];
+    }),
+  );
 }
 
 /** Copies a LevelDB as a power failure leaves it: what was synced, and of the rest any part. Nobody writes to it meanwhile. */
