@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ClassicLevel } from "classic-level";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
 import { all, committed, never, pattern, reader, set } from "../src/conformance/engine/steps.js";
@@ -12,6 +11,7 @@ import { utf8 } from "../src/internal/utf8.js";
 import { EngineFault } from "../src/server/engine.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
+import { aroundBatches } from "./disk/batches.js";
 import { LossyFiles, type Refuse, systemError } from "./disk/lossy-files.js";
 
 const SMALL = { segmentBytes: 32 * 1024 };
@@ -101,16 +101,14 @@ test("a write that is in the journal although the disk has refused it is taken b
   const data = join(folder, `${++count}`);
   const engine = await openDiskEngine({ folder: data });
   await committed(engine.keys, set("k", "old"));
-  const batch = ClassicLevel.prototype.batch as (...args: unknown[]) => Promise<void>;
-  const refuse = async function (this: ClassicLevel, ...args: unknown[]) {
-    await batch.apply(this, args);
+  const stop = aroundBatches(async (_, write) => {
+    await write();
     const message = "IO error: 000003.log: No space left on device";
     throw Object.assign(new Error(message), { code: "LEVEL_IO_ERROR" });
-  };
-  Object.assign(ClassicLevel.prototype, { batch: refuse });
+  });
   const commit = engine.keys.commit([set("k", "refused")]);
   await assert.rejects(commit, isFault("full", /the disk is full/));
-  Object.assign(ClassicLevel.prototype, { batch });
+  stop();
   await vi.waitFor(() => committed(engine.keys, set("other")), 2000);
   assert.deepEqual((await engine.keys.get("k"))?.value, utf8("old"));
   await engine.close();

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ClassicLevel } from "classic-level";
 import { readStoreLog } from "../../src/server/engines/disk/store-log.js";
 import { manifestOf } from "../../src/server/engines/disk/store-manifest.js";
+import { aroundBatches } from "./batches.js";
 
 /** The bytes of each of LevelDB's journals. */
 export type Sizes = Record<string, number>;
@@ -14,20 +14,11 @@ const SECTOR = 512;
  * way then.
  */
 export function watchSyncs(tell: (folder: string, synced: Sizes) => void): void {
-  const begin = ClassicLevel.prototype.batch as () => ChainedBatch;
-  const watched = function (this: ClassicLevel) {
-    const batch = begin.call(this);
-    const write = batch.write.bind(batch);
-    batch.write = async (options) => {
-      await write(options);
-      if (options?.sync) tell(this.location, journalsIn(this.location));
-    };
-    return batch;
-  };
-  Object.assign(ClassicLevel.prototype, { batch: watched });
+  aroundBatches(async (folder, write, isSynced) => {
+    await write();
+    if (isSynced) tell(folder, journalsIn(folder));
+  });
 }
-
-type ChainedBatch = { write(options?: { sync?: boolean }): Promise<void> };
 
 function journalsIn(folder: string): Sizes {
   const journals = readdirSync(folder).filter((name) => name.endsWith(".log"));
