@@ -184,14 +184,13 @@ export async function openPort(
 class Calls {
   /** Whether further ones are not counted any more. */
   closing = false;
-  readonly #open = new Set<Http2ServerResponse>();
+  #open = 0;
   #tell: () => void = () => {};
 
   add(response: Http2ServerResponse): void {
-    this.#open.add(response);
+    this.#open++;
     response.once("close", () => {
-      this.#open.delete(response);
-      if (this.#open.size === 0) this.#tell();
+      if (--this.#open === 0) this.#tell();
     });
   }
 
@@ -200,7 +199,7 @@ class Calls {
     this.closing = true;
     return new Promise((resolve) => {
       this.#tell = resolve;
-      if (this.#open.size === 0) resolve();
+      if (this.#open === 0) resolve();
     });
   }
 }
