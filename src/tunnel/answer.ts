@@ -18,20 +18,22 @@ import { deadline, late } from "./call-scope.js";
 import { decode } from "./decode.js";
 import { statusOf } from "./error.js";
 import { type Status, WELL } from "./frame.js";
-import { answerKey, contextOf, one, outputOf, type UnarySpec } from "./handling.js";
+import { answerKey, answerOf, contextOf, one, outputOf, type UnarySpec } from "./handling.js";
 import { listOf } from "./header-list.js";
 import { Messages } from "./messages.js";
 import { pump } from "./pump.js";
-import type { Admit, Admitted, Next, Served } from "./served.js";
+import type { Admit, Admitted, Next, Request, Served } from "./served.js";
 import type { Session } from "./session.js";
+import type { Stoppable } from "./shutdown.js";
 import type { Stream, StreamEvents } from "./stream.js";
 
 /** One call as it is answered. */
-export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
+export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "timeoutMs"> {
   readonly stream: Stream;
   readonly served: Served;
   readonly path: string;
   readonly method: DescMethod;
+  place = 0;
   readonly #session: Session;
   readonly #settle: () => void;
   readonly #admit: Admit | undefined;
@@ -71,13 +73,13 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
     this.#endsAtMs = Date.now() + leftMs;
     this.#timer = deadline(leftMs, () => this.#abort(late()));
-    served.shutdown?.addEventListener("abort", this.#onShutdown);
+    served.shutdown?.watch(this);
     stream.events = this;
   }
 
   start(): void {
-    if (this.served.shutdown?.aborted) {
-      this.#onShutdown();
+    if (this.served.shutdown?.signal.aborted) {
+      this.stop();
       return;
     }
     if (!this.#admit) {
@@ -239,22 +241,17 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     const { method } = this;
     const isStream = method.methodKind !== "unary";
     const { input } = this;
-    const answer = this;
     const request = {
       stream: isStream,
       service: method.parent,
       method,
       requestMethod: "POST",
       url: `tunnel:${this.path}`,
-      // Few calls need a signal, and none is cheap.
-      get signal() {
-        return answer.signal;
-      },
       header: this.header,
       contextValues: this.values.set(answerKey, this),
       message: isStream && !this.#messages ? one(() => input) : input,
     };
-    const response = await next(request as never);
+    const response = await next(Object.defineProperty(request, "signal", LAZY_SIGNAL) as never);
     this.#headers.replaceResponse(response.header);
     if (response.stream) {
       await this.#answerAll(
@@ -323,9 +320,9 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     if (!this.#isRunning) this.#settle();
   }
 
-  /** A handler that is told to end may still say something first. */
-  readonly #onShutdown = (): void => {
-    const error = ConnectError.from(this.served.shutdown?.reason, Code.Unavailable);
+  /** The server stops: a handler that is told to end may still say something first. */
+  stop(): void {
+    const error = ConnectError.from(this.served.shutdown?.signal.reason, Code.Unavailable);
     if (!this.#isRunning) {
       this.#abort(error);
       return;
@@ -333,12 +330,12 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     this.#aborted = { reason: error };
     this.#controller?.abort(error);
     this.#messages?.close({ error });
-  };
+  }
 
   #over(code: number): void {
     this.#isAnswered = true;
     clearTimeout(this.#timer);
-    this.served.shutdown?.removeEventListener("abort", this.#onShutdown);
+    this.served.shutdown?.forget(this);
     this.#admitted?.ended?.(code);
   }
 
@@ -347,6 +344,18 @@ export class Answer implements StreamEvents, Pick<HandlerContext, "timeoutMs"> {
     this.#controller?.abort(OVER);
   }
 }
+
+/**
+ * The signal of a request, made when it is looked at: few calls need one, and none is cheap. One getter for all requests:
+ * each of its own would give each request a shape of its own, which lives on in the engine and holds on to its call.
+ */
+const LAZY_SIGNAL = {
+  enumerable: true,
+  configurable: true,
+  get(this: Request) {
+    return answerOf(this).signal;
+  },
+};
 
 const isLater = <T>(answer: T | Promise<T>): answer is Promise<T> =>
   typeof (answer as { then?: unknown }).then === "function";

@@ -12,6 +12,7 @@ import { methodPath } from "./method-path.js";
 import type { Admit, Next, Served } from "./served.js";
 import type { Session } from "./session.js";
 import type { SessionOptions } from "./session-options.js";
+import { Shutdown } from "./shutdown.js";
 
 export interface DispatcherOptions {
   /** What a Connect router would be made with; of it, interceptors, the shutdown signal and the longest timeout are used. */
@@ -31,6 +32,12 @@ export function createDispatcher(
   { router: base = {}, admit }: DispatcherOptions = {},
 ): Dispatcher {
   const methods = new Map<string, Served>();
+  const shutdowns = new Map<AbortSignal, Shutdown>();
+  const shutdownOf = (signal: AbortSignal): Shutdown => {
+    const known = shutdowns.get(signal) ?? new Shutdown(signal);
+    shutdowns.set(signal, known);
+    return known;
+  };
   const add = (spec: MethodImplSpec, options: ConnectRouterOptions = {}) => {
     const {
       interceptors = [],
@@ -45,7 +52,7 @@ export function createDispatcher(
         interceptors.length === 0
           ? undefined
           : interceptors.reduceRight<Next>((next, interceptor) => interceptor(next), invoke),
-      shutdown: shutdownSignal,
+      shutdown: shutdownSignal && shutdownOf(shutdownSignal),
       maxTimeoutMs,
     });
   };

@@ -13,12 +13,18 @@ import type { Next, Request, Response } from "./served.js";
 /** The call that a request belongs to: interceptors see the request only. */
 export const answerKey = createContextKey<Answer | undefined>(undefined);
 
+/** The call that a request is. Throws where an interceptor has put other values into its context. */
+export function answerOf({ contextValues }: Request): Answer {
+  const answer = contextValues.get(answerKey);
+  if (!answer) throw new ConnectError("an interceptor took the context of the call away", Code.Internal);
+  return answer;
+}
+
 export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
 
 /** The innermost of the interceptors: the handler itself. */
 export const invoke: Next = async (request: Request): Promise<Response> => {
-  const answer = request.contextValues.get(answerKey);
-  if (!answer) throw new ConnectError("an interceptor took the context of the call away", Code.Internal);
+  const answer = answerOf(request);
   const { service } = request;
   const { spec } = answer.served;
   const common = { service, header: answer.responseHeader, trailer: answer.responseTrailer };
@@ -46,8 +52,11 @@ export function outputOf(answer: Answer, input: unknown, from: Answer | Request)
   );
 }
 
-export const contextOf = (answer: Answer, from: Answer | Request = answer): HandlerContext =>
-  new CallContext(answer, from);
+export function contextOf(answer: Answer, from: Answer | Request = answer): HandlerContext {
+  const context = new CallContext(answer, from);
+  // Who takes no context cannot copy it.
+  return answer.served.spec.impl.length > 1 ? Object.defineProperties(context, own) : context;
+}
 
 /** What a handler is told of its call. Many look at nothing of it, so nothing is made before. */
 class CallContext implements HandlerContext {
@@ -93,6 +102,13 @@ class CallContext implements HandlerContext {
     return "contextValues" in this.#from ? this.#from.contextValues : this.#answer.values;
   }
 }
+
+/** The getters as properties of a context itself, so that a handler may copy it: they are of all contexts, as LAZY_SIGNAL of answer.ts is. */
+const own = Object.fromEntries(
+  Object.entries(Object.getOwnPropertyDescriptors(CallContext.prototype))
+    .filter(([, { get }]) => get)
+    .map(([name, descriptor]) => [name, { ...descriptor, enumerable: true }]),
+);
 
 export async function* one<T>(item: () => T | Promise<T>): AsyncGenerator<T> {
   yield await item();

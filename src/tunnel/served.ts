@@ -1,6 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues, Interceptor, MethodImplSpec } from "@connectrpc/connect";
 import type { HeaderList } from "./frame.js";
+import type { Shutdown } from "./shutdown.js";
 
 /** A call before a message of it is read. */
 export interface ArrivedCall {
@@ -29,7 +30,7 @@ export type Admit = (call: ArrivedCall) => Admitted | Promise<Admitted>;
 export interface Served {
   readonly spec: MethodImplSpec;
   readonly next: Next | undefined;
-  readonly shutdown: AbortSignal | undefined;
+  readonly shutdown: Shutdown | undefined;
   readonly maxTimeoutMs: number;
 }
 

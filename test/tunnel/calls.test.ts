@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { BytesValueSchema } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
 import { test } from "vitest";
 import { createCaller } from "../../src/tunnel/caller.js";
 import { pair } from "../../src/tunnel/pair.js";
@@ -374,6 +374,43 @@ test("headers, trailers and the details of errors go through, of every kind of c
     (later) =>
       later instanceof ConnectError && later.code === Code.DataLoss && later.metadata.get("x-meta") === "m",
   );
+  close();
+});
+
+test.each([
+  ["alone", []],
+  ["behind an interceptor that copies the request", [(next) => (request) => next({ ...request })]],
+] satisfies [string, Interceptor[]][])("a handler may copy its context: %s", async (_, interceptors) => {
+  const { promise: heard, resolve } = withResolvers<void>();
+  const { dialler, close } = openEnds(
+    {},
+    {
+      interceptors,
+      serves: {
+        async unary(ask, context) {
+          const { signal, requestHeader, responseHeader, responseTrailer, values, timeoutMs, ...rest } = {
+            ...context,
+          };
+          assert.deepEqual([requestHeader.get("x-ask"), rest.protocolName], ["yes", "tunnel"]);
+          assert(Number(timeoutMs()) > 1000 && values.get(createContextKey(7)) === 7);
+          responseHeader.set("x-header", "h");
+          responseTrailer.set("x-trailer", "t");
+          signal.addEventListener("abort", () => resolve());
+          return ask;
+        },
+      },
+    },
+  );
+  const got: (string | null)[] = [];
+  await dialler.client.unary(blob(1), {
+    headers: { "x-ask": "yes" },
+    timeoutMs: 60_000,
+    onHeader: (header) => got.push(header.get("x-header")),
+    onTrailer: (trailer) => got.push(trailer.get("x-trailer")),
+  });
+  assert.deepEqual(got, ["h", "t"]);
+  // The call is over.
+  await heard;
   close();
 });
 
