@@ -18,11 +18,11 @@ import { deadline, late } from "./call-scope.js";
 import { decode } from "./decode.js";
 import { statusOf } from "./error.js";
 import { type Status, WELL } from "./frame.js";
-import { answerKey, answerOf, contextOf, one, outputOf, type UnarySpec } from "./handling.js";
+import { contextOf, one, outputOf, requestOf, type UnarySpec } from "./handling.js";
 import { listOf } from "./header-list.js";
 import { Messages } from "./messages.js";
 import { pump } from "./pump.js";
-import type { Admit, Admitted, Next, Request, Served } from "./served.js";
+import type { Admit, Admitted, Next, Served } from "./served.js";
 import type { Session } from "./session.js";
 import type { Stoppable } from "./shutdown.js";
 import type { Stream, StreamEvents } from "./stream.js";
@@ -238,20 +238,9 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
   }
 
   async #through(next: Next): Promise<void> {
-    const { method } = this;
-    const isStream = method.methodKind !== "unary";
-    const { input } = this;
-    const request = {
-      stream: isStream,
-      service: method.parent,
-      method,
-      requestMethod: "POST",
-      url: `tunnel:${this.path}`,
-      header: this.header,
-      contextValues: this.values.set(answerKey, this),
-      message: isStream && !this.#messages ? one(() => input) : input,
-    };
-    const response = await next(Object.defineProperty(request, "signal", LAZY_SIGNAL) as never);
+    const { method, input } = this;
+    const isOne = method.methodKind === "server_streaming";
+    const response = await next(requestOf(this, isOne ? one(() => input) : input));
     this.#headers.replaceResponse(response.header);
     if (response.stream) {
       await this.#answerAll(
@@ -345,20 +334,8 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
   }
 }
 
-/**
- * The signal of a request, made when it is looked at: few calls need one, and none is cheap. One getter for all requests:
- * each of its own would give each request a shape of its own, which lives on in the engine and holds on to its call.
- */
-const LAZY_SIGNAL = {
-  enumerable: true,
-  configurable: true,
-  get(this: Request) {
-    return answerOf(this).signal;
-  },
-};
-
 const isLater = <T>(answer: T | Promise<T>): answer is Promise<T> =>
-  typeof (answer as { then?: unknown }).then === "function";
+  typeof (answer as { then?: unknown } | undefined)?.then === "function";
 
 /** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
 const OVER = new ConnectError("the call is over", Code.Canceled);

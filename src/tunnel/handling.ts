@@ -11,10 +11,38 @@ import type { Answer } from "./answer.js";
 import type { Next, Request, Response } from "./served.js";
 
 /** The call that a request belongs to: interceptors see the request only. */
-export const answerKey = createContextKey<Answer | undefined>(undefined);
+const answerKey = createContextKey<Answer | undefined>(undefined);
+
+/** The call as its interceptors see it: with the message, or the messages. */
+export function requestOf(answer: Answer, message: unknown): Request {
+  const { method, path, header, values } = answer;
+  const request = {
+    stream: method.methodKind !== "unary",
+    service: method.parent,
+    method,
+    requestMethod: "POST",
+    url: `tunnel:${path}`,
+    header,
+    contextValues: values.set(answerKey, answer),
+    message,
+  };
+  return Object.defineProperty(request, "signal", LAZY_SIGNAL) as never;
+}
+
+/**
+ * The signal of a request, made when it is looked at: few calls need one, and none is cheap. One getter for all requests:
+ * each of its own would give each request a shape of its own, which lives on in the engine and holds on to its call.
+ */
+const LAZY_SIGNAL = {
+  enumerable: true,
+  configurable: true,
+  get(this: Request) {
+    return answerOf(this).signal;
+  },
+};
 
 /** The call that a request is. Throws where an interceptor has put other values into its context. */
-export function answerOf({ contextValues }: Request): Answer {
+function answerOf({ contextValues }: Request): Answer {
   const answer = contextValues.get(answerKey);
   if (!answer) throw new ConnectError("an interceptor took the context of the call away", Code.Internal);
   return answer;
@@ -103,7 +131,7 @@ class CallContext implements HandlerContext {
   }
 }
 
-/** The getters as properties of a context itself, so that a handler may copy it: they are of all contexts, as LAZY_SIGNAL of answer.ts is. */
+/** The getters as properties of a context itself, so that a handler may copy it: all contexts share them, for the reason that LAZY_SIGNAL has. */
 const own = Object.fromEntries(
   Object.entries(Object.getOwnPropertyDescriptors(CallContext.prototype))
     .filter(([, { get }]) => get)

@@ -414,6 +414,15 @@ test.each([
   close();
 });
 
+test.each([
+  ["at once", () => undefined],
+  ["later", async () => undefined],
+])("what a handler leaves out of its answer has its default, as over HTTP: %s", async (_, unary) => {
+  const { dialler, close } = openEnds({}, { serves: { unary: unary as never } });
+  assert.equal((await dialler.client.unary(blob(3))).value.length, 0);
+  close();
+});
+
 test("a handler that throws what is no ConnectError tells the caller nothing of it", async () => {
   const { dialler, close } = openEnds(
     {},
