@@ -61,7 +61,10 @@ export function createLog<T = unknown>(
     },
 
     read({ from = 0n, fromTime, follow = true, ...call } = {}) {
-      if (from < 0n) throw new RangeError(`Cannot read log "${name}": from must be 0n or more, got ${from}`);
+      // So asked, whatever is no number at all is refused as well.
+      if (!(from >= 0n)) {
+        throw new RangeError(`Cannot read log "${name}": from must be 0n or more, got ${String(from)}`);
+      }
       return records(
         { from, follow, sinceMs: fromTime === undefined ? undefined : unixMs(name, fromTime) },
         call,

@@ -174,7 +174,9 @@ test("read() from a time begins with the first record of it, and with `from` at 
   assert.equal((await later)[0]?.value, "in time");
   for (const fromTime of [Number.NaN, -1, new Date("?")])
     assert.throws(() => log.read({ fromTime }), RangeError);
-  assert.throws(() => log.read({ from: -1n }), RangeError);
+  for (const from of [-1n, "start" as never, Number.NaN as never]) {
+    assert.throws(() => log.read({ from }), /from must be 0n or more, got (-1|start|NaN)$/);
+  }
 });
 
 test("what retention took is skipped, by count, by bytes and by age, also without further appends", async () => {
