@@ -7,7 +7,7 @@ export class OutgoingCalls {
   readonly #streams: StreamTable;
   /** Calls that wait for one of those under way to end. */
   #waiting: OutgoingCall[] = [];
-  /** The first of them that has not left yet. */
+  /** The number of the first call that may not have left yet. */
   #firstUnsent = 0;
 
   constructor(streams: StreamTable) {

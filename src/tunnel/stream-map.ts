@@ -3,8 +3,8 @@ import type { Stream } from "./stream.js";
 const FIRST_BUCKETS = 16;
 
 /**
- * Streams by their numbers. A Map would do, if not for its collector: a table of one that is full points to the next, for
- * those who go through it, and what is dead but old then keeps every stream alive that any table since had in it.
+ * Streams by their numbers. A Map would do, if not for V8's collector: a Map's table that is full points to the next one,
+ * for iterators, so that an old one, though dead, keeps alive every stream that any table since had in it.
  */
 export class StreamMap {
   /** Numbers come in their order, so they spread well. Streams of one bucket follow each other. */

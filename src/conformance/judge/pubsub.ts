@@ -179,7 +179,7 @@ const streamed = (...[requests, , ...messages]: [AsyncIterable<unknown>, unknown
     throw fault(Code.Unknown, "EOF");
   })();
 
-/** What each answer of an application is on the wire. */
+/** What each answer of an application is on the wire: TopicEventResponseStatus, where RETRY asks for the event again. */
 function answered(): Scenario[] {
   const statuses = { ack: 0, retry: 1, drop: 2 } as const;
   return (["ack", "retry", "drop"] as const).map((answer) => ({

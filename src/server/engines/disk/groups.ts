@@ -4,7 +4,7 @@ type Waiting<T> = { item: T; bytes: number; resolve: () => void; reject: (error:
 /** The most bytes of one group; an item that is larger is one of its own. */
 const GROUP_BYTES = 4 * 1024 ** 2;
 
-/** How many are many: their work takes about as long as a sync. */
+/** How many are many: to prepare what so many write takes about as long as a sync, so it is worth a sync of its own. */
 const MANY = 16;
 
 /**
