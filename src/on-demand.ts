@@ -10,6 +10,7 @@ export { joinGossipMap } from "./gossip/map.js";
 export { jsonWith, sendAnyInJson } from "./internal/any-in-json.js";
 export { deleteFile, listFiles, statFile } from "./internal/file-listing.js";
 export { getFile, putFile } from "./internal/file-transfer.js";
+export { foreignCode } from "./internal/foreign-errors.js";
 export { invoking } from "./internal/invoke.js";
 export { locking } from "./internal/locking.js";
 export { appendRecords, readRecords } from "./internal/log-records.js";

@@ -1,30 +1,37 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
-import { inOneTongue } from "./one-tongue.js";
+import { inOneTongue, type ReadError } from "./one-tongue.js";
 
 /**
- * The generated client as the facades use it: a `timeoutMs` of any size works, and errors mean the same whichever
- * server and transport they come from.
+ * The generated client as the facades use it: a `timeoutMs` of any size works, and `read` sees to it that errors mean
+ * the same whichever server and transport they come from.
  */
-export function callsOf<S extends DescService>(service: S, transport: Transport): Client<S> {
-  return createClient(service, tamed(transport));
+export function callsOf<S extends DescService>(
+  service: S,
+  transport: Transport,
+  read: ReadError = inOneTongue,
+): Client<S> {
+  return createClient(service, tamed(transport, read));
 }
 
-function tamed(transport: Transport): Transport {
+/** For the calls to apps through the tunnel, which reports a lost connection as it is: their texts mean nothing. */
+export const asTold: ReadError = (error) => error;
+
+function tamed(transport: Transport, read: ReadError): Transport {
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
       try {
         return await transport.unary(method, signal, wholeMs(timeoutMs), header, input, values);
       } catch (error) {
-        throw inOneTongue(error);
+        throw await read(error);
       }
     },
     async stream(method, signal, timeoutMs, header, input, values) {
       try {
         const response = await transport.stream(method, signal, wholeMs(timeoutMs), header, input, values);
-        return { ...response, message: told(response.message) };
+        return { ...response, message: told(response.message, read) };
       } catch (error) {
-        throw inOneTongue(error);
+        throw await read(error);
       }
     },
   };
@@ -42,12 +49,12 @@ function wholeMs(timeoutMs: number | undefined): number | undefined {
 }
 
 /** By hand instead of a generator: one promise fewer for each message. */
-function told<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
+function told<T>(messages: AsyncIterable<T>, read: ReadError): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
       const inner = messages[Symbol.asyncIterator]();
-      const rethrow = (error: unknown) => {
-        throw inOneTongue(error);
+      const rethrow = async (error: unknown) => {
+        throw await read(error);
       };
       return {
         next: () => inner.next().catch(rethrow),

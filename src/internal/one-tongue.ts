@@ -1,53 +1,66 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { loaded } from "./later.js";
+
+/** Gives the error that a caller is to see in the place of `error`; the same one where nothing is to be changed. */
+export type ReadError = (error: unknown) => unknown;
 
 /**
- * Reads what different servers and transports say of the same outcome as one: the code that the error table of this
- * project has for it. The Go runtime answers several outcomes as `unknown` or `internal` with a text, and Connect's
- * Node transport reports a lost connection as `aborted`, which is also the code of a conflict.
+ * Maps server- and transport-specific errors to one code per outcome, that of this project's error table. Texts are
+ * only looked at where the answer is not one of a Fairlead server: there they may be an app's own words.
  */
-export function inOneTongue(error: unknown): unknown {
-  if (!(error instanceof ConnectError) || read.has(error)) return error;
-  const code = meant(error);
-  if (code === error.code) return error;
-  const told = new ConnectError(error.rawMessage, code, error.metadata, undefined, error);
-  told.details = error.details;
-  read.add(told);
-  return told;
+export async function inOneTongue(error: unknown): Promise<unknown> {
+  const found = lostConnection(error);
+  if (found !== error || !isForeign(error)) return found;
+  if (!AMBIGUOUS.has(error.code)) return error;
+  try {
+    const { foreignCode } = await loaded(import("../on-demand.js"));
+    return withCode(error, foreignCode(error));
+  } catch {
+    // Without the code for it, the error is told as it came.
+    return error;
+  }
 }
 
-/** What has been read so before: a call passes here more than once, and what an error became must not be read anew. */
-const read = new WeakSet<ConnectError>();
+/** Maps the ways in which Connect's transports report a lost connection to `unavailable`. */
+export function lostConnection(error: unknown): unknown {
+  return isForeign(error) && isLost(error) ? withCode(error, Code.Unavailable) : error;
+}
 
-function meant({ code, rawMessage, cause }: ConnectError): Code {
+/** The codes that other servers answer several outcomes with, which only the text tells apart. */
+const AMBIGUOUS = new Set([Code.Unknown, Code.Internal, Code.PermissionDenied, Code.FailedPrecondition]);
+
+/** What was mapped already: a call passes here more than once, and its new code must not be mapped again. */
+const mapped = new WeakSet<ConnectError>();
+
+const isForeign = (error: unknown): error is ConnectError =>
+  error instanceof ConnectError && !mapped.has(error) && !error.metadata.has("fairlead-server");
+
+function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
   switch (code) {
     case Code.Aborted:
       // What came over the wire has no cause; a broken socket is one.
-      return cause === undefined ? code : Code.Unavailable;
+      return cause !== undefined;
     case Code.Canceled:
       // A call that its own caller gave up says so in other words: these are those of a socket that closed under it.
-      return /stream closed with error code CANCEL/.test(rawMessage) ? Code.Unavailable : code;
+      return /stream closed with error code CANCEL/.test(rawMessage);
     case Code.Unknown:
     case Code.Internal:
-      if (/etag mismatch|etag does not match/i.test(rawMessage)) return Code.Aborted;
-      if (
-        /no such file|NoSuchKey|key does not exist|file does not exist|secret .+ not found/i.test(rawMessage)
-      )
-        return Code.NotFound;
-      if (/don't support now|no instance found/i.test(rawMessage)) return Code.InvalidArgument;
-      // A stream both ways over HTTP/1.1: the server's answer to what this connection cannot carry.
-      if (rawMessage === "HTTP 505") return Code.Unimplemented;
-      return LOST.test(rawMessage) ? Code.Unavailable : code;
     case Code.InvalidArgument:
-      return LOST.test(rawMessage) ? Code.Unavailable : code;
-    case Code.PermissionDenied:
-      return /optimistic lock/i.test(rawMessage) ? Code.Aborted : code;
-    case Code.FailedPrecondition:
-      return /not (find )?configured/i.test(rawMessage) ? Code.InvalidArgument : code;
+      // An error that came over the wire has the headers of its answer.
+      return [...metadata].length === 0 && LOST.test(rawMessage);
     default:
-      return code;
+      return false;
   }
 }
 
 /** How Connect's protocols say that the connection ended before the answer did. */
 const LOST =
   /missing (EndStreamResponse|trailer)|socket hang up|premature|session (closed|destroyed)|GOAWAY/i;
+
+function withCode(error: ConnectError, code: Code): ConnectError {
+  if (code === error.code) return error;
+  const told = new ConnectError(error.rawMessage, code, error.metadata, undefined, error);
+  told.details = error.details;
+  mapped.add(told);
+  return told;
+}

@@ -79,7 +79,7 @@ export function withRetry(
           budget.succeeded();
           return response;
         } catch (caught) {
-          const error = inOneTongue(caught);
+          const error = await inOneTongue(caught);
           const code = error instanceof ConnectError ? error.code : undefined;
           if (first !== undefined && once && code === Code.Aborted) throw first;
           first ??= error;

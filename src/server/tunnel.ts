@@ -6,6 +6,7 @@ import {
   createContextValues,
   type Interceptor,
 } from "@connectrpc/connect";
+import { asTold } from "../internal/calls.js";
 import { after } from "../internal/timer.js";
 import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher } from "../tunnel/dispatcher.js";
@@ -181,7 +182,10 @@ export function createTunnels(
       });
       leave = context.apps.add(appId, transport);
       session.tell({ called: offers });
-      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), { mayRead });
+      await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), {
+        mayRead,
+        readError: asTold,
+      });
     };
     begin().catch((error: ConnectError) => {
       log.warn({ app: appId, err: error }, "an app that dialled in is not served");

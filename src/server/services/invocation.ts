@@ -6,7 +6,7 @@ import {
   HTTPExtension_Verb as Verb,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { callsOf } from "../../internal/calls.js";
+import { asTold, callsOf } from "../../internal/calls.js";
 import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../internal/invocation-headers.js";
 import { withinCall } from "../call-log.js";
 import type { ServiceContext } from "../context.js";
@@ -65,7 +65,7 @@ async function forward(
     for (const [name, value] of answered)
       if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
   };
-  return await callsOf(Runtime, transport).invokeService(
+  return await callsOf(Runtime, transport, asTold).invokeService(
     { id, message: message as CommonInvokeRequest },
     {
       headers: own,

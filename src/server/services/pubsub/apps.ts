@@ -3,6 +3,7 @@ import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/
 import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
 import { callsOf } from "../../../internal/calls.js";
 import { asyncDispose } from "../../../internal/dispose.js";
+import { lostConnection, type ReadError } from "../../../internal/one-tongue.js";
 import { pause } from "../../../internal/timer.js";
 import { carrying, tokenOf } from "../../access/credential.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
@@ -33,6 +34,8 @@ export function startApps(context: ServiceContext): void {
 interface JoinOptions extends Partial<Pick<App, "askEveryMs" | "timeoutMs">> {
   /** Of which pubsubs it may have events. Default: of all. */
   mayRead?: (pubsub: string) => boolean;
+  /** Maps what the transport reports of a lost connection. Never the texts of errors: they are the app's own words. */
+  readError?: ReadError;
 }
 
 /**
@@ -45,10 +48,15 @@ export async function joinApp(
   name: string,
   transport: Transport,
   signal: AbortSignal,
-  { askEveryMs = 15_000, timeoutMs = 60_000, mayRead = () => true }: JoinOptions = {},
+  {
+    askEveryMs = 15_000,
+    timeoutMs = 60_000,
+    mayRead = () => true,
+    readError = lostConnection,
+  }: JoinOptions = {},
 ): Promise<void> {
   const { log } = context;
-  const client = callsOf(AppCallback, transport);
+  const client = callsOf(AppCallback, transport, readError);
   // What it asks for again and again need not be complained of each time.
   const ask = async (signal: AbortSignal, log: Log = silent) =>
     wanted(context, name, await told(client, signal), mayRead, log);

@@ -1,0 +1,26 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+
+/**
+ * The code that this project's error table has for an error of another server: the Go runtime answers several outcomes
+ * as `unknown` or `internal` and tells them apart by the text, Atomix a conflict as `permission_denied`.
+ */
+export function foreignCode({ code, rawMessage }: ConnectError): Code {
+  switch (code) {
+    case Code.Unknown:
+    case Code.Internal:
+      if (/etag mismatch|etag does not match/i.test(rawMessage)) return Code.Aborted;
+      if (
+        /no such file|NoSuchKey|key does not exist|file does not exist|secret .+ not found/i.test(rawMessage)
+      )
+        return Code.NotFound;
+      if (/don't support now|no instance found/i.test(rawMessage)) return Code.InvalidArgument;
+      // A stream both ways over HTTP/1.1: the server's answer to what this connection cannot carry.
+      return rawMessage === "HTTP 505" ? Code.Unimplemented : code;
+    case Code.PermissionDenied:
+      return /optimistic lock/i.test(rawMessage) ? Code.Aborted : code;
+    case Code.FailedPrecondition:
+      return /not (find )?configured/i.test(rawMessage) ? Code.InvalidArgument : code;
+    default:
+      return code;
+  }
+}
