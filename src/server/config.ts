@@ -2,6 +2,7 @@ import { z } from "zod";
 import { access, credential, ONE_CREDENTIAL, oneCredential, withoutTokens } from "./access/settings.js";
 import { ConfigError, plainWords, problem, problemsOf } from "./config-problems.js";
 import { corsSettings } from "./cors.js";
+import { hostsSettings } from "./hosts.js";
 
 /** A whole number above 0, also as text: ApplyConfiguration has nothing else. */
 const count = (most = Number.MAX_SAFE_INTEGER) =>
@@ -335,6 +336,7 @@ export const configSchema = z.strictObject({
     })
     .default({ memory: memory.parse({}), disk: disk.parse({}) })
     .describe("The engines that keep the data, and their bounds."),
+  hosts: hostsSettings,
   cors: corsSettings.default(corsSettings.parse({})),
   access: access
     .default(access.parse({}))

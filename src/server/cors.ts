@@ -41,6 +41,8 @@ export const corsSettings = z
 
 /** The CORS headers for requests by their `Origin` header, null or undefined where they have none. */
 export interface Cors {
+  /** Whether a page of this origin may call: `null`, the origin of pages without one, only where every page may. */
+  allows(origin: string): boolean;
   /** For every answer that is not one to a preflight, whoever asked. */
   answer(origin: string | null | undefined): Record<string, string>;
   /** For an answer to a page that wants to send the headers `requested`, as the preflight lists them. */
@@ -53,10 +55,10 @@ export function corsFor({ origins }: z.output<typeof corsSettings>): Cors {
   const patterns = origins.map(patternOf);
   // With a list, what one page may read is not for a cache to hand to another; without, all are told the same.
   const vary = everyone ? [] : ["origin"];
+  const allows = (origin: string) => patterns.some((pattern) => pattern.test(origin));
   const allowed = (origin: string | null | undefined): Record<string, string> => {
     if (everyone) return { "access-control-allow-origin": "*" };
-    const known = origin && patterns.some((pattern) => pattern.test(origin));
-    return known ? { "access-control-allow-origin": origin } : {};
+    return origin && allows(origin) ? { "access-control-allow-origin": origin } : {};
   };
   const varying = (...more: string[]): Record<string, string> => {
     const names = [...vary, ...more];
@@ -64,6 +66,7 @@ export function corsFor({ origins }: z.output<typeof corsSettings>): Cors {
   };
   const toNoPage = varying();
   return {
+    allows,
     answer(origin) {
       if (!origin && !everyone) return toNoPage;
       const headers = allowed(origin);

@@ -9,7 +9,9 @@ import {
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
+  universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+import { isLoopback } from "../internal/loopback.js";
 import { answering } from "../internal/node/answering.js";
 import { Connections } from "../internal/node/connections.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
@@ -20,7 +22,8 @@ import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
 import { limited } from "./compression.js";
 import type { Platform } from "./context.js";
-import { corsFor } from "./cors.js";
+import { type Cors, corsFor } from "./cors.js";
+import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
 import { tunnelUpgrade } from "./tunnel-upgrade.js";
@@ -79,9 +82,11 @@ export async function listen(
 ): Promise<Listening> {
   if (tls) checkTls(tls);
   checkHost(host, server.config, insecure);
-  const { limits } = server.config;
+  const { limits, hosts } = server.config;
   const connections = new Connections(limits.connections);
-  const opened = await openPort(requestListener(server, connections, pages), {
+  const cors = corsFor(server.config.cors);
+  const check = hostCheck({ hosts, cors, onLoopback: isLoopback(host) });
+  const opened = await openPort(requestListener(server, connections, { check, cors, pages }), {
     host,
     port,
     tls,
@@ -89,7 +94,7 @@ export async function listen(
     // Above the limits, so that the server refuses a call itself, with its reason, before HTTP does without one.
     callsPerConnection: limits.connectionStreams * 2,
     headerBytes: limits.headerBytes + 64 * 1024,
-    upgrade: tunnelUpgrade(server, connections),
+    upgrade: tunnelUpgrade(server, connections, check),
     whileClosing: ({ url }) => /^\/(healthz|readyz|grpc\.health\.v1\.Health\/\w+)($|\?)/.test(url),
   });
   let closed: Promise<void> | undefined;
@@ -140,7 +145,11 @@ export const nodePlatform: Platform = {
   },
 };
 
-function requestListener(server: Server, connections: Connections, pages?: Pages): Answer {
+function requestListener(
+  server: Server,
+  connections: Connections,
+  { check, cors, pages }: { check: HostCheck; cors: Cors; pages: Pages | undefined },
+): Answer {
   const { limits } = server.config;
   const rpc = answering({
     ...server.options,
@@ -149,13 +158,21 @@ function requestListener(server: Server, connections: Connections, pages?: Pages
     contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
     onBroken: (err, method) => server.log.error({ err, method }, "an answer broke off"),
   });
-  const cors = corsFor(server.config.cors);
   return (request, response) => {
     const { origin } = request.headers;
     const preflight = request.method === "OPTIONS";
     const wanted = request.headers["access-control-request-headers"];
     const headers = preflight ? cors.preflight(origin, wanted?.toString()) : cors.answer(origin);
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    const refused = check({ host: hostOf(request), origin, isPreflight: preflight });
+    if (refused) {
+      discardBehind(request, response);
+      const type = new Headers({ "content-type": request.headers["content-type"] ?? "" });
+      void universalResponseToNodeResponse(refusedByHost(refused, type), response).catch(() =>
+        response.destroy(),
+      );
+      return;
+    }
     if (preflight) {
       response.writeHead(204);
       response.end();
@@ -183,6 +200,10 @@ function requestListener(server: Server, connections: Connections, pages?: Pages
     }
   };
 }
+
+/** What the request says that it is for. */
+const hostOf = ({ httpVersionMajor, authority, headers }: Http2ServerRequest): string =>
+  (httpVersionMajor === 2 ? authority : headers.host) ?? "";
 
 function checkTls(tls: SecureContextOptions): void {
   if (!tls.key || !tls.cert)

@@ -8,7 +8,7 @@ import {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-import { createFetchHandler } from "@connectrpc/connect/protocol";
+import { createFetchHandler, universalServerResponseToFetch } from "@connectrpc/connect/protocol";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { takeAnyInJson } from "../internal/any-in-json.js";
 import { asyncDispose } from "../internal/dispose.js";
@@ -28,6 +28,7 @@ import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
+import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
@@ -154,13 +155,15 @@ export function createServer({
   let closed: Promise<void> | undefined;
   const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
   const cors = corsFor(checked.cors);
+  // Where it listens is not known here: who puts `fetch` on loopback names the hosts.
+  const check = hostCheck({ hosts: checked.hosts, cors, onLoopback: false });
   const tunnels = createTunnels(context, {
     routes: register,
     options,
     calls,
     admission,
     access,
-    cors,
+    check,
     clientInterceptors,
   });
   const endStreams = () => closing.abort(closingFault());
@@ -177,7 +180,7 @@ export function createServer({
     config: checked,
     engine,
     log,
-    fetch: fetchHandler(gated, options, cors, ready, readMetrics),
+    fetch: fetchHandler(gated, options, { check, cors, ready, metrics: readMetrics }),
     transport: ({ trusted = true } = {}) =>
       createRouterTransport(trusted ? open : gated, { router: options }),
     tunnels,
@@ -214,13 +217,18 @@ const anywhere: Platform = {
   memory: () => ({}),
 };
 
+interface FetchAround {
+  check: HostCheck;
+  cors: Cors;
+  ready: () => Promise<Readiness>;
+  metrics: Server["metrics"];
+}
+
 /** Answers what comes over HTTP by the routes that `register` registers, and the pages of every server. */
 export function fetchHandler(
   register: (router: ConnectRouter) => void,
   options: ConnectRouterOptions,
-  cors: Cors,
-  ready: () => Promise<Readiness>,
-  metrics: Server["metrics"],
+  { check, cors, ready, metrics }: FetchAround,
 ): (request: Request) => Promise<Response> {
   const router = createConnectRouter({ ...options, grpc: false });
   register(router);
@@ -229,7 +237,15 @@ export function fetchHandler(
   );
   return async (request) => {
     const origin = request.headers.get("origin");
-    if (request.method === "OPTIONS") {
+    const isPreflight = request.method === "OPTIONS";
+    const host = request.headers.get("host") ?? new URL(request.url).host;
+    const refused = check({ host, origin, isPreflight });
+    if (refused) {
+      const response = universalServerResponseToFetch(refusedByHost(refused, request.headers));
+      for (const [name, value] of Object.entries(cors.answer(origin))) response.headers.append(name, value);
+      return response;
+    }
+    if (isPreflight) {
       const headers = cors.preflight(origin, request.headers.get("access-control-request-headers"));
       return new Response(null, { status: 204, headers });
     }

@@ -6,12 +6,14 @@ import type { Connections } from "../internal/node/connections.js";
 import { SUBPROTOCOL } from "../tunnel/frame.js";
 import { TUNNEL_PATH } from "../tunnel/web-socket.js";
 import { MOST_MESSAGE_BYTES, overWs } from "../tunnel/ws-socket.js";
+import type { HostCheck } from "./host-check.js";
 import type { Server } from "./server.js";
 
 /** Makes tunnels of the connections that ask for a WebSocket at the tunnel's path. */
 export function tunnelUpgrade(
   server: { readonly tunnels: Pick<Server["tunnels"], "accept"> },
   connections: Connections,
+  check: HostCheck,
 ): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
   const sockets = new WebSocketServer({
     noServer: true,
@@ -25,18 +27,22 @@ export function tunnelUpgrade(
     const path = request.url?.split("?", 1)[0];
     if (path !== TUNNEL_PATH)
       return refuse(socket, "404 Not Found", `there is no WebSocket here, but at ${TUNNEL_PATH}`);
+    const { origin, host } = request.headers;
+    const refused = check({ host: host ?? "", origin });
+    if (refused) return refuse(socket, STATUS[refused.status], refused.error.rawMessage);
     const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
     if (!offered.includes(SUBPROTOCOL)) {
       const got = offered.length > 0 ? `not ${offered.join(", ").slice(0, 100)}` : "and none was asked for";
       return refuse(socket, "400 Bad Request", `the subprotocol here is ${SUBPROTOCOL}, ${got}`);
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const { origin, host } = request.headers;
       const connection = connections.of(request as unknown as Http2ServerRequest);
       server.tunnels.accept(overWs(webSocket), { origin, host, connection });
     });
   };
 }
+
+const STATUS = { 403: "403 Forbidden", 421: "421 Misdirected Request" } as const;
 
 function refuse(socket: Duplex, status: string, why: string): void {
   const body = `${why}\n`;

@@ -20,7 +20,7 @@ import { type Admission, type Connection, connectionKey } from "./admission.js";
 import { asAnswer, SERVER_HEADER, VERSION } from "./answers.js";
 import { type Calls, REQUEST_ID_HEADER } from "./calls.js";
 import type { ServiceContext } from "./context.js";
-import type { Cors } from "./cors.js";
+import type { HostCheck } from "./host-check.js";
 import { joinApp } from "./services/pubsub/apps.js";
 
 /** Where a socket comes from: what its request said. */
@@ -51,7 +51,7 @@ export interface TunnelsAround {
   readonly calls: Calls;
   readonly admission: Admission;
   readonly access: Access;
-  readonly cors: Cors;
+  readonly check: HostCheck;
   /** Around every call to an app that dialled in. */
   readonly clientInterceptors: readonly Interceptor[];
 }
@@ -59,7 +59,7 @@ export interface TunnelsAround {
 /** Tunnels to the services of a server: each call passes the gates that calls over HTTP pass. */
 export function createTunnels(
   context: ServiceContext,
-  { routes, options, calls, admission, access, cors, clientInterceptors }: TunnelsAround,
+  { routes, options, calls, admission, access, check, clientInterceptors }: TunnelsAround,
 ): Tunnels {
   const { limits, log } = context;
   const dispatcher = createDispatcher(routes, { router: options });
@@ -152,7 +152,8 @@ export function createTunnels(
     });
     sessions.add(session);
     const refusal =
-      refusalOf(origin, host, cors) ?? (connection.isExtra ? "too many connections" : undefined);
+      check({ host: host ?? undefined, origin })?.error.rawMessage ??
+      (connection.isExtra ? "too many connections" : undefined);
     if (refusal !== undefined) session.close(CLOSE.refused, refusal);
     else if (isLeaving) session.close(CLOSE.done, "the server is closing");
   };
@@ -208,15 +209,4 @@ export function createTunnels(
       for (const session of sessions) session.close(CLOSE.done, "the server is closing");
     },
   };
-}
-
-/** Why a page may not open a socket here; undefined: it may. */
-function refusalOf(
-  origin: string | null | undefined,
-  host: string | null | undefined,
-  cors: Cors,
-): string | undefined {
-  if (!origin || cors.answer(origin)["access-control-allow-origin"]) return undefined;
-  if (host && origin.replace(/^https?:\/\//, "") === host) return undefined;
-  return `pages of ${origin.slice(0, 60)} are not in cors.origins`;
 }

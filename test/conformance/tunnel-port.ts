@@ -25,7 +25,7 @@ export function openTunnelPort(
       onSettings: (peer) => onSettings?.(session, peer),
     });
   };
-  const upgrade = tunnelUpgrade({ tunnels: { accept } }, connections);
+  const upgrade = tunnelUpgrade({ tunnels: { accept } }, connections, () => undefined);
   return openPort((_request, response) => void response.writeHead(404).end(), {
     host: "127.0.0.1",
     port: 0,

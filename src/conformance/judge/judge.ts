@@ -117,7 +117,12 @@ function serving(routes: Server["routes"], log: Log | undefined): Server {
     ...base,
     routes,
     options,
-    fetch: fetchHandler(routes, options, corsFor(base.config.cors), base.readiness, base.metrics),
+    fetch: fetchHandler(routes, options, {
+      check: () => undefined,
+      cors: corsFor(base.config.cors),
+      ready: base.readiness,
+      metrics: base.metrics,
+    }),
     transport: () => createRouterTransport(routes, { router: options }),
     tunnels: bareTunnels(routes, options),
   };
