@@ -1,5 +1,7 @@
-import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { fromUtf8, utf8 } from "./internal/utf8.js";
+import { type DescMessage, fromBinary, isMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { shown } from "./internal/checks.js";
+import { messageOf } from "./internal/unreadable.js";
+import { strictUtf8, utf8 } from "./internal/utf8.js";
 
 /** How values become bytes and come back. */
 export interface Codec<T> {
@@ -11,38 +13,125 @@ export interface Codec<T> {
   readonly contentType: string;
 }
 
-/** Any JSON value. What JSON cannot hold (bigint, undefined, functions) fails or is left out, as JSON.stringify does. */
+/**
+ * Any JSON value. What JSON would turn into something else fails with a TypeError that says where it is: bigint, NaN and
+ * Infinity, bytes, Map, Set, Blob and other objects that have no JSON form, and undefined in an array. As in JSON.stringify,
+ * toJSON() is asked, so a Date becomes its text, and properties whose value is undefined, a function or a symbol are left out.
+ */
 export function json<T = unknown>(): Codec<T> {
   return {
     contentType: "application/json",
     encode(value) {
-      const text = JSON.stringify(value);
-      if (text === undefined)
-        throw new TypeError(`Cannot encode ${typeof value} as JSON: it has no JSON form`);
-      return utf8(text);
+      let encoded: string | undefined;
+      try {
+        encoded = JSON.stringify(value);
+      } catch (error) {
+        // What a bigint is in the way of is told with its place; a cycle as JSON.stringify tells it.
+        if (!/bigint/i.test(messageOf(error))) throw error;
+      }
+      const lost = withoutJson(value);
+      if (encoded !== undefined && !lost) return utf8(encoded);
+      const at = lost?.path.length ? ` at ${lost.path.join(".")}` : "";
+      throw new TypeError(`json() cannot hold ${shown(lost?.value)}${at}${advice(lost?.value)}`);
     },
     // Some writers put a byte order mark in front, which JSON does not know.
-    decode: (bytes) => JSON.parse(fromUtf8(bytes).replace(/^\ufeff/, "")) as T,
+    decode: (bytes) => JSON.parse(strictUtf8(bytes).replace(/^\ufeff/, "")) as T,
   };
 }
 
-/** Text as UTF-8. */
+/** Text as UTF-8. Anything else, and a lone surrogate, which UTF-8 does not have, is refused with a TypeError. */
 export function text(): Codec<string> {
-  return { contentType: "text/plain; charset=utf-8", encode: utf8, decode: fromUtf8 };
+  return {
+    contentType: "text/plain; charset=utf-8",
+    encode(value) {
+      if (typeof value !== "string")
+        throw new TypeError(`text() takes a string, got ${shown(value)}${advice(value, ": use json()")}`);
+      if (/\p{Surrogate}/u.test(value))
+        throw new TypeError("text() takes well-formed text, got a lone surrogate");
+      return utf8(value);
+    },
+    decode: strictUtf8,
+  };
 }
 
-/** The bytes themselves. */
+/** The bytes themselves, of a Uint8Array. Anything else is refused with a TypeError. */
 export function bytes(): Codec<Uint8Array> {
-  return { contentType: "application/octet-stream", encode: (value) => value, decode: (value) => value };
+  return {
+    contentType: "application/octet-stream",
+    encode(value) {
+      if (value instanceof Uint8Array) return value;
+      const other = typeof value === "string" ? ": use text()" : ": use json()";
+      throw new TypeError(`bytes() takes a Uint8Array, got ${shown(value)}${advice(value, other)}`);
+    },
+    decode: (value) => value,
+  };
 }
 
 /** A protobuf message in binary form. Fields that the schema does not know survive. */
 export function message<D extends DescMessage>(schema: D): Codec<MessageShape<D>> {
+  const { typeName } = schema;
   return {
-    contentType: `application/protobuf; messageType="${schema.typeName}"`,
-    encode: (value) => toBinary(schema, value),
+    contentType: `application/protobuf; messageType="${typeName}"`,
+    encode(value) {
+      if (isMessage(value, schema)) return toBinary(schema, value);
+      throw new TypeError(`message() takes a ${typeName}, got ${shown(value)}: make one with create()`);
+    },
     decode: (value) => fromBinary(schema, value),
   };
+}
+
+/** A part of a value that JSON would leave out of an array or turn into something else, and where it is. */
+type Lost = { value: unknown; path: (string | number)[] };
+
+function withoutJson(value: unknown): Lost | undefined {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return undefined;
+    case "number":
+      return Number.isFinite(value) ? undefined : { value, path: [] };
+    case "object":
+      if (value === null) return undefined;
+      if (Array.isArray(value)) {
+        for (let i = 0; i < value.length; i++) {
+          const lost = withoutJson(value[i]);
+          if (lost) return lostAt(i, lost);
+        }
+        return undefined;
+      }
+      return isBytes(value) ? { value, path: [] } : withoutJsonIn(value);
+    default:
+      return hasToJson(value) ? undefined : { value, path: [] };
+  }
+}
+
+function withoutJsonIn(value: object): Lost | undefined {
+  if (hasToJson(value)) return undefined;
+  const entries = Object.keys(value) as (keyof typeof value)[];
+  // A Map, a Blob or a RegExp would be an empty object.
+  if (entries.length === 0 && shown(value) !== "[object Object]") return { value, path: [] };
+  for (const key of entries) {
+    const each: unknown = value[key];
+    if (each === undefined || typeof each === "function" || typeof each === "symbol") continue;
+    const lost = withoutJson(each);
+    if (lost) return lostAt(key, lost);
+  }
+  return undefined;
+}
+
+const lostAt = (step: string | number, { value, path }: Lost): Lost => ({ value, path: [step, ...path] });
+
+const hasToJson = (value: unknown): boolean =>
+  typeof (value as { toJSON?: unknown } | undefined)?.toJSON === "function";
+
+const isBytes = (value: unknown): boolean => ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
+
+/** What to do instead, for an error about `value`. */
+function advice(value: unknown, otherwise = ""): string {
+  if (isBytes(value)) return ": bytes() takes a Uint8Array";
+  if (value instanceof Blob) return ": read its bytes for bytes(), or put it into files()";
+  if (value instanceof Map || value instanceof Set) return ": make it an array or an object";
+  return typeof value === "bigint" ? ": make it text" : otherwise;
 }
 
 /**
@@ -72,12 +161,13 @@ export class SchemaError extends TypeError {
   /** Everything that is wrong with the value. */
   readonly issues: readonly StandardIssue[];
 
-  constructor(issues: readonly StandardIssue[]) {
+  /** `what` begins the message. */
+  constructor(issues: readonly StandardIssue[], what = "The value does not fit its schema") {
     const lines = issues.map(({ path, message }) => {
       const at = path?.map((step) => String(typeof step === "object" ? step.key : step)).join(".");
       return at ? `${at}: ${message}` : message;
     });
-    super(`The value does not fit its schema: ${lines.join("; ")}`);
+    super(`${what}: ${lines.join("; ")}`);
     this.name = "SchemaError";
     this.issues = issues;
   }
@@ -95,6 +185,19 @@ export interface Coding<T> {
 export function codecOf<T>(coding: Coding<T>): Codec<T> {
   const codec = coding.codec ?? json<T>();
   return coding.schema ? withSchema(coding.schema, codec) : codec;
+}
+
+/** The bytes of `value`. Fails with what the codec throws, told with `what` and the media type: TypeError or SchemaError. */
+export function encoded<T>(what: string, codec: Codec<T>, value: T): Uint8Array {
+  try {
+    const given: unknown = codec.encode(value);
+    if (given instanceof Uint8Array) return given;
+    throw new TypeError(`the codec must give a Uint8Array, got ${shown(given)}`);
+  } catch (cause) {
+    const told = `${what} as ${codec.contentType}`;
+    if (cause instanceof SchemaError) throw new SchemaError(cause.issues, told);
+    throw new TypeError(`${told}: ${messageOf(cause)}`, { cause });
+  }
 }
 
 /** The part of https://standardschema.dev that is used here; any library's schema fits. */

@@ -51,6 +51,8 @@ export {
   isNotFound,
   isUnavailable,
   retryAfterMs,
+  type UnreadableFacts,
+  unreadableFacts,
 } from "./errors.js";
 export {
   createFiles,

@@ -8,6 +8,8 @@
 export { createCallbacks } from "./callbacks.js";
 export { joinGossipMap } from "./gossip/map.js";
 export { jsonWith, sendAnyInJson } from "./internal/any-in-json.js";
+export { conditionHeaders } from "./internal/condition-headers.js";
+export { readOr, retryOnConflict } from "./internal/conflict-retry.js";
 export { deleteFile, listFiles, statFile } from "./internal/file-listing.js";
 export { getFile, putFile } from "./internal/file-transfer.js";
 export { foreignCode } from "./internal/foreign-errors.js";
@@ -17,5 +19,7 @@ export { appendRecords, readRecords } from "./internal/log-records.js";
 export { openConfiguration } from "./internal/open-configuration.js";
 export { subscription } from "./internal/subscription.js";
 export { withToken } from "./internal/token.js";
+export { collectWrites } from "./internal/transaction.js";
+export { versionedMap } from "./internal/versioned-map.js";
 export { createInvocations } from "./invocations.js";
 export { createTunnelTransport } from "./transport/tunnel.js";

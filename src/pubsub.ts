@@ -69,7 +69,7 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
       const encoded = encode(data, { codec, schema });
       const all: Record<string, string> = { ...metadata };
       if (ttlMs !== undefined) {
-        all["ttlInSeconds"] = String(wholeSeconds(ttlMs, `publish to "${topic}"`, { least: 1 }));
+        all["ttlInSeconds"] = String(wholeSeconds(ttlMs, `Cannot publish to "${topic}"`, { least: 1 }));
       }
       const request = {
         pubsubName: name,

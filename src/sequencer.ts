@@ -6,7 +6,7 @@ import {
 import { callsOf } from "./internal/calls.js";
 import { canceled } from "./internal/canceled.js";
 import { tellingHeaders } from "./internal/headers.js";
-import { repeatable } from "./internal/retry.js";
+import { repeatable } from "./internal/repeatable.js";
 
 /** What an id has to be like. */
 export interface NextOptions extends CallOptions {

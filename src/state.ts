@@ -7,23 +7,29 @@ import {
   type StateItemSchema,
   type TransactionalStateOperationSchema,
 } from "../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
-import { type Coding, codecOf } from "./codec.js";
-import { conflictFacts, isConflict } from "./errors.js";
-import { jitteredMs } from "./internal/backoff.js";
+import { type Coding, codecOf, encoded } from "./codec.js";
 import { callsOf } from "./internal/calls.js";
-import { deadline } from "./internal/deadline.js";
-import { needExtensions } from "./internal/extensions.js";
-import { type Fence, fenceHeader } from "./internal/fence.js";
+import {
+  checkedCount,
+  checkedName,
+  checkedNames,
+  checkOptions,
+  checkType,
+  type OptionType,
+  shown,
+} from "./internal/checks.js";
+import type { Fence } from "./internal/fence.js";
 import { tellingHeaders, withHeaders } from "./internal/headers.js";
-import { conditional } from "./internal/retry.js";
-import { sleep } from "./internal/timer.js";
+import { loaded } from "./internal/later.js";
+import { conditional } from "./internal/repeatable.js";
 import { wholeSeconds } from "./internal/ttl.js";
+import { decodeInto } from "./internal/unreadable.js";
 
 /** A stored value and what its store knows about it. */
 export type StateEntry<V> = {
   /** Where it is in the store. */
   key: string;
-  /** What is there. */
+  /** What is there. Where the codec cannot decode it, reading this throws `Code.DataLoss`: see unreadableFacts(). */
   value: V;
   /** Names this version of the entry, for `ifMatch`. Opaque; "" on a store that has none. */
   etag: string;
@@ -64,14 +70,19 @@ export interface WriteOptions extends RemoveOptions {
 
 /** How an entry is changed over what was read. */
 export interface UpdateOptions extends Pick<WriteOptions, "ttlMs" | "fence">, CallOptions {
-  /** How often to try before the last conflict is thrown. Default: 20. */
+  /** How often to try before the last conflict is thrown; Infinity: without end. Default: 20. */
   maxAttempts?: number;
+  /** Takes a value that the codec cannot decode for absent, to be replaced. Default: false, it fails with `Code.DataLoss`. */
+  replaceUnreadable?: boolean;
 }
 
 /** One write of a transaction. */
 export type TransactionWriteOptions = Pick<WriteOptions, "ifMatch" | "ifAbsent" | "ttlMs">;
 
-/** Collects the writes of a transaction; a later one sees what an earlier one did. */
+/**
+ * Collects the writes of a transaction; a later one sees what an earlier one did. Throws TypeError once the transaction is
+ * over.
+ */
 export interface StateTransaction<V> {
   /** Stores `value`. */
   set(key: string, value: V, options?: TransactionWriteOptions): void;
@@ -91,8 +102,8 @@ export interface StateStore<V> {
   delete(key: string, options?: RemoveOptions): Promise<void>;
   /**
    * Replaces the value by what `change` makes of it (undefined where there is none; undefined removes it), over
-   * nothing but the version that `change` saw. Where another was faster it waits a little and begins anew, so
-   * `change` may run several times. Returns the new value.
+   * nothing but the version that `change` saw. On a conflict it backs off and begins again, so `change` may run
+   * several times. Returns the new value.
    */
   update(
     key: string,
@@ -100,11 +111,12 @@ export interface StateStore<V> {
     options?: UpdateOptions,
   ): Promise<V | undefined>;
   /**
-   * Does all the writes that `collect` puts in, or none. Returns the etag that they share, undefined where the server
+   * Does all the writes that `collect` puts in until it returns, or its promise resolves, or none; where it throws, none.
+   * Returns the etag that they share, undefined where the server
    * does not tell or nothing was put in. `ExecuteStateTransaction`
    */
   transaction(
-    collect: (tx: StateTransaction<V>) => void,
+    collect: (tx: StateTransaction<V>) => void | Promise<void>,
     options?: Pick<RemoveOptions, "fence"> & CallOptions,
   ): Promise<string | undefined>;
 }
@@ -117,57 +129,84 @@ export function createState<V = unknown>(
 ): StateStore<V> {
   const client = callsOf(Runtime, transport);
   const codec = codecOf(coding);
-  const storeName = name;
+  const storeName = checkedName("the state store", name);
+  const code = () => loaded(import("./on-demand.js"));
+
+  const cannot = (what: string, key?: string) =>
+    `Cannot ${what}${key === undefined ? " in" : ` ${shown(key)} in`} state store ${shown(name)}`;
+
+  /** Checks the key and the options of a call, and says what it is in errors. */
+  const begin = (doing: string, key: string, options: object, types?: Record<string, OptionType>): string => {
+    const what = cannot(doing, key);
+    checkedName(`${what}: the key`, key);
+    checkOptions(what, options, types);
+    return what;
+  };
 
   const entry = (key: string, data: Uint8Array, etag: string, metadata: Record<string, string>) => {
     // An etag without data is a stored empty value; data without an etag comes from a store that has no etags.
     if (etag === "" && data.length === 0) return undefined;
     const left = metadata["ttlRemainingMs"];
-    return { key, value: codec.decode(data), etag, ttlRemainingMs: left ? Number(left) : undefined };
+    const found = { key, value: undefined as V, etag, ttlRemainingMs: left ? Number(left) : undefined };
+    return decodeInto(found, "value", codec, data, { store: name, key });
   };
 
-  const item = (key: string, value: V, { ifMatch, ifAbsent, ttlMs }: TransactionWriteOptions) => {
+  const item = (key: string, value: V, options: TransactionWriteOptions) => {
+    const what = begin("set", key, options, CONDITIONS);
+    const { ifMatch, ifAbsent, ttlMs } = options;
     if (ifMatch !== undefined && ifAbsent) {
-      throw new TypeError(`Cannot set "${key}": ifMatch and ifAbsent exclude each other`);
+      throw new TypeError(`${what}: ifMatch and ifAbsent exclude each other`);
     }
     const metadata: Record<string, string> = {};
-    if (ttlMs !== undefined)
-      metadata["ttlInSeconds"] = String(wholeSeconds(ttlMs, `set "${key}"`, { least: 0 }));
+    if (ttlMs !== undefined) metadata["ttlInSeconds"] = String(wholeSeconds(ttlMs, what, { least: 0 }));
     return {
       key,
-      value: codec.encode(value),
+      value: encoded(what, codec, value),
       metadata,
-      ...(ifMatch !== undefined && { etag: { value: checkedEtag(key, ifMatch) } }),
+      ...(ifMatch !== undefined && { etag: { value: checkedEtag(what, ifMatch) } }),
       ...(ifAbsent && { options: { concurrency: Concurrency.CONCURRENCY_FIRST_WRITE } }),
     } satisfies MessageInitShape<typeof StateItemSchema>;
   };
 
+  const removal = (key: string, options: RemoveOptions) => {
+    const what = begin("delete", key, options, CONDITIONS);
+    const { ifMatch } = options;
+    // The Go runtime takes a missing etag for a wrong one here, and "0" for none.
+    return { key, etag: { value: ifMatch === undefined ? "0" : checkedEtag(what, ifMatch) } };
+  };
+
   /** Sends a write with its fence, after learning whether the server can keep what is asked for. */
   const write = async (
+    what: string,
     call: CallOptions,
-    { fence, ifAbsent, once }: { fence?: Fence | undefined; ifAbsent?: boolean | undefined; once: boolean },
+    conditions: { fence?: Fence | undefined; ifAbsent?: boolean | undefined; once: boolean },
     send: (call: CallOptions) => Promise<unknown>,
   ): Promise<string | undefined> => {
-    if (fence) await needExtensions(transport, "Cannot write under a fence", call.signal);
-    if (ifAbsent) await needExtensions(transport, "Cannot write only where the key is absent", call.signal);
+    const { fence, ifAbsent, once } = conditions;
+    const headers =
+      fence || ifAbsent ? await (await code()).conditionHeaders(what, transport, conditions, call) : {};
     let etag: string | undefined;
-    const told = tellingHeaders(call, (headers) => {
+    const told = tellingHeaders(withHeaders(call, headers), (headers) => {
       etag = headers.get("fairlead-etag") ?? undefined;
     });
-    const fenced = fence ? withHeaders(told, { "fairlead-fence": fenceHeader(fence) }) : told;
-    await send(once ? { ...fenced, contextValues: conditional(call.contextValues) } : fenced);
+    await send(once ? { ...told, contextValues: conditional(call.contextValues) } : told);
     return etag;
   };
 
   const store: StateStore<V> = {
-    async get(key, { consistency, ...call } = {}) {
-      const request = { storeName, key, consistency: CONSISTENCY[consistency ?? "unspecified"] };
+    async get(key, options = {}) {
+      begin("get", key, options, { consistency: ["strong", "eventual"] });
+      const { consistency = "unspecified", ...call } = options;
+      const request = { storeName, key, consistency: CONSISTENCY[consistency] };
       const { data, etag, metadata } = await client.getState(request, call);
       return entry(key, data, etag, metadata);
     },
 
-    async getMany(keys, call) {
-      const { items } = await client.getBulkState({ storeName, keys: [...keys] }, call);
+    async getMany(keys, call = {}) {
+      const what = cannot("get many");
+      checkOptions(what, call);
+      const request = { storeName, keys: checkedNames(`${what}: keys`, keys) };
+      const { items } = await client.getBulkState(request, call);
       const errors = new Map<string, ConnectError>();
       const entries = new Map<string, StateEntry<V>>();
       for (const { key, data, etag, metadata, error } of items) {
@@ -178,57 +217,59 @@ export function createState<V = unknown>(
       return Object.assign(entries, { errors });
     },
 
-    async set(key, value, { ifMatch, ifAbsent, ttlMs, fence, ...call } = {}) {
-      const states = [item(key, value, { ifMatch, ifAbsent, ttlMs })];
+    async set(key, value, options = {}) {
+      const states = [item(key, value, options)];
+      const { ifMatch, ifAbsent, ttlMs, fence, ...call } = options;
       const once = ifMatch !== undefined || ifAbsent === true;
-      return write(call, { fence, ifAbsent, once }, (call) => client.saveState({ storeName, states }, call));
+      return write(cannot("set", key), call, { fence, ifAbsent, once }, (call) =>
+        client.saveState({ storeName, states }, call),
+      );
     },
 
-    async delete(key, { ifMatch, fence, ...call } = {}) {
-      // The Go runtime takes a missing etag for a wrong one here, and "0" for none.
-      const etag = { value: ifMatch === undefined ? "0" : checkedEtag(key, ifMatch) };
+    async delete(key, options = {}) {
+      const request = { storeName, ...removal(key, options) };
+      const { ifMatch, fence, ...call } = options;
       const once = ifMatch !== undefined;
-      await write(call, { fence, once }, (call) => client.deleteState({ storeName, key, etag }, call));
+      await write(cannot("delete", key), call, { fence, once }, (call) => client.deleteState(request, call));
     },
 
-    async update(key, change, { maxAttempts = 20, ttlMs, fence, ...call } = {}) {
-      const left = deadline(call, `Cannot update "${key}"`);
-      for (let attempt = 1; ; attempt++) {
+    async update(key, change, options = {}) {
+      const what = begin("update", key, options, { ...CONDITIONS, replaceUnreadable: "boolean" });
+      checkType(what, "change", "function", change);
+      const { maxAttempts = 20, replaceUnreadable, ttlMs, fence, ...call } = options;
+      checkedCount(what, "maxAttempts", maxAttempts);
+      const { retryOnConflict, readOr } = await code();
+      return retryOnConflict(what, { call, maxAttempts }, async (left) => {
         const found = await store.get(key, { consistency: "strong", ...left() });
-        const value = await change(found?.value);
-        if (value === undefined && !found) return undefined;
+        const value = await change(readOr(found, replaceUnreadable));
         const ifMatch = found?.etag;
-        try {
-          if (value === undefined) await store.delete(key, { ...left(), fence, ifMatch });
-          else await store.set(key, value, { ...left(), fence, ttlMs, ifMatch, ifAbsent: !found });
+        return async () => {
+          if (value !== undefined) {
+            await store.set(key, value, { ...left(), fence, ttlMs, ifMatch, ifAbsent: !found });
+          } else if (found) await store.delete(key, { ...left(), fence, ifMatch });
           return value;
-        } catch (error) {
-          // A newer holder of the lock does not go away: there is nothing to try again.
-          const fenced = conflictFacts(error)?.fence !== undefined;
-          if (!isConflict(error) || fenced || attempt >= maxAttempts) throw error;
-        }
-        await sleep(jitteredMs({ minMs: 5, maxMs: 500 }, attempt), call.signal);
-      }
+        };
+      });
     },
 
-    async transaction(collect, { fence, ...call } = {}) {
-      const operations: MessageInitShape<typeof TransactionalStateOperationSchema>[] = [];
-      let ifAbsent = false;
-      let once = true;
-      collect({
-        set(key, value, options = {}) {
-          ifAbsent ||= options.ifAbsent ?? false;
-          once &&= options.ifMatch !== undefined || options.ifAbsent === true;
-          operations.push({ operationType: "upsert", request: item(key, value, options) });
-        },
-        delete(key, { ifMatch } = {}) {
-          once &&= ifMatch !== undefined;
-          const etag = { value: ifMatch === undefined ? "0" : checkedEtag(key, ifMatch) };
-          operations.push({ operationType: "delete", request: { key, etag } });
-        },
+    async transaction(collect, options = {}) {
+      const what = cannot("do a transaction");
+      checkOptions(what, options, CONDITIONS);
+      const { fence, ...call } = options;
+      const { collectWrites } = await code();
+      type Operation = MessageInitShape<typeof TransactionalStateOperationSchema>;
+      const { operations, ...writes } = await collectWrites(what, collect, {
+        set: (key: string, value: V, options: TransactionWriteOptions): Operation => ({
+          operationType: "upsert",
+          request: item(key, value, options),
+        }),
+        remove: (key, options: RemoveOptions): Operation => ({
+          operationType: "delete",
+          request: removal(key, options),
+        }),
       });
       if (operations.length === 0) return undefined;
-      return write(call, { fence, ifAbsent, once }, (call) =>
+      return write(what, call, { fence, ...writes }, (call) =>
         client.executeStateTransaction({ storeName, operations }, call),
       );
     },
@@ -242,8 +283,16 @@ const CONSISTENCY = {
   strong: Consistency.CONSISTENCY_STRONG,
 } as const;
 
+/** The types of what writes depend on. */
+const CONDITIONS = {
+  ifMatch: "string",
+  ifAbsent: "boolean",
+  ttlMs: "number",
+  fence: "object",
+} as const satisfies Record<string, OptionType>;
+
 /** An empty etag and "0" mean no condition on the wire: what was meant as one must not become none. */
-function checkedEtag(key: string, ifMatch: string): string {
+function checkedEtag(what: string, ifMatch: string): string {
   if (ifMatch !== "" && ifMatch !== "0") return ifMatch;
-  throw new TypeError(`Cannot write "${key}": ifMatch must be an etag that the store gave, got "${ifMatch}"`);
+  throw new TypeError(`${what}: ifMatch must be an etag that the store gave, got ${shown(ifMatch)}`);
 }

@@ -1,10 +1,10 @@
-import { decodeBinaryHeader } from "@connectrpc/connect";
+import { Code, decodeBinaryHeader } from "@connectrpc/connect";
 import {
   type GetFileMetaResponse,
   GetFileMetaResponseSchema,
   type FileInfo as WireInfo,
 } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
-import { isNotFound } from "../errors.js";
+import { hasCode } from "./error-facts.js";
 
 /** What a store knows of a file without reading it. */
 export interface FileInfo {
@@ -46,7 +46,7 @@ export async function ifThere<T>(found: Promise<T>): Promise<T | undefined> {
   try {
     return await found;
   } catch (error) {
-    if (isNotFound(error)) return undefined;
+    if (hasCode(error, Code.NotFound)) return undefined;
     throw error;
   }
 }

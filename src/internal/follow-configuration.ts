@@ -3,8 +3,8 @@ import type {
   ConfigurationItem,
   Runtime,
 } from "../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
-import { retryAfterMs } from "../errors.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
+import { retryDelayMs } from "./error-facts.js";
 import { hasExtensions } from "./extensions.js";
 import type { LiveValues } from "./live-values.js";
 import { renewal } from "./renewal.js";
@@ -148,7 +148,7 @@ async function again(
     } catch (error) {
       if (!signal.aborted && mayRenew(error)) continue;
       if (signal.aborted || !goOn(error)) throw error;
-      askedMs = retryAfterMs(error) ?? 0;
+      askedMs = retryDelayMs(error) ?? 0;
     }
     await sleep(Math.max(jitteredMs(BACKOFF, Math.max(1, failures)), askedMs), signal);
   }

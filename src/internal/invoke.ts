@@ -9,7 +9,7 @@ import { callsOf } from "./calls.js";
 import { tellingHeaders } from "./headers.js";
 import { codeOfStatus } from "./http-status.js";
 import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "./invocation-headers.js";
-import { repeatable } from "./retry.js";
+import { repeatable } from "./repeatable.js";
 
 /** What fetch() takes: the parts of fetch's own options that mean something here, and those of a call. */
 export interface InvokeInit

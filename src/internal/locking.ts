@@ -3,12 +3,12 @@ import {
   Runtime,
   UnlockResponse_Status as Unlock,
 } from "../../gen/runtime/lock/spec/proto/runtime/v1/runtime_pb.js";
-import { isUnavailable } from "../errors.js";
 import { jitteredMs } from "./backoff.js";
 import { callsOf } from "./calls.js";
 import { canceled } from "./canceled.js";
 import { deadline } from "./deadline.js";
 import { asyncDispose } from "./dispose.js";
+import { hasCode } from "./error-facts.js";
 import { tellingHeaders } from "./headers.js";
 import { type Claim, type Grant, type Held, holding } from "./held.js";
 import { randomId } from "./random-id.js";
@@ -60,7 +60,7 @@ export function locking(transport: Transport, name: string): LockStore {
     resource: string,
     { ttlMs = 30_000, ...call }: TryAcquireOptions,
   ): Promise<Grant | undefined> => {
-    const expire = wholeSeconds(ttlMs, `lock "${resource}"`, { least: 1 });
+    const expire = wholeSeconds(ttlMs, `Cannot lock "${resource}"`, { least: 1 });
     if (call.signal?.aborted) throw canceled(call.signal);
     const claim: Claim = { storeName: name, resourceId: resource, lockOwner: randomId() };
     const later: CallOptions = { headers: call.headers, contextValues: call.contextValues };
@@ -96,7 +96,7 @@ export function locking(transport: Transport, name: string): LockStore {
         if (grant) return grant;
         answered = true;
       } catch (error) {
-        if (!answered || !isUnavailable(error)) throw error;
+        if (!answered || !hasCode(error, Code.Unavailable)) throw error;
       }
       const leftMs = endsAtMs - performance.now();
       if (leftMs <= 0) {

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { retryAfterMs } from "../errors.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
+import { retryDelayMs } from "./error-facts.js";
 import { renewal } from "./renewal.js";
 import { sleep } from "./timer.js";
 import { untilLeft } from "./until-left.js";
@@ -34,7 +34,7 @@ export async function* resuming<T>(
       // A stream that was open for long was a good one, also where it had nothing to tell.
       if (Date.now() - openedMs >= BACKOFF.maxMs) failures = 0;
       failures++;
-      await sleep(Math.max(jitteredMs(BACKOFF, failures), retryAfterMs(error) ?? 0), signal);
+      await sleep(Math.max(jitteredMs(BACKOFF, failures), retryDelayMs(error) ?? 0), signal);
     }
   }
 }

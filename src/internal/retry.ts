@@ -1,16 +1,9 @@
 import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
-import {
-  Code,
-  ConnectError,
-  type ContextKey,
-  type ContextValues,
-  createContextKey,
-  createContextValues,
-  type Transport,
-} from "@connectrpc/connect";
-import { retryAfterMs } from "../errors.js";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "./backoff.js";
+import { retryDelayMs } from "./error-facts.js";
 import { inOneTongue } from "./one-tongue.js";
+import { mayRepeat } from "./repeatable.js";
 import { sleep } from "./timer.js";
 
 /** How often, how soon and what is tried again. */
@@ -26,35 +19,6 @@ export interface RetryOptions {
    * once. "all": every unary call, for those who know that theirs may happen twice. Default: "safe".
    */
   calls?: "safe" | "all";
-}
-
-/**
- * Set on a call that may be sent again although its method may not: "once" for a write whose condition lets it happen
- * only once, "again" for a call that does no harm by happening twice. Where a second try of a conditional write meets
- * a conflict, that may be the first one's own doing, so the first failure is what the caller is told.
- */
-const mayRepeat: ContextKey<"no" | "once" | "again"> = createContextKey("no");
-
-/** The context values of a conditional write, for its call options. */
-export const conditional = (values?: ContextValues): ContextValues => marked("once", values);
-
-/** The context values of a call that may happen twice, for its call options. */
-export const repeatable = (values?: ContextValues): ContextValues => marked("again", values);
-
-/** The caller's own `values`, seen through a mark: they may be used for other calls, so they stay as they are. */
-function marked(mark: "once" | "again", values = createContextValues()): ContextValues {
-  const view: ContextValues = {
-    get: <T>(key: ContextKey<T>) => (key.id === mayRepeat.id ? mark : values.get(key)) as T,
-    set(key, value) {
-      values.set(key, value);
-      return view;
-    },
-    delete(key) {
-      values.delete(key);
-      return view;
-    },
-  };
-  return view;
 }
 
 /** A transport whose unary calls are tried again while the server is unavailable, as far as that is safe. */
@@ -84,7 +48,7 @@ export function withRetry(
           if (first !== undefined && once && code === Code.Aborted) throw first;
           first ??= error;
           if (code !== Code.Unavailable || !safe || attempt >= maxAttempts || !budget.spend()) throw error;
-          const waitMs = Math.max(jitteredMs(backoff, attempt), retryAfterMs(error) ?? 0);
+          const waitMs = Math.max(jitteredMs(backoff, attempt), retryDelayMs(error) ?? 0);
           // A wait past the deadline would only hide what went wrong behind "deadline exceeded".
           if (endsAtMs !== undefined && Date.now() + waitMs >= endsAtMs) throw error;
           await sleep(waitMs, signal);

@@ -8,6 +8,11 @@ export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(te
 /** The text in `bytes`; what is not UTF-8 becomes U+FFFD. */
 export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
 
+const strict = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+
+/** The text in `bytes`. Throws TypeError where they are not UTF-8. */
+export const strictUtf8 = (bytes: Uint8Array): string => strict.decode(bytes);
+
 /** How many bytes `text` takes as UTF-8, without encoding it. */
 export function utf8Length(text: string): number {
   let length = text.length;

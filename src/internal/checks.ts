@@ -1,0 +1,104 @@
+import { utf8Length } from "./utf8.js";
+
+/** `value` as an error message shows it: at most 80 characters, and nothing of an object but its kind. */
+export function shown(value: unknown): string {
+  const text =
+    typeof value === "string"
+      ? JSON.stringify(value.slice(0, 80))
+      : typeof value === "bigint"
+        ? `${value}n`
+        : value !== null && /^(object|function)$/.test(typeof value)
+          ? Object.prototype.toString.call(value)
+          : String(value);
+  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+}
+
+/** The longest name or key, in bytes of UTF-8. */
+const NAME_BYTES = 1024;
+
+/**
+ * `text` as a name or key: well-formed text, since two lone surrogates are one and the same in UTF-8. `what` calls it in
+ * the error: TypeError for what is no such text, RangeError where it is empty or longer than 1024 bytes.
+ */
+export function checkedName(what: string, text: string): string {
+  if (typeof text !== "string" || /\p{Surrogate}/u.test(text)) {
+    throw new TypeError(`${what} must be well-formed text, got ${shown(text)}`);
+  }
+  const bytes = utf8Length(text);
+  if (bytes > 0 && bytes <= NAME_BYTES) return text;
+  throw new RangeError(`${what} must have 1 to ${NAME_BYTES} bytes, ${shown(text)} has ${bytes}`);
+}
+
+/** A copy of `names`, an array of names or keys without holes. */
+export function checkedNames(what: string, names: readonly string[]): string[] {
+  if (!Array.isArray(names)) throw new TypeError(`${what} must be an array of text, got ${shown(names)}`);
+  // Not by map(), which passes over holes.
+  return Array.from(names, (name, i) => checkedName(`${what}[${i}]`, name));
+}
+
+/** The type of an option, as typeof has it; "texts": an object of texts; an array: one of these texts. */
+export type OptionType =
+  | "string"
+  | "boolean"
+  | "number"
+  | "bigint"
+  | "object"
+  | "function"
+  | "texts"
+  | readonly string[];
+
+/**
+ * Throws TypeError where an option of `types` is there and not of its type; null is not the same as undefined. NaN is a
+ * number: ranges are for others to check. `what` begins the message.
+ */
+export function checkOptions(
+  what: string,
+  options: object,
+  types: Readonly<Record<string, OptionType>> = {},
+): void {
+  checkType(what, "options", "object", options);
+  const all = { timeoutMs: "number", signal: "object", ...types } as const;
+  for (const [name, type] of Object.entries(all)) {
+    const value = (options as Record<string, unknown>)[name];
+    if (value !== undefined) checkType(what, name, type, value);
+  }
+}
+
+/** Throws TypeError where `value` is not of `type`. */
+export function checkType(what: string, name: string, type: OptionType, value: unknown): void {
+  const isText = (each: unknown) => typeof each === "string";
+  const fits =
+    typeof type !== "string"
+      ? isText(value) && type.includes(value as string)
+      : type === "texts"
+        ? typeof value === "object" && value !== null && Object.values(value).every(isText)
+        : typeof value === type && value !== null;
+  if (fits) return;
+  const right =
+    typeof type === "string"
+      ? type === "texts"
+        ? "an object of texts"
+        : `of type ${type}`
+      : type.map(shown).join(" or ");
+  throw new TypeError(`${what}: ${name} must be ${right}, got ${shown(value)}`);
+}
+
+/** `value` as a whole number from 1 to `most`, Infinity only where that is `most`. */
+export function checkedCount(
+  what: string,
+  name: string,
+  value: number,
+  most = Number.POSITIVE_INFINITY,
+): number {
+  checkType(what, name, "number", value);
+  if (value >= 1 && value <= most && (Number.isInteger(value) || value === most)) return value;
+  const to = Number.isFinite(most) ? ` to ${most}` : "";
+  throw new RangeError(`${what}: ${name} must be a whole number from 1${to}, got ${value}`);
+}
+
+/** `value` as a time in milliseconds, 0 or more; Infinity only where `endless`. */
+export function checkedMs(what: string, name: string, value: number, endless = false): number {
+  checkType(what, name, "number", value);
+  if (value >= 0 && (endless || Number.isFinite(value))) return value;
+  throw new RangeError(`${what}: ${name} must be a number of milliseconds, 0 or more, got ${value}`);
+}
