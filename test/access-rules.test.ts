@@ -101,6 +101,36 @@ test("a map of another namespace cannot be named so that it looks like one's own
   assert.deepEqual([gossip("default"), gossip(""), gossip("x")], ["m", "/m", "x/m"]);
 });
 
+test("a rule about a map is about that of the facades' own protocol group, another one is named with its group", async () => {
+  const part = fc.stringMatching(/^[a/%25F]{0,4}$/);
+  const nameOf = (protocol: [string, string], primitive: [string, string]) =>
+    questionOf(MapService.method.get)?.store?.(
+      create(GetRequestSchema, {
+        header: {
+          protocol: { namespace: protocol[0], name: protocol[1] },
+          primitive: { namespace: primitive[0], name: primitive[1] },
+        },
+      }) as never,
+    );
+  const two = fc.tuple(part, fc.oneof(part, fc.constant("default")));
+  fc.assert(
+    fc.property(two, two, two, two, (g1, m1, g2, m2) => {
+      assert.equal(nameOf(g1, m1) === nameOf(g2, m2), `${[g1, m1]}` === `${[g2, m2]}`);
+    }),
+  );
+  assert.equal(nameOf(["", "raft"], ["", "mine"]), "///raft/mine");
+  const header = (name: string) => ({
+    header: { protocol: { name }, primitive: { name: "mine" }, partition: 1 },
+    key: "k",
+  });
+  await using it = await open([{ primitive: "map", store: "m*", verbs: ["read"] }]);
+  assert.equal(await it.codeOf(it.fl.raw.map.get(header("default"))), undefined);
+  assert.equal(await it.codeOf(it.fl.raw.map.get(header("raft"))), Code.PermissionDenied);
+  await using raft = await open([{ primitive: "map", store: "///raft/*", verbs: ["read"] }]);
+  assert.equal(await raft.codeOf(raft.fl.raw.map.get(header("raft"))), undefined);
+  assert.equal(await raft.codeOf(raft.fl.raw.map.get(header("default"))), Code.PermissionDenied);
+});
+
 /** A server whose caller has `rules`, and the code of what a call of its own ends with; undefined: nothing wrong. */
 async function open(rules: NonNullable<NonNullable<ConfigInput["access"]>["tokens"]>[number]["rules"]) {
   const at = await openHere({

@@ -146,7 +146,7 @@ test("over HTTP/1.1 the refusal comes before a body of which nothing but the len
   const { port } = new URL(at.url);
   const socket = tcpConnect(Number(port), "127.0.0.1");
   socket.write(
-    "POST /spec.proto.runtime.v1.Runtime/SaveState HTTP/1.1\r\nhost: x\r\ncontent-type: application/proto\r\n" +
+    "POST /spec.proto.runtime.v1.Runtime/SaveState HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/proto\r\n" +
       "content-length: 8000000\r\n\r\n",
   );
   const answer = await new Promise<string>((resolve) =>

@@ -374,7 +374,7 @@ test("an app that joined at run time is gone when its signal aborts: others of i
     components: new Components(config),
     limits: config.limits,
     gossip: config.gossip,
-    apps: new DialledApps(),
+    apps: new DialledApps(engine, config.limits, closing.signal),
     platform: nodePlatform,
     log: silent,
     closing: closing.signal,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { request as http1Request } from "node:http";
 import { connect as http2Connect } from "node:http2";
+import { connect as connectTcp } from "node:net";
 import { describe, test } from "vitest";
 import { WebSocket } from "ws";
 import { createClient } from "../src/index.js";
@@ -228,6 +229,15 @@ for (const [name, make] of doors) {
     });
   });
 }
+
+test("a request without a host is no browser's: a probe by HTTP/1.0 is answered", async () => {
+  await using at = await openListening({}, overHttp1);
+  const socket = connectTcp(at.port, "127.0.0.1");
+  socket.write("GET /healthz HTTP/1.0\r\n\r\n");
+  let text = "";
+  for await (const piece of socket) text += String(piece);
+  assert.match(text, /^HTTP\/1\.1 200 /);
+});
 
 test("fetch() has the same check, and takes any host while hosts are not set", async () => {
   const config = { cors: { origins: [] }, hosts: ["edge.example"] };

@@ -38,7 +38,7 @@ test("a caller that leaves a download is logged as canceled, quietly, and nothin
     lines.length = 0;
     const leave = async (how: "end" | "destroy" | "resetAndDestroy") => {
       const caller = connect(Number(new URL(server.url).port), "127.0.0.1").on("error", () => {});
-      caller.pause().write(download("host: x"));
+      caller.pause().write(download("host: localhost"));
       // Until the server waits for it to read on.
       await new Promise((resolve) => setTimeout(resolve, 100));
       caller[how]();
@@ -67,7 +67,7 @@ test("a request whose host is none is refused, and the server goes on", async ()
   };
   assert.match(await answered("HTTP/1.0"), /^HTTP\/1\.1 400 [\s\S]*the host header must name a host/);
   assert.match(await answered("HTTP/1.1", "host: a b"), /^HTTP\/1\.1 400 /);
-  assert.match(await answered("HTTP/1.1", "host: x"), /^HTTP\/1\.1 200 /);
+  assert.match(await answered("HTTP/1.1", "host: localhost"), /^HTTP\/1\.1 200 /);
 });
 
 for (const options of [{}, { httpVersion: "1.1" }] satisfies NodeTransportOptions[]) {

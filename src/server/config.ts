@@ -286,6 +286,11 @@ const limits = z.strictObject({
   gossipBytes: count()
     .default(256 * 1024 ** 2)
     .describe("The bytes of all keys and values of one gossip map: every member keeps them in memory."),
+  apps: count()
+    .default(10_000)
+    .describe(
+      "The apps that have dialled in and are remembered; past it, one that is away and has no events waiting is forgotten for another.",
+    ),
   inFlight: count().default(32).describe("The events on their way to one subscription without an answer."),
 });
 
@@ -293,6 +298,7 @@ const limits = z.strictObject({
 export const configSchema = z.strictObject({
   $schema: z.string().optional().describe("Where editors find this schema."),
   appId: text
+    .max(255, "must be at most 255 characters")
     .default("fairlead")
     .describe("This runtime's own app id: the group of its subscriptions where they name none."),
   state: named(store).default({ default: {} }).describe("The state stores, by name."),

@@ -1,20 +1,48 @@
 import type { Transport } from "@connectrpc/connect";
+import { fromUtf8, utf8 } from "../internal/utf8.js";
+import type { Limits } from "./config.js";
+import type { Engine } from "./engine.js";
+import { keyOf, under } from "./services/keyspace.js";
+import { Population } from "./services/population.js";
 
-/** How many names of apps that have left are remembered, to tell "not here now" from "never heard of". */
-const MOST_KNOWN = 10_000;
+/** A consumer group of a topic, as the engine calls both. */
+export interface TopicGroup {
+  topic: string;
+  group: string;
+}
 
-/** The apps that have dialled in, and can be called by the sockets they opened. */
+/** What the record of an app begins with, in the engine's keys. */
+const RECORDS = under("app");
+
+/**
+ * The apps that have dialled in, and can be called by the sockets they opened. Their names are kept in the engine: an
+ * app that has left is told from one that never was, and the groups that are called like it stay its own.
+ */
 export class DialledApps {
+  readonly #engine: Engine;
+  readonly #remembered: Population;
   readonly #here = new Map<string, Transport[]>();
-  readonly #known = new Set<string>();
 
-  /** Takes an app in, beside others of its name. Returns the way to take it out. */
-  add(name: string, transport: Transport): () => void {
-    this.#known.delete(name);
-    this.#known.add(name);
-    for (const oldest of this.#known) {
-      if (this.#known.size <= MOST_KNOWN) break;
-      this.#known.delete(oldest);
+  constructor(engine: Engine, { apps: most }: Pick<Limits, "apps">, closing: AbortSignal) {
+    this.#engine = engine;
+    const limit = {
+      name: "apps",
+      most,
+      what: "as many apps are connected, or have events that wait for them",
+    };
+    this.#remembered = new Population({ keys: engine.keys, prefix: RECORDS, limit, closing });
+  }
+
+  /**
+   * Takes an app in, beside others of its name, and returns the way to take it out. Fails with `resource_exhausted`
+   * where too many are remembered, and none of them can be forgotten.
+   */
+  async add(name: string, transport: Transport): Promise<() => void> {
+    const key = keyOf("app", name);
+    const { keys } = this.#engine;
+    if (!(await keys.get(key))) {
+      if (await this.#remembered.isFull()) await this.#forgetOne();
+      await this.#remembered.admit(key, () => this.#write(key, []));
     }
     this.#here.set(name, [...(this.#here.get(name) ?? []), transport]);
     return () => {
@@ -24,6 +52,11 @@ export class DialledApps {
     };
   }
 
+  /** Notes whose events the app takes: while any of them wait, it is not forgotten. */
+  async follows(name: string, groups: readonly TopicGroup[]): Promise<void> {
+    await this.#write(keyOf("app", name), groups);
+  }
+
   /** One of the apps of that name, each in turn; undefined if none is here. */
   next(name: string): Transport | undefined {
     const [first, ...others] = this.#here.get(name) ?? [];
@@ -31,8 +64,26 @@ export class DialledApps {
     return first;
   }
 
-  /** Whether an app of that name has ever been here. */
-  knows(name: string): boolean {
-    return this.#known.has(name);
+  /** Whether an app of that name is here, or is remembered to have been. */
+  async knows(name: string): Promise<boolean> {
+    return this.#here.has(name) || (await this.#engine.keys.get(keyOf("app", name))) !== undefined;
+  }
+
+  /** Forgets an app that is not here and has no events that wait. */
+  async #forgetOne(): Promise<void> {
+    const { keys, topics } = this.#engine;
+    for await (const { key, value } of keys.list(RECORDS)) {
+      if (this.#here.has(key.slice(RECORDS.length))) continue;
+      const groups = JSON.parse(fromUtf8(value)) as TopicGroup[];
+      const waiting = await Promise.all(groups.map(({ topic, group }) => topics.hasWaiting(topic, group)));
+      if (waiting.includes(true)) continue;
+      await keys.commit([{ type: "delete", key }]);
+      await this.#remembered.forget(key);
+      return;
+    }
+  }
+
+  async #write(key: string, groups: readonly TopicGroup[]): Promise<void> {
+    await this.#engine.keys.commit([{ type: "set", key, value: utf8(JSON.stringify(groups)) }]);
   }
 }

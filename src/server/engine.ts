@@ -140,6 +140,8 @@ export interface TopicStore {
    * the consumer ends goes back to the front of the group, and an answer after that does nothing.
    */
   consume(topic: string, group: string, signal: AbortSignal): AsyncIterable<Delivery>;
+  /** Whether the group has events that are not handled, whoever has them in hand; false where there is no such group. */
+  hasWaiting(topic: string, group: string): Promise<boolean>;
 }
 
 /** What is known of a blob without reading it. */

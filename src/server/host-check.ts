@@ -8,7 +8,7 @@ import { shown } from "./faults.js";
 
 /** What a request says of where it goes and which page sent it. */
 interface Addressed {
-  /** The `Host` header, or `:authority` of HTTP/2; "": it has none. Undefined: no address led here, as with a port of messages. */
+  /** The `Host` header, or `:authority` of HTTP/2. Undefined or empty: it has none. */
   readonly host: string | undefined;
   /** The `Origin` header: browsers send it, others seldom do. */
   readonly origin: string | null | undefined;
@@ -18,7 +18,7 @@ interface Addressed {
 
 /** A request that is not let in, with the HTTP status that says so. */
 interface HostRefusal {
-  readonly status: 403 | 421;
+  readonly status: 400 | 403 | 421;
   readonly error: ConnectError;
 }
 
@@ -49,7 +49,14 @@ export function hostCheck({ hosts, cors, onLoopback }: HostCheckOptions): HostCh
     );
   };
   return ({ host, origin, isPreflight = false }) => {
-    if (host !== undefined && !isOurs(nameIn(host))) {
+    // What has no host no browser has sent: a probe by HTTP/1.0 may have none.
+    if (host && !URL.canParse(`http://${host}`)) {
+      return {
+        status: 400,
+        error: new ConnectError("the host header must name a host", Code.InvalidArgument),
+      };
+    }
+    if (host && !isOurs(nameIn(host))) {
       const why = `the host ${shown(host)} is not one of this server's: add its name to hosts in the configuration`;
       return { status: 421, error: refusal(why) };
     }

@@ -17,6 +17,7 @@ import { reaching } from "../internal/reaching.js";
 import { createAccess } from "./access/gate.js";
 import { createAdmission } from "./admission.js";
 import { answers } from "./answers.js";
+import { boundedLog } from "./bounded-log.js";
 import { callLog } from "./call-log.js";
 import { observed } from "./calls.js";
 import { Components } from "./components.js";
@@ -100,20 +101,21 @@ export interface Server extends AsyncDisposable {
 
 /** Makes a server. It needs nothing of Node: listenNode() puts it on a port, and `fetch` fits everything else. */
 export function createServer({
-  engine: given,
+  engine: kept,
   config,
   platform,
-  log = silent,
+  log: given = silent,
   interceptors = [],
   clientInterceptors = [],
 }: ServerOptions = {}): Server {
+  const log = boundedLog(given);
   const closing = new AbortController();
   const cut = new AbortController();
   expectManyListeners(closing.signal);
   expectManyListeners(cut.signal);
   const checked = parseConfig(config);
   const { limits } = checked;
-  const engine = given ?? memoryEngine(checked.engines.memory);
+  const engine = kept ?? memoryEngine(checked.engines.memory);
   checkEngines(checked, engine.name);
   const offered: Platform = { ...anywhere, ...platform };
   const context: ServiceContext = {
@@ -124,10 +126,10 @@ export function createServer({
     components: new Components(checked),
     platform: { ...offered, dial: (url, protocol) => offered.dial(url, protocol, clientInterceptors) },
     closing: closing.signal,
-    apps: new DialledApps(),
+    apps: new DialledApps(engine, limits, closing.signal),
     appId: checked.appId,
   };
-  const access = createAccess(checked.access, context);
+  const access = createAccess(checked.access, { ...context, isApp: (id) => isApp(context, id) });
   const metrics = createMetrics();
   const calls = observed([callLog(log), metrics]);
   const admission = createAdmission(limits);
@@ -216,6 +218,15 @@ const anywhere: Platform = {
   },
   memory: () => ({}),
 };
+
+/** Whether `id` is one that apps are called by: a configured one, or one that has dialled in. */
+async function isApp({ components, apps }: ServiceContext, id: string): Promise<boolean> {
+  return (
+    components.find("apps", id) !== undefined ||
+    components.find("services", id) !== undefined ||
+    apps.knows(id)
+  );
+}
 
 interface FetchAround {
   check: HostCheck;

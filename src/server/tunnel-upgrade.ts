@@ -28,7 +28,7 @@ export function tunnelUpgrade(
     if (path !== TUNNEL_PATH)
       return refuse(socket, "404 Not Found", `there is no WebSocket here, but at ${TUNNEL_PATH}`);
     const { origin, host } = request.headers;
-    const refused = check({ host: host ?? "", origin });
+    const refused = check({ host, origin });
     if (refused) return refuse(socket, STATUS[refused.status], refused.error.rawMessage);
     const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
     if (!offered.includes(SUBPROTOCOL)) {
@@ -42,7 +42,7 @@ export function tunnelUpgrade(
   };
 }
 
-const STATUS = { 403: "403 Forbidden", 421: "421 Misdirected Request" } as const;
+const STATUS = { 400: "400 Bad Request", 403: "403 Forbidden", 421: "421 Misdirected Request" } as const;
 
 function refuse(socket: Duplex, status: string, why: string): void {
   const body = `${why}\n`;

@@ -19,9 +19,13 @@ import type { Access } from "./access/gate.js";
 import { type Admission, type Connection, connectionKey } from "./admission.js";
 import { asAnswer, SERVER_HEADER, VERSION } from "./answers.js";
 import { type Calls, REQUEST_ID_HEADER } from "./calls.js";
+import type { Limits } from "./config.js";
 import type { ServiceContext } from "./context.js";
+import { shown } from "./faults.js";
+import { checkName } from "./guard.js";
 import type { HostCheck } from "./host-check.js";
 import { joinApp } from "./services/pubsub/apps.js";
+import { topicOf } from "./services/pubsub/delivery.js";
 
 /** Where a socket comes from: what its request said. */
 export interface TunnelOrigin {
@@ -124,6 +128,7 @@ export function createTunnels(
   ) => {
     let guest: { end(): void } | undefined;
     let offers = 0;
+    let appId: string | undefined;
     const session: Session = new Session(open, {
       dialled: false,
       limits: {
@@ -137,6 +142,9 @@ export function createTunnels(
       leaving: admission.leaving,
       answer: dispatcher.on(() => session, { admit: admitTo(() => session, origin, connection) }),
       onSettings(peer) {
+        const flaw = flawOf(peer, appId, limits);
+        if (flaw !== undefined) return session.close(CLOSE.refused, flaw);
+        appId = peer.appId;
         if (peer.appId === undefined || (peer.offers ?? 0) === offers) return;
         offers = peer.offers ?? 0;
         guest?.end();
@@ -171,7 +179,7 @@ export function createTunnels(
     // It may come back with another one: its line is dialled again.
     const expire = () => {
       end();
-      session.close(CLOSE.refused, `the token of the app ${appId.slice(0, 40)} has expired`);
+      session.close(CLOSE.refused, `the token of the app ${shown(appId)} has expired`);
     };
     const begin = async () => {
       const { mayRead, expiresAtMs } = await access.admitApp(appId, authorization ?? null);
@@ -181,10 +189,16 @@ export function createTunnels(
         messageBytes: limits.messageBytes,
         interceptors: clientInterceptors,
       });
-      leave = context.apps.add(appId, transport);
+      leave = await context.apps.add(appId, transport);
+      if (over.signal.aborted) return leave();
       session.tell({ called: offers });
       await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), {
         mayRead,
+        onSubscriptions: (subscriptions) =>
+          context.apps.follows(
+            appId,
+            subscriptions.map(({ pubsub, topic, group }) => ({ topic: topicOf(pubsub, topic), group })),
+          ),
         readError: asTold,
       });
     };
@@ -209,4 +223,23 @@ export function createTunnels(
       for (const session of sessions) session.close(CLOSE.done, "the server is closing");
     },
   };
+}
+
+/** What is wrong with what an end says of itself, before anything is done with it; undefined: nothing. */
+function flawOf(
+  { appId, authorization = "" }: PeerSettings,
+  before: string | undefined,
+  limits: Limits,
+): string | undefined {
+  const { headerBytes } = limits;
+  if (authorization.length > headerBytes)
+    return `limit headerBytes ${headerBytes}: the authorization has ${authorization.length} characters`;
+  if (appId === undefined || appId === before) return undefined;
+  if (before !== undefined) return `appId ${shown(appId)}: must stay ${shown(before)}`;
+  try {
+    checkName("appId", appId, limits);
+    return undefined;
+  } catch (error) {
+    return (error as ConnectError).rawMessage;
+  }
 }

@@ -19,7 +19,12 @@ const isBare = process.argv[2] === "bare";
 // The server's ordinary port, with its gates, its interceptors and its limits; only the services are the runner's.
 const { useTls, serverCreds, messageReceiveLimit } = await oneFromRunner(ServerCompatRequestSchema);
 const server = createServer({ config: { limits: { messageBytes: messageReceiveLimit } } });
-const access = createAccess(server.config.access, { platform: nodePlatform, log: silent });
+const access = createAccess(server.config.access, {
+  platform: nodePlatform,
+  log: silent,
+  appId: "",
+  isApp: async () => false,
+});
 const admission = createAdmission(server.config.limits);
 const { key, cert } = serverCreds ?? { key: new Uint8Array(), cert: new Uint8Array() };
 const { port } = await listen(

@@ -73,6 +73,22 @@ function groups(on: On): void {
     equal((await events.next()).value, pattern(1024 ** 2));
   });
 
+  on("topics.hasWaiting() is so until the last event is acknowledged, whoever has it", async ({ topics }) => {
+    equal(await topics.hasWaiting("t", "g"), false);
+    const events = consumer(topics);
+    consumer(topics, "other");
+    equal(await topics.hasWaiting("t", "g"), false);
+    await publish(topics, "1", "2");
+    equal(await topics.hasWaiting("t", "g"), true);
+    const [first, second] = [await events.next(), await events.next()];
+    await first.ack();
+    equal(await topics.hasWaiting("t", "g"), true);
+    await second.ack();
+    equal(await topics.hasWaiting("t", "g"), false);
+    equal(await topics.hasWaiting("t", "other"), true);
+    equal(await topics.hasWaiting("u", "g"), false);
+  });
+
   on("topics.consume() begins the group with the call, not with the first read", async ({ topics }) => {
     const events = topics.consume("t", "g", never());
     await publish(topics, "1");

@@ -20,7 +20,7 @@ import { type Caller, callers, forbidden, trusted, unauthenticated } from "./cal
 import { untilExpiry } from "./expiry.js";
 import { type Question, questionOf } from "./questions.js";
 import { refuse } from "./refusal.js";
-import { knows, permits } from "./rules.js";
+import { type Deed, knows, permits } from "./rules.js";
 import { type AccessSettings, isOn } from "./settings.js";
 
 /** Who a call comes from, in the context values of every call. */
@@ -40,7 +40,7 @@ export interface Access {
   admit(method: DescMethod, header: Headers, values: ContextValues): Promise<void> | undefined;
   /**
    * Lets whoever sends this `authorization` header be the app `appId`, and be called as such, or rejects with a
-   * refusal. Tells which pubsubs it may have events of, and until when.
+   * refusal. Tells which events it may have, and until when.
    */
   admitApp(appId: string, authorization: string | null): Promise<AdmittedApp>;
   /** Refuses messages about stores that the caller has no right to, and calls that came by no gate. */
@@ -49,15 +49,21 @@ export interface Access {
 
 /** What an app that dialled in may do. */
 interface AdmittedApp {
-  mayRead(pubsub: string): boolean;
+  mayRead(pubsub: string, group: string): Promise<boolean>;
   /** When its credentials end, in milliseconds since 1970; undefined: never. */
   readonly expiresAtMs: number | undefined;
 }
 
-export function createAccess(
-  settings: AccessSettings,
-  around: { platform: Pick<Platform, "fetch" | "env">; log: Log },
-): Access {
+export interface AccessAround {
+  platform: Pick<Platform, "fetch" | "env">;
+  log: Log;
+  /** This runtime's own app id. */
+  appId: string;
+  /** Whether an app has this id: the group of that name is then its own. */
+  isApp(id: string): Promise<boolean>;
+}
+
+export function createAccess(settings: AccessSettings, around: AccessAround): Access {
   const find = callers(settings, around);
   const on = isOn(settings);
 
@@ -79,6 +85,42 @@ export function createAccess(
       throw forbidden("secrets are not for web pages: only access.secretsFromBrowsers lets them have one");
     }
     return caller;
+  };
+
+  const ofApps: Deed = { primitive: "services", verbs: [], rpc: AppCallback.method.onTopicEvent.name };
+
+  /** Throws a refusal where the events of this group are an app's, and the caller may not be that app. */
+  const checkGroup = async (caller: Caller, group: string): Promise<void> => {
+    if (permits(caller.rules, ofApps, group) || !(await around.isApp(group))) return;
+    throw lacking(caller, `have the events of the app ${shown(group)} (${ofApps.rpc})`);
+  };
+
+  /** The request, with each of its messages refused that the caller has no right to. */
+  const checkedFor = <R extends UnaryRequest | StreamRequest>(caller: Caller, request: R): R => {
+    const question = questionOf(request.method);
+    if (caller === trusted || !question?.store) return request;
+    const call = deed(question, request.method.name);
+    const check = (message: unknown): string | undefined => {
+      const store = question.store?.(message as never);
+      const group = question.group?.(message as never, request.header, around.appId);
+      if (store !== undefined && !permits(caller.rules, call, store, group)) {
+        throw mayNot(caller, call, store, group);
+      }
+      return group;
+    };
+    if (!request.stream) {
+      check(request.message);
+      return request;
+    }
+    const { message } = request;
+    const checked = async function* () {
+      for await (const part of message) {
+        const group = check(part);
+        if (group !== undefined) await checkGroup(caller, group);
+        yield part;
+      }
+    };
+    return { ...request, message: checked() };
   };
 
   const gate = (handler: UniversalHandler) => async (request: UniversalServerRequest) => {
@@ -122,15 +164,17 @@ export function createAccess(
     },
     async admitApp(appId, authorization) {
       const caller = await find(authorization);
-      const call = { primitive: "services", verbs: [], rpc: AppCallback.method.onTopicEvent.name } as const;
-      if (!permits(caller.rules, call, appId)) throw mayNot(caller, call, appId);
+      if (!permits(caller.rules, ofApps, appId)) throw mayNot(caller, ofApps, appId);
       const read = {
         primitive: "pubsub",
         verbs: ["read"],
         rpc: Runtime.method.subscribeTopicEvents.name,
       } as const;
       return {
-        mayRead: (pubsub) => permits(caller.rules, read, pubsub),
+        async mayRead(pubsub, group) {
+          if (!permits(caller.rules, read, pubsub, group)) return false;
+          return caller === trusted || permits(caller.rules, ofApps, group) || !(await around.isApp(group));
+        },
         expiresAtMs: caller.expiresAtMs,
       };
     },
@@ -145,38 +189,18 @@ export function createAccess(
   };
 }
 
-/** The request, with each of its messages refused whose store the caller has no right to. */
-function checkedFor<R extends UnaryRequest | StreamRequest>(caller: Caller, request: R): R {
-  const question = questionOf(request.method);
-  if (caller === trusted || !question?.store) return request;
-  const call = deed(question, request.method.name);
-  const check = (message: unknown) => {
-    const store = question.store?.(message as never);
-    if (store !== undefined && !permits(caller.rules, call, store)) throw mayNot(caller, call, store);
-  };
-  if (!request.stream) {
-    check(request.message);
-    return request;
-  }
-  const { message } = request;
-  const checked = async function* () {
-    for await (const part of message) {
-      check(part);
-      yield part;
-    }
-  };
-  return { ...request, message: checked() };
-}
-
 const deed = ({ primitive, verbs }: Question<never>, rpc: string) => ({ primitive, verbs, rpc });
 
 function mayNot(
   caller: Caller,
-  { primitive, verbs, rpc }: ReturnType<typeof deed>,
+  { primitive, verbs, rpc }: Deed,
   store?: string,
+  group?: string,
 ): ConnectError {
   const what = verbs.length > 0 ? verbs.join(" and ") : rpc;
-  const where = store === undefined ? primitive : `${primitive} ${shown(store)}`;
+  const where =
+    (store === undefined ? primitive : `${primitive} ${shown(store)}`) +
+    (group === undefined ? "" : ` in group ${shown(group)}`);
   return lacking(caller, `${what} ${where}${verbs.length > 0 ? ` (${rpc})` : ""}`);
 }
 

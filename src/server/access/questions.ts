@@ -9,6 +9,7 @@ import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fencesIn } from "../services/fence.js";
 import { kindCalled } from "../services/lifecycle.js";
 import { logNameIn } from "../services/log.js";
+import { groupOf } from "../services/pubsub/group.js";
 
 /** What a rule can be about, called as the client's facades and the configuration call it. */
 export const PRIMITIVES = [
@@ -38,6 +39,8 @@ export interface Question<T = unknown> {
   readonly verbs: readonly Verb[];
   /** The store that a message names; undefined where it names none, as those after the first of an upload. */
   readonly store?: (message: T) => string | undefined;
+  /** The consumer group whose events a message asks for; `appId` is this runtime's own. */
+  readonly group?: (message: T, header: Headers, appId: string) => string | undefined;
   /** The stores that the request's headers name. */
   readonly stores?: (header: Headers) => readonly string[];
   /** The lock stores whose fences the request's headers want to be checked. */
@@ -111,6 +114,8 @@ asks(Runtime, {
     verbs: reads,
     store: ({ subscribeTopicEventsRequestType: request }) =>
       request.case === "initialRequest" ? named(request.value.pubsubName) : undefined,
+    group: ({ subscribeTopicEventsRequestType: request }, header, appId) =>
+      request.case === "initialRequest" ? groupOf(request.value, header, appId) : undefined,
   },
   getFile: of("files", reads),
   putFile: of("files", writes),
@@ -141,7 +146,15 @@ asks(LogService, {
   consume: { primitive: "log", verbs: reads, stores: logs },
 });
 
-const map = ({ header }: { header?: RequestHeader }) => header?.primitive && fullName(header.primitive, "");
+/** A map of another protocol group than the one that facades use has that in front, as the configuration calls it. */
+function map({ header }: { header?: RequestHeader }): string | undefined {
+  if (!header?.primitive) return undefined;
+  const name = fullName(header.primitive, "");
+  // Where there is none, the guard refuses the request.
+  const { namespace, name: group } = header.protocol ?? { namespace: "", name: "default" };
+  if (namespace === "" && group === "default") return name;
+  return `//${encoded(namespace)}/${encoded(group)}/${name}`;
+}
 
 asks(MapService, {
   put: { primitive: "map", verbs: writes, store: map, locks },
@@ -162,7 +175,8 @@ asks(GossipMapService, {
 
 /** `<namespace>/<name>`, or only the name where the namespace is the one that facades use if they are given none. */
 function fullName({ namespace, name }: { namespace: string; name: string }, usual: string): string {
-  // Encoded, so that no name can look like one of another namespace.
-  const part = (text: string) => text.replace(/[%/]/g, encodeURIComponent);
-  return namespace === usual ? part(name) : `${part(namespace)}/${part(name)}`;
+  return namespace === usual ? encoded(name) : `${encoded(namespace)}/${encoded(name)}`;
 }
+
+/** A part of a name, so that none can look like one of another namespace. */
+const encoded = (part: string): string => part.replace(/[%/]/g, encodeURIComponent);

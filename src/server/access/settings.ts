@@ -43,9 +43,20 @@ const rule = z
       .min(1, "must not be empty: leave it out for every store")
       .optional()
       .describe("A store's name, or with * at the end all that begin so. Left out: every store."),
+    group: z
+      .string()
+      .min(1, "must not be empty: leave it out for every group")
+      .optional()
+      .describe(
+        "For pubsub: a consumer group's name, or with * at the end all that begin so. Left out: every group. " +
+          "A group that is called like an app always needs that app's right: services, its name, OnTopicEvent.",
+      ),
     verbs: atLeastOne(z.string()).describe('"read", "write", the names of single RPCs, or "*" for all.'),
   })
-  .superRefine(({ primitive, verbs }, { addIssue }) => {
+  .superRefine(({ primitive, group, verbs }, { addIssue }) => {
+    if (group !== undefined && primitive !== "pubsub") {
+      addIssue({ code: "custom", path: ["group"], message: 'must be left out: only "pubsub" has groups' });
+    }
     const known = ["read", "write", "*", ...rpcsOf(primitive)];
     for (const [i, verb] of verbs.entries()) {
       if (known.includes(verb)) continue;

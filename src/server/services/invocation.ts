@@ -33,7 +33,7 @@ export function invocationService(
       if (!context.components.find("services", id)) {
         const dialled = context.apps.next(id);
         if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);
-        if (context.apps.knows(id)) throw unavailable(`the app ${shown(id)} is not connected now`);
+        if (await context.apps.knows(id)) throw unavailable(`the app ${shown(id)} is not connected now`);
       }
       const app = appAt(withinCall(context, call), id);
       const { status, headers, body } = await app(

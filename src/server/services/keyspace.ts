@@ -1,5 +1,5 @@
 /** The primitives that keep their data in the engine's keys; each has its own room there. */
-type Room = "state" | "lock" | "fence" | "sequencer" | "configuration" | "map" | "gossip" | "log";
+type Room = "state" | "lock" | "fence" | "sequencer" | "configuration" | "map" | "gossip" | "log" | "app";
 
 /**
  * The engine's key for what `parts` name. NUL ends every part but the last, which alone may hold any character: the

@@ -39,6 +39,16 @@ export class Population {
     }
   }
 
+  /** Whether one more would be too many. */
+  async isFull(): Promise<boolean> {
+    return (await (this.#members ??= this.#count())).size >= this.#options.limit.most;
+  }
+
+  /** Takes out a key that was deleted, before the engine tells of it. */
+  async forget(key: string): Promise<void> {
+    (await this.#members)?.delete(key);
+  }
+
   async #count(): Promise<Set<string>> {
     const { keys, prefix, closing } = this.#options;
     const over = new AbortController();

@@ -13,12 +13,10 @@ import { invalid, unavailable } from "../faults.js";
 import { checkName } from "../guard.js";
 import { eventOf } from "./pubsub/cloud-event.js";
 import { claims, type Subscription, topicOf, verdictOf } from "./pubsub/delivery.js";
+import { APP_ID_HEADER, groupOf } from "./pubsub/group.js";
 import { Unsettled } from "./pubsub/unsettled.js";
 
 type PubsubMethods = Pick<ServiceImpl<typeof Runtime>, "publishEvent" | "subscribeTopicEvents">;
-
-/** The request header by which a caller says which app it is: the group of its subscriptions where they name none. */
-const APP_ID_HEADER = "fairlead-app-id";
 
 /** Publishing, and subscriptions as a stream. What the answers to events do is decided in delivery.ts. */
 export function pubsubService(context: ServiceContext): PubsubMethods {
@@ -85,15 +83,16 @@ async function firstOf(incoming: Incoming): Promise<SubscribeTopicEventsRequestI
 }
 
 function subscriptionOf(
-  { pubsubName, topic, metadata, deadLetterTopic }: SubscribeTopicEventsRequestInitial,
+  initial: SubscribeTopicEventsRequestInitial,
   header: HandlerContext["requestHeader"],
   { components, appId, limits }: ServiceContext,
 ): Subscription {
+  const { pubsubName, topic, deadLetterTopic } = initial;
   components.get("pubsub", pubsubName);
   if (deadLetterTopic === topic) {
     throw invalid("initial_request.dead_letter_topic", topic, "must not be the topic itself");
   }
-  const group = metadata["consumerGroup"] || (header.get(APP_ID_HEADER) ?? appId);
+  const group = groupOf(initial, header, appId);
   checkName(APP_ID_HEADER, group, limits);
   return { pubsub: pubsubName, topic, group, deadLetterTopic: deadLetterTopic || undefined };
 }

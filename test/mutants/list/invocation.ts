@@ -21,7 +21,7 @@ export const invocationMutants: readonly Mutant[] = [
     ],
     [
       "apps that left are unknown",
-      "if (context.apps.knows(id)) throw",
+      "if (await context.apps.knows(id)) throw",
       'if (id === "never") throw',
       /has left is unavailable/,
     ],

@@ -50,6 +50,11 @@ export class MemoryTopics implements TopicStore {
     return group.join(signal);
   }
 
+  async hasWaiting(topic: string, name: string): Promise<boolean> {
+    this.#open();
+    return (this.#topics.get(topic)?.get(name)?.bytes ?? 0) > 0;
+  }
+
   close(): void {
     this.#closed = true;
     for (const groups of this.#topics.values()) for (const group of groups.values()) group.close();

@@ -7,6 +7,7 @@ import { lostConnection, type ReadError } from "../../../internal/one-tongue.js"
 import { pause } from "../../../internal/timer.js";
 import { carrying, tokenOf } from "../../access/credential.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
+import { shown } from "../../faults.js";
 import { checkName } from "../../guard.js";
 import { type App, visit } from "./app-visit.js";
 import { type Subscription, topicOf } from "./delivery.js";
@@ -32,8 +33,10 @@ export function startApps(context: ServiceContext): void {
 
 /** How an app that joins is treated. */
 interface JoinOptions extends Partial<Pick<App, "askEveryMs" | "timeoutMs">> {
-  /** Of which pubsubs it may have events. Default: of all. */
-  mayRead?: (pubsub: string) => boolean;
+  /** Whether it may have the events of a group of a pubsub. Default: those of all. */
+  mayRead?: (pubsub: string, group: string) => boolean | Promise<boolean>;
+  /** Is told what it wants, before it has any of it. Default: no one is. */
+  onSubscriptions?: (subscriptions: readonly Subscription[]) => Promise<void>;
   /** Maps what the transport reports of a lost connection. Never the texts of errors: they are the app's own words. */
   readError?: ReadError;
 }
@@ -52,6 +55,7 @@ export async function joinApp(
     askEveryMs = 15_000,
     timeoutMs = 60_000,
     mayRead = () => true,
+    onSubscriptions,
     readError = lostConnection,
   }: JoinOptions = {},
 ): Promise<void> {
@@ -66,6 +70,7 @@ export async function joinApp(
     let next: "ask" | "wait" = "wait";
     try {
       const subscriptions = await ask(signal, log);
+      await onSubscriptions?.(subscriptions);
       log.info({ app: name, subscriptions: subscriptions.length }, "an app is here");
       const { end, worked } = await visit(context, app, subscriptions, signal);
       if (worked) failures = 0;
@@ -81,13 +86,13 @@ export async function joinApp(
 }
 
 /** What the app asked for, as far as it can be had. */
-function wanted(
+async function wanted(
   { components, limits }: ServiceContext,
   app: string,
   asked: TopicSubscription[],
-  mayRead: (pubsub: string) => boolean,
+  mayRead: NonNullable<JoinOptions["mayRead"]>,
   log: Log,
-): Subscription[] {
+): Promise<Subscription[]> {
   const found = new Map<string, Subscription>();
   for (const { pubsubName: pubsub, topic, metadata } of asked) {
     const { consumerGroup, deadLetterTopic } = metadata;
@@ -99,11 +104,13 @@ function wanted(
     };
     try {
       components.get("pubsub", pubsub);
-      if (!mayRead(pubsub)) throw new TypeError("no rule lets the app read it");
       checkName("topic", topic, limits);
       checkName('metadata["consumerGroup"]', subscription.group, limits);
       if (deadLetterTopic) checkName('metadata["deadLetterTopic"]', deadLetterTopic, limits);
       if (deadLetterTopic === topic) throw new TypeError(`topic "${topic}" is its own dead letter topic`);
+      if (!(await mayRead(pubsub, subscription.group))) {
+        throw new TypeError(`no rule lets the app have the events of group ${shown(subscription.group)}`);
+      }
       found.set(topicOf(pubsub, topic), subscription);
     } catch (error) {
       const why = error instanceof ConnectError ? error.rawMessage : String(error);

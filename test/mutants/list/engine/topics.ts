@@ -28,6 +28,18 @@ export const topicsMutants: readonly Mutant[] = [
       /keeps topics and groups apart/,
     ],
     [
+      "nothing ever waits",
+      "return (this.#topics.get(topic)?.get(name)?.bytes ?? 0) > 0;",
+      "return (this.#topics.get(topic)?.get(name)?.bytes ?? 0) < 0;",
+      /hasWaiting\(\) is so until/,
+    ],
+    [
+      "a group without events waits too",
+      "return (this.#topics.get(topic)?.get(name)?.bytes ?? 0) > 0;",
+      "return this.#topics.get(topic)?.has(name) ?? false;",
+      /hasWaiting\(\) is so until/,
+    ],
+    [
       "events are cut",
       "const kept = values.map(owned);",
       "const kept = values.map((value) => owned(value.subarray(0, 1000)));",
