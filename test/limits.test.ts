@@ -91,7 +91,8 @@ throughEveryDoor("upload", (open) => {
 
 throughEveryDoor("duplex", (open) => {
   test("calls beyond streams hit that limit until one has ended", async () => {
-    await using at = await open({ config: { limits: { streams: 2 } } });
+    // All of them may be of one connection: its share is the subject of shares.test.ts.
+    await using at = await open({ config: { limits: { streams: 2, connectionSharePercent: 100 } } });
     const held = [await holdOpen(at.transport), await holdOpen(at.transport)];
     const hello = () => runtimeOf(at.transport).sayHello({ serviceName: "helloworld" });
     assert.equal(await limitOf(hello()), "streams");
@@ -137,9 +138,9 @@ test("calls of one connection beyond connectionStreams hit that limit, and other
 test("a connection beyond connections is told so in its protocol and closed, until another one is gone", async () => {
   await using at = await overGrpc({ config: { limits: { connections: 2 } } });
   const hello = (transport: Transport) => runtimeOf(transport).sayHello({ serviceName: "helloworld" });
-  await hello(at.transport);
   const second = createNodeTransport(at.url);
-  await hello(second);
+  // An idle one would be closed for a new one.
+  const held = [await holdOpen(at.transport), await holdOpen(second)];
   for (const options of [{}, { protocol: "grpc" }, { httpVersion: "1.1" }] as const) {
     await using extra = createNodeTransport(at.url, options);
     assert.equal(await limitOf(hello(extra)), "connections");
@@ -155,10 +156,12 @@ test("a connection beyond connections is told so in its protocol and closed, unt
   session.request({ ":method": "POST", ":path": "/x" }).resume();
   await closed;
   await hello(at.transport);
+  await held[1]?.close();
   await second[Symbol.asyncDispose]();
   await sleep(50);
   await using third = createNodeTransport(at.url);
   await hello(third);
+  await held[0]?.close();
 });
 
 test("unfinished messages of all calls together hit arrivingBytes, and give it back when they are gone", async () => {

@@ -1,31 +1,45 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
   type ConnectRouter,
   type ContextKey,
+  type ContextValues,
   createContextKey,
   createContextValues,
   type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryResponse,
 } from "@connectrpc/connect";
 import type {
   UniversalHandler,
   UniversalServerRequest,
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
+import type { Usage } from "../internal/usage.js";
 import { refuse } from "./access/refusal.js";
 import { SERVER_HEADER, VERSION } from "./answers.js";
 import { noteRefusal } from "./calls.js";
 import type { Limits } from "./config.js";
 import { exhausted } from "./faults.js";
+import { messageSize } from "./message-size.js";
+import { type CallGroup, type CallUsage, Shares } from "./shares.js";
 import { throughEach } from "./through-each.js";
 import { Arrival, Departure, isEnveloped, shown, tooLarge } from "./transit.js";
 
 /** What the calls of one connection have in common, on the doors that have connections. */
 export interface Connection {
-  /** How many of its calls are open. */
-  calls: number;
+  /** What they use of the limits together. */
+  readonly usage: Usage;
   /** Whether it is one more than there may be: all of its calls are refused. */
   readonly isExtra: boolean;
+  /** Something uses it from now on, besides the requests that its door sees. */
+  begin?(): void;
+  /** That is over. */
+  end?(): void;
+  /** Closes it in the way of its protocol. */
+  close?: () => void;
 }
 
 /** The connection that a call came by, in its context values. */
@@ -34,95 +48,83 @@ export const connectionKey: ContextKey<Connection | undefined> = createContextKe
 /** What has arrived of a call's next message, in its context values. */
 const arrivalKey: ContextKey<Arrival | undefined> = createContextKey(undefined);
 
+/** What a call uses of the limits, in its context values. */
+const usageKey: ContextKey<CallUsage | undefined> = createContextKey(undefined);
+
+/** The same, of calls whose answers are counted until they are sent. */
+const roomKey: ContextKey<CallUsage | undefined> = createContextKey(undefined);
+
 type Routes = (router: ConnectRouter) => void;
 
-/** The door before all others: what calls may take together, before anything is read of them and while it is read. */
+/** Server-wide limits on open calls and buffered bytes, checked before a body is read and while it is read. */
 export interface Admission {
-  /** `routes`, with the calls that would pass a limit refused. */
-  limited(routes: Routes): Routes;
-  /** Counts one call that comes by no HTTP handler, until `leave` is called. Throws a refusal. */
-  enter(header: Headers, connection: Connection): { leave(): void };
-  /** What stands against so many bytes more of messages that are not whole. */
-  arriving(change: number): ConnectError | undefined;
-  /** Counts so many bytes more, or fewer, of answers that their callers have no room for. */
-  leaving(change: number): void;
+  /** `routes`, with the calls that would pass a limit refused. `group`: whose calls they are. Default: trusted ones. */
+  limited(routes: Routes, group?: GroupOf): Routes;
+  /** `routes` behind the access gate: calls whose caller is known now, `subjectOf` tells, count to that subject. */
+  shared(routes: Routes, subjectOf: (values: ContextValues) => string | undefined): Routes;
+  /** Counts one call that comes by no HTTP handler, until it is closed. Throws a refusal. */
+  enter(call: { method: DescMethod; header: Headers }, connection: Connection, group: GroupOf): CallUsage;
+  /** The same as `shared` for such a call: it counts to that subject. Throws a refusal. */
+  identified(usage: CallUsage, subject: string | undefined): void;
+  /** Notes in the context of a call that comes by no HTTP handler what it uses. */
+  note(values: ContextValues, usage: CallUsage): void;
   /** What stands against a message of so many bytes. */
   checkMessage(bytes: number): ConnectError | undefined;
-  /** Notes which messages have arrived whole, and names the limit that one was too large for. */
+  /** Notes which messages have arrived whole, makes answers wait for room, and names the limit that a message was too large for. */
   readonly interceptor: Interceptor;
 }
 
-export function createAdmission(limits: Limits): Admission {
-  let open = 0;
-  let arriving = 0;
-  let leaving = 0;
-  const onLeaving = (change: number) => {
-    leaving += change;
-  };
-  const countArriving = (change: number) => {
-    arriving += change;
-    if (change <= 0 || arriving <= limits.arrivingBytes) return undefined;
-    return exhausted(
-      "arrivingBytes",
-      limits.arrivingBytes,
-      "so much has arrived of messages that are not whole",
-    );
-  };
-  const onArriving = (change: number) => {
-    const refusal = countArriving(change);
-    if (refusal) throw refusal;
-  };
+/** Whose calls of a method with these headers are, before their caller is known. */
+export type GroupOf = (method: DescMethod, header: Headers) => CallGroup;
 
-  /** What stands against one more call. */
-  const against = (
-    request: Pick<UniversalServerRequest, "header">,
-    connection?: Connection,
-  ): ConnectError | undefined => {
-    const { connections, connectionStreams, streams, headerBytes, messageBytes } = limits;
+export function createAdmission(limits: Limits): Admission {
+  const shares = new Shares(limits);
+
+  /** Counts one more call, or tells what stands against it. */
+  const take = (header: Headers, connection: Connection | undefined, group: CallGroup) => {
+    const { connections, headerBytes, messageBytes } = limits;
     if (connection?.isExtra)
       return exhausted("connections", connections, "as many are open without this one");
-    const bytes = sizeOf(request.header);
+    const bytes = sizeOf(header);
     if (bytes > headerBytes) return exhausted("headerBytes", headerBytes, `the headers have ${bytes} bytes`);
-    const length = request.header.get("content-length");
-    if (!isEnveloped(request.header) && Number(length) > messageBytes) return tooLarge(messageBytes, length);
-    if (connection && connection.calls >= connectionStreams) {
-      return exhausted("connectionStreams", connectionStreams, "as many calls of this connection are open");
-    }
-    if (open >= streams) return exhausted("streams", streams, "as many calls of this server are open");
-    if (leaving > limits.leavingBytes) {
-      return exhausted("leavingBytes", limits.leavingBytes, "so much waits of answers that nobody reads");
-    }
-    return undefined;
+    const length = header.get("content-length");
+    if (!isEnveloped(header) && Number(length) > messageBytes) return tooLarge(messageBytes, length);
+    return shares.open(connection?.usage, group);
   };
 
-  const limit = (handler: UniversalHandler) => async (request: UniversalServerRequest) => {
+  const refused = (request: UniversalServerRequest, refusal: ConnectError) => {
+    noteRefusal(request.contextValues, refusal.code);
+    refusal.metadata.set(SERVER_HEADER, VERSION);
+    return refuse(request, refusal);
+  };
+
+  const limit = (handler: UniversalHandler, group: GroupOf) => async (request: UniversalServerRequest) => {
     const contextValues = request.contextValues ?? createContextValues();
     const connection = contextValues.get(connectionKey);
-    const refusal = against(request, connection);
-    if (refusal) {
-      noteRefusal(contextValues, refusal.code);
-      refusal.metadata.set(SERVER_HEADER, VERSION);
-      return refuse(request, refusal);
-    }
-    const arrival = new Arrival(request.header, limits.messageBytes, onArriving);
-    const departure = new Departure(onLeaving);
-    open++;
-    if (connection) connection.calls++;
-    let isOpen = true;
+    const usage = take(request.header, connection, group(handler.method, request.header));
+    if (usage instanceof ConnectError) return refused({ ...request, contextValues }, usage);
+    const arrival: Arrival = new Arrival(request.header, limits.messageBytes, (change) => {
+      const refusal = usage.arriving(change);
+      if (!refusal) return;
+      // What has come of it is of no use any more, however long its client goes on to send.
+      arrival.end();
+      throw refusal;
+    });
+    const departure = new Departure((change) => usage.leaving(change));
     const over = () => {
-      if (!isOpen) return;
-      isOpen = false;
-      open--;
-      if (connection) connection.calls--;
       arrival.end();
       departure.end();
+      usage.close();
       request.signal.removeEventListener("abort", over);
     };
     if (request.signal.aborted) over();
     else request.signal.addEventListener("abort", over);
+    contextValues.set(arrivalKey, arrival);
+    // Where there are no connections, nobody tells when an answer has been sent.
+    if (connection) contextValues.set(roomKey, usage);
     const counted = {
       ...request,
-      contextValues: contextValues.set(arrivalKey, arrival),
+      contextValues: contextValues.set(usageKey, usage),
       body: isBytes(request.body) ? shown(request.body, (chunk) => arrival.add(chunk)) : request.body,
     };
     try {
@@ -135,42 +137,74 @@ export function createAdmission(limits: Limits): Admission {
     }
   };
 
+  const identify: Admission["identified"] = (usage, subject) => {
+    const refusal = subject === undefined ? undefined : usage.identified(subject);
+    if (refusal) throw refusal;
+  };
+
   return {
-    limited: (routes) => throughEach(routes, limit),
-    enter(header, connection) {
-      const refusal = against({ header }, connection);
-      if (refusal) throw refusal;
-      open++;
-      connection.calls++;
-      const leave = () => {
-        open--;
-        connection.calls--;
-      };
-      return { leave };
+    limited: (routes, group = () => "trusted") => throughEach(routes, (handler) => limit(handler, group)),
+    shared: (routes, subjectOf) =>
+      throughEach(routes, (handler) => async (request) => {
+        const values = request.contextValues;
+        const usage = values?.get(usageKey);
+        if (!values || !usage) return handler(request);
+        const subject = subjectOf(values);
+        const refusal = subject === undefined ? undefined : usage.identified(subject);
+        return refusal ? refused(request, refusal) : handler(request);
+      }),
+    enter({ method, header }, connection, group) {
+      const usage = take(header, connection, group(method, header));
+      if (usage instanceof ConnectError) throw usage;
+      return usage;
     },
-    arriving: countArriving,
-    leaving: onLeaving,
+    identified: identify,
+    note: (values, usage) => void values.set(roomKey, usage),
     checkMessage: (bytes) => (bytes > limits.messageBytes ? tooLarge(limits.messageBytes, bytes) : undefined),
-    interceptor: (next) => (request) => {
+    interceptor: (next) => async (request) => {
       const arrival = request.contextValues.get(arrivalKey);
-      if (!request.stream) {
-        arrival?.whole();
-        return next(request);
-      }
-      const { message } = request;
-      const whole = async function* () {
-        try {
-          for await (const part of message) {
-            arrival?.whole();
-            yield part;
-          }
-        } catch (error) {
-          throw isTooLarge(error) ? tooLarge(limits.messageBytes) : error;
-        }
-      };
-      return next({ ...request, message: whole() });
+      const usage = request.contextValues.get(roomKey);
+      if (!request.stream) arrival?.whole();
+      const response = await next(request.stream ? wholeMessages(request, arrival, limits) : request);
+      return usage ? withRoom(response, usage, request.signal) : response;
     },
   };
+}
+
+/** The request, whose messages are told of as they are whole. */
+function wholeMessages(request: StreamRequest, arrival: Arrival | undefined, limits: Limits): StreamRequest {
+  const { message } = request;
+  const whole = async function* () {
+    try {
+      for await (const part of message) {
+        arrival?.whole();
+        yield part;
+      }
+    } catch (error) {
+      throw isTooLarge(error) ? tooLarge(limits.messageBytes) : error;
+    }
+  };
+  return { ...request, message: whole() };
+}
+
+/** The response, each of whose messages waits until there is room for its bytes. */
+async function withRoom<R extends UnaryResponse | StreamResponse>(
+  response: R,
+  usage: CallUsage,
+  signal: AbortSignal,
+): Promise<R> {
+  if (!response.stream) {
+    await usage.room(messageSize(response.message), signal);
+    return response;
+  }
+  const { message } = response;
+  const spaced = async function* () {
+    for await (const part of message) {
+      await usage.room(messageSize(part), signal);
+      yield part;
+    }
+  };
+  return { ...response, message: spaced() };
 }
 
 /** What a header weighs beside its name and value, as HTTP/2 counts. */

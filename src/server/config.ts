@@ -18,6 +18,7 @@ const milliseconds = z.preprocess(
   asNumber,
   z.number("must be a number of milliseconds").positive("must be above 0"),
 );
+const percent = (usual: number) => count(100).default(usual);
 const wholeNumber = (least: bigint, most: bigint) =>
   z.preprocess(
     asBigint,
@@ -249,6 +250,37 @@ const limits = z.strictObject({
     .describe(
       "The bytes of answers that their callers have no room for yet, of all calls together: above it no further call is taken.",
     ),
+  connectionSharePercent: percent(50).describe(
+    "How much of streams, arrivingBytes and leavingBytes one connection may take, but of the bytes always one message.",
+  ),
+  subjectSharePercent: percent(50).describe(
+    "How much of streams, arrivingBytes and leavingBytes one subject may take, on all of its connections together.",
+  ),
+  anonymousSharePercent: percent(10).describe(
+    "How much of streams, arrivingBytes and leavingBytes all calls together may take that need no credentials (health) or have none. As many may wait for their tokens to be checked.",
+  ),
+  connectionIdleMs: milliseconds
+    .default(300_000)
+    .describe("How long a connection without calls is kept, and a tunnel that nothing uses."),
+  headersTimeoutMs: milliseconds
+    .default(60_000)
+    .describe(
+      "How long the headers of a request may take. Over HTTP/2 also the first SETTINGS, and the answer to a PING of a client that sends other things meanwhile.",
+    ),
+  pingMs: milliseconds
+    .default(10_000)
+    .describe(
+      "After how much silence a client is asked, by a PING, whether it is there: over HTTP/2 while it has calls open, and over the tunnel.",
+    ),
+  pingTimeoutMs: milliseconds
+    .default(10_000)
+    .describe("How long after that it may say nothing before its connection is cut and its calls end."),
+  tcpKeepaliveMs: milliseconds
+    .default(15_000)
+    .describe("After how much silence TCP asks whether the other machine is there, for every connection."),
+  stalledMs: milliseconds
+    .default(60_000)
+    .describe("For how long nothing of an answer may be taken by its caller, before it is given up."),
   fileMetadataBytes: count()
     .default(4096)
     .describe(

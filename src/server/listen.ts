@@ -83,7 +83,7 @@ export async function listen(
   if (tls) checkTls(tls);
   checkHost(host, server.config, insecure);
   const { limits, hosts } = server.config;
-  const connections = new Connections(limits.connections);
+  const connections = new Connections(limits.connections, limits.connectionIdleMs);
   const cors = corsFor(server.config.cors);
   const check = hostCheck({ hosts, cors, onLoopback: isLoopback(host) });
   const opened = await openPort(requestListener(server, connections, { check, cors, pages }), {
@@ -94,6 +94,8 @@ export async function listen(
     // Above the limits, so that the server refuses a call itself, with its reason, before HTTP does without one.
     callsPerConnection: limits.connectionStreams * 2,
     headerBytes: limits.headerBytes + 64 * 1024,
+    keepalive: limits,
+    onLost: (why, address) => server.log.info({ why, address }, "a connection was lost"),
     upgrade: tunnelUpgrade(server, connections, check),
     whileClosing: ({ url }) => /^\/(healthz|readyz|grpc\.health\.v1\.Health\/\w+)($|\?)/.test(url),
   });

@@ -14,8 +14,8 @@ import { takeAnyInJson } from "../internal/any-in-json.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
 import { reaching } from "../internal/reaching.js";
-import { createAccess } from "./access/gate.js";
-import { createAdmission } from "./admission.js";
+import { createAccess, needsNoCredentials, subjectOf } from "./access/gate.js";
+import { createAdmission, type GroupOf } from "./admission.js";
 import { answers } from "./answers.js";
 import { boundedLog } from "./bounded-log.js";
 import { callLog } from "./call-log.js";
@@ -149,8 +149,15 @@ export function createServer({
   };
   const ready = readiness(engine, closing.signal);
   const register = routes(context, ready);
-  const gated = calls.through(admission.limited(access.gated(register)));
-  const open = calls.through(admission.limited(access.open(register)));
+  const groupOf: GroupOf = (method, header) => {
+    if (needsNoCredentials(method)) return "anonymous";
+    if (!access.isOn) return "trusted";
+    return header.has("authorization") ? "unverified" : "anonymous";
+  };
+  const gated = calls.through(
+    admission.limited(access.gated(admission.shared(register, subjectOf)), groupOf),
+  );
+  const open = calls.through(admission.limited(access.open(register), () => "trusted"));
   startApps(context);
   const readMetrics = async (authorization: string | null) =>
     metricsPage((await access.isKnown(authorization)) ? metrics.text(context.platform.memory()) : undefined);
@@ -164,6 +171,7 @@ export function createServer({
     options,
     calls,
     admission,
+    groupOf,
     access,
     check,
     clientInterceptors,

@@ -8,6 +8,7 @@ import {
 } from "@connectrpc/connect";
 import { asTold } from "../internal/calls.js";
 import { after } from "../internal/timer.js";
+import { noUsage } from "../internal/usage.js";
 import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher } from "../tunnel/dispatcher.js";
 import { CLOSE } from "../tunnel/fault.js";
@@ -15,11 +16,12 @@ import type { ArrivedCall } from "../tunnel/served.js";
 import { Session } from "../tunnel/session.js";
 import type { PeerSettings } from "../tunnel/session-options.js";
 import type { OpenSocket } from "../tunnel/socket.js";
-import type { Access } from "./access/gate.js";
-import { type Admission, type Connection, connectionKey } from "./admission.js";
+import { type Access, subjectOf } from "./access/gate.js";
+import { type Admission, type Connection, connectionKey, type GroupOf } from "./admission.js";
 import { asAnswer, SERVER_HEADER, VERSION } from "./answers.js";
 import { type Calls, REQUEST_ID_HEADER } from "./calls.js";
 import type { Limits } from "./config.js";
+import { ConnectionUse } from "./connection-use.js";
 import type { ServiceContext } from "./context.js";
 import { shown } from "./faults.js";
 import { checkName } from "./guard.js";
@@ -54,6 +56,7 @@ export interface TunnelsAround {
   readonly options: ConnectRouterOptions;
   readonly calls: Calls;
   readonly admission: Admission;
+  readonly groupOf: GroupOf;
   readonly access: Access;
   readonly check: HostCheck;
   /** Around every call to an app that dialled in. */
@@ -63,7 +66,7 @@ export interface TunnelsAround {
 /** Tunnels to the services of a server: each call passes the gates that calls over HTTP pass. */
 export function createTunnels(
   context: ServiceContext,
-  { routes, options, calls, admission, access, check, clientInterceptors }: TunnelsAround,
+  { routes, options, calls, admission, groupOf, access, check, clientInterceptors }: TunnelsAround,
 ): Tunnels {
   const { limits, log } = context;
   const dispatcher = createDispatcher(routes, { router: options });
@@ -93,30 +96,38 @@ export function createTunnels(
         return refusal;
       };
       try {
-        const { leave } = admission.enter(header, connection);
+        const usage = admission.enter({ method, header }, connection, groupOf);
+        arrived.stream.usage = usage;
+        admission.note(values, usage);
         const admitted = {
           values: values.set(connectionKey, connection),
           header: [[REQUEST_ID_HEADER, id]] as const,
           ended(code: number) {
-            leave();
+            usage.close();
             ended(code as Code | 0);
           },
         };
-        let asked: Promise<void> | undefined;
-        try {
-          asked = access.admit(method, header, values);
-        } catch (error) {
-          leave();
+        const letIn = () => {
+          admission.identified(usage, subjectOf(values));
+          return admitted;
+        };
+        const closed = (error: unknown): never => {
+          usage.close();
           throw error;
+        };
+        try {
+          const asked = access.admit(method, header, values);
+          return asked
+            ? asked
+                .then(letIn)
+                .catch(closed)
+                .catch((error) => {
+                  throw refused(error);
+                })
+            : letIn();
+        } catch (error) {
+          return closed(error);
         }
-        if (!asked) return admitted;
-        return asked.then(
-          () => admitted,
-          (error) => {
-            leave();
-            throw refused(error);
-          },
-        );
       } catch (error) {
         throw refused(error);
       }
@@ -124,11 +135,12 @@ export function createTunnels(
 
   const accept: Tunnels["accept"] = (
     open,
-    { origin, host, connection = { calls: 0, isExtra: false } } = {},
+    { origin, host, connection = { usage: noUsage(), isExtra: false } } = {},
   ) => {
     let guest: { end(): void } | undefined;
     let offers = 0;
     let appId: string | undefined;
+    const [callsUse, guestUses] = [new ConnectionUse(connection), new ConnectionUse(connection)];
     const session: Session = new Session(open, {
       dialled: false,
       limits: {
@@ -136,10 +148,12 @@ export function createTunnels(
         // Above the limit, so that the server refuses a call itself, with its reason.
         headerBytes: limits.headerBytes + 64 * 1024,
         messageBytes: limits.messageBytes,
+        silenceMs: limits.pingMs,
+        answerMs: limits.pingTimeoutMs,
       },
       checkMessage: admission.checkMessage,
-      arriving: admission.arriving,
-      leaving: admission.leaving,
+      arriving: (change, stream) => stream.usage?.arriving(change),
+      leaving: (change, stream) => stream.usage?.leaving(change),
       answer: dispatcher.on(() => session, { admit: admitTo(() => session, origin, connection) }),
       onSettings(peer) {
         const flaw = flawOf(peer, appId, limits);
@@ -149,8 +163,10 @@ export function createTunnels(
         offers = peer.offers ?? 0;
         guest?.end();
         guest = offers === 0 ? undefined : visitOf(session, peer);
+        guestUses.set(guest !== undefined);
       },
       onBusy(busy) {
+        callsUse.set(busy);
         if (!busy && isLeaving) session.close(CLOSE.done, "the server is closing");
       },
       onClosed() {
@@ -159,6 +175,11 @@ export function createTunnels(
       },
     });
     sessions.add(session);
+    connection.close = () => {
+      // What the other end has begun meanwhile, it sends again elsewhere.
+      session.leave("nothing uses the tunnel");
+      session.close(CLOSE.done, "nothing uses the tunnel");
+    };
     const refusal =
       check({ host: host ?? undefined, origin })?.error.rawMessage ??
       (connection.isExtra ? "too many connections" : undefined);

@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues, Interceptor, MethodImplSpec } from "@connectrpc/connect";
 import type { HeaderList } from "./frame.js";
 import type { Shutdown } from "./shutdown.js";
+import type { Stream } from "./stream.js";
 
 /** A call before a message of it is read. */
 export interface ArrivedCall {
@@ -9,6 +10,7 @@ export interface ArrivedCall {
   /** As "/package.Service/Method". */
   readonly path: string;
   readonly header: Headers;
+  readonly stream: Pick<Stream, "usage">;
   /** Aborts when the call is given up, runs out of time or is over. */
   readonly signal: AbortSignal;
 }

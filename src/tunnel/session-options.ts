@@ -26,9 +26,9 @@ export interface SessionOptions {
   /** What stands against a message of so many bytes. Default: the limit `messageBytes`. */
   readonly checkMessage?: CheckMessage | undefined;
   /** So many bytes more, or fewer, have come of messages that are not whole yet; what stands against it. Default: nothing. */
-  readonly arriving?: ((change: number) => ConnectError | undefined) | undefined;
+  readonly arriving?: ((change: number, stream: Stream) => ConnectError | undefined) | undefined;
   /** So many bytes more, or fewer, wait of answers that the other end has no room for. Default: nobody counts them. */
-  readonly leaving?: ((change: number) => void) | undefined;
+  readonly leaving?: ((change: number, stream: Stream) => void) | undefined;
   /** The other end has told its settings, at first or again. */
   readonly onSettings?: (settings: PeerSettings) => void;
   /** The other end takes no more calls; those that it did not take are these. */

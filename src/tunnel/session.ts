@@ -201,11 +201,11 @@ export class Session implements Carrier, Line {
 
   arriving(stream: Stream, change: number): ConnectError | undefined {
     // What this end asked for itself, it wants to have.
-    return this.#streams.isMine(stream.id) ? undefined : this.#options.arriving?.(change);
+    return this.#streams.isMine(stream.id) ? undefined : this.#options.arriving?.(change, stream);
   }
 
   leaving(stream: Stream, change: number): void {
-    if (!this.#streams.isMine(stream.id)) this.#options.leaving?.(change);
+    if (!this.#streams.isMine(stream.id)) this.#options.leaving?.(change, stream);
   }
 
   // What the other end says.

@@ -21,6 +21,12 @@ export interface StreamEvents {
   refused(error: ConnectError): void;
 }
 
+/** Counts what a call has in memory. */
+export interface StreamUsage {
+  arriving(change: number): ConnectError | undefined;
+  leaving(change: number): void;
+}
+
 /** What a stream needs of the session that carries it. */
 export interface Carrier {
   /** Writes a message at once if credit and socket allow it. */
@@ -50,6 +56,8 @@ export class Stream implements Reader {
   /** The call that it was begun for, at the calling end: to be made again elsewhere where it was not taken. */
   call: OutgoingCall | undefined;
   carrier: Carrier | undefined;
+  /** Where what it has in memory is counted, at an answering end that counts it. */
+  usage: StreamUsage | undefined;
   /** How many bytes may still be sent, and may still be received. */
   sendCredit = 0;
   receiveCredit = 0;

@@ -1,5 +1,11 @@
 import { createServer as createHttp1, type IncomingMessage, type RequestListener } from "node:http";
-import { createServer as createHttp2, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import {
+  constants,
+  createServer as createHttp2,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
 import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
@@ -10,6 +16,8 @@ import {
 } from "node:tls";
 
 import { Connections } from "./connections.js";
+import { type KeepaliveOptions, keepAlive } from "./keepalive.js";
+import { PipelinedResponses } from "./pipelined-responses.js";
 import { NO_BOUND_MB } from "./session-memory.js";
 import { openWindow, WINDOW_BYTES } from "./window.js";
 
@@ -27,6 +35,13 @@ export interface OnePortOptions {
   callsPerConnection?: number;
   /** The bytes of the headers of one request, above which the connection is closed without an answer of ours. Default: 64 KiB. */
   headerBytes?: number;
+  /** When a connection counts as lost. */
+  keepalive?: KeepaliveOptions & {
+    /** After how much silence the kernel asks the client's, by TCP, whether it is there. */
+    tcpKeepaliveMs: number;
+  };
+  /** Told of each connection that is cut because it counts as lost, and why. Default: no one is. */
+  onLost?: (why: string, address: string) => void;
   /** Takes the connections whose client wants to go on in another protocol. Default: they are answered as requests. */
   upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Which requests are answered while the port closes; all others get 503. Default: none. */
@@ -59,6 +74,13 @@ const MOST_HEADERS = 2000;
 /** How long a connection may say nothing before it is closed. */
 const SILENT_MS = 10_000;
 
+const KEEPALIVE = {
+  pingMs: 10_000,
+  pingTimeoutMs: 10_000,
+  headersTimeoutMs: 60_000,
+  tcpKeepaliveMs: 15_000,
+};
+
 /** What an HTTP client is told that does not know of the port's TLS. */
 const NO_TLS =
   "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nthis port speaks TLS: call it by https://\n";
@@ -78,6 +100,8 @@ export async function openPort(
     connections = new Connections(10_000),
     callsPerConnection = 1000,
     headerBytes = 64 * 1024,
+    keepalive = KEEPALIVE,
+    onLost = () => {},
     upgrade,
     whileClosing = () => false,
   }: OnePortOptions,
@@ -85,9 +109,14 @@ export async function openPort(
   const sockets = new Set<Socket>();
   const sessions = new Set<{ close(): void }>();
   const calls = new Calls();
+  const pipelined = new PipelinedResponses();
   let shut = false;
   const answerOrRefuse: Answer = (request, response) => {
     connections.endExtra(request, response);
+    const connection = connections.of(request);
+    connection.begin();
+    if (request.httpVersionMajor === 1) pipelined.add(request.socket, response);
+    response.once("close", () => connection.end());
     if (!calls.closing) {
       calls.add(response);
       return answer(request, response);
@@ -98,7 +127,16 @@ export async function openPort(
     response.end("the server is closing\n");
     request.resume();
   };
-  const http1 = createHttp1({ maxHeaderSize: headerBytes }, answerOrRefuse as unknown as RequestListener);
+  const http1 = createHttp1(
+    {
+      maxHeaderSize: headerBytes,
+      headersTimeout: keepalive.headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(30_000, keepalive.headersTimeoutMs / 2),
+      // An upload, or a stream of requests, may last for as long as its client wants.
+      requestTimeout: 0,
+    },
+    answerOrRefuse as unknown as RequestListener,
+  );
   const settings = {
     maxConcurrentStreams: callsPerConnection,
     maxHeaderListSize: headerBytes,
@@ -116,11 +154,18 @@ export async function openPort(
   }
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.
   http1.emit("listening");
-  http2.on("session", (session) => {
+  const watch = (session: ServerHttp2Session, socket: Socket) => {
     sessions.add(session);
     openWindow(session);
     session.once("close", () => sessions.delete(session));
-  });
+    const connection = connections.at(session, socket);
+    connection.close = () => session.close();
+    keepAlive(session, { isIdle: () => connection.isIdle, socket }, keepalive, (why) => {
+      onLost(why, socket.remoteAddress ?? "");
+      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      socket.destroy();
+    });
+  };
   // A client that vanishes is an error of its session only; unhandled, it would end the process.
   http2.on("sessionError", () => {});
   const hold = (socket: Socket) => {
@@ -128,7 +173,10 @@ export async function openPort(
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
   };
-  const serve = (socket: Socket, isHttp2: boolean) => (isHttp2 ? http2 : http1).emit("connection", socket);
+  const serve = (socket: Socket, isHttp2: boolean) => {
+    if (isHttp2) http2.once("session", (session) => watch(session, socket));
+    (isHttp2 ? http2 : http1).emit("connection", socket);
+  };
   const secure =
     tls &&
     openTls(tls, (socket) => {
@@ -136,7 +184,8 @@ export async function openPort(
       hold(socket);
       serve(socket, socket.alpnProtocol === "h2");
     });
-  const tcp = createTcp((socket) => {
+  const watched = { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepalive.tcpKeepaliveMs };
+  const tcp = createTcp(watched, (socket) => {
     if (!connections.add(socket)) return;
     hold(socket);
     handOver(socket, (first) => {

@@ -26,6 +26,16 @@ import { type AccessSettings, isOn } from "./settings.js";
 /** Who a call comes from, in the context values of every call. */
 const callerKey: ContextKey<Caller | undefined> = createContextKey(undefined);
 
+/** The subject of a caller that was let in by its credentials; undefined for all others. */
+export function subjectOf(values: ContextValues): string | undefined {
+  const caller = values.get(callerKey);
+  return caller && caller !== trusted && caller.hasToken ? caller.subject : undefined;
+}
+
+/** Whether a method needs no credentials: how an orchestrator asks whether the server is well, and learns nothing else. */
+export const needsNoCredentials = ({ parent }: DescMethod): boolean =>
+  parent.typeName.startsWith("grpc.health.");
+
 /** Who may call, and what: asked for in the headers before a body is read, and of each message for its store. */
 export interface Access {
   /** Whether calls need a right to be let in. */
@@ -69,8 +79,7 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
 
   /** The caller who may make this call as far as its headers tell. Throws a refusal. */
   const admit = async (method: DescMethod, header: Headers): Promise<Caller> => {
-    // How an orchestrator asks whether the server is well: it has no credentials, and learns nothing else.
-    if (method.parent.typeName.startsWith("grpc.health.")) return trusted;
+    if (needsNoCredentials(method)) return trusted;
     const caller = await find(header.get("authorization"));
     const question = questionOf(method);
     if (!question) return caller;
