@@ -101,9 +101,10 @@ test("parseConfig() names every problem: the field, its value and what would be 
     appId: "",
     state: { a: { engine: "redis" }, b: 5 },
     sequencer: { d: { segment: true, biggerThan: { a: 1.5, b: -1, c: "12" } } },
-    pubsub: { p: { maxDeliveries: 0, retryMinMs: null } },
-    secrets: { v: { type: "vault" }, e: { type: "env", alow: [] } },
-    services: { s: {}, t: { url: "ftp://x" } },
+    pubsub: { p: { maxDeliveries: 0, retryMinMs: null }, q: { maxDeliveries: "3", retryMaxMs: "10" } },
+    maps: { "a/b": { term: "2", primary: "http://p/?x" } },
+    secrets: { v: { type: "vault" }, e: { type: "env", alow: [] }, m: { type: "env", allow: ["A*B"] } },
+    services: { s: {}, t: { url: "ftp://x" }, f: { url: "http://x/#y" } },
     apps: { a: { url: "http://a", protocol: "soap" } },
     logs: { "": {} },
     limits: { keyByte: 1 },
@@ -117,14 +118,20 @@ test("parseConfig() names every problem: the field, its value and what would be 
     "hello.h.colour: is not known; those that are: greeting",
     'limits.keyByte: is not known, did you mean "keyBytes"?',
     'logs[""]: must have 1 to 255 characters',
+    'maps["a/b"].primary "http://p/?x": must not have a query (?)',
+    'maps["a/b"].term "2": must be a whole number',
     "pubsub.p.maxDeliveries 0: must be above 0",
     "pubsub.p.retryMinMs null: must be a number of milliseconds",
+    'pubsub.q.maxDeliveries "3": must be a number',
+    'pubsub.q.retryMaxMs "10": must be a number of milliseconds',
     "secrets.e.allow: is missing: must be a list",
     'secrets.e.alow: is not known, did you mean "allow"?',
+    'secrets.m.allow[0] "A*B": must be the name of a variable, with * at its end at most',
     'secrets.v.type "vault": must be "env", "file" or "values"',
     "sequencer.d.biggerThan.a 1.5: must be a whole number",
     "sequencer.d.biggerThan.b -1: must not be below 0",
     "sequencer.d.segment true: must be a number",
+    'services.f.url "http://x/#y": must not have a fragment (#)',
     "services.s.url: is missing: must be an http or https URL",
     'services.t.url "ftp://x": must be an http or https URL',
     'state.a.engine "redis": must be "memory" or "disk"',
@@ -176,13 +183,13 @@ test("a file that is no JSON is refused with the place of each mistake", async (
 test("a file that is not there is told as that", async () => {
   const there = readConfigFile("/nowhere/fairlead.json");
   await assert.rejects(there, {
-    message: 'Cannot read the components file "/nowhere/fairlead.json": there is no such file',
+    message: 'Cannot read the components file "/nowhere/fairlead.json": there is no such file or folder',
   });
 });
 
 test("comments, trailing commas, a byte order mark and any name for a store are fine", async () => {
   const read = await withFile('\ufeff{ "state": { "__proto__": {}, }, /* no more */ }', readConfigFile);
-  assert.deepEqual(Object.keys(read.state ?? {}), ["__proto__"]);
+  assert.deepEqual(Object.keys(read.input.state ?? {}), ["__proto__"]);
 });
 
 test("`fairlead config check` prints what is configured, but no secret", async () => {
@@ -204,11 +211,59 @@ test("`fairlead config check` prints what is configured, but no secret", async (
   assert.doesNotMatch(printed, /swordfish|sesame/);
 });
 
+test("environment variables and files that the file refers to, and are not there, are told by their place", async () => {
+  vi.stubEnv("FAIRLEAD_TEST_SHORT", "x");
+  vi.stubEnv("FAIRLEAD_TEST_TOKEN", "open-sesame-open-sesame");
+  const lines = await refusal(`{
+  "access": { "roles": { "all": [] }, "tokens": [
+    { "tokenEnv": "FAIRLEAD_TEST_UNSET", "subject": "a", "roles": ["all"] },
+    { "tokenEnv": "FAIRLEAD_TEST_TOKEN", "subject": "b", "roles": ["all"] }
+  ] },
+  "apps": { "a": { "url": "http://127.0.0.1:1", "tokenEnv": "FAIRLEAD_TEST_UNSET" } },
+  "maps": { "x/y": { "tokenEnv": "FAIRLEAD_TEST_SHORT" } },
+  "secrets": {
+    "gone": { "type": "file", "path": "/no/such/secrets.json" },
+    "folder": { "type": "file", "path": "/tmp" },
+    "text": { "type": "file", "path": ${JSON.stringify(import.meta.filename)} }
+  }
+}`);
+  vi.unstubAllEnvs();
+  assert.deepEqual(lines, [
+    '3:19: access.tokens[0].tokenEnv "FAIRLEAD_TEST_UNSET": this environment variable is not set',
+    '6:61: apps.a.tokenEnv "FAIRLEAD_TEST_UNSET": this environment variable is not set',
+    '7:34: maps["x/y"].tokenEnv "FAIRLEAD_TEST_SHORT": this environment variable must have at least 16 characters',
+    '9:39: secrets.gone.path "/no/such/secrets.json": there is no such file',
+    '10:41: secrets.folder.path "/tmp": is a folder, not a file',
+    `11:39: secrets.text.path ${JSON.stringify(import.meta.filename)}: this file is not a JSON object`,
+  ]);
+});
+
+test("`fairlead config check` warns of an allowed variable that is not set, and checks the files of TLS", async () => {
+  const text =
+    '{ "secrets": { "s": { "type": "env", "allow": ["FAIRLEAD_TEST_UNSET", "FAIRLEAD_TEST_*"] } } }';
+  await withFile(text, async (path) => {
+    const { status, printed } = await run("check", path);
+    assert.equal(status, 0);
+    assert.match(
+      printed,
+      /warnings\n.*:1:48: secrets\.s\.allow\[0\] "FAIRLEAD_TEST_UNSET": .* is not set\n$/,
+    );
+    const pair = (key: string, cert: string) => run("check", path, "--tls-key", key, "--tls-cert", cert);
+    const at = (name: string) => join(import.meta.dirname, "certificates", name);
+    assert.equal((await pair(at("server.key"), at("server.pem"))).status, 0);
+    await assert.rejects(
+      pair(at("server.key"), "/no/such"),
+      /--tls-cert "\/no\/such": there is no such file/,
+    );
+    await assert.rejects(pair(at("server.key"), at("server.key")), /are no PEM key and its certificate/);
+  });
+});
+
 test("`fairlead config schema` prints what the file has, and anything else is told how it is used", async () => {
   const { status, printed } = await run("schema");
   assert.equal(status, 0);
   assert.equal(printed, await readFile(join(root, "fairlead.schema.json"), "utf8"));
-  assert.equal((await run("chekc")).status, 2);
+  await assert.rejects(run("chekc"), /unknown subcommand "chekc": did you mean check\?/);
 });
 
 test("`fairlead serve` takes ./fairlead.json and says so, and does not start with a wrong one", async () => {

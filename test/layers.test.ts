@@ -34,7 +34,7 @@ const MAY: Record<string, string[]> = {
   door: ["base", "internal", "gossip", "facade", "transport", "tunnel"],
   server: ["internal", "gossip", "tunnel"],
   conformance: ["base", "internal", "facade", "door", "server"],
-  cli: ["door", "server", "conformance"],
+  cli: ["internal", "door", "server", "conformance"],
 };
 
 const importsOf = (file: string): string[] =>

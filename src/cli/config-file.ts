@@ -1,15 +1,34 @@
 import { readFile } from "node:fs/promises";
 import { findNodeAtLocation, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
-import { ConfigError, type ConfigInput, type ConfigProblem, parseConfig } from "../server/index.js";
+import {
+  type Config,
+  ConfigError,
+  type ConfigInput,
+  type ConfigProblem,
+  checkReferences,
+  parseConfig,
+} from "../server/index.js";
+import { nodePlatform } from "../server/node.js";
+import { shown, UsageError } from "./command-line.js";
+import { reasonOf } from "./error-text.js";
 
 /** Where the components file is looked for when no other is named. */
 export const CONFIG_FILE = "fairlead.json";
 
+/** A components file that can be used. */
+export interface ConfigFile {
+  input: ConfigInput;
+  config: Config;
+  /** What it refers to and is not there, though a server can run without it; a line each, with its place. */
+  warnings: string[];
+}
+
 /**
- * What the components file at `path` says, checked. It is JSON that may have comments and trailing commas. Fails with
- * every problem on a line of its own: `<path>:<line>:<column>: <field> <value>: <what would be right>`.
+ * Reads and checks the components file at `path`, with the environment variables and files that it refers to. It is JSON
+ * that may have comments and trailing commas. Fails with every problem on a line of its own:
+ * `<path>:<line>:<column>: <field> <value>: <what would be right>`.
  */
-export async function readConfigFile(path: string): Promise<ConfigInput> {
+export async function readConfigFile(path: string): Promise<ConfigFile> {
   const text = (await read(path)).replace(/^\ufeff/, " ");
   const mistakes: ParseError[] = [];
   const tree = parseTree(text, mistakes, { allowTrailingComma: true });
@@ -19,38 +38,50 @@ export async function readConfigFile(path: string): Promise<ConfigInput> {
   if (!tree || found.length > 0) throw refused(path, text, found);
   found.push(...twice(tree));
   const input = dataOf(tree);
+  let config: Config | undefined;
+  let warnings: string[] = [];
   try {
-    parseConfig(input);
+    config = parseConfig(input);
+    const missing = await checkReferences(config, nodePlatform);
+    for (const problem of missing.problems) {
+      found.push({ offset: offsetOf(tree, problem), message: problem.message });
+    }
+    warnings = linesOf(
+      path,
+      text,
+      missing.warnings.map((problem) => ({ offset: offsetOf(tree, problem), message: problem.message })),
+    );
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     for (const problem of error.problems) {
       found.push({ offset: offsetOf(tree, problem), message: problem.message });
     }
   }
-  if (found.length > 0) throw refused(path, text, found);
-  return input as ConfigInput;
+  if (!config || found.length > 0) throw refused(path, text, found);
+  return { input: input as ConfigInput, config, warnings };
 }
 
 async function read(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = code === "ENOENT" ? "there is no such file" : (error as Error).message;
-    throw new Error(`Cannot read the components file "${path}": ${why}`);
+    throw new UsageError(`Cannot read the components file ${shown(path)}: ${reasonOf(error)}`);
   }
 }
 
 type Found = { offset: number; message: string };
 
 function refused(path: string, text: string, found: Found[]): Error {
-  const lines = found
+  return new Error(`Cannot use the components file:\n${linesOf(path, text, found).join("\n")}`);
+}
+
+function linesOf(path: string, text: string, found: Found[]): string[] {
+  return found
     .sort((a, b) => a.offset - b.offset)
     .map(({ offset, message }) => {
       const { line, column } = placeOf(text, offset);
       return `${path}:${line}:${column}: ${message}`;
     });
-  return new Error(`Cannot use the components file:\n${lines.join("\n")}`);
 }
 
 function placeOf(text: string, offset = 0): { line: number; column: number } {

@@ -1,24 +1,37 @@
 import { type Config, configJsonSchema, parseConfig } from "../server/index.js";
+import { parseCommandLine, UsageError, unknownName } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
-
-const USAGE = `fairlead config check [FILE]    tell what the components file (${CONFIG_FILE}) configures, or what is wrong with it
-fairlead config schema          print its JSON Schema
-`;
+import { readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead config`: the components file, looked at without a server. */
 export async function config([command, ...args]: string[]): Promise<number> {
-  if (command === "check" && args.length <= 1) {
-    const [path = CONFIG_FILE] = args;
-    const config = parseConfig(await readConfigFile(path));
-    process.stdout.write(`${path} is right\n\n${table(config)}`);
-    return 0;
+  switch (command) {
+    case "check":
+      return check(args);
+    case "schema":
+      parseCommandLine(args, {});
+      process.stdout.write(`${JSON.stringify(configJsonSchema(), undefined, 2)}\n`);
+      return 0;
+    case undefined:
+      throw new UsageError("config needs a subcommand: check or schema");
+    default:
+      throw unknownName("subcommand", command, ["check", "schema"]);
   }
-  if (command === "schema" && args.length === 0) {
-    process.stdout.write(`${JSON.stringify(configJsonSchema(), undefined, 2)}\n`);
-    return 0;
-  }
-  process.stderr.write(USAGE);
-  return 2;
+}
+
+async function check(args: string[]): Promise<number> {
+  const { options, positionals } = parseCommandLine(
+    args,
+    { "tls-key": { type: "string" }, "tls-cert": { type: "string" } },
+    1,
+  );
+  const [path = CONFIG_FILE] = positionals;
+  const tls = tlsPaths(options["tls-key"], options["tls-cert"]);
+  if (tls) await readTls(tls);
+  const { config, warnings } = await readConfigFile(path);
+  process.stdout.write(`${path} is right\n\n${table(config)}`);
+  if (warnings.length > 0) process.stdout.write(`\nwarnings\n${warnings.join("\n")}\n`);
+  return 0;
 }
 
 /** The kinds of components, in the order of the file's schema. */

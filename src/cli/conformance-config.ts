@@ -2,6 +2,9 @@ import { readFile } from "node:fs/promises";
 import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
 import { z } from "zod";
 import type { Stores } from "../conformance/index.js";
+import { nearest } from "../internal/nearest.js";
+import { shown, UsageError } from "./command-line.js";
+import { reasonOf } from "./error-text.js";
 
 const name = z.string().min(1);
 const count = z.number().int().positive();
@@ -44,17 +47,29 @@ export interface ConformanceConfig {
 
 /** Reads what a server under test is called, from JSON with comments; a mistake is told by its place. */
 export async function readConformanceConfig(path: string): Promise<ConformanceConfig> {
-  const text = await readFile(path, "utf8").catch((error: Error) => {
-    throw new Error(`Cannot read the configuration "${path}": ${error.message}`);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw new UsageError(`Cannot read the configuration ${shown(path)}: ${reasonOf(error)}`);
   });
   const mistakes: ParseError[] = [];
   const input: unknown = parse(text, mistakes, { allowTrailingComma: true });
   const [mistake] = mistakes;
-  if (mistake) throw new Error(`${path}: not JSON: ${printParseErrorCode(mistake.error)}`);
+  if (mistake) {
+    const before = text.slice(0, mistake.offset).split("\n");
+    const place = `${path}:${before.length}:${(before.at(-1) ?? "").length + 1}`;
+    throw new UsageError(`${place}: not JSON: ${printParseErrorCode(mistake.error)}`);
+  }
   const { data, error } = schema.safeParse(input);
   if (data) return data as ConformanceConfig;
-  const told = error.issues.map(
-    (issue) => `${path}: ${issue.path.join(".") || "the file"}: ${issue.message}`,
-  );
-  throw new Error(told.join("\n"));
+  const told = error.issues.map((issue) => {
+    return `${path}: ${issue.path.join(".") || "the file"}: ${issue.message}${suggestion(issue)}`;
+  });
+  throw new UsageError(told.join("\n"));
+}
+
+/** The name that was probably meant by one that is not known. */
+function suggestion(issue: z.core.$ZodIssue): string {
+  if (issue.code !== "unrecognized_keys") return "";
+  const known = [...Object.keys(schema.shape), ...Object.keys(schema.shape.stores.unwrap().shape)];
+  const meant = issue.keys.map((key) => nearest(key, known)).filter((name) => name !== undefined);
+  return meant.length > 0 ? `, did you mean ${meant.map((name) => JSON.stringify(name)).join(", ")}?` : "";
 }

@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs";
+import { constants, existsSync } from "node:fs";
+import { access, stat } from "node:fs/promises";
 import {
   backUpFolder,
   checkFolder,
@@ -8,6 +9,8 @@ import {
   STORE_COMMAND,
 } from "../server/disk.js";
 import { createServer, parseConfig, type Server, type ServerOptions } from "../server/index.js";
+import { parseCommandLine, shown, UsageError } from "./command-line.js";
+import { reasonOf } from "./error-text.js";
 
 /** Where `fairlead serve` keeps its data when nothing else is said. */
 const DATA_FOLDER = "fairlead-data";
@@ -50,6 +53,7 @@ export async function createServerOn(place: Place, options: ServerOptions): Prom
 /** `fairlead backup DIR OUT`: a copy of what the data folder has, at one moment, also while a server runs on it. */
 export async function backup(args: string[]): Promise<number> {
   const [folder, to] = folders("backup DIR OUT", args, 2);
+  await mustBeFolder(folder);
   await needStore();
   await backUpFolder(folder, to);
   process.stdout.write(`${folder} is backed up to ${to}\n`);
@@ -59,6 +63,7 @@ export async function backup(args: string[]): Promise<number> {
 /** `fairlead restore BACKUP DIR`: a data folder that is what the backup is. */
 export async function restore(args: string[]): Promise<number> {
   const [from, folder] = folders("restore BACKUP DIR", args, 2);
+  await mustBeFolder(from);
   await needStore();
   await restoreFolder(from, folder);
   process.stdout.write(`${from} is restored to ${folder}: fairlead serve --data ${folder}\n`);
@@ -68,6 +73,7 @@ export async function restore(args: string[]): Promise<number> {
 /** `fairlead check DIR`: reads everything; the status is 1 where anything is damaged. */
 export async function check(args: string[]): Promise<number> {
   const [folder] = folders("check DIR", args, 1);
+  await mustBeFolder(folder);
   await needStore();
   const { damaged, keys, logs, records, blobs } = await checkFolder(folder);
   process.stdout.write(
@@ -90,6 +96,19 @@ async function needStore(): Promise<void> {
 function folders(usage: string, args: string[], count: 1): [string];
 function folders(usage: string, args: string[], count: 2): [string, string];
 function folders(usage: string, args: string[], count: number): string[] {
-  if (args.length === count && args.every((arg) => arg !== "" && !arg.startsWith("-"))) return args;
-  throw new Error(`it is called as fairlead ${usage}`);
+  const { positionals } = parseCommandLine(args, {}, count);
+  if (positionals.length === count && !positionals.includes("")) return positionals;
+  throw new UsageError(`it is called as fairlead ${usage}`);
+}
+
+/** Fails with a UsageError unless `path` is a folder that this process can read. */
+async function mustBeFolder(path: string): Promise<void> {
+  const refuse = (why: string) => new UsageError(`Cannot read the folder ${shown(path)}: ${why}`);
+  const found = await stat(path).catch((error: unknown) => {
+    throw refuse(reasonOf(error));
+  });
+  if (!found.isDirectory()) throw refuse("it is a file, not a folder");
+  await access(path, constants.R_OK | constants.X_OK).catch((error: unknown) => {
+    throw refuse(reasonOf(error));
+  });
 }

@@ -1,72 +1,90 @@
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import { parseArgs } from "node:util";
+import { withConformance } from "../conformance/index.js";
 import type { Config, Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
+import { numberOption, oneOf, parseCommandLine, shown, UsageError } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
-import { consoleLog, LOG_LEVELS, type LogLevel } from "./console-log.js";
+import { consoleLog, LOG_LEVELS } from "./console-log.js";
 import { createServerOn, type Place, placeOf } from "./data-folder.js";
+import { reasonOf } from "./error-text.js";
+import { openMirror } from "./mirror.js";
 import { followTls, readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
 export async function serve(args: string[]): Promise<number> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      "tls-key": { type: "string" },
-      "tls-cert": { type: "string" },
-      grace: { type: "string", default: "5" },
-      host: { type: "string", default: "127.0.0.1" },
-      port: { type: "string", default: "34904" },
-      config: { type: "string" },
-      data: { type: "string" },
-      memory: { type: "boolean", default: false },
-      insecure: { type: "boolean", default: false },
-      "log-level": { type: "string", default: "info" },
-    },
-  });
-  const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new RangeError(`--port must be a number from 0 to 65535, got "${values.port}"`);
-  }
-  const level = values["log-level"] as LogLevel;
-  if (!LOG_LEVELS.includes(level)) {
-    throw new RangeError(`--log-level must be one of ${LOG_LEVELS.join(", ")}, got "${level}"`);
-  }
-  const graceMs = Number(values.grace) * 1000;
-  if (!(graceMs >= 0 && graceMs < 2 ** 31)) {
-    throw new RangeError(`--grace must be a number of seconds, 0 or more, got "${values.grace}"`);
-  }
-  const paths = tlsPaths(values["tls-key"], values["tls-cert"]);
+  const asked = parsed(args);
+  const { path, paths, graceMs, host, port, options } = asked;
   const tls = paths && (await readTls(paths));
-  const path = values.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined);
-  const config = path === undefined ? {} : await readConfigFile(path);
-  const log = consoleLog(level);
-  if (values.memory && values.data !== undefined) {
-    throw new Error("--memory and --data exclude each other: --memory keeps nothing");
-  }
-  const place = await placeOf(values.data, values.memory);
+  const file = path === undefined ? undefined : await readConfigFile(path);
+  const log = consoleLog(asked.level);
+  for (const warning of file?.warnings ?? [])
+    log.warn({ warning }, "the components file refers to what is not there");
+  const place = await placeOf(options.data, options.memory);
+  const mirror = options.conformance ? await openMirror(0) : undefined;
+  const config = mirror ? withConformance(file?.input ?? {}, mirror.url) : (file?.input ?? {});
   const server = await createServerOn(place, { config, platform: nodePlatform, log });
   const listening = await listen(server, {
-    host: values.host,
+    host,
     port,
-    insecure: values.insecure,
+    insecure: options.insecure,
     graceMs,
     ...(tls && { tls }),
   }).catch(async (error: unknown) => {
     await server.close();
-    const taken = (error as { code?: string }).code === "EADDRINUSE";
-    throw taken ? new Error(`port ${port} on ${values.host} is taken: choose another with --port`) : error;
+    await mirror?.close();
+    throw refusalOf(error, host, port);
   });
   const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
   const signal = new Promise<string>((resolve) => onSignal(resolve));
   process.stdout.write(banner(listening.url, place, server.config, path));
-  process.stdout.write(`${await signal}: calls under way may finish within ${values.grace} s\n`);
+  process.stdout.write(`${await signal}: calls under way may finish within ${options.grace} s\n`);
   stopFollowing?.();
   const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
   await listening.close();
+  await mirror?.close();
   callOff();
   return 0;
+}
+
+function parsed(args: string[]) {
+  const { options } = parseCommandLine(args, {
+    "tls-key": { type: "string" },
+    "tls-cert": { type: "string" },
+    grace: { type: "string", default: "5" },
+    host: { type: "string", default: "127.0.0.1" },
+    port: { type: "string", default: "34904" },
+    config: { type: "string" },
+    data: { type: "string" },
+    memory: { type: "boolean" },
+    insecure: { type: "boolean" },
+    conformance: { type: "boolean" },
+    "log-level": { type: "string", default: "info" },
+  });
+  const graceMs = Number(options.grace) * 1000;
+  if (!(graceMs >= 0 && graceMs < 2 ** 31)) {
+    throw new UsageError(`--grace must be a number of seconds, 0 or more, got ${shown(options.grace)}`);
+  }
+  if (options.memory && options.data !== undefined) {
+    throw new UsageError("--memory and --data exclude each other: --memory keeps nothing");
+  }
+  return {
+    options,
+    graceMs,
+    host: options.host,
+    port: numberOption("port", options.port, 0, 65_535),
+    level: oneOf("log-level", options["log-level"], LOG_LEVELS),
+    paths: tlsPaths(options["tls-key"], options["tls-cert"]),
+    path: options.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined),
+  };
+}
+
+/** Why the port could not be opened, in words. */
+function refusalOf(error: unknown, host: string, port: number): unknown {
+  const { code } = error as { code?: string };
+  if (code === "EADDRINUSE") return new Error(`port ${port} on ${host} is taken: choose another with --port`);
+  if (code === undefined) return error;
+  return new Error(`Cannot listen on ${host}, port ${port}: ${reasonOf(error)}`);
 }
 
 /** Calls `heard` with the next signal to end, which then does nothing else. Returns the way to call it off. */

@@ -1,6 +1,9 @@
 import { readFile } from "node:fs/promises";
+import { createSecureContext } from "node:tls";
 import type { Log } from "../server/index.js";
 import type { Listening } from "../server/node.js";
+import { shown, UsageError } from "./command-line.js";
+import { reasonOf } from "./error-text.js";
 
 /** The files that `--tls-key` and `--tls-cert` name. */
 export interface TlsPaths {
@@ -14,16 +17,27 @@ type Pem = { key: string; cert: string };
 export function tlsPaths(key: string | undefined, cert: string | undefined): TlsPaths | undefined {
   if (key === undefined && cert === undefined) return undefined;
   if (key !== undefined && cert !== undefined) return { key, cert };
-  throw new Error(
+  throw new UsageError(
     `--tls-key and --tls-cert go together: --tls-${key === undefined ? "key" : "cert"} is missing`,
   );
 }
 
-/** What these files hold. */
-export async function readTls({ key, cert }: TlsPaths): Promise<Pem> {
+/** The key and certificate in these files. Fails where they cannot be read, or are no pair. */
+export async function readTls(paths: TlsPaths): Promise<Pem> {
+  const pem = await readPem(paths);
+  try {
+    createSecureContext(pem);
+  } catch (error) {
+    const both = `--tls-key ${shown(paths.key)} and --tls-cert ${shown(paths.cert)}`;
+    throw new Error(`${both} are no PEM key and its certificate: ${(error as Error).message}`);
+  }
+  return pem;
+}
+
+async function readPem({ key, cert }: TlsPaths): Promise<Pem> {
   const read = (option: string, path: string) =>
-    readFile(path, "utf8").catch((error: Error) => {
-      throw new Error(`--tls-${option} ${path}: ${error.message}`);
+    readFile(path, "utf8").catch((error: unknown) => {
+      throw new UsageError(`--tls-${option} ${shown(path)}: ${reasonOf(error)}`);
     });
   return { key: await read("key", key), cert: await read("cert", cert) };
 }
@@ -43,7 +57,7 @@ export function followTls(
   let seen = textOf(used);
   let tried = seen;
   const look = async (at: "change" | "SIGHUP") => {
-    const found = await readTls(paths).catch((error: Error) => error);
+    const found = await readPem(paths).catch((error: Error) => error);
     const text = found instanceof Error ? found.message : textOf(found);
     // What was otherwise a moment ago may still be on its way into the files.
     const isSettled = text === seen;

@@ -1,6 +1,8 @@
-import { parseArgs } from "node:util";
 import { createClient } from "../index.js";
 import { createNodeTransport, type NodeTransportOptions } from "../node.js";
+import { isHttpUrl, parseCommandLine, shown, UsageError } from "./command-line.js";
+import { reasonOf } from "./error-text.js";
+import { mustBeReachable } from "./reachable.js";
 import { openTourServer } from "./tour-server.js";
 import { Skipped, STEPS } from "./tour-steps.js";
 
@@ -17,11 +19,12 @@ const STEP_MS = 20_000;
 
 /** `fairlead tour`: every primitive through its facade, over every protocol. 1 where anything is not as it should be. */
 export async function tour(args: string[]): Promise<number> {
-  const { positionals } = parseArgs({ args, allowPositionals: true, options: {} });
+  const { positionals } = parseCommandLine(args, {}, 1);
   const [given] = positionals;
-  if (given !== undefined && !/^https?:\/\//.test(given)) {
-    throw new TypeError(`the server's URL must begin with http:// or https://, got "${given}"`);
+  if (given !== undefined && !isHttpUrl(given)) {
+    throw new UsageError(`the server's URL must begin with http:// or https://, got ${shown(given)}`);
   }
+  if (given !== undefined) await mustBeReachable(given);
   const own = given === undefined ? await openTourServer() : undefined;
   const url = own?.url ?? given ?? "";
   print(`\n  Fairlead, a tour of ${url}${own ? " (a server of its own)" : ""}\n`);
@@ -46,7 +49,7 @@ export async function tour(args: string[]): Promise<number> {
           continue;
         }
         failed++;
-        print(`    FAIL ${step.name.padEnd(14)}${took(beganMs)}  ${(error as Error).message}\n`);
+        print(`    FAIL ${step.name.padEnd(14)}${took(beganMs)}  ${reasonOf(error)}\n`);
       }
     }
   }

@@ -5,6 +5,7 @@
  */
 export type { Bench } from "./bench.js";
 export type { Case, Primitive } from "./case.js";
+export { CONFORMANCE_STORES, withConformance } from "./components.js";
 export { engineConformance } from "./engine.js";
 export { createJudge, type Judge, type JudgeOptions, type Verdict } from "./judge/judge.js";
 export type { Json, Operation, Seen } from "./judge/operations.js";

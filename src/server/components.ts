@@ -65,14 +65,35 @@ export class Components {
     return [...(this.#tables.get(kind)?.keys() ?? [])];
   }
 
-  /** Puts `settings`, whole, in the place of the component's present ones. Fails as get(), or naming the setting. */
+  /**
+   * Puts `settings`, whole, in the place of the component's present ones; text stands for a number where one is wanted, as
+   * metadata has nothing else. Fails as get(), or naming the setting.
+   */
   replace(kind: Kind, name: string, settings: Record<string, unknown>): void {
     this.get(kind, name);
     const schema = configSchema.shape[kind].unwrap().valueType;
-    const result = schema.safeParse(settings, { error: plainWords });
+    const asTold = schema.safeParse(settings, { error: plainWords });
+    const result = asTold.success
+      ? asTold
+      : schema.safeParse(withNumbers(settings, asTold.error.issues), { error: plainWords });
     if (!result.success) throw refusal(kind, settings, result.error.issues);
     this.#tables.get(kind)?.set(name, result.data);
   }
+}
+
+/** `settings` with numbers in the place of text that stands for one, where `issues` want a number. */
+function withNumbers(
+  settings: Record<string, unknown>,
+  issues: readonly z.core.$ZodIssue[],
+): Record<string, unknown> {
+  const numbers = issues.flatMap((issue) => {
+    const [name] = issue.path;
+    const value = typeof name === "string" && Object.hasOwn(settings, name) ? settings[name] : undefined;
+    const isNumber = typeof value === "string" && value.trim() !== "" && !Number.isNaN(Number(value));
+    const isWanted = issue.code === "invalid_type" && issue.expected === "number" && issue.path.length === 1;
+    return isWanted && isNumber ? [[name, Number(value)]] : [];
+  });
+  return { ...settings, ...Object.fromEntries(numbers) };
 }
 
 /** What is wrong with `settings`, by the first issue that their schema has with them. */

@@ -1,25 +1,26 @@
 import { z } from "zod";
-import { access, credential, ONE_CREDENTIAL, oneCredential, withoutTokens } from "./access/settings.js";
+import {
+  access,
+  credential,
+  httpUrl,
+  ONE_CREDENTIAL,
+  oneCredential,
+  withoutTokens,
+} from "./access/settings.js";
 import { ConfigError, plainWords, problem, problemsOf } from "./config-problems.js";
 import { corsSettings } from "./cors.js";
 import { hostsSettings } from "./hosts.js";
 
-/** A whole number above 0, also as text: ApplyConfiguration has nothing else. */
+/** A whole number above 0. */
 const count = (most = Number.MAX_SAFE_INTEGER) =>
-  z.preprocess(
-    asNumber,
-    z
-      .number("must be a number")
-      .int("must be a whole number")
-      .positive("must be above 0")
-      .max(most, `must be at most ${most}`),
-  );
-const milliseconds = z.preprocess(
-  asNumber,
-  z.number("must be a number of milliseconds").positive("must be above 0"),
-);
+  z
+    .number("must be a number")
+    .int("must be a whole number")
+    .positive("must be above 0")
+    .max(most, `must be at most ${most}`);
+const milliseconds = z.number("must be a number of milliseconds").positive("must be above 0");
 const percent = (usual: number) => count(100).default(usual);
-const wholeNumber = (least: bigint, most: bigint) =>
+const wholeNumber = (least: bigint, most: bigint, asBigint = fromNumber) =>
   z.preprocess(
     asBigint,
     z
@@ -27,10 +28,9 @@ const wholeNumber = (least: bigint, most: bigint) =>
       .min(least, least === 1n ? "must be above 0" : `must not be below ${least}`)
       .max(most, `must be at most ${most}`),
   );
-const url = z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).refine(hasNoPassword, {
-  error: "must not contain a user or a password",
-  params: { secret: true },
-});
+const url = httpUrl.refine((url) => !url.includes("#"), "must not have a fragment (#)");
+/** The base URL of a server that Connect calls. */
+const serverUrl = url.refine((url) => !url.includes("?"), "must not have a query (?)");
 const text = z.string().min(1, "must not be empty");
 const named = <T extends z.ZodType>(kind: T) =>
   z.record(z.string().min(1).max(255, "must be at most 255 characters"), kind);
@@ -54,7 +54,9 @@ const store = z.strictObject(held);
 
 const sequencer = z.strictObject({
   biggerThan: z
-    .record(z.string(), wholeNumber(0n, 2n ** 63n - 1n), { error: "must be an object of keys and numbers" })
+    .record(z.string(), wholeNumber(0n, 2n ** 63n - 1n, fromNumberOrDigits), {
+      error: "must be an object of keys and numbers",
+    })
     .default({})
     .describe("For each key the number that all its ids are greater than."),
   segment: count(1_000_000)
@@ -80,7 +82,7 @@ const secrets = kindOf('"env", "file" or "values"', [
   z.strictObject({
     type: z.literal("env").describe("Environment variables."),
     allow: z
-      .array(text)
+      .array(text.regex(/^[^*=\0]*\*?$/, "must be the name of a variable, with * at its end at most"))
       .describe("The variables that may be read; * at the end of a name allows all that begin so."),
   }),
   z.strictObject({
@@ -113,9 +115,9 @@ const log = z.strictObject({
 
 const mapGroup = z
   .strictObject({
-    primary: url.optional().describe("The address of the primary; left out where it is this server."),
+    primary: serverUrl.optional().describe("The address of the primary; left out where it is this server."),
     backups: z
-      .array(url)
+      .array(serverUrl)
       .default([])
       .describe("The addresses of the servers that keep a copy. Only the primary's own list counts."),
     term: wholeNumber(1n, 2n ** 31n)
@@ -131,7 +133,7 @@ const mapGroup = z
 
 const app = z
   .strictObject({
-    url: url.describe("Where it serves AppCallback."),
+    url: serverUrl.describe("Where it serves AppCallback."),
     protocol: z
       .enum(["grpc", "grpc-web", "connect"], 'must be "grpc", "grpc-web" or "connect"')
       .default("grpc")
@@ -409,15 +411,11 @@ export function checkEngines(config: Config, name: string): void {
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-function asNumber(value: number | string): unknown {
-  return typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+function fromNumber(value: unknown): unknown {
+  return typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : value;
 }
 
-function asBigint(value: bigint | number | string): unknown {
-  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
-  return typeof value === "string" && /^\s*-?\d+\s*$/.test(value) ? BigInt(value) : value;
-}
-
-function hasNoPassword(url: string): boolean {
-  return !URL.canParse(url) || new URL(url).username + new URL(url).password === "";
+/** Also takes digits: a JSON number cannot have more than 53 bits. */
+function fromNumberOrDigits(value: unknown): unknown {
+  return typeof value === "string" && /^-?\d+$/.test(value) ? BigInt(value) : fromNumber(value);
 }

@@ -11,6 +11,7 @@ export { VERSION } from "./answers.js";
 export type { Kind } from "./components.js";
 export { type Config, type ConfigInput, parseConfig } from "./config.js";
 export { ConfigError, type ConfigProblem } from "./config-problems.js";
+export { checkReferences, type MissingReferences } from "./config-references.js";
 export { configJsonSchema } from "./config-schema.js";
 export type { Log, Platform } from "./context.js";
 export type {

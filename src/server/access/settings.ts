@@ -11,6 +11,11 @@ const milliseconds = z.number("must be a number of milliseconds").nonnegative("m
 const atLeastOne = <T extends z.ZodType>(item: T) => z.array(item).min(1, "must have at least one");
 const oneOrMore = z.union([text, atLeastOne(text)], { error: "must be a text or a list of texts" });
 
+/** An http or https URL that has no credentials in it. */
+export const httpUrl = z
+  .url({ protocol: /^https?$/, error: "must be an http or https URL" })
+  .refine(hasNoPassword, { error: "must not contain a user or a password", params: { secret: true } });
+
 /** A bearer token. Its own text is nowhere in an error message. */
 export const token = z
   .string()
@@ -107,8 +112,7 @@ const jwt = z
     audience: oneOrMore.describe(
       "The claim `aud` that it must have: a token for another service is none here.",
     ),
-    jwksUrl: z
-      .url({ protocol: /^https?$/, error: "must be an http or https URL" })
+    jwksUrl: httpUrl
       .optional()
       .describe("Where the issuer's public keys are; fetched with the first token, and kept."),
     jwks: z
@@ -193,3 +197,7 @@ export function withoutTokens({ tokens, ...settings }: AccessSettings): AccessSe
 
 /** How a token is kept and looked for. */
 export const sha256Hex = (token: string): string => bytesToHex(sha256(new TextEncoder().encode(token)));
+
+function hasNoPassword(url: string): boolean {
+  return !URL.canParse(url) || new URL(url).username + new URL(url).password === "";
+}

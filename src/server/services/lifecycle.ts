@@ -20,7 +20,10 @@ const CHANGES = new Map<
   ["pubsub", (metadata) => metadata],
   [
     "sequencer",
-    ({ biggerThan, ...rest }) => ({ ...rest, ...(biggerThan && { biggerThan: parsed(biggerThan) }) }),
+    ({ biggerThan, ...rest }) => ({
+      ...rest,
+      ...(biggerThan && { biggerThan: parsed(biggerThan) }),
+    }),
   ],
   ["logs", (metadata) => metadata],
   ["services", (metadata) => metadata],

@@ -89,7 +89,7 @@ function fromEnv(env: Readonly<Record<string, string | undefined>>, allow: reado
 }
 
 /** The leaves of a JSON object by their path, its parts joined by ":"; undefined where `text` is none. */
-function secretsIn(text: string): ReadonlyMap<string, string> | undefined {
+export function secretsIn(text: string): ReadonlyMap<string, string> | undefined {
   let root: unknown;
   try {
     const json = text.replace(/^\uFEFF/, "");

@@ -1,0 +1,100 @@
+import { parseArgs } from "node:util";
+import { nearest } from "../internal/nearest.js";
+
+/** A command line that cannot be understood, or that names something that is not there: exit status 2. */
+export class UsageError extends Error {}
+
+interface Option {
+  type: "string" | "boolean";
+  default?: string | boolean;
+  /** Whether it may be given more than once. Default: false. */
+  multiple?: boolean;
+}
+
+type Value<O extends Option> = O["type"] extends "boolean"
+  ? boolean
+  : O extends { multiple: true }
+    ? string[] | undefined
+    : O extends { default: string }
+      ? string
+      : string | undefined;
+
+/** What a command was given. */
+export interface CommandLine<O extends Record<string, Option>> {
+  options: { [K in keyof O]: Value<O[K]> };
+  /** What is not an option, in order. */
+  positionals: string[];
+}
+
+/**
+ * Parses what follows a command's name. `most`: how many arguments it takes beside its options. Fails with a UsageError
+ * that names the option, and the one that was probably meant.
+ */
+export function parseCommandLine<const O extends Record<string, Option>>(
+  args: string[],
+  options: O,
+  most = 0,
+): CommandLine<O> {
+  const { values, positionals, tokens } = parseArgs({
+    args,
+    options: options as Record<string, { type: "string" | "boolean"; multiple?: boolean }>,
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  });
+  const seen = new Set<string>();
+  for (const token of tokens) {
+    if (token.kind !== "option") continue;
+    const { name, rawName, value, inlineValue } = token;
+    const option = Object.hasOwn(options, name) ? options[name] : undefined;
+    if (!option || !rawName.startsWith("--")) throw unknownName("option", rawName, dashed(options));
+    if (option.type === "boolean" && value !== undefined) {
+      throw new UsageError(`${rawName} takes no value, got ${shown(value)}`);
+    }
+    if (option.type === "string" && (value === undefined || (!inlineValue && /^--?[a-z]/i.test(value)))) {
+      throw new UsageError(`${rawName} needs a value`);
+    }
+    if (seen.has(name) && !option.multiple) throw new UsageError(`${rawName} is given twice`);
+    seen.add(name);
+  }
+  const extra = positionals[most];
+  if (extra !== undefined) throw new UsageError(`one argument too many: ${shown(extra)}`);
+  const defaults = Object.entries(options).map(([name, { type, default: given }]) => {
+    return [name, given ?? (type === "boolean" ? false : undefined)];
+  });
+  return { options: { ...Object.fromEntries(defaults), ...values }, positionals };
+}
+
+/** The error for a command, subcommand or option that does not exist. */
+export function unknownName(kind: string, name: string, known: readonly string[]): UsageError {
+  const meant = nearest(name, known);
+  const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean ${meant}?`;
+  return new UsageError(`unknown ${kind} ${shown(name)}: ${hint}`);
+}
+
+/** `value` in quotes, cut to a sane length. */
+export const shown = (value: string): string =>
+  JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value);
+
+/** A whole number from `least` to `most`. */
+export function numberOption(option: string, text: string, least: number, most: number): number {
+  const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (number >= least && number <= most) return number;
+  throw new UsageError(`--${option} must be a number from ${least} to ${most}, got ${shown(text)}`);
+}
+
+/** One of `known`. */
+export function oneOf<T extends string>(option: string, given: string, known: readonly T[]): T {
+  if ((known as readonly string[]).includes(given)) return given as T;
+  const meant = nearest(given, known);
+  const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
+  throw new UsageError(`--${option} must be one of ${known.join(", ")}, got ${shown(given)}${hint}`);
+}
+
+const dashed = (options: Record<string, Option>): string[] => [
+  ...Object.keys(options).map((name) => `--${name}`),
+  "--help",
+];
+
+/** Whether `text` is an http or https URL. */
+export const isHttpUrl = (text: string): boolean => /^https?:\/\/[^/]/.test(text) && URL.canParse(text);

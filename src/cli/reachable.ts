@@ -1,0 +1,24 @@
+import { connect } from "node:net";
+import { shown, UsageError } from "./command-line.js";
+import { reasonOf } from "./error-text.js";
+
+/** How long a server may take to accept a connection. */
+const DIAL_MS = 5000;
+
+/** Fails with a UsageError unless something accepts connections at `url`. */
+export async function mustBeReachable(url: string): Promise<void> {
+  const { hostname, port, protocol } = new URL(url);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const socket = connect({
+    host,
+    port: Number(port) || (protocol === "https:" ? 443 : 80),
+    timeout: DIAL_MS,
+  });
+  const why = await new Promise<string | undefined>((resolve) => {
+    socket.once("connect", () => resolve(undefined));
+    socket.once("timeout", () => resolve(`no connection within ${DIAL_MS / 1000} s`));
+    socket.once("error", (error) => resolve(reasonOf(error)));
+  });
+  socket.destroy();
+  if (why !== undefined) throw new UsageError(`no server answers at ${shown(url)}: ${why}`);
+}

@@ -1,0 +1,62 @@
+import { type ConfigInput, parseConfig } from "../server/index.js";
+import type { Stores } from "./stores.js";
+
+/** The suite's own components: nothing that the server has beside them is touched. */
+const NAME = "conformance";
+const OTHER = "conformance-other";
+const QUICK = { maxDeliveries: 4, retryMinMs: 10, retryMaxMs: 25 };
+const FLOOR = { key: "conformance-floor", value: "9007199254740993" };
+const SECRET = { key: "db", value: "not for every eye" };
+const ELSEWHERE = "http://127.0.0.1:9";
+
+/** What a server that was configured by `withConformance()` calls what it has for the suite. */
+export const CONFORMANCE_STORES: Stores = {
+  state: NAME,
+  lock: NAME,
+  sequencer: NAME,
+  pubsub: NAME,
+  files: NAME,
+  configuration: NAME,
+  hello: { name: NAME, greeting: "Hello" },
+  spareHello: { name: "conformance-spare", greeting: "Hi" },
+  others: { state: OTHER, lock: OTHER, sequencer: OTHER, configuration: OTHER },
+  quickPubsub: { name: "conformance-quick", ...QUICK },
+  biggerThan: FLOOR,
+  echo: "conformance-echo",
+  mirror: { service: "conformance-mirror", binding: "conformance-mirror" },
+  secret: { store: NAME, ...SECRET },
+  backupGroup: { namespace: NAME, name: "backup", primary: ELSEWHERE },
+  ledGroup: { namespace: NAME, name: "led", term: 2 },
+  shortLog: { name: "conformance-short", maxRecords: 3 },
+};
+
+/**
+ * `config` with what every case of the suite needs, under names that begin with "conformance". `mirrorUrl`: where an app
+ * listens that answers as `mirrored()` does. Not for production: whoever reaches the server can read the suite's secret
+ * and change its greeting.
+ */
+export function withConformance(config: ConfigInput, mirrorUrl: string): ConfigInput {
+  const suite = {
+    state: { [NAME]: {}, [OTHER]: {} },
+    lock: { [NAME]: {}, [OTHER]: {} },
+    sequencer: { [NAME]: { biggerThan: { [FLOOR.key]: FLOOR.value } }, [OTHER]: {} },
+    pubsub: { [NAME]: {}, "conformance-quick": QUICK },
+    files: { [NAME]: {} },
+    configuration: { [NAME]: {}, [OTHER]: {} },
+    hello: { [NAME]: {}, "conformance-spare": { greeting: "Hi" } },
+    logs: { "conformance-short": { maxRecords: 3 } },
+    secrets: { [NAME]: { type: "values", values: { [SECRET.key]: SECRET.value, "api:key": "another" } } },
+    bindings: {
+      "conformance-echo": { type: "echo" },
+      "conformance-mirror": { type: "http", url: mirrorUrl },
+    },
+    services: { "conformance-mirror": { url: mirrorUrl } },
+    maps: { "conformance/backup": { primary: ELSEWHERE }, "conformance/led": { term: 2 } },
+  } satisfies ConfigInput;
+  const defaults: ConfigInput = parseConfig();
+  const kinds = Object.entries(suite).map(([kind, components]) => {
+    const own = config[kind as keyof typeof suite] ?? defaults[kind as keyof typeof suite];
+    return [kind, { ...own, ...components }];
+  });
+  return { ...config, ...Object.fromEntries(kinds) };
+}
