@@ -27,6 +27,7 @@ import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
 import { tunnelUpgrade } from "./tunnel-upgrade.js";
+import { isTunnelPath, UPGRADE_REQUIRED } from "./upgrade-required.js";
 
 /** A key and its certificate, and what else Node's `tls.createSecureContext` takes. */
 export type TlsOptions = SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
@@ -196,11 +197,21 @@ function requestListener(
       });
     } else if (pages && isPage(pages, path)) {
       void answerPage(pages, request, response);
+    } else if (isTunnelPath(path)) {
+      requireUpgrade(request, response);
     } else {
       discardBehind(request, response);
       rpc(request, response);
     }
   };
+}
+
+function requireUpgrade(request: Http2ServerRequest, response: Http2ServerResponse): void {
+  const { status, body } = UPGRADE_REQUIRED;
+  // HTTP/2 knows of neither header.
+  const offer = request.httpVersionMajor === 1 ? { upgrade: "websocket", connection: "upgrade" } : {};
+  response.writeHead(status, { "content-type": "text/plain", ...offer });
+  response.end(body);
 }
 
 /** What the request says that it is for. */

@@ -36,6 +36,7 @@ import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
 import { createTunnels, type Tunnels } from "./tunnel.js";
 import { types } from "./types.js";
+import { isTunnelPath, UPGRADE_REQUIRED } from "./upgrade-required.js";
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -236,6 +237,13 @@ async function isApp({ components, apps }: ServiceContext, id: string): Promise<
   );
 }
 
+const notFound = async () => new Response("not found\n", { status: 404 });
+
+const upgradeRequired = async () => {
+  const { status, body } = UPGRADE_REQUIRED;
+  return new Response(body, { status, headers: { upgrade: "websocket" } });
+};
+
 interface FetchAround {
   check: HostCheck;
   cors: Cors;
@@ -278,10 +286,10 @@ export function fetchHandler(
       return new Response(body, init);
     }
     const page = await healthPage(pathname, ready);
-    const handler = handlers.get(pathname);
+    const answer = handlers.get(pathname) ?? (isTunnelPath(pathname) ? upgradeRequired : notFound);
     const response = page
       ? Response.json(page.body, { status: page.status, headers: { "cache-control": "no-store" } })
-      : await (handler?.(request) ?? new Response("not found\n", { status: 404 }));
+      : await answer(request);
     for (const [name, value] of Object.entries(cors.answer(origin))) response.headers.append(name, value);
     if (request.method === "GET") response.headers.set("cache-control", "no-store");
     return response;

@@ -1,20 +1,20 @@
-import type { IncomingMessage } from "node:http";
 import type { Http2ServerRequest } from "node:http2";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import type { Connections } from "../internal/node/connections.js";
+import type { Upgrade } from "../internal/node/one-port.js";
 import { SUBPROTOCOL } from "../tunnel/frame.js";
-import { TUNNEL_PATH } from "../tunnel/web-socket.js";
 import { MOST_MESSAGE_BYTES, overWs } from "../tunnel/ws-socket.js";
 import type { HostCheck } from "./host-check.js";
 import type { Server } from "./server.js";
+import { isTunnelPath } from "./upgrade-required.js";
 
 /** Makes tunnels of the connections that ask for a WebSocket at the tunnel's path. */
 export function tunnelUpgrade(
   server: { readonly tunnels: Pick<Server["tunnels"], "accept"> },
   connections: Connections,
   check: HostCheck,
-): (request: IncomingMessage, socket: Duplex, head: Buffer) => void {
+): Upgrade {
   const sockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -22,11 +22,8 @@ export function tunnelUpgrade(
     maxPayload: MOST_MESSAGE_BYTES,
     handleProtocols: () => SUBPROTOCOL,
   });
-  return (request, socket, head) => {
+  const take: Upgrade["take"] = (request, socket, head) => {
     socket.on("error", () => socket.destroy());
-    const path = request.url?.split("?", 1)[0];
-    if (path !== TUNNEL_PATH)
-      return refuse(socket, "404 Not Found", `there is no WebSocket here, but at ${TUNNEL_PATH}`);
     const { origin, host } = request.headers;
     const refused = check({ host, origin });
     if (refused) return refuse(socket, STATUS[refused.status], refused.error.rawMessage);
@@ -40,7 +37,10 @@ export function tunnelUpgrade(
       server.tunnels.accept(overWs(webSocket), { origin, host, connection });
     });
   };
+  return { wants: ({ url, headers }) => isTunnelPath(url) && isWebSocket(headers.upgrade), take };
 }
+
+const isWebSocket = (protocol: string | undefined): boolean => protocol?.toLowerCase() === "websocket";
 
 const STATUS = { 400: "400 Bad Request", 403: "403 Forbidden", 421: "421 Misdirected Request" } as const;
 

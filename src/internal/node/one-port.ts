@@ -16,6 +16,7 @@ import {
 } from "node:tls";
 
 import { Connections } from "./connections.js";
+import { declineUpgrade } from "./declined-upgrade.js";
 import { type KeepaliveOptions, keepAlive } from "./keepalive.js";
 import { PipelinedResponses } from "./pipelined-responses.js";
 import { NO_BOUND_MB } from "./session-memory.js";
@@ -23,6 +24,13 @@ import { openWindow, WINDOW_BYTES } from "./window.js";
 
 /** Answers requests of both HTTP versions, by what they have in common. */
 export type Answer = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+
+/** Takes connections whose client wants to go on in another protocol. */
+export interface Upgrade {
+  /** Whether it takes this one. */
+  wants(request: IncomingMessage): boolean;
+  take(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
 
 export interface OnePortOptions {
   host: string;
@@ -42,8 +50,8 @@ export interface OnePortOptions {
   };
   /** Told of each connection that is cut because it counts as lost, and why. Default: no one is. */
   onLost?: (why: string, address: string) => void;
-  /** Takes the connections whose client wants to go on in another protocol. Default: they are answered as requests. */
-  upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /** Takes requests to go on in another protocol, if it wants them. All others are answered as plain requests. Default: none. */
+  upgrade?: Upgrade;
   /** Which requests are answered while the port closes; all others get 503. Default: none. */
   whileClosing?: (request: Http2ServerRequest) => boolean;
 }
@@ -146,12 +154,11 @@ export async function openPort(
     { settings, maxHeaderListPairs: MOST_HEADERS, maxSessionMemory: NO_BOUND_MB },
     answerOrRefuse,
   );
-  if (upgrade) {
-    http1.on("upgrade", (request, socket, head) => {
-      if (calls.closing) socket.end(CLOSING);
-      else upgrade(request, socket, head);
-    });
-  }
+  http1.on("upgrade", (request, socket, head) => {
+    if (!upgrade?.wants(request)) void declineUpgrade(http1, request, socket, head, pipelined);
+    else if (calls.closing) socket.end(CLOSING);
+    else upgrade.take(request, socket, head);
+  });
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.
   http1.emit("listening");
   const watch = (session: ServerHttp2Session, socket: Socket) => {

@@ -20,4 +20,9 @@ export class PipelinedResponses {
     open.add(response);
     response.once("close", () => open.delete(response));
   }
+
+  /** Those that are under way on the connection. */
+  of(socket: Socket): readonly EventEmitter[] {
+    return [...(this.#open.get(socket) ?? [])];
+  }
 }
