@@ -1,6 +1,6 @@
-import type { JWKSCacheInput, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
 import type { Log, Platform } from "../context.js";
-import { unavailable } from "../faults.js";
+import { RemoteKeys } from "./jwks.js";
 import type { AccessSettings } from "./settings.js";
 import type { Validity } from "./verified.js";
 
@@ -16,15 +16,9 @@ interface Claimed extends Validity {
 export interface JwtReader {
   /** Reads a token; a text says what is wrong with it. Rejects with `unavailable` while the keys cannot be had. */
   read(token: string): Promise<Claimed | string>;
-  /** The keys that tokens are checked with now: another object after each fetch. Undefined: they have to be fetched first. */
+  /** The keys that tokens are checked with now: another object after a fetch that brought others. Undefined: they have to be fetched first. */
   keys(): object | undefined;
 }
-
-/** How long to wait before keys that could not be fetched are asked for again, in milliseconds. */
-const RETRY_AFTER_MS = 1000;
-
-/** How long the keys may take to come, in milliseconds. */
-const FETCH_TIMEOUT_MS = 5000;
 
 /** Checks JWTs against their issuer's public keys. The library is loaded with the first token, the keys are too. */
 export function jwtReader(
@@ -76,37 +70,9 @@ async function open(
 ): Promise<Opened> {
   const jose = await import("jose");
   if (jwks) return { jose, key: jose.createLocalJWKSet(jwks), keys: () => jwks };
-  const fetched: JWKSCacheInput = {};
-  const remote = jose.createRemoteJWKSet(new URL(jwksUrl), {
-    timeoutDuration: FETCH_TIMEOUT_MS,
-    cacheMaxAge: cacheMaxAgeMs,
-    cooldownDuration: cooldownMs,
-    [jose.customFetch]: (url, init) => platform.fetch(new URL(url), init),
-    [jose.jwksCache]: fetched,
-  });
-  let failedAtMs = Number.NEGATIVE_INFINITY;
-  const away = () =>
-    unavailable("the keys to check bearer tokens with cannot be fetched", { retryAfterMs: RETRY_AFTER_MS });
-  const key: JWTVerifyGetKey = async (header, input) => {
-    // Without a pause, every call would send a request of its own to an issuer that is down.
-    if (Date.now() - failedAtMs < RETRY_AFTER_MS) throw away();
-    try {
-      return await remote(header, input);
-    } catch (error) {
-      if (isAboutToken(jose, error)) throw error;
-      failedAtMs = Date.now();
-      log.warn({ jwksUrl, err: error }, "the keys to check bearer tokens with cannot be fetched");
-      throw away();
-    }
-  };
-  return { jose, key, keys: () => (remote.fresh ? fetched.jwks : undefined) };
+  const remote = new RemoteKeys({ jwksUrl, cacheMaxAgeMs, cooldownMs, jose, platform, log });
+  return { jose, key: remote.find, keys: () => remote.current() };
 }
-
-/** Whether the keys are there, and none or several of them fit the token. */
-const isAboutToken = ({ errors }: Jose, error: unknown): boolean =>
-  error instanceof errors.JWKSNoMatchingKey ||
-  error instanceof errors.JWKSMultipleMatchingKeys ||
-  error instanceof errors.JOSENotSupported;
 
 /** Verifies with the one key that fits, or with each of those that may. */
 async function verified(jose: Jose, token: string, key: JWTVerifyGetKey, options: JWTVerifyOptions) {
