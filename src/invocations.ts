@@ -3,7 +3,7 @@ import {
   Runtime,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
-import { HTTP_PREFIX, HTTP_STATUS, isHopByHop } from "./internal/invocation-headers.js";
+import { escapeCookie, HTTP_PREFIX, HTTP_STATUS, isHopByHop } from "./internal/invocation-headers.js";
 
 /** Answers an invocation as a handler of fetch's `Request` and `Response`. The request's `signal` aborts when nobody waits any more. */
 export type InvocationHandler = (request: Request) => Response | Promise<Response>;
@@ -36,7 +36,8 @@ export function createInvocations(handler: InvocationHandler): (router: ConnectR
         const body = bare || !bytes ? null : (bytes as Uint8Array<ArrayBuffer>);
         const response = await answered(handler, new Request(url, { method: verb, headers, body, signal }));
         for (const [name, value] of response.headers) {
-          if (!isHopByHop(name) && name !== "content-type") responseHeader.append(HTTP_PREFIX + name, value);
+          if (isHopByHop(name) || name === "content-type") continue;
+          responseHeader.append(HTTP_PREFIX + name, name === "set-cookie" ? escapeCookie(value) : value);
         }
         responseHeader.set(HTTP_STATUS, String(response.status));
         const value = new Uint8Array(await response.arrayBuffer());

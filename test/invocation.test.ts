@@ -94,7 +94,13 @@ throughEveryDoor("unary", (open) => {
   });
 
   test("fetch() keeps cookies apart, dates and all", async () => {
-    const cookies = ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/", "b=2", "c=x=y; HttpOnly"];
+    const cookies = [
+      "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Path=/",
+      "b=2",
+      "c=x=y; HttpOnly",
+      "d=1, e=2,f=3",
+      "g=%2C%25",
+    ];
     await using at = await withApp(open, (_asked, response) => {
       response.setHeader("set-cookie", cookies).setHeader("vary", ["a", "b"]).end();
     });

@@ -116,7 +116,7 @@ function requests(on: On<BindingCalls>): void {
     }
   });
 
-  for (const path of httpPaths.filter((path) => !path.includes("?"))) {
+  for (const path of httpPaths) {
     on(
       ["InvokeBinding", "mirror"],
       `the path ${JSON.stringify(path)} leads out of the configured URL, and is invalid_argument`,

@@ -63,6 +63,7 @@ function requests(on: On<InvocationCalls>): void {
     ["NONE and no data", { verb: Verb.NONE }, "GET "],
     ["NONE and data", { verb: Verb.NONE, data: "x" }, "POST x"],
     ["GET", { verb: Verb.GET }, "GET "],
+    ["GET and data", { verb: Verb.GET, data: "x" }, "GET x"],
     ["POST and data", { verb: Verb.POST, data: "x" }, "POST x"],
     ["PUT and data", { verb: Verb.PUT, data: "x" }, "PUT x"],
     ["PATCH and data", { verb: Verb.PATCH, data: "x" }, "PATCH x"],
@@ -85,7 +86,7 @@ function requests(on: On<InvocationCalls>): void {
     ["InvokeService", "mirror"],
     "data with a method that has no body is invalid_argument, and so is CONNECT",
     async (at) => {
-      for (const verb of [Verb.GET, Verb.HEAD, Verb.TRACE]) {
+      for (const verb of [Verb.HEAD, Verb.TRACE]) {
         await malformed(at.invoke("/", { verb, data: "x" }), "message.http_extension.verb");
       }
       await malformed(at.invoke("/", { verb: Verb.CONNECT }), "message.http_extension.verb");
@@ -100,6 +101,8 @@ function requests(on: On<InvocationCalls>): void {
       equal((await at.asked("/items/7")).url, `${base}/items/7`);
       equal((await at.asked("items", { query: "a=%20&b=#c" })).url, `${base}/items?a=%20&b=%23c`);
       equal((await at.asked("items", { query: "?a=1" })).url, `${base}/items?a=1`);
+      equal((await at.asked("items/7?x=1")).url, `${base}/items/7?x=1`);
+      equal((await at.asked("items?x=a?b", { query: "y=2" })).url, `${base}/items?x=a?b&y=2`);
       for (const [path, url] of Object.entries({
         "@evil.example": "/@evil.example",
         "/items:batch": "/items:batch",
@@ -134,10 +137,24 @@ function headers(on: On<InvocationCalls>): void {
     equal([headers["x-mark"], headers["traceparent"]], ["1", traceparent]);
   });
 
+  on(
+    ["InvokeService", "mirror", "extensions"],
+    "what only a proxy can know does not come from the caller",
+    async (at) => {
+      const names = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+      const said = names.flatMap((name): [string, string][] => [
+        [name, "evil.example"],
+        [`fairlead-http-${name}`, "evil.example"],
+      ]);
+      const { headers } = await at.asked("/", { headers: said });
+      for (const name of names) ok(headers[name] !== "evil.example", `${name} stays behind`);
+    },
+  );
+
   on(["InvokeService", "mirror"], "headers that are the call's own do not go to the app", async (at) => {
     const own = {
       cookie: "session=server",
-      origin: "https://page.example",
+      origin: "http://localhost:5173",
       "fairlead-fence": `${at.stores.lock}/r=1`,
       "x-grpc-web": "1",
       "sec-fetch-site": "cross-site",
@@ -227,6 +244,23 @@ function dialled(on: On<InvocationCalls>): void {
       const { text, contentType, headers } = await at.invoke("/items/7", { id, headers: { "x-mark": "1" } });
       equal([text, contentType], ["asked /items/7", "a/b"]);
       equal([headers.get("fairlead-http-status"), headers.get("fairlead-http-x-mark")], ["418", "1"]);
+    },
+  );
+
+  on(
+    ["InvokeService", "app", "extensions"],
+    "an app that dialled in has the same rule for paths",
+    async (at) => {
+      const id = at.own("app");
+      const serving = at.dialIn(id).serve((router) => {
+        router.rpc(Runtime.method.invokeService, ({ message }) => {
+          const query = message?.httpExtension?.querystring ?? "";
+          return { data: { typeUrl: "", value: utf8(`asked ${message?.method} with ${query}`) } };
+        });
+      });
+      await serving.ready;
+      equal((await at.invoke("/items/7?x=1", { id, query: "y=2" })).text, "asked /items/7 with x=1&y=2");
+      for (const path of httpPaths) await malformed(at.invoke(path, { id }), "message.method");
     },
   );
 

@@ -17,6 +17,22 @@ const RESERVED =
 /** Whether `name`, in lower case, is about one connection and its framing: it is never passed on. */
 export const isHopByHop = (name: string): boolean => HOP_BY_HOP.has(name);
 
+/**
+ * Whether `name`, in lower case, is what proxies say of the caller and of its request: an app may trust it, so a caller
+ * cannot say it itself.
+ */
+export const isFromProxy = (name: string): boolean => FROM_PROXY.test(name);
+
+const FROM_PROXY =
+  /^(forwarded|x-forwarded(-.*)?|x-real-ip|x-original-(url|host|forwarded-for)|x-rewrite-url)$/;
+
+/** A cookie of an app as one of several in a header: Headers joins them with commas, which a cookie may have too. */
+export const escapeCookie = (cookie: string): string => cookie.replace(/[%,]/g, encodeURIComponent);
+
+/** What escapeCookie() was given, of each cookie in what Headers joined. */
+export const cookiesIn = (joined: string): string[] =>
+  joined.split(/, */).map((cookie) => cookie.replace(/%2[5C]/g, decodeURIComponent));
+
 const HOP_BY_HOP = new Set([
   "connection",
   "content-length",

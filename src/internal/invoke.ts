@@ -8,7 +8,7 @@ import { type Codec, type Coding, codecOf, json } from "../codec.js";
 import { callsOf } from "./calls.js";
 import { tellingHeaders } from "./headers.js";
 import { codeOfStatus } from "./http-status.js";
-import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "./invocation-headers.js";
+import { cookiesIn, HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "./invocation-headers.js";
 import { repeatable } from "./repeatable.js";
 
 /** What fetch() takes: the parts of fetch's own options that mean something here, and those of a call. */
@@ -142,15 +142,12 @@ function incoming(answered: Headers, contentType: string): Headers {
   for (const [name, value] of answered) {
     if (name === HTTP_STATUS) continue;
     const own = name.startsWith(HTTP_PREFIX) ? name.slice(HTTP_PREFIX.length) : prefixed ? "" : name;
-    if (own === "set-cookie") for (const cookie of cookiesIn(value)) headers.append(own, cookie);
+    if (prefixed && own === "set-cookie") for (const cookie of cookiesIn(value)) headers.append(own, cookie);
     else if (own !== "" && (prefixed || !isReserved(own))) headers.append(own, value);
   }
   if (contentType !== "") headers.set("content-type", contentType);
   return headers;
 }
-
-/** The cookies in what Headers joined: a comma in a date is not followed by a name and "=". */
-const cookiesIn = (joined: string): string[] => joined.split(/,\s*(?=[^;,=\s]+=)/);
 
 function failure(what: string, response: Response): ConnectError {
   const { status } = response;

@@ -59,3 +59,7 @@ export interface Log {
 
 /** A log that keeps nothing. */
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Whether fetch refuses such a request. */
+export const isBeyondFetch = ({ method, body }: RequestInit): boolean =>
+  method === "TRACE" || (method === "GET" && body != null);

@@ -14,14 +14,14 @@ import {
 import { isLoopback } from "../internal/loopback.js";
 import { answering } from "../internal/node/answering.js";
 import { Connections } from "../internal/node/connections.js";
+import { httpRequest } from "../internal/node/http-request.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { answerPage, isPage, type Pages } from "../internal/node/page.js";
-import { trace } from "../internal/node/trace.js";
 import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
 import { limited } from "./compression.js";
-import type { Platform } from "./context.js";
+import { isBeyondFetch, type Platform } from "./context.js";
 import { type Cors, corsFor } from "./cors.js";
 import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
 import { healthPage } from "./readiness.js";
@@ -134,7 +134,7 @@ export const nodePlatform: Platform = {
     });
     return { ...transport, [Symbol.asyncDispose]: async () => sessionManager.abort() };
   },
-  fetch: (url, init) => (init.method === "TRACE" ? trace(url, init) : fetch(url, init)),
+  fetch: (url, init) => (isBeyondFetch(init) ? httpRequest(url, init) : fetch(url, init)),
   env: process.env,
   readFile: (path) => readFile(path, "utf8"),
   memory() {

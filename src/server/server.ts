@@ -22,7 +22,7 @@ import { callLog } from "./call-log.js";
 import { observed } from "./calls.js";
 import { Components } from "./components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config.js";
-import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
+import { isBeyondFetch, type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import { type Cors, corsFor } from "./cors.js";
 import { DialledApps } from "./dialled-apps.js";
 import type { Engine } from "./engine.js";
@@ -218,8 +218,9 @@ const anywhere: Platform = {
     throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);
   },
   async fetch(url, init) {
-    if (init.method !== "TRACE") return fetch(url, init);
-    throw new ConnectError("this runtime's fetch cannot send TRACE", Code.Unimplemented);
+    if (!isBeyondFetch(init)) return fetch(url, init);
+    const what = init.method === "TRACE" ? "TRACE" : `${init.method} with a body`;
+    throw new ConnectError(`this runtime's fetch cannot send ${what}`, Code.Unimplemented);
   },
   env: {},
   readFile: async (path) => {

@@ -62,6 +62,9 @@ test("InvokeService: no open proxy: a path, whatever it is, stays below or is re
       "a",
       "\t",
       ";",
+      "%00",
+      "%2500",
+      "%09",
     ),
     { maxLength: 8 },
   );
@@ -85,7 +88,8 @@ test("InvokeService: no open proxy: a path, whatever it is, stays below or is re
         // As what is behind it may read it: decoded, and resolved again.
         for (let seen = url.pathname, n = 0; n < 4; n++) {
           assert.ok(new URL(seen.replaceAll("\\", "/"), "http://x").pathname.startsWith("/api/"), url.href);
-          seen = seen.replace(/%(25|2e|2f|5c)/gi, (code) => decodeURIComponent(code));
+          seen = seen.replace(/%(25|2e|2f|5c|0\d)/gi, (code) => decodeURIComponent(code));
+          assert.ok(!seen.includes("\0"), url.href);
         }
       },
     ),

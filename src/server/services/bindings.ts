@@ -1,14 +1,14 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { InvokeBindingRequest, Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { codeOfStatus } from "../../internal/http-status.js";
-import { isHopByHop } from "../../internal/invocation-headers.js";
+import { isFromProxy, isHopByHop } from "../../internal/invocation-headers.js";
 import { after } from "../../internal/timer.js";
 import { traceContext } from "../../internal/trace-context.js";
 import { withinCall } from "../call-log.js";
 import type { Config } from "../config.js";
 import type { ServiceContext } from "../context.js";
 import { failedBehind, invalid, shown, unavailable } from "../faults.js";
-import { exchange, urlUnder } from "./http.js";
+import { exchange, splitQuery, urlUnder } from "./http.js";
 
 type Binding = Config["bindings"][string];
 type HttpBinding = Extract<Binding, { type: "http" }>;
@@ -89,8 +89,7 @@ async function callHttp(
 /** Where a request goes: the configured URL, and what `path`, which may have a query, adds to it. */
 function target(base: string, path = ""): URL {
   if (path === "") return new URL(base);
-  const [way = "", ...query] = path.split("?");
-  return urlUnder(base, way, query.join("?"), 'metadata["path"]');
+  return urlUnder(base, ...splitQuery(path), 'metadata["path"]');
 }
 
 /** The metadata that is meant as headers: what begins with an upper-case letter. */
@@ -100,6 +99,9 @@ function headersIn(metadata: Record<string, string>): Headers {
     if (!/^[A-Z]/.test(key)) continue;
     if (isHopByHop(key.toLowerCase())) {
       throw invalid("metadata", key, "must not be set: it is the connection's own header");
+    }
+    if (isFromProxy(key.toLowerCase())) {
+      throw invalid("metadata", key, "must not be set: only a proxy knows who it calls for");
     }
     try {
       headers.append(key, value);

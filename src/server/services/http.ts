@@ -9,7 +9,7 @@ export interface HttpRequest {
   url: URL;
   method: string;
   headers: Headers;
-  /** None for GET and HEAD: fetch refuses it. */
+  /** None for HEAD and TRACE. */
   body?: Uint8Array | undefined;
 }
 
@@ -27,37 +27,51 @@ export interface HttpAnswer {
  * what is behind it, as anything but a place below: the configured URL is all that a client may reach.
  */
 export function urlUnder(base: string, path: string, query: string, field: string): URL {
-  const flaw = flawOf(path);
-  if (flaw) throw invalid(field, path, `must be a path below the configured URL, like "/items/7": ${flaw}`);
+  checkPath(path, field);
   const url = new URL(base);
   url.pathname = `${url.pathname.replace(/\/+$/, "")}/${path.replace(/^\//, "")}`;
   url.search = [url.search.slice(1), query.replace(/^\?/, "")].filter(Boolean).join("&");
   return url;
 }
 
+/** Refuses a path that urlUnder() would refuse: the rule for every app, however it is reached. */
+export function checkPath(path: string, field: string): void {
+  const flaw = flawOf(path);
+  if (flaw) throw invalid(field, path, `must be a path below the configured URL, like "/items/7": ${flaw}`);
+}
+
+/** `path` and the query in it, as existing clients send them together. */
+export function splitQuery(path: string): [path: string, query: string] {
+  const at = path.indexOf("?");
+  return at < 0 ? [path, ""] : [path.slice(0, at), path.slice(at + 1)];
+}
+
 function flawOf(path: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the URL parser would drop some of them without a word
-  if (/[\u0000-\u001f\u007f]/.test(path)) return "it has control characters";
+  // The URL parser would drop some of them without a word.
+  if (path.search(CONTROLS) >= 0) return "it has control characters";
   if (path.includes("\\")) return "it has a backslash";
   if (path.startsWith("//")) return "it begins with two slashes";
   if (/^[a-z][a-z0-9+.-]*:/i.test(path))
     return "it begins with a scheme; a first part with a colon needs a slash before it";
   if (/[?#]/.test(path)) return "it has a query or a fragment";
   if (/%(?![0-9a-f]{2})/i.test(path)) return "it has a % that encodes nothing";
-  // A parameter behind the dots, as in "..;a", is cut off by some servers before they resolve them.
-  if (
-    unmasked(path)
-      .split(/[/\\]/)
-      .some((segment) => /^\.\.?(;|$)/.test(segment))
-  )
-    return "it has a . or .. segment";
+  const plain = unmasked(path);
+  if (plain.includes("\0")) return "it has a NUL";
+  // A parameter behind the dots, as in "..;a", is cut off by some servers before they resolve them, a tab anywhere.
+  const segments = plain.replace(CONTROLS, "").split(/[/\\]/);
+  if (segments.some((segment) => /^\.\.?(;|$)/.test(segment))) return "it has a . or .. segment";
   return undefined;
 }
 
-/** `path` as what decodes it, however often and however leniently, would see its dots and slashes. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const CONTROLS = /[\u0000-\u001f\u007f]/g;
+
+/** `path` as what decodes it, however often and however leniently, would see its dots, slashes and control characters. */
 function unmasked(path: string): string {
   const plain = path
-    .replace(/%(25|2e|2f|5c)/gi, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)))
+    .replace(/%(25|2e|2f|5c|[01][0-9a-f]|7f)/gi, (code) =>
+      String.fromCharCode(Number.parseInt(code.slice(1), 16)),
+    )
     .replace(/%c0%ae/gi, ".")
     .replace(/%c0%af/gi, "/");
   return plain === path ? path : unmasked(plain);

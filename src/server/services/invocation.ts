@@ -1,20 +1,30 @@
+import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl, Transport } from "@connectrpc/connect";
 import {
   type CommonInvokeRequest,
+  HTTPExtensionSchema,
   type InvokeServiceRequest,
   Runtime,
   HTTPExtension_Verb as Verb,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { asTold, callsOf } from "../../internal/calls.js";
-import { HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../internal/invocation-headers.js";
+import {
+  escapeCookie,
+  HTTP_PREFIX,
+  HTTP_STATUS,
+  isFromProxy,
+  isHopByHop,
+  isReserved,
+} from "../../internal/invocation-headers.js";
 import { withinCall } from "../call-log.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, shown, unavailable } from "../faults.js";
-import { exchange, type HttpAnswer, type HttpRequest, urlUnder } from "./http.js";
+import { checkPath, exchange, type HttpAnswer, type HttpRequest, splitQuery, urlUnder } from "./http.js";
 
 /** What is asked of an app, however it is reached. */
 interface Invocation extends Omit<HttpRequest, "url"> {
+  verb: Verb;
   path: string;
   query: string;
 }
@@ -42,7 +52,8 @@ export function invocationService(
       );
       for (const [name, value] of headers) {
         // A header that a CGI script left behind would be taken for the status itself.
-        if (name !== "status") responseHeader.append(HTTP_PREFIX + name, value);
+        if (name === "status") continue;
+        responseHeader.append(HTTP_PREFIX + name, name === "set-cookie" ? escapeCookie(value) : value);
       }
       responseHeader.set(HTTP_STATUS, String(status));
       return { data: { typeUrl: "", value: body }, contentType: headers.get("content-type") ?? "" };
@@ -58,7 +69,12 @@ async function forward(
   responseHeader: Headers,
   signal: AbortSignal,
 ) {
-  const { headers } = invocation(message as CommonInvokeRequest, requestHeader);
+  const { verb, path, query, headers } = invocation(message as CommonInvokeRequest, requestHeader);
+  const asked = {
+    ...(message as CommonInvokeRequest),
+    method: path || "/",
+    httpExtension: create(HTTPExtensionSchema, { verb, querystring: query }),
+  };
   const own = new Headers();
   for (const [name, value] of headers) if (name !== "content-type") own.append(HTTP_PREFIX + name, value);
   const onHeader = (answered: Headers) => {
@@ -66,7 +82,7 @@ async function forward(
       if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
   };
   return await callsOf(Runtime, transport, asTold).invokeService(
-    { id, message: message as CommonInvokeRequest },
+    { id, message: asked },
     {
       headers: own,
       signal,
@@ -77,7 +93,7 @@ async function forward(
 
 function appAt(context: ServiceContext, id: string): App {
   const { url } = context.components.get("services", id);
-  return ({ path, query, ...request }, signal) =>
+  return ({ verb: _, path, query, ...request }, signal) =>
     exchange(
       context,
       `service ${shown(id)}`,
@@ -87,7 +103,7 @@ function appAt(context: ServiceContext, id: string): App {
 }
 
 function invocation(
-  { method: path, data, contentType, httpExtension }: CommonInvokeRequest,
+  { method: target, data, contentType, httpExtension }: CommonInvokeRequest,
   requestHeader: Headers,
 ): Invocation {
   const body = data?.value;
@@ -95,12 +111,17 @@ function invocation(
   const method = VerbSchema.value[verb]?.name ?? "GET";
   const refuse = (why: string) => invalid("message.http_extension.verb", method, why);
   if (verb === Verb.CONNECT) throw refuse("must be a method that is a request and an answer");
-  const bare = verb === Verb.GET || verb === Verb.HEAD || verb === Verb.TRACE;
+  const bare = verb === Verb.HEAD || verb === Verb.TRACE;
   if (bare && body?.length) throw refuse("must be a method that can have a body, as there is data");
+  const [path, ...queries] = splitQuery(target);
+  checkPath(path, "message.method");
+  if (httpExtension) queries.push(httpExtension.querystring.replace(/^\?/, ""));
 
   const headers = headersFor(requestHeader);
   if (contentType !== "") headers.set("content-type", checkedType(contentType));
-  return { path, query: httpExtension?.querystring ?? "", method, headers, ...(!bare && { body }) };
+  // GET may have data, as existing clients send it along; none is what it mostly has.
+  const hasBody = !bare && (verb !== Verb.GET || body?.length);
+  return { verb, path, query: queries.filter(Boolean).join("&"), method, headers, ...(hasBody && { body }) };
 }
 
 /** The call's headers that are the app's: those that the call does not need itself, and those with the prefix. */
@@ -108,11 +129,11 @@ function headersFor(requestHeader: Headers): Headers {
   const headers = new Headers();
   const ofConnection = (requestHeader.get("connection") ?? "").toLowerCase().split(/\s*,\s*/);
   for (const [name, value] of requestHeader) {
-    if (!isReserved(name) && !ofConnection.includes(name)) headers.append(name, value);
+    if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name)) headers.append(name, value);
   }
   for (const [name, value] of requestHeader) {
     const own = name.startsWith(HTTP_PREFIX) ? name.slice(HTTP_PREFIX.length) : "";
-    if (own !== "" && !isHopByHop(own)) headers.set(own, value);
+    if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);
   }
   return headers;
 }

@@ -58,7 +58,12 @@ export const bindingsMutants: readonly Mutant[] = [
       'const method = METHODS.get(operation) ?? "GET";',
       /the operation "/,
     ],
-    ["queries are lost", 'urlUnder(base, way, query.join("?"),', 'urlUnder(base, way, "",', /with its query/],
+    [
+      "queries are lost",
+      "urlUnder(base, ...splitQuery(path),",
+      'urlUnder(base, splitQuery(path)[0], "",',
+      /with its query/,
+    ],
     [
       "the connection's headers can be set",
       "if (isHopByHop(key.toLowerCase())) {",

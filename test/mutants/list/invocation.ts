@@ -15,8 +15,8 @@ export const invocationMutants: readonly Mutant[] = [
     ["the status is lost", "responseHeader.set(HTTP_STATUS, String(status));", "", /comes back/],
     [
       "the call's own headers go to the app",
-      "if (!isReserved(name) && !ofConnection.includes(name)) headers.append(name, value);",
-      "headers.append(name, value);",
+      "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name)) headers.append(name, value);",
+      "if (!isFromProxy(name)) headers.append(name, value);",
       /do not go to the app|the call's own/,
     ],
     [
@@ -40,23 +40,47 @@ export const invocationMutants: readonly Mutant[] = [
       /asked POST/,
     ],
     [
-      "GET may have data",
+      "HEAD may have data",
       "if (bare && body?.length) throw refuse",
       "if (bare && body?.length === -1) throw refuse",
       /a method that has no body/,
     ],
-    ["queries are lost", 'query: httpExtension?.querystring ?? ""', 'query: ""', /the query goes with it/],
+    ["queries are lost", 'query: queries.filter(Boolean).join("&")', 'query: ""', /the query goes with it/],
     [
       "the app gets no headers",
-      "if (!isReserved(name) && !ofConnection.includes(name)) headers.append(name, value);",
+      "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name)) headers.append(name, value);",
       "",
       /gets the call's headers/,
     ],
     [
       "prefixed headers are lost",
-      'if (own !== "" && !isHopByHop(own)) headers.set(own, value);',
+      'if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);',
       "",
       /with the prefix fairlead-http-/,
+    ],
+    [
+      "callers speak for proxies",
+      "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name))",
+      "if (!isReserved(name) && !ofConnection.includes(name))",
+      /what only a proxy can know/,
+    ],
+    [
+      "callers speak for proxies with the prefix",
+      'if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);',
+      'if (own !== "" && !isHopByHop(own)) headers.set(own, value);',
+      /what only a proxy can know/,
+    ],
+    [
+      "the paths of apps that dialled in are not looked at",
+      'checkPath(path, "message.method");',
+      "",
+      /has the same rule for paths/,
+    ],
+    [
+      "data is lost with GET",
+      "const hasBody = !bare && (verb !== Verb.GET || body?.length);",
+      "const hasBody = !bare && verb !== Verb.GET;",
+      /with GET and data/,
     ],
     [
       "apps that dialled in are not asked",
