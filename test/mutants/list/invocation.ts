@@ -59,6 +59,18 @@ export const invocationMutants: readonly Mutant[] = [
       /with the prefix fairlead-http-/,
     ],
     [
+      "prefixed headers may be the connection's own",
+      'if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);',
+      'if (own !== "" && !isFromProxy(own)) headers.set(own, value);',
+      /headers of the connection do not go/,
+    ],
+    [
+      "the content type is lost",
+      'headers.set("content-type", checkedType(contentType));',
+      "checkedType(contentType);",
+      /the content type goes to the app/,
+    ],
+    [
       "callers speak for proxies",
       "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name))",
       "if (!isReserved(name) && !ofConnection.includes(name))",
