@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
 import { all, committed, never, reader, set } from "../src/conformance/engine/steps.js";
+import { sleep } from "../src/internal/timer.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
@@ -161,6 +162,22 @@ test("a missing segment is told, and so is one that ends in front of what was ac
   assert.match((await checkFolder(short)).damaged.join(), /it ends at offset \d+ of 101/);
   await using engine = await openDiskEngine({ folder: short });
   await assert.rejects(texts(engine.logs, "l"), /it ends at offset \d+ of 101/);
+});
+
+test("a log that is cut inside its last group is told, also where the process was killed", async () => {
+  const data = fresh();
+  await using engine = await openDiskEngine({ folder: data });
+  const appends = Array.from({ length: 140 }, (_, i) => engine.logs.append("l", [utf8(`record ${i}`)]));
+  await Promise.all(appends);
+  // The tree has been told by then where the log ends.
+  await sleep(1500);
+  const copy = await copyOf(data);
+  const segment = await first(await first(join(copy, "logs"), /./), /./);
+  await truncate(segment, (await stat(segment)).size - 20);
+  assert.match((await checkFolder(copy)).damaged.join(), /it ends at offset \d+ of 141/);
+  await using again = await openDiskEngine({ folder: copy });
+  await assert.rejects(texts(again.logs, "l"), /it ends at offset \d+ of 141/);
+  await assert.rejects(again.logs.append("l", [utf8("new")]), /it ends at offset \d+ of 141/);
 });
 
 test("what is damaged while the engine has it open is not served", async () => {

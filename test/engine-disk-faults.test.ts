@@ -115,14 +115,15 @@ test("a write that is in the journal although the disk has refused it is taken b
 });
 
 describe.skipIf(process.platform !== "linux")("a store whose files may not grow further", () => {
-  const program = join(import.meta.dirname, `.tmp/full-${process.pid}.mjs`);
+  const outdir = join(import.meta.dirname, `.tmp/full-${process.pid}`);
+  const [program, backup] = [join(outdir, "full.js"), join(outdir, "backup.js")];
   const limit = (pid: number | undefined, bytes: number | "unlimited") =>
     execFileSync("prlimit", ["--pid", `${pid}`, `--fsize=${bytes}:unlimited`]);
 
   beforeAll(() =>
     build({
-      entryPoints: [join(import.meta.dirname, "disk/full.ts")],
-      outfile: program,
+      entryPoints: ["full", "backup"].map((name) => join(import.meta.dirname, `disk/${name}.ts`)),
+      outdir,
       bundle: true,
       platform: "node",
       format: "esm",
@@ -130,7 +131,23 @@ describe.skipIf(process.platform !== "linux")("a store whose files may not grow 
     }),
   );
 
-  afterAll(() => rm(program, { force: true }));
+  afterAll(() => rm(outdir, { recursive: true }));
+
+  test("a backup of which only a part fits fails, and does not open", async () => {
+    const [data, to] = [join(folder, `${++count}`), join(folder, `${++count}`)];
+    {
+      await using engine = await openDiskEngine({ folder: data });
+      await engine.blobs.put("b", of(pattern(1_500_000)), plain);
+    }
+    const child = fork(backup, [data, to]);
+    const next = async () => (await once(child, "message"))[0] as unknown;
+    assert.equal(await next(), "ready");
+    // The last piece of the file is written in part.
+    limit(child.pid, 1_400_000);
+    child.send("limited");
+    assert.match(String(await next()), /Cannot write the backup .*: a file of the data folder may not grow/);
+    await assert.rejects(openDiskEngine({ folder: to }), /format.json is missing/);
+  });
 
   test("every write fails, nothing of it is there, and it goes on when there is room", async () => {
     const data = join(folder, `${++count}`);

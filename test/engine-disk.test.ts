@@ -3,10 +3,14 @@ import { cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promis
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
+import { crc32 } from "node:zlib";
+import { ClassicLevel } from "classic-level";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
 import { all, committed, never, past, pattern, reader, set } from "../src/conformance/engine/steps.js";
 import { engineConformance } from "../src/conformance/engine.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
+import type { Log } from "../src/server/context.js";
+import { type Engine, EngineFault } from "../src/server/engine.js";
 import { backUpFolder } from "../src/server/engines/disk/backup-folder.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../src/server/engines/disk/engine.js";
@@ -176,18 +180,58 @@ describe("over restarts", () => {
     for (const text of ["1", "2", "3", "4", "5"]) assert.equal(fromUtf8((await other.next()).value), text);
   });
 
-  test("a group that nobody consumes is forgotten with its events, also one that was idle before", async () => {
+  test("a group that events wait for is kept, however long the engine was closed", async () => {
     const data = fresh();
     const before = await openDiskEngine({ folder: data });
-    before.topics.consume("t", "g", AbortSignal.abort());
-    await before.topics.publish("t", [utf8("1")]);
+    const enough = new AbortController();
+    const leaving = reader(before.topics.consume("t", "g", enough.signal));
+    await before.topics.publish("t", ["1", "2", "3"].map(utf8));
+    await leaving.next();
     await before.close();
-    await later(60);
-    await using engine = await openDiskEngine({ folder: data, groupIdleMs: 50 });
-    await later(30);
-    const events = reader(engine.topics.consume("t", "g", never()));
-    await engine.topics.publish("t", [utf8("2")]);
-    assert.equal(fromUtf8((await events.next()).value), "2");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 25 * 3_600_000 });
+    try {
+      await using engine = await openDiskEngine({ folder: data });
+      await later(20);
+      const events = reader(engine.topics.consume("t", "g", never()));
+      for (const text of ["1", "2", "3"]) assert.equal(fromUtf8((await events.next()).value), text);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test("a group without consumer and events is forgotten after groupIdleMs, in which its engine was open", async () => {
+    const data = fresh();
+    const limits = { folder: data, maxGroups: 1, groupIdleMs: 300 };
+    const refused = (engine: Engine) => {
+      const other = () => engine.topics.consume("t", "other", AbortSignal.abort());
+      assert.throws(other, { name: "EngineFault", limit: { name: "maxGroups", most: 1 } });
+    };
+    {
+      await using engine = await openDiskEngine(limits);
+      engine.topics.consume("t", "g", AbortSignal.abort());
+      await later(100);
+    }
+    await later(350);
+    await using engine = await openDiskEngine(limits);
+    refused(engine);
+    const openedMs = performance.now();
+    await vi.waitFor(() => engine.topics.consume("t", "other", AbortSignal.abort()), 1000);
+    // It goes on with what it had been idle before.
+    assert.ok(performance.now() - openedMs < 280, `${performance.now() - openedMs} ms`);
+  });
+
+  test("groupBacklogIdleMs: events of a group without a consumer are dropped then, and their number is logged", async () => {
+    const warn = vi.fn<Log["warn"]>();
+    const log = { warn, info() {} };
+    const before = await openDiskEngine({ folder: fresh(), groupIdleMs: 10, groupBacklogIdleMs: 60, log });
+    await using engine = before;
+    engine.topics.consume("pubsub\0t", "g", AbortSignal.abort());
+    await engine.topics.publish("pubsub\0t", ["1", "2", "3"].map(utf8));
+    await vi.waitFor(() => assert.equal(warn.mock.calls.length, 1));
+    assert.deepEqual(warn.mock.calls[0]?.[0], { pubsub: "pubsub", topic: "t", group: "g", events: 3 });
+    const events = reader(engine.topics.consume("pubsub\0t", "g", never()));
+    await engine.topics.publish("pubsub\0t", [utf8("new")]);
+    assert.equal(fromUtf8((await events.next()).value), "new");
   });
 
   test("a backlog that does not fit in memory is delivered in order", async () => {
@@ -276,6 +320,118 @@ describe("over restarts", () => {
   });
 });
 
+describe("bounds", () => {
+  const isFull = (name: string, most: number) => (error: unknown) => {
+    assert.ok(error instanceof EngineFault);
+    assert.deepEqual([error.reason, error.limit], ["full", { name, most }]);
+    return true;
+  };
+  const value = "x".repeat(1000);
+
+  test("maxKeyBytes: a commit past it changes nothing; what replaces, deletes or expires gives room back", async () => {
+    const data = fresh();
+    const most = 3 * (32 + 1 + 1000);
+    const limits = { folder: data, maxKeyBytes: most };
+    {
+      await using engine = await openDiskEngine(limits);
+      const { keys } = engine;
+      await committed(keys, set("a", value), set("b", value, { ttlMs: 300 }));
+      await assert.rejects(keys.commit([set("c", value), set("d", value)]), isFull("maxKeyBytes", most));
+      assert.deepEqual(await keys.getMany(["c", "d"]), [undefined, undefined]);
+      // At the same time, of which one fits.
+      const both = await Promise.allSettled([keys.commit([set("c", value)]), keys.commit([set("d", value)])]);
+      assert.deepEqual(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+      for (let i = 0; i < 5; i++) await committed(keys, set("a", value));
+      await assert.rejects(keys.commit([set("a", `${value}x`)]), isFull("maxKeyBytes", most));
+    }
+    await using engine = await openDiskEngine(limits);
+    const { keys } = engine;
+    await assert.rejects(keys.commit([set("e", `${value}x`)]), isFull("maxKeyBytes", most));
+    await until(async () => (await keys.get("b")) === undefined);
+    await until(async () => "version" in (await keys.commit([set("e", value)]).catch(() => ({}))));
+    await committed(keys, { type: "delete", key: "a" }, set("f", value));
+    await assert.rejects(keys.commit([set("g", "")]), isFull("maxKeyBytes", most));
+  });
+
+  test("maxLogBytes: an append past it appends nothing; a log's retention gives room back", async () => {
+    const data = fresh();
+    const most = 50_000;
+    const limits = { folder: data, maxLogBytes: most, segmentBytes: 10_000 };
+    const append = (engine: Engine, log: string) => engine.logs.append(log, [utf8(value)]);
+    const fill = async (engine: Engine) => {
+      for (;;) await append(engine, "l");
+    };
+    {
+      await using engine = await openDiskEngine(limits);
+      await engine.logs.retain("kept short", { maxRecords: 1 });
+      await assert.rejects(fill(engine), isFull("maxLogBytes", most));
+      const { next } = await engine.logs.bounds("l");
+      assert.ok(next > 40n && next < 50n, `${next}`);
+      assert.equal((await texts(engine.logs, "l")).length, Number(next) - 1);
+    }
+    await using engine = await openDiskEngine(limits);
+    await assert.rejects(append(engine, "l"), isFull("maxLogBytes", most));
+    assert.ok((await sizeOf(join(data, "logs"))) <= most);
+    await engine.logs.retain("l", { maxRecords: 10 });
+    for (let i = 0; i < 100; i++) await append(engine, "l");
+    assert.equal((await texts(engine.logs, "l")).length, 10);
+  });
+
+  test("maxBlobBytes: a blob past it is not stored; what is replaced or deleted gives room back", async () => {
+    const data = fresh();
+    const most = 1_000_000;
+    const limits = { folder: data, maxBlobBytes: most };
+    {
+      await using engine = await openDiskEngine(limits);
+      const { blobs } = engine;
+      await blobs.put("a", content(pattern(400_000)), plain);
+      await assert.rejects(blobs.put("b", content(pattern(600_001)), plain), isFull("maxBlobBytes", most));
+      assert.equal(await blobs.stat("b"), undefined);
+      await blobs.put("b", content(pattern(300_000)), plain);
+      for (let i = 0; i < 5; i++) await blobs.put("b", content(pattern(300_000, i)), plain);
+      // Both are written at the same time.
+      const two = [
+        blobs.put("c", content(pattern(200_000)), plain),
+        blobs.put("d", content(pattern(200_000)), plain),
+      ];
+      assert.deepEqual((await Promise.allSettled(two)).map(({ status }) => status).sort(), [
+        "fulfilled",
+        "rejected",
+      ]);
+    }
+    await using engine = await openDiskEngine(limits);
+    const { blobs } = engine;
+    await assert.rejects(blobs.put("e", content(pattern(100_001)), plain), isFull("maxBlobBytes", most));
+    assert.deepEqual(await readdir(join(data, "blobs/aside")), []);
+    await blobs.delete("a");
+    await blobs.put("e", content(pattern(500_000)), plain);
+    const backup = fresh();
+    await engine.backup(backup);
+    await using copy = await openDiskEngine({ ...limits, folder: backup });
+    await assert.rejects(copy.blobs.put("f", content(pattern(1)), plain), isFull("maxBlobBytes", most));
+  });
+
+  test("a folder of a version that did not count is counted when it is opened", async () => {
+    const data = fresh();
+    const limits = { folder: data, maxKeyBytes: 1040, maxBlobBytes: 100 };
+    {
+      await using engine = await openDiskEngine(limits);
+      await committed(engine.keys, set("a", value));
+      await engine.blobs.put("b", content(pattern(100)), plain);
+    }
+    const db = new ClassicLevel<string, Buffer>(join(data, "tree"), { valueEncoding: "buffer" });
+    const books = (await db.get("c")) ?? Buffer.alloc(0);
+    const counter = books.subarray(4, 12);
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32LE(crc32(counter, crc32("c")));
+    await db.put("c", Buffer.concat([sum, counter]));
+    await db.close();
+    await using engine = await openDiskEngine(limits);
+    await assert.rejects(engine.keys.commit([set("b", "")]), isFull("maxKeyBytes", 1040));
+    await assert.rejects(engine.blobs.put("c", content(pattern(1)), plain), isFull("maxBlobBytes", 100));
+  });
+});
+
 describe("the folder", () => {
   test("is one engine's: another is told who has it, until that is over", async () => {
     const data = fresh();
@@ -288,7 +444,7 @@ describe("the folder", () => {
   });
 
   test("is free at once when its process is gone, also where that had our number", async () => {
-    for (const pid of [process.pid, 2 ** 22 + 1]) {
+    for (const pid of [process.pid, 2 ** 22 + 1, 1]) {
       const data = fresh();
       await (await openDiskEngine({ folder: data })).close();
       await writeFile(join(data, "lock"), JSON.stringify({ id: "gone", pid, host: hostname() }));

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { setTimeout as later } from "node:timers/promises";
-import { describe, test } from "vitest";
+import { describe, test, vi } from "vitest";
 import { all, never, pattern, reader, set } from "../src/conformance/engine/steps.js";
 import { engineConformance } from "../src/conformance/engine.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
+import type { Log } from "../src/server/context.js";
 import { EngineFault } from "../src/server/engine.js";
 import { memoryEngine } from "../src/server/engines/memory.js";
 import { collected } from "./garbage.js";
@@ -236,15 +237,38 @@ describe("time", () => {
     assert.deepEqual(await changes.next(), { type: "delete", key: "last" });
   });
 
-  test("groupIdleMs: a group that has been without a consumer for as long is forgotten", async () => {
+  test("groupIdleMs: a group that has been without a consumer for as long, and without events, is forgotten", async () => {
+    await using engine = memoryEngine({ groupIdleMs: 20, maxGroups: 1 });
+    const { topics } = engine;
+    reader(topics.consume("t", "g", AbortSignal.abort()));
+    assert.throws(() => topics.consume("t", "other", AbortSignal.abort()), isFull("maxGroups", 1));
+    await later(40);
+    topics.consume("t", "other", AbortSignal.abort());
+  });
+
+  test("groupIdleMs: a group that events wait for is kept", async () => {
     await using engine = memoryEngine({ groupIdleMs: 20 });
     const { topics } = engine;
     reader(topics.consume("t", "g", AbortSignal.abort()));
     await topics.publish("t", [utf8("waits")]);
-    await later(40);
-    const events = reader(topics.consume("t", "g", never()));
+    await later(60);
+    assert.equal(fromUtf8((await reader(topics.consume("t", "g", never())).next()).value), "waits");
+  });
+
+  test("groupBacklogIdleMs: events of a group without a consumer are dropped then, and their number is logged", async () => {
+    const warn = vi.fn<Log["warn"]>();
+    await using engine = memoryEngine({ groupIdleMs: 20, groupBacklogIdleMs: 40, log: { warn } });
+    const { topics } = engine;
+    const enough = new AbortController();
+    const leaving = reader(topics.consume("pubsub\0t", "g", enough.signal));
+    await topics.publish("pubsub\0t", ["1", "2", "3"].map(utf8));
+    await (await leaving.next()).retry(60_000);
+    enough.abort();
+    await vi.waitFor(() => assert.equal(warn.mock.calls.length, 1));
+    assert.deepEqual(warn.mock.calls[0]?.[0], { pubsub: "pubsub", topic: "t", group: "g", events: 3 });
+    const events = reader(topics.consume("pubsub\0t", "g", never()));
     await events.quiet();
-    await topics.publish("t", [utf8("new")]);
+    await topics.publish("pubsub\0t", [utf8("new")]);
     assert.equal(fromUtf8((await events.next()).value), "new");
   });
 
@@ -314,7 +338,7 @@ describe("memory is given back", () => {
   });
 
   test("of events that are handled, and of those of a forgotten group", async () => {
-    await using engine = memoryEngine({ groupIdleMs: 10 });
+    await using engine = memoryEngine({ groupBacklogIdleMs: 10 });
     const { topics } = engine;
     const gone = await collected(async (watch) => {
       const events = reader(topics.consume("t", "lasting", never()));

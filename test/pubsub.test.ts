@@ -389,7 +389,8 @@ test("publish() encodes by codec or schema, and refuses what has no JSON form be
 });
 
 test("publish() with ttlMs: the event is gone once that is over, rounded up to seconds", async () => {
-  await using at = await openHere();
+  // The faked clock is the engine's only one.
+  await using at = await openHere({ engine: memoryEngine({ now: () => Date.now() }) });
   await (await consume(at.transport, "t")).leave();
   const pubsub = pubsubOf(at.transport);
   await pubsub.publish("t", "short", { ttlMs: 1001 });

@@ -41,7 +41,9 @@ export async function placeOf(data: string | undefined, isMemory: boolean): Prom
 export async function createServerOn(place: Place, options: ServerOptions): Promise<Server> {
   if ("memory" in place) return createServer(options);
   const { engines } = parseConfig(options.config);
-  const engine = await openDiskEngine({ folder: place.folder, ...engines.disk });
+  const { log } = options;
+  makePrivate();
+  const engine = await openDiskEngine({ folder: place.folder, ...engines.disk, ...(log && { log }) });
   try {
     return createServer({ ...options, engine });
   } catch (error) {
@@ -54,6 +56,7 @@ export async function createServerOn(place: Place, options: ServerOptions): Prom
 export async function backup(args: string[]): Promise<number> {
   const [folder, to] = folders("backup DIR OUT", args, 2);
   await mustBeFolder(folder);
+  makePrivate();
   await needStore();
   await backUpFolder(folder, to);
   process.stdout.write(`${folder} is backed up to ${to}\n`);
@@ -64,6 +67,7 @@ export async function backup(args: string[]): Promise<number> {
 export async function restore(args: string[]): Promise<number> {
   const [from, folder] = folders("restore BACKUP DIR", args, 2);
   await mustBeFolder(from);
+  makePrivate();
   await needStore();
   await restoreFolder(from, folder);
   process.stdout.write(`${from} is restored to ${folder}: fairlead serve --data ${folder}\n`);
@@ -86,6 +90,11 @@ export async function check(args: string[]): Promise<number> {
       : "fairlead restore BACKUP DIR brings back a backup, into another folder\n",
   );
   return damaged.length === 0 ? 0 : 1;
+}
+
+/** What this process writes is for nobody else to read: LevelDB makes its files by the process's mask. */
+function makePrivate(): void {
+  process.umask(0o077);
 }
 
 async function needStore(): Promise<void> {

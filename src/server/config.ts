@@ -9,6 +9,7 @@ import {
 } from "./access/settings.js";
 import { ConfigError, plainWords, problem, problemsOf } from "./config-problems.js";
 import { corsSettings } from "./cors.js";
+import { DISK_BOUNDS, MEMORY_BOUNDS } from "./engines/bounds.js";
 import { hostsSettings } from "./hosts.js";
 
 /** A whole number above 0. */
@@ -165,63 +166,84 @@ const gossip = z.strictObject({
     ),
 });
 
+/** How long both engines keep groups of consumers. */
+const groupLifetimes = {
+  groupIdleMs: milliseconds
+    .default(DISK_BOUNDS.groupIdleMs)
+    .describe(
+      "How long a group without a consumer is kept where no events wait for it. Time while the server is down does not count.",
+    ),
+  groupBacklogIdleMs: milliseconds
+    .optional()
+    .describe(
+      "How long a group without a consumer is kept although events wait for it: they are dropped then, which is logged. For ever unless set.",
+    ),
+};
+
 /** The bounds of the memory engine: MemoryEngineOptions, as a file has them. */
 const memory = z.strictObject({
   maxKeyBytes: count()
-    .default(1024 ** 3)
+    .default(MEMORY_BOUNDS.maxKeyBytes)
     .describe("The bytes that all keys and their values may take, 256 more for each."),
   maxWatchBacklog: count()
-    .default(1_000_000)
+    .default(MEMORY_BOUNDS.maxWatchBacklog)
     .describe(
       "The keys whose changes may wait for one watcher that does not read; past it, its watch fails.",
     ),
   maxLogBytes: count()
-    .default(1024 ** 3)
+    .default(MEMORY_BOUNDS.maxLogBytes)
     .describe(
       "The bytes that the records of all logs may take, 32 more for each. What was acknowledged is never dropped to make room, but by a log's own retention: past this, appending fails.",
     ),
   maxBlobBytes: count()
-    .default(2 * 1024 ** 3)
+    .default(MEMORY_BOUNDS.maxBlobBytes)
     .describe("The bytes that all files together may hold, those being written or read included."),
   maxBacklogBytes: count()
-    .default(64 * 1024 ** 2)
+    .default(MEMORY_BOUNDS.maxBacklogBytes)
     .describe("The bytes of events that may wait for one group of a topic, 64 more for each."),
   maxTopicBytes: count()
-    .default(1024 ** 3)
+    .default(MEMORY_BOUNDS.maxTopicBytes)
     .describe("The bytes of events that may wait for all groups of all topics together, 64 more for each."),
-  maxTopics: count().default(10_000).describe("The topics that have a consumer group."),
-  maxGroups: count().default(1000).describe("The consumer groups of one topic."),
-  groupIdleMs: milliseconds
-    .default(24 * 3_600_000)
-    .describe("How long a group without a consumer is kept, with the events that wait for it."),
+  maxTopics: count().default(MEMORY_BOUNDS.maxTopics).describe("The topics that have a consumer group."),
+  maxGroups: count().default(MEMORY_BOUNDS.maxGroups).describe("The consumer groups of one topic."),
+  ...groupLifetimes,
 });
 
 /** The bounds of the disk engine: DiskEngineOptions, as a file has them. */
 const disk = z.strictObject({
+  maxKeyBytes: count()
+    .default(DISK_BOUNDS.maxKeyBytes)
+    .describe("The bytes that all keys and their values may take, 32 more for each."),
+  maxLogBytes: count()
+    .default(DISK_BOUNDS.maxLogBytes)
+    .describe(
+      "The bytes that all logs may take on the disk. What was acknowledged is never dropped to make room, but by a log's own retention: past this, appending fails.",
+    ),
+  maxBlobBytes: count()
+    .default(DISK_BOUNDS.maxBlobBytes)
+    .describe("The bytes that all files together may hold, those being written included."),
   maxWatchBacklog: count()
-    .default(100_000)
+    .default(DISK_BOUNDS.maxWatchBacklog)
     .describe(
       "The keys whose changes may wait for one watcher that does not read; past it, its watch fails.",
     ),
   maxBacklogBytes: count()
-    .default(1024 ** 3)
+    .default(DISK_BOUNDS.maxBacklogBytes)
     .describe("The bytes of events that may wait for one group of a topic, 64 more for each."),
   maxTopicBytes: count()
-    .default(16 * 1024 ** 3)
+    .default(DISK_BOUNDS.maxTopicBytes)
     .describe("The bytes of events that may wait for all groups of all topics together, 64 more for each."),
-  maxTopics: count().default(10_000).describe("The topics that have a consumer group."),
-  maxGroups: count().default(1000).describe("The consumer groups of one topic."),
-  groupIdleMs: milliseconds
-    .default(24 * 3_600_000)
-    .describe("How long a group without a consumer is kept, with the events that wait for it."),
+  maxTopics: count().default(DISK_BOUNDS.maxTopics).describe("The topics that have a consumer group."),
+  maxGroups: count().default(DISK_BOUNDS.maxGroups).describe("The consumer groups of one topic."),
+  ...groupLifetimes,
   memtableBytes: count()
-    .default(4 * 1024 ** 2)
+    .default(DISK_BOUNDS.memtableBytes)
     .describe("The bytes in memory of what was written last; from there on they become a file of their own."),
   cacheBytes: count()
-    .default(64 * 1024 ** 2)
+    .default(DISK_BOUNDS.cacheBytes)
     .describe("The bytes of the files of keys and values that are open at a time: at least the default."),
   segmentBytes: count()
-    .default(32 * 1024 ** 2)
+    .default(DISK_BOUNDS.segmentBytes)
     .describe("The bytes of one file of a log: what retention gives back at a time."),
 });
 

@@ -13,6 +13,8 @@
 export interface Engine extends AsyncDisposable {
   /** For log lines and messages: "memory", "disk", "jetstream". */
   readonly name: string;
+  /** The time that it goes by. */
+  readonly clock: EngineClock;
   /** Keyed bytes with versions. */
   readonly keys: KeyStore;
   /** Records in order. */
@@ -29,6 +31,19 @@ export interface Engine extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/**
+ * An engine's time, in milliseconds. What lasts (leases, delays, ages) goes by a clock that is steady while the engine
+ * is open, whatever happens to the wall clock: that only stamps, and tells for how long the engine was closed.
+ */
+export interface EngineClock {
+  /** The steady time: about Unix time when the data began, and no further ahead since than time has passed. */
+  now(): number;
+  /** The wall clock's time, as Unix time: for stamps. */
+  wall(): number;
+  /** How long ago the wall clock showed the Unix time `wallMs`, by the steady clock. */
+  ageOf(wallMs: number): number;
+}
+
 /** One key's value. Versions are one counter for the whole engine: a higher one is newer, whichever the key. */
 export type Entry = {
   /** Where it is. */
@@ -37,7 +52,7 @@ export type Entry = {
   value: Uint8Array;
   /** That of the commit that wrote it. */
   version: bigint;
-  /** Unix time in milliseconds from which on the entry is missing; undefined: it stays. */
+  /** The time of the engine's clock, as its now() tells it, from which on the entry is missing; undefined: it stays. */
   expiresAtMs?: number;
 };
 
@@ -78,7 +93,7 @@ export interface KeyStore {
 export type LogRecord = {
   /** Where it stands in the log. */
   offset: bigint;
-  /** When it was appended, as Unix time in milliseconds. */
+  /** When it was appended by the wall clock, as Unix time in milliseconds. */
   timestampMs: number;
   /** What was appended. */
   value: Uint8Array;
@@ -86,7 +101,7 @@ export type LogRecord = {
 
 /** How much of a log is kept; the oldest records go first. Undefined fields do not limit. */
 export type Retention = {
-  /** How old a record may be, in milliseconds. */
+  /** How old a record may be, in milliseconds. A wall clock that is set does not age it. */
   maxAgeMs?: number;
   /** How many bytes the values may have together. */
   maxBytes?: number;
@@ -135,7 +150,8 @@ export interface TopicStore {
   publish(topic: string, values: readonly Uint8Array[]): Promise<void>;
   /**
    * Joins `group` as one of its competing consumers until `signal` aborts. The group begins with its first consumer
-   * (what was published before is not for it) and outlives them all: events wait. Each event goes to one consumer
+   * (what was published before is not for it) and outlives them all: events wait, as long as the engine is not told
+   * to drop them, which it then logs. Each event goes to one consumer
    * at a time, in publish order until a retry; one is claimed by each step of the loop. What is unanswered when
    * the consumer ends goes back to the front of the group, and an answer after that does nothing.
    */

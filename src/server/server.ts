@@ -116,7 +116,7 @@ export function createServer({
   expectManyListeners(cut.signal);
   const checked = parseConfig(config);
   const { limits } = checked;
-  const engine = kept ?? memoryEngine(checked.engines.memory);
+  const engine = kept ?? memoryEngine({ ...checked.engines.memory, log });
   checkEngines(checked, engine.name);
   const offered: Platform = { ...anywhere, ...platform };
   const context: ServiceContext = {

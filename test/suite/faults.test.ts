@@ -38,6 +38,7 @@ function faulty(engine: Engine): Engine & { faults: number } {
   const { keys, logs } = engine;
   const self: Engine & { faults: number } = {
     name: engine.name,
+    clock: engine.clock,
     faults: 0,
     topics: engine.topics,
     blobs: engine.blobs,

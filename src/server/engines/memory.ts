@@ -1,5 +1,8 @@
 import { asyncDispose } from "../../internal/dispose.js";
+import { type Log, silent } from "../context.js";
 import type { Engine } from "../engine.js";
+import { MEMORY_BOUNDS } from "./bounds.js";
+import { Clock } from "./clock.js";
 import { MemoryBlobs } from "./memory/blobs.js";
 import { MemoryKeys } from "./memory/keys.js";
 import { MemoryLogs } from "./memory/logs.js";
@@ -23,9 +26,16 @@ export interface MemoryEngineOptions {
   maxTopics?: number;
   /** The groups of one topic. Default: 1000. */
   maxGroups?: number;
-  /** How long a group without a consumer is kept, with the events that wait for it. Default: 24 hours. */
+  /** How long a group without a consumer is kept where no events wait for it, in milliseconds. Default: 24 hours. */
   groupIdleMs?: number;
-  /** The time in Unix milliseconds. Default: `Date.now`. */
+  /** How long a group without a consumer is kept although events wait for it: they are dropped then. Default: for ever. */
+  groupBacklogIdleMs?: number;
+  /** Where it tells of events that it drops. Default: nowhere. */
+  log?: Pick<Log, "warn">;
+  /**
+   * The time in Unix milliseconds, of stamps, leases and delays alike. Default: `Date.now` for stamps, and for the rest
+   * a clock that goes on steadily when the wall clock is set.
+   */
   now?: () => number;
 }
 
@@ -34,23 +44,27 @@ export interface MemoryEngineOptions {
  * acknowledged when it is applied, and all is gone with the process.
  */
 export function memoryEngine({
-  maxKeyBytes = 1024 ** 3,
-  maxWatchBacklog = 1_000_000,
-  maxLogBytes = 1024 ** 3,
-  maxBlobBytes = 2 * 1024 ** 3,
-  maxBacklogBytes = 64 * 1024 ** 2,
-  maxTopicBytes = 1024 ** 3,
-  maxTopics = 10_000,
-  maxGroups = 1000,
-  groupIdleMs = 24 * 3_600_000,
-  now = Date.now,
+  maxKeyBytes = MEMORY_BOUNDS.maxKeyBytes,
+  maxWatchBacklog = MEMORY_BOUNDS.maxWatchBacklog,
+  maxLogBytes = MEMORY_BOUNDS.maxLogBytes,
+  maxBlobBytes = MEMORY_BOUNDS.maxBlobBytes,
+  maxBacklogBytes = MEMORY_BOUNDS.maxBacklogBytes,
+  maxTopicBytes = MEMORY_BOUNDS.maxTopicBytes,
+  maxTopics = MEMORY_BOUNDS.maxTopics,
+  maxGroups = MEMORY_BOUNDS.maxGroups,
+  groupIdleMs = MEMORY_BOUNDS.groupIdleMs,
+  groupBacklogIdleMs = Number.POSITIVE_INFINITY,
+  log = silent,
+  now,
 }: MemoryEngineOptions = {}): Engine {
-  const keys = new MemoryKeys({ maxKeyBytes, maxWatchBacklog, now });
-  const logs = new MemoryLogs({ maxLogBytes, now });
-  const topics = new MemoryTopics({ maxBacklogBytes, maxTopicBytes, maxTopics, maxGroups, groupIdleMs });
-  const blobs = new MemoryBlobs({ maxBlobBytes, now });
+  const clock = new Clock(Clock.sourcesOf(now));
+  const keys = new MemoryKeys({ maxKeyBytes, maxWatchBacklog, now: clock.now });
+  const logs = new MemoryLogs({ maxLogBytes, clock });
+  const kept = { groupIdleMs, groupBacklogIdleMs };
+  const topics = new MemoryTopics({ maxBacklogBytes, maxTopicBytes, maxTopics, maxGroups, ...kept, log });
+  const blobs = new MemoryBlobs({ maxBlobBytes, now: clock.wall });
   const close = async () => {
     for (const port of [keys, logs, topics, blobs]) port.close();
   };
-  return { name: "memory", keys, logs, topics, blobs, close, [asyncDispose]: close };
+  return { name: "memory", clock, keys, logs, topics, blobs, close, [asyncDispose]: close };
 }

@@ -25,7 +25,7 @@ const FENCE_KEPT_MS = 7 * DAY_MS;
  */
 export function lockService(context: ServiceContext): LockMethods {
   const { components, limits, closing } = context;
-  const { keys } = context.engine;
+  const { keys, clock } = context.engine;
   const what = "as many resources have a lock, or a fence that is still remembered";
   const limit = { name: "locks", most: limits.locks, what };
   const fences = new Population({ keys, prefix: under("fence"), limit, closing });
@@ -74,7 +74,7 @@ export function lockService(context: ServiceContext): LockMethods {
         // A lock that is held for days would outlive its fence, and its holder's writes would be refused: it gets a
         // new one in time.
         const lasts =
-          known && (known.expiresAtMs ?? Number.POSITIVE_INFINITY) > Date.now() + leaseMs + DAY_MS;
+          known && (known.expiresAtMs ?? Number.POSITIVE_INFINITY) > clock.now() + leaseMs + DAY_MS;
         if (!lasts) writes.push({ ...freshFence(fence, leaseMs), ifVersion: known?.version ?? 0n });
         const commit = await keys.commit(writes);
         if ("conflict" in commit) continue;

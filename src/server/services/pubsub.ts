@@ -29,6 +29,7 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
         eventOf(
           request,
           traceContext((name) => requestHeader.get(name)),
+          engine.clock,
         ),
       );
       await engine.topics.publish(topicOf(request.pubsubName, request.topic), [event]);

@@ -26,7 +26,7 @@ type Operation = {
 };
 
 /** The state RPCs: entries with an etag, which is their version. Every call that writes is one commit. */
-export function stateService({ engine: { keys }, components }: ServiceContext): StateMethods {
+export function stateService({ engine: { keys, clock }, components }: ServiceContext): StateMethods {
   const write = async (store: string, operations: Operation[], request: Headers, response: Headers) => {
     components.get("state", store);
     const fences = fenceChecks(request, components);
@@ -42,14 +42,15 @@ export function stateService({ engine: { keys }, components }: ServiceContext): 
     async getState({ storeName, key }) {
       components.get("state", storeName);
       const entry = await keys.get(keyOf("state", storeName, key));
-      return entry ? read(entry) : {};
+      return entry ? read(entry, clock.now()) : {};
     },
 
     async getBulkState({ storeName, keys: wanted }) {
       components.get("state", storeName);
       const once = [...new Set(wanted)];
       const entries = await keys.getMany(once.map((key) => keyOf("state", storeName, key)));
-      return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i])) })) };
+      const nowMs = clock.now();
+      return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })) };
     },
 
     saveState({ storeName, states }, { requestHeader, responseHeader }) {
@@ -84,9 +85,10 @@ export function stateService({ engine: { keys }, components }: ServiceContext): 
   };
 }
 
-function read({ value, version, expiresAtMs }: Entry) {
+function read({ value, version, expiresAtMs }: Entry, nowMs: number) {
   const metadata: Record<string, string> = {};
-  if (expiresAtMs !== undefined) metadata["ttlRemainingMs"] = String(Math.max(0, expiresAtMs - Date.now()));
+  if (expiresAtMs !== undefined)
+    metadata["ttlRemainingMs"] = String(Math.max(0, Math.ceil(expiresAtMs - nowMs)));
   return { data: value, etag: String(version), metadata };
 }
 

@@ -22,15 +22,15 @@ const answerName = (id: string): string => `backup-${id}.answer`;
 export async function requestBackup(folder: string, to: string): Promise<void> {
   const id = randomUUID();
   const path = (name: string) => join(folder, name);
-  await writeFile(path(`${requestName(id)}.tmp`), JSON.stringify({ to: resolve(to) }));
+  await writeFile(path(`${requestName(id)}.tmp`), JSON.stringify({ to: resolve(to) }), { mode: 0o600 });
   await rename(path(`${requestName(id)}.tmp`), path(requestName(id)));
   try {
-    const untilMs = Date.now() + PATIENCE_MS;
+    const untilMs = performance.now() + PATIENCE_MS;
     for (let isClaimed = false; ; await later(50)) {
       const names = await readdir(folder);
       if (names.includes(answerName(id))) break;
       isClaimed ||= names.includes(claimedName(id));
-      if (!isClaimed && Date.now() > untilMs) {
+      if (!isClaimed && performance.now() > untilMs) {
         throw new FolderError(`The process that has "${folder}" open does not answer`);
       }
     }
@@ -75,6 +75,6 @@ async function answer(folder: string, id: string, backUp: (to: string) => Promis
     done.error = error instanceof Error ? error.message : String(error);
   }
   const path = join(folder, answerName(id));
-  await writeFile(`${path}.tmp`, JSON.stringify(done));
+  await writeFile(`${path}.tmp`, JSON.stringify(done), { mode: 0o600 });
   await rename(`${path}.tmp`, path);
 }

@@ -1,7 +1,7 @@
-import { mkdir, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { type DiskBlobs, storedBlobs } from "./blobs.js";
-import { FolderError } from "./faults.js";
+import { FolderError, systemFault } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
 import { type DiskLogs, knownLogs } from "./logs.js";
@@ -27,15 +27,15 @@ export async function backUp(source: Source, to: string): Promise<void> {
     unpin.push(() => void moment.release());
     const from = partsOf(source.folder);
     const parts = partsOf(to);
-    for (const part of Object.values(parts)) await mkdir(part, { recursive: true });
+    for (const part of Object.values(parts)) await nodeFiles.mkdir(part);
     await copyTree(moment, parts.tree);
     for (const [id, segments] of extents) {
-      await mkdir(join(parts.logs, id));
+      await nodeFiles.mkdir(join(parts.logs, id));
       for (const { name, end } of segments)
         await copy(join(from.logs, id, name), join(parts.logs, id, name), end);
     }
     for await (const { file } of storedBlobs(moment)) {
-      await mkdir(join(parts.blobs, file, ".."), { recursive: true });
+      await nodeFiles.mkdir(join(parts.blobs, file, ".."));
       await copy(join(from.blobs, file), join(parts.blobs, file));
     }
     await syncFolders(nodeFiles, to);
@@ -62,19 +62,26 @@ async function momentOf({ tree, logs }: Source) {
 /** Copies the first `end` bytes, or all, and makes them durable. */
 async function copy(from: string, to: string, end?: number): Promise<void> {
   const source = await open(from, "r");
-  const target = await open(to, "wx");
   try {
-    const size = end ?? (await source.stat()).size;
-    const bytes = Buffer.allocUnsafe(Math.min(COPY_BYTES, Math.max(1, size)));
-    for (let at = 0; at < size; ) {
-      const { bytesRead } = await source.read(bytes, 0, Math.min(bytes.length, size - at), at);
-      if (bytesRead === 0) throw new FolderError(`Cannot copy ${from}: it ends at byte ${at} of ${size}`);
-      await target.write(bytes, 0, bytesRead, at);
-      at += bytesRead;
+    const target = await nodeFiles.open(to, "w+");
+    try {
+      const size = end ?? (await source.stat()).size;
+      const bytes = Buffer.allocUnsafe(Math.min(COPY_BYTES, Math.max(1, size)));
+      for (let at = 0; at < size; ) {
+        const { bytesRead } = await source.read(bytes, 0, Math.min(bytes.length, size - at), at);
+        if (bytesRead === 0) throw new FolderError(`Cannot copy ${from}: it ends at byte ${at} of ${size}`);
+        // All of it: a disk that is nearly full takes a part.
+        await target.write(bytes.subarray(0, bytesRead), at);
+        at += bytesRead;
+      }
+      await target.sync();
+    } finally {
+      await target.close();
     }
-    await target.datasync();
+  } catch (error) {
+    const why = systemFault(error)?.message;
+    throw why === undefined ? error : new FolderError(`Cannot write the backup ${to}: ${why}`, error);
   } finally {
     await source.close();
-    await target.close();
   }
 }

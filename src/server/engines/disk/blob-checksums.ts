@@ -42,7 +42,13 @@ export class PieceCheck {
   static async read(file: FileHandle, size: number, start: number, end: number): Promise<PieceCheck> {
     const first = Math.floor(start / PIECE_BYTES);
     const bytes = Buffer.alloc(CHECKSUM_BYTES * (piecesOf(end) - first));
-    await file.read(bytes, 0, bytes.length, size + CHECKSUM_BYTES * first);
+    for (let at = 0; at < bytes.length; ) {
+      const position = size + CHECKSUM_BYTES * first + at;
+      const { bytesRead } = await file.read(bytes, at, bytes.length - at, position);
+      // What is missing is no piece's checksum.
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
     return new PieceCheck(bytes, first);
   }
 

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { inPieces } from "../../../internal/pieces.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
+import { full } from "../memory/faults.js";
 import { BlobChecksums, PIECE_BYTES } from "./blob-checksums.js";
 import { BlobFiles, fileOf } from "./blob-files.js";
 import { away, systemFault } from "./faults.js";
@@ -10,7 +11,8 @@ import type { Tree } from "./tree.js";
 export interface BlobOptions {
   files: Files;
   folder: string;
-  now: () => number;
+  /** The bytes that all blobs together may hold. */
+  maxBlobBytes: number;
 }
 
 /** Where the tree keeps what it knows of each blob, and which blob a file belongs to. */
@@ -29,15 +31,17 @@ type Stored = Omit<BlobInfo, "name"> & { id: string };
 export class DiskBlobs implements BlobStore {
   readonly #tree: Tree;
   readonly #files: BlobFiles;
-  readonly #now: () => number;
+  readonly #maxBlobBytes: number;
+  /** The bytes of what is being written, and has no name yet. */
+  #writing = 0;
   /** Blobs of which it is not known whether they were named. */
   readonly #unnamed = new Set<string>();
   #closed = false;
 
-  constructor(tree: Tree, { files, folder, now }: BlobOptions) {
+  constructor(tree: Tree, { files, folder, maxBlobBytes }: BlobOptions) {
     this.#tree = tree;
     this.#files = new BlobFiles(files, folder);
-    this.#now = now;
+    this.#maxBlobBytes = maxBlobBytes;
   }
 
   async put(
@@ -48,16 +52,24 @@ export class DiskBlobs implements BlobStore {
     this.#open();
     if (ifAbsent && this.#tree.get(BLOBS + name)) return undefined;
     const id = randomBytes(16).toString("hex");
+    const reserved = { bytes: 0 };
     try {
-      const { size, sha256 } = await this.#write(id, content);
+      const { size, sha256 } = await this.#write(id, content, reserved);
       this.#open();
       await this.#files.settle(id);
-      const stored: Stored = { id, size, sha256, modifiedMs: this.#now(), metadata: { ...metadata } };
+      const stored: Stored = {
+        id,
+        size,
+        sha256,
+        modifiedMs: this.#tree.clock.wall(),
+        metadata: { ...metadata },
+      };
       if (!(await this.#name(name, stored, ifAbsent))) return undefined;
       return infoOf(name, stored);
     } catch (error) {
       throw systemFault(error) ?? error;
     } finally {
+      this.#writing -= reserved.bytes;
       await this.#files.forget(id);
     }
   }
@@ -95,11 +107,12 @@ export class DiskBlobs implements BlobStore {
     this.#open();
     const bytes = this.#tree.latest(BLOBS + name);
     if (!bytes) return false;
-    const { id } = decode(bytes);
-    await this.#tree.write([
+    const { id, size } = decode(bytes);
+    const ops = [
       { key: BLOBS + name, value: undefined },
       { key: OWNERS + id, value: undefined },
-    ]);
+    ];
+    await this.#tree.write(ops, undefined, { blobs: -size });
     this.#files.remove(id);
     return true;
   }
@@ -125,7 +138,20 @@ export class DiskBlobs implements BlobStore {
     if (this.#closed) throw away();
   }
 
-  async #write(id: string, content: AsyncIterable<Uint8Array>): Promise<{ size: number; sha256: string }> {
+  /** Counts what is being written as well, so that many unfinished writes cannot pass the bound together. */
+  #reserve(bytes: number, reserved: { bytes: number }): void {
+    if (this.#tree.usage.blobs + this.#writing + bytes > this.#maxBlobBytes) {
+      throw full("maxBlobBytes", this.#maxBlobBytes, "all blobs of the disk engine together");
+    }
+    this.#writing += bytes;
+    reserved.bytes += bytes;
+  }
+
+  async #write(
+    id: string,
+    content: AsyncIterable<Uint8Array>,
+    reserved: { bytes: number },
+  ): Promise<{ size: number; sha256: string }> {
     const hash = createHash("sha256");
     const checksums = new BlobChecksums();
     const writer = await this.#files.begin(id);
@@ -136,6 +162,7 @@ export class DiskBlobs implements BlobStore {
     try {
       for await (const piece of inPieces(content, PIECE_BYTES)) {
         this.#open();
+        this.#reserve(piece.length, reserved);
         hash.update(piece);
         checksums.add(piece);
         // The one before is written while this one was read and hashed.
@@ -171,11 +198,12 @@ export class DiskBlobs implements BlobStore {
     }
     const before = bytes && decode(bytes);
     try {
-      await this.#tree.write([
+      const ops = [
         { key: BLOBS + name, value: Buffer.from(JSON.stringify(stored)) },
         { key: OWNERS + stored.id, value: Buffer.from(name) },
         ...(before ? [{ key: OWNERS + before.id, value: undefined }] : []),
-      ]);
+      ];
+      await this.#tree.write(ops, undefined, { blobs: stored.size - (before?.size ?? 0) });
     } catch (error) {
       // Only what is written next tells whether this was: until then a restart may find it there.
       this.#unnamed.add(stored.id);
@@ -191,6 +219,13 @@ export class DiskBlobs implements BlobStore {
     for (const id of this.#unnamed) if (!this.#tree.get(OWNERS + id)) this.#files.remove(id);
     this.#unnamed.clear();
   }
+}
+
+/** The bytes of all blobs of a tree: of a folder of a version that did not count them. */
+export async function blobBytesOf(tree: Tree): Promise<number> {
+  let bytes = 0;
+  for await (const { size } of storedBlobs(tree)) bytes += size;
+  return bytes;
 }
 
 /** The files of all blobs of a tree and what each has to hold: for a backup and a check. */

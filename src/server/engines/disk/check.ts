@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { Clock } from "../clock.js";
 import { bytesOnDisk } from "./blob-checksums.js";
 import { storedBlobs } from "./blobs.js";
 import { DamageError, FolderError } from "./faults.js";
@@ -43,7 +44,12 @@ export async function checkFolder(folder: string): Promise<CheckReport> {
   const parts = partsOf(folder);
   try {
     await checkTables(parts.tree, report);
-    const options = { memtableBytes: 4 * 1024 ** 2, cacheBytes: 0, isUnchecked: true };
+    const options = {
+      memtableBytes: 4 * 1024 ** 2,
+      cacheBytes: 0,
+      isUnchecked: true,
+      clocks: Clock.sourcesOf(),
+    };
     const tree = await Tree.open(parts.tree, options).catch((error: unknown) => {
       if (report.damaged.length === 0) throw error;
     });

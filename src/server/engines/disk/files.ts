@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 const [openAt, closeAt, syncData, syncAll, cut] = [open, close, fdatasync, fsync, ftruncate].map((call) =>
   promisify(call as (...args: unknown[]) => void),
 ) as ((...args: unknown[]) => Promise<unknown>)[] as [
-  (path: string, flags: string) => Promise<number>,
+  (path: string, flags: string, mode?: number) => Promise<number>,
   (fd: number) => Promise<void>,
   (fd: number) => Promise<void>,
   (fd: number) => Promise<void>,
@@ -31,9 +31,9 @@ export interface OpenFile {
  * is full; the engine reads what it has written by Node's own functions.
  */
 export interface Files {
-  /** Opens a file: to be read, to be read and written, or the same anew and empty. */
+  /** Opens a file: to be read, to be read and written, or the same anew and empty, for nobody else to read. */
   open(path: string, flags: "r" | "r+" | "w+"): Promise<OpenFile>;
-  /** Makes a folder, and those it lies in, where there is none. */
+  /** Makes a folder, and those it lies in, where there is none, for nobody else to enter. */
   mkdir(path: string): Promise<void>;
   /** The names in a folder. */
   readdir(path: string): Promise<string[]>;
@@ -48,10 +48,10 @@ export interface Files {
 /** Node's own files. */
 export const nodeFiles: Files = {
   async open(path, flags) {
-    return new NodeFile(await openAt(path, flags));
+    return new NodeFile(await openAt(path, flags, 0o600));
   },
   async mkdir(path) {
-    await mkdir(path, { recursive: true });
+    await mkdir(path, { recursive: true, mode: 0o700 });
   },
   readdir: (path) => readdir(path),
   rename,

@@ -1,7 +1,7 @@
-import { mkdir, readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { FolderError } from "./faults.js";
-import { type Files, replaceFile } from "./files.js";
+import { type Files, nodeFiles, replaceFile } from "./files.js";
 
 /** The format of the folders that this version writes. */
 export const FORMAT = 1;
@@ -74,9 +74,28 @@ export function writeFormat(files: Files, folder: string, format = FORMAT): Prom
   return replaceFile(files, folder, join(folder, NAME), content);
 }
 
+/** Makes the folder, where there is none, so that it is there after a power loss. */
+export async function makeFolder(files: Files, folder: string): Promise<void> {
+  const missing: string[] = [];
+  for (let path = folder; !(await exists(path)); path = dirname(path)) missing.push(path);
+  await files.mkdir(folder);
+  // A folder that may not be read cannot be synced: then it is the system's to make its names durable.
+  for (const path of missing) {
+    await files.syncFolder(dirname(path)).catch((error: { code?: string }) => {
+      if (error.code !== "EACCES") throw error;
+    });
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    (error: { code?: string }) => error.code !== "ENOENT",
+  );
+
 /** Fails unless there is nothing at `folder`, and makes it where it is missing. */
 export async function mustBeEmpty(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(nodeFiles, folder);
   const [first] = await readdir(folder);
   if (first !== undefined)
     throw new FolderError(`Cannot write to "${folder}": it is not empty, "${first}" is there`);

@@ -1,5 +1,6 @@
 import { after } from "../../../internal/timer.js";
 import type { Delivery } from "../../engine.js";
+import type { Clock } from "../clock.js";
 import { Heap } from "../memory/heap.js";
 import { Consumer } from "./consumer.js";
 import type { Op } from "./store.js";
@@ -22,13 +23,15 @@ interface GroupOptions {
   name: string;
   state: GroupState;
   entries: TopicEntries;
+  /** How long it is kept without a consumer where nothing waits for it, and where something does. */
   idleMs: number;
-  now: () => number;
+  backlogIdleMs: number;
+  clock: Clock;
   /** Resolves when the group itself is durable. */
   begun: Promise<void>;
   /** Is told by how much `bytes` changes. */
   onBytes: (change: number) => void;
-  /** Is told that there has been no consumer for `idleMs`. */
+  /** Is told that it has been idle for as long as it is kept. */
   onIdle: () => void;
 }
 
@@ -96,8 +99,8 @@ export class Group {
       this.#part(consumer);
     });
     this.#stopIdle?.();
-    if (this.state.idleSinceMs !== undefined) {
-      this.state.idleSinceMs = undefined;
+    if (this.state.idleFromMs !== undefined) {
+      this.state.idleFromMs = undefined;
       this.#saveSoon([this.#stateOp()]);
     }
     this.#consumers.add(consumer);
@@ -165,7 +168,7 @@ export class Group {
     };
     const retry = async (delayMs: number) => {
       if (!claimed.delete(item)) return;
-      item.dueMs = this.#options.now() + Math.max(0, delayMs);
+      item.dueMs = this.#options.clock.now() + Math.max(0, delayMs);
       try {
         await entries.write([this.#count(item)], () => this.#putOff(item, delayMs));
       } catch (error) {
@@ -185,7 +188,7 @@ export class Group {
   }
 
   async #readOn(): Promise<void> {
-    const { entries, now } = this.#options;
+    const { entries, clock } = this.#options;
     this.#reading = true;
     this.#fault = undefined;
     try {
@@ -196,7 +199,7 @@ export class Group {
         this.#unread = rest;
         for (const item of items) {
           this.#lastRead = item.order;
-          const delayMs = item.dueMs - now();
+          const delayMs = item.dueMs - clock.now();
           if (delayMs > 0) this.#putOff(item, delayMs);
           else this.#push(item);
         }
@@ -247,7 +250,7 @@ export class Group {
     this.#consumers.delete(consumer);
     this.#waiting.delete(consumer);
     if (this.#consumers.size === 0) {
-      this.state.idleSinceMs = this.#options.now();
+      this.state.idleFromMs = this.#options.clock.openFor();
       this.#saveSoon([this.#stateOp()]);
     }
     if (this.#closed) return;
@@ -256,10 +259,17 @@ export class Group {
     if (this.#consumers.size === 0) this.#expectIdle();
   }
 
+  /** Time during which the engine was closed does not count: no consumer could have come. */
   #expectIdle(): void {
-    const { idleMs, now, onIdle } = this.#options;
-    const idleForMs = now() - (this.state.idleSinceMs ?? now());
-    this.#stopIdle = after(Math.max(0, idleMs - idleForMs), onIdle);
+    const { idleMs, backlogIdleMs, clock, onIdle } = this.#options;
+    const fromMs = (this.state.idleFromMs ??= clock.openFor());
+    const wait = (keptMs: number) => {
+      this.#stopIdle = after(fromMs + keptMs - clock.openFor(), () => {
+        if (this.state.bytes > 0 && keptMs < backlogIdleMs) wait(backlogIdleMs);
+        else onIdle();
+      });
+    };
+    wait(Math.min(idleMs, backlogIdleMs));
   }
 
   #giveBack(items: Iterable<Item>): void {

@@ -1,13 +1,14 @@
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../memory/change-feed.js";
+import { full } from "../memory/faults.js";
 import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
 import { away } from "./faults.js";
 import type { Op } from "./store.js";
 import type { Tree } from "./tree.js";
 
 interface KeyOptions {
+  maxKeyBytes: number;
   maxWatchBacklog: number;
-  now: () => number;
 }
 
 /** Where keys are in the tree. */
@@ -16,38 +17,43 @@ const KEYS = "k";
 /** Version and time of expiry, in front of the value. */
 const HEADER_BYTES = 16;
 
+/** What one entry weighs beside its key and value, for `maxKeyBytes`. */
+const ENTRY_OVERHEAD_BYTES = 32;
+
 /** The most entries that are read in one turn of the event loop. */
 const AT_ONCE = 256;
 
 /** The keys of the disk engine. Conditions are about what is written; readers see what is durable. */
 export class DiskKeys implements KeyStore {
   readonly #tree: Tree;
-  readonly #options: KeyOptions;
+  readonly #maxKeyBytes: number;
+  readonly #now: () => number;
   readonly #changes: ChangeFeed;
   readonly #expiries: Expiries;
   #closed = false;
 
-  constructor(tree: Tree, options: KeyOptions) {
+  constructor(tree: Tree, { maxKeyBytes, maxWatchBacklog }: KeyOptions) {
     this.#tree = tree;
-    this.#options = options;
-    this.#changes = new ChangeFeed(options.maxWatchBacklog);
-    this.#expiries = new Expiries(tree, options.now, (due) => this.#expire(due));
+    this.#maxKeyBytes = maxKeyBytes;
+    this.#now = tree.clock.now;
+    this.#changes = new ChangeFeed(maxWatchBacklog);
+    this.#expiries = new Expiries(tree, this.#now, (due) => this.#expire(due));
   }
 
   async get(key: string): Promise<Entry | undefined> {
     this.#open();
-    return this.#live(key, this.#tree.get(KEYS + key), this.#options.now());
+    return this.#live(key, this.#tree.get(KEYS + key), this.#now());
   }
 
   async getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
     this.#open();
-    const nowMs = this.#options.now();
+    const nowMs = this.#now();
     return keys.map((key) => this.#live(key, this.#tree.get(KEYS + key), nowMs));
   }
 
   async commit(writes: readonly Write[]): Promise<Commit> {
     this.#open();
-    const nowMs = this.#options.now();
+    const nowMs = this.#now();
     const before = writes.map(({ key }) => this.#tree.latest(KEYS + key));
     for (const [i, write] of writes.entries()) {
       if (write.ifVersion === undefined) continue;
@@ -57,16 +63,18 @@ export class DiskKeys implements KeyStore {
       if (this.#tree.isPending(KEYS + write.key)) await this.#tree.write([]);
       return { conflict: write, actual };
     }
+    const grown = this.#admit(writes, before);
     const version = this.#tree.nextVersion();
     const ops: Op[] = [];
     const changes: Change[] = [];
     for (const [i, write] of writes.entries()) this.#apply(write, before[i], version, nowMs, ops, changes);
-    await this.#tree.write(ops, () => {
+    const applied = () => {
       for (const change of changes) {
         if (change.type === "set") this.#expiries.expect(change.entry);
         this.#changes.tell(change);
       }
-    });
+    };
+    await this.#tree.write(ops, applied, { keys: grown });
     return { version };
   }
 
@@ -75,7 +83,7 @@ export class DiskKeys implements KeyStore {
       this.#open();
       const page = await this.#tree.page(KEYS + prefix, past, AT_ONCE);
       for (const { key, value } of page.entries) {
-        const entry = this.#live(key.slice(KEYS.length), value, this.#options.now());
+        const entry = this.#live(key.slice(KEYS.length), value, this.#now());
         if (entry) yield entry;
         this.#open();
       }
@@ -105,6 +113,21 @@ export class DiskKeys implements KeyStore {
     if (expiresAtMs === undefined) return { key, value: valueIn(bytes), version: bytes.readBigUInt64LE() };
     if (expiresAtMs <= nowMs) return undefined;
     return { key, value: valueIn(bytes), version: bytes.readBigUInt64LE(), expiresAtMs };
+  }
+
+  /** By how many bytes these writes grow what is kept. Fails where that would pass the bound. */
+  #admit(writes: readonly Write[], before: readonly (Buffer | undefined)[]): number {
+    let grown = 0;
+    for (const [i, write] of writes.entries()) {
+      if (write.type === "check") continue;
+      if (write.type === "set") grown += weight(write.key, write.value.length);
+      const was = before[i];
+      if (was) grown -= weight(write.key, was.length - HEADER_BYTES);
+    }
+    if (grown > 0 && this.#tree.usage.keys + grown > this.#maxKeyBytes) {
+      throw full("maxKeyBytes", this.#maxKeyBytes, "all keys and values of the disk engine together");
+    }
+    return grown;
   }
 
   /** Adds to `ops` what `write` does to the tree, and to `changes` what it is to watchers. */
@@ -146,18 +169,33 @@ export class DiskKeys implements KeyStore {
   async #expire(due: Expiry[]): Promise<void> {
     const ops: Op[] = [];
     const gone: string[] = [];
+    let freed = 0;
     for (const { atMs, key } of due) {
       ops.push({ key: expiryKey(atMs, key), value: undefined });
       const bytes = this.#tree.latest(KEYS + key);
       if (!bytes || expiryOf(bytes) !== atMs) continue;
       ops.push({ key: KEYS + key, value: undefined });
       gone.push(key);
+      freed += weight(key, bytes.length - HEADER_BYTES);
     }
-    await this.#tree.write(ops, () => {
+    const applied = () => {
       for (const key of gone) this.#changes.tell({ type: "delete", key });
-    });
+    };
+    await this.#tree.write(ops, applied, { keys: -freed });
   }
 }
+
+/** The bytes of all keys of a tree, as `maxKeyBytes` counts them: of a folder of a version that did not. */
+export async function keyBytesOf(tree: Tree): Promise<number> {
+  let bytes = 0;
+  for await (const { key, value } of tree.all(KEYS)) {
+    bytes += weight(key.slice(KEYS.length), value.length - HEADER_BYTES);
+  }
+  return bytes;
+}
+
+const weight = (key: string, valueBytes: number): number =>
+  Buffer.byteLength(key) + valueBytes + ENTRY_OVERHEAD_BYTES;
 
 function encode(value: Uint8Array, version: bigint, expiresAtMs = 0): Buffer {
   const bytes = Buffer.allocUnsafe(HEADER_BYTES + value.length);

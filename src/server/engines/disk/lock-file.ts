@@ -1,17 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
 import { FolderError } from "./faults.js";
+import { takeSystemLock } from "./system-lock.js";
 
 /** Who has a folder open. */
 type Holder = {
   id: string;
   pid: number;
-  startedAt: string | undefined;
   host: string;
+  /** Which running kernel: one that has the same sees the same system locks. Missing: as the host. */
+  machine?: string;
 };
 
 const NAME = "lock";
@@ -20,84 +22,140 @@ const NAME = "lock";
 const BEAT_MS = 1000;
 const SILENT_MS = 5000;
 
-/** The locks of this process: its own number says nothing, where every process is the first of its container. */
-const held = new Set<string>();
+/** How long a process that was killed may take to end. */
+const ENDING_MS = 2000;
 
 /** A folder that is this process's own until release(). */
 export interface FolderLock {
-  /** Whether whoever held it last has not released it. */
-  wasHeld: boolean;
   release(): Promise<void>;
 }
 
 /**
- * Takes the folder for this process; fails with who has it. `lost` is called where another process has taken the
- * folder all the same.
+ * Takes the folder for this process; fails with who has it. The system's lock decides between the processes and
+ * containers of one machine; where its locks do not reach, between machines, the file `lock` whose time goes on does.
+ * `lost` is called where another process has taken the folder all the same.
  */
 export async function lockFolder(folder: string, lost: () => void): Promise<FolderLock> {
   const path = join(folder, NAME);
-  const holder: Holder = {
-    id: randomUUID(),
-    pid: process.pid,
-    startedAt: startOf(process.pid),
-    host: hostname(),
-  };
-  const aside = `${path}.${holder.id}`;
-  await writeFile(aside, JSON.stringify(holder));
-  let wasHeld = false;
+  const releaseSystem = await takeFromTheDead(folder);
+  if (!releaseSystem) throw inUse(folder, await holderOf(folder));
+  const holder: Holder = { id: randomUUID(), pid: process.pid, host: hostname(), machine: machine() };
   try {
-    while (!(await linked(aside, path))) {
-      const other = await holderOf(folder);
-      if (other && (await isAlive(other, path))) throw inUse(folder, other);
-      wasHeld = true;
-      if (other) await remove(path, other.id);
-    }
-  } finally {
-    await rm(aside, { force: true });
+    await removeLeftovers(folder);
+    await writeLock(folder, path, holder);
+  } catch (error) {
+    await releaseSystem();
+    throw error;
   }
-  held.add(holder.id);
+  let isLost = false;
   const beat = setInterval(() => void show(), BEAT_MS);
   beat.unref();
   const show = async () => {
     const now = new Date();
     await utimes(path, now, now).catch(() => {});
     const present = await holderOf(folder).catch(() => undefined);
-    if (present && present.id !== holder.id) {
-      clearInterval(beat);
-      lost();
-    }
+    if (!present || present.id === holder.id || isLost) return;
+    isLost = true;
+    clearInterval(beat);
+    lost();
   };
-  return {
-    wasHeld,
-    async release() {
-      clearInterval(beat);
-      if (!held.delete(holder.id)) return;
-      await remove(path, holder.id);
-    },
+  let released: Promise<void> | undefined;
+  const release = async () => {
+    clearInterval(beat);
+    await remove(path, holder.id);
+    await releaseSystem();
   };
+  return { release: () => (released ??= release()) };
 }
 
-/** Who has the folder, if the lock can be read. */
+/** Takes the system's lock: that of a process which has just been killed is free once the system has ended its threads. */
+async function takeFromTheDead(folder: string): ReturnType<typeof takeSystemLock> {
+  for (const endMs = performance.now() + ENDING_MS; ; await later(20)) {
+    const release = await takeSystemLock(folder);
+    if (release || performance.now() > endMs) return release;
+    const holder = await holderOf(folder);
+    if (!holder || isRunning(holder.pid)) return undefined;
+  }
+}
+
+/** Whether the process runs: one that is a zombie does not. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "EPERM") return false;
+  }
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // Behind the name, which may have any character.
+    return stat[stat.lastIndexOf(")") + 2] !== "Z";
+  } catch {
+    return true;
+  }
+}
+
+/** Says whose the folder is. The system's lock has been taken. */
+async function writeLock(folder: string, path: string, holder: Holder): Promise<void> {
+  const aside = `${path}.${holder.id}`;
+  await writeFile(aside, JSON.stringify(holder), { mode: 0o600 });
+  try {
+    while (!(await linked(aside, path))) {
+      const other = await holderOf(folder);
+      if (other && !isHere(other) && (await isBeating(path))) throw inUse(folder, other);
+      await remove(path, other?.id);
+    }
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+/** Who has the folder open, if anyone has. Where nothing may be written, only what `lock` shows is known. */
+export async function isHeld(folder: string): Promise<Holder | undefined> {
+  const path = join(folder, NAME);
+  const holder = await holderOf(folder);
+  if (!holder) return undefined;
+  try {
+    const release = await takeSystemLock(folder);
+    if (!release) return holder;
+    await release();
+    return !isHere(holder) && (await isBeating(path)) ? holder : undefined;
+  } catch (error) {
+    if (!isReadOnly(error)) throw error;
+    return (await isBeating(path)) ? holder : undefined;
+  }
+}
+
+/** Whether `error` says that nothing may be written there. */
+export const isReadOnly = (error: unknown): boolean => {
+  const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
+  if (["EROFS", "EACCES", "EPERM"].includes(code)) return true;
+  return code === "LEVEL_IO_ERROR" && /Read-only file system|Permission denied/.test(message);
+};
+
+/** Why nobody else may have the folder. */
+export function inUse(folder: string, holder: Holder | undefined): FolderError {
+  const where = !holder || holder.host === hostname() ? "" : ` on ${holder.host}`;
+  const who = holder ? `process ${holder.pid}${where}` : "another process";
+  return new FolderError(`Cannot open the data folder "${folder}": ${who} has it open`);
+}
+
+/** Who has the folder, if the lock can be read: what is not JSON was cut by a failing disk, and is nobody's. */
 async function holderOf(folder: string): Promise<Holder | undefined> {
   try {
-    return JSON.parse(await readFile(join(folder, NAME), "utf8")) as Holder;
+    return parsed(await readFile(join(folder, NAME), "utf8"));
   } catch (error) {
-    // It is whole as soon as it is there: what is not JSON was cut by a failing disk, and is nobody's.
-    if (error instanceof SyntaxError) return { id: "", pid: 0, startedAt: undefined, host: hostname() };
     if ((error as { code?: string }).code === "ENOENT") return undefined;
     throw error;
   }
 }
 
-/** Whether the holder of the folder runs. */
-export async function isHeld(folder: string): Promise<Holder | undefined> {
-  const holder = await holderOf(folder);
-  return holder && (await isAlive(holder, join(folder, NAME))) ? holder : undefined;
-}
-
-function inUse(folder: string, { pid, host }: Holder): FolderError {
-  const where = host === hostname() ? "" : ` on ${host}`;
-  return new FolderError(`Cannot open the data folder "${folder}": process ${pid}${where} has it open`);
+function parsed(text: string): Holder | undefined {
+  try {
+    const holder = JSON.parse(text) as Partial<Holder> | null;
+    return typeof holder?.id === "string" && typeof holder.host === "string" ? (holder as Holder) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function linked(from: string, to: string): Promise<boolean> {
@@ -110,8 +168,8 @@ async function linked(from: string, to: string): Promise<boolean> {
   }
 }
 
-/** Removes the lock of this holder, and no one else's. */
-async function remove(path: string, id: string): Promise<void> {
+/** Removes the lock of this holder, and no one else's; undefined: one that nobody can read. */
+async function remove(path: string, id: string | undefined): Promise<void> {
   const aside = `${path}.${randomUUID()}`;
   try {
     await rename(path, aside);
@@ -119,49 +177,38 @@ async function remove(path: string, id: string): Promise<void> {
     if ((error as { code?: string }).code === "ENOENT") return;
     throw error;
   }
-  const moved = JSON.parse(await readFile(aside, "utf8").catch(() => "{}")) as Partial<Holder>;
+  const moved = parsed(await readFile(aside, "utf8").catch(() => ""));
   // Another one had taken it over meanwhile, and gets it back.
-  if (moved.id !== undefined && moved.id !== id) await linked(aside, path);
+  if (moved && moved.id !== id) await linked(aside, path);
   await rm(aside, { force: true });
 }
 
-async function isAlive(holder: Holder, path: string): Promise<boolean> {
-  if (holder.host !== hostname()) return isBeating(path);
-  if (holder.pid === process.pid) return held.has(holder.id);
-  if (!isRunning(holder.pid)) return false;
-  const startedAt = startOf(holder.pid);
-  // The number may be another process's by now.
-  return startedAt === undefined || holder.startedAt === undefined || startedAt === holder.startedAt;
+/** What a process left behind that was killed while it took or gave back the folder. */
+async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (/^lock\.[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name)) await rm(join(folder, name), { force: true });
+  }
 }
+
+/** Whether the holder's system locks are seen here: then it is gone, as this process has got the lock. */
+const isHere = ({ host, machine: of }: Holder): boolean =>
+  of === undefined ? host === hostname() : of === machine();
 
 async function isBeating(path: string): Promise<boolean> {
   const timeOf = async () => (await stat(path).catch(() => undefined))?.mtimeMs;
   const before = await timeOf();
-  for (const deadlineMs = Date.now() + SILENT_MS; Date.now() < deadlineMs; ) {
+  for (const endMs = performance.now() + SILENT_MS; performance.now() < endMs; ) {
     await later(BEAT_MS / 2);
     if ((await timeOf()) !== before) return true;
   }
   return false;
 }
 
-function isRunning(pid: number): boolean {
-  if (pid <= 0) return false;
+/** The running kernel, where the system tells; else the host's name. */
+function machine(): string {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
-  }
-}
-
-/** When the process was started, where the system tells. */
-function startOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-    // What stands behind the name, which may have any character: the 22nd field of all.
-    return `${boot} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`;
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   } catch {
-    return undefined;
+    return hostname();
   }
 }

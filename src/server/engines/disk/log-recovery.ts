@@ -14,7 +14,8 @@ export type Tail = {
   lastMs: number | undefined;
   firstMs: number | undefined;
   index: SegmentIndex;
-  torn: boolean;
+  /** The bytes behind that. */
+  tornBytes: number;
 };
 
 /**
@@ -37,7 +38,7 @@ export async function readTail(folder: string, base: number): Promise<Tail | und
     lastMs: undefined,
     firstMs: undefined,
     index,
-    torn: false,
+    tornBytes: 0,
   };
   while (tail.end < file.length) {
     const head = headAt(file, tail.end, 0);
@@ -46,7 +47,7 @@ export async function readTail(folder: string, base: number): Promise<Tail | und
       // One group at a time is written: a later one proves that this was durable.
       if (behind && behind.group > tail.end)
         throw new DamageError(path, `the frame at byte ${tail.end} is broken`);
-      tail.torn = true;
+      tail.tornBytes = file.length - tail.end;
       break;
     }
     if (head.first !== tail.next) {

@@ -24,11 +24,18 @@ export type Segment = {
 /** What one append() brings, and where it comes to stand. */
 export type Appended = { values: readonly Uint8Array[]; nowMs: number; first: number };
 
+export interface WriterOptions {
+  segmentBytes: number;
+  /** Is told by how many bytes the log's files have grown. */
+  onBytes: (change: number) => void;
+}
+
 /** The segments of a log, and the file of the last one: that is written to. */
 export class LogWriter {
   readonly #files: Files;
   readonly #folder: string;
   readonly #segmentBytes: number;
+  readonly #onBytes: (change: number) => void;
   readonly segments: Segment[];
   #file: OpenFile | undefined;
   #failed: unknown;
@@ -40,7 +47,7 @@ export class LogWriter {
   private constructor(
     files: Files,
     folder: string,
-    segmentBytes: number,
+    { segmentBytes, onBytes }: WriterOptions,
     segments: Segment[],
     next: number,
     lastMs: number,
@@ -48,6 +55,7 @@ export class LogWriter {
     this.#files = files;
     this.#folder = folder;
     this.#segmentBytes = segmentBytes;
+    this.#onBytes = onBytes;
     this.segments = segments;
     this.next = next;
     this.lastMs = lastMs;
@@ -64,7 +72,7 @@ export class LogWriter {
   static async open(
     files: Files,
     folder: string,
-    { segmentBytes, next: least }: { segmentBytes: number; next: number },
+    { next: least, ...options }: WriterOptions & { next: number },
   ): Promise<LogWriter> {
     const bases = segmentsIn(await files.readdir(folder));
     const base = bases.pop();
@@ -76,11 +84,14 @@ export class LogWriter {
     if (next < least) {
       throw new DamageError(join(folder, segmentName(base)), `it ends at offset ${next} of ${least}`);
     }
-    const writer = new LogWriter(files, folder, segmentBytes, segments, next, lastMs);
+    const writer = new LogWriter(files, folder, options, segments, next, lastMs);
     if (tail) {
-      const { end, salt, firstMs, index, torn } = tail;
+      const { end, salt, firstMs, index, tornBytes } = tail;
       segments.push({ base, end, salt, firstMs, index });
-      if (torn) await writer.#cutTo(end);
+      if (tornBytes > 0) {
+        await writer.#cutTo(end);
+        options.onBytes(-tornBytes);
+      }
     } else {
       await writer.roll();
     }
@@ -125,6 +136,7 @@ export class LogWriter {
     }
     if (frames.length === 0) return;
     await this.#sync(whole.subarray(0, filled), segment);
+    this.#onBytes(filled);
     this.next = next;
     this.lastMs = lastMs;
     segment.firstMs ??= headAt(frames[0] as Buffer, 0, 0)?.timestampMs;
@@ -140,6 +152,7 @@ export class LogWriter {
     const { file, salt } = await begin(this.#files, this.#folder, this.next);
     await this.#file?.close();
     this.#file = file;
+    this.#onBytes(SEGMENT_HEADER_BYTES);
     const index = new SegmentIndex();
     this.segments.push({ base: this.next, end: SEGMENT_HEADER_BYTES, salt, firstMs: undefined, index });
     this.forgetIndexes();
@@ -154,7 +167,9 @@ export class LogWriter {
   /** Removes the oldest segment, which is not the last. */
   async drop(): Promise<void> {
     const oldest = this.segments.shift();
-    if (oldest) await this.#files.unlink(join(this.#folder, segmentName(oldest.base)));
+    if (!oldest) return;
+    this.#onBytes(-oldest.end);
+    await this.#files.unlink(join(this.#folder, segmentName(oldest.base)));
   }
 
   /** Closes the file; the next write opens it again. */

@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import type { LogRecord, Retention } from "../../engine.js";
+import type { Clock } from "../clock.js";
 import { DamageError } from "./faults.js";
 import type { Files } from "./files.js";
 import { Groups } from "./groups.js";
 import { FRAME_HEADER_BYTES, type FrameHead, recordsIn, SEGMENT_HEADER_BYTES } from "./log-frame.js";
-import { type Appended, LogWriter, type Segment } from "./log-writer.js";
+import { type Appended, LogWriter, type Segment, type WriterOptions } from "./log-writer.js";
 import { SegmentIndex, SegmentReader, segmentName } from "./segment.js";
 
 /** What the tree keeps of a log. */
@@ -24,7 +25,7 @@ export class Log {
   readonly settings: LogSettings;
   readonly #folder: string;
   readonly #writer: LogWriter;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #keep: { pins: number };
   readonly #groups = new Groups<Appended>((items) => this.#write(items));
   readonly #waiting = new Set<() => void>();
@@ -35,12 +36,12 @@ export class Log {
     folder: string,
     settings: LogSettings,
     writer: LogWriter,
-    { now, keep }: { now: () => number; keep: { pins: number } },
+    { clock, keep }: { clock: Clock; keep: { pins: number } },
   ) {
     this.#folder = folder;
     this.settings = settings;
     this.#writer = writer;
-    this.#now = now;
+    this.#clock = clock;
     this.#keep = keep;
     settings.first = Math.max(settings.first, this.#oldest.base);
   }
@@ -49,10 +50,10 @@ export class Log {
     files: Files,
     folder: string,
     settings: LogSettings,
-    options: { now: () => number; segmentBytes: number; keep: { pins: number } },
+    options: WriterOptions & { clock: Clock; keep: { pins: number } },
   ): Promise<Log> {
-    const { segmentBytes } = options;
-    const writer = await LogWriter.open(files, folder, { segmentBytes, next: settings.next ?? 1 });
+    const { segmentBytes, onBytes } = options;
+    const writer = await LogWriter.open(files, folder, { segmentBytes, onBytes, next: settings.next ?? 1 });
     return new Log(folder, settings, writer, options);
   }
 
@@ -70,7 +71,7 @@ export class Log {
   }
 
   async append(values: readonly Uint8Array[]): Promise<{ first: number; last: number }> {
-    const item: Appended = { values, nowMs: this.#now(), first: 0 };
+    const item: Appended = { values, nowMs: this.#clock.wall(), first: 0 };
     const bytes = values.reduce((sum, { length }) => sum + length, 0);
     await this.#groups.add(item, bytes);
     return { first: item.first, last: item.first + values.length - 1 };
@@ -84,7 +85,7 @@ export class Log {
     const excess = maxBytes === undefined ? 0 : this.#writer.bytes - maxBytes;
     if (excess > 0) first = Math.max(first, await this.#offsetBehind(excess));
     if (maxAgeMs !== undefined) {
-      const tooOldMs = this.#now() - maxAgeMs;
+      const tooOldMs = this.#clock.wallBefore(maxAgeMs);
       first = Math.max(first, await this.#offsetFrom((timestampMs) => timestampMs <= tooOldMs));
     }
     this.settings.first = Math.max(this.settings.first, Math.min(first, this.next));
@@ -158,7 +159,7 @@ export class Log {
     if (this.#keep.pins > 0) return;
     const { maxAgeMs, maxBytes, maxRecords } = this.settings.retention ?? {};
     const writer = this.#writer;
-    const tooOldMs = maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : this.#now() - maxAgeMs;
+    const tooOldMs = maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : this.#clock.wallBefore(maxAgeMs);
     const last = writer.segments.at(-1) as Segment;
     if (last.end > SEGMENT_HEADER_BYTES && writer.lastMs <= tooOldMs) await writer.roll();
     for (let [oldest, behind] = writer.segments; oldest && behind; [oldest, behind] = writer.segments) {

@@ -1,9 +1,12 @@
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { after } from "../../../internal/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
+import { full } from "../memory/faults.js";
 import { away, systemFault } from "./faults.js";
 import type { Files } from "./files.js";
 import { Log, type LogSettings } from "./log.js";
+import { frameBytes, SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { LogWriter } from "./log-writer.js";
 import type { Tree } from "./tree.js";
 
@@ -11,7 +14,8 @@ export interface LogOptions {
   files: Files;
   folder: string;
   segmentBytes: number;
-  now: () => number;
+  /** The bytes that all logs may take on the disk. */
+  maxLogBytes: number;
 }
 
 /** Where the tree keeps what it knows of each log. */
@@ -22,6 +26,9 @@ const BATCH_RECORDS = 512;
 
 /** How many logs' files are open at a time. */
 const OPEN_FILES = 256;
+
+/** How soon the tree is told where a log ends that has grown. */
+const MARK_MS = 1000;
 
 /** How often logs that nobody uses give back what has become too old. */
 const SWEEP_MS = 60_000;
@@ -38,19 +45,35 @@ export class DiskLogs implements LogStore {
   readonly #opened = new Set<Log>();
   /** While anything is pinned, no log removes a file. */
   readonly #keep = { pins: 0 };
+  /** The bytes of all logs on the disk, and of what is being appended. */
+  #bytes: number;
+  #appending = 0;
+  /** Logs that have grown since the tree was told their ends. */
+  readonly #grown = new Map<string, Log>();
+  #stopMarking: (() => void) | undefined;
   #stopSweep: () => void;
   #closed = false;
 
-  constructor(tree: Tree, options: LogOptions) {
+  private constructor(tree: Tree, options: LogOptions, bytes: number) {
     this.#tree = tree;
     this.#options = options;
+    this.#bytes = bytes;
     this.#stopSweep = after(SWEEP_MS, () => void this.#sweep());
+  }
+
+  static async open(tree: Tree, options: LogOptions): Promise<DiskLogs> {
+    return new DiskLogs(tree, options, await bytesIn(options.folder));
   }
 
   async append(name: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }> {
     return faulty(async () => {
       const log = await this.#create(name);
-      const { first, last } = await log.append(values);
+      const bytes = frameBytes(values);
+      await this.#admit(log, bytes);
+      const { first, last } = await log.append(values).finally(() => {
+        this.#appending -= bytes;
+      });
+      this.#markSoon(name, log);
       void this.#park();
       return { first: BigInt(first), last: BigInt(last) };
     });
@@ -124,12 +147,46 @@ export class DiskLogs implements LogStore {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopSweep();
+    this.#stopMarking?.();
     for (const waiting of [...this.#expecting.values()]) for (const done of [...waiting]) done();
     await Promise.all([...this.#logs].map(([name, log]) => this.#end(name, log)));
   }
 
   #open(): void {
     if (this.#closed) throw away();
+  }
+
+  /** Reserves room for `bytes`. Fails where `bytes` more would pass the bound, also once the log's own retention has made room. */
+  async #admit(log: Log, bytes: number): Promise<void> {
+    const { maxLogBytes } = this.#options;
+    const isFull = () => this.#bytes + this.#appending + bytes > maxLogBytes;
+    if (isFull()) await log.trim();
+    if (isFull()) throw full("maxLogBytes", maxLogBytes, "all logs of the disk engine together");
+    this.#appending += bytes;
+  }
+
+  /**
+   * Has the tree told where the log ends, soon, and for all that have grown at once: a log that is cut in front of that
+   * is seen to be damaged, whatever ended the process.
+   */
+  #markSoon(name: string, log: Log): void {
+    this.#grown.set(name, log);
+    if (this.#closed) return;
+    this.#stopMarking ??= after(MARK_MS, () => {
+      this.#stopMarking = undefined;
+      void this.#mark();
+    });
+  }
+
+  async #mark(): Promise<void> {
+    const grown = [...this.#grown];
+    this.#grown.clear();
+    const ops = grown.map(([name, { settings, next }]) => {
+      settings.next = next;
+      return { key: LOGS + name, value: encode(settings) };
+    });
+    // Where the disk refuses, the next append tries again.
+    await this.#tree.write(ops).catch(() => {});
   }
 
   async #end(name: string, opening: Promise<Log | undefined>): Promise<void> {
@@ -172,6 +229,7 @@ export class DiskLogs implements LogStore {
   async #make(name: string): Promise<Log> {
     const settings: LogSettings = { id: String(this.#tree.nextVersion()), first: 1, retention: undefined };
     await LogWriter.create(this.#options.files, join(this.#options.folder, settings.id));
+    this.#bytes += SEGMENT_HEADER_BYTES;
     await this.#save(name, settings);
     const log = await this.#openLog(settings);
     for (const done of [...(this.#expecting.get(name) ?? [])]) done();
@@ -179,12 +237,17 @@ export class DiskLogs implements LogStore {
   }
 
   #openLog(settings: LogSettings): Promise<Log> {
-    const { files, folder, now, segmentBytes } = this.#options;
-    return Log.open(files, join(folder, settings.id), settings, { now, segmentBytes, keep: this.#keep });
+    const { files, folder, segmentBytes } = this.#options;
+    const { clock } = this.#tree;
+    const onBytes = (change: number) => {
+      this.#bytes += change;
+    };
+    const options = { clock, segmentBytes, onBytes, keep: this.#keep };
+    return Log.open(files, join(folder, settings.id), settings, options);
   }
 
   async #save(name: string, settings: LogSettings): Promise<void> {
-    await this.#tree.write([{ key: LOGS + name, value: Buffer.from(JSON.stringify(settings)) }]);
+    await this.#tree.write([{ key: LOGS + name, value: encode(settings) }]);
   }
 
   /** Resolves when the log has been made, at the end, or once `signal` aborts. */
@@ -233,6 +296,18 @@ export async function* knownLogs(
     yield { name: key.slice(LOGS.length), settings: decode(value) };
 }
 
+/** The bytes of all files beneath `folder`. */
+async function bytesIn(folder: string): Promise<number> {
+  let sum = 0;
+  for (const log of await readdir(folder)) {
+    const names = await readdir(join(folder, log)).catch(() => []);
+    const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, log, name))).size));
+    for (const size of sizes) sum += size;
+  }
+  return sum;
+}
+
+const encode = (settings: LogSettings): Buffer => Buffer.from(JSON.stringify(settings));
 const decode = (bytes: Buffer): LogSettings => JSON.parse(bytes.toString()) as LogSettings;
 
 /** What the system refuses is told as the engine's fault. */

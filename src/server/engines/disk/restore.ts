@@ -1,4 +1,4 @@
-import { cp, open, readdir, stat } from "node:fs/promises";
+import { chmod, cp, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FolderError } from "./faults.js";
 import { nodeFiles } from "./files.js";
@@ -23,15 +23,21 @@ export async function restore(from: string, folder: string): Promise<void> {
   for (const [part, path] of Object.entries(partsOf(from))) {
     await cp(path, join(folder, part), { recursive: true, errorOnExist: true, force: false });
   }
-  await syncFiles(folder);
+  await makePrivate(folder);
   await syncFolders(nodeFiles, folder);
   await writeFormat(nodeFiles, folder, format);
 }
 
-async function syncFiles(folder: string): Promise<void> {
+/** Makes durable what was copied, and the owner's alone, whoever could read the backup. */
+async function makePrivate(folder: string): Promise<void> {
   for (const name of await readdir(folder, { recursive: true })) {
-    if (!(await stat(join(folder, name))).isFile()) continue;
-    const file = await open(join(folder, name), "r+");
+    const path = join(folder, name);
+    if (!(await stat(path)).isFile()) {
+      await chmod(path, 0o700);
+      continue;
+    }
+    await chmod(path, 0o600);
+    const file = await open(path, "r+");
     await file.datasync().finally(() => file.close());
   }
 }

@@ -4,9 +4,9 @@ import { setTimeout as later } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import type { ClassicLevel } from "classic-level";
 import { EngineFault } from "../../engine.js";
-import { away, DamageError, FolderError, systemFault } from "./faults.js";
+import { away, DamageError, systemFault } from "./faults.js";
 import { checkStore, type StoreTable, takeBack } from "./store-check.js";
-import { isMissing, STORE_COMMAND } from "./store-package.js";
+import { loadStore } from "./store-package.js";
 import { checkTable } from "./store-table.js";
 
 export interface StoreOptions {
@@ -76,10 +76,7 @@ export class Store {
   /** Opens the store in `folder`, making it where there is none. Fails as damaged where anything that was synced is missing. */
   static async open(folder: string, options: StoreOptions): Promise<Store> {
     const { memtableBytes, cacheBytes, isUnchecked = false } = options;
-    const { ClassicLevel } = await import("classic-level").catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-      throw new FolderError(`A data folder needs a package that is not installed: ${STORE_COMMAND}`, error);
-    });
+    const { ClassicLevel } = await loadStore();
     const tables = isUnchecked ? [] : await checkStore(folder);
     let bytes = 0;
     for (const { path, size } of tables) {
@@ -162,7 +159,7 @@ export class Store {
       // LevelDB would go on behind half a record, which hides what follows: only opening it anew tells what is there.
       this.#failed = this.#fault(error);
       this.#refused = mark;
-      this.#refusedUntilMs = Date.now() + AGAIN_MS;
+      this.#refusedUntilMs = performance.now() + AGAIN_MS;
       throw this.#failed;
     }
   }
@@ -193,12 +190,12 @@ export class Store {
   /** Opens the store anew behind a write that a full disk has refused, once there is room for its journals. */
   async #recover(): Promise<void> {
     const isFull = this.#failed instanceof EngineFault && this.#failed.reason === "full";
-    if (!isFull || Date.now() < this.#refusedUntilMs) throw this.#failed;
+    if (!isFull || performance.now() < this.#refusedUntilMs) throw this.#failed;
     const probe = join(this.#folder, "probe");
     try {
-      await writeFile(probe, Buffer.alloc(2 * this.#memtableBytes), { flush: true });
+      await writeFile(probe, Buffer.alloc(2 * this.#memtableBytes), { flush: true, mode: 0o600 });
     } catch (error) {
-      this.#refusedUntilMs = Date.now() + AGAIN_MS;
+      this.#refusedUntilMs = performance.now() + AGAIN_MS;
       throw this.#fault(error);
     } finally {
       await rm(probe, { force: true });

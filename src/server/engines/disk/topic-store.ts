@@ -14,8 +14,8 @@ export type GroupState = {
   id: number;
   /** Of all events that are not handled. */
   bytes: number;
-  /** Since when it has had no consumer, as far as is known. */
-  idleSinceMs: number | undefined;
+  /** How long the engine had been open when its last consumer left; undefined: it has one, or that is not known. */
+  idleFromMs?: number | undefined;
 };
 
 /** An event in front of a group. */
@@ -116,29 +116,35 @@ export class TopicEntries {
     }
   }
 
-  /** Removes the group, then what waits for it. */
-  async forget(topic: string, name: string, { id }: GroupState): Promise<void> {
+  /** Removes the group, then what waits for it: how many events. */
+  async forget(topic: string, name: string, { id }: GroupState): Promise<number> {
     await this.#tree.write([
       { key: groupKey(topic, name), value: undefined },
-      { key: FORGOTTEN + fixed(id), value: Buffer.alloc(0) },
+      { key: FORGOTTEN + fixed(id), value: Buffer.from(JSON.stringify({ topic, name })) },
     ]);
-    await this.#clear(fixed(id));
+    return this.#clear(fixed(id));
   }
 
-  /** Goes on with what forget() had begun when the last process ended. */
-  async clearForgotten(): Promise<void> {
-    for await (const { key } of this.#tree.all(FORGOTTEN)) await this.#clear(key.slice(FORGOTTEN.length));
+  /** Goes on with what forget() had begun when the last process ended, and tells how many events each group still had. */
+  async *clearForgotten(): AsyncGenerator<{ topic: string; name: string; events: number }, void, undefined> {
+    for await (const { key, value } of this.#tree.all(FORGOTTEN)) {
+      const { topic = "", name = "" } = value.length > 0 ? JSON.parse(value.toString()) : {};
+      yield { topic, name, events: await this.#clear(key.slice(FORGOTTEN.length)) };
+    }
   }
 
-  async #clear(id: string): Promise<void> {
+  async #clear(id: string): Promise<number> {
+    let events = 0;
     for (const prefix of [EVENTS + id, ATTEMPTS + id]) {
       for (let past: string | undefined; ; ) {
         const { entries, after } = await this.#tree.page(prefix, past, AT_ONCE);
         if (entries.length > 0) await this.#tree.write(entries.map(({ key }) => ({ key, value: undefined })));
+        if (prefix.startsWith(EVENTS)) events += entries.length;
         if (after === undefined) break;
         past = after;
       }
     }
     await this.#tree.write([{ key: FORGOTTEN + id, value: undefined }]);
+    return events;
   }
 }

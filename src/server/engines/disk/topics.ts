@@ -1,4 +1,7 @@
+import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
+import type { Clock } from "../clock.js";
+import { logDropped } from "../dropped-events.js";
 import { full } from "../memory/faults.js";
 import { away } from "./faults.js";
 import { Group, weight } from "./group.js";
@@ -11,29 +14,32 @@ export interface TopicLimits {
   maxTopics: number;
   maxGroups: number;
   groupIdleMs: number;
-  now: () => number;
+  groupBacklogIdleMs: number;
+  log: Pick<Log, "warn">;
 }
 
 /** The topics of the disk engine: each group has its own entries for what waits. */
 export class DiskTopics implements TopicStore {
   readonly #topics = new Map<string, Map<string, Group>>();
   readonly #entries: TopicEntries;
+  readonly #clock: Clock;
   readonly #limits: TopicLimits;
   /** Of all groups; an event that several groups wait for counts for each. */
   #bytes = 0;
   #closed = false;
 
-  private constructor(entries: TopicEntries, limits: TopicLimits) {
-    this.#entries = entries;
+  private constructor(tree: Tree, limits: TopicLimits) {
+    this.#entries = new TopicEntries(tree);
+    this.#clock = tree.clock;
     this.#limits = limits;
   }
 
   static async open(tree: Tree, limits: TopicLimits): Promise<DiskTopics> {
-    const topics = new DiskTopics(new TopicEntries(tree), limits);
+    const topics = new DiskTopics(tree, limits);
     for await (const { topic, name, state } of topics.#entries.groups()) {
       topics.#put(topic, name, topics.#group(topic, name, state, Promise.resolve(), false));
     }
-    topics.#entries.clearForgotten().catch(() => {});
+    void topics.#clearForgotten();
     return topics;
   }
 
@@ -90,7 +96,7 @@ export class DiskTopics implements TopicStore {
     if (!groups && this.#topics.size >= maxTopics) {
       throw full("maxTopics", maxTopics, "as many topics of the disk engine have consumer groups");
     }
-    const state: GroupState = { id: this.#entries.nextNumber(), bytes: 0, idleSinceMs: undefined };
+    const state: GroupState = { id: this.#entries.nextNumber(), bytes: 0 };
     const begun = this.#entries.write([this.#entries.group(topic, name, state)]);
     const group = this.#group(topic, name, state, begun, true);
     begun.catch(() => this.#drop(topic, name, group));
@@ -99,18 +105,32 @@ export class DiskTopics implements TopicStore {
   }
 
   #group(topic: string, name: string, state: GroupState, begun: Promise<void>, isNew: boolean): Group {
-    const { groupIdleMs: idleMs, now } = this.#limits;
+    const { groupIdleMs: idleMs, groupBacklogIdleMs: backlogIdleMs, log } = this.#limits;
     const onBytes = (change: number) => {
       this.#bytes += change;
     };
     const onIdle = () => {
       this.#drop(topic, name, group);
       // Where the disk refuses, it is there again after the next start.
-      this.#entries.forget(topic, name, state).catch(() => {});
+      this.#entries.forget(topic, name, state).then(
+        (events) => logDropped(log, topic, name, events),
+        () => {},
+      );
     };
-    const options = { topic, name, state, entries: this.#entries, idleMs, now, begun, onBytes, onIdle };
+    const [entries, clock] = [this.#entries, this.#clock];
+    const options = { topic, name, state, entries, clock, idleMs, backlogIdleMs, begun, onBytes, onIdle };
     const group: Group = new Group(options, isNew);
     return group;
+  }
+
+  async #clearForgotten(): Promise<void> {
+    try {
+      for await (const { topic, name, events } of this.#entries.clearForgotten()) {
+        logDropped(this.#limits.log, topic, name, events);
+      }
+    } catch {
+      // The rest goes after the next start.
+    }
   }
 
   #put(topic: string, name: string, group: Group): void {

@@ -6,8 +6,9 @@ const AT_ONCE_BYTES = 2 * 1024 ** 2;
 
 /** Makes a tree of its own in `folder` of what another was at that moment. Resolves when it is on the disk. */
 export async function copyTree(moment: Moment, folder: string): Promise<void> {
-  const { counter } = moment;
-  const tree = await Tree.open(folder, { memtableBytes: 4 * 1024 ** 2, cacheBytes: 0, counter });
+  const books = await moment.books();
+  const { clocks } = moment;
+  const tree = await Tree.open(folder, { memtableBytes: 4 * 1024 ** 2, cacheBytes: 0, clocks, books });
   try {
     let ops: Op[] = [];
     let bytes = 0;
@@ -19,7 +20,7 @@ export async function copyTree(moment: Moment, folder: string): Promise<void> {
       ops = [];
       bytes = 0;
     }
-    // The counter is written with whatever is.
+    // The books are written with whatever is.
     await tree.write([...ops, { key: "copied", value: undefined }]);
   } finally {
     await tree.close();

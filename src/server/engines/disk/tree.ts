@@ -1,24 +1,30 @@
+import { Clock, type ClockSources } from "../clock.js";
+import { type Books, decodeBooks, encodeBooks, type Usage } from "./books.js";
 import { away, systemFault } from "./faults.js";
 import { Groups } from "./groups.js";
 import { type Op, type Page, type Snapshot, Store, type StoreEntry, type StoreOptions } from "./store.js";
 
 export interface TreeOptions extends StoreOptions {
-  /** What the counter is to begin at, at least. Default: 0. */
-  counter?: bigint;
+  /** The machine's clocks. */
+  clocks: ClockSources;
+  /** What a tree that is empty goes on from. */
+  books?: Books;
 }
 
 /** One call's writes: durable together, and then seen together. */
-type Batch = { ops: Op[]; applied: () => void };
+type Batch = { ops: Op[]; applied: () => void; grown: Partial<Usage> };
 
 /** What a tree was at one moment. */
 export interface Moment {
-  counter: bigint;
+  clocks: ClockSources;
+  /** What was kept with the last write in front of it. */
+  books(): Promise<Books>;
   all(prefix: string): AsyncGenerator<StoreEntry, void, undefined>;
   release(): Promise<void>;
 }
 
-/** Where the tree keeps its counter. */
-const COUNTER = "c";
+/** Where the tree keeps its books. */
+const BOOKS = "c";
 
 /** How many entries all() reads at a time. */
 const AT_ONCE = 256;
@@ -28,31 +34,62 @@ const AT_ONCE = 256;
  * writes do not, and writes are grouped.
  */
 export class Tree {
+  /** The time that everything in it goes by. */
+  readonly clock: Clock;
+  readonly #clocks: ClockSources;
   readonly #store: Store;
   readonly #groups = new Groups<Batch>(
     (batches) => this.#write(batches),
-    () => this.#pending.clear(),
+    () => this.#failed(),
   );
   /** What is written and not yet durable. */
   readonly #pending = new Map<string, Op>();
   #counter: bigint;
+  /** What is durable, and what will be once all that is written is. */
+  #usage: Usage;
+  #expected: Usage;
+  /** Whether the usage is known: not in a folder of a version that did not count. */
+  isCounted: boolean;
   #closed = false;
 
-  private constructor(store: Store, counter: bigint) {
+  private constructor(store: Store, clocks: ClockSources, { counter, clock, usage }: Books) {
     this.#store = store;
+    this.#clocks = clocks;
+    this.clock = new Clock(clocks, clock);
     this.#counter = counter;
+    this.isCounted = usage !== undefined;
+    this.#usage = usage ?? { keys: 0, blobs: 0 };
+    this.#expected = { ...this.#usage };
   }
 
   /** Opens the tree in `folder`, making it where there is none. Fails as damaged where anything acknowledged is missing. */
-  static async open(folder: string, { counter = 0n, ...options }: TreeOptions): Promise<Tree> {
+  static async open(folder: string, { books, clocks, ...options }: TreeOptions): Promise<Tree> {
     const store = await Store.open(folder, options);
     try {
-      const saved = store.get(COUNTER)?.readBigUInt64LE() ?? 0n;
-      return new Tree(store, saved > counter ? saved : counter);
+      return new Tree(store, clocks, books ?? decodeBooks(store.get(BOOKS)));
     } catch (error) {
       await store.close();
       throw error;
     }
+  }
+
+  /** The bytes that count for bounds once all that is being written is durable. */
+  get usage(): Readonly<Usage> {
+    return this.#expected;
+  }
+
+  /** Says what the usage is, where it was not counted before. */
+  async count(usage: Usage): Promise<void> {
+    this.#usage = { ...usage };
+    this.#expected = { ...usage };
+    this.isCounted = true;
+    await this.keepBooks();
+  }
+
+  /** Writes down the time as it is now. */
+  async keepBooks(): Promise<void> {
+    // No group is written without an operation: this one is of no effect.
+    await this.write([{ key: "counted", value: undefined }]);
   }
 
   /** A number above all that were given out before, in earlier lives of the folder too, once a write behind it is durable. */
@@ -79,14 +116,15 @@ export class Tree {
 
   /**
    * Writes all of `ops` or none. When they are durable, `applied` is called, readers see them, and it resolves: then all
-   * that was written before is durable as well.
+   * that was written before is durable as well. `grown` is by how much that changes the usage.
    */
-  async write(ops: Op[], applied: () => void = () => {}): Promise<void> {
+  async write(ops: Op[], applied: () => void = () => {}, grown: Partial<Usage> = {}): Promise<void> {
     this.#open();
+    this.#expected = sumOf(this.#expected, grown);
     for (const op of ops) this.#pending.set(op.key, op);
     const bytes = ops.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
     try {
-      await this.#groups.add({ ops, applied }, bytes);
+      await this.#groups.add({ ops, applied, grown }, bytes);
     } catch (error) {
       throw systemFault(error) ?? error;
     }
@@ -103,7 +141,7 @@ export class Tree {
     for (let past: string | undefined; ; ) {
       this.#open();
       const page = await this.#store.page(prefix, past, AT_ONCE, snapshot);
-      yield* page.entries.filter(({ key }) => key !== COUNTER);
+      yield* page.entries.filter(({ key }) => key !== BOOKS);
       if (page.after === undefined) return;
       past = page.after;
     }
@@ -114,7 +152,11 @@ export class Tree {
     this.#open();
     const snapshot = this.#store.snapshot();
     return {
-      counter: this.#counter,
+      clocks: this.#clocks,
+      books: async () => {
+        const { entries } = await this.#store.page(BOOKS, undefined, 1, snapshot);
+        return decodeBooks(entries.find(({ key }) => key === BOOKS)?.value);
+      },
       all: (prefix) => this.all(prefix, snapshot),
       release: () => snapshot.close(),
     };
@@ -122,6 +164,8 @@ export class Tree {
 
   /** Waits for writes under way. */
   async close(): Promise<void> {
+    // From this moment on the folder is closed. Where the disk refuses, it is so since the last write.
+    if (!this.#closed) await this.keepBooks().catch(() => {});
     this.#closed = true;
     await this.#groups.settled();
     await this.#store.close();
@@ -134,14 +178,26 @@ export class Tree {
   async #write(batches: Batch[]): Promise<void> {
     const ops = batches.flatMap(({ ops }) => ops);
     if (ops.length > 0) {
+      const usage = batches.reduce((sum, { grown }) => sumOf(sum, grown), this.#usage);
       // Each group counts as well: that tells it from all others.
-      const counter = Buffer.alloc(8);
-      counter.writeBigUInt64LE(++this.#counter);
-      await this.#store.write([...ops, { key: COUNTER, value: counter }], counter);
+      const books = encodeBooks(++this.#counter, this.clock.save(), usage);
+      await this.#store.write([...ops, { key: BOOKS, value: books }], books);
+      this.#usage = usage;
     }
     for (const { ops, applied } of batches) {
       for (const op of ops) if (this.#pending.get(op.key) === op) this.#pending.delete(op.key);
       applied();
     }
   }
+
+  /** What is written behind what was refused is refused as well. */
+  #failed(): void {
+    this.#pending.clear();
+    this.#expected = { ...this.#usage };
+  }
 }
+
+const sumOf = ({ keys, blobs }: Usage, grown: Partial<Usage>): Usage => ({
+  keys: keys + (grown.keys ?? 0),
+  blobs: blobs + (grown.blobs ?? 0),
+});

@@ -1,11 +1,12 @@
 import { after } from "../../../internal/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
+import type { Clock } from "../clock.js";
 import { away, full } from "./faults.js";
 import { owned } from "./owned.js";
 
 interface LogLimits {
   maxLogBytes: number;
-  now: () => number;
+  clock: Clock;
 }
 
 /** The most records that one step of a read hands over. */
@@ -30,15 +31,14 @@ export class MemoryLogs implements LogStore {
 
   async append(name: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }> {
     this.#open();
-    const { maxLogBytes } = this.#limits;
-    const nowMs = this.#limits.now();
+    const { maxLogBytes, clock } = this.#limits;
     const added = values.reduce((sum, value) => sum + weight(value), 0);
     const log = this.#logs.get(name);
-    const freed = log?.freedBy(added, values.length, nowMs) ?? 0;
+    const freed = log?.freedBy(added, values.length) ?? 0;
     if (added > freed && this.#bytes + added - freed > maxLogBytes) {
       throw full("maxLogBytes", maxLogBytes, "all records of the memory engine's logs together");
     }
-    return (log ?? this.#create(name)).append(values, nowMs);
+    return (log ?? this.#create(name)).append(values, clock.wall());
   }
 
   async *read(
@@ -55,7 +55,7 @@ export class MemoryLogs implements LogStore {
       for (let next = from; !signal.aborted; ) {
         if (this.#closed && follow) return;
         this.#open();
-        log.trim(this.#limits.now());
+        log.trim();
         if (next < log.first) next = log.first;
         const batch = log.slice(next, BATCH_RECORDS);
         const last = batch.at(-1);
@@ -78,7 +78,7 @@ export class MemoryLogs implements LogStore {
     this.#open();
     const log = this.#logs.get(name);
     if (!log) return { first: 1n, next: 1n };
-    log.trim(this.#limits.now());
+    log.trim();
     return { first: log.first, next: log.next };
   }
 
@@ -86,14 +86,14 @@ export class MemoryLogs implements LogStore {
     this.#open();
     const log = this.#logs.get(name);
     if (!log) return 1n;
-    log.trim(this.#limits.now());
+    log.trim();
     return log.seek(timestampMs);
   }
 
   async retain(name: string, retention: Retention): Promise<void> {
     this.#open();
     const log = this.#logs.get(name) ?? this.#create(name);
-    log.retain({ ...retention }, this.#limits.now());
+    log.retain({ ...retention });
   }
 
   close(): void {
@@ -107,7 +107,7 @@ export class MemoryLogs implements LogStore {
   }
 
   #create(name: string): Log {
-    const log = new Log(this.#limits.now, (bytes) => {
+    const log = new Log(this.#limits.clock, (bytes) => {
       this.#bytes += bytes;
     });
     this.#logs.set(name, log);
@@ -120,7 +120,7 @@ class Log {
   first = 1n;
   /** Those who read it just now. */
   readers = 0;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #onBytes: (change: number) => void;
   #retention: Retention | undefined;
   #records: (LogRecord | undefined)[] = [];
@@ -132,8 +132,8 @@ class Log {
   readonly #waiting = new Set<() => void>();
 
   /** `onBytes` is told by how much the log's weight changes. */
-  constructor(now: () => number, onBytes: (change: number) => void) {
-    this.#now = now;
+  constructor(clock: Clock, onBytes: (change: number) => void) {
+    this.#clock = clock;
     this.#onBytes = onBytes;
   }
 
@@ -157,7 +157,7 @@ class Log {
       added += weight(value);
     }
     this.#weigh(added);
-    this.trim(nowMs);
+    this.trim();
     this.#wake();
     return { first, last: offset - 1n };
   }
@@ -178,15 +178,15 @@ class Log {
     return this.first + BigInt(low - this.#head);
   }
 
-  retain(retention: Retention, nowMs: number): void {
+  retain(retention: Retention): void {
     this.#retention = retention;
     this.#stopTimer?.();
     this.#stopTimer = undefined;
-    this.trim(nowMs);
+    this.trim();
   }
 
-  trim(nowMs: number): void {
-    const { count, bytes } = this.#excess(0, 0, nowMs);
+  trim(): void {
+    const { count, bytes } = this.#excess(0, 0);
     if (count > 0) {
       const head = this.#head + count;
       this.#records.fill(undefined, this.#head, head);
@@ -198,12 +198,12 @@ class Log {
       this.#records = this.#records.slice(this.#head);
       this.#head = 0;
     }
-    this.#scheduleTrim(nowMs);
+    this.#scheduleTrim();
   }
 
   /** The bytes that retention gives back when `records` more of `bytes` come. */
-  freedBy(bytes: number, records: number, nowMs: number): number {
-    return this.#excess(bytes, records, nowMs).bytes;
+  freedBy(bytes: number, records: number): number {
+    return this.#excess(bytes, records).bytes;
   }
 
   /** Resolves at the next append, or once `signal` aborts. */
@@ -229,12 +229,13 @@ class Log {
   }
 
   /** The oldest records that have to go, were there `moreRecords` of `moreBytes` behind them. */
-  #excess(moreBytes: number, moreRecords: number, nowMs: number): { count: number; bytes: number } {
+  #excess(moreBytes: number, moreRecords: number): { count: number; bytes: number } {
     const { maxAgeMs, maxBytes, maxRecords } = this.#retention ?? {};
+    const tooOldMs = maxAgeMs === undefined ? undefined : this.#clock.wallBefore(maxAgeMs);
     let bytes = 0;
     let at = this.#head;
     for (let oldest = this.#records[at]; oldest; oldest = this.#records[++at]) {
-      const tooOld = maxAgeMs !== undefined && oldest.timestampMs <= nowMs - maxAgeMs;
+      const tooOld = tooOldMs !== undefined && oldest.timestampMs <= tooOldMs;
       const tooLarge = maxBytes !== undefined && this.#bytes + moreBytes - bytes > maxBytes;
       const tooMany = maxRecords !== undefined && this.#records.length + moreRecords - at > maxRecords;
       if (!tooOld && !tooLarge && !tooMany) break;
@@ -249,14 +250,14 @@ class Log {
   }
 
   /** A log that nobody uses gives its old records back as well: one timer, for the oldest of them. */
-  #scheduleTrim(nowMs: number): void {
+  #scheduleTrim(): void {
     const oldest = this.#records[this.#head];
     const maxAgeMs = this.#retention?.maxAgeMs;
     if (!oldest || maxAgeMs === undefined || this.#stopTimer) return;
-    const dueMs = oldest.timestampMs + maxAgeMs - nowMs;
+    const dueMs = oldest.timestampMs - this.#clock.wallBefore(maxAgeMs);
     this.#stopTimer = after(Math.max(dueMs, Math.min(maxAgeMs, LATE_MS)), () => {
       this.#stopTimer = undefined;
-      this.trim(this.#now());
+      this.trim();
     });
   }
 

@@ -1,5 +1,7 @@
 import { after } from "../../../internal/timer.js";
+import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
+import { logDropped } from "../dropped-events.js";
 import { away, full } from "./faults.js";
 import { Heap } from "./heap.js";
 import { owned } from "./owned.js";
@@ -10,6 +12,8 @@ interface TopicLimits {
   maxTopics: number;
   maxGroups: number;
   groupIdleMs: number;
+  groupBacklogIdleMs: number;
+  log: Pick<Log, "warn">;
 }
 
 /** What one event weighs beside its value, for `maxBacklogBytes` and `maxTopicBytes`. */
@@ -62,7 +66,7 @@ export class MemoryTopics implements TopicStore {
   }
 
   #begin(topic: string, name: string): Group {
-    const { maxTopics, maxGroups, groupIdleMs } = this.#limits;
+    const { maxTopics, maxGroups, groupIdleMs, groupBacklogIdleMs } = this.#limits;
     const groups = this.#topics.get(topic) ?? new Map<string, Group>();
     if (groups.size >= maxGroups) {
       throw full("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
@@ -73,7 +77,8 @@ export class MemoryTopics implements TopicStore {
     const onBytes = (change: number) => {
       this.#bytes += change;
     };
-    const group = new Group(groupIdleMs, onBytes, () => this.#forget(topic, name));
+    const keptMs = { idleMs: groupIdleMs, backlogIdleMs: groupBacklogIdleMs };
+    const group = new Group(keptMs, onBytes, () => this.#forget(topic, name));
     groups.set(name, group);
     this.#topics.set(topic, groups);
     return group;
@@ -81,7 +86,9 @@ export class MemoryTopics implements TopicStore {
 
   #forget(topic: string, name: string): void {
     const groups = this.#topics.get(topic);
-    groups?.get(name)?.close();
+    const group = groups?.get(name);
+    logDropped(this.#limits.log, topic, name, group?.events ?? 0);
+    group?.close();
     groups?.delete(name);
     if (groups?.size === 0) this.#topics.delete(topic);
   }
@@ -93,6 +100,9 @@ export class MemoryTopics implements TopicStore {
 
 type Item = { order: number; value: Uint8Array; attempts: number };
 
+/** How long a group without a consumer is kept where nothing waits for it, and where something does. */
+type KeptMs = { idleMs: number; backlogIdleMs: number };
+
 class Group {
   #bytes = 0;
   readonly #ready = new Heap<Item>((a, b) => a.order - b.order);
@@ -100,16 +110,16 @@ class Group {
   /** The consumers whose loop waits for an event, the one that has waited longest first. None, while any is ready. */
   readonly #waiting = new Set<Consumer>();
   readonly #delays = new Set<() => void>();
-  readonly #idleMs: number;
+  readonly #keptMs: KeptMs;
   readonly #onBytes: (change: number) => void;
   readonly #onIdle: () => void;
   #order = 0;
   #stopIdle: (() => void) | undefined;
   #closed = false;
 
-  /** `onBytes` is told by how much `bytes` changes, `onIdle` that there has been no consumer for `idleMs`. */
-  constructor(idleMs: number, onBytes: (change: number) => void, onIdle: () => void) {
-    this.#idleMs = idleMs;
+  /** `onBytes` is told by how much `bytes` changes, `onIdle` that it has been without a consumer for as long as it is kept. */
+  constructor(keptMs: KeptMs, onBytes: (change: number) => void, onIdle: () => void) {
+    this.#keptMs = keptMs;
     this.#onBytes = onBytes;
     this.#onIdle = onIdle;
   }
@@ -117,6 +127,11 @@ class Group {
   /** Of everything not yet acknowledged: ready, delayed and claimed. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** How many events wait, now that no consumer has any. */
+  get events(): number {
+    return this.#ready.size + this.#delays.size;
   }
 
   add(values: readonly Uint8Array[]): void {
@@ -195,7 +210,16 @@ class Group {
     this.#waiting.delete(consumer);
     if (this.#closed) return;
     this.#giveBack(consumer.claimed);
-    if (this.#consumers.size === 0) this.#stopIdle = after(this.#idleMs, this.#onIdle);
+    if (this.#consumers.size === 0) this.#expectIdle();
+  }
+
+  #expectIdle(): void {
+    const { idleMs, backlogIdleMs } = this.#keptMs;
+    const firstMs = Math.min(idleMs, backlogIdleMs);
+    this.#stopIdle = after(firstMs, () => {
+      if (this.#bytes === 0 || firstMs >= backlogIdleMs) this.#onIdle();
+      else this.#stopIdle = after(backlogIdleMs - firstMs, this.#onIdle);
+    });
   }
 
   #giveBack(items: Iterable<Item>): void {

@@ -93,12 +93,12 @@ export class Replica {
 
   async #run(): Promise<void> {
     for (let failures = 1; !this.#stop.signal.aborted; failures++) {
-      const startedAtMs = Date.now();
+      const startedAtMs = performance.now();
       try {
         await this.#session();
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        if (this.#state === "in sync" && Date.now() - startedAtMs > STEADY_MS) failures = 1;
+        if (this.#state === "in sync" && performance.now() - startedAtMs > STEADY_MS) failures = 1;
         this.#backlog.stop();
         this.#fallBehind(ConnectError.from(error).rawMessage);
       }

@@ -8,6 +8,7 @@ import type { PublishEventRequest } from "../../../../gen/spec/proto/runtime/v1/
 import { isJson, mediaTypeOf } from "../../../internal/media-type.js";
 import { randomId } from "../../../internal/random-id.js";
 import { utf8 } from "../../../internal/utf8.js";
+import type { EngineClock } from "../../engine.js";
 import { invalid } from "../../faults.js";
 import { jsonMembers } from "./json-members.js";
 
@@ -26,7 +27,8 @@ const OWN = ["topic", "pubsubname"];
  */
 export function eventOf(
   { pubsubName, topic, data, dataContentType, metadata }: PublishEventRequest,
-  trace: Record<string, string> = {},
+  trace: Record<string, string>,
+  clock: Pick<EngineClock, "wall">,
 ): TopicEventRequest {
   const { attributes, ...event } =
     mediaTypeOf(dataContentType) === CLOUD_EVENT
@@ -38,7 +40,7 @@ export function eventOf(
           data,
           attributes: {},
         };
-  const now = Date.now();
+  const now = clock.wall();
   const time = new Date(now).toISOString();
   const { ttlInSeconds } = metadata;
   const expiration = Number(ttlInSeconds) > 0 && new Date(now + Number(ttlInSeconds) * 1000).toISOString();
@@ -57,9 +59,13 @@ export function eventOf(
 }
 
 /** Whether the time has come from which on an event is not delivered any more. */
-export function isExpired({ metadata }: TopicEventRequest): boolean {
+export function isExpired({ metadata }: TopicEventRequest, clock: EngineClock): boolean {
+  const atMs = Date.parse(metadata["expiration"] ?? "");
+  const lifeMs = Number(metadata["ttlInSeconds"]) * 1000;
+  // A lifetime is counted from the publish on; only a publisher's own time is the wall clock's.
+  if (lifeMs > 0) return clock.ageOf(atMs - lifeMs) >= lifeMs;
   // What is not a time is NaN, and never reached.
-  return Date.parse(metadata["expiration"] ?? "") <= Date.now();
+  return atMs <= clock.wall();
 }
 
 /** What a CloudEvent in its JSON form says; what it leaves out is filled in. */

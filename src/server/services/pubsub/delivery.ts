@@ -72,14 +72,15 @@ async function* claimed(
   subscription: Subscription,
   deliveries: AsyncIterable<Delivery>,
 ): AsyncGenerator<Claim, void, undefined> {
-  const { components, log } = context;
+  const { components, engine, log } = context;
   const { pubsub, topic, group, deadLetterTopic } = subscription;
   for await (const delivery of deliveries) {
     const { attempt } = delivery;
     const event = fromBinary(TopicEventRequestSchema, delivery.value);
     const { maxDeliveries } = components.get("pubsub", pubsub);
     const facts = { pubsub, topic, group, event: event.id, deliveries: attempt };
-    if (isExpired(event)) {
+    if (isExpired(event, engine.clock)) {
+      log.debug(facts, "an event expired before it was delivered");
       await delivery.ack();
     } else if (attempt > maxDeliveries && deadLetterTopic) {
       const reason = `delivered ${attempt - 1} times, and then never settled`;

@@ -1,0 +1,13 @@
+/** A process that makes a backup once its parent says so, and tells what became of it. */
+import { once } from "node:events";
+import { backUpFolder } from "../../src/server/engines/disk/backup-folder.js";
+
+const [folder = "", to = ""] = process.argv.slice(2);
+process.on("SIGXFSZ", () => {});
+process.send?.("ready");
+await once(process, "message");
+await backUpFolder(folder, to).then(
+  () => process.send?.("done"),
+  (error: Error) => process.send?.(error.message),
+);
+process.disconnect?.();
