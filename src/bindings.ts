@@ -1,44 +1,10 @@
-import type { CallOptions, Transport } from "@connectrpc/connect";
-import { Runtime } from "../gen/runtime/bindings/spec/proto/runtime/v1/runtime_pb.js";
-import { callsOf } from "./internal/calls.js";
-import { utf8 } from "./internal/utf8.js";
+import type { Transport } from "@connectrpc/connect";
+import type { Bindings } from "./internal/binding-calls.js";
+import { onDemand } from "./internal/later.js";
 
-/** What goes along with a call to a system outside. */
-export interface InvokeBindingOptions extends CallOptions {
-  /** Options for the operation, as the binding defines them. An `http` binding takes `path` and headers ("Accept"). */
-  metadata?: Record<string, string>;
-}
+export type { BindingAnswer, Bindings, InvokeBindingOptions } from "./internal/binding-calls.js";
 
-/** What a binding answered. */
-export type BindingAnswer = {
-  /** What the system outside answered. */
-  data: Uint8Array;
-  /** Remarks on it. Of an `http` binding: `statusCode`, `status` and the headers ("Content-Type"). */
-  metadata: Record<string, string>;
-};
-
-/** Calls to systems outside, under the names that the server gives them. */
-export interface Bindings {
-  /**
-   * Runs `operation` of the binding `name`; a text is sent as UTF-8. Never tried again: it may have happened. Where an
-   * `http` binding's target answers with a failure, the error's `httpStatus()` tells which. `InvokeBinding`
-   */
-  invoke(
-    name: string,
-    operation: string,
-    data?: Uint8Array | string,
-    options?: InvokeBindingOptions,
-  ): Promise<BindingAnswer>;
-}
-
-/** The bindings of the server behind `transport`. */
+/** The bindings of the server behind `transport`. The code for them is loaded with the first call. */
 export function createBindings(transport: Transport): Bindings {
-  const client = callsOf(Runtime, transport);
-  return {
-    async invoke(name, operation, data = new Uint8Array(), { metadata = {}, ...call } = {}) {
-      const bytes = typeof data === "string" ? utf8(data) : data;
-      const answer = await client.invokeBinding({ name, operation, data: bytes, metadata }, call);
-      return { data: answer.data, metadata: answer.metadata };
-    },
-  };
+  return onDemand(({ bindingCalls }) => bindingCalls(transport), ["invoke"]);
 }

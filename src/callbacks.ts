@@ -5,6 +5,7 @@ import {
 } from "../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import type { Coding } from "./codec.js";
 import { bearer, sameBytes } from "./internal/bearer.js";
+import { checkedName, checkOptions, checkType, shown } from "./internal/checks.js";
 import { type TopicEvent, topicEvent } from "./internal/topic-event.js";
 
 /** What becomes of an event: it is handled, comes again after a growing delay, or is dropped with a warning. */
@@ -55,12 +56,22 @@ export interface CallbackOptions {
  */
 export function createCallbacks<T extends Record<string, unknown>>(
   handlers: EventHandlers<T>,
-  { pubsub: defaultPubsub = "default", token, onError }: CallbackOptions = {},
+  options: CallbackOptions = {},
 ): (router: ConnectRouter) => void {
+  checkOptions("Cannot serve callbacks", options, { pubsub: "string", token: "string", onError: "function" });
+  checkType("Cannot serve callbacks", "handlers", "object", handlers);
+  const { pubsub: defaultPubsub = "default", token, onError } = options;
   const wanted = Object.entries(handlers).map(([name, entry]) => {
     // What T is, each handler knows for itself.
     const given = (typeof entry === "function" ? { handler: entry } : entry) as EventSubscription;
-    return { topic: name, pubsub: defaultPubsub, ...given };
+    const what = `Cannot handle events of ${shown(name)}`;
+    checkOptions(what, given, SUBSCRIPTION);
+    checkType(what, "handler", "function", given.handler);
+    const wish = { topic: name, pubsub: defaultPubsub, ...given };
+    for (const text of [wish.topic, wish.pubsub, wish.group, wish.deadLetterTopic]) {
+      if (text !== undefined) checkedName(what, text);
+    }
+    return wish;
   });
   const find = (pubsub: string, topic: string) =>
     wanted.find((each) => each.pubsub === pubsub && each.topic === topic);
@@ -109,6 +120,14 @@ export function createCallbacks<T extends Record<string, unknown>>(
 }
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+const SUBSCRIPTION = {
+  topic: "string",
+  pubsub: "string",
+  group: "string",
+  deadLetterTopic: "string",
+  metadata: "texts",
+} as const;
 
 const STATUS = { success: Status.SUCCESS, retry: Status.RETRY, drop: Status.DROP } as const;
 

@@ -1,5 +1,5 @@
 import { type DescMessage, fromBinary, isMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { shown } from "./internal/checks.js";
+import { checkOptions, shown } from "./internal/checks.js";
 import { messageOf } from "./internal/unreadable.js";
 import { strictUtf8, utf8 } from "./internal/utf8.js";
 
@@ -183,6 +183,7 @@ export interface Coding<T> {
 
 /** The codec that `coding` asks for. */
 export function codecOf<T>(coding: Coding<T>): Codec<T> {
+  checkOptions("Cannot code values", coding, { codec: "object", schema: "object" });
   const codec = coding.codec ?? json<T>();
   return coding.schema ? withSchema(coding.schema, codec) : codec;
 }

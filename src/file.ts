@@ -1,6 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
+import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
 import type { DownloadProgress, OpenedFile } from "./internal/file-download.js";
 import type { FileInfo } from "./internal/file-info.js";
 import type { FileRange, GetOptions, PutOptions } from "./internal/file-transfer.js";
@@ -47,18 +48,23 @@ export interface FileStore {
 
 /** The file store that the server calls `store`. Costs nothing: the first call goes to the server. */
 export function createFiles(transport: Transport, store: string): FileStore {
-  const place = { transport, client: callsOf(Runtime, transport), storeName: store };
+  const place = {
+    transport,
+    client: callsOf(Runtime, transport),
+    storeName: checkedName("the file store", store),
+  };
   const code = () => loaded(import("./on-demand.js"));
   return {
     put: async (name, content, options = {}) => (await code()).putFile(place, name, content, options),
     get: async (name, options = {}) => (await code()).getFile(place, name, options),
-    stat: async (name, call) => (await code()).statFile(place, name, call),
-    delete: async (name, call) => (await code()).deleteFile(place, name, call),
-    list(prefix = "", { pageSize = 1000, ...call } = {}) {
-      if (!Number.isInteger(pageSize) || pageSize < 1 || pageSize > MOST_PER_PAGE) {
-        const right = `must be a whole number from 1 to ${MOST_PER_PAGE}`;
-        throw new RangeError(`Cannot list "${prefix}": pageSize ${right}, got ${pageSize}`);
-      }
+    stat: async (name, call = {}) => (await code()).statFile(place, name, call),
+    delete: async (name, call = {}) => (await code()).deleteFile(place, name, call),
+    list(prefix = "", options = {}) {
+      const what = `Cannot list ${shown(prefix)}`;
+      if (prefix !== "") checkedName(`${what}: the prefix`, prefix);
+      checkOptions(what, options);
+      const { pageSize = 1000, ...call } = options;
+      checkedCount(what, "pageSize", pageSize, MOST_PER_PAGE);
       return (async function* () {
         yield* (await code()).listFiles(place, prefix, pageSize, call);
       })();

@@ -1,6 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../gen/runtime/hello/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
+import { checkedName, checkOptions } from "./internal/checks.js";
 
 /** A greeting: the smallest call there is, to see that a server answers. */
 export interface Hello {
@@ -11,9 +12,12 @@ export interface Hello {
 /** The greeting that the server calls `instance`. */
 export function createHello(transport: Transport, instance = "helloworld"): Hello {
   const client = callsOf(Runtime, transport);
+  const serviceName = checkedName("the greeting", instance);
   return {
-    async say(name = "", call) {
-      const { hello } = await client.sayHello({ serviceName: instance, name }, call);
+    async say(name = "", call = {}) {
+      if (name !== "") checkedName("Cannot say hello: the name", name);
+      checkOptions("Cannot say hello", call);
+      const { hello } = await client.sayHello({ serviceName, name }, call);
       return hello;
     },
   };

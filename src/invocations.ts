@@ -3,6 +3,7 @@ import {
   Runtime,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
+import { checkType } from "./internal/checks.js";
 import { escapeCookie, HTTP_PREFIX, HTTP_STATUS, isHopByHop } from "./internal/invocation-headers.js";
 
 /** Answers an invocation as a handler of fetch's `Request` and `Response`. The request's `signal` aborts when nobody waits any more. */
@@ -16,6 +17,7 @@ const HOST = "http://app.invalid";
  * sends is what the handler gets. A handler that throws is `internal` to the caller, with the error's message.
  */
 export function createInvocations(handler: InvocationHandler): (router: ConnectRouter) => void {
+  checkType("Cannot serve invocations", "handler", "function", handler);
   return (router) => {
     router.rpc(
       Runtime.method.invokeService,

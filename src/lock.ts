@@ -1,5 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
-import { loaded } from "./internal/later.js";
+import { checkedName } from "./internal/checks.js";
+import { onDemand } from "./internal/later.js";
 import type { LockStore } from "./internal/locking.js";
 
 export type { Held } from "./internal/held.js";
@@ -10,11 +11,6 @@ export type { AcquireOptions, LockStore, TryAcquireOptions } from "./internal/lo
  * loaded then.
  */
 export function createLock(transport: Transport, name: string): LockStore {
-  let store: LockStore | undefined;
-  const ready = async () => (store ??= (await loaded(import("./on-demand.js"))).locking(transport, name));
-  return {
-    tryAcquire: async (resource, options) => (await ready()).tryAcquire(resource, options),
-    acquire: async (resource, options) => (await ready()).acquire(resource, options),
-    withLock: async (resource, task, options) => (await ready()).withLock(resource, task, options),
-  };
+  checkedName("the lock store", name);
+  return onDemand(({ locking }) => locking(transport, name), ["tryAcquire", "acquire", "withLock"]);
 }

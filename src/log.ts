@@ -1,5 +1,6 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { type Coding, codecOf } from "./codec.js";
+import { type Coding, codecOf, encoded } from "./codec.js";
+import { checkedName, checkOptions, shown } from "./internal/checks.js";
 import { loaded } from "./internal/later.js";
 import type { Appended, LogEntry, Start } from "./internal/log-records.js";
 
@@ -44,6 +45,7 @@ export function createLog<T = unknown>(
   coding: Coding<T> = {},
 ): Log<T> {
   const codec = codecOf(coding);
+  const place = `log ${shown(checkedName("the log", name))}`;
 
   async function* records(start: Start, call: CallOptions): AsyncGenerator<LogEntry<T>> {
     const { readRecords } = await loaded(import("./on-demand.js"));
@@ -52,29 +54,35 @@ export function createLog<T = unknown>(
 
   return {
     async append(values, call = {}) {
+      const what = `Cannot append to ${place}`;
+      checkOptions(what, call);
       const several = (Array.isArray(values) ? values : [values]) as readonly T[];
-      // At once: what is done to a value after the call is not part of it.
-      const encoded = several.map((value) => codec.encode(value));
-      if (encoded.length === 0) return { firstOffset: undefined, lastOffset: undefined };
+      // At once: what is done to a value after the call is not part of it. Not by map(), which passes over holes.
+      const records = Array.from({ length: several.length }, (_, i) => {
+        if (!(i in several)) throw new TypeError(`${what}: the array has a hole at ${i}`);
+        return encoded(what, codec, several[i] as T);
+      });
+      if (records.length === 0) return { firstOffset: undefined, lastOffset: undefined };
       const { appendRecords } = await loaded(import("./on-demand.js"));
-      return appendRecords(transport, name, encoded, call);
+      return appendRecords(transport, name, records, call);
     },
 
-    read({ from = 0n, fromTime, follow = true, ...call } = {}) {
-      // So asked, whatever is no number at all is refused as well.
-      if (!(from >= 0n)) {
-        throw new RangeError(`Cannot read log "${name}": from must be 0n or more, got ${String(from)}`);
-      }
-      return records(
-        { from, follow, sinceMs: fromTime === undefined ? undefined : unixMs(name, fromTime) },
-        call,
-      );
+    read(options = {}) {
+      const what = `Cannot read ${place}`;
+      checkOptions(what, options, { from: "bigint", follow: "boolean" });
+      const { from = 0n, fromTime, follow = true, ...call } = options;
+      if (from < 0n) throw new RangeError(`${what}: from must be 0n or more, got ${shown(from)}`);
+      const sinceMs = fromTime === undefined ? undefined : unixMs(what, fromTime);
+      return records({ from, follow, sinceMs }, call);
     },
   };
 }
 
-function unixMs(name: string, time: Date | number): number {
+function unixMs(what: string, time: Date | number): number {
+  const isTime = typeof time === "number" || time instanceof Date;
   const ms = Math.ceil(Number(time));
-  if (ms >= 0 && ms < 1e15) return ms;
-  throw new RangeError(`Cannot read log "${name}": fromTime must be a time since 1970, got ${String(time)}`);
+  if (isTime && ms >= 0 && ms < 1e15) return ms;
+  throw new (isTime ? RangeError : TypeError)(
+    `${what}: fromTime must be a Date or Unix milliseconds since 1970, got ${shown(time)}`,
+  );
 }

@@ -1,7 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Coding } from "./codec.js";
 import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
-import { loaded } from "./internal/later.js";
+import { onDemand } from "./internal/later.js";
 import type { MapOptions, VersionedMap } from "./internal/versioned-map.js";
 
 export type {
@@ -28,13 +28,8 @@ export function createMap<V = unknown>(
   const { namespace, group, groupNamespace, partitions = 1 } = options;
   for (const text of [namespace, group, groupNamespace]) if (text) checkedName(what, text);
   checkedCount(what, "partitions", partitions, 2 ** 32 - 1);
-  let map: VersionedMap<V> | undefined;
-  const ready = async () =>
-    (map ??= (await loaded(import("./on-demand.js"))).versionedMap(transport, name, options));
-  return {
-    get: async (key, call) => (await ready()).get(key, call),
-    put: async (key, value, options) => (await ready()).put(key, value, options),
-    remove: async (key, options) => (await ready()).remove(key, options),
-    compute: async (key, change, options) => (await ready()).compute(key, change, options),
-  };
+  return onDemand(
+    ({ versionedMap }) => versionedMap(transport, name, options),
+    ["get", "put", "remove", "compute"],
+  );
 }

@@ -1,11 +1,11 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
-import { bytes, type Coding, codecOf, json } from "./codec.js";
+import { bytes, type Codec, type Coding, codecOf, encoded, json, text } from "./codec.js";
 import { callsOf } from "./internal/calls.js";
+import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
 import { loaded } from "./internal/later.js";
 import type { Message } from "./internal/subscription.js";
 import { wholeSeconds } from "./internal/ttl.js";
-import { utf8 } from "./internal/utf8.js";
 
 export type { Message };
 
@@ -64,37 +64,40 @@ export interface Pubsub {
 /** The pubsub that the server calls `name`. Costs nothing: the first call goes to the server. */
 export function createPubsub(transport: Transport, name: string): Pubsub {
   const client = callsOf(Runtime, transport);
+  const pubsubName = checkedName("the pubsub", name);
   return {
-    async publish(topic, data, { contentType, metadata, ttlMs, codec, schema, ...call } = {}) {
-      const encoded = encode(data, { codec, schema });
+    async publish(topic, data, options = {}) {
+      const what = `Cannot publish to ${shown(topic)}`;
+      checkedName(`${what}: the topic`, topic);
+      checkOptions(what, options, { contentType: "string", metadata: "texts", ttlMs: "number" });
+      const { contentType, metadata, ttlMs, codec, schema, ...call } = options;
+      const coded = encode(what, data, { codec, schema });
       const all: Record<string, string> = { ...metadata };
-      if (ttlMs !== undefined) {
-        all["ttlInSeconds"] = String(wholeSeconds(ttlMs, `Cannot publish to "${topic}"`, { least: 1 }));
-      }
+      if (ttlMs !== undefined) all["ttlInSeconds"] = String(wholeSeconds(ttlMs, what, { least: 1 }));
       const request = {
-        pubsubName: name,
+        pubsubName,
         topic,
-        data: encoded.data,
-        dataContentType: contentType ?? encoded.contentType,
+        data: coded.bytes,
+        dataContentType: contentType ?? coded.contentType,
         metadata: all,
       };
       await client.publishEvent(request, call);
     },
 
     subscribe(topic, options = {}) {
+      const what = `Cannot subscribe to ${shown(topic)}`;
+      checkedName(`${what}: the topic`, topic);
+      checkOptions(what, options, SUBSCRIBE);
       const { group, deadLetterTopic, maxInFlight = 8, metadata, ...rest } = options;
       const { manual = false, onOpen, codec, schema, signal, ...call } = rest;
-      if (!Number.isInteger(maxInFlight) || maxInFlight < 1) {
-        throw new RangeError(
-          `Cannot subscribe to "${topic}": maxInFlight must be a whole number above 0, got ${maxInFlight}`,
-        );
-      }
+      if (group !== undefined) checkedName(`${what}: group`, group);
+      if (deadLetterTopic !== undefined) checkedName(`${what}: deadLetterTopic`, deadLetterTopic);
       const initial = {
-        pubsubName: name,
+        pubsubName,
         topic,
         metadata: {
           ...metadata,
-          maxInFlight: String(maxInFlight),
+          maxInFlight: String(checkedCount(what, "maxInFlight", maxInFlight, Number.MAX_SAFE_INTEGER)),
           ...(group !== undefined && { consumerGroup: group }),
         },
         ...(deadLetterTopic !== undefined && { deadLetterTopic }),
@@ -109,16 +112,24 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
   };
 }
 
-function encode<T>(data: T, coding: Coding<T>): { data: Uint8Array; contentType: string } {
-  if (coding.codec || coding.schema) {
-    const codec = codecOf(coding);
-    return { data: codec.encode(data), contentType: codec.contentType };
-  }
-  if (typeof data === "string") return { data: utf8(data), contentType: "text/plain" };
-  if (data instanceof ArrayBuffer) return { data: new Uint8Array(data), contentType: bytes().contentType };
-  if (ArrayBuffer.isView(data)) {
-    const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    return { data: view, contentType: bytes().contentType };
-  }
-  return { data: json<T>().encode(data), contentType: json().contentType };
+const SUBSCRIBE = {
+  group: "string",
+  deadLetterTopic: "string",
+  maxInFlight: "number",
+  metadata: "texts",
+  manual: "boolean",
+  onOpen: "function",
+} as const;
+
+/** The bytes of `data` and their media type, by the codec that is asked for, or the one that fits. */
+function encode<T>(what: string, data: T, coding: Coding<T>): { bytes: Uint8Array; contentType: string } {
+  const by = <D>(codec: Codec<D>, value: D, contentType = codec.contentType) => ({
+    bytes: encoded(what, codec, value),
+    contentType,
+  });
+  if (coding.codec || coding.schema) return by(codecOf(coding), data);
+  if (typeof data === "string") return by(text(), data, "text/plain");
+  if (data instanceof ArrayBuffer) return by(bytes(), new Uint8Array(data));
+  if (!ArrayBuffer.isView(data)) return by(json<T>(), data);
+  return by(bytes(), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
 }

@@ -5,6 +5,7 @@ import {
 } from "../gen/runtime/sequencer/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
 import { canceled } from "./internal/canceled.js";
+import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
 import { tellingHeaders } from "./internal/headers.js";
 import { repeatable } from "./internal/repeatable.js";
 
@@ -38,6 +39,14 @@ export interface Sequencer {
 /** The sequencer store that the server calls `name`. Costs nothing: the first call goes to the server. */
 export function createSequencer(transport: Transport, name: string): Sequencer {
   const client = callsOf(Runtime, transport);
+  const storeName = checkedName("the sequencer store", name);
+
+  const begin = (key: string, options: IdsOptions) => {
+    const what = `Cannot take ids of ${shown(key)} from sequencer store ${shown(name)}`;
+    checkedName(`${what}: the key`, key);
+    checkOptions(what, options, { guarantee: ["strong", "weak"] });
+    if (options.block !== undefined) checkedCount(what, "block", options.block, 100_000);
+  };
 
   const request = async (
     key: string,
@@ -48,7 +57,7 @@ export function createSequencer(transport: Transport, name: string): Sequencer {
     // Asking twice loses an id at worst, and a sequence may have gaps.
     const contextValues = repeatable(call.contextValues);
     const response = await client.getNextId(
-      { storeName: name, key, metadata, ...options },
+      { storeName, key, metadata, ...options },
       { ...call, contextValues },
     );
     return response.nextId;
@@ -70,13 +79,13 @@ export function createSequencer(transport: Transport, name: string): Sequencer {
   };
 
   return {
-    next: (key, options = {}) => request(key, options, {}),
+    async next(key, options = {}) {
+      begin(key, options);
+      return request(key, options, {});
+    },
     ids(key, options = {}) {
-      const { block = 1000 } = options;
-      if (Number.isInteger(block) && block >= 1 && block <= 100_000) return blocks(key, options);
-      throw new RangeError(
-        `Cannot reserve ids of "${key}": block must be a whole number from 1 to 100000, got ${block}`,
-      );
+      begin(key, options);
+      return blocks(key, options);
     },
   };
 }

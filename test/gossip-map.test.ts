@@ -5,6 +5,7 @@ import { test } from "vitest";
 import { z } from "zod";
 import { GossipMapService, type Message } from "../gen/atomix/map/map_pb.js";
 import { bytes, json, SchemaError, text } from "../src/codec.js";
+import { unreadableFacts } from "../src/errors.js";
 import { clockOf } from "../src/gossip/clock.js";
 import { type GossipChange, type GossipMap, openGossipMap } from "../src/gossip-map.js";
 import { type Engine, EngineFault, type KeyStore } from "../src/server/engine.js";
@@ -651,16 +652,27 @@ test("a value that the codec cannot read harms nothing else", async () => {
   await using other = await openGossipMap<unknown>(at.transport, "m", { codec: json() });
   other.set("ada", { age: "old" });
   const { value: change } = await changes.next();
-  assert.equal(change?.type, "unreadable");
-  assert.ok(change.type === "unreadable" && change.error instanceof SchemaError);
-  assert.equal(Buffer.from(change.bytes).toString(), '{"age":"old"}');
-  assert.throws(() => people.get("ada"), SchemaError);
+  assert.equal(change?.type, "insert");
+  for (const read of [() => change.type === "insert" && change.value, () => people.get("ada")]) {
+    assert.throws(read, (error) => {
+      assert.ok(error instanceof ConnectError && error.code === Code.DataLoss);
+      assert.ok(error.cause instanceof SchemaError);
+      const { bytes, ...where } = unreadableFacts(error) ?? assert.fail("no facts");
+      assert.equal(Buffer.from(bytes).toString(), '{"age":"old"}');
+      assert.deepEqual(where, { map: "m", key: "ada" });
+      return true;
+    });
+  }
   people.set("eve", { age: 7 });
   assert.deepEqual(
     [people.size, [...people.keys()], contents(people)],
     [2, ["ada", "eve"], { eve: { age: 7 } }],
   );
   people.set("ada", { age: 36 });
+  const { value: eve } = await changes.next();
+  const { value: ada } = await changes.next();
+  assert.deepEqual(eve, { type: "insert", key: "eve", local: true, value: { age: 7 } });
+  assert.deepEqual(ada, { type: "update", key: "ada", local: true, value: { age: 36 }, previous: undefined });
   await eventually(() => (other.get("ada") as { age: unknown }).age === 36);
 });
 

@@ -8,7 +8,7 @@ import {
   HTTPExtension_Verb as Verb,
 } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { bytes, SchemaError, text } from "../src/codec.js";
-import { httpStatus } from "../src/errors.js";
+import { httpStatus, unreadableFacts } from "../src/errors.js";
 import { withRetry } from "../src/internal/retry.js";
 import { createService } from "../src/invocation.js";
 import { type Open, openHere, throughEveryDoor } from "./doors.js";
@@ -242,7 +242,12 @@ test("call() codes with what it is given, and checks by a schema", async () => {
   );
   const schema = z.object({ price: z.number() });
   assert.equal((await at.service.call("/", { price: 1 }, { schema })).price, 1);
-  await assert.rejects(at.service.call("/", undefined, { schema }), SchemaError);
+  await assert.rejects(at.service.call("/", undefined, { schema }), (error: ConnectError) => {
+    assert.deepEqual([error.code, error.cause instanceof SchemaError], [Code.DataLoss, true]);
+    const { service, method } = unreadableFacts(error) ?? {};
+    assert.deepEqual([service, method], ["inventory", "/"]);
+    return true;
+  });
   assert.equal(await at.service.call("/none"), undefined);
   assert.equal(await at.service.call("/none", undefined, { codec: text() }), "");
   await at.service.call("/none", undefined, {

@@ -348,11 +348,13 @@ test("data that cannot be decoded throws where it is asked for, so that the even
       assert.fail(`got ${data.n}`);
     }
   };
-  await assert.rejects(work(publish), SchemaError);
+  const isUnreadable = (error: ConnectError) =>
+    error.code === Code.DataLoss && error.cause instanceof SchemaError;
+  await assert.rejects(work(publish), isUnreadable);
   for (let i = 1; i < 3; i++)
     await assert.rejects(
       work(() => {}),
-      SchemaError,
+      isUnreadable,
     );
   const letter = await dead.next();
   assert.deepEqual(letter.data, { n: "seven" });

@@ -6,7 +6,8 @@ import { inspect } from "node:util";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { createSecrets, Secret } from "../src/secrets.js";
+import { Secret } from "../src/internal/secret-store.js";
+import { createSecrets } from "../src/secrets.js";
 import { openHere, throughEveryDoor } from "./doors.js";
 
 const config = {

@@ -1,11 +1,12 @@
 import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import { GossipMapService, type MapValue } from "../../gen/atomix/map/map_pb.js";
-import { type Codec, type Coding, codecOf } from "../codec.js";
+import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
 import { callsOf } from "../internal/calls.js";
 import { canceled } from "../internal/canceled.js";
+import { checkedMs, checkedName, checkOptions, shown } from "../internal/checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { randomId } from "../internal/random-id.js";
-import { utf8Length } from "../internal/utf8.js";
+import { decodeInto } from "../internal/unreadable.js";
 import { Changes, type Difference } from "./changes.js";
 import { Replica, type Stored } from "./replica.js";
 import { Uplink } from "./uplink.js";
@@ -36,14 +37,13 @@ export interface GossipMapOptions extends CallOptions {
 
 /**
  * How the value of a key differs from what the loop was told last. `local`: it was changed through this map, not by
- * another member. A value that the codec cannot read is "unreadable", with its bytes and what the codec threw;
- * such a one is undefined as `previous`.
+ * another member. Where the codec cannot decode `value`, reading it throws `Code.DataLoss`: see unreadableFacts(). Such a
+ * one is undefined as `previous`.
  */
 export type GossipChange<V> = { key: string; local: boolean } & (
   | { type: "insert"; value: V }
   | { type: "update"; value: V; previous: V | undefined }
   | { type: "remove"; previous: V | undefined }
-  | { type: "unreadable"; bytes: Uint8Array; error: unknown; previous: V | undefined }
 );
 
 /**
@@ -64,7 +64,7 @@ export interface GossipMap<V> extends AsyncDisposable {
   readonly size: number;
   /**
    * The value at `key`, or undefined if there is none. It is the same object until it changes, not to be written to.
-   * Throws what the codec throws where another member put something there that it cannot read.
+   * Throws `Code.DataLoss` where another member put something there that the codec cannot decode: see unreadableFacts().
    */
   get(key: string): V | undefined;
   /** Whether there is a value at `key`, one that the codec cannot read included. */
@@ -112,10 +112,18 @@ export async function joinGossipMap<V>(
     signal,
     ...call
   } = options;
+  const what = `Cannot open gossip map ${shown(name)}`;
+  checkedName("the gossip map", name);
+  checkOptions(what, options, { namespace: "string", memberId: "string", offline: "boolean" });
+  checkedName(`${what}: namespace`, namespace);
+  checkedName(`${what}: memberId`, memberId);
+  checkedMs(what, "flushMs", flushMs);
+  checkedMs(what, "antiEntropyMs", antiEntropyMs, { least: 1 });
+  checkedMs(what, "tombstoneMs", tombstoneMs, { endless: true });
   if (signal?.aborted) throw canceled(signal);
   const client = callsOf(GossipMapService, transport);
   const codec = codecOf<V>(options);
-  const read = reader(codec);
+  const read = reader(name, codec);
   const replica = new Replica(memberId, { tombstoneMs });
   const loops = new Set<Changes>();
   let refused: ConnectError | undefined;
@@ -159,27 +167,27 @@ export async function joinGossipMap<V>(
       return size;
     },
     get(key) {
-      const entry = live(replica.get(key));
-      const found = entry && read(entry);
-      if (found && "error" in found) throw found.error;
-      return found?.value;
+      const entry = live(replica.get(checkedKey("get", key)));
+      return entry && read(key, entry).value;
     },
-    has: (key) => live(replica.get(key)) !== undefined,
+    has: (key) => live(replica.get(checkedKey("look for", key))) !== undefined,
     *keys() {
       for (const key of replica.keys()) if (map.has(key)) yield key;
     },
     *entries() {
       for (const key of replica.keys()) {
         const entry = live(replica.get(key));
-        const found = entry && read(entry);
-        if (found && "value" in found) yield [key, found.value];
+        const found = entry && read(key, entry);
+        if (found && isReadable(found)) yield [key, found.value];
       }
     },
     [Symbol.iterator]: () => map.entries(),
     set(key, value) {
-      write(`set "${key}"`, () => [replica.set(checkedKey(key), checkedBytes(key, codec.encode(value)))]);
+      const what = `Cannot set ${shown(key)} in gossip map ${shown(name)}`;
+      checkedKey("set", key);
+      write(`set "${key}"`, () => [replica.set(key, checkedBytes(what, encoded(what, codec, value)))]);
     },
-    delete: (key) => write(`delete "${key}"`, () => replica.delete([key])) > 0,
+    delete: (key) => write(`delete "${checkedKey("delete", key)}"`, () => replica.delete([key])) > 0,
     clear() {
       write("clear", () => replica.delete(replica.keys()));
     },
@@ -193,7 +201,10 @@ export async function joinGossipMap<V>(
         read,
       );
     },
-    synced: (options = {}) => uplink.synced(options),
+    async synced(options = {}) {
+      checkOptions(`Cannot wait for gossip map ${shown(name)}`, options);
+      await uplink.synced(options);
+    },
     close() {
       signal?.removeEventListener("abort", map.close);
       for (const loop of loops) loop.end();
@@ -212,58 +223,57 @@ export async function joinGossipMap<V>(
   }
 }
 
-type Read<V> = (entry: MapValue) => { value: V } | { error: unknown };
+/** A value as it was decoded; reading one that cannot be decoded throws. */
+type Decoded<V> = { value: V };
+type Read<V> = (key: string, entry: MapValue) => Decoded<V>;
 
 /** Decodes each entry once, when it is first asked for. */
-function reader<V>(codec: Codec<V>): Read<V> {
-  const known = new WeakMap<MapValue, { value: V } | { error: unknown }>();
-  return (entry) => {
+function reader<V>(map: string, codec: Codec<V>): Read<V> {
+  const known = new WeakMap<MapValue, Decoded<V>>();
+  return (key, entry) => {
     let found = known.get(entry);
-    if (found) return found;
-    try {
-      found = { value: codec.decode(entry.value) };
-    } catch (error) {
-      found = { error };
+    if (!found) {
+      found = decodeInto({ value: undefined as V }, "value", codec, entry.value, { map, key });
+      known.set(entry, found);
     }
-    known.set(entry, found);
     return found;
   };
 }
+
+/** Whether the value is there to be read, and not a getter that throws. */
+const isReadable = (found: Decoded<unknown>): boolean =>
+  Object.getOwnPropertyDescriptor(found, "value")?.get === undefined;
 
 async function* told<V>(
   differences: AsyncIterable<Difference>,
   read: Read<V>,
 ): AsyncIterable<GossipChange<V>> {
   for await (const { key, before, after, local } of differences) {
-    const earlier = before && read(before);
-    const previous = earlier && "value" in earlier ? earlier.value : undefined;
-    const now = after && read(after);
-    if (!now) yield { type: "remove", key, local, previous };
-    else if ("error" in now) {
-      yield { type: "unreadable", key, local, bytes: after.value, error: now.error, previous };
-    } else if (before) yield { type: "update", key, local, value: now.value, previous };
-    else yield { type: "insert", key, local, value: now.value };
+    const earlier = before && read(key, before);
+    const previous = earlier && isReadable(earlier) ? earlier.value : undefined;
+    const now = after && read(key, after);
+    // The property as it is, so that what cannot be decoded still fails only when it is read.
+    const value = now && (Object.getOwnPropertyDescriptor(now, "value") as PropertyDescriptor);
+    const base = { key, local };
+    if (!value) yield { type: "remove", ...base, previous };
+    else if (before)
+      yield withValue<V, "update">({ type: "update", ...base, value: undefined, previous }, value);
+    else yield withValue<V, "insert">({ type: "insert", ...base, value: undefined }, value);
   }
 }
 
-/** The contract's bounds: what a server refuses would stand in the way of everything else that is to be synced. */
-const KEY_BYTES = 1024;
+const withValue = <V, T extends GossipChange<V>["type"]>(change: object, value: PropertyDescriptor) =>
+  Object.defineProperty(change, "value", value) as GossipChange<V> & { type: T };
+
+const checkedKey = (doing: string, key: string): string =>
+  checkedName(`Cannot ${doing} ${shown(key)} in a gossip map: the key`, key);
+
+/** The contract's bound: what a server refuses would stand in the way of everything else that is to be synced. */
 const VALUE_BYTES = 4 * 1024 ** 2;
 
-function checkedKey(key: string): string {
-  const bytes = utf8Length(key);
-  if (bytes === 0 || bytes > KEY_BYTES) {
-    throw new RangeError(`Cannot set "${key}": a key must have 1 to ${KEY_BYTES} bytes, it has ${bytes}`);
-  }
-  if (/\p{Surrogate}/u.test(key)) throw new TypeError(`Cannot set "${key}": a key must be well-formed text`);
-  return key;
-}
-
-function checkedBytes(key: string, bytes: Uint8Array): Uint8Array {
+function checkedBytes(what: string, bytes: Uint8Array): Uint8Array {
   if (bytes.length > VALUE_BYTES) {
-    throw new RangeError(
-      `Cannot set "${key}": a value must have at most ${VALUE_BYTES} bytes, it has ${bytes.length}`,
-    );
+    throw new RangeError(`${what}: a value must have at most ${VALUE_BYTES} bytes, it has ${bytes.length}`);
   }
   // A copy: a codec may hand on the caller's own bytes.
   return bytes.slice();

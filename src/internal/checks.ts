@@ -62,6 +62,10 @@ export function checkOptions(
     const value = (options as Record<string, unknown>)[name];
     if (value !== undefined) checkType(what, name, type, value);
   }
+  const { timeoutMs } = options as { timeoutMs?: number };
+  // 0 and less are no deadline, as for Connect; NaN would be one that is over at once, or never.
+  if (Number.isNaN(timeoutMs))
+    throw new RangeError(`${what}: timeoutMs must be a number of milliseconds, got NaN`);
 }
 
 /** Throws TypeError where `value` is not of `type`. */
@@ -96,9 +100,14 @@ export function checkedCount(
   throw new RangeError(`${what}: ${name} must be a whole number from 1${to}, got ${value}`);
 }
 
-/** `value` as a time in milliseconds, 0 or more; Infinity only where `endless`. */
-export function checkedMs(what: string, name: string, value: number, endless = false): number {
+/** `value` as a time in milliseconds, 0 or more and not Infinity, unless `bounds` say otherwise. */
+export function checkedMs(
+  what: string,
+  name: string,
+  value: number,
+  { least = 0, endless = false }: { least?: number; endless?: boolean } = {},
+): number {
   checkType(what, name, "number", value);
-  if (value >= 0 && (endless || Number.isFinite(value))) return value;
-  throw new RangeError(`${what}: ${name} must be a number of milliseconds, 0 or more, got ${value}`);
+  if (value >= least && (endless || Number.isFinite(value))) return value;
+  throw new RangeError(`${what}: ${name} must be a number of milliseconds, ${least} or more, got ${value}`);
 }

@@ -1,5 +1,6 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import type { Runtime } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import { checkedName, checkOptions, type OptionType, shown } from "./checks.js";
 import { describedInfo, type FileInfo, ifThere, listedInfo } from "./file-info.js";
 
 /** Where a file goes to or comes from. */
@@ -9,12 +10,26 @@ export interface Place {
   storeName: string;
 }
 
+/** Checks the name of a file and the options of a call, and says what it is in errors. */
+export function beginCall(
+  doing: string,
+  name: string,
+  options: object,
+  types?: Record<string, OptionType>,
+): string {
+  const what = `Cannot ${doing} ${shown(name)}`;
+  checkedName(`${what}: the name`, name);
+  checkOptions(what, options, types);
+  return what;
+}
+
 /** What is known of the file `name`. */
 export async function statFile(
   { client, storeName }: Place,
   name: string,
-  call?: CallOptions,
+  call: CallOptions,
 ): Promise<FileInfo | undefined> {
+  beginCall("stat", name, call);
   const found = await ifThere(client.getFileMeta({ request: { storeName, name } }, call));
   return found && describedInfo(name, found);
 }
@@ -23,8 +38,9 @@ export async function statFile(
 export async function deleteFile(
   { client, storeName }: Place,
   name: string,
-  call?: CallOptions,
+  call: CallOptions,
 ): Promise<boolean> {
+  beginCall("delete", name, call);
   return (await ifThere(client.delFile({ request: { storeName, name } }, call))) !== undefined;
 }
 

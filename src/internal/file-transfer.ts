@@ -1,10 +1,11 @@
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 import type { GetFileResponse } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { canceled } from "./canceled.js";
+import { checkType } from "./checks.js";
 import { hasExtensions, needExtensions } from "./extensions.js";
 import { cutOut, type DownloadProgress, type OpenedFile, openedFile } from "./file-download.js";
 import { type FileInfo, ifThere, infoInHeaders } from "./file-info.js";
-import { type Place, statFile } from "./file-listing.js";
+import { beginCall, type Place, statFile } from "./file-listing.js";
 import { type FileContent, FileUpload, type UploadProgress } from "./file-upload.js";
 import { tellingHeaders } from "./headers.js";
 
@@ -30,9 +31,9 @@ export interface GetOptions extends CallOptions {
 
 /** A part of a file. */
 export type FileRange = {
-  /** The first byte, from 0; past the end there is nothing to read. */
-  offset: number;
-  /** How many bytes; past the end are none. Default: all that follow. */
+  /** The first byte, a whole number; past the end there is nothing to read. Default: 0. */
+  offset?: number;
+  /** How many bytes, a whole number or Infinity; past the end are none. Default: all that follow. */
   length?: number;
 };
 
@@ -41,9 +42,10 @@ export async function putFile(
   { transport, client, storeName }: Place,
   name: string,
   content: FileContent,
-  { contentType, metadata, ifAbsent, onProgress, ...call }: PutOptions,
+  options: PutOptions,
 ): Promise<FileInfo | undefined> {
-  const what = `Cannot put "${name}"`;
+  const what = beginCall("put", name, options, PUT);
+  const { contentType, metadata, ifAbsent, onProgress, ...call } = options;
   for (const taken of ["contentType", "sha256", "ifAbsent"]) {
     if (metadata && taken in metadata) throw new TypeError(`${what}: metadata "${taken}" is not free to use`);
   }
@@ -77,10 +79,14 @@ export async function putFile(
 export async function getFile(
   place: Place,
   name: string,
-  { range, onProgress, ...call }: GetOptions,
+  options: GetOptions,
 ): Promise<OpenedFile | undefined> {
+  const what = beginCall("get", name, options, { range: "object", onProgress: "function" });
+  const { range: wanted, onProgress, ...call } = options;
   const { client, storeName } = place;
-  const metadata = rangeMetadata(name, range);
+  const range = checkedRange(what, wanted);
+  const metadata: Record<string, string> = {};
+  for (const [key, bytes] of Object.entries(range ?? {})) metadata[key] = String(bytes);
   const left = new AbortController();
   const close = () => left.abort(new ConnectError(`file "${name}" was closed`, Code.Canceled));
   const signal = call.signal ? AbortSignal.any([call.signal, left.signal]) : left.signal;
@@ -88,8 +94,9 @@ export async function getFile(
   const told = tellingHeaders(call, (header) => {
     headers = header;
   });
-  const options = { timeoutMs: 0, ...told, signal };
-  const messages = client.getFile({ storeName, name, metadata }, options)[Symbol.asyncIterator]();
+  const messages = client
+    .getFile({ storeName, name, metadata }, { timeoutMs: 0, ...told, signal })
+    [Symbol.asyncIterator]();
   const content = async function* (step: IteratorResult<GetFileResponse>) {
     for (; !step.done; step = await messages.next()) {
       if (signal.aborted) throw canceled(signal);
@@ -118,17 +125,28 @@ export async function getFile(
 /** What the Go runtime's store of local files asks for: mode 0644; read and write, create, truncate. */
 const GO_FILE = { FileMode: "420", FileFlag: "578" };
 
-function rangeMetadata(name: string, range: FileRange | undefined): Record<string, string> {
-  const given = Object.entries({ offset: range?.offset, length: range?.length });
-  const metadata: Record<string, string> = {};
-  for (const [key, value] of given) {
-    if (value === undefined) continue;
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new RangeError(
-        `Cannot get "${name}": range.${key} must be a whole number of bytes, got ${value}`,
-      );
-    }
-    metadata[key] = String(value);
-  }
-  return metadata;
+const PUT = {
+  contentType: "string",
+  metadata: "texts",
+  ifAbsent: "boolean",
+  onProgress: "function",
+} as const;
+
+/** `range` as whole numbers that the wire can carry; undefined where it is the whole file. */
+function checkedRange(
+  what: string,
+  range: FileRange | undefined,
+): { offset: number; length?: number } | undefined {
+  if (!range) return undefined;
+  const bytes = (name: string, value: number): number => {
+    checkType(what, name, "number", value);
+    // No file is that long: what lies beyond is past the end.
+    if (value > Number.MAX_SAFE_INTEGER) return Number.MAX_SAFE_INTEGER;
+    if (Number.isInteger(value) && value >= 0) return value;
+    throw new RangeError(`${what}: ${name} must be a whole number of bytes, got ${value}`);
+  };
+  const offset = range.offset === undefined ? 0 : bytes("range.offset", range.offset);
+  const length = range.length === undefined ? Number.MAX_SAFE_INTEGER : bytes("range.length", range.length);
+  if (length < Number.MAX_SAFE_INTEGER) return { offset, length };
+  return offset > 0 ? { offset } : undefined;
 }

@@ -4,12 +4,14 @@ import {
   Runtime,
   HTTPExtension_Verb as Verb,
 } from "../../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
-import { type Codec, type Coding, codecOf, json } from "../codec.js";
+import { type Codec, type Coding, codecOf, encoded, json } from "../codec.js";
 import { callsOf } from "./calls.js";
+import { checkOptions, checkType, shown } from "./checks.js";
 import { tellingHeaders } from "./headers.js";
 import { codeOfStatus } from "./http-status.js";
 import { cookiesIn, HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "./invocation-headers.js";
 import { repeatable } from "./repeatable.js";
+import { decodeInto } from "./unreadable.js";
 
 /** What fetch() takes: the parts of fetch's own options that mean something here, and those of a call. */
 export interface InvokeInit
@@ -51,8 +53,12 @@ export function invoking(transport: Transport, id: string): Service {
   const client = callsOf(Runtime, transport);
 
   const service: Service = {
-    async fetch(path, { method = "GET", headers, body, signal, ...call } = {}) {
-      const what = `Cannot fetch "${path}" of service "${id}"`;
+    async fetch(path, options = {}) {
+      const what = `Cannot fetch ${shown(path)} of service ${shown(id)}`;
+      checkPath(what, path);
+      // fetch() takes null for no signal.
+      checkOptions(what, { ...options, signal: options?.signal ?? undefined }, { method: "string" });
+      const { method = "GET", headers, body, signal, ...call } = options;
       const verb = verbOf(method, what);
       const bare = verb === Verb.GET || verb === Verb.HEAD || verb === Verb.TRACE;
       if (bare && body != null) throw new TypeError(`${what}: a ${method} has no body`);
@@ -94,6 +100,9 @@ export function invoking(transport: Transport, id: string): Service {
       data?: D,
       options: InvokeOptions<D> & Coding<NoInfer<T>> = {},
     ): Promise<T> {
+      const what = `Cannot call ${shown(path)} of service ${shown(id)}`;
+      checkPath(what, path);
+      checkOptions(what, options, { verb: "string", dataCodec: "object" });
       const { verb: method = data === undefined ? "GET" : "POST", dataCodec = json<D>(), ...rest } = options;
       const { codec, schema, ...call } = rest;
       const replies = codecOf<T>(options);
@@ -101,7 +110,7 @@ export function invoking(transport: Transport, id: string): Service {
       if (!headers.has("accept")) headers.set("accept", replies.contentType);
       const init: InvokeInit = { ...call, method, headers };
       if (data !== undefined) {
-        init.body = dataCodec.encode(data) as Uint8Array<ArrayBuffer>;
+        init.body = encoded(what, dataCodec, data) as Uint8Array<ArrayBuffer>;
         if (!headers.has("content-type")) headers.set("content-type", dataCodec.contentType);
       }
       const response = await service.fetch(path, init);
@@ -109,10 +118,16 @@ export function invoking(transport: Transport, id: string): Service {
       const bytes = new Uint8Array(await response.arrayBuffer());
       // The caller says in T whether the app may answer nothing.
       if (bytes.length === 0 && !codec && !schema) return undefined as T;
-      return replies.decode(bytes);
+      return decodeInto({ value: undefined as T }, "value", replies, bytes, { service: id, method: path })
+        .value;
     },
   };
   return service;
+}
+
+function checkPath(what: string, path: string): void {
+  checkType(what, "the path", "string", path);
+  if (/\p{Surrogate}/u.test(path)) throw new TypeError(`${what}: the path must be well-formed text`);
 }
 
 /** The statuses whose answers have no body, not even an empty one. */

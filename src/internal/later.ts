@@ -12,6 +12,21 @@ export async function loaded<M>(module: Promise<M>): Promise<M> {
   }
 }
 
+/** An object with `methods`, those of what `create` makes of the code that is loaded with the first call. */
+export function onDemand<T extends object>(
+  create: (code: typeof import("../on-demand.js")) => T,
+  methods: readonly (keyof T & string)[],
+): T {
+  let made: T | undefined;
+  const methodOf =
+    (name: keyof T) =>
+    async (...args: unknown[]) => {
+      made ??= create(await loaded(import("../on-demand.js")));
+      return (made[name] as (...args: unknown[]) => unknown)(...args);
+    };
+  return Object.fromEntries(methods.map((name) => [name, methodOf(name)])) as T;
+}
+
 /** What `load` gives, the same each time; where it fails, the next call tries again. */
 export function once<T>(load: () => Promise<T>): () => Promise<T> {
   let loading: Promise<T> | undefined;

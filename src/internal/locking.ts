@@ -6,6 +6,7 @@ import {
 import { jitteredMs } from "./backoff.js";
 import { callsOf } from "./calls.js";
 import { canceled } from "./canceled.js";
+import { checkedMs, checkedName, checkOptions, checkType, shown } from "./checks.js";
 import { deadline } from "./deadline.js";
 import { asyncDispose } from "./dispose.js";
 import { hasCode } from "./error-facts.js";
@@ -56,6 +57,13 @@ export interface LockStore {
 export function locking(transport: Transport, name: string): LockStore {
   const client = callsOf(Runtime, transport);
 
+  const begin = (resource: string, options: AcquireOptions): string => {
+    const what = `Cannot lock ${shown(resource)}`;
+    checkedName(`${what}: the resource`, resource);
+    checkOptions(what, options, { ttlMs: "number", waitMs: "number" });
+    return what;
+  };
+
   const attempt = async (
     resource: string,
     { ttlMs = 30_000, ...call }: TryAcquireOptions,
@@ -79,16 +87,14 @@ export function locking(transport: Transport, name: string): LockStore {
     return undefined;
   };
 
-  const wait = async (
-    resource: string,
-    { waitMs = Number.POSITIVE_INFINITY, ...options }: AcquireOptions,
-  ): Promise<Grant> => {
-    const what = `lock "${resource}"`;
-    if (!(waitMs >= 0)) throw new RangeError(`Cannot ${what}: waitMs must be 0 or more, got ${waitMs}`);
+  const wait = async (resource: string, given: AcquireOptions): Promise<Grant> => {
+    const what = begin(resource, given);
+    const { waitMs = Number.POSITIVE_INFINITY, ...options } = given;
+    checkedMs(what, "waitMs", waitMs, { endless: true });
     const { timeoutMs = 0, signal } = options;
     const patienceMs = timeoutMs > 0 ? Math.min(waitMs, timeoutMs) : waitMs;
     const endsAtMs = performance.now() + patienceMs;
-    const left = deadline(options, `Cannot ${what}`);
+    const left = deadline(options, what);
     let answered = false;
     for (let tries = 1; ; tries++) {
       try {
@@ -100,16 +106,20 @@ export function locking(transport: Transport, name: string): LockStore {
       }
       const leftMs = endsAtMs - performance.now();
       if (leftMs <= 0) {
-        throw new ConnectError(`Cannot ${what}: not granted in ${patienceMs} ms`, Code.DeadlineExceeded);
+        throw new ConnectError(`${what}: not granted in ${patienceMs} ms`, Code.DeadlineExceeded);
       }
       await sleep(Math.min(jitteredMs(POLL, tries), leftMs), signal);
     }
   };
 
   return {
-    tryAcquire: async (resource, options = {}) => (await attempt(resource, options))?.held,
+    async tryAcquire(resource, options = {}) {
+      begin(resource, options);
+      return (await attempt(resource, options))?.held;
+    },
     acquire: async (resource, options = {}) => (await wait(resource, options)).held,
     async withLock(resource, task, options = {}) {
+      checkType(begin(resource, options), "task", "function", task);
       const { held, lease } = await wait(resource, options);
       try {
         const result = await task(held);

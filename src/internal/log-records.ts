@@ -6,6 +6,7 @@ import { deadline } from "./deadline.js";
 import { needExtensions } from "./extensions.js";
 import { tellingTrailers, withHeaders } from "./headers.js";
 import { resuming } from "./resuming.js";
+import { decodeInto } from "./unreadable.js";
 
 /** A record of a log. */
 export interface LogEntry<T> {
@@ -13,7 +14,7 @@ export interface LogEntry<T> {
   offset: bigint;
   /** When it was appended, by the server's clock; never earlier than the record before it. */
   timestamp: Date;
-  /** What was appended. */
+  /** What was appended. Where the codec cannot decode it, reading this throws `Code.DataLoss`: see unreadableFacts(). */
   value: T;
 }
 
@@ -71,7 +72,8 @@ export async function* readRecords<T>(
     begun = true;
     offset = record.offset + 1n;
     const timestamp = new Date(Number(record.timestamp));
-    yield { offset: record.offset, timestamp, value: codec.decode(record.value) };
+    const entry = { offset: record.offset, timestamp, value: undefined as T };
+    yield decodeInto(entry, "value", codec, record.value, { log: name, offset: record.offset });
   }
 }
 

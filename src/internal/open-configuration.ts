@@ -1,5 +1,6 @@
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 import { canceled } from "./canceled.js";
+import { checkedMs, checkedNames, checkOptions, shown } from "./checks.js";
 import { asyncDispose } from "./dispose.js";
 import { type Followed, followConfiguration, mayPass } from "./follow-configuration.js";
 import { LiveValues, type ValueChange } from "./live-values.js";
@@ -39,13 +40,16 @@ export interface OpenConfiguration<K extends string = string, F = unknown> exten
 /** Reads the values of a store and follows them until what it gives is closed. */
 export async function openConfiguration<K extends string, F extends Readonly<Record<string, string>>>(
   store: Pick<Followed, "transport" | "client" | "place">,
-  { keys, fallback, timeoutMs, pollMs = 10_000, signal, ...call }: OpenConfigurationOptions<K, F>,
+  options: OpenConfigurationOptions<K, F>,
 ): Promise<OpenConfiguration<K, F>> {
-  const what = `Cannot open "${store.place.storeName}"`;
+  const what = `Cannot open configuration store ${shown(store.place.storeName)}`;
+  checkOptions(what, options, { fallback: "texts", pollMs: "number" });
+  const { keys, fallback, timeoutMs, pollMs = 10_000, signal, ...call } = options;
+  if (keys !== undefined) checkedNames(`${what}: keys`, keys);
   if (keys?.length === 0) {
     throw new RangeError(`${what}: keys must not be empty; without them it is the whole group`);
   }
-  if (!(pollMs > 0)) throw new RangeError(`${what}: pollMs must be above 0, got ${pollMs}`);
+  checkedMs(what, "pollMs", pollMs, { least: 1 });
   const over = new AbortController();
   const giveUp = () => over.abort();
   if (signal?.aborted) giveUp();

@@ -1,6 +1,7 @@
 import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "./backoff.js";
+import { checkedCount, checkedMs, checkOptions } from "./checks.js";
 import { retryDelayMs } from "./error-facts.js";
 import { inOneTongue } from "./one-tongue.js";
 import { mayRepeat } from "./repeatable.js";
@@ -8,7 +9,7 @@ import { sleep } from "./timer.js";
 
 /** How often, how soon and what is tried again. */
 export interface RetryOptions {
-  /** The tries of one call in all, the first included. Default: 4. */
+  /** The tries of one call in all, the first included; Infinity: as many as it takes. Default: 4. */
   maxAttempts?: number;
   /** The bound of the first wait; it doubles with each further one. Default: 50. */
   minDelayMs?: number;
@@ -22,10 +23,13 @@ export interface RetryOptions {
 }
 
 /** A transport whose unary calls are tried again while the server is unavailable, as far as that is safe. */
-export function withRetry(
-  transport: Transport,
-  { maxAttempts = 4, minDelayMs = 50, maxDelayMs = 2000, calls = "safe" }: RetryOptions = {},
-): Transport {
+export function withRetry(transport: Transport, options: RetryOptions = {}): Transport {
+  const what = "Cannot retry";
+  checkOptions(what, options, { calls: ["safe", "all"] });
+  const { maxAttempts = 4, minDelayMs = 50, maxDelayMs = 2000, calls = "safe" } = options;
+  checkedCount(what, "maxAttempts", maxAttempts);
+  checkedMs(what, "minDelayMs", minDelayMs);
+  checkedMs(what, "maxDelayMs", maxDelayMs);
   const backoff: Backoff = { minMs: minDelayMs, maxMs: maxDelayMs };
   const budget = new Budget();
   return {

@@ -1,6 +1,8 @@
 import type { TopicEventRequest } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
 import { type Coding, codecOf, json } from "../codec.js";
+import { shown } from "./checks.js";
 import { isJson, isText } from "./media-type.js";
+import { decodeInto } from "./unreadable.js";
 import { fromUtf8 } from "./utf8.js";
 
 /** An event, as a CloudEvent says it. */
@@ -16,8 +18,9 @@ export interface TopicEvent<T = unknown> {
   /** The media type of the data, as it was published. */
   readonly contentType: string;
   /**
-   * The data, decoded when it is first asked for: by the codec or schema that was given, else by the media type, JSON
-   * to a value, text to a string and all else to bytes. Throws where it cannot be decoded.
+   * The data, decoded by the codec or schema that was given, else by the media type, JSON to a value, text to a string
+   * and all else to bytes; undefined where the event has no data. Where it cannot be decoded, reading this throws
+   * `Code.DataLoss`: see unreadableFacts().
    */
   readonly data: T;
   /** The data, byte for byte as it was published. */
@@ -31,28 +34,32 @@ export interface TopicEvent<T = unknown> {
 /** The event that `wire` carries. */
 export function topicEvent<T>(wire: TopicEventRequest, coding: Coding<T>): TopicEvent<T> {
   const { id, topic, source, type, dataContentType: contentType, data: bytes, metadata } = wire;
-  let decoded: { value: T } | undefined;
-  return {
+  const event = {
     id,
     topic,
     source,
     type,
     contentType,
-    get data() {
-      decoded ??= { value: decode(bytes, contentType, coding) };
-      return decoded.value;
-    },
+    data: undefined as T,
     bytes,
     metadata,
     publishedAt: dateOf(metadata["time"]),
   };
+  const decode = () => decoded(wire, coding);
+  return decodeInto(event, "data", { decode }, bytes, { pubsub: wire.pubsubName, topic, id });
 }
 
-function decode<T>(bytes: Uint8Array, contentType: string, coding: Coding<T>): T {
-  if (coding.codec || coding.schema) return codecOf(coding).decode(bytes);
-  // What T is without a codec, the caller says.
-  if (isJson(contentType)) return json<T>().decode(bytes);
-  return (isText(contentType) ? fromUtf8(bytes) : bytes) as T;
+function decoded<T>({ data, dataContentType, specVersion }: TopicEventRequest, coding: Coding<T>): T {
+  // Other versions of CloudEvents may mean something else by the same fields. One that is not told is that of the server.
+  if (specVersion !== "" && !/^1\./.test(specVersion)) {
+    throw new TypeError(`CloudEvents of specversion ${shown(specVersion)} are not known`);
+  }
+  // What T is where there is no data, and where there is no codec, the caller says.
+  if (data.length === 0 && dataContentType === "") return undefined as T;
+  if (coding.codec || coding.schema) return codecOf(coding).decode(data);
+  if (data.length === 0 && isJson(dataContentType)) return undefined as T;
+  if (isJson(dataContentType)) return json<T>().decode(data);
+  return (isText(dataContentType) ? fromUtf8(data) : data) as T;
 }
 
 function dateOf(text = ""): Date | undefined {

@@ -1,5 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { type CallbackOptions, createCallbacks, type EventHandlers } from "../callbacks.js";
+import { checkedMs } from "../internal/checks.js";
 import { answering } from "../internal/node/answering.js";
 import { openPort } from "../internal/node/one-port.js";
 
@@ -38,6 +39,7 @@ export async function serveCallbacks<T extends Record<string, unknown>>(
     ...options
   }: ServeCallbacksOptions = {},
 ): Promise<ServedCallbacks> {
+  checkedMs("Cannot serve callbacks", "graceMs", graceMs, { endless: true });
   const answer = answering({ routes: createCallbacks(handlers, options), interceptors });
   const opened = await openPort(answer, { host, port });
   let closed: Promise<void> | undefined;

@@ -1,5 +1,6 @@
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
+import { checkedMs } from "../internal/checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { later, loaded, once } from "../internal/later.js";
 import { reaching } from "../internal/reaching.js";
@@ -64,6 +65,9 @@ export function overFetch(
   create: (wire: Wire) => Transport,
 ): WebTransport {
   const { json = false, registry, interceptors = [], defaultTimeoutMs, token, fetch, prefer } = options;
+  if (defaultTimeoutMs !== undefined) {
+    checkedMs("Cannot create a transport", "defaultTimeoutMs", defaultTimeoutMs, { endless: true });
+  }
   const wire: Wire = {
     baseUrl: url.replace(/\/+$/, ""),
     fetch: reaching(fetch),

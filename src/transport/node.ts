@@ -7,6 +7,7 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
+import { checkedMs } from "../internal/checks.js";
 import { http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Token, withToken } from "../internal/token.js";
 
@@ -53,6 +54,9 @@ export function createNodeTransport(
     token,
   }: NodeTransportOptions = {},
 ): NodeTransport {
+  if (defaultTimeoutMs !== undefined) {
+    checkedMs("Cannot create a transport", "defaultTimeoutMs", defaultTimeoutMs, { endless: true });
+  }
   if (protocol === "grpc" && httpVersion === "1.1") {
     throw new TypeError(
       'Cannot speak gRPC over HTTP/1.1: httpVersion must be "2", or the protocol another one',

@@ -18,5 +18,5 @@ export function createTunnelTransport(
 ): TunnelTransport {
   const at = tunnelUrl(url);
   const tls = ca === undefined ? {} : { ca };
-  return tunnelOver(url, () => dialWs(at, dialTimeoutMs, tls), options);
+  return tunnelOver(url, () => dialWs(at, dialTimeoutMs, tls), { ...options, dialTimeoutMs });
 }

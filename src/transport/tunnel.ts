@@ -1,5 +1,6 @@
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import { bearer } from "../internal/bearer.js";
+import { checkedCount, checkedMs, checkedName, checkOptions } from "../internal/checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { type Token, withToken } from "../internal/token.js";
 import { createCaller } from "../tunnel/caller.js";
@@ -70,12 +71,26 @@ export function createTunnelTransport(url: string, options: TunnelTransportOptio
   );
 }
 
+/** Checks what only shows itself when it is too late. */
+function checkOptionsOf(options: TunnelTransportOptions): void {
+  const what = "Cannot create a tunnel transport";
+  checkOptions(what, options, { appId: "string", limits: "object", sharedWorker: "function" });
+  const { appId, defaultTimeoutMs, dialTimeoutMs, idleMs, limits = {} } = options;
+  if (appId !== undefined) checkedName(`${what}: appId`, appId);
+  for (const [name, value] of Object.entries({ defaultTimeoutMs, dialTimeoutMs, idleMs })) {
+    if (value !== undefined) checkedMs(what, name, value, { endless: true });
+  }
+  for (const [name, value] of Object.entries(limits)) checkedCount(what, `limits.${name}`, value);
+}
+
 /** A tunnel over the sockets that `dial` opens. */
 export function tunnelOver(
   url: string,
   dial: () => Promise<OpenSocket>,
-  { appId, defaultTimeoutMs, interceptors = [], token, idleMs = 60_000, limits }: TunnelTransportOptions = {},
+  options: TunnelTransportOptions = {},
 ): TunnelTransport {
+  checkOptionsOf(options);
+  const { appId, defaultTimeoutMs, interceptors = [], token, idleMs = 60_000, limits } = options;
   const served = new Set<(router: ConnectRouter) => void>();
   let dispatcher: Dispatcher = createDispatcher(() => {});
   let offers = 0;

@@ -87,7 +87,11 @@ function unwrapped(bytes: Uint8Array) {
     source: text("source", DEFAULTS.source),
     type: text("type", DEFAULTS.type),
     specVersion: text("specversion", DEFAULTS.specVersion),
-    dataContentType: text("datacontenttype", "application/json"),
+    // Of no data there is nothing to say.
+    dataContentType: text(
+      "datacontenttype",
+      members.has("data") || members.has("data_base64") ? "application/json" : "",
+    ),
   };
   const data = dataOf(members.get("data"), take("data_base64"), event.dataContentType);
   for (const name of ["data", ...OWN]) members.delete(name);
