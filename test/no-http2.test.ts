@@ -62,6 +62,6 @@ test("an app that speaks no HTTP/2 is told of in the server's log, and the serve
   await using at = await openHere({ log, config: { apps: { app: { url: app.url } } } });
   await vi.waitFor(() => assert.equal(told.length, 1));
   assert.ok(told[0] instanceof ConnectError);
-  assert.equal(told[0].rawMessage, `${app.host} speaks no HTTP/2`);
+  assert.equal(told[0].message, `[unavailable] ${app.host} speaks no HTTP/2`);
   assert.equal(await createClient(at.transport).hello().say("Ada"), "Hello, Ada");
 });

@@ -24,6 +24,8 @@ export function answers(log: Log): Interceptor {
       const method = `${request.service.typeName}/${request.method.name}`;
       const answer = asAnswer(error, request.signal, { reqId, method }, log);
       answer.metadata.set(SERVER_HEADER, VERSION);
+      // Text that was cut within a character can be encoded by no protocol.
+      (answer as { rawMessage: string }).rawMessage = answer.rawMessage.replace(/\p{Surrogate}/gu, "\ufffd");
       return answer;
     };
     try {

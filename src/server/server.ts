@@ -12,8 +12,10 @@ import { createFetchHandler, universalServerResponseToFetch } from "@connectrpc/
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { takeAnyInJson } from "../internal/any-in-json.js";
 import { asyncDispose } from "../internal/dispose.js";
+import { withGrpcMessage } from "../internal/grpc-message.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
 import { reaching } from "../internal/reaching.js";
+import { unbuffered } from "../internal/unbuffered.js";
 import { createAccess, needsNoCredentials, subjectOf } from "./access/gate.js";
 import { createAdmission, type GroupOf } from "./admission.js";
 import { answers } from "./answers.js";
@@ -34,6 +36,7 @@ import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
+import type { Handle } from "./through-each.js";
 import { createTunnels, type Tunnels } from "./tunnel.js";
 import { types } from "./types.js";
 import { isTunnelPath, UPGRADE_REQUIRED } from "./upgrade-required.js";
@@ -261,7 +264,11 @@ export function fetchHandler(
   const router = createConnectRouter({ ...options, grpc: false });
   register(router);
   const handlers = new Map(
-    router.handlers.map((handler) => [handler.requestPath, createFetchHandler(handler)] as const),
+    router.handlers.map((handler) => {
+      const answer: Handle = async (request) =>
+        unbuffered(withGrpcMessage(await handler(request)), handler.method);
+      return [handler.requestPath, createFetchHandler(Object.assign(answer, { ...handler }))] as const;
+    }),
   );
   return async (request) => {
     const origin = request.headers.get("origin");

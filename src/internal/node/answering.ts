@@ -9,6 +9,8 @@ import {
   compressionGzip,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+import { withGrpcMessage } from "../grpc-message.js";
+import { unbuffered } from "../unbuffered.js";
 import { nodeCall } from "./node-call.js";
 import type { Answer } from "./one-port.js";
 
@@ -25,7 +27,8 @@ export interface AnsweringOptions extends ConnectRouterOptions {
  * leaves while it is answered, leaves a caller waiting whose answer breaks off, and throws at a host that is none.
  */
 export function answering({ routes, contextValues, onBroken, ...options }: AnsweringOptions): Answer {
-  const router = createConnectRouter({ acceptCompression: [compressionGzip, compressionBrotli], ...options });
+  const { acceptCompression = [compressionGzip, compressionBrotli] } = options;
+  const router = createConnectRouter({ ...options, acceptCompression });
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler] as const));
   return (request, response) => {
@@ -42,7 +45,10 @@ export function answering({ routes, contextValues, onBroken, ...options }: Answe
       return;
     }
     handler(contextValues ? { ...call, contextValues: contextValues(request) } : call)
-      .then((answer) => universalResponseToNodeResponse(answer, response))
+      .then((answer) => {
+        const passed = unbuffered(withGrpcMessage(answer, acceptCompression), handler.method);
+        return universalResponseToNodeResponse(passed, response);
+      })
       .catch((error: unknown) => {
         if (hasLeft(request)) return;
         response.destroy(error as Error);

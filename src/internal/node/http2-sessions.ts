@@ -1,5 +1,6 @@
 import type { SecureContextOptions } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
+import { mendGrpcMessage } from "./grpc-message.js";
 import { tellOfNoHttp2 } from "./no-http2.js";
 import { NO_BOUND_MB } from "./session-memory.js";
 import { openWindow, WINDOW_BYTES } from "./window.js";
@@ -32,6 +33,7 @@ export function http2Sessions(
       opened.add(session);
       openWindow(session);
     }
+    stream.on("response", mendGrpcMessage).on("trailers", mendGrpcMessage);
     stream.close = (code, callback) => {
       if (code) stream.end = () => stream;
       close.call(stream, code, callback);

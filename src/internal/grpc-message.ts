@@ -1,0 +1,72 @@
+import { encodeEnvelope, type UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
+
+/** Decompresses as one of Connect's compressions does. */
+interface Decompression {
+  readonly name: string;
+  decompress(bytes: Uint8Array, readMaxBytes: number): Promise<Uint8Array>;
+}
+
+/** The most bytes of trailers that are decompressed: a server's own. */
+const MOST_TRAILER_BYTES = 1024 * 1024;
+
+/**
+ * The answer with `grpc-message` as gRPC has it: only "%" and bytes outside of 0x20 to 0x7E are percent-encoded. Connect
+ * encodes all that a URL would need encoded, and other clients show "%3A" where the server said ":".
+ */
+export function withGrpcMessage(
+  answer: UniversalServerResponse,
+  compressions: readonly Decompression[] = [],
+): UniversalServerResponse {
+  const { header, trailer, body } = answer;
+  const type = header?.get("content-type") ?? "";
+  if (!type.startsWith("application/grpc")) return answer;
+  if (!type.startsWith("application/grpc-web")) {
+    if (trailer) recodeTrailer(trailer);
+    return answer;
+  }
+  if (!body || body instanceof Uint8Array) return answer;
+  const compression = compressions.find(({ name }) => name === header?.get("grpc-encoding"));
+  return { ...answer, body: recodeFrames(body, compression) };
+}
+
+/** Connect sets the status when the body has ended, and the message after that: it is encoded as it is set. */
+function recodeTrailer(trailer: Headers): void {
+  const { set } = trailer;
+  trailer.set = (name, value) => set.call(trailer, name, name === MESSAGE ? recoded(value) : value);
+  const message = trailer.get(MESSAGE);
+  if (message !== null) trailer.set(MESSAGE, message);
+}
+
+/** The trailers of gRPC-Web are the last frame of the body. */
+async function* recodeFrames(
+  body: AsyncIterable<Uint8Array>,
+  compression: Decompression | undefined,
+): AsyncGenerator<Uint8Array> {
+  for await (const frame of body) {
+    const flags = frame[0] ?? 0;
+    const isCompressed = (flags & COMPRESSED) !== 0;
+    if ((flags & trailerFlag) === 0 || (isCompressed && !compression)) {
+      yield frame;
+      continue;
+    }
+    const data = frame.subarray(ENVELOPE_BYTES);
+    const trailer = trailerParse(
+      isCompressed && compression ? await compression.decompress(data, MOST_TRAILER_BYTES) : data,
+    );
+    recodeTrailer(trailer);
+    yield encodeEnvelope(trailerFlag, trailerSerialize(trailer));
+  }
+}
+
+const MESSAGE = "grpc-message";
+const COMPRESSED = 1;
+const ENVELOPE_BYTES = 5;
+
+/** Text as Connect has encoded it, by gRPC's rule. Spaces at the ends stay encoded, as HTTP would take them away. */
+const recoded = (encoded: string): string =>
+  encoded
+    .replace(/%([2-7][\dA-F])/gi, (code, hex) =>
+      hex === "25" || hex.toUpperCase() === "7F" ? code : String.fromCharCode(Number.parseInt(hex, 16)),
+    )
+    .replace(/^ +| +$/g, (spaces) => "%20".repeat(spaces.length));
