@@ -26,6 +26,7 @@ import { type Cors, corsFor } from "./cors.js";
 import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
 import { healthPage } from "./readiness.js";
 import type { Server } from "./server.js";
+import { givenUp } from "./shares.js";
 import { tunnelUpgrade } from "./tunnel-upgrade.js";
 import { isTunnelPath, UPGRADE_REQUIRED } from "./upgrade-required.js";
 
@@ -159,6 +160,8 @@ function requestListener(
     acceptCompression: [compressionGzip, compressionBrotli].map((each) => limited(each, limits)),
     routes: server.routes,
     contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
+    stalledMs: limits.stalledMs,
+    onStalled: (method, address) => server.log.warn({ method, address }, givenUp(limits)),
     onBroken: (err, method) => server.log.error({ err, method }, "an answer broke off"),
   });
   return (request, response) => {

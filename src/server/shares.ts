@@ -292,4 +292,8 @@ function shareOf(
   return { most, refusal };
 }
 
+/** How the log tells of a call whose caller takes nothing. */
+export const givenUp = ({ stalledMs }: Limits): string =>
+  `an answer was given up: nothing of it was taken for ${stalledMs} ms`;
+
 const WORDS = { streams: "calls", arrivingBytes: "bytes", leavingBytes: "bytes" };

@@ -28,6 +28,7 @@ import { checkName } from "./guard.js";
 import type { HostCheck } from "./host-check.js";
 import { joinApp } from "./services/pubsub/apps.js";
 import { topicOf } from "./services/pubsub/delivery.js";
+import { givenUp } from "./shares.js";
 
 /** Where a socket comes from: what its request said. */
 export interface TunnelOrigin {
@@ -140,7 +141,8 @@ export function createTunnels(
     let guest: { end(): void } | undefined;
     let offers = 0;
     let appId: string | undefined;
-    const [callsUse, guestUses] = [new ConnectionUse(connection), new ConnectionUse(connection)];
+    const callsUse = new ConnectionUse(connection);
+    const guestUses = new ConnectionUse(connection, { isIdentified: true });
     const session: Session = new Session(open, {
       dialled: false,
       limits: {
@@ -154,6 +156,8 @@ export function createTunnels(
       checkMessage: admission.checkMessage,
       arriving: (change, stream) => stream.usage?.arriving(change),
       leaving: (change, stream) => stream.usage?.leaving(change),
+      stalledMs: limits.stalledMs,
+      onStalled: ({ path }) => log.warn({ method: path.slice(1), connection: "tunnel" }, givenUp(limits)),
       answer: dispatcher.on(() => session, { admit: admitTo(() => session, origin, connection) }),
       onSettings(peer) {
         const flaw = flawOf(peer, appId, limits);

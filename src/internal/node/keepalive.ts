@@ -1,6 +1,7 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 import { after } from "../timer.js";
+import { unsentBytes } from "./unsent.js";
 
 /** When an HTTP/2 connection counts as lost, in milliseconds. */
 export interface KeepaliveOptions {
@@ -11,13 +12,6 @@ export interface KeepaliveOptions {
   /** How long the first SETTINGS may take, and the answer to a PING of a client that does send something. */
   headersTimeoutMs: number;
 }
-
-/** What Node's own socket timeouts look at: how much the kernel has not taken of what was written. */
-interface Unsent {
-  readonly _handle?: { readonly writeQueueSize?: number } | null;
-}
-
-const unsentBytes = (socket: Socket): number => (socket as Socket & Unsent)._handle?.writeQueueSize ?? 0;
 
 /**
  * Finds connections whose client has vanished, or began a header block that it does not end: `lost` is told why. A
