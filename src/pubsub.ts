@@ -97,7 +97,7 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
         topic,
         metadata: {
           ...metadata,
-          maxInFlight: String(checkedCount(what, "maxInFlight", maxInFlight, Number.MAX_SAFE_INTEGER)),
+          maxInFlight: String(checkedCount(what, "maxInFlight", maxInFlight, 999_999_999)),
           ...(group !== undefined && { consumerGroup: group }),
         },
         ...(deadLetterTopic !== undefined && { deadLetterTopic }),

@@ -4,7 +4,13 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import fc from "fast-check";
 import { test } from "vitest";
-import { createFiles, type DownloadProgress, type FileContent, type UploadProgress } from "../src/file.js";
+import {
+  createFiles,
+  type DownloadProgress,
+  type FileContent,
+  type FileRange,
+  type UploadProgress,
+} from "../src/file.js";
 import { FileUpload } from "../src/internal/file-upload.js";
 import { inPieces } from "../src/internal/pieces.js";
 import { sleep } from "../src/internal/timer.js";
@@ -312,6 +318,30 @@ test("get() and list() refuse numbers that are none", async () => {
     await assert.rejects(files.get("f", { range }), RangeError);
   }
   for (const pageSize of [0, -1, 1.5]) assert.throws(() => files.list("", { pageSize }), RangeError);
+});
+
+test("get() takes a range without bounds for the whole file, and one past the end for what there is", async () => {
+  await using at = await openHere();
+  const files = createFiles(at.transport, "default");
+  await files.put("f", "0123456789");
+  const ranges: [range: FileRange, text: string, status: number][] = [
+    [{}, "0123456789", 200],
+    [{ offset: undefined, length: undefined } as never, "0123456789", 200],
+    [{ length: 3 }, "012", 206],
+    [{ offset: 7 }, "789", 206],
+    [{ offset: 7, length: Number.POSITIVE_INFINITY }, "789", 206],
+    [{ offset: 7, length: 2 ** 60 }, "789", 206],
+    [{ offset: 0, length: Number.MAX_VALUE }, "0123456789", 200],
+    [{ length: 0 }, "", 416],
+    [{ offset: 10 }, "", 416],
+    [{ offset: Number.MAX_SAFE_INTEGER }, "", 416],
+    [{ offset: 2 ** 60, length: 5 }, "", 416],
+    [{ offset: Number.POSITIVE_INFINITY }, "", 416],
+  ];
+  for (const [range, text, status] of ranges) {
+    const response = (await files.get("f", { range }))?.response();
+    assert.deepEqual([await response?.text(), response?.status], [text, status], JSON.stringify(range));
+  }
 });
 
 test("the content of a file can be taken once, in any form", async () => {

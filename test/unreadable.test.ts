@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { test } from "vitest";
-import { createMap, createState, json, text, type UnreadableFacts, unreadableFacts } from "../src/index.js";
+import { TopicEventRequestSchema } from "../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
+import {
+  createLog,
+  createMap,
+  createPubsub,
+  createState,
+  json,
+  text,
+  type UnreadableFacts,
+  unreadableFacts,
+} from "../src/index.js";
+import { topicEvent } from "../src/internal/topic-event.js";
 import { utf8 } from "../src/internal/utf8.js";
 import { openHere } from "./doors.js";
 
@@ -87,6 +99,120 @@ test("map: get() and remove() give the entry, and compute() replaces its value w
   const removed = await seats.remove("12A");
   isUnreadable(() => removed?.value, { map: "seats", key: "12A" });
   assert.equal(await seats.get("12A"), undefined);
+});
+
+test("log: read() goes on behind a record that cannot be decoded, which has its offset", async () => {
+  await using at = await openHere();
+  await createLog(at.transport, "default", { codec: text() }).append(["1", BROKEN, "3"]);
+  const seen: unknown[] = [];
+  for await (const record of createLog<number>(at.transport).read({ follow: false })) {
+    seen.push(record.offset);
+    if (record.offset === 2n) isUnreadable(() => record.value, { log: "default", offset: 2n });
+    else seen.push(record.value);
+  }
+  assert.deepEqual(seen, [1n, 1, 2n, 3n, 3]);
+});
+
+/** Publishes texts as JSON once the loop over them stands. */
+function publishing(transport: Transport, texts: readonly string[]) {
+  const pubsub = createPubsub(transport, "default");
+  const send = async () => {
+    for (const each of texts) {
+      await pubsub.publish("t", each, { codec: text(), contentType: "application/json" });
+    }
+  };
+  return { pubsub, onOpen: () => void send() };
+}
+
+test("pubsub: an event that cannot be decoded is delivered, can be answered, and does not end the loop", async () => {
+  await using at = await openHere({ config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } } });
+  const { pubsub, onOpen } = publishing(at.transport, ["1", BROKEN, "2", BROKEN, "3", BROKEN, "4"]);
+  const seen: unknown[] = [];
+  const answers = ["ack", "drop", "retry"] as const;
+  let bad = 0;
+  const retried = new Set<string>();
+  for await (const event of pubsub.subscribe<number>("t", { onOpen })) {
+    try {
+      seen.push(event.data);
+    } catch (error) {
+      isUnreadable(
+        () => {
+          throw error;
+        },
+        { pubsub: "default", topic: "t", id: event.id },
+      );
+      if (retried.has(event.id)) event.ack();
+      else event[answers[bad % 3] ?? "ack"]();
+      if (bad++ % 3 === 2) retried.add(event.id);
+    }
+    if (seen.length === 4 && bad === 4) {
+      event.ack();
+      break;
+    }
+  }
+  // The one that was to come again came again; the others were answered for good.
+  assert.deepEqual([seen, bad], [[1, 2, 3, 4], 4]);
+});
+
+test("pubsub: a body that throws over such an event leaves the loop, and it comes again", async () => {
+  await using at = await openHere({ config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } } });
+  const { pubsub, onOpen } = publishing(at.transport, [BROKEN]);
+  const work = async (onOpen: () => void) => {
+    for await (const { data } of pubsub.subscribe<number>("t", { onOpen })) assert.fail(`got ${data}`);
+  };
+  await assert.rejects(work(onOpen), { code: Code.DataLoss });
+  for await (const event of pubsub.subscribe("t")) {
+    assert.equal(
+      String(
+        unreadableFacts(
+          await Promise.resolve()
+            .then(() => event.data)
+            .catch((e: unknown) => e),
+        )?.bytes,
+      ),
+      String(utf8(BROKEN)),
+    );
+    event.drop();
+    break;
+  }
+});
+
+test("pubsub: an event prints its data; one without data has undefined, and no content type is made up", async () => {
+  await using at = await openHere();
+  const pubsub = createPubsub(at.transport, "default");
+  const event = { id: "e", source: "/s", type: "t", specversion: "1.0" };
+  const contentType = "application/cloudevents+json";
+  const onOpen = async () => {
+    await pubsub.publish("t", event, { contentType });
+    await pubsub.publish("t", { ...event, id: "f", data: { n: 1 } }, { contentType });
+  };
+  const seen: unknown[] = [];
+  for await (const message of pubsub.subscribe("t", { onOpen: () => void onOpen() })) {
+    seen.push([message.id, message.data, message.contentType, message.bytes.length]);
+    assert.match(inspect(message), message.id === "e" ? /data: undefined/ : /data: \{ n: 1 \}/);
+    if (seen.length < 2) continue;
+    message.ack();
+    break;
+  }
+  assert.deepEqual(seen, [
+    ["e", undefined, "", 0],
+    ["f", { n: 1 }, "application/json", 7],
+  ]);
+});
+
+test("pubsub: an event of a version of CloudEvents that is not known cannot be read", () => {
+  const wire = { id: "e", topic: "t", pubsubName: "p", data: utf8("1"), dataContentType: "application/json" };
+  for (const specVersion of ["2.0", "0.3"]) {
+    const event = topicEvent(create(TopicEventRequestSchema, { ...wire, specVersion }), {});
+    assert.throws(
+      () => event.data,
+      (error: ConnectError) => error.code === Code.DataLoss && /specversion/.test(error.message),
+    );
+    assert.equal(event.bytes.length, 1);
+  }
+  for (const specVersion of ["1.0", "1.1", ""]) {
+    assert.equal(topicEvent(create(TopicEventRequestSchema, { ...wire, specVersion }), {}).data, 1);
+  }
 });
 
 test("bytes that are not UTF-8 are no text and no JSON", () => {

@@ -143,7 +143,7 @@ const oneFile: Rule = (value, field, limits) => {
 const range: Rule = (value, field) => {
   for (const key of ["offset", "length"]) {
     const text = (value as Record<string, string>)[key];
-    if (text === undefined || /^\d{1,15}$/.test(text)) continue;
+    if (text === undefined || /^\d{1,20}$/.test(text)) continue;
     throw invalid(`${field}["${key}"]`, text, "must be a whole number of bytes, 0 or more");
   }
 };

@@ -131,7 +131,9 @@ type Range = { offset: number; length?: number };
 /** The range that the metadata asks for, whose form the guard has checked; undefined where it asks for none. */
 function rangeOf({ offset, length }: Record<string, string>): Range | undefined {
   if (offset === undefined && length === undefined) return undefined;
-  return { offset: Number(offset ?? 0), ...(length !== undefined && { length: Number(length) }) };
+  // No file is as long as what a number cannot tell exactly: it is past the end.
+  const bytes = (text: string) => Math.min(Number(text), Number.MAX_SAFE_INTEGER);
+  return { offset: bytes(offset ?? "0"), ...(length !== undefined && { length: bytes(length) }) };
 }
 
 function covered({ offset, length = Number.POSITIVE_INFINITY }: Range, size: number): string {
