@@ -14,6 +14,8 @@ const TESTED = [
   "the caller has no or a bad credential / may not do this",
   "the engine is away",
   "anything else",
+  "lease time",
+  "consumer groups",
 ];
 
 /** The first column of each row: without marks, and without what stands in brackets. */

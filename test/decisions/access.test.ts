@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { Code, createClient } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { withToken } from "../../src/index.js";
+import type { ConfigInput } from "../../src/server/index.js";
 import { openHere } from "../doors.js";
 import { failure } from "./failure.js";
 
@@ -70,4 +71,45 @@ test("the caller has no or a bad credential / may not do this: what no rule allo
     reader.tryLock({ storeName: "default", resourceId: "r", lockOwner: "o", expire: 1 }),
   );
   assert.equal(lock.code, Code.PermissionDenied);
+});
+
+test("consumer groups: a group named like an app needs that app's right, another one a rule that covers it", async () => {
+  const rule = (subject: string, ...rules: object[]) => ({
+    token: `${subject}-0123456789abcdef`,
+    subject,
+    rules,
+  });
+  const read = { primitive: "pubsub", verbs: ["read"] };
+  await using at = await openHere({
+    config: {
+      services: { billing: { url: "http://127.0.0.1:9" } },
+      access: {
+        tokens: [
+          rule("reader", read),
+          rule("billing", read, { primitive: "services", store: "billing", verbs: ["OnTopicEvent"] }),
+          rule("reports", { ...read, group: "report-*" }),
+        ],
+      },
+    } as ConfigInput,
+  });
+  const transport = at.server.transport({ trusted: false });
+  /** The code that a subscription of `subject` to `group` is refused with; "taken" where it is not. */
+  const join = async (subject: string, group: string) => {
+    const runtime = createClient(Runtime, withToken(transport, `${subject}-0123456789abcdef`));
+    const initial = { pubsubName: "default", topic: "t", metadata: { consumerGroup: group } };
+    const requests = async function* () {
+      yield { subscribeTopicEventsRequestType: { case: "initialRequest" as const, value: initial } };
+    };
+    try {
+      for await (const _ of runtime.subscribeTopicEvents(requests()));
+      return "taken";
+    } catch (error) {
+      return ConnectError.from(error).code;
+    }
+  };
+  assert.equal(await join("reader", "billing"), Code.PermissionDenied);
+  assert.equal(await join("billing", "billing"), "taken");
+  assert.equal(await join("reader", "anything-else"), "taken");
+  assert.equal(await join("reports", "report-daily"), "taken");
+  assert.equal(await join("reports", "orders"), Code.PermissionDenied);
 });
