@@ -12,6 +12,7 @@ export { bindingCalls } from "./internal/binding-calls.js";
 export { conditionHeaders } from "./internal/condition-headers.js";
 export { configurationStore } from "./internal/configuration-store.js";
 export { readOr, retryOnConflict } from "./internal/conflict-retry.js";
+export { envelopesFit } from "./internal/envelopes.js";
 export { deleteFile, listFiles, statFile } from "./internal/file-listing.js";
 export { getFile, putFile } from "./internal/file-transfer.js";
 export { foreignCode } from "./internal/foreign-errors.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect as connectHttp2 } from "node:http2";
-import { createClient, type Transport } from "@connectrpc/connect";
+import { type CallOptions, Code, createClient, type Transport } from "@connectrpc/connect";
 import {
   compressionBrotli,
   compressionGzip,
@@ -123,15 +123,18 @@ for (const create of [createConnectTransport, createGrpcTransport, createGrpcWeb
   }
 }
 
-test("calls of one connection beyond connectionStreams hit that limit, and others go on", async () => {
+test("calls of one connection beyond connectionStreams wait for their turn, and others go on", async () => {
   await using at = await overGrpc({ config: { limits: { connectionStreams: 2 } } });
   const held = [await holdOpen(at.transport), await holdOpen(at.transport)];
-  const hello = (transport: Transport) => runtimeOf(transport).sayHello({ serviceName: "helloworld" });
-  assert.equal(await limitOf(hello(at.transport)), "connectionStreams");
+  const hello = (transport: Transport, call?: CallOptions) =>
+    runtimeOf(transport).sayHello({ serviceName: "helloworld" }, call);
+  await assert.rejects(hello(at.transport, { timeoutMs: 100 }), { code: Code.DeadlineExceeded });
+  await assert.rejects(hello(at.transport, { signal: AbortSignal.timeout(50) }), { code: Code.Canceled });
+  const waiting = [hello(at.transport), hello(at.transport)];
   await using other = createNodeTransport(at.url);
   await hello(other);
   await held[0]?.close();
-  await hello(at.transport);
+  await Promise.all(waiting);
   await held[1]?.close();
 });
 

@@ -17,7 +17,7 @@ import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createFiles } from "../src/file.js";
 import { createClient, isConflict } from "../src/index.js";
 import { callsOf } from "../src/internal/calls.js";
-import { http2Sessions } from "../src/internal/node/http2-sessions.js";
+import { Http2Sessions } from "../src/internal/node/http2-sessions.js";
 import { createLog } from "../src/log.js";
 import { createNodeTransport } from "../src/node.js";
 import { createState } from "../src/state.js";
@@ -124,7 +124,7 @@ test("what fetch cannot do goes through the tunnel, and without WebSocket fails 
     assert.equal(error.code, Code.Unimplemented);
     assert.match(
       error.rawMessage,
-      /needs a tunnel, and this runtime has no WebSocket: on Node 20 fairlead\/node/,
+      /needs WebSocket, which this runtime does not have: on Node 20, createTunnelTransport\(\) of fairlead\/node/,
     );
     globalThis.WebSocket = WebSocket as unknown as typeof own;
     await files.put("a", "b");
@@ -251,9 +251,9 @@ test("files come as they are, even to a client that asks for compression", async
     },
   };
   await using at = await overHttp((baseUrl) => {
-    const sessionManager = http2Sessions(baseUrl);
+    const sessionManager = new Http2Sessions(baseUrl);
     const options = { baseUrl, httpVersion: "2" as const, sessionManager, acceptCompression: [counted] };
-    const close = async () => sessionManager.abort();
+    const close = async () => sessionManager.close();
     return { ...createConnectTransport(options), [Symbol.asyncDispose]: close };
   })();
   const content = "a".repeat(100_000);
@@ -291,7 +291,7 @@ test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", 
 test("a stream over a network that has vanished without a word fails as unavailable once a ping is not answered", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   await using way = await cuttable(Number(new URL(at.url).port));
-  const sessionManager = http2Sessions(way.url, { ping: { pingIntervalMs: 50, pingTimeoutMs: 50 } });
+  const sessionManager = new Http2Sessions(way.url, { keepalive: { silenceMs: 50, answerMs: 50 } });
   const transport = createConnectTransport({ baseUrl: way.url, httpVersion: "2", sessionManager });
   await createLog<string>(at.transport).append(["a"]);
   const records = callsOf(LogService, transport).consume({})[Symbol.asyncIterator]();

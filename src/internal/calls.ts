@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { inOneTongue, type ReadError } from "./one-tongue.js";
+import { hasMark, noteMark } from "./server-mark.js";
 
 /**
  * The generated client as the facades use it: a `timeoutMs` of any size works, and `read` sees to it that errors mean
@@ -11,17 +12,24 @@ export function callsOf<S extends DescService>(
   transport: Transport,
   read: ReadError = inOneTongue,
 ): Client<S> {
-  return createClient(service, tamed(transport, read));
+  return createClient(service, withErrors(transport, read));
 }
 
 /** For the calls to apps through the tunnel, which reports a lost connection as it is: their texts mean nothing. */
 export const asTold: ReadError = (error) => error;
 
-function tamed(transport: Transport, read: ReadError): Transport {
+/** `transport` whose errors are what `read` makes of them, and which takes a `timeoutMs` of any size. */
+export function withErrors(transport: Transport, read: ReadError): Transport {
+  // Once it is known, no headers are made of what a tunnel has sent.
+  const note = (response: { header: Headers }) => {
+    if (!hasMark(transport)) noteMark(transport, response.header);
+  };
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
       try {
-        return await transport.unary(method, signal, wholeMs(timeoutMs), header, input, values);
+        const response = await transport.unary(method, signal, wholeMs(timeoutMs), header, input, values);
+        note(response);
+        return response;
       } catch (error) {
         throw await read(error);
       }
@@ -29,6 +37,7 @@ function tamed(transport: Transport, read: ReadError): Transport {
     async stream(method, signal, timeoutMs, header, input, values) {
       try {
         const response = await transport.stream(method, signal, wholeMs(timeoutMs), header, input, values);
+        note(response);
         return { ...response, message: told(response.message, read) };
       } catch (error) {
         throw await read(error);

@@ -1,37 +1,33 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { Runtime } from "../../gen/runtime/hello/spec/proto/runtime/v1/runtime_pb.js";
+import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { callsOf } from "./calls.js";
-
-/** Which transports lead to a server with Fairlead's extensions: learned once, from the mark on its answers. */
-const learned = new WeakMap<Transport, boolean>();
+import { hasMark, noteMark } from "./server-mark.js";
 
 /**
- * Whether the server behind `transport` has Fairlead's extensions. One small call tells, the first time; where the
- * server cannot be reached, its error is thrown and nothing is learned.
+ * Whether the server behind `transport` has Fairlead's extensions: as its answers so far have said, and before the
+ * first one as a health check says, which succeeds on a healthy server. Where the server cannot be reached, its error
+ * is thrown and nothing is learned.
  */
 export async function hasExtensions(
   transport: Transport,
   signal?: AbortSignal,
   timeoutMs?: number,
 ): Promise<boolean> {
-  const known = learned.get(transport);
+  const known = hasMark(transport);
   if (known !== undefined) return known;
-  let headers: Headers | undefined;
-  const onHeader = (header: Headers) => {
-    headers = header;
-  };
   try {
-    await callsOf(Runtime, transport).sayHello(
+    await callsOf(Health, transport).check(
       {},
-      { onHeader, ...(signal && { signal }), ...(timeoutMs && { timeoutMs }) },
+      { ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) },
     );
   } catch (error) {
-    if (!(error instanceof ConnectError) || UNREACHED.has(error.code)) throw error;
-    headers = error.metadata;
+    // What did not come over the wire, or not from the server itself, says nothing about it.
+    if (!(error instanceof ConnectError) || UNREACHED.has(error.code) || [...error.metadata].length === 0) {
+      throw error;
+    }
+    noteMark(transport, error.metadata);
   }
-  const answer = headers?.has("fairlead-server") ?? false;
-  learned.set(transport, answer);
-  return answer;
+  return hasMark(transport) ?? false;
 }
 
 const UNREACHED = new Set([Code.Unavailable, Code.Canceled, Code.DeadlineExceeded]);

@@ -15,7 +15,7 @@ import { isLoopback } from "../internal/loopback.js";
 import { answering } from "../internal/node/answering.js";
 import { Connections } from "../internal/node/connections.js";
 import { httpRequest } from "../internal/node/http-request.js";
-import { http2Sessions } from "../internal/node/http2-sessions.js";
+import { Http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { answerPage, isPage, type Pages } from "../internal/node/page.js";
 import { checkHost } from "./access/host.js";
@@ -93,8 +93,9 @@ export async function listen(
     port,
     tls,
     connections,
-    // Above the limits, so that the server refuses a call itself, with its reason, before HTTP does without one.
-    callsPerConnection: limits.connectionStreams * 2,
+    // What clients queue at. The server's own limit is for those that do not, or that begin before they know it.
+    callsPerConnection: limits.connectionStreams,
+    // Above the limit, so that the server refuses a call itself, with its reason, before HTTP does without one.
     headerBytes: limits.headerBytes + 64 * 1024,
     keepalive: limits,
     onLost: (why, address) => server.log.info({ why, address }, "a connection was lost"),
@@ -121,7 +122,7 @@ export async function listen(
 /** What Node offers to the services: every protocol, the environment, and files. */
 export const nodePlatform: Platform = {
   dial(baseUrl, protocol, interceptors = []) {
-    const sessionManager = http2Sessions(baseUrl);
+    const sessionManager = new Http2Sessions(baseUrl);
     const create = {
       grpc: createGrpcTransport,
       "grpc-web": createGrpcWebTransport,
@@ -131,9 +132,9 @@ export const nodePlatform: Platform = {
       baseUrl,
       httpVersion: "2",
       sessionManager,
-      interceptors: [...interceptors],
+      interceptors: [...interceptors, sessionManager.interceptor],
     });
-    return { ...transport, [Symbol.asyncDispose]: async () => sessionManager.abort() };
+    return { ...transport, [Symbol.asyncDispose]: async () => sessionManager.close() };
   },
   fetch: (url, init) => (isBeyondFetch(init) ? httpRequest(url, init) : fetch(url, init)),
   env: process.env,

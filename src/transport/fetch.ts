@@ -1,5 +1,6 @@
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
+import { baseUrlOf } from "../internal/base-url.js";
 import { checkedMs } from "../internal/checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { later, loaded, once } from "../internal/later.js";
@@ -19,6 +20,11 @@ export interface FetchOptions {
   interceptors?: Interceptor[];
   /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
   token?: Token;
+  /**
+   * The most bytes that a message of an answer may have once it is decompressed, more fails with
+   * `Code.ResourceExhausted`. Default: 67108864, which is above what a server sends with its own defaults.
+   */
+  readMaxBytes?: number;
   /** Called in the place of the global fetch. */
   fetch?: typeof globalThis.fetch;
   /**
@@ -64,13 +70,13 @@ export function overFetch(
   options: FetchOptions,
   create: (wire: Wire) => Transport,
 ): WebTransport {
-  const { json = false, registry, interceptors = [], defaultTimeoutMs, token, fetch, prefer } = options;
+  const { json = false, registry, interceptors = [], defaultTimeoutMs, token, prefer } = options;
   if (defaultTimeoutMs !== undefined) {
     checkedMs("Cannot create a transport", "defaultTimeoutMs", defaultTimeoutMs, { endless: true });
   }
   const wire: Wire = {
-    baseUrl: url.replace(/\/+$/, ""),
-    fetch: reaching(fetch),
+    baseUrl: baseUrlOf(url),
+    fetch: reaching(options.fetch, options.readMaxBytes),
     useBinaryFormat: !json,
     interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),

@@ -7,8 +7,13 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
+import { baseUrlOf } from "../internal/base-url.js";
+import { withErrors } from "../internal/calls.js";
 import { checkedMs } from "../internal/checks.js";
-import { http2Sessions } from "../internal/node/http2-sessions.js";
+import { Http1Connections } from "../internal/node/http1-connections.js";
+import { Http2Sessions } from "../internal/node/http2-sessions.js";
+import { lostConnection } from "../internal/one-tongue.js";
+import { READ_MAX_BYTES } from "../internal/reaching.js";
 import { type Token, withToken } from "../internal/token.js";
 
 /** How calls travel. */
@@ -27,6 +32,13 @@ export interface NodeTransportOptions {
   defaultTimeoutMs?: number;
   /** Asks for compressed answers: it costs both ends time, which slow networks are worth. Default: false. */
   compression?: boolean;
+  /**
+   * The most bytes that a message of an answer may have once it is decompressed, more fails with
+   * `Code.ResourceExhausted`. Default: 67108864, which is above what a server sends with its own defaults.
+   */
+  readMaxBytes?: number;
+  /** How long a connection may take to be there, in milliseconds: TCP, TLS and HTTP/2 SETTINGS. Default: 10000. */
+  dialTimeoutMs?: number;
   /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
   /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
@@ -50,6 +62,8 @@ export function createNodeTransport(
     ca,
     defaultTimeoutMs,
     compression = false,
+    readMaxBytes = READ_MAX_BYTES,
+    dialTimeoutMs = 10_000,
     interceptors = [],
     token,
   }: NodeTransportOptions = {},
@@ -62,29 +76,37 @@ export function createNodeTransport(
       'Cannot speak gRPC over HTTP/1.1: httpVersion must be "2", or the protocol another one',
     );
   }
+  const baseUrl = baseUrlOf(url);
+  const tls = ca === undefined ? {} : { ca };
+  const advice = `: set httpVersion to "1.1"${protocol === "grpc" ? ' and protocol to "connect" or "grpc-web"' : ""}`;
+  const connections =
+    httpVersion === "2"
+      ? new Http2Sessions(baseUrl, { tls, advice, keepalive: { dialMs: dialTimeoutMs } })
+      : new Http1Connections(baseUrl, { tls, dialMs: dialTimeoutMs });
   const shared = {
-    baseUrl: url.replace(/\/+$/, ""),
+    baseUrl,
     useBinaryFormat: !json,
     jsonOptions: jsonWith(registry),
-    interceptors: json ? [...interceptors, sendAnyInJson] : interceptors,
+    interceptors: [...interceptors, ...(json ? [sendAnyInJson] : []), connections.interceptor],
+    readMaxBytes,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
     ...(!compression && { acceptCompression: [] }),
   };
-  const tls = ca === undefined ? {} : { ca };
-  const advice = `: set httpVersion to "1.1"${protocol === "grpc" ? ' and protocol to "connect" or "grpc-web"' : ""}`;
-  const sessionManager = httpVersion === "2" ? http2Sessions(url, { tls, advice }) : undefined;
-  const http = sessionManager
-    ? { httpVersion: "2" as const, sessionManager }
-    : { httpVersion: "1.1" as const, nodeOptions: tls };
+  const sessionManager = connections instanceof Http2Sessions ? connections : undefined;
+  const http =
+    connections instanceof Http2Sessions
+      ? { httpVersion: "2" as const, sessionManager: connections }
+      : { httpVersion: "1.1" as const, nodeOptions: { agent: connections.agent } };
   const transport =
     protocol === "grpc"
       ? createGrpcTransport({ ...shared, ...(sessionManager && { sessionManager }) })
       : protocol === "grpc-web"
         ? createGrpcWebTransport({ ...shared, ...http })
         : createConnectTransport({ ...shared, ...http });
-  const close = async () => sessionManager?.abort();
+  const close = async () => connections.close();
+  const calling = withErrors(transport, lostConnection);
   return {
-    ...(token === undefined ? transport : withToken(transport, token)),
+    ...(token === undefined ? calling : withToken(calling, token)),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -1,4 +1,5 @@
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
+import { baseUrlOf } from "../internal/base-url.js";
 import { bearer } from "../internal/bearer.js";
 import { checkedCount, checkedMs, checkedName, checkOptions } from "../internal/checks.js";
 import { asyncDispose } from "../internal/dispose.js";
@@ -30,6 +31,11 @@ export interface TunnelTransportOptions {
    * a socket of its own.
    */
   sharedWorker?: () => SharedWorker;
+  /**
+   * The most bytes that a message of an answer may have, more fails with `Code.ResourceExhausted`. Default: the limit
+   * `messageBytes`, 67108864.
+   */
+  readMaxBytes?: number;
   /** What this end takes of the server. Default: as TunnelLimits says. */
   limits?: Partial<TunnelLimits>;
 }
@@ -91,6 +97,7 @@ export function tunnelOver(
 ): TunnelTransport {
   checkOptionsOf(options);
   const { appId, defaultTimeoutMs, interceptors = [], token, idleMs = 60_000, limits } = options;
+  const baseUrl = baseUrlOf(url);
   const served = new Set<(router: ConnectRouter) => void>();
   let dispatcher: Dispatcher = createDispatcher(() => {});
   let offers = 0;
@@ -111,7 +118,7 @@ export function tunnelOver(
   };
   const line = new ReopeningLine({
     dial,
-    host: new URL(url).host,
+    host: new URL(baseUrl).host,
     limits,
     idleMs,
     prepare: async () => {
@@ -152,8 +159,8 @@ export function tunnelOver(
   const caller = createCaller(line, {
     interceptors,
     defaultTimeoutMs,
-    messageBytes: limits?.messageBytes,
-    baseUrl: url.replace(/\/+$/, ""),
+    messageBytes: options.readMaxBytes ?? limits?.messageBytes,
+    baseUrl,
   });
   const transport =
     token === undefined

@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { baseUrlOf } from "../internal/base-url.js";
 import { soon } from "../internal/soon.js";
 import { CLOSE } from "./fault.js";
 import { SUBPROTOCOL } from "./frame.js";
@@ -6,9 +7,7 @@ import { LOW_WATER, type OpenSocket, type SocketEvents } from "./socket.js";
 
 /** Where a tunnel is, on a server at `url`. */
 export function tunnelUrl(url: string): string {
-  const at = new URL(`${url.replace(/\/+$/, "")}${TUNNEL_PATH}`);
-  at.protocol = at.protocol === "https:" || at.protocol === "wss:" ? "wss:" : "ws:";
-  return at.href;
+  return `${baseUrlOf(url).replace(/^http/, "ws")}${TUNNEL_PATH}`;
 }
 
 /** The path that a server takes tunnels at. */
@@ -38,7 +37,7 @@ export function dialWebSocket(url: string, timeoutMs: number): Promise<OpenSocke
 
 const noWebSocket = (): ConnectError =>
   new ConnectError(
-    "this call needs a tunnel, and this runtime has no WebSocket: on Node 20 fairlead/node has one, and every other way",
+    "a tunnel needs WebSocket, which this runtime does not have: on Node 20, createTunnelTransport() of fairlead/node brings one",
     Code.Unimplemented,
   );
 
