@@ -16,8 +16,10 @@ import { type ConfigurationOptions, type ConfigurationStore, createConfiguration
 import { createFiles, type FileStore } from "./file.js";
 import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
+import { withErrors } from "./internal/calls.js";
 import { asyncDispose } from "./internal/dispose.js";
 import { loaded } from "./internal/later.js";
+import { lostConnectionOnly } from "./internal/one-tongue.js";
 import { rawRuntime } from "./internal/raw-runtime.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
 import { createService, type Service } from "./invocation.js";
@@ -49,6 +51,9 @@ type Dialed = Transport & {
 };
 
 type Routes = (router: ConnectRouter) => void;
+
+const isTransport = (to: Transport | string): to is Transport =>
+  typeof (to as Partial<Transport>)?.unary === "function";
 
 /** Serves what comes of the code that is loaded for it. */
 type Serve = (routesOf: (code: typeof import("./on-demand.js")) => Routes) => Promise<Serving>;
@@ -83,7 +88,10 @@ export interface Fairlead extends AsyncDisposable {
   hello(name?: string): Hello;
   /** Changes components of the server at run time. */
   readonly lifecycle: LifecycleControl;
-  /** The generated clients, for what a facade does not offer: nothing is retried or read differently there. */
+  /**
+   * The generated clients, for what a facade does not offer. Nothing is retried there, and errors are those of the server; a
+   * lost connection is `unavailable`, as everywhere.
+   */
   readonly raw: RawClients;
   /** Closes the transport where it can be closed. Idempotent. */
   close(): Promise<void>;
@@ -131,7 +139,7 @@ export interface RawClients {
  * size of a bundle counts, the `createX` functions give single facades: `createState(transport, "carts")`.
  */
 export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
-  const dialed: Dialed = typeof to === "string" ? createWebTransport(to) : to;
+  const dialed: Dialed = isTransport(to) ? to : createWebTransport(to);
   const serve: Serve = async (routesOf) => {
     const routes = routesOf(await loaded(import("./on-demand.js")));
     if (dialed.serve) return dialed.serve(routes);
@@ -141,6 +149,7 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
   };
   const given = token === undefined ? dialed : withToken(dialed, token);
   const transport = retry === false ? given : withRetry(given, retry);
+  const raw = withErrors(given, lostConnectionOnly);
   const close = async () => dialed.close?.();
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
@@ -163,11 +172,11 @@ export function createClient(to: Transport | string, { retry = {}, token }: Clie
     hello: (name) => createHello(transport, name),
     lifecycle: createLifecycle(transport),
     raw: {
-      runtime: rawRuntime(given),
-      lifecycle: createRawClient(Lifecycle, given),
-      map: createRawClient(MapService, given),
-      gossipMap: createRawClient(GossipMapService, given),
-      log: createRawClient(LogService, given),
+      runtime: rawRuntime(raw),
+      lifecycle: createRawClient(Lifecycle, raw),
+      map: createRawClient(MapService, raw),
+      gossipMap: createRawClient(GossipMapService, raw),
+      log: createRawClient(LogService, raw),
     },
     close,
     [asyncDispose]: close,

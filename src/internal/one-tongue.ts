@@ -4,63 +4,36 @@ import { loaded } from "./later.js";
 /** Gives the error that a caller is to see in the place of `error`; the same one where nothing is to be changed. */
 export type ReadError = (error: unknown) => unknown;
 
-/**
- * Maps server- and transport-specific errors to one code per outcome, that of this project's error table. Texts are
- * only looked at where the answer is not one of a Fairlead server: there they may be an app's own words.
- */
-export async function inOneTongue(error: unknown): Promise<unknown> {
-  const found = lostConnection(error);
-  if (found !== error || !isForeign(error)) return found;
-  if (!AMBIGUOUS.has(error.code)) return error;
-  try {
-    const { foreignCode } = await loaded(import("../on-demand.js"));
-    return withCode(error, foreignCode(error));
-  } catch {
-    // Without the code for it, the error is told as it came.
-    return error;
-  }
+/** Maps server- and transport-specific errors to one code per outcome, that of this project's error table. */
+export const inOneTongue = mappedBy("foreignError");
+
+/** Maps the ways in which Connect's transports report a lost connection to `unavailable`, and nothing else. */
+export const lostConnectionOnly = mappedBy("lostConnection");
+
+/** The code for it is only loaded where an error may mean something else than it says. */
+function mappedBy(by: "foreignError" | "lostConnection"): ReadError {
+  return async (error) => {
+    if (!(error instanceof ConnectError) || PLAIN.has(error.code)) return error;
+    // Who gives a call up need not wait for any code.
+    if (error.code === Code.Canceled && !error.rawMessage.includes("CANCEL")) return error;
+    try {
+      return (await loaded(import("../on-demand.js")))[by](error);
+    } catch {
+      // Without the code for it, the error is told as it came.
+      return error;
+    }
+  };
 }
 
-/** Maps the ways in which Connect's transports report a lost connection to `unavailable`. */
-export function lostConnection(error: unknown): unknown {
-  return isForeign(error) && isLost(error) ? withCode(error, Code.Unavailable) : error;
-}
-
-/** The codes that other servers answer several outcomes with, which only the text tells apart. */
-const AMBIGUOUS = new Set([Code.Unknown, Code.Internal, Code.PermissionDenied, Code.FailedPrecondition]);
-
-/** What was mapped already: a call passes here more than once, and its new code must not be mapped again. */
-const mapped = new WeakSet<ConnectError>();
-
-const isForeign = (error: unknown): error is ConnectError =>
-  error instanceof ConnectError && !mapped.has(error) && !error.metadata.has("fairlead-server");
-
-function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
-  switch (code) {
-    case Code.Aborted:
-      // What came over the wire has no cause; a broken socket is one.
-      return cause !== undefined;
-    case Code.Canceled:
-      // A call that its own caller gave up says so in other words: these are those of a socket that closed under it.
-      return /stream closed with error code CANCEL/.test(rawMessage);
-    case Code.Unknown:
-    case Code.Internal:
-    case Code.InvalidArgument:
-      // An error that came over the wire has the headers of its answer.
-      return [...metadata].length === 0 && LOST.test(rawMessage);
-    default:
-      return false;
-  }
-}
-
-/** How Connect's protocols say that the connection ended before the answer did. */
-const LOST =
-  /missing (EndStreamResponse|trailer)|socket hang up|premature|session (closed|destroyed)|GOAWAY/i;
-
-function withCode(error: ConnectError, code: Code): ConnectError {
-  if (code === error.code) return error;
-  const told = new ConnectError(error.rawMessage, code, error.metadata, undefined, error);
-  told.details = error.details;
-  mapped.add(told);
-  return told;
-}
+/** The codes that mean the same wherever they come from. */
+const PLAIN = new Set([
+  Code.DeadlineExceeded,
+  Code.NotFound,
+  Code.AlreadyExists,
+  Code.ResourceExhausted,
+  Code.OutOfRange,
+  Code.Unimplemented,
+  Code.Unavailable,
+  Code.DataLoss,
+  Code.Unauthenticated,
+]);

@@ -3,7 +3,8 @@ import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/
 import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
 import { callsOf } from "../../../internal/calls.js";
 import { asyncDispose } from "../../../internal/dispose.js";
-import { lostConnection, type ReadError } from "../../../internal/one-tongue.js";
+import { lostConnection } from "../../../internal/lost-connection.js";
+import type { ReadError } from "../../../internal/one-tongue.js";
 import { pause } from "../../../internal/timer.js";
 import { carrying, tokenOf } from "../../access/credential.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
