@@ -117,7 +117,7 @@ test("parseConfig() names every problem: the field, its value and what would be 
     "engines.redis: is not known; those that are: memory, disk",
     "hello.h.colour: is not known; those that are: greeting",
     'limits.keyByte: is not known, did you mean "keyBytes"?',
-    'logs[""]: must have 1 to 255 characters',
+    'logs[""]: must have 1 to 255 characters, and no control characters',
     'maps["a/b"].primary "http://p/?x": must not have a query (?)',
     'maps["a/b"].term "2": must be a whole number',
     "pubsub.p.maxDeliveries 0: must be above 0",

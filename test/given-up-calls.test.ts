@@ -11,7 +11,7 @@ import { pair } from "../src/tunnel/pair.js";
 import { overHttp } from "./doors.js";
 
 const storeName = "default";
-const large = { key: "large", value: new Uint8Array(4 * 1024 ** 2) };
+const large = { key: "large", value: new Uint8Array(4_000_000) };
 
 for (const protocol of ["connect", "grpc"] as const) {
   test(`a connection goes on after many calls that were given up, by ${protocol}`, async () => {

@@ -415,7 +415,7 @@ describe("a link", () => {
     const said = drain(link);
     assert.equal(entriesIn(said), 1500);
     for (const message of said) assert.ok(toBinary(MessageSchema, message).length < 1.2 * 1024 ** 2);
-    link.changed(at.set("large", new Uint8Array(4 * 1024 ** 2)).key);
+    link.changed(at.set("large", new Uint8Array(4_000_000)).key);
     link.changed(at.set("small", new Uint8Array(1)).key);
     assert.equal(drain(link).length, 2, "what is larger than a message may be goes alone");
   });

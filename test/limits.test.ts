@@ -40,7 +40,9 @@ async function holdOpen(transport: Transport): Promise<{ close(): Promise<void> 
     await new Promise((resolve) => enough.signal.addEventListener("abort", resolve));
   };
   const { signal } = enough;
-  const answers = runtimeOf(transport).subscribeConfiguration(requests(), { signal })[Symbol.asyncIterator]();
+  const answers = runtimeOf(transport)
+    .subscribeConfiguration(requests(), { signal, headers: { "fairlead-initial": "true" } })
+    [Symbol.asyncIterator]();
   await answers.next();
   return {
     async close() {

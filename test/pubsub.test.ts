@@ -441,6 +441,7 @@ test("JSON data of a CloudEvent keeps its text to the letter", async () => {
     fc.asyncProperty(fc.json(), space, fc.array(attribute, { maxLength: 3 }), async (value, ws, others) => {
       const tokens = value.replace(/^/, ws);
       const members = others.map(({ name, value }) => `${JSON.stringify(name)}:${ws}${value}`);
+      members.push('"specversion":"1.0"');
       members.splice(1, 0, `${ws}"data"${ws}:${tokens}${ws}`);
       await pubsubOf(at.transport).publish("t", `${ws}{${members.join(`${ws},${ws}`)}${ws}}${ws}`, {
         contentType: "application/cloudevents+json",

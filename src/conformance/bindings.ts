@@ -7,7 +7,7 @@ import { equal, ok } from "./expect.js";
 import { httpPaths } from "./http-paths.js";
 import type { Asked } from "./mirror.js";
 import { factsOf, limited, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
-import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
+import { LIMIT, MOST_BYTES, REQUIRED, UNKNOWN } from "./rules.js";
 
 function bindingCalls(bench: Bench) {
   const runtime = bench.client(Runtime);
@@ -220,7 +220,7 @@ function answers(on: On<BindingCalls>): void {
     [LIMIT, "mirror", "extensions"],
     "an answer above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
-      await limited(at.invoke("get", { path: "bytes/4194305" }), "valueBytes");
+      await limited(at.invoke("get", { path: `bytes/${MOST_BYTES + 1}` }), "valueBytes");
       equal((await at.invoke("get", { path: "bytes/100000" })).data.length, 100_000);
     },
   );

@@ -7,7 +7,7 @@ import { equal, ok } from "./expect.js";
 import { httpPaths } from "./http-paths.js";
 import type { Asked } from "./mirror.js";
 import { limited, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
-import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
+import { LIMIT, MOST_BYTES, REQUIRED, UNKNOWN } from "./rules.js";
 
 interface Call {
   verb?: Verb;
@@ -221,7 +221,7 @@ function answers(on: On<InvocationCalls>): void {
     [LIMIT, "mirror", "extensions"],
     "an answer above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
-      await limited(at.invoke("/bytes/4194305"), "valueBytes");
+      await limited(at.invoke(`/bytes/${MOST_BYTES + 1}`), "valueBytes");
       equal((await at.invoke("/bytes/100000")).text.length, 100_000);
     },
   );

@@ -62,3 +62,6 @@ export const MISSING = "no entry where one is required";
 export const MISMATCH = "etag, version or fence does not match";
 export const MALFORMED = "malformed etag or version";
 export const LIMIT = "a limit is hit";
+
+/** The bytes that a value may have: default gRPC clients read 4 MiB, with what stands around it. */
+export const MOST_BYTES = 4 * 1024 ** 2 - 16 * 1024;

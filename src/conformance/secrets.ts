@@ -55,8 +55,11 @@ function reading(on: On<ReturnType<typeof secretCalls>>): void {
   });
 
   on(["secrets", "secrets"], "names are exact", async (at) => {
-    for (const name of [`${at.key} `, ` ${at.key}`, at.key.slice(0, -1), `${at.key}x`, `${at.key}\u0000`]) {
+    for (const name of [`${at.key} `, ` ${at.key}`, at.key.slice(0, -1), `${at.key}x`]) {
       await refused(at.get(name), Code.NotFound, JSON.stringify(name));
+    }
+    for (const name of [`${at.key}\u0000`, `${at.key}\u0000x`, `${at.key}\n`]) {
+      await malformed(at.get(name), "key", JSON.stringify(name));
     }
   });
 

@@ -269,7 +269,7 @@ const checkedKey = (doing: string, key: string): string =>
   checkedName(`Cannot ${doing} ${shown(key)} in a gossip map: the key`, key);
 
 /** The contract's bound: what a server refuses would stand in the way of everything else that is to be synced. */
-const VALUE_BYTES = 4 * 1024 ** 2;
+const VALUE_BYTES = 4 * 1024 ** 2 - 16 * 1024;
 
 function checkedBytes(what: string, bytes: Uint8Array): Uint8Array {
   if (bytes.length > VALUE_BYTES) {

@@ -65,16 +65,20 @@ export async function followConfiguration(
   const all = (items: readonly ConfigurationItem[]) =>
     new Map(contents(items).filter((pair): pair is readonly [string, string] => pair[1] !== undefined));
 
-  const stream = (signal: AbortSignal) =>
+  const stream = (signal: AbortSignal, headers = new Headers(call.headers)) =>
     untilLeft((signal) => {
       const requests = heldOpen(request, signal);
-      return client.subscribeConfiguration(requests, { ...call, timeoutMs: 0, signal });
+      return client.subscribeConfiguration(requests, { ...call, headers, timeoutMs: 0, signal });
     }, signal);
 
   /** A stream that begins with all values. */
   const listen = async (known: () => void) => {
     let begun = false;
-    for await (const { items } of stream(signal)) {
+    const headers = new Headers(call.headers);
+    // Also where there is nothing yet, and nothing any more: else there would be no telling when that is known.
+    headers.set("fairlead-initial", "true");
+    for await (const { storeName, items } of stream(signal, headers)) {
+      if (storeName === "") continue;
       if (begun) values.set(contents(items));
       else values.replace(all(items));
       begun = true;

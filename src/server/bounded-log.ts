@@ -51,6 +51,8 @@ const changed = (before: unknown[], after: unknown[]): unknown[] =>
 /** A copy with what loggers print of an error; what else hangs on it, as the details of a ConnectError, may be large. */
 function boundedError(error: Error, depth: number): Error {
   const { name, message, stack = "", cause } = error;
+  const isShort = message.length <= MESSAGE && stack.length <= STACK && cause === undefined;
+  if (isShort && Object.values(error).every((value) => bounded(value, DEEPEST) === value)) return error;
   const copy = Object.create(Object.getPrototypeOf(error)) as Error;
   const fields: Record<string, unknown> = { name, message: cut(message, MESSAGE), stack: cut(stack, STACK) };
   if ("code" in error) fields["code"] = error.code;

@@ -32,7 +32,7 @@ export function plainWords(issue: z.core.$ZodRawIssue): string | undefined {
       return issue.input === undefined ? MISSING + right : right;
     }
     case "invalid_key":
-      return "must have 1 to 255 characters";
+      return "must have 1 to 255 characters, and no control characters";
     case "invalid_value":
       return `must be ${issue.values.map(shown).join(" or ")}`;
     default:

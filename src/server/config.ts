@@ -34,7 +34,14 @@ const url = httpUrl.refine((url) => !url.includes("#"), "must not have a fragmen
 const serverUrl = url.refine((url) => !url.includes("?"), "must not have a query (?)");
 const text = z.string().min(1, "must not be empty");
 const named = <T extends z.ZodType>(kind: T) =>
-  z.record(z.string().min(1).max(255, "must be at most 255 characters"), kind);
+  z.record(
+    z
+      .string()
+      .min(1)
+      .max(255, "must be at most 255 characters")
+      .regex(/^\P{Cc}*$/u),
+    kind,
+  );
 const kindOf = <T extends readonly [z.core.$ZodTypeDiscriminable, ...z.core.$ZodTypeDiscriminable[]]>(
   types: string,
   options: T,
@@ -250,8 +257,10 @@ const disk = z.strictObject({
 const limits = z.strictObject({
   keyBytes: count().default(1024).describe("The UTF-8 bytes of a key, a file's name or a lock's owner."),
   valueBytes: count()
-    .default(4 * 1024 ** 2)
-    .describe("The bytes of one value, event, record or secret, and of the metadata of one."),
+    .default(4 * 1024 ** 2 - 16 * 1024)
+    .describe(
+      "The bytes of one value, event, record or secret with its metadata. The default leaves room for what stands around it in the 4 MiB that gRPC clients read by default.",
+    ),
   messageBytes: count()
     .default(8 * 1024 ** 2)
     .describe("The bytes of one message, of which a stream has any number."),

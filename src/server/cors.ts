@@ -11,6 +11,7 @@ const REQUEST_HEADERS = [
   "Fairlead-App-Id",
   "Fairlead-Fence",
   "Fairlead-If-Absent",
+  "Fairlead-Initial",
   "Fairlead-Log",
   "Fairlead-Follow",
   "Fairlead-From-Time",

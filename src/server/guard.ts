@@ -46,9 +46,11 @@ const empty = "must not be empty";
 const optionalName: Rule = (value, field) => {
   const text = value as string;
   if (text.length > 255) throw invalid(field, text, "must be at most 255 characters");
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(text)) throw invalid(field, text, "must not contain control characters");
+  if (hasControls(text)) throw invalid(field, text, "must not contain control characters");
 };
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const hasControls = (text: string): boolean => /[\u0000-\u001f\u007f]/.test(text);
 
 const name: Rule = (value, field, limits) => {
   if (value === "") throw invalid(field, value, empty);
@@ -101,6 +103,21 @@ const anyBytes: Rule = (value, field, limits) => {
   if (value !== undefined) bytes((value as { value: Uint8Array }).value, `${field}.value`, limits);
 };
 
+/** The name of a secret: to the operating system, a NUL would end it. */
+const secretKey: Rule = (value, field, limits) => {
+  key(value, field, limits);
+  if (hasControls(value as string)) throw invalid(field, value, "must not contain control characters");
+};
+
+/** The media type of what comes with it: it becomes a header, where a line break would begin another one. */
+const mediaType: Rule = (value, field) => checkMediaType(field, value as string);
+
+/** Refuses what is no media type: also where no rule of a message reaches it. */
+export function checkMediaType(field: string, text: string): void {
+  if (/^[\x20-\x7e]{0,255}$/.test(text)) return;
+  throw invalid(field, text, "must be a media type: at most 255 printable ASCII characters");
+}
+
 const required: Rule = (value, field) => {
   if (value === undefined) throw invalid(field, value, "must be set");
 };
@@ -149,12 +166,11 @@ const range: Rule = (value, field) => {
 };
 
 /** What a client wants to be kept with a file. */
-const fileMetadata: Rule = (value, field, { fileMetadataBytes }) => {
+const fileMetadata: Rule = (value, field, limits) => {
+  const { fileMetadataBytes } = limits;
   const metadata = value as Record<string, string>;
   const { contentType = "", ifAbsent = "false", sha256 } = metadata;
-  if (!/^[\x20-\x7e]{0,255}$/.test(contentType)) {
-    throw invalid(`${field}["contentType"]`, contentType, "must be a media type");
-  }
+  mediaType(contentType, `${field}["contentType"]`, limits);
   if (ifAbsent !== "true" && ifAbsent !== "false") {
     throw invalid(`${field}["ifAbsent"]`, ifAbsent, 'must be "true" or "false"');
   }
@@ -193,7 +209,7 @@ const identity = { storeName: name, appId: optionalName, group: optionalName, la
 
 rule(runtime.SayHelloRequestSchema, { serviceName: name, data: anyBytes });
 rule(runtime.InvokeServiceRequestSchema, { id: name, message: required });
-rule(runtime.CommonInvokeRequestSchema, { method: notEmpty, data: anyBytes });
+rule(runtime.CommonInvokeRequestSchema, { method: notEmpty, data: anyBytes, contentType: mediaType });
 rule(runtime.GetConfigurationRequestSchema, { ...identity, keys });
 rule(runtime.SubscribeConfigurationRequestSchema, { ...identity, keys });
 rule(runtime.DeleteConfigurationRequestSchema, { ...identity, keys });
@@ -227,6 +243,7 @@ rule(runtime.PublishEventRequestSchema, {
   pubsubName: name,
   topic: name,
   data: bytes,
+  dataContentType: mediaType,
   metadata: publishMetadata,
 });
 rule(runtime.SubscribeTopicEventsRequestInitialSchema, {
@@ -243,7 +260,7 @@ rule(runtime.ListFileRequestSchema, { request: required, pageSize: notNegative, 
 rule(runtime.DelFileRequestSchema, { request: oneFile });
 rule(runtime.GetFileMetaRequestSchema, { request: oneFile });
 rule(runtime.InvokeBindingRequestSchema, { name, operation: notEmpty, data: bytes });
-rule(runtime.GetSecretRequestSchema, { storeName: name, key });
+rule(runtime.GetSecretRequestSchema, { storeName: name, key: secretKey });
 rule(runtime.GetBulkSecretRequestSchema, { storeName: name });
 rule(lifecycle.DynamicConfigurationSchema, { componentConfig: required });
 rule(lifecycle.ComponentConfigSchema, {
@@ -271,6 +288,22 @@ rule(gossip.MapValueSchema, { digest: required, value: bytes });
 rule(gossip.DigestSchema, { timestamp });
 rule(log.ProduceRequestSchema, { value: bytes });
 
+/** The fields of a message that are kept as one value, and together have no more bytes than one may have. */
+const together = new Map<DescMessage, readonly string[]>([
+  [runtime.ConfigurationItemSchema, ["content", "tags", "metadata"]],
+  [runtime.PublishEventRequestSchema, ["data", "metadata"]],
+  [runtime.InvokeBindingRequestSchema, ["data", "metadata"]],
+]);
+
+function sizeOf(value: unknown): number {
+  if (typeof value === "string") return utf8Length(value);
+  if (value instanceof Uint8Array) return value.length;
+  let size = 0;
+  for (const [name, text] of Object.entries(value as Record<string, string>))
+    size += utf8Length(name) + utf8Length(text);
+  return size;
+}
+
 /** The enums whose unknown numbers mean something too, as the contract says: the service reads them. */
 const open = new Set<DescEnum>([appcallback.TopicEventResponse_TopicEventResponseStatusSchema]);
 
@@ -284,6 +317,15 @@ function checker(limits: Limits): (desc: DescMessage, message: Message) => void 
     let checks = compiled.get(desc);
     if (checks) return checks;
     compiled.set(desc, (checks = []));
+    const whole = together.get(desc);
+    if (whole) {
+      checks.push((message, at) => {
+        const size = whole.reduce((sum, field) => sum + sizeOf(message[field]), 0);
+        if (size <= limits.valueBytes) return;
+        const what = `${at}${whole[0]} has ${size} bytes with ${whole.slice(1).join(" and ")}`;
+        throw exhausted("valueBytes", limits.valueBytes, what);
+      });
+    }
     for (const field of desc.fields) {
       const own = rules.get(desc)?.[field.localName];
       const inner = innerCheck(field);

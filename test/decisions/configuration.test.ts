@@ -43,7 +43,7 @@ function subscribe(runtime: ReturnType<typeof calls>["runtime"], first?: Asked) 
   const requests = new Queue<Asked>();
   const leave = new AbortController();
   const responses = runtime
-    .subscribeConfiguration(requests, { signal: leave.signal })
+    .subscribeConfiguration(requests, { signal: leave.signal, headers: { "fairlead-initial": "true" } })
     [Symbol.asyncIterator]();
   if (first) requests.push(first);
   return {

@@ -35,7 +35,8 @@ export interface ConfigurationCalls extends Bench {
   remove(keys: string[], place?: Asked): Promise<unknown>;
   get(place?: Asked): Promise<Record<string, string>>;
   items(place?: Asked): Promise<ConfigurationItem[]>;
-  follow(first?: Asked): Following;
+  /** `headers` default to those that ask for an answer at once, whether there is an item or not. */
+  follow(first?: Asked, headers?: Record<string, string>): Following;
 }
 
 export const shownItem = ({ key, content, metadata }: ConfigurationItem): string =>
@@ -70,11 +71,11 @@ export function configurationCalls(bench: Bench): ConfigurationCalls {
       ),
     remove: (keys, place) => runtime.deleteConfiguration({ ...placed(place), keys }),
     get: async (place) => Object.fromEntries((await items(place)).map(({ key, content }) => [key, content])),
-    follow(first) {
+    follow(first, headers = { "fairlead-initial": "true" }) {
       const requests = new Queue<Asked>();
       const left = new AbortController();
       const responses = runtime
-        .subscribeConfiguration(requests, { signal: left.signal })
+        .subscribeConfiguration(requests, { signal: left.signal, headers })
         [Symbol.asyncIterator]();
       const next = async () => {
         const { value, done } = await responses.next();

@@ -32,7 +32,17 @@ function telling(on: On<ConfigurationCalls>): void {
 
   on(
     ["SubscribeConfiguration", "duplex"],
-    "a subscription to what is not there yet begins with no items, and is told of it",
+    "no response comes without an item: a subscription to what is not there yet begins with the first change",
+    async (at) => {
+      const stream = at.follow({ keys: ["a"] }, {});
+      await at.save({ b: "no", a: "1" });
+      equal(await stream.items(), ["a: 1"]);
+    },
+  );
+
+  on(
+    ["SubscribeConfiguration", "duplex", "extensions"],
+    "with fairlead-initial, a subscription to what is not there yet begins with no items",
     async (at) => {
       const stream = at.follow({ keys: ["a"] });
       equal(await stream.items(), []);

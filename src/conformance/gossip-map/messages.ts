@@ -3,7 +3,7 @@ import type { On } from "../case.js";
 import { equal, ok } from "../expect.js";
 import type { GossipCalls } from "../gossip-map.js";
 import { limited, malformed } from "../refusal.js";
-import { LIMIT, REQUIRED } from "../rules.js";
+import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
 import { clock, type Member } from "./member.js";
 
 const HOURS_MS = 3_600_000;
@@ -165,7 +165,7 @@ function refusals(on: On<GossipCalls>): void {
 
   on([LIMIT, "extensions"], "a value above the limit is resource_exhausted", async (at) => {
     const one = at.join();
-    one.update({ k: ["v".repeat(4 * 1024 ** 2 + 1), 1] });
+    one.update({ k: ["v".repeat(MOST_BYTES + 1), 1] });
     await limited(one.ended, "valueBytes");
   });
 

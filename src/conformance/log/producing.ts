@@ -6,7 +6,7 @@ import type { On } from "../case.js";
 import { pattern } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
 import { limited, malformed, refused } from "../refusal.js";
-import { LIMIT, REQUIRED } from "../rules.js";
+import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
 import type { LogCalls } from "./calls.js";
 
 const BAD_NAMES = ["", "%00", "a%0Ab", "%zz", "a".repeat(256)];
@@ -133,7 +133,7 @@ function appending(on: On<LogCalls>): void {
     "a record above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
       const requests = async function* () {
-        yield { value: new Uint8Array(4 * 1024 ** 2 + 1) };
+        yield { value: new Uint8Array(MOST_BYTES + 1) };
       };
       await limited(at.logs.produce(requests(), { headers: at.log() }), "valueBytes");
       equal(await at.consume(0n), []);

@@ -7,7 +7,7 @@ import type { On } from "../case.js";
 import { pattern } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
 import { factsOf, limited, malformed, refused } from "../refusal.js";
-import { LIMIT, MISMATCH, REQUIRED } from "../rules.js";
+import { LIMIT, MISMATCH, MOST_BYTES, REQUIRED } from "../rules.js";
 import type { MapCalls } from "./calls.js";
 
 const CONDITION = "Put, Remove with value.version > 0";
@@ -312,7 +312,7 @@ function refusals(on: On<MapCalls>): void {
   });
 
   on([LIMIT, "extensions"], "a value above the limit is resource_exhausted", async (at) => {
-    const value = { value: new Uint8Array(4 * 1024 ** 2 + 1) };
+    const value = { value: new Uint8Array(MOST_BYTES + 1) };
     await limited(at.maps.put({ header: at.header, key: "k", value }), "valueBytes");
     equal(await at.get("k"), undefined);
   });

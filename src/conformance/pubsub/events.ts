@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { utf8 } from "../../internal/utf8.js";
 import type { On } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { refused } from "../refusal.js";
+import { malformed, refused } from "../refusal.js";
 import { type PubsubCalls, textOf } from "./calls.js";
 
 const CLOUD_EVENT = "application/cloudevents+json";
@@ -135,12 +135,16 @@ function envelopes(on: On<PubsubCalls>): void {
   );
 
   const partial: [envelope: string, data: Uint8Array, type: string][] = [
-    ["{}", utf8(""), "application/json"],
-    ['{"data":null,"id":null}', utf8("null"), "application/json"],
-    ['{"data":"x\\u00e9","datacontenttype":"text/plain"}', utf8("xé"), "text/plain"],
-    ['{"data":"x"}', utf8('"x"'), "application/json"],
-    ['{"data":{"a":1},"datacontenttype":"text/plain"}', utf8('{"a":1}'), "text/plain"],
-    ['{"data_base64":"AP+A","datacontenttype":"image/png"}', Uint8Array.of(0, 255, 128), "image/png"],
+    ['{"specversion":"1.0"}', utf8(""), ""],
+    ['{"specversion":"1.0","data":null,"id":null}', utf8("null"), "application/json"],
+    ['{"specversion":"1.0","data":"x\\u00e9","datacontenttype":"text/plain"}', utf8("xé"), "text/plain"],
+    ['{"specversion":"1.0","data":"x"}', utf8('"x"'), "application/json"],
+    ['{"specversion":"1.0","data":{"a":1},"datacontenttype":"text/plain"}', utf8('{"a":1}'), "text/plain"],
+    [
+      '{"specversion":"1.0","data_base64":"AP+A","datacontenttype":"image/png"}',
+      Uint8Array.of(0, 255, 128),
+      "image/png",
+    ],
   ];
   for (const [envelope, data, type] of partial) {
     on("PublishEvent", `what an envelope leaves out is filled in: ${envelope}`, async (at) => {
@@ -160,12 +164,23 @@ function envelopes(on: On<PubsubCalls>): void {
     ["a number", "1"],
     ["a text", '"{}"'],
     ["half an object", "{"],
-    ["an id that is no text", '{"id":1}'],
-    ["base64 that is none", '{"data_base64":"*"}'],
-    ["base64 that is no text", '{"data_base64":1}'],
-    ["data twice", '{"data":1,"data_base64":"AA=="}'],
+    ["an id that is no text", '{"specversion":"1.0","id":1}'],
+    ["an id with a line break", '{"specversion":"1.0","id":"a\\nb"}'],
+    ["a content type with a line break", '{"specversion":"1.0","datacontenttype":"a/b\\r\\nc: d"}'],
+    ["an envelope without specversion", '{"id":"1","source":"/a","type":"t"}'],
+    ["an envelope of another specversion", '{"specversion":"0.3"}'],
+    ["a specversion that is a number", '{"specversion":1.0}'],
+    ["base64 that is none", '{"specversion":"1.0","data_base64":"*"}'],
+    ["base64 that is no text", '{"specversion":"1.0","data_base64":1}'],
+    ["data twice", '{"specversion":"1.0","data":1,"data_base64":"AA=="}'],
     ["no UTF-8", Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d)],
   ];
+  on("PublishEvent", "a content type that is no media type is invalid_argument", async (at) => {
+    for (const dataContentType of ["text/plain\r\nx: 1", "a\nb", "\0", "ü", "x".repeat(256)]) {
+      await malformed(at.publish("t", "x", { dataContentType }), "data_content_type");
+    }
+  });
+
   for (const [what, data] of wrong) {
     on("PublishEvent", `${what} is no CloudEvent, and invalid_argument`, async (at) => {
       const stream = await at.subscribe();

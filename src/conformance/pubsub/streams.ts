@@ -82,7 +82,7 @@ function sharing(on: On<PubsubCalls>): void {
     async (at) => {
       const stream = await at.subscribe();
       const publish = (source: string) =>
-        at.publish("t", `{"id":"same","source":"${source}"}`, {
+        at.publish("t", `{"specversion":"1.0","id":"same","source":"${source}"}`, {
           dataContentType: "application/cloudevents+json",
         });
       await publish("/a");

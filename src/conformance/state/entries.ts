@@ -4,7 +4,7 @@ import type { On } from "../case.js";
 import { pattern } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
 import { limited } from "../refusal.js";
-import { LIMIT } from "../rules.js";
+import { LIMIT, MOST_BYTES } from "../rules.js";
 import type { StateCalls } from "./calls.js";
 
 /** Keys, values, and what is not there. */
@@ -58,8 +58,8 @@ export function entries(on: On<StateCalls>): void {
     equal((await at.bulk(["k"]))[0]?.data, value);
   });
 
-  on(["keys", "extensions"], "a value may have 4 MiB", async (at) => {
-    const value = pattern(4 * 1024 ** 2);
+  on(["keys", "extensions"], "a value may have 4 MiB less 16 KiB", async (at) => {
+    const value = pattern(MOST_BYTES);
     await at.save("k", value);
     const { data } = await at.runtime.getState({ storeName: at.storeName, key: at.key("k") });
     equal(data, value);
@@ -69,7 +69,7 @@ export function entries(on: On<StateCalls>): void {
     [LIMIT, "extensions"],
     "a value above the limit is resource_exhausted, naming valueBytes, and stores nothing",
     async (at) => {
-      await limited(at.save("k", new Uint8Array(4 * 1024 ** 2 + 1)), "valueBytes");
+      await limited(at.save("k", new Uint8Array(MOST_BYTES + 1)), "valueBytes");
       equal(await at.etag("k"), "");
     },
   );

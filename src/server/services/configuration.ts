@@ -23,6 +23,9 @@ type ConfigurationMethods = Pick<
 /** What a group and a label are called that a request leaves out. */
 const DEFAULT = "default";
 
+/** The request header by which a client asks to be answered at once also where it follows what is not there yet. */
+const INITIAL_HEADER = "fairlead-initial";
+
 /** Where a group of items is: what a request says beside the keys. */
 type Place = { storeName: string; appId: string; group: string; label: string };
 
@@ -73,7 +76,8 @@ export function configurationService(context: ServiceContext): ConfigurationMeth
       return {};
     },
 
-    async *subscribeConfiguration(requests, { signal }) {
+    async *subscribeConfiguration(requests, { requestHeader, signal }) {
+      const wantsInitial = requestHeader.get(INITIAL_HEADER) === "true";
       const groups = new Map<string, Followed>();
       const inputs = new Merged<Input>(signal);
       let keyCount = 0;
@@ -107,7 +111,8 @@ export function configurationService(context: ServiceContext): ConfigurationMeth
         }
         const present = await read(request, request.keys);
         followed.told(present);
-        yield response(request, present.map(itemOf));
+        // Existing clients take the first item of each response without looking whether there is one.
+        if (present.length > 0 || wantsInitial) yield response(request, present.map(itemOf));
       }
       if (signal.aborted) throw canceled(signal);
     },

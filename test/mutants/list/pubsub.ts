@@ -29,9 +29,27 @@ export const pubsubMutants: readonly Mutant[] = [
       /metadata of a publish/,
     ],
     [
+      "any version of CloudEvents is taken",
+      "if (specVersion !== DEFAULTS.specVersion) {",
+      'if (specVersion === "none") {',
+      /specversion/,
+    ],
+    [
+      "line breaks in what an envelope says",
+      'throw invalid(`data.${name}`, text, "must not contain control characters");',
+      "return text;",
+      /an id with a line break/,
+    ],
+    [
+      "the content type in an envelope is not looked at",
+      'checkMediaType("data.datacontenttype", event.dataContentType);',
+      "",
+      /a content type with a line break/,
+    ],
+    [
       "anything is a CloudEvent",
       "if (!members) throw notAnEvent(bytes);",
-      'if (!members) return unwrapped(utf8("{}"));',
+      'if (!members) return unwrapped(utf8(\'{"specversion":"1.0"}\'));',
       /is no CloudEvent/,
     ],
   ]),

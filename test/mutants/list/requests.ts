@@ -5,6 +5,18 @@ import { EVERY, faultsOf, type Mutant } from "../mutant.js";
 export const requestsMutants: readonly Mutant[] = [
   ...faultsOf(EVERY, "guard.ts", [
     [
+      "secrets may have control characters",
+      "rule(runtime.GetSecretRequestSchema, { storeName: name, key: secretKey });",
+      "rule(runtime.GetSecretRequestSchema, { storeName: name, key });",
+      /names are exact/,
+    ],
+    [
+      "content types may have line breaks",
+      "if (/^[\\x20-\\x7e]{0,255}$/.test(text)) return;",
+      "if (text.length < 1000) return;",
+      /content type that is no|a content type with a line break/,
+    ],
+    [
       "requests are not checked",
       "check(request.method.input, request.message);",
       "void check;",

@@ -14,7 +14,7 @@ import { type App, visit } from "./app-visit.js";
 import { type Subscription, topicOf } from "./delivery.js";
 
 /** How long to wait before an app that did not answer is asked again. */
-const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
+const BACKOFF: Backoff = { minMs: 100, maxMs: 900 };
 
 /** How long an app may take to tell its subscriptions, in milliseconds. */
 const ASK_TIMEOUT_MS = 10_000;

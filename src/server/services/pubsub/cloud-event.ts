@@ -10,6 +10,7 @@ import { randomId } from "../../../internal/random-id.js";
 import { utf8 } from "../../../internal/utf8.js";
 import type { EngineClock } from "../../engine.js";
 import { invalid } from "../../faults.js";
+import { checkMediaType } from "../../guard.js";
 import { jsonMembers } from "./json-members.js";
 
 /** What an event says of itself where its publisher did not. */
@@ -80,19 +81,26 @@ function unwrapped(bytes: Uint8Array) {
   const text = (name: string, otherwise: string): string => {
     const value = take(name) ?? '""';
     if (!value.startsWith('"')) throw invalid(`data.${name}`, value, "must be a string");
-    return (JSON.parse(value) as string) || otherwise;
+    const text = (JSON.parse(value) as string) || otherwise;
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: CloudEvents leaves them out of every string
+    if (/[\u0000-\u001f\u007f]/.test(text))
+      throw invalid(`data.${name}`, text, "must not contain control characters");
+    return text;
   };
+  const specVersion = text("specversion", "");
+  if (specVersion !== DEFAULTS.specVersion) {
+    throw invalid("data.specversion", specVersion, `must be "${DEFAULTS.specVersion}"`);
+  }
+  const hasData = members.has("data") || members.has("data_base64");
   const event = {
     id: text("id", randomId()),
     source: text("source", DEFAULTS.source),
     type: text("type", DEFAULTS.type),
-    specVersion: text("specversion", DEFAULTS.specVersion),
-    // Of no data there is nothing to say.
-    dataContentType: text(
-      "datacontenttype",
-      members.has("data") || members.has("data_base64") ? "application/json" : "",
-    ),
+    specVersion,
+    // What has no data has no media type either.
+    dataContentType: text("datacontenttype", hasData ? "application/json" : ""),
   };
+  checkMediaType("data.datacontenttype", event.dataContentType);
   const data = dataOf(members.get("data"), take("data_base64"), event.dataContentType);
   for (const name of ["data", ...OWN]) members.delete(name);
   return { ...event, data, attributes: Object.fromEntries(attributesOf(members)) };

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
-import { createCallbacks } from "../src/app.js";
-import { createClient, createPubsub, withToken } from "../src/index.js";
-import { type Log, silent } from "../src/server/context.js";
-import { memoryEngine } from "../src/server/engines/memory.js";
-import { ConfigError, type ConfigInput, createServer } from "../src/server/index.js";
-import { listen, nodePlatform } from "../src/server/node.js";
-import { createTunnelTransport } from "../src/transport/tunnel-node.js";
-import { until } from "./until.js";
+import { createCallbacks } from "../../src/app.js";
+import { createClient, createPubsub, withToken } from "../../src/index.js";
+import { type Log, silent } from "../../src/server/context.js";
+import { memoryEngine } from "../../src/server/engines/memory.js";
+import { ConfigError, type ConfigInput, createServer } from "../../src/server/index.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
+import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
+import { until } from "../until.js";
 
 const ADMIN = "admin-0123456789abcdef";
 const READER = "reader-0123456789abcdef";
@@ -74,7 +74,7 @@ async function open(engine = memoryEngine(), log: Log = silent) {
   return { server, dial, subscribe, [Symbol.asyncDispose]: close };
 }
 
-test("a group that is called like an app is for who may be that app, whether it is there or not", async () => {
+test("consumer groups: a group that is called like an app is for who may be that app, whether it is there or not", async () => {
   const engine = memoryEngine();
   const kept = { ...engine, close: async () => {} };
   {
@@ -107,14 +107,14 @@ test("a group that is called like an app is for who may be that app, whether it 
   assert.equal(await at.subscribe(ADMIN, "stock"), 0);
 });
 
-test("a rule that names groups is for no other", async () => {
+test("consumer groups: a rule that names groups is for no other", async () => {
   await using at = await open();
   assert.equal(await at.subscribe(GROUPED, "report-1"), 0);
   assert.equal(await at.subscribe(GROUPED, "other"), Code.PermissionDenied);
   assert.equal(await at.subscribe(GROUPED), Code.PermissionDenied);
 });
 
-test("an app that dials in has no events of a group that is another app's", async () => {
+test("consumer groups: an app that dials in has no events of a group that is another app's", async () => {
   const engine = memoryEngine();
   const told: Record<string, unknown>[] = [];
   const note = (fields: object, message: string) => void told.push({ ...fields, message });
@@ -138,7 +138,7 @@ test("an app that dials in has no events of a group that is another app's", asyn
   assert.deepEqual(stolen, []);
 });
 
-test("groups are for pubsub only", () => {
+test("consumer groups: groups are for pubsub only", () => {
   const rules = [{ primitive: "state" as const, group: "g", verbs: ["read"] }];
   const access = { tokens: [{ token: READER, subject: "r", rules }] };
   assert.throws(
