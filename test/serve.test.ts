@@ -105,6 +105,20 @@ test("SIGTERM: further calls are refused, /readyz says so, what is under way fin
   await assert.rejects(fetch(`${url}/readyz`));
 });
 
+test("--drain: calls are taken for so long after the signal, while /readyz says already that they are not", async () => {
+  const { url, status } = await start("--drain", "0.5");
+  send("SIGTERM");
+  await vi.waitFor(async () => assert.equal((await fetch(`${url}/readyz`)).status, 503));
+  await using fl = createClient(createNodeTransport(url), { retry: false });
+  assert.equal(await fl.state().get("k"), undefined);
+  assert.match(printed, /SIGTERM: not ready from now on, takes calls for 0\.5 s more; then calls under way/);
+  assert.equal(await status, 0);
+  await assert.rejects(
+    serve(["--drain", "soon"]),
+    /--drain must be a number of seconds, 0 or more, got "soon"/,
+  );
+});
+
 test("--grace: what has not finished by then is cut", async () => {
   await using slow = await openSlow();
   const { url, status } = await start(...slow.args, "--grace", "0.1");

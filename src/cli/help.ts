@@ -17,6 +17,7 @@ export const HELP: Record<
       ["--memory", "keeps everything in memory, until the process ends"],
       ["--tls-key FILE", "the private key, PEM: with --tls-cert the port speaks TLS only"],
       ["--tls-cert FILE", "the certificate, PEM; both files are read again when they change, and on SIGHUP"],
+      ["--drain 0", "seconds that it takes calls although it says that it is not ready, before it ends"],
       ["--grace 5", "seconds that calls under way may take when the server is told to end"],
       ["--insecure", 'lets everyone who reaches --host call a server without "access"'],
       ["--log-level info", "the least that is logged: debug, info, warn or error"],

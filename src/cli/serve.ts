@@ -14,7 +14,7 @@ import { followTls, readTls, tlsPaths } from "./tls-files.js";
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
 export async function serve(args: string[]): Promise<number> {
   const asked = parsed(args);
-  const { path, paths, graceMs, host, port, options } = asked;
+  const { path, paths, drainMs, graceMs, host, port, options } = asked;
   const tls = paths && (await readTls(paths));
   const file = path === undefined ? undefined : await readConfigFile(path);
   const log = consoleLog(asked.level);
@@ -28,6 +28,7 @@ export async function serve(args: string[]): Promise<number> {
     host,
     port,
     insecure: options.insecure,
+    drainMs,
     graceMs,
     ...(tls && { tls }),
   }).catch(async (error: unknown) => {
@@ -38,7 +39,9 @@ export async function serve(args: string[]): Promise<number> {
   const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
   const signal = new Promise<string>((resolve) => onSignal(resolve));
   process.stdout.write(banner(listening.url, place, server.config, path));
-  process.stdout.write(`${await signal}: calls under way may finish within ${options.grace} s\n`);
+  const name = await signal;
+  const drained = drainMs > 0 ? `not ready from now on, takes calls for ${options.drain} s more; then ` : "";
+  process.stdout.write(`${name}: ${drained}calls under way may finish within ${options.grace} s\n`);
   stopFollowing?.();
   const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
   await listening.close();
@@ -51,6 +54,7 @@ function parsed(args: string[]) {
   const { options } = parseCommandLine(args, {
     "tls-key": { type: "string" },
     "tls-cert": { type: "string" },
+    drain: { type: "string", default: "0" },
     grace: { type: "string", default: "5" },
     host: { type: "string", default: "127.0.0.1" },
     port: { type: "string", default: "34904" },
@@ -61,22 +65,26 @@ function parsed(args: string[]) {
     conformance: { type: "boolean" },
     "log-level": { type: "string", default: "info" },
   });
-  const graceMs = Number(options.grace) * 1000;
-  if (!(graceMs >= 0 && graceMs < 2 ** 31)) {
-    throw new UsageError(`--grace must be a number of seconds, 0 or more, got ${shown(options.grace)}`);
-  }
   if (options.memory && options.data !== undefined) {
     throw new UsageError("--memory and --data exclude each other: --memory keeps nothing");
   }
   return {
     options,
-    graceMs,
+    drainMs: secondsOption("drain", options.drain),
+    graceMs: secondsOption("grace", options.grace),
     host: options.host,
     port: numberOption("port", options.port, 0, 65_535),
     level: oneOf("log-level", options["log-level"], LOG_LEVELS),
     paths: tlsPaths(options["tls-key"], options["tls-cert"]),
     path: options.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined),
   };
+}
+
+/** An option in seconds, as milliseconds. */
+function secondsOption(name: string, value: string): number {
+  const ms = value.trim() === "" ? Number.NaN : Number(value) * 1000;
+  if (ms >= 0 && ms < 2 ** 31) return ms;
+  throw new UsageError(`--${name} must be a number of seconds, 0 or more, got ${shown(value)}`);
 }
 
 /** Why the port could not be opened, in words. */

@@ -18,6 +18,7 @@ import { httpRequest } from "../internal/node/http-request.js";
 import { Http2Sessions } from "../internal/node/http2-sessions.js";
 import { type Answer, openPort } from "../internal/node/one-port.js";
 import { answerPage, isPage, type Pages } from "../internal/node/page.js";
+import { sleep } from "../internal/timer.js";
 import { checkHost } from "./access/host.js";
 import { connectionKey } from "./admission.js";
 import { limited } from "./compression.js";
@@ -49,6 +50,11 @@ export interface ListenOptions {
    * `tls.createSecureContext` takes: the port then speaks TLS only, HTTP/2 and HTTP/1.1 by ALPN. Default: no TLS.
    */
   tls?: TlsOptions;
+  /**
+   * For how long close() goes on to take calls, in milliseconds, while `/readyz` and Health say already that the server
+   * is not ready: as long as a load balancer takes to notice. Default: 0.
+   */
+  drainMs?: number;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
   /** Pages of yours beside the calls, by the first segments of their paths. Default: none. */
@@ -67,8 +73,9 @@ export interface Listening extends AsyncDisposable {
    */
   setTls(tls: TlsOptions): void;
   /**
-   * Refuses further calls (`/readyz` and Health say why), ends the streams that have no end of their own, lets the
-   * rest finish, then closes the port, the server and its engine. Idempotent.
+   * Says that the server is not ready (`/readyz` and Health), takes calls for `drainMs` more, then refuses further ones,
+   * ends the streams that have no end of their own, lets the rest finish, and closes the port, the server and its
+   * engine. Idempotent.
    */
   close(): Promise<void>;
 }
@@ -80,7 +87,15 @@ export interface Listening extends AsyncDisposable {
  */
 export async function listen(
   server: Server,
-  { host = "127.0.0.1", insecure = false, port = 34904, tls, graceMs = 5000, pages }: ListenOptions = {},
+  {
+    host = "127.0.0.1",
+    insecure = false,
+    port = 34904,
+    tls,
+    drainMs = 0,
+    graceMs = 5000,
+    pages,
+  }: ListenOptions = {},
 ): Promise<Listening> {
   if (tls) checkTls(tls);
   checkHost(host, server.config, insecure);
@@ -104,9 +119,14 @@ export async function listen(
   });
   let closed: Promise<void> | undefined;
   const shut = async () => {
-    server.endStreams();
+    server.drain();
+    opened.drain();
+    if (drainMs > 0) await sleep(drainMs);
+    // Clients hear first that the connection takes no more calls, so that they open their streams again elsewhere.
+    const isClosed = opened.close(graceMs);
     server.tunnels.leave();
-    await opened.close(graceMs);
+    server.endStreams();
+    await isClosed;
     await server.close();
   };
   const close = () => (closed ??= shut());

@@ -13,11 +13,11 @@ const NOBODYS_KEY = "\0ready";
 /** Whether a server can take calls now, and why not. */
 export type Readiness = { ready: true } | { ready: false; why: string };
 
-/** Asks whether a server with this engine can take calls: not while it closes, and not while the engine is away. */
-export function readiness(engine: Engine, closing: AbortSignal): () => Promise<Readiness> {
+/** Asks whether a server with this engine is to be sent calls: not once it drains or closes, nor while the engine is away. */
+export function readiness(engine: Engine, draining: AbortSignal): () => Promise<Readiness> {
   let last: { answer: Promise<Readiness>; untilMs: number } | undefined;
   return async () => {
-    if (closing.aborted) return { ready: false, why: "the server is closing" };
+    if (draining.aborted) return { ready: false, why: "the server is closing" };
     if (!last || last.untilMs < performance.now()) {
       const asked = { answer: ask(engine), untilMs: Number.POSITIVE_INFINITY };
       last = asked;

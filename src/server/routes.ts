@@ -50,6 +50,7 @@ const WITHOUT_ENGINE = new Set<DescService>([Lifecycle, Health, ServerReflection
 export function routes(
   context: ServiceContext,
   ready: () => Promise<Readiness>,
+  draining: AbortSignal,
 ): (router: ConnectRouter) => void {
   // Made once: a router is built for each door, and all of them lead to the same services.
   const runtime = {
@@ -73,7 +74,7 @@ export function routes(
   const health = healthService(
     new Map(served.map((service) => [service.typeName, { needsEngine: !WITHOUT_ENGINE.has(service) }])),
     ready,
-    context.closing,
+    draining,
   );
   const reflection = reflectionService(
     served.map(({ typeName }) => typeName),

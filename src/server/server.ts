@@ -87,7 +87,7 @@ export interface Server extends AsyncDisposable {
   transport(options?: { trusted?: boolean }): Transport;
   /** Takes the sockets of tunnels, on doors that have WebSockets. */
   readonly tunnels: Tunnels;
-  /** Whether it can take calls now: not while it closes, and not while its engine is away. What `/readyz` says. */
+  /** Whether it is to be sent calls now: not once it drains or closes, and not while its engine is away. What `/readyz` says. */
   readiness(): Promise<Readiness>;
   /**
    * What `/metrics` answers a request with this `authorization` header: calls, durations, open streams and memory in
@@ -95,8 +95,13 @@ export interface Server extends AsyncDisposable {
    */
   metrics(authorization: string | null): Promise<MetricsPage>;
   /**
+   * Says from now on that it is not ready (`/readyz`, Health), and still takes calls: load balancers send theirs
+   * elsewhere by the time that it closes.
+   */
+  drain(): void;
+  /**
    * Ends the streams that have no end of their own (subscriptions, watches, gossip) with `unavailable`; every other
-   * call goes on. The first step of a close that waits for them.
+   * call goes on. The first step of a close that waits for them, after drain().
    */
   endStreams(): void;
   /** Ends the streams, then closes the engine. Idempotent. */
@@ -113,6 +118,7 @@ export function createServer({
   clientInterceptors = [],
 }: ServerOptions = {}): Server {
   const log = boundedLog(given);
+  const draining = new AbortController();
   const closing = new AbortController();
   const cut = new AbortController();
   expectManyListeners(closing.signal);
@@ -151,8 +157,8 @@ export function createServer({
     readMaxBytes: limits.messageBytes,
     shutdownSignal: cut.signal,
   };
-  const ready = readiness(engine, closing.signal);
-  const register = routes(context, ready);
+  const ready = readiness(engine, draining.signal);
+  const register = routes(context, ready, draining.signal);
   const groupOf: GroupOf = (method, header) => {
     if (needsNoCredentials(method)) return "anonymous";
     if (!access.isOn) return "trusted";
@@ -180,7 +186,11 @@ export function createServer({
     check,
     clientInterceptors,
   });
-  const endStreams = () => closing.abort(closingFault());
+  const drain = () => draining.abort();
+  const endStreams = () => {
+    drain();
+    closing.abort(closingFault());
+  };
   const close = () => {
     endStreams();
     cut.abort(closingFault());
@@ -200,6 +210,7 @@ export function createServer({
     tunnels,
     readiness: ready,
     metrics: readMetrics,
+    drain,
     endStreams,
     close,
     [asyncDispose]: close,

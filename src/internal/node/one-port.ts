@@ -63,6 +63,8 @@ export interface OnePort {
   port: number;
   /** Serves further connections of a port with TLS by this key and certificate; open ones go on with theirs. */
   setTls(tls: SecureContextOptions): void;
+  /** Still takes calls, but no more than one by each connection of HTTP/1.1: its answer is the last. */
+  drain(): void;
   /**
    * Refuses further calls, and resolves when the calls under way have ended, or have been cut after `graceMs`, and the
    * port is free. Streams have to be ended by whoever serves them. Called once.
@@ -119,17 +121,18 @@ export async function openPort(
   const calls = new Calls();
   const pipelined = new PipelinedResponses();
   let shut = false;
+  let isDraining = false;
   const answerOrRefuse: Answer = (request, response) => {
     connections.endExtra(request, response);
     const connection = connections.of(request);
     connection.begin();
     if (request.httpVersionMajor === 1) pipelined.add(request.socket, response);
     response.once("close", () => connection.end());
+    if (isDraining && request.httpVersionMajor === 1) response.setHeader("connection", "close");
     if (!calls.closing) {
       calls.add(response);
       return answer(request, response);
     }
-    if (request.httpVersionMajor === 1) response.setHeader("connection", "close");
     if (whileClosing(request)) return answer(request, response);
     response.writeHead(503, { "content-type": "text/plain" });
     response.end("the server is closing\n");
@@ -213,11 +216,17 @@ export async function openPort(
     url: `${tls ? "https" : "http"}://${shownHost}:${taken}`,
     port: taken,
     setTls: (tls) => secure?.setSecureContext(tls),
+    drain() {
+      isDraining = true;
+    },
     async close(graceMs) {
+      isDraining = true;
       const cut = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
       }, graceMs);
-      // Each HTTP/2 connection that there is takes no more calls, and closes with its last one.
+      // Each HTTP/2 connection that there is takes no more calls, and closes with its last one. Its GOAWAY names the last
+      // call that was taken, so that clients may send again what they sent behind it. One before that, which names none,
+      // would spare them that elsewhere; but Node takes no calls behind any GOAWAY.
       for (const session of sessions) session.close();
       // The port stays until then, so that whoever asks hears that it closes.
       await calls.ended();

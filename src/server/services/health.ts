@@ -17,13 +17,13 @@ export type Served = ReadonlyMap<string, { needsEngine: boolean }>;
 export function healthService(
   served: Served,
   ready: () => Promise<Readiness>,
-  closing: AbortSignal,
+  draining: AbortSignal,
 ): ServiceImpl<typeof Health> {
   const all: Served = new Map([["", { needsEngine: true }], ...served]);
   const statusOf = async (service: string): Promise<Status> => {
     const known = all.get(service);
     if (!known) return Status.SERVICE_UNKNOWN;
-    const serving = known.needsEngine ? (await ready()).ready : !closing.aborted;
+    const serving = known.needsEngine ? (await ready()).ready : !draining.aborted;
     return serving ? Status.SERVING : Status.NOT_SERVING;
   };
   return {
