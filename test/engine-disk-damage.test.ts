@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
-import { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { chmod, cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { afterAll, beforeAll, describe, test, vi } from "vitest";
-import { all, committed, never, reader, set } from "../src/conformance/engine/steps.js";
+import { isDeepStrictEqual } from "node:util";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { all, committed, set } from "../src/conformance/engine/steps.js";
 import { sleep } from "../src/internal/timer.js";
 import { fromUtf8, utf8 } from "../src/internal/utf8.js";
 import { checkFolder } from "../src/server/engines/disk/check.js";
@@ -11,7 +15,10 @@ import { openDiskEngine } from "../src/server/engines/disk/engine.js";
 import { DamageError, FolderError } from "../src/server/engines/disk/faults.js";
 import { checkStore } from "../src/server/engines/disk/store-check.js";
 import { readStoreLog } from "../src/server/engines/disk/store-log.js";
+import { StoreReader } from "../src/server/engines/disk/store-reader.js";
+import { contents } from "./disk/contents.js";
 import { fill, SMALL, texts } from "./disk/fill.js";
+import type { Damage, Verdict } from "./disk/survey.js";
 
 let folder: string;
 let count = 0;
@@ -48,24 +55,6 @@ async function killed(): Promise<string> {
   const copy = await copyOf(data);
   await engine.close();
   return copy;
-}
-
-/** All that a folder holds. Fails where anything of it is damaged. */
-async function contents(data: string) {
-  await using engine = await openDiskEngine({ folder: data, ...SMALL });
-  const { keys, logs, topics, blobs } = engine;
-  const blob = await blobs.get("b");
-  assert.ok(blob);
-  const entries = await all(keys.list(""));
-  const event = await reader(topics.consume("t", "g", never())).next();
-  return {
-    entries,
-    single: await Promise.all(entries.map(({ key }) => keys.get(key))),
-    records: await texts(logs, "l"),
-    bounds: await logs.bounds("l"),
-    blob: Buffer.concat(await all(blob.content)).toString("base64"),
-    event: fromUtf8(event.value),
-  };
 }
 
 /** Flips a bit at each of the places of a copy each: how many of them the engine refused to serve. */
@@ -180,6 +169,74 @@ test("a log that is cut inside its last group is told, also where the process wa
   await assert.rejects(again.logs.append("l", [utf8("new")]), /it ends at offset \d+ of 141/);
 });
 
+test("check reads what LevelDB has, of all levels and of the journal", async () => {
+  const data = fresh();
+  const copy = fresh();
+  await using engine = await openDiskEngine({ folder: data, ...SMALL });
+  const { keys } = engine;
+  for (let i = 0; i < 3000; i++) {
+    const [key, gone] = [`k${(i * 7919) % 500}`, `k${(i * 104_729) % 500}`];
+    const commit = [set(key, `${i}`.repeat(1 + (i % 200)))];
+    await committed(keys, ...commit, ...(key === gone ? [] : [{ type: "delete" as const, key: gone }]));
+  }
+  const expected = (await all(keys.list(""))).map(({ key, value }) => [key, fromUtf8(value)]);
+  await cp(data, copy, { recursive: true });
+  const tables = await checkStore(join(copy, "tree"));
+  assert.ok(new Set(tables.map(({ level }) => level)).size > 1, "there is more than one level");
+  const store = await StoreReader.open(join(copy, "tree"), (error) => {
+    throw error;
+  });
+  const found = (await all(store.all("k"))).map(({ key, value }) => [
+    key.slice(1),
+    value.subarray(16).toString(),
+  ]);
+  assert.deepEqual(found, expected);
+  const report = await checkFolder(await copyOf(copy));
+  assert.deepEqual([report.damaged, report.keys], [[], expected.length]);
+}, 60_000);
+
+test("check changes nothing, and needs nothing to be written", async () => {
+  const data = await killed();
+  const program = join(import.meta.dirname, `.tmp/check-${process.pid}.mjs`);
+  await build({
+    entryPoints: [join(import.meta.dirname, "disk/check.ts")],
+    outfile: program,
+    bundle: true,
+    target: "node20",
+    platform: "node",
+    format: "esm",
+    packages: "external",
+  });
+  const names = ["", ...(await readdir(data, { recursive: true }))];
+  const files = async () =>
+    Promise.all(
+      names.map(async (name) => {
+        const { mtimeMs, size } = await stat(join(data, name));
+        return [name, mtimeMs, size];
+      }),
+    );
+  const modes = async (folderMode: number, fileMode: number) => {
+    for (const name of names) {
+      const path = join(data, name);
+      await chmod(path, (await stat(path)).isDirectory() ? folderMode : fileMode);
+    }
+  };
+  // Whoever runs it may read, and write nothing.
+  await chmod(folder, 0o755);
+  await modes(0o555, 0o444);
+  try {
+    const before = await files();
+    const isRoot = process.getuid?.() === 0;
+    const child = fork(program, [data], isRoot ? { uid: 65_534, gid: 65_534 } : {});
+    const [report] = (await once(child, "message")) as [Awaited<ReturnType<typeof checkFolder>>];
+    assert.deepEqual([report.damaged, report.logs, report.records, report.blobs], [[], 1, 100, 1]);
+    assert.deepEqual(await files(), before);
+  } finally {
+    await modes(0o755, 0o644);
+    await rm(program);
+  }
+}, 30_000);
+
 test("what is damaged while the engine has it open is not served", async () => {
   const data = await fill(fresh());
   await using engine = await openDiskEngine({ folder: data });
@@ -196,20 +253,125 @@ test("what is damaged while the engine has it open is not served", async () => {
   );
 });
 
-test("a folder too large to be read before it opens is read behind that, and damage then ends the service", async () => {
+test("the tables of a large folder are all read before it opens", async () => {
   const data = fresh();
   {
     await using engine = await openDiskEngine({ folder: data });
     for (let i = 0; i < 45; i++) await committed(engine.keys, set(`k${i}`, `${i}`.repeat(500_000)));
   }
-  const { path, size } = (await checkStore(join(data, "tree"))).at(-1) ?? { path: "", size: 0 };
+  const tables = await checkStore(join(data, "tree"));
+  assert.ok(tables.reduce((sum, { size }) => sum + size, 0) > 32 * 1024 ** 2);
+  const { path, size } = tables.at(-1) ?? { path: "", size: 0 };
   await flip(path, Math.floor(size / 2));
-  await using engine = await openDiskEngine({ folder: data });
   const told = new RegExp(`${path} is damaged: the block at byte \\d+ is broken`);
-  await vi.waitFor(() => assert.rejects(engine.keys.get("another"), told), 10_000);
-  await assert.rejects(all(engine.keys.list("")), told);
-  await assert.rejects(engine.keys.commit([set("k")]), told);
+  await assert.rejects(openDiskEngine({ folder: data }), told);
+  assert.match((await checkFolder(data)).damaged.join(), told);
 }, 60_000);
+
+describe("zeros and turned bytes in any file end in a report, and no process", () => {
+  const program = join(import.meta.dirname, `.tmp/survey-${process.pid}.mjs`);
+  let child: ChildProcess;
+
+  beforeAll(async () => {
+    await build({
+      entryPoints: [join(import.meta.dirname, "disk/survey.ts")],
+      outfile: program,
+      bundle: true,
+      target: "node20",
+      platform: "node",
+      format: "esm",
+      packages: "external",
+    });
+    child = fork(program);
+  });
+
+  afterAll(async () => {
+    child.kill("SIGKILL");
+    await rm(program);
+  });
+
+  /** What is said of a copy of the folder that is damaged so. */
+  async function verdictOf(data: string, damage?: Damage): Promise<Verdict> {
+    const dead = new AbortController();
+    const answer = once(child, "message", { signal: dead.signal }) as Promise<[Verdict]>;
+    const died = once(child, "exit", { signal: dead.signal }).then(([code, signal]) => {
+      throw new Error(`${JSON.stringify(damage)} ended the process: ${code ?? signal}`);
+    });
+    try {
+      child.send({ folder: data, copy: fresh(), damage });
+      const [verdict] = await Promise.race([answer, died]);
+      return verdict;
+    } finally {
+      dead.abort();
+      await Promise.allSettled([answer, died]);
+    }
+  }
+
+  /** Where the files are damaged, and with how many bytes at a time. */
+  function* damages(path: string, size: number): Generator<Damage> {
+    for (const how of ["zero", "flip"] as const) {
+      for (const length of [1, 512]) {
+        for (const at of spread(Math.max(1, size - length), 6)) {
+          yield { path, at, length: Math.min(length, size - at), how };
+        }
+      }
+    }
+  }
+
+  test.each([
+    ["table", /^tree\/\d+\.ldb$/, 2],
+    ["manifest", /^tree\/MANIFEST/, 1],
+    ["name of the manifest", /^tree\/CURRENT$/, 1],
+    ["segment of a log", /^logs\/.*\/\d{20}$/, 2],
+    ["file", /^blobs\/[0-9a-f]{2}\/./, 1],
+    ["format", /^format\.json$/, 1],
+    ["lock", /^lock\.d\/(CURRENT|MANIFEST.*)$/, 2],
+  ])(
+    "of a folder that was closed: its %s",
+    async (what, pattern, most) => {
+      const data = await fill(fresh());
+      const whole = await verdictOf(data);
+      assert.deepEqual([whole.damaged, whole.error], [[], undefined]);
+      const paths = (await readdir(data, { recursive: true })).filter((name) => pattern.test(name));
+      assert.ok(paths.length > 0);
+      let told = 0;
+      for (const path of paths.sort().slice(0, most)) {
+        for (const damage of damages(path, (await stat(join(data, path))).size)) {
+          const verdict = await verdictOf(data, damage);
+          const about = JSON.stringify({ damage, verdict: { ...verdict, contents: undefined } });
+          if (verdict.damaged.length > 0) {
+            told++;
+            assert.match(verdict.damaged.join(), new RegExp(basename(path)), about);
+            if (what === "table")
+              assert.match(verdict.damaged.join(), /block at byte \d+|does not end as/, about);
+          } else {
+            assert.ok(isDeepStrictEqual(verdict.contents, whole.contents), about);
+          }
+        }
+      }
+      assert.ok(told > 0 || what === "lock");
+    },
+    120_000,
+  );
+
+  test("of a journal, in front of its last record", async () => {
+    const data = await killed();
+    const whole = await verdictOf(data);
+    assert.deepEqual([whole.damaged, whole.error], [[], undefined]);
+    const path = join("tree", basename(await first(join(data, "tree"), /\.log$/)));
+    const { lastStart } = readStoreLog(await readFile(join(data, path)));
+    let told = 0;
+    for (const damage of damages(path, lastStart)) {
+      const verdict = await verdictOf(data, damage);
+      // What was zero before is not damaged by it.
+      if (isDeepStrictEqual(verdict, whole)) continue;
+      told++;
+      assert.match(verdict.damaged.join(), /\d+\.log is damaged: it is broken at byte \d+/);
+      assert.match(verdict.error ?? "", /\d+\.log is damaged/);
+    }
+    assert.ok(told > 12);
+  }, 120_000);
+});
 
 test("a torn end of a log is cut off: nothing of it comes back behind what is written next", async () => {
   const data = fresh();

@@ -26,6 +26,12 @@ export class BlobChecksums {
     for (const [i, sum] of this.#sums.entries()) bytes.writeUInt32LE(sum, CHECKSUM_BYTES * i);
     return bytes;
   }
+
+  /** Where the first piece begins whose checksum `kept`, of all of them, does not have. */
+  firstDifference(kept: Buffer): number | undefined {
+    const piece = this.#sums.findIndex((sum, i) => kept.readUInt32LE(CHECKSUM_BYTES * i) !== sum);
+    return piece < 0 ? undefined : PIECE_BYTES * piece;
+  }
 }
 
 /** The checksums of some pieces of a file. */

@@ -1,5 +1,8 @@
 import type { ClockState } from "../clock.js";
 
+/** Where the tree keeps its books. */
+export const BOOKS = "c";
+
 /** The bytes that count for a bound of the engine, by what they are of. */
 export type Usage = { keys: number; blobs: number };
 

@@ -1,21 +1,21 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Clock } from "../clock.js";
-import { bytesOnDisk } from "./blob-checksums.js";
+import { inPieces } from "../../../internal/pieces.js";
+import { BlobChecksums, bytesOnDisk, PIECE_BYTES } from "./blob-checksums.js";
 import { storedBlobs } from "./blobs.js";
-import { DamageError, FolderError } from "./faults.js";
+import { DamageError, FolderError, isReadOnly } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { FORMAT, formatOf, partsOf } from "./folder.js";
-import { lockFolder } from "./lock-file.js";
+import { type FolderLock, inUse, isHeld, lockFolder } from "./lock-file.js";
 import { SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
 import { knownLogs } from "./logs.js";
 import { SegmentReader, segmentName, segmentsIn } from "./segment.js";
-import { checkStore } from "./store-check.js";
-import { checkTable } from "./store-table.js";
-import { Tree } from "./tree.js";
+import { readJournals } from "./store-check.js";
+import { StoreReader } from "./store-reader.js";
+import { StoreTableReader } from "./store-table.js";
 
 /** What a check has found. */
 export interface CheckReport {
@@ -39,31 +39,33 @@ export async function checkFolder(folder: string): Promise<CheckReport> {
       format === undefined ? "it is empty" : `its format is ${format}, and this version's is ${FORMAT}`;
     throw new FolderError(`Cannot check the data folder "${folder}": ${why}`);
   }
-  const lock = await lockFolder(folder, () => {});
+  const lock = await lockToRead(folder);
   const report: CheckReport = { damaged: [], keys: 0, logs: 0, records: 0, blobs: 0 };
   const parts = partsOf(folder);
+  const damaged = (error: DamageError) => {
+    if (!report.damaged.includes(error.message)) report.damaged.push(error.message);
+  };
   try {
-    await checkTables(parts.tree, report);
-    const options = {
-      memtableBytes: 4 * 1024 ** 2,
-      cacheBytes: 0,
-      isUnchecked: true,
-      clocks: Clock.sourcesOf(),
-    };
-    const tree = await Tree.open(parts.tree, options).catch((error: unknown) => {
-      if (report.damaged.length === 0) throw error;
-    });
-    if (!tree) return report;
-    try {
-      await noting(report, () => checkEntries(tree, report));
-      await noting(report, () => checkLogs(tree, parts.logs, report));
-      await noting(report, () => checkBlobs(tree, parts.blobs, report));
-    } finally {
-      await tree.close();
-    }
+    await checkTables(parts.tree, damaged);
+    const store = await StoreReader.open(parts.tree, damaged);
+    for await (const _ of store.all("")) report.keys++;
+    await noting(report, () => checkLogs(store, parts.logs, report));
+    await noting(report, () => checkBlobs(store, parts.blobs, report));
     return report;
   } finally {
-    await lock.release();
+    await lock?.release();
+  }
+}
+
+/** Keeps others from opening the folder. Where nothing may be written, as on a read-only mount, nobody can from here. */
+async function lockToRead(folder: string): Promise<FolderLock | undefined> {
+  try {
+    return await lockFolder(folder, () => {});
+  } catch (error) {
+    if (!isReadOnly(error)) throw error;
+    const holder = await isHeld(folder);
+    if (holder) throw inUse(folder, holder);
+    return undefined;
   }
 }
 
@@ -72,23 +74,23 @@ async function noting<T>(report: CheckReport, read: () => Promise<T>): Promise<T
   try {
     return await read();
   } catch (error) {
-    if (!(error instanceof DamageError) && (error as { code?: string }).code !== "ENOENT") throw error;
-    report.damaged.push((error as Error).message);
+    const { code, path = "" } = Object(error) as { code?: string; path?: string };
+    const damage = code === "ENOENT" ? new DamageError(path, "it is missing") : error;
+    if (!(damage instanceof DamageError)) throw error;
+    report.damaged.push(damage.message);
     return undefined;
   }
 }
 
-async function checkTables(folder: string, report: CheckReport): Promise<void> {
-  const tables = await noting(report, () => checkStore(folder));
-  for (const { path, size } of tables ?? []) await noting(report, () => checkTable(path, size));
+async function checkTables(folder: string, damaged: (error: DamageError) => void): Promise<void> {
+  const { tables } = await readJournals(folder, damaged);
+  for (const { path, size } of tables) {
+    for await (const error of (await StoreTableReader.read(path)).damage(size)) damaged(error);
+  }
 }
 
-async function checkEntries(tree: Tree, report: CheckReport): Promise<void> {
-  for await (const _ of tree.all("")) report.keys++;
-}
-
-async function checkLogs(tree: Tree, folder: string, report: CheckReport): Promise<void> {
-  for await (const { settings } of knownLogs(tree)) {
+async function checkLogs(store: StoreReader, folder: string, report: CheckReport): Promise<void> {
+  for await (const { settings } of knownLogs(store)) {
     report.logs++;
     await noting(report, () => checkLog(join(folder, settings.id), settings.next ?? 1, report));
   }
@@ -135,21 +137,41 @@ async function checkSegment(folder: string, base: number): Promise<number> {
   }
 }
 
-async function checkBlobs(tree: Tree, folder: string, report: CheckReport): Promise<void> {
-  for await (const { name, file, size, sha256 } of storedBlobs(tree)) {
+async function checkBlobs(store: StoreReader, folder: string, report: CheckReport): Promise<void> {
+  for await (const { name, file, size, sha256 } of storedBlobs(store)) {
     report.blobs++;
-    const path = join(folder, file);
-    await noting(report, async () => {
-      const hash = createHash("sha256");
-      let read = 0;
-      for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-        hash.update(chunk.subarray(0, Math.max(0, size - read)));
-        read += chunk.length;
-      }
-      const what = `the file of ${JSON.stringify(name)}`;
-      const whole = bytesOnDisk(size);
-      if (read !== whole) throw new DamageError(path, `${what} has ${read} bytes of ${whole}`);
-      if (hash.digest("hex") !== sha256) throw new DamageError(path, `${what} is not what its checksum says`);
-    });
+    await noting(report, () => checkBlob(join(folder, file), { name, size, sha256 }));
   }
+}
+
+async function checkBlob(
+  path: string,
+  { name, size, sha256 }: { name: string; size: number; sha256: string },
+) {
+  const what = `the file of ${JSON.stringify(name)}`;
+  const hash = createHash("sha256");
+  const sums = new BlobChecksums();
+  for await (const piece of inPieces(bytesOf(path, size), PIECE_BYTES)) {
+    hash.update(piece);
+    sums.add(piece);
+  }
+  const whole = bytesOnDisk(size);
+  const { size: found } = await stat(path);
+  if (found !== whole) throw new DamageError(path, `${what} has ${found} bytes of ${whole}`);
+  const at = sums.firstDifference(await endOf(path, size));
+  if (at !== undefined)
+    throw new DamageError(path, `${what} is not what was written in the block at byte ${at}`);
+  if (hash.digest("hex") !== sha256) throw new DamageError(path, `${what} is not what its checksum says`);
+}
+
+/** The first `size` bytes of a file. */
+async function* bytesOf(path: string, size: number): AsyncGenerator<Uint8Array, void, undefined> {
+  if (size > 0) yield* createReadStream(path, { end: size - 1 }) as AsyncIterable<Uint8Array>;
+}
+
+/** What a file has from byte `start` on. */
+async function endOf(path: string, start: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of createReadStream(path, { start }) as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }

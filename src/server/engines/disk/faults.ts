@@ -63,3 +63,10 @@ export function systemFault(error: unknown): EngineFault | undefined {
   fault.cause = error;
   return fault;
 }
+
+/** Whether `error` says that nothing may be written there. */
+export const isReadOnly = (error: unknown): boolean => {
+  const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
+  if (["EROFS", "EACCES", "EPERM"].includes(code)) return true;
+  return code === "LEVEL_IO_ERROR" && /Read-only file system|Permission denied/.test(message);
+};

@@ -4,7 +4,7 @@ import { link, readdir, readFile, rename, rm, stat, utimes, writeFile } from "no
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
-import { FolderError } from "./faults.js";
+import { FolderError, isReadOnly } from "./faults.js";
 import { takeSystemLock } from "./system-lock.js";
 
 /** Who has a folder open. */
@@ -124,13 +124,6 @@ export async function isHeld(folder: string): Promise<Holder | undefined> {
     return (await isBeating(path)) ? holder : undefined;
   }
 }
-
-/** Whether `error` says that nothing may be written there. */
-export const isReadOnly = (error: unknown): boolean => {
-  const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
-  if (["EROFS", "EACCES", "EPERM"].includes(code)) return true;
-  return code === "LEVEL_IO_ERROR" && /Read-only file system|Permission denied/.test(message);
-};
 
 /** Why nobody else may have the folder. */
 export function inUse(folder: string, holder: Holder | undefined): FolderError {

@@ -2,9 +2,15 @@
 export type StoreManifest = {
   /** The journal that has what no table has yet; 0: none has been begun. */
   journal: number;
-  /** The bytes of each table, by its number. */
-  tables: Map<number, number>;
+  /** What it says of each table, by its number. */
+  tables: Map<number, TableFacts>;
 };
+
+/** A table's bytes, its level, and the first and the last key in it. */
+export type TableFacts = { size: number; level: number; smallest: Buffer; largest: Buffer };
+
+/** The sequence and the kind of a write, behind each key that a table has. */
+const TAG_BYTES = 8;
 
 /** What stands in front of each field of a record. */
 const COMPARATOR = 1;
@@ -40,9 +46,12 @@ export class VarintReader {
     }
   }
 
-  skipBytes(): void {
+  bytes(): Buffer {
     const length = this.number();
+    const start = this.at;
     this.at += length;
+    if (this.at > this.#bytes.length) throw new RangeError("a field is cut short");
+    return this.#bytes.subarray(start, this.at);
   }
 }
 
@@ -57,20 +66,22 @@ function applyRecord(manifest: StoreManifest, record: VarintReader): void {
   while (!record.isOver) {
     const field = record.number();
     if (field === JOURNAL) manifest.journal = record.number();
-    else if (field === COMPARATOR) record.skipBytes();
+    else if (field === COMPARATOR) record.bytes();
     else if ([NEXT_FILE, LAST_SEQUENCE, PREVIOUS_JOURNAL].includes(field)) record.number();
     else if (field === COMPACT_POINTER) {
       record.number();
-      record.skipBytes();
+      record.bytes();
     } else if (field === DELETED_TABLE) {
       record.number();
       manifest.tables.delete(record.number());
     } else if (field === NEW_TABLE) {
-      record.number();
+      const level = record.number();
       const table = record.number();
-      manifest.tables.set(table, record.number());
-      record.skipBytes();
-      record.skipBytes();
+      const size = record.number();
+      const [smallest, largest] = [record.bytes(), record.bytes()].map((key) =>
+        key.subarray(0, Math.max(0, key.length - TAG_BYTES)),
+      ) as [Buffer, Buffer];
+      manifest.tables.set(table, { size, level, smallest, largest });
     } else throw new RangeError(`field ${field} of the manifest is not known`);
   }
 }

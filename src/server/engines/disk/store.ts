@@ -1,11 +1,11 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as later } from "node:timers/promises";
-import { crc32 } from "node:zlib";
 import type { ClassicLevel } from "classic-level";
+import type { Log } from "../../context.js";
 import { EngineFault } from "../../engine.js";
 import { away, DamageError, systemFault } from "./faults.js";
 import { checkStore, type StoreTable, takeBack } from "./store-check.js";
+import { type StoreEntry, sealed, unsealed } from "./store-entry.js";
 import { loadStore } from "./store-package.js";
 import { checkTable } from "./store-table.js";
 
@@ -14,22 +14,18 @@ export interface StoreOptions {
   memtableBytes: number;
   /** The bytes of tables that are kept open for reading. */
   cacheBytes: number;
-  /** Opens it although tables may be damaged. Default: false. */
-  isUnchecked?: boolean;
+  /** Where it tells of what takes long. */
+  log?: Pick<Log, "info">;
 }
 
 /** One change: what `key` is from now on, or that it is no more. */
 export type Op = { key: string; value: Buffer | undefined };
-
-export type StoreEntry = { key: string; value: Buffer };
 
 /** One step of a list: `after` is where the next one begins; undefined: this was the last. */
 export type Page = { entries: StoreEntry[]; after: string | undefined };
 
 type Db = ClassicLevel<string, Buffer>;
 export type Snapshot = ReturnType<Db["snapshot"]>;
-
-const CHECKSUM_BYTES = 4;
 
 const SYNCED = { sync: true };
 
@@ -45,11 +41,8 @@ const BLOCK_BYTES = 16 * 1024;
 /** The bytes of entries that end a page early. */
 const PAGE_BYTES = 256 * 1024;
 
-/** The bytes of tables that are read before the store opens. What is more is read behind that. */
-const READ_FIRST_BYTES = 32 * 1024 ** 2;
-
-/** How long the reading behind that leaves the processor to others between two tables. */
-const REST_MS = 20;
+/** From how many bytes of tables on it is told that they are read. */
+const MANY_BYTES = 256 * 1024 ** 2;
 
 /** How soon after a refusal it is looked whether the disk has room again. */
 const AGAIN_MS = 500;
@@ -63,9 +56,6 @@ export class Store {
   /** What the batch that failed is known by, and the time before which another is not worth a try. */
   #refused: Buffer | undefined;
   #refusedUntilMs = 0;
-  #damaged: DamageError | undefined;
-  #isOver = false;
-  #reading: Promise<void> = Promise.resolve();
 
   private constructor(db: Db, folder: string, memtableBytes: number) {
     this.#db = db;
@@ -75,13 +65,9 @@ export class Store {
 
   /** Opens the store in `folder`, making it where there is none. Fails as damaged where anything that was synced is missing. */
   static async open(folder: string, options: StoreOptions): Promise<Store> {
-    const { memtableBytes, cacheBytes, isUnchecked = false } = options;
+    const { memtableBytes, cacheBytes, log } = options;
     const { ClassicLevel } = await loadStore();
-    const tables = isUnchecked ? [] : await checkStore(folder);
-    let bytes = 0;
-    for (const { path, size } of tables) {
-      if ((bytes += size) <= READ_FIRST_BYTES) await checkTable(path, size);
-    }
+    await checkTables(await checkStore(folder), log);
     const db: Db = new ClassicLevel<string, Buffer>(folder, {
       valueEncoding: "buffer",
       // What is not compressed is read where it is mapped.
@@ -93,12 +79,10 @@ export class Store {
     });
     const store = new Store(db, folder, memtableBytes);
     await store.#openDb();
-    if (bytes > READ_FIRST_BYTES) store.#reading = store.#readTables(tables);
     return store;
   }
 
   get(key: string): Buffer | undefined {
-    if (this.#damaged) throw this.#damaged;
     try {
       const bytes = this.#db.getSync(key);
       return bytes && this.#checked(key, bytes);
@@ -109,7 +93,6 @@ export class Store {
 
   /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call, or were at the snapshot. */
   async page(prefix: string, after: string | undefined, most: number, snapshot?: Snapshot): Promise<Page> {
-    if (this.#damaged) throw this.#damaged;
     // An `after` in front of the prefix is in front of all that it names.
     const isBehind = after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
     const iterator = this.#db.iterator({
@@ -145,7 +128,6 @@ export class Store {
    * has. One at a time.
    */
   async write(ops: readonly Op[], mark: Buffer): Promise<void> {
-    if (this.#damaged) throw this.#damaged;
     if (this.#failed) await this.#recover();
     try {
       // Its other form of a batch clones each operation first.
@@ -165,8 +147,6 @@ export class Store {
   }
 
   async close(): Promise<void> {
-    this.#isOver = true;
-    await this.#reading;
     // It writes what is in memory as a table, whatever the range: damage to that is found for certain.
     if (!this.#failed) await this.#db.compactRange("", "").catch(() => {});
     // A disk that refuses this as well leaves open whether the last write happened.
@@ -206,29 +186,11 @@ export class Store {
     this.#failed = undefined;
   }
 
-  /** Reads the tables that were there at the start, and serves nothing more where one is damaged. */
-  async #readTables(tables: readonly StoreTable[]): Promise<void> {
-    try {
-      for (const { path, size } of tables) {
-        if (this.#isOver) return;
-        await later(REST_MS, undefined, { ref: false });
-        await checkTable(path, size).catch((error: { code?: string }) => {
-          // It has been merged into others meanwhile.
-          if (error.code !== "ENOENT") throw error;
-        });
-      }
-    } catch (error) {
-      this.#damaged = error instanceof DamageError ? error : new DamageError(this.#folder, String(error));
-    }
-  }
-
   /** The value in `bytes`. LevelDB gives out what it finds. */
   #checked(key: string, bytes: Buffer): Buffer {
-    const value = bytes.subarray(CHECKSUM_BYTES);
-    if (bytes.length < CHECKSUM_BYTES || bytes.readUInt32LE() !== crc32(value, crc32(key))) {
-      throw new DamageError(this.#folder, `what it has at ${JSON.stringify(key)} is not what was written`);
-    }
-    return value;
+    const value = unsealed(key, bytes);
+    if (value) return value;
+    throw new DamageError(this.#folder, `what it has at ${JSON.stringify(key)} is not what was written`);
   }
 
   #fault(error: unknown): unknown {
@@ -248,10 +210,12 @@ function endOf(prefix: string): string {
   return points.join("") + String.fromCodePoint(last >= 0xd7ff && last < 0xe000 ? 0xe000 : last + 1);
 }
 
-/** `value` behind its checksum. */
-function sealed(key: string, value: Buffer): Buffer {
-  const bytes = Buffer.allocUnsafe(CHECKSUM_BYTES + value.length);
-  bytes.writeUInt32LE(crc32(value, crc32(key)));
-  bytes.set(value, CHECKSUM_BYTES);
-  return bytes;
+/**
+ * Reads every block of the tables. LevelDB ends the process at some that are damaged, and does not compare their
+ * checksums, so that it is given none which was not read.
+ */
+async function checkTables(tables: readonly StoreTable[], log: Pick<Log, "info"> | undefined): Promise<void> {
+  const bytes = tables.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > MANY_BYTES) log?.info({ bytes }, "all keys and values are read before the data folder opens");
+  for (const { path, size } of tables) await checkTable(path, size);
 }

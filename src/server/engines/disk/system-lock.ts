@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
-import { FolderError } from "./faults.js";
+import { FolderError, isReadOnly } from "./faults.js";
 import { loadStore } from "./store-package.js";
 
 /** The folder whose LevelDB is never written to: while it is open, the system holds a lock on its file LOCK. */
@@ -56,7 +56,8 @@ async function openLock(path: string): Promise<ClassicLevel | undefined> {
         throw new FolderError(`Cannot lock "${path}": its file system has no locks: ${message}`, error);
       }
       if (code === "LEVEL_LOCKED") return undefined;
-      if (isCleared || code === "LEVEL_IO_ERROR") throw (error as { cause?: unknown }).cause ?? error;
+      const cause = (error as { cause?: unknown }).cause ?? error;
+      if (isCleared || isReadOnly(cause)) throw cause;
       // Damaged: nothing is lost with it. Whoever has the lock needs no file but LOCK.
       for (const name of await readdir(path)) {
         if (name !== "LOCK") await rm(join(path, name), { force: true });

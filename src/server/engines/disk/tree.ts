@@ -1,8 +1,9 @@
 import { Clock, type ClockSources } from "../clock.js";
-import { type Books, decodeBooks, encodeBooks, type Usage } from "./books.js";
+import { BOOKS, type Books, decodeBooks, encodeBooks, type Usage } from "./books.js";
 import { away, systemFault } from "./faults.js";
 import { Groups } from "./groups.js";
-import { type Op, type Page, type Snapshot, Store, type StoreEntry, type StoreOptions } from "./store.js";
+import { type Op, type Page, type Snapshot, Store, type StoreOptions } from "./store.js";
+import type { StoreEntry } from "./store-entry.js";
 
 export interface TreeOptions extends StoreOptions {
   /** The machine's clocks. */
@@ -22,9 +23,6 @@ export interface Moment {
   all(prefix: string): AsyncGenerator<StoreEntry, void, undefined>;
   release(): Promise<void>;
 }
-
-/** Where the tree keeps its books. */
-const BOOKS = "c";
 
 /** How many entries all() reads at a time. */
 const AT_ONCE = 256;

@@ -1,0 +1,6 @@
+/** A process that checks a folder, and tells what it has found. */
+import { checkFolder } from "../../src/server/engines/disk/check.js";
+
+const report = await checkFolder(process.argv[2] ?? "").catch((error: Error) => error.message);
+process.send?.(report);
+process.disconnect?.();

@@ -1,0 +1,27 @@
+import { all, never, reader } from "../../src/conformance/engine/steps.js";
+import { fromUtf8 } from "../../src/internal/utf8.js";
+import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
+import { SMALL, texts } from "./fill.js";
+
+/** All that a folder holds that fill() has made. Fails where anything of it is damaged. */
+export async function contents(data: string) {
+  await using engine = await openDiskEngine({ folder: data, ...SMALL });
+  const { keys, logs, topics, blobs } = engine;
+  const blob = await blobs.get("b");
+  if (!blob) throw new Error("the blob is missing");
+  const entries = await all(keys.list(""));
+  const event = await reader(topics.consume("t", "g", never())).next();
+  const plain = entries.map(({ key, value }) => `${key}=${fromUtf8(value)}`);
+  const single = await Promise.all(
+    entries.map(async ({ key }) => `${key}=${fromUtf8((await keys.get(key))?.value ?? new Uint8Array())}`),
+  );
+  const { first, next } = await logs.bounds("l");
+  return {
+    entries: plain,
+    single,
+    records: await texts(logs, "l"),
+    bounds: [Number(first), Number(next)],
+    blob: Buffer.concat(await all(blob.content)).toString("base64"),
+    event: fromUtf8(event.value),
+  };
+}
