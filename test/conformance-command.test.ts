@@ -2,10 +2,21 @@ import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError, createRouterTransport, type Interceptor } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
+import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { conformance } from "../src/cli/conformance.js";
 import { openMirror } from "../src/cli/mirror.js";
+import type { Case } from "../src/conformance/case.js";
+import { withConformance } from "../src/conformance/components.js";
+import { failsWith, gives } from "../src/conformance/expectation.js";
+import { LAYOTTO } from "../src/conformance/layotto.js";
+import { type Deviation, judged, type Profile } from "../src/conformance/profile.js";
+import { counted, holds, run } from "../src/conformance/report.js";
+import { RULES } from "../src/conformance/rules.js";
+import { missingStores } from "../src/conformance/store-check.js";
+import { cases } from "../src/conformance/suite.js";
+import { openTarget } from "../src/conformance/target.js";
 import { listen, nodePlatform } from "../src/server/listen.js";
 import { createServer } from "../src/server/server.js";
 import { until } from "./until.js";
@@ -33,16 +44,8 @@ const rude: Interceptor = (next) => async (request) => {
   const response = await next(request);
   if (request.method.name === "SayHello" && !response.stream) {
     const message = response.message as { hello?: string };
-    message.hello = `${message.hello} <&> you`;
+    if (message.hello) message.hello = `${message.hello} <&> you`;
   }
-  return response;
-};
-
-/** A server that echoes no data. */
-const forgetful: Interceptor = (next) => async (request) => {
-  const response = await next(request);
-  if (request.method.name === "SayHello" && !response.stream)
-    delete (response.message as { data?: object }).data;
   return response;
 };
 
@@ -52,12 +55,13 @@ async function open(interceptors: Interceptor[] = []) {
 
 test("a server that holds gives status 0, a table for each protocol, and why cases were skipped", async () => {
   await using at = await open();
-  const { status, out } = await command(at.url, "--protocol", "all", "--primitive", "hello,secrets");
+  const { status, out, err } = await command(at.url, "--protocol", "all", "--primitive", "hello,secrets");
   assert.equal(status, 0, out);
   for (const way of ["connect", "grpc", "grpc-web", "tunnel"])
     assert.match(out, new RegExp(`^  ${way}, `, "m"));
   assert.match(out, /^ {2}hello +12 +- +- +-$/m);
   assert.match(out, /7 × the configuration names no secret that may be read \(`secret`\)/);
+  assert.match(err, /start the server by fairlead serve --conformance/);
 });
 
 test("what does not hold gives status 1, with its rule, expected and got, request and answer", async () => {
@@ -71,16 +75,24 @@ test("what does not hold gives status 1, with its rule, expected and got, reques
 
 test("what cannot be run gives status 2, and says why", async () => {
   for (const [args, why] of [
-    [[], /one URL is needed/],
-    [["ftp://x"], /one URL is needed/],
-    [["http://127.0.0.1:1"], /./],
+    [["ftp://x"], /must begin with http:\/\/ or https:\/\/, got "ftp:\/\/x"/],
+    [["http://127.0.0.1:1"], /no server answers at "http:\/\/127\.0\.0\.1:1": nothing listens there/],
+    [["http://x", "http://y"], /one argument too many/],
+    [["--config", "x.json"], /--config needs a URL/],
+    [["--protocol", "grpc", "--http-version", "1.1"], /gRPC needs HTTP\/2/],
+    [["http://x", "--http-version", "3"], /--http-version must be one of 1\.1, 2, all, got "3"/],
+    [["http://x", "--protocol", "gprc"], /did you mean grpc\?/],
+    [["http://x", "--protocl", "grpc"], /unknown option "--protocl": did you mean --protocol\?/],
     [["--serve", "--port", "65536"], /--port must be a number from 0 to 65535, got "65536"/],
-    [["--serve", "http://x"], /Unexpected argument 'http:\/\/x'/],
+    [["--serve", "http://x"], /one argument too many: "http:\/\/x"/],
     [["http://x", "--protocol", "smtp"], /--protocol must be one of connect, grpc, grpc-web, tunnel, all/],
-    [["http://x", "--primitive", "states"], /--primitive must be one of hello, state,/],
+    [["http://x", "--primitive", "states"], /--primitive must be one of hello, state,.*did you mean state\?/],
     [["http://x", "--profile", "dapr"], /--profile must be one of fairlead, layotto/],
     [["http://x", "--report", "pdf"], /--report must be one of text, junit, json, html, tap/],
-    [["http://x", "--config", "/no/such.json"], /Cannot read the configuration "\/no\/such\.json"/],
+    [
+      ["http://x", "--config", "/no/such.json"],
+      /Cannot read the configuration "\/no\/such\.json": there is no such/,
+    ],
   ] as const) {
     const { status, err } = await command(...args);
     assert.equal(status, 2, args.join(" "));
@@ -110,7 +122,8 @@ test("a configuration names the stores, and a wrong one is refused by its place"
     assert.match(out, /^ {2}secrets +8 +- +- +-$/m);
     await writeFile(file, '{ "stores": { "sate": "default" } }');
     const wrong = await command(at.url, "--config", file);
-    assert.deepEqual([wrong.status, /stores: .*"sate"/.test(wrong.err)], [2, true], wrong.err);
+    assert.equal(wrong.status, 2);
+    assert.match(wrong.err, /stores: .*"sate".*, did you mean "state"\?/);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -147,22 +160,185 @@ test("mirrorPort brings the app that a service and a binding lead to", async () 
   }
 });
 
-test("under the profile layotto a known deviation is listed with its reason, and counts as none; one that is gone is told", async () => {
-  await using at = await open([rude]);
-  const rudely = await command(at.url, "--primitive", "hello", "--profile", "layotto");
-  assert.equal(rudely.status, 0, rudely.out);
-  assert.match(rudely.out, /known deviations\n {4}\d+ × hello: the greeting is the component's own \(1\)/);
-  await using forgets = await open([forgetful]);
-  const other = await command(forgets.url, "--primitive", "hello", "--profile", "layotto");
-  assert.equal(other.status, 1, "what is no known deviation");
-  assert.match(other.out, /FAILED hello: data without a type is echoed/);
-  await using well = await open();
-  const { status, out } = await command(well.url, "--primitive", "hello", "--profile", "layotto");
-  assert.equal(status, 0);
-  assert.match(
-    out,
-    /known deviations that did not happen\n(.*\n)*.*hello: the greeting is the component's own/,
+test("without a URL every case of the suite runs, on a server of its own", async () => {
+  const primitives = ["--primitive", "hello,lock,secrets,lifecycle,bindings"];
+  const { status, out, err } = await command(...primitives);
+  assert.deepEqual([status, err], [0, ""], out);
+  assert.doesNotMatch(out, /skipped\n {4}/);
+  const { length } = cases.filter(({ primitive }) => primitives[1]?.split(",").includes(primitive));
+  assert.match(out, new RegExp(`^  all +${length} +- +- +-$`, "m"));
+});
+
+test("on fairlead serve --conformance every case runs by its URL alone, over HTTP/1.1 too", async () => {
+  const mirror = await openMirror(0);
+  await using at = await listen(
+    createServer({ platform: nodePlatform, config: withConformance({ state: { mine: {} } }, mirror.url) }),
+    { port: 0 },
   );
+  const args = [at.url, "--primitive", "hello,secrets,configuration", "--no-wait", "--http-version", "all"];
+  const { status, out } = await command(...args, "--protocol", "grpc-web");
+  await mirror.close();
+  assert.equal(status, 0, out);
+  assert.match(out, /^ {2}grpc-web, [\s\S]*^ {2}configuration +40 +- +- +-$/m);
+  assert.match(out, /^ {2}grpc-web over HTTP\/1\.1, [\s\S]*^ {2}configuration +20 +- +- +20$/m);
+  assert.match(out, /skipped\n {4}20 × this way carries no stream both ways at the same time\n/);
+});
+
+/** A profile on which SayHello is known to be rude, and what a case that is about it makes of it. */
+const rudeness: Deviation = {
+  primitive: "hello",
+  why: "it is rude",
+  expected: [gives("a longer greeting", (actual) => /<&> you$/.test(String(actual)))],
+};
+
+/** The cases of hello against a server with these interceptors, under a profile. */
+async function judgedHello(interceptors: Interceptor[], profile: Profile) {
+  await using server = createServer({ interceptors });
+  const target = await openTarget({ transport: server.transport() });
+  return await run(
+    target,
+    cases.filter(({ primitive }) => primitive === "hello"),
+    { profile },
+  );
+}
+
+const failing =
+  (code: Code): Interceptor =>
+  () =>
+  async () => {
+    throw new ConnectError("expected by no one", code);
+  };
+
+test("a deviation explains the outcome that it expects, and nothing else", async () => {
+  const profile = { name: "rude", deviations: [rudeness] };
+  const rudely = await judgedHello([rude], profile);
+  const { deviates, failed } = counted(rudely.results);
+  assert.deepEqual([deviates, failed], [4, 0]);
+  assert.deepEqual(rudely.gone, []);
+  const other: Interceptor = (next) => async (request) => {
+    const response = await next(request);
+    if (!response.stream) (response.message as { hello?: string }).hello = "Ada";
+    return response;
+  };
+  assert.equal(counted((await judgedHello([other], profile)).results).deviates, 0);
+  const broken = await judgedHello([failing(Code.Internal)], profile);
+  assert.deepEqual(counted(broken.results), { passed: 0, failed: 12, deviates: 0, skipped: 0 });
+  assert.deepEqual((await judgedHello([], profile)).gone, [rudeness]);
+});
+
+test("unavailable is no expected outcome, and layotto explains no failure by it", async () => {
+  assert.throws(() => failsWith(Code.Internal, Code.Unavailable), /unavailable is no expected outcome/);
+  const lost = new ConnectError("connection refused", Code.Unavailable);
+  for (const one of cases) {
+    const outcome = { status: "failed", ms: 1, error: lost, calls: [] } as const;
+    assert.equal(judged(one, outcome, LAYOTTO).deviation, undefined, one.name);
+  }
+});
+
+test("every deviation of layotto has an outcome, is about some case, and each primitive of it has a floor", () => {
+  for (const deviation of LAYOTTO.deviations) {
+    assert.ok(deviation.expected.length > 0, deviation.why);
+    const outcome = { status: "failed", ms: 1, error: new TypeError("x"), calls: [] } as const;
+    const { primitive, rule, name = /./ } = deviation;
+    const about = cases.filter((one) => one.primitive === primitive && name.test(one.name));
+    assert.ok(about.length > 0, deviation.why);
+    assert.ok(!rule || rule.startsWith("reference") || RULES.includes(rule as never));
+    assert.ok((LAYOTTO.floors?.[primitive] ?? 0) > 0, primitive);
+    const unknown = judged(
+      { ...(about[0] as Case), run: async () => {} },
+      { ...outcome, error: new Error("x") },
+      LAYOTTO,
+    );
+    assert.equal(unknown.deviation, undefined);
+  }
+});
+
+test("too few cases that pass are a failure, however well the others are explained", async () => {
+  const profile = { name: "rude", deviations: [rudeness], floors: { hello: 0.9 } };
+  const report = await judgedHello([rude], profile);
+  assert.deepEqual(report.shortfalls, [{ primitive: "hello", passed: 8, floor: 10, ran: 12 }]);
+  assert.equal(holds(report), false);
+  assert.equal(holds(await judgedHello([rude], { ...profile, floors: { hello: 0.5 } })), true);
+});
+
+test("a server that goes away half way ends the run with status 2, whatever the profile", async () => {
+  let calls = 0;
+  const interceptors: Interceptor[] = [
+    (next) => async (request) => {
+      if (++calls === 40) setImmediate(() => at.close());
+      return next(request);
+    },
+  ];
+  const server = createServer({ platform: nodePlatform, interceptors });
+  const at = await listen(server, { port: 0, graceMs: 0 });
+  const primitives = ["--primitive", "hello,state,lock,sequencer"];
+  const { status, out } = await command(at.url, ...primitives, "--profile", "layotto");
+  assert.equal(status, 2, out);
+  assert.match(out, /ENDED EARLY: the server went away, after \d+ of \d+ cases: \[unavailable\]/);
+  assert.doesNotMatch(out, /FAILED/);
+});
+
+test("stores that the server does not have are a configuration error: status 2, not deviations", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "conformance-"));
+  try {
+    await using at = await open();
+    const file = join(folder, "names.json");
+    const nope = "no-such";
+    const others = { state: nope, lock: nope, sequencer: nope, configuration: nope };
+    const names = {
+      state: nope,
+      lock: nope,
+      sequencer: nope,
+      pubsub: nope,
+      files: nope,
+      configuration: nope,
+    };
+    const hello = { name: nope, greeting: "Hello" };
+    const secret = { store: nope, key: "k", value: "v" };
+    await writeFile(file, JSON.stringify({ stores: { ...names, others, hello, secret } }));
+    const { status, out, err } = await command(at.url, "--config", file, "--profile", "layotto");
+    assert.deepEqual([status, out], [2, ""]);
+    const kinds = [
+      "state store",
+      "lock store",
+      "sequencer store",
+      "pubsub",
+      "file store",
+      "configuration store",
+    ];
+    for (const kind of [...kinds, "hello", "secret store"])
+      assert.ok(err.includes(`no ${kind} "no-such"`), err);
+    const few = await command(at.url, "--config", file, "--primitive", "log");
+    assert.equal(few.status, 0, few.out);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("how the Go runtime says that it has no store is understood", async () => {
+  const texts: Record<string, [Code, string]> = {
+    getState: [Code.InvalidArgument, "state store no-such is not found"],
+    unlock: [Code.FailedPrecondition, "lock store is not configured"],
+    getNextId: [Code.InvalidArgument, "Sequencer store no-such not found"],
+    publishEvent: [Code.InvalidArgument, "pubsub no-such not found"],
+    listFile: [Code.InvalidArgument, "not support store type: no-such"],
+    getConfiguration: [Code.Unknown, "configure store [no-such] don't support now"],
+    sayHello: [Code.Unknown, "no instance found"],
+    getSecret: [Code.InvalidArgument, "error when get secret but not find : no-such"],
+  };
+  const fail = Object.entries(texts).map(([name, [code, text]]) => [
+    name,
+    () => {
+      throw new ConnectError(text, code);
+    },
+  ]);
+  const transport = createRouterTransport(({ service }) => service(Runtime, Object.fromEntries(fail)));
+  const s = "no-such";
+  const stores = { state: s, lock: s, sequencer: s, pubsub: s, files: s, configuration: s };
+  const hello = { name: s, greeting: "" };
+  const secret = { store: s, key: "k", value: "" };
+  const all = new Set(cases.map(({ primitive }) => primitive));
+  assert.equal((await missingStores(transport, { ...stores, hello, secret }, all)).length, 8);
 });
 
 test("reports: JSON, TAP, JUnit and HTML tell the same, to a file where one is named", async () => {

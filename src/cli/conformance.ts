@@ -1,36 +1,33 @@
 import { writeFile } from "node:fs/promises";
-import { parseArgs } from "node:util";
-import type { Transport } from "@connectrpc/connect";
 import {
+  type Case,
   cases,
-  counted,
   FAIRLEAD,
+  holds,
   htmlReport,
   jsonReport,
   junitReport,
   LAYOTTO,
+  missingStores,
   openTarget,
   type Primitive,
   type Profile,
   type Report,
   type Run,
   run,
+  type Target,
   tapReport,
   textReport,
 } from "../conformance/index.js";
-import { createNodeTransport, createTunnelTransport } from "../node.js";
+import { createTunnelTransport } from "../node.js";
+import { isHttpUrl, numberOption, oneOf, parseCommandLine, shown, UsageError } from "./command-line.js";
 import { type ConformanceConfig, readConformanceConfig } from "./conformance-config.js";
 import { judgeClients } from "./conformance-serve.js";
+import { openConformanceServer } from "./conformance-server.js";
+import { HTTP_VERSIONS, PROTOCOLS, type Way, waysOf } from "./conformance-ways.js";
+import { errorText, reasonOf } from "./error-text.js";
 import { openMirror } from "./mirror.js";
-
-type Way = Transport & { close(): Promise<void> };
-
-const WAYS: Record<string, (url: string) => Way> = {
-  connect: (url) => createNodeTransport(url),
-  grpc: (url) => createNodeTransport(url, { protocol: "grpc" }),
-  "grpc-web": (url) => createNodeTransport(url, { protocol: "grpc-web" }),
-  tunnel: (url) => createTunnelTransport(url),
-};
+import { mustBeReachable } from "./reachable.js";
 
 const PROFILES: Record<string, Profile> = { fairlead: FAIRLEAD, layotto: LAYOTTO };
 
@@ -43,8 +40,8 @@ const REPORTS: Record<string, (report: Report) => string> = {
 };
 
 /**
- * `fairlead conformance URL`: holds a server against the suite. 0 where all that is expected holds, 1 where something does
- * not, 2 where it could not be run. With `--serve` it is a client that is judged.
+ * `fairlead conformance [URL]`: holds a server against the suite. 0 where all that is expected holds, 1 where something does
+ * not, 2 where it could not be run, or not to the end. With `--serve` it is a client that is judged.
  */
 export async function conformance(args: string[]): Promise<number> {
   try {
@@ -54,11 +51,13 @@ export async function conformance(args: string[]): Promise<number> {
     const report = await judged(asked);
     const text = (REPORTS[asked.report] ?? textReport)(report);
     if (asked.output === undefined) process.stdout.write(text);
-    else await writeFile(asked.output, text);
+    else await write(asked.output, text);
     if (asked.output !== undefined || asked.report !== "text") process.stderr.write(textReport(report));
-    return report.runs.every(({ results }) => counted(results).failed === 0) ? 0 : 1;
+    if (skipsForConfiguration(report)) process.stderr.write(howToRunAll(asked.url));
+    if (report.runs.some(({ lost }) => lost !== undefined)) return 2;
+    return report.runs.every(holds) ? 0 : 1;
   } catch (error) {
-    process.stderr.write(`fairlead: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`fairlead: ${errorText(error)}\n`);
     return 2;
   }
 }
@@ -66,24 +65,20 @@ export async function conformance(args: string[]): Promise<number> {
 /** Where to serve, if that is asked for: `--serve [--host HOST] [--port N]`, and nothing else. */
 function servingAsked(args: string[]): { host: string; port: number } | undefined {
   if (!args.includes("--serve")) return undefined;
-  const { values } = parseArgs({
-    args,
-    options: {
-      serve: { type: "boolean" },
-      host: { type: "string", default: "127.0.0.1" },
-      port: { type: "string", default: "34904" },
-    },
+  const { options } = parseCommandLine(args, {
+    serve: { type: "boolean" },
+    host: { type: "string", default: "127.0.0.1" },
+    port: { type: "string", default: "34904" },
   });
-  const port = Number(values.port);
-  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return { host: values.host, port };
-  throw new RangeError(`--port must be a number from 0 to 65535, got "${values.port}"`);
+  return { host: options.host, port: numberOption("port", options.port, 0, 65_535) };
 }
 
 interface Asked {
-  url: string;
-  ways: string[];
+  /** Undefined: the reference server itself. */
+  url: string | undefined;
+  ways: Way[];
   profile: Profile;
-  primitives: Set<string> | undefined;
+  primitives: Set<Primitive>;
   report: string;
   output: string | undefined;
   config: string | undefined;
@@ -91,92 +86,167 @@ interface Asked {
 }
 
 function parsed(args: string[]): Asked {
-  const { values, positionals } = parseArgs({
+  const { options, positionals } = parseCommandLine(
     args,
-    allowPositionals: true,
-    options: {
+    {
       protocol: { type: "string", default: "connect" },
+      "http-version": { type: "string", default: "2" },
       config: { type: "string" },
       profile: { type: "string", default: "fairlead" },
       primitive: { type: "string", multiple: true },
       report: { type: "string", default: "text" },
       output: { type: "string" },
-      "no-wait": { type: "boolean", default: false },
+      "no-wait": { type: "boolean" },
     },
-  });
-  const [url, ...more] = positionals;
-  if (url === undefined || more.length > 0 || !/^https?:\/\//.test(url)) {
-    throw new TypeError(
-      `one URL is needed, which begins with http:// or https://, got "${positionals.join(" ")}"`,
-    );
+    1,
+  );
+  const [url] = positionals;
+  if (url !== undefined && !isHttpUrl(url)) {
+    throw new UsageError(`the server's URL must begin with http:// or https://, got ${shown(url)}`);
   }
-  const primitives = values.primitive?.flatMap((names) => names.split(","));
-  for (const name of primitives ?? []) oneOf("primitive", name, known);
+  if (url === undefined && options.config !== undefined) {
+    throw new UsageError("--config needs a URL: the reference server's own stores are known");
+  }
+  const names = options.primitive?.flatMap((names) => names.split(","));
+  const primitives = names?.map((name) => oneOf("primitive", name, PRIMITIVES)) ?? PRIMITIVES;
+  const protocol = oneOf("protocol", options.protocol, [...PROTOCOLS, "all"] as const);
+  const version = oneOf("http-version", options["http-version"], [...HTTP_VERSIONS, "all"] as const);
+  const ways = waysOf(
+    protocol === "all" ? PROTOCOLS : [protocol],
+    version === "all" ? HTTP_VERSIONS : [version],
+  );
+  if (ways.length === 0)
+    throw new UsageError("gRPC needs HTTP/2: --protocol grpc excludes --http-version 1.1");
   return {
     url,
-    ways:
-      values.protocol === "all"
-        ? Object.keys(WAYS)
-        : [oneOf("protocol", values.protocol, [...Object.keys(WAYS), "all"])],
-    profile: PROFILES[oneOf("profile", values.profile, Object.keys(PROFILES))] ?? FAIRLEAD,
-    primitives: primitives && new Set(primitives),
-    report: oneOf("report", values.report, Object.keys(REPORTS)),
-    output: values.output,
-    config: values.config,
-    waits: !values["no-wait"],
+    ways,
+    profile: PROFILES[oneOf("profile", options.profile, Object.keys(PROFILES))] ?? FAIRLEAD,
+    primitives: new Set(primitives),
+    report: oneOf("report", options.report, Object.keys(REPORTS)),
+    output: options.output,
+    config: options.config,
+    waits: !options["no-wait"],
   };
 }
 
-const known: Primitive[] = [...new Set(cases.map(({ primitive }) => primitive))];
+const PRIMITIVES: Primitive[] = [...new Set(cases.map(({ primitive }) => primitive))];
 
-function oneOf(option: string, given: string, known: readonly string[]): string {
-  if (known.includes(given)) return given;
-  throw new RangeError(`--${option} must be one of ${known.join(", ")}, got "${given}"`);
+async function write(path: string, text: string): Promise<void> {
+  await writeFile(path, text).catch((error: unknown) => {
+    throw new UsageError(`Cannot write the report ${shown(path)}: ${reasonOf(error)}`);
+  });
 }
 
-async function judged({ url, ways, profile, primitives, config: path, waits }: Asked): Promise<Report> {
-  const config = path === undefined ? {} : await readConformanceConfig(path);
-  const wanted = cases.filter(({ primitive }) => !primitives || primitives.has(primitive));
+async function judged(asked: Asked): Promise<Report> {
+  const config = asked.config === undefined ? {} : await readConformanceConfig(asked.config);
+  const own = asked.url === undefined ? await openConformanceServer() : undefined;
+  const url = asked.url ?? own?.url ?? "";
   const mirror = config.mirrorPort === undefined ? undefined : await openMirror(config.mirrorPort);
   const runs: Run[] = [];
   // What a case that has failed leaves behind fails too, and is no one's: it must not end the run.
   const letBe = () => {};
-  process.on("unhandledRejection", letBe);
+  const events = ["unhandledRejection", "rejectionHandled"] as const;
+  for (const event of events) process.on(event, letBe);
   try {
-    for (const way of ways) runs.push(await judgedBy(way, { url, profile, waits, config, wanted }));
+    await mustBeReachable(url);
+    for (const way of asked.ways) runs.push(await judgedBy(way, url, { asked, config }));
   } finally {
-    process.off("unhandledRejection", letBe);
+    for (const event of events) process.off(event, letBe);
     await mirror?.close();
+    await own?.close();
   }
-  return { server: url, profile: profile.name, at: new Date(), runs };
+  return { server: url, profile: asked.profile.name, at: new Date(), runs };
 }
 
 interface Judging {
-  url: string;
-  profile: Profile;
-  waits: boolean;
+  asked: Asked;
   config: ConformanceConfig;
-  wanted: typeof cases;
 }
 
-async function judgedBy(way: string, { url, profile, waits, config, wanted }: Judging): Promise<Run> {
-  const dial = () => (WAYS[way] as (url: string) => Way)(url);
-  const transport = dial();
+async function judgedBy(way: Way, url: string, { asked, config }: Judging): Promise<Run> {
+  const { profile, primitives, waits } = asked;
+  const wanted = cases.filter(({ primitive }) => primitives.has(primitive));
+  const needsClock = ({ needs }: Case) => asked.url === undefined && needs.includes("clock");
+  const open = { way, waits, config };
+  const first = await withTarget(url, open, async (target) => {
+    const missing = await missingStores(target.transport, target.stores, primitives);
+    if (missing.length > 0) throw new UsageError(toldMissing(missing, url));
+    return run(
+      target,
+      wanted.filter((one) => !needsClock(one)),
+      { way: way.name, profile },
+    );
+  });
+  if (first.lost !== undefined || !wanted.some(needsClock)) return first;
+  const second = await onClock(open, wanted.filter(needsClock), profile);
+  return { ...second, ms: first.ms + second.ms, results: [...first.results, ...second.results] };
+}
+
+/** Runs cases that move the server's clock: one at a time, on a server whose clock stands still but for that. */
+async function onClock(open: Opening, wanted: readonly Case[], profile: Profile): Promise<Run> {
+  let nowMs = Date.now();
+  const { url, close } = await openConformanceServer(() => nowMs);
+  const passTime = (ms: number) => {
+    nowMs += ms;
+  };
+  try {
+    return await withTarget(url, { ...open, passTime }, (target) =>
+      run(target, wanted, { way: open.way.name, profile, atOnce: 1 }),
+    );
+  } finally {
+    await close();
+  }
+}
+
+interface Opening extends Pick<Target, "passTime"> {
+  way: Way;
+  waits: boolean;
+  config: ConformanceConfig;
+}
+
+async function withTarget<T>(
+  url: string,
+  { way, waits, config, passTime }: Opening,
+  use: (target: Target) => Promise<T>,
+): Promise<T> {
+  const transport = way.dial(url);
   try {
     const target = await openTarget({
       transport,
       waits,
-      stores: config.stores ?? {},
+      streams: way.streams,
+      ...(config.stores && { stores: config.stores }),
+      ...(passTime && { passTime }),
       second: async () => {
-        const other = dial();
+        const other = way.dial(url);
         return { transport: other, close: () => other.close() };
       },
       ...(config.dialIn !== false && {
         dialIn: (appId: string) => createTunnelTransport(url, { appId }),
       }),
     });
-    return await run(target, wanted, { way, profile });
+    return await use(target);
   } finally {
     await transport.close();
   }
 }
+
+const toldMissing = (missing: string[], url: string): string =>
+  `the server at ${url} has no ${missing.join(", no ")}: name what it has in --config FILE, see docs/conformance.md, ` +
+  "or leave the primitive out by --primitive";
+
+/** Whether cases were skipped that a server with the suite's components would run. */
+const skipsForConfiguration = ({ runs }: Report): boolean =>
+  runs.some(({ results }) =>
+    results.some(
+      ({ outcome }) => outcome.status === "skipped" && outcome.reason.startsWith("the configuration "),
+    ),
+  );
+
+const howToRunAll = (url: string | undefined): string =>
+  `
+  To run the cases that were skipped for the configuration: start the server by fairlead serve --conformance, or configure
+  it as docs/conformance.md shows and describe that in --config FILE. fairlead conformance without a URL runs all of them${
+    url === undefined ? "" : " on a server of its own"
+  }.
+`;

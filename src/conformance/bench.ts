@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { expectManyListeners } from "../internal/many-listeners.js";
 import { randomId } from "../internal/random-id.js";
 import { sleep } from "../internal/timer.js";
 import type { TunnelTransport } from "../tunnel.js";
@@ -32,7 +33,9 @@ export function openBench(target: Target): { bench: Bench; calls: RecordedCall[]
   const calls: RecordedCall[] = [];
   const cleaning: (() => unknown)[] = [];
   const mark = `conformance-${randomId().slice(0, 12)}-`;
-  const transport = recorded(target.transport, calls);
+  const left = new AbortController();
+  expectManyListeners(left.signal);
+  const transport = recorded(cancelledBy(left.signal, target.transport), calls);
   const after = (clean: () => unknown) => void cleaning.push(clean);
   const bench: Bench = {
     transport,
@@ -43,7 +46,7 @@ export function openBench(target: Target): { bench: Bench; calls: RecordedCall[]
       if (!target.second) throw new TypeError('the case lacks the need "second client"');
       const way = await target.second();
       after(() => way.close());
-      return recorded(way.transport, calls);
+      return recorded(cancelledBy(left.signal, way.transport), calls);
     },
     dialIn(appId) {
       if (!target.dialIn) throw new TypeError('the case lacks the need "app"');
@@ -60,6 +63,17 @@ export function openBench(target: Target): { bench: Bench; calls: RecordedCall[]
     async clear() {
       // A server that is gone, or a way that is closed, leaves nothing to clear.
       for (const clean of cleaning.reverse()) await Promise.resolve(clean()).catch(() => {});
+      // A subscription that is left open takes events from others, and on some servers holds up every publisher.
+      left.abort(new ConnectError("the case is over", Code.Canceled));
     },
+  };
+}
+
+/** `transport`, of which every call that is under way when `over` aborts is cancelled. */
+function cancelledBy(over: AbortSignal, transport: Transport): Transport {
+  const either = (signal?: AbortSignal) => (signal ? AbortSignal.any([signal, over]) : over);
+  return {
+    unary: (method, signal, ...rest) => transport.unary(method, either(signal), ...rest),
+    stream: (method, signal, ...rest) => transport.stream(method, either(signal), ...rest),
   };
 }

@@ -1,13 +1,31 @@
+import type { Code } from "@connectrpc/connect";
+
+/** How the server behaved where a case found it otherwise than it has to be. */
+export interface UnmetFacts {
+  /** The code of the error that the server answered with. */
+  readonly code?: Code;
+  /** Whether it answered where it has to refuse. */
+  readonly isAnswer?: boolean;
+  /** Whether its error has the right code, and only the message or the details are not as they have to be. */
+  readonly isDetail?: boolean;
+  /** Whether nothing came in time. */
+  readonly isLate?: boolean;
+  /** Whether a stream ended too early. */
+  readonly isEnd?: boolean;
+}
+
 /** What a case of a suite found otherwise than it has to be. Test runners show `actual` and `expected` as a difference. */
 export class Unmet extends Error {
   readonly actual: unknown;
   readonly expected: unknown;
+  readonly facts: UnmetFacts;
 
-  constructor(message: string, actual?: unknown, expected?: unknown) {
+  constructor(message: string, actual?: unknown, expected?: unknown, facts: UnmetFacts = {}) {
     super(message);
     this.name = "AssertionError";
     this.actual = actual;
     this.expected = expected;
+    this.facts = facts;
   }
 }
 
@@ -42,7 +60,10 @@ export async function rejects(
 export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Unmet(`${what}: not done after ${ms} ms`)), ms);
+    timer = setTimeout(
+      () => reject(new Unmet(`${what}: not done after ${ms} ms`, undefined, undefined, { isLate: true })),
+      ms,
+    );
   });
   try {
     return await Promise.race([promise, late]);

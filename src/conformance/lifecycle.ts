@@ -42,6 +42,11 @@ function applying(on: On<LifecycleCalls>): void {
     },
   );
 
+  on("ApplyConfiguration", "a greeting may be replaced by itself, by the Go runtime's names", async (at) => {
+    await at.apply("hellos", at.name, { hello: at.greeting });
+    equal((await at.runtime.sayHello({ serviceName: at.name })).hello, at.greeting);
+  });
+
   on(
     ["ApplyConfiguration", "quick pubsub"],
     "a pubsub takes its settings under both names of its kind",

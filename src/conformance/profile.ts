@@ -1,8 +1,9 @@
 import type { Case, Primitive } from "./case.js";
+import { type Expectation, seenIn } from "./expectation.js";
 import type { Rule } from "./rules.js";
 import type { Outcome } from "./run.js";
 
-/** Something that a server is known to do otherwise. */
+/** Something that a server is known to do otherwise: what it does instead is expected, and anything else is a failure. */
 export interface Deviation {
   /** The primitive of the cases that it is about. */
   readonly primitive: Primitive;
@@ -10,6 +11,8 @@ export interface Deviation {
   readonly rule?: Rule;
   /** and those whose name this fits. */
   readonly name?: RegExp;
+  /** The outcomes that are expected instead: one of them has to be what happened. */
+  readonly expected: readonly Expectation[];
   /** What the server does instead, and where that is written. */
   readonly why: string;
 }
@@ -20,6 +23,11 @@ export interface Profile {
   readonly name: string;
   /** What the server is known to do otherwise. */
   readonly deviations: readonly Deviation[];
+  /**
+   * For each primitive the share of the cases that were run that has to pass, from 0 to 1: below it the run fails, however
+   * well its deviations are known. Left out: none.
+   */
+  readonly floors?: Partial<Record<Primitive, number>>;
 }
 
 /** All that Fairlead promises. */
@@ -35,11 +43,40 @@ export interface Result {
   readonly deviation?: Deviation;
 }
 
-/** What an outcome means under `profile`. */
+/** What an outcome means under `profile`. A failure by a lost connection is never a known deviation. */
 export function judged(one: Case, outcome: Outcome, profile: Profile): Result {
-  const deviation =
-    outcome.status === "failed" ? profile.deviations.find((known) => isAbout(known, one)) : undefined;
+  if (outcome.status !== "failed") return { case: one, outcome };
+  const seen = seenIn(outcome.error);
+  const deviation = profile.deviations.find((known) => {
+    return isAbout(known, one) && known.expected.some((expectation) => expectation.holds(seen));
+  });
   return { case: one, outcome, ...(deviation && { deviation }) };
+}
+
+/** A primitive of which too few cases passed. */
+export interface Shortfall {
+  readonly primitive: Primitive;
+  /** How many passed. */
+  readonly passed: number;
+  /** How many had to pass. */
+  readonly floor: number;
+  /** How many were run. */
+  readonly ran: number;
+}
+
+/** The primitives of which too few cases passed, by the profile's floors. */
+export function shortfalls({ floors = {} }: Profile, results: readonly Result[]): Shortfall[] {
+  return Object.entries(floors).flatMap(([name, share]) => {
+    const primitive = name as Primitive;
+    const outcomes = results
+      .filter((result) => result.case.primitive === primitive && result.outcome.status !== "skipped")
+      .map(({ outcome }) => outcome.status);
+    const ran = outcomes.length;
+    const passed = outcomes.filter((status) => status === "passed").length;
+    // Rounded down: of a few cases none has to pass.
+    const floor = Math.floor(share * ran);
+    return passed < floor ? [{ primitive, passed, floor, ran }] : [];
+  });
 }
 
 /** The deviations of which nothing was seen, though all cases that they are about were run. */

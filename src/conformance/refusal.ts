@@ -11,7 +11,7 @@ async function failure(call: Promise<unknown>, what = "the call"): Promise<Conne
     if (reason instanceof ConnectError) return reason;
     throw reason;
   }
-  throw new Unmet(`${what}: expected an error, got an answer`, answer);
+  throw new Unmet(`${what}: expected an error, got an answer`, answer, undefined, { isAnswer: true });
 }
 
 /** Fails unless the call fails with `code`; returns the error. */
@@ -22,14 +22,28 @@ export async function refused(call: Promise<unknown>, code: Code, what = "the ca
     `${what}: expected ${Code[code]}, got ${Code[error.code]} (${error.rawMessage})`,
     Code[error.code],
     Code[code],
+    { code: error.code },
   );
+}
+
+/** Runs `look` at an error of the right code: what it finds wrong is a matter of the message or the details. */
+export function detailed(error: ConnectError, look: () => void): void {
+  try {
+    look();
+  } catch (reason) {
+    if (!(reason instanceof Unmet)) throw reason;
+    const { message, actual, expected } = reason;
+    throw new Unmet(message, actual, expected, { code: error.code, isDetail: true });
+  }
 }
 
 /** Fails unless the call is refused as malformed, with a message and a BadRequest that name `field`. */
 export async function malformed(call: Promise<unknown>, field: string, what = field): Promise<void> {
   const error = await refused(call, Code.InvalidArgument, what);
-  equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field, `${what}: the field`);
-  ok(error.rawMessage.includes(field), `the message names ${field}: ${error.rawMessage}`);
+  detailed(error, () => {
+    equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field, `${what}: the field`);
+    ok(error.rawMessage.includes(field), `the message names ${field}: ${error.rawMessage}`);
+  });
 }
 
 /** The metadata of the error's ErrorInfo. */
@@ -41,18 +55,22 @@ export const factsOf = (error: ConnectError): Record<string, string> | undefined
 /** Fails unless the call is refused because the server has no component `name`, which is told with its kind. */
 export async function unconfigured(call: Promise<unknown>, kind: string, name: string): Promise<void> {
   const error = await refused(call, Code.InvalidArgument, `${kind} ${JSON.stringify(name)}`);
-  ok(error.rawMessage.includes(JSON.stringify(name)), `the message names it: ${error.rawMessage}`);
-  ok(error.rawMessage.includes("is not configured"), `the message says why: ${error.rawMessage}`);
-  equal(factsOf(error), { kind, name }, "ErrorInfo");
+  detailed(error, () => {
+    ok(error.rawMessage.includes(JSON.stringify(name)), `the message names it: ${error.rawMessage}`);
+    ok(error.rawMessage.includes("is not configured"), `the message says why: ${error.rawMessage}`);
+    equal(factsOf(error), { kind, name }, "ErrorInfo");
+  });
 }
 
 /** Fails unless the call is refused because it would pass the limit called `name`, which is told with its measure. */
 export async function limited(call: Promise<unknown>, name: string): Promise<void> {
   const error = await refused(call, Code.ResourceExhausted, `the limit ${name}`);
-  ok(error.rawMessage.includes(name), `the message names ${name}: ${error.rawMessage}`);
-  const { limit, most } = factsOf(error) ?? {};
-  equal(limit, name, "the limit in ErrorInfo");
-  ok(/^\d+$/.test(most ?? ""), `its measure is told: ${most}`);
+  detailed(error, () => {
+    ok(error.rawMessage.includes(name), `the message names ${name}: ${error.rawMessage}`);
+    const { limit, most } = factsOf(error) ?? {};
+    equal(limit, name, "the limit in ErrorInfo");
+    ok(/^\d+$/.test(most ?? ""), `its measure is told: ${most}`);
+  });
 }
 
 /** Names that are no component's, among them those that every object has. */

@@ -1,7 +1,16 @@
 import type { Case, Primitive } from "./case.js";
-import { type Deviation, FAIRLEAD, gone, judged, type Profile, type Result } from "./profile.js";
+import {
+  type Deviation,
+  FAIRLEAD,
+  gone,
+  judged,
+  type Profile,
+  type Result,
+  type Shortfall,
+  shortfalls,
+} from "./profile.js";
 import { runCase } from "./run.js";
-import type { Target } from "./target.js";
+import { type Target, whyGone } from "./target.js";
 
 /** What came of all cases on one way to a server. */
 export interface Run {
@@ -13,6 +22,10 @@ export interface Run {
   readonly results: readonly Result[];
   /** The profile's deviations of which nothing was seen. */
   readonly gone: readonly Deviation[];
+  /** The primitives of which fewer cases passed than the profile wants. */
+  readonly shortfalls: readonly Shortfall[];
+  /** Why the run ended early: the server went away. What was not run by then is not among the results. */
+  readonly lost?: string;
 }
 
 /** What came of a whole conformance run. */
@@ -51,7 +64,10 @@ export interface RunOptions {
   onResult?: (result: Result) => void;
 }
 
-/** Runs `cases` on one way to a server. */
+/**
+ * Runs `cases` on one way to a server. After each failure the server is asked whether it is still there; where it is not, the
+ * run ends, and says so in `lost`.
+ */
 export async function run(
   target: Target,
   cases: readonly Case[],
@@ -60,15 +76,34 @@ export async function run(
   const beganMs = performance.now();
   const results: Result[] = [];
   const waiting = cases.entries();
+  let lost: string | undefined;
+  const look = async () => {
+    const why = lost === undefined ? await whyGone(target) : undefined;
+    if (why !== undefined)
+      lost ??= `the server went away, after ${results.flat().length} of ${cases.length} cases: ${why}`;
+  };
   const work = async () => {
     for (const [i, one] of waiting) {
-      const result = judged(one, await runCase(one, target), profile);
+      if (lost !== undefined) return;
+      const outcome = await runCase(one, target);
+      if (outcome.status === "failed") await look();
+      // What a case that was under way found then says nothing about it.
+      if (lost !== undefined && outcome.status === "failed") return;
+      const result = judged(one, outcome, profile);
       results[i] = result;
       onResult?.(result);
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
-  return { way, ms: performance.now() - beganMs, results, gone: gone(profile, results) };
+  const told = results.flat();
+  return {
+    way,
+    ms: performance.now() - beganMs,
+    results: told,
+    gone: gone(profile, told),
+    shortfalls: lost === undefined ? shortfalls(profile, told) : [],
+    ...(lost !== undefined && { lost }),
+  };
 }
 
 /** What a result counts as. */
@@ -97,3 +132,11 @@ export function whyOf({ outcome, deviation }: Result): string {
   const own = outcome.error.message;
   return deviation ? `${deviation.why}: ${own}` : own;
 }
+
+/** Whether all that was expected holds: nothing failed, enough passed, and the server was there to the end. */
+export const holds = ({ results, shortfalls, lost }: Run): boolean =>
+  lost === undefined && shortfalls.length === 0 && counted(results).failed === 0;
+
+/** A primitive of which too few cases passed, as a sentence. */
+export const toldShortfall = ({ primitive, passed, floor, ran }: Shortfall): string =>
+  `${primitive}: ${passed} of ${ran} cases passed, and this profile wants ${floor}`;

@@ -3,16 +3,22 @@ import { LogService } from "../../gen/atomix/log/log_pb.js";
 import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
+import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { hasExtensions } from "../internal/extensions.js";
+import { sleep } from "../internal/timer.js";
 import type { TunnelTransport } from "../tunnel.js";
 import type { Need } from "./needs.js";
+import { storesOf } from "./store-check.js";
 import { DEFAULT_STORES, type Stores } from "./stores.js";
 
 /** A server that is judged, by one way. */
 export interface TargetOptions {
   /** The way to it. */
   transport: Transport;
-  /** What it calls its stores. Default: as `fairlead serve` has them. */
+  /**
+   * What it calls its stores. Default: as `fairlead serve --conformance` has them where it answers as that does, otherwise
+   * as `fairlead serve` has them.
+   */
   stores?: Partial<Stores>;
   /** What the way carries beside unary calls and answers in a stream. Default: both. */
   streams?: readonly ("upload" | "duplex")[];
@@ -36,16 +42,16 @@ export interface Target extends TargetOptions {
 /** Asks a server what it has. Fails where it cannot be reached. */
 export async function openTarget(options: TargetOptions): Promise<Target> {
   const { transport, streams = ["upload", "duplex"], second, dialIn, passTime, waits = true } = options;
-  const stores = { ...DEFAULT_STORES, ...options.stores };
+  const stores = options.stores ? { ...DEFAULT_STORES, ...options.stores } : await storesOf(transport);
   const has = new Set<Need>(streams);
   const note = (is: unknown, need: Need) => void (is && has.add(need));
   note(await hasExtensions(transport), "extensions");
   note(await answers(createClient(Lifecycle, transport).applyConfiguration({})), "lifecycle");
   note(await answers(createClient(MapService, transport).get({})), "map");
   note(await answers(first(createClient(LogService, transport).consume({}, NO_LOG))), "log");
-  if (has.has("duplex")) {
-    note(await answers(first(createClient(GossipMapService, transport).connect(nothing()))), "gossip map");
-  }
+  // Without duplex its cases are skipped for that: nothing is known of the service.
+  const gossips = () => answers(first(createClient(GossipMapService, transport).connect(nothing())));
+  note(!has.has("duplex") || (await gossips()), "gossip map");
   note(second, "second client");
   note(dialIn, "app");
   note(waits || passTime, "time");
@@ -84,3 +90,25 @@ async function answers(call: Promise<unknown>): Promise<boolean> {
     return code !== Code.Unimplemented;
   }
 }
+
+/** How long a server may take to answer, and how often it is asked, before it counts as gone. */
+const ANSWER_MS = 3000;
+const TRIES = 3;
+
+/** Why the server counts as gone; undefined where it answers, whatever that is. */
+export async function whyGone({ transport, stores }: Target): Promise<string | undefined> {
+  const { sayHello } = createClient(Runtime, transport);
+  let why = "";
+  for (let i = 0; i < TRIES; i++) {
+    const error = await sayHello({ serviceName: stores.hello.name }, { timeoutMs: ANSWER_MS }).then(
+      () => undefined,
+      (reason: unknown) => ConnectError.from(reason),
+    );
+    if (!error || !GONE.has(error.code)) return undefined;
+    why = error.message;
+    await sleep(200);
+  }
+  return why;
+}
+
+const GONE = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Canceled]);

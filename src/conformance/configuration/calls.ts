@@ -79,7 +79,7 @@ export function configurationCalls(bench: Bench): ConfigurationCalls {
         [Symbol.asyncIterator]();
       const next = async () => {
         const { value, done } = await responses.next();
-        if (done) throw new Unmet("the stream ended");
+        if (done) throw new Unmet("the stream ended", undefined, undefined, { isEnd: true });
         return value;
       };
       const leave = () => left.abort();

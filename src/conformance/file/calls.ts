@@ -43,16 +43,15 @@ export function fileCalls(bench: Bench): FileCalls {
   const storeName = bench.stores.files;
   const file = (name: string) => bench.own(name);
   const named = (name: string) => ({ request: { storeName, name: file(name) } });
+  const written = new Set<string>();
   const stream = (parts: AsyncIterable<Part>, signal?: AbortSignal) =>
-    runtime.putFile(parts, signal && { signal });
+    runtime.putFile(forGo(parts, written), signal && { signal });
   const put = (...parts: Part[]) => stream(each(parts));
   const list: FileCalls["list"] = (prefix = "", { marker, ...rest } = {}) =>
     runtime.listFile({ ...named(prefix), ...rest, ...(marker !== undefined && { marker }) });
   bench.after(async () => {
-    const { files } = await list();
-    await Promise.all(
-      files.map(({ fileName }) => runtime.delFile({ request: { storeName, name: fileName } })),
-    );
+    const deletions = [...written].map((name) => runtime.delFile({ request: { storeName, name } }));
+    await Promise.allSettled(deletions);
   });
   return {
     ...bench,
@@ -90,6 +89,20 @@ export function fileCalls(bench: Bench): FileCalls {
     names: ({ files }) => files.map(({ fileName }) => fileName.slice(file("").length)),
     delete: (name) => runtime.delFile(named(name)),
   };
+}
+
+/** What the Go runtime's local store requires: 0644, and open to write, create and truncate, as decimal numbers. */
+export const GO_FILE = { FileMode: "420", FileFlag: "578" };
+
+/** `parts` with what the Go runtime requires in the first one, if it names a file, whose name goes to `written`. */
+async function* forGo(parts: AsyncIterable<Part>, written: Set<string>): AsyncGenerator<Part> {
+  let isFirst = true;
+  for await (const part of parts) {
+    const names = isFirst && part.storeName && part.name;
+    isFirst = false;
+    if (names) written.add(part.name ?? "");
+    yield names ? { ...part, metadata: { ...GO_FILE, ...part.metadata } } : part;
+  }
 }
 
 export async function* each<T>(parts: readonly T[]): AsyncGenerator<T> {

@@ -6,7 +6,7 @@ import type { On } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { limited, malformed, NO_NAMES, unconfigured } from "../refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "../rules.js";
-import { each, type FileCalls } from "./calls.js";
+import { each, type FileCalls, GO_FILE } from "./calls.js";
 
 /** Listing, and what is kept with a file. */
 export function listing(on: On<FileCalls>): void {
@@ -90,7 +90,7 @@ function lists(on: On<FileCalls>): void {
 
 function kept(on: On<FileCalls>): void {
   on("PutFile", "FileMeta carries contentType, sha256 and the user's own keys", async (at) => {
-    const metadata = { contentType: "text/plain", owner: "ада", constructor: "builder" };
+    const metadata = { ...GO_FILE, contentType: "text/plain", owner: "ада", constructor: "builder" };
     await at.store("f", "hello", metadata);
     const sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
     equal(await at.kept("f"), { ...metadata, sha256 });
@@ -110,8 +110,9 @@ function kept(on: On<FileCalls>): void {
         storeName: at.storeName,
         name: at.file("f"),
         data: utf8("x"),
-        metadata: { owner: "ada" },
+        metadata: { ...GO_FILE, owner: "ada" },
       };
+      at.after(() => at.delete("f"));
       await at.runtime.putFile(each([part]), { onHeader });
       const header = (await at.get("f")).headers.get("fairlead-file-bin");
       equal(stored, header);

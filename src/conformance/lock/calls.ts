@@ -81,7 +81,7 @@ export function lockCalls(bench: Bench): LockCalls {
     }),
     save(key, headers) {
       const own = bench.own(key);
-      bench.after(() => runtime.deleteState({ storeName: state, key: own }));
+      bench.after(() => runtime.deleteState({ storeName: state, key: own, etag: { value: "0" } }));
       return runtime.saveState({ storeName: state, states: [{ key: own, value: utf8("v") }] }, { headers });
     },
     has: async (key) => (await runtime.getState({ storeName: state, key: bench.own(key) })).etag !== "",

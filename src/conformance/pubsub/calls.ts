@@ -115,7 +115,7 @@ function memberOf(client: Client<typeof Runtime>, initial: object, headers?: Rec
   const take = async () => {
     const { value, done } = await (ahead ?? incoming.next());
     ahead = undefined;
-    if (done) throw new Unmet("the call ended");
+    if (done) throw new Unmet("the call ended", undefined, undefined, { isEnd: true });
     return value.subscribeTopicEventsResponseType;
   };
   const next = async () => {

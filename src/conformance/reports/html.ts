@@ -1,4 +1,4 @@
-import { counted, kindOf, primitivesOf, type Report, type Run, whyOf } from "../report.js";
+import { counted, kindOf, primitivesOf, type Report, type Run, toldShortfall, whyOf } from "../report.js";
 import { toldCall } from "../run.js";
 import { marked } from "./marked.js";
 
@@ -22,7 +22,7 @@ ${runs.map(section).join("\n")}
 
 const KINDS = ["passed", "failed", "deviates", "skipped"] as const;
 
-function section({ way, ms, results, gone }: Run): string {
+function section({ way, ms, results, gone, shortfalls, lost }: Run): string {
   const rows = primitivesOf(results).map((primitive) => {
     const counts = counted(results, primitive);
     return `<tr><td>${primitive}</td>${KINDS.map((kind) => `<td class="${kind}">${counts[kind] || ""}</td>`).join("")}</tr>`;
@@ -36,8 +36,10 @@ function section({ way, ms, results, gone }: Run): string {
     return `<details><summary class="${kind}">${kind}: ${result.case.primitive}: ${marked(result.case.name)}</summary><p>${marked(whyOf(result))}</p>${calls}</details>`;
   });
   const over = gone.map(({ primitive, why }) => `<li>${primitive}: ${marked(why)}</li>`);
+  const wrong = [...(lost === undefined ? [] : [lost]), ...shortfalls.map(toldShortfall)];
   return `<h2>${marked(way)}, ${(ms / 1000).toFixed(1)} s</h2>
 <table><tr><th>primitive</th>${KINDS.map((kind) => `<th>${kind}</th>`).join("")}</tr>${rows.join("")}</table>
+${wrong.map((line) => `<p class="failed">${marked(line)}</p>`).join("")}
 ${over.length > 0 ? `<p>Known deviations that did not happen:</p><ul>${over.join("")}</ul>` : ""}
 ${cases.join("\n")}`;
 }

@@ -1,11 +1,11 @@
-import { counted, kindOf, primitivesOf, type Report, whyOf } from "../report.js";
+import { counted, kindOf, primitivesOf, type Report, toldShortfall, whyOf } from "../report.js";
 import { toldCall } from "../run.js";
 import { marked } from "./marked.js";
 
 /** The report as JUnit's XML, as CI systems read it: a suite for each way and primitive. Known deviations count as skipped. */
 export function junitReport({ server, at, runs }: Report): string {
-  const suites = runs.flatMap(({ way, results }) =>
-    primitivesOf(results).map((primitive) => {
+  const suites = runs.flatMap(({ way, results, lost, shortfalls }) => [
+    ...primitivesOf(results).map((primitive) => {
       const own = results.filter((result) => result.case.primitive === primitive);
       const { failed, skipped, deviates } = counted(own);
       const head = attributes({
@@ -18,7 +18,12 @@ export function junitReport({ server, at, runs }: Report): string {
       });
       return `  <testsuite ${head}>\n${own.map((result) => testcase(result, `${way}.${primitive}`)).join("")}  </testsuite>\n`;
     }),
-  );
+    ...[...(lost === undefined ? [] : [lost]), ...shortfalls.map(toldShortfall)].map((message) => {
+      const head = attributes({ name: `${way} run`, hostname: server, tests: 1, failures: 1 });
+      const one = attributes({ classname: way, name: "the run", time: "0" });
+      return `  <testsuite ${head}>\n    <testcase ${one}><failure ${attributes({ message })}/></testcase>\n  </testsuite>\n`;
+    }),
+  ]);
   return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fairlead conformance">\n${suites.join("")}</testsuites>\n`;
 }
 

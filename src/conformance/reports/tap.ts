@@ -1,4 +1,4 @@
-import { kindOf, type Report, whyOf } from "../report.js";
+import { kindOf, type Report, toldShortfall, whyOf } from "../report.js";
 import { toldCall } from "../run.js";
 
 /** The report as TAP 14. A known deviation is a test that is still to do. */
@@ -23,6 +23,11 @@ export function tapReport({ runs }: Report): string {
       const told = [error.message, ...calls.map(toldCall)].join("\n").split("\n");
       lines.push("  ---", "  message: |", ...told.map((text) => `    ${text}`), "  ...");
     }
+  }
+  // A run that ended early, or in which too little passed, is no success whatever its lines say.
+  for (const { way, lost, shortfalls } of runs) {
+    if (lost !== undefined) lines.push(`Bail out! ${way}: ${line(lost)}`);
+    for (const shortfall of shortfalls) lines.push(`Bail out! ${way}: ${toldShortfall(shortfall)}`);
   }
   return `${lines.join("\n")}\n`;
 }

@@ -1,4 +1,4 @@
-import { counted, kindOf, primitivesOf, type Report, type Run, whyOf } from "../report.js";
+import { counted, kindOf, primitivesOf, type Report, type Run, toldShortfall, whyOf } from "../report.js";
 import { toldCall } from "../run.js";
 
 /** The report for a terminal: a table of primitives, then what failed, deviates and was skipped. */
@@ -14,6 +14,8 @@ function section(run: Run): string {
     `  ${"primitive".padEnd(15)}${["passed", "failed", "deviates", "skipped"].map((name) => name.padStart(10)).join("")}\n`,
     ...rows,
     row("all", counted(results)),
+    ...(run.lost === undefined ? [] : [`\n  ENDED EARLY: ${run.lost}\n`]),
+    ...listed("too few passed", run.shortfalls.map(toldShortfall)),
     ...failures(run),
     ...deviations(run),
     ...skipped(run),

@@ -15,7 +15,10 @@ export const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAS
 type Item = Omit<MessageInitShape<typeof StateItemSchema>, "$typeName">;
 type Rest = Omit<Item, "key" | "value">;
 
-/** One operation of a transaction: "upsert" or "delete", the key, the value and what else there is to say. */
+/**
+ * One operation of a transaction: "upsert" or "delete", the key, the value and what else there is to say. A delete of which
+ * nothing else is said has the etag "0".
+ */
 type Operation = readonly [type: string, key: string, value?: string, rest?: Rest];
 
 /** The state RPCs on keys of the case's own: each is called by its short name, and forgotten at the end. */
@@ -32,7 +35,10 @@ export interface StateCalls extends Bench {
   get(key: string): Promise<{ text: string; etag: string; metadata: Record<string, string> }>;
   etag(key: string): Promise<string>;
   text(key: string): Promise<string>;
+  /** Deletes by the etag, which is "0" where none is given: no condition, for the Go runtime as well. */
   delete(key: string, etag?: string): Promise<unknown>;
+  /** Deletes without the field `etag`. */
+  deleteWithoutEtag(key: string): Promise<unknown>;
   deleteAll(...items: Item[]): Promise<unknown>;
   bulk(keys: string[], parallelism?: number): Promise<BulkStateItem[]>;
   transact(...operations: Operation[]): Promise<unknown>;
@@ -57,7 +63,9 @@ export function stateCalls(bench: Bench): StateCalls {
     const { data, etag, metadata } = await runtime.getState({ storeName, key: key(name) });
     return { text: fromUtf8(data), etag, metadata };
   };
-  bench.after(() => runtime.deleteBulkState({ storeName, states: [...used].map((key) => ({ key })) }));
+  bench.after(() =>
+    runtime.deleteBulkState({ storeName, states: [...used].map((key) => ({ key, ...NO_CONDITION })) }),
+  );
   return {
     ...bench,
     runtime,
@@ -69,12 +77,8 @@ export function stateCalls(bench: Bench): StateCalls {
     save: (name, value, rest) => saveAll(item(name, value, rest)),
     etag: async (name) => (await get(name)).etag,
     text: async (name) => (await get(name)).text,
-    delete: (name, etag) =>
-      runtime.deleteState({
-        storeName,
-        key: key(name),
-        ...(etag !== undefined && { etag: { value: etag } }),
-      }),
+    delete: (name, etag = "0") => runtime.deleteState({ storeName, key: key(name), etag: { value: etag } }),
+    deleteWithoutEtag: (name) => runtime.deleteState({ storeName, key: key(name) }),
     deleteAll: (...states) => runtime.deleteBulkState({ storeName, states }),
     bulk: async (names, parallelism = 0) =>
       (await runtime.getBulkState({ storeName, keys: names.map(key), parallelism })).items,
@@ -83,12 +87,14 @@ export function stateCalls(bench: Bench): StateCalls {
         storeName,
         operations: operations.map(([operationType, name, value, rest]) => ({
           operationType,
-          request: item(name, value, rest),
+          request: item(name, value, rest ?? (operationType === "delete" ? NO_CONDITION : {})),
         })),
       }),
   };
 }
 
+/** An etag that is no condition: the Go runtime takes one that is unset for "" on deletes, and refuses them. */
+export const NO_CONDITION = { etag: { value: "0" } };
 export const withEtag = (value: string) => ({ etag: { value } });
 export const create = { options: { concurrency: FIRST_WRITE } };
 export const ttl = (ttlInSeconds: string) => ({ metadata: { ttlInSeconds } });

@@ -5,7 +5,7 @@ import { pattern } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
 import { limited } from "../refusal.js";
 import { LIMIT, MOST_BYTES } from "../rules.js";
-import type { StateCalls } from "./calls.js";
+import { NO_CONDITION, type StateCalls } from "./calls.js";
 
 /** Keys, values, and what is not there. */
 export function entries(on: On<StateCalls>): void {
@@ -88,7 +88,7 @@ export function entries(on: On<StateCalls>): void {
       await at.save("k", "here");
       const there = { storeName: other, key: at.key("k") };
       equal((await at.runtime.getState(there)).etag, "");
-      at.after(() => at.runtime.deleteState(there));
+      at.after(() => at.runtime.deleteState({ ...there, ...NO_CONDITION }));
       await at.runtime.saveState({ storeName: other, states: [{ key: there.key, value: utf8("there") }] });
       equal(await at.text("k"), "here");
       await at.delete("k");

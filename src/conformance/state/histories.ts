@@ -5,7 +5,7 @@ import { type Client, concurrently, oneOf } from "../history/clients.js";
 import { exchanged } from "../history/exchanged.js";
 import { History } from "../history/history.js";
 import { checkRegister, type Found, type Step } from "../history/register.js";
-import { create, type StateCalls, withEtag } from "./calls.js";
+import { create, NO_CONDITION, type StateCalls, withEtag } from "./calls.js";
 
 const KEYS = ["a", "b"] as const;
 const STEPS = 15;
@@ -50,7 +50,7 @@ async function act(
     await history.call(number, { do: "write", value }, async () => (await save()) && {});
   } else if (roll < 0.7) {
     await history.call(number, { do: "write", value: undefined }, async () => {
-      return (await runtime.deleteState({ storeName, key })) && {};
+      return (await runtime.deleteState({ storeName, key, ...NO_CONDITION })) && {};
     });
   } else {
     const seen = await history.call(number, { do: "read" }, read);

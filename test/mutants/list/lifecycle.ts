@@ -15,6 +15,7 @@ export const lifecycleMutants: readonly Mutant[] = [
       "hello === undefined ? rest : { hello, ...rest }",
       /under both names/,
     ],
+    ["the Go name of the kind is not known", '["hellos", "hello"],', "", /by the Go runtime's names/],
     [
       "secrets can change",
       '["bindings", bindingSettings],',

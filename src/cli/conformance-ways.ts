@@ -1,0 +1,40 @@
+import type { Transport } from "@connectrpc/connect";
+import { createNodeTransport, createTunnelTransport, type NodeTransportOptions } from "../node.js";
+
+type Dialled = Transport & { close(): Promise<void> };
+
+/** A way to a server: a protocol over a version of HTTP. */
+export interface Way {
+  /** As reports call it. */
+  readonly name: string;
+  readonly dial: (url: string) => Dialled;
+  /** What it carries beside unary calls and answers in a stream. */
+  readonly streams: readonly ("upload" | "duplex")[];
+}
+
+export const PROTOCOLS = ["connect", "grpc", "grpc-web", "tunnel"] as const;
+export const HTTP_VERSIONS = ["1.1", "2"] as const;
+
+type Protocol = (typeof PROTOCOLS)[number];
+type HttpVersion = (typeof HTTP_VERSIONS)[number];
+
+/** The ways of these protocols over these versions of HTTP: gRPC has none over 1.1, the tunnel is one whatever the version. */
+export function waysOf(protocols: readonly Protocol[], versions: readonly HttpVersion[]): Way[] {
+  return protocols.flatMap((protocol): Way[] => {
+    if (protocol === "tunnel") {
+      return [{ name: protocol, dial: (url) => createTunnelTransport(url), streams: ["upload", "duplex"] }];
+    }
+    const spoken = versions.filter((version) => protocol !== "grpc" || version === "2");
+    return spoken.map((httpVersion) => wayOf(protocol, httpVersion));
+  });
+}
+
+function wayOf(protocol: Exclude<Protocol, "tunnel">, httpVersion: HttpVersion): Way {
+  const options: NodeTransportOptions = { protocol, httpVersion };
+  return {
+    name: httpVersion === "2" ? protocol : `${protocol} over HTTP/1.1`,
+    dial: (url) => createNodeTransport(url, options),
+    // A client of HTTP/1.1 reads no answer before its request has ended.
+    streams: httpVersion === "2" ? ["upload", "duplex"] : ["upload"],
+  };
+}
