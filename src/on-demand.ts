@@ -13,6 +13,7 @@ export { conditionHeaders } from "./internal/condition-headers.js";
 export { configurationStore } from "./internal/configuration-store.js";
 export { readOr, retryOnConflict } from "./internal/conflict-retry.js";
 export { envelopesFit } from "./internal/envelopes.js";
+export { createOnly, needEtag } from "./internal/create-only.js";
 export { deleteFile, listFiles, statFile } from "./internal/file-listing.js";
 export { getFile, putFile } from "./internal/file-transfer.js";
 export { invoking } from "./internal/invoke.js";

@@ -59,7 +59,11 @@ export interface RemoveOptions extends CallOptions {
 
 /** On which conditions an entry is written, and for how long. */
 export interface WriteOptions extends RemoveOptions {
-  /** Only where the key is absent, else it fails with `Code.Aborted`. Default: false. */
+  /**
+   * Only where the key is absent, else it fails with `Code.Aborted`. On a server that is not Fairlead's, set() and update()
+   * can do so where its store compares etags as Redis does, which is probed once; elsewhere they fail with
+   * `Code.Unimplemented`, and transaction() does. Default: false.
+   */
   ifAbsent?: boolean;
   /**
    * Lifetime in milliseconds from the write, in whole seconds, rounded up; 0 takes the expiry away. Default: a new
@@ -218,12 +222,13 @@ export function createState<V = unknown>(
     },
 
     async set(key, value, options = {}) {
-      const states = [item(key, value, options)];
+      const state = item(key, value, options);
       const { ifMatch, ifAbsent, ttlMs, fence, ...call } = options;
+      const what = cannot("set", key);
+      const store = { transport, client, storeName, what };
+      const states = [ifAbsent ? await (await code()).createOnly(store, state, call) : state];
       const once = ifMatch !== undefined || ifAbsent === true;
-      return write(cannot("set", key), call, { fence, ifAbsent, once }, (call) =>
-        client.saveState({ storeName, states }, call),
-      );
+      return write(what, call, { fence, once }, (call) => client.saveState({ storeName, states }, call));
     },
 
     async delete(key, options = {}) {
@@ -238,9 +243,10 @@ export function createState<V = unknown>(
       checkType(what, "change", "function", change);
       const { maxAttempts = 20, replaceUnreadable, ttlMs, fence, ...call } = options;
       checkedCount(what, "maxAttempts", maxAttempts);
-      const { retryOnConflict, readOr } = await code();
+      const { needEtag, retryOnConflict, readOr } = await code();
       return retryOnConflict(what, { call, maxAttempts }, async (left) => {
         const found = await store.get(key, { consistency: "strong", ...left() });
+        needEtag(what, found);
         const value = await change(readOr(found, replaceUnreadable));
         const ifMatch = found?.etag;
         return async () => {
