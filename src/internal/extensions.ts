@@ -21,10 +21,10 @@ export async function hasExtensions(
       { ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) },
     );
   } catch (error) {
-    // What did not come over the wire, or not from the server itself, says nothing about it.
-    if (!(error instanceof ConnectError) || UNREACHED.has(error.code) || [...error.metadata].length === 0) {
-      throw error;
-    }
+    // What did not come over the wire, or not from the server itself, says nothing about it. That there is no such
+    // method does, also where a router in this process says so, without headers.
+    if (!(error instanceof ConnectError) || UNREACHED.has(error.code)) throw error;
+    if (error.code !== Code.Unimplemented && [...error.metadata].length === 0) throw error;
     noteMark(transport, error.metadata);
   }
   return hasMark(transport) ?? false;
