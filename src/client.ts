@@ -19,6 +19,7 @@ import { createHello, type Hello } from "./hello.js";
 import { withErrors } from "./internal/calls.js";
 import { asyncDispose } from "./internal/dispose.js";
 import { loaded } from "./internal/later.js";
+import { lifetime } from "./internal/lifetime.js";
 import { lostConnectionOnly } from "./internal/one-tongue.js";
 import { rawRuntime } from "./internal/raw-runtime.js";
 import { type RetryOptions, withRetry } from "./internal/retry.js";
@@ -42,6 +43,11 @@ export interface ClientOptions {
   retry?: RetryOptions | false;
   /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
   token?: Token;
+  /**
+   * Whether close() closes the transport too. False where several clients share one: each then ends no more than what
+   * was opened and called through it. Default: true.
+   */
+  closeTransport?: boolean;
 }
 
 /** A transport, with what some of them have besides. */
@@ -93,7 +99,11 @@ export interface Fairlead extends AsyncDisposable {
    * lost connection is `unavailable`, as everywhere.
    */
   readonly raw: RawClients;
-  /** Closes the transport where it can be closed. Idempotent. */
+  /**
+   * Ends all that was opened from this client: releases locks, sends what gossip maps have not sent yet, closes
+   * configurations, stops serving, and ends the loops over logs and subscriptions. Then calls under way fail, as every
+   * further one, with `Code.Canceled`, and the transport is closed: see `closeTransport`. Idempotent.
+   */
   close(): Promise<void>;
 }
 
@@ -138,19 +148,24 @@ export interface RawClients {
  * All facades over one transport, or over fetch to the server at a URL. Costs nothing until the first call. Where the
  * size of a bundle counts, the `createX` functions give single facades: `createState(transport, "carts")`.
  */
-export function createClient(to: Transport | string, { retry = {}, token }: ClientOptions = {}): Fairlead {
+export function createClient(
+  to: Transport | string,
+  { retry = {}, token, closeTransport = true }: ClientOptions = {},
+): Fairlead {
   const dialed: Dialed = isTransport(to) ? to : createWebTransport(to);
+  const signed = token === undefined ? dialed : withToken(dialed, token);
+  const { scoped, open, close } = lifetime(async () => closeTransport && dialed.close?.());
+  const given = scoped(signed);
+  const transport = retry === false ? given : scoped(withRetry(signed, retry));
   const serve: Serve = async (routesOf) => {
-    const routes = routesOf(await loaded(import("./on-demand.js")));
-    if (dialed.serve) return dialed.serve(routes);
+    const code = await loaded(import("./on-demand.js"));
+    const routes = routesOf(code);
+    if (dialed.serve) return code.closingWith(dialed.serve(routes), open);
     throw new TypeError(
       "Cannot serve: the server cannot call this transport; createWebTransport() and createTunnelTransport() make one that it can",
     );
   };
-  const given = token === undefined ? dialed : withToken(dialed, token);
-  const transport = retry === false ? given : withRetry(given, retry);
   const raw = withErrors(given, lostConnectionOnly);
-  const close = async () => dialed.close?.();
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
     lock: (name = "default") => createLock(transport, name),

@@ -6,6 +6,7 @@ import type { DownloadProgress, OpenedFile } from "./internal/file-download.js";
 import type { FileInfo } from "./internal/file-info.js";
 import type { FileRange, GetOptions, PutOptions } from "./internal/file-transfer.js";
 import type { FileContent, UploadProgress } from "./internal/file-upload.js";
+import { lazyIterator } from "./internal/follower.js";
 import { loaded } from "./internal/later.js";
 
 export type {
@@ -41,7 +42,7 @@ export interface FileStore {
   /** What is known of the file; undefined where there is none. `GetFileMeta` */
   stat(name: string, options?: CallOptions): Promise<FileInfo | undefined>;
   /** The files whose names start with `prefix`, in byte order of their names, page by page. `ListFile` */
-  list(prefix?: string, options?: ListOptions): AsyncIterable<FileInfo>;
+  list(prefix?: string, options?: ListOptions): AsyncIterableIterator<FileInfo, undefined, undefined>;
   /** Removes the file; false if it was not there. `DelFile` */
   delete(name: string, options?: CallOptions): Promise<boolean>;
 }
@@ -65,9 +66,7 @@ export function createFiles(transport: Transport, store: string): FileStore {
       checkOptions(what, options);
       const { pageSize = 1000, ...call } = options;
       checkedCount(what, "pageSize", pageSize, MOST_PER_PAGE);
-      return (async function* () {
-        yield* (await code()).listFiles(place, prefix, pageSize, call);
-      })();
+      return lazyIterator(async () => (await code()).listFiles(place, prefix, pageSize, call));
     },
   };
 }

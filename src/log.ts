@@ -1,6 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { type Coding, codecOf, encoded } from "./codec.js";
 import { checkedName, checkOptions, shown } from "./internal/checks.js";
+import { type Follower, lazyFollower } from "./internal/follower.js";
 import { loaded } from "./internal/later.js";
 import type { Appended, LogEntry, Start } from "./internal/log-records.js";
 
@@ -29,9 +30,10 @@ export interface Log<T> {
   append(values: OneOrSeveral<T>, options?: CallOptions): Promise<Appended>;
   /**
    * The records in order, on and on. A lost connection is opened again where it was lost: no record is missing and
-   * none comes twice, except for those that retention took meanwhile. Leaving the loop frees the server. `Consume`
+   * none comes twice, except for those that retention took meanwhile. Leaving the loop frees the server, and so does
+   * `return()` while it waits. `Consume`
    */
-  read(options?: LogReadOptions): AsyncIterable<LogEntry<T>>;
+  read(options?: LogReadOptions): Follower<LogEntry<T>>;
 }
 
 /**
@@ -47,10 +49,11 @@ export function createLog<T = unknown>(
   const codec = codecOf(coding);
   const place = `log ${shown(checkedName("the log", name))}`;
 
-  async function* records(start: Start, call: CallOptions): AsyncGenerator<LogEntry<T>> {
-    const { readRecords } = await loaded(import("./on-demand.js"));
-    yield* readRecords({ transport, name, codec }, start, call);
-  }
+  const records = (start: Start, call: CallOptions) =>
+    lazyFollower(async () => {
+      const { readRecords } = await loaded(import("./on-demand.js"));
+      return readRecords({ transport, name, codec }, start, call);
+    });
 
   return {
     async append(values, call = {}) {

@@ -3,6 +3,7 @@ import { Runtime } from "../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.
 import { bytes, type Codec, type Coding, codecOf, encoded, json, text } from "./codec.js";
 import { callsOf } from "./internal/calls.js";
 import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
+import { type Follower, lazyFollower } from "./internal/follower.js";
 import { loaded } from "./internal/later.js";
 import type { Message } from "./internal/subscription.js";
 import { wholeSeconds } from "./internal/ttl.js";
@@ -58,7 +59,7 @@ export interface Pubsub {
    * (JavaScript cannot tell the two apart: call `message.ack()` before a `break`). Aborting throws `Code.Canceled`, in
    * the body of the loop only after it. A lost connection is made anew. `SubscribeTopicEvents`
    */
-  subscribe<T = unknown>(topic: string, options?: SubscribeOptions & Coding<T>): AsyncIterable<Message<T>>;
+  subscribe<T = unknown>(topic: string, options?: SubscribeOptions & Coding<T>): Follower<Message<T>>;
 }
 
 /** The pubsub that the server calls `name`. Costs nothing: the first call goes to the server. */
@@ -104,10 +105,10 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
       };
       // What T is, only the caller knows; a message of `never` is one of any T.
       const coding = { codec, schema } as Coding<never>;
-      return (async function* () {
+      return lazyFollower(async () => {
         const { subscription } = await loaded(import("./on-demand.js"));
-        yield* subscription(client, initial, { call, signal, onOpen, coding, manual });
-      })();
+        return subscription(transport, client, initial, { call, signal, onOpen, coding, manual });
+      });
     },
   };
 }

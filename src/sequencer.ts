@@ -4,9 +4,9 @@ import {
   Runtime,
 } from "../gen/runtime/sequencer/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
-import { canceled } from "./internal/canceled.js";
 import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
-import { tellingHeaders } from "./internal/headers.js";
+import { lazyIterator } from "./internal/follower.js";
+import { loaded } from "./internal/later.js";
 import { repeatable } from "./internal/repeatable.js";
 
 /** What an id has to be like. */
@@ -33,7 +33,7 @@ export interface Sequencer {
    * the rest of the block. With "strong" each block is greater than all ids reserved before it. A server that
    * cannot reserve blocks is asked for each id. `GetNextId`
    */
-  ids(key: string, options?: IdsOptions): AsyncIterable<bigint>;
+  ids(key: string, options?: IdsOptions): AsyncIterableIterator<bigint, undefined, undefined>;
 }
 
 /** The sequencer store that the server calls `name`. Costs nothing: the first call goes to the server. */
@@ -63,21 +63,6 @@ export function createSequencer(transport: Transport, name: string): Sequencer {
     return response.nextId;
   };
 
-  const blocks = async function* (key: string, { block = 1000, ...options }: IdsOptions) {
-    const { signal } = options;
-    while (true) {
-      let count = 1n;
-      const told = tellingHeaders(options, (headers) => {
-        count = BigInt(headers.get("fairlead-id-count") ?? "1");
-      });
-      const first = await request(key, told, { count: String(block) });
-      for (let id = first; id < first + count; id++) {
-        if (signal?.aborted) throw canceled(signal);
-        yield id;
-      }
-    }
-  };
-
   return {
     async next(key, options = {}) {
       begin(key, options);
@@ -85,7 +70,9 @@ export function createSequencer(transport: Transport, name: string): Sequencer {
     },
     ids(key, options = {}) {
       begin(key, options);
-      return blocks(key, options);
+      const { block = 1000, ...call } = options;
+      const reserve = (call: NextOptions) => request(key, call, { count: String(block) });
+      return lazyIterator(async () => (await loaded(import("./on-demand.js"))).idBlocks(reserve, call));
     },
   };
 }

@@ -537,7 +537,7 @@ describe("changes() of one key between two steps", () => {
   const differences = async (changes: Changes) => {
     changes.end();
     const seen = [];
-    for await (const { key, before, after } of changes.read(() => {})) {
+    for await (const { key, before, after } of changes.read(new AbortController().signal)) {
       seen.push([
         key,
         before && Buffer.from(before.value).toString(),

@@ -7,6 +7,7 @@ import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { json, text } from "../src/codec.js";
 import { all, reader } from "../src/conformance/engine/steps.js";
+import { ConnectionStatus } from "../src/internal/connection-status.js";
 import { Queue } from "../src/internal/queue.js";
 import { conditional, repeatable } from "../src/internal/repeatable.js";
 import { resuming } from "../src/internal/resuming.js";
@@ -314,16 +315,20 @@ describe("resuming", () => {
   type Opening = { items?: number[]; lastsMs?: number; error?: unknown };
 
   /** Opens one stream after the other as `openings` say, and notes when. */
-  function script(openings: Opening[], signal?: AbortSignal) {
+  function script(openings: Opening[], signal = new AbortController().signal) {
     const openedMs: number[] = [];
     const startMs = Date.now();
-    const stream = resuming<number>(async function* (inner) {
-      const { items = [], lastsMs = 0, error } = openings[openedMs.length] ?? {};
-      openedMs.push(Date.now() - startMs);
-      yield* items;
-      if (lastsMs > 0) await sleep(lastsMs, inner);
-      if (error) throw error;
-    }, signal);
+    const stream = resuming<number>(
+      async function* (inner) {
+        const { items = [], lastsMs = 0, error } = openings[openedMs.length] ?? {};
+        openedMs.push(Date.now() - startMs);
+        yield* items;
+        if (lastsMs > 0) await sleep(lastsMs, inner);
+        if (error) throw error;
+      },
+      signal,
+      new ConnectionStatus(),
+    );
     return { openedMs, stream };
   }
 
@@ -381,11 +386,15 @@ describe("resuming", () => {
 
   test("a connection that is lost as its signal aborts is told as canceled", async () => {
     const enough = new AbortController();
-    const stream = resuming<number>(async function* () {
-      yield 1;
-      enough.abort();
-      throw unavailable();
-    }, enough.signal);
+    const stream = resuming<number>(
+      async function* () {
+        yield 1;
+        enough.abort();
+        throw unavailable();
+      },
+      enough.signal,
+      new ConnectionStatus(),
+    );
     await assert.rejects(all(stream), { code: Code.Canceled });
   });
 

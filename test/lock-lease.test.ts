@@ -308,3 +308,15 @@ test("a lock that is held for longer than fences are remembered still has one, a
   assert.ok((held.fence ?? 0n) > first);
   await held.release();
 });
+
+test("time in which the machine was suspended counts, a wall clock that is set back does not", async () => {
+  await using at = await open();
+  const held = await at.lock.acquire("r");
+  vi.setSystemTime(Date.now() - 3_600_000);
+  assert.equal(held.ttlRemainingMs, 29_000);
+  assert.equal(held.signal.aborted, false);
+  const other = await at.lock.acquire("s");
+  vi.setSystemTime(Date.now() + 29_500);
+  assert.equal(other.ttlRemainingMs, 0);
+  assert.equal(other.signal.aborted, true);
+});

@@ -275,13 +275,35 @@ test("tryAcquire() hands the answer's headers to the caller's own onHeader as we
   assert.equal(told, String(held.fence));
 });
 
-test("a held lock does not keep a Node process alive", async () => {
+/** Keeps the event loop from running anything for so long. */
+const block = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+test("withLock() fails as aborted where the event loop was blocked until the lease had ended", async () => {
   await using at = await openHere();
-  const timers = () => process.getActiveResourcesInfo().filter((each) => each === "Timeout").length;
-  const before = timers();
-  await using held = await createLock(at.transport, "default").acquire("r");
-  assert.equal(timers(), before);
-  assert.equal(held.signal.aborted, false);
+  const lock = createLock(at.transport, "default");
+  const blocked = lock.withLock("r", () => block(1500), { ttlMs: 1000 });
+  await assert.rejects(blocked, {
+    code: Code.Aborted,
+    message: /lease ended: nothing could run here for so long/,
+  });
+});
+
+test("a lock's signal is right at once after the event loop was blocked", async () => {
+  await using at = await openHere();
+  const held = await createLock(at.transport, "default").acquire("r", { ttlMs: 1000 });
+  const { signal } = held;
+  let events = 0;
+  signal.addEventListener("abort", () => events++);
+  assert.equal(signal.aborted, false);
+  assert.equal(signal.reason, undefined);
+  signal.throwIfAborted();
+  block(1500);
+  assert.equal(signal.aborted, true);
+  assert.equal(events, 1);
+  assert.throws(() => signal.throwIfAborted(), { code: Code.Aborted });
+  assert.equal(ConnectError.from(signal.reason).code, Code.Aborted);
+  await assert.rejects(createState(at.transport, "s").get("k", { signal }), { code: Code.Aborted });
+  assert.equal(await held.release(), false);
 });
 
 test("a server with neither fences nor LockKeepAlive locks all the same, and writes under its locks are refused", async () => {

@@ -1,5 +1,6 @@
 import type { MapValue } from "../../gen/atomix/map/map_pb.js";
 import { canceled } from "../internal/canceled.js";
+import { onAbort } from "../internal/on-abort.js";
 import type { Stored } from "./replica.js";
 import { live } from "./version.js";
 
@@ -42,13 +43,12 @@ export class Changes {
     this.#wake?.();
   }
 
-  /** Calls `onLeave` when the loop over it is left, however. Aborting `signal` throws in the loop at once. */
-  async *read(onLeave: () => void, signal?: AbortSignal): AsyncGenerator<Difference, void, undefined> {
-    const wake = () => this.#wake?.();
-    signal?.addEventListener("abort", wake);
+  /** Aborting `signal` throws in the loop at once. */
+  async *read(signal: AbortSignal): AsyncGenerator<Difference, void, undefined> {
+    const stop = onAbort(signal, () => this.#wake?.());
     try {
       while (true) {
-        if (signal?.aborted) throw canceled(signal);
+        if (signal.aborted) throw canceled(signal);
         const [next] = this.#pending.values();
         if (next) {
           this.#pending.delete(next.key);
@@ -63,9 +63,8 @@ export class Changes {
         }
       }
     } finally {
-      signal?.removeEventListener("abort", wake);
+      stop();
       this.#pending.clear();
-      onLeave();
     }
   }
 }

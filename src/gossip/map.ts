@@ -2,9 +2,13 @@ import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import { GossipMapService, type MapValue } from "../../gen/atomix/map/map_pb.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
 import { callsOf } from "../internal/calls.js";
+import { cancelable } from "../internal/cancelable.js";
 import { canceled } from "../internal/canceled.js";
 import { checkedMs, checkedName, checkOptions, shown } from "../internal/checks.js";
+import { ConnectionStatus, type Status } from "../internal/connection-status.js";
 import { asyncDispose } from "../internal/dispose.js";
+import { openFor } from "../internal/lifetime.js";
+import { onAbort } from "../internal/on-abort.js";
 import { randomId } from "../internal/random-id.js";
 import { decodeInto } from "../internal/unreadable.js";
 import { Changes, type Difference } from "./changes.js";
@@ -58,7 +62,9 @@ export interface GossipMap<V> extends AsyncDisposable {
   readonly name: string;
   /** This member's id, which its writes carry. */
   readonly memberId: string;
-  /** Whether there is a connection to the server now. */
+  /** The connection to the server; "closed" also where the server refused for good. */
+  readonly status: Status;
+  /** Whether `status` is "connected". */
   readonly connected: boolean;
   /** How many keys there are. */
   readonly size: number;
@@ -85,7 +91,7 @@ export interface GossipMap<V> extends AsyncDisposable {
    * What changes from this call on, here and elsewhere; changes of one key between two steps of the loop are told as
    * one. Ends when the map is closed; throws where the server refuses for good what this member is or sends.
    */
-  changes(options?: { signal?: AbortSignal }): AsyncIterable<GossipChange<V>>;
+  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<GossipChange<V>, undefined, undefined>;
   /**
    * Resolves once the server has confirmed everything that is set so far, however often the connection is lost until
    * then. Rejects where it refuses: with `Code.ResourceExhausted` where the map is full there, for instance.
@@ -134,8 +140,11 @@ export async function joinGossipMap<V>(
     size += Number(live(stored.after) !== undefined) - Number(live(stored.before) !== undefined);
     for (const loop of loops) loop.add(stored, local);
   };
+  const unregister = openFor(transport, () => map.close());
+  const status = new ConnectionStatus().begin();
   const uplink = new Uplink({
     replica,
+    status,
     source: memberId,
     target: { namespace, name },
     flushMs,
@@ -144,9 +153,16 @@ export async function joinGossipMap<V>(
     onStored: (stored) => tell(stored, false),
     onRefused: (error) => {
       refused = error;
+      end(error);
       for (const loop of loops) loop.fail(error);
     },
   });
+  const stopListening = onAbort(signal, () => void map.close());
+  const end = (error?: unknown) => {
+    unregister();
+    stopListening();
+    status.close(error);
+  };
   const write = (what: string, change: () => Stored[]): number => {
     if (closing) throw new TypeError(`Cannot ${what}: the gossip map "${name}" is closed`);
     const written = change();
@@ -160,8 +176,9 @@ export async function joinGossipMap<V>(
   const map: GossipMap<V> = {
     name,
     memberId,
+    status,
     get connected() {
-      return uplink.connected;
+      return status.current === "connected";
     },
     get size() {
       return size;
@@ -196,24 +213,22 @@ export async function joinGossipMap<V>(
       if (refused) loop.fail(refused);
       else if (closing) loop.end();
       else loops.add(loop);
-      return told(
-        loop.read(() => loops.delete(loop), signal),
-        read,
-      );
+      return cancelable((signal) => told(loop.read(signal), read), {
+        signal,
+        onEnd: () => loops.delete(loop),
+      });
     },
     async synced(options = {}) {
       checkOptions(`Cannot wait for gossip map ${shown(name)}`, options);
       await uplink.synced(options);
     },
     close() {
-      signal?.removeEventListener("abort", map.close);
       for (const loop of loops) loop.end();
-      return (closing ??= uplink.close());
+      return (closing ??= uplink.close().finally(end));
     },
     [asyncDispose]: () => map.close(),
   };
 
-  signal?.addEventListener("abort", map.close);
   try {
     if (!offline) await uplink.caughtUp({ signal, timeoutMs });
     return map;
@@ -247,7 +262,7 @@ const isReadable = (found: Decoded<unknown>): boolean =>
 async function* told<V>(
   differences: AsyncIterable<Difference>,
   read: Read<V>,
-): AsyncIterable<GossipChange<V>> {
+): AsyncGenerator<GossipChange<V>, void, undefined> {
   for await (const { key, before, after, local } of differences) {
     const earlier = before && read(key, before);
     const previous = earlier && isReadable(earlier) ? earlier.value : undefined;

@@ -2,6 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type MapValue, MapValueSchema, type Message } from "../../gen/atomix/map/map_pb.js";
 import { type Backoff, jitteredMs } from "../internal/backoff.js";
+import type { ConnectionStatus } from "../internal/connection-status.js";
 import { renewal } from "../internal/renewal.js";
 import { after, sleep } from "../internal/timer.js";
 import { untilLeft } from "../internal/until-left.js";
@@ -13,6 +14,8 @@ import { type Wait, Waiters, type WaitOptions } from "./waiters.js";
 
 export interface UplinkOptions extends Omit<LinkOptions, "wake"> {
   replica: Replica;
+  /** Is told how the connection is. */
+  status: ConnectionStatus;
   /** Opens a stream to the server. */
   open: (messages: AsyncIterable<Message>, signal: AbortSignal) => AsyncIterable<Message>;
   antiEntropyMs: number;
@@ -64,11 +67,6 @@ export class Uplink {
     this.#ended = this.#run();
   }
 
-  /** Whether the server has been heard on the present stream. */
-  get connected(): boolean {
-    return this.#stream?.connected ?? false;
-  }
-
   /** Sends the entry at `key` to the server, now or once there is a connection. */
   changed(key: string): void {
     this.#stream?.link.changed(key);
@@ -96,7 +94,7 @@ export class Uplink {
       this.#stopTurns();
       this.#stream?.carrier.finish();
       const cut = () => this.#closing.abort();
-      if (!this.connected) cut();
+      if (!this.#stream?.connected) cut();
       const keep = after(FAREWELL_MS, cut);
       void this.#ended.then(keep);
       this.#waiters.reject(closed());
@@ -114,6 +112,7 @@ export class Uplink {
       // A stream that fails soon each time, from a full map for instance, is not to be opened all the time.
       if (Date.now() - beganMs > BACKOFF.maxMs) failures = 1;
       const refused = !PASSING.has(error.code);
+      this.#options.status.disconnected(error);
       const evenPatient = refused || error.code === Code.ResourceExhausted;
       this.#waiters.reject(error, { evenPatient });
       if (refused) {
@@ -122,13 +121,15 @@ export class Uplink {
         this.#options.onRefused(error);
         return;
       }
-      await sleep(jitteredMs(BACKOFF, failures), this.#closing.signal).catch(() => {});
+      const attempt = this.#options.status.attempt(this.#closing.signal);
+      await sleep(jitteredMs(BACKOFF, failures), attempt.signal).catch(() => {});
+      attempt.release();
     }
   }
 
   /** One stream, from its beginning to its end. Returns what ended it. */
   async #session(): Promise<ConnectError> {
-    const { replica, open, ...options } = this.#options;
+    const { replica, open, status, ...options } = this.#options;
     const carrier = new Carrier();
     const link = new Link(replica, { ...options, wake: carrier.wake });
     carrier.add(link);
@@ -138,15 +139,18 @@ export class Uplink {
     const stream = { link, carrier, connected: false };
     this.#stream = stream;
     const opened = (signal: AbortSignal) => open(carrier.messages(), signal);
+    const attempt = status.attempt(this.#closing.signal);
     try {
-      for await (const message of untilLeft(opened, this.#closing.signal)) {
+      for await (const message of untilLeft(opened, attempt.signal)) {
         stream.connected = true;
+        status.connected();
         this.#receive(link, message);
       }
       return new ConnectError("the server ended the stream", Code.Unavailable);
     } catch (error) {
       return ConnectError.from(error);
     } finally {
+      attempt.release();
       carrier.leave();
       this.#links.delete(link);
       this.#stream = undefined;

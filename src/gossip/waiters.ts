@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { canceled } from "../internal/canceled.js";
+import { onAbort } from "../internal/on-abort.js";
 import { sleep } from "../internal/timer.js";
 
 export interface WaitOptions {
@@ -31,10 +32,11 @@ export class Waiters {
     if (signal?.aborted) throw canceled(signal);
     const done = new AbortController();
     let waiter: Waiter | undefined;
+    let stopListening = () => {};
     try {
       await new Promise<void>((resolve, reject) => {
         this.#all.add((waiter = { met, patient, resolve, reject }));
-        signal?.addEventListener("abort", () => reject(canceled(signal)), { signal: done.signal });
+        stopListening = onAbort(signal, () => reject(signal && canceled(signal)));
         if (timeoutMs <= 0) return;
         const late = new ConnectError(`${what}: not done after ${timeoutMs} ms`, Code.DeadlineExceeded);
         sleep(timeoutMs, done.signal).then(
@@ -44,6 +46,7 @@ export class Waiters {
       });
     } finally {
       if (waiter) this.#all.delete(waiter);
+      stopListening();
       done.abort();
     }
   }

@@ -15,6 +15,16 @@ export async function hasExtensions(
 ): Promise<boolean> {
   const known = hasMark(transport);
   if (known !== undefined) return known;
+  await askServer(transport, signal, timeoutMs);
+  return hasMark(transport) ?? false;
+}
+
+/** Resolves once the server has answered a small call, whatever its answer is; rejects where none comes. */
+export async function askServer(
+  transport: Transport,
+  signal?: AbortSignal,
+  timeoutMs?: number,
+): Promise<void> {
   try {
     await callsOf(Health, transport).check(
       {},
@@ -27,7 +37,6 @@ export async function hasExtensions(
     if (error.code !== Code.Unimplemented && [...error.metadata].length === 0) throw error;
     noteMark(transport, error.metadata);
   }
-  return hasMark(transport) ?? false;
 }
 
 const UNREACHED = new Set([Code.Unavailable, Code.Canceled, Code.DeadlineExceeded]);

@@ -1,5 +1,7 @@
+import { cancelable } from "./cancelable.js";
 import { asyncDispose } from "./dispose.js";
 import type { FileInfo } from "./file-info.js";
+import { onAbort } from "./on-abort.js";
 import { fromUtf8 } from "./utf8.js";
 
 /** How far a download is. */
@@ -86,14 +88,17 @@ export function openedFile(download: Download): OpenedFile {
   const file: OpenedFile = {
     info,
     stream,
-    async *[Symbol.asyncIterator]() {
-      const reader = take();
-      try {
-        for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
-      } finally {
-        close();
-      }
-    },
+    [Symbol.asyncIterator]: () =>
+      cancelable(async function* (signal) {
+        const reader = take();
+        const stop = onAbort(signal, close);
+        try {
+          for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
+        } finally {
+          stop();
+          close();
+        }
+      }),
     async bytes() {
       const pieces: Uint8Array[] = [];
       for await (const piece of file) pieces.push(piece);

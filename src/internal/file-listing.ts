@@ -1,5 +1,6 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import type { Runtime } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import { type CancelableIterator, cancelable } from "./cancelable.js";
 import { checkedName, checkOptions, type OptionType, shown } from "./checks.js";
 import { describedInfo, type FileInfo, ifThere, listedInfo } from "./file-info.js";
 
@@ -45,12 +46,20 @@ export async function deleteFile(
 }
 
 /** The files whose names start with `prefix`, asked for by pages. */
-export async function* listFiles(
+export const listFiles = (
+  place: Place,
+  prefix: string,
+  pageSize: number,
+  call: CallOptions,
+): CancelableIterator<FileInfo> =>
+  cancelable((signal) => pagesOf(place, prefix, pageSize, { ...call, signal }), { signal: call.signal });
+
+async function* pagesOf(
   { client, storeName }: Place,
   prefix: string,
   pageSize: number,
   call: CallOptions,
-): AsyncGenerator<FileInfo> {
+): AsyncGenerator<FileInfo, void, undefined> {
   const request = { storeName, name: prefix };
   for (let marker = ""; ; ) {
     const page = await client.listFile({ request, pageSize, marker }, call);

@@ -4,8 +4,11 @@ import type {
   Runtime,
 } from "../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
+import { canceled } from "./canceled.js";
+import type { ConnectionStatus } from "./connection-status.js";
 import { retryDelayMs } from "./error-facts.js";
 import { hasExtensions } from "./extensions.js";
+import { tellingHeaders } from "./headers.js";
 import type { LiveValues } from "./live-values.js";
 import { renewal } from "./renewal.js";
 import { sleep } from "./timer.js";
@@ -43,17 +46,25 @@ export interface Followed {
   call: CallOptions;
 }
 
+/** Until when, and who is told how it goes. */
+interface Following {
+  signal: AbortSignal;
+  status: ConnectionStatus;
+  onValues(): void;
+  onFailure(error: unknown): void;
+}
+
 /**
  * Keeps `values` as the server has them until `signal` aborts, through lost connections. A Fairlead server tells
  * everything on one stream: first all values, then each change. Another server may send no values at first, forget
  * deletions, or fall silent when a stream of someone else ends; there, and where the transport cannot carry the stream,
  * the values are read again every `pollMs` as well. `onValues` is called whenever they are known to be the server's,
- * `onFailure` with each error that the next try may mend. Rejects with one that none will.
+ * `onFailure` with each error that the next try may mend. Rejects with one that none will. `status` is told as well.
  */
 export async function followConfiguration(
   { transport, client, place, keys, pollMs, call }: Followed,
   values: LiveValues,
-  { signal, onValues, onFailure }: { signal: AbortSignal; onValues(): void; onFailure(error: unknown): void },
+  { signal, status, onValues, onFailure }: Following,
 ): Promise<void> {
   const wanted = keys && new Set(keys);
   const request = { ...place, keys: keys ? [...keys] : [] };
@@ -67,12 +78,12 @@ export async function followConfiguration(
 
   const stream = (signal: AbortSignal, headers = new Headers(call.headers)) =>
     untilLeft((signal) => {
-      const requests = heldOpen(request, signal);
-      return client.subscribeConfiguration(requests, { ...call, headers, timeoutMs: 0, signal });
+      const options = tellingHeaders({ ...call, headers, timeoutMs: 0, signal }, () => status.connected());
+      return client.subscribeConfiguration(heldOpen(request, signal), options);
     }, signal);
 
   /** A stream that begins with all values. */
-  const listen = async (known: () => void) => {
+  const listen = async (signal: AbortSignal, known: () => void) => {
     let begun = false;
     const headers = new Headers(call.headers);
     // Also where there is nothing yet, and nothing any more: else there would be no telling when that is known.
@@ -98,8 +109,8 @@ export async function followConfiguration(
   };
 
   /** A stream of changes that may come or not. */
-  const overhear = async (signal: AbortSignal, told: Set<string>) => {
-    await again(signal, mayPass, async (known) => {
+  const overhear = async (outer: AbortSignal, told: Set<string>) => {
+    await again(outer, status, mayPass, async (signal, known) => {
       for await (const { items } of stream(signal)) {
         const news = contents(items);
         for (const [key] of news) told.add(key);
@@ -111,18 +122,20 @@ export async function followConfiguration(
 
   const goOn = (error: unknown) => {
     if (!mayPass(error)) return false;
+    status.disconnected(error);
     onFailure(error);
     return true;
   };
-  await again(signal, goOn, async (reached) => {
+  await again(signal, status, goOn, async (signal, reached) => {
     const known = () => {
       reached();
+      status.connected();
       onValues();
     };
     const whole = await hasExtensions(transport, signal);
     if (whole) {
       try {
-        return await listen(known);
+        return await listen(signal, known);
       } catch (error) {
         if (!(error instanceof ConnectError) || error.code !== Code.Unimplemented) throw error;
       }
@@ -136,25 +149,32 @@ export async function followConfiguration(
   });
 }
 
-/** Does `task` over and over until `signal` aborts, with growing waits while it does not call `reached`. */
+/** Does `task` over and over until `outer` aborts, with growing waits while it does not call `reached`. */
 async function again(
-  signal: AbortSignal,
+  outer: AbortSignal,
+  status: ConnectionStatus,
   goOn: (error: unknown) => boolean,
-  task: (reached: () => void) => Promise<void>,
+  task: (signal: AbortSignal, reached: () => void) => Promise<void>,
 ): Promise<void> {
   const mayRenew = renewal();
   for (let failures = 1; ; failures++) {
-    let askedMs = 0;
+    const { signal, release } = status.attempt(outer);
     try {
-      await task(() => {
-        failures = 0;
-      });
-    } catch (error) {
-      if (!signal.aborted && mayRenew(error)) continue;
-      if (signal.aborted || !goOn(error)) throw error;
-      askedMs = retryDelayMs(error) ?? 0;
+      let askedMs = 0;
+      try {
+        await task(signal, () => {
+          failures = 0;
+        });
+      } catch (error) {
+        if (!outer.aborted && mayRenew(error)) continue;
+        if (outer.aborted || !goOn(error)) throw error;
+        askedMs = retryDelayMs(error) ?? 0;
+      }
+      await sleep(Math.max(jitteredMs(BACKOFF, Math.max(1, failures)), askedMs), signal).catch(() => {});
+      if (outer.aborted) throw canceled(outer);
+    } finally {
+      release();
     }
-    await sleep(Math.max(jitteredMs(BACKOFF, Math.max(1, failures)), askedMs), signal);
   }
 }
 

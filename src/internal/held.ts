@@ -1,4 +1,4 @@
-import { type CallOptions, type Client, Code, ConnectError } from "@connectrpc/connect";
+import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import {
   LockKeepAliveResponse_Status as KeepAlive,
   type Runtime,
@@ -7,9 +7,13 @@ import {
 import { asyncDispose } from "./dispose.js";
 import type { Fence } from "./fence.js";
 import { Lease } from "./lease.js";
+import { openFor } from "./lifetime.js";
+import { onAbort } from "./on-abort.js";
+import { keepProcessAlive } from "./process-alive.js";
+import { stopwatch } from "./stopwatch.js";
 
 /**
- * A lock that is held, and renewed until release(). It counts as a fence: state and map writes take it as `fence` and
+ * A lock that is held, and renewed until release(), which keeps a Node process alive. It counts as a fence: state and map writes take it as `fence` and
  * are refused once the lock has been granted anew.
  */
 export interface Held extends Fence, AsyncDisposable {
@@ -20,7 +24,8 @@ export interface Held extends Fence, AsyncDisposable {
   /**
    * Aborts when the lock is not surely held any more, with a ConnectError of `Code.Aborted` that says why: as soon as
    * the server says that it is gone, on release(), and where it could not be renewed, a tenth of the ttl (1 second at
-   * most) before the lease ends. Pass it to all that is done under the lock.
+   * most) before the lease ends. Pass it to all that is done under the lock. Its `aborted` looks at the clock, so it is
+   * right at once after a pause in which no timer could run: a blocked event loop, SIGSTOP, a suspended machine.
    */
   readonly signal: AbortSignal;
   /**
@@ -38,6 +43,9 @@ export interface Held extends Fence, AsyncDisposable {
   release(options?: CallOptions): Promise<boolean>;
 }
 
+/** How long the server may take to hear that a lock is released because its client closes, in milliseconds. */
+const CLOSE_MS = 2000;
+
 /** What an acquisition claims, in the words of all three RPCs. */
 export type Claim = { storeName: string; resourceId: string; lockOwner: string };
 
@@ -47,8 +55,14 @@ export type Grant = { held: Held; lease: Lease };
  * From before TryLock is sent: `hear` is for the headers of its answer, `begin` for when it was a grant. `later` goes
  * along with the requests that renew and release.
  */
-export function holding(client: Client<typeof Runtime>, claim: Claim, expire: number, later: CallOptions) {
-  const askedAtMs = performance.now();
+export function holding(
+  transport: Transport,
+  client: Client<typeof Runtime>,
+  claim: Claim,
+  expire: number,
+  later: CallOptions,
+) {
+  const sinceAskedMs = stopwatch();
   let fence: bigint | undefined;
   const hear = (headers: Headers) => {
     const told = headers.get("fairlead-fence");
@@ -56,10 +70,12 @@ export function holding(client: Client<typeof Runtime>, claim: Claim, expire: nu
   };
 
   const begin = (): Grant => {
+    const unregister = openFor(transport, () => release({ timeoutMs: CLOSE_MS }));
+    const letProcessEnd = keepProcessAlive();
     const lease = new Lease({
       what: `the lock on "${claim.resourceId}"`,
       ttlMs: expire * 1000,
-      askedAtMs,
+      sinceAskedMs,
       async renew(call) {
         const { status } = await client.lockKeepAlive(
           { ...claim, expire },
@@ -67,6 +83,10 @@ export function holding(client: Client<typeof Runtime>, claim: Claim, expire: nu
         );
         return lostBy(status);
       },
+    });
+    onAbort(lease.signal, () => {
+      letProcessEnd();
+      unregister();
     });
     let released: Promise<boolean> | undefined;
     const release = (options?: CallOptions) => {

@@ -1,4 +1,6 @@
+import { type CancelableIterator, cancelable } from "./cancelable.js";
 import { canceled } from "./canceled.js";
+import { onAbort } from "./on-abort.js";
 
 /** A value that is another now. Where a key has a fallback, that is its value while it has none of its own. */
 export type ValueChange = {
@@ -54,11 +56,14 @@ export class LiveValues {
   }
 
   /** The changes from this call on, also those before the first read. Aborting `signal` throws in the loop. */
-  changes(signal?: AbortSignal): AsyncGenerator<ValueChange, void, undefined> {
+  changes(signal?: AbortSignal): CancelableIterator<ValueChange> {
     const reader = new Reader();
     if (this.#ended) reader.end(this.#ended);
     else this.#readers.add(reader);
-    return reader.read(signal, () => this.#readers.delete(reader));
+    return cancelable((signal) => reader.read(signal), {
+      signal,
+      onEnd: () => this.#readers.delete(reader),
+    });
   }
 
   /** Ends every loop over changes() once it has seen what there is, with `error` where one is given. */
@@ -98,15 +103,11 @@ class Reader {
     this.#wake?.();
   }
 
-  async *read(
-    signal: AbortSignal | undefined,
-    onLeave: () => void,
-  ): AsyncGenerator<ValueChange, void, undefined> {
-    const wake = () => this.#wake?.();
-    signal?.addEventListener("abort", wake, { once: true });
+  async *read(signal: AbortSignal): AsyncGenerator<ValueChange, void, undefined> {
+    const stop = onAbort(signal, () => this.#wake?.());
     try {
       while (true) {
-        if (signal?.aborted) throw canceled(signal);
+        if (signal.aborted) throw canceled(signal);
         const change = this.#pending.shift();
         if (change) {
           yield change;
@@ -120,8 +121,7 @@ class Reader {
         }
       }
     } finally {
-      signal?.removeEventListener("abort", wake);
-      onLeave();
+      stop();
     }
   }
 

@@ -72,7 +72,7 @@ export function locking(transport: Transport, name: string): LockStore {
     if (call.signal?.aborted) throw canceled(call.signal);
     const claim: Claim = { storeName: name, resourceId: resource, lockOwner: randomId() };
     const later: CallOptions = { headers: call.headers, contextValues: call.contextValues };
-    const hold = holding(client, claim, expire, later);
+    const hold = holding(transport, client, claim, expire, later);
     try {
       const { success } = await client.tryLock({ ...claim, expire }, tellingHeaders(call, hold.hear));
       if (!success) return undefined;

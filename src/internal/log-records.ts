@@ -2,9 +2,12 @@ import { type CallOptions, Code, ConnectError, type Transport } from "@connectrp
 import { LogService } from "../../gen/atomix/log/log_pb.js";
 import type { Codec } from "../codec.js";
 import { callsOf } from "./calls.js";
+import type { ConnectionStatus } from "./connection-status.js";
 import { deadline } from "./deadline.js";
-import { needExtensions } from "./extensions.js";
-import { tellingTrailers, withHeaders } from "./headers.js";
+import { askServer, needExtensions } from "./extensions.js";
+import { follow } from "./follow.js";
+import type { LoadedFollower } from "./follower.js";
+import { tellingHeaders, tellingTrailers, withHeaders } from "./headers.js";
 import { resuming } from "./resuming.js";
 import { decodeInto } from "./unreadable.js";
 
@@ -43,17 +46,28 @@ async function needNames(transport: Transport, name: string, doing: string, sign
 }
 
 /** The records of a log from `from` or `sinceMs` on; it goes on by itself after a lost connection. */
-export async function* readRecords<T>(
+export function readRecords<T>(
+  place: LogPlace<T>,
+  start: Start,
+  call: CallOptions,
+): LoadedFollower<LogEntry<T>> {
+  return follow(place.transport, call.signal, (signal, status) =>
+    recordsOf(place, start, { ...call, signal }, status),
+  );
+}
+
+async function* recordsOf<T>(
   { transport, name, codec }: LogPlace<T>,
   { from, sinceMs, follow }: Start,
-  call: CallOptions,
-): AsyncGenerator<LogEntry<T>> {
+  { signal, ...call }: CallOptions & { signal: AbortSignal },
+  status: ConnectionStatus,
+): AsyncGenerator<LogEntry<T>, void, undefined> {
   const client = callsOf(LogService, transport);
   const doing = `read log "${name}"`;
   const left = deadline({ timeoutMs: 0, ...call }, `Cannot ${doing}`);
   let offset = from;
   let begun = false;
-  const open = async function* (signal: AbortSignal) {
+  const open = async function* (signal: AbortSignal, connected: () => void) {
     await needNames(transport, name, "read", signal);
     if (!follow) await needExtensions(transport, `Cannot ${doing} to its end only`, signal);
     if (sinceMs !== undefined) await needExtensions(transport, `Cannot ${doing} from a time on`, signal);
@@ -62,11 +76,16 @@ export async function* readRecords<T>(
       "fairlead-follow": follow ? undefined : "false",
       "fairlead-from-time": sinceMs === undefined || begun ? undefined : String(sinceMs),
     });
-    yield* client.consume({ offset }, { ...headers, signal });
+    // A log that has nothing to tell says nothing at all, its headers included.
+    askServer(transport, signal).then(
+      () => signal.aborted || connected(),
+      () => {},
+    );
+    yield* client.consume({ offset }, tellingHeaders({ ...headers, signal }, connected));
     // What follows for ever has no end of its own: something between here and the server made one.
     if (follow) throw new ConnectError(`Cannot ${doing}: the stream ended`, Code.Unavailable);
   };
-  for await (const record of resuming(open, call.signal)) {
+  for await (const record of resuming(open, signal, status)) {
     // Older servers give the first record of an empty log to those who asked for a later one.
     if (record.offset < offset) continue;
     begun = true;

@@ -1,9 +1,12 @@
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 import { canceled } from "./canceled.js";
 import { checkedMs, checkedNames, checkOptions, shown } from "./checks.js";
+import { ConnectionStatus, type Status } from "./connection-status.js";
 import { asyncDispose } from "./dispose.js";
 import { type Followed, followConfiguration, mayPass } from "./follow-configuration.js";
+import { openFor } from "./lifetime.js";
 import { LiveValues, type ValueChange } from "./live-values.js";
+import { onAbort } from "./on-abort.js";
 import { after } from "./timer.js";
 
 /** What to follow, and what holds until it is known. */
@@ -32,7 +35,9 @@ export interface OpenConfiguration<K extends string = string, F = unknown> exten
    * another value comes, also after a lost connection. It ends with close(), and fails where the server refuses for
    * good; `current` then stays as it was.
    */
-  changes(options?: { signal?: AbortSignal }): AsyncIterable<ValueChange>;
+  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<ValueChange, undefined, undefined>;
+  /** The connection to the server; "closed" also where the server refused for good. */
+  readonly status: Status;
   /** Stops following. Idempotent. */
   close(): Promise<void>;
 }
@@ -51,19 +56,23 @@ export async function openConfiguration<K extends string, F extends Readonly<Rec
   }
   checkedMs(what, "pollMs", pollMs, { least: 1 });
   const over = new AbortController();
-  const giveUp = () => over.abort();
-  if (signal?.aborted) giveUp();
-  signal?.addEventListener("abort", giveUp, { once: true });
+  const unregister = openFor(store.transport, () => close());
+  const stopListening = onAbort(signal, () => over.abort());
+  const status = new ConnectionStatus().begin();
   const values = new LiveValues(fallback);
   const first = begin(what, timeoutMs ?? (fallback && 5000));
   const ended = followConfiguration({ ...store, keys, pollMs, call }, values, {
     signal: over.signal,
+    status,
     onValues: first.resolve,
     onFailure: first.reject,
   }).catch((error: unknown) => {
     const why = signal?.aborted ? canceled(signal) : error;
-    signal?.removeEventListener("abort", giveUp);
-    values.end(over.signal.aborted && !signal?.aborted ? {} : { error: why });
+    const isClosed = over.signal.aborted && !signal?.aborted;
+    stopListening();
+    unregister();
+    status.close(isClosed ? undefined : why);
+    values.end(isClosed ? {} : { error: why });
     first.reject(why);
   });
   const close = () => {
@@ -82,6 +91,7 @@ export async function openConfiguration<K extends string, F extends Readonly<Rec
     get current() {
       return values.current as OpenConfiguration<string, typeof fallback>["current"];
     },
+    status,
     changes: ({ signal } = {}) => values.changes(signal),
     close,
     [asyncDispose]: close,

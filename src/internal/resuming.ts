@@ -1,5 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "./backoff.js";
+import { canceled } from "./canceled.js";
+import type { ConnectionStatus } from "./connection-status.js";
 import { retryDelayMs } from "./error-facts.js";
 import { renewal } from "./renewal.js";
 import { sleep } from "./timer.js";
@@ -12,29 +14,40 @@ const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
  * or the stream ends or fails in another way. `open` says where to go on: it is called anew each time. A call
  * that fails as `unavailable` before its first message is tried again as well. The wait before a try grows with each
  * failure, until a message comes or a stream lasts; it is never shorter than what the server asks for. Where the
- * token has expired and there is another one, it goes on at once.
+ * token has expired and there is another one, it goes on at once. `status` is told what is found out; `open` may tell
+ * earlier than by a message that the server answers.
  */
 export async function* resuming<T>(
-  open: (signal: AbortSignal) => AsyncIterable<T>,
-  signal?: AbortSignal,
+  open: (signal: AbortSignal, connected: () => void) => AsyncIterable<T>,
+  signal: AbortSignal,
+  status: ConnectionStatus,
 ): AsyncGenerator<T, void, undefined> {
   const mayRenew = renewal();
   let failures = 0;
   while (true) {
     const openedMs = Date.now();
+    const attempt = status.attempt(signal);
+    const connected = () => status.connected();
     try {
-      for await (const message of untilLeft(open, signal)) {
+      for await (const message of untilLeft((signal) => open(signal, connected), attempt.signal)) {
         failures = 0;
+        connected();
         yield message;
       }
       return;
     } catch (error) {
       if (mayRenew(error)) continue;
       if (!(error instanceof ConnectError) || error.code !== Code.Unavailable) throw error;
+      if (signal.aborted) throw canceled(signal);
+      status.disconnected(error);
       // A stream that was open for long was a good one, also where it had nothing to tell.
       if (Date.now() - openedMs >= BACKOFF.maxMs) failures = 0;
       failures++;
-      await sleep(Math.max(jitteredMs(BACKOFF, failures), retryDelayMs(error) ?? 0), signal);
+      const waitMs = Math.max(jitteredMs(BACKOFF, failures), retryDelayMs(error) ?? 0);
+      await sleep(waitMs, attempt.signal).catch(() => {});
+      if (signal.aborted) throw canceled(signal);
+    } finally {
+      attempt.release();
     }
   }
 }

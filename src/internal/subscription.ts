@@ -1,11 +1,14 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { CallOptions, Client } from "@connectrpc/connect";
+import type { CallOptions, Client, Transport } from "@connectrpc/connect";
 import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
 import type {
   Runtime,
   SubscribeTopicEventsRequestInitialSchema,
 } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
 import type { Coding } from "../codec.js";
+import type { ConnectionStatus } from "./connection-status.js";
+import { follow } from "./follow.js";
+import type { LoadedFollower } from "./follower.js";
 import { resuming } from "./resuming.js";
 import { type TopicEvent, topicEvent } from "./topic-event.js";
 import { topicStream } from "./topic-stream.js";
@@ -32,15 +35,34 @@ interface Subscribing<T> {
   manual: boolean;
 }
 
+type Initial = MessageInitShape<typeof SubscribeTopicEventsRequestInitialSchema>;
+
 /** The events of the subscription that `initial` asks for, through lost connections. */
-export async function* subscription<T>(
+export function subscription<T>(
+  transport: Transport,
   client: Client<typeof Runtime>,
-  initial: MessageInitShape<typeof SubscribeTopicEventsRequestInitialSchema>,
-  { call, signal, onOpen, coding, manual }: Subscribing<T>,
+  initial: Initial,
+  subscribing: Subscribing<T>,
+): LoadedFollower<Message<T>> {
+  return follow(transport, subscribing.signal, (signal, status) =>
+    messagesOf(client, initial, { ...subscribing, signal }, status),
+  );
+}
+
+async function* messagesOf<T>(
+  client: Client<typeof Runtime>,
+  initial: Initial,
+  { call, signal, onOpen, coding, manual }: Subscribing<T> & { signal: AbortSignal },
+  status: ConnectionStatus,
 ): AsyncGenerator<Message<T>, void, undefined> {
-  const open = (signal: AbortSignal) =>
-    topicStream(client, initial, { timeoutMs: 0, ...call }, { signal, onOpen });
-  for await (const { event, answer } of resuming(open, signal)) {
+  const open = (signal: AbortSignal, connected: () => void) => {
+    const opened = () => {
+      connected();
+      onOpen?.();
+    };
+    return topicStream(client, initial, { timeoutMs: 0, ...call }, { signal, onOpen: opened });
+  };
+  for await (const { event, answer } of resuming(open, signal, status)) {
     const message = Object.assign(topicEvent(event, coding), {
       ack: () => answer(Status.SUCCESS),
       retry: () => answer(Status.RETRY),

@@ -32,7 +32,7 @@ export async function* topicStream(
   client: Client<typeof Runtime>,
   initial: MessageInitShape<typeof SubscribeTopicEventsRequestInitialSchema>,
   call: CallOptions,
-  { signal, onOpen }: { signal: AbortSignal; onOpen: (() => void) | undefined },
+  { signal, onOpen }: { signal: AbortSignal; onOpen: () => void },
 ): AsyncGenerator<Delivered, void, undefined> {
   const requests = new Queue<MessageInitShape<typeof SubscribeTopicEventsRequestSchema>>();
   const cut = new AbortController();
@@ -78,7 +78,7 @@ export async function* topicStream(
   try {
     for (let message = await next(); !message.done && !signal.aborted; message = await next()) {
       const { case: kind, value } = message.value.subscribeTopicEventsResponseType;
-      if (kind === "initialResponse") onOpen?.();
+      if (kind === "initialResponse") onOpen();
       if (kind === "eventMessage") {
         state = "busy";
         yield answering(value);

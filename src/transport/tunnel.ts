@@ -1,7 +1,14 @@
-import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
 import { baseUrlOf } from "../internal/base-url.js";
 import { bearer } from "../internal/bearer.js";
 import { checkedCount, checkedMs, checkedName, checkOptions } from "../internal/checks.js";
+import { ConnectionStatus, type Status } from "../internal/connection-status.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { type Token, withToken } from "../internal/token.js";
 import { createCaller } from "../tunnel/caller.js";
@@ -22,7 +29,11 @@ export interface TunnelTransportOptions {
   interceptors?: Interceptor[];
   /** The bearer token that this end has, or what gives one: the server is told of it before the first call, and when it changes. Default: none. */
   token?: Token;
-  /** After how long without a call the socket is closed, in milliseconds; the next call opens it again. Default: 60000. */
+  /**
+   * After how long without a call the socket is closed, in milliseconds; the next call opens it again. Default: 60000.
+   * In Node, Deno and Bun the WebSocket that this entry uses keeps the process alive as long as it is open, so it is
+   * closed after 1000 there at the latest; that of `fairlead/node` can stay.
+   */
   idleMs?: number;
   /** How long the socket may take to open, in milliseconds. Default: 10000. */
   dialTimeoutMs?: number;
@@ -42,8 +53,13 @@ export interface TunnelTransportOptions {
 
 /** Something that the server calls, until it is closed. */
 export interface Serving extends AsyncDisposable {
-  /** Resolves when the server has begun to call it; after a lost connection it does so again by itself. */
+  /**
+   * Resolves when the server has begun to call it; after a lost connection it does so again by itself. Rejects with
+   * `Code.Canceled` where it is closed before.
+   */
   readonly ready: Promise<void>;
+  /** Whether the server calls it now: "connected" once it does, "disconnected" while the socket is lost. */
+  readonly status: Status;
   /** Is not called any more, once the server knows. Idempotent. */
   close(): Promise<void>;
 }
@@ -55,7 +71,7 @@ export interface TunnelTransport extends Transport, AsyncDisposable {
    * it is dialled again whenever it is lost. Several may serve beside each other.
    */
   serve(routes: (router: ConnectRouter) => void): Serving;
-  /** Closes the socket; calls under way fail. Idempotent. */
+  /** Stops serving and closes the socket; calls under way and further ones fail with `Code.Canceled`. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -64,7 +80,9 @@ export interface TunnelTransport extends Transport, AsyncDisposable {
  * fastest way wherever there are many calls. Nothing is dialled before the first call.
  */
 export function createTunnelTransport(url: string, options: TunnelTransportOptions = {}): TunnelTransport {
-  const { dialTimeoutMs = 10_000, idleMs = 60_000, appId, sharedWorker } = options;
+  checkOptionsOf(options);
+  const { dialTimeoutMs = 10_000, appId, sharedWorker } = options;
+  const idleMs = Math.min(options.idleMs ?? 60_000, isProcess ? PROCESS_IDLE_MS : Number.POSITIVE_INFINITY);
   const at = tunnelUrl(url);
   const share = { url, appId, idleMs, dialTimeoutMs };
   return tunnelOver(
@@ -73,7 +91,7 @@ export function createTunnelTransport(url: string, options: TunnelTransportOptio
       sharedWorker && typeof SharedWorker !== "undefined"
         ? dialShared(sharedWorker(), share)
         : dialWebSocket(at, dialTimeoutMs),
-    options,
+    { ...options, idleMs },
   );
 }
 
@@ -89,6 +107,13 @@ function checkOptionsOf(options: TunnelTransportOptions): void {
   for (const [name, value] of Object.entries(limits)) checkedCount(what, `limits.${name}`, value);
 }
 
+/** A browser's page and a worker end whatever is open. */
+const isProcess = Boolean(
+  (globalThis as { process?: { versions?: { node?: string } } }).process?.versions?.node,
+);
+
+const PROCESS_IDLE_MS = 1000;
+
 /** A tunnel over the sockets that `dial` opens. */
 export function tunnelOver(
   url: string,
@@ -101,8 +126,14 @@ export function tunnelOver(
   const served = new Set<(router: ConnectRouter) => void>();
   let dispatcher: Dispatcher = createDispatcher(() => {});
   let offers = 0;
-  /** Who waits for the server to call what it was offered, by the number of the offer. */
-  const unready = new Map<number, () => void>();
+  /** What is served, with the number of its offer, and what ends it. */
+  const servings = new Set<{
+    offer: number;
+    ready: () => void;
+    status: ConnectionStatus;
+    end: () => Promise<void>;
+  }>();
+  let isClosed = false;
   let authorization: string | undefined;
   /** The token that the other end knows, and the one that it would not have. */
   let known: string | undefined;
@@ -134,11 +165,14 @@ export function tunnelOver(
       ...(served.size > 0 && { offers }),
     }),
     onSettings: ({ called = 0 }) => {
-      for (const [offer, tell] of unready) {
+      for (const { offer, ready, status } of servings) {
         if (offer > called) continue;
-        unready.delete(offer);
-        tell();
+        status.connected();
+        ready();
       }
+    },
+    onLost: (error) => {
+      for (const { status } of servings) status.disconnected(error);
     },
     onRefused: () => {
       refused = known;
@@ -169,20 +203,39 @@ export function tunnelOver(
           identify(text);
           return header;
         });
-  const close = async () => line.close();
+  const close = async () => {
+    isClosed = true;
+    for (const { end } of servings) void end();
+    line.close();
+  };
   return {
     ...transport,
     serve(routes) {
       if (appId === undefined) {
         throw new TypeError("Cannot serve through the tunnel: its option appId must say which app this is");
       }
+      if (isClosed) throw new ConnectError("the transport is closed", Code.Canceled);
       served.add(routes);
       offer();
-      const ready = new Promise<void>((resolve) => unready.set(offers, resolve));
-      const end = async () => {
-        if (served.delete(routes)) offer();
-      };
-      return { ready, close: end, [asyncDispose]: end };
+      const status = new ConnectionStatus().begin();
+      let end = async () => {};
+      const ready = new Promise<void>((resolve, reject) => {
+        // The server answers an offer that is made again, where the socket has outlived the change.
+        const stop = status.onNetworkChange(offer);
+        const serving = { offer: offers, ready: resolve, status, end: () => end() };
+        servings.add(serving);
+        end = async () => {
+          if (!servings.delete(serving)) return;
+          stop();
+          status.close();
+          served.delete(routes);
+          offer();
+          reject(new ConnectError("it is not served any more", Code.Canceled));
+        };
+      });
+      // Who does not wait for it need not know.
+      ready.catch(() => {});
+      return { ready, status, close: end, [asyncDispose]: end };
     },
     close,
     [asyncDispose]: close,

@@ -23,6 +23,8 @@ export interface LineOptions {
   readonly onSettings?: (settings: PeerSettings) => void;
   /** The other end let this one not in, or not any more, as it was. */
   readonly onRefused?: () => void;
+  /** There is no session any more, or another one could not be had. */
+  readonly onLost?: (error: ConnectError) => void;
   readonly answer: (session: () => Session) => SessionOptions["answer"];
   /** How long a socket that nothing uses stays open, in milliseconds. */
   readonly idleMs: number;
@@ -155,6 +157,7 @@ export class ReopeningLine {
       onClosed: (why, unsent, code) => {
         if (this.#session === session) this.#session = undefined;
         this.#draining.delete(session);
+        if (!this.#session) this.#options.onLost?.(this.#unreachable(why));
         if (code === CLOSE.refused) this.#options.onRefused?.();
         if (!hasSettings || code === CLOSE.refused) {
           // It was let in and put out again: as good as not reached.
@@ -196,6 +199,7 @@ export class ReopeningLine {
   }
 
   #fail(error: ConnectError): void {
+    if (!this.#session) this.#options.onLost?.(error);
     for (const { stream } of this.#waiting.splice(0)) stream.events.failed(error);
     if (this.#keep && !this.#closed) this.#dial();
   }

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { sleep } from "../src/internal/timer.js";
+import { createServer } from "../src/server/index.js";
+import { type Listening, listen } from "../src/server/node.js";
+
+const program = join(import.meta.dirname, `.tmp/lifetimes-${process.pid}.mjs`);
+let server: Listening;
+
+beforeAll(async () => {
+  server = await listen(createServer(), { port: 0, graceMs: 0 });
+  await build({
+    entryPoints: [join(import.meta.dirname, "lifetimes/program.ts")],
+    outfile: program,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "es2022",
+    packages: "external",
+  });
+});
+
+afterAll(async () => {
+  await server.close();
+  await rm(program, { force: true });
+});
+
+/** Starts the program in a process of its own, once it has opened its thing. */
+async function open(kind: string, thing: string, how: "leave" | "close", url = server.url) {
+  const child = spawn(process.execPath, [program, kind, thing, how, url]);
+  let printed = "";
+  child.stderr.on("data", (text: Buffer) => void (printed += text));
+  const ended = once(child, "exit").then(([status]) => ({ status: status as number | null, printed }));
+  await Promise.race([once(child.stdout, "data"), ended]);
+  return { child, ended };
+}
+
+/** That it goes on for a while by itself. */
+async function goesOn({ child, ended }: { child: ChildProcess; ended: Promise<unknown> }, ms: number) {
+  await Promise.race([sleep(ms), ended]);
+  assert.equal(child.exitCode, null);
+}
+
+/** That it ends by itself within `ms`, with status 0 and nothing said. */
+async function endsItself(
+  { child, ended }: { child: ChildProcess; ended: Promise<{ status: number | null; printed: string }> },
+  ms: number,
+) {
+  const late = setTimeout(() => child.kill("SIGKILL"), ms);
+  const outcome = await ended;
+  clearTimeout(late);
+  assert.deepEqual(outcome, { status: 0, printed: "" });
+}
+
+const hasWebSocket = typeof WebSocket !== "undefined";
+const KINDS = ["node", "node-1.1", "web", "tunnel", "inProcess", ...(hasWebSocket ? ["web-tunnel"] : [])];
+/** What needs a stream in both directions, which HTTP/1.1 has not got; in browsers' way, it takes a tunnel. */
+const BOTH_WAYS = ["subscribe", "gossip map"];
+const canDo = (kind: string, thing: string): boolean => {
+  if (thing.endsWith("serve"))
+    return ["tunnel", "web", "web-tunnel"].includes(kind) && (kind === "tunnel" || hasWebSocket);
+  // Much as over HTTP/2, so one of them will do.
+  if (kind === "node-1.1" && thing !== "log") return false;
+  if (BOTH_WAYS.includes(thing)) return kind !== "web" || hasWebSocket;
+  return true;
+};
+const THINGS = ["pubsub.serve", "service.serve", "subscribe", "log", "configuration", "gossip map", "lock"];
+const CASES = KINDS.flatMap((kind) =>
+  THINGS.filter((thing) => canDo(kind, thing)).map((thing) => [thing, kind]),
+);
+
+describe("a process lives while something is open, and ends by itself then", { timeout: 60_000 }, () => {
+  test.concurrent.each(CASES)("%s over %s", async (thing = "", kind = "") => {
+    const [left, closed] = await Promise.all([open(kind, thing, "leave"), open(kind, thing, "close")]);
+    await Promise.all([goesOn(left, 1500), goesOn(closed, 1500)]);
+    left.child.kill("SIGUSR2");
+    closed.child.kill("SIGUSR2");
+    await Promise.all([endsItself(left, 8000), endsItself(closed, 8000)]);
+  });
+
+  test.concurrent.each(KINDS)("an idle transport does not keep it alive: %s", async (kind) => {
+    await endsItself(await open(kind, "nothing", "leave"), 8000);
+  });
+});
