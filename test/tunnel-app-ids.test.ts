@@ -39,7 +39,7 @@ test("an app id that is no name is refused before anything is done with it, and 
     await peer.until(({ closed }) => closed !== "");
     assert.match(peer.closed, why);
     assert.ok(peer.closed.length < 200);
-    assert.deepEqual(peer.of("call"), []);
+    assert.deepEqual(peer.of("CALL"), []);
   }
   assert.ok(JSON.stringify(at.lines).length < 1000, JSON.stringify(at.lines).slice(0, 1000));
 });

@@ -23,6 +23,7 @@ import { SERVER_HEADER, VERSION } from "./answers.js";
 import { noteRefusal } from "./calls.js";
 import type { Limits } from "./config.js";
 import { exhausted } from "./faults.js";
+import { isMalformed, malformed, readMalformed } from "./malformed.js";
 import { messageSize } from "./message-size.js";
 import { type CallGroup, type CallUsage, Shares } from "./shares.js";
 import { throughEach } from "./through-each.js";
@@ -128,13 +129,26 @@ export function createAdmission(limits: Limits): Admission {
       body: isBytes(request.body) ? shown(request.body, (chunk) => arrival.add(chunk)) : request.body,
     };
     try {
-      const response = await handler(counted);
+      const response = await readable(await handler(counted), handler.method, arrival, request);
       // Where there are connections, the signal aborts when the answer is sent as well.
       return connection ? departure.of(response) : ended(response, over);
     } catch (error) {
       over();
       throw error;
     }
+  };
+
+  /** The response; where it says that the one message could not be read, the refusal of it. */
+  const readable = async (
+    response: UniversalServerResponse,
+    method: DescMethod,
+    arrival: Arrival,
+    request: UniversalServerRequest,
+  ): Promise<UniversalServerResponse> => {
+    if (method.methodKind !== "unary" || !arrival.isAtFirst) return response;
+    const read = await readMalformed(response);
+    if (!read.isMalformed) return read.response;
+    return refused(request, malformed(method.input, arrival.firstMessage()));
   };
 
   const identify: Admission["identified"] = (usage, subject) => {
@@ -181,6 +195,7 @@ function wholeMessages(request: StreamRequest, arrival: Arrival | undefined, lim
         yield part;
       }
     } catch (error) {
+      if (isMalformed(error)) throw malformed(request.method.input, arrival?.firstMessage());
       throw isTooLarge(error) ? tooLarge(limits.messageBytes) : error;
     }
   };

@@ -32,6 +32,7 @@ import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
 import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
+import { strictTextDecoder } from "./malformed.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
 import { healthPage, type Readiness, readiness } from "./readiness.js";
 import { routes } from "./routes.js";
@@ -153,7 +154,7 @@ export function createServer({
       access.interceptor,
       guard(limits),
     ],
-    jsonOptions: { registry: types },
+    jsonOptions: { registry: types, ...{ textDecoder: strictTextDecoder } },
     readMaxBytes: limits.messageBytes,
     shutdownSignal: cut.signal,
   };

@@ -49,10 +49,14 @@ export class Arrival {
   #bytes = 0;
   #isFirst = true;
   #isOver = false;
+  readonly #isCompressed: boolean;
+  /** What has come of the first message; undefined once that is whole. */
+  #first: Uint8Array[] | undefined = [];
 
   /** `onChange` is told of more bytes and of fewer, and may throw at more. */
   constructor(header: Headers, most: number, onChange: (bytes: number) => void) {
     this.#most = most;
+    this.#isCompressed = (header.get("content-encoding") ?? "identity") !== "identity";
     this.#isEnveloped = isEnveloped(header);
     this.#onChange = onChange;
   }
@@ -65,13 +69,30 @@ export class Arrival {
       if (length > this.#most) throw tooLarge(this.#most, length);
     }
     this.#isFirst = false;
+    this.#first?.push(chunk);
     this.#bytes += chunk.length;
     this.#onChange(chunk.length);
     if (!this.#isEnveloped && this.#bytes > this.#most) throw tooLarge(this.#most);
   }
 
+  /** Whether no message has come out yet. */
+  get isAtFirst(): boolean {
+    return this.#first !== undefined;
+  }
+
+  /** The first message as it came; undefined where it is compressed, has come out already or is not all there. */
+  firstMessage(): Uint8Array | undefined {
+    if (!this.#first || this.#isCompressed) return undefined;
+    const bytes = joined(this.#first);
+    if (!this.#isEnveloped) return bytes;
+    if (bytes.length < 5 || bytes[0] !== 0) return undefined;
+    const end = 5 + new DataView(bytes.buffer).getUint32(1);
+    return bytes.length < end ? undefined : bytes.subarray(5, end);
+  }
+
   /** What has come so far is a message. */
   whole(): void {
+    this.#first = undefined;
     this.#onChange(-this.#bytes);
     this.#bytes = 0;
   }
@@ -81,6 +102,16 @@ export class Arrival {
     this.#isOver = true;
     this.whole();
   }
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 export const tooLarge = (most: number, bytes?: number | string | null): ConnectError =>

@@ -26,6 +26,7 @@ import type { ServiceContext } from "./context.js";
 import { shown } from "./faults.js";
 import { checkName } from "./guard.js";
 import type { HostCheck } from "./host-check.js";
+import { malformed } from "./malformed.js";
 import { joinApp } from "./services/pubsub/apps.js";
 import { topicOf } from "./services/pubsub/delivery.js";
 import { givenUp } from "./shares.js";
@@ -70,7 +71,7 @@ export function createTunnels(
   { routes, options, calls, admission, groupOf, access, check, clientInterceptors }: TunnelsAround,
 ): Tunnels {
   const { limits, log } = context;
-  const dispatcher = createDispatcher(routes, { router: options });
+  const dispatcher = createDispatcher(routes, { router: options, malformed });
   const sessions = new Set<Session>();
   let isLeaving = false;
 

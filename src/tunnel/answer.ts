@@ -138,7 +138,7 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
 
   /** The request of a method with one message, the messages of one with several. */
   get input(): unknown {
-    return this.#messages ?? decode(this.method.input, this.#bytes as Uint8Array);
+    return this.#messages ?? decode(this.method.input, this.#bytes as Uint8Array, this.served.malformed);
   }
 
   // StreamEvents: what the caller does.
@@ -196,7 +196,7 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     }
     const { methodKind, input } = this.method;
     if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
-      const read = (bytes: Uint8Array) => decode(input, bytes);
+      const read = (bytes: Uint8Array) => decode(input, bytes, this.served.malformed);
       this.#messages = new Messages(this.stream, read, () => {}) as Messages<never>;
       this.#run();
     } else {

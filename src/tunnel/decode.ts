@@ -1,11 +1,15 @@
 import { type DescMessage, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** A message that a caller sent. Throws `invalid_argument` where it is none of its type. */
-export function decode(type: DescMessage, bytes: Uint8Array): unknown {
+/** What a message of the type is answered that cannot be read. */
+export type Malformed = (type: DescMessage, bytes: Uint8Array) => ConnectError;
+
+/** A message that a caller sent. Throws `invalid_argument`, or what `malformed` says, where it is none of its type. */
+export function decode(type: DescMessage, bytes: Uint8Array, malformed?: Malformed): unknown {
   try {
     return fromBinary(type, bytes);
   } catch (error) {
+    if (malformed) throw malformed(type, bytes);
     const why = error instanceof Error ? error.message : error;
     throw new ConnectError(
       `cannot read the message: ${why}`,

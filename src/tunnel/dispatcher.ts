@@ -7,6 +7,7 @@ import {
   type MethodImplSpec,
 } from "@connectrpc/connect";
 import { Answer } from "./answer.js";
+import type { Malformed } from "./decode.js";
 import { invoke } from "./handling.js";
 import { methodPath } from "./method-path.js";
 import type { Admit, Next, Served } from "./served.js";
@@ -19,6 +20,8 @@ export interface DispatcherOptions {
   router?: ConnectRouterOptions | undefined;
   /** Asked of every call. What it throws is the answer. Default: lets all in. */
   admit?: Admit | undefined;
+  /** What a message is answered that cannot be read. Default: `invalid_argument`, with what is known of why. */
+  malformed?: Malformed | undefined;
 }
 
 /** The answering end: Connect's routes, for any number of sessions. */
@@ -29,7 +32,7 @@ export interface Dispatcher {
 
 export function createDispatcher(
   routes: (router: ConnectRouter) => void,
-  { router: base = {}, admit }: DispatcherOptions = {},
+  { router: base = {}, admit, malformed }: DispatcherOptions = {},
 ): Dispatcher {
   const methods = new Map<string, Served>();
   const shutdowns = new Map<AbortSignal, Shutdown>();
@@ -54,6 +57,7 @@ export function createDispatcher(
           : interceptors.reduceRight<Next>((next, interceptor) => interceptor(next), invoke),
       shutdown: shutdownSignal && shutdownOf(shutdownSignal),
       maxTimeoutMs,
+      malformed,
     });
   };
   const router: ConnectRouter = {

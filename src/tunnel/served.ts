@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues, Interceptor, MethodImplSpec } from "@connectrpc/connect";
+import type { Malformed } from "./decode.js";
 import type { HeaderList } from "./frame.js";
 import type { Shutdown } from "./shutdown.js";
 import type { Stream } from "./stream.js";
@@ -34,6 +35,7 @@ export interface Served {
   readonly next: Next | undefined;
   readonly shutdown: Shutdown | undefined;
   readonly maxTimeoutMs: number;
+  readonly malformed: Malformed | undefined;
 }
 
 export type Next = ReturnType<Interceptor>;
