@@ -21,6 +21,7 @@ export const HELP: Record<
       ["--grace 5", "seconds that calls under way may take when the server is told to end"],
       ["--insecure", 'lets everyone who reaches --host call a server without "access"'],
       ["--log-level info", "the least that is logged: debug, info, warn or error"],
+      ["--otlp URL", "exports traces and metrics by OTLP, to a collector like http://localhost:4318"],
       ["--conformance", "adds what the conformance suite needs, see docs/conformance.md; not for production"],
     ],
   },

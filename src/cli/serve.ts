@@ -9,6 +9,7 @@ import { consoleLog, LOG_LEVELS } from "./console-log.js";
 import { createServerOn, type Place, placeOf } from "./data-folder.js";
 import { reasonOf } from "./error-text.js";
 import { openMirror } from "./mirror.js";
+import { openTelemetry } from "./otlp.js";
 import { followTls, readTls, tlsPaths } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
@@ -21,9 +22,18 @@ export async function serve(args: string[]): Promise<number> {
   for (const warning of file?.warnings ?? [])
     log.warn({ warning }, "the components file refers to what is not there");
   const place = await placeOf(options.data, options.memory);
+  const telemetry = await openTelemetry(options.otlp, log);
   const mirror = options.conformance ? await openMirror(0) : undefined;
   const config = mirror ? withConformance(file?.input ?? {}, mirror.url) : (file?.input ?? {});
-  const server = await createServerOn(place, { config, platform: nodePlatform, log });
+  const server = await createServerOn(place, {
+    config,
+    platform: nodePlatform,
+    log,
+    ...(telemetry && {
+      interceptors: telemetry.interceptors,
+      clientInterceptors: telemetry.clientInterceptors,
+    }),
+  });
   const listening = await listen(server, {
     host,
     port,
@@ -34,6 +44,7 @@ export async function serve(args: string[]): Promise<number> {
   }).catch(async (error: unknown) => {
     await server.close();
     await mirror?.close();
+    await telemetry?.close();
     throw refusalOf(error, host, port);
   });
   const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
@@ -46,6 +57,7 @@ export async function serve(args: string[]): Promise<number> {
   const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
   await listening.close();
   await mirror?.close();
+  await telemetry?.close();
   callOff();
   return 0;
 }
@@ -62,6 +74,7 @@ function parsed(args: string[]) {
     data: { type: "string" },
     memory: { type: "boolean" },
     insecure: { type: "boolean" },
+    otlp: { type: "string" },
     conformance: { type: "boolean" },
     "log-level": { type: "string", default: "info" },
   });
