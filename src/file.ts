@@ -41,7 +41,12 @@ export interface FileStore {
   get(name: string, options?: GetOptions): Promise<OpenedFile | undefined>;
   /** What is known of the file; undefined where there is none. `GetFileMeta` */
   stat(name: string, options?: CallOptions): Promise<FileInfo | undefined>;
-  /** The files whose names start with `prefix`, in byte order of their names, page by page. `ListFile` */
+  /**
+   * The files whose names start with `prefix`, in byte order of their names, page by page. `ListFile`
+   *
+   * A Go runtime lists one folder or bucket at a time: the folders below it are listed as well, after asking of each entry
+   * whether it is one (`GetFileMeta`), and an object store must be given a prefix that begins with its bucket.
+   */
   list(prefix?: string, options?: ListOptions): AsyncIterableIterator<FileInfo, undefined, undefined>;
   /** Removes the file; false if it was not there. `DelFile` */
   delete(name: string, options?: CallOptions): Promise<boolean>;

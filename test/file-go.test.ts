@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { test } from "vitest";
 import { Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createFiles, type FileInfo } from "../src/file.js";
-import { fromUtf8 } from "../src/internal/utf8.js";
+import { compareUtf8, fromUtf8, utf8 } from "../src/internal/utf8.js";
 
 const WRITTEN = "2024-02-29 23:30:00.123456789 +0530 IST";
 
@@ -159,4 +159,117 @@ test("list() fails where a server says that more follow, and not from where", as
     for await (const { name } of createFiles(transport, "local").list("a")) names.push(name);
   };
   await assert.rejects(listed, /^ConnectError: \[internal\] Cannot list "a" further/);
+});
+
+/** A server that lists as the Go runtime's `local` does: one folder's entries by their base names, folders among them. */
+function goFolders(paths: readonly string[], { bucket = false } = {}) {
+  const seen = { stats: 0 };
+  const isFolder = (name: string) => paths.some((path) => path.startsWith(`${name.replace(/\/+$/, "")}/`));
+  const missing = (name: string) =>
+    new ConnectError(`open ${name}: no such file or directory`, Code.Internal);
+  const namesIn = (folder: string): string[] => {
+    if (bucket) {
+      const [, prefix] = /^[^/]+\/(.*)$/.exec(folder) ?? [];
+      if (prefix === undefined) throw new ConnectError("invalid fileName format", Code.Internal);
+      return paths.filter((path) => path.startsWith(folder)).map((path) => path.slice(path.indexOf("/") + 1));
+    }
+    if (folder === "") throw missing("");
+    const start = folder === "." ? "" : `${folder.replace(/\/+$/, "")}/`;
+    if (start !== "" && !isFolder(start)) throw missing(folder);
+    const below = paths.filter((path) => path.startsWith(start)).map((path) => path.slice(start.length));
+    return [...new Set(below.map((path) => path.split("/")[0] ?? ""))];
+  };
+  const service: Partial<ServiceImpl<typeof Runtime>> = {
+    listFile({ request, pageSize, marker }) {
+      const names = namesIn(request?.name ?? "").sort(compareUtf8);
+      const start = marker === "" ? 0 : names.indexOf(marker) + 1;
+      const page = names.slice(start, start + pageSize);
+      const files = page.map((fileName) => ({ fileName, size: 1n, lastModified: WRITTEN }));
+      const last = page.at(-1) ?? "";
+      return { files, marker: last, isTruncated: page.length > 0 && last !== names.at(-1) };
+    },
+    getFileMeta({ request }) {
+      seen.stats++;
+      const name = request?.name ?? "";
+      if (!paths.includes(name) && !isFolder(name))
+        throw new ConnectError("file does not exist", Code.NotFound);
+      return { size: 1n, response: { metadata: { IsDir: { value: [String(isFolder(name))] } } } };
+    },
+    async *getFile({ name }) {
+      if (!paths.includes(name)) throw missing(name);
+      yield { data: utf8(name) };
+    },
+  };
+  const transport = createRouterTransport(({ service: add }) => add(Runtime, service));
+  return { files: createFiles(transport, "local"), seen };
+}
+
+async function namesOf(
+  files: ReturnType<typeof createFiles>,
+  prefix?: string,
+  pageSize = 2,
+): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of files.list(prefix, { pageSize })) names.push(name);
+  return names;
+}
+
+const PATHS = ["d/a-", "d/a/b", "d/pre-1", "d/prefix/deep/x", "d/prefix/y", "d/ü", "e", "ee/f"];
+
+test("list() gives the names that get() takes, in byte order, from a server that lists folders", async () => {
+  const { files } = goFolders(PATHS);
+  const prefixes = [
+    "",
+    "d/",
+    "d",
+    "d/a",
+    "d/a/",
+    "d/pre",
+    "d/prefix/",
+    "d/prefix/deep/x",
+    "e",
+    "none",
+    "none/x",
+    "d/none/",
+  ];
+  for (const pageSize of [1, 2, 1000]) {
+    for (const prefix of prefixes) {
+      const wanted = PATHS.filter((path) => path.startsWith(prefix)).sort(compareUtf8);
+      assert.deepEqual(await namesOf(files, prefix, pageSize), wanted, prefix);
+      for (const name of wanted) assert.equal(await (await files.get(name))?.text(), name);
+    }
+  }
+});
+
+test("list() finds files below any prefix, whatever their names", async () => {
+  const part = fc.constantFrom("a", "b", "a-", "ab", "ä", "🔑");
+  const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join("/"));
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(path, { maxLength: 12 }),
+      fc.integer({ min: 1, max: 3 }),
+      async (all, pageSize) => {
+        // What is a folder cannot be a file.
+        const paths = all.filter((one) => !all.some((other) => other.startsWith(`${one}/`)));
+        const { files } = goFolders(paths);
+        for (const prefix of ["", "a", "a/", "a/a", "a/a/", "b/ab"]) {
+          const wanted = paths.filter((one) => one.startsWith(prefix)).sort(compareUtf8);
+          assert.deepEqual(await namesOf(files, prefix, pageSize), wanted, prefix);
+        }
+      },
+    ),
+    { numRuns: 50 },
+  );
+});
+
+test("list() gives names with their bucket from an object store, and says so where it names none", async () => {
+  const objects = ["bucket/a", "bucket/d/x", "bucket/d/y", "bucket/dd"];
+  const { files } = goFolders(objects, { bucket: true });
+  for (const prefix of ["bucket/", "bucket/d", "bucket/d/", "bucket/d/x", "bucket/none"]) {
+    const wanted = objects.filter((path) => path.startsWith(prefix));
+    assert.deepEqual(await namesOf(files, prefix), wanted, prefix);
+    for (const name of wanted) assert.equal(await (await files.get(name))?.text(), name);
+  }
+  const why = /lists one folder or bucket: begin the prefix with its name/;
+  await assert.rejects(namesOf(files), { code: Code.InvalidArgument, rawMessage: why });
 });

@@ -15,9 +15,9 @@ export interface ConflictFacts {
   fence: bigint | undefined;
 }
 
-/** Whether `error` is a ConnectError of this code. */
-export const hasCode = (error: unknown, code: Code): boolean =>
-  error instanceof ConnectError && error.code === code;
+/** Whether `error` is a ConnectError of one of these codes. */
+export const hasCode = (error: unknown, ...codes: Code[]): boolean =>
+  error instanceof ConnectError && codes.includes(error.code);
 
 /** As conflictFacts() of the package. */
 export function conflictIn(error: unknown): ConflictFacts | undefined {

@@ -1,8 +1,14 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type { Runtime } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import type {
+  Runtime,
+  FileInfo as WireInfo,
+} from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { type CancelableIterator, cancelable } from "./cancelable.js";
 import { checkedName, checkOptions, type OptionType, shown } from "./checks.js";
+import { hasCode } from "./error-facts.js";
+import { hasExtensions } from "./extensions.js";
 import { describedInfo, type FileInfo, ifThere, listedInfo } from "./file-info.js";
+import { listFolders } from "./folder-listing.js";
 
 /** Where a file goes to or comes from. */
 export interface Place {
@@ -52,18 +58,65 @@ export const listFiles = (
   pageSize: number,
   call: CallOptions,
 ): CancelableIterator<FileInfo> =>
-  cancelable((signal) => pagesOf(place, prefix, pageSize, { ...call, signal }), { signal: call.signal });
+  cancelable((signal) => filesOf(place, prefix, pageSize, { ...call, signal }), { signal: call.signal });
 
-async function* pagesOf(
-  { client, storeName }: Place,
+async function* filesOf(
+  place: Place,
   prefix: string,
   pageSize: number,
   call: CallOptions,
 ): AsyncGenerator<FileInfo, void, undefined> {
-  const request = { storeName, name: prefix };
+  const pages = (name: string) => pagesOf(place, { name, prefix }, pageSize, call);
+  if (await hasExtensions(place.transport, call.signal, call.timeoutMs)) {
+    for await (const page of pages(prefix)) yield* page.map(listedInfo);
+    return;
+  }
+  const isFolder = async (name: string) => {
+    try {
+      return (await statFile(place, name, call))?.metadata["IsDir"] === "true";
+    } catch (error) {
+      if (hasCode(error, Code.Unimplemented)) return false;
+      throw error;
+    }
+  };
+  yield* listFolders({ pages: (folder) => entriesOf(folder, pages), isFolder }, prefix);
+}
+
+type Pages = (name: string) => AsyncGenerator<readonly WireInfo[], void, undefined>;
+
+/** The pages of a folder, none where it is not there. The one without a name is "." to some servers. */
+async function* entriesOf(folder: string, pages: Pages): ReturnType<Pages> {
+  const whole = pages(folder);
+  let step: IteratorResult<readonly WireInfo[], void>;
+  try {
+    step = await whole.next();
+  } catch (error) {
+    if (folder === "" && hasCode(error, Code.Internal, Code.NotFound)) return yield* entriesOf(".", pages);
+    if (hasCode(error, Code.NotFound)) return;
+    if (folder !== "." || !hasCode(error, Code.Internal)) throw error;
+    const why = 'this server lists one folder or bucket: begin the prefix with its name, as in "folder/"';
+    throw new ConnectError(
+      `Cannot list all files: ${why}`,
+      Code.InvalidArgument,
+      undefined,
+      undefined,
+      error,
+    );
+  }
+  for (; !step.done; step = await whole.next()) yield step.value;
+}
+
+/** What the server lists of `name`, by pages. */
+async function* pagesOf(
+  { client, storeName }: Place,
+  { name, prefix }: { name: string; prefix: string },
+  pageSize: number,
+  call: CallOptions,
+): ReturnType<Pages> {
+  const request = { storeName, name };
   for (let marker = ""; ; ) {
     const page = await client.listFile({ request, pageSize, marker }, call);
-    for (const file of page.files) yield listedInfo(file);
+    yield page.files;
     if (!page.isTruncated) return;
     const next = page.marker || (page.files.at(-1)?.fileName ?? "");
     // Asking again from the same place would go on for ever.

@@ -28,13 +28,34 @@ export const folderScenarios: readonly Scenario[] = [
   },
   {
     ...LIST,
+    id: "list-folder",
+    sentence:
+      "the names of a listing are those that a file is read by, also where a folder's entries have base names",
+    rule: "Go runtime: 8.2 file_name is the base name, and folders are listed too",
+    operation: listing,
+    expected: { value: ["d/a", "d/b/x", "d/c"] },
+    play: () => ({
+      listFile({ request }) {
+        if (request?.name === "d/b/" || request?.name === "d/b") return { files: files("x") };
+        return { files: files("a", "b", "c") };
+      },
+      getFileMeta({ request }) {
+        const isFolder = request?.name.replace(/\/$/, "") === "d/b";
+        return { size: 1n, response: { metadata: { IsDir: { value: [String(isFolder)] } } } };
+      },
+    }),
+  },
+  {
+    ...LIST,
     id: "list-pages",
     sentence: "a listing goes on after the marker of each page, with another prefix of names than the marker",
     operation: listing,
-    expected: { value: ["a", "b", "c"] },
+    expected: { value: ["d/a", "d/b", "d/c"] },
     play: () => ({
       listFile: ({ marker }) =>
-        marker === "" ? { files: files("a", "b"), marker: "#2", isTruncated: true } : { files: files("c") },
+        marker === ""
+          ? { files: files("d/a", "d/b"), marker: "#2", isTruncated: true }
+          : { files: files("d/c") },
     }),
     wire: (calls) =>
       equal(
@@ -48,9 +69,9 @@ export const folderScenarios: readonly Scenario[] = [
     id: "list-empty-page",
     sentence: "an empty page with a marker is not the end",
     operation: listing,
-    expected: { value: ["z"] },
+    expected: { value: ["d/z"] },
     play: () => ({
-      listFile: inTurn({ files: [], marker: "m", isTruncated: true }, { files: files("z"), marker: "z" }),
+      listFile: inTurn({ files: [], marker: "m", isTruncated: true }, { files: files("d/z"), marker: "d/z" }),
     }),
   },
   {
@@ -59,9 +80,9 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a page that is not truncated is the last, whatever its marker",
     rule: "Go runtime: 8.2 the marker is the last name returned",
     operation: listing,
-    expected: { value: ["a"] },
+    expected: { value: ["d/a"] },
     play: () => ({
-      listFile: inTurn({ files: files("a"), marker: "a" }, { files: files("twice"), marker: "a" }),
+      listFile: inTurn({ files: files("d/a"), marker: "d/a" }, { files: files("d/twice"), marker: "d/a" }),
     }),
   },
   {
@@ -70,8 +91,8 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a page that is empty as its marker has vanished ends the listing",
     rule: "Go runtime: 8.2 a marker that is not found gives an empty page",
     operation: listing,
-    expected: { value: ["a"] },
-    play: () => ({ listFile: inTurn({ files: files("a"), marker: "a", isTruncated: true }, {}) }),
+    expected: { value: ["d/a"] },
+    play: () => ({ listFile: inTurn({ files: files("d/a"), marker: "d/a", isTruncated: true }, {}) }),
   },
   {
     ...LIST,
@@ -79,7 +100,7 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a listing that does not move is a failure, not one without end",
     operation: listing,
     expected: { code: CODES },
-    play: () => ({ listFile: () => ({ files: files("a"), marker: "a", isTruncated: true }) }),
+    play: () => ({ listFile: () => ({ files: files("d/a"), marker: "d/a", isTruncated: true }) }),
     wire: (calls) => ok(of(calls, listFile).length < 10, "it was given up by itself"),
   },
   {
@@ -90,7 +111,7 @@ export const folderScenarios: readonly Scenario[] = [
     expected: { code: "internal" },
     play: () => ({
       listFile: inTurn(
-        { files: files("a"), marker: "a", isTruncated: true },
+        { files: files("d/a"), marker: "d/a", isTruncated: true },
         fault(Code.Internal, "open d: too many open files"),
       ),
     }),

@@ -50,6 +50,11 @@ export const filesMutants: readonly Mutant[] = [
     told: ["list-stuck"],
   },
   {
+    name: "takes folders for files",
+    tamper: answered(R.GetFileMetaResponseSchema, (message) => void (message.response = undefined)),
+    told: ["list-folder"],
+  },
+  {
     name: "lists the first page only",
     tamper: answered(R.ListFileRespSchema, (message) => void (message.isTruncated = false)),
     told: ["list-pages", "list-empty-page", "list-breaks", "list-stuck"],
