@@ -100,13 +100,14 @@ async function watchHealth(session: ClientHttp2Session, count: number): Promise<
   return answered.filter(Boolean).length;
 }
 
-test("health checks of ten connections with a thousand watches each leave room for all others", async () => {
-  await using at = await open({ access });
+test("health checks of ten connections with all the watches that each may have leave room for all others", async () => {
+  // A tenth of the defaults.
+  await using at = await open({ access, limits: { streams: 1000, connectionStreams: 100 } });
   const sessions = Array.from({ length: 10 }, () => connectHttp2(at.url));
   try {
     let watching = 0;
-    for (const session of sessions) watching += await watchHealth(session, 1000);
-    assert.equal(watching, 1000);
+    for (const session of sessions) watching += await watchHealth(session, 100);
+    assert.equal(watching, 100);
     const admin = at.dial("HTTP/2", ADMIN);
     await save(admin, "k", 10);
     assert.equal(await read(admin), 10);
@@ -163,6 +164,25 @@ describe.each(["HTTP/2", "the tunnel"] as const)("over %s", (how) => {
     await Promise.allSettled([...watches, ...strangers]);
     assert.equal(await read(at.dial(how, ADMIN)), 0);
   });
+});
+
+test("callers without a token share a part of the streams, where access lets them in at all", async () => {
+  await using at = await open({ access: { ...access, anonymous: "all" }, limits: { streams: 20 } });
+  const leave = new AbortController();
+  const { signal } = leave;
+  for (let i = 0; i < 2; i++) {
+    const answers = createClient(Health, at.dial("HTTP/2")).watch({}, { signal });
+    await answers[Symbol.asyncIterator]().next();
+  }
+  assert.equal(await limitOf(read(at.dial("HTTP/2"))), "anonymousSharePercent");
+  assert.equal(await read(at.dial("HTTP/2", READER)), 0);
+  leave.abort();
+  await until(() =>
+    read(at.dial("HTTP/2")).then(
+      () => true,
+      () => false,
+    ),
+  );
 });
 
 test("unfinished messages of one connection hit its share of arrivingBytes, and others go on", async () => {

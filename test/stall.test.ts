@@ -5,7 +5,8 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, createClient as createRaw, type Transport } from "@connectrpc/connect";
 import { test } from "vitest";
 import { GetStateRequestSchema, Runtime } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { createClient } from "../src/index.js";
+import { bytes, createClient } from "../src/index.js";
+import { sleep } from "../src/internal/timer.js";
 import { createNodeTransport } from "../src/node.js";
 import { type ConfigInput, createServer, type Log } from "../src/server/index.js";
 import { listen } from "../src/server/node.js";
@@ -170,4 +171,36 @@ test("a reader that takes a little at a time is not given up", async () => {
     assert.ok(bytes > VALUE_BYTES);
     session.destroy();
   }
+});
+
+test("a stream that had nothing to send for longer than the limit is not given up at once", async () => {
+  await using at = await open({ stalledMs: 600 });
+  const record = new Uint8Array(200_000);
+  const log = at.fl.log("l", { codec: bytes() });
+  await log.append(record);
+  const session = connectHttp2(at.url, { settings: { initialWindowSize: 20_000 } });
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/atomix.log.LogService/Consume",
+    "content-type": "application/grpc",
+    "fairlead-log": "l",
+  });
+  let received = 0;
+  stream.on("data", (chunk: Uint8Array) => {
+    received += chunk.length;
+  });
+  let code: number | undefined;
+  stream.once("close", () => {
+    code = stream.rstCode;
+  });
+  stream.end(new Uint8Array(5));
+  await until(() => received >= record.length);
+  await sleep(900);
+  stream.pause();
+  await log.append(record);
+  await sleep(300);
+  stream.resume();
+  await until(() => received >= 2 * record.length || code !== undefined);
+  assert.equal(code, undefined);
+  session.destroy();
 });

@@ -1,6 +1,5 @@
 import { after } from "../internal/timer.js";
 import { FRAME_COST } from "./cost.js";
-import { now } from "./heartbeat.js";
 import type { Stream } from "./stream.js";
 
 /** How often within the longest standstill the streams are looked at. */
@@ -14,9 +13,12 @@ export class StallWatch {
   readonly #mostMs: number;
   readonly #buffered: () => number;
   readonly #onStalled: (stream: Stream) => void;
-  /** The streams that wait, and when something of each was sent last. */
-  readonly #movedAtMs = new Map<Stream, number>();
-  #connectionMovedAtMs = 0;
+  /**
+   * The streams that wait, and how often they were looked at since something of each was sent: time in which this process
+   * stood still is no standstill of theirs.
+   */
+  readonly #looks = new Map<Stream, number>();
+  #connectionLooks = 0;
   #bufferedBefore = 0;
   #stop: (() => void) | undefined;
 
@@ -29,34 +31,35 @@ export class StallWatch {
 
   /** More bytes, or fewer, of the stream wait. */
   changed(stream: Stream, change: number): void {
-    if (!stream.hasPending) {
-      this.#movedAtMs.delete(stream);
-    } else if (change < 0 || !this.#movedAtMs.has(stream)) {
-      this.#movedAtMs.set(stream, now());
-    }
+    if (!stream.hasPending) this.#looks.delete(stream);
+    else if (change < 0 || !this.#looks.has(stream)) this.#looks.set(stream, 0);
     // What is dropped with its stream is not sent.
-    if (change < 0 && !stream.isOver) this.#connectionMovedAtMs = now();
-    if (this.#movedAtMs.size > 0) this.#stop ??= after(this.#mostMs / LOOKS, this.#look);
+    if (change < 0 && !stream.isOver) this.#connectionLooks = 0;
+    this.#plan();
   }
 
   stop(): void {
     this.#stop?.();
-    this.#movedAtMs.clear();
+    this.#looks.clear();
+  }
+
+  #plan(): void {
+    if (this.#looks.size > 0) this.#stop ??= after(this.#mostMs / LOOKS, this.#look);
   }
 
   readonly #look = (): void => {
     this.#stop = undefined;
-    const sinceMs = now() - this.#mostMs;
     const buffered = this.#buffered();
-    if (buffered < this.#bufferedBefore) this.#connectionMovedAtMs = now();
+    this.#connectionLooks = buffered < this.#bufferedBefore ? 0 : this.#connectionLooks + 1;
     this.#bufferedBefore = buffered;
-    for (const [stream, movedAtMs] of this.#movedAtMs) {
+    for (const [stream, before] of this.#looks) {
+      const looks = before + 1;
+      this.#looks.set(stream, looks);
       const waitsForConnection = stream.sendCredit > FRAME_COST;
-      const lastMs = waitsForConnection ? Math.max(movedAtMs, this.#connectionMovedAtMs) : movedAtMs;
-      if (lastMs > sinceMs) continue;
-      this.#movedAtMs.delete(stream);
+      if (Math.min(looks, waitsForConnection ? this.#connectionLooks : looks) <= LOOKS) continue;
+      this.#looks.delete(stream);
       this.#onStalled(stream);
     }
-    if (this.#movedAtMs.size > 0) this.#stop ??= after(this.#mostMs / LOOKS, this.#look);
+    this.#plan();
   };
 }

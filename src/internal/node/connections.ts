@@ -157,11 +157,15 @@ export class Connections {
   #giveUpOne(): void {
     const isFree = ({ sinceMs }: Connection) => performance.now() - sinceMs >= FIRST_CALL_MS;
     const [longestIdle] = this.#idle;
-    const least =
-      longestIdle && isFree(longestIdle)
-        ? longestIdle
-        : [...this.#open].find((each) => !each.isIdle && each.usage.identifiedCalls === 0 && isFree(each));
+    const least = longestIdle && isFree(longestIdle) ? longestIdle : this.#firstUnidentified(isFree);
     if (least) this.#close(least);
+  }
+
+  #firstUnidentified(isFree: (connection: Connection) => boolean): Connection | undefined {
+    for (const each of this.#open) {
+      if (!each.isIdle && each.usage.identifiedCalls === 0 && isFree(each)) return each;
+    }
+    return undefined;
   }
 
   #close(connection: Connection): void {

@@ -23,57 +23,55 @@ export function keepAlive(
   { pingMs, pingTimeoutMs, headersTimeoutMs }: KeepaliveOptions,
   lost: (why: string) => void,
 ): void {
+  const stepMs = Math.min(pingMs, pingTimeoutMs, headersTimeoutMs) / 4;
   let bytesRead = 0;
   let unsent = 0;
-  let heardAtMs = performance.now();
-  let answeredAtMs = heardAtMs;
-  let askedAtMs: number | undefined;
+  // Counted in steps: time in which this process stood still is no silence of the client.
+  let silentMs = 0;
+  let unansweredMs = 0;
+  let pingedMs: number | undefined;
   let hasSettings = false;
   session.once("remoteSettings", () => {
     hasSettings = true;
   });
 
-  const ask = () => {
-    askedAtMs = performance.now();
+  const ping = () => {
+    pingedMs = 0;
     session.ping((error) => {
       if (error) return;
-      askedAtMs = undefined;
-      answeredAtMs = heardAtMs = performance.now();
+      pingedMs = undefined;
+      silentMs = unansweredMs = 0;
     });
   };
 
   /** Why the connection is lost; undefined: it is not, as far as can be seen. */
-  const reason = (nowMs: number): string | undefined => {
-    const silentMs = nowMs - heardAtMs;
-    if (!hasSettings) {
-      return nowMs - answeredAtMs >= headersTimeoutMs ? "its client sent no SETTINGS" : undefined;
-    }
-    if (askedAtMs === undefined) return undefined;
-    const waitedMs = nowMs - askedAtMs;
-    if (waitedMs >= pingTimeoutMs && silentMs >= pingTimeoutMs) {
+  const reason = (): string | undefined => {
+    if (!hasSettings) return unansweredMs >= headersTimeoutMs ? "its client sent no SETTINGS" : undefined;
+    if (pingedMs === undefined) return undefined;
+    if (pingedMs >= pingTimeoutMs && silentMs >= pingTimeoutMs) {
       return `its client was silent for ${Math.round(silentMs)} ms and answered no PING`;
     }
     // Within a header block nothing else can be sent, no answer to a PING either.
-    if (waitedMs < headersTimeoutMs) return undefined;
-    return `its client sends, and answered no PING for ${Math.round(waitedMs)} ms: a header block that does not end`;
+    if (pingedMs < headersTimeoutMs) return undefined;
+    return `its client sends, and answered no PING for ${Math.round(pingedMs)} ms: a header block that does not end`;
   };
 
   const look = () => {
-    const nowMs = performance.now();
+    silentMs += stepMs;
+    unansweredMs += stepMs;
+    if (pingedMs !== undefined) pingedMs += stepMs;
     // What the kernel takes at once says nothing of the client.
     const takes = unsent > 0 && unsentBytes(socket) !== unsent;
-    if (takes || socket.bytesRead !== bytesRead) heardAtMs = nowMs;
+    if (takes || socket.bytesRead !== bytesRead) silentMs = 0;
     bytesRead = socket.bytesRead;
     unsent = unsentBytes(socket);
-    const why = reason(nowMs);
+    const why = reason();
     if (why !== undefined) return lost(why);
-    const isQuiet = nowMs - heardAtMs >= pingMs && !isIdle();
-    const isDue = nowMs - answeredAtMs >= headersTimeoutMs;
-    if (hasSettings && askedAtMs === undefined && (isQuiet || isDue)) ask();
+    const isDue = unansweredMs >= headersTimeoutMs || (silentMs >= pingMs && !isIdle());
+    if (hasSettings && pingedMs === undefined && isDue) ping();
     stop = after(stepMs, look);
   };
 
-  const stepMs = Math.min(pingMs, pingTimeoutMs, headersTimeoutMs) / 4;
   let stop = after(stepMs, look);
   session.once("close", () => stop());
 }

@@ -47,6 +47,8 @@ export interface OnePortOptions {
   keepalive?: KeepaliveOptions & {
     /** After how much silence the kernel asks the client's, by TCP, whether it is there. */
     tcpKeepaliveMs: number;
+    /** For how long a connection without calls is kept. */
+    connectionIdleMs: number;
   };
   /** Told of each connection that is cut because it counts as lost, and why. Default: no one is. */
   onLost?: (why: string, address: string) => void;
@@ -89,6 +91,7 @@ const KEEPALIVE = {
   pingTimeoutMs: 10_000,
   headersTimeoutMs: 60_000,
   tcpKeepaliveMs: 15_000,
+  connectionIdleMs: 300_000,
 };
 
 /** What an HTTP client is told that does not know of the port's TLS. */
@@ -141,6 +144,9 @@ export async function openPort(
   const http1 = createHttp1(
     {
       maxHeaderSize: headerBytes,
+      // Longer than proxies keep theirs, which else send a call just as it is closed. Where there may be no more
+      // connections, idle ones are closed earlier.
+      keepAliveTimeout: keepalive.connectionIdleMs,
       headersTimeout: keepalive.headersTimeoutMs,
       connectionsCheckingInterval: Math.min(30_000, keepalive.headersTimeoutMs / 2),
       // An upload, or a stream of requests, may last for as long as its client wants.

@@ -92,15 +92,17 @@ class Outgoing {
 
   /** Resolves when there is room for more, or all is sent; rejects once the caller has left, or takes nothing. */
   #next(): Promise<void> {
-    this.#stall ??= new Stall(this.#request, this.#options.stalledMs);
+    this.#stall ??= new Stall(this.#request);
     const stall = this.#stall;
+    // There may have been nothing to send for a long time.
+    stall.moved();
     return new Promise((resolve, reject) => {
       const stop = () => {
         clearInterval(look);
         this.#resume = undefined;
       };
       const look = setInterval(() => {
-        if (this.#isClosed || !stall.isStalled()) return;
+        if (this.#isClosed || stall.look() < LOOKS) return;
         stop();
         this.#options.onStalled();
         reject(new NotTaken("nothing of the answer was taken for too long"));

@@ -5,39 +5,36 @@ import { unsentBytes } from "./unsent.js";
 const PROGRESS_BYTES = 1024;
 
 /**
- * Tells when nothing of an answer could be sent for too long. Over HTTP/2 a stream that waits for its turn on a slow
+ * Tells for how long nothing of an answer could be sent. Over HTTP/2 a stream that waits for its turn on a slow
  * connection is not stalled while the connection moves; one whose own window is closed is, whatever the others do.
  */
 export class Stall {
   readonly #request: Http2ServerRequest;
-  readonly #mostMs: number;
-  #movedAtMs = performance.now();
-  #written = 0;
+  /** Looks since something was sent: time in which this process stood still is no standstill of the answer. */
+  #looks = 0;
+  #written: number;
   #unsent = 0;
 
-  /** `mostMs`: for how long nothing may be sent. */
-  constructor(request: Http2ServerRequest, mostMs: number) {
+  constructor(request: Http2ServerRequest) {
     this.#request = request;
-    this.#mostMs = mostMs;
     this.#written = request.socket.bytesWritten;
   }
 
   /** Something of the answer has been sent. */
   moved(): void {
-    this.#movedAtMs = performance.now();
+    this.#looks = 0;
   }
 
-  /** Looks at the connection; to be called several times within `mostMs`. */
-  isStalled(): boolean {
+  /** Looks at the connection; tells for how many looks nothing could be sent. */
+  look(): number {
     const { socket } = this.#request;
-    const nowMs = performance.now();
     const unsent = unsentBytes(socket);
     const drains = this.#unsent > 0 && unsent !== this.#unsent;
     const isMoving = drains || socket.bytesWritten - this.#written >= PROGRESS_BYTES;
     this.#unsent = unsent;
     if (isMoving) this.#written = socket.bytesWritten;
-    if (isMoving && this.#waitsForConnection(unsent)) this.#movedAtMs = nowMs;
-    return nowMs - this.#movedAtMs >= this.#mostMs;
+    if (isMoving && this.#waitsForConnection(unsent)) this.#looks = 0;
+    return this.#looks++;
   }
 
   #waitsForConnection(unsent: number): boolean {
