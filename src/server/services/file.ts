@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { encodeBinaryHeader, type ServiceImpl } from "@connectrpc/connect";
+import { encodeBinaryHeader, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import {
   type FileInfoSchema,
   type FileRequest,
@@ -12,9 +12,11 @@ import { orAborted } from "../../internal/or-aborted.js";
 import { inPieces, PIECE_BYTES } from "../../internal/pieces.js";
 import { sleep } from "../../internal/timer.js";
 import { utf8Length } from "../../internal/utf8.js";
+import { connectionKey } from "../admission.js";
 import type { ServiceContext } from "../context.js";
 import type { BlobInfo } from "../engine.js";
 import { conflict, invalid, notFound, shown } from "../faults.js";
+import { type Begun, Uploads } from "./file/uploads.js";
 
 type FileMethods = Pick<
   ServiceImpl<typeof Runtime>,
@@ -38,11 +40,49 @@ const PAGE_BYTES = 2 * 1024 ** 2;
 
 /** The file RPCs: one blob for each file, which readers see whole, as it was before a write or as it is after. */
 export function fileService({ engine: { blobs }, components }: ServiceContext): FileMethods {
+  const uploads = new Uploads();
+  /** What `look` finds, looked at again behind an upload of the file that its client has sent before. */
+  const behindUploads = async <T>(
+    name: string,
+    { values, signal }: Pick<HandlerContext, "values" | "signal">,
+    look: (name: string) => Promise<T | undefined>,
+  ): Promise<T | undefined> => {
+    const found = await look(name);
+    if (found || !(await uploads.ended(values.get(connectionKey), name, signal))) return found;
+    return look(name);
+  };
+
+  const put = async (
+    messages: AsyncIterable<PutFileRequest>,
+    { responseHeader, signal }: Pick<HandlerContext, "responseHeader" | "signal">,
+    begun: Begun,
+  ) => {
+    const upload = messages[Symbol.asyncIterator]();
+    const first = await orAborted(upload.next(), signal);
+    const { storeName = "", name = "", metadata: kept }: Partial<PutFileRequest> = first.value ?? {};
+    begun.named(blobName(storeName, name));
+    for (const [field, value] of Object.entries({ store_name: storeName, name })) {
+      if (value === "") throw invalid(field, value, "must not be empty in the first message");
+    }
+    components.get("files", storeName);
+    const { ifAbsent, ...metadata } = kept ?? {};
+    const content = inPieces(uploaded(first, upload, signal), PIECE_BYTES);
+    const options = { metadata, ifAbsent: ifAbsent === "true" };
+    const info = await blobs.put(blobName(storeName, name), content, options);
+    if (!info) {
+      const why = `file ${shown(name)} in store ${shown(storeName)}: it must not exist and it does`;
+      throw conflict(why, { key: name });
+    }
+    responseHeader.set(FILE_HEADER, fileHeader(info));
+    return {};
+  };
+
   return {
-    async *getFile({ storeName, name, metadata }, { responseHeader, signal }) {
+    async *getFile({ storeName, name, metadata }, call) {
+      const { responseHeader, signal } = call;
       components.get("files", storeName);
       const range = rangeOf(metadata);
-      const found = await blobs.get(blobName(storeName, name), range);
+      const found = await behindUploads(blobName(storeName, name), call, (name) => blobs.get(name, range));
       if (!found) throw notFound("file", name);
       responseHeader.set(FILE_HEADER, fileHeader(found.info));
       if (range) responseHeader.set(RANGE_HEADER, covered(range, found.info.size));
@@ -50,24 +90,13 @@ export function fileService({ engine: { blobs }, components }: ServiceContext): 
       for await (const data of inPieces(content, PIECE_BYTES)) yield { data };
     },
 
-    async putFile(messages, { responseHeader, signal }) {
-      const upload = messages[Symbol.asyncIterator]();
-      const begun = await orAborted(upload.next(), signal);
-      const { storeName = "", name = "", metadata: kept }: Partial<PutFileRequest> = begun.value ?? {};
-      for (const [field, value] of Object.entries({ store_name: storeName, name })) {
-        if (value === "") throw invalid(field, value, "must not be empty in the first message");
+    async putFile(messages, call) {
+      const begun = uploads.begin(call.values.get(connectionKey));
+      try {
+        return await put(messages, call, begun);
+      } finally {
+        begun.end();
       }
-      components.get("files", storeName);
-      const { ifAbsent, ...metadata } = kept ?? {};
-      const content = inPieces(uploaded(begun, upload, signal), PIECE_BYTES);
-      const options = { metadata, ifAbsent: ifAbsent === "true" };
-      const info = await blobs.put(blobName(storeName, name), content, options);
-      if (!info) {
-        const why = `file ${shown(name)} in store ${shown(storeName)}: it must not exist and it does`;
-        throw conflict(why, { key: name });
-      }
-      responseHeader.set(FILE_HEADER, fileHeader(info));
-      return {};
     },
 
     async listFile({ request, pageSize, marker }) {
@@ -96,10 +125,10 @@ export function fileService({ engine: { blobs }, components }: ServiceContext): 
       return {};
     },
 
-    async getFileMeta({ request }) {
+    async getFileMeta({ request }, call) {
       const { storeName, name } = request as FileRequest;
       components.get("files", storeName);
-      const info = await blobs.stat(blobName(storeName, name));
+      const info = await behindUploads(blobName(storeName, name), call, (name) => blobs.stat(name));
       if (!info) throw notFound("file", name);
       return described(info);
     },
