@@ -69,7 +69,9 @@ export {
 } from "./file.js";
 export { type GossipChange, type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
 export { createHello, type Hello } from "./hello.js";
+export type { ConnectionState, Status, StatusChange } from "./internal/connection-status.js";
 export type { Fence } from "./internal/fence.js";
+export type { Follower } from "./internal/follower.js";
 export { type RetryOptions, withRetry } from "./internal/retry.js";
 export type { TopicEvent } from "./internal/topic-event.js";
 export { createService, type InvokeInit, type InvokeOptions, type Service } from "./invocation.js";

@@ -5,6 +5,7 @@
  */
 export { type ServeCallbacksOptions, type ServedCallbacks, serveCallbacks } from "./transport/callbacks.js";
 export { createNodeTransport, type NodeTransport, type NodeTransportOptions } from "./transport/node.js";
-export type { TunnelTransport, TunnelTransportOptions } from "./transport/tunnel.js";
+export type { TunnelWorker } from "./transport/share.js";
+export type { Serving, TunnelTransport, TunnelTransportOptions } from "./transport/tunnel.js";
 export { createTunnelTransport, type NodeTunnelOptions } from "./transport/tunnel-node.js";
 export type { TunnelLimits } from "./tunnel/limits.js";

@@ -5,6 +5,7 @@
  *
  * @module
  */
+export type { TunnelWorker } from "./transport/share.js";
 export { shareTunnels } from "./transport/shared-tunnel.js";
 export {
   createTunnelTransport,

@@ -5,5 +5,6 @@
  */
 export type { FetchOptions, WebTransport } from "./transport/fetch.js";
 export { createGrpcWebTransport } from "./transport/grpc-web.js";
+export type { TunnelWorker } from "./transport/share.js";
 export type { Serving } from "./transport/tunnel.js";
 export { createWebTransport, type WebTransportOptions } from "./transport/web.js";

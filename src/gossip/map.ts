@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import { GossipMapService, type MapValue } from "../../gen/atomix/map/map_pb.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";

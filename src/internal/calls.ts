@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { expectManyListeners } from "./many-listeners.js";
 import { inOneTongue, type ReadError } from "./one-tongue.js";
 import { hasMark, noteMark } from "./server-mark.js";
 
@@ -26,6 +27,7 @@ export function withErrors(transport: Transport, read: ReadError): Transport {
   };
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
+      expectManyListeners(signal);
       try {
         const response = await transport.unary(method, signal, wholeMs(timeoutMs), header, input, values);
         note(response);
@@ -35,6 +37,7 @@ export function withErrors(transport: Transport, read: ReadError): Transport {
       }
     },
     async stream(method, signal, timeoutMs, header, input, values) {
+      expectManyListeners(signal);
       try {
         const response = await transport.stream(method, signal, wholeMs(timeoutMs), header, input, values);
         note(response);

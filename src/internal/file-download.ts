@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { cancelable } from "./cancelable.js";
 import { asyncDispose } from "./dispose.js";
 import type { FileInfo } from "./file-info.js";

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { CancelableIterator } from "./cancelable.js";
 import type { Status, StatusChange } from "./connection-status.js";
 import { asyncDispose } from "./dispose.js";

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import {
   LockKeepAliveResponse_Status as KeepAlive,

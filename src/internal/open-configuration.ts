@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 import { canceled } from "./canceled.js";
 import { checkedMs, checkedNames, checkOptions, shown } from "./checks.js";

@@ -1,6 +1,7 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { bearer } from "./bearer.js";
 import { canceled } from "./canceled.js";
+import { onAbort } from "./on-abort.js";
 import { renewals } from "./renewal.js";
 
 /**
@@ -96,13 +97,11 @@ async function given(
   if (typeof text === "string") return text;
   let stop = () => {};
   const over = new Promise<never>((_, reject) => {
-    const abort = () => signal && reject(canceled(signal));
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort, { once: true });
+    const stopListening = onAbort(signal, () => signal && reject(canceled(signal)));
     const late = () => reject(new ConnectError("the token did not come in time", Code.DeadlineExceeded));
     const timeout = timeoutMs !== undefined && timeoutMs > 0 ? setTimeout(late, timeoutMs) : undefined;
     stop = () => {
-      signal?.removeEventListener("abort", abort);
+      stopListening();
       clearTimeout(timeout);
     };
   });

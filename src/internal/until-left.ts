@@ -1,3 +1,5 @@
+import { onAbort } from "./on-abort.js";
+
 /**
  * Streams what `open` yields, and aborts the signal handed to `open` once the loop over it is left: Connect's own
  * streams go on after `break`.
@@ -8,13 +10,11 @@ export async function* untilLeft<T>(
 ): AsyncGenerator<T, void, undefined> {
   // Not AbortSignal.any(): a signal that outlives many streams would keep a trace of each.
   const ended = new AbortController();
-  const abort = () => ended.abort(signal?.reason);
-  if (signal?.aborted) abort();
-  signal?.addEventListener("abort", abort, { once: true });
+  const stop = onAbort(signal, () => ended.abort(signal?.reason));
   try {
     yield* open(ended.signal);
   } finally {
-    signal?.removeEventListener("abort", abort);
+    stop();
     ended.abort();
   }
 }

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import type { Components } from "./components.js";
 import type { Config, Limits } from "./config.js";

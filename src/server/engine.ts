@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * What a server keeps, and no more: keyed bytes with versions, logs, topics and blobs. This file is all that the
  * author of an engine reads. Every method is required and nothing is validated here: one guard in front of the

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Interceptor } from "@connectrpc/connect";
 import { type CallbackOptions, createCallbacks, type EventHandlers } from "../callbacks.js";
 import { checkedMs } from "../internal/checks.js";

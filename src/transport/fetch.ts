@@ -1,11 +1,14 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import { baseUrlOf } from "../internal/base-url.js";
 import { checkedMs } from "../internal/checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { later, loaded, once } from "../internal/later.js";
+import { expectManyListeners } from "../internal/many-listeners.js";
 import { reaching } from "../internal/reaching.js";
 import { type Token, withToken } from "../token.js";
+import type { TunnelWorker } from "./share.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
 
 /** How calls travel over fetch, whatever the protocol. */
@@ -40,7 +43,7 @@ export interface FetchOptions {
    * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
    * each page has its own, as it has where there are no such workers.
    */
-  sharedWorker?: () => SharedWorker;
+  sharedWorker?: () => TunnelWorker;
 }
 
 /** A transport over fetch, with a tunnel beside it for what fetch cannot do. */
@@ -95,9 +98,14 @@ export function overFetch(
   const { tunnel, serve, close } = tunnelBeside(url, options);
   const all = prefer === "tunnel";
   return {
-    unary: (...args) => (all ? tunnel : fetching).unary(...args),
-    stream: (method, ...rest) =>
-      (all || method.methodKind !== "server_streaming" ? tunnel : fetching).stream(method, ...rest),
+    unary: (method, signal, ...rest) =>
+      (all ? tunnel : fetching).unary(method, expectManyListeners(signal), ...rest),
+    stream: (method, signal, ...rest) =>
+      (all || method.methodKind !== "server_streaming" ? tunnel : fetching).stream(
+        method,
+        expectManyListeners(signal),
+        ...rest,
+      ),
     serve,
     close,
     [asyncDispose]: close,

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { SecureContextOptions } from "node:tls";
 import type { Registry } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";

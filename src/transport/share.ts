@@ -9,8 +9,14 @@ export interface Share {
   readonly dialTimeoutMs: number;
 }
 
+/** A `SharedWorker`, by a type that needs no DOM. */
+export interface TunnelWorker {
+  readonly port: object;
+}
+
 /** A page's side: a port to the worker, in the place of a socket to the server. */
-export function dialShared(worker: { port: Port }, share: Share): OpenSocket {
-  worker.port.postMessage(share, []);
-  return overPort(worker.port);
+export function dialShared(worker: TunnelWorker, share: Share): OpenSocket {
+  const port = worker.port as Port;
+  port.postMessage(share, []);
+  return overPort(port);
 }

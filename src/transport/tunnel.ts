@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import {
   Code,
   ConnectError,
@@ -17,7 +18,7 @@ import type { TunnelLimits } from "../tunnel/limits.js";
 import { ReopeningLine } from "../tunnel/line.js";
 import type { OpenSocket } from "../tunnel/socket.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
-import { dialShared } from "./share.js";
+import { dialShared, type TunnelWorker } from "./share.js";
 
 /** How a tunnel is used. */
 export interface TunnelTransportOptions {
@@ -41,7 +42,7 @@ export interface TunnelTransportOptions {
    * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
    * a socket of its own.
    */
-  sharedWorker?: () => SharedWorker;
+  sharedWorker?: () => TunnelWorker;
   /**
    * The most bytes that a message of an answer may have, more fails with `Code.ResourceExhausted`. Default: the limit
    * `messageBytes`, 67108864.

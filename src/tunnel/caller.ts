@@ -1,5 +1,6 @@
 import { create, type DescMethodStreaming, type DescMethodUnary } from "@bufbuild/protobuf";
 import { createContextValues, type Interceptor, type Transport } from "@connectrpc/connect";
+import { expectManyListeners } from "../internal/many-listeners.js";
 import type { Line } from "./call.js";
 import { CallScope } from "./call-scope.js";
 import { listOf } from "./header-list.js";
@@ -49,6 +50,7 @@ export function createCaller(
 
   return {
     unary(method, signal, timeoutMs, header, input, contextValues) {
+      expectManyListeners(signal);
       const timeout = timeoutOf(timeoutMs);
       const message = create(method.input, input);
       if (interceptors.length === 0) {
@@ -78,6 +80,7 @@ export function createCaller(
     },
 
     async stream(method, signal, timeoutMs, header, input, contextValues) {
+      expectManyListeners(signal);
       const timeout = timeoutOf(timeoutMs);
       const scope = new CallScope(signal, timeout);
       const call = around(

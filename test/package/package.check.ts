@@ -212,9 +212,21 @@ describe("in an empty project", () => {
   };
   const ISOMORPHIC = {
     types: [],
-    lib: ["ES2022", "DOM", "DOM.Iterable", "DOM.AsyncIterable", "ESNext.Disposable"],
+    lib: ["ES2022", "DOM", "DOM.Iterable"],
+  };
+  /** As `npm create vite@latest -- --template vanilla-ts` has them, with the check of libraries that it leaves out. */
+  const VITE = {
+    useDefineForClassFields: true,
+    module: "ESNext",
+    moduleResolution: "bundler",
+    allowImportingTsExtensions: true,
+    verbatimModuleSyntax: true,
+    moduleDetection: "force",
+    erasableSyntaxOnly: true,
   };
   const SETTINGS = {
+    "Vite's template": VITE,
+    Node16: { module: "Node16", moduleResolution: "Node16" },
     NodeNext: { module: "NodeNext" },
     Bundler: { module: "ESNext", moduleResolution: "Bundler" },
     verbatimModuleSyntax: { module: "NodeNext", verbatimModuleSyntax: true, isolatedModules: true },
@@ -222,6 +234,8 @@ describe("in an empty project", () => {
     Preserve: { module: "Preserve", noPropertyAccessFromIndexSignature: true, noImplicitOverride: true },
   };
   const OLD = {
+    "Vite's template": VITE,
+    Node16: SETTINGS.Node16,
     NodeNext: { ...SETTINGS.verbatimModuleSyntax, ...SETTINGS.exactOptionalPropertyTypes },
     Bundler: SETTINGS.Bundler,
   };
