@@ -1,7 +1,8 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
-import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
+import { checkedName, checkOptions, shown } from "./internal/checks.js";
+import { checkedCount } from "./internal/count-checks.js";
 import type { DownloadProgress, OpenedFile } from "./internal/file-download.js";
 import type { FileInfo } from "./internal/file-info.js";
 import type { FileRange, GetOptions, PutOptions } from "./internal/file-transfer.js";

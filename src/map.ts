@@ -1,6 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Coding } from "./codec.js";
-import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
+import { checkedName, checkOptions, shown } from "./internal/checks.js";
+import { checkedCount } from "./internal/count-checks.js";
 import { onDemand } from "./internal/later.js";
 import type { MapOptions, VersionedMap } from "./internal/versioned-map.js";
 

@@ -4,7 +4,8 @@ import {
   Runtime,
 } from "../gen/runtime/sequencer/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./internal/calls.js";
-import { checkedCount, checkedName, checkOptions, shown } from "./internal/checks.js";
+import { checkedName, checkOptions, shown } from "./internal/checks.js";
+import { checkedCount } from "./internal/count-checks.js";
 import { lazyIterator } from "./internal/follower.js";
 import { loaded } from "./internal/later.js";
 import { repeatable } from "./internal/repeatable.js";

@@ -1,23 +1,14 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
+import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import {
   StateOptions_StateConcurrency as Concurrency,
   StateOptions_StateConsistency as Consistency,
   Runtime,
   type StateItemSchema,
-  type TransactionalStateOperationSchema,
 } from "../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
 import { callsOf } from "./internal/calls.js";
-import {
-  checkedCount,
-  checkedName,
-  checkedNames,
-  checkOptions,
-  checkType,
-  type OptionType,
-  shown,
-} from "./internal/checks.js";
+import { checkedName, checkOptions, type OptionType, shown } from "./internal/checks.js";
 import type { Fence } from "./internal/fence.js";
 import { tellingHeaders, withHeaders } from "./internal/headers.js";
 import { loaded } from "./internal/later.js";
@@ -206,20 +197,7 @@ export function createState<V = unknown>(
       return entry(key, data, etag, metadata);
     },
 
-    async getMany(keys, call = {}) {
-      const what = cannot("get many");
-      checkOptions(what, call);
-      const request = { storeName, keys: checkedNames(`${what}: keys`, keys) };
-      const { items } = await client.getBulkState(request, call);
-      const errors = new Map<string, ConnectError>();
-      const entries = new Map<string, StateEntry<V>>();
-      for (const { key, data, etag, metadata, error } of items) {
-        const found = error ? undefined : entry(key, data, etag, metadata);
-        if (error) errors.set(key, new ConnectError(error, Code.Unknown));
-        else if (found) entries.set(key, found);
-      }
-      return Object.assign(entries, { errors });
-    },
+    getMany: async (...args) => (await code()).getManyEntries(parts, ...args),
 
     async set(key, value, options = {}) {
       const state = item(key, value, options);
@@ -238,47 +216,20 @@ export function createState<V = unknown>(
       await write(cannot("delete", key), call, { fence, once }, (call) => client.deleteState(request, call));
     },
 
-    async update(key, change, options = {}) {
-      const what = begin("update", key, options, { ...CONDITIONS, replaceUnreadable: "boolean" });
-      checkType(what, "change", "function", change);
-      const { maxAttempts = 20, replaceUnreadable, ttlMs, fence, ...call } = options;
-      checkedCount(what, "maxAttempts", maxAttempts);
-      const { needEtag, retryOnConflict, readOr } = await code();
-      return retryOnConflict(what, { call, maxAttempts }, async (left) => {
-        const found = await store.get(key, { consistency: "strong", ...left() });
-        needEtag(what, found);
-        const value = await change(readOr(found, replaceUnreadable));
-        const ifMatch = found?.etag;
-        return async () => {
-          if (value !== undefined) {
-            await store.set(key, value, { ...left(), fence, ttlMs, ifMatch, ifAbsent: !found });
-          } else if (found) await store.delete(key, { ...left(), fence, ifMatch });
-          return value;
-        };
-      });
-    },
-
-    async transaction(collect, options = {}) {
-      const what = cannot("do a transaction");
-      checkOptions(what, options, CONDITIONS);
-      const { fence, ...call } = options;
-      const { collectWrites } = await code();
-      type Operation = MessageInitShape<typeof TransactionalStateOperationSchema>;
-      const { operations, ...writes } = await collectWrites(what, collect, {
-        set: (key: string, value: V, options: TransactionWriteOptions): Operation => ({
-          operationType: "upsert",
-          request: item(key, value, options),
-        }),
-        remove: (key, options: RemoveOptions): Operation => ({
-          operationType: "delete",
-          request: removal(key, options),
-        }),
-      });
-      if (operations.length === 0) return undefined;
-      return write(what, call, { fence, ...writes }, (call) =>
-        client.executeStateTransaction({ storeName, operations }, call),
-      );
-    },
+    update: async (...args) => (await code()).updateEntry(parts, ...args),
+    transaction: async (...args) => (await code()).transact(parts, ...args),
+  };
+  const parts = {
+    client,
+    storeName,
+    conditions: CONDITIONS,
+    cannot,
+    begin,
+    entry,
+    item,
+    removal,
+    write,
+    store,
   };
   return store;
 }

@@ -29,13 +29,6 @@ export function checkedName(what: string, text: string): string {
   throw new RangeError(`${what} must have 1 to ${NAME_BYTES} bytes, ${shown(text)} has ${bytes}`);
 }
 
-/** A copy of `names`, an array of names or keys without holes. */
-export function checkedNames(what: string, names: readonly string[]): string[] {
-  if (!Array.isArray(names)) throw new TypeError(`${what} must be an array of text, got ${shown(names)}`);
-  // Not by map(), which passes over holes.
-  return Array.from(names, (name, i) => checkedName(`${what}[${i}]`, name));
-}
-
 /** The type of an option, as typeof has it; "texts": an object of texts; an array: one of these texts. */
 export type OptionType =
   | "string"
@@ -85,29 +78,4 @@ export function checkType(what: string, name: string, type: OptionType, value: u
         : `of type ${type}`
       : type.map(shown).join(" or ");
   throw new TypeError(`${what}: ${name} must be ${right}, got ${shown(value)}`);
-}
-
-/** `value` as a whole number from 1 to `most`, Infinity only where that is `most`. */
-export function checkedCount(
-  what: string,
-  name: string,
-  value: number,
-  most = Number.POSITIVE_INFINITY,
-): number {
-  checkType(what, name, "number", value);
-  if (value >= 1 && value <= most && (Number.isInteger(value) || value === most)) return value;
-  const to = Number.isFinite(most) ? ` to ${most}` : "";
-  throw new RangeError(`${what}: ${name} must be a whole number from 1${to}, got ${value}`);
-}
-
-/** `value` as a time in milliseconds, 0 or more and not Infinity, unless `bounds` say otherwise. */
-export function checkedMs(
-  what: string,
-  name: string,
-  value: number,
-  { least = 0, endless = false }: { least?: number; endless?: boolean } = {},
-): number {
-  checkType(what, name, "number", value);
-  if (value >= least && (endless || Number.isFinite(value))) return value;
-  throw new RangeError(`${what}: ${name} must be a number of milliseconds, ${least} or more, got ${value}`);
 }

@@ -6,7 +6,8 @@ import {
   Runtime,
 } from "../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 import { callsOf } from "./calls.js";
-import { checkedName, checkedNames, checkOptions, checkType, shown } from "./checks.js";
+import { checkedName, checkOptions, checkType, shown } from "./checks.js";
+import { checkedNames } from "./name-lists.js";
 import {
   type OpenConfiguration,
   type OpenConfigurationOptions,

@@ -6,7 +6,8 @@ import {
 import { jitteredMs } from "./backoff.js";
 import { callsOf } from "./calls.js";
 import { canceled } from "./canceled.js";
-import { checkedMs, checkedName, checkOptions, checkType, shown } from "./checks.js";
+import { checkedName, checkOptions, checkType, shown } from "./checks.js";
+import { checkedMs } from "./count-checks.js";
 import { deadline } from "./deadline.js";
 import { asyncDispose } from "./dispose.js";
 import { hasCode } from "./error-facts.js";

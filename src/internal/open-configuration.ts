@@ -1,12 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 import { canceled } from "./canceled.js";
-import { checkedMs, checkedNames, checkOptions, shown } from "./checks.js";
+import { checkOptions, shown } from "./checks.js";
 import { ConnectionStatus, type Status } from "./connection-status.js";
+import { checkedMs } from "./count-checks.js";
 import { asyncDispose } from "./dispose.js";
 import { type Followed, followConfiguration, mayPass } from "./follow-configuration.js";
 import { openFor } from "./lifetime.js";
 import { LiveValues, type ValueChange } from "./live-values.js";
+import { checkedNames } from "./name-lists.js";
 import { onAbort } from "./on-abort.js";
 import { after } from "./timer.js";
 

@@ -1,8 +1,9 @@
 import { MethodOptions_IdempotencyLevel as Level } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "./backoff.js";
-import { checkedCount, checkedMs, checkOptions } from "./checks.js";
-import { retryDelayMs } from "./error-facts.js";
+import { checkOptions } from "./checks.js";
+import { checkedCount, checkedMs } from "./count-checks.js";
+import { loaded } from "./later.js";
 import { inOneTongue } from "./one-tongue.js";
 import { mayRepeat } from "./repeatable.js";
 import { sleep } from "./timer.js";
@@ -52,7 +53,7 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
           if (first !== undefined && once && code === Code.Aborted) throw first;
           first ??= error;
           if (code !== Code.Unavailable || !safe || attempt >= maxAttempts || !budget.spend()) throw error;
-          const waitMs = Math.max(jitteredMs(backoff, attempt), retryDelayMs(error) ?? 0);
+          const waitMs = Math.max(jitteredMs(backoff, attempt), await askedMs(error));
           // A wait past the deadline would only hide what went wrong behind "deadline exceeded".
           if (endsAtMs !== undefined && Date.now() + waitMs >= endsAtMs) throw error;
           await sleep(waitMs, signal);
@@ -61,6 +62,16 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
     },
     stream: (...args) => transport.stream(...args),
   };
+}
+
+/** How long the server asks to wait. What reads that is loaded where there is something to read. */
+async function askedMs(error: unknown): Promise<number> {
+  if (!(error instanceof ConnectError) || error.details.length === 0) return 0;
+  try {
+    return (await loaded(import("../on-demand.js"))).retryDelayMs(error) ?? 0;
+  } catch {
+    return 0;
+  }
 }
 
 /**

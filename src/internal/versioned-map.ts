@@ -4,9 +4,10 @@ import type { RequestHeaderSchema } from "../../gen/atomix/pb/headers/headers_pb
 import { MapService, type Value, ValueSchema } from "../../gen/atomix/pb/map/map_pb.js";
 import { type Coding, codecOf, encoded } from "../codec.js";
 import { callsOf } from "./calls.js";
-import { checkedCount, checkedName, checkOptions, checkType, type OptionType, shown } from "./checks.js";
+import { checkedName, checkOptions, checkType, type OptionType, shown } from "./checks.js";
 import { conditionHeaders } from "./condition-headers.js";
 import { readOr, retryOnConflict } from "./conflict-retry.js";
+import { checkedCount } from "./count-checks.js";
 import type { Fence } from "./fence.js";
 import { fnv1a32 } from "./fnv.js";
 import { withHeaders } from "./headers.js";

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Interceptor } from "@connectrpc/connect";
 import { type CallbackOptions, createCallbacks, type EventHandlers } from "../callbacks.js";
-import { checkedMs } from "../internal/checks.js";
+import { checkedMs } from "../internal/count-checks.js";
 import { answering } from "../internal/node/answering.js";
 import { openPort } from "../internal/node/one-port.js";
 

@@ -2,7 +2,7 @@
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import { baseUrlOf } from "../internal/base-url.js";
-import { checkedMs } from "../internal/checks.js";
+import { checkedMs } from "../internal/count-checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { later, loaded, once } from "../internal/later.js";
 import { expectManyListeners } from "../internal/many-listeners.js";

@@ -10,7 +10,7 @@ import {
 import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
 import { baseUrlOf } from "../internal/base-url.js";
 import { withErrors } from "../internal/calls.js";
-import { checkedMs } from "../internal/checks.js";
+import { checkedMs } from "../internal/count-checks.js";
 import { lostConnection } from "../internal/lost-connection.js";
 import { Http1Connections } from "../internal/node/http1-connections.js";
 import { Http2Sessions } from "../internal/node/http2-sessions.js";

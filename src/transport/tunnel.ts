@@ -8,8 +8,9 @@ import {
 } from "@connectrpc/connect";
 import { baseUrlOf } from "../internal/base-url.js";
 import { bearer } from "../internal/bearer.js";
-import { checkedCount, checkedMs, checkedName, checkOptions } from "../internal/checks.js";
+import { checkedName, checkOptions } from "../internal/checks.js";
 import { ConnectionStatus, type Status } from "../internal/connection-status.js";
+import { checkedCount, checkedMs } from "../internal/count-checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { type Token, withToken } from "../internal/token.js";
 import { createCaller } from "../tunnel/caller.js";
