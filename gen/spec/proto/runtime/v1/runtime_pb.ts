@@ -2436,8 +2436,9 @@ export const Runtime: GenService<{
   },
   /**
    * Follows configuration items. Each request adds keys to the subscription and is answered with one
-   * response that has their current values, also where there are none; then comes every change. A
-   * client that reads too slowly is told the last change of each key instead of every one.
+   * response that has their current values, where there are any; then comes every change. No response
+   * is without an item, but the first one where the request header fairlead-initial is true. A client
+   * that reads too slowly is told the last change of each key instead of every one.
    *
    * Closing the request side keeps the subscription, which lasts until the client cancels. One
    * stream's end touches no other stream, and a request that is refused ends its own. How many keys
