@@ -25,6 +25,7 @@ export { appendRecords, readRecords } from "./internal/log-records.js";
 export { foreignError, lostConnection } from "./internal/lost-connection.js";
 export { secretStore } from "./internal/secret-store.js";
 export { getManyEntries, transact, updateEntry } from "./internal/state-operations.js";
+export { watched } from "./internal/stream-watchdog.js";
 export { subscription } from "./internal/subscription.js";
 export { withToken } from "./internal/token.js";
 export { versionedMap } from "./internal/versioned-map.js";

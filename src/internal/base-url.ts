@@ -4,12 +4,12 @@
  * that names what was given.
  */
 export function baseUrlOf(given: unknown): string {
-  if (typeof given === "string" && given !== "") {
-    const here = (globalThis as { location?: { href?: string } }).location?.href;
-    const at = parsed(given, given[0] === "/" ? here : undefined);
-    if (at && /^https?:$/.test(at.protocol) && !at.username && !at.password && !/[?#]/.test(given)) {
-      return at.href.replace(/\/+$/, "");
-    }
+  if (typeof given === "string") {
+    try {
+      const { location } = globalThis as { location?: { href: string } };
+      const { href } = new URL(given, given[0] === "/" ? location?.href : undefined);
+      if (/^https?:\/\/[^/?#@]+[^?#]*$/.test(href)) return href.replace(/\/+$/, "");
+    } catch {}
   }
   // A password is not for a log.
   const shown =
@@ -17,12 +17,4 @@ export function baseUrlOf(given: unknown): string {
   throw new TypeError(
     `Cannot connect: the URL must be like "http://localhost:34904" or "https://example.com/base", without credentials, query and fragment, got ${shown}`,
   );
-}
-
-function parsed(url: string, base?: string): URL | undefined {
-  try {
-    return new URL(url, base);
-  } catch {
-    return undefined;
-  }
 }

@@ -31,13 +31,14 @@ export async function askServer(
       { ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) },
     );
   } catch (error) {
-    // What did not come over the wire, or not from the server itself, says nothing about it. That there is no such
-    // method does, also where a router in this process says so, without headers.
-    if (!(error instanceof ConnectError) || UNREACHED.has(error.code)) throw error;
-    if (error.code !== Code.Unimplemented && [...error.metadata].length === 0) throw error;
+    if (!(error instanceof ConnectError) || UNREACHED.has(error.code) || isOwn(error)) throw error;
     noteMark(transport, error.metadata);
   }
 }
+
+/** Whether the call failed on this side: what comes over the wire has headers, and no cause. */
+const isOwn = ({ metadata, cause }: ConnectError): boolean =>
+  [...metadata].length === 0 && cause !== undefined;
 
 const UNREACHED = new Set([Code.Unavailable, Code.Canceled, Code.DeadlineExceeded]);
 

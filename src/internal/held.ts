@@ -9,6 +9,7 @@ import { asyncDispose } from "./dispose.js";
 import type { Fence } from "./fence.js";
 import { Lease } from "./lease.js";
 import { openFor } from "./lifetime.js";
+import { overNewConnection } from "./new-connection.js";
 import { onAbort } from "./on-abort.js";
 import { keepProcessAlive } from "./process-alive.js";
 import { stopwatch } from "./stopwatch.js";
@@ -77,10 +78,12 @@ export function holding(
       what: `the lock on "${claim.resourceId}"`,
       ttlMs: expire * 1000,
       sinceAskedMs,
-      async renew(call) {
+      async renew({ isRetry, ...call }) {
+        // What the first try went by may have died without a word.
+        const contextValues = isRetry ? overNewConnection(later.contextValues) : later.contextValues;
         const { status } = await client.lockKeepAlive(
           { ...claim, expire },
-          { ...later, onHeader: hear, ...call },
+          { ...later, ...(contextValues && { contextValues }), onHeader: hear, ...call },
         );
         return lostBy(status);
       },

@@ -14,7 +14,7 @@ export interface LeaseOptions {
    * Asks for another `ttlMs`. Resolves with undefined where they were given and with what happened where there is
    * nothing to renew any more; rejects where it is worth another try.
    */
-  renew(call: { signal: AbortSignal; timeoutMs: number }): Promise<string | undefined>;
+  renew(call: { signal: AbortSignal; timeoutMs: number; isRetry: boolean }): Promise<string | undefined>;
 }
 
 /** What lasts for a time and is renewed from then on until end(). Its timers keep no Node process alive. */
@@ -116,7 +116,7 @@ export class Lease {
     this.#isAsking = true;
     try {
       // Half of what is left for each try: one that hangs leaves time for the next.
-      const lost = await renew({ signal, timeoutMs: remainingMs / 2 });
+      const lost = await renew({ signal, timeoutMs: remainingMs / 2, isRetry: attempt > 1 });
       if (signal.aborted) return;
       if (lost !== undefined) return this.#lose(lost);
       // An answer that comes too late brings nothing back.

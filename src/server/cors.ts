@@ -15,6 +15,7 @@ const REQUEST_HEADERS = [
   "Fairlead-Log",
   "Fairlead-Follow",
   "Fairlead-From-Time",
+  "Fairlead-Heartbeat-Ms",
 ].map((header) => header.toLowerCase());
 
 /** Pages of this machine, whatever their port: a developer's own. Any other page has to be named. */

@@ -32,6 +32,7 @@ import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./faults.js";
 import { guard } from "./guard.js";
+import { heartbeat } from "./heartbeat.js";
 import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
 import { strictTextDecoder } from "./malformed.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./metrics.js";
@@ -147,6 +148,7 @@ export function createServer({
   const admission = createAdmission(limits);
   const options: ConnectRouterOptions = {
     interceptors: [
+      heartbeat,
       calls.interceptor,
       ...interceptors,
       answers(log),

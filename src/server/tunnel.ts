@@ -153,6 +153,9 @@ export function createTunnels(
         messageBytes: limits.messageBytes,
         silenceMs: limits.pingMs,
         answerMs: limits.pingTimeoutMs,
+        // A client asks sooner where it depends on the server.
+        activeSilenceMs: limits.pingMs,
+        activeAnswerMs: limits.pingTimeoutMs,
       },
       checkMessage: admission.checkMessage,
       arriving: (change, stream) => stream.usage?.arriving(change),

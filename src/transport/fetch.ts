@@ -95,13 +95,14 @@ export function overFetch(
       })
     : create(wire);
   const fetching = token === undefined ? transport : withToken(transport, token);
+  const streaming = later(async () => (await loaded(import("../on-demand.js"))).watched(fetching));
   const { tunnel, serve, close } = tunnelBeside(url, options);
   const all = prefer === "tunnel";
   return {
     unary: (method, signal, ...rest) =>
       (all ? tunnel : fetching).unary(method, expectManyListeners(signal), ...rest),
     stream: (method, signal, ...rest) =>
-      (all || method.methodKind !== "server_streaming" ? tunnel : fetching).stream(
+      (all || method.methodKind !== "server_streaming" ? tunnel : streaming).stream(
         method,
         expectManyListeners(signal),
         ...rest,

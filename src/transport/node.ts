@@ -15,6 +15,7 @@ import { lostConnection } from "../internal/lost-connection.js";
 import { Http1Connections } from "../internal/node/http1-connections.js";
 import { Http2Sessions } from "../internal/node/http2-sessions.js";
 import { READ_MAX_BYTES } from "../internal/reaching.js";
+import { watched } from "../internal/stream-watchdog.js";
 import { type Token, withToken } from "../internal/token.js";
 
 /** How calls travel. */
@@ -105,7 +106,7 @@ export function createNodeTransport(
         ? createGrpcWebTransport({ ...shared, ...http })
         : createConnectTransport({ ...shared, ...http });
   const close = async () => connections.close();
-  const calling = withErrors(transport, lostConnection);
+  const calling = watched(withErrors(transport, lostConnection));
   return {
     ...(token === undefined ? calling : withToken(calling, token)),
     close,

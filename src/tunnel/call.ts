@@ -14,6 +14,8 @@ export interface IncomingCall {
 /** A call to be made, by a stream that is on no session yet. */
 export interface OutgoingCall extends IncomingCall {
   readonly stream: Stream;
+  /** Whether it must not go by a session that has been silent since the last try of the same. */
+  readonly needsNewSession?: boolean;
 }
 
 /** What takes calls: a session, or what has one now and then. */

@@ -1,6 +1,7 @@
 import { create, type DescMethodStreaming, type DescMethodUnary } from "@bufbuild/protobuf";
 import { createContextValues, type Interceptor, type Transport } from "@connectrpc/connect";
 import { expectManyListeners } from "../internal/many-listeners.js";
+import { needsNewConnection } from "../internal/new-connection.js";
 import type { Line } from "./call.js";
 import { CallScope } from "./call-scope.js";
 import { listOf } from "./header-list.js";
@@ -53,15 +54,26 @@ export function createCaller(
       expectManyListeners(signal);
       const timeout = timeoutOf(timeoutMs);
       const message = create(method.input, input);
+      const isNew = contextValues?.get(needsNewConnection) ?? false;
       if (interceptors.length === 0) {
-        return callUnary(line, check, method, signal, timeout, timeout, listOf(header), message);
+        return callUnary(line, check, method, signal, timeout, timeout, listOf(header), message, isNew);
       }
       const scope = new CallScope(signal, timeout);
       const call = around(
         async (request: { header: Headers; message: typeof message; signal: AbortSignal }) => {
           const { signal, message } = request;
           const header = listOf(request.header);
-          const answer = await callUnary(line, check, method, signal, undefined, timeout, header, message);
+          const answer = await callUnary(
+            line,
+            check,
+            method,
+            signal,
+            undefined,
+            timeout,
+            header,
+            message,
+            isNew,
+          );
           // Interceptors may go on with a copy of it.
           return { ...answer, header: answer.header, trailer: answer.trailer };
         },

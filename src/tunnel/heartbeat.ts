@@ -3,6 +3,18 @@ import type { TunnelLimits } from "./limits.js";
 
 export const now = (): number => performance.now();
 
+export interface HeartbeatOptions {
+  readonly limits: TunnelLimits;
+  readonly ask: (number: number) => void;
+  readonly onSilent: (why: string) => void;
+  /** The other end has answered a probe. */
+  readonly onProbed: () => void;
+  /** Whether anything depends on the other end now: it is then asked sooner. */
+  readonly isActive: () => boolean;
+  /** Whether this end still sends, so that an answer may be behind it. */
+  readonly isSending: () => boolean;
+}
+
 /**
  * Finds out whether the other end is there, and how far away: after some silence it is asked, and has to answer in
  * time. An answer is anything that comes.
@@ -10,26 +22,54 @@ export const now = (): number => performance.now();
 export class Heartbeat {
   /** The shortest round trip that was measured, in milliseconds; Infinity before the first. */
   rttMs = Number.POSITIVE_INFINITY;
-  readonly #limits: TunnelLimits;
-  readonly #ask: (number: number) => void;
-  readonly #onSilent: (why: string) => void;
+  readonly #options: HeartbeatOptions;
   #heardAtMs = now();
   #number = 0;
   /** When the question was asked that has no answer yet. */
   #askedAtMs: number | undefined;
+  #hasHeard = false;
   #stop: () => void;
+  #stopProbe: (() => void) | undefined;
 
-  constructor(limits: TunnelLimits, ask: (number: number) => void, onSilent: (why: string) => void) {
-    this.#limits = limits;
-    this.#ask = ask;
-    this.#onSilent = onSilent;
+  constructor(options: HeartbeatOptions) {
+    this.#options = options;
     this.ping();
-    this.#stop = after(limits.answerMs, this.#look);
+    this.#stop = after(options.limits.answerMs, this.#look);
   }
 
   /** Something came. */
   heard(): void {
     this.#heardAtMs = now();
+    if (!this.#hasHeard) {
+      this.#hasHeard = true;
+      this.activityChanged();
+    }
+    if (!this.#stopProbe) return;
+    this.#stopProbe();
+    this.#stopProbe = undefined;
+    this.#options.onProbed();
+  }
+
+  get silentMs(): number {
+    return now() - this.#heardAtMs;
+  }
+
+  /** Whether an answer is waited for that decides whether the other end is still there. */
+  get isProbing(): boolean {
+    return this.#stopProbe !== undefined;
+  }
+
+  /** Asks at once, and takes the other end for lost unless something comes soon. */
+  probe(): void {
+    if (this.isProbing) return;
+    if (!this.isWaiting) this.ping();
+    this.#stopProbe = after(this.#options.limits.probeMs, () => this.#options.onSilent(this.#why));
+  }
+
+  /** More, or less, depends on the other end than before. */
+  activityChanged(): void {
+    this.#stop();
+    this.#look();
   }
 
   get isWaiting(): boolean {
@@ -38,7 +78,7 @@ export class Heartbeat {
 
   ping(): void {
     this.#askedAtMs = now();
-    this.#ask(++this.#number);
+    this.#options.ask(++this.#number);
   }
 
   /** The answer to the last ping took so long, in milliseconds; undefined where it is to another one. */
@@ -52,14 +92,23 @@ export class Heartbeat {
 
   stop(): void {
     this.#stop();
+    this.#stopProbe?.();
+  }
+
+  get #why(): string {
+    return `nothing was heard for ${Math.round(this.silentMs)} ms`;
   }
 
   readonly #look = (): void => {
-    const { silenceMs, answerMs } = this.#limits;
-    const silentMs = now() - this.#heardAtMs;
+    const { limits, isActive, isSending, onSilent } = this.#options;
+    const active = this.#hasHeard && isActive();
+    const silenceMs = active ? Math.min(limits.silenceMs, limits.activeSilenceMs) : limits.silenceMs;
+    const answerMs =
+      active && !isSending() ? Math.min(limits.answerMs, limits.activeAnswerMs) : limits.answerMs;
+    const { silentMs } = this;
     const waitedMs = this.#askedAtMs === undefined ? 0 : now() - this.#askedAtMs;
     if (silentMs >= answerMs && waitedMs >= answerMs) {
-      this.#onSilent(`nothing was heard for ${Math.round(silentMs)} ms`);
+      onSilent(this.#why);
       return;
     }
     if (!this.isWaiting && silentMs >= silenceMs) this.ping();

@@ -18,6 +18,12 @@ export interface TunnelLimits {
   silenceMs: number;
   /** How long it may take to answer that, and to say who it is at first, in milliseconds. Default: 10000. */
   answerMs: number;
+  /** As `silenceMs` while calls are open or something is served. Default: 4000. */
+  activeSilenceMs: number;
+  /** As `answerMs` while calls are open or something is served, unless much waits to be sent. Default: 4000. */
+  activeAnswerMs: number;
+  /** How long an answer may take where something points to a loss already, in milliseconds. Default: 2000. */
+  probeMs: number;
 }
 
 export const TUNNEL_LIMITS: Readonly<TunnelLimits> = {
@@ -29,6 +35,9 @@ export const TUNNEL_LIMITS: Readonly<TunnelLimits> = {
   messageBytes: 64 * 1024 * 1024,
   silenceMs: 25_000,
   answerMs: 10_000,
+  activeSilenceMs: 4000,
+  activeAnswerMs: 4000,
+  probeMs: 2000,
 };
 
 /** What stands against a message of so many bytes. */

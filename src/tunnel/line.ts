@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../internal/backoff.js";
 import { after } from "../internal/timer.js";
+import { onWake } from "../internal/wake-events.js";
 import type { OutgoingCall } from "./call.js";
 import { CLOSE } from "./fault.js";
 import type { TunnelLimits } from "./limits.js";
@@ -36,6 +37,9 @@ const BACKOFF: Backoff = { minMs: 100, maxMs: 30_000 };
 /** A session that lasted for less is no sign that all is well, in milliseconds. */
 const SHORT_MS = 1000;
 
+/** A session that said something within so many milliseconds is there. */
+const JUST_HEARD_MS = 500;
+
 /** A call that waits for the next try, in milliseconds, does so no longer. */
 const MOST_WAIT_MS = 1000;
 
@@ -54,18 +58,23 @@ export class ReopeningLine {
   #keep = false;
   #closed: ConnectError | undefined;
   #stopIdle: () => void = () => {};
+  readonly #stopWaking: () => void;
   /** Ends the wait before the next try. */
   #wake: () => void = () => {};
 
   constructor(options: LineOptions) {
     this.#options = options;
-    // A browser that is online again need not wait for its turn.
-    globalThis.addEventListener?.("online", this.#online);
+    // A browser that is online again need not wait for its turn, and one that was away may have lost its socket.
+    this.#stopWaking = onWake(() => {
+      this.#hurry();
+      if (this.#keep || this.#session?.isIdle === false) this.#session?.probe();
+    });
   }
 
   /** Whether a socket is wanted although nothing calls: this end is called. */
   keepOpen(keep: boolean): void {
     this.#keep = keep;
+    this.#session?.serving(keep);
     if (keep) this.#dial();
     else if (this.#session?.isIdle) this.#whenIdle(this.#session);
   }
@@ -80,7 +89,9 @@ export class ReopeningLine {
       call.stream.events.failed(this.#closed);
       return;
     }
-    if (this.#session?.takesCalls) {
+    const session = this.#session;
+    if (call.needsNewSession && session && session.silentMs > JUST_HEARD_MS) this.#replace(session);
+    if (this.#session?.takesCalls && !this.#session.isProbing) {
       this.#session.begin(call);
       return;
     }
@@ -100,7 +111,7 @@ export class ReopeningLine {
   close(): void {
     if (this.#closed) return;
     this.#closed = new ConnectError("the transport is closed", Code.Canceled);
-    globalThis.removeEventListener?.("online", this.#online);
+    this.#stopWaking();
     this.#stopIdle();
     this.#fail(this.#closed);
     for (const session of [...this.#draining, this.#session]) session?.close(CLOSE.done, "closed");
@@ -142,6 +153,9 @@ export class ReopeningLine {
         hasSettings = true;
         this.#options.onSettings?.(settings);
       },
+      onProbed: () => {
+        if (this.#session === session) for (const call of this.#waiting.splice(0)) session.begin(call);
+      },
       onBusy: (busy) => {
         // One that drains is closed by itself, and says nothing of how idle the next one is.
         if (!this.#draining.has(session)) this.#stopIdle();
@@ -172,7 +186,16 @@ export class ReopeningLine {
       },
     });
     this.#session = session;
+    session.serving(this.#keep);
     for (const call of this.#waiting.splice(0)) session.begin(call);
+    this.#whenIdle(session);
+  }
+
+  /** Takes no more calls to `session`, which may be lost; those under way go on if it is not. */
+  #replace(session: Session): void {
+    this.#session = undefined;
+    this.#draining.add(session);
+    session.probe();
     this.#whenIdle(session);
   }
 
@@ -247,5 +270,4 @@ export class ReopeningLine {
   }
 
   #hurry: () => void = () => {};
-  readonly #online = (): void => this.#hurry();
 }

@@ -37,6 +37,8 @@ export interface SessionOptions {
   readonly onSettings?: (settings: PeerSettings) => void;
   /** The other end takes no more calls; those that it did not take are these. */
   readonly onGoaway?: (untaken: OutgoingCall[]) => void;
+  /** The other end has answered a probe: it is there. */
+  readonly onProbed?: () => void;
   /** Whether any stream is open. */
   readonly onBusy?: (busy: boolean) => void;
   /** The socket is gone, with it all that went by it; only these calls never left. */

@@ -14,7 +14,7 @@ import { MethodNumbers } from "./method-numbers.js";
 import { OutgoingCalls } from "./outgoing-calls.js";
 import { Sender } from "./sender.js";
 import { type PeerSettings, type SessionOptions, UNTOLD } from "./session-options.js";
-import { closeReason, type OpenSocket, type Socket } from "./socket.js";
+import { closeReason, LOW_WATER, type OpenSocket, type Socket } from "./socket.js";
 import { StallWatch } from "./stall-watch.js";
 import { type Carrier, Stream, type StreamEvents } from "./stream.js";
 import { StreamTable } from "./stream-table.js";
@@ -45,6 +45,7 @@ export class Session implements Carrier, Line {
   readonly #methods = new MethodNumbers();
 
   #isBusy = false;
+  #isServing = false;
   #hasPeerLeft = false;
   #closed: ConnectError | undefined;
 
@@ -84,11 +85,14 @@ export class Session implements Carrier, Line {
       headerBytes,
       ...options.identity,
     });
-    this.#heartbeat = new Heartbeat(
-      this.limits,
-      (number) => this.#control(() => frame.writePing(this.#sender.out, number)),
-      (why) => this.close(CLOSE.silent, why),
-    );
+    this.#heartbeat = new Heartbeat({
+      limits: this.limits,
+      ask: (number) => this.#control(() => frame.writePing(this.#sender.out, number)),
+      onSilent: (why) => this.close(CLOSE.silent, why),
+      onProbed: () => this.#options.onProbed?.(),
+      isActive: () => this.#isBusy || this.#isServing,
+      isSending: () => this.#socket.buffered > LOW_WATER,
+    });
     this.#socket = open({
       message: (bytes) => this.#read(bytes),
       drained: () => this.#sender.unblock(),
@@ -105,6 +109,28 @@ export class Session implements Carrier, Line {
   /** The shortest round trip that was measured, in milliseconds; Infinity before the first. */
   get rttMs(): number {
     return this.#heartbeat.rttMs;
+  }
+
+  /** How long nothing was heard of the other end, in milliseconds. */
+  get silentMs(): number {
+    return this.#heartbeat.silentMs;
+  }
+
+  /** Whether it is being found out whether the other end is still there. */
+  get isProbing(): boolean {
+    return this.#heartbeat.isProbing;
+  }
+
+  /** Finds out whether the other end is still there; if not, the session ends soon. */
+  probe(): void {
+    if (!this.#closed) this.#heartbeat.probe();
+  }
+
+  /** Says whether one of the ends waits to be called, so that a loss has to be noticed soon. */
+  serving(isServing: boolean): void {
+    if (isServing === this.#isServing || this.#closed) return;
+    this.#isServing = isServing;
+    this.#heartbeat.activityChanged();
   }
 
   /** Whether no call is open or worked on, in either direction. */
@@ -135,6 +161,8 @@ export class Session implements Carrier, Line {
     else if (!stream.isOver) {
       this.#control(() => frame.writeReset(this.#sender.out, stream.id, code));
       this.#forget(stream);
+      // A call that waited in vain while nothing else came either: perhaps nobody is there any more.
+      if (code === Code.DeadlineExceeded && this.silentMs >= DOUBT_MS) this.probe();
     }
     // Also where all of it has come: what nobody reads of it is still to be given back.
     stream.drop();
@@ -427,6 +455,7 @@ export class Session implements Carrier, Line {
     if (busy === this.#isBusy || this.#closed) return;
     this.#isBusy = busy;
     this.#socket.hold(busy);
+    this.#heartbeat.activityChanged();
     this.#options.onBusy?.(busy);
   }
 
@@ -453,6 +482,9 @@ export class Session implements Carrier, Line {
     for (const { stream } of this.#options.onClosed ? [] : unsent) stream.events.failed(error);
   }
 }
+
+/** A session that was silent for less is not doubted, in milliseconds. */
+const DOUBT_MS = 1000;
 
 /** The close code of WebSocket for what nobody foresaw. */
 const INTERNAL = 1011;

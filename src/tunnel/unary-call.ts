@@ -26,6 +26,7 @@ export function callUnary<I extends DescMessage, O extends DescMessage>(
   toldMs: number | undefined,
   header: HeaderList,
   message: MessageShape<I>,
+  needsNewSession = false,
 ): Promise<UnaryResponse<I, O>> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
@@ -34,7 +35,7 @@ export function callUnary<I extends DescMessage, O extends DescMessage>(
     call.watch(signal, timeoutMs);
     call.stream.send(bytes, true);
     call.stream.pull();
-    line.begin({ path: methodPath(method), timeoutMs: toldMs, header, stream: call.stream });
+    line.begin({ path: methodPath(method), timeoutMs: toldMs, header, stream: call.stream, needsNewSession });
   });
 }
 

@@ -39,6 +39,9 @@ const noWebSocket = (): ConnectError =>
   new ConnectError(
     "a tunnel needs WebSocket, which this runtime does not have: on Node 20, createTunnelTransport() of fairlead/node brings one",
     Code.Unimplemented,
+    undefined,
+    undefined,
+    new ReferenceError("WebSocket is not defined"),
   );
 
 /** A WebSocket that is open. */
