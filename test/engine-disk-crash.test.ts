@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, cpSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, cpSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,8 +59,8 @@ function crashing(name: string) {
     data,
     notes,
     note: (one: Note) => void writeSync(fd, `${JSON.stringify(one)}\n`),
-    async start(life: number): Promise<ChildProcess> {
-      const child = fork(program, [data, ledger, String(life * 1e6)]);
+    async start(life: number, stopAt = ""): Promise<ChildProcess> {
+      const child = fork(program, [data, ledger, String(life * 1e6), stopAt]);
       await once(child, "message");
       return child;
     },
@@ -126,7 +126,8 @@ describe("power loss", () => {
         const known = notes.length;
         const lost = join(folder, `lossy-${seed}-${life}`);
         mkdirSync(join(lost, "tree"), { recursive: true });
-        loseStore(join(data, "tree"), join(lost, "tree"), synced, random);
+        const sure = { synced, names: files.storeNames };
+        loseStore(join(data, "tree"), join(lost, "tree"), sure, random);
         await files.lose(lost, random);
         notes.length = known;
         enough.abort();
@@ -146,16 +147,24 @@ describe("power loss", () => {
       const random = randomFrom(Date.now());
       for (let round = 1; round <= LOSSES; round++) {
         using crash = crashing(`stopped-${round}`);
-        const child = await crash.start(1);
-        await sleep(100 + random() * 400);
-        child.kill("SIGSTOP");
+        // At any moment, or as soon as it has acknowledged what is in a journal that the store has just begun.
+        const isAtJournal = round % 2 === 0;
+        const child = await crash.start(1, isAtJournal ? "2" : "");
+        if (!isAtJournal) {
+          await sleep(100 + random() * 400);
+          child.kill("SIGSTOP");
+        }
         // It has stopped once the system has said so.
         while (!/^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, "utf8"))) await sleep(1);
         const notes = crash.notes();
         const { sizes } = notes.filter((one) => one.on === "sync").at(-1) ?? { sizes: {} };
+        const { names } = notes.filter((one) => one.on === "names").at(-1) ?? { names: [] };
         const lost = join(folder, `stopped-${round}-lost`);
         cpSync(crash.data, lost, { recursive: true });
-        loseStore(join(crash.data, "tree"), join(lost, "tree"), sizes, random);
+        rmSync(join(lost, "tree"), { recursive: true });
+        mkdirSync(join(lost, "tree"));
+        const sure = { synced: sizes, names: new Set(names) };
+        loseStore(join(crash.data, "tree"), join(lost, "tree"), sure, random);
         await kill(child);
         await using engine = await openDiskEngine({ folder: lost, ...SMALL });
         await verify(engine, notes, () => {});

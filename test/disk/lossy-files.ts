@@ -36,6 +36,8 @@ export class LossyFiles implements Files {
   /** What is at each path now, and what would be there after a power failure for certain. "folder" is a folder. */
   readonly #now = new Map<string, Inode | "folder">();
   readonly #sure = new Map<string, Inode | "folder">();
+  /** The names that the store's folder has for certain. */
+  storeNames: ReadonlySet<string> = new Set();
   refuse: Refuse = () => undefined;
 
   constructor(root: string) {
@@ -122,8 +124,10 @@ export class LossyFiles implements Files {
 
   async syncFolder(path: string): Promise<void> {
     this.#pass("syncFolder", path, 0);
+    const names = basename(path) === "tree" ? await readdir(path) : undefined;
     await new Promise((resolve) => setImmediate(resolve));
     this.#settle(path);
+    if (names) this.storeNames = new Set(names);
   }
 
   /** Writes to `target` what a power failure leaves at this moment. */

@@ -31,16 +31,31 @@ function journalsIn(folder: string): Sizes {
   );
 }
 
-/** Copies a LevelDB as a power failure leaves it: what was synced, and of the rest any part. Nobody writes to it meanwhile. */
-export function loseStore(folder: string, target: string, synced: Sizes, random: () => number): void {
+/** What a LevelDB's disk has for certain: the bytes of each journal that were synced, and the names in its folder. */
+export type Sure = { synced: Sizes; names: ReadonlySet<string> };
+
+/**
+ * Copies a LevelDB as a power failure leaves it: what was synced, and of the rest any part. Nobody writes to it
+ * meanwhile. A journal whose name was never made durable may be gone with all that was synced in it.
+ */
+export function loseStore(
+  folder: string,
+  target: string,
+  { synced, names: kept }: Sure,
+  random: () => number,
+): void {
   const files = atOneMoment(folder);
   const names = [...files.keys()];
   const name = (files.get("CURRENT") as Buffer).toString().trim();
   const { records, lastStart, end } = readStoreLog(files.get(name) as Buffer);
   // What the last record has replaced was synced before.
   const known = [records, records.slice(0, -1)].flatMap((some) => [...manifestOf(some).tables.keys()]);
+  // LevelDB syncs the folder before its manifest says of a journal that those in front of it are obsolete.
+  const named = isUnfinished(records, names) ? records.slice(0, -1) : records;
+  const { journal } = manifestOf(named);
   for (const [file, bytes] of files) {
     const number = Number.parseInt(file, 10);
+    if (file.endsWith(".log") && number > journal && !kept.has(file) && random() < 0.5) continue;
     const sure = file.endsWith(".log")
       ? (synced[file] ?? 0)
       : file.endsWith(".ldb") && !known.includes(number)

@@ -1,18 +1,41 @@
-/** A writer in a process of its own, to be killed. It writes down what it asked for and what it was answered. */
-import { openSync, writeSync } from "node:fs";
+/**
+ * A writer in a process of its own, to be killed. It writes down what it asked for and what it was answered. With
+ * `stopAt` it stops itself behind the first answer out of that journal of the store, counted from its first; these are
+ * larger then, so that the table of the one before is still being written.
+ */
+import { openSync, readdirSync, writeSync } from "node:fs";
+import { basename } from "node:path";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
+import { type Files, nodeFiles } from "../../src/server/engines/disk/files.js";
 import { watchSyncs } from "./lossy-store.js";
 import { type Note, work } from "./work.js";
 
-const [folder = "", ledger = "", from = "0"] = process.argv.slice(2);
+const [folder = "", ledger = "", from = "0", stopAt = ""] = process.argv.slice(2);
 const fd = openSync(ledger, "a");
+const journals = new Set<string>();
 // What is written this way is the system's: it stays when the process is killed.
-const note = (one: Note) => writeSync(fd, `${JSON.stringify(one)}\n`);
+const note = (one: Note) => {
+  writeSync(fd, `${JSON.stringify(one)}\n`);
+  const isStored = "is" in one && one.is === "!" && one.on !== "log";
+  if (isStored && journals.size === Number(stopAt)) process.kill(process.pid, "SIGSTOP");
+};
 
-watchSyncs((_, sizes) => note({ on: "sync", sizes }));
+watchSyncs((_, sizes) => {
+  note({ on: "sync", sizes });
+  for (const journal of Object.keys(sizes)) journals.add(journal);
+});
+const files: Files = {
+  ...nodeFiles,
+  async syncFolder(path) {
+    const names = basename(path) === "tree" ? readdirSync(path) : [];
+    await nodeFiles.syncFolder(path);
+    if (names.length > 0) note({ on: "names", names });
+  },
+};
 const engine = await openDiskEngine({
   folder,
-  memtableBytes: 64 * 1024,
+  files,
+  memtableBytes: stopAt === "" ? 64 * 1024 : 768 * 1024,
   segmentBytes: 64 * 1024,
 });
 process.send?.("open");

@@ -11,7 +11,9 @@ export type Note =
   | { on: "publish" | "ack"; is: "?" | "!"; ids: string[] }
   | { on: "blob"; is: "?" | "!"; actor: number; turn: number }
   /** What the store has synced, in front of every "!" that it is about. */
-  | { on: "sync"; sizes: Sizes };
+  | { on: "sync"; sizes: Sizes }
+  /** The names that the store's folder has for certain from then on. */
+  | { on: "names"; names: string[] };
 
 export const ACTORS = 6;
 export const LOGS = ["l0", "l1"];

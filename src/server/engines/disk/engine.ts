@@ -102,7 +102,7 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     for (const part of Object.values(parts)) await files.mkdir(part);
     await files.syncFolder(folder);
     const clocks = Clock.sourcesOf(now);
-    const tree = await Tree.open(parts.tree, { memtableBytes, cacheBytes, clocks, log });
+    const tree = await Tree.open(parts.tree, { memtableBytes, cacheBytes, clocks, files, log });
     try {
       return await engineOn({ folder, files, tree, lock, log, options, onLost: (close) => (lose = close) });
     } catch (error) {

@@ -4,6 +4,8 @@ import type { ClassicLevel } from "classic-level";
 import type { Log } from "../../context.js";
 import { EngineFault } from "../../engine.js";
 import { away, DamageError, systemFault } from "./faults.js";
+import { type Files, nodeFiles } from "./files.js";
+import { JournalNames } from "./journal-names.js";
 import { checkStore, type StoreTable, takeBack } from "./store-check.js";
 import { type StoreEntry, sealed, unsealed } from "./store-entry.js";
 import { loadStore } from "./store-package.js";
@@ -14,6 +16,8 @@ export interface StoreOptions {
   memtableBytes: number;
   /** The bytes of tables that are kept open for reading. */
   cacheBytes: number;
+  /** By what names are made durable. Default: Node's. */
+  files?: Files;
   /** Where it tells of what takes long. */
   log?: Pick<Log, "info">;
 }
@@ -52,20 +56,22 @@ export class Store {
   readonly #db: Db;
   readonly #folder: string;
   readonly #memtableBytes: number;
+  readonly #names: JournalNames;
   #failed: unknown;
   /** What the batch that failed is known by, and the time before which another is not worth a try. */
   #refused: Buffer | undefined;
   #refusedUntilMs = 0;
 
-  private constructor(db: Db, folder: string, memtableBytes: number) {
+  private constructor(db: Db, folder: string, memtableBytes: number, files: Files) {
     this.#db = db;
+    this.#names = new JournalNames(files, folder);
     this.#folder = folder;
     this.#memtableBytes = memtableBytes;
   }
 
   /** Opens the store in `folder`, making it where there is none. Fails as damaged where anything that was synced is missing. */
   static async open(folder: string, options: StoreOptions): Promise<Store> {
-    const { memtableBytes, cacheBytes, log } = options;
+    const { memtableBytes, cacheBytes, files = nodeFiles, log } = options;
     const { ClassicLevel } = await loadStore();
     await checkTables(await checkStore(folder), log);
     const db: Db = new ClassicLevel<string, Buffer>(folder, {
@@ -77,7 +83,7 @@ export class Store {
       maxFileSize: TABLE_BYTES,
       maxOpenFiles: Math.max(LEAST_FILES, OTHER_FILES + Math.ceil(cacheBytes / TABLE_BYTES)),
     });
-    const store = new Store(db, folder, memtableBytes);
+    const store = new Store(db, folder, memtableBytes, files);
     await store.#openDb();
     return store;
   }
@@ -137,6 +143,8 @@ export class Store {
         else batch.del(key);
       }
       await batch.write(SYNCED);
+      // What was written may be the first of a new journal.
+      await this.#names.keep();
     } catch (error) {
       // LevelDB would go on behind half a record, which hides what follows: only opening it anew tells what is there.
       this.#failed = this.#fault(error);
@@ -156,6 +164,7 @@ export class Store {
   async #openDb(): Promise<void> {
     try {
       await this.#db.open();
+      await this.#names.keepAll();
     } catch (error) {
       throw this.#fault((error as { cause?: unknown }).cause ?? error);
     }
