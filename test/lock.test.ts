@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
 import fc from "fast-check";
-import { test } from "vitest";
+import { test, vi } from "vitest";
 import { Runtime, UnlockResponse_Status } from "../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { conflictFacts } from "../src/errors.js";
 import { asyncDispose } from "../src/internal/dispose.js";
@@ -42,6 +42,26 @@ throughEveryDoor("unary", (open) => {
     assert.equal(conflictFacts(late)?.fence, now.fence);
     assert.equal((await state.get("k"))?.value, "new");
   });
+});
+
+test("a server whose wall clock is set does not grant a lock that is held", async () => {
+  await using at = await openHere();
+  const locks = createLock(at.transport, "default");
+  const held = await locks.tryAcquire("r", { ttlMs: 5000 });
+  assert.ok(held);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10_000 });
+  try {
+    assert.equal(await locks.tryAcquire("r", { ttlMs: 5000 }), undefined);
+    assert.equal(held.signal.aborted, false);
+    const state = createState<string>(at.transport, "default");
+    await state.set("k", "v", { ttlMs: 5000 });
+    vi.setSystemTime(Date.now() - 3_600_000);
+    const left = (await state.get("k"))?.ttlRemainingMs ?? 0;
+    assert.ok(left > 3000 && left <= 5000, `${left} ms`);
+    assert.equal(await held.release(), true);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("tryAcquire() of 64 at once lets exactly one win", async () => {

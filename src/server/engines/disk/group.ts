@@ -1,6 +1,7 @@
 import { after } from "../../../internal/timer.js";
 import type { Delivery } from "../../engine.js";
 import type { Clock } from "../clock.js";
+import { IdleTimer, type KeptMs } from "../idle-timer.js";
 import { Heap } from "../memory/heap.js";
 import { Consumer } from "./consumer.js";
 import type { Op } from "./store.js";
@@ -18,14 +19,11 @@ const COUNT_AFTER_MS = 50;
 
 export const weight = (value: Uint8Array): number => value.length + EVENT_OVERHEAD_BYTES;
 
-interface GroupOptions {
+interface GroupOptions extends KeptMs {
   topic: string;
   name: string;
   state: GroupState;
   entries: TopicEntries;
-  /** How long it is kept without a consumer where nothing waits for it, and where something does. */
-  idleMs: number;
-  backlogIdleMs: number;
   clock: Clock;
   /** Resolves when the group itself is durable. */
   begun: Promise<void>;
@@ -54,7 +52,7 @@ export class Group {
   #missed = false;
   /** Why the tree could not be read. */
   #fault: unknown;
-  #stopIdle: (() => void) | undefined;
+  readonly #idle: IdleTimer;
   #stopCount: (() => void) | undefined;
   #closed = false;
   #isKept = true;
@@ -64,6 +62,7 @@ export class Group {
     this.#options = options;
     this.state = options.state;
     this.#unread = isNew ? undefined : "";
+    this.#idle = new IdleTimer(options, () => this.state.bytes === 0, options.onIdle);
     options.onBytes(this.state.bytes);
     if (!isNew) this.#expectIdle();
   }
@@ -98,7 +97,7 @@ export class Group {
       signal.removeEventListener("abort", consumer.leave);
       this.#part(consumer);
     });
-    this.#stopIdle?.();
+    this.#idle.stop();
     if (this.state.idleFromMs !== undefined) {
       this.state.idleFromMs = undefined;
       this.#saveSoon([this.#stateOp()]);
@@ -114,7 +113,7 @@ export class Group {
     if (this.#closed) return;
     this.#closed = true;
     this.#isKept = isKept;
-    this.#stopIdle?.();
+    this.#idle.stop();
     this.#stopCount?.();
     for (const stop of this.#delays) stop();
     const claimed = [...this.#consumers].flatMap((consumer) => [...consumer.claimed]);
@@ -261,15 +260,9 @@ export class Group {
 
   /** Time during which the engine was closed does not count: no consumer could have come. */
   #expectIdle(): void {
-    const { idleMs, backlogIdleMs, clock, onIdle } = this.#options;
-    const fromMs = (this.state.idleFromMs ??= clock.openFor());
-    const wait = (keptMs: number) => {
-      this.#stopIdle = after(fromMs + keptMs - clock.openFor(), () => {
-        if (this.state.bytes > 0 && keptMs < backlogIdleMs) wait(backlogIdleMs);
-        else onIdle();
-      });
-    };
-    wait(Math.min(idleMs, backlogIdleMs));
+    const openMs = this.#options.clock.openFor();
+    this.state.idleFromMs ??= openMs;
+    this.#idle.start(openMs - this.state.idleFromMs);
   }
 
   #giveBack(items: Iterable<Item>): void {

@@ -6,6 +6,7 @@ import { full } from "../memory/faults.js";
 import { away, systemFault } from "./faults.js";
 import type { Files } from "./files.js";
 import { Log, type LogSettings } from "./log.js";
+import { LogEnds } from "./log-ends.js";
 import { frameBytes, SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { LogWriter } from "./log-writer.js";
 import type { Tree } from "./tree.js";
@@ -27,9 +28,6 @@ const BATCH_RECORDS = 512;
 /** How many logs' files are open at a time. */
 const OPEN_FILES = 256;
 
-/** How soon the tree is told where a log ends that has grown. */
-const MARK_MS = 1000;
-
 /** How often logs that nobody uses give back what has become too old. */
 const SWEEP_MS = 60_000;
 
@@ -48,9 +46,7 @@ export class DiskLogs implements LogStore {
   /** The bytes of all logs on the disk, and of what is being appended. */
   #bytes: number;
   #appending = 0;
-  /** Logs that have grown since the tree was told their ends. */
-  readonly #grown = new Map<string, Log>();
-  #stopMarking: (() => void) | undefined;
+  readonly #ends = new LogEnds((grown) => this.#saveEnds(grown));
   #stopSweep: () => void;
   #closed = false;
 
@@ -73,7 +69,7 @@ export class DiskLogs implements LogStore {
       const { first, last } = await log.append(values).finally(() => {
         this.#appending -= bytes;
       });
-      this.#markSoon(name, log);
+      this.#ends.tellSoon(name, log);
       void this.#park();
       return { first: BigInt(first), last: BigInt(last) };
     });
@@ -147,7 +143,7 @@ export class DiskLogs implements LogStore {
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopSweep();
-    this.#stopMarking?.();
+    this.#ends.close();
     for (const waiting of [...this.#expecting.values()]) for (const done of [...waiting]) done();
     await Promise.all([...this.#logs].map(([name, log]) => this.#end(name, log)));
   }
@@ -165,28 +161,12 @@ export class DiskLogs implements LogStore {
     this.#appending += bytes;
   }
 
-  /**
-   * Has the tree told where the log ends, soon, and for all that have grown at once: a log that is cut in front of that
-   * is seen to be damaged, whatever ended the process.
-   */
-  #markSoon(name: string, log: Log): void {
-    this.#grown.set(name, log);
-    if (this.#closed) return;
-    this.#stopMarking ??= after(MARK_MS, () => {
-      this.#stopMarking = undefined;
-      void this.#mark();
-    });
-  }
-
-  async #mark(): Promise<void> {
-    const grown = [...this.#grown];
-    this.#grown.clear();
+  async #saveEnds(grown: readonly (readonly [name: string, log: Log])[]): Promise<void> {
     const ops = grown.map(([name, { settings, next }]) => {
       settings.next = next;
       return { key: LOGS + name, value: encode(settings) };
     });
-    // Where the disk refuses, the next append tries again.
-    await this.#tree.write(ops).catch(() => {});
+    await this.#tree.write(ops);
   }
 
   async #end(name: string, opening: Promise<Log | undefined>): Promise<void> {

@@ -98,11 +98,6 @@ export class StoreTableReader {
   }
 }
 
-/** Reads every block of one of LevelDB's tables. LevelDB does not compare their checksums. */
-export async function checkTable(path: string, size: number): Promise<void> {
-  for await (const error of (await StoreTableReader.read(path)).damage(size)) throw error;
-}
-
 function placeAt(bytes: VarintReader): Place {
   const start = bytes.number();
   return { start, end: start + bytes.number() };

@@ -9,7 +9,7 @@ import { JournalNames } from "./journal-names.js";
 import { checkStore, type StoreTable, takeBack } from "./store-check.js";
 import { type StoreEntry, sealed, unsealed } from "./store-entry.js";
 import { loadStore } from "./store-package.js";
-import { checkTable } from "./store-table.js";
+import { StoreTableReader } from "./store-table.js";
 
 export interface StoreOptions {
   /** The bytes in memory from which on what was written last becomes a table. */
@@ -226,5 +226,17 @@ function endOf(prefix: string): string {
 async function checkTables(tables: readonly StoreTable[], log: Pick<Log, "info"> | undefined): Promise<void> {
   const bytes = tables.reduce((sum, { size }) => sum + size, 0);
   if (bytes > MANY_BYTES) log?.info({ bytes }, "all keys and values are read before the data folder opens");
-  for (const { path, size } of tables) await checkTable(path, size);
+  // The next one is read from the disk while this one's checksums are compared.
+  const read = ({ path }: StoreTable) => {
+    const reading = StoreTableReader.read(path);
+    reading.catch(() => {});
+    return reading;
+  };
+  let ahead = tables[0] && read(tables[0]);
+  for (const [i, { size }] of tables.entries()) {
+    const table = await ahead;
+    const following = tables[i + 1];
+    ahead = following && read(following);
+    for await (const error of table?.damage(size) ?? []) throw error;
+  }
 }

@@ -2,6 +2,7 @@ import { after } from "../../../internal/timer.js";
 import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
 import { logDropped } from "../dropped-events.js";
+import { IdleTimer, type KeptMs } from "../idle-timer.js";
 import { away, full } from "./faults.js";
 import { Heap } from "./heap.js";
 import { owned } from "./owned.js";
@@ -100,9 +101,6 @@ export class MemoryTopics implements TopicStore {
 
 type Item = { order: number; value: Uint8Array; attempts: number };
 
-/** How long a group without a consumer is kept where nothing waits for it, and where something does. */
-type KeptMs = { idleMs: number; backlogIdleMs: number };
-
 class Group {
   #bytes = 0;
   readonly #ready = new Heap<Item>((a, b) => a.order - b.order);
@@ -110,18 +108,15 @@ class Group {
   /** The consumers whose loop waits for an event, the one that has waited longest first. None, while any is ready. */
   readonly #waiting = new Set<Consumer>();
   readonly #delays = new Set<() => void>();
-  readonly #keptMs: KeptMs;
   readonly #onBytes: (change: number) => void;
-  readonly #onIdle: () => void;
   #order = 0;
-  #stopIdle: (() => void) | undefined;
+  readonly #idle: IdleTimer;
   #closed = false;
 
   /** `onBytes` is told by how much `bytes` changes, `onIdle` that it has been without a consumer for as long as it is kept. */
   constructor(keptMs: KeptMs, onBytes: (change: number) => void, onIdle: () => void) {
-    this.#keptMs = keptMs;
     this.#onBytes = onBytes;
-    this.#onIdle = onIdle;
+    this.#idle = new IdleTimer(keptMs, () => this.#bytes === 0, onIdle);
   }
 
   /** Of everything not yet acknowledged: ready, delayed and claimed. */
@@ -147,7 +142,7 @@ class Group {
       signal.removeEventListener("abort", consumer.leave);
       this.#part(consumer);
     });
-    this.#stopIdle?.();
+    this.#idle.stop();
     this.#consumers.add(consumer);
     if (signal.aborted) consumer.leave();
     else signal.addEventListener("abort", consumer.leave, { once: true });
@@ -157,7 +152,7 @@ class Group {
   /** Ends its consumers and drops all that waits. */
   close(): void {
     this.#closed = true;
-    this.#stopIdle?.();
+    this.#idle.stop();
     for (const stop of this.#delays) stop();
     for (const consumer of [...this.#consumers]) consumer.leave();
     this.#ready.clear();
@@ -210,16 +205,7 @@ class Group {
     this.#waiting.delete(consumer);
     if (this.#closed) return;
     this.#giveBack(consumer.claimed);
-    if (this.#consumers.size === 0) this.#expectIdle();
-  }
-
-  #expectIdle(): void {
-    const { idleMs, backlogIdleMs } = this.#keptMs;
-    const firstMs = Math.min(idleMs, backlogIdleMs);
-    this.#stopIdle = after(firstMs, () => {
-      if (this.#bytes === 0 || firstMs >= backlogIdleMs) this.#onIdle();
-      else this.#stopIdle = after(backlogIdleMs - firstMs, this.#onIdle);
-    });
+    if (this.#consumers.size === 0) this.#idle.start();
   }
 
   #giveBack(items: Iterable<Item>): void {
