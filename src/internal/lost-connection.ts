@@ -39,7 +39,7 @@ function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
 
 /** How Connect's protocols say that the connection ended before the answer did. */
 const LOST =
-  /missing (EndStreamResponse|trailer)|socket hang up|premature|session (closed|destroyed)|GOAWAY/i;
+  /missing (EndStreamResponse|trailer|status)|promised \d+ bytes, received|socket hang up|premature|session (closed|destroyed)|GOAWAY/i;
 
 function withCode(error: ConnectError, code: Code): ConnectError {
   if (code === error.code) return error;

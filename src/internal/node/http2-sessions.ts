@@ -6,6 +6,7 @@ import { canceled } from "../canceled.js";
 import { needsNewConnection } from "../new-connection.js";
 import { mendGrpcMessage } from "./grpc-message.js";
 import { Http2Connection, KEEPALIVE, type Keepalive } from "./http2-connection.js";
+import { type Attempt, watchAnswer, withResend } from "./resend.js";
 
 /** The interface by which Connect's transports ask for HTTP/2 streams. */
 type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: "2" }>["sessionManager"]>;
@@ -44,7 +45,7 @@ export class Http2Sessions implements SessionManager {
   readonly #keepalive: Keepalive;
   readonly #connections = new Set<Http2Connection>();
   readonly #waiting = new Set<Waiting>();
-  readonly #tickets = new Map<string, { signal: AbortSignal; isFresh: boolean }>();
+  readonly #tickets = new Map<string, { signal: AbortSignal; isFresh: boolean; attempt: Attempt }>();
   #lastTicket = 0;
   #current: { connection: Http2Connection; isReady: boolean } | undefined;
 
@@ -54,22 +55,23 @@ export class Http2Sessions implements SessionManager {
     this.#host = host;
     this.#options = options;
     this.#keepalive = { ...KEEPALIVE, ...options.keepalive };
-    this.interceptor = (next) => async (request) => {
-      const ticket = String(++this.#lastTicket);
-      const { signal, contextValues } = request;
-      this.#tickets.set(ticket, { signal, isFresh: contextValues.get(needsNewConnection) });
-      request.header.set(TICKET_HEADER, ticket);
-      try {
-        return await next(request);
-      } finally {
-        this.#tickets.delete(ticket);
-      }
-    };
+    this.interceptor = (next) => (request) =>
+      withResend(request, async (sent, attempt) => {
+        const ticket = String(++this.#lastTicket);
+        const { signal, contextValues } = sent;
+        this.#tickets.set(ticket, { signal, isFresh: contextValues.get(needsNewConnection), attempt });
+        sent.header.set(TICKET_HEADER, ticket);
+        try {
+          return await next(sent);
+        } finally {
+          this.#tickets.delete(ticket);
+        }
+      });
   }
 
   request(method: string, path: string, headers: OutgoingHttpHeaders): Promise<ClientHttp2Stream> {
     const { [TICKET_HEADER]: ticket, ...rest } = headers;
-    const { signal, isFresh = false } = this.#tickets.get(String(ticket)) ?? {};
+    const { signal, isFresh = false, attempt } = this.#tickets.get(String(ticket)) ?? {};
     if (isFresh && this.#current?.isReady && this.#current.connection.silentMs > JUST_HEARD_MS) {
       const { connection } = this.#current;
       connection.leave();
@@ -82,6 +84,8 @@ export class Http2Sessions implements SessionManager {
         headers: { ...rest, ":method": method, ":path": path },
         resolve(stream) {
           over();
+          if (attempt) attempt.stream = stream;
+          watchAnswer(stream);
           resolve(stream);
         },
         reject(error) {
@@ -127,7 +131,9 @@ export class Http2Sessions implements SessionManager {
       try {
         waiting.resolve(quietlyClosed(connection.request(waiting.headers)));
       } catch (error) {
-        waiting.reject(error);
+        if (connection.takesCalls) waiting.reject(error);
+        // It was closed just now, and nothing has been sent.
+        else this.#waiting.add(waiting);
       }
     }
   }
