@@ -27,12 +27,12 @@ const PROTOCOLS = ["connect", "grpc", "grpc-web"] as const;
 /** A server whose HTTP/2 connections and streams a test may end as it wants. */
 async function open({
   onSession = () => {},
-  onStream = () => {},
+  onStream = () => undefined,
   interceptors = [],
 }: {
   onSession?: (session: ServerHttp2Session, count: number) => void;
   /** Before the call is looked at; true: it is not to be. */
-  onStream?: (stream: ServerHttp2Stream, count: number) => boolean | void;
+  onStream?: (stream: ServerHttp2Stream, count: number) => boolean | undefined;
   interceptors?: Interceptor[];
 } = {}) {
   const server = createServer({ interceptors });
@@ -54,6 +54,11 @@ async function open({
     await server.close();
   });
   return { url: `http://127.0.0.1:${(http2.address() as AddressInfo).port}`, sessions };
+}
+
+function reset(stream: ServerHttp2Stream, code: number): true {
+  stream.close(code);
+  return true;
 }
 
 function dial(url: string, protocol: (typeof PROTOCOLS)[number] = "connect") {
@@ -108,8 +113,7 @@ for (const protocol of PROTOCOLS) {
 
     test("a refused stream is sent again, and its messages with it", async () => {
       const at = await open({
-        onStream: (stream, count) =>
-          count % 2 === 1 && (stream.close(constants.NGHTTP2_REFUSED_STREAM), true),
+        onStream: (stream, count) => count % 2 === 1 && reset(stream, constants.NGHTTP2_REFUSED_STREAM),
       });
       const fl = createClient(createNodeTransport(at.url, { protocol }), { retry: false });
       close.push(() => fl.close());
@@ -148,10 +152,11 @@ for (const protocol of PROTOCOLS) {
         constants.NGHTTP2_CONNECT_ERROR,
       ];
       let code = 0;
-      const before = dial((await open({ onStream: (stream) => (stream.close(code), true) })).url, protocol);
+      const before = dial((await open({ onStream: (stream) => reset(stream, code) })).url, protocol);
       const within = await open({
         onStream(stream) {
           setTimeout(() => stream.close(code), 60);
+          return undefined;
         },
       });
       const fl = createClient(createNodeTransport(within.url, { protocol }), { retry: false });

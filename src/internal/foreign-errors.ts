@@ -14,8 +14,7 @@ export function foreignCode({ code, rawMessage }: ConnectError): Code {
       )
         return Code.NotFound;
       if (/don't support now|no instance found/i.test(rawMessage)) return Code.InvalidArgument;
-      // A stream both ways over HTTP/1.1: the server's answer to what this connection cannot carry.
-      return rawMessage === "HTTP 505" ? Code.Unimplemented : code;
+      return code;
     case Code.PermissionDenied:
       return /optimistic lock/i.test(rawMessage) ? Code.Aborted : code;
     case Code.FailedPrecondition:

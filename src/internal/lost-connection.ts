@@ -1,9 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { foreignCode } from "./foreign-errors.js";
 
-/** Maps the ways in which Connect's transports report a lost connection to `unavailable`. */
+/** Maps the ways in which Connect's transports report a lost connection, and HTTP's own errors, to their codes. */
 export function lostConnection(error: unknown): unknown {
-  return isForeign(error) && isLost(error) ? withCode(error, Code.Unavailable) : error;
+  if (!isForeign(error)) return error;
+  if (isLost(error)) return withCode(error, Code.Unavailable);
+  return error.code === Code.Unknown ? withCode(error, HTTP_CODES[error.rawMessage] ?? error.code) : error;
 }
 
 /** Maps lost connections, and other servers' codes, to those of this project's error table. */
@@ -48,3 +50,13 @@ function withCode(error: ConnectError, code: Code): ConnectError {
   mapped.add(told);
   return told;
 }
+
+/** The code for HTTP statuses that Connect knows nothing of: those of proxies in front of the server, and of Node. */
+const HTTP_CODES: Readonly<Record<string, Code>> = {
+  "HTTP 408": Code.Unavailable,
+  "HTTP 413": Code.ResourceExhausted,
+  "HTTP 414": Code.ResourceExhausted,
+  "HTTP 431": Code.ResourceExhausted,
+  // A stream both ways over HTTP/1.1: the server's answer to what this connection cannot carry.
+  "HTTP 505": Code.Unimplemented,
+};

@@ -23,7 +23,7 @@ export function dialWebSocket(url: string, timeoutMs: number): Promise<OpenSocke
       socket.close();
       reject(new Error(`no answer within ${timeoutMs} ms`));
     }, timeoutMs);
-    socket.onerror = () => reject(new Error("the WebSocket could not be opened"));
+    socket.onerror = () => reject(new Error(`the WebSocket could not be opened; ${NO_WEB_SOCKETS}`));
     socket.onclose = ({ code, reason }) => {
       clearTimeout(late);
       reject(new Error(`the WebSocket was closed (${code}${reason && `: ${reason}`})`));
@@ -34,6 +34,9 @@ export function dialWebSocket(url: string, timeoutMs: number): Promise<OpenSocke
     };
   });
 }
+
+/** Why a server that can be reached otherwise may have no tunnel. */
+export const NO_WEB_SOCKETS = "a proxy in between may not pass WebSockets on (see docs/proxies.md)";
 
 const noWebSocket = (): ConnectError =>
   new ConnectError(

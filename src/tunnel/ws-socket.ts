@@ -5,6 +5,7 @@ import { isLoopback } from "../internal/loopback.js";
 import { CLOSE } from "./fault.js";
 import { SUBPROTOCOL } from "./frame.js";
 import { LOW_WATER, type OpenSocket } from "./socket.js";
+import { NO_WEB_SOCKETS } from "./web-socket.js";
 
 /** The most bytes of one WebSocket message that is taken: what leaves in one is far less. */
 export const MOST_MESSAGE_BYTES = 1024 * 1024;
@@ -23,6 +24,12 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
     socket.once("upgrade", (response) => {
       answer = response;
     });
+    socket.once("unexpected-response", (_request, response) => {
+      void refusal(response).then((error) => {
+        reject(error);
+        socket.terminate();
+      });
+    });
     socket.once("error", reject);
     socket.once("open", () => {
       socket.removeListener("error", reject);
@@ -30,6 +37,34 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
     });
   });
 }
+
+/** An answer of another status than 101 is read so far, in bytes and in milliseconds. */
+const MOST_REFUSAL_BYTES = 300;
+const MOST_REFUSAL_MS = 1000;
+
+/** Says who answered instead of opening the WebSocket, and which proxies do so. */
+async function refusal(response: IncomingMessage): Promise<Error> {
+  const { statusCode = 0, headers } = response;
+  let text = "";
+  const late = setTimeout(() => response.destroy(), MOST_REFUSAL_MS);
+  try {
+    for await (const bytes of response) {
+      text += bytes;
+      if (text.length > MOST_REFUSAL_BYTES) break;
+    }
+  } catch {
+    // The status tells enough.
+  }
+  clearTimeout(late);
+  const isPlain = headers["content-type"]?.startsWith("text/plain");
+  const said = isPlain && text ? `: ${text.slice(0, MOST_REFUSAL_BYTES).trim()}` : "";
+  const by = headers.server ? ` by ${headers.server.slice(0, 100)}` : "";
+  const advice = PROXY_STATUSES.has(statusCode) ? `; ${NO_WEB_SOCKETS}` : "";
+  return new Error(`the WebSocket was answered with HTTP ${statusCode}${by}${said}${advice}`);
+}
+
+/** The statuses of proxies that do not pass the upgrade on, or have no answer from where they passed it. */
+const PROXY_STATUSES: ReadonlySet<number> = new Set([200, 400, 404, 405, 426, 501, 502, 503, 504]);
 
 /**
  * Whether nothing stands between the two ends that could take a part of a message for HTTP, which is all that masks are
