@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "vitest";
+import { createClient } from "../src/index.js";
 import { type ConfigInput, createServer } from "../src/server/index.js";
 import { listen } from "../src/server/node.js";
+import { createWebTransport } from "../src/web.js";
 
 type Ask = (path: string, init?: RequestInit) => Promise<Response>;
 
@@ -139,12 +141,57 @@ for (const [name, open] of doors) {
       }
     });
 
+    test("credentials: named pages may send them, and read every header by its name", async () => {
+      await using at = await open({ cors: { origins: ["https://app.example"], credentials: true } });
+      const asked = await at.ask(PATH, preflight("https://app.example", "x-mine"));
+      assert.equal(asked.headers.get("access-control-allow-credentials"), "true");
+      assert.equal(asked.headers.get("access-control-expose-headers"), null);
+      assert.equal(allowed(asked), "https://app.example");
+      const answer = await at.ask(PATH, call("https://app.example"));
+      assert.equal(answer.status, 200);
+      assert.equal(answer.headers.get("access-control-allow-credentials"), "true");
+      const exposed = answer.headers.get("access-control-expose-headers")?.split(", ") ?? [];
+      for (const name of ["fairlead-server", "content-type"]) assert.ok(exposed.includes(name), name);
+      assert.ok(!exposed.includes("*"));
+      // And no other page is told of it.
+      const stranger = await at.ask(PATH, preflight("https://evil.example"));
+      assert.equal(stranger.headers.get("access-control-allow-credentials"), null);
+    });
+
+    test("without the option no page may send credentials", async () => {
+      await using at = await open(app);
+      const answer = await at.ask(PATH, call("https://app.example"));
+      assert.equal(answer.headers.get("access-control-allow-credentials"), null);
+    });
+
     test("an empty list allows no page", async () => {
       await using at = await open({ cors: { origins: [] } });
       assert.equal(allowed(await at.ask(PATH, call("http://localhost:5173"))), null);
     });
   });
 }
+
+test('credentials together with "*" are refused', () => {
+  assert.throws(
+    () => createServer({ config: { cors: { origins: ["https://app.example", "*"], credentials: true } } }),
+    /cors\.credentials true: must be false where origins has "\*"/,
+  );
+});
+
+test("a page's own fetch sends credentials along", async () => {
+  await using at = await listen(createServer(), { port: 0 });
+  const sent: (string | undefined)[] = [];
+  const transport = createWebTransport(at.url, {
+    fetch: (input, init) => {
+      const asked = { ...init, credentials: "include" } as const;
+      sent.push(asked.credentials);
+      return fetch(input, asked);
+    },
+  });
+  await using fl = createClient(transport);
+  assert.equal(await fl.hello().say("Ada"), "Hello, Ada");
+  assert.deepEqual(sent, ["include"]);
+});
 
 test("an origin that no browser would send is refused with the place and what would be right", () => {
   const refused = (origin: string, message: RegExp) =>

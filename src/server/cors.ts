@@ -38,6 +38,19 @@ export const corsSettings = z
         'Origins as browsers send them, like "https://app.example", "https://*.app.example" or "http://localhost:*"; ' +
           '"*" is every page of the web. Default: the pages of this machine.',
       ),
+    credentials: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Whether those pages may send cookies and other credentials of the browser along, for what stands in front of " +
+          'the server: not together with "*". Default: false.',
+      ),
+  })
+  .superRefine(({ origins, credentials }, context) => {
+    if (!credentials || !origins.includes("*")) return;
+    const message =
+      'must be false where origins has "*", as any page could then act as its visitor: name the origins';
+    context.addIssue({ code: "custom", path: ["credentials"], message });
   })
   .describe("Which pages of other origins a browser lets call this server.");
 
@@ -49,10 +62,15 @@ export interface Cors {
   answer(origin: string | null | undefined): Record<string, string>;
   /** For an answer to a page that wants to send the headers `requested`, as the preflight lists them. */
   preflight(origin: string | null | undefined, requested: string | null | undefined): Record<string, string>;
+  /**
+   * What an answer that answer() is for needs once the names of all its headers are known: where credentials may come
+   * along, "*" does not expose them. Undefined: nothing.
+   */
+  readonly expose: ((names: Iterable<string>) => Record<string, string>) | undefined;
 }
 
 /** What `origins` allow. A page that they do not is told nothing: its browser then keeps the answer from it. */
-export function corsFor({ origins }: z.output<typeof corsSettings>): Cors {
+export function corsFor({ origins, credentials }: z.output<typeof corsSettings>): Cors {
   const everyone = origins.includes("*");
   const patterns = origins.map(patternOf);
   // With a list, what one page may read is not for a cache to hand to another; without, all are told the same.
@@ -60,20 +78,27 @@ export function corsFor({ origins }: z.output<typeof corsSettings>): Cors {
   const allows = (origin: string) => patterns.some((pattern) => pattern.test(origin));
   const allowed = (origin: string | null | undefined): Record<string, string> => {
     if (everyone) return { "access-control-allow-origin": "*" };
-    return origin && allows(origin) ? { "access-control-allow-origin": origin } : {};
+    if (!origin || !allows(origin)) return {};
+    return {
+      "access-control-allow-origin": origin,
+      ...(credentials && { "access-control-allow-credentials": "true" }),
+    };
   };
   const varying = (...more: string[]): Record<string, string> => {
     const names = [...vary, ...more];
     return names.length > 0 ? { vary: names.join(", ") } : {};
   };
   const toNoPage = varying();
+  const expose = (names: Iterable<string>) => ({ "access-control-expose-headers": [...names].join(", ") });
   return {
     allows,
+    expose: credentials ? expose : undefined,
     answer(origin) {
       if (!origin && !everyone) return toNoPage;
       const headers = allowed(origin);
       // Response headers have names that are not known beforehand: those of an invoked service, and every trailer.
-      if (headers["access-control-allow-origin"]) headers["access-control-expose-headers"] = "*";
+      if (headers["access-control-allow-origin"] && !credentials)
+        headers["access-control-expose-headers"] = "*";
       return { ...headers, ...varying() };
     },
     preflight(origin, requested) {

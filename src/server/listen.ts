@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { readFile } from "node:fs/promises";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Http2ServerRequest, Http2ServerResponse, OutgoingHttpHeaders } from "node:http2";
 import type { Readable } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { createContextValues } from "@connectrpc/connect";
@@ -192,6 +192,7 @@ function requestListener(
     const wanted = request.headers["access-control-request-headers"];
     const headers = preflight ? cors.preflight(origin, wanted?.toString()) : cors.answer(origin);
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    if (cors.expose && headers["access-control-allow-origin"] && !preflight) exposeAll(response, cors.expose);
     const refused = check({ host: hostOf(request), origin, isPreflight: preflight });
     if (refused) {
       discardBehind(request, response);
@@ -229,6 +230,18 @@ function requestListener(
       rpc(request, response);
     }
   };
+}
+
+type WriteHead = (status: number, headers?: OutgoingHttpHeaders) => Http2ServerResponse;
+
+/** Names the headers of the answer when they are known. */
+function exposeAll(response: Http2ServerResponse, expose: NonNullable<Cors["expose"]>): void {
+  const writeHead = response.writeHead.bind(response) as WriteHead;
+  const exposing: WriteHead = (status, headers = {}) => {
+    const names = new Set([...response.getHeaderNames(), ...Object.keys(headers)]);
+    return writeHead(status, { ...headers, ...expose(names) });
+  };
+  response.writeHead = exposing as typeof response.writeHead;
 }
 
 function requireUpgrade(request: Http2ServerRequest, response: Http2ServerResponse): void {

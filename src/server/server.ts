@@ -256,6 +256,15 @@ async function isApp({ components, apps }: ServiceContext, id: string): Promise<
   );
 }
 
+function withCors(response: Response, cors: Cors, origin: string | null): Response {
+  const { headers } = response;
+  for (const [name, value] of Object.entries(cors.answer(origin))) headers.append(name, value);
+  if (cors.expose && headers.has("access-control-allow-origin")) {
+    for (const [name, value] of Object.entries(cors.expose(headers.keys()))) headers.set(name, value);
+  }
+  return response;
+}
+
 const notFound = async () => new Response("not found\n", { status: 404 });
 
 const upgradeRequired = async () => {
@@ -292,8 +301,7 @@ export function fetchHandler(
     const refused = check({ host, origin, isPreflight });
     if (refused) {
       const response = universalServerResponseToFetch(refusedByHost(refused, request.headers));
-      for (const [name, value] of Object.entries(cors.answer(origin))) response.headers.append(name, value);
-      return response;
+      return withCors(response, cors, origin);
     }
     if (isPreflight) {
       const headers = cors.preflight(origin, request.headers.get("access-control-request-headers"));
@@ -301,7 +309,7 @@ export function fetchHandler(
     }
     // Its trailers are beyond fetch.
     if (/^application\/grpc(?!-web)/.test(request.headers.get("content-type") ?? "")) {
-      return new Response(null, { status: 415, headers: cors.answer(origin) });
+      return withCors(new Response(null, { status: 415 }), cors, origin);
     }
     const { pathname } = new URL(request.url);
     if (pathname === "/metrics") {
@@ -313,7 +321,7 @@ export function fetchHandler(
     const response = page
       ? Response.json(page.body, { status: page.status, headers: { "cache-control": "no-store" } })
       : await answer(request);
-    for (const [name, value] of Object.entries(cors.answer(origin))) response.headers.append(name, value);
+    withCors(response, cors, origin);
     if (request.method === "GET") response.headers.set("cache-control", "no-store");
     return response;
   };

@@ -28,7 +28,10 @@ export interface FetchOptions {
    * `Code.ResourceExhausted`. Default: 67108864, which is above what a server sends with its own defaults.
    */
   readMaxBytes?: number;
-  /** Called in the place of the global fetch. */
+  /**
+   * Called in the place of the global fetch. For cookies to another origin give
+   * `(input, init) => fetch(input, { ...init, credentials: "include" })`, and set `cors.credentials` at the server.
+   */
   fetch?: typeof globalThis.fetch;
   /**
    * "tunnel": all calls go by one WebSocket, which is faster where there are many. "fetch": only those that fetch
