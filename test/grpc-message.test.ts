@@ -156,12 +156,15 @@ test("callbacks encode it by the same rule", async () => {
 
 test("a server that encodes badly keeps its status, and its message as far as it can be read", async () => {
   let message = "";
-  const server = createHttp2().on("stream", (stream) => {
-    stream.respond(
-      { ":status": 200, "content-type": "application/grpc", "grpc-status": "5", "grpc-message": message },
-      { endStream: true },
-    );
-  });
+  const server = createHttp2()
+    .on("sessionError", () => {})
+    .on("stream", (stream) => {
+      stream.on("error", () => {}).resume();
+      stream.respond(
+        { ":status": 200, "content-type": "application/grpc", "grpc-status": "5", "grpc-message": message },
+        { endStream: true },
+      );
+    });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const transport = createNodeTransport(url, { protocol: "grpc" });
