@@ -69,21 +69,40 @@ const canDo = (kind: string, thing: string): boolean => {
   if (BOTH_WAYS.includes(thing)) return kind !== "web" || hasWebSocket;
   return true;
 };
+/** What close() of the client does is much the same over the others: test/closing.test.ts has them all. */
+const closedToo = (kind: string) => kind === "tunnel" || kind === "web";
 const THINGS = ["pubsub.serve", "service.serve", "subscribe", "log", "configuration", "gossip map", "lock"];
 const CASES = KINDS.flatMap((kind) =>
   THINGS.filter((thing) => canDo(kind, thing)).map((thing) => [thing, kind]),
 );
 
-describe("a process lives while something is open, and ends by itself then", { timeout: 60_000 }, () => {
+describe("a process lives while something is open, and ends by itself then", { timeout: 120_000 }, () => {
   test.concurrent.each(CASES)("%s over %s", async (thing = "", kind = "") => {
-    const [left, closed] = await Promise.all([open(kind, thing, "leave"), open(kind, thing, "close")]);
-    await Promise.all([goesOn(left, 1500), goesOn(closed, 1500)]);
-    left.child.kill("SIGUSR2");
-    closed.child.kill("SIGUSR2");
-    await Promise.all([endsItself(left, 8000), endsItself(closed, 8000)]);
+    for (const how of closedToo(kind) ? (["leave", "close"] as const) : (["leave"] as const)) {
+      const opened = await open(kind, thing, how);
+      await goesOn(opened, 1000);
+      opened.child.kill("SIGUSR2");
+      await endsItself(opened, 8000);
+    }
   });
 
   test.concurrent.each(KINDS)("an idle transport does not keep it alive: %s", async (kind) => {
     await endsItself(await open(kind, "nothing", "leave"), 8000);
+  });
+
+  test.concurrent.each([
+    ["service.serve", "tunnel"],
+    ["subscribe", "tunnel"],
+    ["log", "node"],
+    ["log", "web"],
+    ["gossip map", "node"],
+    ["configuration", "node"],
+  ])("%s over %s, while the server is down", async (thing, kind) => {
+    const down = await listen(createServer(), { port: 0, graceMs: 0 });
+    const opened = await open(kind, thing, "leave", down.url);
+    await down.close();
+    await goesOn(opened, 2000);
+    opened.child.kill("SIGUSR2");
+    await endsItself(opened, 8000);
   });
 });

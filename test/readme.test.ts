@@ -12,8 +12,9 @@ import { aliases } from "./vitest.config.js";
 
 const root = join(import.meta.dirname, "..");
 const readme = readFileSync(join(root, "README.md"), "utf8");
-const snippets = (language: string) =>
-  [...readme.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
+const lifetimes = readFileSync(join(root, "docs/lifetimes.md"), "utf8");
+const snippets = (language: string, page = readme) =>
+  [...page.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
     .filter(([, is]) => is === language)
     .map(([, , code]) => code ?? "");
 
@@ -26,9 +27,12 @@ const isProgram = (code: string) => /^\/\/ \w+\.ts\b/.test(code);
 
 const folder = join(import.meta.dirname, ".tmp");
 
-test("each TypeScript snippet of the README runs, and prints what its comments say", async () => {
+test.each([
+  ["README.md", readme],
+  ["docs/lifetimes.md", lifetimes],
+])("each TypeScript snippet of %s runs, and prints what its comments say", async (_, page) => {
   mkdirSync(folder, { recursive: true });
-  const all = snippets("ts").filter((code) => !isProgram(code));
+  const all = snippets("ts", page).filter((code) => !isProgram(code));
   assert.ok(all.length > 0);
   for (const [i, code] of all.entries()) {
     const file = join(folder, `readme-${i}.ts`);

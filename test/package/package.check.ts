@@ -263,4 +263,56 @@ describe("in an empty project", () => {
       }
     });
   });
+
+  describe("docs/using-the-package.md", () => {
+    const GREETS = `const fl = createClient(inProcess()); console.log((await fl.hello().say("Ada")));`;
+
+    test("CommonJS loads it by require()", () => {
+      const code = `const { createClient } = require("fairlead"); const { inProcess } = require("fairlead/server");
+        (async () => { ${GREETS} })();`;
+      const folder = project("node");
+      writeFileSync(join(folder, "require.cjs"), code);
+      assert.match(run(folder, process.execPath, "require.cjs"), /Hello, Ada/);
+    });
+
+    test.each([
+      ["a CommonJS file under node16 is refused", "TS1479", { module: "Node16" }],
+      ["a CommonJS file under nodenext is not", "", { module: "NodeNext" }],
+      ["node10 finds no entries", "TS2307", { module: "CommonJS", moduleResolution: "node10" }],
+    ])("TypeScript: %s", (name, code, compilerOptions) => {
+      const folder = project("typescript", "typescript@5.9", "@types/node@20");
+      const place = join(folder, name.replaceAll(" ", "-"));
+      mkdirSync(place, { recursive: true });
+      writeFileSync(
+        join(place, "a.cts"),
+        'import { createWebTransport } from "fairlead/web"; createWebTransport("/");',
+      );
+      const options = { ...STRICT, ...ISOMORPHIC, ...compilerOptions };
+      writeFileSync(
+        join(place, "tsconfig.json"),
+        JSON.stringify({ compilerOptions: options, files: ["a.cts"] }),
+      );
+      const check = () => run(folder, "node_modules/.bin/tsc", "-p", place);
+      if (code === "") check();
+      else assert.throws(check, { message: new RegExp(code) });
+    });
+
+    test("jest runs it with its support for modules", () => {
+      const folder = project("jest", "jest@30");
+      writeFileSync(
+        join(folder, "greets.test.mjs"),
+        `import { createClient } from "fairlead"; import { inProcess } from "fairlead/server";
+        test("greets", async () => { ${GREETS.replace("console.log(", "expect(").replace("));", ')).toBe("Hello, Ada");')} });`,
+      );
+      const config = JSON.stringify({ testMatch: ["**/*.test.mjs"], transform: {} });
+      run(
+        folder,
+        process.execPath,
+        "--experimental-vm-modules",
+        "node_modules/jest/bin/jest.js",
+        "--config",
+        config,
+      );
+    });
+  });
 });
