@@ -167,6 +167,7 @@ function envelopes(on: On<PubsubCalls>): void {
     ["an id that is no text", '{"specversion":"1.0","id":1}'],
     ["an id with a line break", '{"specversion":"1.0","id":"a\\nb"}'],
     ["a content type with a line break", '{"specversion":"1.0","datacontenttype":"a/b\\r\\nc: d"}'],
+    ["a content type that is not ASCII", '{"specversion":"1.0","datacontenttype":"\\u00fc"}'],
     ["an envelope without specversion", '{"id":"1","source":"/a","type":"t"}'],
     ["an envelope of another specversion", '{"specversion":"0.3"}'],
     ["a specversion that is a number", '{"specversion":1.0}'],

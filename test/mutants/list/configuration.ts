@@ -17,6 +17,18 @@ export const configurationMutants: readonly Mutant[] = [
     ],
     ["deletions are not marked", 'metadata: { deleted: "true" }', "metadata: {}", /deletion is the item/],
     [
+      "responses come without an item",
+      "if (present.length > 0 || wantsInitial) yield",
+      "yield",
+      /no response comes without an item/,
+    ],
+    [
+      "nobody is told that there is nothing",
+      "if (present.length > 0 || wantsInitial) yield",
+      "if (present.length > 0) yield",
+      /with fairlead-initial/,
+    ],
+    [
       "current values are not told",
       "yield response(request, present.map(itemOf));",
       "yield response(request, []);",

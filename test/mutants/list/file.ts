@@ -106,7 +106,7 @@ export const fileMutants: readonly Mutant[] = [
     ],
     [
       "PutFile does not describe the file",
-      "responseHeader.set(FILE_HEADER, fileHeader(info));\n      return {};",
+      "responseHeader.set(FILE_HEADER, fileHeader(info));\n    return {};",
       "return {};",
       /in a header as GetFileMeta/,
     ],
