@@ -186,6 +186,25 @@ test("idle connections are closed for a new one where there may be no more", asy
   for (const session of idle) session.destroy();
 });
 
+test("a client is kept while the server itself stands still", async () => {
+  await using at = await open({ pingMs: 100, pingTimeoutMs: 100 });
+  const session = connectHttp2(at.url);
+  const watch = session.request({
+    ":method": "POST",
+    ":path": "/grpc.health.v1.Health/Watch",
+    "content-type": "application/grpc",
+  });
+  watch.resume().end(new Uint8Array(5));
+  const cell = new Int32Array(new SharedArrayBuffer(4));
+  for (let i = 0; i < 10; i++) {
+    await sleep(40);
+    Atomics.wait(cell, 0, 0, 300);
+  }
+  await sleep(40);
+  assert.equal(watch.closed, false);
+  session.destroy();
+});
+
 test("a slow client is kept: what it sends, and that it takes what waits, are signs of life", async () => {
   await using at = await open({ pingMs: 500, pingTimeoutMs: 500 });
   await createClient(at.server.transport()).files().put("big", new Uint8Array(2_000_000));
