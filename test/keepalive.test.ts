@@ -187,8 +187,10 @@ test("idle connections are closed for a new one where there may be no more", asy
 });
 
 test("a client is kept while the server itself stands still", async () => {
-  await using at = await open({ pingMs: 100, pingTimeoutMs: 100 });
-  const session = connectHttp2(at.url);
+  await using at = await open({ pingMs: 100, pingTimeoutMs: 300 });
+  // A long way: most of the time a PING is on it.
+  await using proxy = await proxyTo(at.port, { chunkBytes: 1024, everyMs: 60 });
+  const session = connectHttp2(proxy.url);
   const watch = session.request({
     ":method": "POST",
     ":path": "/grpc.health.v1.Health/Watch",
@@ -196,11 +198,15 @@ test("a client is kept while the server itself stands still", async () => {
   });
   watch.resume().end(new Uint8Array(5));
   const cell = new Int32Array(new SharedArrayBuffer(4));
-  for (let i = 0; i < 10; i++) {
+  for (let i = 0; i < 8; i++) {
     await sleep(40);
-    Atomics.wait(cell, 0, 0, 300);
+    Atomics.wait(cell, 0, 0, 500);
   }
-  await sleep(40);
+  await sleep(200);
+  assert.deepEqual(
+    at.lines.filter((line) => line.startsWith("a connection was lost")),
+    [],
+  );
   assert.equal(watch.closed, false);
   session.destroy();
 });

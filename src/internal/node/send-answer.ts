@@ -94,8 +94,6 @@ class Outgoing {
   #next(): Promise<void> {
     this.#stall ??= new Stall(this.#request);
     const stall = this.#stall;
-    // There may have been nothing to send for a long time.
-    stall.moved();
     return new Promise((resolve, reject) => {
       const stop = () => {
         clearInterval(look);
