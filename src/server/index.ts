@@ -21,6 +21,7 @@ export type {
   Commit,
   Delivery,
   Engine,
+  EngineClock,
   Entry,
   KeyStore,
   LogRecord,

@@ -145,8 +145,8 @@ export const logMutants: readonly Mutant[] = [
     ],
     [
       "followers are not woken",
-      "this.trim(nowMs);\n    this.#wake();",
-      "this.trim(nowMs);",
+      "this.trim();\n    this.#wake();",
+      "this.trim();",
       /what is appended later|follows as well|another client appends/,
     ],
   ]),

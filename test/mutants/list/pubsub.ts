@@ -16,12 +16,7 @@ export const pubsubMutants: readonly Mutant[] = [
       "const OWN: string[] = [];",
       /keeps its attributes/,
     ],
-    [
-      "events do not expire",
-      'return Date.parse(metadata["expiration"] ?? "") <= Date.now();',
-      'return metadata["expiration"] === "never";',
-      /expires while it waits/,
-    ],
+    ["events do not expire", "return atMs <= clock.wall();", "return false;", /expires while it waits/],
     [
       "metadata is lost",
       "const named: Record<string, string> = { ...attributes, ...metadata };",
@@ -257,10 +252,18 @@ export const pubsubMutants: readonly Mutant[] = [
       /goes back when the client cancels/,
     ],
     [
-      "the first who leaves takes the group along",
-      "if (this.#consumers.size === 0) this.#stopIdle = after(this.#idleMs, this.#onIdle);",
+      "the first who leaves takes the others along",
+      "if (this.#consumers.size === 0) this.#idle.start();",
+      "for (const each of [...this.#consumers]) each.leave();",
+      /takes nothing from the others/,
+    ],
+  ]),
+  ...faultsOf("pubsub", "engines/idle-timer.ts", [
+    [
+      "the last who leaves takes the group along",
+      "wait(Math.min(idleMs, backlogIdleMs));",
       "this.#onIdle();",
-      /takes nothing from the others|no member at the moment/,
+      /no member at the moment/,
     ],
   ]),
 ];

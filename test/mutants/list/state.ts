@@ -43,8 +43,8 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "bulk reads are sorted",
-      "return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i])) })) };",
-      "return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i])) })).sort((a, b) => (a.key < b.key ? -1 : 1)) };",
+      "return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })) };",
+      "return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })).sort((a, b) => (a.key < b.key ? -1 : 1)) };",
       /request order/,
     ],
     [
@@ -202,20 +202,20 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "missing keys have an etag",
-      "return entry ? read(entry) : {};",
-      'return entry ? read(entry) : { etag: "0" };',
+      "return entry ? read(entry, clock.now()) : {};",
+      'return entry ? read(entry, clock.now()) : { etag: "0" };',
       /GetState of a missing key|a deleted key is missing/,
     ],
     [
       "empty values are none",
-      "return entry ? read(entry) : {};",
-      "return entry?.value.length ? read(entry) : {};",
+      "return entry ? read(entry, clock.now()) : {};",
+      "return entry?.value.length ? read(entry, clock.now()) : {};",
       /stored empty value/,
     ],
     [
       "reading makes an entry",
-      "return entry ? read(entry) : {};",
-      'if (!entry) await keys.commit([{ type: "set", key: keyOf("state", storeName, key), value: new Uint8Array() }]);\n      return entry ? read(entry) : {};',
+      "return entry ? read(entry, clock.now()) : {};",
+      'if (!entry) await keys.commit([{ type: "set", key: keyOf("state", storeName, key), value: new Uint8Array() }]);\n      return entry ? read(entry, clock.now()) : {};',
       /does not bring it into being/,
     ],
     [
@@ -244,8 +244,8 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "bulk reads have etags of their own",
-      "...(entries[i] && read(entries[i])) })) };",
-      '...(entries[i] && { ...read(entries[i]), etag: "1" }) })) };',
+      "...(entries[i] && read(entries[i], nowMs)) })) };",
+      '...(entries[i] && { ...read(entries[i], nowMs), etag: "1" }) })) };',
       /the etags of GetState/,
     ],
     [

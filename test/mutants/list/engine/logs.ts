@@ -6,14 +6,14 @@ export const logsMutants: readonly Mutant[] = [
     ["offsets begin at 0", "first = 1n;\n  /** Those", "first = 0n;\n  /** Those", /offsets from 1n on/],
     [
       "all logs are one",
-      "return (log ?? this.#create(name)).append(values, nowMs);",
-      "return (log ?? [...this.#logs.values()][0] ?? this.#create(name)).append(values, nowMs);",
+      "return (log ?? this.#create(name)).append(values, clock.wall());",
+      "return (log ?? [...this.#logs.values()][0] ?? this.#create(name)).append(values, clock.wall());",
       /counts each log by itself/,
     ],
     [
       "values are appended one by one",
-      "return (log ?? this.#create(name)).append(values, nowMs);",
-      "const to = log ?? this.#create(name);\n    const first = to.next;\n    for (const value of values) {\n      to.append([value], nowMs);\n      await null;\n    }\n    return { first, last: to.next - 1n };",
+      "return (log ?? this.#create(name)).append(values, clock.wall());",
+      "const to = log ?? this.#create(name);\n    const first = to.next;\n    for (const value of values) {\n      to.append([value], clock.wall());\n      await null;\n    }\n    return { first, last: to.next - 1n };",
       /keeps the values of each together/,
     ],
     [
@@ -110,8 +110,8 @@ export const logsMutants: readonly Mutant[] = [
     ["twice the bytes are kept", "> maxBytes;", "> maxBytes * 2;", /maxBytes keeps/],
     [
       "records are kept for ever",
-      "oldest.timestampMs <= nowMs - maxAgeMs;",
-      "oldest.timestampMs <= nowMs - maxAgeMs - 60_000;",
+      "oldest.timestampMs <= tooOldMs;",
+      "oldest.timestampMs <= tooOldMs - 60_000;",
       /maxAgeMs keeps/,
     ],
     [
@@ -122,8 +122,8 @@ export const logsMutants: readonly Mutant[] = [
     ],
     [
       "retention is for all logs",
-      "log.retain({ ...retention }, this.#limits.now());",
-      "for (const each of [log, ...this.#logs.values()]) each.retain({ ...retention }, this.#limits.now());",
+      "log.retain({ ...retention });",
+      "for (const each of [log, ...this.#logs.values()]) each.retain({ ...retention });",
       /of one log leaves the others/,
     ],
     ["reads do not skip forward", "if (next < log.first) next = log.first;\n", "", /skips forward/],

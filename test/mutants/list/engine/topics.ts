@@ -114,12 +114,6 @@ export const topicsMutants: readonly Mutant[] = [
       /leaving the loop gives back/,
     ],
     [
-      "groups go with their consumers",
-      "this.#stopIdle = after(this.#idleMs, this.#onIdle);",
-      "this.#onIdle();",
-      /the group outlives its consumers/,
-    ],
-    [
       "delays end with their consumer",
       "this.#giveBack(consumer.claimed);\n",
       "this.#giveBack(consumer.claimed);\n    for (const stop of this.#delays) stop();\n",
@@ -136,6 +130,14 @@ export const topicsMutants: readonly Mutant[] = [
       "if (signal.aborted) consumer.leave();\n    else signal",
       "signal",
       /consume\(\) with a signal that has aborted/,
+    ],
+  ]),
+  ...faultsOf("engine", "engines/idle-timer.ts", [
+    [
+      "groups go with their consumers",
+      "wait(Math.min(idleMs, backlogIdleMs));",
+      "this.#onIdle();",
+      /the group outlives its consumers/,
     ],
   ]),
 ];
