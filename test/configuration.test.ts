@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createRouterTransport, type Transport } from "@connectrpc/connect";
 import { describe, test } from "vitest";
+import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import {
   type ConfigurationItem,
   ConfigurationItemSchema,
@@ -276,10 +277,8 @@ describe("a server that cannot be reached", () => {
   });
 
   test("open() waits no longer than timeoutMs for one that does not answer", async () => {
-    const silent = createRouterTransport(({ service }) =>
-      service(Runtime, {
-        sayHello: (_, { signal }) => new Promise((_, no) => (signal.onabort = () => no())),
-      }),
+    const silent = createRouterTransport(({ rpc }) =>
+      rpc(Health.method.check, (_, { signal }) => new Promise((_, no) => (signal.onabort = () => no()))),
     );
     const store = createConfiguration(silent, "default");
     await assert.rejects(store.open({ timeoutMs: 20 }), { code: Code.DeadlineExceeded });

@@ -11,6 +11,7 @@ import { hasExtensions } from "./extensions.js";
 import { tellingHeaders } from "./headers.js";
 import type { LiveValues } from "./live-values.js";
 import { renewal } from "./renewal.js";
+import { sharedSubscription } from "./shared-subscription.js";
 import { sleep } from "./timer.js";
 import { untilLeft } from "./until-left.js";
 
@@ -108,10 +109,15 @@ export async function followConfiguration(
     }
   };
 
+  // With headers or context values of its own, a call cannot go over the stream of another.
+  const isPlain = Object.values(call).every((value) => value === undefined);
+  const heard = (signal: AbortSignal) =>
+    isPlain ? sharedSubscription({ transport, client }, request, signal) : stream(signal);
+
   /** A stream of changes that may come or not. */
   const overhear = async (outer: AbortSignal, told: Set<string>) => {
     await again(outer, status, mayPass, async (signal, known) => {
-      for await (const { items } of stream(signal)) {
+      for await (const { items } of heard(signal)) {
         const news = contents(items);
         for (const [key] of news) told.add(key);
         values.set(news);
