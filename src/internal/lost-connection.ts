@@ -33,15 +33,19 @@ function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
     case Code.Internal:
     case Code.InvalidArgument:
       // An error that came over the wire has the headers of its answer.
-      return [...metadata].length === 0 && LOST.test(rawMessage);
+      return [...metadata].length === 0 && (LOST.test(rawMessage) || isCutStream(code, rawMessage));
     default:
       return false;
   }
 }
 
+/** A gRPC-Web stream that ends without trailers is `internal`; a unary answer without them is malformed, and `unknown`. */
+const isCutStream = (code: Code, text: string): boolean =>
+  code === Code.Internal && /missing trailer$/.test(text);
+
 /** How Connect's protocols say that the connection ended before the answer did. */
 const LOST =
-  /missing (EndStreamResponse|trailer|status)|promised \d+ bytes, received|socket hang up|premature|session (closed|destroyed)|GOAWAY/i;
+  /missing (EndStreamResponse|status)|promised \d+ bytes, received|socket hang up|premature (close|end)|session (closed|destroyed)|GOAWAY/i;
 
 function withCode(error: ConnectError, code: Code): ConnectError {
   if (code === error.code) return error;

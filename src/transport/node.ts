@@ -12,6 +12,7 @@ import { baseUrlOf } from "../internal/base-url.js";
 import { withErrors } from "../internal/calls.js";
 import { checkedMs } from "../internal/count-checks.js";
 import { lostConnection } from "../internal/lost-connection.js";
+import { deadlineReset } from "../internal/node/deadline-reset.js";
 import { Http1Connections } from "../internal/node/http1-connections.js";
 import { Http2Sessions } from "../internal/node/http2-sessions.js";
 import { READ_MAX_BYTES } from "../internal/reaching.js";
@@ -89,7 +90,12 @@ export function createNodeTransport(
     baseUrl,
     useBinaryFormat: !json,
     jsonOptions: jsonWith(registry),
-    interceptors: [...interceptors, ...(json ? [sendAnyInJson] : []), connections.interceptor],
+    interceptors: [
+      ...interceptors,
+      ...(json ? [sendAnyInJson] : []),
+      ...(httpVersion === "2" ? [deadlineReset] : []),
+      connections.interceptor,
+    ],
     readMaxBytes,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
     ...(!compression && { acceptCompression: [] }),

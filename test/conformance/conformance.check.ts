@@ -7,7 +7,14 @@ if (!runner)
   console.log("Connect's conformance runner is skipped: building it takes Go, from https://go.dev/dl");
 
 beforeAll(() =>
-  buildPrograms("http-server", "tunnel-server", "tunnel-client", "gateway-server", "gateway-client"),
+  buildPrograms(
+    "http-server",
+    "http-client",
+    "tunnel-server",
+    "tunnel-client",
+    "gateway-server",
+    "gateway-client",
+  ),
 );
 
 /** Runs the runner, and holds it to as many cases as it has today: a configuration that asks for fewer proves less. */
@@ -52,6 +59,32 @@ conforms(
   ...["--mode", "server", "--", ...program("gateway-server")],
 );
 
+// Where our transports know better than the specification of Connect, which leaves these to be `unknown`: see README.md.
+const BY_DECISION = [
+  "HTTP to RPC Code Mapping/**/payload-too-large",
+  "HTTP to RPC Code Mapping/**/request-header-fields-too-large",
+  "HTTP to RPC Code Mapping/**/http-version-not-supported",
+];
+const NO_STATUS = [
+  "gRPC Unexpected Responses/HTTPVersion:2/*/missing-status",
+  "gRPC-Web Unexpected Responses/**/trailers-in-body/missing-status",
+];
+const knownFailing = (...patterns: string[]) => patterns.flatMap((pattern) => ["--known-failing", pattern]);
+
+conforms(
+  "createNodeTransport(): Connect, gRPC and gRPC-Web over HTTP/2, Connect and gRPC-Web over HTTP/1.1",
+  2364,
+  "node-client.yaml",
+  ...["--mode", "client", ...knownFailing(...BY_DECISION, ...NO_STATUS), "--", ...program("http-client")],
+);
+
+conforms(
+  "createWebTransport() and createGrpcWebTransport() over Node's fetch",
+  381,
+  "fetch-client.yaml",
+  ...["--mode", "client", "--", ...program("http-client", "fetch")],
+);
+
 conforms(
   "the server's port, with its gates",
   4912,
@@ -59,8 +92,9 @@ conforms(
   ...["--mode", "server", "--", ...program("http-server")],
 );
 
-// One message, whose length the runner's HTTP/2 client has promised: at the answer it stops in the middle of it, which is
-// an error of HTTP/2 where it comes before the end of the answer.
+// Known to fail now and then, see README.md: Node sends the head of an answer and its end in two writes. The runner's HTTP/2
+// client, which has promised the length of its one message, stops in the middle of it at the head; where that arrives before
+// the end is sent, HTTP/2 has the server reset the stream.
 const ONE_TOO_LARGE = "Server Message Size/HTTPVersion:2/**/request-exceeds-server-limit";
 
 conforms(

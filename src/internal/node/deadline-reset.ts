@@ -1,0 +1,59 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+
+/** What timers of two machines may differ by. */
+const SLACK_MS = 5;
+
+/**
+ * Reports a stream that the server resets at the call's deadline as `deadline_exceeded`. gRPC's servers reset it with CANCEL
+ * when their own timer ends, which may be seen before the timer here: without the deadline it would be a lost connection.
+ */
+export const deadlineReset: Interceptor = (next) => async (request) => {
+  const timeoutMs = timeoutOf(request.header);
+  if (timeoutMs === undefined) return next(request);
+  const startMs = performance.now();
+  const mapped = (error: unknown): unknown => {
+    const isAtDeadline = performance.now() - startMs >= timeoutMs - SLACK_MS;
+    if (!isAtDeadline || !isReset(error)) return error;
+    return new ConnectError("the deadline has passed", Code.DeadlineExceeded, undefined, undefined, error);
+  };
+  try {
+    const response = await next(request);
+    if (!response.stream) return response;
+    return { ...response, message: readBy(response.message, mapped) };
+  } catch (error) {
+    throw mapped(error);
+  }
+};
+
+/** By hand: the return() of a generator would wait for its next(). */
+function readBy<T>(messages: AsyncIterable<T>, mapped: (error: unknown) => unknown): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]() {
+      const inner = messages[Symbol.asyncIterator]();
+      const rethrow = (error: unknown): never => {
+        throw mapped(error);
+      };
+      return {
+        next: () => inner.next().catch(rethrow),
+        ...(inner.return && {
+          return: (value?: unknown) => inner.return?.(value) as Promise<IteratorResult<T>>,
+        }),
+      };
+    },
+  };
+}
+
+const isReset = (error: unknown): boolean =>
+  error instanceof ConnectError &&
+  /stream closed with error code CANCEL|HTTP\/2 error code 8$/.test(error.rawMessage);
+
+/** The milliseconds of each unit that `grpc-timeout` may have. */
+const UNITS_MS: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000001 };
+
+/** The call's timeout in milliseconds, from its headers. */
+function timeoutOf(header: Headers): number | undefined {
+  const [, digits, unit = ""] = /^(\d+)([HMSmun])$/.exec(header.get("grpc-timeout") ?? "") ?? [];
+  if (digits !== undefined) return Number(digits) * (UNITS_MS[unit] ?? 1);
+  const connect = header.get("connect-timeout-ms");
+  return connect === null ? undefined : Number(connect);
+}
