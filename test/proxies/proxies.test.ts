@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Code } from "@connectrpc/connect";
+import { Code, type Interceptor } from "@connectrpc/connect";
 import { afterEach, describe, test } from "vitest";
 import { createClient } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport, type NodeTransport } from "../../src/node.js";
@@ -19,8 +19,12 @@ type Edit = (text: string) => string;
 const asIs: Edit = (text) => text;
 
 /** A server and the proxy in front of it, by the documented configuration, or by what `edit` makes of it. */
-async function open(program: ReturnType<typeof nginx>, edit = asIs): Promise<RunningProxy> {
-  const at = await listen(createServer(), { port: 0 });
+async function open(
+  program: ReturnType<typeof nginx>,
+  edit = asIs,
+  interceptors: Interceptor[] = [],
+): Promise<RunningProxy> {
+  const at = await listen(createServer({ interceptors }), { port: 0 });
   close.push(at.close);
   const proxy = await run(program, edit(await documented(program.language)), at.port);
   close.push(() => proxy[Symbol.asyncDispose]());
@@ -124,6 +128,55 @@ function passes(program: ReturnType<typeof nginx>): void {
   });
 }
 
+/** The proxy cuts what is silent for four seconds: the heartbeat that our clients ask for keeps their streams whole. */
+async function keeps(program: ReturnType<typeof nginx>, edit: Edit): Promise<void> {
+  let streams = 0;
+  const { url, http2Url } = await open(program, edit, [
+    (next) => (request) => {
+      if (request.method.name === "Consume") streams++;
+      return next(request);
+    },
+  ]);
+  const writer = client(createNodeTransport(url, { httpVersion: "1.1" }));
+  const readers = [
+    writer,
+    client(createWebTransport(url)),
+    client(createGrpcWebTransport(url)),
+    client(createNodeTransport(http2Url, { protocol: "grpc" })),
+  ];
+  const leave = new AbortController();
+  const records = readers.map((fl) => fl.log("idle").read({ signal: leave.signal })[Symbol.asyncIterator]());
+  const first = records.map((each) => each.next());
+  await new Promise((resolve) => setTimeout(resolve, 10_000));
+  await writer.log("idle").append("late");
+  for (const each of first) assert.equal((await each).value?.value, "late");
+  assert.equal(streams, readers.length);
+  leave.abort();
+  for (const each of records) await each.return?.();
+}
+
+test("streaming answers ask proxies not to buffer, by every protocol and on both HTTP versions", async () => {
+  await using at = await listen(createServer(), { port: 0 });
+  for (const httpVersion of ["1.1", "2"] as const) {
+    for (const protocol of ["connect", "grpc-web"] as const) {
+      const seen: (string | null)[] = [];
+      const note: Interceptor = (next) => async (request) => {
+        const response = await next(request);
+        seen.push(response.header.get("x-accel-buffering"));
+        return response;
+      };
+      const fl = client(createNodeTransport(at.url, { httpVersion, protocol, interceptors: [note] }));
+      await fl.raw.runtime.getState({ storeName: "default", key: "k" });
+      const leave = new AbortController();
+      await fl.log("l").append("a");
+      const records = fl.raw.log.consume({}, { signal: leave.signal, headers: { "fairlead-log": "l" } });
+      await records[Symbol.asyncIterator]().next();
+      leave.abort();
+      assert.deepEqual(seen, [null, "no", "no"], `${protocol} over HTTP/${httpVersion}`);
+    }
+  }
+});
+
 const nginxPath = programHere("nginx", "nginx in front of a server");
 if (nginxPath) {
   const program = nginx(nginxPath);
@@ -177,6 +230,10 @@ if (nginxPath) {
       await cut(client(createNodeTransport(http2Url, { protocol: "grpc" })));
     });
 
+    test("idle streams outlast a read timeout", { timeout: 60_000 }, () =>
+      keeps(program, (text) => text.replaceAll("_read_timeout 1h", "_read_timeout 4s")),
+    );
+
     test("an idle cut of Connect is unavailable, and followers go on behind it", {
       timeout: 60_000,
     }, async () => {
@@ -210,6 +267,15 @@ const caddyPath = programHere("caddy", "Caddy in front of a server");
 if (caddyPath) {
   describe("Caddy", () => {
     passes(caddy(caddyPath));
+    test("idle streams outlast a read timeout", { timeout: 60_000 }, () =>
+      keeps(caddy(caddyPath), (text) =>
+        text.replace(
+          "flush_interval -1",
+          "flush_interval -1\n\t\t\ttransport http {\n\t\t\t\tversions h2c 2\n\t\t\t\tread_timeout 4s\n\t\t\t}",
+        ),
+      ),
+    );
+
     test("a cut of gRPC is unavailable, and followers go on behind it", { timeout: 60_000 }, async () => {
       const timeout =
         "flush_interval -1\n\t\t\ttransport http {\n\t\t\t\tversions h2c 2\n\t\t\t\tread_timeout 1s\n\t\t\t}";
@@ -223,6 +289,11 @@ const haproxyPath = programHere("haproxy", "HAProxy in front of a server");
 if (haproxyPath) {
   describe("HAProxy", () => {
     passes(haproxy(haproxyPath));
+
+    test("idle streams outlast a server timeout", { timeout: 60_000 }, () =>
+      keeps(haproxy(haproxyPath), (text) => text.replace(/timeout (server|client) 1h/g, "timeout $1 4s")),
+    );
+
     test("an idle cut of gRPC is unavailable, and followers go on behind it", {
       timeout: 60_000,
     }, async () => {
