@@ -6,6 +6,8 @@ export interface Cuttable extends AsyncDisposable {
   url: string;
   /** Breaks every connection there is now; the next ones go through. */
   cut(): void;
+  /** The same by a TCP reset. */
+  reset(): void;
   /** Lets nothing through any more on the connections there are now, and closes none: a network that vanished. */
   stall(): void;
 }
@@ -38,6 +40,9 @@ export async function cuttable(port: number): Promise<Cuttable> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut,
+    reset: () => {
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
     stall: () => {
       for (const socket of sockets) socket.unpipe().pause();
     },

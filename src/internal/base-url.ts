@@ -8,7 +8,7 @@ export function baseUrlOf(given: unknown): string {
     try {
       const { location } = globalThis as { location?: { href: string } };
       const { href } = new URL(given, given[0] === "/" ? location?.href : undefined);
-      if (/^https?:\/\/[^/?#@]+[^?#]*$/.test(href)) return href.replace(/\/+$/, "");
+      if (/^https?:\/\/[^/?#@]+\/[^?#]*$/.test(href)) return href.replace(/\/+$/, "");
     } catch {}
   }
   // A password is not for a log.

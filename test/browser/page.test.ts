@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Code } from "@connectrpc/connect";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { createClient } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
+import { cuttable } from "../cuttable.js";
 import { bundle } from "./bundle.js";
 import type { Told } from "./page.js";
 
@@ -18,6 +20,10 @@ if (missing)
 
 declare global {
   var here: () => Promise<Told>;
+  var first: (url: string) => Promise<Told>;
+  var follow: (url: string) => void;
+  var followed: unknown[];
+  var rawCode: number | undefined;
   var there: (url: string, protocol: "connect" | "grpc-web") => Promise<Told>;
 }
 
@@ -67,6 +73,52 @@ describe.skipIf(missing)("in Chromium", () => {
       hello: "Hello, tab",
     });
   });
+
+  test("nothing that a page does first logs a failed request: a server's extensions are learned without one", async () => {
+    await using at = await listen(createServer({ platform: nodePlatform }), { port: 0 });
+    const red: string[] = [];
+    page.on("console", (message) => message.type() === "error" && red.push(message.text()));
+    page.on("response", (response) => response.status() >= 400 && red.push(response.url()));
+    assert.deepEqual(await page.evaluate((url) => globalThis.first(url), at.url), {
+      ifAbsent: "string",
+      update: 1,
+      put: "bigint",
+      fence: "string",
+      log: "a",
+      configuration: "object",
+    });
+    assert.deepEqual(red, []);
+    page.removeAllListeners("console");
+    page.removeAllListeners("response");
+  });
+
+  for (const how of ["cut", "reset", "stall", "offline"] as const) {
+    test(`a log that is read over fetch goes on after its connection broke: ${how}`, async () => {
+      await using at = await listen(createServer({ platform: nodePlatform }), { port: 0 });
+      await using way = await cuttable(at.port);
+      await using fl = createClient(createNodeTransport(at.url));
+      await fl.log().append(["a"]);
+      await page.evaluate((url) => globalThis.follow(url), way.url);
+      await page.waitForFunction("globalThis.followed.length === 1");
+      const startMs = performance.now();
+      if (how !== "offline") way[how]();
+      else {
+        await page.context().setOffline(true);
+        way.cut();
+      }
+      await fl.log().append(["b"]);
+      if (how === "offline") await page.context().setOffline(false);
+      await page.waitForFunction("globalThis.followed.length === 2");
+      const tookMs = performance.now() - startMs;
+      console.log(`Chromium, fetch, ${how}: ${Math.round(tookMs)} ms`);
+      assert.ok(tookMs < 10_000, `${tookMs} ms`);
+      assert.deepEqual(await page.evaluate(() => globalThis.followed), ["a", "b"]);
+      await page.waitForFunction("globalThis.rawCode !== undefined");
+      assert.equal(await page.evaluate(() => globalThis.rawCode), Code.Unavailable);
+      await page.reload();
+      await page.waitForFunction("typeof globalThis.there === 'function'");
+    });
+  }
 
   for (const protocol of ["connect", "grpc-web"] as const) {
     test(`over fetch by ${protocol}, from another origin: what fetch can do goes by it, the rest through the tunnel`, async () => {

@@ -74,4 +74,37 @@ async function there(url: string, protocol: "connect" | "grpc-web"): Promise<Tol
   return told;
 }
 
-Object.assign(globalThis, { here, there });
+/** What a page does first, of all that needs to know what the server can: each in a client that knows nothing yet. */
+async function first(url: string): Promise<Told> {
+  const told: Told = {};
+  const of = () => createClient(createWebTransport(url));
+  told["ifAbsent"] = typeof (await of().state().set("first", 1, { ifAbsent: true }));
+  told["update"] = await of()
+    .state<number>()
+    .update("counted", (n = 0) => n + 1);
+  told["put"] = typeof (await of().map("first").put("k", 1, { ifAbsent: true }));
+  const held = await of().lock().acquire("first");
+  told["fence"] = typeof (await of().state().set("fenced", 1, { fence: held }));
+  await held.release();
+  await of().files().put("first.txt", "x", { ifAbsent: true });
+  await of().log("named").append(["a"]);
+  for await (const { value } of of().log("named").read({ follow: false })) told["log"] = value;
+  await using config = await of().configuration().open();
+  told["configuration"] = typeof config.current;
+  return told;
+}
+
+/** Follows a log over fetch; what came is in the page's own `followed`. */
+function follow(url: string): void {
+  const followed: unknown[] = [];
+  Object.assign(globalThis, { followed });
+  const fl = createClient(createWebTransport(url));
+  void (async () => {
+    for await (const { value } of fl.log().read()) followed.push(value);
+  })().catch((error: unknown) => followed.push(String(error)));
+  void (async () => {
+    for await (const _ of fl.raw.log.consume({ offset: 1n }));
+  })().catch((error: { code?: Code }) => Object.assign(globalThis, { rawCode: error.code }));
+}
+
+Object.assign(globalThis, { here, there, first, follow });
