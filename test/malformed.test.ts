@@ -121,6 +121,21 @@ test("JSON: bytes that are not UTF-8 are not made into other text", async () => 
   assert.equal(good.status, 200);
 });
 
+test("GET: a message in the query that is not UTF-8, as JSON and as base64", async () => {
+  await using at = await open();
+  const ask = async (query: string) => {
+    const url = `http://localhost/${Runtime.typeName}/GetState?connect=v1&${query}`;
+    const response = await at.server.fetch(new Request(url));
+    return `${response.status} ${await response.text()}`;
+  };
+  const json = (key: string) => `encoding=json&message={"storeName":"default","key":"${key}"}`;
+  assert.match(await ask(json("%FF")), /^400 .*cannot read the message/);
+  assert.match(await ask(json("%ef%bf%bd")), /^200 /);
+  assert.match(await ask(json("100%")), /^200 /);
+  const base64 = Buffer.from(BAD_KEY).toString("base64url");
+  assert.match(await ask(`encoding=proto&base64=1&message=${base64}`), /^400 .*cannot read the message/);
+});
+
 test("the tunnel: a message of a call that cannot be read", async () => {
   await using server = createServer();
   const net = pair();

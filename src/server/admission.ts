@@ -23,7 +23,7 @@ import { SERVER_HEADER, VERSION } from "./answers.js";
 import { noteRefusal } from "./calls.js";
 import type { Limits } from "./config.js";
 import { exhausted } from "./faults.js";
-import { isMalformed, malformed, readMalformed } from "./malformed.js";
+import { hasMalformedQuery, isMalformed, malformed, readMalformed } from "./malformed.js";
 import { messageSize } from "./message-size.js";
 import { type CallGroup, type CallUsage, Shares } from "./shares.js";
 import { throughEach } from "./through-each.js";
@@ -104,6 +104,10 @@ export function createAdmission(limits: Limits): Admission {
     const connection = contextValues.get(connectionKey);
     const usage = take(request.header, connection, group(handler.method, request.header));
     if (usage instanceof ConnectError) return refused({ ...request, contextValues }, usage);
+    if (request.method === "GET" && hasMalformedQuery(request.url)) {
+      usage.close();
+      return refused({ ...request, contextValues }, malformed(handler.method.input, undefined));
+    }
     const arrival: Arrival = new Arrival(request.header, limits.messageBytes, (change) => {
       const refusal = usage.arriving(change);
       if (!refusal) return;

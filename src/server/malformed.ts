@@ -21,6 +21,16 @@ export function malformed(type: DescMessage, bytes: Uint8Array | undefined): Con
   );
 }
 
+/** Whether a query, which carries the message of a GET, has percent-encoded bytes that are not UTF-8: a URL makes them U+FFFD. */
+export function hasMalformedQuery(url: string): boolean {
+  try {
+    decodeURIComponent(url.slice(url.indexOf("?") + 1).replace(/%(?![0-9a-f]{2})/gi, "%25"));
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Decodes JSON; a byte that is not UTF-8 becomes half a surrogate pair, which no field takes. Others make it U+FFFD. */
 export const strictTextDecoder = {
   decode(bytes: Uint8Array): string {

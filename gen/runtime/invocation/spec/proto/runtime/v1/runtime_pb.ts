@@ -52,7 +52,7 @@ export const InvokeServiceRequestSchema: GenMessage<InvokeServiceRequest> = /*@_
  */
 export type CommonInvokeRequest = Message<"spec.proto.runtime.v1.CommonInvokeRequest"> & {
   /**
-   * The method of the application; for HTTP, the path under its base URL. Required.
+   * The method of the application; for HTTP, the path under its base URL, with a query or without. Required.
    *
    * @generated from field: string method = 1;
    */
@@ -256,8 +256,10 @@ export const Runtime: GenService<{
    * method that is no path below the app's URL, fail with invalid_argument.
    *
    * The call's request headers go to the app, except those that are about the call itself, such as
-   * `authorization` and `cookie`; `fairlead-http-<name>` goes to the app as `<name>`. The answer has
-   * response header `fairlead-http-status` and `fairlead-http-<name>` for each header of the app.
+   * `authorization` and `cookie`; `fairlead-http-<name>` goes to the app as `<name>`. What only a proxy
+   * can know (`forwarded`, `x-forwarded-*`) never does. The answer has response header
+   * `fairlead-http-status` and `fairlead-http-<name>` for each header of the app; in cookies `%` and
+   * `,` are percent-encoded, so that several can be told apart.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.InvokeService
    */

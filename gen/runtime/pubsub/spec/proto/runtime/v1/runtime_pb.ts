@@ -41,8 +41,8 @@ export type PublishEventRequest = Message<"spec.proto.runtime.v1.PublishEventReq
 
   /**
    * The payload. It reaches subscribers byte for byte; where data_content_type is
-   * `application/cloudevents+json` it must be a CloudEvent as a JSON object: then the attributes come
-   * from there, and JSON data keeps its text.
+   * `application/cloudevents+json` it must be a CloudEvent 1.0 as a JSON object, with its `specversion`:
+   * then the attributes come from there, and JSON data keeps its text.
    *
    * @generated from field: bytes data = 3;
    */
