@@ -4,6 +4,7 @@
  * @module
  */
 
+export type { Usage } from "../internal/usage.js";
 export type { OpenSocket, Socket, SocketEvents } from "../tunnel/socket.js";
 export { overWebSocket } from "../tunnel/web-socket.js";
 export type { Connection } from "./admission.js";
