@@ -164,8 +164,9 @@ export async function openPort(
     answerOrRefuse,
   );
   http1.on("upgrade", (request, socket, head) => {
-    if (!upgrade?.wants(request)) void declineUpgrade(http1, request, socket, head, pipelined);
-    else if (calls.closing) socket.end(CLOSING);
+    if (!upgrade?.wants(request)) {
+      declineUpgrade(http1, request, socket, head, pipelined).catch(() => socket.destroy());
+    } else if (calls.closing) socket.end(CLOSING);
     else upgrade.take(request, socket, head);
   });
   // It never listens itself, so its watch over slow and idle connections has to be started by hand.

@@ -47,14 +47,21 @@ export async function withResend<Request extends UnaryRequest | StreamRequest, R
 /** Whether the peer has certainly not processed the stream: it said so, or has never seen it. */
 const isRefused = ({ stream }: Attempt): boolean =>
   stream !== undefined &&
-  (stream.id === undefined || (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !answered.has(stream)));
+  ((stream.id === undefined && hasIds) ||
+    (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !answered.has(stream)));
 
 /** The streams whose answer has begun. */
 const answered = new WeakSet<ClientHttp2Stream>();
 
+/** Whether the runtime tells the ids of streams: where it does, a stream without one has never been sent. */
+let hasIds = false;
+
 /** Notes when the answer begins. */
 export function watchAnswer(stream: ClientHttp2Stream): void {
-  stream.once("response", () => answered.add(stream));
+  stream.once("response", () => {
+    answered.add(stream);
+    hasIds ||= typeof stream.id === "number";
+  });
 }
 
 /** These ask for another way to call, which no further try is. */
