@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, test, vi } from "vitest";
 import { createClient, type Fairlead, type Status } from "../src/index.js";
+import { attemptOf } from "../src/internal/attempt.js";
 import { ConnectionStatus } from "../src/internal/connection-status.js";
 import { createNodeTransport, createTunnelTransport } from "../src/node.js";
 import { createServer } from "../src/server/index.js";
@@ -92,7 +93,7 @@ describe("in a browser", () => {
   test("offline is told at once, and the attempt under way is given up", () => {
     const status = new ConnectionStatus().begin();
     status.connected();
-    const { signal } = status.attempt();
+    const { signal } = attemptOf(status);
     page.dispatchEvent(new Event("offline"));
     assert.equal(status.current, "disconnected");
     assert.match(String(status.error), /offline/);
@@ -102,11 +103,11 @@ describe("in a browser", () => {
 
   test("online ends a wait, but no connection that works", () => {
     const status = new ConnectionStatus().begin();
-    const waiting = status.attempt();
+    const waiting = attemptOf(status);
     page.dispatchEvent(new Event("online"));
     assert.equal(waiting.signal.aborted, true);
     status.connected();
-    const working = status.attempt();
+    const working = attemptOf(status);
     page.dispatchEvent(new Event("online"));
     assert.equal(working.signal.aborted, false);
     working.release();

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type MapValue, MapValueSchema, type Message } from "../../gen/atomix/map/map_pb.js";
+import { attemptOf } from "../internal/attempt.js";
 import { type Backoff, jitteredMs } from "../internal/backoff.js";
 import type { ConnectionStatus } from "../internal/connection-status.js";
 import { renewal } from "../internal/renewal.js";
@@ -121,7 +122,7 @@ export class Uplink {
         this.#options.onRefused(error);
         return;
       }
-      const attempt = this.#options.status.attempt(this.#closing.signal);
+      const attempt = attemptOf(this.#options.status, this.#closing.signal);
       await sleep(jitteredMs(BACKOFF, failures), attempt.signal).catch(() => {});
       attempt.release();
     }
@@ -139,7 +140,7 @@ export class Uplink {
     const stream = { link, carrier, connected: false };
     this.#stream = stream;
     const opened = (signal: AbortSignal) => open(carrier.messages(), signal);
-    const attempt = status.attempt(this.#closing.signal);
+    const attempt = attemptOf(status, this.#closing.signal);
     try {
       for await (const message of untilLeft(opened, attempt.signal)) {
         stream.connected = true;

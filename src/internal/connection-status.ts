@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { cancelable } from "./cancelable.js";
 import { canceled } from "./canceled.js";
 import { onAbort } from "./on-abort.js";
 import { keepProcessAlive } from "./process-alive.js";
@@ -26,7 +25,7 @@ export interface Status extends StatusChange {
    * Every change from this call on; a reader that is behind is told only the latest. Ends after "closed". Aborting
    * throws `Code.Canceled`.
    */
-  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<StatusChange>;
+  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<StatusChange, undefined>;
 }
 
 /**
@@ -85,43 +84,48 @@ export class ConnectionStatus implements Status {
     return () => this.#probes.delete(task);
   }
 
-  /**
-   * A signal for one attempt to be connected, and for the wait before the next one: it aborts as `outer` does, and as
-   * `unavailable` when the network has changed, until `release` is called. A connection may be dead then.
-   */
-  attempt(outer?: AbortSignal): { signal: AbortSignal; release: () => void } {
-    const attempt = new AbortController();
-    const changed = () => attempt.abort(new ConnectError("the network has changed", Code.Unavailable));
-    const stop = onAbort(outer, () => attempt.abort(outer?.reason));
-    const forget = this.onNetworkChange(changed);
-    const release = () => {
-      stop();
-      forget();
-    };
-    return { signal: attempt.signal, release };
-  }
-
-  changes({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<StatusChange> {
+  changes({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<StatusChange, undefined> {
     let told = this.#state;
-    let wake = () => {};
-    const notify = () => wake();
-    if (this.current !== "closed") this.#readers.add(notify);
-    const next = async function* (this: ConnectionStatus, signal: AbortSignal) {
-      const stop = onAbort(signal, notify);
-      try {
-        while (true) {
-          if (signal.aborted) throw canceled(signal);
-          if (told !== this.#state) {
-            told = this.#state;
-            yield told;
-          } else if (told.current === "closed") return;
-          else await new Promise<void>((resolve) => (wake = resolve));
-        }
-      } finally {
-        stop();
+    let isOver = false;
+    let stop: (() => void) | undefined;
+    const waiting: (() => void)[] = [];
+    const wake = () => {
+      for (const look of waiting.splice(0)) look();
+    };
+    const end = async (): Promise<IteratorResult<StatusChange, undefined>> => {
+      isOver = true;
+      stop?.();
+      this.#readers.delete(wake);
+      wake();
+      return { value: undefined, done: true };
+    };
+    // By hand: a page with a tunnel carries it from the beginning.
+    const next = async (): Promise<IteratorResult<StatusChange, undefined>> => {
+      if (isOver) return end();
+      if (signal?.aborted) {
+        void end();
+        throw canceled(signal);
       }
-    }.bind(this);
-    return cancelable(next, { signal, onEnd: () => this.#readers.delete(notify) });
+      if (told !== this.#state) {
+        told = this.#state;
+        return { value: told, done: false };
+      }
+      if (told.current === "closed") return end();
+      stop ??= onAbort(signal, wake);
+      return new Promise((resolve) => waiting.push(() => resolve(next())));
+    };
+    this.#readers.add(wake);
+    return {
+      next,
+      return: end,
+      async throw(error) {
+        await end();
+        throw error;
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
   #become(current: ConnectionState, error?: unknown): void {

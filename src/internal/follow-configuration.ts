@@ -3,6 +3,7 @@ import type {
   ConfigurationItem,
   Runtime,
 } from "../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
+import { attemptOf } from "./attempt.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
 import { canceled } from "./canceled.js";
 import type { ConnectionStatus } from "./connection-status.js";
@@ -164,7 +165,7 @@ async function again(
 ): Promise<void> {
   const mayRenew = renewal();
   for (let failures = 1; ; failures++) {
-    const { signal, release } = status.attempt(outer);
+    const { signal, release } = attemptOf(status, outer);
     try {
       let askedMs = 0;
       try {

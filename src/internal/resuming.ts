@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { attemptOf } from "./attempt.js";
 import { type Backoff, jitteredMs } from "./backoff.js";
 import { canceled } from "./canceled.js";
 import type { ConnectionStatus } from "./connection-status.js";
@@ -26,7 +27,7 @@ export async function* resuming<T>(
   let failures = 0;
   while (true) {
     const openedMs = Date.now();
-    const attempt = status.attempt(signal);
+    const attempt = attemptOf(status, signal);
     const connected = () => status.connected();
     try {
       for await (const message of untilLeft((signal) => open(signal, connected), attempt.signal)) {

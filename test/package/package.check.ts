@@ -299,11 +299,12 @@ describe("in an empty project", () => {
 
     test("jest runs it with its support for modules", () => {
       const folder = project("jest", "jest@30");
-      writeFileSync(
-        join(folder, "greets.test.mjs"),
-        `import { createClient } from "fairlead"; import { inProcess } from "fairlead/server";
-        test("greets", async () => { ${GREETS.replace("console.log(", "expect(").replace("));", ')).toBe("Hello, Ada");')} });`,
-      );
+      const code = `import { createClient } from "fairlead"; import { inProcess } from "fairlead/server";
+        test("greets", async () => {
+          const fl = createClient(inProcess());
+          expect(await fl.hello().say("Ada")).toBe("Hello, Ada");
+        });`;
+      writeFileSync(join(folder, "greets.test.mjs"), code);
       const config = JSON.stringify({ testMatch: ["**/*.test.mjs"], transform: {} });
       run(
         folder,
