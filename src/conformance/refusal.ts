@@ -27,7 +27,7 @@ export async function refused(call: Promise<unknown>, code: Code, what = "the ca
 }
 
 /** Runs `look` at an error of the right code: what it finds wrong is a matter of the message or the details. */
-export function detailed(error: ConnectError, look: () => void): void {
+function detailed(error: ConnectError, look: () => void): void {
   try {
     look();
   } catch (reason) {

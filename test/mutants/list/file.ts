@@ -17,9 +17,15 @@ export const fileMutants: readonly Mutant[] = [
     ],
     [
       "lengths are ends",
-      "...(length !== undefined && { length: Number(length) }) };",
-      "...(length !== undefined && { length: Number(length) - Number(offset ?? 0) }) };",
+      "...(length !== undefined && { length: bytes(length) }) };",
+      '...(length !== undefined && { length: bytes(length) - bytes(offset ?? "0") }) };',
       /offset 4 and length 2/,
+    ],
+    [
+      "numbers that are not exact are none",
+      "Math.min(Number(text), Number.MAX_SAFE_INTEGER);",
+      "(Number.isSafeInteger(Number(text)) ? Number(text) : 0);",
+      /(offset|length) 9999999999999999/,
     ],
     [
       "chunks are larger",
