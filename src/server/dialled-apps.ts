@@ -6,7 +6,7 @@ import { keyOf, under } from "./services/keyspace.js";
 import { Population } from "./services/population.js";
 
 /** A consumer group of a topic, as the engine calls both. */
-export interface TopicGroup {
+interface TopicGroup {
   topic: string;
   group: string;
 }

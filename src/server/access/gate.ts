@@ -64,7 +64,7 @@ interface AdmittedApp {
   readonly expiresAtMs: number | undefined;
 }
 
-export interface AccessAround {
+interface AccessAround {
   platform: Pick<Platform, "fetch" | "env">;
   log: Log;
   /** This runtime's own app id. */

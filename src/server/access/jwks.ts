@@ -10,7 +10,7 @@ const RETRY_AFTER_MS = 1000;
 /** How long the keys may take to come, in milliseconds. */
 const FETCH_TIMEOUT_MS = 5000;
 
-export interface RemoteKeysOptions {
+interface RemoteKeysOptions {
   jwksUrl: string;
   /** How long keys are used before they are fetched again. */
   cacheMaxAgeMs: number;
