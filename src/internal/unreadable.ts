@@ -37,7 +37,7 @@ const known = new WeakMap<object, UnreadableFacts>();
 export const factsOf = (error: unknown): UnreadableFacts | undefined => known.get(Object(error));
 
 /** The error of reading `bytes` from `origin`, with what the codec threw as its cause. */
-export function unreadable(origin: Origin, bytes: Uint8Array, cause: unknown): ConnectError {
+function unreadable(origin: Origin, bytes: Uint8Array, cause: unknown): ConnectError {
   const place = Object.entries(origin).map(([name, value]) => `${name} ${shown(value)}`);
   const why = `cannot decode the value of ${place.join(", ")}: ${messageOf(cause)}`;
   const error = new ConnectError(why, Code.DataLoss, undefined, undefined, cause);

@@ -2,11 +2,11 @@
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
 import { baseUrlOf } from "../internal/base-url.js";
-import { checkedMs } from "../internal/count-checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { later, loaded, once } from "../internal/later.js";
 import { expectManyListeners } from "../internal/many-listeners.js";
 import { reaching } from "../internal/reaching.js";
+import { checkNumbers } from "../internal/transport-checks.js";
 import { type Token, withToken } from "../token.js";
 import type { TunnelWorker } from "./share.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
@@ -77,9 +77,7 @@ export function overFetch(
   create: (wire: Wire) => Transport,
 ): WebTransport {
   const { json = false, registry, interceptors = [], defaultTimeoutMs, token, prefer } = options;
-  if (defaultTimeoutMs !== undefined) {
-    checkedMs("Cannot create a transport", "defaultTimeoutMs", defaultTimeoutMs, { endless: true });
-  }
+  checkNumbers({ defaultTimeoutMs });
   const wire: Wire = {
     baseUrl: baseUrlOf(url),
     fetch: reaching(options.fetch, options.readMaxBytes),

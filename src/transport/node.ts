@@ -10,7 +10,6 @@ import {
 import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
 import { baseUrlOf } from "../internal/base-url.js";
 import { withErrors } from "../internal/calls.js";
-import { checkedMs } from "../internal/count-checks.js";
 import { lostConnection } from "../internal/lost-connection.js";
 import { deadlineReset } from "../internal/node/deadline-reset.js";
 import { Http1Connections } from "../internal/node/http1-connections.js";
@@ -18,6 +17,7 @@ import { Http2Sessions } from "../internal/node/http2-sessions.js";
 import { READ_MAX_BYTES } from "../internal/reaching.js";
 import { watched } from "../internal/stream-watchdog.js";
 import { type Token, withToken } from "../internal/token.js";
+import { checkNumbers } from "../internal/transport-checks.js";
 
 /** How calls travel. */
 export interface NodeTransportOptions {
@@ -71,9 +71,7 @@ export function createNodeTransport(
     token,
   }: NodeTransportOptions = {},
 ): NodeTransport {
-  if (defaultTimeoutMs !== undefined) {
-    checkedMs("Cannot create a transport", "defaultTimeoutMs", defaultTimeoutMs, { endless: true });
-  }
+  checkNumbers({ defaultTimeoutMs });
   if (protocol === "grpc" && httpVersion === "1.1") {
     throw new TypeError(
       'Cannot speak gRPC over HTTP/1.1: httpVersion must be "2", or the protocol another one',

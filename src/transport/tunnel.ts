@@ -8,11 +8,10 @@ import {
 } from "@connectrpc/connect";
 import { baseUrlOf } from "../internal/base-url.js";
 import { bearer } from "../internal/bearer.js";
-import { checkedName, checkOptions } from "../internal/checks.js";
 import { ConnectionStatus, type Status } from "../internal/connection-status.js";
-import { checkedCount, checkedMs } from "../internal/count-checks.js";
 import { asyncDispose } from "../internal/dispose.js";
 import { type Token, withToken } from "../internal/token.js";
+import { checkNumbers } from "../internal/transport-checks.js";
 import { createCaller } from "../tunnel/caller.js";
 import { createDispatcher, type Dispatcher } from "../tunnel/dispatcher.js";
 import type { TunnelLimits } from "../tunnel/limits.js";
@@ -98,15 +97,16 @@ export function createTunnelTransport(url: string, options: TunnelTransportOptio
 }
 
 /** Checks what only shows itself when it is too late. */
-function checkOptionsOf(options: TunnelTransportOptions): void {
-  const what = "Cannot create a tunnel transport";
-  checkOptions(what, options, { appId: "string", limits: "object", sharedWorker: "function" });
-  const { appId, defaultTimeoutMs, dialTimeoutMs, idleMs, limits = {} } = options;
-  if (appId !== undefined) checkedName(`${what}: appId`, appId);
-  for (const [name, value] of Object.entries({ defaultTimeoutMs, dialTimeoutMs, idleMs })) {
-    if (value !== undefined) checkedMs(what, name, value, { endless: true });
-  }
-  for (const [name, value] of Object.entries(limits)) checkedCount(what, `limits.${name}`, value);
+function checkOptionsOf({
+  appId,
+  defaultTimeoutMs,
+  dialTimeoutMs,
+  idleMs,
+  limits,
+}: TunnelTransportOptions): void {
+  checkNumbers({ defaultTimeoutMs, dialTimeoutMs, idleMs, ...limits });
+  if (appId === undefined || (typeof appId === "string" && !/\p{Surrogate}/u.test(appId))) return;
+  throw new TypeError(`Cannot create a transport: appId must be well-formed text, got ${String(appId)}`);
 }
 
 /** A browser's page and a worker end whatever is open. */
