@@ -22,7 +22,7 @@ const ENCODED = 'a:b/c?d=e&f "g" {h} 100%25 %C3%A9 %E6%BC%A2 %F0%9F%98%80%0D%0An
 async function failing(text: string) {
   const server = createServer();
   // Within what makes answers of failures, and around what checks requests.
-  server.options.interceptors?.splice(2, 0, () => async () => {
+  server.options.interceptors?.splice(-3, 0, () => async () => {
     throw new ConnectError(text, Code.FailedPrecondition);
   });
   return listen(server, { port: 0 });
