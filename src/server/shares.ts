@@ -130,6 +130,8 @@ export class Shares {
 
 /** What one call uses of the limits. Its bytes may outlast it: an answer is sent after its call has ended. */
 export class CallUsage {
+  /** The method that is called, where it comes through a tunnel. */
+  path = "";
   readonly #shares: Shares;
   readonly #holders: Holder[];
   /** A call without credentials is the last to be missed where connections run out. */

@@ -1,6 +1,6 @@
 import {
-  type Code,
-  type ConnectError,
+  Code,
+  ConnectError,
   type ConnectRouter,
   type ConnectRouterOptions,
   createContextValues,
@@ -16,6 +16,7 @@ import type { ArrivedCall } from "../tunnel/served.js";
 import { Session } from "../tunnel/session.js";
 import type { PeerSettings } from "../tunnel/session-options.js";
 import type { OpenSocket } from "../tunnel/socket.js";
+import { StallWatch } from "../tunnel/stall-watch.js";
 import { type Access, subjectOf } from "./access/gate.js";
 import { type Admission, type Connection, connectionKey, type GroupOf } from "./admission.js";
 import { asAnswer, SERVER_HEADER, VERSION } from "./answers.js";
@@ -99,6 +100,7 @@ export function createTunnels(
       };
       try {
         const usage = admission.enter({ method, header }, connection, groupOf);
+        usage.path = path;
         arrived.stream.usage = usage;
         admission.note(values, usage);
         const admitted = {
@@ -144,6 +146,15 @@ export function createTunnels(
     let appId: string | undefined;
     const callsUse = new ConnectionUse(connection);
     const guestUses = new ConnectionUse(connection, { isIdentified: true });
+    const stalls = new StallWatch(
+      limits.stalledMs,
+      () => session.buffered,
+      (stream) => {
+        log.warn({ method: stream.usage?.path.slice(1), connection: "tunnel" }, givenUp(limits));
+        session.giveUp(stream, Code.Unavailable);
+        stream.events.failed(new ConnectError(givenUp(limits), Code.Unavailable));
+      },
+    );
     const session: Session = new Session(open, {
       dialled: false,
       limits: {
@@ -159,9 +170,10 @@ export function createTunnels(
       },
       checkMessage: admission.checkMessage,
       arriving: (change, stream) => stream.usage?.arriving(change),
-      leaving: (change, stream) => stream.usage?.leaving(change),
-      stalledMs: limits.stalledMs,
-      onStalled: ({ path }) => log.warn({ method: path.slice(1), connection: "tunnel" }, givenUp(limits)),
+      leaving(change, stream) {
+        stream.usage?.leaving(change);
+        stalls.changed(stream, change);
+      },
       answer: dispatcher.on(() => session, { admit: admitTo(() => session, origin, connection) }),
       onSettings(peer) {
         const flaw = flawOf(peer, appId, limits);
@@ -179,6 +191,7 @@ export function createTunnels(
       },
       onClosed() {
         guest?.end();
+        stalls.stop();
         sessions.delete(session);
       },
     });

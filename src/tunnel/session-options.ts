@@ -29,10 +29,6 @@ export interface SessionOptions {
   readonly arriving?: ((change: number, stream: Stream) => ConnectError | undefined) | undefined;
   /** So many bytes more, or fewer, wait of answers that the other end has no room for. Default: nobody counts them. */
   readonly leaving?: ((change: number, stream: Stream) => void) | undefined;
-  /** For how long nothing of an answer may be taken before its call is given up, in milliseconds. Default: for ever. */
-  readonly stalledMs?: number;
-  /** A call was given up for that. */
-  readonly onStalled?: (stream: Stream) => void;
   /** The other end has told its settings, at first or again. */
   readonly onSettings?: (settings: PeerSettings) => void;
   /** The other end takes no more calls; those that it did not take are these. */

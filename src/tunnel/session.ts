@@ -15,7 +15,6 @@ import { OutgoingCalls } from "./outgoing-calls.js";
 import { Sender } from "./sender.js";
 import { type PeerSettings, type SessionOptions, UNTOLD } from "./session-options.js";
 import { closeReason, LOW_WATER, type OpenSocket, type Socket } from "./socket.js";
-import { StallWatch } from "./stall-watch.js";
 import { type Carrier, Stream, type StreamEvents } from "./stream.js";
 import { StreamTable } from "./stream-table.js";
 
@@ -38,7 +37,6 @@ export class Session implements Carrier, Line {
   readonly #theirs: IncomingCalls;
   readonly #most: frame.FrameLimits;
   readonly #check: CheckMessage;
-  readonly #stalls: StallWatch | undefined;
 
   #peer: PeerSettings = UNTOLD;
   #isToldOfPeer = false;
@@ -72,11 +70,6 @@ export class Session implements Carrier, Line {
         return true;
       },
     });
-    const { stalledMs } = options;
-    if (stalledMs !== undefined) {
-      const buffered = () => this.#socket.buffered;
-      this.#stalls = new StallWatch(stalledMs, buffered, (stream) => this.#stalled(stream, stalledMs));
-    }
     const { calls, headerBytes } = this.limits;
     frame.writeSettings(this.#sender.out, {
       streamWindow: this.#inflow.streamWindow,
@@ -131,6 +124,11 @@ export class Session implements Carrier, Line {
     if (isServing === this.#isServing || this.#closed) return;
     this.#isServing = isServing;
     this.#heartbeat.activityChanged();
+  }
+
+  /** How many bytes wait in the socket. */
+  get buffered(): number {
+    return this.#socket.buffered;
   }
 
   /** Whether no call is open or worked on, in either direction. */
@@ -240,24 +238,7 @@ export class Session implements Carrier, Line {
   }
 
   leaving(stream: Stream, change: number): void {
-    if (this.#streams.isMine(stream.id)) return;
-    this.#options.leaving?.(change, stream);
-    this.#stalls?.changed(stream, change);
-  }
-
-  /** Gives up a call of the other end, to which nothing of its answer could be sent. */
-  #stalled(stream: Stream, afterMs: number): void {
-    const error = new ConnectError(`nothing of the answer was taken for ${afterMs} ms`, Code.Unavailable);
-    this.#control(() => frame.writeReset(this.#sender.out, stream.id, error.code));
-    this.#options.onStalled?.(stream);
-    this.#abandon(stream, error);
-  }
-
-  #abandon(stream: Stream, error: ConnectError): void {
-    this.#forget(stream);
-    stream.drop();
-    stream.events.failed(error);
-    this.#tellBusy();
+    if (!this.#streams.isMine(stream.id)) this.#options.leaving?.(change, stream);
   }
 
   // What the other end says.
@@ -295,7 +276,11 @@ export class Session implements Carrier, Line {
       if (code < 1 || code > 16) throw new ProtocolFault(`a reset has the code ${code}: they are 1 to 16`);
       if (!this.#streams.isMine(id)) this.#theirs.givenUp();
       const stream = this.#streams.at(id);
-      if (stream) this.#abandon(stream, new ConnectError("the other end gave the call up", code));
+      if (!stream) return;
+      this.#forget(stream);
+      stream.drop();
+      stream.events.failed(new ConnectError("the other end gave the call up", code));
+      this.#tellBusy();
     },
 
     credit: (id, bytes) => {
@@ -375,7 +360,6 @@ export class Session implements Carrier, Line {
     // What comes behind our goodbye is sent elsewhere.
     if (this.#streams.isLeaving) return;
     const stream = new Stream(IGNORED, this.#check, true);
-    stream.path = path;
     this.#streams.addTheirs(id, stream);
     this.#carry(stream);
     if (!this.#theirs.opened()) {
@@ -476,7 +460,6 @@ export class Session implements Carrier, Line {
       stream.drop();
       stream.events.failed(error);
     }
-    this.#stalls?.stop();
     for (const { stream } of unsent) stream.detach();
     this.#options.onClosed?.(error, unsent, code);
     for (const { stream } of this.#options.onClosed ? [] : unsent) stream.events.failed(error);

@@ -23,6 +23,8 @@ export interface StreamEvents {
 
 /** Counts what a call has in memory. */
 export interface StreamUsage {
+  /** The method that is called, as "/package.Service/Method". */
+  readonly path: string;
   arriving(change: number): ConnectError | undefined;
   leaving(change: number): void;
 }
@@ -56,8 +58,6 @@ export class Stream implements Reader {
   /** The call that it was begun for, at the calling end: to be made again elsewhere where it was not taken. */
   call: OutgoingCall | undefined;
   carrier: Carrier | undefined;
-  /** The method that is called, at the answering end: "/package.Service/Method". */
-  path = "";
   /** Where what it has in memory is counted, at an answering end that counts it. */
   usage: StreamUsage | undefined;
   /** How many bytes may still be sent, and may still be received. */
