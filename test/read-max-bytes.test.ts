@@ -108,13 +108,10 @@ test("readMaxBytes is an option of every transport, for unary answers and for ea
     const fl = createClient(transport, { retry: false });
     assert.equal((await fl.state().get("small"))?.value, "x", name);
     assert.ok(isExhausted(await failure(fl.state().get("large"))), name);
-    const seen: number[] = [];
     const reading = (async () => {
-      for await (const { value } of fl.log<string>().read({ follow: false })) seen.push(value.length);
+      for await (const { value } of fl.log<string>().read({ follow: false })) assert.equal(value.length, 500);
     })();
     assert.ok(isExhausted(await failure(reading)), name);
-    // Over fetch a chunk with too large a message in it is not taken apart.
-    if (!name.includes("fetch") && name !== "json") assert.deepEqual(seen, [500, 500], name);
     await transport[Symbol.asyncDispose]();
   }
 });

@@ -10,7 +10,14 @@ import { onWake } from "./wake-events.js";
 export const HEARTBEAT_HEADER = "fairlead-heartbeat-ms";
 
 /** How often a client asks for a sign of life. Followers are back within 10 s after a connection died without a word. */
-const EVERY_MS = 3000;
+const EVERY_MS = 2500;
+
+/** How long the headers of an answer may take where the server sends them at once; twice as long after each time in vain. */
+const OPENING_MS = 2000;
+const LONGEST_OPENING_MS = 16_000;
+
+/** The streams whose headers tell what is known only with the first message: there is no sign of life before it. */
+export const LATE_HEADERS: ReadonlySet<string> = new Set(["GetFile"]);
 
 /** After how many times of that a stream is taken for lost. */
 const MISSED = 2.5;
@@ -25,6 +32,7 @@ const LATE_MS = 1000;
 export function watched(transport: Transport, everyMs = EVERY_MS): Transport {
   // Of a server that has not said so yet, the first headers may take as long as they like.
   let beatMs: number | undefined;
+  let openingMs = OPENING_MS;
   return {
     unary: (...args) => transport.unary(...args),
     async stream(method, signal, timeoutMs, header, input, values) {
@@ -44,12 +52,16 @@ export function watched(transport: Transport, everyMs = EVERY_MS): Transport {
       };
       try {
         const opening = transport.stream(method, call.signal, timeoutMs, headers, input, values);
-        const response = await heard(opening, beatMs, lost);
+        const isPrompt = beatMs !== undefined && !LATE_HEADERS.has(method.name);
+        const response = await heard(opening, isPrompt ? openingMs : undefined, lost, () => {
+          openingMs = Math.min(openingMs * 2, LONGEST_OPENING_MS);
+        });
+        openingMs = OPENING_MS;
         const keptMs = Number(response.header.get(HEARTBEAT_HEADER));
         if (keptMs > 0) beatMs = keptMs;
         const isBeat = (message: unknown) =>
           keptMs > 0 && method.output.fields.every((field) => !isFieldSet(message as Message, field));
-        const wait = <T>(step: Promise<T>) => heard(step, keptMs > 0 ? keptMs : undefined, lost);
+        const wait = <T>(step: Promise<T>) => heard(step, keptMs > 0 ? keptMs * MISSED : undefined, lost);
         return { ...response, message: alive(response.message, { wait, isBeat, over }) };
       } catch (error) {
         over();
@@ -97,15 +109,17 @@ function alive<T>(
   };
 }
 
-/** Settles as `step` does, or fails where it takes too many times `beatMs`, after `lost` was told. */
+/** Settles as `step` does, or fails where it takes longer than `limitMs`, after `lost` was told. */
 function heard<T>(
   step: Promise<T>,
-  beatMs: number | undefined,
+  limitMs: number | undefined,
   lost: (error: ConnectError) => void,
+  onLost = () => {},
 ): Promise<T> {
-  if (beatMs === undefined) return step;
+  if (limitMs === undefined) return step;
   return new Promise((resolve, reject) => {
     const startMs = performance.now();
+    const endMs = startMs + limitMs;
     let stop = () => {};
     const watch = (delayMs: number) => {
       stop();
@@ -113,21 +127,21 @@ function heard<T>(
       stop = after(delayMs, () => {
         const nowMs = performance.now();
         // What came meanwhile is still to be read.
-        if (nowMs - dueMs > LATE_MS) return watch(beatMs + LATE_MS);
+        if (nowMs - dueMs > LATE_MS) return watch(limitMs / 2);
         const text = `the connection was lost: nothing was heard for ${Math.round(nowMs - startMs)} ms`;
         const error = new ConnectError(text, Code.Unavailable);
         settle();
+        onLost();
         lost(error);
         reject(error);
       });
     };
-    const endMs = startMs + beatMs * MISSED;
-    const off = onWake(() => watch(Math.max(0, Math.min(endMs - performance.now(), beatMs + LATE_MS))));
+    const off = onWake(() => watch(Math.max(0, Math.min(endMs - performance.now(), limitMs / 2))));
     const settle = () => {
       stop();
       off();
     };
-    watch(beatMs * MISSED);
+    watch(limitMs);
     step.then(resolve, reject).finally(settle);
   });
 }

@@ -1,10 +1,13 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
-import { HEARTBEAT_HEADER } from "../internal/stream-watchdog.js";
+import { HEARTBEAT_HEADER, LATE_HEADERS } from "../internal/stream-watchdog.js";
 
 /** The shortest and the longest interval that a client may ask for, in milliseconds. */
 const LEAST_MS = 1000;
 const MOST_MS = 60_000;
+
+/** So soon after its call has come a stream without a message yet begins by one: its client knows then that it stands. */
+const FIRST_MS = 100;
 
 /**
  * Sends an empty message on a stream of answers whenever nothing was sent for as long as its client has asked for, so
@@ -17,19 +20,28 @@ export const heartbeat: Interceptor = (next) => async (request) => {
   if (!(askedMs > 0) || !response.stream || methodKind === "client_streaming") return response;
   const everyMs = Math.round(Math.min(Math.max(askedMs, LEAST_MS), MOST_MS));
   response.header.set(HEARTBEAT_HEADER, String(everyMs));
-  return { ...response, message: beating(response.message, () => create(output), everyMs) };
+  const firstMs = LATE_HEADERS.has(request.method.name) ? undefined : FIRST_MS;
+  return { ...response, message: beating(response.message, () => create(output), everyMs, firstMs) };
 };
 
 /** By hand instead of a generator: one that is left must not wait for its next message first. */
-function beating(messages: AsyncIterable<Message>, beat: () => Message, everyMs: number) {
+function beating(
+  messages: AsyncIterable<Message>,
+  beat: () => Message,
+  everyMs: number,
+  firstMs: number | undefined,
+) {
   return {
     [Symbol.asyncIterator](): AsyncIterator<Message> {
       const inner = messages[Symbol.asyncIterator]();
       let pending: Promise<IteratorResult<Message>> | undefined;
+      let isFirst = true;
       return {
         async next() {
           pending ??= inner.next();
-          const step = await within(pending, everyMs);
+          const waitMs = isFirst ? firstMs : everyMs;
+          isFirst = false;
+          const step = waitMs === undefined ? await pending : await within(pending, waitMs);
           if (!step) return { done: false, value: beat() };
           pending = undefined;
           return step;
