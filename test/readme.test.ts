@@ -30,12 +30,13 @@ const folder = join(import.meta.dirname, ".tmp");
 test.each([
   ["README.md", readme],
   ["docs/lifetimes.md", lifetimes],
-])("each TypeScript snippet of %s runs, and prints what its comments say", async (_, page) => {
+])("each TypeScript snippet of %s runs, and prints what its comments say", async (name, page) => {
   mkdirSync(folder, { recursive: true });
   const all = snippets("ts", page).filter((code) => !isProgram(code));
   assert.ok(all.length > 0);
   for (const [i, code] of all.entries()) {
-    const file = join(folder, `readme-${i}.ts`);
+    // A name of its own: a module is imported once only.
+    const file = join(folder, `${name.replace(/\W/g, "-")}-${i}.ts`);
     writeFileSync(file, code);
     const printed: string[] = [];
     const log = vi.spyOn(console, "log").mockImplementation((...values: unknown[]) => {
