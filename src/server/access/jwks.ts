@@ -1,8 +1,7 @@
+import type * as Jose from "jose";
 import type { JSONWebKeySet, JWTVerifyGetKey } from "jose";
 import type { Log, Platform } from "../context.js";
 import { unavailable } from "../faults.js";
-
-type Jose = typeof import("jose");
 
 /** How long to wait before keys that could not be fetched are asked for again, in milliseconds. */
 const RETRY_AFTER_MS = 1000;
@@ -16,7 +15,7 @@ interface RemoteKeysOptions {
   cacheMaxAgeMs: number;
   /** How long after a fetch a token with an unknown key leads to no other. */
   cooldownMs: number;
-  jose: Jose;
+  jose: typeof Jose;
   platform: Pick<Platform, "fetch">;
   log: Log;
 }
