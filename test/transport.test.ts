@@ -134,6 +134,31 @@ test("what fetch cannot do goes through the tunnel, and without WebSocket fails 
   assert.equal(await (await files.get("a"))?.text(), "b");
 });
 
+test("without WebSocket, preferring the tunnel blames the runtime and not the server, whatever is called", async () => {
+  await using at = await overHttp((url) => createWebTransport(url, { prefer: "tunnel" }))();
+  const fl = createClient(at.transport, { retry: false });
+  const own = globalThis.WebSocket;
+  try {
+    globalThis.WebSocket = undefined as unknown as typeof own;
+    const calls = [
+      () => fl.state().get("k"),
+      () => fl.state().set("k", 1, { ifAbsent: true }),
+      () => fl.log("named").append(["a"]),
+      () => fl.files().put("a", "b", { ifAbsent: true }),
+    ];
+    for (const call of calls) {
+      const error = await failure(call());
+      assert.equal(error.code, Code.Unimplemented);
+      assert.match(error.rawMessage, /^a tunnel needs WebSocket, which this runtime does not have/);
+    }
+    // Nothing wrong was learned of the server meanwhile.
+    globalThis.WebSocket = WebSocket as unknown as typeof own;
+    await fl.state().set("k", 1, { ifAbsent: true });
+  } finally {
+    globalThis.WebSocket = own;
+  }
+});
+
 test.each([
   ["Connect", createWebTransport],
   ["gRPC-Web", createGrpcWebTransport],

@@ -21,7 +21,7 @@ if (missing)
 declare global {
   var here: () => Promise<Told>;
   var first: (url: string) => Promise<Told>;
-  var follow: (url: string) => void;
+  var follow: (url: string, prefer: "fetch" | "tunnel") => void;
   var followed: unknown[];
   var rawCode: number | undefined;
   var there: (url: string, protocol: "connect" | "grpc-web") => Promise<Told>;
@@ -92,13 +92,15 @@ describe.skipIf(missing)("in Chromium", () => {
     page.removeAllListeners("response");
   });
 
-  for (const how of ["cut", "reset", "stall", "offline"] as const) {
-    test(`a log that is read over fetch goes on after its connection broke: ${how}`, async () => {
+  for (const [how, by] of (["cut", "reset", "stall", "offline"] as const).flatMap((how) =>
+    (["fetch", "tunnel"] as const).map((by) => [how, by] as const),
+  )) {
+    test(`a log that is read by ${by} goes on after its connection broke: ${how}`, async () => {
       await using at = await listen(createServer({ platform: nodePlatform }), { port: 0 });
       await using way = await cuttable(at.port);
       await using fl = createClient(createNodeTransport(at.url));
       await fl.log().append(["a"]);
-      await page.evaluate((url) => globalThis.follow(url), way.url);
+      await page.evaluate(([url, by]) => globalThis.follow(url, by), [way.url, by] as const);
       await page.waitForFunction("globalThis.followed.length === 1");
       const startMs = performance.now();
       if (how !== "offline") way[how]();
@@ -110,7 +112,7 @@ describe.skipIf(missing)("in Chromium", () => {
       if (how === "offline") await page.context().setOffline(false);
       await page.waitForFunction("globalThis.followed.length === 2");
       const tookMs = performance.now() - startMs;
-      console.log(`Chromium, fetch, ${how}: ${Math.round(tookMs)} ms`);
+      console.log(`Chromium, ${by}, ${how}: ${Math.round(tookMs)} ms`);
       assert.ok(tookMs < 10_000, `${tookMs} ms`);
       assert.deepEqual(await page.evaluate(() => globalThis.followed), ["a", "b"]);
       await page.waitForFunction("globalThis.rawCode !== undefined");

@@ -94,11 +94,11 @@ async function first(url: string): Promise<Told> {
   return told;
 }
 
-/** Follows a log over fetch; what came is in the page's own `followed`. */
-function follow(url: string): void {
+/** Follows a log; what came is in the page's own `followed`. */
+function follow(url: string, prefer: "fetch" | "tunnel"): void {
   const followed: unknown[] = [];
   Object.assign(globalThis, { followed });
-  const fl = createClient(createWebTransport(url));
+  const fl = createClient(createWebTransport(url, { prefer }));
   void (async () => {
     for await (const { value } of fl.log().read()) followed.push(value);
   })().catch((error: unknown) => followed.push(String(error)));
