@@ -1,5 +1,6 @@
 import { isFieldSet, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { onAbort } from "./on-abort.js";
 import { after } from "./timer.js";
 import { onWake } from "./wake-events.js";
 
@@ -42,10 +43,7 @@ export function watched(transport: Transport, everyMs = EVERY_MS): Transport {
       const headers = new Headers(header);
       headers.set(HEARTBEAT_HEADER, String(everyMs));
       const call = new AbortController();
-      const abort = () => call.abort(signal?.reason);
-      if (signal?.aborted) abort();
-      signal?.addEventListener("abort", abort, { once: true });
-      const over = () => signal?.removeEventListener("abort", abort);
+      const over = onAbort(signal, () => call.abort(signal?.reason));
       const lost = (error: ConnectError) => {
         over();
         call.abort(error);
