@@ -55,6 +55,7 @@ export function judged(one: Case, outcome: Outcome, profile: Profile): Result {
 
 /** A primitive of which too few cases passed. */
 export interface Shortfall {
+  /** The primitive of these cases. */
   readonly primitive: Primitive;
   /** How many passed. */
   readonly passed: number;

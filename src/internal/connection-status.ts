@@ -12,6 +12,7 @@ export type ConnectionState = "connecting" | "connected" | "disconnected" | "clo
 
 /** A state, and since when. */
 export interface StatusChange {
+  /** How it stands with the server. */
   readonly current: ConnectionState;
   /** When it became so, in Unix milliseconds. */
   readonly sinceMs: number;

@@ -11,6 +11,7 @@ export interface Share {
 
 /** A `SharedWorker`, by a type that needs no DOM. */
 export interface TunnelWorker {
+  /** The port to the worker, as SharedWorker has it. */
   readonly port: object;
 }
 
