@@ -5,7 +5,7 @@ export default {
   name: "Fairlead",
   entryPoints: ["index", "web", "node", "tunnel", "app", "otel", "server/index", "server/node", "server/disk", "conformance/index"].map((name) => `../../src/${name}.ts`),
   tsconfig: "../../tsconfig.json",
-  out: "../../docs/api",
+  out: "../../docs/.vitepress/dist/api",
   readme: "../../README.md",
   disableGit: true,
   disableSources: true,

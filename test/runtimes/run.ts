@@ -11,7 +11,7 @@ import { table, withTable } from "./table.js";
 
 /**
  * The suite in every runtime, against one server: `npm run test:runtimes`, or `npm run test:runtimes node bun` for those
- * whose names contain a word; `examples` is what is in examples/. `--write` puts the table into the README; without it the table has to be the README's.
+ * whose names contain a word; `examples` is what is in examples/. `--write` puts the table into docs/runtimes.md; without it the table there has to be the same.
  * `--report FILE` writes what became of each case, `--shots FOLDER` takes pictures of the examples' pages.
  */
 const { values, positionals } = parseArgs({
@@ -26,7 +26,7 @@ const { values, positionals } = parseArgs({
 /** The longest that one runtime may take, in milliseconds. */
 const LIMIT_MS = 120_000;
 
-const README = join(import.meta.dirname, "../../../README.md");
+const PAGE = join(import.meta.dirname, "../../../docs/runtimes.md");
 const words = positionals.map((word) => word.toLowerCase());
 const isChosen = (name: string) =>
   words.length === 0 || words.some((word) => name.toLowerCase().includes(word));
@@ -101,19 +101,20 @@ async function one(
   }
 }
 
-/** Tells how it ended, and what of the README is not so any more. */
+/** Tells how it ended, and what of docs/runtimes.md is no longer true. */
 function conclude(): void {
   const failed = ordered.filter(({ outcome }) => outcome === "failed").length;
   let stale = false;
   if (failed + broken.length + missing.length === 0 && there.length === RUNTIMES.length) {
-    const before = readFileSync(README, "utf8");
+    const before = readFileSync(PAGE, "utf8");
     const after = withTable(before, table(ordered));
-    if (values.write) writeFileSync(README, after);
+    if (values.write) writeFileSync(PAGE, after);
     else stale = before !== after;
   } else if (values.write) {
     console.log("not written: the table takes every runtime, without a failure");
   }
-  if (stale) console.log("the README's table is not what this run found: npm run test:runtimes -- --write");
+  if (stale)
+    console.log("the table of docs/runtimes.md is not what this run found: npm run test:runtimes -- --write");
   console.log(
     `${ordered.length - failed} cases passed or skipped, ${failed} failed, ${broken.length} runtimes or examples broken`,
   );

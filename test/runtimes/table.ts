@@ -3,11 +3,11 @@ import type { Told } from "./suite/case.js";
 const BEGIN = "<!-- runtimes: made by npm run test:runtimes -- --write -->";
 const END = "<!-- /runtimes -->";
 
-/** `readme` with `table` between its marks. */
-export function withTable(readme: string, table: string): string {
-  const [from, to] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-  if (from < 0 || to < from) throw new Error(`The README has no "${BEGIN}" with a "${END}" behind it`);
-  return `${readme.slice(0, from)}${BEGIN}\n${table}\n${readme.slice(to)}`;
+/** `page` with `table` between its marks. */
+export function withTable(page: string, table: string): string {
+  const [from, to] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (from < 0 || to < from) throw new Error(`docs/runtimes.md has no "${BEGIN}" with a "${END}" behind it`);
+  return `${page.slice(0, from)}${BEGIN}\n${table}\n${page.slice(to)}`;
 }
 
 /**
