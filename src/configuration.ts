@@ -25,8 +25,16 @@ export function createConfiguration(
   checkedName(what, name);
   checkOptions(what, options, { appId: "string", group: "string", label: "string" });
   for (const text of [options.appId, options.group, options.label]) if (text) checkedName(what, text);
-  return onDemand(
+  const store = onDemand(
     ({ configurationStore }) => configurationStore(transport, name, options),
     ["get", "save", "delete", "open"],
   );
+  return {
+    ...store,
+    // Copied before the code is loaded: a change of an item after the call must not be part of it.
+    save: async (items, options) =>
+      store.save(Array.isArray(items) ? Array.from(items, copyOf) : copyOf(items), options),
+  };
 }
+
+const copyOf = <T>(item: T): T => (item && typeof item === "object" ? { ...item } : item);

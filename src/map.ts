@@ -1,9 +1,9 @@
 import type { Transport } from "@connectrpc/connect";
-import type { Coding } from "./codec.js";
+import { type Coding, codecOf, encoded } from "./codec.js";
 import { checkedName, checkOptions, shown } from "./internal/checks.js";
 import { checkedCount } from "./internal/count-checks.js";
 import { onDemand } from "./internal/later.js";
-import type { MapOptions, VersionedMap } from "./internal/versioned-map.js";
+import type { MapOptions, VersionedMap, VersionedMapCalls } from "./internal/versioned-map.js";
 
 export type {
   ComputeOptions,
@@ -29,8 +29,15 @@ export function createMap<V = unknown>(
   const { namespace, group, groupNamespace, partitions = 1 } = options;
   for (const text of [namespace, group, groupNamespace]) if (text) checkedName(what, text);
   checkedCount(what, "partitions", partitions, 2 ** 32 - 1);
-  return onDemand(
-    ({ versionedMap }) => versionedMap(transport, name, options),
-    ["get", "put", "remove", "compute"],
+  const codec = codecOf<V>(options);
+  const { putEncoded, ...map } = onDemand<VersionedMapCalls<V>>(
+    ({ versionedMap }) => versionedMap(transport, name, { ...options, codec, schema: undefined }),
+    ["get", "putEncoded", "remove", "compute"],
   );
+  return {
+    ...map,
+    // Encoded before the code is loaded: a change of the value after the call must not be part of it.
+    put: async (key, value, options) =>
+      putEncoded(key, encoded(`Cannot put ${shown(key)} in map ${shown(name)}`, codec, value), options),
+  };
 }

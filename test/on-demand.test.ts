@@ -38,3 +38,18 @@ test("raw.runtime has every RPC of Runtime, as the whole service describes it", 
   await runtime.deleteBulkState({ storeName: "default", states: [{ key: "k" }] });
   assert.equal((await runtime.getState({ storeName: "default", key: "k" })).data.length, 0);
 });
+
+test("what is written by the very first call is what it was then, also where its code is still to be loaded", async () => {
+  await using fl = createClient(inProcess());
+  const value = { seat: 1 };
+  const put = fl.map<{ seat: number }>("seats").put("a", value);
+  const items = { theme: "light" };
+  const saved = fl.configuration().save(items);
+  const states = fl.state<{ seat: number }>().set("a", value);
+  value.seat = 2;
+  items.theme = "dark";
+  await Promise.all([put, saved, states]);
+  assert.equal((await fl.map<{ seat: number }>("seats").get("a"))?.value.seat, 1);
+  assert.equal((await fl.state<{ seat: number }>().get("a"))?.value.seat, 1);
+  assert.equal((await fl.configuration().get(["theme"])).get("theme")?.content, "light");
+});

@@ -89,12 +89,17 @@ export interface VersionedMap<V> {
   ): Promise<MapEntry<V> | undefined>;
 }
 
-/** What createMap() gives, all of it. */
+/** The calls of a map, as they are loaded on demand: values to put are encoded before. */
+export type VersionedMapCalls<V> = Omit<VersionedMap<V>, "put"> & {
+  putEncoded(key: string, value: Uint8Array, options?: MapPutOptions): Promise<bigint>;
+};
+
+/** What createMap() gives, but for the encoding of what is put. */
 export function versionedMap<V>(
   transport: Transport,
   name: string,
   options: MapOptions & Coding<V>,
-): VersionedMap<V> {
+): VersionedMapCalls<V> {
   const { namespace = "", group = "default", groupNamespace = "", partitions = 1 } = options;
   const client = callsOf(MapService, transport);
   const codec = codecOf<V>(options);
@@ -128,21 +133,21 @@ export function versionedMap<V>(
     return version;
   };
 
-  const map: VersionedMap<V> = {
+  const map: VersionedMapCalls<V> = {
     async get(key, call = {}) {
       begin("get", key, call);
       const found = await find(key, call);
       return found && entry(key, found);
     },
 
-    async put(key, value, options = {}) {
+    async putEncoded(key, value, options = {}) {
       const what = begin("put", key, options, CONDITIONS);
       const { ifVersion, ifAbsent = false, fence, ...call } = options;
       if (ifVersion !== undefined && ifAbsent) {
         throw new TypeError(`${what}: ifVersion and ifAbsent exclude each other`);
       }
       const version = checkedVersion(what, ifVersion);
-      const message = create(ValueSchema, { value: encoded(what, codec, value), version });
+      const message = create(ValueSchema, { value, version });
       return write(key, message, { ...call, fence, ifAbsent });
     },
 
