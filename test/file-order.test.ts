@@ -19,7 +19,7 @@ for (const [way, dial] of [
     const engine = memoryEngine();
     // As slow as a disk may be.
     const put: typeof engine.blobs.put = async (...args) => {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, 150));
       return engine.blobs.put(...args);
     };
     const { list, get, stat, delete: remove } = engine.blobs;
@@ -49,6 +49,25 @@ for (const [way, dial] of [
       assert.equal((await runtime.getFileMeta({ request: { storeName, name } })).size, 2000n);
       await uploaded;
     }
+    // What is still being sent is not there, and nobody waits for it.
+    let send = () => {};
+    const rest = new Promise<void>((resolve) => {
+      send = resolve;
+    });
+    const half = async function* () {
+      yield { storeName, name: "half", data: new Uint8Array(1000) };
+      await rest;
+      yield { storeName, name: "half", data: new Uint8Array(1000) };
+    };
+    const uploading = runtime.putFile(half());
+    const askedMs = Date.now();
+    const early = await failure(runtime.getFileMeta({ request: { storeName, name: "half" } }));
+    assert.equal(early.code, Code.NotFound);
+    assert.ok(Date.now() - askedMs < 2000, `${Date.now() - askedMs} ms`);
+    send();
+    await uploading;
+    assert.equal((await runtime.getFileMeta({ request: { storeName, name: "half" } })).size, 2000n);
+
     const other = await failure(runtime.getFileMeta({ request: { storeName, name: "none" } }));
     assert.equal(other.code, Code.NotFound);
     await at.close();

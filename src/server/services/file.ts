@@ -10,6 +10,7 @@ import {
 import { canceled } from "../../internal/canceled.js";
 import { orAborted } from "../../internal/or-aborted.js";
 import { inPieces, PIECE_BYTES } from "../../internal/pieces.js";
+import { readAhead } from "../../internal/read-ahead.js";
 import { sleep } from "../../internal/timer.js";
 import { utf8Length } from "../../internal/utf8.js";
 import { connectionKey } from "../admission.js";
@@ -35,13 +36,16 @@ const LARGEST_PAGE = 10_000;
 /** How long after the end of an upload its reset may still come. */
 const RESET_MS = 2;
 
+/** How much of an upload is read before the engine asks for it: of most files, all up to their end. */
+const AHEAD_BYTES = 4 * PIECE_BYTES;
+
 /** A page ends early rather than grow past what gRPC clients take by default, 4 MiB. */
 const PAGE_BYTES = 2 * 1024 ** 2;
 
 /** The file RPCs: one blob for each file, which readers see whole, as it was before a write or as it is after. */
 export function fileService({ engine: { blobs }, components }: ServiceContext): FileMethods {
   const uploads = new Uploads();
-  /** What `look` finds, looked at again behind an upload of the file that its client has sent before. */
+  /** What `look` finds, looked at again behind an upload of the file that its client has sent to its end before. */
   const behindUploads = async <T>(
     name: string,
     { values, signal }: Pick<HandlerContext, "values" | "signal">,
@@ -66,7 +70,8 @@ export function fileService({ engine: { blobs }, components }: ServiceContext): 
     }
     components.get("files", storeName);
     const { ifAbsent, ...metadata } = kept ?? {};
-    const content = inPieces(uploaded(first, upload, signal), PIECE_BYTES);
+    const sent = readAhead(received(first, upload, signal), AHEAD_BYTES, begun.sent);
+    const content = inPieces(unlessReset(sent, signal), PIECE_BYTES);
     const options = { metadata, ifAbsent: ifAbsent === "true" };
     const info = await blobs.put(blobName(storeName, name), content, options);
     if (!info) {
@@ -171,16 +176,26 @@ function covered({ offset, length = Number.POSITIVE_INFINITY }: Range, size: num
 }
 
 /**
- * The bytes of an upload. It fails where the client has given up, which on some ways looks like the end at first: the
- * clients of Node end an HTTP/2 stream just before they reset it. It does not end the stream of requests where the
- * engine stops reading, for a stream cut off could not carry the answer.
+ * The bytes of an upload. It does not end the stream of requests where the engine stops reading, for a stream cut off
+ * could not carry the answer.
  */
-async function* uploaded(
-  begun: IteratorResult<PutFileRequest>,
+async function* received(
+  first: IteratorResult<PutFileRequest>,
   upload: AsyncIterator<PutFileRequest>,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  for (let part = begun; !part.done; part = await orAborted(upload.next(), signal)) yield part.value.data;
+  for (let part = first; !part.done; part = await orAborted(upload.next(), signal)) yield part.value.data;
+}
+
+/**
+ * `content`, which fails where the client has given up. On some ways that looks like the end at first: the clients of
+ * Node end an HTTP/2 stream just before they reset it.
+ */
+async function* unlessReset(
+  content: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  yield* content;
   for (let turn = 0; turn < 2; turn++) await sleep(RESET_MS, signal);
 }
 
