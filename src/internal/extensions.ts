@@ -1,4 +1,4 @@
-import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { callsOf } from "./calls.js";
 import { hasMark, noteMark } from "./server-mark.js";
@@ -15,24 +15,25 @@ export async function hasExtensions(
 ): Promise<boolean> {
   const known = hasMark(transport);
   if (known !== undefined) return known;
-  await askServer(transport, signal, timeoutMs);
+  const refusal = await askServer(transport, {
+    ...(signal && { signal }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  });
+  if (refusal) noteMark(transport, refusal.metadata);
   return hasMark(transport) ?? false;
 }
 
-/** Resolves once the server has answered a small call, whatever its answer is; rejects where none comes. */
-export async function askServer(
-  transport: Transport,
-  signal?: AbortSignal,
-  timeoutMs?: number,
-): Promise<void> {
+/**
+ * Resolves once the server has answered a small call, with its error where it refused that; rejects where no answer
+ * comes.
+ */
+export async function askServer(transport: Transport, call: CallOptions): Promise<ConnectError | undefined> {
   try {
-    await callsOf(Health, transport).check(
-      {},
-      { ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) },
-    );
+    await callsOf(Health, transport).check({}, call);
+    return undefined;
   } catch (error) {
     if (!(error instanceof ConnectError) || UNREACHED.has(error.code) || isOwn(error)) throw error;
-    noteMark(transport, error.metadata);
+    return error;
   }
 }
 

@@ -1,4 +1,10 @@
-import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
+import {
+  type CallOptions,
+  Code,
+  ConnectError,
+  createContextValues,
+  type Transport,
+} from "@connectrpc/connect";
 import { LogService } from "../../gen/atomix/log/log_pb.js";
 import type { Codec } from "../codec.js";
 import { callsOf } from "./calls.js";
@@ -9,6 +15,7 @@ import { follow } from "./follow.js";
 import type { LoadedFollower } from "./follower.js";
 import { tellingHeaders, tellingTrailers, withHeaders } from "./headers.js";
 import { resuming } from "./resuming.js";
+import { withoutToken } from "./token.js";
 import { decodeInto } from "./unreadable.js";
 
 /** A record of a log. */
@@ -77,7 +84,7 @@ async function* recordsOf<T>(
       "fairlead-from-time": sinceMs === undefined || begun ? undefined : String(sinceMs),
     });
     // A log that has nothing to tell says nothing at all, its headers included.
-    askServer(transport, signal).then(
+    askServer(transport, { signal, contextValues: createContextValues().set(withoutToken, true) }).then(
       () => signal.aborted || connected(),
       () => {},
     );

@@ -1,4 +1,10 @@
-import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextKey,
+  type Transport,
+} from "@connectrpc/connect";
 import { bearer } from "./bearer.js";
 import { canceled } from "./canceled.js";
 import { onAbort } from "./on-abort.js";
@@ -9,6 +15,9 @@ import { renewals } from "./renewal.js";
  * the server would not have it.
  */
 export type Token = string | ((refused?: string) => string | Promise<string>);
+
+/** Set for a call that needs no token, of which none is asked for then. */
+export const withoutToken = createContextKey(false);
 
 /**
  * A transport whose calls carry `token`. A refused call is made again with a fresh token, once, where its request is
@@ -21,7 +30,7 @@ export function withToken(transport: Transport, token: Token, signed: Sign = inH
 
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
-      if (new Headers(header).has("authorization")) {
+      if (needsNone(header, values)) {
         return transport.unary(method, signal, timeoutMs, header, input, values);
       }
       const left = timer(timeoutMs);
@@ -39,7 +48,7 @@ export function withToken(transport: Transport, token: Token, signed: Sign = inH
     },
 
     async stream(method, signal, timeoutMs, header, input, values) {
-      if (new Headers(header).has("authorization")) {
+      if (needsNone(header, values)) {
         return transport.stream(method, signal, timeoutMs, header, input, values);
       }
       const left = timer(timeoutMs);
@@ -70,6 +79,9 @@ export function withToken(transport: Transport, token: Token, signed: Sign = inH
     },
   };
 }
+
+const needsNone = (header: HeadersInit | undefined, values: ContextValues | undefined): boolean =>
+  values?.get(withoutToken) === true || new Headers(header).has("authorization");
 
 /** Whether a stream was refused before it began: its headers say so, while an answer may wait for its first message. */
 const isRefusal = ({ header }: { header: Headers }): boolean => header.has("www-authenticate");
