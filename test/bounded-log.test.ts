@@ -36,3 +36,27 @@ test("what is short passes as it is", () => {
   assert.deepEqual(lines, [{ fields, message: "an app is here" }]);
   assert.equal(boundedLog(silent), silent);
 });
+
+test("an error whose texts are short is logged itself, with its cause; one with a long cause as a copy of its type", () => {
+  const { lines, log } = open();
+  const err = new TypeError("it broke", { cause: new RangeError("too far") });
+  log.error({ err }, "m");
+  assert.equal(lines[0]?.fields["err"], err);
+
+  const cause = new RangeError("x".repeat(100_000));
+  const long = Object.assign(new TypeError("it broke", { cause }), { code: "EFAR" });
+  log.error({ err: long }, "m");
+  const copy = lines[1]?.fields["err"] as typeof long;
+  assert.notEqual(copy, long);
+  assert.ok(copy instanceof TypeError && copy.cause instanceof RangeError);
+  assert.deepEqual([copy.name, copy.message, copy.code], ["TypeError", "it broke", "EFAR"]);
+  assert.equal(copy.stack, long.stack);
+  assert.ok(copy.cause.message.length < 1100);
+
+  let nested = new Error("innermost");
+  for (let i = 0; i < 20; i++) nested = new Error("outer", { cause: nested });
+  log.error({ err: nested }, "m");
+  let depth = 0;
+  for (let at: unknown = lines[2]?.fields["err"]; at instanceof Error; at = at.cause) depth++;
+  assert.ok(depth <= 4, `${depth} causes`);
+});

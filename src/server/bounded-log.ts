@@ -48,15 +48,23 @@ function bounded(value: unknown, depth: number): unknown {
 const changed = (before: unknown[], after: unknown[]): unknown[] =>
   before.length === after.length && before.every((item, i) => item === after[i]) ? before : after;
 
-/** A copy with what loggers print of an error; what else hangs on it, as the details of a ConnectError, may be large. */
+/**
+ * `error` itself where all of it is short, its causes too: loggers tell its type by it. Else a copy with what they print;
+ * what else hangs on it, as the details of a ConnectError, may be large.
+ */
 function boundedError(error: Error, depth: number): Error {
   const { name, message, stack = "", cause } = error;
-  const isShort = message.length <= MESSAGE && stack.length <= STACK && cause === undefined;
-  if (isShort && Object.values(error).every((value) => bounded(value, DEEPEST) === value)) return error;
-  const copy = Object.create(Object.getPrototypeOf(error)) as Error;
   const fields: Record<string, unknown> = { name, message: cut(message, MESSAGE), stack: cut(stack, STACK) };
   if ("code" in error) fields["code"] = error.code;
   if (cause !== undefined) fields["cause"] = bounded(cause, depth + 1);
+  const isShort = fields["message"] === message && fields["stack"] === stack && fields["cause"] === cause;
+  if (
+    isShort &&
+    Object.values(error).every((value) => value === cause || bounded(value, DEEPEST) === value)
+  ) {
+    return error;
+  }
+  const copy = Object.create(Object.getPrototypeOf(error)) as Error;
   for (const [field, value] of Object.entries(fields)) {
     Object.defineProperty(copy, field, {
       value,
