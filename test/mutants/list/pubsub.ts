@@ -85,8 +85,8 @@ export const pubsubMutants: readonly Mutant[] = [
   ...faultsOf("pubsub", "services/pubsub.ts", [
     [
       "all are one group",
-      'const group = metadata["consumerGroup"] || (header.get(APP_ID_HEADER) ?? appId);',
-      "const group = appId;\n  void header;",
+      "const group = groupOf(initial, header, appId);",
+      "const group = appId;",
       /every group has all events/,
     ],
     [
@@ -175,7 +175,7 @@ export const pubsubMutants: readonly Mutant[] = [
   ...faultsOf("pubsub", "services/pubsub.ts", [
     [
       "every stream is a group",
-      'const group = metadata["consumerGroup"] || (header.get(APP_ID_HEADER) ?? appId);',
+      "const group = groupOf(initial, header, appId);",
       "const group = `${Math.random()}`;",
       /compete for|are one group|share its events|no member at the moment/,
     ],

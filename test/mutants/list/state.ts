@@ -120,7 +120,7 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "names may have control characters",
-      'if (/[\\u0000-\\u001f\\u007f]/.test(text)) throw invalid(field, text, "must not contain control characters");',
+      'if (hasControls(text)) throw invalid(field, text, "must not contain control characters");',
       "",
       /malformed name/,
     ],
