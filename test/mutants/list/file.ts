@@ -62,7 +62,7 @@ export const fileMutants: readonly Mutant[] = [
   ...faultsOf("file", "services/file.ts", [
     [
       "the first message has no data",
-      "for (let part = begun; !part.done; part",
+      "for (let part = first; !part.done; part",
       "for (let part = await orAborted(upload.next(), signal); !part.done; part",
       /the first one too/,
     ],
