@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Code } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, test } from "vitest";
 import { WebSocket } from "ws";
 import { createCallbacks } from "../src/app.js";
@@ -29,11 +29,13 @@ async function open() {
   const server = createServer({ platform: nodePlatform, log });
   const listening = await listen(server, { port: 0 });
   let sockets = 0;
+  let isAway = false;
   const { accept } = server.tunnels;
   Object.assign(server.tunnels, {
     accept: (...args: Parameters<typeof accept>) => {
       sockets++;
       accept(...args);
+      if (isAway) server.tunnels.close();
     },
   });
   const scope: { onconnect?: (event: { ports: Port[] }) => void } = {};
@@ -55,6 +57,11 @@ async function open() {
   return {
     page,
     sockets: () => sockets,
+    /** Closes the sockets to the server, at once or, where it is away, whenever one has opened. */
+    away(away: boolean) {
+      isAway = away;
+      if (away) server.tunnels.close();
+    },
     heres,
     async [Symbol.asyncDispose]() {
       for (const each of pages) await each[Symbol.asyncDispose]();
@@ -117,4 +124,33 @@ test("a page that serves is called through the worker, and another takes over wh
   // What `one` had no time to say it had handled comes again as well.
   await until(() => seen.includes("two 2"));
   assert.ok(!seen.includes("one 2"));
+});
+
+test("pages that serve are ready once the server calls them, and told of a socket that is lost", async () => {
+  await using at = await open();
+  const states: string[][] = [];
+  const serve = async () => {
+    const serving = at.page({ appId: "tabs" }).serve(createCallbacks<{ orders: unknown }>({ orders() {} }));
+    assert.equal(serving.status.current, "connecting");
+    const seen: string[] = [];
+    states.push(seen);
+    const changes = serving.status.changes();
+    void (async () => {
+      for await (const { current } of changes) seen.push(current);
+    })();
+    await serving.ready;
+    assert.equal(serving.status.current, "connected");
+    return serving;
+  };
+  const [one, two] = [await serve(), await serve()];
+  at.away(true);
+  await until(() => [one, two].every(({ status }) => status.current === "disconnected"));
+  assert.equal((one.status.error as ConnectError).code, Code.Unavailable);
+  at.away(false);
+  await until(() => [one, two].every(({ status }) => status.current === "connected"));
+  await one.close();
+  assert.equal(two.status.current, "connected");
+  await two.close();
+  await until(() => states.every((seen) => seen.at(-1) === "closed"));
+  assert.deepEqual(states, Array(2).fill(["connected", "disconnected", "connected", "closed"]));
 });

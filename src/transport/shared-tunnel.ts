@@ -33,8 +33,6 @@ class SharedLine {
   readonly #line: ReopeningLine;
   /** The pages that serve something, the one to be called next in front. */
   #serving: Session[] = [];
-  /** Whether the server calls this end, whichever page then answers. */
-  #isCalled = false;
   #offers = 0;
   #authorization: string | undefined;
 
@@ -55,6 +53,14 @@ class SharedLine {
         stream.end({ code: 14, text: "no page serves this any more", details: [], trailers: [] });
         settle();
       },
+      // Each change of what the pages serve is another offer, so that the server calls them all once it calls the last.
+      onSettings: ({ called }) => {
+        if (called !== this.#offers) return;
+        for (const page of this.#serving) page.tell({ called: page.peer.offers });
+      },
+      onLost: () => {
+        for (const page of this.#serving) page.tell({ called: 0 });
+      },
     });
   }
 
@@ -69,10 +75,7 @@ class SharedLine {
         if ((peer.offers ?? 0) === offers) return;
         offers = peer.offers ?? 0;
         this.#serving = this.#serving.filter((each) => each !== session);
-        if (offers > 0) {
-          this.#serving.push(session);
-          this.#tellCalled(session);
-        }
+        if (offers > 0) this.#serving.push(session);
         this.#tell();
       },
       onClosed: () => {
@@ -92,10 +95,6 @@ class SharedLine {
       ...(authorization !== undefined && { authorization }),
       offers: serves ? this.#offers : 0,
     });
-  }
-
-  #tellCalled(page: Session): void {
-    if (this.#isCalled) page.tell({ called: page.peer.offers ?? 0 });
   }
 
   #nextPage(): Session | undefined {

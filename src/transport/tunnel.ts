@@ -141,6 +141,10 @@ export function tunnelOver(
   let known: string | undefined;
   let refused: string | undefined;
 
+  const lost = (error: ConnectError): void => {
+    for (const { status } of servings) status.disconnected(error);
+  };
+
   /** Tells the other end who this is, unless it knows. */
   const identify = (text: string): void => {
     const fresh = bearer(text);
@@ -166,16 +170,16 @@ export function tunnelOver(
       ...(authorization !== undefined && { authorization }),
       ...(served.size > 0 && { offers }),
     }),
-    onSettings: ({ called = 0 }) => {
+    onSettings: ({ called }) => {
+      // A worker says so of the socket that it shares.
+      if (called === 0) return lost(new ConnectError("the shared tunnel was lost", Code.Unavailable));
       for (const { offer, ready, status } of servings) {
-        if (offer > called) continue;
+        if (offer > (called ?? 0)) continue;
         status.connected();
         ready();
       }
     },
-    onLost: (error) => {
-      for (const { status } of servings) status.disconnected(error);
-    },
+    onLost: lost,
     onRefused: () => {
       refused = known;
     },
