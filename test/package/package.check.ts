@@ -50,10 +50,10 @@ describe("the tarball", () => {
     assert.deepEqual(mapped, []);
   });
 
-  test("publint and attw have nothing to say", () => {
-    run(root, bin("publint"), "run", "--strict", inject("tarball"));
+  test("publint and attw have nothing to say", async () => {
+    await run(root, bin("publint"), "run", "--strict", inject("tarball"));
     const schema = ["--exclude-entrypoints", "./schema.json"];
-    run(root, bin("attw"), inject("tarball"), "--profile", "esm-only", "--no-emoji", ...schema);
+    await run(root, bin("attw"), inject("tarball"), "--profile", "esm-only", "--no-emoji", ...schema);
   });
 });
 
@@ -63,9 +63,10 @@ describe("npm install fairlead", () => {
       packages: Record<string, { hasInstallScript?: boolean }>;
     };
 
-  test("brings at most 20 packages and 25 MB", () => {
+  test("brings at most 20 packages and 25 MB", async () => {
     const packages = Object.keys(lock().packages).filter((path) => path !== "");
-    const kilobytes = Number(run(project("node"), "du", "-sk", "node_modules").split("\t")[0]);
+    const usage = await run(project("node"), "du", "-sk", "node_modules");
+    const kilobytes = Number(usage.split("\t")[0]);
     console.log(`${packages.length} packages, ${(kilobytes / 1024).toFixed(1)} MB on this disk`);
     assert.ok(packages.length <= 20, packages.join("\n"));
     assert.ok(kilobytes <= 25 * 1024);
@@ -103,11 +104,11 @@ describe("in an empty project", () => {
   });
 
   /** Runs a bundle's entry as a page would, in a process of its own that knows no more than where the server is. */
-  const runPage = (folder: string, entry: string): unknown => {
+  const runPage = async (folder: string, entry: string): Promise<unknown> => {
     const page = `globalThis.serverUrl = ${JSON.stringify(server.url)};
       await import(${JSON.stringify(pathToFileURL(entry).href)});
       console.log(JSON.stringify(await globalThis.seen));`;
-    return JSON.parse(run(folder, process.execPath, "--input-type=module", "-e", page));
+    return JSON.parse(await run(folder, process.execPath, "--input-type=module", "-e", page));
   };
 
   test("npx fairlead serve works in an empty folder, without any project, and says that nothing is kept", async () => {
@@ -120,7 +121,7 @@ describe("in an empty project", () => {
     assert.deepEqual(readdirSync(folder), []);
   });
 
-  test("without classic-level, all that is about a data folder fails, and says what to install", () => {
+  test("without classic-level, all that is about a data folder fails, and says what to install", async () => {
     const folder = project("node");
     for (const args of [
       ["serve", "--data", "x"],
@@ -130,7 +131,7 @@ describe("in an empty project", () => {
     ]) {
       const says =
         /^.* ended with 1:\nfairlead: a data folder needs .* not installed: npm install classic-level@3\n$/;
-      assert.throws(() => run(folder, "node_modules/.bin/fairlead", ...args), { message: says });
+      await assert.rejects(run(folder, "node_modules/.bin/fairlead", ...args), { message: says });
     }
     assert.ok(!existsSync(join(folder, "x")));
     const there = join(folder, "fairlead-data");
@@ -138,9 +139,8 @@ describe("in an empty project", () => {
     try {
       const refused =
         /\.\/fairlead-data has data, .* not installed: npm install classic-level@3, or --memory/;
-      assert.throws(() => run(folder, "node_modules/.bin/fairlead", "serve", "--port", "0"), {
-        message: refused,
-      });
+      const serving = run(folder, "node_modules/.bin/fairlead", "serve", "--port", "0");
+      await assert.rejects(serving, { message: refused });
     } finally {
       rmdirSync(there);
     }
@@ -152,27 +152,29 @@ describe("in an empty project", () => {
     assert.match(first.banner, /engine: disk, in fairlead-data$/);
     const put =
       'const { createClient } = await import("fairlead"); const { createNodeTransport } = await import("fairlead/node");';
-    const call = (code: string, url: string) => {
+    const call = async (code: string, url: string) => {
       const client = `${put} const transport = createNodeTransport(${JSON.stringify(url)}); const map = createClient(transport).map("m");`;
       const end = "await transport[Symbol.asyncDispose]();";
-      return run(folder, process.execPath, "--input-type=module", "-e", `${client} ${code} ${end}`).trim();
+      const program = `${client} ${code} ${end}`;
+      return (await run(folder, process.execPath, "--input-type=module", "-e", program)).trim();
     };
-    call('await map.put("k", "kept");', first.url);
+    await call('await map.put("k", "kept");', first.url);
     assert.equal(await first.stop(), 0);
     const second = await serve(folder, "node_modules/.bin/fairlead");
-    assert.equal(call('console.log((await map.get("k")).value);', second.url), "kept");
+    assert.equal(await call('console.log((await map.get("k")).value);', second.url), "kept");
     assert.equal(await second.stop(), 0);
-    run(folder, "node_modules/.bin/fairlead", "check", "fairlead-data");
+    await run(folder, "node_modules/.bin/fairlead", "check", "fairlead-data");
   });
 
-  test("Node runs every entry against fairlead serve", () => {
-    assert.deepEqual(JSON.parse(run(project("node"), process.execPath, "try-node.js", server.url)), SEEN);
+  test("Node runs every entry against fairlead serve", async () => {
+    const printed = await run(project("node"), process.execPath, "try-node.js", server.url);
+    assert.deepEqual(JSON.parse(printed), SEEN);
   });
 
-  test("npx fairlead tells its version and takes the tour", () => {
+  test("npx fairlead tells its version and takes the tour", async () => {
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
-    assert.equal(run(project("node"), "npx", "fairlead", "--version").trim(), version);
-    run(project("node"), "npx", "fairlead", "tour");
+    assert.equal((await run(project("node"), "npx", "fairlead", "--version")).trim(), version);
+    await run(project("node"), "npx", "fairlead", "tour");
   });
 
   test("Vite builds a page that works, in pieces that are loaded when they are needed", async () => {
@@ -181,7 +183,7 @@ describe("in an empty project", () => {
     const assets = join(folder, "dist/assets");
     const entry = readdirSync(assets).find((file) => /^index-.*\.js$/.test(file));
     assert.ok(entry && readdirSync(assets).length > 1);
-    assert.deepEqual(runPage(folder, join(assets, entry)), SEEN);
+    assert.deepEqual(await runPage(folder, join(assets, entry)), SEEN);
   });
 
   test.each([false, true])("esbuild bundles for browsers, splitting: %s", async (splitting) => {
@@ -200,7 +202,7 @@ describe("in an empty project", () => {
     assert.deepEqual(warnings, []);
     writeFileSync(join(outdir, "package.json"), '{"type":"module"}');
     assert.equal(readdirSync(outdir).length > 2, splitting);
-    assert.deepEqual(runPage(folder, join(outdir, "try-page.js")), SEEN);
+    assert.deepEqual(await runPage(folder, join(outdir, "try-page.js")), SEEN);
   });
 
   const STRICT = {
@@ -244,7 +246,7 @@ describe("in an empty project", () => {
     ["TypeScript 5", "node_modules/.bin/tsc", OLD],
     ["TypeScript 7", bin("tsc"), SETTINGS],
   ])("%s, strict", (name, tsc, settings) => {
-    test.each(Object.entries(settings))("%s", (setting, compilerOptions) => {
+    test.concurrent.each(Object.entries(settings))("%s", async (setting, compilerOptions) => {
       const folder = project("typescript", "typescript@5.9", "@types/node@20");
       const options = { ...STRICT, ...compilerOptions };
       const projects = {
@@ -259,7 +261,7 @@ describe("in an empty project", () => {
       for (const [file, content] of Object.entries(projects)) {
         const path = join(place, `tsconfig.${file}.json`);
         writeFileSync(path, JSON.stringify(content));
-        run(folder, tsc, "-p", path);
+        await run(folder, tsc, "-p", path);
       }
     });
   });
@@ -267,19 +269,19 @@ describe("in an empty project", () => {
   describe("docs/using-the-package.md", () => {
     const GREETS = `const fl = createClient(inProcess()); console.log((await fl.hello().say("Ada")));`;
 
-    test("CommonJS loads it by require()", () => {
+    test("CommonJS loads it by require()", async () => {
       const code = `const { createClient } = require("fairlead"); const { inProcess } = require("fairlead/server");
         (async () => { ${GREETS} })();`;
       const folder = project("node");
       writeFileSync(join(folder, "require.cjs"), code);
-      assert.match(run(folder, process.execPath, "require.cjs"), /Hello, Ada/);
+      assert.match(await run(folder, process.execPath, "require.cjs"), /Hello, Ada/);
     });
 
-    test.each([
+    test.concurrent.each([
       ["a CommonJS file under node16 is refused", "TS1479", { module: "Node16" }],
       ["a CommonJS file under nodenext is not", "", { module: "NodeNext" }],
       ["node10 finds no entries", "TS2307", { module: "CommonJS", moduleResolution: "node10" }],
-    ])("TypeScript: %s", (name, code, compilerOptions) => {
+    ])("TypeScript: %s", async (name, code, compilerOptions) => {
       const folder = project("typescript", "typescript@5.9", "@types/node@20");
       const place = join(folder, name.replaceAll(" ", "-"));
       mkdirSync(place, { recursive: true });
@@ -292,12 +294,12 @@ describe("in an empty project", () => {
         join(place, "tsconfig.json"),
         JSON.stringify({ compilerOptions: options, files: ["a.cts"] }),
       );
-      const check = () => run(folder, "node_modules/.bin/tsc", "-p", place);
-      if (code === "") check();
-      else assert.throws(check, { message: new RegExp(code) });
+      const checking = run(folder, "node_modules/.bin/tsc", "-p", place);
+      if (code === "") await checking;
+      else await assert.rejects(checking, { message: new RegExp(code) });
     });
 
-    test("jest runs it with its support for modules", () => {
+    test("jest runs it with its support for modules", async () => {
       const folder = project("jest", "jest@30");
       const code = `import { createClient } from "fairlead"; import { inProcess } from "fairlead/server";
         test("greets", async () => {
@@ -306,7 +308,7 @@ describe("in an empty project", () => {
         });`;
       writeFileSync(join(folder, "greets.test.mjs"), code);
       const config = JSON.stringify({ testMatch: ["**/*.test.mjs"], transform: {} });
-      run(
+      await run(
         folder,
         process.execPath,
         "--experimental-vm-modules",

@@ -1,7 +1,8 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { inject } from "vitest";
 
 /** An empty project with the package installed from its tarball, and `more` from the registry. */
@@ -10,19 +11,28 @@ export function project(name: string, ...more: string[]): string {
   if (existsSync(folder)) return folder;
   mkdirSync(folder);
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
-  const install = ["install", "--no-audit", "--no-fund", "--silent", inject("tarball"), ...more];
+  const install = [
+    "install",
+    "--prefer-offline",
+    "--no-audit",
+    "--no-fund",
+    "--silent",
+    inject("tarball"),
+    ...more,
+  ];
   execFileSync("npm", install, { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });
   cpSync(join(import.meta.dirname, "app"), folder, { recursive: true });
   return folder;
 }
 
 /** Runs a program to its end; what it printed. Its complaints are the error's message. */
-export function run(folder: string, command: string, ...args: string[]): string {
+export async function run(folder: string, command: string, ...args: string[]): Promise<string> {
   try {
-    return execFileSync(command, args, { cwd: folder, encoding: "utf8", stdio: "pipe" });
+    const { stdout } = await promisify(execFile)(command, args, { cwd: folder });
+    return stdout;
   } catch (error) {
-    const { status, stdout, stderr } = error as { status: number; stdout: string; stderr: string };
-    throw new Error(`${command} ${args.join(" ")} ended with ${status}:\n${stdout}${stderr}`);
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+    throw new Error(`${command} ${args.join(" ")} ended with ${code}:\n${stdout}${stderr}`);
   }
 }
 

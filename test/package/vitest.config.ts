@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /** Packs the package, installs it from the registry's side and builds with it: minutes, and a network. */
@@ -9,5 +10,7 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 300_000,
     fileParallelism: false,
+    // Of compilers: they take a core each.
+    maxConcurrency: availableParallelism(),
   },
 });
