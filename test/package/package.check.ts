@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build as esbuild } from "esbuild";
@@ -123,11 +131,12 @@ describe("in an empty project", () => {
 
   test("without classic-level, all that is about a data folder fails, and says what to install", async () => {
     const folder = project("node");
+    const old = mkdtempSync(join(inject("folder"), "old-"));
     for (const args of [
       ["serve", "--data", "x"],
-      ["check", "x"],
-      ["backup", "x", "y"],
-      ["restore", "y", "x"],
+      ["check", old],
+      ["backup", old, "x"],
+      ["restore", old, "x"],
     ]) {
       const says =
         /^.* ended with 1:\nfairlead: a data folder needs .* not installed: npm install classic-level@3\n$/;
