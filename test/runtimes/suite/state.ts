@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { bytes, conflictFacts, isConflict, message, SchemaError, type StandardSchema, text } from "fairlead";
 import { SayHelloRequestSchema } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { Case } from "./case.js";
@@ -94,8 +94,14 @@ export const state: Case[] = [
       await carts.set(id, { items: ["pear"] });
       equal((await carts.get(id))?.value.items[0], "pear", "what fits");
       await fl.state().set(id, { items: "pear" });
-      const error = await failure(carts.get(id), "reading what does not fit");
-      equal(error instanceof SchemaError, true, "a SchemaError");
+      const entry = await carts.get(id);
+      const error = await failure((async () => entry?.value)(), "reading what does not fit");
+      equal(error instanceof ConnectError && error.code, Code.DataLoss, "the code");
+      equal(
+        error instanceof ConnectError && error.cause instanceof SchemaError,
+        true,
+        "a SchemaError as its cause",
+      );
     },
   },
 ];
