@@ -9,14 +9,16 @@ import { sleep } from "../src/internal/timer.js";
 import { createServer } from "../src/server/index.js";
 import { type Listening, listen } from "../src/server/node.js";
 
-const program = join(import.meta.dirname, `.tmp/lifetimes-${process.pid}.mjs`);
+const outdir = join(import.meta.dirname, `.tmp/lifetimes-${process.pid}`);
+const program = join(outdir, "program.mjs");
 let server: Listening;
 
 beforeAll(async () => {
   server = await listen(createServer(), { port: 0, graceMs: 0 });
   await build({
-    entryPoints: [join(import.meta.dirname, "lifetimes/program.ts")],
-    outfile: program,
+    entryPoints: ["program", "paused-lock"].map((name) => join(import.meta.dirname, `lifetimes/${name}.ts`)),
+    outdir,
+    outExtension: { ".js": ".mjs" },
     bundle: true,
     platform: "node",
     format: "esm",
@@ -31,7 +33,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await server.close();
-  await rm(program, { force: true });
+  await rm(outdir, { recursive: true, force: true });
 });
 
 /** Starts the program in a process of its own, once it has opened its thing. */
@@ -109,4 +111,17 @@ describe("a process lives while something is open, and ends by itself then", { t
     opened.child.kill("SIGUSR2");
     await endsItself(opened, 8000);
   });
+});
+
+test("a process that was stopped for longer than its lease knows at once, and withLock() rejects", async () => {
+  const child = spawn(process.execPath, [join(outdir, "paused-lock.mjs"), server.url]);
+  let printed = "";
+  child.stdout.on("data", (text: Buffer) => void (printed += text));
+  const ended = once(child, "close");
+  await once(child.stdout, "data");
+  child.kill("SIGSTOP");
+  await sleep(2000);
+  child.kill("SIGCONT");
+  assert.deepEqual(await ended, [0, null]);
+  assert.equal(printed, "held\nAborted true\n");
 });
