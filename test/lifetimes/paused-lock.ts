@@ -20,8 +20,10 @@ const outcome = await fl
   .withLock(
     "paused",
     async ({ signal }) => {
+      // Measured from before the line that has the test stop this process.
+      const pause = paused();
       console.log("held");
-      await paused();
+      await pause;
       atOnce = signal.aborted;
       return "done";
     },
