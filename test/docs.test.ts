@@ -18,7 +18,7 @@ const read = (page: string) => readFileSync(join(root, page), "utf8");
 const pages = [
   "README.md",
   ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((page) => page.endsWith(".md"))
+    .filter((page) => page.endsWith(".md") && !page.startsWith(".vitepress/"))
     .map((page) => `docs/${page}`),
 ];
 
