@@ -1,7 +1,7 @@
 // `npm run generate`, and the gate: makes gen/ of proto/, all of it.
 // A page that uses one facade should not carry the descriptors of the others, and all of Runtime is one service in one
 // file. So gen/runtime/ holds it once more, cut into one piece for each facade; together they are the whole again, which
-// the compiler checks where src/internal/raw-runtime.ts puts them together.
+// the compiler checks where src/client/raw-runtime.ts puts them together.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

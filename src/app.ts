@@ -11,5 +11,5 @@ export {
   type EventHandlers,
   type EventSubscription,
   type Verdict,
-} from "./callbacks.js";
-export { createInvocations, type InvocationHandler } from "./invocations.js";
+} from "./client/pubsub/app-callback.js";
+export { createInvocations, type InvocationHandler } from "./client/service/handler.js";

@@ -3,14 +3,12 @@
  *
  * @module
  */
-export { type BindingAnswer, type Bindings, createBindings, type InvokeBindingOptions } from "./bindings.js";
-export type {
-  CallbackOptions,
-  EventHandler,
-  EventHandlers,
-  EventSubscription,
-  Verdict,
-} from "./callbacks.js";
+export {
+  type BindingAnswer,
+  type Bindings,
+  createBindings,
+  type InvokeBindingOptions,
+} from "./client/bindings.js";
 export {
   type ClientOptions,
   createClient,
@@ -18,7 +16,7 @@ export {
   type Pubsubs,
   type RawClients,
   type Services,
-} from "./client.js";
+} from "./client/client.js";
 export {
   bytes,
   type Codec,
@@ -31,7 +29,7 @@ export {
   type StandardSchema,
   text,
   withSchema,
-} from "./codec.js";
+} from "./client/codec.js";
 export {
   type ConfigurationChange,
   type ConfigurationItem,
@@ -41,19 +39,7 @@ export {
   createConfiguration,
   type OpenConfiguration,
   type OpenConfigurationOptions,
-} from "./configuration.js";
-export {
-  type ConflictFacts,
-  conflictFacts,
-  httpStatus,
-  isConflict,
-  isExhausted,
-  isNotFound,
-  isUnavailable,
-  retryAfterMs,
-  type UnreadableFacts,
-  unreadableFacts,
-} from "./errors.js";
+} from "./client/configuration.js";
 export {
   createFiles,
   type DownloadProgress,
@@ -66,24 +52,23 @@ export {
   type OpenedFile,
   type PutOptions,
   type UploadProgress,
-} from "./file.js";
-export { type GossipChange, type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
-export { createHello, type Hello } from "./hello.js";
-export type { ConnectionState, Status, StatusChange } from "./internal/connection-status.js";
-export type { Fence } from "./internal/fence.js";
-export type { Follower } from "./internal/follower.js";
-export { type RetryOptions, withRetry } from "./internal/retry.js";
-export type { TopicEvent } from "./internal/topic-event.js";
-export { createService, type InvokeInit, type InvokeOptions, type Service } from "./invocation.js";
-export type { InvocationHandler } from "./invocations.js";
-export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./lifecycle.js";
+} from "./client/files.js";
+export {
+  type GossipChange,
+  type GossipMap,
+  type GossipMapOptions,
+  openGossipMap,
+} from "./client/gossip-map.js";
+export { createHello, type Hello } from "./client/hello.js";
+export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./client/lifecycle.js";
+export type { Fence } from "./client/lock/fence.js";
 export {
   type AcquireOptions,
   createLock,
   type Held,
   type LockStore,
   type TryAcquireOptions,
-} from "./lock.js";
+} from "./client/lock.js";
 export {
   type Appended,
   createLog,
@@ -91,7 +76,7 @@ export {
   type LogEntry,
   type LogReadOptions,
   type OneOrSeveral,
-} from "./log.js";
+} from "./client/log.js";
 export {
   type ComputeOptions,
   createMap,
@@ -100,16 +85,26 @@ export {
   type MapPutOptions,
   type MapRemoveOptions,
   type VersionedMap,
-} from "./map.js";
+} from "./client/map.js";
+export type {
+  CallbackOptions,
+  EventHandler,
+  EventHandlers,
+  EventSubscription,
+  Verdict,
+} from "./client/pubsub/app-callback.js";
+export type { TopicEvent } from "./client/pubsub/event.js";
 export {
   createPubsub,
   type Message,
   type PublishOptions,
   type Pubsub,
   type SubscribeOptions,
-} from "./pubsub.js";
-export { createSecrets, type Secret, type SecretStore } from "./secrets.js";
-export { createSequencer, type IdsOptions, type NextOptions, type Sequencer } from "./sequencer.js";
+} from "./client/pubsub.js";
+export { createSecrets, type Secret, type SecretStore } from "./client/secrets.js";
+export { createSequencer, type IdsOptions, type NextOptions, type Sequencer } from "./client/sequencer.js";
+export type { InvocationHandler } from "./client/service/handler.js";
+export { createService, type InvokeInit, type InvokeOptions, type Service } from "./client/service.js";
 export {
   createState,
   type ReadOptions,
@@ -121,6 +116,21 @@ export {
   type TransactionWriteOptions,
   type UpdateOptions,
   type WriteOptions,
-} from "./state.js";
-export { type Token, withToken } from "./token.js";
+} from "./client/state.js";
+export { type Token, withToken } from "./client/token.js";
+export type { ConnectionState, Status, StatusChange } from "./rpc/connection-status.js";
+export {
+  type ConflictFacts,
+  conflictFacts,
+  httpStatus,
+  isConflict,
+  isExhausted,
+  isNotFound,
+  isUnavailable,
+  retryAfterMs,
+  type UnreadableFacts,
+  unreadableFacts,
+} from "./rpc/errors.js";
+export type { Follower } from "./rpc/follower.js";
+export { type RetryOptions, withRetry } from "./rpc/retry.js";
 export type { Serving } from "./transport/tunnel.js";

@@ -8,4 +8,4 @@ export { createNodeTransport, type NodeTransport, type NodeTransportOptions } fr
 export type { TunnelWorker } from "./transport/share.js";
 export type { Serving, TunnelTransport, TunnelTransportOptions } from "./transport/tunnel.js";
 export { createTunnelTransport, type NodeTunnelOptions } from "./transport/tunnel-node.js";
-export type { TunnelLimits } from "./tunnel/limits.js";
+export type { TunnelLimits } from "./tunnel/wire/limits.js";

@@ -13,4 +13,4 @@ export {
   type TunnelTransport,
   type TunnelTransportOptions,
 } from "./transport/tunnel.js";
-export type { TunnelLimits } from "./tunnel/limits.js";
+export type { TunnelLimits } from "./tunnel/wire/limits.js";

@@ -19,8 +19,8 @@ import { createNodeTransport, type NodeTransportOptions, serveCallbacks } from "
 import { otelClient, otelServer } from "../src/otel.js";
 import { silent } from "../src/server/context.js";
 import type { ServerOptions } from "../src/server/index.js";
-import { overHttp } from "./doors.js";
-import { httpApp } from "./http-app.js";
+import { httpApp } from "./support/http-app.js";
+import { overHttp } from "./support/protocols.js";
 
 const exporter = new InMemorySpanExporter();
 trace.setGlobalTracerProvider(

@@ -11,9 +11,9 @@ import { tell } from "./tell.js";
 const built = (name: string) => import(new URL(`../../../dist/src/tunnel/${name}.js`, import.meta.url).href);
 const { createDispatcher } = (await built(
   "dispatcher",
-)) as typeof import("../../dist/src/tunnel/dispatcher.js");
+)) as typeof import("../../dist/src/tunnel/answer/dispatcher.js");
 const { Session } = (await built("session")) as typeof import("../../dist/src/tunnel/session.js");
-const { overWs } = (await built("ws-socket")) as typeof import("../../dist/src/tunnel/ws-socket.js");
+const { overWs } = (await built("ws-socket")) as typeof import("../../dist/src/tunnel/socket/ws-socket.js");
 
 // One service with nothing around it, through the tunnel and by gRPC; and what `ws` alone does with the same bytes.
 const routes = (router: ConnectRouter) =>

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { nearest } from "../internal/nearest.js";
+import { nearest } from "../lib/did-you-mean.js";
 
 /** A command line that cannot be understood, or that names something that is not there: exit status 2. */
 export class UsageError extends Error {}

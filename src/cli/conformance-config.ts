@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
 import { z } from "zod";
 import type { Stores } from "../conformance/index.js";
-import { nearest } from "../internal/nearest.js";
+import { nearest } from "../lib/did-you-mean.js";
 import { shown, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 

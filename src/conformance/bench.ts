@@ -1,8 +1,8 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
-import { expectManyListeners } from "../internal/many-listeners.js";
-import { randomId } from "../internal/random-id.js";
-import { sleep } from "../internal/timer.js";
+import { expectManyListeners } from "../lib/max-listeners.js";
+import { randomId } from "../lib/random-id.js";
+import { sleep } from "../rpc/sleep.js";
 import type { TunnelTransport } from "../tunnel.js";
 import { type RecordedCall, recorded } from "./recorder.js";
 import type { Stores } from "./stores.js";

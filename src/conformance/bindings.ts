@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8, utf8 } from "../internal/utf8.js";
+import { fromUtf8, utf8 } from "../lib/utf8.js";
 import type { Bench } from "./bench.js";
 import { type Case, casesOf, type On } from "./case.js";
 import { equal, ok } from "./expect.js";

@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { fromUtf8 } from "../internal/utf8.js";
+import { fromUtf8 } from "../lib/utf8.js";
 import type { Primitive } from "./case.js";
 import {
   answers,

@@ -1,10 +1,9 @@
 import { bindingCases } from "./bindings.js";
 import type { Case } from "./case.js";
 import { configurationCases } from "./configuration.js";
-import { fileCases } from "./file.js";
+import { fileCases } from "./files.js";
 import { gossipMapCases } from "./gossip-map.js";
 import { helloCases } from "./hello.js";
-import { invocationCases } from "./invocation.js";
 import { lifecycleCases } from "./lifecycle.js";
 import { lockCases } from "./lock.js";
 import { logCases } from "./log.js";
@@ -14,6 +13,7 @@ import { runCase, toldCall } from "./run.js";
 import type { Test } from "./runner.js";
 import { secretCases } from "./secrets.js";
 import { sequencerCases } from "./sequencer.js";
+import { invocationCases } from "./service.js";
 import { stateCases } from "./state.js";
 import type { Target } from "./target.js";
 

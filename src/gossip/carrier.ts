@@ -1,5 +1,5 @@
 import type { Message } from "../../gen/atomix/map/map_pb.js";
-import { after } from "../internal/timer.js";
+import { after } from "../lib/timer.js";
 import type { Link } from "./link.js";
 
 /**

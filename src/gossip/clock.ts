@@ -1,4 +1,4 @@
-import { utf8 } from "../internal/utf8.js";
+import { utf8 } from "../lib/utf8.js";
 
 /**
  * How far ahead of the wall clock a member's timestamp may be. Without a bound, one member with a wrong clock would

@@ -1,4 +1,4 @@
-import { compareUtf8 } from "../internal/utf8.js";
+import { compareUtf8 } from "../lib/utf8.js";
 
 /** Keys in the byte order of their UTF-8 form. Sorted when they are asked for, so that adding one costs nothing. */
 export class KeyOrder {

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type Digest, type MapValue, MapValueSchema } from "../../gen/atomix/map/map_pb.js";
-import { utf8Length } from "../internal/utf8.js";
+import { utf8Length } from "../lib/utf8.js";
 import { clockOf, HybridClock, wallMsOf } from "./clock.js";
 import { KeyOrder } from "./key-order.js";
 import { compareValues, isTombstone } from "./version.js";

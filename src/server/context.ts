@@ -1,9 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import type { Components } from "./components.js";
-import type { Config, Limits } from "./config.js";
-import type { DialledApps } from "./dialled-apps.js";
+import type { Components } from "./config/components.js";
+import type { Config, Limits } from "./config/config.js";
 import type { Engine } from "./engine.js";
+import type { DialledApps } from "./tunnel/app-registry.js";
 
 /** What every service is given. */
 export interface ServiceContext {

@@ -4,16 +4,17 @@
  * @module
  */
 
-export type { Usage } from "../internal/usage.js";
-export type { OpenSocket, Socket, SocketEvents } from "../tunnel/socket.js";
-export { overWebSocket } from "../tunnel/web-socket.js";
-export type { Connection } from "./admission.js";
-export { VERSION } from "./answers.js";
-export type { Kind } from "./components.js";
-export { type Config, type ConfigInput, parseConfig } from "./config.js";
-export { ConfigError, type ConfigProblem } from "./config-problems.js";
-export { checkReferences, type MissingReferences } from "./config-references.js";
-export { configJsonSchema } from "./config-schema.js";
+export type { Usage } from "../lib/usage.js";
+export type { OpenSocket, Socket, SocketEvents } from "../tunnel/socket/socket.js";
+export { overWebSocket } from "../tunnel/socket/web-socket.js";
+export type { Connection } from "./calls/admission.js";
+export { VERSION } from "./calls/error-mapping.js";
+export type { MetricsPage } from "./calls/metrics.js";
+export type { Kind } from "./config/components.js";
+export { type Config, type ConfigInput, parseConfig } from "./config/config.js";
+export { configJsonSchema } from "./config/json-schema.js";
+export { ConfigError, type ConfigProblem } from "./config/problems.js";
+export { checkReferences, type MissingReferences } from "./config/references.js";
 export type { Log, Platform } from "./context.js";
 export type {
   BlobInfo,
@@ -33,7 +34,6 @@ export type {
 } from "./engine.js";
 export { EngineFault } from "./engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
-export type { MetricsPage } from "./metrics.js";
-export type { Readiness } from "./readiness.js";
+export type { Readiness } from "./http/pages.js";
 export { createServer, inProcess, type Server, type ServerOptions } from "./server.js";
-export type { TunnelOrigin, Tunnels } from "./tunnel.js";
+export type { TunnelOrigin, Tunnels } from "./tunnel/accept.js";

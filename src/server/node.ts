@@ -3,5 +3,5 @@
  *
  * @module
  */
-export type { Pages } from "../internal/node/page.js";
-export { type Listening, type ListenOptions, listen, nodePlatform, type TlsOptions } from "./listen.js";
+export type { Pages } from "../node-http/page.js";
+export { type Listening, type ListenOptions, listen, nodePlatform, type TlsOptions } from "./http/listen.js";

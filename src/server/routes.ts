@@ -9,14 +9,14 @@ import { ServerReflection as OldServerReflection } from "../../gen/grpc/reflecti
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { ServiceContext } from "./context.js";
-import type { Readiness } from "./readiness.js";
+import type { Readiness } from "./http/pages.js";
+import { files } from "./message-registry.js";
 import { bindingsService } from "./services/bindings.js";
 import { configurationService } from "./services/configuration.js";
-import { fileService } from "./services/file.js";
+import { fileService } from "./services/files.js";
 import { gossipMapService } from "./services/gossip-map.js";
 import { healthService } from "./services/health.js";
 import { helloService } from "./services/hello.js";
-import { invocationService } from "./services/invocation.js";
 import { lifecycleService } from "./services/lifecycle.js";
 import { lockService } from "./services/lock.js";
 import { logService } from "./services/log.js";
@@ -25,8 +25,8 @@ import { pubsubService } from "./services/pubsub.js";
 import { reflectionService } from "./services/reflection.js";
 import { secretsService } from "./services/secrets.js";
 import { sequencerService } from "./services/sequencer.js";
+import { invocationService } from "./services/service.js";
 import { stateService } from "./services/state.js";
-import { files } from "./types.js";
 
 /** The calls that go on until somebody ends them, which a server does that closes. All others come to an end. */
 const ENDLESS = new Set<DescMethod>([

@@ -1,9 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Interceptor } from "@connectrpc/connect";
-import { type CallbackOptions, createCallbacks, type EventHandlers } from "../callbacks.js";
-import { checkedMs } from "../internal/count-checks.js";
-import { answering } from "../internal/node/answering.js";
-import { openPort } from "../internal/node/one-port.js";
+import { type CallbackOptions, createCallbacks, type EventHandlers } from "../client/pubsub/app-callback.js";
+import { checkedMs } from "../lib/count-checks.js";
+import { answering } from "../node-http/connect-handler.js";
+import { openPort } from "../node-http/one-port.js";
 
 export interface ServeCallbacksOptions extends CallbackOptions {
   /** Default: "127.0.0.1", so that no one else on the network can reach it. */

@@ -1,13 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
-import { baseUrlOf } from "../internal/base-url.js";
-import { asyncDispose } from "../internal/dispose.js";
-import { later, loaded, once } from "../internal/later.js";
-import { expectManyListeners } from "../internal/many-listeners.js";
-import { reaching } from "../internal/reaching.js";
-import { checkNumbers } from "../internal/transport-checks.js";
-import { type Token, withToken } from "../token.js";
+import { type Token, withToken } from "../client/token.js";
+import { baseUrlOf } from "../lib/base-url.js";
+import { asyncDispose } from "../lib/dispose.js";
+import { expectManyListeners } from "../lib/max-listeners.js";
+import { reaching } from "../rpc/fetch-unavailable.js";
+import { later, loaded, once } from "../rpc/lazy.js";
+import { checkNumbers } from "./option-checks.js";
 import type { TunnelWorker } from "./share.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
 
@@ -87,7 +87,7 @@ export function overFetch(
   };
   const transport = json
     ? later(async () => {
-        const { jsonWith, sendAnyInJson } = await loaded(import("../on-demand.js"));
+        const { jsonWith, sendAnyInJson } = await loaded(import("../client/lazy-chunk.js"));
         return create({
           ...wire,
           jsonOptions: jsonWith(registry),
@@ -96,7 +96,7 @@ export function overFetch(
       })
     : create(wire);
   const fetching = token === undefined ? transport : withToken(transport, token);
-  const streaming = later(async () => (await loaded(import("../on-demand.js"))).watched(fetching));
+  const streaming = later(async () => (await loaded(import("../client/lazy-chunk.js"))).watched(fetching));
   const { tunnel, serve, close } = tunnelBeside(url, options);
   const all = prefer === "tunnel";
   return {
@@ -122,7 +122,7 @@ function tunnelBeside(
   let opened: Promise<TunnelTransport> | undefined;
   let isClosed = false;
   const load = once(async () => {
-    const { createTunnelTransport } = await loaded(import("../on-demand.js"));
+    const { createTunnelTransport } = await loaded(import("../client/lazy-chunk.js"));
     const transport = createTunnelTransport(url, options);
     if (isClosed) void transport.close();
     return transport;

@@ -7,17 +7,17 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
-import { jsonWith, sendAnyInJson } from "../internal/any-in-json.js";
-import { baseUrlOf } from "../internal/base-url.js";
-import { withErrors } from "../internal/calls.js";
-import { lostConnection } from "../internal/lost-connection.js";
-import { deadlineReset } from "../internal/node/deadline-reset.js";
-import { Http1Connections } from "../internal/node/http1-connections.js";
-import { Http2Sessions } from "../internal/node/http2-sessions.js";
-import { READ_MAX_BYTES } from "../internal/reaching.js";
-import { watched } from "../internal/stream-watchdog.js";
-import { type Token, withToken } from "../internal/token.js";
-import { checkNumbers } from "../internal/transport-checks.js";
+import { baseUrlOf } from "../lib/base-url.js";
+import { deadlineReset } from "../node-http/deadline-reset.js";
+import { Http1Connections } from "../node-http/http1-connections.js";
+import { Http2Sessions } from "../node-http/http2-sessions.js";
+import { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
+import { READ_MAX_BYTES } from "../rpc/fetch-unavailable.js";
+import { withErrors } from "../rpc/generated-client.js";
+import { lostConnection } from "../rpc/lost-connection.js";
+import { watched } from "../rpc/stream-watchdog.js";
+import { type Token, withToken } from "../rpc/with-token.js";
+import { checkNumbers } from "./option-checks.js";
 
 /** How calls travel. */
 export interface NodeTransportOptions {

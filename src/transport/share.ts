@@ -1,5 +1,5 @@
-import { overPort, type Port } from "../tunnel/message-port.js";
-import type { OpenSocket } from "../tunnel/socket.js";
+import { overPort, type Port } from "../tunnel/socket/message-port.js";
+import type { OpenSocket } from "../tunnel/socket/socket.js";
 
 /** What a page tells the worker first: which tunnel it wants a share of. */
 export interface Share {

@@ -1,9 +1,9 @@
-import type { IncomingCall } from "../tunnel/call.js";
-import { ReopeningLine } from "../tunnel/line.js";
-import { overPort, type Port } from "../tunnel/message-port.js";
+import type { IncomingCall } from "../tunnel/call/call.js";
+import { ReopeningLine } from "../tunnel/connection.js";
 import { relay } from "../tunnel/relay.js";
 import { Session } from "../tunnel/session.js";
-import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
+import { overPort, type Port } from "../tunnel/socket/message-port.js";
+import { dialWebSocket, tunnelUrl } from "../tunnel/socket/web-socket.js";
 import type { Share } from "./share.js";
 
 /** The other side of a shared tunnel, as a SharedWorker has it. */

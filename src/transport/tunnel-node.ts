@@ -1,6 +1,6 @@
 import type { SecureContextOptions } from "node:tls";
-import { tunnelUrl } from "../tunnel/web-socket.js";
-import { dialWs } from "../tunnel/ws-socket.js";
+import { tunnelUrl } from "../tunnel/socket/web-socket.js";
+import { dialWs } from "../tunnel/socket/ws-socket.js";
 import { type TunnelTransport, type TunnelTransportOptions, tunnelOver } from "./tunnel.js";
 
 export interface NodeTunnelOptions extends TunnelTransportOptions {

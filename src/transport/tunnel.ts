@@ -6,18 +6,18 @@ import {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-import { baseUrlOf } from "../internal/base-url.js";
-import { bearer } from "../internal/bearer.js";
-import { ConnectionStatus, type Status } from "../internal/connection-status.js";
-import { asyncDispose } from "../internal/dispose.js";
-import { type Token, withToken } from "../internal/token.js";
-import { checkNumbers } from "../internal/transport-checks.js";
-import { createCaller } from "../tunnel/caller.js";
-import { createDispatcher, type Dispatcher } from "../tunnel/dispatcher.js";
-import type { TunnelLimits } from "../tunnel/limits.js";
-import { ReopeningLine } from "../tunnel/line.js";
-import type { OpenSocket } from "../tunnel/socket.js";
-import { dialWebSocket, tunnelUrl } from "../tunnel/web-socket.js";
+import { baseUrlOf } from "../lib/base-url.js";
+import { asyncDispose } from "../lib/dispose.js";
+import { bearer } from "../rpc/bearer-token.js";
+import { ConnectionStatus, type Status } from "../rpc/connection-status.js";
+import { type Token, withToken } from "../rpc/with-token.js";
+import { createDispatcher, type Dispatcher } from "../tunnel/answer/dispatcher.js";
+import { createCaller } from "../tunnel/call/caller.js";
+import { ReopeningLine } from "../tunnel/connection.js";
+import type { OpenSocket } from "../tunnel/socket/socket.js";
+import { dialWebSocket, tunnelUrl } from "../tunnel/socket/web-socket.js";
+import type { TunnelLimits } from "../tunnel/wire/limits.js";
+import { checkNumbers } from "./option-checks.js";
 import { dialShared, type TunnelWorker } from "./share.js";
 
 /** How a tunnel is used. */

@@ -1,5 +1,5 @@
-import { after } from "../internal/timer.js";
-import type { TunnelLimits } from "./limits.js";
+import { after } from "../lib/timer.js";
+import type { TunnelLimits } from "./wire/limits.js";
 
 export const now = (): number => performance.now();
 

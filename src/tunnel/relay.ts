@@ -1,9 +1,9 @@
 import { Code } from "@connectrpc/connect";
-import type { IncomingCall, Line } from "./call.js";
-import { statusOf } from "./error.js";
-import type { HeaderList } from "./frame.js";
+import type { IncomingCall, Line } from "./call/call.js";
+import { statusOf } from "./call/status-error.js";
+import { Stream } from "./flow/stream.js";
 import type { Session } from "./session.js";
-import { Stream } from "./stream.js";
+import type { HeaderList } from "./wire/frame.js";
 
 /**
  * Hands a call on, as it is: neither end knows that there is one in between. Messages are asked for on one side when

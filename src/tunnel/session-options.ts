@@ -1,8 +1,8 @@
 import type { ConnectError } from "@connectrpc/connect";
-import type { IncomingCall, OutgoingCall } from "./call.js";
-import type { Settings } from "./frame.js";
-import type { CheckMessage, TunnelLimits } from "./limits.js";
-import type { Stream } from "./stream.js";
+import type { IncomingCall, OutgoingCall } from "./call/call.js";
+import type { Stream } from "./flow/stream.js";
+import type { Settings } from "./wire/frame.js";
+import type { CheckMessage, TunnelLimits } from "./wire/limits.js";
 
 /** What is assumed of an end that has not told its settings yet. */
 export const UNTOLD = {

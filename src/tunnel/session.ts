@@ -1,22 +1,22 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Line, OutgoingCall } from "./call.js";
-import { FRAME_COST } from "./cost.js";
-import { CLOSE, ProtocolFault } from "./fault.js";
-import { fitting, tooLarge } from "./fitting.js";
-import type { HeaderList, Settings, Status } from "./frame.js";
-import * as frame from "./frame.js";
-import { WELL } from "./frame.js";
+import { IncomingCalls } from "./answer/incoming-calls.js";
+import type { Line, OutgoingCall } from "./call/call.js";
+import { OutgoingCalls } from "./call/outgoing-calls.js";
+import { FRAME_COST } from "./flow/frame-cost.js";
+import { Inflow } from "./flow/receive-window.js";
+import { Sender } from "./flow/sender.js";
+import { type Carrier, Stream, type StreamEvents } from "./flow/stream.js";
+import { StreamTable } from "./flow/stream-table.js";
 import { Heartbeat } from "./heartbeat.js";
-import { IncomingCalls } from "./incoming-calls.js";
-import { Inflow } from "./inflow.js";
-import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./limits.js";
-import { MethodNumbers } from "./method-numbers.js";
-import { OutgoingCalls } from "./outgoing-calls.js";
-import { Sender } from "./sender.js";
 import { type PeerSettings, type SessionOptions, UNTOLD } from "./session-options.js";
-import { closeReason, LOW_WATER, type OpenSocket, type Socket } from "./socket.js";
-import { type Carrier, Stream, type StreamEvents } from "./stream.js";
-import { StreamTable } from "./stream-table.js";
+import { closeReason, LOW_WATER, type OpenSocket, type Socket } from "./socket/socket.js";
+import type { HeaderList, Settings, Status } from "./wire/frame.js";
+import * as frame from "./wire/frame.js";
+import { WELL } from "./wire/frame.js";
+import { fitting, tooLarge } from "./wire/frame-limits.js";
+import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./wire/limits.js";
+import { MethodNumbers } from "./wire/method-numbers.js";
+import { CLOSE, ProtocolFault } from "./wire/protocol-fault.js";
 
 /** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
 const FRAME_BYTES = 256 * 1024;

@@ -9,7 +9,7 @@ import { createClient } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
-import { cuttable } from "../cuttable.js";
+import { cuttable } from "../support/cuttable.js";
 import { bundle } from "./bundle.js";
 import type { Told } from "./page.js";
 

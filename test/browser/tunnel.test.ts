@@ -8,7 +8,7 @@ import { createClient, text } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { createServer, type ServerOptions } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
-import { until } from "../until.js";
+import { until } from "../support/until.js";
 import { bundle } from "./bundle.js";
 
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";

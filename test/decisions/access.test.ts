@@ -4,7 +4,7 @@ import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { withToken } from "../../src/index.js";
 import type { ConfigInput } from "../../src/server/index.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const TOKEN = "reader-0123456789";

@@ -5,10 +5,10 @@ import { Code, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { utf8 } from "../../src/internal/utf8.js";
+import { utf8 } from "../../src/lib/utf8.js";
 import type { ConfigInput } from "../../src/server/index.js";
-import { openHere } from "../doors.js";
-import { httpApp } from "../http-app.js";
+import { httpApp } from "../support/http-app.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 /** A server whose binding `out` leads to `url`. */

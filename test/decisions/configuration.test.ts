@@ -8,10 +8,10 @@ import {
   Runtime,
   type SubscribeConfigurationResponse,
 } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { Queue } from "../../src/internal/queue.js";
+import { Queue } from "../../src/lib/queue.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const storeName = "default";

@@ -8,7 +8,7 @@ import { memoryEngine } from "../../src/server/engines/memory.js";
 import { ConfigError, type ConfigInput, createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
-import { until } from "../until.js";
+import { until } from "../support/until.js";
 
 const ADMIN = "admin-0123456789abcdef";
 const READER = "reader-0123456789abcdef";

@@ -5,7 +5,7 @@ import { test } from "vitest";
 import { type PutFileRequestSchema, Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const storeName = "default";

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { openGossipMap } from "../../src/client/gossip-map.js";
 import { clockOf } from "../../src/gossip/clock.js";
-import { openGossipMap } from "../../src/gossip-map.js";
-import { openHere } from "../doors.js";
-import { advertises, type RawMember, rawMember, updates } from "../raw-member.js";
+import { openHere } from "../support/protocols.js";
+import { advertises, type RawMember, rawMember, updates } from "../support/raw-member.js";
 import { failure } from "./failure.js";
 
 const aheadOf = (ms: number) => BigInt(Date.now() + ms) << 16n;

@@ -3,7 +3,7 @@ import { createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createNodeTransport } from "../../src/transport/node.js";
-import { overHttp } from "../doors.js";
+import { overHttp } from "../support/protocols.js";
 
 const helloworld = "helloworld";
 

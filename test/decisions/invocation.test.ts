@@ -3,11 +3,11 @@ import { Code, createClient } from "@connectrpc/connect";
 import fc from "fast-check";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { ConfigInput } from "../../src/server/index.js";
-import { urlUnder } from "../../src/server/services/http.js";
-import { openHere } from "../doors.js";
-import { httpApp } from "../http-app.js";
+import { urlUnder } from "../../src/server/services/shared/http-client.js";
+import { httpApp } from "../support/http-app.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 /** A server whose service `inventory` leads to `url`. */

@@ -3,12 +3,12 @@ import { createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8 } from "../../src/internal/utf8.js";
-import { Components } from "../../src/server/components.js";
-import { parseConfig } from "../../src/server/config.js";
+import { fromUtf8 } from "../../src/lib/utf8.js";
+import { Components } from "../../src/server/config/components.js";
+import { parseConfig } from "../../src/server/config/config.js";
 import type { ConfigInput } from "../../src/server/index.js";
-import { openHere } from "../doors.js";
-import { httpApp } from "../http-app.js";
+import { httpApp } from "../support/http-app.js";
+import { openHere } from "../support/protocols.js";
 
 const config: ConfigInput = {
   hello: { helloworld: { greeting: "Hello" }, other: { greeting: "Hi" } },

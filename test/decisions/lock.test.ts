@@ -3,9 +3,9 @@ import { Code, createClient } from "@connectrpc/connect";
 import { test, vi } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { sleep } from "../../src/internal/timer.js";
+import { sleep } from "../../src/rpc/sleep.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const storeName = "default";

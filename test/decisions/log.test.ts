@@ -3,11 +3,11 @@ import { Code, createClient, type Transport } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
 import { LogService } from "../../gen/atomix/log/log_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
-import { Queue } from "../../src/internal/queue.js";
-import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
+import { Queue } from "../../src/lib/queue.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 async function open(options?: ServerOptions) {

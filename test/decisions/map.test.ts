@@ -4,10 +4,9 @@ import { test } from "vitest";
 import { ResponseStatus } from "../../gen/atomix/pb/headers/headers_pb.js";
 import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
-import { fnv1a32 } from "../../src/internal/fnv.js";
-import { utf8 } from "../../src/internal/utf8.js";
+import { fnv1a32 } from "../../src/client/map/fnv.js";
+import { utf8 } from "../../src/lib/utf8.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../doors.js";
 import {
   contents,
   entryOf,
@@ -18,7 +17,8 @@ import {
   serve,
   serveHere,
   until,
-} from "../map-servers.js";
+} from "../support/map-servers.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const ELSEWHERE = "http://127.0.0.1:9";

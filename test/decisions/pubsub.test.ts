@@ -16,15 +16,15 @@ import {
   type TopicEventRequest,
 } from "../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Runtime, SubscribeTopicEventsRequestSchema } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { Queue } from "../../src/internal/queue.js";
-import { sleep } from "../../src/internal/timer.js";
-import { utf8 } from "../../src/internal/utf8.js";
+import { Queue } from "../../src/lib/queue.js";
+import { utf8 } from "../../src/lib/utf8.js";
+import { sleep } from "../../src/rpc/sleep.js";
 import { silent } from "../../src/server/context.js";
 import { type Delivery, type Engine, EngineFault } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { nodePlatform } from "../../src/server/listen.js";
+import { nodePlatform } from "../../src/server/http/listen.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const pubsubName = "default";

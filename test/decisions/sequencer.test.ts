@@ -3,10 +3,10 @@ import { Code, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime, SequencerOptions_AutoIncrement } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { createSequencer } from "../../src/sequencer.js";
+import { createSequencer } from "../../src/client/sequencer.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const { WEAK, STRONG } = SequencerOptions_AutoIncrement;

@@ -3,7 +3,7 @@ import { Code, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { silent } from "../../src/server/context.js";
-import { openHere } from "../doors.js";
+import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const storeName = "default";

@@ -1,5 +1,5 @@
 import { all, never, reader } from "../../src/conformance/engine/steps.js";
-import { fromUtf8 } from "../../src/internal/utf8.js";
+import { fromUtf8 } from "../../src/lib/utf8.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { SMALL, texts } from "./fill.js";
 

@@ -1,5 +1,5 @@
 import { all, committed, never, pattern, set } from "../../src/conformance/engine/steps.js";
-import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { LogStore } from "../../src/server/engine.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 

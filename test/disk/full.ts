@@ -1,8 +1,8 @@
 /** A process whose files may not grow beyond what its parent allows. It tells what became of its writes. */
 import { once } from "node:events";
 import { never, reader, set } from "../../src/conformance/engine/steps.js";
-import { sleep } from "../../src/internal/timer.js";
-import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
+import { sleep } from "../../src/rpc/sleep.js";
 import { EngineFault } from "../../src/server/engine.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { all, never } from "../../src/conformance/engine/steps.js";
-import { sleep } from "../../src/internal/timer.js";
-import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
+import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";
 import { ACTORS, contentOf, LOGS, type Note } from "./work.js";
 

@@ -1,6 +1,6 @@
 import { pattern } from "../../src/conformance/engine/steps.js";
-import { sleep } from "../../src/internal/timer.js";
-import { fromUtf8, utf8 } from "../../src/internal/utf8.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
+import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";
 import type { Sizes } from "./lossy-store.js";
 

@@ -5,7 +5,7 @@ import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { operate } from "./operate.js";
 
 // What facades load on demand is compiled by the runner for seconds, in which no timer runs: it has to be there before.
-import "../../src/on-demand.js";
+import "../../src/client/lazy-chunk.js";
 
 type Listed = { id: string; operation: Operation };
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Held } from "../../src/client/lock.js";
 import type { Json, Operation } from "../../src/conformance/index.js";
 import { text as asText, type Fairlead, type Secret } from "../../src/index.js";
-import type { Held } from "../../src/lock.js";
 
 const coding = { codec: asText() };
 

@@ -1,5 +1,5 @@
 /** A server in a process of its own, which tells how its memory grows. */
-import { sleep } from "../../src/internal/timer.js";
+import { sleep } from "../../src/rpc/sleep.js";
 import type { BlobInfo, BlobStore, Engine, LogStore } from "../../src/server/engine.js";
 import { createServer, memoryEngine } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";

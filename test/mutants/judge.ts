@@ -1,10 +1,10 @@
 import { openTarget, type Target } from "../../src/conformance/target.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { nodePlatform } from "../../src/server/listen.js";
+import { nodePlatform } from "../../src/server/http/listen.js";
 import { createServer } from "../../src/server/server.js";
 import { tunnelOver } from "../../src/transport/tunnel.js";
-import { pair } from "../../src/tunnel/pair.js";
-import { conformanceConfig, openMirror, STORES } from "../suite/config.js";
+import { pair } from "../../src/tunnel/socket/pair.js";
+import { conformanceConfig, openMirror, STORES } from "../conformance/config.js";
 import { type Unit, units } from "./units.js";
 
 /**

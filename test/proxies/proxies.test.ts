@@ -7,7 +7,7 @@ import { createServer } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
 import { failure } from "../decisions/failure.js";
-import { programHere } from "../programs.js";
+import { programHere } from "../support/programs.js";
 import { caddy, documented, haproxy, nginx, type RunningProxy, run } from "./proxy.js";
 
 const close: (() => unknown)[] = [];

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
-import { expectManyListeners } from "../../src/internal/many-listeners.js";
-import { pair } from "../../src/tunnel/pair.js";
+import { expectManyListeners } from "../../src/lib/max-listeners.js";
+import { pair } from "../../src/tunnel/socket/pair.js";
 import { blob, open, openEnds, turns, withResolvers } from "./ends.js";
 import type { Frame } from "./frames.js";
 import { RawPeer } from "./raw.js";

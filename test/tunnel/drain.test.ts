@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { Code, createClient } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
-import { createCaller } from "../../src/tunnel/caller.js";
-import { createDispatcher } from "../../src/tunnel/dispatcher.js";
-import { type LineOptions, ReopeningLine } from "../../src/tunnel/line.js";
-import { type Pair, type PairOptions, pair } from "../../src/tunnel/pair.js";
+import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
+import { createCaller } from "../../src/tunnel/call/caller.js";
+import { type LineOptions, ReopeningLine } from "../../src/tunnel/connection.js";
 import type { Session } from "../../src/tunnel/session.js";
+import { type Pair, type PairOptions, pair } from "../../src/tunnel/socket/pair.js";
 import { Blobs } from "./blobs.js";
 import { blob, type End, type EndOptions, open, turns, withResolvers } from "./ends.js";
 import { RawPeer } from "./raw.js";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { test } from "vitest";
 import { PutFileRequestSchema, SaveStateRequestSchema } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { encode } from "../../src/tunnel/encode.js";
+import { encode } from "../../src/tunnel/wire/encode.js";
 import { blob, openEnds } from "./ends.js";
 
 const large = (length = 16 * 1024) => Uint8Array.from({ length }, (_, i) => i % 251);

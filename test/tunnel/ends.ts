@@ -5,12 +5,12 @@ import {
   type Interceptor,
   type ServiceImpl,
 } from "@connectrpc/connect";
-import { createCaller } from "../../src/tunnel/caller.js";
-import { createDispatcher } from "../../src/tunnel/dispatcher.js";
-import type { TunnelLimits } from "../../src/tunnel/limits.js";
-import { type Pair, type PairOptions, pair } from "../../src/tunnel/pair.js";
+import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
+import { createCaller } from "../../src/tunnel/call/caller.js";
 import { Session } from "../../src/tunnel/session.js";
 import type { SessionOptions } from "../../src/tunnel/session-options.js";
+import { type Pair, type PairOptions, pair } from "../../src/tunnel/socket/pair.js";
+import type { TunnelLimits } from "../../src/tunnel/wire/limits.js";
 import { Blobs } from "./blobs.js";
 import { Observer } from "./wire.js";
 

@@ -1,6 +1,6 @@
-import { ByteWriter } from "../../src/tunnel/bytes.js";
-import type { FrameReceiver, HeaderList, Settings, Status } from "../../src/tunnel/frame.js";
-import * as frame from "../../src/tunnel/frame.js";
+import { ByteWriter } from "../../src/tunnel/wire/bytes.js";
+import type { FrameReceiver, HeaderList, Settings, Status } from "../../src/tunnel/wire/frame.js";
+import * as frame from "../../src/tunnel/wire/frame.js";
 
 /** A frame as a value. */
 export type Frame =

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "vitest";
-import { randomFrom } from "../../src/internal/seeded-random.js";
-import { ProtocolFault } from "../../src/tunnel/fault.js";
+import { randomFrom } from "../../src/lib/seeded-random.js";
+import { ProtocolFault } from "../../src/tunnel/wire/protocol-fault.js";
 import { bytesOf, framesOf, unhex } from "./frames.js";
 
 /** FUZZ_INPUTS=10000000 FUZZ_SEED=1 tries as many, however long it takes; without them it is some seconds, from any seed. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, test, vi } from "vitest";
-import type { PairOptions } from "../../src/tunnel/pair.js";
+import type { PairOptions } from "../../src/tunnel/socket/pair.js";
 import { blob, openEnds, turns } from "./ends.js";
 
 afterEach(() => {

@@ -1,4 +1,4 @@
-import { collect } from "../garbage.js";
+import { collect } from "../support/gc.js";
 
 /** Bytes of heap and array buffers that are in use: measured once the collector finds nothing more. */
 export async function held(): Promise<number> {

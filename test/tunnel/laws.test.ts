@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import fc from "fast-check";
 import { test } from "vitest";
-import type { PairOptions } from "../../src/tunnel/pair.js";
+import type { PairOptions } from "../../src/tunnel/socket/pair.js";
 import type { Blobs } from "./blobs.js";
 import { type Ends, openEnds, turns } from "./ends.js";
 import { answer, anyPlan, failsByPlan, make, type Outcome, type Plan } from "./plan.js";

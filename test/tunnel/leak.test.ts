@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { test } from "vitest";
-import { collected } from "../garbage.js";
+import { collected } from "../support/gc.js";
 import { blob, openEnds, turns } from "./ends.js";
 import { held } from "./held.js";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, test, vi } from "vitest";
-import { pair } from "../../src/tunnel/pair.js";
+import { pair } from "../../src/tunnel/socket/pair.js";
 import { blob, open, openEnds, turns } from "./ends.js";
 import { RawPeer } from "./raw.js";
 

@@ -1,5 +1,5 @@
-import type { Pair } from "../../src/tunnel/pair.js";
-import type { Socket } from "../../src/tunnel/socket.js";
+import type { Pair } from "../../src/tunnel/socket/pair.js";
+import type { Socket } from "../../src/tunnel/socket/socket.js";
 import { bytesOf, type Frame, unhex } from "./frames.js";
 import { parse, type WireFrame } from "./wire.js";
 

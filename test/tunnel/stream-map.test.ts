@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { randomFrom } from "../../src/internal/seeded-random.js";
-import type { Stream } from "../../src/tunnel/stream.js";
-import { StreamMap } from "../../src/tunnel/stream-map.js";
+import { randomFrom } from "../../src/lib/seeded-random.js";
+import type { Stream } from "../../src/tunnel/flow/stream.js";
+import { StreamMap } from "../../src/tunnel/flow/stream-map.js";
 
 const stream = (id: number) => ({ id, nextInBucket: undefined }) as Stream;
 

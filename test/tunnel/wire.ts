@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { OpenSocket } from "../../src/tunnel/socket.js";
+import type { OpenSocket } from "../../src/tunnel/socket/socket.js";
 
 /** A frame as docs/tunnel.md has it: read by hand here, so that the code under test does not vouch for itself. */
 export interface WireFrame {

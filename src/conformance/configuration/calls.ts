@@ -6,7 +6,7 @@ import {
   Runtime,
   type SubscribeConfigurationResponse,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { Queue } from "../../internal/queue.js";
+import { Queue } from "../../lib/queue.js";
 import type { Bench } from "../bench.js";
 import { Unmet } from "../expect.js";
 

@@ -1,4 +1,4 @@
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import type { Engine } from "../../server/engine.js";
 import type { On } from "../engine.js";
 import { equal, ok, rejects } from "../expect.js";

@@ -1,4 +1,4 @@
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import type { On } from "../engine.js";
 import { equal, ok } from "../expect.js";
 import { all, committed, NAMES, ORDERED, past, pattern, refused, set, stall } from "./steps.js";

@@ -1,4 +1,4 @@
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { LogRecord, LogStore } from "../../server/engine.js";
 import type { On } from "../engine.js";
 import { equal, ok } from "../expect.js";

@@ -1,4 +1,4 @@
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import type { Commit, KeyStore, Write } from "../../server/engine.js";
 import { EngineFault } from "../../server/engine.js";
 import { ok, Unmet } from "../expect.js";

@@ -1,4 +1,4 @@
-import { sleep } from "../../internal/timer.js";
+import { sleep } from "../../rpc/sleep.js";
 import type { On } from "../case.js";
 import { equal } from "../expect.js";
 import type { GossipCalls } from "../gossip-map.js";

@@ -1,8 +1,8 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { type GossipMapService, type Message, MessageSchema } from "../../../gen/atomix/map/map_pb.js";
-import { Queue } from "../../internal/queue.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { Queue } from "../../lib/queue.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { Unmet } from "../expect.js";
 
 type Init = Exclude<MessageInitShape<typeof MessageSchema>, Message>;

@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { randomFrom } from "../../internal/seeded-random.js";
+import { randomFrom } from "../../lib/seeded-random.js";
 import type { Bench } from "../bench.js";
 
 /** How many clients work at the same time. */

@@ -1,5 +1,5 @@
 import { BulkStateItemSchema } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import { type Scenario, withUnknown } from "./scenario.js";
 
 const BULK = { primitive: "state", rule: "GetBulkState" } as const;

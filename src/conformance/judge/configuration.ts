@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { sleep } from "../../internal/timer.js";
+import { sleep } from "../../rpc/sleep.js";
 import { ok } from "../expect.js";
 import { fault, of, type Scenario, type Script } from "./scenario.js";
 

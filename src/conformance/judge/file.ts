@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { GetFileResponseSchema, Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { sleep } from "../../internal/timer.js";
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
+import { sleep } from "../../rpc/sleep.js";
 import { ok } from "../expect.js";
 import { fault, of, type Scenario, type Script, withUnknown } from "./scenario.js";
 

@@ -1,9 +1,9 @@
 import { createRouterTransport } from "@connectrpc/connect";
-import { sleep } from "../../internal/timer.js";
-import { bareTunnels } from "../../server/bare-tunnels.js";
+import { sleep } from "../../rpc/sleep.js";
 import type { Log } from "../../server/context.js";
-import { corsFor } from "../../server/cors.js";
+import { corsFor } from "../../server/http/cors.js";
 import { createServer, fetchHandler, type Server } from "../../server/server.js";
+import { bareTunnels } from "../../server/tunnel/bare-tunnels.js";
 import { equal, ok, Unmet } from "../expect.js";
 import type { Seen } from "./operations.js";
 import type { Scenario, WireCall } from "./scenario.js";

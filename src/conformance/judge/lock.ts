@@ -4,7 +4,7 @@ import {
   Runtime,
   type UnlockResponse_Status as Unlocked,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { sleep } from "../../internal/timer.js";
+import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
 import { fault, of, type Scenario, type Script, sent } from "./scenario.js";
 

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { ResponseType } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { GetResponseSchema, MapService } from "../../../gen/atomix/pb/map/map_pb.js";
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import { equal } from "../expect.js";
 import { fault, inTurn, of, type Scenario, sent, withUnknown } from "./scenario.js";
 

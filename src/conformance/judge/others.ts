@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { equal } from "../expect.js";
 import { fault, of, type Scenario, sent } from "./scenario.js";
 

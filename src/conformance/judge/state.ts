@@ -1,8 +1,8 @@
 import { Code } from "@connectrpc/connect";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
 import { GetStateResponseSchema, Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { sleep } from "../../internal/timer.js";
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
+import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
 import { fault, inTurn, of, type Scenario, sent, withUnknown } from "./scenario.js";
 

@@ -4,7 +4,7 @@ import {
   Runtime,
   UnlockResponse_Status as Unlock,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import type { Bench } from "../bench.js";
 import { ok } from "../expect.js";
 

@@ -1,5 +1,5 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { sleep } from "../../internal/timer.js";
+import { sleep } from "../../rpc/sleep.js";
 import type { On } from "../case.js";
 import { ok } from "../expect.js";
 import { type Client, concurrently } from "../history/clients.js";

@@ -1,6 +1,6 @@
 import type { Client, Transport } from "@connectrpc/connect";
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { Bench } from "../bench.js";
 
 type Sent = Record<string, string>;

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
-import { sleep } from "../../internal/timer.js";
-import { fromUtf8 } from "../../internal/utf8.js";
+import { fromUtf8 } from "../../lib/utf8.js";
+import { sleep } from "../../rpc/sleep.js";
 import type { On } from "../case.js";
 import { equal } from "../expect.js";
 import { malformed, refused } from "../refusal.js";

@@ -1,5 +1,5 @@
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { On } from "../case.js";
 import { equal } from "../expect.js";
 import { type Client, concurrently } from "../history/clients.js";

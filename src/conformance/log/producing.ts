@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
-import { Queue } from "../../internal/queue.js";
-import { sleep } from "../../internal/timer.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { Queue } from "../../lib/queue.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import { sleep } from "../../rpc/sleep.js";
 import type { On } from "../case.js";
 import { pattern } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";

@@ -6,7 +6,7 @@ import {
   ResponseStatus,
 } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { type EntrySchema, MapService, type Value } from "../../../gen/atomix/pb/map/map_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { Bench } from "../bench.js";
 
 export const { OK, ERROR } = ResponseStatus;

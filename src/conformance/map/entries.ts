@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { ResponseStatus, ResponseType } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import type { On } from "../case.js";
 import { pattern } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";

@@ -1,6 +1,6 @@
 import type { Client as RpcClient } from "@connectrpc/connect";
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { On } from "../case.js";
 import { Unmet } from "../expect.js";
 import { type Client, concurrently, oneOf } from "../history/clients.js";

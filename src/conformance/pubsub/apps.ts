@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AppCallback, type TopicEventRequest } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { Queue } from "../../internal/queue.js";
+import { Queue } from "../../lib/queue.js";
 import type { On } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { type PubsubCalls, Status, textOf } from "./calls.js";

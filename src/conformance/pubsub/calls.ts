@@ -9,9 +9,9 @@ import {
   type SubscribeTopicEventsRequest,
   SubscribeTopicEventsRequestSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { Queue } from "../../internal/queue.js";
-import { sleep } from "../../internal/timer.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { Queue } from "../../lib/queue.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import { sleep } from "../../rpc/sleep.js";
 import type { Bench } from "../bench.js";
 import { equal, Unmet } from "../expect.js";
 

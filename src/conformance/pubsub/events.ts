@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { utf8 } from "../../internal/utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import type { On } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { malformed, refused } from "../refusal.js";

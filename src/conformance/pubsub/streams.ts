@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import type { SubscribeTopicEventsRequest } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { Queue } from "../../internal/queue.js";
+import { Queue } from "../../lib/queue.js";
 import type { On } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { malformed, NO_NAMES, refused, unconfigured } from "../refusal.js";

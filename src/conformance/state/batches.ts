@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { fromUtf8 } from "../../internal/utf8.js";
+import { fromUtf8 } from "../../lib/utf8.js";
 import type { On } from "../case.js";
 import { equal, ok, Unmet } from "../expect.js";
 import { factsOf, malformed, refused } from "../refusal.js";

@@ -6,7 +6,7 @@ import {
   type StateItemSchema,
   StateOptions_StateConcurrency,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { Bench } from "../bench.js";
 
 export const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAST_WRITE } =

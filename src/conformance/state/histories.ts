@@ -1,5 +1,5 @@
 import { Runtime, StateOptions_StateConsistency } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { On } from "../case.js";
 import { type Client, concurrently, oneOf } from "../history/clients.js";
 import { exchanged } from "../history/exchanged.js";

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { sameBytes, tokenIn } from "../../internal/bearer.js";
+import { sameBytes, tokenIn } from "../../rpc/bearer-token.js";
 import type { Log, Platform } from "../context.js";
 import { tokenOf } from "./credential.js";
 import { type JwtReader, jwtReader } from "./jwt.js";

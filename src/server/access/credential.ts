@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { withToken } from "../../internal/token.js";
+import { withToken } from "../../rpc/with-token.js";
 import type { Platform } from "../context.js";
 import { token } from "./settings.js";
 

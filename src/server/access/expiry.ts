@@ -1,6 +1,6 @@
 import type { Interceptor, StreamRequest } from "@connectrpc/connect";
-import { orAborted } from "../../internal/or-aborted.js";
-import { after } from "../../internal/timer.js";
+import { after } from "../../lib/timer.js";
+import { orAborted } from "../../rpc/abortable.js";
 import { unauthenticated } from "./callers.js";
 
 type Next = Parameters<Interceptor>[0];

@@ -1,5 +1,5 @@
-import { isLoopback } from "../../internal/loopback.js";
-import type { Config } from "../config.js";
+import { isLoopback } from "../../lib/loopback.js";
+import type { Config } from "../config/config.js";
 import { isOn } from "./settings.js";
 
 /** Refuses to let others than this machine call a server that asks no one who they are. */

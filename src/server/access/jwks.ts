@@ -1,7 +1,7 @@
 import type * as Jose from "jose";
 import type { JSONWebKeySet, JWTVerifyGetKey } from "jose";
 import type { Log, Platform } from "../context.js";
-import { unavailable } from "../faults.js";
+import { unavailable } from "../errors.js";
 
 /** How long to wait before keys that could not be fetched are asked for again, in milliseconds. */
 const RETRY_AFTER_MS = 1000;

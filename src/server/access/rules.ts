@@ -1,4 +1,4 @@
-import type { Primitive, Verb } from "./questions.js";
+import type { Primitive, Verb } from "./permissions.js";
 
 /** What a caller may do. */
 export interface Rule {

@@ -1,8 +1,8 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { z } from "zod";
-import { isToken, TOKEN_FORM } from "../../internal/bearer.js";
-import { PRIMITIVES, rpcsOf } from "./questions.js";
+import { isToken, TOKEN_FORM } from "../../rpc/bearer-token.js";
+import { PRIMITIVES, rpcsOf } from "./permissions.js";
 
 const SHORTEST = 16;
 

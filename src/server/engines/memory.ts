@@ -1,12 +1,12 @@
-import { asyncDispose } from "../../internal/dispose.js";
+import { asyncDispose } from "../../lib/dispose.js";
 import { type Log, silent } from "../context.js";
 import type { Engine } from "../engine.js";
-import { MEMORY_BOUNDS } from "./bounds.js";
-import { Clock } from "./clock.js";
 import { MemoryBlobs } from "./memory/blobs.js";
 import { MemoryKeys } from "./memory/keys.js";
 import { MemoryLogs } from "./memory/logs.js";
 import { MemoryTopics } from "./memory/topics.js";
+import { MEMORY_BOUNDS } from "./shared/bounds.js";
+import { Clock } from "./shared/clock.js";
 
 /** The bounds of a memory engine. A write that would pass one is refused as full. */
 export interface MemoryEngineOptions {

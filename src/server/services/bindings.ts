@@ -1,14 +1,14 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { InvokeBindingRequest, Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { codeOfStatus } from "../../internal/http-status.js";
-import { isFromProxy, isHopByHop } from "../../internal/invocation-headers.js";
-import { after } from "../../internal/timer.js";
-import { traceContext } from "../../internal/trace-context.js";
-import { withinCall } from "../call-log.js";
-import type { Config } from "../config.js";
+import { after } from "../../lib/timer.js";
+import { codeOfStatus } from "../../rpc/http-status.js";
+import { isFromProxy, isHopByHop } from "../../rpc/invocation-headers.js";
+import { withinCall } from "../calls/log.js";
+import type { Config } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
-import { failedBehind, invalid, shown, unavailable } from "../faults.js";
-import { exchange, splitQuery, urlUnder } from "./http.js";
+import { failedBehind, invalid, shown, unavailable } from "../errors.js";
+import { exchange, splitQuery, urlUnder } from "./shared/http-client.js";
+import { traceContext } from "./shared/trace-context.js";
 
 type Binding = Config["bindings"][string];
 type HttpBinding = Extract<Binding, { type: "http" }>;

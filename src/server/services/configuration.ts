@@ -7,13 +7,13 @@ import {
   type SubscribeConfigurationRequest,
   type SubscribeConfigurationResponseSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { canceled } from "../../internal/canceled.js";
-import { Merged } from "../../internal/merged.js";
+import { Merged } from "../../lib/merge-streams.js";
+import { canceled } from "../../rpc/canceled.js";
 import type { ServiceContext } from "../context.js";
 import type { Change, Entry, KeyStore, Write } from "../engine.js";
-import { exhausted, shown, unavailable } from "../faults.js";
+import { exhausted, shown, unavailable } from "../errors.js";
 import { Followed } from "./configuration/followed.js";
-import { under } from "./keyspace.js";
+import { under } from "./shared/keyspace.js";
 
 type ConfigurationMethods = Pick<
   ServiceImpl<typeof Runtime>,

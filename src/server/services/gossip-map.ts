@@ -1,10 +1,10 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.js";
 import { Carrier } from "../../gossip/carrier.js";
-import { randomId } from "../../internal/random-id.js";
+import { randomId } from "../../lib/random-id.js";
 import type { ServiceContext } from "../context.js";
 import { GossipMaps, type Joined } from "./gossip-map/maps.js";
-import { under } from "./keyspace.js";
+import { under } from "./shared/keyspace.js";
 
 /**
  * The gossip map service: the server is a member of every map, and the one that all others meet at. A stream joins a

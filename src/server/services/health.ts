@@ -3,9 +3,9 @@ import {
   type Health,
   HealthCheckResponse_ServingStatus as Status,
 } from "../../../gen/grpc/health/v1/health_pb.js";
-import { pause } from "../../internal/timer.js";
-import { notFound } from "../faults.js";
-import type { Readiness } from "../readiness.js";
+import { pause } from "../../lib/timer.js";
+import { notFound } from "../errors.js";
+import type { Readiness } from "../http/pages.js";
 
 /** How often a service that is watched is looked at. */
 const LOOK_EVERY_MS = 500;

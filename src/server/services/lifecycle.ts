@@ -1,9 +1,9 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ComponentConfig, Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
-import { withinCall } from "../call-log.js";
-import type { Components, Kind } from "../components.js";
+import { withinCall } from "../calls/log.js";
+import type { Components, Kind } from "../config/components.js";
 import type { ServiceContext } from "../context.js";
-import { invalid } from "../faults.js";
+import { invalid } from "../errors.js";
 
 type Settings = Record<string, unknown>;
 

@@ -4,12 +4,12 @@ import {
   type Runtime,
   UnlockResponse_Status as Unlock,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { ServiceContext } from "../context.js";
 import type { Write } from "../engine.js";
-import { FENCE_HEADER } from "./fence.js";
-import { keyOf, under } from "./keyspace.js";
-import { Population } from "./population.js";
+import { FENCE_HEADER } from "./shared/fence.js";
+import { Population } from "./shared/key-quota.js";
+import { keyOf, under } from "./shared/keyspace.js";
 
 type LockMethods = Pick<ServiceImpl<typeof Runtime>, "tryLock" | "unlock" | "lockKeepAlive">;
 

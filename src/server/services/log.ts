@@ -1,11 +1,11 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { LogService } from "../../../gen/atomix/log/log_pb.js";
-import { canceled } from "../../internal/canceled.js";
-import { Merged } from "../../internal/merged.js";
-import type { Limits } from "../config.js";
+import { Merged } from "../../lib/merge-streams.js";
+import { canceled } from "../../rpc/canceled.js";
+import { checkName } from "../calls/validate.js";
+import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
-import { invalid, unavailable } from "../faults.js";
-import { checkName } from "../guard.js";
+import { invalid, unavailable } from "../errors.js";
 import { Batches } from "./log/batches.js";
 import { LogRegistry } from "./log/registry.js";
 

@@ -2,15 +2,15 @@ import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { type RequestHeader, ResponseStatus } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { type MapService, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
-import { orAborted } from "../../internal/or-aborted.js";
+import { orAborted } from "../../rpc/abortable.js";
 import type { ServiceContext } from "../context.js";
-import { invalid } from "../faults.js";
-import { fenceChecks } from "./fence.js";
+import { invalid } from "../errors.js";
 import { addressOf } from "./map/address.js";
 import { decoded, decodedDigest } from "./map/entry.js";
 import type { Operation } from "./map/partition.js";
 import { Partitions } from "./map/partitions.js";
 import { type Condition, type Leading, putOperation, removeOperation } from "./map/write.js";
+import { fenceChecks } from "./shared/fence.js";
 
 /** The request header of a Put that must find no entry. */
 const IF_ABSENT_HEADER = "fairlead-if-absent";

@@ -11,7 +11,7 @@ import type {
   ServerReflection,
   ServerReflectionRequest,
 } from "../../../gen/grpc/reflection/v1/reflection_pb.js";
-import { shown } from "../faults.js";
+import { shown } from "../errors.js";
 
 type Asked = ServerReflectionRequest["messageRequest"];
 

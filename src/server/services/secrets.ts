@@ -1,8 +1,8 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { withinCall } from "../call-log.js";
+import { withinCall } from "../calls/log.js";
 import type { Log, ServiceContext } from "../context.js";
-import { notFound, shown, unavailable } from "../faults.js";
+import { notFound, shown, unavailable } from "../errors.js";
 
 /** What a store shows. A name that it does not show cannot be told from one that is not there. */
 interface Shown {

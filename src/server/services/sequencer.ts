@@ -3,12 +3,12 @@ import {
   SequencerOptions_AutoIncrement as Increment,
   type Runtime,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { fromUtf8, utf8 } from "../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, KeyStore } from "../engine.js";
-import { exhausted, invalid } from "../faults.js";
-import { keyOf, under } from "./keyspace.js";
-import { Population } from "./population.js";
+import { exhausted, invalid } from "../errors.js";
+import { Population } from "./shared/key-quota.js";
+import { keyOf, under } from "./shared/keyspace.js";
 
 /** The response header that confirms how many ids a request with `count` was given. */
 const COUNT_HEADER = "fairlead-id-count";

@@ -6,9 +6,9 @@ import {
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, Write } from "../engine.js";
-import { conflict, invalid, shown } from "../faults.js";
-import { fenceChecks, fenceConflict } from "./fence.js";
-import { keyOf } from "./keyspace.js";
+import { conflict, invalid, shown } from "../errors.js";
+import { fenceChecks, fenceConflict } from "./shared/fence.js";
+import { keyOf } from "./shared/keyspace.js";
 
 type StateMethods = Pick<
   ServiceImpl<typeof Runtime>,

@@ -129,7 +129,7 @@ export const configurationMutants: readonly Mutant[] = [
       /half-close keeps/,
     ],
   ]),
-  ...faultsOf("configuration", "engines/memory/change-feed.ts", [
+  ...faultsOf("configuration", "engines/shared/change-feed.ts", [
     [
       "the first who leaves takes the others along",
       "if (!watchers?.delete(watcher) || watchers.size > 0) return;",

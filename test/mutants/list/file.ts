@@ -2,7 +2,7 @@
 import { faultsOf, type Mutant } from "../mutant.js";
 
 export const fileMutants: readonly Mutant[] = [
-  ...faultsOf("file", "services/file.ts", [
+  ...faultsOf("file", "services/files.ts", [
     [
       "missing files are internal",
       'if (!found) throw notFound("file", name);',
@@ -59,7 +59,7 @@ export const fileMutants: readonly Mutant[] = [
       /creates only/,
     ],
   ]),
-  ...faultsOf("file", "services/file.ts", [
+  ...faultsOf("file", "services/files.ts", [
     [
       "the first message has no data",
       "for (let part = first; !part.done; part",
@@ -117,7 +117,7 @@ export const fileMutants: readonly Mutant[] = [
       /in a header as GetFileMeta/,
     ],
   ]),
-  ...faultsOf("file", "guard.ts", [
+  ...faultsOf("file", "calls/validate.ts", [
     [
       "metadata is not bounded",
       "if (bytes > fileMetadataBytes) {",

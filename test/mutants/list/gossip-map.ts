@@ -11,7 +11,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /not told again/,
     ],
   ]),
-  ...faultsOf("gossip-map", "guard.ts", [
+  ...faultsOf("gossip-map", "calls/validate.ts", [
     [
       "sources may be empty",
       "rule(gossip.MessageSchema, { source: name, target: required });",

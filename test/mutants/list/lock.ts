@@ -52,7 +52,7 @@ export const lockMutants: readonly Mutant[] = [
       /keeps the fence/,
     ],
   ]),
-  ...faultsOf("lock", "services/fence.ts", [
+  ...faultsOf("lock", "services/shared/fence.ts", [
     [
       "fences are not checked",
       'return { type: "check", key: keyOf("fence", store, resource), ifVersion: number };',
@@ -66,7 +66,7 @@ export const lockMutants: readonly Mutant[] = [
       /several fences/,
     ],
   ]),
-  ...faultsOf("lock", "guard.ts", [
+  ...faultsOf("lock", "calls/validate.ts", [
     [
       "expire may be 0",
       'if ((value as number) <= 0) throw invalid(field, value, "must be above 0");',
@@ -100,7 +100,7 @@ export const lockMutants: readonly Mutant[] = [
       /no fence where there is no lock/,
     ],
   ]),
-  ...faultsOf("lock", "services/fence.ts", [
+  ...faultsOf("lock", "services/shared/fence.ts", [
     [
       "malformed fences are others",
       "if (!match) throw invalid(FENCE_HEADER, part, FORM);",
@@ -120,7 +120,7 @@ export const lockMutants: readonly Mutant[] = [
       /a fence of a lock store that is not configured/,
     ],
   ]),
-  ...faultsOf("lock", "guard.ts", [
+  ...faultsOf("lock", "calls/validate.ts", [
     [
       "expire may be below 0",
       'if ((value as number) <= 0) throw invalid(field, value, "must be above 0");',

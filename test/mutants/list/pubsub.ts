@@ -124,7 +124,7 @@ export const pubsubMutants: readonly Mutant[] = [
       /group is the app's name|told of its events/,
     ],
   ]),
-  ...faultsOf("pubsub", "services/pubsub/app-visit.ts", [
+  ...faultsOf("pubsub", "services/pubsub/app-session.ts", [
     [
       "an app's error is a success",
       'unsettled.answer(event.id, "retry", `the app failed: ${messageOf(error)}`);',
@@ -258,7 +258,7 @@ export const pubsubMutants: readonly Mutant[] = [
       /takes nothing from the others/,
     ],
   ]),
-  ...faultsOf("pubsub", "engines/idle-timer.ts", [
+  ...faultsOf("pubsub", "engines/shared/idle-timer.ts", [
     [
       "the last who leaves takes the group along",
       "wait(Math.min(idleMs, backlogIdleMs));",

@@ -3,7 +3,7 @@ import { EVERY, faultsOf, type Mutant } from "../mutant.js";
 
 /** What goes wrong for several primitives alike. */
 export const requestsMutants: readonly Mutant[] = [
-  ...faultsOf(EVERY, "guard.ts", [
+  ...faultsOf(EVERY, "calls/validate.ts", [
     [
       "secrets may have control characters",
       "rule(runtime.GetSecretRequestSchema, { storeName: name, key: secretKey });",
@@ -53,7 +53,7 @@ export const requestsMutants: readonly Mutant[] = [
       /above the limit/,
     ],
   ]),
-  ...faultsOf(EVERY, "faults.ts", [
+  ...faultsOf(EVERY, "errors.ts", [
     [
       "what is not configured is not named",
       '[info("NOT_CONFIGURED", { kind: what, name })]',
@@ -61,7 +61,7 @@ export const requestsMutants: readonly Mutant[] = [
       /not configured/,
     ],
   ]),
-  ...faultsOf(["bindings", "invocation"], "services/http.ts", [
+  ...faultsOf(["bindings", "invocation"], "services/shared/http-client.ts", [
     [
       "answers are not bounded",
       "if (size <= most) continue;",

@@ -97,7 +97,7 @@ export const stateMutants: readonly Mutant[] = [
     ],
     ["stores are not checked", 'components.get("state", store);\n', "", /not configured is invalid_argument/],
   ]),
-  ...faultsOf("state", "services/keyspace.ts", [
+  ...faultsOf("state", "services/shared/keyspace.ts", [
     [
       "stores run into each other",
       '[room, ...parts].join("\\0")',
@@ -105,7 +105,7 @@ export const stateMutants: readonly Mutant[] = [
       /stores are apart/,
     ],
   ]),
-  ...faultsOf("state", "guard.ts", [
+  ...faultsOf("state", "calls/validate.ts", [
     [
       "keys may be empty",
       'if (value === "") throw invalid(field, value, `${empty}: 1 to ${limits.keyBytes} bytes`);',
@@ -137,7 +137,7 @@ export const stateMutants: readonly Mutant[] = [
       /naming valueBytes/,
     ],
   ]),
-  ...faultsOf("state", "faults.ts", [
+  ...faultsOf("state", "errors.ts", [
     [
       "errors have no BadRequest",
       "{ desc: BadRequestSchema, value: { fieldViolations: [violation] } },",
@@ -185,7 +185,7 @@ export const stateMutants: readonly Mutant[] = [
       /etag that does not match|not re-entrant/,
     ],
   ]),
-  ...faultsOf("state", "services/keyspace.ts", [
+  ...faultsOf("state", "services/shared/keyspace.ts", [
     [
       "keys with bars are refused",
       '[room, ...parts].join("\\0")',

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
-import { inPieces } from "../../../internal/pieces.js";
+import { inPieces } from "../../../lib/rechunk.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
-import { full } from "../memory/faults.js";
+import { full } from "../shared/errors.js";
 import { BlobChecksums, PIECE_BYTES } from "./blob-checksums.js";
 import { BlobFiles, fileOf } from "./blob-files.js";
 import { away, systemFault } from "./faults.js";

@@ -1,4 +1,4 @@
-import type { ClockState } from "../clock.js";
+import type { ClockState } from "../shared/clock.js";
 
 /** Where the tree keeps its books. */
 export const BOOKS = "c";

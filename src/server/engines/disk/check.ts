@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { inPieces } from "../../../internal/pieces.js";
+import { inPieces } from "../../../lib/rechunk.js";
 import { BlobChecksums, bytesOnDisk, PIECE_BYTES } from "./blob-checksums.js";
 import { storedBlobs } from "./blobs.js";
 import { DamageError, FolderError, isReadOnly } from "./faults.js";

@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
-import { asyncDispose } from "../../../internal/dispose.js";
+import { asyncDispose } from "../../../lib/dispose.js";
 import { type Log, silent } from "../../context.js";
 import type { Engine } from "../../engine.js";
-import { DISK_BOUNDS } from "../bounds.js";
-import { Clock } from "../clock.js";
+import { DISK_BOUNDS } from "../shared/bounds.js";
+import { Clock } from "../shared/clock.js";
 import { backUp } from "./backup.js";
 import { answerRequests } from "./backup-request.js";
 import { blobBytesOf, DiskBlobs } from "./blobs.js";

@@ -1,4 +1,4 @@
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 import type { Tree } from "./tree.js";
 
 /** A key, and when it expires. */

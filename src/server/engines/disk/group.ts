@@ -1,8 +1,8 @@
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 import type { Delivery } from "../../engine.js";
-import type { Clock } from "../clock.js";
-import { IdleTimer, type KeptMs } from "../idle-timer.js";
-import { Heap } from "../memory/heap.js";
+import type { Clock } from "../shared/clock.js";
+import { Heap } from "../shared/heap.js";
+import { IdleTimer, type KeptMs } from "../shared/idle-timer.js";
 import { Consumer } from "./consumer.js";
 import type { Op } from "./store.js";
 import type { GroupState, Item, TopicEntries } from "./topic-store.js";

@@ -1,6 +1,6 @@
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
-import { ChangeFeed } from "../memory/change-feed.js";
-import { full } from "../memory/faults.js";
+import { ChangeFeed } from "../shared/change-feed.js";
+import { full } from "../shared/errors.js";
 import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
 import { away } from "./faults.js";
 import type { Op } from "./store.js";

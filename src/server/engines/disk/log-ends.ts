@@ -1,4 +1,4 @@
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 import type { Log } from "./log.js";
 
 /** How soon the tree is told where a log ends that has grown. */

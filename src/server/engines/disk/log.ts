@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { LogRecord, Retention } from "../../engine.js";
-import type { Clock } from "../clock.js";
+import type { Clock } from "../shared/clock.js";
 import { DamageError } from "./faults.js";
 import type { Files } from "./files.js";
 import { Groups } from "./groups.js";

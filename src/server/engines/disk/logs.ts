@@ -1,8 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
-import { full } from "../memory/faults.js";
+import { full } from "../shared/errors.js";
 import { away, systemFault } from "./faults.js";
 import type { Files } from "./files.js";
 import { Log, type LogSettings } from "./log.js";

@@ -1,4 +1,4 @@
-import { Heap } from "../memory/heap.js";
+import { Heap } from "../shared/heap.js";
 import { BOOKS } from "./books.js";
 import { DamageError } from "./faults.js";
 import { readJournals, type StoreTable } from "./store-check.js";

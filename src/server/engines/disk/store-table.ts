@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { maskedCrc32c } from "./crc32c.js";
 import { DamageError } from "./faults.js";
 import { VarintReader } from "./store-manifest.js";
-import { unhurried } from "./unhurried.js";
+import { unhurried } from "./yield-to-event-loop.js";
 
 /** Where the blocks of a table's two indexes are, and a magic number. */
 const FOOTER_BYTES = 48;

@@ -1,8 +1,8 @@
 import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
-import type { Clock } from "../clock.js";
-import { logDropped } from "../dropped-events.js";
-import { full } from "../memory/faults.js";
+import type { Clock } from "../shared/clock.js";
+import { logDropped } from "../shared/dropped-events.js";
+import { full } from "../shared/errors.js";
 import { away } from "./faults.js";
 import { Group, weight } from "./group.js";
 import { type GroupState, TopicEntries } from "./topic-store.js";

@@ -1,4 +1,4 @@
-import { Clock, type ClockSources } from "../clock.js";
+import { Clock, type ClockSources } from "../shared/clock.js";
 import { BOOKS, type Books, decodeBooks, encodeBooks, type Usage } from "./books.js";
 import { away, systemFault } from "./faults.js";
 import { Groups } from "./groups.js";

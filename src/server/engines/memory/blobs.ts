@@ -1,8 +1,8 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { inPieces } from "../../../internal/pieces.js";
+import { inPieces } from "../../../lib/rechunk.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
-import { away, full } from "./faults.js";
+import { away, full } from "../shared/errors.js";
 import { owned } from "./owned.js";
 import { SortedMap } from "./sorted-map.js";
 

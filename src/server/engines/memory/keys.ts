@@ -1,8 +1,8 @@
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
-import { ChangeFeed } from "./change-feed.js";
-import { away, full } from "./faults.js";
-import { Heap } from "./heap.js";
+import { ChangeFeed } from "../shared/change-feed.js";
+import { away, full } from "../shared/errors.js";
+import { Heap } from "../shared/heap.js";
 import { owned } from "./owned.js";
 import { SortedMap } from "./sorted-map.js";
 

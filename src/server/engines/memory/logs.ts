@@ -1,7 +1,7 @@
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
-import type { Clock } from "../clock.js";
-import { away, full } from "./faults.js";
+import type { Clock } from "../shared/clock.js";
+import { away, full } from "../shared/errors.js";
 import { owned } from "./owned.js";
 
 interface LogLimits {

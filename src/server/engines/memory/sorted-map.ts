@@ -1,5 +1,5 @@
 import btree from "sorted-btree";
-import { compareUtf8 } from "../../../internal/utf8.js";
+import { compareUtf8 } from "../../../lib/utf8.js";
 
 // CommonJS with a default export: Node hands the exports over, some bundlers their default.
 const BTree = ((btree as { default?: unknown }).default ?? btree) as typeof btree.default;

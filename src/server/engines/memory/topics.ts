@@ -1,10 +1,10 @@
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
-import { logDropped } from "../dropped-events.js";
-import { IdleTimer, type KeptMs } from "../idle-timer.js";
-import { away, full } from "./faults.js";
-import { Heap } from "./heap.js";
+import { logDropped } from "../shared/dropped-events.js";
+import { away, full } from "../shared/errors.js";
+import { Heap } from "../shared/heap.js";
+import { IdleTimer, type KeptMs } from "../shared/idle-timer.js";
 import { owned } from "./owned.js";
 
 interface TopicLimits {

@@ -1,5 +1,5 @@
-import { orAborted } from "../../../internal/or-aborted.js";
-import { pause } from "../../../internal/timer.js";
+import { pause } from "../../../lib/timer.js";
+import { orAborted } from "../../../rpc/abortable.js";
 
 /** How long a reader waits at most for an upload that has been sent to its end, in milliseconds. */
 const PATIENCE_MS = 5000;

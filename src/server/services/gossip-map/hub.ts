@@ -1,13 +1,13 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb.js";
+import { takeTurns } from "../../../gossip/anti-entropy.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica, sizeOf } from "../../../gossip/replica.js";
-import { takeTurns } from "../../../gossip/turns.js";
 import { compareValues } from "../../../gossip/version.js";
 import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore } from "../../engine.js";
-import { exhausted, shown, unavailable } from "../../faults.js";
-import { under } from "../keyspace.js";
+import { exhausted, shown, unavailable } from "../../errors.js";
+import { under } from "../shared/keyspace.js";
 
 /** What one commit writes at most. */
 const COMMIT_ENTRIES = 100;

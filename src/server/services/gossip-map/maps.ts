@@ -1,8 +1,8 @@
 import type { Link } from "../../../gossip/link.js";
 import type { ServiceContext } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
-import { exhausted, shown } from "../../faults.js";
-import { under } from "../keyspace.js";
+import { exhausted, shown } from "../../errors.js";
+import { under } from "../shared/keyspace.js";
 import { GossipHub, type Member } from "./hub.js";
 
 type Target = { namespace: string; name: string };

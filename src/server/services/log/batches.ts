@@ -1,4 +1,4 @@
-import { after } from "../../../internal/timer.js";
+import { after } from "../../../lib/timer.js";
 
 /** What is appended at once: no more records, and no more bytes unless it is one record that is larger. */
 const BATCH_RECORDS = 512;

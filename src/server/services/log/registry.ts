@@ -1,10 +1,10 @@
-import { fromUtf8, utf8 } from "../../../internal/utf8.js";
-import type { Components } from "../../components.js";
-import type { Limits } from "../../config.js";
+import { fromUtf8, utf8 } from "../../../lib/utf8.js";
+import type { Components } from "../../config/components.js";
+import type { Limits } from "../../config/config.js";
 import type { ServiceContext } from "../../context.js";
 import type { Engine, Retention } from "../../engine.js";
-import { exhausted, shown } from "../../faults.js";
-import { keyOf } from "../keyspace.js";
+import { exhausted, shown } from "../../errors.js";
+import { keyOf } from "../shared/keyspace.js";
 
 /** Counts the logs that clients made. */
 const COUNT = keyOf("log");

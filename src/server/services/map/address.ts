@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type RequestHeader, RequestHeaderSchema } from "../../../../gen/atomix/pb/headers/headers_pb.js";
-import { keyOf, under } from "../keyspace.js";
+import { keyOf, under } from "../shared/keyspace.js";
 
 /** One partition of one map: what names it on the wire, and where it is in the engine. */
 export interface Address {

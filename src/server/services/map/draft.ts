@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { type Digest, DigestSchema, type Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { fromUtf8, utf8 } from "../../../internal/utf8.js";
+import { fromUtf8, utf8 } from "../../../lib/utf8.js";
 import type { Entry as Stored, Write } from "../../engine.js";
-import { exhausted } from "../../faults.js";
+import { exhausted } from "../../errors.js";
 import { type Address, COUNT_KEY } from "./address.js";
 import { decoded, decodedDigest, encoded, encodedDigest, highest, isLive, type LiveEntry } from "./entry.js";
 import type { Lead } from "./group.js";

@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
-import type { Config } from "../../config.js";
-import { unavailable } from "../../faults.js";
+import type { Config } from "../../config/config.js";
+import { unavailable } from "../../errors.js";
 
 /** What the configuration says of a group of maps; undefined where it says nothing: it is this server's own. */
 export type Group = Config["maps"][string] | undefined;

@@ -1,10 +1,10 @@
 import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { jitteredMs } from "../../../internal/backoff.js";
-import { canceled } from "../../../internal/canceled.js";
-import { sleep } from "../../../internal/timer.js";
+import { jitteredMs } from "../../../lib/backoff.js";
+import { canceled } from "../../../rpc/canceled.js";
+import { sleep } from "../../../rpc/sleep.js";
 import type { ServiceContext } from "../../context.js";
 import type { Write } from "../../engine.js";
-import { fenceConflict } from "../fence.js";
+import { fenceConflict } from "../shared/fence.js";
 import { type Address, COUNT_KEY } from "./address.js";
 import { Draft } from "./draft.js";
 

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { asyncDispose } from "../../../internal/dispose.js";
+import { asyncDispose } from "../../../lib/dispose.js";
 import { carrying, tokenOf } from "../../access/credential.js";
 import type { ServiceContext } from "../../context.js";
 import { type Address, addressAt, addressOf, RECORDS } from "./address.js";

@@ -8,8 +8,8 @@ import {
   type Entry,
   MapService,
 } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
-import { after, pause } from "../../../internal/timer.js";
+import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
+import { after, pause } from "../../../lib/timer.js";
 import type { Log } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
 import { type Address, named } from "./address.js";

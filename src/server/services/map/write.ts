@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { EntrySchema, type Value } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { conflict, shown } from "../../faults.js";
+import { conflict, shown } from "../../errors.js";
 import type { Draft } from "./draft.js";
 import { type LiveEntry, sizeOf } from "./entry.js";
 import type { Lead } from "./group.js";

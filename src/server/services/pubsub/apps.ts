@@ -1,16 +1,16 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { type Backoff, jitteredMs } from "../../../internal/backoff.js";
-import { callsOf } from "../../../internal/calls.js";
-import { asyncDispose } from "../../../internal/dispose.js";
-import { lostConnection } from "../../../internal/lost-connection.js";
-import type { ReadError } from "../../../internal/one-tongue.js";
-import { pause } from "../../../internal/timer.js";
+import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
+import { asyncDispose } from "../../../lib/dispose.js";
+import { pause } from "../../../lib/timer.js";
+import { callsOf } from "../../../rpc/generated-client.js";
+import { lostConnection } from "../../../rpc/lost-connection.js";
+import type { ReadError } from "../../../rpc/normalize-error.js";
 import { carrying, tokenOf } from "../../access/credential.js";
+import { checkName } from "../../calls/validate.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
-import { shown } from "../../faults.js";
-import { checkName } from "../../guard.js";
-import { type App, visit } from "./app-visit.js";
+import { shown } from "../../errors.js";
+import { type App, visit } from "./app-session.js";
 import { type Subscription, topicOf } from "./delivery.js";
 
 /** How long to wait before an app that did not answer is asked again. */

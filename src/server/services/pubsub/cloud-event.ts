@@ -5,12 +5,12 @@ import {
   TopicEventRequestSchema,
 } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import type { PublishEventRequest } from "../../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { isJson, mediaTypeOf } from "../../../internal/media-type.js";
-import { randomId } from "../../../internal/random-id.js";
-import { utf8 } from "../../../internal/utf8.js";
+import { isJson, mediaTypeOf } from "../../../lib/media-type.js";
+import { randomId } from "../../../lib/random-id.js";
+import { utf8 } from "../../../lib/utf8.js";
+import { checkMediaType } from "../../calls/validate.js";
 import type { EngineClock } from "../../engine.js";
-import { invalid } from "../../faults.js";
-import { checkMediaType } from "../../guard.js";
+import { invalid } from "../../errors.js";
 import { jsonMembers } from "./json-members.js";
 
 /** What an event says of itself where its publisher did not. */

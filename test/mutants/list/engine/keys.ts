@@ -221,7 +221,7 @@ export const keysMutants: readonly Mutant[] = [
       /cuts nothing short/,
     ],
   ]),
-  ...faultsOf("engine", "engines/memory/change-feed.ts", [
+  ...faultsOf("engine", "engines/shared/change-feed.ts", [
     [
       "who waits is not woken",
       "this.#bytes > this.#compactAboveBytes) this.#compact();\n    this.#wake?.();",

@@ -132,7 +132,7 @@ export const topicsMutants: readonly Mutant[] = [
       /consume\(\) with a signal that has aborted/,
     ],
   ]),
-  ...faultsOf("engine", "engines/idle-timer.ts", [
+  ...faultsOf("engine", "engines/shared/idle-timer.ts", [
     [
       "groups go with their consumers",
       "wait(Math.min(idleMs, backlogIdleMs));",

@@ -1,0 +1,19 @@
+import type { CallOptions, Transport } from "@connectrpc/connect";
+import { needExtensions } from "../rpc/server-extensions.js";
+import { type Fence, fenceHeader } from "./lock/fence.js";
+
+/**
+ * The request headers of a write under `fence`. Fails with `Code.Unimplemented` where the server cannot keep what is asked
+ * for; `what` begins the message.
+ */
+export async function conditionHeaders(
+  what: string,
+  transport: Transport,
+  { fence, ifAbsent }: { fence?: Fence | undefined; ifAbsent?: boolean | undefined },
+  { signal, timeoutMs }: CallOptions,
+): Promise<Record<string, string>> {
+  const headers: Record<string, string> = fence ? { "fairlead-fence": fenceHeader(fence) } : {};
+  if (fence) await needExtensions(transport, `${what} under a fence`, signal, timeoutMs);
+  if (ifAbsent) await needExtensions(transport, `${what} only where it is absent`, signal, timeoutMs);
+  return headers;
+}

@@ -1,0 +1,24 @@
+import type { CallOptions, Transport } from "@connectrpc/connect";
+import { Runtime } from "../../gen/runtime/hello/spec/proto/runtime/v1/runtime_pb.js";
+import { checkedName, checkOptions } from "../lib/checks.js";
+import { callsOf } from "../rpc/generated-client.js";
+
+/** A greeting: the smallest call there is, to see that a server answers. */
+export interface Hello {
+  /** What the server says to `name`: "Hello, Ada". `SayHello` */
+  say(name?: string, options?: CallOptions): Promise<string>;
+}
+
+/** The greeting that the server calls `instance`. */
+export function createHello(transport: Transport, instance = "helloworld"): Hello {
+  const client = callsOf(Runtime, transport);
+  const serviceName = checkedName("the greeting", instance);
+  return {
+    async say(name = "", call = {}) {
+      if (name !== "") checkedName("Cannot say hello: the name", name);
+      checkOptions("Cannot say hello", call);
+      const { hello } = await client.sayHello({ serviceName, name }, call);
+      return hello;
+    },
+  };
+}

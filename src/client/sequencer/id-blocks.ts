@@ -1,0 +1,25 @@
+import type { CallOptions } from "@connectrpc/connect";
+import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
+import { tellingHeaders } from "../../rpc/call-headers.js";
+import { canceled } from "../../rpc/canceled.js";
+
+/** Ids without end, out of the blocks that `reserve` reserves: it gives the first id of each. */
+export function idBlocks<O extends CallOptions>(
+  reserve: (options: O) => Promise<bigint>,
+  options: O,
+): CancelableIterator<bigint> {
+  const ids = async function* (signal: AbortSignal) {
+    while (true) {
+      let count = 1n;
+      const told = tellingHeaders({ ...options, signal }, (headers) => {
+        count = BigInt(headers.get("fairlead-id-count") ?? "1");
+      });
+      const first = await reserve(told);
+      for (let id = first; id < first + count; id++) {
+        if (signal.aborted) throw canceled(signal);
+        yield id;
+      }
+    }
+  };
+  return cancelable(ids, { signal: options.signal });
+}

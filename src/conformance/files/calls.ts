@@ -1,0 +1,120 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import {
+  type FileInfo,
+  type GetFileMetaResponse,
+  type ListFileResp,
+  type PutFileRequestSchema,
+  Runtime,
+} from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import type { Bench } from "../bench.js";
+
+export const PIECE = 64 * 1024;
+
+export type Part = MessageInitShape<typeof PutFileRequestSchema>;
+
+type Got = { chunks: Uint8Array[]; headers: Headers; bytes: Uint8Array; text: string };
+
+/** The file RPCs on files of the case's own, which are deleted at the end. */
+export interface FileCalls extends Bench {
+  readonly runtime: Client<typeof Runtime>;
+  readonly storeName: string;
+  /** The whole name of the file that the case calls `name`. */
+  file(name: string): string;
+  /** Sends the messages as they are. */
+  put(...parts: Part[]): Promise<unknown>;
+  /** Sends what `parts` gives, as it gives it. */
+  stream(parts: AsyncIterable<Part>, signal?: AbortSignal): Promise<unknown>;
+  /** Stores a file in one message. */
+  store(name: string, content?: string | Uint8Array, metadata?: Record<string, string>): Promise<unknown>;
+  get(name: string, metadata?: Record<string, string>): Promise<Got>;
+  meta(name: string): Promise<GetFileMetaResponse>;
+  /** What is kept with a file. */
+  kept(name: string): Promise<Record<string, string>>;
+  list(prefix?: string, rest?: { pageSize?: number; marker?: string }): Promise<ListFileResp>;
+  /** The names on such a page, as the case calls them. */
+  names(page: { files: FileInfo[] }): string[];
+  delete(name: string): Promise<unknown>;
+}
+
+export function fileCalls(bench: Bench): FileCalls {
+  const runtime = bench.client(Runtime);
+  const storeName = bench.stores.files;
+  const file = (name: string) => bench.own(name);
+  const named = (name: string) => ({ request: { storeName, name: file(name) } });
+  const written = new Set<string>();
+  const stream = (parts: AsyncIterable<Part>, signal?: AbortSignal) =>
+    runtime.putFile(forGo(parts, written), signal && { signal });
+  const put = (...parts: Part[]) => stream(each(parts));
+  const list: FileCalls["list"] = (prefix = "", { marker, ...rest } = {}) =>
+    runtime.listFile({ ...named(prefix), ...rest, ...(marker !== undefined && { marker }) });
+  bench.after(async () => {
+    const deletions = [...written].map((name) => runtime.delFile({ request: { storeName, name } }));
+    await Promise.allSettled(deletions);
+  });
+  return {
+    ...bench,
+    runtime,
+    storeName,
+    file,
+    put,
+    stream,
+    list,
+    store: (name, content = name, metadata = {}) =>
+      put({
+        storeName,
+        name: file(name),
+        data: typeof content === "string" ? utf8(content) : content,
+        metadata,
+      }),
+    async get(name, metadata = {}) {
+      let headers = new Headers();
+      const onHeader = (header: Headers) => {
+        headers = header;
+      };
+      const chunks: Uint8Array[] = [];
+      for await (const { data } of runtime.getFile({ storeName, name: file(name), metadata }, { onHeader })) {
+        chunks.push(data);
+      }
+      const bytes = joined(chunks);
+      return { chunks, headers, bytes, text: fromUtf8(bytes) };
+    },
+    meta: (name) => runtime.getFileMeta(named(name)),
+    async kept(name) {
+      const { response } = await runtime.getFileMeta(named(name));
+      const values = Object.entries(response?.metadata ?? {}).map(([key, { value }]) => [key, value.join()]);
+      return Object.fromEntries(values);
+    },
+    names: ({ files }) => files.map(({ fileName }) => fileName.slice(file("").length)),
+    delete: (name) => runtime.delFile(named(name)),
+  };
+}
+
+/** What the Go runtime's local store requires: 0644, and open to write, create and truncate, as decimal numbers. */
+export const GO_FILE = { FileMode: "420", FileFlag: "578" };
+
+/** `parts` with what the Go runtime requires in the first one, if it names a file, whose name goes to `written`. */
+async function* forGo(parts: AsyncIterable<Part>, written: Set<string>): AsyncGenerator<Part> {
+  let isFirst = true;
+  for await (const part of parts) {
+    const names = isFirst && part.storeName && part.name;
+    isFirst = false;
+    if (names) written.add(part.name ?? "");
+    yield names ? { ...part, metadata: { ...GO_FILE, ...part.metadata } } : part;
+  }
+}
+
+export async function* each<T>(parts: readonly T[]): AsyncGenerator<T> {
+  yield* parts;
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}

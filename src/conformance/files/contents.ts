@@ -1,0 +1,287 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { utf8 } from "../../lib/utf8.js";
+import type { On } from "../case.js";
+import { pattern } from "../engine/steps.js";
+import { equal, ok, rejects } from "../expect.js";
+import { factsOf, malformed, refused } from "../refusal.js";
+import { MISSING } from "../rules.js";
+import { type FileCalls, type Part, PIECE } from "./calls.js";
+
+/** Writing and reading. */
+export function contents(on: On<FileCalls>): void {
+  writing(on);
+  whole(on);
+  reading(on);
+  ranges(on);
+}
+
+function writing(on: On<FileCalls>): void {
+  on("PutFile", "every message may carry data, the first one too", async (at) => {
+    const first = { storeName: at.storeName, name: at.file("f"), data: utf8("one ") };
+    await at.put(first, { data: utf8("two ") }, {}, { data: utf8("three") });
+    equal((await at.get("f")).text, "one two three");
+  });
+
+  on(
+    "PutFile",
+    "the first message names store, name and metadata, and later ones change nothing of them",
+    async (at) => {
+      const first = { storeName: at.storeName, name: at.file("f"), metadata: { owner: "ada" } };
+      await at.put(first, {
+        storeName: "other",
+        name: at.file("g"),
+        data: utf8("x"),
+        metadata: { owner: "bob" },
+      });
+      equal((await at.get("f")).text, "x");
+      equal((await at.kept("f"))["owner"], "ada");
+      await refused(at.get("g"), Code.NotFound);
+    },
+  );
+
+  on("PutFile", "a file without data is empty, and is there", async (at) => {
+    await at.put({ storeName: at.storeName, name: at.file("f") });
+    equal([(await at.meta("f")).size, (await at.get("f")).bytes.length], [0n, 0]);
+  });
+
+  on("PutFile", "a shorter file replaces a longer one whole", async (at) => {
+    await at.store("f", "a long content", { owner: "ada" });
+    await at.store("f", "short");
+    equal((await at.get("f")).text, "short");
+    equal((await at.kept("f"))["owner"], undefined, "what was kept with the one before");
+  });
+
+  on("PutFile", "zero messages are invalid_argument", async (at) => {
+    await malformed(at.put(), "store_name");
+  });
+
+  on(
+    "PutFile",
+    "a first message without a store or a name is invalid_argument, whatever comes later",
+    async (at) => {
+      const { storeName } = at;
+      await malformed(at.put({ name: at.file("f") }, { storeName, name: at.file("f") }), "store_name");
+      await malformed(at.put({ storeName }, { storeName, name: at.file("f") }), "name");
+      await refused(at.get("f"), Code.NotFound);
+    },
+  );
+
+  on(["PutFile", "extensions"], 'metadata ifAbsent "true" creates only, and is not kept', async (at) => {
+    await at.store("f", "first", { ifAbsent: "true" });
+    const error = await refused(at.store("f", "second", { ifAbsent: "true" }), Code.Aborted);
+    equal(factsOf(error)?.["key"], at.file("f"));
+    equal((await at.get("f")).text, "first");
+    equal((await at.kept("f"))["ifAbsent"], undefined);
+    await at.store("f", "third", { ifAbsent: "false" });
+    equal((await at.get("f")).text, "third");
+  });
+
+  on(["PutFile", "extensions"], "of many that create the same file one gets through", async (at) => {
+    const calls = Array.from({ length: 8 }, (_, i) => at.store("f", `${i}`, { ifAbsent: "true" }));
+    const settled = await Promise.allSettled(calls);
+    const won = settled.flatMap(({ status }, i) => (status === "fulfilled" ? [`${i}`] : []));
+    equal(won.length, 1, "those that got through");
+    equal((await at.get("f")).text, won[0]);
+  });
+}
+
+/** A promise and the way to settle it. */
+function gate(): { opened: Promise<void>; open: () => void } {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
+function whole(on: On<FileCalls>): void {
+  on(["PutFile", "upload"], "a file that is being written is not there before its end", async (at) => {
+    const [middle, looked] = [gate(), gate()];
+    async function* slow(): AsyncGenerator<Part> {
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(PIECE) };
+      middle.open();
+      await looked.opened;
+      yield { data: utf8("end") };
+    }
+    const put = at.stream(slow());
+    await middle.opened;
+    await refused(at.get("f"), Code.NotFound);
+    equal((await at.list()).files, []);
+    looked.open();
+    await put;
+    equal((await at.meta("f")).size, BigInt(PIECE + 3));
+  });
+
+  on(["PutFile", "upload"], "a file that is being replaced is the old one until the end", async (at) => {
+    await at.store("f", "old");
+    const [middle, looked] = [gate(), gate()];
+    async function* slow(): AsyncGenerator<Part> {
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(2 * PIECE) };
+      middle.open();
+      await looked.opened;
+    }
+    const put = at.stream(slow());
+    await middle.opened;
+    equal((await at.get("f")).text, "old");
+    looked.open();
+    await put;
+    equal((await at.meta("f")).size, BigInt(2 * PIECE));
+  });
+
+  on(["PutFile", "upload"], "a stream that breaks leaves the file as it was", async (at) => {
+    await at.store("f", "old");
+    async function* broken(): AsyncGenerator<Part> {
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(PIECE) };
+      throw new ConnectError("given up", Code.Canceled);
+    }
+    await rejects(() => at.stream(broken()));
+    equal((await at.get("f")).text, "old");
+  });
+
+  on(["PutFile", "upload"], "a call that is cancelled leaves no file", async (at) => {
+    const leave = new AbortController();
+    async function* cut(): AsyncGenerator<Part> {
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(PIECE) };
+      leave.abort();
+    }
+    await refused(at.stream(cut(), leave.signal), Code.Canceled);
+    await refused(at.get("f"), Code.NotFound);
+  });
+
+  on("PutFile", "a malformed message later on leaves no file", async (at) => {
+    const first = { storeName: at.storeName, name: at.file("f"), data: utf8("x") };
+    await malformed(at.put(first, { metadata: { ifAbsent: "?" } }), 'metadata["ifAbsent"]');
+    await refused(at.get("f"), Code.NotFound);
+  });
+}
+
+function reading(on: On<FileCalls>): void {
+  on("PutFile", "GetFile sends chunks of up to 64 KiB, however the file was sent", async (at) => {
+    const content = pattern(PIECE * 2 + 500);
+    const cuts = [0, 0, 1, 300, PIECE + 301, content.length];
+    const parts = cuts.slice(1).map((end, i) => ({ data: content.subarray(cuts[i], end) }));
+    await at.put({ storeName: at.storeName, name: at.file("f") }, ...parts);
+    const { chunks, bytes } = await at.get("f");
+    for (const { length } of chunks) ok(length <= PIECE, `a chunk of ${length} bytes`);
+    equal(bytes, content);
+  });
+
+  on("PutFile", "a file of 3 MiB comes back byte by byte", async (at) => {
+    const content = pattern(3 * 1024 ** 2 + 7);
+    const parts = Array.from({ length: 7 }, (_, i) => ({
+      data: content.subarray(i * 512 * 1024, (i + 1) * 512 * 1024),
+    }));
+    await at.put({ storeName: at.storeName, name: at.file("f") }, ...parts);
+    equal((await at.get("f")).bytes, content);
+    equal((await at.meta("f")).size, BigInt(content.length));
+  });
+
+  on("PutFile", "many files are written and read at once", async (at) => {
+    const names = Array.from({ length: 12 }, (_, i) => `f${i}`);
+    const sizeOf = (i: number) => i * 10_000 + 1;
+    await Promise.all(names.map((name, i) => at.store(name, pattern(sizeOf(i), i))));
+    const got = await Promise.all(names.map((name) => at.get(name)));
+    for (const [i, { bytes }] of got.entries()) equal(bytes, pattern(sizeOf(i), i), names[i]);
+  });
+
+  on("PutFile", "a reader that leaves early holds no one up", async (at) => {
+    await at.store("f", new Uint8Array(10 * PIECE));
+    const leave = new AbortController();
+    const request = { storeName: at.storeName, name: at.file("f") };
+    for await (const { data } of at.runtime.getFile(request, { signal: leave.signal })) {
+      ok(data.length > 0, "there is a chunk");
+      break;
+    }
+    leave.abort();
+    await at.store("f", "new");
+    equal((await at.get("f")).text, "new");
+  });
+
+  on("PutFile", "names are opaque: no two that differ are the same file", async (at) => {
+    const names = ["a", "A", "a/b", "a//b", "a/../b", "..", "a b", "ж", "%61", "a\\b"];
+    for (const name of names) await at.store(name, `of ${name}`);
+    for (const name of names) equal((await at.get(name)).text, `of ${name}`, name);
+  });
+
+  const rpcs: [string, (at: FileCalls) => Promise<unknown>][] = [
+    ["GetFile", (at) => at.get("f")],
+    ["DelFile", (at) => at.delete("f")],
+    ["GetFileMeta", (at) => at.meta("f")],
+  ];
+  for (const [rpc, call] of rpcs) {
+    on(MISSING, `${rpc} of a file that is not there is not_found, with its name`, async (at) => {
+      const error = await refused(call(at), Code.NotFound);
+      ok(error.rawMessage.includes(JSON.stringify(at.file("f"))), `it is named: ${error.rawMessage}`);
+      equal(factsOf(error)?.["name"], at.file("f"));
+    });
+
+    on(MISSING, `${rpc} of a file that was deleted is not_found`, async (at) => {
+      await at.store("f");
+      await at.delete("f");
+      await refused(call(at), Code.NotFound);
+    });
+  }
+
+  on(MISSING, "a % in the name of a missing file stays one", async (at) => {
+    const error = await refused(at.get("100%d %s.txt"), Code.NotFound);
+    ok(error.rawMessage.includes("100%d %s.txt"), error.rawMessage);
+  });
+
+  on("PutFile", "DelFile deletes one file, and none that begins as it does", async (at) => {
+    for (const name of ["a", "a/b", "ab"]) await at.store(name);
+    await at.delete("a");
+    equal(at.names(await at.list()), ["a/b", "ab"]);
+  });
+}
+
+function ranges(on: On<FileCalls>): void {
+  const cases: [metadata: Record<string, string>, text: string, range: string][] = [
+    [{ offset: "2" }, "23456789", "2-9/10"],
+    [{ length: "3" }, "012", "0-2/10"],
+    [{ offset: "4", length: "2" }, "45", "4-5/10"],
+    [{ offset: "0", length: "10" }, "0123456789", "0-9/10"],
+    [{ offset: "8", length: "100" }, "89", "8-9/10"],
+    [{ offset: "10" }, "", "*/10"],
+    [{ offset: "11", length: "1" }, "", "*/10"],
+    [{ offset: "3", length: "0" }, "", "*/10"],
+    [{ offset: "9".repeat(16) }, "", "*/10"],
+    [{ length: "9".repeat(16) }, "0123456789", "0-9/10"],
+  ];
+  for (const [metadata, text, range] of cases) {
+    const what = Object.entries(metadata).map(([name, value]) => `${name} ${value}`);
+    on(
+      ["PutFile", "extensions"],
+      `${what.join(" and ")} of 10 bytes reads "${text}", confirmed as ${range}`,
+      async (at) => {
+        await at.store("f", "0123456789");
+        const got = await at.get("f", metadata);
+        equal([got.text, got.headers.get("fairlead-range")], [text, range]);
+      },
+    );
+  }
+
+  on(["PutFile", "extensions"], "without offset and length there is no fairlead-range", async (at) => {
+    await at.store("f", "0123456789");
+    equal((await at.get("f")).headers.get("fairlead-range"), null);
+  });
+
+  on(["PutFile", "extensions"], "a range across chunks is exact", async (at) => {
+    const content = pattern(3 * PIECE);
+    await at.put(
+      { storeName: at.storeName, name: at.file("f") },
+      ...[0, 1, 2].map((i) => ({
+        data: content.subarray(i * PIECE, (i + 1) * PIECE),
+      })),
+    );
+    const got = await at.get("f", { offset: String(PIECE - 5), length: String(PIECE + 10) });
+    equal(got.bytes, content.subarray(PIECE - 5, 2 * PIECE + 5));
+  });
+
+  for (const bad of ["-1", "1.5", "x", "", "1e3"]) {
+    on(["PutFile", "extensions"], `an offset or a length of "${bad}" is invalid_argument`, async (at) => {
+      await at.store("f");
+      await malformed(at.get("f", { offset: bad }), 'metadata["offset"]');
+      await malformed(at.get("f", { length: bad }), 'metadata["length"]');
+    });
+  }
+}

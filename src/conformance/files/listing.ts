@@ -1,0 +1,187 @@
+import { create } from "@bufbuild/protobuf";
+import { decodeBinaryHeader } from "@connectrpc/connect";
+import { GetFileMetaResponseSchema } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { compareUtf8, utf8 } from "../../lib/utf8.js";
+import type { On } from "../case.js";
+import { equal, ok } from "../expect.js";
+import { limited, malformed, NO_NAMES, unconfigured } from "../refusal.js";
+import { LIMIT, REQUIRED, UNKNOWN } from "../rules.js";
+import { each, type FileCalls, GO_FILE } from "./calls.js";
+
+/** Listing, and what is kept with a file. */
+export function listing(on: On<FileCalls>): void {
+  lists(on);
+  kept(on);
+  refusals(on);
+}
+
+function lists(on: On<FileCalls>): void {
+  on("ListFile", "name is a prefix, and files come in byte order", async (at) => {
+    // UTF-16 has the last two the other way round.
+    const names = ["a", "a/", "a/b", "a0", "b", "ж", "\u{ffff}", "\u{1f511}"];
+    equal(names, names.toSorted(compareUtf8));
+    for (const name of names.toReversed()) await at.store(name);
+    equal(at.names(await at.list()), names);
+    equal(at.names(await at.list("a/")), ["a/", "a/b"]);
+    equal(at.names(await at.list("c")), []);
+  });
+
+  on("ListFile", "a page has at most page_size files, and is_truncated is exact", async (at) => {
+    for (const name of ["a", "b", "c"]) await at.store(name);
+    const page = await at.list("", { pageSize: 2 });
+    equal([at.names(page), page.isTruncated, page.marker], [["a", "b"], true, at.file("b")]);
+    const rest = await at.list("", { pageSize: 2, marker: page.marker });
+    equal([at.names(rest), rest.isTruncated, rest.marker], [["c"], false, at.file("c")]);
+    const all = await at.list("", { pageSize: 3 });
+    equal([at.names(all), all.isTruncated], [["a", "b", "c"], false]);
+  });
+
+  on("ListFile", "an empty list is not truncated and has no marker", async (at) => {
+    const page = await at.list();
+    equal([page.files, page.isTruncated, page.marker], [[], false, ""]);
+  });
+
+  on("ListFile", "page after page gives every file once", async (at) => {
+    const names = Array.from({ length: 25 }, (_, i) => `f${String(i).padStart(2, "0")}`);
+    await Promise.all(names.map((name) => at.store(name)));
+    const seen: string[] = [];
+    for (let marker = "", more = true; more; ) {
+      const page = await at.list("", { pageSize: 4, marker });
+      seen.push(...at.names(page));
+      marker = page.marker;
+      more = page.isTruncated;
+    }
+    equal(seen, names);
+  });
+
+  on("ListFile", "a page_size of 0 takes more than a few", async (at) => {
+    const names = Array.from({ length: 120 }, (_, i) => `f${String(i).padStart(3, "0")}`);
+    await Promise.all(names.map((name) => at.store(name, "")));
+    const page = await at.list("", { pageSize: 0 });
+    equal([at.names(page), page.isTruncated], [names, false]);
+  });
+
+  on("ListFile", "marker is exclusive, and need not exist", async (at) => {
+    for (const name of ["a", "b/1", "b/2", "b/3", "c"]) await at.store(name);
+    const after = async (marker: string) => at.names(await at.list("b/", { marker: at.file(marker) }));
+    equal(await after("b/1"), ["b/2", "b/3"]);
+    equal(await after("b/1x"), ["b/2", "b/3"]);
+    equal(await after("a"), ["b/1", "b/2", "b/3"]);
+    equal(await after("b/3"), []);
+    equal(await after("z"), []);
+  });
+
+  on("ListFile", "a list tells size, time and what is kept", async (at) => {
+    await at.store("f", "hello", { owner: "ada" });
+    const [file] = (await at.list()).files;
+    equal([file?.size, file?.metadata["owner"]], [5n, "ada"]);
+    equal(file?.lastModified, (await at.meta("f")).lastModified);
+  });
+
+  on("ListFile", "a file that was replaced is listed once, as it is now", async (at) => {
+    await at.store("f", "1");
+    await at.store("f", "22");
+    equal(
+      (await at.list()).files.map(({ size }) => size),
+      [2n],
+    );
+  });
+}
+
+function kept(on: On<FileCalls>): void {
+  on("PutFile", "FileMeta carries contentType, sha256 and the user's own keys", async (at) => {
+    const metadata = { ...GO_FILE, contentType: "text/plain", owner: "ада", constructor: "builder" };
+    await at.store("f", "hello", metadata);
+    const sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    equal(await at.kept("f"), { ...metadata, sha256 });
+    equal((await at.meta("f")).size, 5n);
+    equal({ ...(await at.list()).files[0]?.metadata }, { ...metadata, sha256 });
+  });
+
+  on(
+    ["PutFile", "extensions"],
+    "PutFile and GetFile describe the file in a header as GetFileMeta does",
+    async (at) => {
+      let stored: string | null = null;
+      const onHeader = (headers: Headers) => {
+        stored = headers.get("fairlead-file-bin");
+      };
+      const part = {
+        storeName: at.storeName,
+        name: at.file("f"),
+        data: utf8("x"),
+        metadata: { ...GO_FILE, owner: "ada" },
+      };
+      at.after(() => at.delete("f"));
+      await at.runtime.putFile(each([part]), { onHeader });
+      const header = (await at.get("f")).headers.get("fairlead-file-bin");
+      equal(stored, header);
+      const told = decodeBinaryHeader(header ?? "", GetFileMetaResponseSchema);
+      equal(told, create(GetFileMetaResponseSchema, await at.meta("f")));
+    },
+  );
+
+  on("last_modified", "last_modified is RFC 3339 in UTC", async (at) => {
+    await at.store("f");
+    const { lastModified } = await at.meta("f");
+    ok(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(lastModified), lastModified);
+    ok(!Number.isNaN(Date.parse(lastModified)), "it is a time");
+  });
+
+  on(["last_modified", "time"], "last_modified moves with the last write", async (at) => {
+    await at.store("f");
+    const before = Date.parse((await at.meta("f")).lastModified);
+    await at.pass(20);
+    await at.store("f");
+    ok(Date.parse((await at.meta("f")).lastModified) > before, "it is later");
+  });
+}
+
+function refusals(on: On<FileCalls>): void {
+  on(REQUIRED, "a request about a file must be there and name it", async (at) => {
+    const { storeName } = at;
+    await malformed(at.runtime.getFile({ storeName, name: "" })[Symbol.asyncIterator]().next(), "name");
+    await malformed(at.runtime.getFileMeta({ request: { storeName, name: "" } }), "request.name");
+    await malformed(at.runtime.delFile({ request: { storeName, name: "" } }), "request.name");
+    await malformed(at.runtime.delFile({}), "request");
+    await malformed(at.runtime.getFileMeta({}), "request");
+    await malformed(at.runtime.listFile({}), "request");
+    await malformed(at.runtime.listFile({ request: { name: "" } }), "request.store_name");
+  });
+
+  on(REQUIRED, "a page_size below 0 is invalid_argument", async (at) => {
+    await malformed(at.list("", { pageSize: -1 }), "page_size");
+  });
+
+  on([REQUIRED, "extensions"], "metadata that means something must be well formed", async (at) => {
+    await malformed(at.store("f", "", { ifAbsent: "yes" }), 'metadata["ifAbsent"]');
+    await malformed(at.store("f", "", { sha256: "00" }), 'metadata["sha256"]');
+    await malformed(at.store("f", "", { contentType: "a\nb" }), 'metadata["contentType"]');
+  });
+
+  on(
+    UNKNOWN,
+    "each file RPC on a store that is not configured is invalid_argument, naming it",
+    async (at) => {
+      for (const storeName of NO_NAMES) {
+        const request = { storeName, name: "f" };
+        const read = at.runtime.getFile(request)[Symbol.asyncIterator]().next();
+        await unconfigured(at.put(request), "file store", storeName);
+        await unconfigured(read, "file store", storeName);
+        await unconfigured(at.runtime.listFile({ request }), "file store", storeName);
+        await unconfigured(at.runtime.delFile({ request }), "file store", storeName);
+        await unconfigured(at.runtime.getFileMeta({ request }), "file store", storeName);
+      }
+    },
+  );
+
+  on(LIMIT, "a name above 1024 bytes is resource_exhausted", async (at) => {
+    const name = `f${"é".repeat(512)}`;
+    await limited(at.put({ storeName: at.storeName, name }), "keyBytes");
+    await limited(at.runtime.getFileMeta({ request: { storeName: at.storeName, name } }), "keyBytes");
+  });
+
+  on([LIMIT, "extensions"], "what is kept with a file is bounded, for it travels in a header", async (at) => {
+    await limited(at.store("f", "", { note: "x".repeat(100_000) }), "fileMetadataBytes");
+  });
+}

@@ -1,0 +1,204 @@
+import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
+import type { SecureContextOptions } from "node:tls";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { ConnectTransportOptions } from "@connectrpc/connect-node";
+import { canceled } from "../rpc/canceled.js";
+import { needsNewConnection } from "../rpc/new-connection.js";
+import { mendGrpcMessage } from "./grpc-message.js";
+import { Http2Connection, KEEPALIVE, type Keepalive } from "./http2-connection.js";
+import { type Attempt, watchAnswer, withResend } from "./resend.js";
+
+/** The interface by which Connect's transports ask for HTTP/2 streams. */
+type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: "2" }>["sessionManager"]>;
+
+export interface Http2SessionsOptions {
+  /** When a connection is taken for lost. Default: KEEPALIVE. */
+  keepalive?: Partial<Keepalive>;
+  tls?: SecureContextOptions | undefined;
+  /** Added to the error of calls to a server that speaks no HTTP/2. */
+  advice?: string;
+}
+
+/** A call that waits for a connection, or for one of those under way on it to end. */
+interface Waiting {
+  headers: OutgoingHttpHeaders;
+  resolve(stream: ClientHttp2Stream): void;
+  reject(error: unknown): void;
+}
+
+/** Names the call to `request()`, which Connect gives neither its signal nor its context. Never sent. */
+const TICKET_HEADER = "fairlead-ticket";
+
+/** A connection that said something within so many milliseconds is there. */
+const JUST_HEARD_MS = 500;
+
+/**
+ * The HTTP/2 connections to one server: usually one, and others that only finish their calls. Calls beyond the number
+ * that the peer takes at once wait for their turn, in their order.
+ */
+export class Http2Sessions implements SessionManager {
+  readonly authority: string;
+  /** The innermost interceptor of a transport over these connections: it makes calls that are given up leave the queue. */
+  readonly interceptor: Interceptor;
+  readonly #host: string;
+  readonly #options: Http2SessionsOptions;
+  readonly #keepalive: Keepalive;
+  readonly #connections = new Set<Http2Connection>();
+  readonly #waiting = new Set<Waiting>();
+  readonly #tickets = new Map<string, { signal: AbortSignal; isFresh: boolean; attempt: Attempt }>();
+  #lastTicket = 0;
+  #current: { connection: Http2Connection; isReady: boolean } | undefined;
+
+  constructor(url: string, options: Http2SessionsOptions = {}) {
+    const { origin, host } = new URL(url);
+    this.authority = origin;
+    this.#host = host;
+    this.#options = options;
+    this.#keepalive = { ...KEEPALIVE, ...options.keepalive };
+    this.interceptor = (next) => (request) =>
+      withResend(request, async (sent, attempt) => {
+        const ticket = String(++this.#lastTicket);
+        const { signal, contextValues } = sent;
+        this.#tickets.set(ticket, { signal, isFresh: contextValues.get(needsNewConnection), attempt });
+        sent.header.set(TICKET_HEADER, ticket);
+        try {
+          return await next(sent);
+        } finally {
+          this.#tickets.delete(ticket);
+        }
+      });
+  }
+
+  request(method: string, path: string, headers: OutgoingHttpHeaders): Promise<ClientHttp2Stream> {
+    const { [TICKET_HEADER]: ticket, ...rest } = headers;
+    const { signal, isFresh = false, attempt } = this.#tickets.get(String(ticket)) ?? {};
+    if (isFresh && this.#current?.isReady && this.#current.connection.silentMs > JUST_HEARD_MS) {
+      const { connection } = this.#current;
+      connection.leave();
+      void connection.probe();
+    }
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(canceled(signal));
+      const over = () => signal?.removeEventListener("abort", abort);
+      const waiting: Waiting = {
+        headers: { ...rest, ":method": method, ":path": path },
+        resolve(stream) {
+          over();
+          if (attempt) attempt.stream = stream;
+          watchAnswer(stream);
+          resolve(stream);
+        },
+        reject(error) {
+          over();
+          reject(error);
+        },
+      };
+      const abort = () => {
+        this.#waiting.delete(waiting);
+        if (signal) waiting.reject(canceled(signal));
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waiting.add(waiting);
+      this.#beginWaiting();
+    });
+  }
+
+  notifyResponseByteRead(): void {}
+
+  /** Closes the connections: calls under way fail, as do those that wait. */
+  close(): void {
+    const reason = new ConnectError("connection aborted", Code.Canceled);
+    this.#current = undefined;
+    for (const connection of this.#connections) connection.destroy(reason);
+    this.#fail(reason);
+  }
+
+  #beginWaiting(): void {
+    for (const waiting of this.#waiting) {
+      const { connection, isReady } = this.#current ?? {};
+      if (!connection?.takesCalls) {
+        this.#dial();
+        return;
+      }
+      if (!isReady) return;
+      if (connection.isDoubtful) void connection.probe();
+      if (connection.probing) {
+        void connection.probing.then(() => this.#beginWaiting());
+        return;
+      }
+      if (!connection.hasRoom) return;
+      this.#waiting.delete(waiting);
+      try {
+        waiting.resolve(quietlyClosed(connection.request(waiting.headers)));
+      } catch (error) {
+        if (connection.takesCalls) waiting.reject(error);
+        // It was closed just now, and nothing has been sent.
+        else this.#waiting.add(waiting);
+      }
+    }
+  }
+
+  #dial(): void {
+    const connection = new Http2Connection({
+      authority: this.authority,
+      keepalive: this.#keepalive,
+      tls: this.#options.tls,
+      onRoom: () => this.#beginWaiting(),
+      onLeaving: (why) => {
+        // As gRPC's keepalive asks of its clients.
+        if (why === "pinged too often") this.#keepalive.foreignSilenceMs *= 2;
+        if (this.#current?.connection === connection) this.#current = undefined;
+      },
+      onClosed: () => this.#connections.delete(connection),
+    });
+    const current = { connection, isReady: false };
+    this.#current = current;
+    this.#connections.add(connection);
+    connection.ready.then(
+      () => {
+        current.isReady = true;
+        this.#beginWaiting();
+      },
+      (error) => {
+        if (this.#current === current) this.#current = undefined;
+        this.#fail(this.#unreachable(error));
+      },
+    );
+  }
+
+  #fail(error: unknown): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const { reject } of waiting) reject(error);
+  }
+
+  #unreachable(error: unknown): ConnectError {
+    const isForeign =
+      hasCode(error, "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL") || hasCode(error, "ERR_HTTP2_ERROR");
+    const why = error instanceof ConnectError ? error.rawMessage : (error as Error).message;
+    const text = isForeign
+      ? `${this.#host} speaks no HTTP/2${this.#options.advice ?? ""}`
+      : `cannot reach ${this.#host}: ${why}`;
+    return new ConnectError(text, Code.Unavailable, undefined, undefined, error);
+  }
+}
+
+/**
+ * A call that is given up resets its stream and does nothing else: Node's own `close(code)` ends the request first, and
+ * a server that reads no further takes an upload cut short for whole.
+ */
+function quietlyClosed(stream: ClientHttp2Stream): ClientHttp2Stream {
+  const { close } = stream;
+  stream.on("response", mendGrpcMessage).on("trailers", mendGrpcMessage);
+  stream.close = (code, callback) => {
+    if (code) stream.end = () => stream;
+    close.call(stream, code, callback);
+  };
+  return stream;
+}
+
+/** Whether the error, or what Connect has wrapped into it, is the one that Node calls `code`. */
+function hasCode(error: unknown, code: string): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as NodeJS.ErrnoException).code === code || hasCode(error.cause, code);
+}

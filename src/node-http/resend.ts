@@ -1,0 +1,108 @@
+import { type ClientHttp2Stream, constants } from "node:http2";
+import { Code, ConnectError, type StreamRequest, type UnaryRequest } from "@connectrpc/connect";
+import { type Backoff, jitteredMs } from "../lib/backoff.js";
+import { sleep } from "../rpc/sleep.js";
+import { ReplayedInput } from "./replayed-input.js";
+
+/** One try of a call: the stream that it went by, once there is one. */
+export interface Attempt {
+  stream?: ClientHttp2Stream;
+}
+
+/** The tries of a call in all that the peer refuses. */
+const MOST_TRIES = 5;
+
+/** How long to wait before the third try and later ones: a peer that refuses again may be busy. */
+const BACKOFF: Backoff = { minMs: 20, maxMs: 1000 };
+
+/**
+ * Makes calls of tries, each over a stream of its own. A stream that the peer refused, by RST_STREAM or as one above the
+ * last of its GOAWAY, was certainly not processed (RFC 9113, 8.7): the call is sent again at once, writes too, as long as
+ * what it has sent is still known. A stream that broke off without a status of the server is a lost connection.
+ */
+export async function withResend<Request extends UnaryRequest | StreamRequest, Response>(
+  request: Request,
+  call: (request: Request, attempt: Attempt) => Promise<Response>,
+): Promise<Response> {
+  const input = request.stream ? new ReplayedInput(request.message) : undefined;
+  for (let tries = 1; ; tries++) {
+    const attempt: Attempt = {};
+    try {
+      const sent = input ? { ...request, message: input.open() } : request;
+      const response = await call(sent as Request, attempt);
+      input?.release();
+      return withMappedErrors(response, (error) => mapped(error, request.signal, attempt));
+    } catch (error) {
+      const again =
+        tries < MOST_TRIES && isRefused(attempt) && !request.signal.aborted && input?.isWhole !== false;
+      if (!again) {
+        input?.fail(error);
+        throw mapped(error, request.signal, attempt);
+      }
+      if (tries > 1) await sleep(jitteredMs(BACKOFF, tries - 1), request.signal);
+    }
+  }
+}
+
+/** Whether the peer has certainly not processed the stream: it said so, or has never seen it. */
+const isRefused = ({ stream }: Attempt): boolean =>
+  stream !== undefined &&
+  ((stream.id === undefined && hasIds) ||
+    (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !answered.has(stream)));
+
+/** The streams whose answer has begun. */
+const answered = new WeakSet<ClientHttp2Stream>();
+
+/** Whether the runtime tells the ids of streams: where it does, a stream without one has never been sent. */
+let hasIds = false;
+
+/** Notes when the answer begins. */
+export function watchAnswer(stream: ClientHttp2Stream): void {
+  stream.once("response", () => {
+    answered.add(stream);
+    hasIds ||= typeof stream.id === "number";
+  });
+}
+
+/** These ask for another way to call, which no further try is. */
+const MEANT: ReadonlySet<number | undefined> = new Set([
+  constants.NGHTTP2_INADEQUATE_SECURITY,
+  constants.NGHTTP2_HTTP_1_1_REQUIRED,
+]);
+
+/** Maps what a stream failed with that no status of the server explains, to `unavailable`. */
+function mapped(error: unknown, signal: AbortSignal, { stream }: Attempt): unknown {
+  if (!(error instanceof ConnectError) || error.code === Code.Unavailable || signal.aborted) return error;
+  const { rstCode } = stream ?? {};
+  // An error that came over the wire has the headers of its answer, and no cause.
+  const isReset = error.cause !== undefined || /^http\/2 stream closed/.test(error.rawMessage);
+  if ([...error.metadata].length > 0 || !isReset || !rstCode || MEANT.has(rstCode)) return error;
+  return new ConnectError(
+    `lost the connection: the stream was reset, HTTP/2 error code ${rstCode}`,
+    Code.Unavailable,
+    undefined,
+    undefined,
+    error,
+  );
+}
+
+function withMappedErrors<Response>(response: Response, map: (error: unknown) => unknown): Response {
+  const { stream, message } = response as { stream?: boolean; message: AsyncIterable<unknown> };
+  if (!stream) return response;
+  const rethrow = (error: unknown) => {
+    throw map(error);
+  };
+  const messages: AsyncIterable<unknown> = {
+    [Symbol.asyncIterator]() {
+      const inner = message[Symbol.asyncIterator]();
+      const leave = inner.return?.bind(inner);
+      const raise = inner.throw?.bind(inner);
+      return {
+        next: () => inner.next().catch(rethrow),
+        ...(leave && { return: (value?: unknown) => leave(value) }),
+        ...(raise && { throw: (reason?: unknown) => raise(reason) }),
+      };
+    },
+  };
+  return { ...response, message: messages };
+}

@@ -1,0 +1,23 @@
+import { asyncDispose } from "../lib/dispose.js";
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+/** What `opening` gives, closed when the client closes with which `register` registers it; also while it opens. */
+export async function closingWith<T extends Closable>(
+  opening: T | Promise<T>,
+  register: (end: () => unknown) => () => void,
+): Promise<T> {
+  const pending = Promise.resolve(opening);
+  const unregister = register(async () => (await pending).close());
+  const opened = await pending.catch((error) => {
+    unregister();
+    throw error;
+  });
+  const close = () => {
+    unregister();
+    return opened.close();
+  };
+  return { ...opened, close, [asyncDispose]: close };
+}

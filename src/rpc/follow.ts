@@ -1,0 +1,30 @@
+import type { Transport } from "@connectrpc/connect";
+import { cancelable } from "../lib/cancelable-iterator.js";
+import { openFor } from "./client-lifetime.js";
+import { ConnectionStatus } from "./connection-status.js";
+import type { LoadedFollower } from "./follower.js";
+
+/**
+ * What `generate` yields, with a status; from the first step until the end it keeps a Node process alive. It ends with
+ * the client whose `transport` it is, as if its loop had been left.
+ */
+export function follow<T>(
+  transport: Transport,
+  signal: AbortSignal | undefined,
+  generate: (signal: AbortSignal, status: ConnectionStatus) => AsyncGenerator<T, void, undefined>,
+): LoadedFollower<T> {
+  const status = new ConnectionStatus();
+  let unregister = () => {};
+  const messages = cancelable((signal) => generate(signal, status), {
+    signal,
+    onStart: () => {
+      unregister = openFor(transport, () => messages.return());
+      status.begin();
+    },
+    onEnd: (error) => {
+      unregister();
+      status.close(error);
+    },
+  });
+  return { messages, status };
+}

@@ -1,0 +1,80 @@
+import type { Log } from "../context.js";
+import { silent } from "../context.js";
+
+/** The most characters of a text in a field, of an error's message, and of its stack. */
+const TEXT = 200;
+const MESSAGE = 1000;
+const STACK = 8000;
+
+/** How deep fields are looked into: what is further inside is left out. */
+const DEEPEST = 4;
+
+/** The most items of a list, and the most fields of an object. */
+const ITEMS = 50;
+
+/**
+ * `log`, with every text in its fields cut. Names, headers, paths and the errors of apps come from others: they may be
+ * of any length, and a line of the log may not.
+ */
+export function boundedLog(log: Log): Log {
+  if (log === silent) return log;
+  const at =
+    (level: keyof Log): Log[keyof Log] =>
+    (fields, message) =>
+      log[level](bounded(fields, 0) as object, cut(message, MESSAGE));
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+/** `value` itself where nothing of it is too long. */
+function bounded(value: unknown, depth: number): unknown {
+  if (typeof value === "string") return cut(value, TEXT);
+  if (typeof value !== "object" || value === null) return value;
+  if (depth === DEEPEST) return "…";
+  if (value instanceof Error) return boundedError(value, depth);
+  if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`;
+  if (Array.isArray(value))
+    return changed(
+      value,
+      value.slice(0, ITEMS).map((item) => bounded(item, depth + 1)),
+    );
+  const entries = Object.entries(value);
+  const kept = entries.slice(0, ITEMS).map(([name, each]) => [cut(name, TEXT), bounded(each, depth + 1)]);
+  const isSame =
+    kept.length === entries.length &&
+    kept.every(([name, each], i) => name === entries[i]?.[0] && each === entries[i]?.[1]);
+  return isSame ? value : Object.fromEntries(kept);
+}
+
+const changed = (before: unknown[], after: unknown[]): unknown[] =>
+  before.length === after.length && before.every((item, i) => item === after[i]) ? before : after;
+
+/**
+ * `error` itself where all of it is short, its causes too: loggers tell its type by it. Else a copy with what they print;
+ * what else hangs on it, as the details of a ConnectError, may be large.
+ */
+function boundedError(error: Error, depth: number): Error {
+  const { name, message, stack = "", cause } = error;
+  const fields: Record<string, unknown> = { name, message: cut(message, MESSAGE), stack: cut(stack, STACK) };
+  if ("code" in error) fields["code"] = error.code;
+  if (cause !== undefined) fields["cause"] = bounded(cause, depth + 1);
+  const isShort = fields["message"] === message && fields["stack"] === stack && fields["cause"] === cause;
+  if (
+    isShort &&
+    Object.values(error).every((value) => value === cause || bounded(value, DEEPEST) === value)
+  ) {
+    return error;
+  }
+  const copy = Object.create(Object.getPrototypeOf(error)) as Error;
+  for (const [field, value] of Object.entries(fields)) {
+    Object.defineProperty(copy, field, {
+      value,
+      configurable: true,
+      writable: true,
+      enumerable: field === "code",
+    });
+  }
+  return copy;
+}
+
+const cut = (text: string, most: number): string =>
+  text.length > most ? `${text.slice(0, most)}… (${text.length} characters)` : text;

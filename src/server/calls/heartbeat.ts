@@ -1,0 +1,65 @@
+import { create, type Message } from "@bufbuild/protobuf";
+import type { Interceptor } from "@connectrpc/connect";
+import { HEARTBEAT_HEADER, LATE_HEADERS } from "../../rpc/stream-watchdog.js";
+
+/** The shortest and the longest interval that a client may ask for, in milliseconds. */
+const LEAST_MS = 1000;
+const MOST_MS = 60_000;
+
+/** So soon after its call has come a stream without a message yet begins by one: its client knows then that it stands. */
+const FIRST_MS = 100;
+
+/**
+ * Sends an empty message on a stream of answers whenever nothing was sent for as long as its client has asked for, so
+ * that both ends, and every proxy between them, know that it is alive. Clients that do not ask never see one.
+ */
+export const heartbeat: Interceptor = (next) => async (request) => {
+  const askedMs = Number(request.header.get(HEARTBEAT_HEADER));
+  const response = await next(request);
+  const { methodKind, output } = request.method;
+  if (!(askedMs > 0) || !response.stream || methodKind === "client_streaming") return response;
+  const everyMs = Math.round(Math.min(Math.max(askedMs, LEAST_MS), MOST_MS));
+  response.header.set(HEARTBEAT_HEADER, String(everyMs));
+  const firstMs = LATE_HEADERS.has(request.method.name) ? undefined : FIRST_MS;
+  return { ...response, message: beating(response.message, () => create(output), everyMs, firstMs) };
+};
+
+/** By hand instead of a generator: one that is left must not wait for its next message first. */
+function beating(
+  messages: AsyncIterable<Message>,
+  beat: () => Message,
+  everyMs: number,
+  firstMs: number | undefined,
+) {
+  return {
+    [Symbol.asyncIterator](): AsyncIterator<Message> {
+      const inner = messages[Symbol.asyncIterator]();
+      let pending: Promise<IteratorResult<Message>> | undefined;
+      let isFirst = true;
+      return {
+        async next() {
+          pending ??= inner.next();
+          const waitMs = isFirst ? firstMs : everyMs;
+          isFirst = false;
+          const step = waitMs === undefined ? await pending : await within(pending, waitMs);
+          if (!step) return { done: false, value: beat() };
+          pending = undefined;
+          return step;
+        },
+        return: async (value) => (await inner.return?.(value)) ?? { done: true, value: undefined },
+        async throw(error) {
+          if (inner.throw) return inner.throw(error);
+          throw error;
+        },
+      };
+    },
+  };
+}
+
+/** What `step` gives; undefined where that takes longer than `ms`. */
+function within<T>(step: Promise<T>, ms: number): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve(undefined), ms);
+    step.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}

@@ -1,0 +1,105 @@
+import type { Call, CallObserver } from "./observe.js";
+
+/** Counts what the calls do, for Prometheus to read. */
+export interface Metrics extends CallObserver {
+  /** Everything counted so far, in Prometheus' text format. `memory`: bytes by the name of their metric. */
+  text(memory: Readonly<Record<string, number>>): string;
+}
+
+/** The page for Prometheus, at `/metrics`: an HTTP status, headers and a body. */
+export interface MetricsPage {
+  /** 200, or 401 for those who may not read it. */
+  status: number;
+  /** The media type, and what caches are told. */
+  headers: Record<string, string>;
+  /** The page. */
+  body: string;
+}
+
+/** The page, for those who may read it. */
+export function metricsPage(text: string | undefined): MetricsPage {
+  const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" };
+  if (text !== undefined) return { status: 200, headers, body: text };
+  const body = "a bearer token is required\n";
+  return { status: 401, headers: { ...headers, "www-authenticate": "Bearer" }, body };
+}
+
+/** The upper bounds of the buckets of durations, in seconds. */
+const BOUNDS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** How long the unary calls of a method took. */
+interface Durations {
+  /** How many were no longer than each bound, and than the one before longer; the last: longer than all. */
+  buckets: number[];
+  sumS: number;
+}
+
+/**
+ * What is counted grows with the methods, the protocols and the codes that there are, and with nothing that a client
+ * can choose. Streams are not timed: they last for as long as their clients want.
+ */
+export function createMetrics(): Metrics {
+  const calls = new Map<string, number>();
+  const durations = new Map<string, Durations>();
+  const streams = new Map<string, number>();
+
+  return {
+    began({ isStream, method }) {
+      if (isStream) streams.set(method, (streams.get(method) ?? 0) + 1);
+    },
+    ended(call, code, durationMs) {
+      // By hand: this is done for every call.
+      const labels = `{method="${call.method}",protocol="${call.protocol}",code="${code}"}`;
+      calls.set(labels, (calls.get(labels) ?? 0) + 1);
+      if (call.isStream) streams.set(call.method, (streams.get(call.method) ?? 1) - 1);
+      else time(durations, call, durationMs / 1000);
+    },
+    text(memory) {
+      const lines = [
+        ...family("fairlead_calls_total", "counter", "Calls that have ended, by how they ended."),
+        ...[...calls].map(([labels, count]) => `fairlead_calls_total${labels} ${count}`),
+        ...family("fairlead_streams_open", "gauge", "Streams that are open now."),
+        ...[...streams].map(([method, open]) => `fairlead_streams_open${labelsOf({ method })} ${open}`),
+        ...family("fairlead_call_duration_seconds", "histogram", "How long unary calls took."),
+        ...[...durations].flatMap(([method, taken]) => histogram(method, taken)),
+        ...Object.entries(memory).flatMap(([name, bytes]) => [
+          ...family(name, "gauge", "Memory of the process in bytes."),
+          `${name} ${bytes}`,
+        ]),
+      ];
+      return `${lines.join("\n")}\n`;
+    },
+  };
+}
+
+function time(durations: Map<string, Durations>, { method }: Call, seconds: number): void {
+  let taken = durations.get(method);
+  if (!taken) durations.set(method, (taken = { buckets: Array(BOUNDS_S.length + 1).fill(0), sumS: 0 }));
+  const fits = BOUNDS_S.findIndex((bound) => seconds <= bound);
+  const at = fits < 0 ? BOUNDS_S.length : fits;
+  taken.buckets[at] = (taken.buckets[at] ?? 0) + 1;
+  taken.sumS += seconds;
+}
+
+function histogram(method: string, { buckets, sumS }: Durations): string[] {
+  const name = "fairlead_call_duration_seconds";
+  let count = 0;
+  // In the text format each bucket has those of the smaller ones as well.
+  const lines = buckets.map((taken, i) => {
+    count += taken;
+    return `${name}_bucket${labelsOf({ method, le: String(BOUNDS_S[i] ?? "+Inf") })} ${count}`;
+  });
+  const labels = labelsOf({ method });
+  return [...lines, `${name}_sum${labels} ${sumS}`, `${name}_count${labels} ${count}`];
+}
+
+const family = (name: string, type: string, help: string): string[] => [
+  `# HELP ${name} ${help}`,
+  `# TYPE ${name} ${type}`,
+];
+
+/** None of the values needs escaping: methods, protocols, codes and numbers have no quotes in them. */
+const labelsOf = (labels: Record<string, string>): string =>
+  `{${Object.entries(labels)
+    .map(([name, value]) => `${name}="${value}"`)
+    .join(",")}}`;

@@ -1,0 +1,120 @@
+import type { ConnectError } from "@connectrpc/connect";
+import { z } from "zod";
+import { invalid, notConfigured } from "../errors.js";
+import { type Config, configSchema } from "./config.js";
+import { plainWords } from "./problems.js";
+
+/** The parts of the configuration that are components: each is a table of names. */
+export type Kind =
+  | "state"
+  | "lock"
+  | "sequencer"
+  | "pubsub"
+  | "files"
+  | "configuration"
+  | "secrets"
+  | "bindings"
+  | "services"
+  | "apps"
+  | "hello"
+  | "logs"
+  | "maps";
+
+/** How an error message calls one component of a kind. */
+const CALLED: Record<Kind, string> = {
+  state: "state store",
+  lock: "lock store",
+  sequencer: "sequencer store",
+  pubsub: "pubsub",
+  files: "file store",
+  configuration: "configuration store",
+  secrets: "secret store",
+  bindings: "binding",
+  services: "service",
+  apps: "app",
+  hello: "hello",
+  logs: "log",
+  maps: "map group",
+};
+
+/** The components that this server has, as they are now: ApplyConfiguration may change one at run time. */
+export class Components {
+  /** Maps and not the configuration's own objects: no name that a client makes up can mean anything else. */
+  readonly #tables: ReadonlyMap<Kind, Map<string, unknown>>;
+
+  constructor(config: Config) {
+    const kinds = Object.keys(CALLED) as Kind[];
+    this.#tables = new Map(
+      kinds.map((kind) => [kind, new Map<string, unknown>(Object.entries(config[kind]))]),
+    );
+  }
+
+  /** The component `name`; fails with `invalid_argument`, naming those that there are. */
+  get<K extends Kind>(kind: K, name: string): Config[K][string] {
+    const component = this.find(kind, name);
+    if (component === undefined) throw notConfigured(CALLED[kind], name, this.names(kind));
+    return component;
+  }
+
+  /** The component `name`, or undefined. */
+  find<K extends Kind>(kind: K, name: string): Config[K][string] | undefined {
+    return this.#tables.get(kind)?.get(name) as Config[K][string] | undefined;
+  }
+
+  names(kind: Kind): string[] {
+    return [...(this.#tables.get(kind)?.keys() ?? [])];
+  }
+
+  /**
+   * Puts `settings`, whole, in the place of the component's present ones; text stands for a number where one is wanted, as
+   * metadata has nothing else. Fails as get(), or naming the setting.
+   */
+  replace(kind: Kind, name: string, settings: Record<string, unknown>): void {
+    this.get(kind, name);
+    const schema = configSchema.shape[kind].unwrap().valueType;
+    const asTold = schema.safeParse(settings, { error: plainWords });
+    const result = asTold.success
+      ? asTold
+      : schema.safeParse(withNumbers(settings, asTold.error.issues), { error: plainWords });
+    if (!result.success) throw refusal(kind, settings, result.error.issues);
+    this.#tables.get(kind)?.set(name, result.data);
+  }
+}
+
+/** `settings` with numbers in the place of text that stands for one, where `issues` want a number. */
+function withNumbers(
+  settings: Record<string, unknown>,
+  issues: readonly z.core.$ZodIssue[],
+): Record<string, unknown> {
+  const numbers = issues.flatMap((issue) => {
+    const [name] = issue.path;
+    const value = typeof name === "string" && Object.hasOwn(settings, name) ? settings[name] : undefined;
+    const isNumber = typeof value === "string" && value.trim() !== "" && !Number.isNaN(Number(value));
+    const isWanted = issue.code === "invalid_type" && issue.expected === "number" && issue.path.length === 1;
+    return isWanted && isNumber ? [[name, Number(value)]] : [];
+  });
+  return { ...settings, ...Object.fromEntries(numbers) };
+}
+
+/** What is wrong with `settings`, by the first issue that their schema has with them. */
+function refusal(
+  kind: Kind,
+  settings: Record<string, unknown>,
+  [issue]: readonly z.core.$ZodIssue[],
+): ConnectError {
+  const stranger = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
+  const setting = stranger ?? String(issue?.path[0] ?? "");
+  const value = Object.hasOwn(settings, setting) ? settings[setting] : undefined;
+  const field = `component_config.metadata[${JSON.stringify(setting)}]`;
+  if (stranger === undefined) return invalid(field, value, issue?.message ?? "is not valid");
+  const known = settingsOf(kind, settings).join(", ") || "none";
+  return invalid(field, value, `is no setting of this ${CALLED[kind]}; its settings: ${known}`);
+}
+
+/** The names of the settings that a component of this kind, and of its type where there are several, can have. */
+function settingsOf(kind: Kind, { type }: Record<string, unknown>): string[] {
+  const schema = configSchema.shape[kind].unwrap().valueType;
+  if (schema instanceof z.ZodObject) return Object.keys(schema.shape);
+  const shapes = schema.options.map(({ shape }) => shape).filter((shape) => shape.type.value === type);
+  return shapes.flatMap((shape) => Object.keys(shape));
+}

@@ -1,0 +1,146 @@
+import type { Change } from "../../engine.js";
+import { full } from "./errors.js";
+
+/** How many changes, and bytes of theirs, a reader may be behind before those of a key make way for its last one. */
+const COMPACT_ABOVE = 1024;
+const COMPACT_ABOVE_BYTES = 1024 ** 2;
+
+const bytesOf = (change: Change): number => (change.type === "set" ? change.entry.value.length : 0);
+
+const keyOf = (change: Change): string => (change.type === "set" ? change.entry.key : change.key);
+
+/** Hands changes to those who watch. A watcher that does not read holds one change for each key, not all of them. */
+export class ChangeFeed {
+  readonly #watchers = new Map<string, Set<Watcher>>();
+  /** How many prefixes of each length are watched: a change looks up one prefix for each length, not each watcher. */
+  readonly #lengths = new Map<number, number>();
+  readonly #mostKeys: number;
+
+  /** `mostKeys`: the keys whose changes one watcher may be behind by. */
+  constructor(mostKeys: number) {
+    this.#mostKeys = mostKeys;
+  }
+
+  tell(change: Change): void {
+    const key = keyOf(change);
+    for (const length of this.#lengths.keys()) {
+      if (length > key.length) continue;
+      for (const watcher of this.#watchers.get(key.slice(0, length)) ?? []) watcher.add(change);
+    }
+  }
+
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<Change> {
+    const watcher = new Watcher(this.#mostKeys, () => {
+      signal.removeEventListener("abort", watcher.end);
+      this.#remove(prefix, watcher);
+    });
+    this.#add(prefix, watcher);
+    if (signal.aborted) watcher.end();
+    else signal.addEventListener("abort", watcher.end, { once: true });
+    return watcher.read();
+  }
+
+  close(): void {
+    for (const watchers of [...this.#watchers.values()]) for (const watcher of [...watchers]) watcher.end();
+  }
+
+  #add(prefix: string, watcher: Watcher): void {
+    const watchers = this.#watchers.get(prefix);
+    if (watchers) {
+      watchers.add(watcher);
+      return;
+    }
+    this.#watchers.set(prefix, new Set([watcher]));
+    this.#lengths.set(prefix.length, (this.#lengths.get(prefix.length) ?? 0) + 1);
+  }
+
+  #remove(prefix: string, watcher: Watcher): void {
+    const watchers = this.#watchers.get(prefix);
+    if (!watchers?.delete(watcher) || watchers.size > 0) return;
+    this.#watchers.delete(prefix);
+    const left = (this.#lengths.get(prefix.length) ?? 0) - 1;
+    if (left > 0) this.#lengths.set(prefix.length, left);
+    else this.#lengths.delete(prefix.length);
+  }
+}
+
+class Watcher {
+  readonly #mostKeys: number;
+  readonly #onEnd: () => void;
+  #pending: Change[] = [];
+  #bytes = 0;
+  #compactAbove: number;
+  #compactAboveBytes = COMPACT_ABOVE_BYTES;
+  #ended = false;
+  #error: unknown;
+  #wake: (() => void) | undefined;
+
+  constructor(mostKeys: number, onEnd: () => void) {
+    this.#mostKeys = mostKeys;
+    this.#compactAbove = this.#leastAbove;
+    this.#onEnd = onEnd;
+  }
+
+  get #leastAbove(): number {
+    return Math.min(COMPACT_ABOVE, this.#mostKeys * 2);
+  }
+
+  add(change: Change): void {
+    this.#pending.push(change);
+    this.#bytes += bytesOf(change);
+    if (this.#pending.length > this.#compactAbove || this.#bytes > this.#compactAboveBytes) this.#compact();
+    this.#wake?.();
+  }
+
+  /** What is pending is dropped: nobody reads on. */
+  readonly end = (): void => {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#pending = [];
+    this.#onEnd();
+    this.#wake?.();
+  };
+
+  async *read(): AsyncGenerator<Change, void, undefined> {
+    try {
+      while (!this.#ended) {
+        if (this.#pending.length === 0) {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
+        const batch = this.#pending;
+        this.#pending = [];
+        this.#bytes = 0;
+        this.#compactAbove = this.#leastAbove;
+        this.#compactAboveBytes = COMPACT_ABOVE_BYTES;
+        for (const change of batch) {
+          if (this.#ended) break;
+          yield change;
+        }
+      }
+      if (this.#error) throw this.#error;
+    } finally {
+      this.end();
+    }
+  }
+
+  #compact(): void {
+    const last = new Map<string, Change>();
+    for (const change of this.#pending) {
+      const key = keyOf(change);
+      last.delete(key);
+      last.set(key, change);
+    }
+    if (last.size > this.#mostKeys) {
+      this.#error = full("maxWatchBacklog", this.#mostKeys, "changes wait for a watcher that does not read");
+      this.end();
+      return;
+    }
+    this.#pending = [...last.values()];
+    this.#bytes = this.#pending.reduce((sum, change) => sum + bytesOf(change), 0);
+    // Twice what is left of it, so that compacting costs each change a constant.
+    this.#compactAbove = Math.max(this.#leastAbove, this.#pending.length * 2);
+    this.#compactAboveBytes = Math.max(COMPACT_ABOVE_BYTES, this.#bytes * 2);
+  }
+}

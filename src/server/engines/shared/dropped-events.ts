@@ -1,0 +1,13 @@
+import type { Log } from "../../context.js";
+
+/** Logs that a consumer group was forgotten, and how many events were dropped with it. */
+export function logDropped(log: Pick<Log, "warn">, topic: string, group: string, events: number): void {
+  if (events === 0) return;
+  // The engine's name of a topic has its pubsub in front.
+  const [pubsub = "", name = ""] = topic.includes("\0") ? topic.split("\0") : ["", topic];
+  const facts = { ...(pubsub !== "" && { pubsub }), topic: name, group, events };
+  log.warn(
+    facts,
+    "a consumer group without a consumer was forgotten, and the events that waited for it are dropped",
+  );
+}

@@ -1,0 +1,58 @@
+import type { ConnectError } from "@connectrpc/connect";
+import type { Components } from "../../config/components.js";
+import type { Entry, Write } from "../../engine.js";
+import { conflict, invalid, shown } from "../../errors.js";
+import { keyOf } from "./keyspace.js";
+
+/** The request header of a write that only the holder of a lock may do, and the answer's header to a grant. */
+export const FENCE_HEADER = "fairlead-fence";
+
+const FORM = "must be <store>/<resource>=<number>, store and resource percent-encoded; several with a comma";
+
+/** A fence that a request's header wants to be checked. */
+interface Wanted {
+  store: string;
+  resource: string;
+  number: bigint;
+}
+
+/** The fences of a `fairlead-fence` header. */
+export function fencesIn(header: Headers): Wanted[] {
+  const text = header.get(FENCE_HEADER);
+  if (text === null) return [];
+  return text.split(",").map((part) => {
+    const match = /^\s*([^/\s]+)\/(\S+)=([1-9]\d{0,19})\s*$/.exec(part);
+    if (!match) throw invalid(FENCE_HEADER, part, FORM);
+    const [store, resource] = [match[1] ?? "", match[2] ?? ""].map(decoded) as [string, string];
+    return { store, resource, number: BigInt(match[3] ?? "") };
+  });
+}
+
+/**
+ * The checks that a write's `fairlead-fence` header asks for, to go into the same commit. The number of a grant is
+ * the version of the resource's fence entry, which outlives the lock, so an equal version means: no grant since.
+ */
+export function fenceChecks(header: Headers, components: Components): Write[] {
+  return fencesIn(header).map(({ store, resource, number }) => {
+    components.get("lock", store);
+    return { type: "check", key: keyOf("fence", store, resource), ifVersion: number };
+  });
+}
+
+/** What to answer where such a check stood in the way. */
+export function fenceConflict({ key, ifVersion }: Write, actual: Entry | undefined): ConnectError {
+  const resource = key.slice(key.indexOf("\0", "fence\0".length) + 1);
+  const now = actual ? `was granted again since, as ${actual.version}` : "is not known any more";
+  return conflict(`${FENCE_HEADER} ${ifVersion}: the lock on ${shown(resource)} ${now}`, {
+    key: resource,
+    fence: String(actual?.version ?? 0n),
+  });
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw invalid(FENCE_HEADER, part, FORM);
+  }
+}

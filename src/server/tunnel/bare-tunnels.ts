@@ -1,0 +1,27 @@
+import type { ConnectRouter, ConnectRouterOptions } from "@connectrpc/connect";
+import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
+import { Session } from "../../tunnel/session.js";
+import { CLOSE } from "../../tunnel/wire/protocol-fault.js";
+import type { Tunnels } from "./accept.js";
+
+/** Tunnels to `routes` with nothing in between: no gate, no marks on the answers, and no app is called back. */
+export function bareTunnels(routes: (router: ConnectRouter) => void, router: ConnectRouterOptions): Tunnels {
+  const dispatcher = createDispatcher(routes, { router });
+  const sessions = new Set<Session>();
+  const close = () => {
+    for (const session of sessions) session.close(CLOSE.done, "the server is closing");
+  };
+  return {
+    accept(open) {
+      const session: Session = new Session(open, {
+        dialled: false,
+        answer: dispatcher.on(() => session),
+        onClosed: () => void sessions.delete(session),
+      });
+      sessions.add(session);
+    },
+    sessions,
+    leave: close,
+    close,
+  };
+}

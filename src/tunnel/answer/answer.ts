@@ -1,0 +1,343 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { IncomingCall } from "../call/call.js";
+import { deadline, late } from "../call/call-scope.js";
+import { statusOf } from "../call/status-error.js";
+import { Messages } from "../flow/messages.js";
+import { pump } from "../flow/send-messages.js";
+import type { Stream, StreamEvents } from "../flow/stream.js";
+import type { Session } from "../session.js";
+import { decode } from "../wire/decode.js";
+import { type Status, WELL } from "../wire/frame.js";
+import { listOf } from "../wire/header-list.js";
+import { AnswerHeaders } from "./answer-headers.js";
+import { contextOf, one, outputOf, requestOf, type UnarySpec } from "./handler-context.js";
+import type { Admit, Admitted, Next, Served } from "./served-method.js";
+import type { Stoppable } from "./shutdown.js";
+
+/** One call as it is answered. */
+export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "timeoutMs"> {
+  readonly stream: Stream;
+  readonly served: Served;
+  readonly path: string;
+  readonly method: DescMethod;
+  place = 0;
+  readonly #session: Session;
+  readonly #settle: () => void;
+  readonly #admit: Admit | undefined;
+  readonly #headers: AnswerHeaders;
+  readonly #endsAtMs: number;
+
+  #values: ContextValues | undefined;
+  #controller: AbortController | undefined;
+  #aborted: { reason: unknown } | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #admitted: Admitted | undefined;
+  #isAnswered = false;
+  #hasSentHeader = false;
+  /** Whether the handler has been called: the call is settled when that has ended. */
+  #isRunning = false;
+  /** The one message of a call that has one. */
+  #bytes: Uint8Array | undefined;
+  #hasMore = false;
+  #messages: Messages<never> | undefined;
+
+  constructor(
+    session: Session,
+    { path, timeoutMs, header }: IncomingCall,
+    stream: Stream,
+    settle: () => void,
+    served: Served,
+    admit: Admit | undefined,
+  ) {
+    this.#session = session;
+    this.path = path;
+    this.stream = stream;
+    this.#settle = settle;
+    this.served = served;
+    this.method = served.spec.method;
+    this.#headers = new AnswerHeaders(header);
+    this.#admit = admit;
+    const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
+    this.#endsAtMs = Date.now() + leftMs;
+    this.#timer = deadline(leftMs, () => this.#abort(late()));
+    served.shutdown?.watch(this);
+    stream.events = this;
+  }
+
+  start(): void {
+    if (this.served.shutdown?.signal.aborted) {
+      this.stop();
+      return;
+    }
+    if (!this.#admit) {
+      this.#begin();
+      return;
+    }
+    try {
+      const admitted = this.#admit(this);
+      if (!(admitted instanceof Promise)) {
+        this.#letIn(admitted);
+        return;
+      }
+      admitted.then(
+        (admitted) => this.#letIn(admitted),
+        (error) => this.#refuse(error),
+      );
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #refuse(error: unknown): void {
+    this.#finish(error);
+    this.#settle();
+  }
+
+  // What a handler sees of it.
+
+  get header(): Headers {
+    return this.#headers.request;
+  }
+
+  get responseHeader(): Headers {
+    return this.#headers.response;
+  }
+
+  get responseTrailer(): Headers {
+    return this.#headers.trailer;
+  }
+
+  get values(): ContextValues {
+    return (this.#values ??= createContextValues());
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#aborted.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  timeoutMs(): number | undefined {
+    return this.#endsAtMs === Number.POSITIVE_INFINITY ? undefined : this.#endsAtMs - Date.now();
+  }
+
+  /** The request of a method with one message, the messages of one with several. */
+  get input(): unknown {
+    return this.#messages ?? decode(this.method.input, this.#bytes as Uint8Array, this.served.malformed);
+  }
+
+  // StreamEvents: what the caller does.
+
+  message(bytes: Uint8Array): void {
+    if (this.#messages) {
+      this.#messages.push(bytes);
+      return;
+    }
+    this.#hasMore = this.#bytes !== undefined;
+    this.#bytes = bytes;
+    this.stream.pull();
+  }
+
+  ended({ code, text }: Status): void {
+    if (code !== 0) {
+      this.#abort(new ConnectError(text, code));
+      return;
+    }
+    if (this.#messages) {
+      this.#messages.close();
+      return;
+    }
+    if (this.#bytes && !this.#hasMore) {
+      this.#run();
+      return;
+    }
+    const count = this.#bytes ? "more than one" : "no";
+    this.#refuse(new ConnectError(`protocol error: ${count} message in a call with one`, Code.Unimplemented));
+  }
+
+  failed(error: ConnectError): void {
+    this.#abort(error);
+  }
+
+  refused(error: ConnectError): void {
+    this.#abort(error);
+  }
+
+  // How it goes.
+
+  #letIn(admitted: Admitted): void {
+    this.#admitted = admitted;
+    if (admitted.values) this.#values = admitted.values;
+    if (admitted.header) this.#headers.added = admitted.header;
+    // It may have been given up while it was asked for.
+    if (this.#isAnswered) admitted.ended?.(codeOf(this.#aborted?.reason));
+    this.#begin();
+  }
+
+  #begin(): void {
+    if (this.#isAnswered) {
+      this.#settle();
+      return;
+    }
+    const { methodKind, input } = this.method;
+    if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
+      const read = (bytes: Uint8Array) => decode(input, bytes, this.served.malformed);
+      this.#messages = new Messages(this.stream, read, () => {}) as Messages<never>;
+      this.#run();
+    } else {
+      this.stream.pull();
+    }
+  }
+
+  #run(): void {
+    const { spec, next } = this.served;
+    this.#isRunning = true;
+    if (!next && spec.kind === "unary") {
+      this.#answerOne(spec);
+      return;
+    }
+    const done = next ? this.#through(next) : this.#answerAll(() => outputOf(this, this.input, this));
+    done.then(
+      () => this.#settle(),
+      (error) => this.#refuse(error),
+    );
+  }
+
+  /** The quick way, where nothing is around the handler: one that answers at once is not waited for. */
+  #answerOne({ impl, method }: UnarySpec): void {
+    try {
+      const answer = impl(this.input as never, contextOf(this));
+      if (isLater(answer)) {
+        answer.then((later) => this.#answered(method, later)).then(undefined, (error) => this.#refuse(error));
+      } else {
+        this.#answered(method, answer);
+      }
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #answered({ output }: DescMethod, answer: MessageInitShape<DescMessage>): void {
+    this.#finishWith(toBinary(output, create(output, answer)));
+    this.#settle();
+  }
+
+  async #through(next: Next): Promise<void> {
+    const { method, input } = this;
+    const isOne = method.methodKind === "server_streaming";
+    const response = await next(requestOf(this, isOne ? one(() => input) : input));
+    this.#headers.replaceResponse(response.header);
+    if (response.stream) {
+      await this.#answerAll(
+        () => response.message,
+        () => this.#headers.replaceTrailer(response.trailer),
+      );
+    } else {
+      this.#headers.replaceTrailer(response.trailer);
+      this.#finishWith(toBinary(method.output, response.message));
+    }
+  }
+
+  async #answerAll(output: () => AsyncIterable<unknown>, atEnd?: () => void): Promise<void> {
+    const { method, stream } = this;
+    await pump(method.output, output() as AsyncIterable<never>, stream, () => this.#sendHeader());
+    atEnd?.();
+    this.#finish();
+  }
+
+  /** Answers, unless that has been done: `thrown` is what the handler ended with, if not well. */
+  #finish(...thrown: [unknown?]): void {
+    if (this.#isAnswered) return;
+    this.#sendHeader();
+    const how = thrown.length > 0 ? statusOf(thrown[0], this.#headers.trailerIfAny) : this.#wellStatus();
+    this.#over(how.code);
+    this.stream.end(how);
+    this.#messages?.close({ error: new ConnectError("the call has ended", Code.Canceled) });
+    this.#tellAborted();
+  }
+
+  #finishWith(message: Uint8Array): void {
+    if (this.#isAnswered) return;
+    this.#sendHeader();
+    const how = this.#wellStatus();
+    this.#over(0);
+    if (how.trailers.length === 0) {
+      this.stream.send(message, true);
+    } else {
+      this.stream.send(message);
+      this.stream.end(how);
+    }
+    this.#tellAborted();
+  }
+
+  #wellStatus(): Status {
+    const { trailerIfAny } = this.#headers;
+    return trailerIfAny ? { ...WELL, trailers: listOf(trailerIfAny) } : WELL;
+  }
+
+  #sendHeader(): void {
+    if (this.#hasSentHeader) return;
+    this.#hasSentHeader = true;
+    this.#session.sendHeaders(this.stream, this.#headers.toSend);
+  }
+
+  /** The call ends before its handler does. */
+  #abort(error: ConnectError): void {
+    if (this.#isAnswered) return;
+    this.#aborted = { reason: error };
+    this.#controller?.abort(error);
+    this.#messages?.close({ error });
+    this.stream.deafen();
+    this.#sendHeader();
+    this.#over(error.code);
+    this.stream.end(statusOf(error));
+    if (!this.#isRunning) this.#settle();
+  }
+
+  /** The server stops: a handler that is told to end may still say something first. */
+  stop(): void {
+    const error = ConnectError.from(this.served.shutdown?.signal.reason, Code.Unavailable);
+    if (!this.#isRunning) {
+      this.#abort(error);
+      return;
+    }
+    this.#aborted = { reason: error };
+    this.#controller?.abort(error);
+    this.#messages?.close({ error });
+  }
+
+  #over(code: number): void {
+    this.#isAnswered = true;
+    clearTimeout(this.#timer);
+    this.served.shutdown?.forget(this);
+    this.#admitted?.ended?.(code);
+  }
+
+  /** A handler that goes on behind its answer hears that it is over. */
+  #tellAborted(): void {
+    this.#controller?.abort(OVER);
+  }
+}
+
+const isLater = <T>(answer: T | Promise<T>): answer is Promise<T> =>
+  typeof (answer as { then?: unknown } | undefined)?.then === "function";
+
+/** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
+const OVER = new ConnectError("the call is over", Code.Canceled);
+
+const codeOf = (reason: unknown): number => (reason instanceof ConnectError ? reason.code : Code.Canceled);

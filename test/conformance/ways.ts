@@ -1,0 +1,85 @@
+import type { Transport } from "@connectrpc/connect";
+import { afterAll, test } from "vitest";
+import type { Case } from "../../src/conformance/case.js";
+import { conformance } from "../../src/conformance/suite.js";
+import { openTarget, type Target } from "../../src/conformance/target.js";
+import { memoryEngine } from "../../src/server/engines/memory.js";
+import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { createServer, type Server } from "../../src/server/server.js";
+import { tunnelOver } from "../../src/transport/tunnel.js";
+import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
+import { pair } from "../../src/tunnel/socket/pair.js";
+import { conformanceConfig, openMirror, STORES } from "./config.js";
+
+/** A way to a server. */
+export type Way = Transport & { close(): Promise<void> };
+
+type Closing = () => Promise<unknown>;
+
+/** Runs the suite against servers on ports, each called over what `dial` makes. */
+export function judgedOver(dial: (url: string) => Way): void {
+  judged(async (server, opened) => {
+    const listening = await listen(server, { port: 0 });
+    const transport = dial(listening.url);
+    opened.push(
+      () => listening.close(),
+      () => transport.close(),
+    );
+    return {
+      transport,
+      second: async () => {
+        const other = dial(listening.url);
+        return { transport: other, close: () => other.close() };
+      },
+      dialIn: (appId) => createTunnelTransport(listening.url, { appId }),
+    };
+  });
+}
+
+/** Runs the suite against servers in this process, without a socket. */
+export function judgedHere(): void {
+  judged(async (server, opened) => {
+    opened.push(() => server.close());
+    return {
+      transport: server.transport(),
+      second: async () => ({ transport: server.transport(), close: async () => {} }),
+      dialIn: (appId) =>
+        tunnelOver(
+          "http://here",
+          async () => {
+            const { ends } = pair();
+            server.tunnels.accept(ends[0]);
+            return ends[1];
+          },
+          { appId },
+        ),
+    };
+  });
+}
+
+type Ways = Pick<Target, "transport" | "second" | "dialIn">;
+
+/** One server for all cases, but for those that let time pass: each of them has its own, whose clock it moves. */
+function judged(open: (server: Server, opened: Closing[]) => Promise<Ways>): void {
+  const opened: Closing[] = [];
+  const mirror = openMirror();
+  afterAll(async () => {
+    for (const close of opened.reverse()) await close();
+    await (await mirror)[Symbol.asyncDispose]();
+  });
+  const target = async (movable: boolean) => {
+    let nowMs = Date.now();
+    const server = createServer({
+      platform: nodePlatform,
+      config: conformanceConfig((await mirror).url),
+      ...(movable && { engine: memoryEngine({ now: () => nowMs }) }),
+    });
+    const passTime = (ms: number) => {
+      nowMs += ms;
+    };
+    return openTarget({ stores: STORES, ...(await open(server, opened)), ...(movable && { passTime }) });
+  };
+  let shared: Promise<Target> | undefined;
+  const movesClock = ({ needs }: Case) => needs.includes("time") || needs.includes("clock");
+  conformance(test.concurrent, (one) => (movesClock(one) ? target(true) : (shared ??= target(false))));
+}

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { test } from "vitest";
+import { Groups } from "../../src/server/engines/disk/groups.js";
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Groups whose writes end when they are told to, and the items of each. */
+function groups() {
+  const written: number[][] = [];
+  const ends: ((error?: Error) => void)[] = [];
+  let failures = 0;
+  const all = new Groups<number>(
+    (items) => {
+      written.push(items);
+      return new Promise((resolve, reject) => ends.push((error) => (error ? reject(error) : resolve())));
+    },
+    () => failures++,
+  );
+  const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+  return {
+    all,
+    written,
+    range,
+    failures: () => failures,
+    add: (from: number, to: number, bytes = 1) => range(from, to).map((item) => all.add(item, bytes)),
+    end: async (error?: Error) => {
+      ends.shift()?.(error);
+      await turn();
+      await turn();
+    },
+  };
+}
+
+test("few who call in one turn are one group; who calls while it is written, the next", async () => {
+  const { all, add, end, written, range } = groups();
+  const first = add(0, 15);
+  await turn();
+  assert.deepEqual(written, [range(0, 15)]);
+  const second = add(15, 40);
+  await turn();
+  assert.equal(written.length, 1);
+  await end();
+  await Promise.all(first);
+  assert.deepEqual(written.at(-1), range(15, 40));
+  await end();
+  await Promise.all([...second, all.settled()]);
+  assert.equal(written.length, 2);
+});
+
+test("of many, half are a group: the other half is written while they prepare what is next", async () => {
+  const { add, end, written, range } = groups();
+  const all = add(0, 64);
+  await turn();
+  assert.deepEqual(written, [range(0, 32)]);
+  // Each who is answered writes again.
+  const again = all.slice(0, 32).map((one, i) => one.then(() => add(100 + i, 101 + i)[0]));
+  await end();
+  assert.deepEqual(written.slice(1), [range(32, 64)]);
+  await end();
+  assert.deepEqual(written.slice(2), [range(100, 132)]);
+  await end();
+  await Promise.all([...all, ...again]);
+});
+
+test("a group has 4 MiB at most, and an item that has more is one by itself", async () => {
+  const { add, end, written } = groups();
+  const all = [...add(0, 3, 1.5 * 1024 ** 2), ...add(3, 4, 9 * 1024 ** 2), ...add(4, 5)];
+  await turn();
+  for (let i = 0; i < 4; i++) await end();
+  await Promise.all(all);
+  assert.deepEqual(written, [[0, 1], [2], [3], [4]]);
+});
+
+test("where a group fails, those behind it fail as well, and the next ones are written", async () => {
+  const { add, end, written, failures } = groups();
+  const first = add(0, 2);
+  await turn();
+  const behind = add(2, 4);
+  const failed = [...first, ...behind].map((one) => assert.rejects(one, /no room/));
+  await end(new Error("no room"));
+  await Promise.all(failed);
+  assert.equal(failures(), 1);
+  const next = add(4, 6);
+  await turn();
+  await end();
+  await Promise.all(next);
+  assert.deepEqual(written, [
+    [0, 1],
+    [4, 5],
+  ]);
+});

@@ -1,0 +1,397 @@
+import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
+import { setTimeout as later } from "node:timers/promises";
+import { describe, test, vi } from "vitest";
+import { all, never, pattern, reader, set } from "../../src/conformance/engine/steps.js";
+import { engineConformance } from "../../src/conformance/engine.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
+import type { Log } from "../../src/server/context.js";
+import { EngineFault } from "../../src/server/engine.js";
+import { memoryEngine } from "../../src/server/engines/memory.js";
+import { collected } from "../support/gc.js";
+
+describe("as every engine", () => engineConformance(test, async () => memoryEngine()));
+
+const isFull = (name: string, most: number) => (error: unknown) => {
+  assert.ok(error instanceof EngineFault);
+  assert.deepEqual([error.reason, error.limit], ["full", { name, most }]);
+  return true;
+};
+
+async function* content(...sizes: number[]): AsyncGenerator<Uint8Array> {
+  for (const size of sizes) yield new Uint8Array(size);
+}
+
+const plain = { metadata: {}, ifAbsent: false };
+
+describe("bounds", () => {
+  test("maxKeyBytes: a commit past it changes nothing; what replaces or deletes gives room back", async () => {
+    const most = 3 * (256 + 1 + 1000);
+    await using engine = memoryEngine({ maxKeyBytes: most });
+    const { keys } = engine;
+    const value = "x".repeat(1000);
+    await keys.commit([set("a", value), set("b", value)]);
+    await assert.rejects(keys.commit([set("c", value), set("d", value)]), isFull("maxKeyBytes", most));
+    assert.deepEqual(await keys.getMany(["c", "d"]), [undefined, undefined]);
+    for (let i = 0; i < 5; i++) await keys.commit([set("c", value)]);
+    await assert.rejects(keys.commit([set("a", `${value}x`)]), isFull("maxKeyBytes", most));
+    await keys.commit([set("d", value), { type: "delete", key: "a" }]);
+    await keys.commit([set("b", "")]);
+    await keys.commit([set("d", `${value}x`)]);
+  });
+
+  test("maxKeyBytes: expired keys give their room back", async () => {
+    let nowMs = 1000;
+    await using engine = memoryEngine({ maxKeyBytes: 300, now: () => nowMs });
+    const { keys } = engine;
+    for (let i = 0; i < 5; i++) {
+      await keys.commit([set("a", "v", { ttlMs: 10 })]);
+      nowMs += 10;
+      assert.equal(await keys.get("a"), undefined);
+    }
+  });
+
+  test("maxWatchBacklog: a watcher that is behind by more keys fails, one that reads goes on", async () => {
+    await using engine = memoryEngine({ maxWatchBacklog: 100 });
+    const { keys } = engine;
+    const behind = reader(keys.watch("", never()));
+    for (let i = 0; i < 5000; i++) await keys.commit([set(`k${i % 100}`)]);
+    await behind.next();
+    for (let i = 0; i < 300; i++) await keys.commit([set(`k${i}`), { type: "delete", key: `k${i}` }]);
+    await assert.rejects(
+      async () => {
+        while (true) await behind.next();
+      },
+      isFull("maxWatchBacklog", 100),
+    );
+    const reads = reader(keys.watch("", never()));
+    for (let i = 0; i < 300; i++) {
+      await keys.commit([set(`k${i}`)]);
+      await reads.next();
+    }
+  });
+
+  test("maxLogBytes: an append past it appends nothing; retention gives room back", async () => {
+    const most = 10 * (32 + 100);
+    await using engine = memoryEngine({ maxLogBytes: most });
+    const { logs } = engine;
+    const value = new Uint8Array(100);
+    const five = Array.from({ length: 5 }, () => value);
+    await logs.append("a", five);
+    await logs.append("b", five);
+    await assert.rejects(logs.append("a", [value]), isFull("maxLogBytes", most));
+    await assert.rejects(logs.append("new", [value]), isFull("maxLogBytes", most));
+    assert.deepEqual(await logs.bounds("a"), { first: 1n, next: 6n });
+    await logs.retain("a", { maxRecords: 5 });
+    for (let i = 0; i < 5; i++) await logs.append("a", [value, value]);
+    assert.deepEqual(await logs.bounds("a"), { first: 11n, next: 16n });
+    await assert.rejects(logs.append("b", [value]), isFull("maxLogBytes", most));
+    await logs.retain("a", { maxRecords: 2 });
+    await logs.append("b", [value, value, value]);
+  });
+
+  test("maxBacklogBytes: a publish past it reaches no group; what is handled gives room back", async () => {
+    const most = 3 * (64 + 100);
+    await using engine = memoryEngine({ maxBacklogBytes: most });
+    const { topics } = engine;
+    const [slow, fast] = [
+      reader(topics.consume("t", "slow", never())),
+      reader(topics.consume("t", "fast", never())),
+    ];
+    const value = new Uint8Array(100);
+    await topics.publish("t", [value, value]);
+    for (let i = 0; i < 2; i++) await (await fast.next()).ack();
+    const claimed = await slow.next();
+    await assert.rejects(topics.publish("t", [value, value]), isFull("maxBacklogBytes", most));
+    await fast.quiet();
+    await claimed.retry(60_000);
+    await assert.rejects(topics.publish("t", [value, value]), isFull("maxBacklogBytes", most));
+    await (await slow.next()).drop();
+    await topics.publish("t", [value, value]);
+    for (let i = 0; i < 2; i++) await (await fast.next()).ack();
+  });
+
+  test("maxBlobBytes: a blob past it is not stored, and what it had taken is given back", async () => {
+    await using engine = memoryEngine({ maxBlobBytes: 200_000 });
+    const { blobs } = engine;
+    for (let i = 0; i < 3; i++) {
+      await assert.rejects(blobs.put("b", content(200_001), plain), isFull("maxBlobBytes", 200_000));
+      await assert.rejects(blobs.put("b", content(150_000, 50_001), plain), isFull("maxBlobBytes", 200_000));
+    }
+    assert.equal(await blobs.get("b"), undefined);
+    await blobs.put("b", content(200_000), plain);
+    await assert.rejects(blobs.put("c", content(1), plain), isFull("maxBlobBytes", 200_000));
+    await blobs.put("empty", content(), plain);
+    await blobs.delete("b");
+    await blobs.put("c", content(200_000), plain);
+  });
+
+  test("maxBlobBytes: what is replaced gives its room back", async () => {
+    await using engine = memoryEngine({ maxBlobBytes: 300_000 });
+    for (let i = 0; i < 5; i++) await engine.blobs.put("b", content(150_000), plain);
+    await engine.blobs.put("c", content(150_000), plain);
+    await assert.rejects(engine.blobs.put("d", content(1), plain), isFull("maxBlobBytes", 300_000));
+  });
+
+  test("maxBlobBytes: several unfinished blobs cannot pass it together", async () => {
+    await using engine = memoryEngine({ maxBlobBytes: 200_000 });
+    const { blobs } = engine;
+    let go = () => {};
+    const going = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const unfinished = async function* () {
+      yield new Uint8Array(65_536 * 2);
+      await going;
+    };
+    const first = blobs.put("a", unfinished(), plain);
+    await assert.rejects(blobs.put("b", unfinished(), plain), isFull("maxBlobBytes", 200_000));
+    go();
+    assert.equal((await first)?.size, 131_072);
+    await blobs.put("b", content(68_928), plain);
+  });
+
+  test("maxBlobBytes: content that breaks off and a name that is taken meanwhile give their room back", async () => {
+    await using engine = memoryEngine({ maxBlobBytes: 200_000 });
+    const { blobs } = engine;
+    const breaks = async function* () {
+      yield new Uint8Array(150_000);
+      throw new Error("broken");
+    };
+    const late = async function* () {
+      yield new Uint8Array(150_000);
+      await blobs.put("b", content(10), plain);
+    };
+    for (let i = 0; i < 3; i++) {
+      await assert.rejects(blobs.put("b", breaks(), plain), /broken/);
+      assert.equal(await blobs.put("b", late(), { metadata: {}, ifAbsent: true }), undefined);
+      await blobs.delete("b");
+    }
+    await blobs.put("b", content(200_000), plain);
+  });
+
+  test("maxBlobBytes: what is deleted or replaced counts while it is read", async () => {
+    await using engine = memoryEngine({ maxBlobBytes: 200_000 });
+    const { blobs } = engine;
+    await blobs.put("b", content(150_000), plain);
+    const begun = reader((await blobs.get("b"))?.content ?? content());
+    const unread = (await blobs.get("b"))?.content ?? content();
+    await begun.next();
+    await blobs.delete("b");
+    await assert.rejects(blobs.put("c", content(100_000), plain), isFull("maxBlobBytes", 200_000));
+    await begun.leave();
+    await blobs.put("c", content(200_000), plain);
+    assert.equal((await all(unread)).length, 3);
+    await assert.rejects(blobs.put("d", content(1), plain), isFull("maxBlobBytes", 200_000));
+  });
+
+  test("a blob of very many small chunks weighs what its bytes weigh", async () => {
+    await using engine = memoryEngine();
+    const chunks = async function* () {
+      for (let i = 0; i < 20_000; i++) yield new Uint8Array(i % 2);
+    };
+    await engine.blobs.put("b", chunks(), plain);
+    assert.equal((await all((await engine.blobs.get("b"))?.content ?? content())).length, 1);
+  });
+});
+
+describe("time", () => {
+  test("now() is the only clock of entries, records and blobs", async () => {
+    let nowMs = 5000;
+    await using engine = memoryEngine({ now: () => nowMs });
+    const { keys, logs, blobs } = engine;
+    await keys.commit([set("k", "v", { ttlMs: 100 })]);
+    assert.equal((await keys.get("k"))?.expiresAtMs, 5100);
+    await logs.append("l", [utf8("a")]);
+    await logs.retain("l", { maxAgeMs: 100 });
+    assert.equal((await blobs.put("b", content(1), plain))?.modifiedMs, 5000);
+    nowMs = 5099;
+    assert.ok(await keys.get("k"));
+    assert.equal((await logs.bounds("l")).first, 1n);
+    nowMs = 5100;
+    assert.equal(await keys.get("k"), undefined);
+    assert.equal((await logs.bounds("l")).first, 2n);
+  });
+
+  test("a clock that is set back does not take a log's time back", async () => {
+    let nowMs = 5000;
+    await using engine = memoryEngine({ now: () => nowMs });
+    await engine.logs.append("l", [utf8("a")]);
+    nowMs = 1000;
+    await engine.logs.append("l", [utf8("b")]);
+    const batches = await all(engine.logs.read("l", 1n, { follow: false, signal: never() }));
+    assert.deepEqual(
+      batches.flat().map(({ timestampMs }) => timestampMs),
+      [5000, 5000],
+    );
+  });
+
+  test("an entry expires on time though thousands of others no longer do", async () => {
+    await using engine = memoryEngine();
+    const { keys } = engine;
+    await keys.commit([set("last", "v", { ttlMs: 60 })]);
+    const names = Array.from({ length: 3000 }, (_, i) => `k${i}`);
+    await keys.commit(names.map((name) => set(name, "v", { ttlMs: 60_000 })));
+    const changes = reader(keys.watch("last", never()));
+    await keys.commit(names.map((key) => ({ type: "delete", key })));
+    assert.deepEqual(await changes.next(), { type: "delete", key: "last" });
+  });
+
+  test("groupIdleMs: a group that has been without a consumer for as long, and without events, is forgotten", async () => {
+    await using engine = memoryEngine({ groupIdleMs: 20, maxGroups: 1 });
+    const { topics } = engine;
+    reader(topics.consume("t", "g", AbortSignal.abort()));
+    assert.throws(() => topics.consume("t", "other", AbortSignal.abort()), isFull("maxGroups", 1));
+    await later(40);
+    topics.consume("t", "other", AbortSignal.abort());
+  });
+
+  test("groupIdleMs: a group that events wait for is kept", async () => {
+    await using engine = memoryEngine({ groupIdleMs: 20 });
+    const { topics } = engine;
+    reader(topics.consume("t", "g", AbortSignal.abort()));
+    await topics.publish("t", [utf8("waits")]);
+    await later(60);
+    assert.equal(fromUtf8((await reader(topics.consume("t", "g", never())).next()).value), "waits");
+  });
+
+  test("groupBacklogIdleMs: events of a group without a consumer are dropped then, and their number is logged", async () => {
+    const warn = vi.fn<Log["warn"]>();
+    await using engine = memoryEngine({ groupIdleMs: 20, groupBacklogIdleMs: 40, log: { warn } });
+    const { topics } = engine;
+    const enough = new AbortController();
+    const leaving = reader(topics.consume("pubsub\0t", "g", enough.signal));
+    await topics.publish("pubsub\0t", ["1", "2", "3"].map(utf8));
+    await (await leaving.next()).retry(60_000);
+    enough.abort();
+    await vi.waitFor(() => assert.equal(warn.mock.calls.length, 1));
+    assert.deepEqual(warn.mock.calls[0]?.[0], { pubsub: "pubsub", topic: "t", group: "g", events: 3 });
+    const events = reader(topics.consume("pubsub\0t", "g", never()));
+    await events.quiet();
+    await topics.publish("pubsub\0t", [utf8("new")]);
+    assert.equal(fromUtf8((await events.next()).value), "new");
+  });
+
+  test("groupIdleMs: a group that has a consumer is kept, idle or not", async () => {
+    await using engine = memoryEngine({ groupIdleMs: 20 });
+    const { topics } = engine;
+    reader(topics.consume("t", "g", AbortSignal.abort()));
+    const events = topics.consume("t", "g", never());
+    await topics.publish("t", [utf8("waits")]);
+    await later(40);
+    assert.equal(fromUtf8((await reader(events).next()).value), "waits");
+  });
+
+  test("groupIdleMs of any length is waited for", async () => {
+    await using engine = memoryEngine({ groupIdleMs: Number.POSITIVE_INFINITY });
+    const { topics } = engine;
+    reader(topics.consume("t", "g", AbortSignal.abort()));
+    await topics.publish("t", [utf8("waits")]);
+    await later(10);
+    assert.equal(fromUtf8((await reader(topics.consume("t", "g", never())).next()).value), "waits");
+  });
+});
+
+describe("memory is given back", () => {
+  test("of a key that is replaced, deleted or expired, without a call", async () => {
+    await using engine = memoryEngine();
+    const { keys } = engine;
+    const gone = await collected(async (watch) => {
+      await keys.commit([
+        { type: "set", key: "a", value: watch(pattern(100)) },
+        { type: "set", key: "b", value: watch(pattern(100)) },
+        { type: "set", key: "c", value: watch(pattern(100)), ttlMs: 10 },
+      ]);
+      await keys.commit([set("a"), { type: "delete", key: "b" }]);
+      await later(30);
+    });
+    assert.equal(gone, true);
+  });
+
+  test("of records that retention has dropped, also of a log that nobody uses", async () => {
+    await using engine = memoryEngine();
+    const { logs } = engine;
+    const gone = await collected(async (watch) => {
+      await logs.retain("old", { maxAgeMs: 10 });
+      await logs.append("old", [watch(pattern(100))]);
+      await logs.retain("many", { maxRecords: 1 });
+      await logs.append("many", [watch(pattern(100)), pattern(100)]);
+      await later(50);
+    });
+    assert.equal(gone, true);
+  });
+
+  test("of what waits for a watcher that has left without reading", async () => {
+    await using engine = memoryEngine();
+    const { keys } = engine;
+    let unread: AsyncIterable<unknown> | undefined;
+    const gone = await collected(async (watch) => {
+      const enough = new AbortController();
+      unread = keys.watch("", enough.signal);
+      await keys.commit([{ type: "set", key: "k", value: watch(pattern(100)) }]);
+      await keys.commit([{ type: "delete", key: "k" }]);
+      enough.abort();
+    });
+    assert.equal(gone, true);
+    assert.ok(unread);
+    assert.deepEqual(await all(unread), []);
+  });
+
+  test("of events that are handled, and of those of a forgotten group", async () => {
+    await using engine = memoryEngine({ groupBacklogIdleMs: 10 });
+    const { topics } = engine;
+    const gone = await collected(async (watch) => {
+      const events = reader(topics.consume("t", "lasting", never()));
+      const enough = new AbortController();
+      const leaving = reader(topics.consume("t", "forgotten", enough.signal));
+      await topics.publish("t", [watch(pattern(100)), watch(pattern(100)), watch(pattern(100))]);
+      for (let i = 0; i < 3; i++) await (await events.next()).ack();
+      await (await leaving.next()).retry(60_000);
+      await leaving.next();
+      enough.abort();
+      await later(30);
+    });
+    assert.equal(gone, true);
+  });
+
+  test("of the request that a kept value came in", async () => {
+    await using engine = memoryEngine();
+    const { keys, logs, topics } = engine;
+    const events = reader(topics.consume("t", "g", never()));
+    const gone = await collected(async (watch) => {
+      const part = () => new Uint8Array(watch(new ArrayBuffer(100_000)), 5, 100);
+      await keys.commit([{ type: "set", key: "k", value: part() }]);
+      await logs.append("l", [part()]);
+      await topics.publish("t", [part()]);
+    });
+    assert.equal(gone, true);
+    assert.equal((await keys.get("k"))?.value.length, 100);
+    assert.equal((await events.next()).value.length, 100);
+  });
+
+  test("whoever ends a watch, a read or a consume leaves no listener on its signal", async () => {
+    const engine = memoryEngine();
+    const { keys, logs, topics } = engine;
+    const { signal } = new AbortController();
+    const begin = () => [
+      reader<unknown>(keys.watch("k", signal)),
+      reader<unknown>(logs.read("l", 1n, { follow: true, signal })),
+      reader<unknown>(topics.consume("t", "g", signal)),
+    ];
+    const left = begin();
+    for (const iteration of left) await iteration.quiet(1);
+    await keys.commit([set("k")]);
+    await logs.append("l", [utf8("a")]);
+    await topics.publish("t", [utf8("a")]);
+    for (const iteration of left) {
+      await iteration.next();
+      await iteration.leave();
+    }
+    assert.equal(getEventListeners(signal, "abort").length, 0);
+    begin();
+    keys.watch("k", signal);
+    topics.consume("t", "g", signal);
+    await engine.close();
+    assert.equal(getEventListeners(signal, "abort").length, 0);
+  });
+});

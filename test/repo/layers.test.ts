@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { test } from "vitest";
+
+const src = join(import.meta.dirname, "../../src");
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+
+/** What only runs on Node; the compiler holds the rest to it with `.ci/isomorphic.json`. */
+const { exclude } = JSON.parse(
+  readFileSync(join(src, "../.ci/isomorphic.json"), "utf8").replace(/^\s*\/\/.*$/gm, ""),
+) as { exclude: string[] };
+const onNode = (file: string) => exclude.some((path) => `../src/${file}`.startsWith(path));
+
+/** The floor that a file of src/ belongs to: its folder, or the entry points beside the folders. */
+const floorOf = (file: string): string => (file.includes("/") ? (file.split("/")[0] ?? "") : "entry");
+
+/** Which floors each floor may import, besides itself and gen/. */
+const MAY: Record<string, string[]> = {
+  lib: [],
+  rpc: ["lib"],
+  gossip: ["lib"],
+  tunnel: ["lib", "rpc"],
+  "node-http": ["lib", "rpc"],
+  transport: ["lib", "rpc", "tunnel", "node-http", "client"],
+  client: ["lib", "rpc", "gossip", "transport"],
+  entry: ["rpc", "client", "transport", "tunnel"],
+  server: ["lib", "rpc", "gossip", "tunnel", "node-http"],
+  conformance: ["lib", "rpc", "client", "entry", "server"],
+  cli: ["lib", "entry", "server", "conformance"],
+};
+
+const importsOf = (file: string): string[] =>
+  [...readFileSync(join(src, file), "utf8").matchAll(/^(?:import|export)\s[^;]*?from "([^"]+)"/gm)].map(
+    (match) => match[1] ?? "",
+  );
+
+/** Each import of one file of src/ by another. */
+const imports = files.flatMap((file) =>
+  importsOf(file)
+    .filter((path) => path.startsWith("."))
+    .map((path) => relative(src, join(src, dirname(file), path)).replace(/\.js$/, ".ts"))
+    .filter((target) => !target.startsWith("../gen/"))
+    .map((target) => ({ file, target })),
+);
+
+test("imports point in one direction, and client and server never import each other", () => {
+  const wrong = imports.filter(({ file, target }) => {
+    const [from, to] = [floorOf(file), floorOf(target)];
+    return from !== to && !MAY[from]?.includes(to);
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test("the command line imports the server and the conformance suite as users do, by their entry points", () => {
+  const isEntry = (target: string) => /^(server\/(index|node|disk)|conformance\/index)\.ts$/.test(target);
+  const wrong = imports.filter(
+    ({ file, target }) =>
+      floorOf(file) === "cli" && ["server", "conformance"].includes(floorOf(target)) && !isEntry(target),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+test("no engine imports another", () => {
+  const engineOf = (file: string) => /^server\/engines\/(\w+)/.exec(file)?.[1];
+  const wrong = imports.filter(({ file, target }) => {
+    const [from, to] = [engineOf(file), engineOf(target)];
+    return from !== undefined && to !== undefined && from !== to && to !== "shared";
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test("only the files for Node import what only Node has", () => {
+  const wrong = files.filter(
+    (file) => !onNode(file) && importsOf(file).some((path) => /^node:|connect-node$|^ws$/.test(path)),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+test("entry points hold no code, and no file exports a default or everything", () => {
+  for (const file of files) {
+    const text = readFileSync(join(src, file), "utf8");
+    assert.doesNotMatch(text, /^export (default|\*)/m, file);
+    if (/^((server|conformance)\/)?(index|node|disk)\.ts$|^(web|tunnel|app)\.ts$/.test(file)) {
+      assert.doesNotMatch(text, /^(const|let|function|class|import)\b/m, file);
+    }
+  }
+});

@@ -1,0 +1,125 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type Client, createClient, createRouterTransport, type Transport } from "@connectrpc/connect";
+import { ResponseStatus } from "../../gen/atomix/pb/headers/headers_pb.js";
+import { type BackupRequest, type EntrySchema, MapService } from "../../gen/atomix/pb/map/map_pb.js";
+import { createMap, type VersionedMap } from "../../src/client/map.js";
+import { asyncDispose } from "../../src/lib/dispose.js";
+import type { ConfigInput } from "../../src/server/config/config.js";
+import type { Log } from "../../src/server/context.js";
+import type { Engine } from "../../src/server/engine.js";
+import { memoryEngine } from "../../src/server/engines/memory.js";
+import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { createServer, type Server } from "../../src/server/server.js";
+import { decoded } from "../../src/server/services/map/entry.js";
+
+/** What the configuration says of the group that the maps of these tests are in. */
+export type Group = NonNullable<ConfigInput["maps"]>[string];
+
+export interface MapServer extends AsyncDisposable {
+  engine: Engine;
+  server: Server;
+  map: VersionedMap<number>;
+  wire: Client<typeof MapService>;
+  /** The warnings and errors that it has logged so far. */
+  logged: string[];
+  url: string;
+  port: number;
+  close(): Promise<void>;
+}
+
+/** An engine that outlives its servers, as a disk does. */
+export function lasting(engine = memoryEngine()): Engine {
+  return { ...engine, close: async () => {}, [asyncDispose]: async () => {} };
+}
+
+/** A server that has `group`, in this process; backups are reached through `dial`. */
+export function serveHere(
+  group: Group | undefined,
+  {
+    engine = lasting(),
+    dial = (url) => nodePlatform.dial(url, "grpc"),
+  }: { engine?: Engine; dial?: (url: string) => Transport } = {},
+): MapServer {
+  const logged: string[] = [];
+  const told = (fields: object, message: string) =>
+    logged.push(`${message} ${"why" in fields ? fields.why : ""}`);
+  const log: Log = { debug() {}, info: told, warn: told, error: told };
+  const config = group ? { maps: { "/default": group } } : {};
+  const server = createServer({ engine, config, log, platform: { ...nodePlatform, dial } });
+  const transport = server.transport();
+  const map = createMap<number>(transport, "m");
+  const wire = createClient(MapService, transport);
+  const { close } = server;
+  return { engine, server, map, wire, logged, url: "", port: 0, close, [asyncDispose]: close };
+}
+
+/** A server that has `group`, on a port: another one or, where it comes back, the one it had. */
+export async function serve(
+  group: Group,
+  { port = 0, ...rest }: Parameters<typeof serveHere>[1] & { port?: number } = {},
+): Promise<MapServer> {
+  // A busy machine is no reason to fall out of sync.
+  const here = serveHere({ ackTimeoutMs: 15_000, ...group }, rest);
+  const listening = await listen(here.server, { port });
+  return { ...here, ...listening };
+}
+
+/** Where `map` is, on the wire. */
+export const header = {
+  protocol: { namespace: "", name: "default" },
+  primitive: { namespace: "", name: "m" },
+  partition: 1,
+};
+
+/** An entry on the wire; no value deletes. */
+export function entryOf(
+  key: string,
+  [term, timestamp]: [number, number],
+  value?: number,
+): MessageInitShape<typeof EntrySchema> {
+  const version = BigInt(timestamp);
+  return {
+    key,
+    digest: { term: BigInt(term), timestamp: version },
+    ...(value !== undefined && { value: { value: new TextEncoder().encode(String(value)), version } }),
+  };
+}
+
+/** All that a server keeps of the map: "key=value@version", or "key-" for a deletion that it remembers. */
+export async function contents({ keys }: Engine): Promise<string[]> {
+  const all: string[] = [];
+  for await (const { value: stored } of keys.list("map\0entry\0")) {
+    const { key, value } = decoded(stored);
+    all.push(value ? `${key}=${new TextDecoder().decode(value.value)}@${value.version}` : `${key}-`);
+  }
+  return all;
+}
+
+/** What is there for a reader: contents() without deletions. */
+export const live = async (engine: Engine): Promise<string[]> =>
+  (await contents(engine)).filter((entry) => !entry.endsWith("-"));
+
+/** Resolves once `is` holds; the test's own time limit is the limit. */
+export async function until(is: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await is())) await new Promise((resolve) => setTimeout(resolve, 2));
+}
+
+/** A backup that answers as `answer` says, and records what it is sent. */
+export function fakeBackup(
+  answer: (request: BackupRequest) => Promise<ResponseStatus> = async () => ResponseStatus.OK,
+) {
+  const requests: BackupRequest[] = [];
+  let streams = 0;
+  const transport = createRouterTransport(({ service }) =>
+    service(MapService, {
+      async *backup(incoming) {
+        streams++;
+        for await (const request of incoming) {
+          requests.push(request);
+          yield { header: { status: await answer(request) } };
+        }
+      },
+    }),
+  );
+  return { transport, requests, streams: () => streams };
+}
