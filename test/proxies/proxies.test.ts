@@ -115,6 +115,8 @@ function passes(program: ReturnType<typeof nginx>): void {
     await subscribes(fl);
   });
 
+  test("HTTP/1.1 and gRPC in turn", () => alternates(program));
+
   test("gRPC over HTTP/2 without TLS: every kind of call, and errors as they were said", async () => {
     const { http2Url } = await open(program);
     const fl = client(createNodeTransport(http2Url, { protocol: "grpc" }));
@@ -126,6 +128,17 @@ function passes(program: ReturnType<typeof nginx>): void {
     assert.equal(error.code, Code.InvalidArgument);
     assert.match(error.rawMessage, /store "none" is not configured/);
   });
+}
+
+/** Calls of both kinds in turn: connections that a proxy keeps to the server are reused by the right kind only. */
+async function alternates(program: ReturnType<typeof nginx>): Promise<void> {
+  const { url, http2Url } = await open(program);
+  const http1 = client(createNodeTransport(url, { httpVersion: "1.1" }));
+  const grpc = client(createNodeTransport(http2Url, { protocol: "grpc" }));
+  for (let round = 0; round < 10; round++) {
+    await unary(grpc);
+    await unary(http1);
+  }
 }
 
 /** The proxy cuts what is silent for four seconds: the heartbeat that our clients ask for keeps their streams whole. */
