@@ -19,10 +19,10 @@ type Value<O extends Option> = O["type"] extends "boolean"
       ? string
       : string | undefined;
 
-/** What a command was given. */
+/** The parsed arguments of a command. */
 export interface CommandLine<O extends Record<string, Option>> {
   options: { [K in keyof O]: Value<O[K]> };
-  /** What is not an option, in order. */
+  /** The positional arguments, in order. */
   positionals: string[];
 }
 

@@ -19,7 +19,7 @@ export const CONFIG_FILE = "fairlead.json";
 export interface ConfigFile {
   input: ConfigInput;
   config: Config;
-  /** What it refers to and is not there, though a server can run without it; a line each, with its place. */
+  /** References that are missing but not required to run a server: one line each, with its position. */
   warnings: string[];
 }
 

@@ -8,7 +8,7 @@ export interface Way {
   /** As reports call it. */
   readonly name: string;
   readonly dial: (url: string) => Dialled;
-  /** What it carries beside unary calls and answers in a stream. */
+  /** The kinds of call that it carries besides unary calls and server streams. */
   readonly streams: readonly ("upload" | "duplex")[];
 }
 

@@ -92,7 +92,7 @@ export async function check(args: string[]): Promise<number> {
   return damaged.length === 0 ? 0 : 1;
 }
 
-/** What this process writes is for nobody else to read: LevelDB makes its files by the process's mask. */
+/** Makes files that this process writes private: LevelDB creates its files by the process's umask. */
 function makePrivate(): void {
   process.umask(0o077);
 }

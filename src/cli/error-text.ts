@@ -1,4 +1,4 @@
-/** What the operating system's error codes mean, for someone who does not know them. */
+/** The operating system's error codes in words. */
 const REASONS: Record<string, string> = {
   ENOENT: "there is no such file or folder",
   ENOTDIR: "a part of the path is a file, not a folder",

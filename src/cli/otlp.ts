@@ -2,7 +2,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { Log } from "../server/index.js";
 import { isHttpUrl, shown, UsageError } from "./command-line.js";
 
-/** What a server is given to be traced and measured, and the way to send the rest. */
+/** The options that trace and measure a server, and the function that sends what is left. */
 export interface Telemetry {
   interceptors: Interceptor[];
   clientInterceptors: Interceptor[];
