@@ -65,7 +65,7 @@ export type { Fence } from "./client/lock/fence.js";
 export {
   type AcquireOptions,
   createLock,
-  type Held,
+  type HeldLock,
   type LockStore,
   type TryAcquireOptions,
 } from "./client/lock.js";

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { nearest } from "../lib/did-you-mean.js";
+import { didYouMean } from "../lib/did-you-mean.js";
 
 /** A command line that cannot be understood, or that names something that is not there: exit status 2. */
 export class UsageError extends Error {}
@@ -67,7 +67,7 @@ export function parseCommandLine<const O extends Record<string, Option>>(
 
 /** The error for a command, subcommand or option that does not exist. */
 export function unknownName(kind: string, name: string, known: readonly string[]): UsageError {
-  const meant = nearest(name, known);
+  const meant = didYouMean(name, known);
   const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean ${meant}?`;
   return new UsageError(`unknown ${kind} ${shown(name)}: ${hint}`);
 }
@@ -86,7 +86,7 @@ export function numberOption(option: string, text: string, least: number, most: 
 /** One of `known`. */
 export function oneOf<T extends string>(option: string, given: string, known: readonly T[]): T {
   if ((known as readonly string[]).includes(given)) return given as T;
-  const meant = nearest(given, known);
+  const meant = didYouMean(given, known);
   const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
   throw new UsageError(`--${option} must be one of ${known.join(", ")}, got ${shown(given)}${hint}`);
 }

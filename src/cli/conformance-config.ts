@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
 import { z } from "zod";
 import type { Stores } from "../conformance/index.js";
-import { nearest } from "../lib/did-you-mean.js";
+import { didYouMean } from "../lib/did-you-mean.js";
 import { shown, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
@@ -70,6 +70,6 @@ export async function readConformanceConfig(path: string): Promise<ConformanceCo
 function suggestion(issue: z.core.$ZodIssue): string {
   if (issue.code !== "unrecognized_keys") return "";
   const known = [...Object.keys(schema.shape), ...Object.keys(schema.shape.stores.unwrap().shape)];
-  const meant = issue.keys.map((key) => nearest(key, known)).filter((name) => name !== undefined);
+  const meant = issue.keys.map((key) => didYouMean(key, known)).filter((name) => name !== undefined);
   return meant.length > 0 ? `, did you mean ${meant.map((name) => JSON.stringify(name)).join(", ")}?` : "";
 }

@@ -1,10 +1,10 @@
 import type { Transport } from "@connectrpc/connect";
-import { onDemand } from "../rpc/lazy.js";
+import { lazyMethods } from "../rpc/lazy.js";
 import type { Bindings } from "./bindings/calls.js";
 
 export type { BindingAnswer, Bindings, InvokeBindingOptions } from "./bindings/calls.js";
 
 /** The bindings of the server behind `transport`. The code for them is loaded with the first call. */
 export function createBindings(transport: Transport): Bindings {
-  return onDemand(({ bindingCalls }) => bindingCalls(transport), ["invoke"]);
+  return lazyMethods(({ bindingCalls }) => bindingCalls(transport), ["invoke"]);
 }

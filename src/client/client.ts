@@ -11,9 +11,9 @@ import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import type { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { asyncDispose } from "../lib/dispose.js";
-import { lifetime } from "../rpc/client-lifetime.js";
-import { withErrors } from "../rpc/generated-client.js";
-import { loaded } from "../rpc/lazy.js";
+import { createClientLifetime } from "../rpc/client-lifetime.js";
+import { withErrorMapping } from "../rpc/generated-client.js";
+import { loadChunk } from "../rpc/lazy.js";
 import { lostConnectionOnly } from "../rpc/normalize-error.js";
 import { type RetryOptions, withRetry } from "../rpc/retry.js";
 import type { Serving } from "../transport/tunnel.js";
@@ -155,18 +155,18 @@ export function createClient(
 ): Fairlead {
   const dialed: Dialed = isTransport(to) ? to : createWebTransport(to);
   const signed = token === undefined ? dialed : withToken(dialed, token);
-  const { scoped, open, close } = lifetime(async () => closeTransport && dialed.close?.());
+  const { scoped, open, close } = createClientLifetime(async () => closeTransport && dialed.close?.());
   const given = scoped(signed);
   const transport = retry === false ? given : scoped(withRetry(signed, retry));
   const serve: Serve = async (routesOf) => {
-    const code = await loaded(import("./lazy-chunk.js"));
+    const code = await loadChunk(import("./lazy-chunk.js"));
     const routes = routesOf(code);
-    if (dialed.serve) return code.closingWith(dialed.serve(routes), open);
+    if (dialed.serve) return code.closeWithClient(dialed.serve(routes), open);
     throw new TypeError(
       "Cannot serve: the server cannot call this transport; createWebTransport() and createTunnelTransport() make one that it can",
     );
   };
-  const raw = withErrors(given, lostConnectionOnly);
+  const raw = withErrorMapping(given, lostConnectionOnly);
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
     lock: (name = "default") => createLock(transport, name),

@@ -22,15 +22,15 @@ export function json<T = unknown>(): Codec<T> {
   return {
     contentType: "application/json",
     encode(value) {
-      let encoded: string | undefined;
+      let encodeValue: string | undefined;
       try {
-        encoded = JSON.stringify(value);
+        encodeValue = JSON.stringify(value);
       } catch (error) {
         // What a bigint is in the way of is told with its place; a cycle as JSON.stringify tells it.
         if (!/bigint/i.test(messageOf(error))) throw error;
       }
       const lost = withoutJson(value);
-      if (encoded !== undefined && !lost) return utf8(encoded);
+      if (encodeValue !== undefined && !lost) return utf8(encodeValue);
       const at = lost?.path.length ? ` at ${lost.path.join(".")}` : "";
       throw new TypeError(`json() cannot hold ${shown(lost?.value)}${at}${advice(lost?.value)}`);
     },

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName, checkOptions } from "../lib/checks.js";
-import { onDemand } from "../rpc/lazy.js";
+import { lazyMethods } from "../rpc/lazy.js";
 import type { ConfigurationOptions, ConfigurationStore } from "./configuration/store.js";
 
 export type { ConfigurationItem } from "../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
@@ -25,7 +25,7 @@ export function createConfiguration(
   checkedName(what, name);
   checkOptions(what, options, { appId: "string", group: "string", label: "string" });
   for (const text of [options.appId, options.group, options.label]) if (text) checkedName(what, text);
-  const store = onDemand(
+  const store = lazyMethods(
     ({ configurationStore }) => configurationStore(transport, name, options),
     ["get", "save", "delete", "open"],
   );

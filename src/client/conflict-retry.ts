@@ -29,7 +29,7 @@ export async function retryOnConflict<T>(
 }
 
 /** The value of `entry`, undefined where there is none, or where it cannot be decoded and is to be replaced. */
-export function readOr<V>(entry: { value: V } | undefined, replaceUnreadable = false): V | undefined {
+export function readValue<V>(entry: { value: V } | undefined, replaceUnreadable = false): V | undefined {
   try {
     return entry?.value;
   } catch (error) {

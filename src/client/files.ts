@@ -3,8 +3,8 @@ import { Runtime } from "../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
 import { lazyIterator } from "../rpc/follower.js";
-import { callsOf } from "../rpc/generated-client.js";
-import { loaded } from "../rpc/lazy.js";
+import { generatedClient } from "../rpc/generated-client.js";
+import { loadChunk } from "../rpc/lazy.js";
 import type { DownloadProgress, OpenedFile } from "./files/download.js";
 import type { FileInfo } from "./files/info.js";
 import type { FileRange, GetOptions, PutOptions } from "./files/transfer.js";
@@ -57,10 +57,10 @@ export interface FileStore {
 export function createFiles(transport: Transport, store: string): FileStore {
   const place = {
     transport,
-    client: callsOf(Runtime, transport),
+    client: generatedClient(Runtime, transport),
     storeName: checkedName("the file store", store),
   };
-  const code = () => loaded(import("./lazy-chunk.js"));
+  const code = () => loadChunk(import("./lazy-chunk.js"));
   return {
     put: async (name, content, options = {}) => (await code()).putFile(place, name, content, options),
     get: async (name, options = {}) => (await code()).getFile(place, name, options),

@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { loaded } from "../rpc/lazy.js";
+import { loadChunk } from "../rpc/lazy.js";
 import type { Coding } from "./codec.js";
 import type { GossipMap, GossipMapOptions } from "./gossip-map/replica-map.js";
 
@@ -14,6 +14,6 @@ export async function openGossipMap<V = unknown>(
   name: string,
   options: GossipMapOptions & Coding<V> = {},
 ): Promise<GossipMap<V>> {
-  const { joinGossipMap } = await loaded(import("./lazy-chunk.js"));
+  const { joinGossipMap } = await loadChunk(import("./lazy-chunk.js"));
   return joinGossipMap(transport, name, options);
 }

@@ -1,7 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../gen/runtime/hello/spec/proto/runtime/v1/runtime_pb.js";
 import { checkedName, checkOptions } from "../lib/checks.js";
-import { callsOf } from "../rpc/generated-client.js";
+import { generatedClient } from "../rpc/generated-client.js";
 
 /** A greeting: the smallest call there is, to see that a server answers. */
 export interface Hello {
@@ -11,7 +11,7 @@ export interface Hello {
 
 /** The greeting that the server calls `instance`. */
 export function createHello(transport: Transport, instance = "helloworld"): Hello {
-  const client = callsOf(Runtime, transport);
+  const client = generatedClient(Runtime, transport);
   const serviceName = checkedName("the greeting", instance);
   return {
     async say(name = "", call = {}) {

@@ -7,11 +7,11 @@
  */
 
 export { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
-export { closingWith } from "../rpc/close-with-client.js";
+export { closeWithClient } from "../rpc/close-with-client.js";
 export { envelopesFit } from "../rpc/envelopes.js";
 export { retryDelayMs } from "../rpc/error-facts.js";
 export { foreignError, lostConnection } from "../rpc/lost-connection.js";
-export { watched } from "../rpc/stream-watchdog.js";
+export { withStreamWatchdog } from "../rpc/stream-watchdog.js";
 export { withToken } from "../rpc/with-token.js";
 export { createTunnelTransport } from "../transport/tunnel.js";
 export { bindingCalls } from "./bindings/calls.js";
@@ -21,7 +21,7 @@ export { deleteFile, listFiles, statFile } from "./files/list.js";
 export { getFile, putFile } from "./files/transfer.js";
 export { joinGossipMap } from "./gossip-map/replica-map.js";
 export { lifecycleControl } from "./lifecycle/control.js";
-export { locking } from "./lock/acquire.js";
+export { lockStore } from "./lock/acquire.js";
 export { appendRecords, readRecords } from "./log/records.js";
 export { versionedMap } from "./map/versioned-map.js";
 export { createCallbacks } from "./pubsub/app-callback.js";
@@ -29,6 +29,6 @@ export { subscription } from "./pubsub/subscription.js";
 export { secretStore } from "./secrets/store.js";
 export { idBlocks } from "./sequencer/id-blocks.js";
 export { createInvocations } from "./service/handler.js";
-export { invoking } from "./service/invoke.js";
+export { serviceInvoker } from "./service/invoke.js";
 export { createOnly } from "./state/create-only.js";
 export { getManyEntries, transact, updateEntry } from "./state/operations.js";

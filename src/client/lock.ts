@@ -1,10 +1,10 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName } from "../lib/checks.js";
-import { onDemand } from "../rpc/lazy.js";
+import { lazyMethods } from "../rpc/lazy.js";
 import type { LockStore } from "./lock/acquire.js";
 
 export type { AcquireOptions, LockStore, TryAcquireOptions } from "./lock/acquire.js";
-export type { Held } from "./lock/held-lock.js";
+export type { HeldLock } from "./lock/held-lock.js";
 
 /**
  * The lock store that the server calls `name`. Costs nothing: the first call goes to the server, and the code for it is
@@ -12,5 +12,5 @@ export type { Held } from "./lock/held-lock.js";
  */
 export function createLock(transport: Transport, name: string): LockStore {
   checkedName("the lock store", name);
-  return onDemand(({ locking }) => locking(transport, name), ["tryAcquire", "acquire", "withLock"]);
+  return lazyMethods(({ lockStore }) => lockStore(transport, name), ["tryAcquire", "acquire", "withLock"]);
 }

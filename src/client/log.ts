@@ -1,7 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { type Follower, lazyFollower } from "../rpc/follower.js";
-import { loaded } from "../rpc/lazy.js";
+import { loadChunk } from "../rpc/lazy.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
 import type { Appended, LogEntry, Start } from "./log/records.js";
 
@@ -51,7 +51,7 @@ export function createLog<T = unknown>(
 
   const records = (start: Start, call: CallOptions) =>
     lazyFollower(async () => {
-      const { readRecords } = await loaded(import("./lazy-chunk.js"));
+      const { readRecords } = await loadChunk(import("./lazy-chunk.js"));
       return readRecords({ transport, name, codec }, start, call);
     });
 
@@ -66,7 +66,7 @@ export function createLog<T = unknown>(
         return encoded(what, codec, several[i] as T);
       });
       if (records.length === 0) return { firstOffset: undefined, lastOffset: undefined };
-      const { appendRecords } = await loaded(import("./lazy-chunk.js"));
+      const { appendRecords } = await loadChunk(import("./lazy-chunk.js"));
       return appendRecords(transport, name, records, call);
     },
 

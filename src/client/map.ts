@@ -1,7 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
-import { onDemand } from "../rpc/lazy.js";
+import { lazyMethods } from "../rpc/lazy.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
 import type { MapOptions, VersionedMap, VersionedMapCalls } from "./map/versioned-map.js";
 
@@ -30,7 +30,7 @@ export function createMap<V = unknown>(
   for (const text of [namespace, group, groupNamespace]) if (text) checkedName(what, text);
   checkedCount(what, "partitions", partitions, 2 ** 32 - 1);
   const codec = codecOf<V>(options);
-  const { putEncoded, ...map } = onDemand<VersionedMapCalls<V>>(
+  const { putEncoded, ...map } = lazyMethods<VersionedMapCalls<V>>(
     ({ versionedMap }) => versionedMap(transport, name, { ...options, codec, schema: undefined }),
     ["get", "putEncoded", "remove", "compute"],
   );

@@ -3,8 +3,8 @@ import { Runtime } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
 import { type Follower, lazyFollower } from "../rpc/follower.js";
-import { callsOf } from "../rpc/generated-client.js";
-import { loaded } from "../rpc/lazy.js";
+import { generatedClient } from "../rpc/generated-client.js";
+import { loadChunk } from "../rpc/lazy.js";
 import { wholeSeconds } from "../rpc/ttl.js";
 import { bytes, type Codec, type Coding, codecOf, encoded, json, text } from "./codec.js";
 import type { Message } from "./pubsub/subscription.js";
@@ -65,7 +65,7 @@ export interface Pubsub {
 
 /** The pubsub that the server calls `name`. Costs nothing: the first call goes to the server. */
 export function createPubsub(transport: Transport, name: string): Pubsub {
-  const client = callsOf(Runtime, transport);
+  const client = generatedClient(Runtime, transport);
   const pubsubName = checkedName("the pubsub", name);
   return {
     async publish(topic, data, options = {}) {
@@ -107,7 +107,7 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
       // What T is, only the caller knows; a message of `never` is one of any T.
       const coding = { codec, schema } as Coding<never>;
       return lazyFollower(async () => {
-        const { subscription } = await loaded(import("./lazy-chunk.js"));
+        const { subscription } = await loadChunk(import("./lazy-chunk.js"));
         return subscription(transport, client, initial, { call, signal, onOpen, coding, manual });
       });
     },

@@ -6,8 +6,8 @@ import {
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
 import { lazyIterator } from "../rpc/follower.js";
-import { callsOf } from "../rpc/generated-client.js";
-import { loaded } from "../rpc/lazy.js";
+import { generatedClient } from "../rpc/generated-client.js";
+import { loadChunk } from "../rpc/lazy.js";
 import { repeatable } from "../rpc/repeatable.js";
 
 /** What an id has to be like. */
@@ -39,7 +39,7 @@ export interface Sequencer {
 
 /** The sequencer store that the server calls `name`. Costs nothing: the first call goes to the server. */
 export function createSequencer(transport: Transport, name: string): Sequencer {
-  const client = callsOf(Runtime, transport);
+  const client = generatedClient(Runtime, transport);
   const storeName = checkedName("the sequencer store", name);
 
   const begin = (key: string, options: IdsOptions) => {
@@ -73,7 +73,7 @@ export function createSequencer(transport: Transport, name: string): Sequencer {
       begin(key, options);
       const { block = 1000, ...call } = options;
       const reserve = (call: NextOptions) => request(key, call, { count: String(block) });
-      return lazyIterator(async () => (await loaded(import("./lazy-chunk.js"))).idBlocks(reserve, call));
+      return lazyIterator(async () => (await loadChunk(import("./lazy-chunk.js"))).idBlocks(reserve, call));
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName } from "../lib/checks.js";
-import { onDemand } from "../rpc/lazy.js";
+import { lazyMethods } from "../rpc/lazy.js";
 import type { Service } from "./service/invoke.js";
 
 export type { InvokeInit, InvokeOptions, Service } from "./service/invoke.js";
@@ -8,5 +8,5 @@ export type { InvokeInit, InvokeOptions, Service } from "./service/invoke.js";
 /** The app that the server calls `id`. The code for it is loaded with the first call. */
 export function createService(transport: Transport, id: string): Service {
   checkedName("the service", id);
-  return onDemand(({ invoking }) => invoking(transport, id), ["fetch", "call"]);
+  return lazyMethods(({ serviceInvoker }) => serviceInvoker(transport, id), ["fetch", "call"]);
 }

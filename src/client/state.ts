@@ -7,9 +7,9 @@ import {
   type StateItemSchema,
 } from "../../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
 import { checkedName, checkOptions, type OptionType, shown } from "../lib/checks.js";
-import { tellingHeaders, withHeaders } from "../rpc/call-headers.js";
-import { callsOf } from "../rpc/generated-client.js";
-import { loaded } from "../rpc/lazy.js";
+import { withHeaders, withOnHeader } from "../rpc/call-headers.js";
+import { generatedClient } from "../rpc/generated-client.js";
+import { loadChunk } from "../rpc/lazy.js";
 import { conditional } from "../rpc/repeatable.js";
 import { wholeSeconds } from "../rpc/ttl.js";
 import { decodeInto } from "../rpc/unreadable.js";
@@ -122,10 +122,10 @@ export function createState<V = unknown>(
   name: string,
   coding: Coding<V> = {},
 ): StateStore<V> {
-  const client = callsOf(Runtime, transport);
+  const client = generatedClient(Runtime, transport);
   const codec = codecOf(coding);
   const storeName = checkedName("the state store", name);
-  const code = () => loaded(import("./lazy-chunk.js"));
+  const code = () => loadChunk(import("./lazy-chunk.js"));
 
   const cannot = (what: string, key?: string) =>
     `Cannot ${what}${key === undefined ? " in" : ` ${shown(key)} in`} state store ${shown(name)}`;
@@ -181,7 +181,7 @@ export function createState<V = unknown>(
     const headers =
       fence || ifAbsent ? await (await code()).conditionHeaders(what, transport, conditions, call) : {};
     let etag: string | undefined;
-    const told = tellingHeaders(withHeaders(call, headers), (headers) => {
+    const told = withOnHeader(withHeaders(call, headers), (headers) => {
       etag = headers.get("fairlead-etag") ?? undefined;
     });
     await send(once ? { ...told, contextValues: conditional(call.contextValues) } : told);

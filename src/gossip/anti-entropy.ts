@@ -1,4 +1,4 @@
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import type { Link } from "./link.js";
 
 export interface TurnsOptions {
@@ -11,7 +11,7 @@ export interface TurnsOptions {
 }
 
 /** Compares one of `links` with its peer after the other, those that may differ. Returns the way to stop. */
-export function takeTurns(links: Set<Link>, { everyMs, idleMs, onTurn }: TurnsOptions): () => void {
+export function runAntiEntropy(links: Set<Link>, { everyMs, idleMs, onTurn }: TurnsOptions): () => void {
   let stop: () => void;
   const turn = () => {
     const nowMs = Date.now();
@@ -22,9 +22,9 @@ export function takeTurns(links: Set<Link>, { everyMs, idleMs, onTurn }: TurnsOp
       links.add(next);
       next.advertise();
     }
-    stop = after(everyMs * (0.5 + Math.random()), turn);
+    stop = runAfter(everyMs * (0.5 + Math.random()), turn);
     onTurn?.();
   };
-  stop = after(everyMs * (0.5 + Math.random()), turn);
+  stop = runAfter(everyMs * (0.5 + Math.random()), turn);
   return () => stop();
 }

@@ -1,5 +1,5 @@
 import type { Message } from "../../gen/atomix/map/map_pb.js";
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import type { Link } from "./link.js";
 
 /**
@@ -86,7 +86,7 @@ export class Carrier {
     let stop: (() => void) | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      if (dueMs < Number.POSITIVE_INFINITY) stop = after(dueMs - Date.now(), resolve);
+      if (dueMs < Number.POSITIVE_INFINITY) stop = runAfter(dueMs - Date.now(), resolve);
     });
     stop?.();
   }

@@ -4,7 +4,7 @@ import { onAbort } from "./on-abort.js";
  * Streams what `open` yields, and aborts the signal handed to `open` once the loop over it is left: Connect's own
  * streams go on after `break`.
  */
-export async function* untilLeft<T>(
+export async function* abortOnBreak<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,
   signal?: AbortSignal,
 ): AsyncGenerator<T, void, undefined> {

@@ -1,5 +1,5 @@
 /** The one of `known` that `name` was most likely meant to be; undefined where none is close. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
+export function didYouMean(name: string, known: readonly string[]): string | undefined {
   const wanted = name.toLowerCase();
   // A third of the letters may be wrong: further away, a suggestion is a guess.
   let most = Math.max(1, Math.floor(name.length / 3));

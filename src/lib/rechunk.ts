@@ -5,7 +5,7 @@ export const PIECE_BYTES = 64 * 1024;
  * The bytes of `chunks` in pieces of `size`, only the last one shorter: small chunks are put together, large ones
  * cut. Reads no further than the next piece needs.
  */
-export async function* inPieces(chunks: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
+export async function* rechunk(chunks: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
   let piece: Uint8Array | undefined;
   let filled = 0;
   for await (const chunk of chunks) {

@@ -2,7 +2,7 @@
  * Runs `task` once the turn of the event loop that goes on now has ended, with all the promises that it settles. It is
  * what `setImmediate` does where that exists; a timer would wait for a millisecond or more.
  */
-export const soon: (task: () => void) => void =
+export const queueMacrotask: (task: () => void) => void =
   (globalThis as { setImmediate?: (task: () => void) => void }).setImmediate ?? byMessages();
 
 /** By messages to ourselves: browsers run one of them a turn, without any delay. */

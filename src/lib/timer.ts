@@ -2,15 +2,15 @@
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /** Runs `task` after `delayMs`, however long, without keeping a Node process alive. Returns the way to call it off. */
-export function after(delayMs: number, task: () => void): () => void {
-  return arm(delayMs, task, (timer) => (timer as { unref?: () => void }).unref?.());
+export function runAfter(delayMs: number, task: () => void): () => void {
+  return armTimeout(delayMs, task, (timer) => (timer as { unref?: () => void }).unref?.());
 }
 
 /** Resolves after `delayMs`, or at once when `signal` aborts. Does not keep a Node process alive. */
-export function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+export function delay(delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();
-    const callOff = after(delayMs, done);
+    const callOff = runAfter(delayMs, done);
     signal.addEventListener("abort", done, { once: true });
     function done() {
       callOff();
@@ -21,7 +21,11 @@ export function pause(delayMs: number, signal: AbortSignal): Promise<void> {
 }
 
 /** A timeout for any delay: one that setTimeout does not take is waited for in parts. */
-export function arm(delayMs: number, task: () => void, onTimer?: (timer: unknown) => void): () => void {
+export function armTimeout(
+  delayMs: number,
+  task: () => void,
+  onTimer?: (timer: unknown) => void,
+): () => void {
   let timer: ReturnType<typeof setTimeout>;
   const wait = (leftMs: number) => {
     const stepMs = Math.min(leftMs, MAX_DELAY_MS);

@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { withGrpcMessage } from "../rpc/grpc-message.js";
-import { unbuffered } from "../rpc/unbuffered.js";
+import { withoutProxyBuffering } from "../rpc/unbuffered.js";
 import type { Answer } from "./one-port.js";
 import { NotTaken, sendAnswer } from "./send-answer.js";
 import { nodeCall } from "./universal-request.js";
@@ -29,7 +29,7 @@ export interface AnsweringOptions extends ConnectRouterOptions {
  * Answers calls, and everything else with 404: as Connect's own adapter does, which prints a stack for each caller that
  * leaves while it is answered, leaves a caller waiting whose answer breaks off, and throws at a host that is none.
  */
-export function answering({
+export function createConnectHandler({
   routes,
   contextValues,
   onBroken,
@@ -56,7 +56,7 @@ export function answering({
     }
     handler(contextValues ? { ...call, contextValues: contextValues(request) } : call)
       .then((answer) => {
-        const passed = unbuffered(withGrpcMessage(answer, acceptCompression), handler.method);
+        const passed = withoutProxyBuffering(withGrpcMessage(answer, acceptCompression), handler.method);
         return sendAnswer(passed, request, response, {
           stalledMs,
           onStalled() {

@@ -1,6 +1,6 @@
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Socket } from "node:net";
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import { noUsage, type Usage } from "../lib/usage.js";
 
 /** How many connections more than there may be are kept for as long as it takes to say so; others are cut at once. */
@@ -143,7 +143,7 @@ export class Connections {
     const [first] = this.#idle;
     if (this.#isSweepPlanned || !first || this.#idleMs === Number.POSITIVE_INFINITY) return;
     this.#isSweepPlanned = true;
-    after(first.sinceMs + this.#idleMs - performance.now(), () => {
+    runAfter(first.sinceMs + this.#idleMs - performance.now(), () => {
       this.#isSweepPlanned = false;
       for (const connection of this.#idle) {
         if (performance.now() - connection.sinceMs < this.#idleMs) break;
@@ -185,7 +185,7 @@ function cutAfter(delayMs: number, socket: Connection["socket"]): void {
   if (socket.destroyed) return;
   socket.once(
     "close",
-    after(delayMs, () => void socket.destroy()),
+    runAfter(delayMs, () => void socket.destroy()),
   );
 }
 

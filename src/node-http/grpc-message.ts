@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from "node:http2";
  * Makes a `grpc-message` that is not well encoded one that Connect can decode. gRPC asks clients to take whatever comes:
  * some servers leave "%" as it is, and Connect would lose the status with the message.
  */
-export function mendGrpcMessage(headers: IncomingHttpHeaders): void {
+export function fixGrpcMessage(headers: IncomingHttpHeaders): void {
   const message = headers["grpc-message"];
   if (typeof message !== "string" || isDecodable(message)) return;
   const mended = message.replace(/%(?![\da-f]{2})/gi, "%25");

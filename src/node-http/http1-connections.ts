@@ -3,7 +3,7 @@ import { Agent as HttpsAgent } from "node:https";
 import type { Duplex } from "node:stream";
 import type { SecureContextOptions } from "node:tls";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import { needsNewConnection } from "../rpc/new-connection.js";
 
 /** Like Node's own agent: an idle connection is kept for so many milliseconds, if the server does not say less. */
@@ -51,7 +51,7 @@ const isLate = (error: unknown): boolean =>
   error instanceof ConnectError && (error.code === Code.DeadlineExceeded || error.code === Code.Unavailable);
 
 function limitDial(socket: Duplex, dialMs: number): void {
-  const stop = after(dialMs, () => {
+  const stop = runAfter(dialMs, () => {
     const why = new Error(`no connection within ${dialMs} ms`);
     socket.destroy(Object.assign(why, { code: "ETIMEDOUT" }));
   });

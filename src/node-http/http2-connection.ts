@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
 import type { SecureContextOptions } from "node:tls";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import { openWindow, WINDOW_BYTES } from "./flow-window.js";
 import { NO_BOUND_MB } from "./session-memory.js";
 
@@ -207,7 +207,7 @@ export class Http2Connection {
   #watch(): void {
     const { silenceMs, foreignSilenceMs, answerMs } = this.#options.keepalive;
     const tickMs = Math.min(TICK_MS, silenceMs);
-    this.#stopTicks = after(tickMs, () => {
+    this.#stopTicks = runAfter(tickMs, () => {
       if (this.silentMs >= (this.#isFairlead ? silenceMs : foreignSilenceMs)) void this.probe(answerMs);
       this.#watch();
     });
@@ -215,7 +215,7 @@ export class Http2Connection {
 
   #whenIdle(): void {
     this.#stopIdle();
-    this.#stopIdle = after(this.#options.keepalive.idleMs, () => this.leave());
+    this.#stopIdle = runAfter(this.#options.keepalive.idleMs, () => this.leave());
   }
 
   #ping(answerMs: number): Promise<void> {
@@ -224,7 +224,7 @@ export class Http2Connection {
       if (session.destroyed) return resolve();
       this.#look();
       const heardBytes = this.#heardBytes;
-      const stop = after(answerMs, () => {
+      const stop = runAfter(answerMs, () => {
         this.#look();
         // Anything that came is an answer, also where the pong waits behind a large one.
         if (this.#heardBytes === heardBytes) {

@@ -4,7 +4,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { ConnectTransportOptions } from "@connectrpc/connect-node";
 import { canceled } from "../rpc/canceled.js";
 import { needsNewConnection } from "../rpc/new-connection.js";
-import { mendGrpcMessage } from "./grpc-message.js";
+import { fixGrpcMessage } from "./grpc-message.js";
 import { Http2Connection, KEEPALIVE, type Keepalive } from "./http2-connection.js";
 import { type Attempt, watchAnswer, withResend } from "./resend.js";
 
@@ -189,7 +189,7 @@ export class Http2Sessions implements SessionManager {
  */
 function quietlyClosed(stream: ClientHttp2Stream): ClientHttp2Stream {
   const { close } = stream;
-  stream.on("response", mendGrpcMessage).on("trailers", mendGrpcMessage);
+  stream.on("response", fixGrpcMessage).on("trailers", fixGrpcMessage);
   stream.close = (code, callback) => {
     if (code) stream.end = () => stream;
     close.call(stream, code, callback);

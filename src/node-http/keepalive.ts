@@ -1,6 +1,6 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import { unsentBytes } from "./unsent.js";
 
 /** When an HTTP/2 connection counts as lost, in milliseconds. */
@@ -69,9 +69,9 @@ export function keepAlive(
     if (why !== undefined) return lost(why);
     const isDue = unansweredMs >= headersTimeoutMs || (silentMs >= pingMs && !isIdle());
     if (hasSettings && pingedMs === undefined && isDue) ping();
-    stop = after(stepMs, look);
+    stop = runAfter(stepMs, look);
   };
 
-  let stop = after(stepMs, look);
+  let stop = runAfter(stepMs, look);
   session.once("close", () => stop());
 }

@@ -8,7 +8,7 @@ export function withHeaders<O extends CallOptions>(call: O, added: Record<string
 }
 
 /** `call` that hands response headers to `tell`, and to the caller's own `onHeader` as well. */
-export function tellingHeaders<O extends CallOptions>(call: O, tell: (headers: Headers) => void): O {
+export function withOnHeader<O extends CallOptions>(call: O, tell: (headers: Headers) => void): O {
   const onHeader = (headers: Headers) => {
     tell(headers);
     call.onHeader?.(headers);
@@ -17,7 +17,7 @@ export function tellingHeaders<O extends CallOptions>(call: O, tell: (headers: H
 }
 
 /** `call` that hands response trailers to `tell`, and to the caller's own `onTrailer` as well. */
-export function tellingTrailers<O extends CallOptions>(call: O, tell: (trailers: Headers) => void): O {
+export function withOnTrailer<O extends CallOptions>(call: O, tell: (trailers: Headers) => void): O {
   const onTrailer = (trailers: Headers) => {
     tell(trailers);
     call.onTrailer?.(trailers);

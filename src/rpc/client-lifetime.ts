@@ -17,7 +17,7 @@ export const openFor = (transport: Transport, end: () => unknown): Unregister =>
  * What belongs to one client. close() first ends what lasts, whose last calls still pass, then all calls under way of
  * its `scoped` transports; they and any further ones fail with `Code.Canceled`. At last it calls `release`.
  */
-export function lifetime(release: () => Promise<unknown>): {
+export function createClientLifetime(release: () => Promise<unknown>): {
   scoped: (transport: Transport) => Transport;
   open: (end: () => unknown) => Unregister;
   close: () => Promise<void>;

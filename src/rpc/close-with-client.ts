@@ -5,7 +5,7 @@ interface Closable {
 }
 
 /** What `opening` gives, closed when the client closes with which `register` registers it; also while it opens. */
-export async function closingWith<T extends Closable>(
+export async function closeWithClient<T extends Closable>(
   opening: T | Promise<T>,
   register: (end: () => unknown) => () => void,
 ): Promise<T> {

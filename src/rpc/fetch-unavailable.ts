@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { loaded } from "./lazy.js";
+import { loadChunk } from "./lazy.js";
 
 /** The most bytes that a message of an answer may have by default. */
 export const READ_MAX_BYTES = 64 * 1024 * 1024;
@@ -10,7 +10,7 @@ export const READ_MAX_BYTES = 64 * 1024 * 1024;
  * Connect would have fetch refuse: workerd does not know how to, so they are asked for, and refused here. A message of
  * more than `readMaxBytes`, which fetch has decompressed by then, is `resource_exhausted`.
  */
-export function reaching(
+export function fetchOrUnavailable(
   fetch?: typeof globalThis.fetch,
   readMaxBytes = READ_MAX_BYTES,
 ): typeof globalThis.fetch {
@@ -35,7 +35,7 @@ export function reaching(
     // Streams are of no use to a page that has not loaded the code for them.
     const isStream = /^application\/(connect\+|grpc)/.test(response.headers.get("content-type") ?? "");
     const envelopes =
-      isStream && (await loaded(import("../client/lazy-chunk.js"))).envelopesFit(readMaxBytes);
+      isStream && (await loadChunk(import("../client/lazy-chunk.js"))).envelopesFit(readMaxBytes);
     let bytes = 0;
     const fits = envelopes || ((chunk: Uint8Array) => (bytes += chunk.length) <= readMaxBytes);
     return bounded(

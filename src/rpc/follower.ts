@@ -2,7 +2,7 @@
 import type { CancelableIterator } from "../lib/cancelable-iterator.js";
 import { asyncDispose } from "../lib/dispose.js";
 import type { Status, StatusChange } from "./connection-status.js";
-import { once } from "./lazy.js";
+import { cacheUntilFailure } from "./lazy.js";
 
 /** A stream from the server that goes on through lost connections. It is one loop's: it can be read once. */
 export interface Follower<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {
@@ -20,7 +20,7 @@ export interface LoadedFollower<T> {
 
 /** An iterator whose code is loaded with its first step. */
 export function lazyIterator<T>(load: () => Promise<CancelableIterator<T>>): CancelableIterator<T> {
-  const ready = once(load);
+  const ready = cacheUntilFailure(load);
   return {
     next: async () => (await ready()).next(),
     return: async () => (await ready()).return(),
@@ -35,7 +35,7 @@ export function lazyIterator<T>(load: () => Promise<CancelableIterator<T>>): Can
 export function lazyFollower<T>(load: () => Promise<LoadedFollower<T>>): Follower<T> {
   // Until the code is there, nothing has happened.
   let status: StatusChange = { current: "connecting", sinceMs: Date.now(), error: undefined };
-  const ready = once(async () => {
+  const ready = cacheUntilFailure(async () => {
     const followed = await load();
     ({ status } = followed);
     return followed;

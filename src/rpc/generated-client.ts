@@ -1,26 +1,26 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { expectManyListeners } from "../lib/max-listeners.js";
-import { inOneTongue, type ReadError } from "./normalize-error.js";
+import { normalizeError, type ReadError } from "./normalize-error.js";
 import { hasMark, noteMark } from "./server-mark.js";
 
 /**
  * The generated client as the facades use it: a `timeoutMs` of any size works, and `read` sees to it that errors mean
  * the same whichever server and transport they come from.
  */
-export function callsOf<S extends DescService>(
+export function generatedClient<S extends DescService>(
   service: S,
   transport: Transport,
-  read: ReadError = inOneTongue,
+  read: ReadError = normalizeError,
 ): Client<S> {
-  return createClient(service, withErrors(transport, read));
+  return createClient(service, withErrorMapping(transport, read));
 }
 
 /** For the calls to apps through the tunnel, which reports a lost connection as it is: their texts mean nothing. */
-export const asTold: ReadError = (error) => error;
+export const unchangedError: ReadError = (error) => error;
 
 /** `transport` whose errors are what `read` makes of them, and which takes a `timeoutMs` of any size. */
-export function withErrors(transport: Transport, read: ReadError): Transport {
+export function withErrorMapping(transport: Transport, read: ReadError): Transport {
   // Once it is known, no headers are made of what a tunnel has sent.
   const note = (response: { header: Headers }) => {
     if (!hasMark(transport)) noteMark(transport, response.header);

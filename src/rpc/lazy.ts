@@ -4,7 +4,7 @@ import { Code, ConnectError, type Transport } from "@connectrpc/connect";
  * What `module` has, once it is there: an import() of what a page need not carry before it is asked for. Where it
  * cannot be loaded that is `unavailable`, as when the server itself is out of reach; the next import() tries again.
  */
-export async function loaded<M>(module: Promise<M>): Promise<M> {
+export async function loadChunk<M>(module: Promise<M>): Promise<M> {
   try {
     return await module;
   } catch (error) {
@@ -13,7 +13,7 @@ export async function loaded<M>(module: Promise<M>): Promise<M> {
 }
 
 /** An object with `methods`, those of what `create` makes of the code that is loaded with the first call. */
-export function onDemand<T extends object>(
+export function lazyMethods<T extends object>(
   create: (code: typeof import("../client/lazy-chunk.js")) => T,
   methods: readonly (keyof T & string)[],
 ): T {
@@ -21,14 +21,14 @@ export function onDemand<T extends object>(
   const methodOf =
     (name: keyof T) =>
     async (...args: unknown[]) => {
-      made ??= create(await loaded(import("../client/lazy-chunk.js")));
+      made ??= create(await loadChunk(import("../client/lazy-chunk.js")));
       return (made[name] as (...args: unknown[]) => unknown)(...args);
     };
   return Object.fromEntries(methods.map((name) => [name, methodOf(name)])) as T;
 }
 
 /** What `load` gives, the same each time; where it fails, the next call tries again. */
-export function once<T>(load: () => Promise<T>): () => Promise<T> {
+export function cacheUntilFailure<T>(load: () => Promise<T>): () => Promise<T> {
   let loading: Promise<T> | undefined;
   return () =>
     (loading ??= load().catch((error: unknown) => {
@@ -38,8 +38,8 @@ export function once<T>(load: () => Promise<T>): () => Promise<T> {
 }
 
 /** A transport that is there with its first call, so that a page does not carry the code of what it does not use. */
-export function later(load: () => Promise<Transport>): Transport {
-  const ready = once(load);
+export function lazyTransport(load: () => Promise<Transport>): Transport {
+  const ready = cacheUntilFailure(load);
   return {
     unary: async (...args) => (await ready()).unary(...args),
     stream: async (...args) => (await ready()).stream(...args),

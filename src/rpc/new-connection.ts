@@ -14,7 +14,7 @@ export const needsNewConnection: ContextKey<boolean> = createContextKey(false, {
 });
 
 /** The context values of a call that must not rely on a silent connection, for its call options. */
-export function overNewConnection(values = createContextValues()): ContextValues {
+export function requireNewConnection(values = createContextValues()): ContextValues {
   // The caller's own values may be used for other calls, so they stay as they are.
   const view: ContextValues = {
     get: <T>(key: ContextKey<T>) => (key.id === needsNewConnection.id ? true : values.get(key)) as T,

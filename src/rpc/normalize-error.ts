@@ -1,11 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { loaded } from "./lazy.js";
+import { loadChunk } from "./lazy.js";
 
 /** Gives the error that a caller is to see in the place of `error`; the same one where nothing is to be changed. */
 export type ReadError = (error: unknown) => unknown;
 
 /** Maps server- and transport-specific errors to one code per outcome, that of this project's error table. */
-export const inOneTongue = mappedBy("foreignError");
+export const normalizeError = mappedBy("foreignError");
 
 /** Maps the ways in which Connect's transports report a lost connection to `unavailable`, and nothing else. */
 export const lostConnectionOnly = mappedBy("lostConnection");
@@ -17,7 +17,7 @@ function mappedBy(by: "foreignError" | "lostConnection"): ReadError {
     // Who gives a call up need not wait for any code.
     if (error.code === Code.Canceled && !error.rawMessage.includes("CANCEL")) return error;
     try {
-      return (await loaded(import("../client/lazy-chunk.js")))[by](error);
+      return (await loadChunk(import("../client/lazy-chunk.js")))[by](error);
     } catch {
       // Without the code for it, the error is told as it came.
       return error;

@@ -1,12 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { untilLeft } from "../lib/abort-on-break.js";
+import { abortOnBreak } from "../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
 import { attemptOf } from "./attempt.js";
 import { canceled } from "./canceled.js";
 import type { ConnectionStatus } from "./connection-status.js";
 import { retryDelayMs } from "./error-facts.js";
 import { sleep } from "./sleep.js";
-import { renewal } from "./token-refresh.js";
+import { createTokenRefreshCheck } from "./token-refresh.js";
 
 const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 
@@ -18,19 +18,19 @@ const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
  * token has expired and there is another one, it goes on at once. `status` is told what is found out; `open` may tell
  * earlier than by a message that the server answers.
  */
-export async function* resuming<T>(
+export async function* streamWithReconnect<T>(
   open: (signal: AbortSignal, connected: () => void) => AsyncIterable<T>,
   signal: AbortSignal,
   status: ConnectionStatus,
 ): AsyncGenerator<T, void, undefined> {
-  const mayRenew = renewal();
+  const mayRenew = createTokenRefreshCheck();
   let failures = 0;
   while (true) {
     const openedMs = Date.now();
     const attempt = attemptOf(status, signal);
     const connected = () => status.connected();
     try {
-      for await (const message of untilLeft((signal) => open(signal, connected), attempt.signal)) {
+      for await (const message of abortOnBreak((signal) => open(signal, connected), attempt.signal)) {
         failures = 0;
         connected();
         yield message;

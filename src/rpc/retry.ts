@@ -3,8 +3,8 @@ import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
 import { checkOptions } from "../lib/checks.js";
 import { checkedCount, checkedMs } from "../lib/count-checks.js";
-import { loaded } from "./lazy.js";
-import { inOneTongue } from "./normalize-error.js";
+import { loadChunk } from "./lazy.js";
+import { normalizeError } from "./normalize-error.js";
 import { mayRepeat } from "./repeatable.js";
 import { sleep } from "./sleep.js";
 
@@ -48,7 +48,7 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
           budget.succeeded();
           return response;
         } catch (caught) {
-          const error = await inOneTongue(caught);
+          const error = await normalizeError(caught);
           const code = error instanceof ConnectError ? error.code : undefined;
           if (first !== undefined && once && code === Code.Aborted) throw first;
           first ??= error;
@@ -68,7 +68,7 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
 async function askedMs(error: unknown): Promise<number> {
   if (!(error instanceof ConnectError) || error.details.length === 0) return 0;
   try {
-    return (await loaded(import("../client/lazy-chunk.js"))).retryDelayMs(error) ?? 0;
+    return (await loadChunk(import("../client/lazy-chunk.js"))).retryDelayMs(error) ?? 0;
   } catch {
     return 0;
   }

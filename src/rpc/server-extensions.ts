@@ -1,6 +1,6 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
-import { callsOf } from "./generated-client.js";
+import { generatedClient } from "./generated-client.js";
 import { hasMark, noteMark } from "./server-mark.js";
 
 /**
@@ -29,7 +29,7 @@ export async function hasExtensions(
  */
 export async function askServer(transport: Transport, call: CallOptions): Promise<ConnectError | undefined> {
   try {
-    await callsOf(Health, transport).check({}, call);
+    await generatedClient(Health, transport).check({}, call);
     return undefined;
   } catch (error) {
     if (!(error instanceof ConnectError) || UNREACHED.has(error.code) || isOwn(error)) throw error;

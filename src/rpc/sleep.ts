@@ -1,11 +1,11 @@
-import { arm } from "../lib/timer.js";
+import { armTimeout } from "../lib/timer.js";
 import { canceled } from "./canceled.js";
 
 /** Resolves after `delayMs`; rejects with `Code.Canceled` once `signal` aborts. Keeps a Node process alive. */
 export function sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(canceled(signal));
-    const callOff = arm(delayMs, () => {
+    const callOff = armTimeout(delayMs, () => {
       signal?.removeEventListener("abort", abort);
       resolve();
     });

@@ -1,7 +1,7 @@
 import { isFieldSet, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { onAbort } from "../lib/on-abort.js";
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import { onWake } from "../lib/wake-events.js";
 
 /**
@@ -30,7 +30,7 @@ const LATE_MS = 1000;
  * `transport`, whose streams of answers fail as `unavailable` where a server that sends signs of life has been silent
  * for too long. The signs themselves are not passed on. Keeps no Node process alive.
  */
-export function watched(transport: Transport, everyMs = EVERY_MS): Transport {
+export function withStreamWatchdog(transport: Transport, everyMs = EVERY_MS): Transport {
   // Of a server that has not said so yet, the first headers may take as long as they like.
   let beatMs: number | undefined;
   let openingMs = OPENING_MS;
@@ -122,7 +122,7 @@ function heard<T>(
     const watch = (delayMs: number) => {
       stop();
       const dueMs = performance.now() + delayMs;
-      stop = after(delayMs, () => {
+      stop = runAfter(delayMs, () => {
         const nowMs = performance.now();
         // What came meanwhile is still to be read.
         if (nowMs - dueMs > LATE_MS) return watch(limitMs / 2);

@@ -8,7 +8,7 @@ import {
 import { onAbort } from "../lib/on-abort.js";
 import { bearer } from "./bearer-token.js";
 import { canceled } from "./canceled.js";
-import { renewals } from "./token-refresh.js";
+import { tokenRefreshes } from "./token-refresh.js";
 
 /**
  * A bearer token, or what gives one: asked before every call, and once more, with the token that was refused, where
@@ -160,7 +160,7 @@ async function noting(
   other: Another,
   how: "ended" | "refused",
 ): Promise<never> {
-  if (isRefused(error) && (await other(text)) !== text) renewals.set(error as ConnectError, how);
+  if (isRefused(error) && (await other(text)) !== text) tokenRefreshes.set(error as ConnectError, how);
   throw error;
 }
 

@@ -63,7 +63,7 @@ export function unavailable(
 }
 
 /** What stands behind this server answered a call with a failure of its own; `facts` tell a client which. */
-export function failedBehind(code: Code, why: string, facts: Record<string, string>): ConnectError {
+export function upstreamFailed(code: Code, why: string, facts: Record<string, string>): ConnectError {
   return new ConnectError(why, code, undefined, [info("FAILED_BEHIND", facts)]);
 }
 

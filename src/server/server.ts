@@ -14,19 +14,19 @@ import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/conn
 import { asyncDispose } from "../lib/dispose.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
 import { takeAnyInJson } from "../rpc/any-in-json.js";
-import { reaching } from "../rpc/fetch-unavailable.js";
+import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
 import { withGrpcMessage } from "../rpc/grpc-message.js";
-import { unbuffered } from "../rpc/unbuffered.js";
+import { withoutProxyBuffering } from "../rpc/unbuffered.js";
 import { createAccess, needsNoCredentials, subjectOf } from "./access/gate.js";
 import { createAdmission, type GroupOf } from "./calls/admission.js";
 import { boundedLog } from "./calls/bounded-log.js";
-import { answers } from "./calls/error-mapping.js";
+import { mapErrors } from "./calls/error-mapping.js";
 import { heartbeat } from "./calls/heartbeat.js";
 import { callLog } from "./calls/log.js";
 import { strictTextDecoder } from "./calls/malformed.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
-import { observed } from "./calls/observe.js";
-import { guard } from "./calls/validate.js";
+import { observeCalls } from "./calls/observe.js";
+import { validateRequests } from "./calls/validate.js";
 import type { Handle } from "./calls/wrap-handlers.js";
 import { Components } from "./config/components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config/config.js";
@@ -144,18 +144,18 @@ export function createServer({
   };
   const access = createAccess(checked.access, { ...context, isApp: (id) => isApp(context, id) });
   const metrics = createMetrics();
-  const calls = observed([callLog(log), metrics]);
+  const calls = observeCalls([callLog(log), metrics]);
   const admission = createAdmission(limits);
   const options: ConnectRouterOptions = {
     interceptors: [
       heartbeat,
       calls.interceptor,
       ...interceptors,
-      answers(log),
+      mapErrors(log),
       admission.interceptor,
       takeAnyInJson,
       access.interceptor,
-      guard(limits),
+      validateRequests(limits),
     ],
     jsonOptions: { registry: types, ...{ textDecoder: strictTextDecoder } },
     readMaxBytes: limits.messageBytes,
@@ -230,7 +230,12 @@ export function inProcess(options?: ServerOptions): Transport & AsyncDisposable 
 /** Where nothing is known of the runtime but that it has fetch. */
 const anywhere: Platform = {
   dial(baseUrl, protocol, interceptors = []) {
-    const options = { baseUrl, useBinaryFormat: true, interceptors: [...interceptors], fetch: reaching() };
+    const options = {
+      baseUrl,
+      useBinaryFormat: true,
+      interceptors: [...interceptors],
+      fetch: fetchOrUnavailable(),
+    };
     if (protocol === "connect") return createConnectTransport(options);
     if (protocol === "grpc-web") return createGrpcWebTransport(options);
     throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);
@@ -290,7 +295,7 @@ export function fetchHandler(
   const handlers = new Map(
     router.handlers.map((handler) => {
       const answer: Handle = async (request) =>
-        unbuffered(withGrpcMessage(await handler(request)), handler.method);
+        withoutProxyBuffering(withGrpcMessage(await handler(request)), handler.method);
       return [handler.requestPath, createFetchHandler(Object.assign(answer, { ...handler }))] as const;
     }),
   );

@@ -2,7 +2,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { type CallbackOptions, createCallbacks, type EventHandlers } from "../client/pubsub/app-callback.js";
 import { checkedMs } from "../lib/count-checks.js";
-import { answering } from "../node-http/connect-handler.js";
+import { createConnectHandler } from "../node-http/connect-handler.js";
 import { openPort } from "../node-http/one-port.js";
 
 export interface ServeCallbacksOptions extends CallbackOptions {
@@ -41,7 +41,7 @@ export async function serveCallbacks<T extends Record<string, unknown>>(
   }: ServeCallbacksOptions = {},
 ): Promise<ServedCallbacks> {
   checkedMs("Cannot serve callbacks", "graceMs", graceMs, { endless: true });
-  const answer = answering({ routes: createCallbacks(handlers, options), interceptors });
+  const answer = createConnectHandler({ routes: createCallbacks(handlers, options), interceptors });
   const opened = await openPort(answer, { host, port });
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= opened.close(graceMs));

@@ -5,8 +5,8 @@ import { type Token, withToken } from "../client/token.js";
 import { baseUrlOf } from "../lib/base-url.js";
 import { asyncDispose } from "../lib/dispose.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
-import { reaching } from "../rpc/fetch-unavailable.js";
-import { later, loaded, once } from "../rpc/lazy.js";
+import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
+import { cacheUntilFailure, lazyTransport, loadChunk } from "../rpc/lazy.js";
 import { checkNumbers } from "./option-checks.js";
 import type { TunnelWorker } from "./share.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
@@ -71,7 +71,7 @@ export interface Wire {
 }
 
 /** The transport that `create` makes, with what fetch needs around it. */
-export function overFetch(
+export function createFetchTransport(
   url: string,
   options: FetchOptions,
   create: (wire: Wire) => Transport,
@@ -80,14 +80,14 @@ export function overFetch(
   checkNumbers({ defaultTimeoutMs });
   const wire: Wire = {
     baseUrl: baseUrlOf(url),
-    fetch: reaching(options.fetch, options.readMaxBytes),
+    fetch: fetchOrUnavailable(options.fetch, options.readMaxBytes),
     useBinaryFormat: !json,
     interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
   };
   const transport = json
-    ? later(async () => {
-        const { jsonWith, sendAnyInJson } = await loaded(import("../client/lazy-chunk.js"));
+    ? lazyTransport(async () => {
+        const { jsonWith, sendAnyInJson } = await loadChunk(import("../client/lazy-chunk.js"));
         return create({
           ...wire,
           jsonOptions: jsonWith(registry),
@@ -96,7 +96,9 @@ export function overFetch(
       })
     : create(wire);
   const fetching = token === undefined ? transport : withToken(transport, token);
-  const streaming = later(async () => (await loaded(import("../client/lazy-chunk.js"))).watched(fetching));
+  const streaming = lazyTransport(async () =>
+    (await loadChunk(import("../client/lazy-chunk.js"))).withStreamWatchdog(fetching),
+  );
   const { tunnel, serve, close } = tunnelBeside(url, options);
   const all = prefer === "tunnel";
   return {
@@ -121,15 +123,15 @@ function tunnelBeside(
 ): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {
   let opened: Promise<TunnelTransport> | undefined;
   let isClosed = false;
-  const load = once(async () => {
-    const { createTunnelTransport } = await loaded(import("../client/lazy-chunk.js"));
+  const load = cacheUntilFailure(async () => {
+    const { createTunnelTransport } = await loadChunk(import("../client/lazy-chunk.js"));
     const transport = createTunnelTransport(url, options);
     if (isClosed) void transport.close();
     return transport;
   });
   const open = () => (opened = load());
   return {
-    tunnel: later(open),
+    tunnel: lazyTransport(open),
     serve: async (routes) => (await open()).serve(routes),
     async close() {
       isClosed = true;

@@ -1,5 +1,5 @@
 import { createGrpcWebTransport as createBareTransport } from "@connectrpc/connect-web";
-import { type FetchOptions, overFetch, type WebTransport } from "./fetch.js";
+import { createFetchTransport, type FetchOptions, type WebTransport } from "./fetch.js";
 
 /**
  * As createWebTransport(), by gRPC-Web, for what stands behind a proxy that knows nothing else. A function of its own,
@@ -11,5 +11,5 @@ export function createGrpcWebTransport(url: string, options: FetchOptions = {}):
       "Cannot send reads as HTTP GET by gRPC-Web: useHttpGet is an option of createWebTransport()",
     );
   }
-  return overFetch(url, options, createBareTransport);
+  return createFetchTransport(url, options, createBareTransport);
 }

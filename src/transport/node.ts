@@ -13,9 +13,9 @@ import { Http1Connections } from "../node-http/http1-connections.js";
 import { Http2Sessions } from "../node-http/http2-sessions.js";
 import { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
 import { READ_MAX_BYTES } from "../rpc/fetch-unavailable.js";
-import { withErrors } from "../rpc/generated-client.js";
+import { withErrorMapping } from "../rpc/generated-client.js";
 import { lostConnection } from "../rpc/lost-connection.js";
-import { watched } from "../rpc/stream-watchdog.js";
+import { withStreamWatchdog } from "../rpc/stream-watchdog.js";
 import { type Token, withToken } from "../rpc/with-token.js";
 import { checkNumbers } from "./option-checks.js";
 
@@ -110,7 +110,7 @@ export function createNodeTransport(
         ? createGrpcWebTransport({ ...shared, ...http })
         : createConnectTransport({ ...shared, ...http });
   const close = async () => connections.close();
-  const calling = watched(withErrors(transport, lostConnection));
+  const calling = withStreamWatchdog(withErrorMapping(transport, lostConnection));
   return {
     ...(token === undefined ? calling : withToken(calling, token)),
     close,

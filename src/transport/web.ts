@@ -1,5 +1,5 @@
 import { createConnectTransport } from "@connectrpc/connect-web";
-import { type FetchOptions, overFetch, type WebTransport } from "./fetch.js";
+import { createFetchTransport, type FetchOptions, type WebTransport } from "./fetch.js";
 
 /** How calls travel by Connect. */
 export interface WebTransportOptions extends FetchOptions {
@@ -19,5 +19,5 @@ export function createWebTransport(
   url: string,
   { useHttpGet = false, ...options }: WebTransportOptions = {},
 ): WebTransport {
-  return overFetch(url, options, (wire) => createConnectTransport({ ...wire, useHttpGet }));
+  return createFetchTransport(url, options, (wire) => createConnectTransport({ ...wire, useHttpGet }));
 }

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import { onWake } from "../lib/wake-events.js";
 import type { OutgoingCall } from "./call/call.js";
 import type { Stream } from "./flow/stream.js";
@@ -216,7 +216,7 @@ export class ReopeningLine {
     }
     if (this.#keep) return;
     this.#stopIdle();
-    this.#stopIdle = after(this.#options.idleMs, () => {
+    this.#stopIdle = runAfter(this.#options.idleMs, () => {
       if (session.isIdle && !this.#keep) session.close(CLOSE.done, "idle");
     });
   }
@@ -260,7 +260,7 @@ export class ReopeningLine {
           const timer = setTimeout(end, leftMs);
           stop = () => clearTimeout(timer);
         } else {
-          stop = after(leftMs, end);
+          stop = runAfter(leftMs, end);
         }
       };
       this.#wake = () => (this.#closed ? end() : wait());

@@ -1,4 +1,4 @@
-import { after } from "../lib/timer.js";
+import { runAfter } from "../lib/timer.js";
 import type { TunnelLimits } from "./wire/limits.js";
 
 export const now = (): number => performance.now();
@@ -34,7 +34,7 @@ export class Heartbeat {
   constructor(options: HeartbeatOptions) {
     this.#options = options;
     this.ping();
-    this.#stop = after(options.limits.answerMs, this.#look);
+    this.#stop = runAfter(options.limits.answerMs, this.#look);
   }
 
   /** Something came. */
@@ -63,7 +63,7 @@ export class Heartbeat {
   probe(): void {
     if (this.isProbing) return;
     if (!this.isWaiting) this.ping();
-    this.#stopProbe = after(this.#options.limits.probeMs, () => this.#options.onSilent(this.#why));
+    this.#stopProbe = runAfter(this.#options.limits.probeMs, () => this.#options.onSilent(this.#why));
   }
 
   /** More, or less, depends on the other end than before. */
@@ -113,6 +113,6 @@ export class Heartbeat {
     }
     if (!this.isWaiting && silentMs >= silenceMs) this.ping();
     const nextMs = this.isWaiting ? answerMs - Math.min(silentMs, waitedMs) : silenceMs - silentMs;
-    this.#stop = after(Math.max(nextMs, 1), this.#look);
+    this.#stop = runAfter(Math.max(nextMs, 1), this.#look);
   };
 }

@@ -13,7 +13,7 @@ import { closeReason, LOW_WATER, type OpenSocket, type Socket } from "./socket/s
 import type { HeaderList, Settings, Status } from "./wire/frame.js";
 import * as frame from "./wire/frame.js";
 import { WELL } from "./wire/frame.js";
-import { fitting, tooLarge } from "./wire/frame-limits.js";
+import { fitStatus, tooLarge } from "./wire/frame-limits.js";
 import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./wire/limits.js";
 import { MethodNumbers } from "./wire/method-numbers.js";
 import { CLOSE, ProtocolFault } from "./wire/protocol-fault.js";
@@ -213,7 +213,7 @@ export class Session implements Carrier, Line {
         frame.writeStatus(
           out,
           id,
-          tooLarge("trailers", status.trailers, this.#peer.headerBytes) ?? fitting(status),
+          tooLarge("trailers", status.trailers, this.#peer.headerBytes) ?? fitStatus(status),
         );
     });
   }

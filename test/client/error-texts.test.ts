@@ -4,7 +4,7 @@ import { test } from "vitest";
 import { LogService } from "../../gen/atomix/log/log_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient } from "../../src/index.js";
-import { callsOf } from "../../src/rpc/generated-client.js";
+import { generatedClient } from "../../src/rpc/generated-client.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { overHttp, throughEveryDoor } from "../support/protocols.js";
 import { until } from "../support/until.js";
@@ -109,7 +109,7 @@ test("texts of a server that is not ours tell outcomes apart, unless it says tha
           throw new ConnectError(text, code, headers);
         }),
       );
-      const error = await callsOf(Runtime, transport)
+      const error = await generatedClient(Runtime, transport)
         .getState({})
         .catch((error: unknown) => error);
       return (error as ConnectError).code;

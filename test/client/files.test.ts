@@ -12,7 +12,7 @@ import {
   type FileRange,
   type UploadProgress,
 } from "../../src/client/files.js";
-import { inPieces } from "../../src/lib/rechunk.js";
+import { rechunk } from "../../src/lib/rechunk.js";
 import { utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { silent } from "../../src/server/context.js";
@@ -490,14 +490,14 @@ test("an upload that a client of plain Node gives up is not taken for whole", as
   assert.equal(await files.stat("f"), undefined);
 });
 
-test("inPieces() changes where bytes are cut, and nothing else", async () => {
+test("rechunk() changes where bytes are cut, and nothing else", async () => {
   const pieces = fc.array(fc.uint8Array({ maxLength: 20 }));
   await fc.assert(
     fc.asyncProperty(pieces, fc.integer({ min: 1, max: 12 }), async (given, size) => {
       const list = async function* () {
         yield* given;
       };
-      const cut = await all(inPieces(list(), size));
+      const cut = await all(rechunk(list(), size));
       assert.deepEqual(Buffer.concat(cut), Buffer.concat(given));
       assert.ok(cut.slice(0, -1).every(({ length }) => length === size));
       assert.ok(cut.every(({ length }) => length > 0 && length <= size));

@@ -3,12 +3,12 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient } from "../../src/index.js";
-import { later, loaded } from "../../src/rpc/lazy.js";
+import { lazyTransport, loadChunk } from "../../src/rpc/lazy.js";
 import { inProcess } from "../../src/server/index.js";
 
 test("code that cannot be loaded is unavailable, with the reason as its cause", async () => {
   const reason = new TypeError("Failed to fetch dynamically imported module");
-  await assert.rejects(loaded(Promise.reject(reason)), (error) => {
+  await assert.rejects(loadChunk(Promise.reject(reason)), (error) => {
     assert.ok(error instanceof ConnectError);
     assert.equal(error.code, Code.Unavailable);
     assert.equal(error.cause, reason);
@@ -19,8 +19,8 @@ test("code that cannot be loaded is unavailable, with the reason as its cause", 
 test("a transport whose code could not be loaded is loaded by the next call", async () => {
   const there = inProcess();
   let loads = 0;
-  const transport = later(async () => {
-    return loaded(++loads === 1 ? Promise.reject(new TypeError("offline")) : Promise.resolve(there));
+  const transport = lazyTransport(async () => {
+    return loadChunk(++loads === 1 ? Promise.reject(new TypeError("offline")) : Promise.resolve(there));
   });
   const hello = createClient(transport, { retry: false }).hello();
   await assert.rejects(hello.say("Ada"), { code: Code.Unavailable });

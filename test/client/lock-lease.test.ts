@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Code, ConnectError, createClient, createRouterTransport, type Transport } from "@connectrpc/connect";
 import { afterEach, beforeEach, test, vi } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { createLock, type Held } from "../../src/client/lock.js";
+import { createLock, type HeldLock } from "../../src/client/lock.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { between, type OnItsWay } from "../support/intercept.js";
 import { openHere } from "../support/protocols.js";
@@ -31,7 +31,7 @@ const lost = (): never => {
   throw new ConnectError("the connection was lost", Code.Unavailable);
 };
 
-function reasonOf({ signal }: Held): ConnectError {
+function reasonOf({ signal }: HeldLock): ConnectError {
   assert.ok(signal.reason instanceof ConnectError);
   return signal.reason;
 }

@@ -8,7 +8,7 @@ import { listen, nodePlatform } from "../../src/server/http/listen.js";
 import { createServer, type Server } from "../../src/server/server.js";
 import { tunnelOver } from "../../src/transport/tunnel.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { conformanceConfig, openMirror, STORES } from "./config.js";
 
 /** A way to a server. */
@@ -47,7 +47,7 @@ export function judgedHere(): void {
         tunnelOver(
           "http://here",
           async () => {
-            const { ends } = pair();
+            const { ends } = createSocketPair();
             server.tunnels.accept(ends[0]);
             return ends[1];
           },

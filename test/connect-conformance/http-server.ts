@@ -1,7 +1,7 @@
 import { create, createRegistry } from "@bufbuild/protobuf";
 import { createAccess } from "../../src/server/access/gate.js";
 import { createAdmission } from "../../src/server/calls/admission.js";
-import { observed } from "../../src/server/calls/observe.js";
+import { observeCalls } from "../../src/server/calls/observe.js";
 import { silent } from "../../src/server/context.js";
 import { listen, nodePlatform } from "../../src/server/http/listen.js";
 import { createServer } from "../../src/server/server.js";
@@ -32,7 +32,7 @@ const { port } = await listen(
     ...server,
     routes: isBare
       ? conformanceService
-      : observed([]).through(admission.limited(access.gated(conformanceService))),
+      : observeCalls([]).through(admission.limited(access.gated(conformanceService))),
     options: {
       ...server.options,
       ...(isBare && { interceptors: [] }),

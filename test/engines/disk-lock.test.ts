@@ -9,7 +9,7 @@ import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkFolder } from "../../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
-import { isHeld } from "../../src/server/engines/disk/lock-file.js";
+import { lockHolder } from "../../src/server/engines/disk/lock-file.js";
 import { fill } from "../disk/fill.js";
 import { until } from "../support/until.js";
 
@@ -73,7 +73,7 @@ describe("who may open a folder", () => {
     const [line] = (await once(parent.stdout, "data")) as [Buffer];
     const pid = Number(line.toString());
     try {
-      await until(async () => (await isHeld(data).catch(() => undefined)) !== undefined);
+      await until(async () => (await lockHolder(data).catch(() => undefined)) !== undefined);
       process.kill(pid, "SIGKILL");
       await until(() => /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8")));
       await (await openDiskEngine({ folder: data })).close();

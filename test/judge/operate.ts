@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Held } from "../../src/client/lock.js";
+import type { HeldLock } from "../../src/client/lock.js";
 import type { Json, Operation } from "../../src/conformance/index.js";
 import { text as asText, type Fairlead, type Secret } from "../../src/index.js";
 
@@ -69,7 +69,7 @@ async function onLock(fl: Fairlead, store: string, asked: Operation): Promise<Js
   const lock = fl.lock(store);
   switch (asked.call) {
     case "lock.tryAcquire": {
-      let held: Held | undefined;
+      let held: HeldLock | undefined;
       for (let i = 0; i < (asked.times ?? 1); i++)
         held = await lock.tryAcquire(asked.resource, { ttlMs: asked.ttlSeconds * 1000 });
       return { granted: held !== undefined, fence: held?.fence?.toString() ?? null };

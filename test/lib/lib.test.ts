@@ -7,12 +7,12 @@ import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { json, text } from "../../src/client/codec.js";
 import { all, reader } from "../../src/conformance/engine/steps.js";
-import { untilLeft } from "../../src/lib/abort-on-break.js";
+import { abortOnBreak } from "../../src/lib/abort-on-break.js";
 import { Queue } from "../../src/lib/queue.js";
-import { after } from "../../src/lib/timer.js";
+import { runAfter } from "../../src/lib/timer.js";
 import { compareUtf8, fromUtf8, utf8, utf8Length } from "../../src/lib/utf8.js";
 import { ConnectionStatus } from "../../src/rpc/connection-status.js";
-import { resuming } from "../../src/rpc/reconnect.js";
+import { streamWithReconnect } from "../../src/rpc/reconnect.js";
 import { conditional, repeatable } from "../../src/rpc/repeatable.js";
 import { withRetry } from "../../src/rpc/retry.js";
 import { sleep } from "../../src/rpc/sleep.js";
@@ -185,7 +185,7 @@ describe("timer", () => {
   test("after() runs its task once, after delays of any length", async () => {
     for (const delayMs of [1, 2 ** 31 - 1, 2 ** 31, MONTH_MS, 3 * MONTH_MS]) {
       let runs = 0;
-      after(delayMs, () => runs++);
+      runAfter(delayMs, () => runs++);
       await vi.advanceTimersByTimeAsync(delayMs - 1);
       assert.equal(runs, 0, `${delayMs} ms`);
       await vi.advanceTimersByTimeAsync(1);
@@ -197,16 +197,16 @@ describe("timer", () => {
 
   test("after() of a negative delay runs next, of an endless one never", async () => {
     let runs = 0;
-    after(-5, () => runs++);
-    after(Number.POSITIVE_INFINITY, () => runs++);
+    runAfter(-5, () => runs++);
+    runAfter(Number.POSITIVE_INFINITY, () => runs++);
     await vi.advanceTimersByTimeAsync(3 * MONTH_MS);
     assert.equal(runs, 1);
   });
 
   test("after() that is called off does not run, in its later parts neither", async () => {
     let runs = 0;
-    const early = after(10, () => runs++);
-    const late = after(MONTH_MS, () => runs++);
+    const early = runAfter(10, () => runs++);
+    const late = runAfter(MONTH_MS, () => runs++);
     early();
     await vi.advanceTimersByTimeAsync(MONTH_MS - 1);
     late();
@@ -240,14 +240,14 @@ describe("timer", () => {
 
 test("after() does not keep a Node process alive", () => {
   const timers = vi.spyOn(globalThis, "setTimeout");
-  const callOff = after(60_000, () => {});
+  const callOff = runAfter(60_000, () => {});
   const timer = timers.mock.results[0]?.value as NodeJS.Timeout | undefined;
   assert.equal(timer?.hasRef(), false);
   callOff();
   timers.mockRestore();
 });
 
-describe("untilLeft", () => {
+describe("abortOnBreak", () => {
   /** A stream that goes on until its signal aborts, and then throws the reason. */
   const stream = (seen: AbortSignal[]) =>
     async function* (signal: AbortSignal) {
@@ -259,7 +259,7 @@ describe("untilLeft", () => {
   test("aborts the stream's signal when the loop is left, and leaves no listener", async () => {
     const seen: AbortSignal[] = [];
     const { signal } = new AbortController();
-    for await (const i of untilLeft(stream(seen), signal)) {
+    for await (const i of abortOnBreak(stream(seen), signal)) {
       assert.equal(seen[0]?.aborted, false);
       if (i === 2) break;
     }
@@ -271,17 +271,17 @@ describe("untilLeft", () => {
     const reason = new Error("enough");
     const seen: AbortSignal[] = [];
     const enough = new AbortController();
-    const read = reader(untilLeft(stream(seen), enough.signal));
+    const read = reader(abortOnBreak(stream(seen), enough.signal));
     await read.next();
     enough.abort(reason);
     await assert.rejects(read.next(), reason);
-    await assert.rejects(reader(untilLeft(stream(seen), enough.signal)).next(), reason);
+    await assert.rejects(reader(abortOnBreak(stream(seen), enough.signal)).next(), reason);
     assert.equal(seen[1]?.reason, reason);
   });
 
   test("opens nothing before it is read, and frees what fails to open", async () => {
     const opened: AbortSignal[] = [];
-    const streamed = untilLeft<number>((signal) => {
+    const streamed = abortOnBreak<number>((signal) => {
       opened.push(signal);
       throw new Error("refused");
     });
@@ -319,7 +319,7 @@ describe("resuming", () => {
   function script(openings: Opening[], signal = new AbortController().signal) {
     const openedMs: number[] = [];
     const startMs = Date.now();
-    const stream = resuming<number>(
+    const stream = streamWithReconnect<number>(
       async function* (inner) {
         const { items = [], lastsMs = 0, error } = openings[openedMs.length] ?? {};
         openedMs.push(Date.now() - startMs);
@@ -387,7 +387,7 @@ describe("resuming", () => {
 
   test("a connection that is lost as its signal aborts is told as canceled", async () => {
     const enough = new AbortController();
-    const stream = resuming<number>(
+    const stream = streamWithReconnect<number>(
       async function* () {
         yield 1;
         enough.abort();

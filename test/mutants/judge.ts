@@ -3,7 +3,7 @@ import { memoryEngine } from "../../src/server/engines/memory.js";
 import { nodePlatform } from "../../src/server/http/listen.js";
 import { createServer } from "../../src/server/server.js";
 import { tunnelOver } from "../../src/transport/tunnel.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { conformanceConfig, openMirror, STORES } from "../conformance/config.js";
 import { type Unit, units } from "./units.js";
 
@@ -38,7 +38,7 @@ async function opened(movable: boolean): Promise<Target> {
   });
   const dialIn = (appId: string) => {
     const dial = async () => {
-      const { ends } = pair();
+      const { ends } = createSocketPair();
       server.tunnels.accept(ends[0]);
       return ends[1];
     };

@@ -7,7 +7,7 @@ import { nodePlatform } from "../../src/server/http/listen.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { tunnelOver } from "../../src/transport/tunnel.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { overHttp } from "../support/protocols.js";
 
 const storeName = "default";
@@ -50,7 +50,7 @@ test("what a handler fails with whose caller has left is no one's, and ends no p
       return response;
     };
     await using server = createServer({ platform: nodePlatform, interceptors: [slow] });
-    const { ends } = pair();
+    const { ends } = createSocketPair();
     server.tunnels.accept(ends[0]);
     await using transport = tunnelOver("http://here", async () => ends[1]);
     const runtime = createClient(Runtime, transport);

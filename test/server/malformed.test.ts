@@ -14,7 +14,7 @@ import {
 import { malformed } from "../../src/server/calls/malformed.js";
 import { createServer } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { RawPeer } from "../tunnel/raw.js";
 
 /** A request whose key is not UTF-8. */
@@ -138,7 +138,7 @@ test("GET: a message in the query that is not UTF-8, as JSON and as base64", asy
 
 test("the tunnel: a message of a call that cannot be read", async () => {
   await using server = createServer();
-  const net = pair();
+  const net = createSocketPair();
   const peer = new RawPeer(net, 0);
   server.tunnels.accept(net.ends[1]);
   peer.send({ kind: "settings", settings: {} });

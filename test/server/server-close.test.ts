@@ -4,7 +4,7 @@ import { test, vi } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient } from "../../src/index.js";
 import { createNodeTransport, type NodeTransportOptions } from "../../src/node.js";
-import { answering } from "../../src/node-http/connect-handler.js";
+import { createConnectHandler } from "../../src/node-http/connect-handler.js";
 import { openPort } from "../../src/node-http/one-port.js";
 import type { Log } from "../../src/server/index.js";
 import { failure } from "../decisions/failure.js";
@@ -78,7 +78,7 @@ for (const options of [{}, { httpVersion: "1.1" }] satisfies NodeTransportOption
       yield new Uint8Array(1);
       throw cause;
     };
-    const answer = answering({
+    const answer = createConnectHandler({
       routes({ service, handlers }) {
         service(Runtime, {});
         for (const [i, handler] of handlers.entries()) {

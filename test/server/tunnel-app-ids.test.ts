@@ -5,7 +5,7 @@ import { test } from "vitest";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { createServer } from "../../src/server/index.js";
 import { DialledApps } from "../../src/server/tunnel/app-registry.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { failure } from "../decisions/failure.js";
 import { RawPeer } from "../tunnel/raw.js";
 
@@ -16,7 +16,7 @@ function open() {
   const note = (fields: object, message: string) => void lines.push({ ...fields, message });
   const server = createServer({ log: { debug: note, info: note, warn: note, error: note } });
   const dial = () => {
-    const net = pair();
+    const net = createSocketPair();
     const peer = new RawPeer(net, 0);
     server.tunnels.accept(net.ends[1]);
     return peer;

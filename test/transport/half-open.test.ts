@@ -9,7 +9,7 @@ import { LogService } from "../../gen/atomix/log/log_pb.js";
 import { createClient } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { sleep } from "../../src/rpc/sleep.js";
-import { watched } from "../../src/rpc/stream-watchdog.js";
+import { withStreamWatchdog } from "../../src/rpc/stream-watchdog.js";
 import { createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
@@ -161,7 +161,7 @@ describe.concurrent("signs of life", () => {
     assert.deepEqual(often, { bytes: 20, kept: "1000" });
     assert.deepEqual(silent, { bytes: 0, kept: null });
 
-    const transport = watched(createWebTransport(at.url, { interceptors: [] }), 1000);
+    const transport = withStreamWatchdog(createWebTransport(at.url, { interceptors: [] }), 1000);
     const records = createClient(transport).raw.log.consume({})[Symbol.asyncIterator]();
     const first = records.next();
     await sleep(2500);
@@ -176,7 +176,7 @@ describe.concurrent("signs of life", () => {
         yield { offset: 1n };
       });
     });
-    const records = createClient(watched(router, 1000), { retry: false }).raw.log.consume({});
+    const records = createClient(withStreamWatchdog(router, 1000), { retry: false }).raw.log.consume({});
     for await (const { offset } of records) assert.equal(offset, 1n);
   });
 

@@ -20,7 +20,7 @@ import { createState } from "../../src/client/state.js";
 import { createClient, isConflict } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { Http2Sessions } from "../../src/node-http/http2-sessions.js";
-import { callsOf } from "../../src/rpc/generated-client.js";
+import { generatedClient } from "../../src/rpc/generated-client.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
 import { cuttable } from "../support/cuttable.js";
 import { httpApp } from "../support/http-app.js";
@@ -212,7 +212,7 @@ test("what the Go runtime says in its own way is read as what it means", async (
         },
       });
     });
-    assert.equal((await failure(callsOf(Runtime, go).getState({}))).code, meant, said.rawMessage);
+    assert.equal((await failure(generatedClient(Runtime, go).getState({}))).code, meant, said.rawMessage);
   }
 });
 
@@ -319,7 +319,7 @@ test("a stream over a network that has vanished without a word fails as unavaila
   const sessionManager = new Http2Sessions(way.url, { keepalive: { silenceMs: 50, answerMs: 50 } });
   const transport = createConnectTransport({ baseUrl: way.url, httpVersion: "2", sessionManager });
   await createLog<string>(at.transport).append(["a"]);
-  const records = callsOf(LogService, transport).consume({})[Symbol.asyncIterator]();
+  const records = generatedClient(LogService, transport).consume({})[Symbol.asyncIterator]();
   assert.equal((await records.next()).value?.offset, 1n);
   way.stall();
   assert.equal((await failure(records.next())).code, Code.Unavailable);

@@ -3,7 +3,7 @@ import { BytesValueSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createContextKey, type Interceptor } from "@connectrpc/connect";
 import { test } from "vitest";
 import { createCaller } from "../../src/tunnel/call/caller.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { Blobs } from "./blobs.js";
 import { blob, open, openEnds, turns, withResolvers } from "./ends.js";
 import type { Frame } from "./frames.js";
@@ -62,7 +62,7 @@ test("a stream that is given up with its first frame leaves nothing that fails u
   const unheard: unknown[] = [];
   const note = (error: unknown) => void unheard.push(error);
   process.on("unhandledRejection", note);
-  const net = pair();
+  const net = createSocketPair();
   const { session } = open(net, 1, {
     interceptors: [(next) => async (request) => await next(request)],
     serves: {
@@ -86,7 +86,7 @@ test("a stream that is given up with its first frame leaves nothing that fails u
 
 test("a deadline that the caller's end notices first is told as one to the handler", async () => {
   const { promise: heard, resolve } = withResolvers<ConnectError>();
-  const net = pair();
+  const net = createSocketPair();
   open(net, 1, {
     serves: {
       async unary(_, { signal }) {
@@ -109,7 +109,7 @@ test("a deadline that the caller's end notices first is told as one to the handl
 });
 
 test("a deadline ends the call at the handler's end by itself: the caller hears of it, whatever the handler does", async () => {
-  const net = pair();
+  const net = createSocketPair();
   open(net, 1, { serves: { unary: () => never } });
   const peer = new RawPeer(net, 0);
   peer.sendTogether(
@@ -244,7 +244,7 @@ for (const [what, count] of [
   ["two", 2],
 ] as const) {
   test(`a unary answer with ${what} where there has to be one message is an error`, async () => {
-    const net = pair();
+    const net = createSocketPair();
     const { client } = open(net, 0);
     const peer = new RawPeer(net, 1);
     peer.send(hello);
@@ -260,7 +260,7 @@ for (const [what, count] of [
 
   test(`a unary call with ${what} where there has to be one message is answered so`, async () => {
     let called = 0;
-    const net = pair();
+    const net = createSocketPair();
     open(net, 1, { serves: { unary: () => ({ value: new Uint8Array(++called) }) } });
     const peer = new RawPeer(net, 0);
     peer.send(hello, { kind: "call", id: 1, method: "/test.Blobs/Unary", timeoutMs: undefined, header: [] });
@@ -276,7 +276,7 @@ for (const [what, count] of [
 }
 
 test("a stream that ends within a message has lost something, and says so", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { client } = open(net, 0);
   const peer = new RawPeer(net, 1);
   peer.send(hello);
@@ -291,7 +291,7 @@ test("a stream that ends within a message has lost something, and says so", asyn
 });
 
 test("bytes that are no message of the method fail the call, at either end, and nothing else", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { client, session } = open(net, 0, { serves: { unary: (ask) => ask } });
   const peer = new RawPeer(net, 1);
   peer.send(hello);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
 import { expectManyListeners } from "../../src/lib/max-listeners.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { blob, open, openEnds, turns, withResolvers } from "./ends.js";
 import type { Frame } from "./frames.js";
 import { RawPeer } from "./raw.js";
@@ -33,7 +33,7 @@ const sum = (peer: RawPeer, id: number): number =>
   peer.of("CREDIT", id).reduce((bytes, { number }) => bytes + number, 0);
 
 test("credit is given back when a message is taken, and not when it arrives", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const go = withResolvers<void>();
   open(net, 1, {
     limits: SMALL,
@@ -77,7 +77,7 @@ for (const [what, path, frames] of [
   ],
 ] as [string, string, Frame[]][]) {
   test(`${what}: what is thrown away is given back to the connection`, async () => {
-    const net = pair();
+    const net = createSocketPair();
     open(net, 1, {
       limits: { ...SMALL, messageBytes: 4000 },
       serves: {
@@ -102,7 +102,7 @@ for (const [what, path, frames] of [
 }
 
 test("a message past the credit of its stream closes the socket, with the reason", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { lost } = open(net, 1, { limits: SMALL, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
   peer.send(hello, call(1, "Client"), ...times(4, message(1, 16_000)));
@@ -114,7 +114,7 @@ test("a message past the credit of its stream closes the socket, with the reason
 });
 
 test("messages past the credit of the connection close the socket, with the reason", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { lost } = open(net, 1, { limits: SMALL, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
   peer.send(hello);
@@ -124,7 +124,7 @@ test("messages past the credit of the connection close the socket, with the reas
 });
 
 test("empty messages cost credit as well: a flood of them is bounded, and past it the socket is closed", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { lost } = open(net, 1, { limits: SMALL, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
   peer.send(hello, call(1, "Client"));
@@ -226,7 +226,7 @@ test("what stands still because the connection has no credit left goes on when i
 });
 
 test("what waits of answers is counted, until it is written or its call is over", async () => {
-  const net = pair();
+  const net = createSocketPair();
   let waiting = 0;
   open(net, 1, {
     limits: SMALL,
@@ -265,7 +265,7 @@ test("a message of any size passes through the smallest window", async () => {
 });
 
 test("a window that shrinks is refused; one that grows holds for the streams that are open as well", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { client, lost, session } = open(net, 0, {});
   const peer = new RawPeer(net, 1);
   peer.send({ kind: "settings", settings: { streamWindow: 65536, connectionWindow: 262144 } });
@@ -288,7 +288,7 @@ test("a window that shrinks is refused; one that grows holds for the streams tha
 });
 
 test("a window that grows holds for answers that are under way as well", async () => {
-  const net = pair();
+  const net = createSocketPair();
   open(net, 1, {
     serves: {
       async *server(ask) {
@@ -314,7 +314,7 @@ test("a window that grows holds for answers that are under way as well", async (
 });
 
 test("no message is sent before there is credit for its frame, and an empty one with no more than that", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { client } = open(net, 0, {});
   const peer = new RawPeer(net, 1);
   peer.send({ kind: "settings", settings: { streamWindow: 65536, connectionWindow: 262144 } });
@@ -361,7 +361,7 @@ test("an answer that has come whole and is given up half read is given back", as
 });
 
 test("messages of a call whose time is over are given back, also while its answer still waits for credit", async () => {
-  const net = pair();
+  const net = createSocketPair();
   open(net, 1, {
     limits: SMALL,
     serves: {

@@ -5,7 +5,7 @@ import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
 import { createCaller } from "../../src/tunnel/call/caller.js";
 import { type LineOptions, ReopeningLine } from "../../src/tunnel/connection.js";
 import type { Session } from "../../src/tunnel/session.js";
-import { type Pair, type PairOptions, pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair, type Pair, type PairOptions } from "../../src/tunnel/socket/pair.js";
 import { Blobs } from "./blobs.js";
 import { blob, type End, type EndOptions, open, turns, withResolvers } from "./ends.js";
 import { RawPeer } from "./raw.js";
@@ -27,7 +27,7 @@ function openLine(
   const line: ReopeningLine = new ReopeningLine({
     async dial() {
       dials++;
-      const fresh = pair(net);
+      const fresh = createSocketPair(net);
       accept(fresh, nets.push(fresh) - 1);
       const observer = new Observer(1);
       seen.push(observer);
@@ -261,7 +261,7 @@ test("a call is given up wherever it waits, also beside a session that drains", 
 });
 
 test("a session whose other end has left fails calls at once, and those that it did not take", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { client } = open(net, 1);
   const peer = new RawPeer(net, 0);
   const untaken = client.unary({});
@@ -382,7 +382,7 @@ test("a browser that is online again dials at once", async () => {
   let isOnline = false;
   let tries = 0;
   const { accept } = counting([]);
-  const net = pair();
+  const net = createSocketPair();
   const { line, close } = openLine(accept, {
     dial: async () => {
       tries++;
@@ -408,7 +408,7 @@ test("a browser that is online again dials at once", async () => {
 });
 
 test("credentials that are told again hold for what comes behind them", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { session } = open(net, 1);
   const { session: mine } = open(net, 0, {
     identity: { appId: "shop", authorization: "Bearer one", offers: 1 },

@@ -9,7 +9,7 @@ import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
 import { createCaller } from "../../src/tunnel/call/caller.js";
 import { Session } from "../../src/tunnel/session.js";
 import type { SessionOptions } from "../../src/tunnel/session-options.js";
-import { type Pair, type PairOptions, pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair, type Pair, type PairOptions } from "../../src/tunnel/socket/pair.js";
 import type { TunnelLimits } from "../../src/tunnel/wire/limits.js";
 import { Blobs } from "./blobs.js";
 import { Observer } from "./wire.js";
@@ -48,7 +48,7 @@ export function openEnds(
   acceptor: EndOptions = {},
   options: PairOptions = {},
 ): Ends {
-  const net = pair(options);
+  const net = createSocketPair(options);
   const ends = [open(net, 0, dialler), open(net, 1, acceptor)] as const;
   return {
     net,

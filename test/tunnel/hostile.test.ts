@@ -4,7 +4,7 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
 import { randomFrom } from "../../src/lib/seeded-random.js";
 import { Session } from "../../src/tunnel/session.js";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import type { SocketEvents } from "../../src/tunnel/socket/socket.js";
 import { blob, open, openEnds, turns } from "./ends.js";
 import { bytesOf, type Frame } from "./frames.js";
@@ -93,7 +93,7 @@ const FROM_DIALLER: [string, (Frame | string)[], RegExp][] = [
 
 for (const [what, frames, closed] of FROM_DIALLER) {
   test(`a dialler that ${what} loses its socket, and hears why`, async () => {
-    const net = pair();
+    const net = createSocketPair();
     const { lost } = open(net, 1, { serves: waits });
     const peer = new RawPeer(net, 0);
     peer.send(...frames);
@@ -115,7 +115,7 @@ const FROM_ACCEPTOR: [string, Frame[], RegExp][] = [
 
 for (const [what, frames, closed] of FROM_ACCEPTOR) {
   test(`an acceptor that ${what} loses its socket; the call is unavailable`, async () => {
-    const net = pair();
+    const net = createSocketPair();
     const { client, lost } = open(net, 0);
     const peer = new RawPeer(net, 1);
     const answer = client.unary({});
@@ -130,7 +130,7 @@ for (const [what, frames, closed] of FROM_ACCEPTOR) {
 test("calls that are given up without end cost the socket", async () => {
   // All within one second, however slow this machine is.
   vi.useFakeTimers({ toFake: ["performance"] });
-  const net = pair();
+  const net = createSocketPair();
   const { lost } = open(net, 1, { serves: waits });
   const peer = new RawPeer(net, 0);
   peer.send(hello);
@@ -181,7 +181,7 @@ test("a peer that asks without end and reads no answer costs no more than 4 MiB,
 });
 
 test("calls beyond the limit are answered so, and those below it go on", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { session } = open(net, 1, { limits: { calls: 3 }, serves: waits });
   const peer = new RawPeer(net, 0);
   peer.send(hello, ...[1, 3, 5, 7, 9].map((id) => call(id)));
@@ -203,7 +203,7 @@ test("calls beyond the limit are answered so, and those below it go on", async (
 });
 
 test("handlers of calls that were given up and go on all the same take up room, twice as much at most", async () => {
-  const net = pair();
+  const net = createSocketPair();
   open(net, 1, { limits: { calls: 3 }, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
   peer.send(hello);
@@ -338,7 +338,7 @@ test("the first call may have more headers than every end takes, where this one 
 });
 
 test("nothing behind the frame that ended it is read of a message", async () => {
-  const net = pair();
+  const net = createSocketPair();
   let answered = 0;
   const session: Session = new Session(net.ends[0], {
     dialled: true,
@@ -378,7 +378,7 @@ test("whatever a peer sends, a session goes on or closes its socket with a reaso
   const below = (most: number) => Math.floor(random() * most);
   let closed = 0;
   for (let run = 0; run < 400; run++) {
-    const net = pair();
+    const net = createSocketPair();
     const mine = run % 2 === 0 ? 1 : 0;
     const { client, session } = open(net, mine, {
       serves: {

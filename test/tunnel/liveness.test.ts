@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, test, vi } from "vitest";
-import { pair } from "../../src/tunnel/socket/pair.js";
+import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { blob, open, openEnds, turns } from "./ends.js";
 import { RawPeer } from "./raw.js";
 
@@ -21,7 +21,7 @@ async function pass(ms: number): Promise<void> {
 }
 
 test("after 25 s of silence the other end is asked, and what answers stays open", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { session } = open(net, 0);
   const peer = new RawPeer(net, 1);
   const pong = () => peer.send({ kind: "pong", number: peer.of("PING").at(-1)?.number ?? 0 });
@@ -67,7 +67,7 @@ test("with a call open the other end is asked after 4 s, and is lost without an 
 });
 
 test("an end that never says who it is is lost after 10 s", async () => {
-  const net = pair();
+  const net = createSocketPair();
   const { client, lost } = open(net, 0);
   new RawPeer(net, 1);
   const failed = assert.rejects(client.unary({}), { code: Code.Unavailable });

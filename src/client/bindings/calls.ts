@@ -2,7 +2,7 @@ import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/runtime/bindings/spec/proto/runtime/v1/runtime_pb.js";
 import { checkedName, checkOptions, shown } from "../../lib/checks.js";
 import { utf8 } from "../../lib/utf8.js";
-import { callsOf } from "../../rpc/generated-client.js";
+import { generatedClient } from "../../rpc/generated-client.js";
 
 /** What goes along with a call to a system outside. */
 export interface InvokeBindingOptions extends CallOptions {
@@ -34,7 +34,7 @@ export interface Bindings {
 
 /** What createBindings() gives, all of it. */
 export function bindingCalls(transport: Transport): Bindings {
-  const client = callsOf(Runtime, transport);
+  const client = generatedClient(Runtime, transport);
   return {
     async invoke(name, operation, data = new Uint8Array(), options = {}) {
       const what = `Cannot invoke ${shown(operation)} of binding ${shown(name)}`;

@@ -3,16 +3,16 @@ import type {
   ConfigurationItem,
   Runtime,
 } from "../../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
-import { untilLeft } from "../../lib/abort-on-break.js";
+import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
 import { attemptOf } from "../../rpc/attempt.js";
-import { tellingHeaders } from "../../rpc/call-headers.js";
+import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { retryDelayMs } from "../../rpc/error-facts.js";
 import { hasExtensions } from "../../rpc/server-extensions.js";
 import { sleep } from "../../rpc/sleep.js";
-import { renewal } from "../../rpc/token-refresh.js";
+import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
 import type { LiveValues } from "./live-values.js";
 import { sharedSubscription } from "./shared-subscription.js";
 
@@ -79,8 +79,8 @@ export async function followConfiguration(
     new Map(contents(items).filter((pair): pair is readonly [string, string] => pair[1] !== undefined));
 
   const stream = (signal: AbortSignal, headers = new Headers(call.headers)) =>
-    untilLeft((signal) => {
-      const options = tellingHeaders({ ...call, headers, timeoutMs: 0, signal }, () => status.connected());
+    abortOnBreak((signal) => {
+      const options = withOnHeader({ ...call, headers, timeoutMs: 0, signal }, () => status.connected());
       return client.subscribeConfiguration(heldOpen(request, signal), options);
     }, signal);
 
@@ -152,7 +152,7 @@ export async function followConfiguration(
       if (!whole) overhear(signal, told).catch(() => {});
       return readings(signal, told);
     };
-    for await (const _read of untilLeft(poll, signal)) known();
+    for await (const _read of abortOnBreak(poll, signal)) known();
   });
 }
 
@@ -163,7 +163,7 @@ async function again(
   goOn: (error: unknown) => boolean,
   task: (signal: AbortSignal, reached: () => void) => Promise<void>,
 ): Promise<void> {
-  const mayRenew = renewal();
+  const mayRenew = createTokenRefreshCheck();
   for (let failures = 1; ; failures++) {
     const { signal, release } = attemptOf(status, outer);
     try {

@@ -5,7 +5,7 @@ import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
 import { checkedNames } from "../../lib/name-lists.js";
 import { onAbort } from "../../lib/on-abort.js";
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
 import { openFor } from "../../rpc/client-lifetime.js";
 import { ConnectionStatus, type Status } from "../../rpc/connection-status.js";
@@ -114,7 +114,7 @@ function begin(what: string, timeoutMs: number | undefined) {
   promise.catch(() => {});
   if (timeoutMs !== undefined && timeoutMs > 0) {
     const late = new ConnectError(`${what}: no values after ${timeoutMs} ms`, Code.DeadlineExceeded);
-    stop = after(timeoutMs, () => reject(late));
+    stop = runAfter(timeoutMs, () => reject(late));
   }
   return { promise, resolve, reject };
 }

@@ -7,7 +7,7 @@ import {
 } from "../../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
 import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js";
 import { checkedNames } from "../../lib/name-lists.js";
-import { callsOf } from "../../rpc/generated-client.js";
+import { generatedClient } from "../../rpc/generated-client.js";
 import { type OpenConfiguration, type OpenConfigurationOptions, openConfiguration } from "./open.js";
 
 /** Which items of a store are meant: each part is a room of its own. */
@@ -55,7 +55,7 @@ export function configurationStore(
   { appId = "", group = "", label = "" }: ConfigurationOptions,
 ): ConfigurationStore {
   const cannot = (what: string) => `Cannot ${what} configuration store ${shown(name)}`;
-  const client = callsOf(Runtime, transport);
+  const client = generatedClient(Runtime, transport);
   const place = { storeName: name, appId, group, label };
 
   return {

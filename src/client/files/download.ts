@@ -122,7 +122,7 @@ export function openedFile(download: Download): OpenedFile {
 }
 
 /** The part of `chunks` that was asked for, from a server that sends all; `close` ends it once there is enough. */
-export async function* cutOut(
+export async function* sliceChunks(
   chunks: AsyncIterable<Uint8Array>,
   { offset, length = Number.POSITIVE_INFINITY }: { offset: number; length?: number },
   close: () => void,

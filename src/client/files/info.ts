@@ -42,7 +42,7 @@ export function infoInHeaders(name: string, headers: Headers): FileInfo | undefi
 }
 
 /** `undefined` in the place of the failure that there is no such file. */
-export async function ifThere<T>(found: Promise<T>): Promise<T | undefined> {
+export async function undefinedIfNotFound<T>(found: Promise<T>): Promise<T | undefined> {
   try {
     return await found;
   } catch (error) {

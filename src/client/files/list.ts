@@ -8,7 +8,7 @@ import { checkedName, checkOptions, type OptionType, shown } from "../../lib/che
 import { hasCode } from "../../rpc/error-facts.js";
 import { hasExtensions } from "../../rpc/server-extensions.js";
 import { listFolders } from "./folder-listing.js";
-import { describedInfo, type FileInfo, ifThere, listedInfo } from "./info.js";
+import { describedInfo, type FileInfo, listedInfo, undefinedIfNotFound } from "./info.js";
 
 /** Where a file goes to or comes from. */
 export interface Place {
@@ -37,7 +37,7 @@ export async function statFile(
   call: CallOptions,
 ): Promise<FileInfo | undefined> {
   beginCall("stat", name, call);
-  const found = await ifThere(client.getFileMeta({ request: { storeName, name } }, call));
+  const found = await undefinedIfNotFound(client.getFileMeta({ request: { storeName, name } }, call));
   return found && describedInfo(name, found);
 }
 
@@ -48,7 +48,7 @@ export async function deleteFile(
   call: CallOptions,
 ): Promise<boolean> {
   beginCall("delete", name, call);
-  return (await ifThere(client.delFile({ request: { storeName, name } }, call))) !== undefined;
+  return (await undefinedIfNotFound(client.delFile({ request: { storeName, name } }, call))) !== undefined;
 }
 
 /** The files whose names start with `prefix`, asked for by pages. */

@@ -1,11 +1,11 @@
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 import type { GetFileResponse } from "../../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
 import { checkType } from "../../lib/checks.js";
-import { tellingHeaders } from "../../rpc/call-headers.js";
+import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import { hasExtensions, needExtensions } from "../../rpc/server-extensions.js";
-import { cutOut, type DownloadProgress, type OpenedFile, openedFile } from "./download.js";
-import { type FileInfo, ifThere, infoInHeaders } from "./info.js";
+import { type DownloadProgress, type OpenedFile, openedFile, sliceChunks } from "./download.js";
+import { type FileInfo, infoInHeaders, undefinedIfNotFound } from "./info.js";
 import { beginCall, type Place, statFile } from "./list.js";
 import { type FileContent, FileUpload, type UploadProgress } from "./upload.js";
 
@@ -63,7 +63,7 @@ export async function putFile(
       for await (const data of upload.pieces(onProgress)) yield { data };
     };
     let info: FileInfo | undefined;
-    const told = tellingHeaders(call, (headers) => {
+    const told = withOnHeader(call, (headers) => {
       info = infoInHeaders(name, headers);
     });
     await client.putFile(messages(), { timeoutMs: 0, ...told });
@@ -91,7 +91,7 @@ export async function getFile(
   const close = () => left.abort(new ConnectError(`file "${name}" was closed`, Code.Canceled));
   const signal = call.signal ? AbortSignal.any([call.signal, left.signal]) : left.signal;
   let headers = new Headers();
-  const told = tellingHeaders(call, (header) => {
+  const told = withOnHeader(call, (header) => {
     headers = header;
   });
   const messages = client
@@ -104,7 +104,7 @@ export async function getFile(
     }
   };
   try {
-    const first = await ifThere(messages.next());
+    const first = await undefinedIfNotFound(messages.next());
     if (!first) return undefined;
     const described = infoInHeaders(name, headers);
     const { onHeader, onTrailer, ...again } = call;
@@ -114,7 +114,7 @@ export async function getFile(
       return undefined;
     }
     const whole = content(first);
-    const chunks = range && !headers.has("fairlead-range") ? cutOut(whole, range, close) : whole;
+    const chunks = range && !headers.has("fairlead-range") ? sliceChunks(whole, range, close) : whole;
     return openedFile({ info, chunks, range, exact: described !== undefined, close, onProgress });
   } catch (error) {
     close();

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { inPieces, PIECE_BYTES } from "../../lib/rechunk.js";
+import { PIECE_BYTES, rechunk } from "../../lib/rechunk.js";
 import { utf8 } from "../../lib/utf8.js";
 
 /** What a file can be made of. A stream and an async iterable are read once, piece by piece. */
@@ -49,7 +49,7 @@ export class FileUpload {
       },
     };
     let sentBytes = 0;
-    for await (const piece of inPieces({ [Symbol.asyncIterator]: () => chunks }, PIECE_BYTES)) {
+    for await (const piece of rechunk({ [Symbol.asyncIterator]: () => chunks }, PIECE_BYTES)) {
       yield piece;
       sentBytes += piece.length;
       await this.#own(() => onProgress?.({ sentBytes, totalBytes: this.totalBytes }));

@@ -12,7 +12,7 @@ import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
 import { openFor } from "../../rpc/client-lifetime.js";
 import { ConnectionStatus, type Status } from "../../rpc/connection-status.js";
-import { callsOf } from "../../rpc/generated-client.js";
+import { generatedClient } from "../../rpc/generated-client.js";
 import { decodeInto } from "../../rpc/unreadable.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
 import { Changes, type Difference } from "./changes.js";
@@ -129,7 +129,7 @@ export async function joinGossipMap<V>(
   checkedMs(what, "antiEntropyMs", antiEntropyMs, { least: 1 });
   checkedMs(what, "tombstoneMs", tombstoneMs, { endless: true });
   if (signal?.aborted) throw canceled(signal);
-  const client = callsOf(GossipMapService, transport);
+  const client = generatedClient(GossipMapService, transport);
   const codec = codecOf<V>(options);
   const read = reader(name, codec);
   const replica = new Replica(memberId, { tombstoneMs });

@@ -1,17 +1,17 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type MapValue, MapValueSchema, type Message } from "../../../gen/atomix/map/map_pb.js";
-import { takeTurns } from "../../gossip/anti-entropy.js";
+import { runAntiEntropy } from "../../gossip/anti-entropy.js";
 import { Carrier } from "../../gossip/carrier.js";
 import { Link, type LinkOptions } from "../../gossip/link.js";
 import type { Replica, Stored } from "../../gossip/replica.js";
-import { untilLeft } from "../../lib/abort-on-break.js";
+import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { attemptOf } from "../../rpc/attempt.js";
 import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { sleep } from "../../rpc/sleep.js";
-import { renewal } from "../../rpc/token-refresh.js";
+import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
 import { type Wait, Waiters, type WaitOptions } from "./waiters.js";
 
 export interface UplinkOptions extends Omit<LinkOptions, "wake"> {
@@ -61,7 +61,7 @@ export class Uplink {
   constructor(options: UplinkOptions) {
     this.#options = options;
     const { antiEntropyMs: everyMs, replica } = options;
-    this.#stopTurns = takeTurns(this.#links, {
+    this.#stopTurns = runAntiEntropy(this.#links, {
       everyMs,
       idleMs: IDLE_MS,
       onTurn: () => this.#forget(replica),
@@ -97,7 +97,7 @@ export class Uplink {
       this.#stream?.carrier.finish();
       const cut = () => this.#closing.abort();
       if (!this.#stream?.connected) cut();
-      const keep = after(FAREWELL_MS, cut);
+      const keep = runAfter(FAREWELL_MS, cut);
       void this.#ended.then(keep);
       this.#waiters.reject(closed());
     }
@@ -105,7 +105,7 @@ export class Uplink {
   }
 
   async #run(): Promise<void> {
-    const mayRenew = renewal();
+    const mayRenew = createTokenRefreshCheck();
     for (let failures = 1; !this.#closed; failures++) {
       const beganMs = Date.now();
       const error = await this.#session();
@@ -143,7 +143,7 @@ export class Uplink {
     const opened = (signal: AbortSignal) => open(carrier.messages(), signal);
     const attempt = attemptOf(status, this.#closing.signal);
     try {
-      for await (const message of untilLeft(opened, attempt.signal)) {
+      for await (const message of abortOnBreak(opened, attempt.signal)) {
         stream.connected = true;
         status.connected();
         this.#receive(link, message);
@@ -171,7 +171,7 @@ export class Uplink {
     }
     this.#waiters.check();
     // The server's round may have crossed what it was to confirm: another one will do.
-    if (link.rounds > rounds) after(this.#options.flushMs, () => this.#confirmForWaiters());
+    if (link.rounds > rounds) runAfter(this.#options.flushMs, () => this.#confirmForWaiters());
   }
 
   #confirmForWaiters(): void {

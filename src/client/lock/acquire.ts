@@ -8,15 +8,15 @@ import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
 import { randomId } from "../../lib/random-id.js";
-import { after } from "../../lib/timer.js";
-import { tellingHeaders } from "../../rpc/call-headers.js";
+import { runAfter } from "../../lib/timer.js";
+import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import { deadline } from "../../rpc/deadline.js";
 import { hasCode } from "../../rpc/error-facts.js";
-import { callsOf } from "../../rpc/generated-client.js";
+import { generatedClient } from "../../rpc/generated-client.js";
 import { sleep } from "../../rpc/sleep.js";
 import { wholeSeconds } from "../../rpc/ttl.js";
-import { type Claim, type Grant, type Held, holding } from "./held-lock.js";
+import { type Claim, type Grant, type HeldLock, holdLock } from "./held-lock.js";
 
 /**
  * The options of the request for the lock. Its headers and context values go along with everything that is sent for
@@ -42,22 +42,26 @@ export interface AcquireOptions extends TryAcquireOptions {
  */
 export interface LockStore {
   /** Takes the lock on `resource`, or answers at once with undefined where another holds it. `TryLock` */
-  tryAcquire(resource: string, options?: TryAcquireOptions): Promise<Held | undefined>;
+  tryAcquire(resource: string, options?: TryAcquireOptions): Promise<HeldLock | undefined>;
   /**
    * Takes the lock on `resource` as soon as it is free, asking again after growing random waits. Fails with
    * `Code.DeadlineExceeded` after `waitMs`. A server that has answered once may be away for a while meanwhile.
    */
-  acquire(resource: string, options?: AcquireOptions): Promise<Held>;
+  acquire(resource: string, options?: AcquireOptions): Promise<HeldLock>;
   /**
    * Runs `task` under the lock and releases it, whatever comes of it. Fails with `Code.Aborted` where the lock was
    * lost before `task` had ended, since then it was not alone.
    */
-  withLock<T>(resource: string, task: (held: Held) => T | Promise<T>, options?: AcquireOptions): Promise<T>;
+  withLock<T>(
+    resource: string,
+    task: (held: HeldLock) => T | Promise<T>,
+    options?: AcquireOptions,
+  ): Promise<T>;
 }
 
 /** What createLock() gives, all of it. */
-export function locking(transport: Transport, name: string): LockStore {
-  const client = callsOf(Runtime, transport);
+export function lockStore(transport: Transport, name: string): LockStore {
+  const client = generatedClient(Runtime, transport);
 
   const begin = (resource: string, options: AcquireOptions): string => {
     const what = `Cannot lock ${shown(resource)}`;
@@ -74,9 +78,9 @@ export function locking(transport: Transport, name: string): LockStore {
     if (call.signal?.aborted) throw canceled(call.signal);
     const claim: Claim = { storeName: name, resourceId: resource, lockOwner: randomId() };
     const later: CallOptions = { headers: call.headers, contextValues: call.contextValues };
-    const hold = holding(transport, client, claim, expire, later);
+    const hold = holdLock(transport, client, claim, expire, later);
     try {
-      const { success } = await client.tryLock({ ...claim, expire }, tellingHeaders(call, hold.hear));
+      const { success } = await client.tryLock({ ...claim, expire }, withOnHeader(call, hold.hear));
       if (!success) return undefined;
     } catch (error) {
       if (mayHaveHappened(error)) void giveBack(client, claim, later);
@@ -139,7 +143,7 @@ const POLL = { minMs: 50, maxMs: 2000 };
 /** Unlocks what a request without an answer may have been granted; again, for the request may still be on its way. */
 async function giveBack(client: Client<typeof Runtime>, claim: Claim, later: CallOptions): Promise<void> {
   for (const waitMs of [0, 500, 2000]) {
-    if (waitMs > 0) await new Promise<void>((resolve) => void after(waitMs, resolve));
+    if (waitMs > 0) await new Promise<void>((resolve) => void runAfter(waitMs, resolve));
     const answer = await client.unlock(claim, { ...later, timeoutMs: 5000 }).catch(() => undefined);
     if (answer?.status === Unlock.SUCCESS || answer?.status === Unlock.LOCK_BELONG_TO_OTHERS) return;
   }

@@ -9,7 +9,7 @@ import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { keepProcessAlive } from "../../lib/process-alive.js";
 import { openFor } from "../../rpc/client-lifetime.js";
-import { overNewConnection } from "../../rpc/new-connection.js";
+import { requireNewConnection } from "../../rpc/new-connection.js";
 import type { Fence } from "./fence.js";
 import { Lease } from "./lease.js";
 import { stopwatch } from "./stopwatch.js";
@@ -18,7 +18,7 @@ import { stopwatch } from "./stopwatch.js";
  * A lock that is held, and renewed until release(), which keeps a Node process alive. It counts as a fence: state and map writes take it as `fence` and
  * are refused once the lock has been granted anew.
  */
-export interface Held extends Fence, AsyncDisposable {
+export interface HeldLock extends Fence, AsyncDisposable {
   /** The name under which this acquisition holds it: fresh and random. */
   readonly owner: string;
   /** A number that grows with every grant of the resource; undefined where the server gives none. */
@@ -51,13 +51,13 @@ const CLOSE_MS = 2000;
 /** What an acquisition claims, in the words of all three RPCs. */
 export type Claim = { storeName: string; resourceId: string; lockOwner: string };
 
-export type Grant = { held: Held; lease: Lease };
+export type Grant = { held: HeldLock; lease: Lease };
 
 /**
  * From before TryLock is sent: `hear` is for the headers of its answer, `begin` for when it was a grant. `later` goes
  * along with the requests that renew and release.
  */
-export function holding(
+export function holdLock(
   transport: Transport,
   client: Client<typeof Runtime>,
   claim: Claim,
@@ -80,7 +80,7 @@ export function holding(
       sinceAskedMs,
       async renew({ isRetry, ...call }) {
         // What the first try went by may have died without a word.
-        const contextValues = isRetry ? overNewConnection(later.contextValues) : later.contextValues;
+        const contextValues = isRetry ? requireNewConnection(later.contextValues) : later.contextValues;
         const { status } = await client.lockKeepAlive(
           { ...claim, expire },
           { ...later, ...(contextValues && { contextValues }), onHeader: hear, ...call },
@@ -104,7 +104,7 @@ export function holding(
       );
       return released;
     };
-    const held: Held = {
+    const held: HeldLock = {
       store: claim.storeName,
       resource: claim.resourceId,
       owner: claim.lockOwner,

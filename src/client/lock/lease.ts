@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { jitteredMs } from "../../lib/backoff.js";
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { stopwatch } from "./stopwatch.js";
 
 export interface LeaseOptions {
@@ -98,13 +98,13 @@ export class Lease {
   /** Looks at the clock again when the timer has run: some are early. */
   #watch(): void {
     this.#check();
-    if (!this.#isOver) this.#stopWatch = after(this.remainingMs, () => this.#watch());
+    if (!this.#isOver) this.#stopWatch = runAfter(this.remainingMs, () => this.#watch());
   }
 
   /** A third of it passes before the first try, so that another third is there for further ones. */
   #renewLater(): void {
     const delayMs = this.#options.ttlMs / 3 - this.#sinceAskedMs();
-    this.#stopRenewal = after(delayMs, () => void this.#renew(1));
+    this.#stopRenewal = runAfter(delayMs, () => void this.#renew(1));
   }
 
   async #renew(attempt: number): Promise<void> {
@@ -132,7 +132,7 @@ export class Lease {
       if (signal.aborted) return;
       this.#failure = error;
       const delayMs = jitteredMs({ minMs: ttlMs / 100, maxMs: ttlMs / 10 }, attempt);
-      this.#stopRenewal = after(delayMs, () => void this.#renew(attempt + 1));
+      this.#stopRenewal = runAfter(delayMs, () => void this.#renew(attempt + 1));
     }
   }
 }

@@ -6,13 +6,13 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
-import { tellingHeaders, tellingTrailers, withHeaders } from "../../rpc/call-headers.js";
+import { withHeaders, withOnHeader, withOnTrailer } from "../../rpc/call-headers.js";
 import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { deadline } from "../../rpc/deadline.js";
 import { follow } from "../../rpc/follow.js";
 import type { LoadedFollower } from "../../rpc/follower.js";
-import { callsOf } from "../../rpc/generated-client.js";
-import { resuming } from "../../rpc/reconnect.js";
+import { generatedClient } from "../../rpc/generated-client.js";
+import { streamWithReconnect } from "../../rpc/reconnect.js";
 import { askServer, needExtensions } from "../../rpc/server-extensions.js";
 import { decodeInto } from "../../rpc/unreadable.js";
 import { withoutToken } from "../../rpc/with-token.js";
@@ -69,7 +69,7 @@ async function* recordsOf<T>(
   { signal, ...call }: CallOptions & { signal: AbortSignal },
   status: ConnectionStatus,
 ): AsyncGenerator<LogEntry<T>, void, undefined> {
-  const client = callsOf(LogService, transport);
+  const client = generatedClient(LogService, transport);
   const doing = `read log "${name}"`;
   const left = deadline({ timeoutMs: 0, ...call }, `Cannot ${doing}`);
   let offset = from;
@@ -88,11 +88,11 @@ async function* recordsOf<T>(
       () => signal.aborted || connected(),
       () => {},
     );
-    yield* client.consume({ offset }, tellingHeaders({ ...headers, signal }, connected));
+    yield* client.consume({ offset }, withOnHeader({ ...headers, signal }, connected));
     // What follows for ever has no end of its own: something between here and the server made one.
     if (follow) throw new ConnectError(`Cannot ${doing}: the stream ended`, Code.Unavailable);
   };
-  for await (const record of resuming(open, signal, status)) {
+  for await (const record of streamWithReconnect(open, signal, status)) {
     // Older servers give the first record of an empty log to those who asked for a later one.
     if (record.offset < offset) continue;
     begun = true;
@@ -112,11 +112,11 @@ export async function appendRecords(
 ): Promise<Appended> {
   let appended: Appended = { firstOffset: undefined, lastOffset: undefined };
   await needNames(transport, name, "append to", call.signal);
-  const told = tellingTrailers(withHeaders(call, named(name)), (trailers) => {
+  const told = withOnTrailer(withHeaders(call, named(name)), (trailers) => {
     const [first, last] = [trailers.get("fairlead-first-offset"), trailers.get("fairlead-last-offset")];
     if (first && last) appended = { firstOffset: BigInt(first), lastOffset: BigInt(last) };
   });
-  await callsOf(LogService, transport).produce(each(values), told);
+  await generatedClient(LogService, transport).produce(each(values), told);
   return appended;
 }
 

@@ -5,12 +5,12 @@ import { MapService, type Value, ValueSchema } from "../../../gen/atomix/pb/map/
 import { checkedName, checkOptions, checkType, type OptionType, shown } from "../../lib/checks.js";
 import { checkedCount } from "../../lib/count-checks.js";
 import { withHeaders } from "../../rpc/call-headers.js";
-import { callsOf } from "../../rpc/generated-client.js";
+import { generatedClient } from "../../rpc/generated-client.js";
 import { conditional } from "../../rpc/repeatable.js";
 import { decodeInto } from "../../rpc/unreadable.js";
 import { type Coding, codecOf, encoded } from "../codec.js";
 import { conditionHeaders } from "../condition-headers.js";
-import { readOr, retryOnConflict } from "../conflict-retry.js";
+import { readValue, retryOnConflict } from "../conflict-retry.js";
 import type { Fence } from "../lock/fence.js";
 import { fnv1a32 } from "./fnv.js";
 
@@ -101,7 +101,7 @@ export function versionedMap<V>(
   options: MapOptions & Coding<V>,
 ): VersionedMapCalls<V> {
   const { namespace = "", group = "default", groupNamespace = "", partitions = 1 } = options;
-  const client = callsOf(MapService, transport);
+  const client = generatedClient(MapService, transport);
   const codec = codecOf<V>(options);
 
   /** Where a key is: every client must find the same place, so the hash is part of the contract. */
@@ -168,7 +168,7 @@ export function versionedMap<V>(
       checkedCount(what, "maxAttempts", maxAttempts);
       return retryOnConflict(what, { call, maxAttempts }, async (left) => {
         const found = await find(key, left());
-        const value = await change(readOr(found && entry(key, found), replaceUnreadable));
+        const value = await change(readValue(found && entry(key, found), replaceUnreadable));
         return async () => {
           if (value === undefined) {
             if (found) await map.remove(key, { ...left(), fence, ifVersion: found.version });

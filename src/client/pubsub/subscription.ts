@@ -8,7 +8,7 @@ import type {
 import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { follow } from "../../rpc/follow.js";
 import type { LoadedFollower } from "../../rpc/follower.js";
-import { resuming } from "../../rpc/reconnect.js";
+import { streamWithReconnect } from "../../rpc/reconnect.js";
 import type { Coding } from "../codec.js";
 import { type TopicEvent, topicEvent } from "./event.js";
 import { topicStream } from "./topic-stream.js";
@@ -62,7 +62,7 @@ async function* messagesOf<T>(
     };
     return topicStream(client, initial, { timeoutMs: 0, ...call }, { signal, onOpen: opened });
   };
-  for await (const { event, answer } of resuming(open, signal, status)) {
+  for await (const { event, answer } of streamWithReconnect(open, signal, status)) {
     const message = Object.assign(topicEvent(event, coding), {
       ack: () => answer(Status.SUCCESS),
       retry: () => answer(Status.RETRY),

@@ -10,7 +10,7 @@ import type {
   SubscribeTopicEventsRequestSchema,
 } from "../../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../lib/queue.js";
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
 
 /** An event that came over a stream. */
@@ -42,7 +42,7 @@ export async function* topicStream(
   const hangUp = () => {
     requests.end();
     if (state === "opening") cut.abort(signal.reason);
-    else stopTimer = after(GOODBYE_MS, () => cut.abort());
+    else stopTimer = runAfter(GOODBYE_MS, () => cut.abort());
   };
   const onAbort = () => {
     if (state !== "busy") hangUp();

@@ -1,8 +1,8 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/runtime/secrets/spec/proto/runtime/v1/runtime_pb.js";
 import { checkedName, checkOptions, shown } from "../../lib/checks.js";
-import { tellingHeaders } from "../../rpc/call-headers.js";
-import { callsOf } from "../../rpc/generated-client.js";
+import { withOnHeader } from "../../rpc/call-headers.js";
+import { generatedClient } from "../../rpc/generated-client.js";
 
 const REDACTED = "[redacted]";
 
@@ -67,14 +67,14 @@ export interface SecretStore {
 
 /** What createSecrets() gives, all of it. */
 export function secretStore(transport: Transport, store: string): SecretStore {
-  const client = callsOf(Runtime, transport);
+  const client = generatedClient(Runtime, transport);
   const what = `Cannot read secret store ${shown(store)}`;
   return {
     async get(name, call = {}) {
       checkedName(`${what}: the name`, name);
       checkOptions(what, call);
       let go = false;
-      const told = tellingHeaders(call, (headers) => {
+      const told = withOnHeader(call, (headers) => {
         go = !headers.has("fairlead-server");
       });
       try {

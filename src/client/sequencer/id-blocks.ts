@@ -1,6 +1,6 @@
 import type { CallOptions } from "@connectrpc/connect";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
-import { tellingHeaders } from "../../rpc/call-headers.js";
+import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 
 /** Ids without end, out of the blocks that `reserve` reserves: it gives the first id of each. */
@@ -11,7 +11,7 @@ export function idBlocks<O extends CallOptions>(
   const ids = async function* (signal: AbortSignal) {
     while (true) {
       let count = 1n;
-      const told = tellingHeaders({ ...options, signal }, (headers) => {
+      const told = withOnHeader({ ...options, signal }, (headers) => {
         count = BigInt(headers.get("fairlead-id-count") ?? "1");
       });
       const first = await reserve(told);

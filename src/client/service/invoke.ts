@@ -5,8 +5,8 @@ import {
   HTTPExtension_Verb as Verb,
 } from "../../../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
 import { checkOptions, checkType, shown } from "../../lib/checks.js";
-import { tellingHeaders } from "../../rpc/call-headers.js";
-import { callsOf } from "../../rpc/generated-client.js";
+import { withOnHeader } from "../../rpc/call-headers.js";
+import { generatedClient } from "../../rpc/generated-client.js";
 import { codeOfStatus } from "../../rpc/http-status.js";
 import { cookiesIn, HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
 import { repeatable } from "../../rpc/repeatable.js";
@@ -49,8 +49,8 @@ export interface Service {
 }
 
 /** What createService() gives, all of it. */
-export function invoking(transport: Transport, id: string): Service {
-  const client = callsOf(Runtime, transport);
+export function serviceInvoker(transport: Transport, id: string): Service {
+  const client = generatedClient(Runtime, transport);
 
   const service: Service = {
     async fetch(path, options = {}) {
@@ -74,7 +74,7 @@ export function invoking(transport: Transport, id: string): Service {
       };
 
       let answered = new Headers();
-      const told = tellingHeaders(call, (headers) => {
+      const told = withOnHeader(call, (headers) => {
         answered = headers;
       });
       const twice = verb === Verb.GET || verb === Verb.HEAD;

@@ -4,7 +4,7 @@ import type {
   Runtime,
 } from "../../../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
 import { randomId } from "../../lib/random-id.js";
-import { orAborted } from "../../rpc/abortable.js";
+import { abortable } from "../../rpc/abortable.js";
 import { hasExtensions } from "../../rpc/server-extensions.js";
 
 /** A write as it goes over the wire. */
@@ -54,7 +54,7 @@ export async function createOnly(store: Store, item: Item, call: CallOptions): P
     answer.then((compares) => compares || forget(), forget);
   }
   const { options, ...rest } = item;
-  if (await (call.signal ? orAborted(answer, call.signal) : answer)) return { ...rest, etag: NO_ENTRY };
+  if (await (call.signal ? abortable(answer, call.signal) : answer)) return { ...rest, etag: NO_ENTRY };
   throw new ConnectError(
     `${what} only where the key is absent: this server's store cannot do it, only one that compares etags as Redis does, or a Fairlead server`,
     Code.Unimplemented,

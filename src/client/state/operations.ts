@@ -7,7 +7,7 @@ import type {
 import { checkOptions, checkType, type OptionType } from "../../lib/checks.js";
 import { checkedCount } from "../../lib/count-checks.js";
 import { checkedNames } from "../../lib/name-lists.js";
-import { readOr, retryOnConflict } from "../conflict-retry.js";
+import { readValue, retryOnConflict } from "../conflict-retry.js";
 import type { Fence } from "../lock/fence.js";
 import { needEtag } from "./create-only.js";
 import { collectWrites } from "./transaction.js";
@@ -88,7 +88,7 @@ export async function updateEntry<V, E extends Entry<V>>(
   return retryOnConflict(what, { call, maxAttempts }, async (left) => {
     const found = await store.get(key, { consistency: "strong", ...left() });
     needEtag(what, found);
-    const value = await change(readOr(found, replaceUnreadable));
+    const value = await change(readValue(found, replaceUnreadable));
     const over = found ? { ifMatch: found.etag } : { ifAbsent: true };
     return async () => {
       if (value !== undefined) {

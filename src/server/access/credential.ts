@@ -25,6 +25,6 @@ export function tokenOf(
 }
 
 /** `transport` with `token` on its calls, where there is one. */
-export function carrying<T extends Transport>(transport: T, token: string | undefined): T {
+export function withCredential<T extends Transport>(transport: T, token: string | undefined): T {
   return token === undefined ? transport : { ...transport, ...withToken(transport, token) };
 }

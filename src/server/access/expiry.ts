@@ -1,18 +1,18 @@
 import type { Interceptor, StreamRequest } from "@connectrpc/connect";
-import { after } from "../../lib/timer.js";
-import { orAborted } from "../../rpc/abortable.js";
+import { runAfter } from "../../lib/timer.js";
+import { abortable } from "../../rpc/abortable.js";
 import { unauthenticated } from "./callers.js";
 
 type Next = Parameters<Interceptor>[0];
 
 /** Lets a stream go on for no longer than the token that it began with: then it ends, and says why, both ways. */
-export async function untilExpiry(next: Next, request: StreamRequest, expiresAtMs: number): ReturnType<Next> {
+export async function endAtExpiry(next: Next, request: StreamRequest, expiresAtMs: number): ReturnType<Next> {
   const over = new AbortController();
   const expired = unauthenticated(
     "the bearer token that this stream began with has expired: open it again with another one",
     "invalid_token",
   );
-  const callOff = after(expiresAtMs - Date.now(), () => over.abort(expired));
+  const callOff = runAfter(expiresAtMs - Date.now(), () => over.abort(expired));
   const ended = () => {
     callOff();
     over.abort(request.signal.reason);
@@ -30,7 +30,7 @@ export async function untilExpiry(next: Next, request: StreamRequest, expiresAtM
     const messages = request.message[Symbol.asyncIterator]();
     // Whoever sends nothing more is not waited for.
     const step = () =>
-      orAborted(messages.next(), signal).catch((error: unknown) => {
+      abortable(messages.next(), signal).catch((error: unknown) => {
         throw meant(error);
       });
     try {

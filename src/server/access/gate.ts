@@ -11,15 +11,15 @@ import {
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { asAnswer, SERVER_HEADER, VERSION } from "../calls/error-mapping.js";
+import { SERVER_HEADER, toAnswerError, VERSION } from "../calls/error-mapping.js";
 import { noteRefusal, requestIdIn } from "../calls/observe.js";
-import { type Routes, throughEach, withValue } from "../calls/wrap-handlers.js";
+import { type Routes, withValue, wrapHandlers } from "../calls/wrap-handlers.js";
 import type { Log, Platform } from "../context.js";
 import { shown } from "../errors.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
-import { untilExpiry } from "./expiry.js";
+import { endAtExpiry } from "./expiry.js";
 import { type Question, questionOf } from "./permissions.js";
-import { refuse } from "./refusal.js";
+import { sendRefusal } from "./refusal.js";
 import { type Deed, knows, permits } from "./rules.js";
 import { type AccessSettings, isOn } from "./settings.js";
 
@@ -138,7 +138,7 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
       caller = await admit(handler.method, request.header);
     } catch (error) {
       const reqId = requestIdIn(request.contextValues);
-      const refusal = asAnswer(
+      const refusal = toAnswerError(
         error,
         request.signal,
         { reqId, method: handler.requestPath.slice(1) },
@@ -146,7 +146,7 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
       );
       refusal.metadata.set(SERVER_HEADER, VERSION);
       noteRefusal(request.contextValues, refusal.code);
-      return refuse(request, refusal);
+      return sendRefusal(request, refusal);
     }
     return handler(withValue(request, callerKey, caller));
   };
@@ -160,9 +160,9 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
         return false;
       }
     },
-    gated: (routes) => throughEach(routes, gate),
+    gated: (routes) => wrapHandlers(routes, gate),
     open: (routes) =>
-      throughEach(routes, (handler) => (request) => handler(withValue(request, callerKey, trusted))),
+      wrapHandlers(routes, (handler) => (request) => handler(withValue(request, callerKey, trusted))),
     admit(method, header, values) {
       // Without access control only secrets are kept from some.
       if (on || questionOf(method)?.primitive === "secrets") {
@@ -193,7 +193,7 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
       const { expiresAtMs } = caller;
       const checked = checkedFor(caller, request);
       if (!checked.stream || expiresAtMs === undefined) return next(checked);
-      return untilExpiry(next, checked, expiresAtMs);
+      return endAtExpiry(next, checked, expiresAtMs);
     },
   };
 }

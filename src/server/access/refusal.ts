@@ -18,7 +18,7 @@ import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc
  * Says `error` in the protocol of the request, which its headers tell: no byte of the body is read. Metadata goes
  * where that protocol has it and, as it is about HTTP too, into the headers.
  */
-export function refuse(
+export function sendRefusal(
   { header }: Pick<UniversalServerRequest, "header">,
   error: ConnectError,
 ): UniversalServerResponse {

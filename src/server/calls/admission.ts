@@ -18,16 +18,16 @@ import type {
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import type { Usage } from "../../lib/usage.js";
-import { refuse } from "../access/refusal.js";
+import { sendRefusal } from "../access/refusal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
-import { Arrival, Departure, isEnveloped, shown, tooLarge } from "./byte-accounting.js";
+import { Arrival, Departure, inspectChunks, isEnveloped, tooLarge } from "./byte-accounting.js";
 import { SERVER_HEADER, VERSION } from "./error-mapping.js";
 import { hasMalformedQuery, isMalformed, malformed, readMalformed } from "./malformed.js";
 import { messageSize } from "./message-size.js";
 import { noteRefusal } from "./observe.js";
 import { type CallGroup, type CallUsage, Shares } from "./shares.js";
-import { throughEach } from "./wrap-handlers.js";
+import { wrapHandlers } from "./wrap-handlers.js";
 
 /** What the calls of one connection have in common, on the doors that have connections. */
 export interface Connection {
@@ -96,7 +96,7 @@ export function createAdmission(limits: Limits): Admission {
   const refused = (request: UniversalServerRequest, refusal: ConnectError) => {
     noteRefusal(request.contextValues, refusal.code);
     refusal.metadata.set(SERVER_HEADER, VERSION);
-    return refuse(request, refusal);
+    return sendRefusal(request, refusal);
   };
 
   const limit = (handler: UniversalHandler, group: GroupOf) => async (request: UniversalServerRequest) => {
@@ -130,7 +130,7 @@ export function createAdmission(limits: Limits): Admission {
     const counted = {
       ...request,
       contextValues: contextValues.set(usageKey, usage),
-      body: isBytes(request.body) ? shown(request.body, (chunk) => arrival.add(chunk)) : request.body,
+      body: isBytes(request.body) ? inspectChunks(request.body, (chunk) => arrival.add(chunk)) : request.body,
     };
     try {
       const response = await readable(await handler(counted), handler.method, arrival, request);
@@ -161,9 +161,9 @@ export function createAdmission(limits: Limits): Admission {
   };
 
   return {
-    limited: (routes, group = () => "trusted") => throughEach(routes, (handler) => limit(handler, group)),
+    limited: (routes, group = () => "trusted") => wrapHandlers(routes, (handler) => limit(handler, group)),
     shared: (routes, subjectOf) =>
-      throughEach(routes, (handler) => async (request) => {
+      wrapHandlers(routes, (handler) => async (request) => {
         const values = request.contextValues;
         const usage = values?.get(usageKey);
         if (!values || !usage) return handler(request);

@@ -24,7 +24,7 @@ export class Departure {
       this.#set(body.length);
       return response;
     }
-    const pieces = shown(body, (piece) => this.#set(piece.length));
+    const pieces = inspectChunks(body, (piece) => this.#set(piece.length));
     return { ...response, body: pieces };
   }
 
@@ -125,7 +125,7 @@ export const tooLarge = (most: number, bytes?: number | string | null): ConnectE
  * `chunks`, each shown to `look` first, which may throw. They are not ended then: a request that is cut off could not
  * carry the answer.
  */
-export function shown(
+export function inspectChunks(
   chunks: AsyncIterable<Uint8Array>,
   look: (chunk: Uint8Array) => void,
 ): AsyncIterable<Uint8Array> {

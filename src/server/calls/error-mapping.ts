@@ -17,12 +17,12 @@ const RETRY_AFTER_MS = 500;
  * Gives every answer the server's mark, and every failure one of the codes of the error table: what nobody foresaw
  * becomes `internal` with the call's id, which stands in the log beside its cause, and tells a client nothing else.
  */
-export function answers(log: Log): Interceptor {
+export function mapErrors(log: Log): Interceptor {
   return (next) => async (request) => {
     const reqId = requestIdIn(request.contextValues);
     const failed = (error: unknown): ConnectError => {
       const method = `${request.service.typeName}/${request.method.name}`;
-      const answer = asAnswer(error, request.signal, { reqId, method }, log);
+      const answer = toAnswerError(error, request.signal, { reqId, method }, log);
       answer.metadata.set(SERVER_HEADER, VERSION);
       // Text that was cut within a character can be encoded by no protocol.
       (answer as { rawMessage: string }).rawMessage = answer.rawMessage.replace(/\p{Surrogate}/gu, "\ufffd");
@@ -48,7 +48,7 @@ export function answers(log: Log): Interceptor {
 }
 
 /** What a call that failed with `error` is answered. */
-export function asAnswer(
+export function toAnswerError(
   error: unknown,
   signal: AbortSignal,
   call: { reqId: string; method: string },

@@ -15,7 +15,7 @@ export function callLog(log: Log): CallObserver {
 }
 
 /** `context` for what is done within one call: every line of its log has the call's id, as the one about the call has. */
-export function withinCall<C extends { readonly log: Log }>(context: C, { values }: HandlerContext): C {
+export function withCallId<C extends { readonly log: Log }>(context: C, { values }: HandlerContext): C {
   const reqId = requestIdIn(values);
   const { log } = context;
   const at = (level: keyof Log) => (fields: object, message: string) =>

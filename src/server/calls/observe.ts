@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect";
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { randomId } from "../../lib/random-id.js";
-import { type Routes, throughEach, withValue } from "./wrap-handlers.js";
+import { type Routes, withValue, wrapHandlers } from "./wrap-handlers.js";
 
 /** The response header with the id of the call, which stands in every line that the log has about it. */
 export const REQUEST_ID_HEADER = "fairlead-request-id";
@@ -60,7 +60,7 @@ export interface Calls {
 }
 
 /** Tells `observers` of every call: `through` sees it begin and end, `interceptor`, the outermost one, how it ended. */
-export function observed(observers: readonly CallObserver[]): Calls {
+export function observeCalls(observers: readonly CallObserver[]): Calls {
   const newId = ids();
   const begin = (
     call: Pick<Call, "method" | "protocol" | "isStream">,
@@ -78,7 +78,7 @@ export function observed(observers: readonly CallObserver[]): Calls {
     return { id: known.id, ended };
   };
   const through = (routes: Routes) =>
-    throughEach(routes, (handler) => {
+    wrapHandlers(routes, (handler) => {
       const method = handler.requestPath.slice(1);
       const isStream = handler.method.methodKind !== "unary";
       return async (request) => {

@@ -1,5 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { noUsage, type Usage } from "../../lib/usage.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
@@ -117,7 +117,7 @@ export class Shares {
         resolve();
       };
       const waiting: Waiting = { call, bytes, proceed };
-      const callOff = after(this.#limits.stalledMs, () => {
+      const callOff = runAfter(this.#limits.stalledMs, () => {
         end();
         reject(call.refusal("leavingBytes"));
       });

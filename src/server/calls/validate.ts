@@ -19,7 +19,7 @@ import { exhausted, invalid } from "../errors.js";
  * names and keys, the range of numbers, enum numbers that the contract does not know, and the limits on sizes. What
  * depends on what the server holds (an etag that does not match, a store that is not there) is the service's.
  */
-export function guard(limits: Limits): Interceptor {
+export function validateRequests(limits: Limits): Interceptor {
   const check = checker(limits);
   return (next) => (request) => {
     if (!request.stream) {

@@ -8,7 +8,7 @@ export type Routes = (router: ConnectRouter) => void;
 export type Handle = (request: UniversalServerRequest) => ReturnType<UniversalHandler>;
 
 /** Registers `routes` with each of their handlers behind what `wrap` makes of it: on every adapter, as all call those. */
-export function throughEach(routes: Routes, wrap: (handler: UniversalHandler) => Handle): Routes {
+export function wrapHandlers(routes: Routes, wrap: (handler: UniversalHandler) => Handle): Routes {
   return (router) => {
     const { handlers } = router;
     const before = handlers.length;

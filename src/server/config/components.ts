@@ -2,7 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import { z } from "zod";
 import { invalid, notConfigured } from "../errors.js";
 import { type Config, configSchema } from "./config.js";
-import { plainWords } from "./problems.js";
+import { explainIssue } from "./problems.js";
 
 /** The parts of the configuration that are components: each is a table of names. */
 export type Kind =
@@ -72,10 +72,10 @@ export class Components {
   replace(kind: Kind, name: string, settings: Record<string, unknown>): void {
     this.get(kind, name);
     const schema = configSchema.shape[kind].unwrap().valueType;
-    const asTold = schema.safeParse(settings, { error: plainWords });
+    const asTold = schema.safeParse(settings, { error: explainIssue });
     const result = asTold.success
       ? asTold
-      : schema.safeParse(withNumbers(settings, asTold.error.issues), { error: plainWords });
+      : schema.safeParse(withNumbers(settings, asTold.error.issues), { error: explainIssue });
     if (!result.success) throw refusal(kind, settings, result.error.issues);
     this.#tables.get(kind)?.set(name, result.data);
   }

@@ -10,7 +10,7 @@ import {
 import { DISK_BOUNDS, MEMORY_BOUNDS } from "../engines/shared/bounds.js";
 import { corsSettings } from "../http/cors.js";
 import { hostsSettings } from "./hosts.js";
-import { ConfigError, plainWords, problem, problemsOf } from "./problems.js";
+import { ConfigError, explainIssue, problem, problemsOf } from "./problems.js";
 
 /** A whole number above 0. */
 const count = (most = Number.MAX_SAFE_INTEGER) =>
@@ -425,7 +425,7 @@ export type Limits = Config["limits"];
 
 /** Checks `input`; a ConfigError has each place that is wrong and what would be right. */
 export function parseConfig(input: unknown = {}): Config {
-  const result = configSchema.safeParse(input, { error: plainWords });
+  const result = configSchema.safeParse(input, { error: explainIssue });
   if (result.success) return { ...result.data, access: withoutTokens(result.data.access) };
   throw new ConfigError(problemsOf(result.error.issues, configSchema, input));
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { nearest } from "../../lib/did-you-mean.js";
+import { didYouMean } from "../../lib/did-you-mean.js";
 import { shown } from "../errors.js";
 
 /** One thing that is wrong with a configuration. */
@@ -25,7 +25,7 @@ export class ConfigError extends TypeError {
 }
 
 /** What the library would say, in the words of this project; what a schema says itself comes first. */
-export function plainWords(issue: z.core.$ZodRawIssue): string | undefined {
+export function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case "invalid_type": {
       const right = `must be ${TYPES[issue.expected] ?? issue.expected}`;
@@ -94,7 +94,7 @@ function field(path: readonly (string | number)[]): string {
 }
 
 function unknown(name: string, known: readonly string[]): string {
-  const meant = nearest(name, known);
+  const meant = didYouMean(name, known);
   if (meant !== undefined) return `is not known, did you mean ${shown(meant)}?`;
   return `is not known; those that are: ${known.join(", ") || "nothing"}`;
 }

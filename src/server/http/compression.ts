@@ -4,7 +4,7 @@ import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
 
 /** `compression`, with a message that is too large once it is decompressed hitting its limit by name. */
-export const limited = (compression: Compression, { messageBytes }: Limits): Compression => ({
+export const limitDecompression = (compression: Compression, { messageBytes }: Limits): Compression => ({
   ...compression,
   decompress: (bytes, readMaxBytes) =>
     compression.decompress(bytes, readMaxBytes).catch((error: unknown) => {

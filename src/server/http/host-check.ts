@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { isLoopback } from "../../lib/loopback.js";
-import { refuse } from "../access/refusal.js";
+import { sendRefusal } from "../access/refusal.js";
 import { SERVER_HEADER, VERSION } from "../calls/error-mapping.js";
 import { shown } from "../errors.js";
 import type { Cors } from "./cors.js";
@@ -67,7 +67,9 @@ export function hostCheck({ hosts, cors, onLoopback }: HostCheckOptions): HostCh
 
 /** The answer to a request that is refused: in its own protocol, where that leaves the status alone. */
 export function refusedByHost({ status, error }: HostRefusal, header: Headers): UniversalServerResponse {
-  return status === 403 ? refuse({ header }, error) : { ...refuse({ header: new Headers() }, error), status };
+  return status === 403
+    ? sendRefusal({ header }, error)
+    : { ...sendRefusal({ header: new Headers() }, error), status };
 }
 
 const refusal = (why: string): ConnectError =>

@@ -13,7 +13,7 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { isLoopback } from "../../lib/loopback.js";
-import { answering } from "../../node-http/connect-handler.js";
+import { createConnectHandler } from "../../node-http/connect-handler.js";
 import { Connections } from "../../node-http/connections.js";
 import { httpRequest } from "../../node-http/http-request.js";
 import { Http2Sessions } from "../../node-http/http2-sessions.js";
@@ -27,7 +27,7 @@ import { isBeyondFetch, type Platform } from "../context.js";
 import type { Server } from "../server.js";
 import { tunnelUpgrade } from "../tunnel/upgrade.js";
 import { isTunnelPath, UPGRADE_REQUIRED } from "../tunnel/upgrade-required.js";
-import { limited } from "./compression.js";
+import { limitDecompression } from "./compression.js";
 import { type Cors, corsFor } from "./cors.js";
 import { type HostCheck, hostCheck, refusedByHost } from "./host-check.js";
 import { healthPage } from "./pages.js";
@@ -177,9 +177,9 @@ function requestListener(
   { check, cors, pages }: { check: HostCheck; cors: Cors; pages: Pages | undefined },
 ): Answer {
   const { limits } = server.config;
-  const rpc = answering({
+  const rpc = createConnectHandler({
     ...server.options,
-    acceptCompression: [compressionGzip, compressionBrotli].map((each) => limited(each, limits)),
+    acceptCompression: [compressionGzip, compressionBrotli].map((each) => limitDecompression(each, limits)),
     routes: server.routes,
     contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
     stalledMs: limits.stalledMs,

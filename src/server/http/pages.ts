@@ -1,4 +1,4 @@
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import type { Engine } from "../engine.js";
 
 /** How long the engine may take to answer before it counts as away. */
@@ -32,7 +32,7 @@ export function readiness(engine: Engine, draining: AbortSignal): () => Promise<
 function ask(engine: Engine): Promise<Readiness> {
   const away: Readiness = { ready: false, why: `the ${engine.name} engine is away` };
   return new Promise((resolve) => {
-    const callOff = after(ANSWER_MS, () => resolve(away));
+    const callOff = runAfter(ANSWER_MS, () => resolve(away));
     engine.keys
       .get(NOBODYS_KEY)
       .then(

@@ -1,13 +1,13 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { InvokeBindingRequest, Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { codeOfStatus } from "../../rpc/http-status.js";
 import { isFromProxy, isHopByHop } from "../../rpc/invocation-headers.js";
-import { withinCall } from "../calls/log.js";
+import { withCallId } from "../calls/log.js";
 import type { Config } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
-import { failedBehind, invalid, shown, unavailable } from "../errors.js";
-import { exchange, splitQuery, urlUnder } from "./shared/http-client.js";
+import { invalid, shown, unavailable, upstreamFailed } from "../errors.js";
+import { sendRequest, splitQuery, urlUnder } from "./shared/http-client.js";
 import { traceContext } from "./shared/trace-context.js";
 
 type Binding = Config["bindings"][string];
@@ -24,7 +24,7 @@ export function bindingsService(context: ServiceContext): Pick<ServiceImpl<typeo
           return { data: request.data, metadata: request.metadata };
         case "http":
           return callHttp(
-            withinCall(context, call),
+            withCallId(context, call),
             binding,
             request,
             traceContext((name) => requestHeader.get(name)),
@@ -67,13 +67,15 @@ async function callHttp(
   if (body && !headers.has("content-type")) headers.set("content-type", "application/json");
 
   const late = new AbortController();
-  const onTime = after(timeoutMs, () => late.abort(unavailable(`${what} did not answer in ${timeoutMs} ms`)));
+  const onTime = runAfter(timeoutMs, () =>
+    late.abort(unavailable(`${what} did not answer in ${timeoutMs} ms`)),
+  );
   try {
     const request = { url: target(base, path), method, headers, body };
-    const answer = await exchange(context, what, request, AbortSignal.any([signal, late.signal]));
+    const answer = await sendRequest(context, what, request, AbortSignal.any([signal, late.signal]));
     const status = `${answer.status} ${answer.statusText}`.trim();
     if (errorIfNot2XX === "true" && (answer.status < 200 || answer.status > 299)) {
-      throw failedBehind(codeOfStatus(answer.status), `${what} answered ${status}`, {
+      throw upstreamFailed(codeOfStatus(answer.status), `${what} answered ${status}`, {
         statusCode: String(answer.status),
       });
     }

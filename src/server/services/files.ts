@@ -7,9 +7,9 @@ import {
   type PutFileRequest,
   type Runtime,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { inPieces, PIECE_BYTES } from "../../lib/rechunk.js";
+import { PIECE_BYTES, rechunk } from "../../lib/rechunk.js";
 import { utf8Length } from "../../lib/utf8.js";
-import { orAborted } from "../../rpc/abortable.js";
+import { abortable } from "../../rpc/abortable.js";
 import { canceled } from "../../rpc/canceled.js";
 import { sleep } from "../../rpc/sleep.js";
 import { connectionKey } from "../calls/admission.js";
@@ -62,7 +62,7 @@ export function fileService({ engine: { blobs }, components }: ServiceContext): 
     begun: Begun,
   ) => {
     const upload = messages[Symbol.asyncIterator]();
-    const first = await orAborted(upload.next(), signal);
+    const first = await abortable(upload.next(), signal);
     const { storeName = "", name = "", metadata: kept }: Partial<PutFileRequest> = first.value ?? {};
     begun.named(blobName(storeName, name));
     for (const [field, value] of Object.entries({ store_name: storeName, name })) {
@@ -71,7 +71,7 @@ export function fileService({ engine: { blobs }, components }: ServiceContext): 
     components.get("files", storeName);
     const { ifAbsent, ...metadata } = kept ?? {};
     const sent = readAhead(received(first, upload, signal), AHEAD_BYTES, begun.sent);
-    const content = inPieces(unlessReset(sent, signal), PIECE_BYTES);
+    const content = rechunk(unlessReset(sent, signal), PIECE_BYTES);
     const options = { metadata, ifAbsent: ifAbsent === "true" };
     const info = await blobs.put(blobName(storeName, name), content, options);
     if (!info) {
@@ -92,7 +92,7 @@ export function fileService({ engine: { blobs }, components }: ServiceContext): 
       responseHeader.set(FILE_HEADER, fileHeader(found.info));
       if (range) responseHeader.set(RANGE_HEADER, covered(range, found.info.size));
       const content = releasedBy(signal, found.content);
-      for await (const data of inPieces(content, PIECE_BYTES)) yield { data };
+      for await (const data of rechunk(content, PIECE_BYTES)) yield { data };
     },
 
     async putFile(messages, call) {
@@ -184,7 +184,7 @@ async function* received(
   upload: AsyncIterator<PutFileRequest>,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  for (let part = first; !part.done; part = await orAborted(upload.next(), signal)) yield part.value.data;
+  for (let part = first; !part.done; part = await abortable(upload.next(), signal)) yield part.value.data;
 }
 
 /**

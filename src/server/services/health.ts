@@ -3,7 +3,7 @@ import {
   type Health,
   HealthCheckResponse_ServingStatus as Status,
 } from "../../../gen/grpc/health/v1/health_pb.js";
-import { pause } from "../../lib/timer.js";
+import { delay } from "../../lib/timer.js";
 import { notFound } from "../errors.js";
 import type { Readiness } from "../http/pages.js";
 
@@ -44,7 +44,7 @@ export function healthService(
         if (status !== told) yield { status };
         told = status;
         signal.throwIfAborted();
-        await pause(LOOK_EVERY_MS, signal);
+        await delay(LOOK_EVERY_MS, signal);
       }
     },
   };

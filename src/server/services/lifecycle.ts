@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ComponentConfig, Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
-import { withinCall } from "../calls/log.js";
+import { withCallId } from "../calls/log.js";
 import type { Components, Kind } from "../config/components.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../errors.js";
@@ -70,7 +70,7 @@ export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Li
       const settings = CHANGES.get(kind);
       if (!settings) throw refuse(`cannot change at run time; those that can are ${those}`);
       components.replace(kind, name, settings(metadata, name, components));
-      withinCall(context, call).log.info(
+      withCallId(context, call).log.info(
         { kind, name, settings: Object.keys(metadata) },
         "component changed",
       );

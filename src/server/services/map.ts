@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { type RequestHeader, ResponseStatus } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { type MapService, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
-import { orAborted } from "../../rpc/abortable.js";
+import { abortable } from "../../rpc/abortable.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../errors.js";
 import { addressOf } from "./map/address.js";
@@ -59,7 +59,7 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
 
     async *backup(requests, { signal }) {
       const incoming = requests[Symbol.asyncIterator]();
-      const next = () => orAborted(incoming.next(), signal);
+      const next = () => abortable(incoming.next(), signal);
       for (let part = await next(); !part.done; part = await next()) {
         const applied = await partitions.backUp(part.value);
         yield { header: { status: applied ? ResponseStatus.OK : ResponseStatus.ERROR } };

@@ -6,7 +6,7 @@ import type {
   SubscribeTopicEventsRequest,
   SubscribeTopicEventsRequestInitial,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { withinCall } from "../calls/log.js";
+import { withCallId } from "../calls/log.js";
 import { checkName } from "../calls/validate.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
@@ -47,7 +47,7 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
         ended ??= how;
         over.abort();
       };
-      const claimed = claims(withinCall(context, call), subscription, signal);
+      const claimed = claims(withCallId(context, call), subscription, signal);
       const most = Math.min(limits.inFlight, Number(initial.metadata["maxInFlight"] ?? limits.inFlight));
       const unsettled = new Unsettled(most, signal, (error) => end({ error }));
       takeAnswers(incoming, unsettled).then(

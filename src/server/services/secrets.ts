@@ -1,6 +1,6 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { withinCall } from "../calls/log.js";
+import { withCallId } from "../calls/log.js";
 import type { Log, ServiceContext } from "../context.js";
 import { notFound, shown, unavailable } from "../errors.js";
 
@@ -47,7 +47,7 @@ export function secretsService(
       case "env":
         return fromEnv(platform.env, store.allow);
       case "file":
-        return fromFile(name, store.path, withinCall(context, call).log);
+        return fromFile(name, store.path, withCallId(context, call).log);
       case "values":
         return of(new Map(Object.entries(store.values)));
     }

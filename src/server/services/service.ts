@@ -8,7 +8,7 @@ import {
   HTTPExtension_Verb as Verb,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { asTold, callsOf } from "../../rpc/generated-client.js";
+import { generatedClient, unchangedError } from "../../rpc/generated-client.js";
 import {
   escapeCookie,
   HTTP_PREFIX,
@@ -17,14 +17,14 @@ import {
   isHopByHop,
   isReserved,
 } from "../../rpc/invocation-headers.js";
-import { withinCall } from "../calls/log.js";
+import { withCallId } from "../calls/log.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, shown, unavailable } from "../errors.js";
 import {
   checkPath,
-  exchange,
   type HttpAnswer,
   type HttpRequest,
+  sendRequest,
   splitQuery,
   urlUnder,
 } from "./shared/http-client.js";
@@ -52,7 +52,7 @@ export function invocationService(
         if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);
         if (await context.apps.knows(id)) throw unavailable(`the app ${shown(id)} is not connected now`);
       }
-      const app = appAt(withinCall(context, call), id);
+      const app = appAt(withCallId(context, call), id);
       const { status, headers, body } = await app(
         invocation(message as CommonInvokeRequest, requestHeader),
         signal,
@@ -88,7 +88,7 @@ async function forward(
     for (const [name, value] of answered)
       if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
   };
-  return await callsOf(Runtime, transport, asTold).invokeService(
+  return await generatedClient(Runtime, transport, unchangedError).invokeService(
     { id, message: asked },
     {
       headers: own,
@@ -101,7 +101,7 @@ async function forward(
 function appAt(context: ServiceContext, id: string): App {
   const { url } = context.components.get("services", id);
   return ({ verb: _, path, query, ...request }, signal) =>
-    exchange(
+    sendRequest(
       context,
       `service ${shown(id)}`,
       { ...request, url: urlUnder(url, path, query, "message.method") },

@@ -6,9 +6,9 @@ import {
   createContextValues,
   type Interceptor,
 } from "@connectrpc/connect";
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { noUsage } from "../../lib/usage.js";
-import { asTold } from "../../rpc/generated-client.js";
+import { unchangedError } from "../../rpc/generated-client.js";
 import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
 import type { ArrivedCall } from "../../tunnel/answer/served-method.js";
 import { createCaller } from "../../tunnel/call/caller.js";
@@ -20,7 +20,7 @@ import { CLOSE } from "../../tunnel/wire/protocol-fault.js";
 import { type Access, subjectOf } from "../access/gate.js";
 import { type Admission, type Connection, connectionKey, type GroupOf } from "../calls/admission.js";
 import { ConnectionUse } from "../calls/connection-use.js";
-import { asAnswer, SERVER_HEADER, VERSION } from "../calls/error-mapping.js";
+import { SERVER_HEADER, toAnswerError, VERSION } from "../calls/error-mapping.js";
 import { malformed } from "../calls/malformed.js";
 import { type Calls, REQUEST_ID_HEADER } from "../calls/observe.js";
 import { givenUp } from "../calls/shares.js";
@@ -92,7 +92,7 @@ export function createTunnels(
         values,
       );
       const refused = (error: unknown): ConnectError => {
-        const refusal = asAnswer(error, arrived.signal, { reqId: id, method: path.slice(1) }, log);
+        const refusal = toAnswerError(error, arrived.signal, { reqId: id, method: path.slice(1) }, log);
         refusal.metadata.set(SERVER_HEADER, VERSION);
         refusal.metadata.set(REQUEST_ID_HEADER, id);
         ended(refusal.code);
@@ -226,7 +226,7 @@ export function createTunnels(
     const begin = async () => {
       const { mayRead, expiresAtMs } = await access.admitApp(appId, authorization ?? null);
       if (over.signal.aborted) return;
-      if (expiresAtMs !== undefined) callOff = after(expiresAtMs - Date.now(), expire);
+      if (expiresAtMs !== undefined) callOff = runAfter(expiresAtMs - Date.now(), expire);
       const transport = createCaller(session, {
         messageBytes: limits.messageBytes,
         interceptors: clientInterceptors,
@@ -241,7 +241,7 @@ export function createTunnels(
             appId,
             subscriptions.map(({ pubsub, topic, group }) => ({ topic: topicOf(pubsub, topic), group })),
           ),
-        readError: asTold,
+        readError: unchangedError,
       });
     };
     begin().catch((error: ConnectError) => {

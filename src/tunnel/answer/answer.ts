@@ -16,7 +16,7 @@ import type { IncomingCall } from "../call/call.js";
 import { deadline, late } from "../call/call-scope.js";
 import { statusOf } from "../call/status-error.js";
 import { Messages } from "../flow/messages.js";
-import { pump } from "../flow/send-messages.js";
+import { sendMessages } from "../flow/send-messages.js";
 import type { Stream, StreamEvents } from "../flow/stream.js";
 import type { Session } from "../session.js";
 import { decode } from "../wire/decode.js";
@@ -255,7 +255,7 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
 
   async #answerAll(output: () => AsyncIterable<unknown>, atEnd?: () => void): Promise<void> {
     const { method, stream } = this;
-    await pump(method.output, output() as AsyncIterable<never>, stream, () => this.#sendHeader());
+    await sendMessages(method.output, output() as AsyncIterable<never>, stream, () => this.#sendHeader());
     atEnd?.();
     this.#finish();
   }

@@ -7,7 +7,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
 import { Messages } from "../flow/messages.js";
-import { pump } from "../flow/send-messages.js";
+import { sendMessages } from "../flow/send-messages.js";
 import { Stream } from "../flow/stream.js";
 import type { HeaderList } from "../wire/frame.js";
 import { headersOf } from "../wire/header-list.js";
@@ -104,7 +104,7 @@ export function callStream<I extends DescMessage, O extends DescMessage>(
     // An answer without headers begins with its first message.
     stream.pull();
     line.begin({ path: methodPath(method), timeoutMs, header, stream });
-    pump(method.input, input, stream).then(
+    sendMessages(method.input, input, stream).then(
       () => stream.end(),
       (error) => giveUp(ConnectError.from(error)),
     );

@@ -3,7 +3,7 @@ import { encode } from "../wire/encode.js";
 import type { Stream } from "./stream.js";
 
 /** Sends all of `input`, no faster than it goes, and leaves the end to be sent. `before`: what comes before each message. */
-export async function pump<T extends DescMessage>(
+export async function sendMessages<T extends DescMessage>(
   type: T,
   input: AsyncIterable<MessageInitShape<T>>,
   stream: Stream,

@@ -1,6 +1,6 @@
-import { soon } from "../../lib/set-immediate.js";
+import { queueMacrotask } from "../../lib/set-immediate.js";
 import type { Socket } from "../socket/socket.js";
-import { ByteWriter, reuse } from "../wire/bytes.js";
+import { ByteWriter, releaseBytes } from "../wire/bytes.js";
 import { writeMessage } from "../wire/frame.js";
 import { CLOSE, ProtocolFault } from "../wire/protocol-fault.js";
 import { FRAME_COST } from "./frame-cost.js";
@@ -52,7 +52,7 @@ export class Sender {
     if (this.out.length >= ENOUGH_BYTES && !this.#isFlushing) this.#flushNow();
     if (this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
-    soon(this.#flush);
+    queueMacrotask(this.#flush);
   }
 
   /** Writes a small message behind the frames that wait already, if credit and the socket allow it. */
@@ -109,7 +109,7 @@ export class Sender {
   #send(): void {
     if (this.out.length === 0) return;
     const bytes = this.out.take();
-    this.#socket().send(bytes, () => reuse(bytes));
+    this.#socket().send(bytes, () => releaseBytes(bytes));
     this.#onSent();
   }
 

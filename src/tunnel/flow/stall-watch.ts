@@ -1,4 +1,4 @@
-import { after } from "../../lib/timer.js";
+import { runAfter } from "../../lib/timer.js";
 import { FRAME_COST } from "./frame-cost.js";
 import type { Stream } from "./stream.js";
 
@@ -44,7 +44,7 @@ export class StallWatch {
   }
 
   #plan(): void {
-    if (this.#looks.size > 0) this.#stop ??= after(this.#mostMs / LOOKS, this.#look);
+    if (this.#looks.size > 0) this.#stop ??= runAfter(this.#mostMs / LOOKS, this.#look);
   }
 
   readonly #look = (): void => {

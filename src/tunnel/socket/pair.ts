@@ -1,5 +1,5 @@
 import { randomFrom } from "../../lib/seeded-random.js";
-import { soon } from "../../lib/set-immediate.js";
+import { queueMacrotask } from "../../lib/set-immediate.js";
 import { now } from "../heartbeat.js";
 import { ByteReader } from "../wire/bytes.js";
 import { LOW_WATER, type OpenSocket, type Socket, type SocketEvents } from "./socket.js";
@@ -42,7 +42,7 @@ const MOST_JOINED = 1024 * 1024;
  * A connection in memory whose delays, splits and losses come from a seed: frames stay whole and in order, as WebSocket
  * has them, while the two directions run against each other in any order.
  */
-export function pair({
+export function createSocketPair({
   seed = 1,
   mostTurns = 1,
   delayMs = 0,
@@ -82,7 +82,7 @@ export function pair({
         if (underWay[other] <= LOW_WATER && !isClosed) events[mine]?.drained();
         if (chance() < loss) closeBoth(1006, "lost");
       }
-      soon(turn);
+      queueMacrotask(turn);
     };
     const post = (bytes: Uint8Array) => {
       const last = queue.at(-1);
@@ -102,7 +102,7 @@ export function pair({
           for (const part of regroup > 0 ? divided(bytes, () => chance() < regroup) : [bytes]) post(part);
           if (isRunning) return;
           isRunning = true;
-          soon(turn);
+          queueMacrotask(turn);
         },
         get buffered() {
           // With a delay it is the network that has them, and there is room in that.

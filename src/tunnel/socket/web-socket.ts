@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { baseUrlOf } from "../../lib/base-url.js";
-import { soon } from "../../lib/set-immediate.js";
+import { queueMacrotask } from "../../lib/set-immediate.js";
 import { SUBPROTOCOL } from "../wire/frame.js";
 import { CLOSE } from "../wire/protocol-fault.js";
 import { LOW_WATER, type OpenSocket, type SocketEvents } from "./socket.js";
@@ -59,7 +59,7 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
     const watch = (turns: number) => {
       if (socket.bufferedAmount > LOW_WATER && socket.readyState === OPEN) {
         // Nothing tells when a WebSocket has sent: it is looked after, soon at first.
-        if (turns < 100) soon(() => watch(turns + 1));
+        if (turns < 100) queueMacrotask(() => watch(turns + 1));
         else setTimeout(() => watch(turns + 1), 4);
         return;
       }
@@ -74,7 +74,7 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
         free();
         if (isWatched || socket.bufferedAmount <= LOW_WATER) return;
         isWatched = true;
-        soon(() => watch(1));
+        queueMacrotask(() => watch(1));
       },
       get buffered() {
         return socket.bufferedAmount;

@@ -18,7 +18,7 @@ const free: Uint8Array<ArrayBuffer>[] = [];
 const MOST_FREE = 16;
 
 /** Gives back what take() returned, once nobody needs it any more. */
-export function reuse({ buffer }: Uint8Array<ArrayBuffer>): void {
+export function releaseBytes({ buffer }: Uint8Array<ArrayBuffer>): void {
   if (buffer.byteLength === LARGE_BYTES && free.length < MOST_FREE) free.push(new Uint8Array(buffer));
 }
 

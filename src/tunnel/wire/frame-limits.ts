@@ -16,7 +16,7 @@ export function tooLarge(what: string, list: HeaderList, mostBytes: number): Sta
 }
 
 /** A status as a frame can carry it: what would be too much loses its details, and then the end of its text. */
-export function fitting(status: Status): Status {
+export function fitStatus(status: Status): Status {
   const { text, details } = status;
   let bytes = 0;
   for (const { type, value } of details) bytes += type.length * 3 + value.length + 8;

@@ -29,8 +29,8 @@ export const fileMutants: readonly Mutant[] = [
     ],
     [
       "chunks are larger",
-      "for await (const data of inPieces(content, PIECE_BYTES)) yield { data };",
-      "for await (const data of inPieces(content, 2 * PIECE_BYTES)) yield { data };",
+      "for await (const data of rechunk(content, PIECE_BYTES)) yield { data };",
+      "for await (const data of rechunk(content, 2 * PIECE_BYTES)) yield { data };",
       /chunks of up to 64 KiB/,
     ],
     [
@@ -63,7 +63,7 @@ export const fileMutants: readonly Mutant[] = [
     [
       "the first message has no data",
       "for (let part = first; !part.done; part",
-      "for (let part = await orAborted(upload.next(), signal); !part.done; part",
+      "for (let part = await abortable(upload.next(), signal); !part.done; part",
       /the first one too/,
     ],
     [

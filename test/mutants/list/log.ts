@@ -38,7 +38,7 @@ export const logMutants: readonly Mutant[] = [
   ...faultsOf("log", "services/log/batches.ts", [
     [
       "records wait for the end",
-      "this.#callOff = after(LINGER_MS, () => this.#flush());",
+      "this.#callOff = runAfter(LINGER_MS, () => this.#flush());",
       "",
       /does not keep its records/,
     ],

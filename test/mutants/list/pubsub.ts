@@ -113,8 +113,8 @@ export const pubsubMutants: readonly Mutant[] = [
   ...faultsOf("pubsub", "services/pubsub/apps.ts", [
     [
       "an app is asked once",
-      'if (next === "wait") await pause',
-      'if (next === "wait") return;\n    if (next === "wait") await pause',
+      'if (next === "wait") await delay',
+      'if (next === "wait") return;\n    if (next === "wait") await delay',
       /asked again until it does/,
     ],
     [

@@ -6,7 +6,7 @@ import {
   type Fairlead,
   type FileStore,
   type GossipMap,
-  type Held,
+  type HeldLock,
   json,
   message,
   type Pubsub,
@@ -35,7 +35,7 @@ export const answer: (request: Request) => Promise<Response> = server.fetch;
 export async function everything(files: FileStore, events: Pubsub, signal: AbortSignal): Promise<string> {
   const cart: StateEntry<Cart> | undefined = await carts.get("u1", { signal, timeoutMs: 1000 });
   await carts.set("u1", { items: [...(cart?.value.items ?? []), "pear"] }, { ttlMs: 1000 });
-  const held: Held | undefined = await fl.lock().tryAcquire("order");
+  const held: HeldLock | undefined = await fl.lock().tryAcquire("order");
   await held?.release();
   const map: GossipMap<number> = await fl.openGossipMap<number>("members");
   await map.close();

@@ -3,7 +3,7 @@ import { openDiskEngine } from "./engine.js";
 import { FolderError } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { formatOf } from "./folder.js";
-import { isHeld } from "./lock-file.js";
+import { lockHolder } from "./lock-file.js";
 
 /**
  * Writes what the data folder has, at one moment, to the folder `to`, which must be empty or missing. Where a server
@@ -15,7 +15,7 @@ export async function backUpFolder(folder: string, to: string): Promise<void> {
     throw error.code === "ENOENT" ? nothing : error;
   });
   if (format === undefined) throw nothing;
-  if (await isHeld(folder)) return requestBackup(folder, to);
+  if (await lockHolder(folder)) return requestBackup(folder, to);
   const engine = await openDiskEngine({ folder });
   try {
     await engine.backup(to);

@@ -4,7 +4,7 @@ import { type DiskBlobs, storedBlobs } from "./blobs.js";
 import { FolderError, systemFault } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
-import { type DiskLogs, knownLogs } from "./logs.js";
+import { type DiskLogs, listLogs } from "./logs.js";
 import type { Moment, Tree } from "./tree.js";
 import { copyTree } from "./tree-copy.js";
 
@@ -52,7 +52,7 @@ async function momentOf({ tree, logs }: Source) {
     const extents = logs.extents();
     const moment: Moment = tree.moment();
     let isWhole = true;
-    for await (const { settings } of knownLogs(moment)) isWhole &&= extents.has(settings.id);
+    for await (const { settings } of listLogs(moment)) isWhole &&= extents.has(settings.id);
     if (isWhole) return { extents, moment };
     // A log was made meanwhile.
     await moment.release();

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
-import { inPieces } from "../../../lib/rechunk.js";
+import { rechunk } from "../../../lib/rechunk.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
 import { full } from "../shared/errors.js";
 import { BlobChecksums, PIECE_BYTES } from "./blob-checksums.js";
 import { BlobFiles, fileOf } from "./blob-files.js";
-import { away, systemFault } from "./faults.js";
+import { closedError, systemFault } from "./faults.js";
 import type { Files } from "./files.js";
 import type { Tree } from "./tree.js";
 
@@ -135,7 +135,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 
   /** Counts what is being written as well, so that many unfinished writes cannot pass the bound together. */
@@ -160,7 +160,7 @@ export class DiskBlobs implements BlobStore {
     let writing: Promise<void> = Promise.resolve();
     let syncing: Promise<void> = Promise.resolve();
     try {
-      for await (const piece of inPieces(content, PIECE_BYTES)) {
+      for await (const piece of rechunk(content, PIECE_BYTES)) {
         this.#open();
         this.#reserve(piece.length, reserved);
         hash.update(piece);

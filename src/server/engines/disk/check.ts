@@ -2,16 +2,16 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { inPieces } from "../../../lib/rechunk.js";
+import { rechunk } from "../../../lib/rechunk.js";
 import { BlobChecksums, bytesOnDisk, PIECE_BYTES } from "./blob-checksums.js";
 import { storedBlobs } from "./blobs.js";
 import { DamageError, FolderError, isReadOnly } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { FORMAT, formatOf, partsOf } from "./folder.js";
-import { type FolderLock, inUse, isHeld, lockFolder } from "./lock-file.js";
+import { type FolderLock, folderInUse, lockFolder, lockHolder } from "./lock-file.js";
 import { SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
-import { knownLogs } from "./logs.js";
+import { listLogs } from "./logs.js";
 import { SegmentReader, segmentName, segmentsIn } from "./segment.js";
 import { readJournals } from "./store-check.js";
 import { StoreReader } from "./store-reader.js";
@@ -63,8 +63,8 @@ async function lockToRead(folder: string): Promise<FolderLock | undefined> {
     return await lockFolder(folder, () => {});
   } catch (error) {
     if (!isReadOnly(error)) throw error;
-    const holder = await isHeld(folder);
-    if (holder) throw inUse(folder, holder);
+    const holder = await lockHolder(folder);
+    if (holder) throw folderInUse(folder, holder);
     return undefined;
   }
 }
@@ -90,7 +90,7 @@ async function checkTables(folder: string, damaged: (error: DamageError) => void
 }
 
 async function checkLogs(store: StoreReader, folder: string, report: CheckReport): Promise<void> {
-  for await (const { settings } of knownLogs(store)) {
+  for await (const { settings } of listLogs(store)) {
     report.logs++;
     await noting(report, () => checkLog(join(folder, settings.id), settings.next ?? 1, report));
   }
@@ -151,7 +151,7 @@ async function checkBlob(
   const what = `the file of ${JSON.stringify(name)}`;
   const hash = createHash("sha256");
   const sums = new BlobChecksums();
-  for await (const piece of inPieces(bytesOf(path, size), PIECE_BYTES)) {
+  for await (const piece of rechunk(bytesOf(path, size), PIECE_BYTES)) {
     hash.update(piece);
     sums.add(piece);
   }

@@ -1,4 +1,4 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 import type { Tree } from "./tree.js";
 
 /** A key, and when it expires. */
@@ -69,7 +69,7 @@ export class Expiries {
     if (this.#closed || atMs >= this.#timerAtMs) return;
     this.#stopTimer?.();
     this.#timerAtMs = atMs;
-    this.#stopTimer = after(atMs - this.#now(), () => {
+    this.#stopTimer = runAfter(atMs - this.#now(), () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
       if (!this.#looking) void this.#look();
     });

@@ -1,7 +1,7 @@
 import { EngineFault } from "../../engine.js";
 
 /** What every call on a closed disk engine fails with. */
-export const away = (): EngineFault => new EngineFault("away", "the disk engine is closed");
+export const closedError = (): EngineFault => new EngineFault("away", "the disk engine is closed");
 
 /** What could not be read is not what was written. Nothing that depends on it is served. */
 export class DamageError extends Error {

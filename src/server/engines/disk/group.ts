@@ -1,4 +1,4 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 import type { Delivery } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
 import { Heap } from "../shared/heap.js";
@@ -238,7 +238,7 @@ export class Group {
       return;
     }
     item.value = undefined;
-    const stop = after(delayMs, () => {
+    const stop = runAfter(delayMs, () => {
       this.#delays.delete(stop);
       this.#giveBack([item]);
     });
@@ -283,7 +283,7 @@ export class Group {
 
   /** A delivery that a crash leaves unanswered counts, unless it is answered at once: then it needs not to be known. */
   #countSoon(): void {
-    this.#stopCount ??= after(COUNT_AFTER_MS, () => {
+    this.#stopCount ??= runAfter(COUNT_AFTER_MS, () => {
       this.#stopCount = undefined;
       const claimed = [...this.#consumers].flatMap((consumer) => [...consumer.claimed]);
       const uncounted = claimed.filter((item) => item.counted < item.attempts);

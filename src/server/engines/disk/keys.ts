@@ -2,7 +2,7 @@ import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../shared/change-feed.js";
 import { full } from "../shared/errors.js";
 import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
-import { away } from "./faults.js";
+import { closedError } from "./faults.js";
 import type { Op } from "./store.js";
 import type { Tree } from "./tree.js";
 
@@ -104,7 +104,7 @@ export class DiskKeys implements KeyStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 
   #live(key: string, bytes: Buffer | undefined, nowMs: number): Entry | undefined {

@@ -38,7 +38,7 @@ export interface FolderLock {
 export async function lockFolder(folder: string, lost: () => void): Promise<FolderLock> {
   const path = join(folder, NAME);
   const releaseSystem = await takeFromTheDead(folder);
-  if (!releaseSystem) throw inUse(folder, await holderOf(folder));
+  if (!releaseSystem) throw folderInUse(folder, await holderOf(folder));
   const holder: Holder = { id: randomUUID(), pid: process.pid, host: hostname(), machine: machine() };
   try {
     await removeLeftovers(folder);
@@ -101,7 +101,7 @@ async function writeLock(folder: string, path: string, holder: Holder): Promise<
   try {
     while (!(await linked(aside, path))) {
       const other = await holderOf(folder);
-      if (other && !isHere(other) && (await isBeating(path))) throw inUse(folder, other);
+      if (other && !isHere(other) && (await isBeating(path))) throw folderInUse(folder, other);
       await remove(path, other?.id);
     }
   } finally {
@@ -110,7 +110,7 @@ async function writeLock(folder: string, path: string, holder: Holder): Promise<
 }
 
 /** Who has the folder open, if anyone has. Where nothing may be written, only what `lock` shows is known. */
-export async function isHeld(folder: string): Promise<Holder | undefined> {
+export async function lockHolder(folder: string): Promise<Holder | undefined> {
   const path = join(folder, NAME);
   const holder = await holderOf(folder);
   if (!holder) return undefined;
@@ -126,7 +126,7 @@ export async function isHeld(folder: string): Promise<Holder | undefined> {
 }
 
 /** Why nobody else may have the folder. */
-export function inUse(folder: string, holder: Holder | undefined): FolderError {
+export function folderInUse(folder: string, holder: Holder | undefined): FolderError {
   const where = !holder || holder.host === hostname() ? "" : ` on ${holder.host}`;
   const who = holder ? `process ${holder.pid}${where}` : "another process";
   return new FolderError(`Cannot open the data folder "${folder}": ${who} has it open`);

@@ -1,4 +1,4 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 import type { Log } from "./log.js";
 
 /** How soon the tree is told where a log ends that has grown. */
@@ -21,7 +21,7 @@ export class LogEnds {
   tellSoon(name: string, log: Log): void {
     this.#grown.set(name, log);
     if (this.#closed) return;
-    this.#callOff ??= after(SOON_MS, () => {
+    this.#callOff ??= runAfter(SOON_MS, () => {
       this.#callOff = undefined;
       const grown = [...this.#grown];
       this.#grown.clear();

@@ -61,7 +61,7 @@ export function encodeFrame(
 }
 
 /** The head of the frame that begins at `at` of `bytes`, which are those from `position` on of the segment. */
-export function headAt(bytes: Buffer, at: number, position: number): FrameHead | undefined {
+export function frameHeadAt(bytes: Buffer, at: number, position: number): FrameHead | undefined {
   if (at + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== MAGIC) return undefined;
   return {
     at: position + at,
@@ -91,11 +91,11 @@ export function recordsIn(frame: Buffer, { first, timestampMs, count }: FrameHea
 }
 
 /** The place of the first whole frame behind `from` of a segment, and the group it belongs to. */
-export function frameBehind(segment: Buffer, from: number, salt: number): FrameHead | undefined {
+export function nextFrame(segment: Buffer, from: number, salt: number): FrameHead | undefined {
   const magic = Buffer.alloc(4);
   magic.writeUInt32LE(MAGIC);
   for (let at = segment.indexOf(magic, from + 1); at >= 0; at = segment.indexOf(magic, at + 1)) {
-    const head = headAt(segment, at, 0);
+    const head = frameHeadAt(segment, at, 0);
     if (head && head.end <= segment.length && isWhole(segment.subarray(at, head.end), salt)) return head;
   }
   return undefined;

@@ -2,7 +2,13 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { DamageError } from "./faults.js";
 import type { Files, OpenFile } from "./files.js";
-import { encodeFrame, encodeSegmentHeader, frameBytes, headAt, SEGMENT_HEADER_BYTES } from "./log-frame.js";
+import {
+  encodeFrame,
+  encodeSegmentHeader,
+  frameBytes,
+  frameHeadAt,
+  SEGMENT_HEADER_BYTES,
+} from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
 import { SegmentIndex, SegmentReader, segmentName, segmentsIn } from "./segment.js";
 
@@ -139,9 +145,9 @@ export class LogWriter {
     this.#onBytes(filled);
     this.next = next;
     this.lastMs = lastMs;
-    segment.firstMs ??= headAt(frames[0] as Buffer, 0, 0)?.timestampMs;
+    segment.firstMs ??= frameHeadAt(frames[0] as Buffer, 0, 0)?.timestampMs;
     for (const frame of frames) {
-      const head = headAt(frame, 0, segment.end);
+      const head = frameHeadAt(frame, 0, segment.end);
       if (head) segment.index?.add(head);
       segment.end += frame.length;
     }

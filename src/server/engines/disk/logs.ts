@@ -1,9 +1,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
 import { full } from "../shared/errors.js";
-import { away, systemFault } from "./faults.js";
+import { closedError, systemFault } from "./faults.js";
 import type { Files } from "./files.js";
 import { Log, type LogSettings } from "./log.js";
 import { LogEnds } from "./log-ends.js";
@@ -54,7 +54,7 @@ export class DiskLogs implements LogStore {
     this.#tree = tree;
     this.#options = options;
     this.#bytes = bytes;
-    this.#stopSweep = after(SWEEP_MS, () => void this.#sweep());
+    this.#stopSweep = runAfter(SWEEP_MS, () => void this.#sweep());
   }
 
   static async open(tree: Tree, options: LogOptions): Promise<DiskLogs> {
@@ -90,11 +90,11 @@ export class DiskLogs implements LogStore {
     if (!log || signal.aborted) return;
     if (this.#closed) {
       if (follow) return;
-      throw away();
+      throw closedError();
     }
     const least = from > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(from);
     yield* log.read(least, { follow, signal, most: BATCH_RECORDS });
-    if (this.#closed && !follow) throw away();
+    if (this.#closed && !follow) throw closedError();
   }
 
   async bounds(name: string): Promise<{ first: bigint; next: bigint }> {
@@ -124,7 +124,7 @@ export class DiskLogs implements LogStore {
 
   /** Opens every log, so that extents() knows them. */
   async openAll(): Promise<void> {
-    for await (const { name } of knownLogs(this.#tree)) await this.#find(name);
+    for await (const { name } of listLogs(this.#tree)) await this.#find(name);
   }
 
   /** The files of every open log and how much of each is durable, by the log's id: at this moment. */
@@ -149,7 +149,7 @@ export class DiskLogs implements LogStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 
   /** Reserves room for `bytes`. Fails where `bytes` more would pass the bound, also once the log's own retention has made room. */
@@ -257,19 +257,19 @@ export class DiskLogs implements LogStore {
 
   async #sweep(): Promise<void> {
     try {
-      for await (const { name, settings } of knownLogs(this.#tree)) {
+      for await (const { name, settings } of listLogs(this.#tree)) {
         if (settings.retention?.maxAgeMs !== undefined) await (await this.#find(name))?.trim();
         if (this.#closed) return;
       }
     } catch {
       // A log that is damaged says so to whoever uses it.
     }
-    if (!this.#closed) this.#stopSweep = after(SWEEP_MS, () => void this.#sweep());
+    if (!this.#closed) this.#stopSweep = runAfter(SWEEP_MS, () => void this.#sweep());
   }
 }
 
 /** Every log that the tree knows of. */
-export async function* knownLogs(
+export async function* listLogs(
   tree: Pick<Tree, "all">,
 ): AsyncGenerator<{ name: string; settings: LogSettings }, void, undefined> {
   for await (const { key, value } of tree.all(LOGS))

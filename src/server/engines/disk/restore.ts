@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { FolderError } from "./faults.js";
 import { nodeFiles } from "./files.js";
 import { FORMAT, formatOf, mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
-import { isHeld } from "./lock-file.js";
+import { lockHolder } from "./lock-file.js";
 
 /** Makes `folder` what the backup `from` is. */
 export async function restore(from: string, folder: string): Promise<void> {
@@ -13,7 +13,7 @@ export async function restore(from: string, folder: string): Promise<void> {
   if (format === undefined) throw new FolderError(`Cannot restore from "${from}": it is empty`);
   if (format > FORMAT)
     throw new FolderError(`Cannot restore from "${from}": its format is ${format}, a newer version's`);
-  const holder = await isHeld(from);
+  const holder = await lockHolder(from);
   if (holder) {
     throw new FolderError(
       `Cannot restore from "${from}": process ${holder.pid} has it open; make a backup of it first`,

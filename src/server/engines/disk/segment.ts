@@ -4,7 +4,7 @@ import { DamageError } from "./faults.js";
 import {
   FRAME_HEADER_BYTES,
   type FrameHead,
-  headAt,
+  frameHeadAt,
   isWhole,
   SEGMENT_HEADER_BYTES,
   saltOf,
@@ -93,7 +93,7 @@ export class SegmentReader {
         position = next;
         bytes = await this.#read(next, Math.min(READ_BYTES, end - next));
       }
-      const head = headAt(bytes, next - position, position);
+      const head = frameHeadAt(bytes, next - position, position);
       if (!head || head.end > end) throw new DamageError(this.path, `the frame at byte ${next} is broken`);
       yield head;
       next = head.end;
@@ -103,12 +103,12 @@ export class SegmentReader {
   /** Whole frames from the one at `at` on, up to `end`, as many as are read at a time: at least one, if there is any. */
   async frames(at: number, end: number): Promise<{ head: FrameHead; bytes: Buffer }[]> {
     let bytes = await this.#read(at, Math.min(READ_BYTES, end - at));
-    const first = headAt(bytes, 0, at);
+    const first = frameHeadAt(bytes, 0, at);
     if (first && first.end - at > bytes.length && first.end <= end)
       bytes = await this.#read(at, first.end - at);
     const frames: { head: FrameHead; bytes: Buffer }[] = [];
     for (let next = at; next < end; ) {
-      const head = headAt(bytes, next - at, at);
+      const head = frameHeadAt(bytes, next - at, at);
       if (frames.length > 0 && (!head || head.end > at + bytes.length) && next + FRAME_HEADER_BYTES <= end) {
         // It goes on behind what was read; whether it is whole shows when it is read from its own beginning.
         return frames;

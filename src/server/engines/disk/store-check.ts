@@ -32,7 +32,7 @@ export const readJournals = (folder: string, damaged: OnDamage): Promise<StorePa
  * Takes back the last record of the journal where it has `mark` in it. The store, which is closed, may have written it
  * although it had failed to.
  */
-export async function takeBack(folder: string, mark: Buffer): Promise<void> {
+export async function dropLastRecord(folder: string, mark: Buffer): Promise<void> {
   const journals = (await readdir(folder)).filter((name) => name.endsWith(".log"));
   const newest = journals.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10)).at(-1);
   if (newest === undefined) return;

@@ -2,7 +2,7 @@ import { Heap } from "../shared/heap.js";
 import { BOOKS } from "./books.js";
 import { DamageError } from "./faults.js";
 import { readJournals, type StoreTable } from "./store-check.js";
-import { type StoreEntry, unsealed } from "./store-entry.js";
+import { type StoreEntry, verifiedValue } from "./store-entry.js";
 import { VarintReader } from "./store-manifest.js";
 import { StoreTableReader, type StoreWrite } from "./store-table.js";
 
@@ -50,7 +50,7 @@ export class StoreReader {
       if (!value || !startsWith(key, from)) continue;
       const name = key.toString();
       if (name === BOOKS) continue;
-      const own = unsealed(name, value);
+      const own = verifiedValue(name, value);
       if (own) yield { key: name, value: own };
       else
         this.#damaged(

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { maskedCrc32c } from "./crc32c.js";
 import { DamageError } from "./faults.js";
 import { VarintReader } from "./store-manifest.js";
-import { unhurried } from "./yield-to-event-loop.js";
+import { createYield } from "./yield-to-event-loop.js";
 
 /** Where the blocks of a table's two indexes are, and a magic number. */
 const FOOTER_BYTES = 48;
@@ -36,7 +36,7 @@ export class StoreTableReader {
 
   /** Everything that is damaged: of an index, or of any block that it names. `size` is what the manifest says. */
   async *damage(size: number): AsyncGenerator<DamageError, void, undefined> {
-    const turn = unhurried();
+    const turn = createYield();
     if (this.#bytes.length !== size) yield this.#error(`it has ${this.#bytes.length} bytes of ${size}`);
     for (const index of [0, 1] as const) {
       try {

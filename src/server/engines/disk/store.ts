@@ -3,11 +3,11 @@ import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
 import type { Log } from "../../context.js";
 import { EngineFault } from "../../engine.js";
-import { away, DamageError, systemFault } from "./faults.js";
+import { closedError, DamageError, systemFault } from "./faults.js";
 import { type Files, nodeFiles } from "./files.js";
 import { JournalNames } from "./journal-names.js";
-import { checkStore, type StoreTable, takeBack } from "./store-check.js";
-import { type StoreEntry, sealed, unsealed } from "./store-entry.js";
+import { checkStore, dropLastRecord, type StoreTable } from "./store-check.js";
+import { type StoreEntry, verifiedValue, withChecksum } from "./store-entry.js";
 import { loadStore } from "./store-package.js";
 import { StoreTableReader } from "./store-table.js";
 
@@ -139,7 +139,7 @@ export class Store {
       // Its other form of a batch clones each operation first.
       const batch = this.#db.batch();
       for (const { key, value } of ops) {
-        if (value) batch.put(key, sealed(key, value));
+        if (value) batch.put(key, withChecksum(key, value));
         else batch.del(key);
       }
       await batch.write(SYNCED);
@@ -172,7 +172,7 @@ export class Store {
 
   async #closeDb(): Promise<void> {
     await this.#db.close();
-    if (this.#refused) await takeBack(this.#folder, this.#refused);
+    if (this.#refused) await dropLastRecord(this.#folder, this.#refused);
     this.#refused = undefined;
   }
 
@@ -197,7 +197,7 @@ export class Store {
 
   /** The value in `bytes`. LevelDB gives out what it finds. */
   #checked(key: string, bytes: Buffer): Buffer {
-    const value = unsealed(key, bytes);
+    const value = verifiedValue(key, bytes);
     if (value) return value;
     throw new DamageError(this.#folder, `what it has at ${JSON.stringify(key)} is not what was written`);
   }
@@ -205,7 +205,7 @@ export class Store {
   #fault(error: unknown): unknown {
     const { code, message } = Object(error) as { code?: string; message?: string };
     if (code === "LEVEL_CORRUPTION") return new DamageError(this.#folder, String(message));
-    if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return away();
+    if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return closedError();
     return systemFault(error) ?? error;
   }
 }

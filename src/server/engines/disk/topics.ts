@@ -3,7 +3,7 @@ import type { Delivery, TopicStore } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
 import { logDropped } from "../shared/dropped-events.js";
 import { full } from "../shared/errors.js";
-import { away } from "./faults.js";
+import { closedError } from "./faults.js";
 import { Group, weight } from "./group.js";
 import { type GroupState, TopicEntries } from "./topic-store.js";
 import type { Tree } from "./tree.js";
@@ -146,6 +146,6 @@ export class DiskTopics implements TopicStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 }

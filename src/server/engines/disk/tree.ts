@@ -1,6 +1,6 @@
 import { Clock, type ClockSources } from "../shared/clock.js";
 import { BOOKS, type Books, decodeBooks, encodeBooks, type Usage } from "./books.js";
-import { away, systemFault } from "./faults.js";
+import { closedError, systemFault } from "./faults.js";
 import { Groups } from "./groups.js";
 import { type Op, type Page, type Snapshot, Store, type StoreOptions } from "./store.js";
 import type { StoreEntry } from "./store-entry.js";
@@ -170,7 +170,7 @@ export class Tree {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 
   async #write(batches: Batch[]): Promise<void> {

@@ -5,7 +5,7 @@ const SLICE_MS = 2;
 const STEPS = 64;
 
 /** To be awaited at each step of long work, which it lets rest now and then, so that the event loop turns. */
-export function unhurried(): () => Promise<void> | undefined {
+export function createYield(): () => Promise<void> | undefined {
   let left = STEPS;
   let untilMs = performance.now() + SLICE_MS;
   return () => {

@@ -1,9 +1,9 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { inPieces } from "../../../lib/rechunk.js";
+import { rechunk } from "../../../lib/rechunk.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
-import { away, full } from "../shared/errors.js";
-import { owned } from "./owned.js";
+import { closedError, full } from "../shared/errors.js";
+import { ownBytes } from "./owned.js";
 import { SortedMap } from "./sorted-map.js";
 
 interface BlobLimits {
@@ -37,12 +37,12 @@ export class MemoryBlobs implements BlobStore {
     let size = 0;
     let stored = false;
     try {
-      for await (const piece of inPieces(content, PIECE_BYTES)) {
+      for await (const piece of rechunk(content, PIECE_BYTES)) {
         this.#open();
         this.#reserve(piece.length);
         size += piece.length;
         hash.update(piece);
-        pieces.push(owned(piece));
+        pieces.push(ownBytes(piece));
       }
       this.#open();
       const present = this.#blobs.get(name);
@@ -97,7 +97,7 @@ export class MemoryBlobs implements BlobStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 
   /** Counts what is being written as well, so that many unfinished writes cannot pass the limit together. */

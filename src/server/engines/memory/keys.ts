@@ -1,9 +1,9 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../shared/change-feed.js";
-import { away, full } from "../shared/errors.js";
+import { closedError, full } from "../shared/errors.js";
 import { Heap } from "../shared/heap.js";
-import { owned } from "./owned.js";
+import { ownBytes } from "./owned.js";
 import { SortedMap } from "./sorted-map.js";
 
 interface KeyLimits {
@@ -93,7 +93,7 @@ export class MemoryKeys implements KeyStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 
   #live(key: string, nowMs: number): Entry | undefined {
@@ -111,7 +111,7 @@ export class MemoryKeys implements KeyStore {
       if (present) this.#remove(present);
       return;
     }
-    const entry: Entry = { key, value: owned(write.value), version };
+    const entry: Entry = { key, value: ownBytes(write.value), version };
     const expiresAtMs =
       write.ttlMs === "keep"
         ? present?.expiresAtMs
@@ -151,7 +151,7 @@ export class MemoryKeys implements KeyStore {
     if (next >= this.#timerAtMs) return;
     this.#stopTimer?.();
     this.#timerAtMs = next;
-    this.#stopTimer = after(next - this.#limits.now(), () => {
+    this.#stopTimer = runAfter(next - this.#limits.now(), () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
       this.#expireDue();
       this.#schedule();

@@ -1,8 +1,8 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
-import { away, full } from "../shared/errors.js";
-import { owned } from "./owned.js";
+import { closedError, full } from "../shared/errors.js";
+import { ownBytes } from "./owned.js";
 
 interface LogLimits {
   maxLogBytes: number;
@@ -103,7 +103,7 @@ export class MemoryLogs implements LogStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 
   #create(name: string): Log {
@@ -153,7 +153,7 @@ class Log {
     let offset = first;
     let added = 0;
     for (const value of values) {
-      this.#records.push({ offset: offset++, timestampMs: this.#lastMs, value: owned(value) });
+      this.#records.push({ offset: offset++, timestampMs: this.#lastMs, value: ownBytes(value) });
       added += weight(value);
     }
     this.#weigh(added);
@@ -255,7 +255,7 @@ class Log {
     const maxAgeMs = this.#retention?.maxAgeMs;
     if (!oldest || maxAgeMs === undefined || this.#stopTimer) return;
     const dueMs = oldest.timestampMs - this.#clock.wallBefore(maxAgeMs);
-    this.#stopTimer = after(Math.max(dueMs, Math.min(maxAgeMs, LATE_MS)), () => {
+    this.#stopTimer = runAfter(Math.max(dueMs, Math.min(maxAgeMs, LATE_MS)), () => {
       this.#stopTimer = undefined;
       this.trim();
     });

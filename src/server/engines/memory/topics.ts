@@ -1,11 +1,11 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
 import { logDropped } from "../shared/dropped-events.js";
-import { away, full } from "../shared/errors.js";
+import { closedError, full } from "../shared/errors.js";
 import { Heap } from "../shared/heap.js";
 import { IdleTimer, type KeptMs } from "../shared/idle-timer.js";
-import { owned } from "./owned.js";
+import { ownBytes } from "./owned.js";
 
 interface TopicLimits {
   maxBacklogBytes: number;
@@ -45,7 +45,7 @@ export class MemoryTopics implements TopicStore {
     if (this.#bytes + bytes * groups.size > maxTopicBytes) {
       throw full("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
     }
-    const kept = values.map(owned);
+    const kept = values.map(ownBytes);
     for (const group of groups.values()) group.add(kept);
   }
 
@@ -95,7 +95,7 @@ export class MemoryTopics implements TopicStore {
   }
 
   #open(): void {
-    if (this.#closed) throw away();
+    if (this.#closed) throw closedError();
   }
 }
 
@@ -186,7 +186,7 @@ class Group {
     const retry = async (delayMs: number) => {
       if (!claimed.delete(item)) return;
       if (delayMs <= 0) return this.#giveBack([item]);
-      const stop = after(delayMs, () => {
+      const stop = runAfter(delayMs, () => {
         this.#delays.delete(stop);
         this.#giveBack([item]);
       });

@@ -1,4 +1,4 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 
 /** How long a group without a consumer is kept where nothing waits for it, and where something does. */
 export type KeptMs = { idleMs: number; backlogIdleMs: number };
@@ -22,7 +22,7 @@ export class IdleTimer {
     const { idleMs, backlogIdleMs } = this.#keptMs;
     const sinceMs = performance.now() - idleForMs;
     const wait = (keptMs: number) => {
-      this.#callOff = after(sinceMs + keptMs - performance.now(), () => {
+      this.#callOff = runAfter(sinceMs + keptMs - performance.now(), () => {
         if (this.#isEmpty() || keptMs >= backlogIdleMs) this.#onIdle();
         else wait(backlogIdleMs);
       });

@@ -1,5 +1,5 @@
-import { pause } from "../../../lib/timer.js";
-import { orAborted } from "../../../rpc/abortable.js";
+import { delay } from "../../../lib/timer.js";
+import { abortable } from "../../../rpc/abortable.js";
 
 /** How long a reader waits at most for an upload that has been sent to its end, in milliseconds. */
 const PATIENCE_MS = 5000;
@@ -61,7 +61,7 @@ export class Uploads {
       const isSent = upload.name.then((its) => its === name && upload.sent.then(() => true));
       if (!(await Promise.race([isSent, grace]))) return false;
       const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
-      await orAborted(upload.ended, patience).catch(() => {});
+      await abortable(upload.ended, patience).catch(() => {});
       return true;
     });
     return (await Promise.all(waited)).includes(true);
@@ -69,7 +69,7 @@ export class Uploads {
 }
 
 async function graceOf(signal: AbortSignal): Promise<false> {
-  for (let turn = 0; turn < GRACE_TURNS; turn++) await pause(TURN_MS, signal);
+  for (let turn = 0; turn < GRACE_TURNS; turn++) await delay(TURN_MS, signal);
   return false;
 }
 

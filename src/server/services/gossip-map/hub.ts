@@ -1,6 +1,6 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb.js";
-import { takeTurns } from "../../../gossip/anti-entropy.js";
+import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica, sizeOf } from "../../../gossip/replica.js";
 import { compareValues } from "../../../gossip/version.js";
@@ -69,7 +69,7 @@ export class GossipHub {
     this.#keys = engine.keys;
     this.#prefix = under("gossip", target.namespace, target.name);
     this.#replica = new Replica(member, { tombstoneMs: gossip.tombstoneMs });
-    this.#stopTurns = takeTurns(this.#links, {
+    this.#stopTurns = runAntiEntropy(this.#links, {
       everyMs: gossip.antiEntropyMs,
       idleMs: gossip.idleMs,
       onTurn: () => this.#tidy(),

@@ -1,4 +1,4 @@
-import { after } from "../../../lib/timer.js";
+import { runAfter } from "../../../lib/timer.js";
 
 /** What is appended at once: no more records, and no more bytes unless it is one record that is larger. */
 const BATCH_RECORDS = 512;
@@ -27,7 +27,7 @@ export class Batches {
     if (this.#values.length === BATCH_RECORDS || this.#bytes + value.length > BATCH_BYTES) this.#flush();
     if (this.#values.length === 0) {
       await this.#appending;
-      this.#callOff = after(LINGER_MS, () => this.#flush());
+      this.#callOff = runAfter(LINGER_MS, () => this.#flush());
     }
     this.#values.push(value);
     this.#bytes += value.length;

@@ -4,7 +4,15 @@ import { fromUtf8, utf8 } from "../../../lib/utf8.js";
 import type { Entry as Stored, Write } from "../../engine.js";
 import { exhausted } from "../../errors.js";
 import { type Address, COUNT_KEY } from "./address.js";
-import { decoded, decodedDigest, encoded, encodedDigest, highest, isLive, type LiveEntry } from "./entry.js";
+import {
+  decoded,
+  decodedDigest,
+  encodedDigest,
+  encodeEntry,
+  highest,
+  isLive,
+  type LiveEntry,
+} from "./entry.js";
 import type { Lead } from "./group.js";
 
 const MOST_VERSION = 2n ** 64n - 1n;
@@ -87,7 +95,12 @@ export class Draft {
     this.#admit();
     const key = this.#address.entriesPrefix + entry.key;
     this.#entries.set(entry.key, entry);
-    this.#writes.set(key, { type: "set", key, value: encoded(entry), ...(ttlMs !== undefined && { ttlMs }) });
+    this.#writes.set(key, {
+      type: "set",
+      key,
+      value: encodeEntry(entry),
+      ...(ttlMs !== undefined && { ttlMs }),
+    });
   }
 
   /** Forgets the entry, or what was remembered of its deletion. */

@@ -11,7 +11,7 @@ import {
 export type LiveEntry = Entry & { value: Value };
 
 /** An entry as the engine keeps it: the message itself, so that fields of later versions survive. */
-export const encoded = (entry: Entry): Uint8Array => toBinary(EntrySchema, entry);
+export const encodeEntry = (entry: Entry): Uint8Array => toBinary(EntrySchema, entry);
 
 export const decoded = (bytes: Uint8Array): Entry => fromBinary(EntrySchema, bytes);
 

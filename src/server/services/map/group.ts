@@ -33,7 +33,7 @@ export interface Lead {
  * As what this server leads a partition that has seen the term `seen`; fails where it is not the primary, by the
  * configuration or because a later one has been heard of. A group that is not configured goes on in its last term.
  */
-export function leadOf(group: Group, seen: bigint): Lead {
+export function leadershipOf(group: Group, seen: bigint): Lead {
   if (!group) return { term: seen > 0n ? seen : 1n, floor: 0n, remembers: false };
   const { primary, term, backups } = group;
   if (primary !== undefined) throw notPrimary(primary);

@@ -1,12 +1,12 @@
 import type { Transport } from "@connectrpc/connect";
 import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
 import { asyncDispose } from "../../../lib/dispose.js";
-import { carrying, tokenOf } from "../../access/credential.js";
+import { tokenOf, withCredential } from "../../access/credential.js";
 import type { ServiceContext } from "../../context.js";
 import { type Address, addressAt, addressOf, RECORDS } from "./address.js";
 import { backupOperation } from "./backup.js";
 import { decodedDigest, timestampOf } from "./entry.js";
-import { closingFault, type Group, type Lead, leadOf, notPrimary, ownTerm } from "./group.js";
+import { closingFault, type Group, type Lead, leadershipOf, notPrimary, ownTerm } from "./group.js";
 import { type Operation, Partition } from "./partition.js";
 import { Replication } from "./replication.js";
 
@@ -33,7 +33,7 @@ export class Partitions {
 
   /** As what this server reads and writes the partition; fails where it is not its primary. See leadOf(). */
   lead(address: Address, seen: bigint): Lead {
-    const lead = leadOf(this.#group(address), seen);
+    const lead = leadershipOf(this.#group(address), seen);
     const replication = this.#open.get(address.recordKey)?.replication;
     if (replication?.deposed) throw notPrimary();
     if (lead.remembers && this.#context.closing.aborted) throw closingFault();
@@ -118,7 +118,7 @@ export class Partitions {
     const id = `${url} ${group}`;
     let transport = this.#transports.get(id);
     if (!transport) {
-      transport = carrying(this.#context.platform.dial(url, "grpc"), this.#tokens.get(group));
+      transport = withCredential(this.#context.platform.dial(url, "grpc"), this.#tokens.get(group));
       this.#transports.set(id, transport);
     }
     return transport;

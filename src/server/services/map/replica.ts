@@ -9,7 +9,7 @@ import {
   MapService,
 } from "../../../../gen/atomix/pb/map/map_pb.js";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
-import { after, pause } from "../../../lib/timer.js";
+import { delay, runAfter } from "../../../lib/timer.js";
 import type { Log } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
 import { type Address, named } from "./address.js";
@@ -62,7 +62,7 @@ export class Replica {
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.#published = options.published;
-    after(options.ackTimeoutMs, () => {
+    runAfter(options.ackTimeoutMs, () => {
       if (this.#state === "joining") this.#fallBehind("it has not caught up yet");
     });
     void this.#run();
@@ -102,7 +102,7 @@ export class Replica {
         this.#backlog.stop();
         this.#fallBehind(ConnectError.from(error).rawMessage);
       }
-      await pause(jitteredMs(RECONNECT, failures), this.#stop.signal);
+      await delay(jitteredMs(RECONNECT, failures), this.#stop.signal);
     }
   }
 
@@ -130,7 +130,7 @@ export class Replica {
     const { address, term, ackTimeoutMs } = this.#options;
     for await (const batch of this.#batches(ended.signal)) {
       const late = new ConnectError(`no answer within ${ackTimeoutMs} ms`, Code.DeadlineExceeded);
-      const callOff = after(ackTimeoutMs, () => ended.abort(late));
+      const callOff = runAfter(ackTimeoutMs, () => ended.abort(late));
       const answer = new Promise<void>((resolve) => {
         this.#answered = resolve;
       });

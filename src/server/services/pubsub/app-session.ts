@@ -1,6 +1,6 @@
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { AppCallback } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { pause } from "../../../lib/timer.js";
+import { delay } from "../../../lib/timer.js";
 import type { ServiceContext } from "../../context.js";
 import { traceContext } from "../shared/trace-context.js";
 import { type Claim, claims, type Subscription, verdictOf } from "./delivery.js";
@@ -32,7 +32,7 @@ const LONG_MS = 60_000;
  * Delivers the events of `subscriptions` to the app for as long as it is there and wants the same. When it ends, the
  * calls under way may finish; what they did not settle goes back to where it waited, and is no failure of the event.
  */
-export async function visit(
+export async function runAppSession(
   context: ServiceContext,
   app: App,
   subscriptions: Subscription[],
@@ -94,7 +94,7 @@ export async function visit(
   const wanted = JSON.stringify(subscriptions);
   const askAgain = async () => {
     for (;;) {
-      await pause(app.askEveryMs, taking);
+      await delay(app.askEveryMs, taking);
       if (taking.aborted) return;
       const now = await app.ask(taking).catch((error: unknown) => {
         // An error of another kind is a sign of life.

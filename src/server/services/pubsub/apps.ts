@@ -2,15 +2,15 @@ import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
 import { asyncDispose } from "../../../lib/dispose.js";
-import { pause } from "../../../lib/timer.js";
-import { callsOf } from "../../../rpc/generated-client.js";
+import { delay } from "../../../lib/timer.js";
+import { generatedClient } from "../../../rpc/generated-client.js";
 import { lostConnection } from "../../../rpc/lost-connection.js";
 import type { ReadError } from "../../../rpc/normalize-error.js";
-import { carrying, tokenOf } from "../../access/credential.js";
+import { tokenOf, withCredential } from "../../access/credential.js";
 import { checkName } from "../../calls/validate.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
 import { shown } from "../../errors.js";
-import { type App, visit } from "./app-session.js";
+import { type App, runAppSession } from "./app-session.js";
 import { type Subscription, topicOf } from "./delivery.js";
 
 /** How long to wait before an app that did not answer is asked again. */
@@ -25,7 +25,7 @@ export function startApps(context: ServiceContext): void {
   for (const name of components.names("apps")) {
     const { url, protocol, token, tokenEnv, ...options } = components.get("apps", name);
     const known = tokenOf(platform.env, { token, tokenEnv }, `apps[${JSON.stringify(name)}]`);
-    const transport = carrying(platform.dial(url, protocol), known);
+    const transport = withCredential(platform.dial(url, protocol), known);
     joinApp(context, name, transport, closing, options)
       .finally(() => transport[asyncDispose]?.())
       .catch((error: unknown) => log.error({ app: name, err: error }, "an app is not served any more"));
@@ -61,7 +61,7 @@ export async function joinApp(
   }: JoinOptions = {},
 ): Promise<void> {
   const { log } = context;
-  const client = callsOf(AppCallback, transport, readError);
+  const client = generatedClient(AppCallback, transport, readError);
   // What it asks for again and again need not be complained of each time.
   const ask = async (signal: AbortSignal, log: Log = silent) =>
     wanted(context, name, await told(client, signal), mayRead, log);
@@ -73,7 +73,7 @@ export async function joinApp(
       const subscriptions = await ask(signal, log);
       await onSubscriptions?.(subscriptions);
       log.info({ app: name, subscriptions: subscriptions.length }, "an app is here");
-      const { end, worked } = await visit(context, app, subscriptions, signal);
+      const { end, worked } = await runAppSession(context, app, subscriptions, signal);
       if (worked) failures = 0;
       if (end === "changed") next = "ask";
       else if (!signal.aborted) log.warn({ app: name }, "an app left: its events wait");
@@ -82,7 +82,7 @@ export async function joinApp(
       if (failures === 0 && !signal.aborted)
         log.warn({ app: name, err: error }, "an app does not answer yet");
     }
-    if (next === "wait") await pause(jitteredMs(BACKOFF, ++failures), signal);
+    if (next === "wait") await delay(jitteredMs(BACKOFF, ++failures), signal);
   }
 }
 

@@ -81,7 +81,7 @@ function unmasked(path: string): string {
  * Sends `request` and reads the answer whole, up to the limit on values; redirects are answers like any other. Fails
  * as `unavailable` where there is none, calling the other side `what`: its address is not for clients to know.
  */
-export async function exchange(
+export async function sendRequest(
   { platform, limits, log }: ServiceContext,
   what: string,
   { url, method, headers, body }: HttpRequest,

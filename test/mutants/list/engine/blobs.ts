@@ -24,7 +24,7 @@ export const blobsMutants: readonly Mutant[] = [
     ],
     [
       "chunks stay as they came",
-      "for await (const piece of inPieces(content, PIECE_BYTES)) {",
+      "for await (const piece of rechunk(content, PIECE_BYTES)) {",
       "for await (const piece of content) {",
       /joins chunks/,
     ],

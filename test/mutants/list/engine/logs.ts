@@ -18,8 +18,8 @@ export const logsMutants: readonly Mutant[] = [
     ],
     [
       "values are cut",
-      "value: owned(value) });",
-      "value: owned(value.subarray(0, 1000)) });",
+      "value: ownBytes(value) });",
+      "value: ownBytes(value.subarray(0, 1000)) });",
       /append\(\) keeps every byte/,
     ],
     [
