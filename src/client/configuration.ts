@@ -3,7 +3,7 @@ import { checkedName, checkOptions } from "../lib/checks.js";
 import { lazyMethods } from "../rpc/lazy.js";
 import type { ConfigurationOptions, ConfigurationStore } from "./configuration/store.js";
 
-export type { ConfigurationItem } from "../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
+export type { ConfigurationItem } from "../../gen/runtime/configuration_pb.js";
 export type { ValueChange as ConfigurationChange } from "./configuration/live-values.js";
 export type { OpenConfiguration, OpenConfigurationOptions } from "./configuration/open.js";
 export type {

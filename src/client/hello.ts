@@ -1,5 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { Runtime } from "../../gen/runtime/hello/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../../gen/runtime/hello_pb.js";
 import { checkedName, checkOptions } from "../lib/checks.js";
 import { generatedClient } from "../rpc/generated-client.js";
 

@@ -1,5 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { Runtime } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../../gen/runtime/pubsub_pb.js";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
 import { type Follower, lazyFollower } from "../rpc/follower.js";

@@ -1,8 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import {
-  SequencerOptions_AutoIncrement as Increment,
-  Runtime,
-} from "../../gen/runtime/sequencer/spec/proto/runtime/v1/runtime_pb.js";
+import { SequencerOptions_AutoIncrement as Increment, Runtime } from "../../gen/runtime/sequencer_pb.js";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
 import { lazyIterator } from "../rpc/follower.js";

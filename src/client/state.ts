@@ -5,7 +5,7 @@ import {
   StateOptions_StateConsistency as Consistency,
   Runtime,
   type StateItemSchema,
-} from "../../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../gen/runtime/state_pb.js";
 import { checkedName, checkOptions, type OptionType, shown } from "../lib/checks.js";
 import { withHeaders, withOnHeader } from "../rpc/call-headers.js";
 import { generatedClient } from "../rpc/generated-client.js";

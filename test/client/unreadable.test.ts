@@ -3,7 +3,7 @@ import { inspect } from "node:util";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { test } from "vitest";
-import { TopicEventRequestSchema } from "../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
+import { TopicEventRequestSchema } from "../../gen/runtime/pubsub_appcallback_pb.js";
 import { topicEvent } from "../../src/client/pubsub/event.js";
 import {
   createLog,

@@ -1,5 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { Runtime } from "../../../gen/runtime/bindings/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../../../gen/runtime/bindings_pb.js";
 import { checkedName, checkOptions, shown } from "../../lib/checks.js";
 import { utf8 } from "../../lib/utf8.js";
 import { generatedClient } from "../../rpc/generated-client.js";

@@ -1,8 +1,5 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type {
-  ConfigurationItem,
-  Runtime,
-} from "../../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
+import type { ConfigurationItem, Runtime } from "../../../gen/runtime/configuration_pb.js";
 import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
 import { attemptOf } from "../../rpc/attempt.js";

@@ -4,7 +4,7 @@ import type {
   Runtime,
   SubscribeConfigurationRequestSchema,
   SubscribeConfigurationResponse,
-} from "../../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../../gen/runtime/configuration_pb.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { Queue } from "../../lib/queue.js";
 import { canceled } from "../../rpc/canceled.js";

@@ -4,7 +4,7 @@ import {
   type ConfigurationItem,
   type ConfigurationItemSchema,
   Runtime,
-} from "../../../gen/runtime/configuration/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../../gen/runtime/configuration_pb.js";
 import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js";
 import { checkedNames } from "../../lib/name-lists.js";
 import { generatedClient } from "../../rpc/generated-client.js";

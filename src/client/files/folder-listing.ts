@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { FileInfo as WireInfo } from "../../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import type { FileInfo as WireInfo } from "../../../gen/runtime/files_pb.js";
 import { compareUtf8 } from "../../lib/utf8.js";
 import { type FileInfo, listedInfo } from "./info.js";
 

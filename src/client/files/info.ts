@@ -3,7 +3,7 @@ import {
   type GetFileMetaResponse,
   GetFileMetaResponseSchema,
   type FileInfo as WireInfo,
-} from "../../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../../gen/runtime/files_pb.js";
 import { hasCode } from "../../rpc/error-facts.js";
 
 /** What a store knows of a file without reading it. */

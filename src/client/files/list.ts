@@ -1,8 +1,5 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type {
-  Runtime,
-  FileInfo as WireInfo,
-} from "../../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import type { Runtime, FileInfo as WireInfo } from "../../../gen/runtime/files_pb.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { checkedName, checkOptions, type OptionType, shown } from "../../lib/checks.js";
 import { hasCode } from "../../rpc/error-facts.js";

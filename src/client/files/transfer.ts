@@ -1,5 +1,5 @@
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
-import type { GetFileResponse } from "../../../gen/runtime/file/spec/proto/runtime/v1/runtime_pb.js";
+import type { GetFileResponse } from "../../../gen/runtime/files_pb.js";
 import { checkType } from "../../lib/checks.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";

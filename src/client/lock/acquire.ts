@@ -1,8 +1,5 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import {
-  Runtime,
-  UnlockResponse_Status as Unlock,
-} from "../../../gen/runtime/lock/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime, UnlockResponse_Status as Unlock } from "../../../gen/runtime/lock_pb.js";
 import { jitteredMs } from "../../lib/backoff.js";
 import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";

@@ -4,7 +4,7 @@ import {
   LockKeepAliveResponse_Status as KeepAlive,
   type Runtime,
   UnlockResponse_Status as Unlock,
-} from "../../../gen/runtime/lock/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../../gen/runtime/lock_pb.js";
 import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { keepProcessAlive } from "../../lib/process-alive.js";

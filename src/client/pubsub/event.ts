@@ -1,4 +1,4 @@
-import type { TopicEventRequest } from "../../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
+import type { TopicEventRequest } from "../../../gen/runtime/pubsub_appcallback_pb.js";
 import { shown } from "../../lib/checks.js";
 import { isJson, isText } from "../../lib/media-type.js";
 import { fromUtf8 } from "../../lib/utf8.js";

@@ -1,10 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client, Transport } from "@connectrpc/connect";
-import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
-import type {
-  Runtime,
-  SubscribeTopicEventsRequestInitialSchema,
-} from "../../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
+import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../../gen/runtime/pubsub_appcallback_pb.js";
+import type { Runtime, SubscribeTopicEventsRequestInitialSchema } from "../../../gen/runtime/pubsub_pb.js";
 import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { follow } from "../../rpc/follow.js";
 import type { LoadedFollower } from "../../rpc/follower.js";

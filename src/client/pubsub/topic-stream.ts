@@ -3,12 +3,12 @@ import type { CallOptions, Client } from "@connectrpc/connect";
 import type {
   TopicEventResponse_TopicEventResponseStatus as Status,
   TopicEventRequest,
-} from "../../../gen/runtime/pubsub/spec/proto/runtime/v1/appcallback_pb.js";
+} from "../../../gen/runtime/pubsub_appcallback_pb.js";
 import type {
   Runtime,
   SubscribeTopicEventsRequestInitialSchema,
   SubscribeTopicEventsRequestSchema,
-} from "../../../gen/runtime/pubsub/spec/proto/runtime/v1/runtime_pb.js";
+} from "../../../gen/runtime/pubsub_pb.js";
 import { Queue } from "../../lib/queue.js";
 import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";

@@ -1,5 +1,5 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { Runtime } from "../../../gen/runtime/secrets/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime } from "../../../gen/runtime/secrets_pb.js";
 import { checkedName, checkOptions, shown } from "../../lib/checks.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { generatedClient } from "../../rpc/generated-client.js";

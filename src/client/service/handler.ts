@@ -1,8 +1,5 @@
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
-import {
-  Runtime,
-  HTTPExtension_VerbSchema as VerbSchema,
-} from "../../../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime, HTTPExtension_VerbSchema as VerbSchema } from "../../../gen/runtime/service_pb.js";
 import { checkType } from "../../lib/checks.js";
 import { escapeCookie, HTTP_PREFIX, HTTP_STATUS, isHopByHop } from "../../rpc/invocation-headers.js";
 

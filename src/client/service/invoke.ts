@@ -1,9 +1,6 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
-import {
-  Runtime,
-  HTTPExtension_Verb as Verb,
-} from "../../../gen/runtime/invocation/spec/proto/runtime/v1/runtime_pb.js";
+import { Runtime, HTTPExtension_Verb as Verb } from "../../../gen/runtime/service_pb.js";
 import { checkOptions, checkType, shown } from "../../lib/checks.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { generatedClient } from "../../rpc/generated-client.js";

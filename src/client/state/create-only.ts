@@ -1,8 +1,5 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type {
-  StateOptions_StateConcurrency as Concurrency,
-  Runtime,
-} from "../../../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
+import type { StateOptions_StateConcurrency as Concurrency, Runtime } from "../../../gen/runtime/state_pb.js";
 import { randomId } from "../../lib/random-id.js";
 import { abortable } from "../../rpc/abortable.js";
 import { hasExtensions } from "../../rpc/server-extensions.js";

@@ -1,9 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type CallOptions, type Client, Code, ConnectError } from "@connectrpc/connect";
-import type {
-  Runtime,
-  TransactionalStateOperationSchema,
-} from "../../../gen/runtime/state/spec/proto/runtime/v1/runtime_pb.js";
+import type { Runtime, TransactionalStateOperationSchema } from "../../../gen/runtime/state_pb.js";
 import { checkOptions, checkType, type OptionType } from "../../lib/checks.js";
 import { checkedCount } from "../../lib/count-checks.js";
 import { checkedNames } from "../../lib/name-lists.js";

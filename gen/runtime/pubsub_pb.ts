@@ -9,8 +9,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { EmptySchema } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_empty } from "@bufbuild/protobuf/wkt";
-import type { TopicEventRequest, TopicEventResponse } from "./appcallback_pb.js";
-import { file_spec_proto_runtime_v1_appcallback } from "./appcallback_pb.js";
+import type { TopicEventRequest, TopicEventResponse } from "./pubsub_appcallback_pb.js";
+import { file_spec_proto_runtime_v1_appcallback } from "./pubsub_appcallback_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
