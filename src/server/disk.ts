@@ -7,7 +7,7 @@
 export { backUpFolder } from "./engines/disk/backup-folder.js";
 export { type CheckReport, checkFolder } from "./engines/disk/check.js";
 export { type DiskEngine, type DiskEngineOptions, openDiskEngine } from "./engines/disk/engine.js";
-export { FolderError } from "./engines/disk/faults.js";
+export { FolderError } from "./engines/disk/errors.js";
 export type { Files, OpenFile } from "./engines/disk/files.js";
 export { restore } from "./engines/disk/restore.js";
-export { isStoreInstalled, STORE_COMMAND } from "./engines/disk/store-installed.js";
+export { isStoreInstalled, STORE_COMMAND } from "./engines/disk/store-package.js";

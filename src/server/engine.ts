@@ -27,7 +27,7 @@ export interface Engine extends AsyncDisposable {
   /**
    * Ends every watch, follow and consume, and waits for writes under way; a blob whose content has not ended is not
    * stored. What would have come to an end of its own (a list, a read, a blob's content) does so or fails, and every
-   * later call fails, as EngineFault "away". Idempotent.
+   * later call fails, as EngineFault "unavailable". Idempotent.
    */
   close(): Promise<void>;
 }
@@ -204,12 +204,12 @@ export interface BlobStore {
 
 /** Why an engine could not do what it was properly asked to. */
 export class EngineFault extends Error {
-  /** "full": a bound of its own is reached; "away": closed or out of reach, and the same call may succeed later. */
-  readonly reason: "full" | "away";
+  /** "full": a bound of its own is reached; "unavailable": closed or out of reach, and the same call may succeed later. */
+  readonly reason: "full" | "unavailable";
   /** The bound that was reached, by the name of the engine's option. */
   readonly limit: { name: string; most: number } | undefined;
 
-  constructor(reason: "full" | "away", message: string, limit?: { name: string; most: number }) {
+  constructor(reason: "full" | "unavailable", message: string, limit?: { name: string; most: number }) {
     super(message);
     this.name = "EngineFault";
     this.reason = reason;

@@ -274,7 +274,7 @@ test("members come back to a map that lost its engine for a while", async () => 
   await using ada = await openGossipMap<number>(at.transport, "m");
   ada.set("a", 1);
   await ada.synced();
-  lose?.(new EngineFault("away", "the network is down"));
+  lose?.(new EngineFault("unavailable", "the network is down"));
   await eventually(() => watches === 2);
   ada.set("b", 2);
   await ada.synced();

@@ -25,7 +25,7 @@ const EVERY = 9;
 
 /** An engine that is out of reach now and then: nobody knows whether what was written then is there. */
 function faulty(engine: Engine): Engine & { faults: number } {
-  const away = () => new EngineFault("away", "out of reach for a moment");
+  const away = () => new EngineFault("unavailable", "out of reach for a moment");
   let writes = 0;
   const perhaps = async <T>(write: () => Promise<T>): Promise<T> => {
     const number = ++writes % EVERY;

@@ -227,7 +227,7 @@ test("SubscribeTopicEvents: half-close waits for acks that the engine takes its 
 test("SubscribeTopicEvents: where an ack cannot be kept, the stream ends as unavailable and the event comes again", async () => {
   let broken = true;
   const away = engineWith((delivery) =>
-    broken ? Promise.reject(new EngineFault("away", "the disk is gone")) : delivery.ack(),
+    broken ? Promise.reject(new EngineFault("unavailable", "the disk is gone")) : delivery.ack(),
   );
   await using at = await open({ engine: away });
   const stream = await subscribe(at.runtime);

@@ -12,7 +12,7 @@ import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { checkFolder } from "../../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
-import { DamageError, FolderError } from "../../src/server/engines/disk/faults.js";
+import { DamageError, FolderError } from "../../src/server/engines/disk/errors.js";
 import { checkStore } from "../../src/server/engines/disk/store-check.js";
 import { readStoreLog } from "../../src/server/engines/disk/store-log.js";
 import { StoreReader } from "../../src/server/engines/disk/store-reader.js";

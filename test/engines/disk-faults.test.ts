@@ -36,7 +36,7 @@ async function open() {
   return { engine, files, data, reopen };
 }
 
-const isFault = (reason: "full" | "away", why: RegExp) => (error: unknown) => {
+const isFault = (reason: "full" | "unavailable", why: RegExp) => (error: unknown) => {
   assert.ok(error instanceof EngineFault, String(error));
   assert.equal(error.reason, reason);
   assert.match(error.message, why);
@@ -54,7 +54,7 @@ const on = (calls: string[], code: string): Refuse => {
 describe.each([
   ["a full disk", ["write"], "ENOSPC", "full", /the disk is full/],
   ["a used up quota", ["write"], "EDQUOT", "full", /quota is used up/],
-  ["a read-only disk", ["write", "open", "rename", "mkdir", "unlink"], "EROFS", "away", /read-only/],
+  ["a read-only disk", ["write", "open", "rename", "mkdir", "unlink"], "EROFS", "unavailable", /read-only/],
 ] as const)("%s", (_, calls, code, reason, why) => {
   test("every write of a log or file fails and says why, nothing of it is there, and what was there stays", async () => {
     const { engine, files, reopen } = await open();
@@ -89,7 +89,7 @@ test("a sync that fails: nothing is acknowledged from then on, as nobody knows w
   const { logs } = engine;
   await logs.append("l", [utf8("old")]);
   files.refuse = on(["sync"], "EIO");
-  const fails = isFault("away", /the disk failed/);
+  const fails = isFault("unavailable", /the disk failed/);
   await assert.rejects(logs.append("l", [utf8("new")]), fails);
   files.refuse = () => undefined;
   await assert.rejects(logs.append("l", [utf8("new")]), fails);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
-import { Groups } from "../../src/server/engines/disk/groups.js";
+import { GroupCommit } from "../../src/server/engines/disk/group-commit.js";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -9,7 +9,7 @@ function groups() {
   const written: number[][] = [];
   const ends: ((error?: Error) => void)[] = [];
   let failures = 0;
-  const all = new Groups<number>(
+  const all = new GroupCommit<number>(
     (items) => {
       written.push(items);
       return new Promise((resolve, reject) => ends.push((error) => (error ? reject(error) : resolve())));

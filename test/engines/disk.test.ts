@@ -15,7 +15,7 @@ import { backUpFolder } from "../../src/server/engines/disk/backup-folder.js";
 import { checkFolder } from "../../src/server/engines/disk/check.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { nodeFiles } from "../../src/server/engines/disk/files.js";
-import { FORMAT, prepare } from "../../src/server/engines/disk/folder.js";
+import { FORMAT, prepareFolder } from "../../src/server/engines/disk/folder.js";
 import { restore } from "../../src/server/engines/disk/restore.js";
 import { fill, SMALL, texts } from "../disk/fill.js";
 import { until } from "../support/until.js";
@@ -496,7 +496,7 @@ describe("the folder", () => {
     const step = (format: number) => async () => {
       steps.push(format);
     };
-    await prepare(nodeFiles, data, { [FORMAT - 2]: step(-1), [FORMAT - 1]: step(0) });
+    await prepareFolder(nodeFiles, data, { [FORMAT - 2]: step(-1), [FORMAT - 1]: step(0) });
     assert.deepEqual(steps, [-1, 0]);
     await (await openDiskEngine({ folder: data })).close();
   });

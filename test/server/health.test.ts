@@ -19,7 +19,7 @@ function leaving(): {
     get: (key) => {
       asked += 1;
       if (gone === "hangs") return new Promise(() => {});
-      if (gone === "fails") return Promise.reject(new EngineFault("away", "the engine is away"));
+      if (gone === "fails") return Promise.reject(new EngineFault("unavailable", "the engine is away"));
       return engine.keys.get(key);
     },
     getMany: (names) => engine.keys.getMany(names),

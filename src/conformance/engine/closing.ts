@@ -2,7 +2,7 @@ import { utf8 } from "../../lib/utf8.js";
 import type { Engine } from "../../server/engine.js";
 import type { On } from "../engine.js";
 import { equal, ok, rejects } from "../expect.js";
-import { all, committed, held, isAway, never, pattern, type Reader, reader, set } from "./steps.js";
+import { all, committed, held, isUnavailable, never, pattern, type Reader, reader, set } from "./steps.js";
 
 /** The end of an engine. */
 export function closingCases(on: On): void {
@@ -19,12 +19,12 @@ export function closingCases(on: On): void {
   on("engine: leaving an `await using` closes", async (engine) => {
     if (Symbol.asyncDispose === undefined) return;
     await engine[Symbol.asyncDispose]();
-    await rejects(() => engine.keys.get("k"), isAway);
+    await rejects(() => engine.keys.get("k"), isUnavailable);
   });
 
   on("engine.close() makes every later call fail as away", async (engine) => {
     await engine.close();
-    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isAway, what);
+    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isUnavailable, what);
   });
 
   on("engine.close() makes every later call fail as away where there was something", async (engine) => {
@@ -36,7 +36,7 @@ export function closingCases(on: On): void {
     await event.next();
     await blobs.put("b", content("text"), { metadata: {}, ifAbsent: false });
     await engine.close();
-    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isAway, what);
+    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isUnavailable, what);
   });
 
   on("engine.close() ends every watch, follow and consume", async (engine) => {
@@ -95,7 +95,7 @@ export function closingCases(on: On): void {
           for await (const count of { [Symbol.asyncIterator]: () => rest }) sum += count;
           equal(sum, most, what);
         } catch (error) {
-          if (!isAway(error)) throw error;
+          if (!isUnavailable(error)) throw error;
         }
       }
     },
@@ -104,7 +104,7 @@ export function closingCases(on: On): void {
   on("engine.close() leaves a blob unstored whose content has not ended", async (engine) => {
     const contents = [held(pattern(128 * 1024), utf8("last")), held(pattern(128 * 1024))];
     const putting = contents.map(({ content }, i) =>
-      rejects(() => engine.blobs.put(`b${i}`, content, { metadata: {}, ifAbsent: false }), isAway),
+      rejects(() => engine.blobs.put(`b${i}`, content, { metadata: {}, ifAbsent: false }), isUnavailable),
     );
     for (const { stopped } of contents) await stopped;
     const closing = engine.close();

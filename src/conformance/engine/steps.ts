@@ -21,7 +21,8 @@ export function stall(atMs: number): void {
   while (Date.now() < atMs) {}
 }
 
-export const isAway = (error: unknown): boolean => error instanceof EngineFault && error.reason === "away";
+export const isUnavailable = (error: unknown): boolean =>
+  error instanceof EngineFault && error.reason === "unavailable";
 
 /** `count` bytes that differ by place and by `seed`. */
 export function pattern(count: number, seed = 0): Uint8Array {

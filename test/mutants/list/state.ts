@@ -295,14 +295,14 @@ export const stateMutants: readonly Mutant[] = [
   ...faultsOf("state", "engines/memory/keys.ts", [
     [
       "the longer value stays",
-      "const entry: Entry = { key, value: ownBytes(write.value), version };",
-      "const longer = present && present.value.length > write.value.length ? present.value : write.value;\n    const entry: Entry = { key, value: ownBytes(longer), version };",
+      "const entry: Entry = { key, value: compactBytes(write.value), version };",
+      "const longer = present && present.value.length > write.value.length ? present.value : write.value;\n    const entry: Entry = { key, value: compactBytes(longer), version };",
       /replaces the whole value/,
     ],
     [
       "the same value keeps its version",
-      "const entry: Entry = { key, value: ownBytes(write.value), version };",
-      "const same = present && String(present.value) === String(write.value);\n    const entry: Entry = { key, value: ownBytes(write.value), version: same ? present.version : version };",
+      "const entry: Entry = { key, value: compactBytes(write.value), version };",
+      "const same = present && String(present.value) === String(write.value);\n    const entry: Entry = { key, value: compactBytes(write.value), version: same ? present.version : version };",
       /every write gives a new etag/,
     ],
     [

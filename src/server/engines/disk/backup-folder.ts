@@ -1,6 +1,6 @@
 import { requestBackup } from "./backup-request.js";
 import { openDiskEngine } from "./engine.js";
-import { FolderError } from "./faults.js";
+import { FolderError } from "./errors.js";
 import { nodeFiles } from "./files.js";
 import { formatOf } from "./folder.js";
 import { lockHolder } from "./lock-file.js";

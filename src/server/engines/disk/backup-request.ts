@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
-import { FolderError } from "./faults.js";
+import { FolderError } from "./errors.js";
 
 /** How often the holder of a folder looks for requests, and for how long it may seem not to. */
 const LOOK_MS = 500;
@@ -42,7 +42,10 @@ export async function requestBackup(folder: string, to: string): Promise<void> {
 }
 
 /** Does what is asked for in `folder`, one request after the other, until the returned function is called. */
-export function answerRequests(folder: string, backUp: (to: string) => Promise<void>): () => Promise<void> {
+export function serveBackupRequests(
+  folder: string,
+  backUp: (to: string) => Promise<void>,
+): () => Promise<void> {
   let working: Promise<void> | undefined;
   const look = async () => {
     for (const name of await readdir(folder)) {

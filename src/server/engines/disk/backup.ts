@@ -1,15 +1,15 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { type DiskBlobs, storedBlobs } from "./blobs.js";
-import { FolderError, systemFault } from "./faults.js";
+import { FolderError, toEngineFault } from "./errors.js";
 import { nodeFiles } from "./files.js";
-import { mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
+import { partsOf, requireEmptyFolder, syncFolders, writeFormat } from "./folder.js";
 import { type DiskLogs, listLogs } from "./logs.js";
-import type { Moment, Tree } from "./tree.js";
+import type { Tree, TreeSnapshot } from "./tree.js";
 import { copyTree } from "./tree-copy.js";
 
 /** What is copied, while it goes on. */
-export interface Source {
+export interface BackupSource {
   folder: string;
   tree: Tree;
   logs: DiskLogs;
@@ -19,8 +19,8 @@ export interface Source {
 const COPY_BYTES = 1024 ** 2;
 
 /** Writes all of `source`, as it is at one moment, to the folder `to`. The format comes last: without it, `to` is not whole. */
-export async function backUp(source: Source, to: string): Promise<void> {
-  await mustBeEmpty(to);
+export async function backUp(source: BackupSource, to: string): Promise<void> {
+  await requireEmptyFolder(to);
   const unpin = [source.logs.pin(), source.blobs.pin()];
   try {
     const { extents, moment } = await momentOf(source);
@@ -46,11 +46,11 @@ export async function backUp(source: Source, to: string): Promise<void> {
 }
 
 /** What there is of everything in one turn of the event loop. */
-async function momentOf({ tree, logs }: Source) {
+async function momentOf({ tree, logs }: BackupSource) {
   while (true) {
     await logs.openAll();
     const extents = logs.extents();
-    const moment: Moment = tree.moment();
+    const moment: TreeSnapshot = tree.moment();
     let isWhole = true;
     for await (const { settings } of listLogs(moment)) isWhole &&= extents.has(settings.id);
     if (isWhole) return { extents, moment };
@@ -79,7 +79,7 @@ async function copy(from: string, to: string, end?: number): Promise<void> {
       await target.close();
     }
   } catch (error) {
-    const why = systemFault(error)?.message;
+    const why = toEngineFault(error)?.message;
     throw why === undefined ? error : new FolderError(`Cannot write the backup ${to}: ${why}`, error);
   } finally {
     await source.close();

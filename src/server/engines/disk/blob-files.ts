@@ -1,11 +1,11 @@
 import { type FileHandle, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { bytesOnDisk, PIECE_BYTES, PieceCheck } from "./blob-checksums.js";
-import { DamageError } from "./faults.js";
+import { BLOCK_BYTES, BlockVerifier, bytesOnDisk } from "./blob-checksums.js";
+import { DamageError } from "./errors.js";
 import type { Files, OpenFile } from "./files.js";
 
 /** What is read at a time, and how many of these at most while the first of them is waited for. */
-const READ_BYTES = 4 * PIECE_BYTES;
+const READ_BYTES = 4 * BLOCK_BYTES;
 const READ_AHEAD = 3;
 
 /** Where files are before they are whole. */
@@ -140,8 +140,8 @@ export class BlobFiles {
       check();
       if (start >= end) return;
       const pieces = await this.#begin(pin, size, start, end);
-      let next = start - (start % PIECE_BYTES);
-      const last = Math.min(size, Math.ceil(end / PIECE_BYTES) * PIECE_BYTES);
+      let next = start - (start % BLOCK_BYTES);
+      const last = Math.min(size, Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES);
       for (let at = next; at < end; at += READ_BYTES) {
         // The next ones are read while this one is used.
         for (; next < end && ahead.length < READ_AHEAD; next += READ_BYTES) {
@@ -159,7 +159,7 @@ export class BlobFiles {
     }
   }
 
-  async #begin(pin: Pin, size: number, start: number, end: number): Promise<PieceCheck> {
+  async #begin(pin: Pin, size: number, start: number, end: number): Promise<BlockVerifier> {
     const path = this.place(pin.id);
     pin.file = await open(path, "r").catch((error: { code?: string }) => {
       throw error.code === "ENOENT" ? new DamageError(path, "it is missing") : error;
@@ -168,10 +168,10 @@ export class BlobFiles {
     if (bytes !== bytesOnDisk(size)) {
       throw new DamageError(path, `it has ${bytes} bytes of ${bytesOnDisk(size)}`);
     }
-    return PieceCheck.read(pin.file, size, start, end);
+    return BlockVerifier.read(pin.file, size, start, end);
   }
 
-  async #chunk(pin: Pin, pieces: PieceCheck, at: number, end: number): Promise<Uint8Array> {
+  async #chunk(pin: Pin, pieces: BlockVerifier, at: number, end: number): Promise<Uint8Array> {
     const { buffer } = Buffer.allocUnsafeSlow(end - at);
     const bytes = new Uint8Array(buffer);
     for (let filled = 0; filled < bytes.length; ) {

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { rechunk } from "../../../lib/rechunk.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
-import { full } from "../shared/errors.js";
-import { BlobChecksums, PIECE_BYTES } from "./blob-checksums.js";
+import { closedError, fullError } from "../shared/errors.js";
+import { BLOCK_BYTES, BlobChecksums } from "./blob-checksums.js";
 import { BlobFiles, fileOf } from "./blob-files.js";
-import { closedError, systemFault } from "./faults.js";
+import { toEngineFault } from "./errors.js";
 import type { Files } from "./files.js";
 import type { Tree } from "./tree.js";
 
@@ -67,7 +67,7 @@ export class DiskBlobs implements BlobStore {
       if (!(await this.#name(name, stored, ifAbsent))) return undefined;
       return infoOf(name, stored);
     } catch (error) {
-      throw systemFault(error) ?? error;
+      throw toEngineFault(error) ?? error;
     } finally {
       this.#writing -= reserved.bytes;
       await this.#files.forget(id);
@@ -135,13 +135,13 @@ export class DiskBlobs implements BlobStore {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("disk");
   }
 
   /** Counts what is being written as well, so that many unfinished writes cannot pass the bound together. */
   #reserve(bytes: number, reserved: { bytes: number }): void {
     if (this.#tree.usage.blobs + this.#writing + bytes > this.#maxBlobBytes) {
-      throw full("maxBlobBytes", this.#maxBlobBytes, "all blobs of the disk engine together");
+      throw fullError("maxBlobBytes", this.#maxBlobBytes, "all blobs of the disk engine together");
     }
     this.#writing += bytes;
     reserved.bytes += bytes;
@@ -160,7 +160,7 @@ export class DiskBlobs implements BlobStore {
     let writing: Promise<void> = Promise.resolve();
     let syncing: Promise<void> = Promise.resolve();
     try {
-      for await (const piece of rechunk(content, PIECE_BYTES)) {
+      for await (const piece of rechunk(content, BLOCK_BYTES)) {
         this.#open();
         this.#reserve(piece.length, reserved);
         hash.update(piece);

@@ -3,9 +3,9 @@ import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { rechunk } from "../../../lib/rechunk.js";
-import { BlobChecksums, bytesOnDisk, PIECE_BYTES } from "./blob-checksums.js";
+import { BLOCK_BYTES, BlobChecksums, bytesOnDisk } from "./blob-checksums.js";
 import { storedBlobs } from "./blobs.js";
-import { DamageError, FolderError, isReadOnly } from "./faults.js";
+import { DamageError, FolderError, isReadOnlyError } from "./errors.js";
 import { nodeFiles } from "./files.js";
 import { FORMAT, formatOf, partsOf } from "./folder.js";
 import { type FolderLock, folderInUse, lockFolder, lockHolder } from "./lock-file.js";
@@ -13,7 +13,7 @@ import { SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
 import { listLogs } from "./logs.js";
 import { SegmentReader, segmentName, segmentsIn } from "./segment.js";
-import { readJournals } from "./store-check.js";
+import { readStoreParts } from "./store-check.js";
 import { StoreReader } from "./store-reader.js";
 import { StoreTableReader } from "./store-table.js";
 
@@ -62,7 +62,7 @@ async function lockToRead(folder: string): Promise<FolderLock | undefined> {
   try {
     return await lockFolder(folder, () => {});
   } catch (error) {
-    if (!isReadOnly(error)) throw error;
+    if (!isReadOnlyError(error)) throw error;
     const holder = await lockHolder(folder);
     if (holder) throw folderInUse(folder, holder);
     return undefined;
@@ -83,7 +83,7 @@ async function noting<T>(report: CheckReport, read: () => Promise<T>): Promise<T
 }
 
 async function checkTables(folder: string, damaged: (error: DamageError) => void): Promise<void> {
-  const { tables } = await readJournals(folder, damaged);
+  const { tables } = await readStoreParts(folder, damaged);
   for (const { path, size } of tables) {
     for await (const error of (await StoreTableReader.read(path)).damage(size)) damaged(error);
   }
@@ -151,7 +151,7 @@ async function checkBlob(
   const what = `the file of ${JSON.stringify(name)}`;
   const hash = createHash("sha256");
   const sums = new BlobChecksums();
-  for await (const piece of rechunk(bytesOf(path, size), PIECE_BYTES)) {
+  for await (const piece of rechunk(bytesOf(path, size), BLOCK_BYTES)) {
     hash.update(piece);
     sums.add(piece);
   }

@@ -5,11 +5,11 @@ import type { Engine } from "../../engine.js";
 import { DISK_BOUNDS } from "../shared/bounds.js";
 import { Clock } from "../shared/clock.js";
 import { backUp } from "./backup.js";
-import { answerRequests } from "./backup-request.js";
+import { serveBackupRequests } from "./backup-request.js";
 import { blobBytesOf, DiskBlobs } from "./blobs.js";
-import { DamageError, FolderError, systemFault } from "./faults.js";
+import { DamageError, FolderError, toEngineFault } from "./errors.js";
 import { type Files, nodeFiles } from "./files.js";
-import { formatOf, makeFolder, partsOf, prepare } from "./folder.js";
+import { formatOf, makeFolder, partsOf, prepareFolder } from "./folder.js";
 import { DiskKeys, keyBytesOf } from "./keys.js";
 import { type FolderLock, lockFolder } from "./lock-file.js";
 import { DiskLogs } from "./logs.js";
@@ -98,7 +98,7 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     throw refused(folder, error);
   });
   try {
-    await prepare(files, folder);
+    await prepareFolder(files, folder);
     for (const part of Object.values(parts)) await files.mkdir(part);
     await files.syncFolder(folder);
     const clocks = Clock.sourcesOf(now);
@@ -143,7 +143,7 @@ async function engineOn({ folder, files, tree, lock, log, options, onLost }: Ope
   const swept = blobs.sweep().catch(() => {});
   const stopWatching = watchClock(tree);
   const backup = (to: string) => backUp({ folder, tree, logs, blobs }, to);
-  const stopAnswering = answerRequests(folder, backup);
+  const stopAnswering = serveBackupRequests(folder, backup);
   let closed: Promise<void> | undefined;
   const shut = async () => {
     keys.close();
@@ -193,6 +193,6 @@ function refused(folder: string, error: unknown): unknown {
     const help = `"fairlead check ${folder}" tells all that is damaged`;
     return new FolderError(`Cannot open the data folder ${name}: ${error.message}; ${help}`, error);
   }
-  const why = systemFault(error)?.message ?? (error instanceof Error ? error.message : String(error));
+  const why = toEngineFault(error)?.message ?? (error instanceof Error ? error.message : String(error));
   return new FolderError(`Cannot open the data folder ${name}: ${why}`, error);
 }

@@ -16,7 +16,7 @@ const AT_ONCE = 256;
 const AGAIN_MS = 1000;
 
 /** When what is written now for so long expires. */
-export const sum = (nowMs: number, ttlMs: number): number => Math.min(LATEST_MS, nowMs + ttlMs);
+export const expiryTime = (nowMs: number, ttlMs: number): number => Math.min(LATEST_MS, nowMs + ttlMs);
 
 /** Fractions of a millisecond are kept behind the digits that sort. */
 export function expiryKey(atMs: number, key: string): string {

@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { FolderError } from "./faults.js";
+import { FolderError } from "./errors.js";
 import { type Files, nodeFiles, replaceFile } from "./files.js";
 
 /** The format of the folders that this version writes. */
@@ -43,7 +43,7 @@ export async function formatOf(files: Files, folder: string): Promise<number | u
 }
 
 /** Makes the folder one of this version's format. */
-export async function prepare(
+export async function prepareFolder(
   files: Files,
   folder: string,
   migrations: Readonly<Record<number, Migration>> = MIGRATIONS,
@@ -94,7 +94,7 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /** Fails unless there is nothing at `folder`, and makes it where it is missing. */
-export async function mustBeEmpty(folder: string): Promise<void> {
+export async function requireEmptyFolder(folder: string): Promise<void> {
   await makeFolder(nodeFiles, folder);
   const [first] = await readdir(folder);
   if (first !== undefined)

@@ -1,9 +1,8 @@
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../shared/change-feed.js";
-import { full } from "../shared/errors.js";
-import { Expiries, type Expiry, expiryKey, sum } from "./expiries.js";
-import { closedError } from "./faults.js";
-import type { Op } from "./store.js";
+import { closedError, fullError } from "../shared/errors.js";
+import { Expiries, type Expiry, expiryKey, expiryTime } from "./expiries.js";
+import type { WriteOp } from "./store.js";
 import type { Tree } from "./tree.js";
 
 interface KeyOptions {
@@ -65,7 +64,7 @@ export class DiskKeys implements KeyStore {
     }
     const grown = this.#admit(writes, before);
     const version = this.#tree.nextVersion();
-    const ops: Op[] = [];
+    const ops: WriteOp[] = [];
     const changes: Change[] = [];
     for (const [i, write] of writes.entries()) this.#apply(write, before[i], version, nowMs, ops, changes);
     const applied = () => {
@@ -104,7 +103,7 @@ export class DiskKeys implements KeyStore {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("disk");
   }
 
   #live(key: string, bytes: Buffer | undefined, nowMs: number): Entry | undefined {
@@ -125,7 +124,7 @@ export class DiskKeys implements KeyStore {
       if (was) grown -= weight(write.key, was.length - HEADER_BYTES);
     }
     if (grown > 0 && this.#tree.usage.keys + grown > this.#maxKeyBytes) {
-      throw full("maxKeyBytes", this.#maxKeyBytes, "all keys and values of the disk engine together");
+      throw fullError("maxKeyBytes", this.#maxKeyBytes, "all keys and values of the disk engine together");
     }
     return grown;
   }
@@ -136,7 +135,7 @@ export class DiskKeys implements KeyStore {
     before: Buffer | undefined,
     version: bigint,
     nowMs: number,
-    ops: Op[],
+    ops: WriteOp[],
     changes: Change[],
   ) {
     if (write.type === "check") return;
@@ -151,7 +150,7 @@ export class DiskKeys implements KeyStore {
     }
     const kept = isGone ? undefined : was;
     const { ttlMs } = write;
-    const expiresAtMs = ttlMs === "keep" ? kept : ttlMs === undefined ? undefined : sum(nowMs, ttlMs);
+    const expiresAtMs = ttlMs === "keep" ? kept : ttlMs === undefined ? undefined : expiryTime(nowMs, ttlMs);
     const bytes = encode(write.value, version, expiresAtMs);
     ops.push({ key: KEYS + key, value: bytes });
     if (was !== expiresAtMs) {
@@ -167,7 +166,7 @@ export class DiskKeys implements KeyStore {
 
   /** Removes what has expired and is still as it was when that time was set. */
   async #expire(due: Expiry[]): Promise<void> {
-    const ops: Op[] = [];
+    const ops: WriteOp[] = [];
     const gone: string[] = [];
     let freed = 0;
     for (const { atMs, key } of due) {

@@ -4,8 +4,8 @@ import { link, readdir, readFile, rename, rm, stat, utimes, writeFile } from "no
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as later } from "node:timers/promises";
-import { FolderError, isReadOnly } from "./faults.js";
-import { takeSystemLock } from "./system-lock.js";
+import { FolderError, isReadOnlyError } from "./errors.js";
+import { acquireSystemLock } from "./system-lock.js";
 
 /** Who has a folder open. */
 type Holder = {
@@ -69,9 +69,9 @@ export async function lockFolder(folder: string, lost: () => void): Promise<Fold
 }
 
 /** Takes the system's lock: that of a process which has just been killed is free once the system has ended its threads. */
-async function takeFromTheDead(folder: string): ReturnType<typeof takeSystemLock> {
+async function takeFromTheDead(folder: string): ReturnType<typeof acquireSystemLock> {
   for (const endMs = performance.now() + ENDING_MS; ; await later(20)) {
-    const release = await takeSystemLock(folder);
+    const release = await acquireSystemLock(folder);
     if (release || performance.now() > endMs) return release;
     const holder = await holderOf(folder);
     if (!holder || isRunning(holder.pid)) return undefined;
@@ -115,12 +115,12 @@ export async function lockHolder(folder: string): Promise<Holder | undefined> {
   const holder = await holderOf(folder);
   if (!holder) return undefined;
   try {
-    const release = await takeSystemLock(folder);
+    const release = await acquireSystemLock(folder);
     if (!release) return holder;
     await release();
     return !isHere(holder) && (await isBeating(path)) ? holder : undefined;
   } catch (error) {
-    if (!isReadOnly(error)) throw error;
+    if (!isReadOnlyError(error)) throw error;
     return (await isBeating(path)) ? holder : undefined;
   }
 }

@@ -10,7 +10,7 @@ export const FRAME_HEADER_BYTES = 40;
 const MAGIC = 0x4c4f4742;
 
 /** What stands in front of a frame: the values of one append(). */
-export type FrameHead = {
+export type FrameHeader = {
   at: number;
   end: number;
   first: number;
@@ -61,7 +61,7 @@ export function encodeFrame(
 }
 
 /** The head of the frame that begins at `at` of `bytes`, which are those from `position` on of the segment. */
-export function frameHeadAt(bytes: Buffer, at: number, position: number): FrameHead | undefined {
+export function frameHeaderAt(bytes: Buffer, at: number, position: number): FrameHeader | undefined {
   if (at + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== MAGIC) return undefined;
   return {
     at: position + at,
@@ -74,11 +74,11 @@ export function frameHeadAt(bytes: Buffer, at: number, position: number): FrameH
 }
 
 /** Whether `frame`, all of its bytes, is as it was written. */
-export const isWhole = (frame: Buffer, salt: number): boolean =>
+export const isIntact = (frame: Buffer, salt: number): boolean =>
   crc32(frame.subarray(12), salt) === frame.readUInt32LE(8);
 
 /** The records of a whole frame. */
-export function recordsIn(frame: Buffer, { first, timestampMs, count }: FrameHead): LogRecord[] {
+export function recordsIn(frame: Buffer, { first, timestampMs, count }: FrameHeader): LogRecord[] {
   const records: LogRecord[] = [];
   let at = FRAME_HEADER_BYTES + 4 * count;
   for (let i = 0; i < count; i++) {
@@ -91,12 +91,12 @@ export function recordsIn(frame: Buffer, { first, timestampMs, count }: FrameHea
 }
 
 /** The place of the first whole frame behind `from` of a segment, and the group it belongs to. */
-export function nextFrame(segment: Buffer, from: number, salt: number): FrameHead | undefined {
+export function findNextFrame(segment: Buffer, from: number, salt: number): FrameHeader | undefined {
   const magic = Buffer.alloc(4);
   magic.writeUInt32LE(MAGIC);
   for (let at = segment.indexOf(magic, from + 1); at >= 0; at = segment.indexOf(magic, at + 1)) {
-    const head = frameHeadAt(segment, at, 0);
-    if (head && head.end <= segment.length && isWhole(segment.subarray(at, head.end), salt)) return head;
+    const head = frameHeaderAt(segment, at, 0);
+    if (head && head.end <= segment.length && isIntact(segment.subarray(at, head.end), salt)) return head;
   }
   return undefined;
 }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DamageError } from "./faults.js";
-import { frameHeadAt, isWhole, nextFrame, SEGMENT_HEADER_BYTES, saltOf } from "./log-frame.js";
+import { DamageError } from "./errors.js";
+import { findNextFrame, frameHeaderAt, isIntact, SEGMENT_HEADER_BYTES, saltOf } from "./log-frame.js";
 import { SegmentIndex, segmentName } from "./segment.js";
 
 /** What a log's last segment holds. */
@@ -41,9 +41,9 @@ export async function readTail(folder: string, base: number): Promise<Tail | und
     tornBytes: 0,
   };
   while (tail.end < file.length) {
-    const head = frameHeadAt(file, tail.end, 0);
-    if (!head || head.end > file.length || !isWhole(file.subarray(tail.end, head.end), salt)) {
-      const behind = nextFrame(file, tail.end, salt);
+    const head = frameHeaderAt(file, tail.end, 0);
+    if (!head || head.end > file.length || !isIntact(file.subarray(tail.end, head.end), salt)) {
+      const behind = findNextFrame(file, tail.end, salt);
       // One group at a time is written: a later one proves that this was durable.
       if (behind && behind.group > tail.end)
         throw new DamageError(path, `the frame at byte ${tail.end} is broken`);

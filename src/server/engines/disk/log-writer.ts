@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { DamageError } from "./faults.js";
+import { DamageError } from "./errors.js";
 import type { Files, OpenFile } from "./files.js";
 import {
   encodeFrame,
   encodeSegmentHeader,
   frameBytes,
-  frameHeadAt,
+  frameHeaderAt,
   SEGMENT_HEADER_BYTES,
 } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
@@ -28,7 +28,7 @@ export type Segment = {
 };
 
 /** What one append() brings, and where it comes to stand. */
-export type Appended = { values: readonly Uint8Array[]; nowMs: number; first: number };
+export type AppendItem = { values: readonly Uint8Array[]; nowMs: number; first: number };
 
 export interface WriterOptions {
   segmentBytes: number;
@@ -119,7 +119,7 @@ export class LogWriter {
   }
 
   /** Resolves when all of `items` are durable; where it fails, none is there. */
-  async write(items: Appended[]): Promise<void> {
+  async write(items: AppendItem[]): Promise<void> {
     if (this.#failed) throw this.#failed;
     const bytes = items.reduce((sum, { values }) => sum + frameBytes(values), 0);
     if (this.#last.end > SEGMENT_HEADER_BYTES && this.#last.end + bytes > this.#segmentBytes)
@@ -145,9 +145,9 @@ export class LogWriter {
     this.#onBytes(filled);
     this.next = next;
     this.lastMs = lastMs;
-    segment.firstMs ??= frameHeadAt(frames[0] as Buffer, 0, 0)?.timestampMs;
+    segment.firstMs ??= frameHeaderAt(frames[0] as Buffer, 0, 0)?.timestampMs;
     for (const frame of frames) {
-      const head = frameHeadAt(frame, 0, segment.end);
+      const head = frameHeaderAt(frame, 0, segment.end);
       if (head) segment.index?.add(head);
       segment.end += frame.length;
     }

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import type { LogRecord, Retention } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
-import { DamageError } from "./faults.js";
+import { DamageError } from "./errors.js";
 import type { Files } from "./files.js";
-import { Groups } from "./groups.js";
-import { FRAME_HEADER_BYTES, type FrameHead, recordsIn, SEGMENT_HEADER_BYTES } from "./log-frame.js";
-import { type Appended, LogWriter, type Segment, type WriterOptions } from "./log-writer.js";
+import { GroupCommit } from "./group-commit.js";
+import { FRAME_HEADER_BYTES, type FrameHeader, recordsIn, SEGMENT_HEADER_BYTES } from "./log-frame.js";
+import { type AppendItem, LogWriter, type Segment, type WriterOptions } from "./log-writer.js";
 import { SegmentIndex, SegmentReader, segmentName } from "./segment.js";
 
 /** What the tree keeps of a log. */
@@ -21,13 +21,13 @@ export type LogSettings = {
 type Place = { segment: Segment; at: number; next: number };
 
 /** One log: a folder of segments. Offsets are numbers in here: no log outgrows them. */
-export class Log {
+export class DiskLog {
   readonly settings: LogSettings;
   readonly #folder: string;
   readonly #writer: LogWriter;
   readonly #clock: Clock;
   readonly #keep: { pins: number };
-  readonly #groups = new Groups<Appended>((items) => this.#write(items));
+  readonly #groups = new GroupCommit<AppendItem>((items) => this.#write(items));
   readonly #waiting = new Set<() => void>();
   #writing = false;
   #closed = false;
@@ -51,10 +51,10 @@ export class Log {
     folder: string,
     settings: LogSettings,
     options: WriterOptions & { clock: Clock; keep: { pins: number } },
-  ): Promise<Log> {
+  ): Promise<DiskLog> {
     const { segmentBytes, onBytes } = options;
     const writer = await LogWriter.open(files, folder, { segmentBytes, onBytes, next: settings.next ?? 1 });
-    return new Log(folder, settings, writer, options);
+    return new DiskLog(folder, settings, writer, options);
   }
 
   get next(): number {
@@ -71,7 +71,7 @@ export class Log {
   }
 
   async append(values: readonly Uint8Array[]): Promise<{ first: number; last: number }> {
-    const item: Appended = { values, nowMs: this.#clock.wall(), first: 0 };
+    const item: AppendItem = { values, nowMs: this.#clock.wall(), first: 0 };
     const bytes = values.reduce((sum, { length }) => sum + length, 0);
     await this.#groups.add(item, bytes);
     return { first: item.first, last: item.first + values.length - 1 };
@@ -143,7 +143,7 @@ export class Log {
     await this.#writer.park();
   }
 
-  async #write(items: Appended[]): Promise<void> {
+  async #write(items: AppendItem[]): Promise<void> {
     this.#writing = true;
     try {
       await this.#writer.write(items);
@@ -212,7 +212,7 @@ export class Log {
   }
 
   /** The first frame from the one at `at` on that `is` holds of. */
-  async #walk(segment: Segment, at: number, is: (head: FrameHead) => boolean) {
+  async #walk(segment: Segment, at: number, is: (head: FrameHeader) => boolean) {
     const reader = await SegmentReader.open(this.#folder, segment.base);
     if (!reader) return undefined;
     try {
@@ -312,7 +312,7 @@ export class Log {
 }
 
 /** The first record of the frame that begins at `position` or behind it. */
-function firstBehind({ at, first, count }: FrameHead, frame: Buffer, position: number): number {
+function firstBehind({ at, first, count }: FrameHeader, frame: Buffer, position: number): number {
   let start = at + FRAME_HEADER_BYTES + 4 * count;
   for (let i = 0; i < count; i++) {
     // The heads of the records count for the first of them.

@@ -2,11 +2,11 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { runAfter } from "../../../lib/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
-import { full } from "../shared/errors.js";
-import { closedError, systemFault } from "./faults.js";
+import { closedError, fullError } from "../shared/errors.js";
+import { toEngineFault } from "./errors.js";
 import type { Files } from "./files.js";
-import { Log, type LogSettings } from "./log.js";
-import { LogEnds } from "./log-ends.js";
+import { DiskLog, type LogSettings } from "./log.js";
+import { LogCheckpoint } from "./log-checkpoint.js";
 import { frameBytes, SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { LogWriter } from "./log-writer.js";
 import type { Tree } from "./tree.js";
@@ -36,17 +36,17 @@ export class DiskLogs implements LogStore {
   readonly #tree: Tree;
   readonly #options: LogOptions;
   /** Those that are open, the one that has been used last at the end. */
-  readonly #logs = new Map<string, Promise<Log | undefined>>();
+  readonly #logs = new Map<string, Promise<DiskLog | undefined>>();
   /** Those who wait for a log that is not there yet. */
   readonly #expecting = new Map<string, Set<() => void>>();
   /** Those of them that have been opened. */
-  readonly #opened = new Set<Log>();
+  readonly #opened = new Set<DiskLog>();
   /** While anything is pinned, no log removes a file. */
   readonly #keep = { pins: 0 };
   /** The bytes of all logs on the disk, and of what is being appended. */
   #bytes: number;
   #appending = 0;
-  readonly #ends = new LogEnds((grown) => this.#saveEnds(grown));
+  readonly #ends = new LogCheckpoint((grown) => this.#saveEnds(grown));
   #stopSweep: () => void;
   #closed = false;
 
@@ -90,11 +90,11 @@ export class DiskLogs implements LogStore {
     if (!log || signal.aborted) return;
     if (this.#closed) {
       if (follow) return;
-      throw closedError();
+      throw closedError("disk");
     }
     const least = from > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(from);
     yield* log.read(least, { follow, signal, most: BATCH_RECORDS });
-    if (this.#closed && !follow) throw closedError();
+    if (this.#closed && !follow) throw closedError("disk");
   }
 
   async bounds(name: string): Promise<{ first: bigint; next: bigint }> {
@@ -149,19 +149,19 @@ export class DiskLogs implements LogStore {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("disk");
   }
 
   /** Reserves room for `bytes`. Fails where `bytes` more would pass the bound, also once the log's own retention has made room. */
-  async #admit(log: Log, bytes: number): Promise<void> {
+  async #admit(log: DiskLog, bytes: number): Promise<void> {
     const { maxLogBytes } = this.#options;
     const isFull = () => this.#bytes + this.#appending + bytes > maxLogBytes;
     if (isFull()) await log.trim();
-    if (isFull()) throw full("maxLogBytes", maxLogBytes, "all logs of the disk engine together");
+    if (isFull()) throw fullError("maxLogBytes", maxLogBytes, "all logs of the disk engine together");
     this.#appending += bytes;
   }
 
-  async #saveEnds(grown: readonly (readonly [name: string, log: Log])[]): Promise<void> {
+  async #saveEnds(grown: readonly (readonly [name: string, log: DiskLog])[]): Promise<void> {
     const ops = grown.map(([name, { settings, next }]) => {
       settings.next = next;
       return { key: LOGS + name, value: encode(settings) };
@@ -169,7 +169,7 @@ export class DiskLogs implements LogStore {
     await this.#tree.write(ops);
   }
 
-  async #end(name: string, opening: Promise<Log | undefined>): Promise<void> {
+  async #end(name: string, opening: Promise<DiskLog | undefined>): Promise<void> {
     const log = await opening.catch(() => undefined);
     await log?.close();
     if (!log || log.settings.next === log.next) return;
@@ -177,7 +177,7 @@ export class DiskLogs implements LogStore {
     await this.#save(name, { ...log.settings, next: log.next }).catch(() => {});
   }
 
-  async #find(name: string): Promise<Log | undefined> {
+  async #find(name: string): Promise<DiskLog | undefined> {
     const open = this.#logs.get(name);
     if (open) {
       this.#logs.delete(name);
@@ -188,16 +188,16 @@ export class DiskLogs implements LogStore {
     return known && this.#remember(name, this.#openLog(decode(known)));
   }
 
-  async #create(name: string): Promise<Log> {
+  async #create(name: string): Promise<DiskLog> {
     this.#open();
     const found = await this.#find(name);
     if (found) return found;
     this.#open();
     const made = this.#logs.get(name) ?? this.#remember(name, this.#make(name));
-    return (await made) as Log;
+    return (await made) as DiskLog;
   }
 
-  #remember(name: string, opening: Promise<Log>): Promise<Log> {
+  #remember(name: string, opening: Promise<DiskLog>): Promise<DiskLog> {
     this.#logs.set(name, opening);
     opening.then(
       (log) => this.#opened.add(log),
@@ -206,7 +206,7 @@ export class DiskLogs implements LogStore {
     return opening;
   }
 
-  async #make(name: string): Promise<Log> {
+  async #make(name: string): Promise<DiskLog> {
     const settings: LogSettings = { id: String(this.#tree.nextVersion()), first: 1, retention: undefined };
     await LogWriter.create(this.#options.files, join(this.#options.folder, settings.id));
     this.#bytes += SEGMENT_HEADER_BYTES;
@@ -216,14 +216,14 @@ export class DiskLogs implements LogStore {
     return log;
   }
 
-  #openLog(settings: LogSettings): Promise<Log> {
+  #openLog(settings: LogSettings): Promise<DiskLog> {
     const { files, folder, segmentBytes } = this.#options;
     const { clock } = this.#tree;
     const onBytes = (change: number) => {
       this.#bytes += change;
     };
     const options = { clock, segmentBytes, onBytes, keep: this.#keep };
-    return Log.open(files, join(folder, settings.id), settings, options);
+    return DiskLog.open(files, join(folder, settings.id), settings, options);
   }
 
   async #save(name: string, settings: LogSettings): Promise<void> {
@@ -295,6 +295,6 @@ async function faulty<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    throw systemFault(error) ?? error;
+    throw toEngineFault(error) ?? error;
   }
 }

@@ -1,8 +1,8 @@
 import { chmod, cp, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { FolderError } from "./faults.js";
+import { FolderError } from "./errors.js";
 import { nodeFiles } from "./files.js";
-import { FORMAT, formatOf, mustBeEmpty, partsOf, syncFolders, writeFormat } from "./folder.js";
+import { FORMAT, formatOf, partsOf, requireEmptyFolder, syncFolders, writeFormat } from "./folder.js";
 import { lockHolder } from "./lock-file.js";
 
 /** Makes `folder` what the backup `from` is. */
@@ -19,7 +19,7 @@ export async function restore(from: string, folder: string): Promise<void> {
       `Cannot restore from "${from}": process ${holder.pid} has it open; make a backup of it first`,
     );
   }
-  await mustBeEmpty(folder);
+  await requireEmptyFolder(folder);
   for (const [part, path] of Object.entries(partsOf(from))) {
     await cp(path, join(folder, part), { recursive: true, errorOnExist: true, force: false });
   }

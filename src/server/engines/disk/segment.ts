@@ -1,11 +1,11 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { DamageError } from "./faults.js";
+import { DamageError } from "./errors.js";
 import {
   FRAME_HEADER_BYTES,
-  type FrameHead,
-  frameHeadAt,
-  isWhole,
+  type FrameHeader,
+  frameHeaderAt,
+  isIntact,
   SEGMENT_HEADER_BYTES,
   saltOf,
 } from "./log-frame.js";
@@ -31,7 +31,7 @@ export class SegmentIndex {
   readonly #heads: { at: number; first: number; timestampMs: number }[] = [];
   #nextAt = 0;
 
-  add({ at, first, timestampMs }: FrameHead): void {
+  add({ at, first, timestampMs }: FrameHeader): void {
     if (at < this.#nextAt) return;
     this.#heads.push({ at, first, timestampMs });
     this.#nextAt = at + INDEX_BYTES;
@@ -85,7 +85,7 @@ export class SegmentReader {
   }
 
   /** The heads of the frames from the one at `at` on, up to `end`. Values are passed over unread where they are long. */
-  async *heads(at: number, end: number): AsyncGenerator<FrameHead, void, undefined> {
+  async *heads(at: number, end: number): AsyncGenerator<FrameHeader, void, undefined> {
     let bytes: Buffer = Buffer.alloc(0);
     let position = at;
     for (let next = at; next < end; ) {
@@ -93,7 +93,7 @@ export class SegmentReader {
         position = next;
         bytes = await this.#read(next, Math.min(READ_BYTES, end - next));
       }
-      const head = frameHeadAt(bytes, next - position, position);
+      const head = frameHeaderAt(bytes, next - position, position);
       if (!head || head.end > end) throw new DamageError(this.path, `the frame at byte ${next} is broken`);
       yield head;
       next = head.end;
@@ -101,20 +101,20 @@ export class SegmentReader {
   }
 
   /** Whole frames from the one at `at` on, up to `end`, as many as are read at a time: at least one, if there is any. */
-  async frames(at: number, end: number): Promise<{ head: FrameHead; bytes: Buffer }[]> {
+  async frames(at: number, end: number): Promise<{ head: FrameHeader; bytes: Buffer }[]> {
     let bytes = await this.#read(at, Math.min(READ_BYTES, end - at));
-    const first = frameHeadAt(bytes, 0, at);
+    const first = frameHeaderAt(bytes, 0, at);
     if (first && first.end - at > bytes.length && first.end <= end)
       bytes = await this.#read(at, first.end - at);
-    const frames: { head: FrameHead; bytes: Buffer }[] = [];
+    const frames: { head: FrameHeader; bytes: Buffer }[] = [];
     for (let next = at; next < end; ) {
-      const head = frameHeadAt(bytes, next - at, at);
+      const head = frameHeaderAt(bytes, next - at, at);
       if (frames.length > 0 && (!head || head.end > at + bytes.length) && next + FRAME_HEADER_BYTES <= end) {
         // It goes on behind what was read; whether it is whole shows when it is read from its own beginning.
         return frames;
       }
       const frame = head && bytes.subarray(next - at, head.end - at);
-      if (!head || head.end > end || !frame || !isWhole(frame, this.salt)) {
+      if (!head || head.end > end || !frame || !isIntact(frame, this.salt)) {
         throw new DamageError(this.path, `the frame at byte ${next} is broken`);
       }
       frames.push({ head, bytes: frame });

@@ -1,6 +1,6 @@
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { DamageError } from "./faults.js";
+import { DamageError } from "./errors.js";
 import { readStoreLog } from "./store-log.js";
 import { manifestOf, type StoreManifest, type TableFacts } from "./store-manifest.js";
 
@@ -25,7 +25,7 @@ export async function checkStore(folder: string): Promise<StoreTable[]> {
 }
 
 /** The same without changing anything: all that is damaged is told to `damaged`, and the rest is read all the same. */
-export const readJournals = (folder: string, damaged: OnDamage): Promise<StoreParts> =>
+export const readStoreParts = (folder: string, damaged: OnDamage): Promise<StoreParts> =>
   partsIn(folder, damaged);
 
 /**

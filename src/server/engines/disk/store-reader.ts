@@ -1,7 +1,7 @@
 import { Heap } from "../shared/heap.js";
-import { BOOKS } from "./books.js";
-import { DamageError } from "./faults.js";
-import { readJournals, type StoreTable } from "./store-check.js";
+import { DamageError } from "./errors.js";
+import { METADATA_KEY } from "./metadata.js";
+import { readStoreParts, type StoreTable } from "./store-check.js";
 import { type StoreEntry, verifiedValue } from "./store-entry.js";
 import { VarintReader } from "./store-manifest.js";
 import { StoreTableReader, type StoreWrite } from "./store-table.js";
@@ -35,7 +35,7 @@ export class StoreReader {
   }
 
   static async open(folder: string, damaged: (error: DamageError) => void): Promise<StoreReader> {
-    const { tables, journals } = await readJournals(folder, damaged);
+    const { tables, journals } = await readStoreParts(folder, damaged);
     const writes = journals.flat().flatMap((batch) => [...writesOf(batch)]);
     return new StoreReader(folder, tables, writes.sort(byKeyThenNewest), damaged);
   }
@@ -49,7 +49,7 @@ export class StoreReader {
       last = Buffer.from(key);
       if (!value || !startsWith(key, from)) continue;
       const name = key.toString();
-      if (name === BOOKS) continue;
+      if (name === METADATA_KEY) continue;
       const own = verifiedValue(name, value);
       if (own) yield { key: name, value: own };
       else

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { maskedCrc32c } from "./crc32c.js";
-import { DamageError } from "./faults.js";
+import { DamageError } from "./errors.js";
 import { VarintReader } from "./store-manifest.js";
 import { createYield } from "./yield-to-event-loop.js";
 

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
 import type { Log } from "../../context.js";
 import { EngineFault } from "../../engine.js";
-import { closedError, DamageError, systemFault } from "./faults.js";
+import { closedError } from "../shared/errors.js";
+import { DirectorySync } from "./directory-sync.js";
+import { DamageError, toEngineFault } from "./errors.js";
 import { type Files, nodeFiles } from "./files.js";
-import { JournalNames } from "./journal-names.js";
 import { checkStore, dropLastRecord, type StoreTable } from "./store-check.js";
 import { type StoreEntry, verifiedValue, withChecksum } from "./store-entry.js";
 import { loadStore } from "./store-package.js";
@@ -23,13 +24,13 @@ export interface StoreOptions {
 }
 
 /** One change: what `key` is from now on, or that it is no more. */
-export type Op = { key: string; value: Buffer | undefined };
+export type WriteOp = { key: string; value: Buffer | undefined };
 
 /** One step of a list: `after` is where the next one begins; undefined: this was the last. */
-export type Page = { entries: StoreEntry[]; after: string | undefined };
+export type StorePage = { entries: StoreEntry[]; after: string | undefined };
 
 type Db = ClassicLevel<string, Buffer>;
-export type Snapshot = ReturnType<Db["snapshot"]>;
+export type StoreSnapshot = ReturnType<Db["snapshot"]>;
 
 const SYNCED = { sync: true };
 
@@ -56,7 +57,7 @@ export class Store {
   readonly #db: Db;
   readonly #folder: string;
   readonly #memtableBytes: number;
-  readonly #names: JournalNames;
+  readonly #names: DirectorySync;
   #failed: unknown;
   /** What the batch that failed is known by, and the time before which another is not worth a try. */
   #refused: Buffer | undefined;
@@ -64,7 +65,7 @@ export class Store {
 
   private constructor(db: Db, folder: string, memtableBytes: number, files: Files) {
     this.#db = db;
-    this.#names = new JournalNames(files, folder);
+    this.#names = new DirectorySync(files, folder);
     this.#folder = folder;
     this.#memtableBytes = memtableBytes;
   }
@@ -98,7 +99,12 @@ export class Store {
   }
 
   /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call, or were at the snapshot. */
-  async page(prefix: string, after: string | undefined, most: number, snapshot?: Snapshot): Promise<Page> {
+  async page(
+    prefix: string,
+    after: string | undefined,
+    most: number,
+    snapshot?: StoreSnapshot,
+  ): Promise<StorePage> {
     // An `after` in front of the prefix is in front of all that it names.
     const isBehind = after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
     const iterator = this.#db.iterator({
@@ -125,7 +131,7 @@ export class Store {
   }
 
   /** What there is now, for page(). It is to be closed. */
-  snapshot(): Snapshot {
+  snapshot(): StoreSnapshot {
     return this.#db.snapshot();
   }
 
@@ -133,7 +139,7 @@ export class Store {
    * Writes all of `ops` or none, and resolves when they are durable. `mark` is something in them that no other batch
    * has. One at a time.
    */
-  async write(ops: readonly Op[], mark: Buffer): Promise<void> {
+  async write(ops: readonly WriteOp[], mark: Buffer): Promise<void> {
     if (this.#failed) await this.#recover();
     try {
       // Its other form of a batch clones each operation first.
@@ -205,8 +211,8 @@ export class Store {
   #fault(error: unknown): unknown {
     const { code, message } = Object(error) as { code?: string; message?: string };
     if (code === "LEVEL_CORRUPTION") return new DamageError(this.#folder, String(message));
-    if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return closedError();
-    return systemFault(error) ?? error;
+    if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return closedError("disk");
+    return toEngineFault(error) ?? error;
   }
 }
 

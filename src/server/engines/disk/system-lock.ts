@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
-import { FolderError, isReadOnly } from "./faults.js";
+import { FolderError, isReadOnlyError } from "./errors.js";
 import { loadStore } from "./store-package.js";
 
 /** The folder whose LevelDB is never written to: while it is open, the system holds a lock on its file LOCK. */
@@ -17,7 +17,7 @@ const CANNOT_LOCK = /No locks available|not supported|not implemented/i;
  * Takes the operating system's lock on `folder`: it is let go when the process ends, however that happens, and holds
  * between the containers of one machine. Node has no such locks, but LevelDB takes one. Undefined where it is taken.
  */
-export async function takeSystemLock(folder: string): Promise<(() => Promise<void>) | undefined> {
+export async function acquireSystemLock(folder: string): Promise<(() => Promise<void>) | undefined> {
   const { dev, ino } = await stat(folder, { bigint: true });
   const key = `${dev}:${ino}`;
   // LevelDB is not asked a second time: it would let go of the lock that the process has.
@@ -57,7 +57,7 @@ async function openLock(path: string): Promise<ClassicLevel | undefined> {
       }
       if (code === "LEVEL_LOCKED") return undefined;
       const cause = (error as { cause?: unknown }).cause ?? error;
-      if (isCleared || isReadOnly(cause)) throw cause;
+      if (isCleared || isReadOnlyError(cause)) throw cause;
       // Damaged: nothing is lost with it. Whoever has the lock needs no file but LOCK.
       for (const name of await readdir(path)) {
         if (name !== "LOCK") await rm(join(path, name), { force: true });

@@ -1,4 +1,4 @@
-import type { Op } from "./store.js";
+import type { WriteOp } from "./store.js";
 import type { Tree } from "./tree.js";
 
 /** Where the tree keeps groups, their events, how often an event was delivered, and groups whose events go. */
@@ -49,19 +49,19 @@ export class TopicEntries {
     return Number(this.#tree.nextVersion());
   }
 
-  write(ops: Op[], applied?: () => void): Promise<void> {
+  write(ops: WriteOp[], applied?: () => void): Promise<void> {
     return this.#tree.write(ops, applied);
   }
 
-  group(topic: string, name: string, state: GroupState): Op {
+  group(topic: string, name: string, state: GroupState): WriteOp {
     return { key: groupKey(topic, name), value: Buffer.from(JSON.stringify(state)) };
   }
 
-  event(group: number, order: number, value: Uint8Array): Op {
+  event(group: number, order: number, value: Uint8Array): WriteOp {
     return { key: eventKey(group, order), value: Buffer.from(value) };
   }
 
-  attempts(group: number, { order, attempts, dueMs }: Item): Op {
+  attempts(group: number, { order, attempts, dueMs }: Item): WriteOp {
     const value = Buffer.alloc(12);
     value.writeUInt32LE(attempts, 0);
     value.writeDoubleLE(dueMs, 4);
@@ -69,7 +69,7 @@ export class TopicEntries {
   }
 
   /** The end of an event. */
-  done(group: number, { order, counted }: Item): Op[] {
+  done(group: number, { order, counted }: Item): WriteOp[] {
     const event = { key: eventKey(group, order), value: undefined };
     return counted > 0 ? [event, { key: attemptsKey(group, order), value: undefined }] : [event];
   }

@@ -1,10 +1,9 @@
 import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
-import { logDropped } from "../shared/dropped-events.js";
-import { full } from "../shared/errors.js";
-import { closedError } from "./faults.js";
-import { Group, weight } from "./group.js";
+import { closedError, fullError } from "../shared/errors.js";
+import { logDroppedEvents } from "../shared/log-dropped-events.js";
+import { ConsumerGroup, weight } from "./consumer-group.js";
 import { type GroupState, TopicEntries } from "./topic-store.js";
 import type { Tree } from "./tree.js";
 
@@ -20,7 +19,7 @@ export interface TopicLimits {
 
 /** The topics of the disk engine: each group has its own entries for what waits. */
 export class DiskTopics implements TopicStore {
-  readonly #topics = new Map<string, Map<string, Group>>();
+  readonly #topics = new Map<string, Map<string, ConsumerGroup>>();
   readonly #entries: TopicEntries;
   readonly #clock: Clock;
   readonly #limits: TopicLimits;
@@ -51,10 +50,10 @@ export class DiskTopics implements TopicStore {
     const bytes = values.reduce((sum, value) => sum + weight(value), 0);
     for (const [name, group] of groups) {
       if (group.bytes + bytes <= maxBacklogBytes) continue;
-      throw full("maxBacklogBytes", maxBacklogBytes, `events wait for the consumer group "${name}"`);
+      throw fullError("maxBacklogBytes", maxBacklogBytes, `events wait for the consumer group "${name}"`);
     }
     if (this.#bytes + bytes * groups.size > maxTopicBytes) {
-      throw full("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
+      throw fullError("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
     }
     const parts = [...groups.values()].map((group) => group.publishing(values));
     try {
@@ -87,14 +86,14 @@ export class DiskTopics implements TopicStore {
     this.#topics.clear();
   }
 
-  #begin(topic: string, name: string): Group {
+  #begin(topic: string, name: string): ConsumerGroup {
     const { maxTopics, maxGroups } = this.#limits;
     const groups = this.#topics.get(topic);
     if (groups && groups.size >= maxGroups) {
-      throw full("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
+      throw fullError("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
     }
     if (!groups && this.#topics.size >= maxTopics) {
-      throw full("maxTopics", maxTopics, "as many topics of the disk engine have consumer groups");
+      throw fullError("maxTopics", maxTopics, "as many topics of the disk engine have consumer groups");
     }
     const state: GroupState = { id: this.#entries.nextNumber(), bytes: 0 };
     const begun = this.#entries.write([this.#entries.group(topic, name, state)]);
@@ -104,7 +103,13 @@ export class DiskTopics implements TopicStore {
     return group;
   }
 
-  #group(topic: string, name: string, state: GroupState, begun: Promise<void>, isNew: boolean): Group {
+  #group(
+    topic: string,
+    name: string,
+    state: GroupState,
+    begun: Promise<void>,
+    isNew: boolean,
+  ): ConsumerGroup {
     const { groupIdleMs: idleMs, groupBacklogIdleMs: backlogIdleMs, log } = this.#limits;
     const onBytes = (change: number) => {
       this.#bytes += change;
@@ -113,32 +118,32 @@ export class DiskTopics implements TopicStore {
       this.#drop(topic, name, group);
       // Where the disk refuses, it is there again after the next start.
       this.#entries.forget(topic, name, state).then(
-        (events) => logDropped(log, topic, name, events),
+        (events) => logDroppedEvents(log, topic, name, events),
         () => {},
       );
     };
     const [entries, clock] = [this.#entries, this.#clock];
     const options = { topic, name, state, entries, clock, idleMs, backlogIdleMs, begun, onBytes, onIdle };
-    const group: Group = new Group(options, isNew);
+    const group: ConsumerGroup = new ConsumerGroup(options, isNew);
     return group;
   }
 
   async #clearForgotten(): Promise<void> {
     try {
       for await (const { topic, name, events } of this.#entries.clearForgotten()) {
-        logDropped(this.#limits.log, topic, name, events);
+        logDroppedEvents(this.#limits.log, topic, name, events);
       }
     } catch {
       // The rest goes after the next start.
     }
   }
 
-  #put(topic: string, name: string, group: Group): void {
-    const groups = this.#topics.get(topic) ?? new Map<string, Group>();
+  #put(topic: string, name: string, group: ConsumerGroup): void {
+    const groups = this.#topics.get(topic) ?? new Map<string, ConsumerGroup>();
     this.#topics.set(topic, groups.set(name, group));
   }
 
-  #drop(topic: string, name: string, group: Group): void {
+  #drop(topic: string, name: string, group: ConsumerGroup): void {
     group.close(false);
     const groups = this.#topics.get(topic);
     if (groups?.get(name) === group) groups.delete(name);
@@ -146,6 +151,6 @@ export class DiskTopics implements TopicStore {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("disk");
   }
 }

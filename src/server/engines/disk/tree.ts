@@ -1,25 +1,26 @@
 import { Clock, type ClockSources } from "../shared/clock.js";
-import { BOOKS, type Books, decodeBooks, encodeBooks, type Usage } from "./books.js";
-import { closedError, systemFault } from "./faults.js";
-import { Groups } from "./groups.js";
-import { type Op, type Page, type Snapshot, Store, type StoreOptions } from "./store.js";
+import { closedError } from "../shared/errors.js";
+import { toEngineFault } from "./errors.js";
+import { GroupCommit } from "./group-commit.js";
+import { decodeMetadata, encodeMetadata, METADATA_KEY, type Metadata, type StoreUsage } from "./metadata.js";
+import { Store, type StoreOptions, type StorePage, type StoreSnapshot, type WriteOp } from "./store.js";
 import type { StoreEntry } from "./store-entry.js";
 
 export interface TreeOptions extends StoreOptions {
   /** The machine's clocks. */
   clocks: ClockSources;
   /** What a tree that is empty goes on from. */
-  books?: Books;
+  books?: Metadata;
 }
 
 /** One call's writes: durable together, and then seen together. */
-type Batch = { ops: Op[]; applied: () => void; grown: Partial<Usage> };
+type Batch = { ops: WriteOp[]; applied: () => void; grown: Partial<StoreUsage> };
 
 /** What a tree was at one moment. */
-export interface Moment {
+export interface TreeSnapshot {
   clocks: ClockSources;
   /** What was kept with the last write in front of it. */
-  books(): Promise<Books>;
+  books(): Promise<Metadata>;
   all(prefix: string): AsyncGenerator<StoreEntry, void, undefined>;
   release(): Promise<void>;
 }
@@ -36,21 +37,21 @@ export class Tree {
   readonly clock: Clock;
   readonly #clocks: ClockSources;
   readonly #store: Store;
-  readonly #groups = new Groups<Batch>(
+  readonly #groups = new GroupCommit<Batch>(
     (batches) => this.#write(batches),
     () => this.#failed(),
   );
   /** What is written and not yet durable. */
-  readonly #pending = new Map<string, Op>();
+  readonly #pending = new Map<string, WriteOp>();
   #counter: bigint;
   /** What is durable, and what will be once all that is written is. */
-  #usage: Usage;
-  #expected: Usage;
+  #usage: StoreUsage;
+  #expected: StoreUsage;
   /** Whether the usage is known: not in a folder of a version that did not count. */
   isCounted: boolean;
   #closed = false;
 
-  private constructor(store: Store, clocks: ClockSources, { counter, clock, usage }: Books) {
+  private constructor(store: Store, clocks: ClockSources, { counter, clock, usage }: Metadata) {
     this.#store = store;
     this.#clocks = clocks;
     this.clock = new Clock(clocks, clock);
@@ -64,7 +65,7 @@ export class Tree {
   static async open(folder: string, { books, clocks, ...options }: TreeOptions): Promise<Tree> {
     const store = await Store.open(folder, options);
     try {
-      return new Tree(store, clocks, books ?? decodeBooks(store.get(BOOKS)));
+      return new Tree(store, clocks, books ?? decodeMetadata(store.get(METADATA_KEY)));
     } catch (error) {
       await store.close();
       throw error;
@@ -72,12 +73,12 @@ export class Tree {
   }
 
   /** The bytes that count for bounds once all that is being written is durable. */
-  get usage(): Readonly<Usage> {
+  get usage(): Readonly<StoreUsage> {
     return this.#expected;
   }
 
   /** Says what the usage is, where it was not counted before. */
-  async count(usage: Usage): Promise<void> {
+  async count(usage: StoreUsage): Promise<void> {
     this.#usage = { ...usage };
     this.#expected = { ...usage };
     this.isCounted = true;
@@ -116,7 +117,11 @@ export class Tree {
    * Writes all of `ops` or none. When they are durable, `applied` is called, readers see them, and it resolves: then all
    * that was written before is durable as well. `grown` is by how much that changes the usage.
    */
-  async write(ops: Op[], applied: () => void = () => {}, grown: Partial<Usage> = {}): Promise<void> {
+  async write(
+    ops: WriteOp[],
+    applied: () => void = () => {},
+    grown: Partial<StoreUsage> = {},
+  ): Promise<void> {
     this.#open();
     this.#expected = sumOf(this.#expected, grown);
     for (const op of ops) this.#pending.set(op.key, op);
@@ -124,36 +129,36 @@ export class Tree {
     try {
       await this.#groups.add({ ops, applied, grown }, bytes);
     } catch (error) {
-      throw systemFault(error) ?? error;
+      throw toEngineFault(error) ?? error;
     }
   }
 
   /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call. */
-  async page(prefix: string, after: string | undefined, most: number): Promise<Page> {
+  async page(prefix: string, after: string | undefined, most: number): Promise<StorePage> {
     this.#open();
     return this.#store.page(prefix, after, most);
   }
 
   /** Every entry under `prefix`, page by page; "": all of them. */
-  async *all(prefix: string, snapshot?: Snapshot): AsyncGenerator<StoreEntry, void, undefined> {
+  async *all(prefix: string, snapshot?: StoreSnapshot): AsyncGenerator<StoreEntry, void, undefined> {
     for (let past: string | undefined; ; ) {
       this.#open();
       const page = await this.#store.page(prefix, past, AT_ONCE, snapshot);
-      yield* page.entries.filter(({ key }) => key !== BOOKS);
+      yield* page.entries.filter(({ key }) => key !== METADATA_KEY);
       if (page.after === undefined) return;
       past = page.after;
     }
   }
 
   /** What there is now, to be read while the tree goes on: for a backup. */
-  moment(): Moment {
+  moment(): TreeSnapshot {
     this.#open();
     const snapshot = this.#store.snapshot();
     return {
       clocks: this.#clocks,
       books: async () => {
-        const { entries } = await this.#store.page(BOOKS, undefined, 1, snapshot);
-        return decodeBooks(entries.find(({ key }) => key === BOOKS)?.value);
+        const { entries } = await this.#store.page(METADATA_KEY, undefined, 1, snapshot);
+        return decodeMetadata(entries.find(({ key }) => key === METADATA_KEY)?.value);
       },
       all: (prefix) => this.all(prefix, snapshot),
       release: () => snapshot.close(),
@@ -170,7 +175,7 @@ export class Tree {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("disk");
   }
 
   async #write(batches: Batch[]): Promise<void> {
@@ -178,8 +183,8 @@ export class Tree {
     if (ops.length > 0) {
       const usage = batches.reduce((sum, { grown }) => sumOf(sum, grown), this.#usage);
       // Each group counts as well: that tells it from all others.
-      const books = encodeBooks(++this.#counter, this.clock.save(), usage);
-      await this.#store.write([...ops, { key: BOOKS, value: books }], books);
+      const books = encodeMetadata(++this.#counter, this.clock.save(), usage);
+      await this.#store.write([...ops, { key: METADATA_KEY, value: books }], books);
       this.#usage = usage;
     }
     for (const { ops, applied } of batches) {
@@ -195,7 +200,7 @@ export class Tree {
   }
 }
 
-const sumOf = ({ keys, blobs }: Usage, grown: Partial<Usage>): Usage => ({
+const sumOf = ({ keys, blobs }: StoreUsage, grown: Partial<StoreUsage>): StoreUsage => ({
   keys: keys + (grown.keys ?? 0),
   blobs: blobs + (grown.blobs ?? 0),
 });

@@ -2,8 +2,8 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { rechunk } from "../../../lib/rechunk.js";
 import type { BlobInfo, BlobStore } from "../../engine.js";
-import { closedError, full } from "../shared/errors.js";
-import { ownBytes } from "./owned.js";
+import { closedError, fullError } from "../shared/errors.js";
+import { compactBytes } from "./compact-bytes.js";
 import { SortedMap } from "./sorted-map.js";
 
 interface BlobLimits {
@@ -42,7 +42,7 @@ export class MemoryBlobs implements BlobStore {
         this.#reserve(piece.length);
         size += piece.length;
         hash.update(piece);
-        pieces.push(ownBytes(piece));
+        pieces.push(compactBytes(piece));
       }
       this.#open();
       const present = this.#blobs.get(name);
@@ -97,14 +97,14 @@ export class MemoryBlobs implements BlobStore {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("memory");
   }
 
   /** Counts what is being written as well, so that many unfinished writes cannot pass the limit together. */
   #reserve(bytes: number): void {
     const { maxBlobBytes } = this.#limits;
     if (this.#bytes + bytes > maxBlobBytes) {
-      throw full("maxBlobBytes", maxBlobBytes, "all blobs of the memory engine together");
+      throw fullError("maxBlobBytes", maxBlobBytes, "all blobs of the memory engine together");
     }
     this.#bytes += bytes;
   }

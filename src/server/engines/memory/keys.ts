@@ -1,9 +1,9 @@
 import { runAfter } from "../../../lib/timer.js";
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../shared/change-feed.js";
-import { closedError, full } from "../shared/errors.js";
+import { closedError, fullError } from "../shared/errors.js";
 import { Heap } from "../shared/heap.js";
-import { ownBytes } from "./owned.js";
+import { compactBytes } from "./compact-bytes.js";
 import { SortedMap } from "./sorted-map.js";
 
 interface KeyLimits {
@@ -64,7 +64,7 @@ export class MemoryKeys implements KeyStore {
     }
     const { maxKeyBytes } = this.#limits;
     if (grown > 0 && this.#bytes + grown > maxKeyBytes) {
-      throw full("maxKeyBytes", maxKeyBytes, "all keys and values of the memory engine together");
+      throw fullError("maxKeyBytes", maxKeyBytes, "all keys and values of the memory engine together");
     }
     const version = ++this.#version;
     for (const write of writes) this.#apply(write, version, nowMs);
@@ -93,7 +93,7 @@ export class MemoryKeys implements KeyStore {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("memory");
   }
 
   #live(key: string, nowMs: number): Entry | undefined {
@@ -111,7 +111,7 @@ export class MemoryKeys implements KeyStore {
       if (present) this.#remove(present);
       return;
     }
-    const entry: Entry = { key, value: ownBytes(write.value), version };
+    const entry: Entry = { key, value: compactBytes(write.value), version };
     const expiresAtMs =
       write.ttlMs === "keep"
         ? present?.expiresAtMs

@@ -1,8 +1,8 @@
 import { runAfter } from "../../../lib/timer.js";
 import type { LogRecord, LogStore, Retention } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
-import { closedError, full } from "../shared/errors.js";
-import { ownBytes } from "./owned.js";
+import { closedError, fullError } from "../shared/errors.js";
+import { compactBytes } from "./compact-bytes.js";
 
 interface LogLimits {
   maxLogBytes: number;
@@ -36,7 +36,7 @@ export class MemoryLogs implements LogStore {
     const log = this.#logs.get(name);
     const freed = log?.freedBy(added, values.length) ?? 0;
     if (added > freed && this.#bytes + added - freed > maxLogBytes) {
-      throw full("maxLogBytes", maxLogBytes, "all records of the memory engine's logs together");
+      throw fullError("maxLogBytes", maxLogBytes, "all records of the memory engine's logs together");
     }
     return (log ?? this.#create(name)).append(values, clock.wall());
   }
@@ -103,7 +103,7 @@ export class MemoryLogs implements LogStore {
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("memory");
   }
 
   #create(name: string): Log {
@@ -153,7 +153,7 @@ class Log {
     let offset = first;
     let added = 0;
     for (const value of values) {
-      this.#records.push({ offset: offset++, timestampMs: this.#lastMs, value: ownBytes(value) });
+      this.#records.push({ offset: offset++, timestampMs: this.#lastMs, value: compactBytes(value) });
       added += weight(value);
     }
     this.#weigh(added);

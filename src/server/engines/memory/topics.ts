@@ -1,11 +1,11 @@
 import { runAfter } from "../../../lib/timer.js";
 import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
-import { logDropped } from "../shared/dropped-events.js";
-import { closedError, full } from "../shared/errors.js";
+import { closedError, fullError } from "../shared/errors.js";
 import { Heap } from "../shared/heap.js";
-import { IdleTimer, type KeptMs } from "../shared/idle-timer.js";
-import { ownBytes } from "./owned.js";
+import { type IdleTimeouts, IdleTimer } from "../shared/idle-timer.js";
+import { logDroppedEvents } from "../shared/log-dropped-events.js";
+import { compactBytes } from "./compact-bytes.js";
 
 interface TopicLimits {
   maxBacklogBytes: number;
@@ -40,12 +40,12 @@ export class MemoryTopics implements TopicStore {
     const bytes = values.reduce((sum, value) => sum + weight(value), 0);
     for (const [name, group] of groups) {
       if (group.bytes + bytes <= maxBacklogBytes) continue;
-      throw full("maxBacklogBytes", maxBacklogBytes, `events wait for the consumer group "${name}"`);
+      throw fullError("maxBacklogBytes", maxBacklogBytes, `events wait for the consumer group "${name}"`);
     }
     if (this.#bytes + bytes * groups.size > maxTopicBytes) {
-      throw full("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
+      throw fullError("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
     }
-    const kept = values.map(ownBytes);
+    const kept = values.map(compactBytes);
     for (const group of groups.values()) group.add(kept);
   }
 
@@ -70,10 +70,10 @@ export class MemoryTopics implements TopicStore {
     const { maxTopics, maxGroups, groupIdleMs, groupBacklogIdleMs } = this.#limits;
     const groups = this.#topics.get(topic) ?? new Map<string, Group>();
     if (groups.size >= maxGroups) {
-      throw full("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
+      throw fullError("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
     }
     if (groups.size === 0 && this.#topics.size >= maxTopics) {
-      throw full("maxTopics", maxTopics, "as many topics of the memory engine have consumer groups");
+      throw fullError("maxTopics", maxTopics, "as many topics of the memory engine have consumer groups");
     }
     const onBytes = (change: number) => {
       this.#bytes += change;
@@ -88,14 +88,14 @@ export class MemoryTopics implements TopicStore {
   #forget(topic: string, name: string): void {
     const groups = this.#topics.get(topic);
     const group = groups?.get(name);
-    logDropped(this.#limits.log, topic, name, group?.events ?? 0);
+    logDroppedEvents(this.#limits.log, topic, name, group?.events ?? 0);
     group?.close();
     groups?.delete(name);
     if (groups?.size === 0) this.#topics.delete(topic);
   }
 
   #open(): void {
-    if (this.#closed) throw closedError();
+    if (this.#closed) throw closedError("memory");
   }
 }
 
@@ -114,7 +114,7 @@ class Group {
   #closed = false;
 
   /** `onBytes` is told by how much `bytes` changes, `onIdle` that it has been without a consumer for as long as it is kept. */
-  constructor(keptMs: KeptMs, onBytes: (change: number) => void, onIdle: () => void) {
+  constructor(keptMs: IdleTimeouts, onBytes: (change: number) => void, onIdle: () => void) {
     this.#onBytes = onBytes;
     this.#idle = new IdleTimer(keptMs, () => this.#bytes === 0, onIdle);
   }

@@ -1,5 +1,5 @@
 import type { Change } from "../../engine.js";
-import { full } from "./errors.js";
+import { fullError } from "./errors.js";
 
 /** How many changes, and bytes of theirs, a reader may be behind before those of a key make way for its last one. */
 const COMPACT_ABOVE = 1024;
@@ -133,7 +133,11 @@ class Watcher {
       last.set(key, change);
     }
     if (last.size > this.#mostKeys) {
-      this.#error = full("maxWatchBacklog", this.#mostKeys, "changes wait for a watcher that does not read");
+      this.#error = fullError(
+        "maxWatchBacklog",
+        this.#mostKeys,
+        "changes wait for a watcher that does not read",
+      );
       this.end();
       return;
     }

@@ -1,8 +1,9 @@
 import { EngineFault } from "../../engine.js";
 
-/** What every call on a closed memory engine fails with. */
-export const closedError = (): EngineFault => new EngineFault("away", "the memory engine is closed");
+/** The error of every call on a closed engine: `name` is the engine's. */
+export const closedError = (name: string): EngineFault =>
+  new EngineFault("unavailable", `the ${name} engine is closed`);
 
-/** What a call fails with that would pass one of the engine's own bounds. */
-export const full = (name: string, most: number, what: string): EngineFault =>
-  new EngineFault("full", what, { name, most });
+/** The error of a call that would exceed the engine's bound `name`. */
+export const fullError = (name: string, most: number, message: string): EngineFault =>
+  new EngineFault("full", message, { name, most });

@@ -1,17 +1,17 @@
 import { runAfter } from "../../../lib/timer.js";
 
 /** How long a group without a consumer is kept where nothing waits for it, and where something does. */
-export type KeptMs = { idleMs: number; backlogIdleMs: number };
+export type IdleTimeouts = { idleMs: number; backlogIdleMs: number };
 
 /** Tells when a group has been without a consumer for as long as it is kept. */
 export class IdleTimer {
-  readonly #keptMs: KeptMs;
+  readonly #keptMs: IdleTimeouts;
   readonly #isEmpty: () => boolean;
   readonly #onIdle: () => void;
   #callOff: (() => void) | undefined;
 
   /** `isEmpty` says whether nothing waits for the group. */
-  constructor(keptMs: KeptMs, isEmpty: () => boolean, onIdle: () => void) {
+  constructor(keptMs: IdleTimeouts, isEmpty: () => boolean, onIdle: () => void) {
     this.#keptMs = keptMs;
     this.#isEmpty = isEmpty;
     this.#onIdle = onIdle;

@@ -11,20 +11,20 @@ export const keysMutants: readonly Mutant[] = [
     ],
     [
       "entries have another version than their commit",
-      "const entry: Entry = { key, value: ownBytes(write.value), version };",
-      "const entry: Entry = { key, value: ownBytes(write.value), version: version + 1n };",
+      "const entry: Entry = { key, value: compactBytes(write.value), version };",
+      "const entry: Entry = { key, value: compactBytes(write.value), version: version + 1n };",
       /value and version of the commit/,
     ],
     [
       "empty values are none",
-      "const entry: Entry = { key, value: ownBytes(write.value), version };",
-      "if (write.value.length === 0) return;\n    const entry: Entry = { key, value: ownBytes(write.value), version };",
+      "const entry: Entry = { key, value: compactBytes(write.value), version };",
+      "if (write.value.length === 0) return;\n    const entry: Entry = { key, value: compactBytes(write.value), version };",
       /empty value from none/,
     ],
     [
       "values are cut",
-      "const entry: Entry = { key, value: ownBytes(write.value), version };",
-      "const entry: Entry = { key, value: ownBytes(write.value.subarray(0, 65_536)), version };",
+      "const entry: Entry = { key, value: compactBytes(write.value), version };",
+      "const entry: Entry = { key, value: compactBytes(write.value.subarray(0, 65_536)), version };",
       /every byte of a large value/,
     ],
     [
@@ -71,8 +71,8 @@ export const keysMutants: readonly Mutant[] = [
     ],
     [
       "the longer value stays",
-      "const entry: Entry = { key, value: ownBytes(write.value), version };",
-      "const longer = present && present.value.length > write.value.length ? present.value : write.value;\n    const entry: Entry = { key, value: ownBytes(longer), version };",
+      "const entry: Entry = { key, value: compactBytes(write.value), version };",
+      "const longer = present && present.value.length > write.value.length ? present.value : write.value;\n    const entry: Entry = { key, value: compactBytes(longer), version };",
       /replaces the whole value/,
     ],
     [

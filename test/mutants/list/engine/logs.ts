@@ -18,8 +18,8 @@ export const logsMutants: readonly Mutant[] = [
     ],
     [
       "values are cut",
-      "value: ownBytes(value) });",
-      "value: ownBytes(value.subarray(0, 1000)) });",
+      "value: compactBytes(value) });",
+      "value: compactBytes(value.subarray(0, 1000)) });",
       /append\(\) keeps every byte/,
     ],
     [

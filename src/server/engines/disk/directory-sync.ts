@@ -8,7 +8,7 @@ const TICK_MS = 20;
  * Makes durable that the journals of a LevelDB are there. It syncs what it writes to a journal, but never the folder
  * that it began one in: there are file systems on which the power then takes the whole file.
  */
-export class JournalNames {
+export class DirectorySync {
   readonly #files: Files;
   readonly #folder: string;
   #durable: ReadonlySet<string> = new Set();

@@ -11,7 +11,7 @@ const MANY = 16;
  * Puts what many callers write at the same time into groups, of which one at a time is written and synced: they share
  * a sync, and there is never more than one group of which it is unknown whether it is on the disk.
  */
-export class Groups<T> {
+export class GroupCommit<T> {
   readonly #write: (items: T[]) => Promise<void>;
   readonly #failed: () => void;
   #waiting: Waiting<T>[] = [];

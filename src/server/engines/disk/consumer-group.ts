@@ -2,9 +2,9 @@ import { runAfter } from "../../../lib/timer.js";
 import type { Delivery } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
 import { Heap } from "../shared/heap.js";
-import { IdleTimer, type KeptMs } from "../shared/idle-timer.js";
+import { type IdleTimeouts, IdleTimer } from "../shared/idle-timer.js";
 import { Consumer } from "./consumer.js";
-import type { Op } from "./store.js";
+import type { WriteOp } from "./store.js";
 import type { GroupState, Item, TopicEntries } from "./topic-store.js";
 
 /** What one event weighs beside its value, for `maxBacklogBytes` and `maxTopicBytes`. */
@@ -19,7 +19,7 @@ const COUNT_AFTER_MS = 50;
 
 export const weight = (value: Uint8Array): number => value.length + EVENT_OVERHEAD_BYTES;
 
-interface GroupOptions extends KeptMs {
+interface GroupOptions extends IdleTimeouts {
   topic: string;
   name: string;
   state: GroupState;
@@ -34,7 +34,7 @@ interface GroupOptions extends KeptMs {
 }
 
 /** A group of consumers: what waits is in the tree, and here what its consumers are about. */
-export class Group {
+export class ConsumerGroup {
   readonly state: GroupState;
   readonly #options: GroupOptions;
   readonly #ready = new Heap<Item>((a, b) => a.order - b.order);
@@ -73,7 +73,7 @@ export class Group {
   }
 
   /** What the tree is to be told of these events; `applied` once it has them, `failed` where it has refused. */
-  publishing(values: readonly Uint8Array[]): { ops: Op[]; applied: () => void; failed: () => void } {
+  publishing(values: readonly Uint8Array[]): { ops: WriteOp[]; applied: () => void; failed: () => void } {
     const { entries } = this.#options;
     const bytes = values.reduce((sum, value) => sum + weight(value), 0);
     this.#weigh(bytes);
@@ -291,17 +291,17 @@ export class Group {
     });
   }
 
-  #count(item: Item): Op {
+  #count(item: Item): WriteOp {
     item.counted = item.attempts;
     return this.#options.entries.attempts(this.state.id, item);
   }
 
-  #stateOp(): Op {
+  #stateOp(): WriteOp {
     return this.#options.entries.group(this.#options.topic, this.#options.name, this.state);
   }
 
   /** Nobody waits for it: where the disk refuses, only a count or a time is older than it could be. */
-  #saveSoon(ops: Op[]): void {
+  #saveSoon(ops: WriteOp[]): void {
     if (!this.#isKept) return;
     this.#options.entries.write(ops).catch(() => {});
   }

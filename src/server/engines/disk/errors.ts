@@ -1,8 +1,5 @@
 import { EngineFault } from "../../engine.js";
 
-/** What every call on a closed disk engine fails with. */
-export const closedError = (): EngineFault => new EngineFault("away", "the disk engine is closed");
-
 /** What could not be read is not what was written. Nothing that depends on it is served. */
 export class DamageError extends Error {
   /** The damaged file. */
@@ -54,18 +51,18 @@ function codeOf(error: unknown): string {
 }
 
 /** What a caller is told when the system refused a write; undefined where it is not the system's doing. */
-export function systemFault(error: unknown): EngineFault | undefined {
+export function toEngineFault(error: unknown): EngineFault | undefined {
   const code = codeOf(error);
   const full = FULL[code];
   const why = full ?? REFUSED[code];
   if (!why) return undefined;
-  const fault = new EngineFault(full ? "full" : "away", why);
+  const fault = new EngineFault(full ? "full" : "unavailable", why);
   fault.cause = error;
   return fault;
 }
 
 /** Whether `error` says that nothing may be written there. */
-export const isReadOnly = (error: unknown): boolean => {
+export const isReadOnlyError = (error: unknown): boolean => {
   const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
   if (["EROFS", "EACCES", "EPERM"].includes(code)) return true;
   return code === "LEVEL_IO_ERROR" && /Read-only file system|Permission denied/.test(message);

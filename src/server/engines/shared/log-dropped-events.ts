@@ -1,7 +1,7 @@
 import type { Log } from "../../context.js";
 
 /** Logs that a consumer group was forgotten, and how many events were dropped with it. */
-export function logDropped(log: Pick<Log, "warn">, topic: string, group: string, events: number): void {
+export function logDroppedEvents(log: Pick<Log, "warn">, topic: string, group: string, events: number): void {
   if (events === 0) return;
   // The engine's name of a topic has its pubsub in front.
   const [pubsub = "", name = ""] = topic.includes("\0") ? topic.split("\0") : ["", topic];
