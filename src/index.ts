@@ -53,6 +53,7 @@ export {
   type PutOptions,
   type UploadProgress,
 } from "./client/files.js";
+export type { Follower } from "./client/follower.js";
 export {
   type GossipChange,
   type GossipMap,
@@ -101,6 +102,7 @@ export {
   type Pubsub,
   type SubscribeOptions,
 } from "./client/pubsub.js";
+export { type RetryOptions, withRetry } from "./client/retry.js";
 export { createSecrets, type Secret, type SecretStore } from "./client/secrets.js";
 export { createSequencer, type IdsOptions, type NextOptions, type Sequencer } from "./client/sequencer.js";
 export type { InvocationHandler } from "./client/service/handler.js";
@@ -131,6 +133,4 @@ export {
   type UnreadableFacts,
   unreadableFacts,
 } from "./rpc/errors.js";
-export type { Follower } from "./rpc/follower.js";
-export { type RetryOptions, withRetry } from "./rpc/retry.js";
 export type { Serving } from "./transport/tunnel.js";

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
-import { lazyMethods } from "../rpc/lazy.js";
 import type { Bindings } from "./bindings/calls.js";
+import { lazyMethods } from "./lazy.js";
 
 export type { BindingAnswer, Bindings, InvokeBindingOptions } from "./bindings/calls.js";
 

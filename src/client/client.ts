@@ -12,10 +12,7 @@ import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import type { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { asyncDispose } from "../lib/dispose.js";
 import { createClientLifetime } from "../rpc/client-lifetime.js";
-import { withErrorMapping } from "../rpc/generated-client.js";
-import { loadChunk } from "../rpc/lazy.js";
-import { lostConnectionOnly } from "../rpc/normalize-error.js";
-import { type RetryOptions, withRetry } from "../rpc/retry.js";
+import { withErrorMapping } from "../rpc/with-error-mapping.js";
 import type { Serving } from "../transport/tunnel.js";
 import { createWebTransport } from "../transport/web.js";
 import { type Bindings, createBindings } from "./bindings.js";
@@ -24,13 +21,16 @@ import { type ConfigurationOptions, type ConfigurationStore, createConfiguration
 import { createFiles, type FileStore } from "./files.js";
 import { type GossipMap, type GossipMapOptions, openGossipMap } from "./gossip-map.js";
 import { createHello, type Hello } from "./hello.js";
+import { type LazyChunk, lazyChunk } from "./lazy.js";
 import { createLifecycle, type LifecycleControl } from "./lifecycle.js";
 import { createLock, type LockStore } from "./lock.js";
 import { createLog, type Log } from "./log.js";
 import { createMap, type MapOptions, type VersionedMap } from "./map.js";
+import { lostConnectionOnly } from "./normalize-error.js";
 import type { CallbackOptions, EventHandlers } from "./pubsub/app-callback.js";
 import { createPubsub, type Pubsub } from "./pubsub.js";
 import { rawRuntime } from "./raw-runtime.js";
+import { type RetryOptions, withRetry } from "./retry.js";
 import { createSecrets, type SecretStore } from "./secrets.js";
 import { createSequencer, type Sequencer } from "./sequencer.js";
 import type { InvocationHandler } from "./service/handler.js";
@@ -63,7 +63,7 @@ const isTransport = (to: Transport | string): to is Transport =>
   typeof (to as Partial<Transport>)?.unary === "function";
 
 /** Serves what comes of the code that is loaded for it. */
-type Serve = (routesOf: (code: typeof import("./lazy-chunk.js")) => Routes) => Promise<Serving>;
+type Serve = (routesOf: (code: LazyChunk) => Routes) => Promise<Serving>;
 
 /** Every primitive of one server. Stores are called `default` where no name is given. */
 export interface Fairlead extends AsyncDisposable {
@@ -159,7 +159,7 @@ export function createClient(
   const given = scoped(signed);
   const transport = retry === false ? given : scoped(withRetry(signed, retry));
   const serve: Serve = async (routesOf) => {
-    const code = await loadChunk(import("./lazy-chunk.js"));
+    const code = await lazyChunk();
     const routes = routesOf(code);
     if (dialed.serve) return code.closeWithClient(dialed.serve(routes), open);
     throw new TypeError(

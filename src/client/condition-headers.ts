@@ -1,6 +1,6 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { needExtensions } from "../rpc/server-extensions.js";
 import { type Fence, fenceHeader } from "./lock/fence.js";
+import { needExtensions } from "./server-extensions.js";
 
 /**
  * The request headers of a write under `fence`. Fails with `Code.Unimplemented` where the server cannot keep what is asked

@@ -1,7 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName, checkOptions } from "../lib/checks.js";
-import { lazyMethods } from "../rpc/lazy.js";
 import type { ConfigurationOptions, ConfigurationStore } from "./configuration/store.js";
+import { lazyMethods } from "./lazy.js";
 
 export type { ConfigurationItem } from "../../gen/runtime/configuration_pb.js";
 export type { ValueChange as ConfigurationChange } from "./configuration/live-values.js";

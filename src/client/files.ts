@@ -2,13 +2,12 @@ import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../gen/runtime/files_pb.js";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
-import { lazyIterator } from "../rpc/follower.js";
-import { generatedClient } from "../rpc/generated-client.js";
-import { loadChunk } from "../rpc/lazy.js";
 import type { DownloadProgress, OpenedFile } from "./files/download.js";
 import type { FileInfo } from "./files/info.js";
 import type { FileRange, GetOptions, PutOptions } from "./files/transfer.js";
 import type { FileContent, UploadProgress } from "./files/upload.js";
+import { generatedClient } from "./generated-client.js";
+import { lazyChunk, lazyIterator } from "./lazy.js";
 
 export type {
   DownloadProgress,
@@ -60,19 +59,18 @@ export function createFiles(transport: Transport, store: string): FileStore {
     client: generatedClient(Runtime, transport),
     storeName: checkedName("the file store", store),
   };
-  const code = () => loadChunk(import("./lazy-chunk.js"));
   return {
-    put: async (name, content, options = {}) => (await code()).putFile(place, name, content, options),
-    get: async (name, options = {}) => (await code()).getFile(place, name, options),
-    stat: async (name, call = {}) => (await code()).statFile(place, name, call),
-    delete: async (name, call = {}) => (await code()).deleteFile(place, name, call),
+    put: async (name, content, options = {}) => (await lazyChunk()).putFile(place, name, content, options),
+    get: async (name, options = {}) => (await lazyChunk()).getFile(place, name, options),
+    stat: async (name, call = {}) => (await lazyChunk()).statFile(place, name, call),
+    delete: async (name, call = {}) => (await lazyChunk()).deleteFile(place, name, call),
     list(prefix = "", options = {}) {
       const what = `Cannot list ${shown(prefix)}`;
       if (prefix !== "") checkedName(`${what}: the prefix`, prefix);
       checkOptions(what, options);
       const { pageSize = 1000, ...call } = options;
       checkedCount(what, "pageSize", pageSize, MOST_PER_PAGE);
-      return lazyIterator(async () => (await code()).listFiles(place, prefix, pageSize, call));
+      return lazyIterator(({ listFiles }) => listFiles(place, prefix, pageSize, call));
     },
   };
 }

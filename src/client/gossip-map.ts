@@ -1,7 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
-import { loadChunk } from "../rpc/lazy.js";
 import type { Coding } from "./codec.js";
 import type { GossipMap, GossipMapOptions } from "./gossip-map/replica-map.js";
+import { lazyChunk } from "./lazy.js";
 
 export type { GossipChange, GossipMap, GossipMapOptions } from "./gossip-map/replica-map.js";
 
@@ -14,6 +14,6 @@ export async function openGossipMap<V = unknown>(
   name: string,
   options: GossipMapOptions & Coding<V> = {},
 ): Promise<GossipMap<V>> {
-  const { joinGossipMap } = await loadChunk(import("./lazy-chunk.js"));
+  const { joinGossipMap } = await lazyChunk();
   return joinGossipMap(transport, name, options);
 }

@@ -1,7 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../gen/runtime/hello_pb.js";
 import { checkedName, checkOptions } from "../lib/checks.js";
-import { generatedClient } from "../rpc/generated-client.js";
+import { generatedClient } from "./generated-client.js";
 
 /** A greeting: the smallest call there is, to see that a server answers. */
 export interface Hello {

@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { lazyMethods } from "../rpc/lazy.js";
+import { lazyMethods } from "./lazy.js";
 import type { LifecycleControl } from "./lifecycle/control.js";
 
 export type { ChangeableKind, LifecycleControl } from "./lifecycle/control.js";

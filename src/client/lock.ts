@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName } from "../lib/checks.js";
-import { lazyMethods } from "../rpc/lazy.js";
+import { lazyMethods } from "./lazy.js";
 import type { LockStore } from "./lock/acquire.js";
 
 export type { AcquireOptions, LockStore, TryAcquireOptions } from "./lock/acquire.js";

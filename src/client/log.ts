@@ -1,8 +1,8 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
-import { type Follower, lazyFollower } from "../rpc/follower.js";
-import { loadChunk } from "../rpc/lazy.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
+import { type Follower, lazyFollower } from "./follower.js";
+import { lazyChunk } from "./lazy.js";
 import type { Appended, LogEntry, Start } from "./log/records.js";
 
 export type { Appended, LogEntry };
@@ -50,10 +50,7 @@ export function createLog<T = unknown>(
   const place = `log ${shown(checkedName("the log", name))}`;
 
   const records = (start: Start, call: CallOptions) =>
-    lazyFollower(async () => {
-      const { readRecords } = await loadChunk(import("./lazy-chunk.js"));
-      return readRecords({ transport, name, codec }, start, call);
-    });
+    lazyFollower(({ readRecords }) => readRecords({ transport, name, codec }, start, call));
 
   return {
     async append(values, call = {}) {
@@ -66,7 +63,7 @@ export function createLog<T = unknown>(
         return encoded(what, codec, several[i] as T);
       });
       if (records.length === 0) return { firstOffset: undefined, lastOffset: undefined };
-      const { appendRecords } = await loadChunk(import("./lazy-chunk.js"));
+      const { appendRecords } = await lazyChunk();
       return appendRecords(transport, name, records, call);
     },
 

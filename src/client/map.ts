@@ -1,8 +1,8 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
-import { lazyMethods } from "../rpc/lazy.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
+import { lazyMethods } from "./lazy.js";
 import type { MapOptions, VersionedMap, VersionedMapCalls } from "./map/versioned-map.js";
 
 export type {

@@ -2,11 +2,10 @@ import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../gen/runtime/pubsub_pb.js";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
-import { type Follower, lazyFollower } from "../rpc/follower.js";
-import { generatedClient } from "../rpc/generated-client.js";
-import { loadChunk } from "../rpc/lazy.js";
 import { wholeSeconds } from "../rpc/ttl.js";
 import { bytes, type Codec, type Coding, codecOf, encoded, json, text } from "./codec.js";
+import { type Follower, lazyFollower } from "./follower.js";
+import { generatedClient } from "./generated-client.js";
 import type { Message } from "./pubsub/subscription.js";
 
 export type { Message };
@@ -106,10 +105,9 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
       };
       // What T is, only the caller knows; a message of `never` is one of any T.
       const coding = { codec, schema } as Coding<never>;
-      return lazyFollower(async () => {
-        const { subscription } = await loadChunk(import("./lazy-chunk.js"));
-        return subscription(transport, client, initial, { call, signal, onOpen, coding, manual });
-      });
+      return lazyFollower(({ subscription }) =>
+        subscription(transport, client, initial, { call, signal, onOpen, coding, manual }),
+      );
     },
   };
 }

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName } from "../lib/checks.js";
-import { lazyMethods } from "../rpc/lazy.js";
+import { lazyMethods } from "./lazy.js";
 import type { SecretStore } from "./secrets/store.js";
 
 export type { Secret, SecretStore } from "./secrets/store.js";

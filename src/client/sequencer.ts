@@ -2,10 +2,9 @@ import type { CallOptions, Transport } from "@connectrpc/connect";
 import { SequencerOptions_AutoIncrement as Increment, Runtime } from "../../gen/runtime/sequencer_pb.js";
 import { checkedName, checkOptions, shown } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
-import { lazyIterator } from "../rpc/follower.js";
-import { generatedClient } from "../rpc/generated-client.js";
-import { loadChunk } from "../rpc/lazy.js";
 import { repeatable } from "../rpc/repeatable.js";
+import { generatedClient } from "./generated-client.js";
+import { lazyIterator } from "./lazy.js";
 
 /** What an id has to be like. */
 export interface NextOptions extends CallOptions {
@@ -70,7 +69,7 @@ export function createSequencer(transport: Transport, name: string): Sequencer {
       begin(key, options);
       const { block = 1000, ...call } = options;
       const reserve = (call: NextOptions) => request(key, call, { count: String(block) });
-      return lazyIterator(async () => (await loadChunk(import("./lazy-chunk.js"))).idBlocks(reserve, call));
+      return lazyIterator(({ idBlocks }) => idBlocks(reserve, call));
     },
   };
 }

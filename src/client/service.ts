@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { checkedName } from "../lib/checks.js";
-import { lazyMethods } from "../rpc/lazy.js";
+import { lazyMethods } from "./lazy.js";
 import type { Service } from "./service/invoke.js";
 
 export type { InvokeInit, InvokeOptions, Service } from "./service/invoke.js";

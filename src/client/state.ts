@@ -8,12 +8,12 @@ import {
 } from "../../gen/runtime/state_pb.js";
 import { checkedName, checkOptions, type OptionType, shown } from "../lib/checks.js";
 import { withHeaders, withOnHeader } from "../rpc/call-headers.js";
-import { generatedClient } from "../rpc/generated-client.js";
-import { loadChunk } from "../rpc/lazy.js";
 import { conditional } from "../rpc/repeatable.js";
 import { wholeSeconds } from "../rpc/ttl.js";
 import { decodeInto } from "../rpc/unreadable.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
+import { generatedClient } from "./generated-client.js";
+import { lazyChunk } from "./lazy.js";
 import type { Fence } from "./lock/fence.js";
 
 /** A stored value and what its store knows about it. */
@@ -125,7 +125,6 @@ export function createState<V = unknown>(
   const client = generatedClient(Runtime, transport);
   const codec = codecOf(coding);
   const storeName = checkedName("the state store", name);
-  const code = () => loadChunk(import("./lazy-chunk.js"));
 
   const cannot = (what: string, key?: string) =>
     `Cannot ${what}${key === undefined ? " in" : ` ${shown(key)} in`} state store ${shown(name)}`;
@@ -179,7 +178,7 @@ export function createState<V = unknown>(
   ): Promise<string | undefined> => {
     const { fence, ifAbsent, once } = conditions;
     const headers =
-      fence || ifAbsent ? await (await code()).conditionHeaders(what, transport, conditions, call) : {};
+      fence || ifAbsent ? await (await lazyChunk()).conditionHeaders(what, transport, conditions, call) : {};
     let etag: string | undefined;
     const told = withOnHeader(withHeaders(call, headers), (headers) => {
       etag = headers.get("fairlead-etag") ?? undefined;
@@ -197,14 +196,14 @@ export function createState<V = unknown>(
       return entry(key, data, etag, metadata);
     },
 
-    getMany: async (...args) => (await code()).getManyEntries(parts, ...args),
+    getMany: async (...args) => (await lazyChunk()).getManyEntries(parts, ...args),
 
     async set(key, value, options = {}) {
       const state = item(key, value, options);
       const { ifMatch, ifAbsent, ttlMs, fence, ...call } = options;
       const what = cannot("set", key);
       const store = { transport, client, storeName, what };
-      const states = [ifAbsent ? await (await code()).createOnly(store, state, call) : state];
+      const states = [ifAbsent ? await (await lazyChunk()).createOnly(store, state, call) : state];
       const once = ifMatch !== undefined || ifAbsent === true;
       return write(what, call, { fence, once }, (call) => client.saveState({ storeName, states }, call));
     },
@@ -216,8 +215,8 @@ export function createState<V = unknown>(
       await write(cannot("delete", key), call, { fence, once }, (call) => client.deleteState(request, call));
     },
 
-    update: async (...args) => (await code()).updateEntry(parts, ...args),
-    transaction: async (...args) => (await code()).transact(parts, ...args),
+    update: async (...args) => (await lazyChunk()).updateEntry(parts, ...args),
+    transaction: async (...args) => (await lazyChunk()).transact(parts, ...args),
   };
   const parts = {
     client,

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
-import { lazyTransport, loadChunk } from "../rpc/lazy.js";
 import type { Token } from "../rpc/with-token.js";
+import { lazyTransport } from "./lazy.js";
 
 export type { Token };
 
@@ -10,5 +10,5 @@ export type { Token };
  * `authorization` header of its own is left as it is. The code for it is loaded with the first call.
  */
 export function withToken(transport: Transport, token: Token): Transport {
-  return lazyTransport(async () => (await loadChunk(import("./lazy-chunk.js"))).withToken(transport, token));
+  return lazyTransport((code) => code.withToken(transport, token));
 }

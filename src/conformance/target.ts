@@ -4,7 +4,7 @@ import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { hasExtensions } from "../rpc/server-extensions.js";
+import { hasExtensions } from "../client/server-extensions.js";
 import { sleep } from "../rpc/sleep.js";
 import type { TunnelTransport } from "../tunnel.js";
 import type { Need } from "./needs.js";

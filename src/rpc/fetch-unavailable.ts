@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { loadChunk } from "./lazy.js";
+import type { envelopesFit } from "./envelopes.js";
 
 /** The most bytes that a message of an answer may have by default. */
 export const READ_MAX_BYTES = 64 * 1024 * 1024;
@@ -8,9 +8,11 @@ export const READ_MAX_BYTES = 64 * 1024 * 1024;
  * A fetch for Connect's transports, in every runtime. A network that fails is `unavailable`, as on every other
  * transport, not an error of another name in each browser: before the answer and within it. So are redirects, which
  * Connect would have fetch refuse: workerd does not know how to, so they are asked for, and refused here. A message of
- * more than `readMaxBytes`, which fetch has decompressed by then, is `resource_exhausted`.
+ * more than `readMaxBytes`, which fetch has decompressed by then, is `resource_exhausted`. `loadEnvelopes` is called with
+ * the first stream.
  */
 export function fetchOrUnavailable(
+  loadEnvelopes: () => Promise<{ envelopesFit: typeof envelopesFit }>,
   fetch?: typeof globalThis.fetch,
   readMaxBytes = READ_MAX_BYTES,
 ): typeof globalThis.fetch {
@@ -34,8 +36,7 @@ export function fetchOrUnavailable(
     if (!body) return response;
     // Streams are of no use to a page that has not loaded the code for them.
     const isStream = /^application\/(connect\+|grpc)/.test(response.headers.get("content-type") ?? "");
-    const envelopes =
-      isStream && (await loadChunk(import("../client/lazy-chunk.js"))).envelopesFit(readMaxBytes);
+    const envelopes = isStream && (await loadEnvelopes()).envelopesFit(readMaxBytes);
     let bytes = 0;
     const fits = envelopes || ((chunk: Uint8Array) => (bytes += chunk.length) <= readMaxBytes);
     return bounded(

@@ -1,8 +1,13 @@
 import type { Transport } from "@connectrpc/connect";
-import { cancelable } from "../lib/cancelable-iterator.js";
+import { type CancelableIterator, cancelable } from "../lib/cancelable-iterator.js";
 import { openFor } from "./client-lifetime.js";
-import { ConnectionStatus } from "./connection-status.js";
-import type { LoadedFollower } from "./follower.js";
+import { ConnectionStatus, type Status } from "./connection-status.js";
+
+/** A stream and the status of its connection. */
+export interface LoadedFollower<T> {
+  readonly messages: CancelableIterator<T>;
+  readonly status: Status;
+}
 
 /**
  * What `generate` yields, with a status; from the first step until the end it keeps a Node process alive. It ends with

@@ -14,6 +14,7 @@ import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/conn
 import { asyncDispose } from "../lib/dispose.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
 import { takeAnyInJson } from "../rpc/any-in-json.js";
+import { envelopesFit } from "../rpc/envelopes.js";
 import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
 import { withGrpcMessage } from "../rpc/grpc-message.js";
 import { withoutProxyBuffering } from "../rpc/unbuffered.js";
@@ -234,7 +235,7 @@ const anywhere: Platform = {
       baseUrl,
       useBinaryFormat: true,
       interceptors: [...interceptors],
-      fetch: fetchOrUnavailable(),
+      fetch: fetchOrUnavailable(async () => ({ envelopesFit })),
     };
     if (protocol === "connect") return createConnectTransport(options);
     if (protocol === "grpc-web") return createGrpcWebTransport(options);

@@ -1,12 +1,12 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
+import { lazyChunk, lazyTransport, lazyValue } from "../client/lazy.js";
 import { type Token, withToken } from "../client/token.js";
 import { baseUrlOf } from "../lib/base-url.js";
 import { asyncDispose } from "../lib/dispose.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
 import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
-import { cacheUntilFailure, lazyTransport, loadChunk } from "../rpc/lazy.js";
 import { checkNumbers } from "./option-checks.js";
 import type { TunnelWorker } from "./share.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
@@ -80,25 +80,22 @@ export function createFetchTransport(
   checkNumbers({ defaultTimeoutMs });
   const wire: Wire = {
     baseUrl: baseUrlOf(url),
-    fetch: fetchOrUnavailable(options.fetch, options.readMaxBytes),
+    fetch: fetchOrUnavailable(lazyChunk, options.fetch, options.readMaxBytes),
     useBinaryFormat: !json,
     interceptors,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
   };
   const transport = json
-    ? lazyTransport(async () => {
-        const { jsonWith, sendAnyInJson } = await loadChunk(import("../client/lazy-chunk.js"));
-        return create({
+    ? lazyTransport(({ jsonWith, sendAnyInJson }) =>
+        create({
           ...wire,
           jsonOptions: jsonWith(registry),
           interceptors: [...interceptors, sendAnyInJson],
-        });
-      })
+        }),
+      )
     : create(wire);
   const fetching = token === undefined ? transport : withToken(transport, token);
-  const streaming = lazyTransport(async () =>
-    (await loadChunk(import("../client/lazy-chunk.js"))).withStreamWatchdog(fetching),
-  );
+  const streaming = lazyTransport(({ withStreamWatchdog }) => withStreamWatchdog(fetching));
   const { tunnel, serve, close } = tunnelBeside(url, options);
   const all = prefer === "tunnel";
   return {
@@ -123,8 +120,7 @@ function tunnelBeside(
 ): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {
   let opened: Promise<TunnelTransport> | undefined;
   let isClosed = false;
-  const load = cacheUntilFailure(async () => {
-    const { createTunnelTransport } = await loadChunk(import("../client/lazy-chunk.js"));
+  const load = lazyValue(({ createTunnelTransport }) => {
     const transport = createTunnelTransport(url, options);
     if (isClosed) void transport.close();
     return transport;

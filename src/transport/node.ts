@@ -13,9 +13,9 @@ import { Http1Connections } from "../node-http/http1-connections.js";
 import { Http2Sessions } from "../node-http/http2-sessions.js";
 import { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
 import { READ_MAX_BYTES } from "../rpc/fetch-unavailable.js";
-import { withErrorMapping } from "../rpc/generated-client.js";
 import { lostConnection } from "../rpc/lost-connection.js";
 import { withStreamWatchdog } from "../rpc/stream-watchdog.js";
+import { withErrorMapping } from "../rpc/with-error-mapping.js";
 import { type Token, withToken } from "../rpc/with-token.js";
 import { checkNumbers } from "./option-checks.js";
 

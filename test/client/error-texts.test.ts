@@ -3,8 +3,8 @@ import { Code, ConnectError, createRouterTransport, createClient as rawClient } 
 import { test } from "vitest";
 import { LogService } from "../../gen/atomix/log/log_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { generatedClient } from "../../src/client/generated-client.js";
 import { createClient } from "../../src/index.js";
-import { generatedClient } from "../../src/rpc/generated-client.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { overHttp, throughEveryDoor } from "../support/protocols.js";
 import { until } from "../support/until.js";

@@ -2,25 +2,29 @@ import assert from "node:assert/strict";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { lazyChunk, lazyTransport } from "../../src/client/lazy.js";
 import { createClient } from "../../src/index.js";
-import { lazyTransport, loadChunk } from "../../src/rpc/lazy.js";
 import { inProcess } from "../../src/server/index.js";
 
 test("code that cannot be loaded is unavailable, with the reason as its cause", async () => {
   const reason = new TypeError("Failed to fetch dynamically imported module");
-  await assert.rejects(loadChunk(Promise.reject(reason)), (error) => {
-    assert.ok(error instanceof ConnectError);
-    assert.equal(error.code, Code.Unavailable);
-    assert.equal(error.cause, reason);
-    return true;
-  });
+  await assert.rejects(
+    lazyChunk(() => Promise.reject(reason)),
+    (error) => {
+      assert.ok(error instanceof ConnectError);
+      assert.equal(error.code, Code.Unavailable);
+      assert.equal(error.cause, reason);
+      return true;
+    },
+  );
 });
 
 test("a transport whose code could not be loaded is loaded by the next call", async () => {
   const there = inProcess();
   let loads = 0;
   const transport = lazyTransport(async () => {
-    return loadChunk(++loads === 1 ? Promise.reject(new TypeError("offline")) : Promise.resolve(there));
+    if (++loads === 1) await lazyChunk(() => Promise.reject(new TypeError("offline")));
+    return there;
   });
   const hello = createClient(transport, { retry: false }).hello();
   await assert.rejects(hello.say("Ada"), { code: Code.Unavailable });

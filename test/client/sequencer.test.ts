@@ -9,8 +9,8 @@ import {
 import fc from "fast-check";
 import { test } from "vitest";
 import { Runtime, SequencerOptions_AutoIncrement } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { withRetry } from "../../src/client/retry.js";
 import { createSequencer, type NextOptions } from "../../src/client/sequencer.js";
-import { withRetry } from "../../src/rpc/retry.js";
 import { Components } from "../../src/server/config/components.js";
 import { parseConfig } from "../../src/server/config/config.js";
 import type { Engine } from "../../src/server/engine.js";

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, test, vi } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { json, text } from "../../src/client/codec.js";
+import { withRetry } from "../../src/client/retry.js";
 import { all, reader } from "../../src/conformance/engine/steps.js";
 import { abortOnBreak } from "../../src/lib/abort-on-break.js";
 import { Queue } from "../../src/lib/queue.js";
@@ -14,7 +15,6 @@ import { compareUtf8, fromUtf8, utf8, utf8Length } from "../../src/lib/utf8.js";
 import { ConnectionStatus } from "../../src/rpc/connection-status.js";
 import { streamWithReconnect } from "../../src/rpc/reconnect.js";
 import { conditional, repeatable } from "../../src/rpc/repeatable.js";
-import { withRetry } from "../../src/rpc/retry.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { collected } from "../support/gc.js";
 

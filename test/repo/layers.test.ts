@@ -30,10 +30,13 @@ const MAY: Record<string, string[]> = {
   cli: ["lib", "entry", "server", "conformance"],
 };
 
+/** The modules that `file` imports, also by import() and typeof import(). */
 const importsOf = (file: string): string[] =>
-  [...readFileSync(join(src, file), "utf8").matchAll(/^(?:import|export)\s[^;]*?from "([^"]+)"/gm)].map(
-    (match) => match[1] ?? "",
-  );
+  [
+    ...readFileSync(join(src, file), "utf8").matchAll(
+      /^(?:import|export)\s[^;]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm,
+    ),
+  ].map((match) => match[1] ?? match[2] ?? "");
 
 /** Each import of one file of src/ by another. */
 const imports = files.flatMap((file) =>

@@ -2,7 +2,7 @@ import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/runtime/bindings_pb.js";
 import { checkedName, checkOptions, shown } from "../../lib/checks.js";
 import { utf8 } from "../../lib/utf8.js";
-import { generatedClient } from "../../rpc/generated-client.js";
+import { generatedClient } from "../generated-client.js";
 
 /** What goes along with a call to a system outside. */
 export interface InvokeBindingOptions extends CallOptions {

@@ -7,9 +7,9 @@ import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { retryDelayMs } from "../../rpc/error-facts.js";
-import { hasExtensions } from "../../rpc/server-extensions.js";
 import { sleep } from "../../rpc/sleep.js";
 import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
+import { hasExtensions } from "../server-extensions.js";
 import type { LiveValues } from "./live-values.js";
 import { sharedSubscription } from "./shared-subscription.js";
 

@@ -7,7 +7,7 @@ import {
 } from "../../../gen/runtime/configuration_pb.js";
 import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js";
 import { checkedNames } from "../../lib/name-lists.js";
-import { generatedClient } from "../../rpc/generated-client.js";
+import { generatedClient } from "../generated-client.js";
 import { type OpenConfiguration, type OpenConfigurationOptions, openConfiguration } from "./open.js";
 
 /** Which items of a store are meant: each part is a room of its own. */

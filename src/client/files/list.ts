@@ -3,7 +3,7 @@ import type { Runtime, FileInfo as WireInfo } from "../../../gen/runtime/files_p
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { checkedName, checkOptions, type OptionType, shown } from "../../lib/checks.js";
 import { hasCode } from "../../rpc/error-facts.js";
-import { hasExtensions } from "../../rpc/server-extensions.js";
+import { hasExtensions } from "../server-extensions.js";
 import { listFolders } from "./folder-listing.js";
 import { describedInfo, type FileInfo, listedInfo, undefinedIfNotFound } from "./info.js";
 

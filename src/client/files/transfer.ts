@@ -3,7 +3,7 @@ import type { GetFileResponse } from "../../../gen/runtime/files_pb.js";
 import { checkType } from "../../lib/checks.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
-import { hasExtensions, needExtensions } from "../../rpc/server-extensions.js";
+import { hasExtensions, needExtensions } from "../server-extensions.js";
 import { type DownloadProgress, type OpenedFile, openedFile, sliceChunks } from "./download.js";
 import { type FileInfo, infoInHeaders, undefinedIfNotFound } from "./info.js";
 import { beginCall, type Place, statFile } from "./list.js";

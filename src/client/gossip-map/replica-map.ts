@@ -12,9 +12,9 @@ import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
 import { openFor } from "../../rpc/client-lifetime.js";
 import { ConnectionStatus, type Status } from "../../rpc/connection-status.js";
-import { generatedClient } from "../../rpc/generated-client.js";
 import { decodeInto } from "../../rpc/unreadable.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
+import { generatedClient } from "../generated-client.js";
 import { Changes, type Difference } from "./changes.js";
 import { Uplink } from "./sync.js";
 

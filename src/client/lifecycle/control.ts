@@ -1,7 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
-import { generatedClient } from "../../rpc/generated-client.js";
+import { generatedClient } from "../generated-client.js";
 
 /** The kinds of component that a Fairlead server can change while it runs. */
 export type ChangeableKind = "hello" | "pubsub" | "sequencer" | "logs" | "services" | "bindings";

@@ -10,9 +10,9 @@ import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import { deadline } from "../../rpc/deadline.js";
 import { hasCode } from "../../rpc/error-facts.js";
-import { generatedClient } from "../../rpc/generated-client.js";
 import { sleep } from "../../rpc/sleep.js";
 import { wholeSeconds } from "../../rpc/ttl.js";
+import { generatedClient } from "../generated-client.js";
 import { type Claim, type Grant, type HeldLock, holdLock } from "./held-lock.js";
 
 /**

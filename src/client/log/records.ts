@@ -9,14 +9,14 @@ import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { withHeaders, withOnHeader, withOnTrailer } from "../../rpc/call-headers.js";
 import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { deadline } from "../../rpc/deadline.js";
+import type { LoadedFollower } from "../../rpc/follow.js";
 import { follow } from "../../rpc/follow.js";
-import type { LoadedFollower } from "../../rpc/follower.js";
-import { generatedClient } from "../../rpc/generated-client.js";
 import { streamWithReconnect } from "../../rpc/reconnect.js";
-import { askServer, needExtensions } from "../../rpc/server-extensions.js";
 import { decodeInto } from "../../rpc/unreadable.js";
 import { withoutToken } from "../../rpc/with-token.js";
 import type { Codec } from "../codec.js";
+import { generatedClient } from "../generated-client.js";
+import { askServer, needExtensions } from "../server-extensions.js";
 
 /** A record of a log. */
 export interface LogEntry<T> {

@@ -5,12 +5,12 @@ import { MapService, type Value, ValueSchema } from "../../../gen/atomix/pb/map/
 import { checkedName, checkOptions, checkType, type OptionType, shown } from "../../lib/checks.js";
 import { checkedCount } from "../../lib/count-checks.js";
 import { withHeaders } from "../../rpc/call-headers.js";
-import { generatedClient } from "../../rpc/generated-client.js";
 import { conditional } from "../../rpc/repeatable.js";
 import { decodeInto } from "../../rpc/unreadable.js";
 import { type Coding, codecOf, encoded } from "../codec.js";
 import { conditionHeaders } from "../condition-headers.js";
 import { readValue, retryOnConflict } from "../conflict-retry.js";
+import { generatedClient } from "../generated-client.js";
 import type { Fence } from "../lock/fence.js";
 import { fnv1a32 } from "./fnv.js";
 

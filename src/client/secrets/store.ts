@@ -2,7 +2,7 @@ import { type CallOptions, Code, ConnectError, type Transport } from "@connectrp
 import { Runtime } from "../../../gen/runtime/secrets_pb.js";
 import { checkedName, checkOptions, shown } from "../../lib/checks.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
-import { generatedClient } from "../../rpc/generated-client.js";
+import { generatedClient } from "../generated-client.js";
 
 const REDACTED = "[redacted]";
 

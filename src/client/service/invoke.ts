@@ -3,12 +3,12 @@ import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
 import { Runtime, HTTPExtension_Verb as Verb } from "../../../gen/runtime/service_pb.js";
 import { checkOptions, checkType, shown } from "../../lib/checks.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
-import { generatedClient } from "../../rpc/generated-client.js";
 import { codeOfStatus } from "../../rpc/http-status.js";
 import { cookiesIn, HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
 import { repeatable } from "../../rpc/repeatable.js";
 import { decodeInto } from "../../rpc/unreadable.js";
 import { type Codec, type Coding, codecOf, encoded, json } from "../codec.js";
+import { generatedClient } from "../generated-client.js";
 
 /** What fetch() takes: the parts of fetch's own options that mean something here, and those of a call. */
 export interface InvokeInit

@@ -2,7 +2,7 @@ import { type CallOptions, type Client, Code, ConnectError, type Transport } fro
 import type { StateOptions_StateConcurrency as Concurrency, Runtime } from "../../../gen/runtime/state_pb.js";
 import { randomId } from "../../lib/random-id.js";
 import { abortable } from "../../rpc/abortable.js";
-import { hasExtensions } from "../../rpc/server-extensions.js";
+import { hasExtensions } from "../server-extensions.js";
 
 /** A write as it goes over the wire. */
 interface Item {

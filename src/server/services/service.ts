@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import type { ServiceImpl, Transport } from "@connectrpc/connect";
+import { createClient, type ServiceImpl, type Transport } from "@connectrpc/connect";
 import {
   type CommonInvokeRequest,
   HTTPExtensionSchema,
@@ -8,7 +8,6 @@ import {
   HTTPExtension_Verb as Verb,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { generatedClient, unchangedError } from "../../rpc/generated-client.js";
 import {
   escapeCookie,
   HTTP_PREFIX,
@@ -17,6 +16,7 @@ import {
   isHopByHop,
   isReserved,
 } from "../../rpc/invocation-headers.js";
+import { unchangedError, withErrorMapping } from "../../rpc/with-error-mapping.js";
 import { withCallId } from "../calls/log.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, shown, unavailable } from "../errors.js";
@@ -88,7 +88,7 @@ async function forward(
     for (const [name, value] of answered)
       if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
   };
-  return await generatedClient(Runtime, transport, unchangedError).invokeService(
+  return await createClient(Runtime, withErrorMapping(transport, unchangedError)).invokeService(
     { id, message: asked },
     {
       headers: own,

@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect";
 import { runAfter } from "../../lib/timer.js";
 import { noUsage } from "../../lib/usage.js";
-import { unchangedError } from "../../rpc/generated-client.js";
+import { unchangedError } from "../../rpc/with-error-mapping.js";
 import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
 import type { ArrivedCall } from "../../tunnel/answer/served-method.js";
 import { createCaller } from "../../tunnel/call/caller.js";

@@ -1,11 +1,10 @@
-import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
 import { asyncDispose } from "../../../lib/dispose.js";
 import { delay } from "../../../lib/timer.js";
-import { generatedClient } from "../../../rpc/generated-client.js";
 import { lostConnection } from "../../../rpc/lost-connection.js";
-import type { ReadError } from "../../../rpc/normalize-error.js";
+import { type ReadError, withErrorMapping } from "../../../rpc/with-error-mapping.js";
 import { tokenOf, withCredential } from "../../access/credential.js";
 import { checkName } from "../../calls/validate.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
@@ -61,7 +60,7 @@ export async function joinApp(
   }: JoinOptions = {},
 ): Promise<void> {
   const { log } = context;
-  const client = generatedClient(AppCallback, transport, readError);
+  const client = createClient(AppCallback, withErrorMapping(transport, readError));
   // What it asks for again and again need not be complained of each time.
   const ask = async (signal: AbortSignal, log: Log = silent) =>
     wanted(context, name, await told(client, signal), mayRead, log);

@@ -1,8 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { loadChunk } from "./lazy.js";
-
-/** Gives the error that a caller is to see in the place of `error`; the same one where nothing is to be changed. */
-export type ReadError = (error: unknown) => unknown;
+import type { ReadError } from "../rpc/with-error-mapping.js";
+import { lazyChunk } from "./lazy.js";
 
 /** Maps server- and transport-specific errors to one code per outcome, that of this project's error table. */
 export const normalizeError = mappedBy("foreignError");
@@ -17,7 +15,7 @@ function mappedBy(by: "foreignError" | "lostConnection"): ReadError {
     // Who gives a call up need not wait for any code.
     if (error.code === Code.Canceled && !error.rawMessage.includes("CANCEL")) return error;
     try {
-      return (await loadChunk(import("../client/lazy-chunk.js")))[by](error);
+      return (await lazyChunk())[by](error);
     } catch {
       // Without the code for it, the error is told as it came.
       return error;

@@ -3,10 +3,10 @@ import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
 import { checkOptions } from "../lib/checks.js";
 import { checkedCount, checkedMs } from "../lib/count-checks.js";
-import { loadChunk } from "./lazy.js";
+import { mayRepeat } from "../rpc/repeatable.js";
+import { sleep } from "../rpc/sleep.js";
+import { lazyChunk } from "./lazy.js";
 import { normalizeError } from "./normalize-error.js";
-import { mayRepeat } from "./repeatable.js";
-import { sleep } from "./sleep.js";
 
 /** How often, how soon and what is tried again. */
 export interface RetryOptions {
@@ -68,7 +68,7 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
 async function askedMs(error: unknown): Promise<number> {
   if (!(error instanceof ConnectError) || error.details.length === 0) return 0;
   try {
-    return (await loadChunk(import("../client/lazy-chunk.js"))).retryDelayMs(error) ?? 0;
+    return (await lazyChunk()).retryDelayMs(error) ?? 0;
   } catch {
     return 0;
   }

@@ -1,20 +1,9 @@
-import type { DescService } from "@bufbuild/protobuf";
-import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import type { Transport } from "@connectrpc/connect";
 import { expectManyListeners } from "../lib/max-listeners.js";
-import { normalizeError, type ReadError } from "./normalize-error.js";
 import { hasMark, noteMark } from "./server-mark.js";
 
-/**
- * The generated client as the facades use it: a `timeoutMs` of any size works, and `read` sees to it that errors mean
- * the same whichever server and transport they come from.
- */
-export function generatedClient<S extends DescService>(
-  service: S,
-  transport: Transport,
-  read: ReadError = normalizeError,
-): Client<S> {
-  return createClient(service, withErrorMapping(transport, read));
-}
+/** Gives the error that a caller is to see in the place of `error`; the same one where nothing is to be changed. */
+export type ReadError = (error: unknown) => unknown;
 
 /** For the calls to apps through the tunnel, which reports a lost connection as it is: their texts mean nothing. */
 export const unchangedError: ReadError = (error) => error;

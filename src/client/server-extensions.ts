@@ -1,7 +1,7 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
+import { hasMark, noteMark } from "../rpc/server-mark.js";
 import { generatedClient } from "./generated-client.js";
-import { hasMark, noteMark } from "./server-mark.js";
 
 /**
  * Whether the server behind `transport` has Fairlead's extensions: as its answers so far have said, and before the

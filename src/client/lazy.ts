@@ -1,0 +1,77 @@
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import type { CancelableIterator } from "../lib/cancelable-iterator.js";
+
+// How facades load their code on first use. Each function below but the first takes `create`, which gets the exports of
+// lazy-chunk.ts, and returns something that can be used at once:
+//
+//   lazyMethods(({ lockStore }) => lockStore(transport, name), ["acquire"])   an object of async methods
+//   lazyIterator(({ idBlocks }) => idBlocks(reserve, call))                   an async iterator
+//   lazyFollower(({ readRecords }) => readRecords(place, start, call))        an async iterator with a status
+//   lazyTransport(({ withToken }) => withToken(transport, token))             a transport
+//   lazyValue(({ createTunnelTransport }) => createTunnelTransport(url))      anything else
+//
+// A method that needs the chunk in some of its cases only calls one of its functions: (await lazyChunk()).transact(…).
+
+/** The exports of lazy-chunk.ts. */
+export type LazyChunk = typeof import("./lazy-chunk.js");
+
+/**
+ * Loads lazy-chunk.ts. Fails with `Code.Unavailable` if it cannot be loaded, as when the server cannot be reached; the
+ * next call tries again. A test may give another `load`.
+ */
+export async function lazyChunk(load = () => import("./lazy-chunk.js")): Promise<LazyChunk> {
+  try {
+    return await load();
+  } catch (error) {
+    throw new ConnectError("cannot load the code for it", Code.Unavailable, undefined, undefined, error);
+  }
+}
+
+/** Returns a function that calls `create` once and then returns the same value; after a failure it calls it again. */
+export function lazyValue<T>(create: (code: LazyChunk) => T | Promise<T>): () => Promise<T> {
+  let value: Promise<T> | undefined;
+  return () =>
+    (value ??= lazyChunk()
+      .then(create)
+      .catch((error: unknown) => {
+        value = undefined;
+        throw error;
+      }));
+}
+
+/** An object with the methods `names` of the object that `create` returns, which is created by their first call. */
+export function lazyMethods<T extends object>(
+  create: (code: LazyChunk) => T,
+  names: readonly (keyof T & string)[],
+): T {
+  const object = lazyValue(create);
+  const method =
+    (name: keyof T) =>
+    async (...args: unknown[]) =>
+      ((await object())[name] as (...args: unknown[]) => unknown)(...args);
+  return Object.fromEntries(names.map((name) => [name, method(name)])) as T;
+}
+
+/** The iterator that `create` returns, which is created by its first step. */
+export function lazyIterator<T>(
+  create: (code: LazyChunk) => CancelableIterator<T> | Promise<CancelableIterator<T>>,
+): CancelableIterator<T> {
+  const iterator = lazyValue(create);
+  return {
+    next: async () => (await iterator()).next(),
+    return: async () => (await iterator()).return(),
+    throw: async (error) => (await iterator()).throw(error),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+/** The transport that `create` returns, which is created by its first call. */
+export function lazyTransport(create: (code: LazyChunk) => Transport | Promise<Transport>): Transport {
+  const transport = lazyValue(create);
+  return {
+    unary: async (...args) => (await transport()).unary(...args),
+    stream: async (...args) => (await transport()).stream(...args),
+  };
+}
