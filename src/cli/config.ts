@@ -1,7 +1,7 @@
 import { type Config, configJsonSchema, parseConfig } from "../server/index.js";
 import { parseCommandLine, UsageError, unknownName } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
-import { readTls, tlsPaths } from "./tls-files.js";
+import { readTls, tlsPathsOf } from "./tls-files.js";
 
 /** `fairlead config`: the components file, looked at without a server. */
 export async function config([command, ...args]: string[]): Promise<number> {
@@ -26,7 +26,7 @@ async function check(args: string[]): Promise<number> {
     1,
   );
   const [path = CONFIG_FILE] = positionals;
-  const tls = tlsPaths(options["tls-key"], options["tls-cert"]);
+  const tls = tlsPathsOf(options["tls-key"], options["tls-cert"]);
   if (tls) await readTls(tls);
   const { config, warnings } = await readConfigFile(path);
   process.stdout.write(`${path} is right\n\n${table(config)}`);

@@ -6,44 +6,53 @@ import {
   isStoreInstalled,
   openDiskEngine,
   restore as restoreFolder,
-  STORE_COMMAND,
 } from "../server/disk.js";
 import { createServer, parseConfig, type Server, type ServerOptions } from "../server/index.js";
 import { parseCommandLine, shown, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
+import { storeCommand } from "./store-command.js";
 
-/** Where `fairlead serve` keeps its data when nothing else is said. */
+/** The folder in which `fairlead serve` keeps its data by default. */
 const DATA_FOLDER = "fairlead-data";
 
-/** Where a server keeps its data: in a folder, or in memory, and why. */
-export type Place = { folder: string } | { memory: string };
+/** Where a server keeps its data. */
+export interface DataLocation {
+  /** Undefined: in memory only. */
+  folder?: string;
+  /** Tells the user that nothing is kept, if the user did not ask for that. */
+  notice?: string;
+}
 
 /**
- * Where `fairlead serve` keeps its data. Without the package that the disk engine needs that is memory, unless there is
- * data already: to begin without that would look as if it were lost.
+ * Where `fairlead serve` keeps its data: in `data`, by default in ./fairlead-data. Without the disk engine's package the
+ * default is memory. Fails if `data` is named or ./fairlead-data exists: an empty server would look as if data were lost.
  */
-export async function placeOf(data: string | undefined, isMemory: boolean): Promise<Place> {
-  if (isMemory) return { memory: "all is gone with the process" };
+export async function chooseDataLocation(data: string | undefined, isMemory: boolean): Promise<DataLocation> {
+  if (isMemory) return {};
   if (data !== undefined) {
-    await needStore();
+    await requireStore("serve");
     return { folder: data };
   }
   if (await isStoreInstalled()) return { folder: DATA_FOLDER };
-  if (!existsSync(DATA_FOLDER)) {
-    return { memory: `nothing is kept, as a package is missing; to keep it on disk: ${STORE_COMMAND}` };
+  const command = storeCommand("serve");
+  if (existsSync(DATA_FOLDER)) {
+    throw new Error(
+      `./${DATA_FOLDER} has data, but the package that reads it is not installed: ${command}; ` +
+        "or start without the data: --memory",
+    );
   }
-  throw new Error(
-    `./${DATA_FOLDER} has data, and what reads it is not installed: ${STORE_COMMAND}, or --memory to begin without it`,
-  );
+  return {
+    notice: `nothing is kept: all data is lost when the server ends. To keep it in ./${DATA_FOLDER}: ${command}`,
+  };
 }
 
-/** A server that keeps its data at `place`. */
-export async function createServerOn(place: Place, options: ServerOptions): Promise<Server> {
-  if ("memory" in place) return createServer(options);
+/** Creates a server that keeps its data at `location`. */
+export async function createServerAt({ folder }: DataLocation, options: ServerOptions): Promise<Server> {
+  if (folder === undefined) return createServer(options);
   const { engines } = parseConfig(options.config);
   const { log } = options;
   makePrivate();
-  const engine = await openDiskEngine({ folder: place.folder, ...engines.disk, ...(log && { log }) });
+  const engine = await openDiskEngine({ folder, ...engines.disk, ...(log && { log }) });
   try {
     return createServer({ ...options, engine });
   } catch (error) {
@@ -57,7 +66,7 @@ export async function backup(args: string[]): Promise<number> {
   const [folder, to] = folders("backup DIR OUT", args, 2);
   await mustBeFolder(folder);
   makePrivate();
-  await needStore();
+  await requireStore("backup DIR OUT");
   await backUpFolder(folder, to);
   process.stdout.write(`${folder} is backed up to ${to}\n`);
   return 0;
@@ -68,7 +77,7 @@ export async function restore(args: string[]): Promise<number> {
   const [from, folder] = folders("restore BACKUP DIR", args, 2);
   await mustBeFolder(from);
   makePrivate();
-  await needStore();
+  await requireStore("restore BACKUP DIR");
   await restoreFolder(from, folder);
   process.stdout.write(`${from} is restored to ${folder}: fairlead serve --data ${folder}\n`);
   return 0;
@@ -78,7 +87,7 @@ export async function restore(args: string[]): Promise<number> {
 export async function check(args: string[]): Promise<number> {
   const [folder] = folders("check DIR", args, 1);
   await mustBeFolder(folder);
-  await needStore();
+  await requireStore("check DIR");
   const { damaged, keys, logs, records, blobs } = await checkFolder(folder);
   process.stdout.write(
     `${folder}: ${keys} entries of keys, topics and lists, ${records} records in ${logs} logs, ${blobs} files\n`,
@@ -97,9 +106,9 @@ function makePrivate(): void {
   process.umask(0o077);
 }
 
-async function needStore(): Promise<void> {
+async function requireStore(command: string): Promise<void> {
   if (await isStoreInstalled()) return;
-  throw new Error(`a data folder needs a package that is not installed: ${STORE_COMMAND}`);
+  throw new Error(`a data folder needs a package that is not installed: ${storeCommand(command)}`);
 }
 
 function folders(usage: string, args: string[], count: 1): [string];

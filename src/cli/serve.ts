@@ -6,27 +6,52 @@ import { listen, nodePlatform } from "../server/node.js";
 import { numberOption, oneOf, parseCommandLine, shown, UsageError } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS } from "./console-log.js";
-import { createServerOn, type Place, placeOf } from "./data-folder.js";
+import { chooseDataLocation, createServerAt, type DataLocation } from "./data-folder.js";
 import { reasonOf } from "./error-text.js";
 import { openMirror } from "./mirror.js";
 import { openTelemetry } from "./otlp.js";
-import { followTls, readTls, tlsPaths } from "./tls-files.js";
+import { followTls, readTls, tlsPathsOf } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
 export async function serve(args: string[]): Promise<number> {
-  const asked = parsed(args);
-  const { path, paths, drainMs, graceMs, host, port, options } = asked;
-  const tls = paths && (await readTls(paths));
-  const file = path === undefined ? undefined : await readConfigFile(path);
-  const log = consoleLog(asked.level);
-  for (const warning of file?.warnings ?? [])
-    log.warn({ warning }, "the components file refers to what is not there");
-  const place = await placeOf(options.data, options.memory);
+  const settings = parseSettings(args);
+  const { configPath, options } = settings;
+  const running = await start(settings);
+  const signal = new Promise<string>((resolve) => onNextSignal(resolve));
+  if (running.location.notice !== undefined) process.stderr.write(`fairlead: ${running.location.notice}\n`);
+  process.stdout.write(banner(running, configPath));
+  const name = await signal;
+  const drain =
+    settings.drainMs > 0 ? `/readyz answers 503, calls are accepted for ${options.drain} s more; then ` : "";
+  process.stdout.write(`${name}: ${drain}open calls may finish within ${options.grace} s\n`);
+  const ignoreSignals = onNextSignal((name) => process.exit(128 + constants.signals[name]));
+  await running.close();
+  ignoreSignals();
+  return 0;
+}
+
+interface RunningServer {
+  url: string;
+  location: DataLocation;
+  config: Config;
+  close(): Promise<void>;
+}
+
+/** Reads the files that the settings name, creates the server and opens its port. */
+async function start(settings: Settings): Promise<RunningServer> {
+  const { configPath, tlsPaths, drainMs, graceMs, host, port, options } = settings;
+  const tls = tlsPaths && (await readTls(tlsPaths));
+  const file = configPath === undefined ? undefined : await readConfigFile(configPath);
+  const log = consoleLog(settings.level);
+  for (const warning of file?.warnings ?? []) {
+    log.warn({ warning }, "the components file refers to something that does not exist");
+  }
+  const location = await chooseDataLocation(options.data, options.memory);
   const telemetry = await openTelemetry(options.otlp, log);
   const mirror = options.conformance ? await openMirror(0) : undefined;
-  const config = mirror ? withConformance(file?.input ?? {}, mirror.url) : (file?.input ?? {});
-  const server = await createServerOn(place, {
-    config,
+  const input = file?.input ?? {};
+  const server = await createServerAt(location, {
+    config: mirror ? withConformance(input, mirror.url) : input,
     platform: nodePlatform,
     log,
     ...(telemetry && {
@@ -34,35 +59,33 @@ export async function serve(args: string[]): Promise<number> {
       clientInterceptors: telemetry.clientInterceptors,
     }),
   });
-  const listening = await listen(server, {
-    host,
-    port,
-    insecure: options.insecure,
-    drainMs,
-    graceMs,
-    ...(tls && { tls }),
-  }).catch(async (error: unknown) => {
-    await server.close();
+  const closeOthers = async () => {
     await mirror?.close();
     await telemetry?.close();
-    throw refusalOf(error, host, port);
+  };
+  const { insecure } = options;
+  const listenOptions = { host, port, insecure, drainMs, graceMs, ...(tls && { tls }) };
+  const listening = await listen(server, listenOptions).catch(async (error: unknown) => {
+    await server.close();
+    await closeOthers();
+    throw listenError(error, host, port);
   });
-  const stopFollowing = paths && tls && followTls(paths, tls, { listening, log });
-  const signal = new Promise<string>((resolve) => onSignal(resolve));
-  process.stdout.write(banner(listening.url, place, server.config, path));
-  const name = await signal;
-  const drained = drainMs > 0 ? `not ready from now on, takes calls for ${options.drain} s more; then ` : "";
-  process.stdout.write(`${name}: ${drained}calls under way may finish within ${options.grace} s\n`);
-  stopFollowing?.();
-  const callOff = onSignal((name) => process.exit(128 + constants.signals[name]));
-  await listening.close();
-  await mirror?.close();
-  await telemetry?.close();
-  callOff();
-  return 0;
+  const stopFollowing = tlsPaths && tls && followTls(tlsPaths, tls, { listening, log });
+  return {
+    url: listening.url,
+    location,
+    config: server.config,
+    async close() {
+      stopFollowing?.();
+      await listening.close();
+      await closeOthers();
+    },
+  };
 }
 
-function parsed(args: string[]) {
+type Settings = ReturnType<typeof parseSettings>;
+
+function parseSettings(args: string[]) {
   const { options } = parseCommandLine(args, {
     "tls-key": { type: "string" },
     "tls-cert": { type: "string" },
@@ -79,7 +102,7 @@ function parsed(args: string[]) {
     "log-level": { type: "string", default: "info" },
   });
   if (options.memory && options.data !== undefined) {
-    throw new UsageError("--memory and --data exclude each other: --memory keeps nothing");
+    throw new UsageError("--memory and --data exclude each other: with --memory nothing is kept");
   }
   return {
     options,
@@ -88,8 +111,8 @@ function parsed(args: string[]) {
     host: options.host,
     port: numberOption("port", options.port, 0, 65_535),
     level: oneOf("log-level", options["log-level"], LOG_LEVELS),
-    paths: tlsPaths(options["tls-key"], options["tls-cert"]),
-    path: options.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined),
+    tlsPaths: tlsPathsOf(options["tls-key"], options["tls-cert"]),
+    configPath: options.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined),
   };
 }
 
@@ -100,30 +123,30 @@ function secondsOption(name: string, value: string): number {
   throw new UsageError(`--${name} must be a number of seconds, 0 or more, got ${shown(value)}`);
 }
 
-/** Why the port could not be opened, in words. */
-function refusalOf(error: unknown, host: string, port: number): unknown {
+/** The error that says in words why the port could not be opened. */
+function listenError(error: unknown, host: string, port: number): unknown {
   const { code } = error as { code?: string };
   if (code === "EADDRINUSE") return new Error(`port ${port} on ${host} is taken: choose another with --port`);
   if (code === undefined) return error;
   return new Error(`Cannot listen on ${host}, port ${port}: ${reasonOf(error)}`);
 }
 
-/** Calls `heard` with the next signal to end, which then does nothing else. Returns the way to call it off. */
-function onSignal(heard: (name: "SIGINT" | "SIGTERM") => void): () => void {
+/** Calls `handle` with the next SIGINT or SIGTERM, which then does not end the process. Returns a function that cancels it. */
+function onNextSignal(handle: (name: "SIGINT" | "SIGTERM") => void): () => void {
   const names = ["SIGINT", "SIGTERM"] as const;
-  const hear = (name: (typeof names)[number]) => {
-    callOff();
-    heard(name);
+  const onSignal = (name: (typeof names)[number]) => {
+    cancel();
+    handle(name);
   };
-  const callOff = () => {
-    for (const name of names) process.off(name, hear);
+  const cancel = () => {
+    for (const name of names) process.off(name, onSignal);
   };
-  for (const name of names) process.on(name, hear);
-  return callOff;
+  for (const name of names) process.on(name, onSignal);
+  return cancel;
 }
 
-/** What each row of the table is called, by the client's facade, and what it is. */
-const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
+/** The rows of the banner's table: the property of the client, a summary, and the kind of its components. */
+const PRIMITIVES: [facade: string, summary: string, kind: Kind | undefined][] = [
   ["state", "keys and values with etags, bulk and transactions", "state"],
   ["lock", "leases with fences", "lock"],
   ["sequencer", "unique, increasing ids", "sequencer"],
@@ -139,16 +162,17 @@ const PRIMITIVES: [facade: string, what: string, kind: Kind | undefined][] = [
   ["hello", "is anyone there", "hello"],
 ];
 
-function banner(url: string, place: Place, config: Config, path: string | undefined): string {
-  const rows = PRIMITIVES.map(([facade, what, kind]) => {
-    const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "made on first use";
-    return `  ${facade.padEnd(14)}${what.padEnd(52)}${names}\n`;
+function banner({ url, location, config }: RunningServer, configPath: string | undefined): string {
+  const rows = PRIMITIVES.map(([facade, summary, kind]) => {
+    const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "created on first use";
+    return `  ${facade.padEnd(14)}${summary.padEnd(52)}${names}\n`;
   });
-  const kept = "memory" in place ? `memory: ${place.memory}` : `disk, in ${place.folder}`;
+  const engine = location.folder === undefined ? "memory (nothing is kept)" : `disk, in ${location.folder}`;
+  const http = url.startsWith("https:") ? "by ALPN" : "without TLS";
   return `
-  Fairlead at ${url}    engine: ${kept}
-  Configured by ${path ?? `defaults: there is no ${CONFIG_FILE} here`}
-  Connect, gRPC, gRPC-Web and the tunnel on one port, HTTP/1.1 and HTTP/2 ${url.startsWith("https:") ? "by ALPN" : "without TLS"}
+  Fairlead at ${url}    engine: ${engine}
+  Configured by ${configPath ?? `defaults: there is no ${CONFIG_FILE} here`}
+  Connect, gRPC, gRPC-Web and the tunnel on one port, HTTP/1.1 and HTTP/2 ${http}
 
   ${"primitive".padEnd(14)}${"what it is".padEnd(52)}stores
 ${rows.join("")}

@@ -14,7 +14,7 @@ export interface TlsPaths {
 type Pem = { key: string; cert: string };
 
 /** The paths of a key and its certificate; undefined where neither is named. */
-export function tlsPaths(key: string | undefined, cert: string | undefined): TlsPaths | undefined {
+export function tlsPathsOf(key: string | undefined, cert: string | undefined): TlsPaths | undefined {
   if (key === undefined && cert === undefined) return undefined;
   if (key !== undefined && cert !== undefined) return { key, cert };
   throw new UsageError(

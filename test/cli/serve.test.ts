@@ -111,7 +111,7 @@ test("--drain: calls are taken for so long after the signal, while /readyz says 
   await vi.waitFor(async () => assert.equal((await fetch(`${url}/readyz`)).status, 503));
   await using fl = createClient(createNodeTransport(url), { retry: false });
   assert.equal(await fl.state().get("k"), undefined);
-  assert.match(printed, /SIGTERM: not ready from now on, takes calls for 0\.5 s more; then calls under way/);
+  assert.match(printed, /SIGTERM: \/readyz answers 503, calls are accepted for 0\.5 s more; then open calls/);
   assert.equal(await status, 0);
   await assert.rejects(
     serve(["--drain", "soon"]),
@@ -141,7 +141,7 @@ test("a second signal ends the process at once", async () => {
   const answer = fl.service("slow").fetch("/");
   await slow.called();
   send("SIGTERM");
-  await vi.waitFor(() => assert.match(printed, /SIGTERM: calls under way may finish within 5 s/));
+  await vi.waitFor(() => assert.match(printed, /SIGTERM: open calls may finish within 5 s/));
   send("SIGTERM");
   await vi.waitFor(() => assert.deepEqual(exit.mock.calls, [[143]]));
   slow.answer();
@@ -205,6 +205,14 @@ test("a certificate that changes is used for further connections, those that are
   send("SIGTERM");
   assert.equal(await status, 0);
   assert.equal(process.listenerCount("SIGHUP"), 0);
+});
+
+test("--memory: the banner says that nothing is kept, and stderr is empty", async () => {
+  const status = serve(["--port", "0", "--memory"]);
+  await vi.waitFor(() => assert.match(printed, /engine: memory \(nothing is kept\)\n/));
+  send("SIGTERM");
+  assert.equal(await status, 0);
+  assert.deepEqual(vi.mocked(process.stderr.write).mock.calls, []);
 });
 
 test("options that are wrong are told before anything is served", async () => {

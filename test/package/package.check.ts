@@ -125,8 +125,22 @@ describe("in an empty project", () => {
     const serving = await serve(folder, "npx", "--yes", "--package", inject("tarball"), "fairlead");
     assert.equal((await fetch(`${serving.url}/healthz`)).status, 200);
     await serving.stop();
-    assert.match(serving.banner, /engine: memory: nothing is kept, .* npm install classic-level@3$/);
+    assert.match(serving.banner, /engine: memory \(nothing is kept\)$/);
+    const notice = /^fairlead: nothing is kept: .*: npx -p fairlead -p classic-level@3 fairlead serve$/m;
+    assert.match(serving.errors(), notice);
     assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test("npx with classic-level keeps the data in ./fairlead-data, in a folder without any project", async () => {
+    const folder = join(inject("folder"), "npx-disk");
+    mkdirSync(folder);
+    const packages = ["--package", inject("tarball"), "--package", "classic-level@3"];
+    const serving = await serve(folder, "npx", "--yes", ...packages, "fairlead");
+    assert.equal((await fetch(`${serving.url}/healthz`)).status, 200);
+    await serving.stop();
+    assert.match(serving.banner, /engine: disk, in fairlead-data$/);
+    assert.doesNotMatch(serving.errors(), /nothing is kept/);
+    assert.deepEqual(readdirSync(folder), ["fairlead-data"]);
   });
 
   test("without classic-level, all that is about a data folder fails, and says what to install", async () => {
@@ -147,7 +161,7 @@ describe("in an empty project", () => {
     mkdirSync(there);
     try {
       const refused =
-        /\.\/fairlead-data has data, .* not installed: npm install classic-level@3, or --memory/;
+        /\.\/fairlead-data has data, .* not installed: npm install classic-level@3; .* --memory/;
       const serving = run(folder, "node_modules/.bin/fairlead", "serve", "--port", "0");
       await assert.rejects(serving, { message: refused });
     } finally {
@@ -159,6 +173,7 @@ describe("in an empty project", () => {
     const folder = project("disk", "classic-level@3");
     const first = await serve(folder, "node_modules/.bin/fairlead");
     assert.match(first.banner, /engine: disk, in fairlead-data$/);
+    assert.doesNotMatch(first.errors(), /nothing is kept/);
     const put =
       'const { createClient } = await import("fairlead"); const { createNodeTransport } = await import("fairlead/node");';
     const call = async (code: string, url: string) => {

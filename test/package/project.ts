@@ -41,8 +41,12 @@ export async function serve(folder: string, ...command: string[]): Promise<Servi
   const [program = "", ...args] = command;
   const child = spawn(program, [...args, "serve", "--port", "0"], {
     cwd: folder,
-    stdio: ["ignore", "pipe", "ignore"],
+    stdio: ["ignore", "pipe", "pipe"],
     detached: true,
+  });
+  let errors = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    errors += text;
   });
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   // npx passes no signal on: its whole group gets it.
@@ -54,15 +58,17 @@ export async function serve(folder: string, ...command: string[]): Promise<Servi
     const url = /Fairlead at (\S+)/.exec(line)?.[1];
     if (!url) continue;
     child.stdout.resume();
-    return { url, stop, banner: line };
+    return { url, stop, banner: line, errors: () => errors };
   }
   throw new Error(`${command.join(" ")} serve ended with ${await ended}`);
 }
 
 export interface Serving {
   url: string;
-  /** The line that has it. */
+  /** The line that has the URL. */
   banner: string;
+  /** The text that it has written on stderr. */
+  errors(): string;
   /** Asks it to end; the exit status, null where the signal itself ended npx. */
   stop(): Promise<number | null>;
 }

@@ -1,7 +1,10 @@
 import { FolderError } from "./errors.js";
 
-/** Installs the package that stores keys: an optional peer dependency, as it ships binaries for every platform. */
-export const STORE_COMMAND = "npm install classic-level@3";
+/** The package that stores keys: an optional peer dependency, as it ships binaries for every platform. */
+export const STORE_PACKAGE = "classic-level@3";
+
+/** The command that adds the package to a project. */
+const STORE_COMMAND = `npm install ${STORE_PACKAGE}`;
 
 /** Whether the package that the disk engine needs is installed. */
 export async function isStoreInstalled(): Promise<boolean> {

@@ -1,0 +1,17 @@
+import { existsSync } from "node:fs";
+import { join, sep } from "node:path";
+import { STORE_PACKAGE } from "../server/disk.js";
+
+/**
+ * The shell command that adds the disk engine's package beside this copy of fairlead, which may be a dependency of a
+ * project, a global installation, or in npx's cache. `command`: the fairlead command to run with it, such as "serve".
+ * `file`: a file of this copy; default: this one.
+ */
+export function storeCommand(command: string, file = import.meta.filename): string {
+  const path = file.split(sep);
+  // A package in the current folder would not help: npx runs fairlead from its own cache, with its own packages.
+  if (path.includes("_npx")) return `npx -p fairlead -p ${STORE_PACKAGE} fairlead ${command}`;
+  const depth = path.indexOf("node_modules");
+  const isGlobal = depth !== -1 && !existsSync(join(path.slice(0, depth).join(sep) || sep, "package.json"));
+  return `npm install ${isGlobal ? "--global " : ""}${STORE_PACKAGE}`;
+}
