@@ -41,6 +41,18 @@ export {
   type OpenConfigurationOptions,
 } from "./client/configuration.js";
 export {
+  type ConflictFacts,
+  conflictFacts,
+  httpStatus,
+  isConflict,
+  isExhausted,
+  isNotFound,
+  isUnavailable,
+  retryAfterMs,
+  type UnreadableFacts,
+  unreadableFacts,
+} from "./client/errors.js";
+export {
   createFiles,
   type DownloadProgress,
   type FileContent,
@@ -119,18 +131,6 @@ export {
   type UpdateOptions,
   type WriteOptions,
 } from "./client/state.js";
+export type { ConnectionState, Status, StatusChange } from "./client/status.js";
 export { type Token, withToken } from "./client/token.js";
-export type { ConnectionState, Status, StatusChange } from "./rpc/connection-status.js";
-export {
-  type ConflictFacts,
-  conflictFacts,
-  httpStatus,
-  isConflict,
-  isExhausted,
-  isNotFound,
-  isUnavailable,
-  retryAfterMs,
-  type UnreadableFacts,
-  unreadableFacts,
-} from "./rpc/errors.js";
 export type { Serving } from "./transport/tunnel.js";

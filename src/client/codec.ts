@@ -1,7 +1,7 @@
 import { type DescMessage, fromBinary, isMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { checkOptions, shown } from "../lib/checks.js";
 import { strictUtf8, utf8 } from "../lib/utf8.js";
-import { messageOf } from "../rpc/unreadable.js";
+import { messageOf } from "./errors/unreadable.js";
 
 /** How values become bytes and come back. */
 export interface Codec<T> {

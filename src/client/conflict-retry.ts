@@ -1,9 +1,9 @@
 import { type CallOptions, Code } from "@connectrpc/connect";
 import { jitteredMs } from "../lib/backoff.js";
 import { deadline } from "../rpc/deadline.js";
-import { conflictIn, hasCode } from "../rpc/error-facts.js";
 import { sleep } from "../rpc/sleep.js";
-import { factsOf } from "../rpc/unreadable.js";
+import { conflictIn, hasCode } from "./errors/facts.js";
+import { unreadableIn } from "./errors/unreadable.js";
 
 /**
  * Runs `prepare` and then the write that it gives; on a conflict of the write, backs off and does both again, at most
@@ -33,7 +33,7 @@ export function readValue<V>(entry: { value: V } | undefined, replaceUnreadable 
   try {
     return entry?.value;
   } catch (error) {
-    if (replaceUnreadable && factsOf(error)) return undefined;
+    if (replaceUnreadable && unreadableIn(error)) return undefined;
     throw error;
   }
 }

@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { asyncDispose } from "../lib/dispose.js";
-import type { Status, StatusChange } from "../rpc/connection-status.js";
-import type { LoadedFollower } from "../rpc/follow.js";
+import type { LoadedFollower } from "./follower/follow.js";
 import { type LazyChunk, lazyIterator, lazyValue } from "./lazy.js";
+import type { Status, StatusChange } from "./status.js";
 
 /** A stream from the server that reconnects when its connection is lost. It can be read once, by one loop. */
 export interface Follower<T> extends AsyncIterableIterator<T, undefined, undefined>, AsyncDisposable {

@@ -7,16 +7,16 @@
  */
 
 export { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
-export { closeWithClient } from "../rpc/close-with-client.js";
 export { envelopesFit } from "../rpc/envelopes.js";
-export { retryDelayMs } from "../rpc/error-facts.js";
 export { foreignError, lostConnection } from "../rpc/lost-connection.js";
 export { withStreamWatchdog } from "../rpc/stream-watchdog.js";
-export { withToken } from "../rpc/with-token.js";
+export { withBearerToken } from "../rpc/with-bearer-token.js";
 export { createTunnelTransport } from "../transport/tunnel.js";
 export { bindingCalls } from "./bindings/calls.js";
+export { closeWithClient } from "./close-with-client.js";
 export { conditionHeaders } from "./condition-headers.js";
 export { configurationStore } from "./configuration/store.js";
+export { retryDelayMs } from "./errors/facts.js";
 export { deleteFile, listFiles, statFile } from "./files/list.js";
 export { getFile, putFile } from "./files/transfer.js";
 export { joinGossipMap } from "./gossip-map/replica-map.js";

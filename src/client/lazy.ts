@@ -7,7 +7,7 @@ import type { CancelableIterator } from "../lib/cancelable-iterator.js";
 //   lazyMethods(({ lockStore }) => lockStore(transport, name), ["acquire"])   an object of async methods
 //   lazyIterator(({ idBlocks }) => idBlocks(reserve, call))                   an async iterator
 //   lazyFollower(({ readRecords }) => readRecords(place, start, call))        an async iterator with a status
-//   lazyTransport(({ withToken }) => withToken(transport, token))             a transport
+//   lazyTransport(({ withBearerToken }) => withBearerToken(transport, token)) a transport
 //   lazyValue(({ createTunnelTransport }) => createTunnelTransport(url))      anything else
 //
 // A method that needs the chunk in some of its cases only calls one of its functions: (await lazyChunk()).transact(…).

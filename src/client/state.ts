@@ -10,8 +10,8 @@ import { checkedName, checkOptions, type OptionType, shown } from "../lib/checks
 import { withHeaders, withOnHeader } from "../rpc/call-headers.js";
 import { conditional } from "../rpc/repeatable.js";
 import { wholeSeconds } from "../rpc/ttl.js";
-import { decodeInto } from "../rpc/unreadable.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
+import { decodeInto } from "./errors/unreadable.js";
 import { generatedClient } from "./generated-client.js";
 import { lazyChunk } from "./lazy.js";
 import type { Fence } from "./lock/fence.js";

@@ -1,7 +1,6 @@
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Socket } from "node:net";
 import { runAfter } from "../lib/timer.js";
-import { noUsage, type Usage } from "../lib/usage.js";
 
 /** How many connections more than there may be are kept for as long as it takes to say so; others are cut at once. */
 const TOLD = 100;
@@ -17,7 +16,8 @@ const CLOSE_MS = 1000;
 
 /** One connection of a port. */
 export class Connection {
-  readonly usage: Usage = noUsage();
+  /** What its calls use of the server's limits. The server counts it. */
+  readonly usage = { calls: 0, identifiedCalls: 0, arrivingBytes: 0, leavingBytes: 0, waitingBytes: 0 };
   /** Whether it is one more than there may be: all of its calls are refused. */
   readonly isExtra: boolean;
   readonly socket: Pick<Socket, "destroy" | "destroyed" | "once">;

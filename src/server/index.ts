@@ -4,12 +4,12 @@
  * @module
  */
 
-export type { Usage } from "../lib/usage.js";
 export type { OpenSocket, Socket, SocketEvents } from "../tunnel/socket/socket.js";
 export { overWebSocket } from "../tunnel/socket/web-socket.js";
 export type { Connection } from "./calls/admission.js";
 export { VERSION } from "./calls/error-mapping.js";
 export type { MetricsPage } from "./calls/metrics.js";
+export type { Usage } from "./calls/usage.js";
 export type { Kind } from "./config/components.js";
 export { type Config, type ConfigInput, parseConfig } from "./config/config.js";
 export { configJsonSchema } from "./config/json-schema.js";

@@ -7,6 +7,7 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
+import type { Token } from "../client/token.js";
 import { baseUrlOf } from "../lib/base-url.js";
 import { deadlineReset } from "../node-http/deadline-reset.js";
 import { Http1Connections } from "../node-http/http1-connections.js";
@@ -15,8 +16,8 @@ import { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
 import { READ_MAX_BYTES } from "../rpc/fetch-unavailable.js";
 import { lostConnection } from "../rpc/lost-connection.js";
 import { withStreamWatchdog } from "../rpc/stream-watchdog.js";
+import { withBearerToken } from "../rpc/with-bearer-token.js";
 import { withErrorMapping } from "../rpc/with-error-mapping.js";
-import { type Token, withToken } from "../rpc/with-token.js";
 import { checkNumbers } from "./option-checks.js";
 
 /** How calls travel. */
@@ -112,7 +113,7 @@ export function createNodeTransport(
   const close = async () => connections.close();
   const calling = withStreamWatchdog(withErrorMapping(transport, lostConnection));
   return {
-    ...(token === undefined ? calling : withToken(calling, token)),
+    ...(token === undefined ? calling : withBearerToken(calling, token)),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -6,11 +6,13 @@ import {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
+import { ConnectionStatus } from "../client/status/connection-status.js";
+import type { Status } from "../client/status.js";
+import type { Token } from "../client/token.js";
 import { baseUrlOf } from "../lib/base-url.js";
 import { asyncDispose } from "../lib/dispose.js";
 import { bearer } from "../rpc/bearer-token.js";
-import { ConnectionStatus, type Status } from "../rpc/connection-status.js";
-import { type Token, withToken } from "../rpc/with-token.js";
+import { withBearerToken } from "../rpc/with-bearer-token.js";
 import { createDispatcher, type Dispatcher } from "../tunnel/answer/dispatcher.js";
 import { createCaller } from "../tunnel/call/caller.js";
 import { ReopeningLine } from "../tunnel/connection.js";
@@ -205,7 +207,7 @@ export function tunnelOver(
   const transport =
     token === undefined
       ? caller
-      : withToken(caller, token, (header, text) => {
+      : withBearerToken(caller, token, (header, text) => {
           identify(text);
           return header;
         });

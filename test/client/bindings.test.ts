@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { test } from "vitest";
 import { createBindings } from "../../src/client/bindings.js";
+import { httpStatus } from "../../src/client/errors.js";
 import { withRetry } from "../../src/client/retry.js";
 import { fromUtf8 } from "../../src/lib/utf8.js";
-import { httpStatus } from "../../src/rpc/errors.js";
 import { httpApp } from "../support/http-app.js";
 import { openHere, throughEveryDoor } from "../support/protocols.js";
 

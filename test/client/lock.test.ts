@@ -7,10 +7,10 @@ import {
   Runtime,
   UnlockResponse_Status,
 } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { conflictFacts } from "../../src/client/errors.js";
 import { createLock } from "../../src/client/lock.js";
 import { createState } from "../../src/client/state.js";
 import { asyncDispose } from "../../src/lib/dispose.js";
-import { conflictFacts } from "../../src/rpc/errors.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { between } from "../support/intercept.js";

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { test } from "vitest";
 import { ResponseStatus } from "../../gen/atomix/pb/headers/headers_pb.js";
+import { conflictFacts } from "../../src/client/errors.js";
 import { createMap, type VersionedMap } from "../../src/client/map.js";
-import { conflictFacts } from "../../src/rpc/errors.js";
 import { fakeBackup, live, serveHere } from "../support/map-servers.js";
 import { openHere } from "../support/protocols.js";
 

@@ -8,9 +8,9 @@ import {
   HTTPExtension_Verb as Verb,
 } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { bytes, SchemaError, text } from "../../src/client/codec.js";
+import { httpStatus, unreadableFacts } from "../../src/client/errors.js";
 import { withRetry } from "../../src/client/retry.js";
 import { createService } from "../../src/client/service.js";
-import { httpStatus, unreadableFacts } from "../../src/rpc/errors.js";
 import { type Asked, type HttpApp, httpApp } from "../support/http-app.js";
 import { type Open, openHere, throughEveryDoor } from "../support/protocols.js";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { Code, ConnectError, createRouterTransport, type ServiceImpl } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { isConflict } from "../../src/client/errors.js";
 import { createState } from "../../src/client/state.js";
-import { isConflict } from "../../src/rpc/errors.js";
 
 /** How a store treats etags: "redis" compares those of entries, "mysql" of absent keys too, "none" does not look at them. */
 type Etags = "redis" | "mysql" | "none";

@@ -4,9 +4,9 @@ import { test } from "vitest";
 import { z } from "zod";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { bytes, SchemaError, text } from "../../src/client/codec.js";
+import { conflictFacts } from "../../src/client/errors.js";
 import { createLock } from "../../src/client/lock.js";
 import { createState } from "../../src/client/state.js";
-import { conflictFacts } from "../../src/rpc/errors.js";
 import { openHere, throughEveryDoor } from "../support/protocols.js";
 
 type Cart = { items: string[] };

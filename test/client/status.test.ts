@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, test, vi } from "vitest";
+import { attemptOf } from "../../src/client/status/attempt.js";
+import { ConnectionStatus } from "../../src/client/status/connection-status.js";
 import { createClient, type Fairlead, type Status } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
-import { attemptOf } from "../../src/rpc/attempt.js";
-import { ConnectionStatus } from "../../src/rpc/connection-status.js";
 import { createServer } from "../../src/server/index.js";
 import { type Listening, listen } from "../../src/server/node.js";
 import { until } from "../support/until.js";

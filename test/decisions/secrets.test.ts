@@ -3,7 +3,7 @@ import { Code, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { httpStatus } from "../../src/rpc/errors.js";
+import { httpStatus } from "../../src/client/errors.js";
 import { silent } from "../../src/server/context.js";
 import type { ConfigInput, Log, Platform } from "../../src/server/index.js";
 import { openHere } from "../support/protocols.js";

@@ -2,14 +2,14 @@ import { type CallOptions, type Client, Code, ConnectError, type Transport } fro
 import type { ConfigurationItem, Runtime } from "../../../gen/runtime/configuration_pb.js";
 import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
-import { attemptOf } from "../../rpc/attempt.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
-import type { ConnectionStatus } from "../../rpc/connection-status.js";
-import { retryDelayMs } from "../../rpc/error-facts.js";
 import { sleep } from "../../rpc/sleep.js";
 import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
+import { retryDelayMs } from "../errors/facts.js";
 import { hasExtensions } from "../server-extensions.js";
+import { attemptOf } from "../status/attempt.js";
+import type { ConnectionStatus } from "../status/connection-status.js";
 import type { LiveValues } from "./live-values.js";
 import { sharedSubscription } from "./shared-subscription.js";
 

@@ -7,8 +7,9 @@ import { checkedNames } from "../../lib/name-lists.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
-import { openFor } from "../../rpc/client-lifetime.js";
-import { ConnectionStatus, type Status } from "../../rpc/connection-status.js";
+import { openFor } from "../client-lifetime.js";
+import { ConnectionStatus } from "../status/connection-status.js";
+import type { Status } from "../status.js";
 import { type Followed, followConfiguration, mayPass } from "./follow.js";
 import { LiveValues, type ValueChange } from "./live-values.js";
 

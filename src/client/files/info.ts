@@ -4,7 +4,7 @@ import {
   GetFileMetaResponseSchema,
   type FileInfo as WireInfo,
 } from "../../../gen/runtime/files_pb.js";
-import { hasCode } from "../../rpc/error-facts.js";
+import { hasCode } from "../errors/facts.js";
 
 /** What a store knows of a file without reading it. */
 export interface FileInfo {

@@ -2,7 +2,7 @@ import { type CallOptions, type Client, Code, ConnectError, type Transport } fro
 import type { Runtime, FileInfo as WireInfo } from "../../../gen/runtime/files_pb.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { checkedName, checkOptions, type OptionType, shown } from "../../lib/checks.js";
-import { hasCode } from "../../rpc/error-facts.js";
+import { hasCode } from "../errors/facts.js";
 import { hasExtensions } from "../server-extensions.js";
 import { listFolders } from "./folder-listing.js";
 import { describedInfo, type FileInfo, listedInfo, undefinedIfNotFound } from "./info.js";

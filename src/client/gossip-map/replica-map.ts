@@ -10,11 +10,12 @@ import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
-import { openFor } from "../../rpc/client-lifetime.js";
-import { ConnectionStatus, type Status } from "../../rpc/connection-status.js";
-import { decodeInto } from "../../rpc/unreadable.js";
+import { openFor } from "../client-lifetime.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
+import { decodeInto } from "../errors/unreadable.js";
 import { generatedClient } from "../generated-client.js";
+import { ConnectionStatus } from "../status/connection-status.js";
+import type { Status } from "../status.js";
 import { Changes, type Difference } from "./changes.js";
 import { Uplink } from "./sync.js";
 

@@ -8,10 +8,10 @@ import type { Replica, Stored } from "../../gossip/replica.js";
 import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
 import { runAfter } from "../../lib/timer.js";
-import { attemptOf } from "../../rpc/attempt.js";
-import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { sleep } from "../../rpc/sleep.js";
 import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
+import { attemptOf } from "../status/attempt.js";
+import type { ConnectionStatus } from "../status/connection-status.js";
 import { type Wait, Waiters, type WaitOptions } from "./waiters.js";
 
 export interface UplinkOptions extends Omit<LinkOptions, "wake"> {

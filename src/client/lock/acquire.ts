@@ -9,9 +9,9 @@ import { runAfter } from "../../lib/timer.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import { deadline } from "../../rpc/deadline.js";
-import { hasCode } from "../../rpc/error-facts.js";
 import { sleep } from "../../rpc/sleep.js";
 import { wholeSeconds } from "../../rpc/ttl.js";
+import { hasCode } from "../errors/facts.js";
 import { generatedClient } from "../generated-client.js";
 import { type Claim, type Grant, type HeldLock, holdLock } from "./held-lock.js";
 

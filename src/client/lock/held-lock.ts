@@ -8,8 +8,8 @@ import {
 import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { keepProcessAlive } from "../../lib/process-alive.js";
-import { openFor } from "../../rpc/client-lifetime.js";
 import { requireNewConnection } from "../../rpc/new-connection.js";
+import { openFor } from "../client-lifetime.js";
 import type { Fence } from "./fence.js";
 import { Lease } from "./lease.js";
 import { stopwatch } from "./stopwatch.js";

@@ -7,16 +7,16 @@ import {
 } from "@connectrpc/connect";
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { withHeaders, withOnHeader, withOnTrailer } from "../../rpc/call-headers.js";
-import type { ConnectionStatus } from "../../rpc/connection-status.js";
 import { deadline } from "../../rpc/deadline.js";
-import type { LoadedFollower } from "../../rpc/follow.js";
-import { follow } from "../../rpc/follow.js";
-import { streamWithReconnect } from "../../rpc/reconnect.js";
-import { decodeInto } from "../../rpc/unreadable.js";
-import { withoutToken } from "../../rpc/with-token.js";
+import { withoutToken } from "../../rpc/with-bearer-token.js";
 import type { Codec } from "../codec.js";
+import { decodeInto } from "../errors/unreadable.js";
+import type { LoadedFollower } from "../follower/follow.js";
+import { follow } from "../follower/follow.js";
+import { streamWithReconnect } from "../follower/reconnect.js";
 import { generatedClient } from "../generated-client.js";
 import { askServer, needExtensions } from "../server-extensions.js";
+import type { ConnectionStatus } from "../status/connection-status.js";
 
 /** A record of a log. */
 export interface LogEntry<T> {

@@ -6,10 +6,10 @@ import { checkedName, checkOptions, checkType, type OptionType, shown } from "..
 import { checkedCount } from "../../lib/count-checks.js";
 import { withHeaders } from "../../rpc/call-headers.js";
 import { conditional } from "../../rpc/repeatable.js";
-import { decodeInto } from "../../rpc/unreadable.js";
 import { type Coding, codecOf, encoded } from "../codec.js";
 import { conditionHeaders } from "../condition-headers.js";
 import { readValue, retryOnConflict } from "../conflict-retry.js";
+import { decodeInto } from "../errors/unreadable.js";
 import { generatedClient } from "../generated-client.js";
 import type { Fence } from "../lock/fence.js";
 import { fnv1a32 } from "./fnv.js";

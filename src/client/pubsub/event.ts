@@ -2,8 +2,8 @@ import type { TopicEventRequest } from "../../../gen/runtime/pubsub_appcallback_
 import { shown } from "../../lib/checks.js";
 import { isJson, isText } from "../../lib/media-type.js";
 import { fromUtf8 } from "../../lib/utf8.js";
-import { decodeInto } from "../../rpc/unreadable.js";
 import { type Coding, codecOf, json } from "../codec.js";
+import { decodeInto } from "../errors/unreadable.js";
 
 /** An event, as a CloudEvent says it. */
 export interface TopicEvent<T = unknown> {

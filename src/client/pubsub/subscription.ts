@@ -2,11 +2,11 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client, Transport } from "@connectrpc/connect";
 import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../../gen/runtime/pubsub_appcallback_pb.js";
 import type { Runtime, SubscribeTopicEventsRequestInitialSchema } from "../../../gen/runtime/pubsub_pb.js";
-import type { ConnectionStatus } from "../../rpc/connection-status.js";
-import type { LoadedFollower } from "../../rpc/follow.js";
-import { follow } from "../../rpc/follow.js";
-import { streamWithReconnect } from "../../rpc/reconnect.js";
 import type { Coding } from "../codec.js";
+import type { LoadedFollower } from "../follower/follow.js";
+import { follow } from "../follower/follow.js";
+import { streamWithReconnect } from "../follower/reconnect.js";
+import type { ConnectionStatus } from "../status/connection-status.js";
 import { type TopicEvent, topicEvent } from "./event.js";
 import { topicStream } from "./topic-stream.js";
 

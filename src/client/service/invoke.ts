@@ -6,8 +6,8 @@ import { withOnHeader } from "../../rpc/call-headers.js";
 import { codeOfStatus } from "../../rpc/http-status.js";
 import { cookiesIn, HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
 import { repeatable } from "../../rpc/repeatable.js";
-import { decodeInto } from "../../rpc/unreadable.js";
 import { type Codec, type Coding, codecOf, encoded, json } from "../codec.js";
+import { decodeInto } from "../errors/unreadable.js";
 import { generatedClient } from "../generated-client.js";
 
 /** What fetch() takes: the parts of fetch's own options that mean something here, and those of a call. */

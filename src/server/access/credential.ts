@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { withToken } from "../../rpc/with-token.js";
+import { withBearerToken } from "../../rpc/with-bearer-token.js";
 import type { Platform } from "../context.js";
 import { token } from "./settings.js";
 
@@ -26,5 +26,5 @@ export function tokenOf(
 
 /** `transport` with `token` on its calls, where there is one. */
 export function withCredential<T extends Transport>(transport: T, token: string | undefined): T {
-  return token === undefined ? transport : { ...transport, ...withToken(transport, token) };
+  return token === undefined ? transport : { ...transport, ...withBearerToken(transport, token) };
 }

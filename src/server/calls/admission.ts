@@ -17,7 +17,6 @@ import type {
   UniversalServerRequest,
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
-import type { Usage } from "../../lib/usage.js";
 import { sendRefusal } from "../access/refusal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
@@ -27,6 +26,7 @@ import { hasMalformedQuery, isMalformed, malformed, readMalformed } from "./malf
 import { messageSize } from "./message-size.js";
 import { noteRefusal } from "./observe.js";
 import { type CallGroup, type CallUsage, Shares } from "./shares.js";
+import type { Usage } from "./usage.js";
 import { wrapHandlers } from "./wrap-handlers.js";
 
 /** What the calls of one connection have in common, on the doors that have connections. */

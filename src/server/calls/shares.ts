@@ -1,8 +1,8 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { runAfter } from "../../lib/timer.js";
-import { noUsage, type Usage } from "../../lib/usage.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
+import { noUsage, type Usage } from "./usage.js";
 
 /** What a limit of the server counts, by the name of that limit. */
 const LIMITS = { calls: "streams", arrivingBytes: "arrivingBytes", leavingBytes: "leavingBytes" } as const;

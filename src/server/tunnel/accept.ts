@@ -7,7 +7,6 @@ import {
   type Interceptor,
 } from "@connectrpc/connect";
 import { runAfter } from "../../lib/timer.js";
-import { noUsage } from "../../lib/usage.js";
 import { unchangedError } from "../../rpc/with-error-mapping.js";
 import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
 import type { ArrivedCall } from "../../tunnel/answer/served-method.js";
@@ -24,6 +23,7 @@ import { SERVER_HEADER, toAnswerError, VERSION } from "../calls/error-mapping.js
 import { malformed } from "../calls/malformed.js";
 import { type Calls, REQUEST_ID_HEADER } from "../calls/observe.js";
 import { givenUp } from "../calls/shares.js";
+import { noUsage } from "../calls/usage.js";
 import { checkName } from "../calls/validate.js";
 import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";

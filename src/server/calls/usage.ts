@@ -2,16 +2,17 @@
 export interface Usage {
   /** Its open calls. */
   calls: number;
-  /** Those of them whose caller has been let in with credentials, or needs none because access control is off. */
+  /** The open calls whose caller is identified, or needs no credentials because access control is off. */
   identifiedCalls: number;
-  /** The bytes that have come of messages that are not whole yet. */
+  /** Bytes received of messages that are not complete yet. */
   arrivingBytes: number;
-  /** The bytes of answers that are not sent yet. */
+  /** Bytes of answers that are not sent yet. */
   leavingBytes: number;
-  /** The bytes of answers that wait until there is room among those. */
+  /** Bytes of answers that wait until `leavingBytes` has room for them. */
   waitingBytes: number;
 }
 
+/** A usage of nothing, to count from. */
 export const noUsage = (): Usage => ({
   calls: 0,
   identifiedCalls: 0,

@@ -1,37 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { onAbort } from "../lib/on-abort.js";
-import { keepProcessAlive } from "../lib/process-alive.js";
-import { canceled } from "./canceled.js";
+import { onAbort } from "../../lib/on-abort.js";
+import { keepProcessAlive } from "../../lib/process-alive.js";
+import { canceled } from "../../rpc/canceled.js";
+import type { ConnectionState, Status, StatusChange } from "../status.js";
 
 /**
- * How something that lasts stands with the server. "connecting": it has not been reached yet. "connected": it answers.
- * "disconnected": the connection was lost, or could not be made; it is made again by itself. "closed": it has ended, by
- * close(), by leaving its loop, by its signal, or because the server refused it for good; nothing follows.
- */
-export type ConnectionState = "connecting" | "connected" | "disconnected" | "closed";
-
-/** A state, and since when. */
-export interface StatusChange {
-  /** How it stands with the server. */
-  readonly current: ConnectionState;
-  /** When it became so, in Unix milliseconds. */
-  readonly sinceMs: number;
-  /** Why it is "disconnected" or "closed"; undefined where it was closed on purpose, and in the other states. */
-  readonly error: unknown;
-}
-
-/** The connection of something that lasts, to be read at any time and followed. */
-export interface Status extends StatusChange {
-  /**
-   * Every change from this call on; a reader that is behind is told only the latest. Ends after "closed". Aborting
-   * throws `Code.Canceled`.
-   */
-  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<StatusChange, undefined>;
-}
-
-/**
- * The status of one thing that lasts. From begin() until close() it keeps a Node process alive, and it is
- * "disconnected" at once when the browser says that it is offline.
+ * The status of one long-lived object. From begin() to close() it keeps a Node process alive, and becomes
+ * "disconnected" as soon as the browser reports that it is offline.
  */
 export class ConnectionStatus implements Status {
   readonly #readers = new Set<() => void>();

@@ -1,12 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { abortOnBreak } from "../lib/abort-on-break.js";
-import { type Backoff, jitteredMs } from "../lib/backoff.js";
-import { attemptOf } from "./attempt.js";
-import { canceled } from "./canceled.js";
-import type { ConnectionStatus } from "./connection-status.js";
-import { retryDelayMs } from "./error-facts.js";
-import { sleep } from "./sleep.js";
-import { createTokenRefreshCheck } from "./token-refresh.js";
+import { abortOnBreak } from "../../lib/abort-on-break.js";
+import { type Backoff, jitteredMs } from "../../lib/backoff.js";
+import { canceled } from "../../rpc/canceled.js";
+import { sleep } from "../../rpc/sleep.js";
+import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
+import { retryDelayMs } from "../errors/facts.js";
+import { attemptOf } from "../status/attempt.js";
+import type { ConnectionStatus } from "../status/connection-status.js";
 
 const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 

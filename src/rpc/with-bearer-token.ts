@@ -10,11 +10,8 @@ import { bearer } from "./bearer-token.js";
 import { canceled } from "./canceled.js";
 import { tokenRefreshes } from "./token-refresh.js";
 
-/**
- * A bearer token, or what gives one: asked before every call, and once more, with the token that was refused, where
- * the server would not have it.
- */
-export type Token = string | ((refused?: string) => string | Promise<string>);
+/** A bearer token, or a function that returns one for each call; it gets the token that the server refused, if any. */
+type TokenSource = string | ((refused?: string) => string | Promise<string>);
 
 /** Set for a call that needs no token, of which none is asked for then. */
 export const withoutToken = createContextKey(false);
@@ -25,7 +22,11 @@ export const withoutToken = createContextKey(false);
  * whose token expires on the way, fail; facades that go on after a failure do so where there is a fresh one. A call with
  * an `authorization` header of its own is left as it is.
  */
-export function withToken(transport: Transport, token: Token, signed: Sign = inHeader): Transport {
+export function withBearerToken(
+  transport: Transport,
+  token: TokenSource,
+  signed: Sign = inHeader,
+): Transport {
   const fresh = typeof token === "function" ? token : undefined;
 
   return {
@@ -100,7 +101,7 @@ const isRefused = (error: unknown): boolean =>
 
 /** The token, waited for no longer than the call itself may take. */
 async function given(
-  token: Token,
+  token: TokenSource,
   refused: string | undefined,
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,

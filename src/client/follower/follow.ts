@@ -1,7 +1,8 @@
 import type { Transport } from "@connectrpc/connect";
-import { type CancelableIterator, cancelable } from "../lib/cancelable-iterator.js";
-import { openFor } from "./client-lifetime.js";
-import { ConnectionStatus, type Status } from "./connection-status.js";
+import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
+import { openFor } from "../client-lifetime.js";
+import { ConnectionStatus } from "../status/connection-status.js";
+import type { Status } from "../status.js";
 
 /** A stream and the status of its connection. */
 export interface LoadedFollower<T> {

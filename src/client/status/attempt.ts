@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { onAbort } from "../lib/on-abort.js";
+import { onAbort } from "../../lib/on-abort.js";
 import type { ConnectionStatus } from "./connection-status.js";
 
 /**

@@ -1,25 +1,14 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
-
-/** What a conflict found in the place of what was asked for. */
-export interface ConflictFacts {
-  /** The key, or the locked resource. */
-  key: string;
-  /** The etag that the entry has now, "" where there is no entry; undefined where it is not about an etag. */
-  etag: string | undefined;
-  /** The version that the map's entry has now, 0n where there is none; undefined where it is not about a version. */
-  version: bigint | undefined;
-  /** The newest fence of the resource; undefined where it is not about a fence. */
-  fence: bigint | undefined;
-}
+import { ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
+import type { ConflictFacts } from "../errors.js";
 
 /** Whether `error` is a ConnectError of one of these codes. */
 export const hasCode = (error: unknown, ...codes: Code[]): boolean =>
   error instanceof ConnectError && codes.includes(error.code);
 
-/** As conflictFacts() of the package. */
+/** The implementation of the public conflictFacts(). */
 export function conflictIn(error: unknown): ConflictFacts | undefined {
   const facts = hasCode(error, Code.Aborted) ? infoIn(error) : undefined;
   if (!facts) return undefined;
@@ -28,11 +17,11 @@ export function conflictIn(error: unknown): ConflictFacts | undefined {
   return { key, etag, version: number(version), fence: number(fence) };
 }
 
-/** The facts beside `error`; undefined where there are none. */
+/** The metadata of the `google.rpc.ErrorInfo` detail of `error`; undefined if it has none. */
 export const infoIn = (error: unknown): Record<string, string> | undefined =>
   detail(error, ErrorInfoSchema)?.metadata;
 
-/** As retryAfterMs() of the package. */
+/** The implementation of the public retryAfterMs(). */
 export function retryDelayMs(error: unknown): number | undefined {
   const delay = detail(error, RetryInfoSchema)?.retryDelay;
   return delay && Number(delay.seconds) * 1000 + delay.nanos / 1_000_000;

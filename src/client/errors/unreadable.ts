@@ -1,40 +1,14 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { shown } from "../lib/checks.js";
+import { shown } from "../../lib/checks.js";
+import type { UnreadableFacts } from "../errors.js";
 
-/** Where a value stands that could not be decoded; only what applies is there. */
-export interface Origin {
-  /** The state store. */
-  readonly store?: string;
-  /** The map, or the gossip map. */
-  readonly map?: string;
-  /** The key in it. */
-  readonly key?: string;
-  /** The pubsub. */
-  readonly pubsub?: string;
-  /** The topic of the event. */
-  readonly topic?: string;
-  /** The id of the event. */
-  readonly id?: string;
-  /** The log. */
-  readonly log?: string;
-  /** The offset of the record in it. */
-  readonly offset?: bigint;
-  /** The app that answered so. */
-  readonly service?: string;
-  /** The method of it that was called. */
-  readonly method?: string;
-}
-
-/** A value that could not be decoded: its bytes, and where it stands. */
-export interface UnreadableFacts extends Origin {
-  /** The value as it is stored. */
-  readonly bytes: Uint8Array;
-}
+/** The place of a value. */
+type Origin = Omit<UnreadableFacts, "bytes">;
 
 const known = new WeakMap<object, UnreadableFacts>();
 
-/** The bytes of a value that could not be decoded, and where it stands; undefined for any other error. */
-export const factsOf = (error: unknown): UnreadableFacts | undefined => known.get(Object(error));
+/** The implementation of the public unreadableFacts(). */
+export const unreadableIn = (error: unknown): UnreadableFacts | undefined => known.get(Object(error));
 
 /** The error of reading `bytes` from `origin`, with what the codec threw as its cause. */
 function unreadable(origin: Origin, bytes: Uint8Array, cause: unknown): ConnectError {
