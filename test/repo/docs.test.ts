@@ -51,7 +51,7 @@ test.each(inTypeScript)(
         log.mockRestore();
         rmSync(file);
       }
-      assert.deepEqual(printed, expectedOutput(code));
+      assert.equal(printed.join(", "), expectedOutput(code));
     }
   },
 );

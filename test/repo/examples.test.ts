@@ -39,10 +39,11 @@ test("every createX and openX of the package's entry points has one @example", (
 });
 
 describe("each @example runs against a server, prints what its comments say, and ends", () => {
-  const runnable = sourceExamples.filter(({ isForBrowsers }) => !isForBrowsers);
-  test.concurrent.each(runnable)("$name ($file)", async ({ file, name, code }) => {
-    await using server = await openServer();
-    const { ended } = await startSnippet(server, `${file}-${name}`, code);
-    assert.deepEqual(await ended, { status: 0, printed: expectedOutput(code) });
-  });
+  for (const { file, name, code } of sourceExamples.filter(({ isForBrowsers }) => !isForBrowsers)) {
+    test.concurrent(`${name} (${file})`, async () => {
+      await using server = await openServer();
+      const { ended } = await startSnippet(server, `${file}-${name}`, code);
+      assert.deepEqual(await ended, { status: 0, printed: expectedOutput(code) });
+    });
+  }
 });

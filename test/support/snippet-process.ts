@@ -30,7 +30,7 @@ export const openServer = (): Promise<Listening> =>
 
 /**
  * Runs a snippet in a process and a folder of its own. It calls `server` instead of port 34904, and any free port is the
- * one that it listens on. `ended` has its status and the lines that it printed.
+ * one that it listens on. `ended` has its status and the lines that it printed, joined by ", ".
  */
 export async function startSnippet(server: Listening, name: string, code: string) {
   mkdirSync(bundles, { recursive: true });
@@ -55,7 +55,7 @@ export async function startSnippet(server: Listening, name: string, code: string
   const ended = once(child, "close").then(([status]) => {
     rmSync(outfile);
     rmSync(cwd, { recursive: true });
-    return { status: status as number | null, printed: printed.trim().split("\n").filter(Boolean) };
+    return { status: status as number | null, printed: printed.trim().replaceAll("\n", ", ") };
   });
   return { child, ended };
 }

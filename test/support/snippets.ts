@@ -21,9 +21,9 @@ export const snippets = (page: string, language: string): string[] =>
     .filter(([, tag]) => tag === language)
     .map(([, , code = ""]) => code);
 
-/** The lines that a snippet prints, by its comments: behind each console.log(), separated by ", ". */
-export const expectedOutput = (code: string): string[] =>
-  [...code.matchAll(/console\.log\(.*\);(?: \})? \/\/ (.*)$/gm)].flatMap(([, text = ""]) => text.split(", "));
+/** What a snippet prints, by the comments behind its console.log(): all lines, joined by ", ". */
+export const expectedOutput = (code: string): string =>
+  [...code.matchAll(/console\.log\(.*\);(?: \})? \/\/ (.*)$/gm)].map(([, text]) => text).join(", ");
 
 /** An exported declaration of src/. */
 interface Declaration {
@@ -32,7 +32,7 @@ interface Declaration {
 }
 
 /** The `@example` of a declaration's doc comment. */
-export interface Example extends Declaration {
+interface Example extends Declaration {
   code: string;
   /** Its fence is "ts browser": it needs a page or a worker, so that its types are all that can be checked here. */
   isForBrowsers: boolean;
