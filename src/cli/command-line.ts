@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { didYouMean } from "../lib/did-you-mean.js";
+import { quote } from "../lib/quote.js";
 
 /** A command line that cannot be understood, or that names something that is not there: exit status 2. */
 export class UsageError extends Error {}
@@ -49,7 +50,7 @@ export function parseCommandLine<const O extends Record<string, Option>>(
     const option = Object.hasOwn(options, name) ? options[name] : undefined;
     if (!option || !rawName.startsWith("--")) throw unknownName("option", rawName, dashed(options));
     if (option.type === "boolean" && value !== undefined) {
-      throw new UsageError(`${rawName} takes no value, got ${shown(value)}`);
+      throw new UsageError(`${rawName} takes no value, got ${quote(value)}`);
     }
     if (option.type === "string" && (value === undefined || (!inlineValue && /^--?[a-z]/i.test(value)))) {
       throw new UsageError(`${rawName} needs a value`);
@@ -58,7 +59,7 @@ export function parseCommandLine<const O extends Record<string, Option>>(
     seen.add(name);
   }
   const extra = positionals[most];
-  if (extra !== undefined) throw new UsageError(`one argument too many: ${shown(extra)}`);
+  if (extra !== undefined) throw new UsageError(`one argument too many: ${quote(extra)}`);
   const defaults = Object.entries(options).map(([name, { type, default: given }]) => {
     return [name, given ?? (type === "boolean" ? false : undefined)];
   });
@@ -69,18 +70,14 @@ export function parseCommandLine<const O extends Record<string, Option>>(
 export function unknownName(kind: string, name: string, known: readonly string[]): UsageError {
   const meant = didYouMean(name, known);
   const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean ${meant}?`;
-  return new UsageError(`unknown ${kind} ${shown(name)}: ${hint}`);
+  return new UsageError(`unknown ${kind} ${quote(name)}: ${hint}`);
 }
-
-/** `value` in quotes, cut to a sane length. */
-export const shown = (value: string): string =>
-  JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value);
 
 /** A whole number from `least` to `most`. */
 export function numberOption(option: string, text: string, least: number, most: number): number {
   const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (number >= least && number <= most) return number;
-  throw new UsageError(`--${option} must be a number from ${least} to ${most}, got ${shown(text)}`);
+  throw new UsageError(`--${option} must be a number from ${least} to ${most}, got ${quote(text)}`);
 }
 
 /** One of `known`. */
@@ -88,7 +85,7 @@ export function oneOf<T extends string>(option: string, given: string, known: re
   if ((known as readonly string[]).includes(given)) return given as T;
   const meant = didYouMean(given, known);
   const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
-  throw new UsageError(`--${option} must be one of ${known.join(", ")}, got ${shown(given)}${hint}`);
+  throw new UsageError(`--${option} must be one of ${known.join(", ")}, got ${quote(given)}${hint}`);
 }
 
 const dashed = (options: Record<string, Option>): string[] => [

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { findNodeAtLocation, type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
+import { quote } from "../lib/quote.js";
 import {
   type Config,
   ConfigError,
@@ -9,7 +10,7 @@ import {
   parseConfig,
 } from "../server/index.js";
 import { nodePlatform } from "../server/node.js";
-import { shown, UsageError } from "./command-line.js";
+import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
 /** Where the components file is looked for when no other is named. */
@@ -65,7 +66,7 @@ async function read(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new UsageError(`Cannot read the components file ${shown(path)}: ${reasonOf(error)}`);
+    throw new UsageError(`Cannot read the components file ${quote(path)}: ${reasonOf(error)}`);
   }
 }
 

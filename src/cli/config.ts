@@ -67,7 +67,7 @@ function table(config: Config): string {
   const rows = [["kind", "name", "engine", "settings"]];
   for (const kind of KINDS) {
     for (const [name, { engine = "the server's", ...settings }] of Object.entries<Settings>(config[kind])) {
-      rows.push([kind, name, HELD.has(kind) ? engine : "", shown(settings)]);
+      rows.push([kind, name, HELD.has(kind) ? engine : "", settingsText(settings)]);
     }
   }
   const defaults = parseConfig();
@@ -102,7 +102,7 @@ function changed(
 }
 
 /** One line. What secrets are is never shown. */
-function shown({ values, ...settings }: Record<string, unknown>): string {
+function settingsText({ values, ...settings }: Record<string, unknown>): string {
   const parts = Object.entries(settings).map(([name, value]) => `${name}: ${text(value)}`);
   if (values) parts.push(`values: ${Object.keys(values).length}`);
   return parts.join(", ");

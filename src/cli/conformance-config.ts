@@ -3,7 +3,8 @@ import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
 import { z } from "zod";
 import type { Stores } from "../conformance/index.js";
 import { didYouMean } from "../lib/did-you-mean.js";
-import { shown, UsageError } from "./command-line.js";
+import { quote } from "../lib/quote.js";
+import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
 const name = z.string().min(1);
@@ -48,7 +49,7 @@ export interface ConformanceConfig {
 /** Reads what a server under test is called, from JSON with comments; a mistake is told by its place. */
 export async function readConformanceConfig(path: string): Promise<ConformanceConfig> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw new UsageError(`Cannot read the configuration ${shown(path)}: ${reasonOf(error)}`);
+    throw new UsageError(`Cannot read the configuration ${quote(path)}: ${reasonOf(error)}`);
   });
   const mistakes: ParseError[] = [];
   const input: unknown = parse(text, mistakes, { allowTrailingComma: true });

@@ -19,8 +19,9 @@ import {
   tapReport,
   textReport,
 } from "../conformance/index.js";
+import { quote } from "../lib/quote.js";
 import { createTunnelTransport } from "../node.js";
-import { isHttpUrl, numberOption, oneOf, parseCommandLine, shown, UsageError } from "./command-line.js";
+import { isHttpUrl, numberOption, oneOf, parseCommandLine, UsageError } from "./command-line.js";
 import { type ConformanceConfig, readConformanceConfig } from "./conformance-config.js";
 import { judgeClients } from "./conformance-serve.js";
 import { openConformanceServer } from "./conformance-server.js";
@@ -102,7 +103,7 @@ function parsed(args: string[]): Asked {
   );
   const [url] = positionals;
   if (url !== undefined && !isHttpUrl(url)) {
-    throw new UsageError(`the server's URL must begin with http:// or https://, got ${shown(url)}`);
+    throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(url)}`);
   }
   if (url === undefined && options.config !== undefined) {
     throw new UsageError("--config needs a URL: the reference server's own stores are known");
@@ -133,7 +134,7 @@ const PRIMITIVES: Primitive[] = [...new Set(cases.map(({ primitive }) => primiti
 
 async function write(path: string, text: string): Promise<void> {
   await writeFile(path, text).catch((error: unknown) => {
-    throw new UsageError(`Cannot write the report ${shown(path)}: ${reasonOf(error)}`);
+    throw new UsageError(`Cannot write the report ${quote(path)}: ${reasonOf(error)}`);
   });
 }
 

@@ -1,5 +1,6 @@
 import { constants, existsSync } from "node:fs";
 import { access, stat } from "node:fs/promises";
+import { quote } from "../lib/quote.js";
 import {
   backUpFolder,
   checkFolder,
@@ -8,7 +9,7 @@ import {
   restore as restoreFolder,
 } from "../server/disk.js";
 import { createServer, parseConfig, type Server, type ServerOptions } from "../server/index.js";
-import { parseCommandLine, shown, UsageError } from "./command-line.js";
+import { parseCommandLine, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 import { storeCommand } from "./store-command.js";
 
@@ -121,7 +122,7 @@ function folders(usage: string, args: string[], count: number): string[] {
 
 /** Fails with a UsageError unless `path` is a folder that this process can read. */
 async function mustBeFolder(path: string): Promise<void> {
-  const refuse = (why: string) => new UsageError(`Cannot read the folder ${shown(path)}: ${why}`);
+  const refuse = (why: string) => new UsageError(`Cannot read the folder ${quote(path)}: ${why}`);
   const found = await stat(path).catch((error: unknown) => {
     throw refuse(reasonOf(error));
   });

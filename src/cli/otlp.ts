@@ -1,6 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
+import { quote } from "../lib/quote.js";
 import type { Log } from "../server/index.js";
-import { isHttpUrl, shown, UsageError } from "./command-line.js";
+import { isHttpUrl, UsageError } from "./command-line.js";
 
 /** The options that trace and measure a server, and the function that sends what is left. */
 export interface Telemetry {
@@ -38,7 +39,7 @@ export async function openTelemetry(
 ): Promise<Telemetry | undefined> {
   if (url !== undefined && !isHttpUrl(url)) {
     throw new UsageError(
-      `--otlp must be the URL of a collector, like http://localhost:4318, got ${shown(url)}`,
+      `--otlp must be the URL of a collector, like http://localhost:4318, got ${quote(url)}`,
     );
   }
   if (url === undefined && (env["OTEL_SDK_DISABLED"] === "true" || !ENDPOINTS.some((name) => env[name]))) {

@@ -1,5 +1,6 @@
 import { connect } from "node:net";
-import { shown, UsageError } from "./command-line.js";
+import { quote } from "../lib/quote.js";
+import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
 /** How long a server may take to accept a connection. */
@@ -20,5 +21,5 @@ export async function mustBeReachable(url: string): Promise<void> {
     socket.once("error", (error) => resolve(reasonOf(error)));
   });
   socket.destroy();
-  if (why !== undefined) throw new UsageError(`no server answers at ${shown(url)}: ${why}`);
+  if (why !== undefined) throw new UsageError(`no server answers at ${quote(url)}: ${why}`);
 }

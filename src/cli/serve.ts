@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { withConformance } from "../conformance/index.js";
+import { quote } from "../lib/quote.js";
 import type { Config, Kind } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
-import { numberOption, oneOf, parseCommandLine, shown, UsageError } from "./command-line.js";
+import { numberOption, oneOf, parseCommandLine, UsageError } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS } from "./console-log.js";
 import { chooseDataLocation, createServerAt, type DataLocation } from "./data-folder.js";
@@ -120,7 +121,7 @@ function parseSettings(args: string[]) {
 function secondsOption(name: string, value: string): number {
   const ms = value.trim() === "" ? Number.NaN : Number(value) * 1000;
   if (ms >= 0 && ms < 2 ** 31) return ms;
-  throw new UsageError(`--${name} must be a number of seconds, 0 or more, got ${shown(value)}`);
+  throw new UsageError(`--${name} must be a number of seconds, 0 or more, got ${quote(value)}`);
 }
 
 /** The error that says in words why the port could not be opened. */

@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
+import { quote } from "../lib/quote.js";
 import type { Log } from "../server/index.js";
 import type { Listening } from "../server/node.js";
-import { shown, UsageError } from "./command-line.js";
+import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
 /** The files that `--tls-key` and `--tls-cert` name. */
@@ -28,7 +29,7 @@ export async function readTls(paths: TlsPaths): Promise<Pem> {
   try {
     createSecureContext(pem);
   } catch (error) {
-    const both = `--tls-key ${shown(paths.key)} and --tls-cert ${shown(paths.cert)}`;
+    const both = `--tls-key ${quote(paths.key)} and --tls-cert ${quote(paths.cert)}`;
     throw new Error(`${both} are no PEM key and its certificate: ${(error as Error).message}`);
   }
   return pem;
@@ -37,7 +38,7 @@ export async function readTls(paths: TlsPaths): Promise<Pem> {
 async function readPem({ key, cert }: TlsPaths): Promise<Pem> {
   const read = (option: string, path: string) =>
     readFile(path, "utf8").catch((error: unknown) => {
-      throw new UsageError(`--tls-${option} ${shown(path)}: ${reasonOf(error)}`);
+      throw new UsageError(`--tls-${option} ${quote(path)}: ${reasonOf(error)}`);
     });
   return { key: await read("key", key), cert: await read("cert", cert) };
 }

@@ -1,6 +1,7 @@
 import { createClient } from "../index.js";
+import { quote } from "../lib/quote.js";
 import { createNodeTransport, type NodeTransportOptions } from "../node.js";
-import { isHttpUrl, parseCommandLine, shown, UsageError } from "./command-line.js";
+import { isHttpUrl, parseCommandLine, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 import { mustBeReachable } from "./reachable.js";
 import { openTourServer } from "./tour-server.js";
@@ -22,7 +23,7 @@ export async function tour(args: string[]): Promise<number> {
   const { positionals } = parseCommandLine(args, {}, 1);
   const [given] = positionals;
   if (given !== undefined && !isHttpUrl(given)) {
-    throw new UsageError(`the server's URL must begin with http:// or https://, got ${shown(given)}`);
+    throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(given)}`);
   }
   if (given !== undefined) await mustBeReachable(given);
   const own = given === undefined ? await openTourServer() : undefined;

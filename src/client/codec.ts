@@ -1,5 +1,6 @@
 import { type DescMessage, fromBinary, isMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { checkOptions, shown } from "../lib/checks.js";
+import { checkOptions } from "../lib/checks.js";
+import { quote } from "../lib/quote.js";
 import { strictUtf8, utf8 } from "../lib/utf8.js";
 import { messageOf } from "./errors/unreadable.js";
 
@@ -32,7 +33,7 @@ export function json<T = unknown>(): Codec<T> {
       const lost = withoutJson(value);
       if (encodeValue !== undefined && !lost) return utf8(encodeValue);
       const at = lost?.path.length ? ` at ${lost.path.join(".")}` : "";
-      throw new TypeError(`json() cannot hold ${shown(lost?.value)}${at}${advice(lost?.value)}`);
+      throw new TypeError(`json() cannot hold ${quote(lost?.value)}${at}${advice(lost?.value)}`);
     },
     // Some writers put a byte order mark in front, which JSON does not know.
     decode: (bytes) => JSON.parse(strictUtf8(bytes).replace(/^\ufeff/, "")) as T,
@@ -45,7 +46,7 @@ export function text(): Codec<string> {
     contentType: "text/plain; charset=utf-8",
     encode(value) {
       if (typeof value !== "string")
-        throw new TypeError(`text() takes a string, got ${shown(value)}${advice(value, ": use json()")}`);
+        throw new TypeError(`text() takes a string, got ${quote(value)}${advice(value, ": use json()")}`);
       if (/\p{Surrogate}/u.test(value))
         throw new TypeError("text() takes well-formed text, got a lone surrogate");
       return utf8(value);
@@ -61,7 +62,7 @@ export function bytes(): Codec<Uint8Array> {
     encode(value) {
       if (value instanceof Uint8Array) return value;
       const other = typeof value === "string" ? ": use text()" : ": use json()";
-      throw new TypeError(`bytes() takes a Uint8Array, got ${shown(value)}${advice(value, other)}`);
+      throw new TypeError(`bytes() takes a Uint8Array, got ${quote(value)}${advice(value, other)}`);
     },
     decode: (value) => value,
   };
@@ -74,7 +75,7 @@ export function message<D extends DescMessage>(schema: D): Codec<MessageShape<D>
     contentType: `application/protobuf; messageType="${typeName}"`,
     encode(value) {
       if (isMessage(value, schema)) return toBinary(schema, value);
-      throw new TypeError(`message() takes a ${typeName}, got ${shown(value)}: make one with create()`);
+      throw new TypeError(`message() takes a ${typeName}, got ${quote(value)}: make one with create()`);
     },
     decode: (value) => fromBinary(schema, value),
   };
@@ -109,7 +110,7 @@ function withoutJsonIn(value: object): Lost | undefined {
   if (hasToJson(value)) return undefined;
   const entries = Object.keys(value) as (keyof typeof value)[];
   // A Map, a Blob or a RegExp would be an empty object.
-  if (entries.length === 0 && shown(value) !== "[object Object]") return { value, path: [] };
+  if (entries.length === 0 && quote(value) !== "[object Object]") return { value, path: [] };
   for (const key of entries) {
     const each: unknown = value[key];
     if (each === undefined || typeof each === "function" || typeof each === "symbol") continue;
@@ -193,7 +194,7 @@ export function encoded<T>(what: string, codec: Codec<T>, value: T): Uint8Array 
   try {
     const given: unknown = codec.encode(value);
     if (given instanceof Uint8Array) return given;
-    throw new TypeError(`the codec must give a Uint8Array, got ${shown(given)}`);
+    throw new TypeError(`the codec must give a Uint8Array, got ${quote(given)}`);
   } catch (cause) {
     const told = `${what} as ${codec.contentType}`;
     if (cause instanceof SchemaError) throw new SchemaError(cause.issues, told);

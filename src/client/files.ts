@@ -1,7 +1,8 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../gen/runtime/files_pb.js";
-import { checkedName, checkOptions, shown } from "../lib/checks.js";
+import { checkedName, checkOptions } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
+import { quote } from "../lib/quote.js";
 import type { DownloadProgress, OpenedFile } from "./files/download.js";
 import type { FileInfo } from "./files/info.js";
 import type { FileRange, GetOptions, PutOptions } from "./files/transfer.js";
@@ -65,7 +66,7 @@ export function createFiles(transport: Transport, store: string): FileStore {
     stat: async (name, call = {}) => (await lazyChunk()).statFile(place, name, call),
     delete: async (name, call = {}) => (await lazyChunk()).deleteFile(place, name, call),
     list(prefix = "", options = {}) {
-      const what = `Cannot list ${shown(prefix)}`;
+      const what = `Cannot list ${quote(prefix)}`;
       if (prefix !== "") checkedName(`${what}: the prefix`, prefix);
       checkOptions(what, options);
       const { pageSize = 1000, ...call } = options;

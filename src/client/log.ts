@@ -1,5 +1,6 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { checkedName, checkOptions, shown } from "../lib/checks.js";
+import { checkedName, checkOptions } from "../lib/checks.js";
+import { quote } from "../lib/quote.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
 import { type Follower, lazyFollower } from "./follower.js";
 import { lazyChunk } from "./lazy.js";
@@ -47,7 +48,7 @@ export function createLog<T = unknown>(
   coding: Coding<T> = {},
 ): Log<T> {
   const codec = codecOf(coding);
-  const place = `log ${shown(checkedName("the log", name))}`;
+  const place = `log ${quote(checkedName("the log", name))}`;
 
   const records = (start: Start, call: CallOptions) =>
     lazyFollower(({ readRecords }) => readRecords({ transport, name, codec }, start, call));
@@ -71,7 +72,7 @@ export function createLog<T = unknown>(
       const what = `Cannot read ${place}`;
       checkOptions(what, options, { from: "bigint", follow: "boolean" });
       const { from = 0n, fromTime, follow = true, ...call } = options;
-      if (from < 0n) throw new RangeError(`${what}: from must be 0n or more, got ${shown(from)}`);
+      if (from < 0n) throw new RangeError(`${what}: from must be 0n or more, got ${quote(from)}`);
       const sinceMs = fromTime === undefined ? undefined : unixMs(what, fromTime);
       return records({ from, follow, sinceMs }, call);
     },
@@ -83,6 +84,6 @@ function unixMs(what: string, time: Date | number): number {
   const ms = Math.ceil(Number(time));
   if (isTime && ms >= 0 && ms < 1e15) return ms;
   throw new (isTime ? RangeError : TypeError)(
-    `${what}: fromTime must be a Date or Unix milliseconds since 1970, got ${shown(time)}`,
+    `${what}: fromTime must be a Date or Unix milliseconds since 1970, got ${quote(time)}`,
   );
 }

@@ -1,6 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
-import { checkedName, checkOptions, shown } from "../lib/checks.js";
+import { checkedName, checkOptions } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
+import { quote } from "../lib/quote.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
 import { lazyMethods } from "./lazy.js";
 import type { MapOptions, VersionedMap, VersionedMapCalls } from "./map/versioned-map.js";
@@ -23,7 +24,7 @@ export function createMap<V = unknown>(
   name: string,
   options: MapOptions & Coding<V> = {},
 ): VersionedMap<V> {
-  const what = `Cannot use map ${shown(name)}`;
+  const what = `Cannot use map ${quote(name)}`;
   checkedName("the map", name);
   checkOptions(what, options, { namespace: "string", group: "string", groupNamespace: "string" });
   const { namespace, group, groupNamespace, partitions = 1 } = options;
@@ -38,6 +39,6 @@ export function createMap<V = unknown>(
     ...map,
     // Encoded before the code is loaded: a change of the value after the call must not be part of it.
     put: async (key, value, options) =>
-      putEncoded(key, encoded(`Cannot put ${shown(key)} in map ${shown(name)}`, codec, value), options),
+      putEncoded(key, encoded(`Cannot put ${quote(key)} in map ${quote(name)}`, codec, value), options),
   };
 }

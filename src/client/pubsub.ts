@@ -1,7 +1,8 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../gen/runtime/pubsub_pb.js";
-import { checkedName, checkOptions, shown } from "../lib/checks.js";
+import { checkedName, checkOptions } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
+import { quote } from "../lib/quote.js";
 import { wholeSeconds } from "../rpc/ttl.js";
 import { bytes, type Codec, type Coding, codecOf, encoded, json, text } from "./codec.js";
 import { type Follower, lazyFollower } from "./follower.js";
@@ -68,7 +69,7 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
   const pubsubName = checkedName("the pubsub", name);
   return {
     async publish(topic, data, options = {}) {
-      const what = `Cannot publish to ${shown(topic)}`;
+      const what = `Cannot publish to ${quote(topic)}`;
       checkedName(`${what}: the topic`, topic);
       checkOptions(what, options, { contentType: "string", metadata: "texts", ttlMs: "number" });
       const { contentType, metadata, ttlMs, codec, schema, ...call } = options;
@@ -86,7 +87,7 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
     },
 
     subscribe(topic, options = {}) {
-      const what = `Cannot subscribe to ${shown(topic)}`;
+      const what = `Cannot subscribe to ${quote(topic)}`;
       checkedName(`${what}: the topic`, topic);
       checkOptions(what, options, SUBSCRIBE);
       const { group, deadLetterTopic, maxInFlight = 8, metadata, ...rest } = options;

@@ -1,7 +1,8 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { SequencerOptions_AutoIncrement as Increment, Runtime } from "../../gen/runtime/sequencer_pb.js";
-import { checkedName, checkOptions, shown } from "../lib/checks.js";
+import { checkedName, checkOptions } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
+import { quote } from "../lib/quote.js";
 import { repeatable } from "../rpc/repeatable.js";
 import { generatedClient } from "./generated-client.js";
 import { lazyIterator } from "./lazy.js";
@@ -39,7 +40,7 @@ export function createSequencer(transport: Transport, name: string): Sequencer {
   const storeName = checkedName("the sequencer store", name);
 
   const begin = (key: string, options: IdsOptions) => {
-    const what = `Cannot take ids of ${shown(key)} from sequencer store ${shown(name)}`;
+    const what = `Cannot take ids of ${quote(key)} from sequencer store ${quote(name)}`;
     checkedName(`${what}: the key`, key);
     checkOptions(what, options, { guarantee: ["strong", "weak"] });
     if (options.block !== undefined) checkedCount(what, "block", options.block, 100_000);

@@ -6,7 +6,8 @@ import {
   Runtime,
   type StateItemSchema,
 } from "../../gen/runtime/state_pb.js";
-import { checkedName, checkOptions, type OptionType, shown } from "../lib/checks.js";
+import { checkedName, checkOptions, type OptionType } from "../lib/checks.js";
+import { quote } from "../lib/quote.js";
 import { withHeaders, withOnHeader } from "../rpc/call-headers.js";
 import { conditional } from "../rpc/repeatable.js";
 import { wholeSeconds } from "../rpc/ttl.js";
@@ -127,7 +128,7 @@ export function createState<V = unknown>(
   const storeName = checkedName("the state store", name);
 
   const cannot = (what: string, key?: string) =>
-    `Cannot ${what}${key === undefined ? " in" : ` ${shown(key)} in`} state store ${shown(name)}`;
+    `Cannot ${what}${key === undefined ? " in" : ` ${quote(key)} in`} state store ${quote(name)}`;
 
   /** Checks the key and the options of a call, and says what it is in errors. */
   const begin = (doing: string, key: string, options: object, types?: Record<string, OptionType>): string => {
@@ -250,5 +251,5 @@ const CONDITIONS = {
 /** An empty etag and "0" mean no condition on the wire: what was meant as one must not become none. */
 function checkedEtag(what: string, ifMatch: string): string {
   if (ifMatch !== "" && ifMatch !== "0") return ifMatch;
-  throw new TypeError(`${what}: ifMatch must be an etag that the store gave, got ${shown(ifMatch)}`);
+  throw new TypeError(`${what}: ifMatch must be an etag that the store gave, got ${quote(ifMatch)}`);
 }

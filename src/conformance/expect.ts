@@ -32,7 +32,7 @@ export class Unmet extends Error {
 /** Fails unless both are the same by value. A field that is undefined is as good as none. */
 export function equal(actual: unknown, expected: unknown, what = "the value"): void {
   if (isSame(actual, expected)) return;
-  throw new Unmet(`${what}: expected ${shown(expected)}, got ${shown(actual)}`, actual, expected);
+  throw new Unmet(`${what}: expected ${inspect(expected)}, got ${inspect(actual)}`, actual, expected);
 }
 
 /** Fails unless `holds`. */
@@ -53,7 +53,7 @@ export async function rejects(
     if (is(error)) return error;
     throw new Unmet(`${what}: failed in another way than it has to: ${String(error)}`, error);
   }
-  throw new Unmet(`${what}: expected an error, got ${shown(result)}`, result);
+  throw new Unmet(`${what}: expected an error, got ${inspect(result)}`, result);
 }
 
 /** Settles as `promise` does, and fails if that takes longer than `ms`. */
@@ -93,7 +93,7 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === "[object Object]";
 
 /** `value` on a line that is not too long. */
-export function shown(value: unknown): string {
+export function inspect(value: unknown): string {
   const text = JSON.stringify(value, (_, part: unknown) => {
     if (typeof part === "bigint") return `${part}n`;
     if (part instanceof Uint8Array) return `${part.length} bytes: ${hex(part.subarray(0, 32))}`;

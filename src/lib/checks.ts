@@ -1,17 +1,5 @@
+import { quote } from "./quote.js";
 import { utf8Length } from "./utf8.js";
-
-/** `value` as an error message shows it: at most 80 characters, and nothing of an object but its kind. */
-export function shown(value: unknown): string {
-  const text =
-    typeof value === "string"
-      ? JSON.stringify(value.slice(0, 80))
-      : typeof value === "bigint"
-        ? `${value}n`
-        : value !== null && /^(object|function)$/.test(typeof value)
-          ? Object.prototype.toString.call(value)
-          : String(value);
-  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
-}
 
 /** The longest name or key, in bytes of UTF-8. */
 const NAME_BYTES = 1024;
@@ -22,11 +10,11 @@ const NAME_BYTES = 1024;
  */
 export function checkedName(what: string, text: string): string {
   if (typeof text !== "string" || /\p{Surrogate}/u.test(text)) {
-    throw new TypeError(`${what} must be well-formed text, got ${shown(text)}`);
+    throw new TypeError(`${what} must be well-formed text, got ${quote(text)}`);
   }
   const bytes = utf8Length(text);
   if (bytes > 0 && bytes <= NAME_BYTES) return text;
-  throw new RangeError(`${what} must have 1 to ${NAME_BYTES} bytes, ${shown(text)} has ${bytes}`);
+  throw new RangeError(`${what} must have 1 to ${NAME_BYTES} bytes, ${quote(text)} has ${bytes}`);
 }
 
 /** The type of an option, as typeof has it; "texts": an object of texts; an array: one of these texts. */
@@ -76,6 +64,6 @@ export function checkType(what: string, name: string, type: OptionType, value: u
       ? type === "texts"
         ? "an object of texts"
         : `of type ${type}`
-      : type.map(shown).join(" or ");
-  throw new TypeError(`${what}: ${name} must be ${right}, got ${shown(value)}`);
+      : type.map(quote).join(" or ");
+  throw new TypeError(`${what}: ${name} must be ${right}, got ${quote(value)}`);
 }

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { quote } from "../lib/quote.js";
 
 /** The domain of every `google.rpc.ErrorInfo` that this server sends. */
 const DOMAIN = "fairlead";
@@ -8,16 +9,16 @@ const DOMAIN = "fairlead";
 /** A field that is empty where it is required, malformed or out of range. `why` says what would be right. */
 export function invalid(field: string, value: unknown, why: string): ConnectError {
   const violation = { field, description: why };
-  return new ConnectError(`${field} ${shown(value)}: ${why}`, Code.InvalidArgument, undefined, [
+  return new ConnectError(`${field} ${quoteField(value)}: ${why}`, Code.InvalidArgument, undefined, [
     { desc: BadRequestSchema, value: { fieldViolations: [violation] } },
   ]);
 }
 
 /** A component that the request names and the server does not have. */
 export function notConfigured(what: string, name: string, known: readonly string[]): ConnectError {
-  const names = known.length > 0 ? `configured: ${known.map(shown).join(", ")}` : "none is configured";
+  const names = known.length > 0 ? `configured: ${known.map(quote).join(", ")}` : "none is configured";
   return new ConnectError(
-    `${what} ${shown(name)} is not configured; ${names}`,
+    `${what} ${quote(name)} is not configured; ${names}`,
     Code.InvalidArgument,
     undefined,
     [info("NOT_CONFIGURED", { kind: what, name })],
@@ -26,7 +27,7 @@ export function notConfigured(what: string, name: string, known: readonly string
 
 /** An entry that must be there and is not. */
 export function notFound(what: string, name: string): ConnectError {
-  return new ConnectError(`${what} ${shown(name)} does not exist`, Code.NotFound, undefined, [
+  return new ConnectError(`${what} ${quote(name)} does not exist`, Code.NotFound, undefined, [
     info("NOT_FOUND", { name }),
   ]);
 }
@@ -67,11 +68,10 @@ export function upstreamFailed(code: Code, why: string, facts: Record<string, st
   return new ConnectError(why, code, undefined, [info("FAILED_BEHIND", facts)]);
 }
 
-/** `value` as a message quotes it: never longer than a line. */
-export function shown(value: unknown): string {
+/** A field's value in a message: bytes by their number, and whole numbers as every language writes them. */
+function quoteField(value: unknown): string {
   if (value instanceof Uint8Array) return `of ${value.length} bytes`;
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
-  return text.length > 80 ? `${text.slice(0, 76)}…${typeof value === "string" ? '"' : ""}` : text;
+  return typeof value === "bigint" ? String(value) : quote(value);
 }
 
 const info = (reason: string, metadata: Record<string, string>) => ({

@@ -1,6 +1,7 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/runtime/bindings_pb.js";
-import { checkedName, checkOptions, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions } from "../../lib/checks.js";
+import { quote } from "../../lib/quote.js";
 import { utf8 } from "../../lib/utf8.js";
 import { generatedClient } from "../generated-client.js";
 
@@ -37,14 +38,14 @@ export function bindingCalls(transport: Transport): Bindings {
   const client = generatedClient(Runtime, transport);
   return {
     async invoke(name, operation, data = new Uint8Array(), options = {}) {
-      const what = `Cannot invoke ${shown(operation)} of binding ${shown(name)}`;
+      const what = `Cannot invoke ${quote(operation)} of binding ${quote(name)}`;
       checkedName(`${what}: the name`, name);
       checkedName(`${what}: the operation`, operation);
       checkOptions(what, options, { metadata: "texts" });
       const { metadata = {}, ...call } = options;
       const bytes = typeof data === "string" ? utf8(data) : data;
       if (!(bytes instanceof Uint8Array)) {
-        throw new TypeError(`${what}: data must be a Uint8Array or text, got ${shown(data)}`);
+        throw new TypeError(`${what}: data must be a Uint8Array or text, got ${quote(data)}`);
       }
       const answer = await client.invokeBinding({ name, operation, data: bytes, metadata }, call);
       return { data: answer.data, metadata: answer.metadata };

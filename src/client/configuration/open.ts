@@ -1,10 +1,11 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
-import { checkOptions, shown } from "../../lib/checks.js";
+import { checkOptions } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
 import { checkedNames } from "../../lib/name-lists.js";
 import { onAbort } from "../../lib/on-abort.js";
+import { quote } from "../../lib/quote.js";
 import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
 import { openFor } from "../client-lifetime.js";
@@ -51,7 +52,7 @@ export async function openConfiguration<K extends string, F extends Readonly<Rec
   store: Pick<Followed, "transport" | "client" | "place">,
   options: OpenConfigurationOptions<K, F>,
 ): Promise<OpenConfiguration<K, F>> {
-  const what = `Cannot open configuration store ${shown(store.place.storeName)}`;
+  const what = `Cannot open configuration store ${quote(store.place.storeName)}`;
   checkOptions(what, options, { fallback: "texts", pollMs: "number" });
   const { keys, fallback, timeoutMs, pollMs = 10_000, signal, ...call } = options;
   if (keys !== undefined) checkedNames(`${what}: keys`, keys);

@@ -5,8 +5,9 @@ import {
   type ConfigurationItemSchema,
   Runtime,
 } from "../../../gen/runtime/configuration_pb.js";
-import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
 import { checkedNames } from "../../lib/name-lists.js";
+import { quote } from "../../lib/quote.js";
 import { generatedClient } from "../generated-client.js";
 import { type OpenConfiguration, type OpenConfigurationOptions, openConfiguration } from "./open.js";
 
@@ -54,7 +55,7 @@ export function configurationStore(
   name: string,
   { appId = "", group = "", label = "" }: ConfigurationOptions,
 ): ConfigurationStore {
-  const cannot = (what: string) => `Cannot ${what} configuration store ${shown(name)}`;
+  const cannot = (what: string) => `Cannot ${what} configuration store ${quote(name)}`;
   const client = generatedClient(Runtime, transport);
   const place = { storeName: name, appId, group, label };
 
@@ -82,7 +83,7 @@ export function configurationStore(
       const items = Array.from(several, (item) => {
         checkType(what, "each item", "object", item);
         checkedName(`${what}: the key`, item.key);
-        checkType(`${what}: ${shown(item.key)}`, "content", "string", item.content);
+        checkType(`${what}: ${quote(item.key)}`, "content", "string", item.content);
         return { ...item, group: item.group || group, label: item.label || label };
       });
       await client.saveConfiguration({ storeName: name, appId, items }, call);

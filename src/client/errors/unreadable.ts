@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { shown } from "../../lib/checks.js";
+import { quote } from "../../lib/quote.js";
 import type { UnreadableFacts } from "../errors.js";
 
 /** The place of a value. */
@@ -12,7 +12,7 @@ export const unreadableIn = (error: unknown): UnreadableFacts | undefined => kno
 
 /** The error of reading `bytes` from `origin`, with what the codec threw as its cause. */
 function unreadable(origin: Origin, bytes: Uint8Array, cause: unknown): ConnectError {
-  const place = Object.entries(origin).map(([name, value]) => `${name} ${shown(value)}`);
+  const place = Object.entries(origin).map(([name, value]) => `${name} ${quote(value)}`);
   const why = `cannot decode the value of ${place.join(", ")}: ${messageOf(cause)}`;
   const error = new ConnectError(why, Code.DataLoss, undefined, undefined, cause);
   known.set(error, { ...origin, bytes });

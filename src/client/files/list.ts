@@ -1,7 +1,8 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import type { Runtime, FileInfo as WireInfo } from "../../../gen/runtime/files_pb.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
-import { checkedName, checkOptions, type OptionType, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions, type OptionType } from "../../lib/checks.js";
+import { quote } from "../../lib/quote.js";
 import { hasCode } from "../errors/facts.js";
 import { hasExtensions } from "../server-extensions.js";
 import { listFolders } from "./folder-listing.js";
@@ -21,7 +22,7 @@ export function beginCall(
   options: object,
   types?: Record<string, OptionType>,
 ): string {
-  const what = `Cannot ${doing} ${shown(name)}`;
+  const what = `Cannot ${doing} ${quote(name)}`;
   checkedName(`${what}: the name`, name);
   checkOptions(what, options, types);
   return what;

@@ -4,10 +4,11 @@ import { GossipMapService, type MapValue } from "../../../gen/atomix/map/map_pb.
 import { Replica, type Stored } from "../../gossip/replica.js";
 import { live } from "../../gossip/version.js";
 import { cancelable } from "../../lib/cancelable-iterator.js";
-import { checkedName, checkOptions, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
+import { quote } from "../../lib/quote.js";
 import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
 import { openFor } from "../client-lifetime.js";
@@ -121,7 +122,7 @@ export async function joinGossipMap<V>(
     signal,
     ...call
   } = options;
-  const what = `Cannot open gossip map ${shown(name)}`;
+  const what = `Cannot open gossip map ${quote(name)}`;
   checkedName("the gossip map", name);
   checkOptions(what, options, { namespace: "string", memberId: "string", offline: "boolean" });
   checkedName(`${what}: namespace`, namespace);
@@ -203,7 +204,7 @@ export async function joinGossipMap<V>(
     },
     [Symbol.iterator]: () => map.entries(),
     set(key, value) {
-      const what = `Cannot set ${shown(key)} in gossip map ${shown(name)}`;
+      const what = `Cannot set ${quote(key)} in gossip map ${quote(name)}`;
       checkedKey("set", key);
       write(`set "${key}"`, () => [replica.set(key, checkedBytes(what, encoded(what, codec, value)))]);
     },
@@ -222,7 +223,7 @@ export async function joinGossipMap<V>(
       });
     },
     async synced(options = {}) {
-      checkOptions(`Cannot wait for gossip map ${shown(name)}`, options);
+      checkOptions(`Cannot wait for gossip map ${quote(name)}`, options);
       await uplink.synced(options);
     },
     close() {
@@ -284,7 +285,7 @@ const withValue = <V, T extends GossipChange<V>["type"]>(change: object, value: 
   Object.defineProperty(change, "value", value) as GossipChange<V> & { type: T };
 
 const checkedKey = (doing: string, key: string): string =>
-  checkedName(`Cannot ${doing} ${shown(key)} in a gossip map: the key`, key);
+  checkedName(`Cannot ${doing} ${quote(key)} in a gossip map: the key`, key);
 
 /** The contract's bound: what a server refuses would stand in the way of everything else that is to be synced. */
 const VALUE_BYTES = 4 * 1024 ** 2 - 16 * 1024;

@@ -1,9 +1,10 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { Runtime, UnlockResponse_Status as Unlock } from "../../../gen/runtime/lock_pb.js";
 import { jitteredMs } from "../../lib/backoff.js";
-import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
+import { quote } from "../../lib/quote.js";
 import { randomId } from "../../lib/random-id.js";
 import { runAfter } from "../../lib/timer.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
@@ -61,7 +62,7 @@ export function lockStore(transport: Transport, name: string): LockStore {
   const client = generatedClient(Runtime, transport);
 
   const begin = (resource: string, options: AcquireOptions): string => {
-    const what = `Cannot lock ${shown(resource)}`;
+    const what = `Cannot lock ${quote(resource)}`;
     checkedName(`${what}: the resource`, resource);
     checkOptions(what, options, { ttlMs: "number", waitMs: "number" });
     return what;

@@ -2,8 +2,9 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import type { RequestHeaderSchema } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { MapService, type Value, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
-import { checkedName, checkOptions, checkType, type OptionType, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions, checkType, type OptionType } from "../../lib/checks.js";
 import { checkedCount } from "../../lib/count-checks.js";
+import { quote } from "../../lib/quote.js";
 import { withHeaders } from "../../rpc/call-headers.js";
 import { conditional } from "../../rpc/repeatable.js";
 import { type Coding, codecOf, encoded } from "../codec.js";
@@ -113,7 +114,7 @@ export function versionedMap<V>(
 
   /** Checks the key and the options of a call, and says what it is in errors. */
   const begin = (doing: string, key: string, options: object, types?: Record<string, OptionType>): string => {
-    const what = `Cannot ${doing} ${shown(key)} in map ${shown(name)}`;
+    const what = `Cannot ${doing} ${quote(key)} in map ${quote(name)}`;
     checkedName(`${what}: the key`, key);
     checkOptions(what, options, types);
     return what;
@@ -204,5 +205,5 @@ function checkedVersion(what: string, ifVersion: bigint | undefined): bigint {
   if (ifVersion === undefined) return 0n;
   if (ifVersion > 0n) return ifVersion;
   const instead = "to write only where there is no entry, use ifAbsent";
-  throw new RangeError(`${what}: ifVersion must be above 0n, got ${shown(ifVersion)}; ${instead}`);
+  throw new RangeError(`${what}: ifVersion must be above 0n, got ${quote(ifVersion)}; ${instead}`);
 }

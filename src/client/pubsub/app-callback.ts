@@ -3,7 +3,8 @@ import {
   AppCallback,
   TopicEventResponse_TopicEventResponseStatus as Status,
 } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
-import { checkedName, checkOptions, checkType, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
+import { quote } from "../../lib/quote.js";
 import { bearer, sameBytes } from "../../rpc/bearer-token.js";
 import type { Coding } from "../codec.js";
 import { type TopicEvent, topicEvent } from "./event.js";
@@ -64,7 +65,7 @@ export function createCallbacks<T extends Record<string, unknown>>(
   const wanted = Object.entries(handlers).map(([name, entry]) => {
     // What T is, each handler knows for itself.
     const given = (typeof entry === "function" ? { handler: entry } : entry) as EventSubscription;
-    const what = `Cannot handle events of ${shown(name)}`;
+    const what = `Cannot handle events of ${quote(name)}`;
     checkOptions(what, given, SUBSCRIPTION);
     checkType(what, "handler", "function", given.handler);
     const wish = { topic: name, pubsub: defaultPubsub, ...given };

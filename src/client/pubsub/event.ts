@@ -1,6 +1,6 @@
 import type { TopicEventRequest } from "../../../gen/runtime/pubsub_appcallback_pb.js";
-import { shown } from "../../lib/checks.js";
 import { isJson, isText } from "../../lib/media-type.js";
+import { quote } from "../../lib/quote.js";
 import { fromUtf8 } from "../../lib/utf8.js";
 import { type Coding, codecOf, json } from "../codec.js";
 import { decodeInto } from "../errors/unreadable.js";
@@ -52,7 +52,7 @@ export function topicEvent<T>(wire: TopicEventRequest, coding: Coding<T>): Topic
 function decoded<T>({ data, dataContentType, specVersion }: TopicEventRequest, coding: Coding<T>): T {
   // Other versions of CloudEvents may mean something else by the same fields. One that is not told is that of the server.
   if (specVersion !== "" && !/^1\./.test(specVersion)) {
-    throw new TypeError(`CloudEvents of specversion ${shown(specVersion)} are not known`);
+    throw new TypeError(`CloudEvents of specversion ${quote(specVersion)} are not known`);
   }
   // What T is where there is no data, and where there is no codec, the caller says.
   if (data.length === 0 && dataContentType === "") return undefined as T;

@@ -1,6 +1,7 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/runtime/secrets_pb.js";
-import { checkedName, checkOptions, shown } from "../../lib/checks.js";
+import { checkedName, checkOptions } from "../../lib/checks.js";
+import { quote } from "../../lib/quote.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { generatedClient } from "../generated-client.js";
 
@@ -68,7 +69,7 @@ export interface SecretStore {
 /** What createSecrets() gives, all of it. */
 export function secretStore(transport: Transport, store: string): SecretStore {
   const client = generatedClient(Runtime, transport);
-  const what = `Cannot read secret store ${shown(store)}`;
+  const what = `Cannot read secret store ${quote(store)}`;
   return {
     async get(name, call = {}) {
       checkedName(`${what}: the name`, name);

@@ -1,7 +1,8 @@
 import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
 import { Runtime, HTTPExtension_Verb as Verb } from "../../../gen/runtime/service_pb.js";
-import { checkOptions, checkType, shown } from "../../lib/checks.js";
+import { checkOptions, checkType } from "../../lib/checks.js";
+import { quote } from "../../lib/quote.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { codeOfStatus } from "../../rpc/http-status.js";
 import { cookiesIn, HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
@@ -51,7 +52,7 @@ export function serviceInvoker(transport: Transport, id: string): Service {
 
   const service: Service = {
     async fetch(path, options = {}) {
-      const what = `Cannot fetch ${shown(path)} of service ${shown(id)}`;
+      const what = `Cannot fetch ${quote(path)} of service ${quote(id)}`;
       checkPath(what, path);
       // fetch() takes null for no signal.
       checkOptions(what, { ...options, signal: options?.signal ?? undefined }, { method: "string" });
@@ -97,7 +98,7 @@ export function serviceInvoker(transport: Transport, id: string): Service {
       data?: D,
       options: InvokeOptions<D> & Coding<NoInfer<T>> = {},
     ): Promise<T> {
-      const what = `Cannot call ${shown(path)} of service ${shown(id)}`;
+      const what = `Cannot call ${quote(path)} of service ${quote(id)}`;
       checkPath(what, path);
       checkOptions(what, options, { verb: "string", dataCodec: "object" });
       const { verb: method = data === undefined ? "GET" : "POST", dataCodec = json<D>(), ...rest } = options;

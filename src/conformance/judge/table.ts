@@ -1,4 +1,4 @@
-import { shown } from "../expect.js";
+import { inspect } from "../expect.js";
 import type { Verdict } from "./judge.js";
 
 /** The verdicts for a terminal: a table of primitives, then what was mishandled. */
@@ -28,12 +28,12 @@ function mishandled({ scenario, why, seen, calls }: Verdict): string {
   const lines = [
     `MISHANDLED ${scenario.id}: ${scenario.sentence}`,
     `  rule: ${scenario.rule}`,
-    `  asked: ${shown(scenario.operation)}`,
+    `  asked: ${inspect(scenario.operation)}`,
     `  ${why}`,
-    `  reported: ${shown(seen)}`,
+    `  reported: ${inspect(seen)}`,
     ...calls
       .slice(0, 8)
-      .map(({ method, requests }) => `  ${method} ${requests.slice(0, 3).map(shown).join(" ")}`),
+      .map(({ method, requests }) => `  ${method} ${requests.slice(0, 3).map(inspect).join(" ")}`),
   ];
   return `\n${lines.map((line) => `  ${line}\n`).join("")}`;
 }

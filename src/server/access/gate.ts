@@ -11,11 +11,11 @@ import {
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { quote } from "../../lib/quote.js";
 import { SERVER_HEADER, toAnswerError, VERSION } from "../calls/error-mapping.js";
 import { noteRefusal, requestIdIn } from "../calls/observe.js";
 import { type Routes, withValue, wrapHandlers } from "../calls/wrap-handlers.js";
 import type { Log, Platform } from "../context.js";
-import { shown } from "../errors.js";
 import { type Caller, callers, forbidden, trusted, unauthenticated } from "./callers.js";
 import { endAtExpiry } from "./expiry.js";
 import { type Question, questionOf } from "./permissions.js";
@@ -88,7 +88,7 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
     for (const store of stores) if (!permits(caller.rules, call, store)) throw mayNot(caller, call, store);
     for (const lock of question.locks?.(header) ?? []) {
       if (knows(caller.rules, "lock", lock)) continue;
-      throw lacking(caller, `use the fences of lock ${shown(lock)}`);
+      throw lacking(caller, `use the fences of lock ${quote(lock)}`);
     }
     if (question.primitive === "secrets" && !settings.secretsFromBrowsers && fromBrowser(header)) {
       throw forbidden("secrets are not for web pages: only access.secretsFromBrowsers lets them have one");
@@ -101,7 +101,7 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
   /** Throws a refusal where the events of this group are an app's, and the caller may not be that app. */
   const checkGroup = async (caller: Caller, group: string): Promise<void> => {
     if (permits(caller.rules, ofApps, group) || !(await around.isApp(group))) return;
-    throw lacking(caller, `have the events of the app ${shown(group)} (${ofApps.rpc})`);
+    throw lacking(caller, `have the events of the app ${quote(group)} (${ofApps.rpc})`);
   };
 
   /** The request, with each of its messages refused that the caller has no right to. */
@@ -208,14 +208,14 @@ function mayNot(
 ): ConnectError {
   const what = verbs.length > 0 ? verbs.join(" and ") : rpc;
   const where =
-    (store === undefined ? primitive : `${primitive} ${shown(store)}`) +
-    (group === undefined ? "" : ` in group ${shown(group)}`);
+    (store === undefined ? primitive : `${primitive} ${quote(store)}`) +
+    (group === undefined ? "" : ` in group ${quote(group)}`);
   return lacking(caller, `${what} ${where}${verbs.length > 0 ? ` (${rpc})` : ""}`);
 }
 
 function lacking({ subject, hasToken }: Caller, deed: string): ConnectError {
   if (!hasToken) return unauthenticated(`without a bearer token no one may ${deed}`);
-  return forbidden(`${shown(subject)} may not ${deed}: no rule of its own allows it`);
+  return forbidden(`${quote(subject)} may not ${deed}: no rule of its own allows it`);
 }
 
 /** Whether a page in a browser sent this. A page cannot leave these headers out, and others seldom send them. */

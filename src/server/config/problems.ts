@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { didYouMean } from "../../lib/did-you-mean.js";
-import { shown } from "../errors.js";
+import { quote } from "../../lib/quote.js";
 
 /** One thing that is wrong with a configuration. */
 export interface ConfigProblem {
@@ -34,7 +34,7 @@ export function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
     case "invalid_key":
       return "must have 1 to 255 characters, and no control characters";
     case "invalid_value":
-      return `must be ${issue.values.map(shown).join(" or ")}`;
+      return `must be ${issue.values.map(quote).join(" or ")}`;
     default:
       return undefined;
   }
@@ -79,7 +79,7 @@ export function problem(
   why: string,
   value?: unknown,
 ): ConfigProblem {
-  const message = `${field(path)}${value === undefined ? "" : ` ${shown(value)}`}: ${why}`;
+  const message = `${field(path)}${value === undefined ? "" : ` ${quote(value)}`}: ${why}`;
   return { path, wrong, message };
 }
 
@@ -88,14 +88,14 @@ function field(path: readonly (string | number)[]): string {
   if (path.length === 0) return "the configuration";
   const parts = path.map((part) => {
     if (typeof part === "number") return `[${part}]`;
-    return /^[\w$-]+$/.test(part) ? `.${part}` : `[${shown(part)}]`;
+    return /^[\w$-]+$/.test(part) ? `.${part}` : `[${quote(part)}]`;
   });
   return parts.join("").replace(/^\./, "");
 }
 
 function unknown(name: string, known: readonly string[]): string {
   const meant = didYouMean(name, known);
-  if (meant !== undefined) return `is not known, did you mean ${shown(meant)}?`;
+  if (meant !== undefined) return `is not known, did you mean ${quote(meant)}?`;
   return `is not known; those that are: ${known.join(", ") || "nothing"}`;
 }
 

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { isLoopback } from "../../lib/loopback.js";
+import { quote } from "../../lib/quote.js";
 import { sendRefusal } from "../access/refusal.js";
 import { SERVER_HEADER, VERSION } from "../calls/error-mapping.js";
-import { shown } from "../errors.js";
 import type { Cors } from "./cors.js";
 
 /** What a request says of where it goes and which page sent it. */
@@ -57,11 +57,11 @@ export function hostCheck({ hosts, cors, onLoopback }: HostCheckOptions): HostCh
       };
     }
     if (host && !isOurs(nameIn(host))) {
-      const why = `the host ${shown(host)} is not one of this server's: add its name to hosts in the configuration`;
+      const why = `the host ${quote(host)} is not one of this server's: add its name to hosts in the configuration`;
       return { status: 421, error: refusal(why) };
     }
     if (isPreflight || !origin || cors.allows(origin) || isSameOrigin(origin, host)) return undefined;
-    return { status: 403, error: refusal(`pages of ${shown(origin)} are not in cors.origins`) };
+    return { status: 403, error: refusal(`pages of ${quote(origin)} are not in cors.origins`) };
   };
 }
 

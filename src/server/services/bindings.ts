@@ -1,12 +1,13 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { InvokeBindingRequest, Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { quote } from "../../lib/quote.js";
 import { runAfter } from "../../lib/timer.js";
 import { codeOfStatus } from "../../rpc/http-status.js";
 import { isFromProxy, isHopByHop } from "../../rpc/invocation-headers.js";
 import { withCallId } from "../calls/log.js";
 import type { Config } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
-import { invalid, shown, unavailable, upstreamFailed } from "../errors.js";
+import { invalid, unavailable, upstreamFailed } from "../errors.js";
 import { sendRequest, splitQuery, urlUnder } from "./shared/http-client.js";
 import { traceContext } from "./shared/trace-context.js";
 
@@ -52,7 +53,7 @@ async function callHttp(
   trace: Record<string, string>,
   signal: AbortSignal,
 ) {
-  const what = `binding ${shown(name)}`;
+  const what = `binding ${quote(name)}`;
   const method = METHODS.get(operation);
   if (!method) throw invalid("operation", operation, `must be one of ${[...METHODS.keys()].join(", ")}`);
   const { path, errorIfNot2XX = "true" } = metadata;

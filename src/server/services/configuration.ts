@@ -8,10 +8,11 @@ import {
   type SubscribeConfigurationResponseSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Merged } from "../../lib/merge-streams.js";
+import { quote } from "../../lib/quote.js";
 import { canceled } from "../../rpc/canceled.js";
 import type { ServiceContext } from "../context.js";
 import type { Change, Entry, KeyStore, Write } from "../engine.js";
-import { exhausted, shown, unavailable } from "../errors.js";
+import { exhausted, unavailable } from "../errors.js";
 import { Followed } from "./configuration/followed.js";
 import { under } from "./shared/keyspace.js";
 
@@ -42,7 +43,7 @@ export function configurationService(context: ServiceContext): ConfigurationMeth
     for await (const entry of keys.length > 0 ? picked(store, prefix, keys) : store.list(prefix)) {
       bytes += entry.value.length;
       if (bytes > limits.messageBytes) {
-        const why = `the items of group ${shown(place.group || DEFAULT)} do not fit one answer: ask for some keys`;
+        const why = `the items of group ${quote(place.group || DEFAULT)} do not fit one answer: ask for some keys`;
         throw exhausted("messageBytes", limits.messageBytes, why);
       }
       found.push(entry);

@@ -7,6 +7,7 @@ import {
   type PutFileRequest,
   type Runtime,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { quote } from "../../lib/quote.js";
 import { PIECE_BYTES, rechunk } from "../../lib/rechunk.js";
 import { utf8Length } from "../../lib/utf8.js";
 import { abortable } from "../../rpc/abortable.js";
@@ -15,7 +16,7 @@ import { sleep } from "../../rpc/sleep.js";
 import { connectionKey } from "../calls/admission.js";
 import type { ServiceContext } from "../context.js";
 import type { BlobInfo } from "../engine.js";
-import { conflict, invalid, notFound, shown } from "../errors.js";
+import { conflict, invalid, notFound } from "../errors.js";
 import { type Begun, Uploads } from "./file/uploads.js";
 import { readAhead } from "./files/read-ahead.js";
 
@@ -75,7 +76,7 @@ export function fileService({ engine: { blobs }, components }: ServiceContext): 
     const options = { metadata, ifAbsent: ifAbsent === "true" };
     const info = await blobs.put(blobName(storeName, name), content, options);
     if (!info) {
-      const why = `file ${shown(name)} in store ${shown(storeName)}: it must not exist and it does`;
+      const why = `file ${quote(name)} in store ${quote(storeName)}: it must not exist and it does`;
       throw conflict(why, { key: name });
     }
     responseHeader.set(FILE_HEADER, fileHeader(info));

@@ -11,7 +11,7 @@ import type {
   ServerReflection,
   ServerReflectionRequest,
 } from "../../../gen/grpc/reflection/v1/reflection_pb.js";
-import { shown } from "../errors.js";
+import { quote } from "../../lib/quote.js";
 
 type Asked = ServerReflectionRequest["messageRequest"];
 
@@ -38,18 +38,18 @@ export function reflectionService(
         return { case: "listServicesResponse" as const, value: { service } };
       }
       case "fileByFilename":
-        return withImports(schema.byPath.get(asked.value), `file ${shown(asked.value)}`, sent);
+        return withImports(schema.byPath.get(asked.value), `file ${quote(asked.value)}`, sent);
       case "fileContainingSymbol":
-        return withImports(schema.bySymbol.get(asked.value), `symbol ${shown(asked.value)}`, sent);
+        return withImports(schema.bySymbol.get(asked.value), `symbol ${quote(asked.value)}`, sent);
       case "fileContainingExtension": {
         const { containingType, extensionNumber } = asked.value;
         const extensions = schema.extensionsOf.get(containingType);
         const extension = extensions?.find(({ number }) => number === extensionNumber);
-        return withImports(extension?.file, `extension ${extensionNumber} of ${shown(containingType)}`, sent);
+        return withImports(extension?.file, `extension ${extensionNumber} of ${quote(containingType)}`, sent);
       }
       case "allExtensionNumbersOfType": {
         if (!schema.types.getMessage(asked.value))
-          return refusal(Code.NotFound, `no message ${shown(asked.value)}`);
+          return refusal(Code.NotFound, `no message ${quote(asked.value)}`);
         const extensionNumber = (schema.extensionsOf.get(asked.value) ?? []).map(({ number }) => number);
         const value = { baseTypeName: asked.value, extensionNumber };
         return { case: "allExtensionNumbersResponse" as const, value };

@@ -1,8 +1,9 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { quote } from "../../lib/quote.js";
 import { withCallId } from "../calls/log.js";
 import type { Log, ServiceContext } from "../context.js";
-import { notFound, shown, unavailable } from "../errors.js";
+import { notFound, unavailable } from "../errors.js";
 
 /** What a store shows. A name that it does not show cannot be told from one that is not there. */
 interface Shown {
@@ -24,7 +25,7 @@ export function secretsService(
   const fromFile = async (store: string, path: string, log: Log): Promise<Shown> => {
     const unreadable = (why: string, fields: object) => {
       log.error({ store, path, why, ...fields }, "cannot read a secret store's file");
-      return unavailable(`secret store ${shown(store)} cannot be read`, { retryAfterMs: RETRY_AFTER_MS });
+      return unavailable(`secret store ${quote(store)} cannot be read`, { retryAfterMs: RETRY_AFTER_MS });
     };
     let text: string;
     try {

@@ -8,6 +8,7 @@ import {
   HTTPExtension_Verb as Verb,
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { quote } from "../../lib/quote.js";
 import {
   escapeCookie,
   HTTP_PREFIX,
@@ -19,7 +20,7 @@ import {
 import { unchangedError, withErrorMapping } from "../../rpc/with-error-mapping.js";
 import { withCallId } from "../calls/log.js";
 import type { ServiceContext } from "../context.js";
-import { invalid, shown, unavailable } from "../errors.js";
+import { invalid, unavailable } from "../errors.js";
 import {
   checkPath,
   type HttpAnswer,
@@ -50,7 +51,7 @@ export function invocationService(
       if (!context.components.find("services", id)) {
         const dialled = context.apps.next(id);
         if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);
-        if (await context.apps.knows(id)) throw unavailable(`the app ${shown(id)} is not connected now`);
+        if (await context.apps.knows(id)) throw unavailable(`the app ${quote(id)} is not connected now`);
       }
       const app = appAt(withCallId(context, call), id);
       const { status, headers, body } = await app(
@@ -103,7 +104,7 @@ function appAt(context: ServiceContext, id: string): App {
   return ({ verb: _, path, query, ...request }, signal) =>
     sendRequest(
       context,
-      `service ${shown(id)}`,
+      `service ${quote(id)}`,
       { ...request, url: urlUnder(url, path, query, "message.method") },
       signal,
     );

@@ -4,9 +4,10 @@ import {
   type Runtime,
   type StateItem,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { quote } from "../../lib/quote.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, Write } from "../engine.js";
-import { conflict, invalid, shown } from "../errors.js";
+import { conflict, invalid } from "../errors.js";
 import { fenceChecks, fenceConflict } from "./shared/fence.js";
 import { keyOf } from "./shared/keyspace.js";
 
@@ -156,7 +157,7 @@ function refusal(store: string, write: Write, actual: Entry | undefined): Connec
     : write.ifVersion === 0n
       ? "it does"
       : "it does not exist";
-  return conflict(`state ${shown(key)} in store ${shown(store)}: ${wanted} and ${found}`, {
+  return conflict(`state ${quote(key)} in store ${quote(store)}: ${wanted} and ${found}`, {
     key,
     etag: actual ? String(actual.version) : "",
   });

@@ -6,6 +6,7 @@ import {
   createContextValues,
   type Interceptor,
 } from "@connectrpc/connect";
+import { quote } from "../../lib/quote.js";
 import { runAfter } from "../../lib/timer.js";
 import { unchangedError } from "../../rpc/with-error-mapping.js";
 import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
@@ -27,7 +28,6 @@ import { noUsage } from "../calls/usage.js";
 import { checkName } from "../calls/validate.js";
 import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
-import { shown } from "../errors.js";
 import type { HostCheck } from "../http/host-check.js";
 import { joinApp } from "../services/pubsub/apps.js";
 import { topicOf } from "../services/pubsub/delivery.js";
@@ -221,7 +221,7 @@ export function createTunnels(
     // It may come back with another one: its line is dialled again.
     const expire = () => {
       end();
-      session.close(CLOSE.refused, `the token of the app ${shown(appId)} has expired`);
+      session.close(CLOSE.refused, `the token of the app ${quote(appId)} has expired`);
     };
     const begin = async () => {
       const { mayRead, expiresAtMs } = await access.admitApp(appId, authorization ?? null);
@@ -277,7 +277,7 @@ function flawOf(
   if (authorization.length > headerBytes)
     return `limit headerBytes ${headerBytes}: the authorization has ${authorization.length} characters`;
   if (appId === undefined || appId === before) return undefined;
-  if (before !== undefined) return `appId ${shown(appId)}: must stay ${shown(before)}`;
+  if (before !== undefined) return `appId ${quote(appId)}: must stay ${quote(before)}`;
   try {
     checkName("appId", appId, limits);
     return undefined;

@@ -146,8 +146,8 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "what is not configured is not found",
-      "`${what} ${shown(name)} is not configured; ${names}`,\n    Code.InvalidArgument,",
-      "`${what} ${shown(name)} is not configured; ${names}`,\n    Code.NotFound,",
+      "`${what} ${quote(name)} is not configured; ${names}`,\n    Code.InvalidArgument,",
+      "`${what} ${quote(name)} is not configured; ${names}`,\n    Code.NotFound,",
       /not configured/,
     ],
     [

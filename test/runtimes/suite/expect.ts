@@ -4,14 +4,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 
 export function equal(actual: unknown, expected: unknown, what: string): void {
   if (Object.is(actual, expected)) return;
-  throw new Error(`${what}: expected ${shown(expected)}, got ${shown(actual)}`);
+  throw new Error(`${what}: expected ${inspect(expected)}, got ${inspect(actual)}`);
 }
 
 /** The code, and what else `check` looks at, of the error that `promise` rejects with. */
 export async function fails(promise: Promise<unknown>, code: Code, what: string): Promise<ConnectError> {
   const error = await failure(promise, what);
   if (error instanceof ConnectError && error.code === code) return error;
-  throw new Error(`${what}: expected Code.${Code[code]}, got ${shown(error)}`, { cause: error });
+  throw new Error(`${what}: expected Code.${Code[code]}, got ${inspect(error)}`, { cause: error });
 }
 
 /** What `promise` rejects with. */
@@ -21,7 +21,7 @@ export async function failure(promise: Promise<unknown>, what: string): Promise<
     (error: unknown) => ({ error }),
   );
   if ("error" in answer) return answer.error;
-  throw new Error(`${what}: expected it to fail, got ${shown(answer.value)}`);
+  throw new Error(`${what}: expected it to fail, got ${inspect(answer.value)}`);
 }
 
 /** The first `count` of what comes. */
@@ -38,7 +38,7 @@ export async function until(holds: () => boolean): Promise<void> {
 
 export const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-function shown(value: unknown): string {
+function inspect(value: unknown): string {
   if (value instanceof Error) return `${value.name}: ${value.message}`;
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "object" && value) return JSON.stringify(value);

@@ -4,9 +4,10 @@ import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica, sizeOf } from "../../../gossip/replica.js";
 import { compareValues } from "../../../gossip/version.js";
+import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore } from "../../engine.js";
-import { exhausted, shown, unavailable } from "../../errors.js";
+import { exhausted, unavailable } from "../../errors.js";
 import { under } from "../shared/keyspace.js";
 
 /** What one commit writes at most. */
@@ -190,7 +191,7 @@ export class GossipHub {
       if (!present) entries++;
       bytes += sizeOf(key, value) - sizeOf(key, present);
     }
-    const full = `gossip map ${shown(target.name)} is full, with ${this.#replica.size} entries`;
+    const full = `gossip map ${quote(target.name)} is full, with ${this.#replica.size} entries`;
     if (entries > Math.max(limits.gossipEntries, this.#replica.size)) {
       throw exhausted("gossipEntries", limits.gossipEntries, full);
     }

@@ -1,7 +1,8 @@
 import type { Link } from "../../../gossip/link.js";
+import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
-import { exhausted, shown } from "../../errors.js";
+import { exhausted } from "../../errors.js";
 import { under } from "../shared/keyspace.js";
 import { GossipHub, type Member } from "./hub.js";
 
@@ -49,7 +50,7 @@ export class GossipMaps {
     const known = await this.#known;
     const isNew = !known.has(prefix);
     if (isNew && known.size >= limits.gossipMaps) {
-      const why = `there is no room for gossip map ${shown(target.name)}`;
+      const why = `there is no room for gossip map ${quote(target.name)}`;
       throw exhausted("gossipMaps", limits.gossipMaps, why);
     }
     known.add(prefix);

@@ -1,9 +1,10 @@
+import { quote } from "../../../lib/quote.js";
 import { fromUtf8, utf8 } from "../../../lib/utf8.js";
 import type { Components } from "../../config/components.js";
 import type { Limits } from "../../config/config.js";
 import type { ServiceContext } from "../../context.js";
 import type { Engine, Retention } from "../../engine.js";
-import { exhausted, shown } from "../../errors.js";
+import { exhausted } from "../../errors.js";
 import { keyOf } from "../shared/keyspace.js";
 
 /** Counts the logs that clients made. */
@@ -65,7 +66,7 @@ export class LogRegistry {
       if (present) return;
       const made = count ? Number(fromUtf8(count.value)) : 0;
       if (counts && made >= this.#limits.logs) {
-        throw exhausted("logs", this.#limits.logs, `log ${shown(name)} would be one more`);
+        throw exhausted("logs", this.#limits.logs, `log ${quote(name)} would be one more`);
       }
       const entry = { type: "set", key, value: new Uint8Array(), ifVersion: 0n } as const;
       const next = { type: "set", key: COUNT, value: utf8(String(made + 1)) } as const;

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { EntrySchema, type Value } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { conflict, shown } from "../../errors.js";
+import { quote } from "../../../lib/quote.js";
+import { conflict } from "../../errors.js";
 import type { Draft } from "./draft.js";
 import { type LiveEntry, sizeOf } from "./entry.js";
 import type { Lead } from "./group.js";
@@ -67,5 +68,5 @@ function check(key: string, present: LiveEntry | undefined, condition: Condition
   if (holds) return;
   const wanted = condition === "absent" ? "it must be absent" : `version ${condition} was asked for`;
   const found = present ? `its version is ${version}` : "it does not exist";
-  throw conflict(`map entry ${shown(key)}: ${wanted} and ${found}`, { key, version: String(version) });
+  throw conflict(`map entry ${quote(key)}: ${wanted} and ${found}`, { key, version: String(version) });
 }

@@ -2,13 +2,13 @@ import { Code, ConnectError, createClient, type Transport } from "@connectrpc/co
 import { AppCallback, type TopicSubscription } from "../../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
 import { asyncDispose } from "../../../lib/dispose.js";
+import { quote } from "../../../lib/quote.js";
 import { delay } from "../../../lib/timer.js";
 import { lostConnection } from "../../../rpc/lost-connection.js";
 import { type ReadError, withErrorMapping } from "../../../rpc/with-error-mapping.js";
 import { tokenOf, withCredential } from "../../access/credential.js";
 import { checkName } from "../../calls/validate.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
-import { shown } from "../../errors.js";
 import { type App, runAppSession } from "./app-session.js";
 import { type Subscription, topicOf } from "./delivery.js";
 
@@ -109,7 +109,7 @@ async function wanted(
       if (deadLetterTopic) checkName('metadata["deadLetterTopic"]', deadLetterTopic, limits);
       if (deadLetterTopic === topic) throw new TypeError(`topic "${topic}" is its own dead letter topic`);
       if (!(await mayRead(pubsub, subscription.group))) {
-        throw new TypeError(`no rule lets the app have the events of group ${shown(subscription.group)}`);
+        throw new TypeError(`no rule lets the app have the events of group ${quote(subscription.group)}`);
       }
       found.set(topicOf(pubsub, topic), subscription);
     } catch (error) {

@@ -1,7 +1,8 @@
 import type { ConnectError } from "@connectrpc/connect";
+import { quote } from "../../../lib/quote.js";
 import type { Components } from "../../config/components.js";
 import type { Entry, Write } from "../../engine.js";
-import { conflict, invalid, shown } from "../../errors.js";
+import { conflict, invalid } from "../../errors.js";
 import { keyOf } from "./keyspace.js";
 
 /** The request header of a write that only the holder of a lock may do, and the answer's header to a grant. */
@@ -43,7 +44,7 @@ export function fenceChecks(header: Headers, components: Components): Write[] {
 export function fenceConflict({ key, ifVersion }: Write, actual: Entry | undefined): ConnectError {
   const resource = key.slice(key.indexOf("\0", "fence\0".length) + 1);
   const now = actual ? `was granted again since, as ${actual.version}` : "is not known any more";
-  return conflict(`${FENCE_HEADER} ${ifVersion}: the lock on ${shown(resource)} ${now}`, {
+  return conflict(`${FENCE_HEADER} ${ifVersion}: the lock on ${quote(resource)} ${now}`, {
     key: resource,
     fence: String(actual?.version ?? 0n),
   });
