@@ -52,7 +52,7 @@ sockets.on("connection", (socket, { url }) => {
     });
   } else {
     const session: InstanceType<typeof Session> = new Session(overWs(socket), {
-      dialled: false,
+      isDialler: false,
       answer: dispatcher.on(() => session),
     });
   }

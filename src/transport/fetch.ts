@@ -7,7 +7,7 @@ import { baseUrlOf } from "../lib/base-url.js";
 import { asyncDispose } from "../lib/dispose.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
 import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
-import { checkNumbers } from "./option-checks.js";
+import { checkTransportNumbers } from "./option-checks.js";
 import type { TunnelWorker } from "./share.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
 
@@ -61,7 +61,7 @@ export interface WebTransport extends Transport, AsyncDisposable {
 }
 
 /** What Connect's transports over fetch are made with. */
-export interface Wire {
+export interface ConnectWebOptions {
   readonly baseUrl: string;
   readonly fetch: typeof globalThis.fetch;
   readonly useBinaryFormat: boolean;
@@ -74,11 +74,11 @@ export interface Wire {
 export function createFetchTransport(
   url: string,
   options: FetchOptions,
-  create: (wire: Wire) => Transport,
+  create: (wire: ConnectWebOptions) => Transport,
 ): WebTransport {
   const { json = false, registry, interceptors = [], defaultTimeoutMs, token, prefer } = options;
-  checkNumbers({ defaultTimeoutMs });
-  const wire: Wire = {
+  checkTransportNumbers({ defaultTimeoutMs });
+  const wire: ConnectWebOptions = {
     baseUrl: baseUrlOf(url),
     fetch: fetchOrUnavailable(lazyChunk, options.fetch, options.readMaxBytes),
     useBinaryFormat: !json,

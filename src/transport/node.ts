@@ -18,7 +18,7 @@ import { lostConnection } from "../rpc/lost-connection.js";
 import { withStreamWatchdog } from "../rpc/stream-watchdog.js";
 import { withBearerToken } from "../rpc/with-bearer-token.js";
 import { withErrorMapping } from "../rpc/with-error-mapping.js";
-import { checkNumbers } from "./option-checks.js";
+import { checkTransportNumbers } from "./option-checks.js";
 
 /** How calls travel. */
 export interface NodeTransportOptions {
@@ -72,7 +72,7 @@ export function createNodeTransport(
     token,
   }: NodeTransportOptions = {},
 ): NodeTransport {
-  checkNumbers({ defaultTimeoutMs });
+  checkTransportNumbers({ defaultTimeoutMs });
   if (protocol === "grpc" && httpVersion === "1.1") {
     throw new TypeError(
       'Cannot speak gRPC over HTTP/1.1: httpVersion must be "2", or the protocol another one',

@@ -1,5 +1,5 @@
 /** Throws where one of a transport's numbers is there and makes no sense: TypeError for no number, RangeError below 0 and for NaN. */
-export function checkNumbers(numbers: Readonly<Record<string, number | undefined>>): void {
+export function checkTransportNumbers(numbers: Readonly<Record<string, number | undefined>>): void {
   for (const [name, value] of Object.entries(numbers)) {
     if (value === undefined || (typeof value === "number" && value >= 0)) continue;
     const Wrong = typeof value === "number" ? RangeError : TypeError;

@@ -1,8 +1,8 @@
-import { overPort, type Port } from "../tunnel/socket/message-port.js";
+import { type MessagePortLike, overMessagePort } from "../tunnel/socket/message-port.js";
 import type { OpenSocket } from "../tunnel/socket/socket.js";
 
 /** What a page tells the worker first: which tunnel it wants a share of. */
-export interface Share {
+export interface SharedTunnelOptions {
   readonly url: string;
   readonly appId: string | undefined;
   readonly idleMs: number;
@@ -16,8 +16,8 @@ export interface TunnelWorker {
 }
 
 /** A page's side: a port to the worker, in the place of a socket to the server. */
-export function dialShared(worker: TunnelWorker, share: Share): OpenSocket {
-  const port = worker.port as Port;
+export function dialShared(worker: TunnelWorker, share: SharedTunnelOptions): OpenSocket {
+  const port = worker.port as MessagePortLike;
   port.postMessage(share, []);
-  return overPort(port);
+  return overMessagePort(port);
 }

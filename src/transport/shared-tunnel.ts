@@ -1,10 +1,10 @@
 import type { IncomingCall } from "../tunnel/call/call.js";
-import { ReopeningLine } from "../tunnel/connection.js";
+import { TunnelConnection } from "../tunnel/connection.js";
 import { relay } from "../tunnel/relay.js";
 import { Session } from "../tunnel/session.js";
-import { overPort, type Port } from "../tunnel/socket/message-port.js";
+import { type MessagePortLike, overMessagePort } from "../tunnel/socket/message-port.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/socket/web-socket.js";
-import type { Share } from "./share.js";
+import type { SharedTunnelOptions } from "./share.js";
 
 /** The other side of a shared tunnel, as a SharedWorker has it. */
 interface WorkerScope {
@@ -19,7 +19,7 @@ export function shareTunnels(scope: unknown = globalThis): void {
   const tunnels = new Map<string, SharedLine>();
   (scope as WorkerScope).onconnect = ({ ports: [port] }) => {
     if (!port) return;
-    port.onmessage = ({ data }: MessageEvent<Share>) => {
+    port.onmessage = ({ data }: MessageEvent<SharedTunnelOptions>) => {
       const key = JSON.stringify([data.url, data.appId ?? null]);
       let tunnel = tunnels.get(key);
       if (!tunnel) tunnels.set(key, (tunnel = new SharedLine(data)));
@@ -30,22 +30,22 @@ export function shareTunnels(scope: unknown = globalThis): void {
 
 /** One socket to a server, and the pages that use it. */
 class SharedLine {
-  readonly #line: ReopeningLine;
+  readonly #line: TunnelConnection;
   /** The pages that serve something, the one to be called next in front. */
   #serving: Session[] = [];
   #offers = 0;
   #authorization: string | undefined;
 
-  constructor({ url, appId, idleMs, dialTimeoutMs }: Share) {
+  constructor({ url, appId, idleMs, dialTimeoutMs }: SharedTunnelOptions) {
     const at = tunnelUrl(url);
-    this.#line = new ReopeningLine({
+    this.#line = new TunnelConnection({
       dial: () => dialWebSocket(at, dialTimeoutMs),
       host: new URL(url).host,
       idleMs,
       identity: () => ({
         ...(appId !== undefined && { appId }),
         ...(this.#authorization !== undefined && { authorization: this.#authorization }),
-        ...(this.#serving.length > 0 && { offers: this.#offers }),
+        ...(this.#serving.length > 0 && { offer: this.#offers }),
       }),
       answer: (session) => (call, stream, settle) => {
         const page = this.#nextPage();
@@ -54,26 +54,26 @@ class SharedLine {
         settle();
       },
       // Each change of what the pages serve is another offer, so that the server calls them all once it calls the last.
-      onSettings: ({ called }) => {
+      onSettings: ({ calledOffer: called }) => {
         if (called !== this.#offers) return;
-        for (const page of this.#serving) page.tell({ called: page.peer.offers });
+        for (const page of this.#serving) page.sendSettings({ calledOffer: page.peer.offer });
       },
       onLost: () => {
-        for (const page of this.#serving) page.tell({ called: 0 });
+        for (const page of this.#serving) page.sendSettings({ calledOffer: 0 });
       },
     });
   }
 
-  join(port: Port): void {
+  join(port: MessagePortLike): void {
     let offers = 0;
-    const session: Session = new Session(overPort(port), {
-      dialled: false,
+    const session: Session = new Session(overMessagePort(port), {
+      isDialler: false,
       answer: (call, stream, settle) =>
         relay(session, this.#line, signed(call, session.peer.authorization), stream, settle),
       onSettings: (peer) => {
         if (peer.authorization !== undefined) this.#authorization = peer.authorization;
-        if ((peer.offers ?? 0) === offers) return;
-        offers = peer.offers ?? 0;
+        if ((peer.offer ?? 0) === offers) return;
+        offers = peer.offer ?? 0;
         this.#serving = this.#serving.filter((each) => each !== session);
         if (offers > 0) this.#serving.push(session);
         this.#tell();
@@ -91,9 +91,9 @@ class SharedLine {
     const serves = this.#serving.length > 0;
     this.#line.keepOpen(serves);
     const authorization = this.#authorization;
-    this.#line.session?.tell({
+    this.#line.session?.sendSettings({
       ...(authorization !== undefined && { authorization }),
-      offers: serves ? this.#offers : 0,
+      offer: serves ? this.#offers : 0,
     });
   }
 

@@ -1,7 +1,7 @@
 import type { SecureContextOptions } from "node:tls";
 import { tunnelUrl } from "../tunnel/socket/web-socket.js";
 import { dialWs } from "../tunnel/socket/ws-socket.js";
-import { type TunnelTransport, type TunnelTransportOptions, tunnelOver } from "./tunnel.js";
+import { createTransportOver, type TunnelTransport, type TunnelTransportOptions } from "./tunnel.js";
 
 export interface NodeTunnelOptions extends TunnelTransportOptions {
   /** The certificates (PEM) that a server's may be signed with, in the place of those that Node trusts by itself. */
@@ -18,5 +18,5 @@ export function createTunnelTransport(
 ): TunnelTransport {
   const at = tunnelUrl(url);
   const tls = ca === undefined ? {} : { ca };
-  return tunnelOver(url, () => dialWs(at, dialTimeoutMs, tls), { ...options, dialTimeoutMs });
+  return createTransportOver(url, () => dialWs(at, dialTimeoutMs, tls), { ...options, dialTimeoutMs });
 }

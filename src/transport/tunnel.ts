@@ -15,11 +15,11 @@ import { bearer } from "../rpc/bearer-token.js";
 import { withBearerToken } from "../rpc/with-bearer-token.js";
 import { createDispatcher, type Dispatcher } from "../tunnel/answer/dispatcher.js";
 import { createCaller } from "../tunnel/call/caller.js";
-import { ReopeningLine } from "../tunnel/connection.js";
+import { TunnelConnection } from "../tunnel/connection.js";
 import type { OpenSocket } from "../tunnel/socket/socket.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/socket/web-socket.js";
 import type { TunnelLimits } from "../tunnel/wire/limits.js";
-import { checkNumbers } from "./option-checks.js";
+import { checkTransportNumbers } from "./option-checks.js";
 import { dialShared, type TunnelWorker } from "./share.js";
 
 /** How a tunnel is used. */
@@ -88,7 +88,7 @@ export function createTunnelTransport(url: string, options: TunnelTransportOptio
   const idleMs = Math.min(options.idleMs ?? 60_000, isProcess ? PROCESS_IDLE_MS : Number.POSITIVE_INFINITY);
   const at = tunnelUrl(url);
   const share = { url, appId, idleMs, dialTimeoutMs };
-  return tunnelOver(
+  return createTransportOver(
     url,
     async () =>
       sharedWorker && typeof SharedWorker !== "undefined"
@@ -106,7 +106,7 @@ function checkOptionsOf({
   idleMs,
   limits,
 }: TunnelTransportOptions): void {
-  checkNumbers({ defaultTimeoutMs, dialTimeoutMs, idleMs, ...limits });
+  checkTransportNumbers({ defaultTimeoutMs, dialTimeoutMs, idleMs, ...limits });
   if (appId === undefined || (typeof appId === "string" && !/\p{Surrogate}/u.test(appId))) return;
   throw new TypeError(`Cannot create a transport: appId must be well-formed text, got ${String(appId)}`);
 }
@@ -119,7 +119,7 @@ const isProcess = Boolean(
 const PROCESS_IDLE_MS = 1000;
 
 /** A tunnel over the sockets that `dial` opens. */
-export function tunnelOver(
+export function createTransportOver(
   url: string,
   dial: () => Promise<OpenSocket>,
   options: TunnelTransportOptions = {},
@@ -153,9 +153,9 @@ export function tunnelOver(
     if (fresh === authorization) return;
     authorization = fresh;
     known = text;
-    line.session?.tell({ authorization });
+    line.session?.sendSettings({ authorization });
   };
-  const line = new ReopeningLine({
+  const line = new TunnelConnection({
     dial,
     host: new URL(baseUrl).host,
     limits,
@@ -170,9 +170,9 @@ export function tunnelOver(
     identity: () => ({
       ...(appId !== undefined && { appId }),
       ...(authorization !== undefined && { authorization }),
-      ...(served.size > 0 && { offers }),
+      ...(served.size > 0 && { offer: offers }),
     }),
-    onSettings: ({ called }) => {
+    onSettings: ({ calledOffer: called }) => {
       // A worker says so of the socket that it shares.
       if (called === 0) return lost(new ConnectError("the shared tunnel was lost", Code.Unavailable));
       for (const { offer, ready, status } of servings) {
@@ -196,7 +196,7 @@ export function tunnelOver(
     });
     offers++;
     line.keepOpen(served.size > 0);
-    line.session?.tell({ offers: served.size > 0 ? offers : 0 });
+    line.session?.sendSettings({ offer: served.size > 0 ? offers : 0 });
   };
   const caller = createCaller(line, {
     interceptors,

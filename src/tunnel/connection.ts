@@ -8,9 +8,9 @@ import { Session } from "./session.js";
 import type { PeerSettings, SessionOptions } from "./session-options.js";
 import type { OpenSocket } from "./socket/socket.js";
 import type { TunnelLimits } from "./wire/limits.js";
-import { CLOSE } from "./wire/protocol-fault.js";
+import { CLOSE_CODE } from "./wire/protocol-error.js";
 
-export interface LineOptions {
+export interface TunnelConnectionOptions {
   /** Opens a socket to the other end; rejects where that cannot be had. */
   readonly dial: () => Promise<OpenSocket>;
   /** What the other end is called in errors, as "localhost:34904". */
@@ -47,8 +47,8 @@ const MOST_WAIT_MS = 1000;
  * A session with the other end whenever there is something to say: dialled with the first call, closed when idle, and
  * dialled again after it was lost. Calls that never left, or that the other end did not take, go by the next one.
  */
-export class ReopeningLine {
-  readonly #options: LineOptions;
+export class TunnelConnection {
+  readonly #options: TunnelConnectionOptions;
   #session: Session | undefined;
   /** Sessions whose other end takes no more calls, with those that are still under way. */
   readonly #draining = new Set<Session>();
@@ -62,7 +62,7 @@ export class ReopeningLine {
   /** Ends the wait before the next try. */
   #wake: () => void = () => {};
 
-  constructor(options: LineOptions) {
+  constructor(options: TunnelConnectionOptions) {
     this.#options = options;
     // A browser that is online again need not wait for its turn, and one that was away may have lost its socket.
     this.#stopWaking = onWake(() => {
@@ -74,7 +74,7 @@ export class ReopeningLine {
   /** Whether a socket is wanted although nothing calls: this end is called. */
   keepOpen(keep: boolean): void {
     this.#keep = keep;
-    this.#session?.serving(keep);
+    this.#session?.setServing(keep);
     if (keep) this.#dial();
     else if (this.#session?.isIdle) this.#whenIdle(this.#session);
   }
@@ -86,12 +86,12 @@ export class ReopeningLine {
 
   begin(call: OutgoingCall): void {
     if (this.#closed) {
-      call.stream.events.failed(this.#closed);
+      call.stream.events.onError(this.#closed);
       return;
     }
     const session = this.#session;
     if (call.needsNewSession && session && session.silentMs > JUST_HEARD_MS) this.#replace(session);
-    if (this.#session?.takesCalls && !this.#session.isProbing) {
+    if (this.#session?.canBeginCalls && !this.#session.isProbing) {
       this.#session.begin(call);
       return;
     }
@@ -100,12 +100,12 @@ export class ReopeningLine {
     this.#wake();
   }
 
-  giveUp(stream: Stream, code: Code): void {
+  reset(stream: Stream, code: Code): void {
     this.#waiting = this.#waiting.filter((call) => call.stream !== stream);
     for (const session of [...this.#draining, this.#session]) {
-      if (session && (stream.carrier === session || stream.id === 0)) session.giveUp(stream, code);
+      if (session && (stream.session === session || stream.id === 0)) session.reset(stream, code);
     }
-    stream.drop();
+    stream.destroy();
   }
 
   close(): void {
@@ -114,7 +114,7 @@ export class ReopeningLine {
     this.#stopWaking();
     this.#stopIdle();
     this.#fail(this.#closed);
-    for (const session of [...this.#draining, this.#session]) session?.close(CLOSE.done, "closed");
+    for (const session of [...this.#draining, this.#session]) session?.close(CLOSE_CODE.normal, "closed");
     this.#wake();
   }
 
@@ -134,7 +134,7 @@ export class ReopeningLine {
       await this.#options.prepare?.();
       const open = await this.#options.dial();
       if (!this.#closed) this.#begin(open);
-      else open({ message() {}, drained() {}, closed() {} }).close(CLOSE.done, "closed");
+      else open({ onMessage() {}, onDrained() {}, onClosed() {} }).close(CLOSE_CODE.normal, "closed");
     } catch (error) {
       this.#failures++;
       this.#fail(this.#unreachable(error));
@@ -145,7 +145,7 @@ export class ReopeningLine {
     let hasSettings = false;
     const begunAtMs = Date.now();
     const session: Session = new Session(open, {
-      dialled: true,
+      isDialler: true,
       limits: this.#options.limits,
       identity: this.#options.identity(),
       answer: this.#options.answer(() => session),
@@ -166,27 +166,27 @@ export class ReopeningLine {
         if (Date.now() - begunAtMs >= SHORT_MS) this.#failures = 0;
         this.#draining.add(session);
         this.#again(untaken);
-        if (session.isIdle) session.close(CLOSE.done, "drained");
+        if (session.isIdle) session.close(CLOSE_CODE.normal, "drained");
       },
       onClosed: (why, unsent, code) => {
         if (this.#session === session) this.#session = undefined;
         this.#draining.delete(session);
         if (!this.#session) this.#options.onLost?.(this.#unreachable(why));
-        if (code === CLOSE.refused) this.#options.onRefused?.();
-        if (!hasSettings || code === CLOSE.refused) {
+        if (code === CLOSE_CODE.refused) this.#options.onRefused?.();
+        if (!hasSettings || code === CLOSE_CODE.refused) {
           // It was let in and put out again: as good as not reached.
           this.#failures++;
           this.#waiting.push(...unsent);
           return this.#fail(this.#unreachable(why));
         }
         // One that comes and goes is not dialled without a pause.
-        const isShort = code !== CLOSE.done && Date.now() - begunAtMs < SHORT_MS;
+        const isShort = code !== CLOSE_CODE.normal && Date.now() - begunAtMs < SHORT_MS;
         this.#failures = isShort ? this.#failures + 1 : 0;
         this.#again(unsent);
       },
     });
     this.#session = session;
-    session.serving(this.#keep);
+    session.setServing(this.#keep);
     for (const call of this.#waiting.splice(0)) session.begin(call);
     this.#whenIdle(session);
   }
@@ -201,7 +201,7 @@ export class ReopeningLine {
 
   #again(calls: OutgoingCall[]): void {
     if (this.#closed) {
-      for (const { stream } of calls) stream.events.failed(this.#closed);
+      for (const { stream } of calls) stream.events.onError(this.#closed);
       return;
     }
     this.#waiting.push(...calls);
@@ -211,19 +211,19 @@ export class ReopeningLine {
   #whenIdle(session: Session): void {
     if (!session.isIdle) return;
     if (this.#draining.has(session)) {
-      session.close(CLOSE.done, "drained");
+      session.close(CLOSE_CODE.normal, "drained");
       return;
     }
     if (this.#keep) return;
     this.#stopIdle();
     this.#stopIdle = runAfter(this.#options.idleMs, () => {
-      if (session.isIdle && !this.#keep) session.close(CLOSE.done, "idle");
+      if (session.isIdle && !this.#keep) session.close(CLOSE_CODE.normal, "idle");
     });
   }
 
   #fail(error: ConnectError): void {
     if (!this.#session) this.#options.onLost?.(error);
-    for (const { stream } of this.#waiting.splice(0)) stream.events.failed(error);
+    for (const { stream } of this.#waiting.splice(0)) stream.events.onError(error);
     if (this.#keep && !this.#closed) this.#dial();
   }
 

@@ -5,8 +5,8 @@ export const now = (): number => performance.now();
 
 export interface HeartbeatOptions {
   readonly limits: TunnelLimits;
-  readonly ask: (number: number) => void;
-  readonly onSilent: (why: string) => void;
+  readonly sendPing: (number: number) => void;
+  readonly onTimeout: (why: string) => void;
   /** The other end has answered a probe. */
   readonly onProbed: () => void;
   /** Whether anything depends on the other end now: it is then asked sooner. */
@@ -34,11 +34,11 @@ export class Heartbeat {
   constructor(options: HeartbeatOptions) {
     this.#options = options;
     this.ping();
-    this.#stop = runAfter(options.limits.answerMs, this.#look);
+    this.#stop = runAfter(options.limits.pingTimeoutMs, this.#look);
   }
 
   /** Something came. */
-  heard(): void {
+  onReceived(): void {
     this.#heardAtMs = now();
     if (!this.#hasHeard) {
       this.#hasHeard = true;
@@ -62,8 +62,8 @@ export class Heartbeat {
   /** Asks at once, and takes the other end for lost unless something comes soon. */
   probe(): void {
     if (this.isProbing) return;
-    if (!this.isWaiting) this.ping();
-    this.#stopProbe = runAfter(this.#options.limits.probeMs, () => this.#options.onSilent(this.#why));
+    if (!this.isPingPending) this.ping();
+    this.#stopProbe = runAfter(this.#options.limits.probeTimeoutMs, () => this.#options.onTimeout(this.#why));
   }
 
   /** More, or less, depends on the other end than before. */
@@ -72,13 +72,13 @@ export class Heartbeat {
     this.#look();
   }
 
-  get isWaiting(): boolean {
+  get isPingPending(): boolean {
     return this.#askedAtMs !== undefined;
   }
 
   ping(): void {
     this.#askedAtMs = now();
-    this.#options.ask(++this.#number);
+    this.#options.sendPing(++this.#number);
   }
 
   /** The answer to the last ping took so long, in milliseconds; undefined where it is to another one. */
@@ -100,19 +100,21 @@ export class Heartbeat {
   }
 
   readonly #look = (): void => {
-    const { limits, isActive, isSending, onSilent } = this.#options;
+    const { limits, isActive, isSending, onTimeout: onSilent } = this.#options;
     const active = this.#hasHeard && isActive();
-    const silenceMs = active ? Math.min(limits.silenceMs, limits.activeSilenceMs) : limits.silenceMs;
+    const silenceMs = active ? Math.min(limits.pingMs, limits.activePingMs) : limits.pingMs;
     const answerMs =
-      active && !isSending() ? Math.min(limits.answerMs, limits.activeAnswerMs) : limits.answerMs;
+      active && !isSending()
+        ? Math.min(limits.pingTimeoutMs, limits.activePingTimeoutMs)
+        : limits.pingTimeoutMs;
     const { silentMs } = this;
     const waitedMs = this.#askedAtMs === undefined ? 0 : now() - this.#askedAtMs;
     if (silentMs >= answerMs && waitedMs >= answerMs) {
       onSilent(this.#why);
       return;
     }
-    if (!this.isWaiting && silentMs >= silenceMs) this.ping();
-    const nextMs = this.isWaiting ? answerMs - Math.min(silentMs, waitedMs) : silenceMs - silentMs;
+    if (!this.isPingPending && silentMs >= silenceMs) this.ping();
+    const nextMs = this.isPingPending ? answerMs - Math.min(silentMs, waitedMs) : silenceMs - silentMs;
     this.#stop = runAfter(Math.max(nextMs, 1), this.#look);
   };
 }

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
-import type { IncomingCall, Line } from "./call/call.js";
-import { statusOf } from "./call/status-error.js";
+import type { Channel, IncomingCall } from "./call/call.js";
+import { statusFromError } from "./call/status-error.js";
 import { Stream } from "./flow/stream.js";
 import type { Session } from "./session.js";
 import type { HeaderList } from "./wire/frame.js";
@@ -11,26 +11,26 @@ import type { HeaderList } from "./wire/frame.js";
  */
 export function relay(
   from: Session,
-  to: Line,
+  to: Channel,
   { path, timeoutMs, header }: IncomingCall,
   stream: Stream,
   settle: () => void,
 ): void {
   const onward = new Stream(
     {
-      headers: (header: HeaderList) => from.sendHeaders(stream, header),
-      message: (bytes) => pass(bytes, onward, stream),
-      ended: (status) => {
+      onHeaders: (header: HeaderList) => from.sendHeaders(stream, header),
+      onMessage: (bytes) => pass(bytes, onward, stream),
+      onEnd: (status) => {
         stream.end(status);
         settle();
       },
-      failed: (error) => {
-        stream.end(statusOf(error));
+      onError: (error) => {
+        stream.end(statusFromError(error));
         settle();
       },
-      refused: (error) => {
-        to.giveUp(onward, error.code);
-        stream.end(statusOf(error));
+      onRefused: (error) => {
+        to.reset(onward, error.code);
+        stream.end(statusFromError(error));
         settle();
       },
     },
@@ -38,14 +38,14 @@ export function relay(
     false,
   );
   const giveUp = (code: Code) => {
-    to.giveUp(onward, code);
+    to.reset(onward, code);
     settle();
   };
   stream.events = {
-    message: (bytes) => pass(bytes, stream, onward),
-    ended: ({ code }) => (code === 0 ? onward.end() : giveUp(Code.Canceled)),
-    failed: ({ code }) => giveUp(code === Code.DeadlineExceeded ? code : Code.Canceled),
-    refused: ({ code }) => giveUp(code),
+    onMessage: (bytes) => pass(bytes, stream, onward),
+    onEnd: ({ code }) => (code === 0 ? onward.end() : giveUp(Code.Canceled)),
+    onError: ({ code }) => giveUp(code === Code.DeadlineExceeded ? code : Code.Canceled),
+    onRefused: ({ code }) => giveUp(code),
   };
   stream.pull();
   onward.pull();
@@ -55,7 +55,7 @@ export function relay(
 /** Sends on what `from` had, and asks it for more when `to` has room. */
 function pass(bytes: Uint8Array, from: Stream, to: Stream): void {
   to.send(bytes);
-  if (to.isFull) void to.drained().then(() => from.pull());
+  if (to.isFull) void to.whenDrained().then(() => from.pull());
   else from.pull();
 }
 

@@ -1,22 +1,22 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { IncomingCalls } from "./answer/incoming-calls.js";
-import type { Line, OutgoingCall } from "./call/call.js";
+import type { Channel, OutgoingCall } from "./call/call.js";
 import { OutgoingCalls } from "./call/outgoing-calls.js";
 import { FRAME_COST } from "./flow/frame-cost.js";
-import { Inflow } from "./flow/receive-window.js";
+import { ReceiveWindow } from "./flow/receive-window.js";
 import { Sender } from "./flow/sender.js";
-import { type Carrier, Stream, type StreamEvents } from "./flow/stream.js";
+import { Stream, type StreamEvents, type StreamSession } from "./flow/stream.js";
 import { StreamTable } from "./flow/stream-table.js";
 import { Heartbeat } from "./heartbeat.js";
-import { type PeerSettings, type SessionOptions, UNTOLD } from "./session-options.js";
+import { DEFAULT_PEER_SETTINGS, type PeerSettings, type SessionOptions } from "./session-options.js";
 import { closeReason, LOW_WATER, type OpenSocket, type Socket } from "./socket/socket.js";
-import type { HeaderList, Settings, Status } from "./wire/frame.js";
+import type { CallStatus, HeaderList, Settings } from "./wire/frame.js";
 import * as frame from "./wire/frame.js";
-import { WELL } from "./wire/frame.js";
-import { fitStatus, tooLarge } from "./wire/frame-limits.js";
-import { atMost, type CheckMessage, TUNNEL_LIMITS, type TunnelLimits } from "./wire/limits.js";
+import { OK_STATUS } from "./wire/frame.js";
+import { checkHeaderSize, fitStatus } from "./wire/frame-limits.js";
+import { type CheckMessage, maxMessageBytes, TUNNEL_LIMITS, type TunnelLimits } from "./wire/limits.js";
 import { MethodNumbers } from "./wire/method-numbers.js";
-import { CLOSE, ProtocolFault } from "./wire/protocol-fault.js";
+import { CLOSE_CODE, ProtocolError } from "./wire/protocol-error.js";
 
 /** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
 const FRAME_BYTES = 256 * 1024;
@@ -25,20 +25,20 @@ const FRAME_BYTES = 256 * 1024;
  * Many calls in both directions over one socket. It knows frames, credit and whose turn it is, and nothing of what
  * calls mean: caller.ts and dispatcher.ts do.
  */
-export class Session implements Carrier, Line {
+export class Session implements StreamSession, Channel {
   readonly limits: TunnelLimits;
   readonly #options: SessionOptions;
   readonly #socket: Socket;
   readonly #sender: Sender;
   readonly #heartbeat: Heartbeat;
-  readonly #inflow: Inflow;
+  readonly #inflow: ReceiveWindow;
   readonly #streams: StreamTable;
   readonly #calls: OutgoingCalls;
   readonly #theirs: IncomingCalls;
   readonly #most: frame.FrameLimits;
   readonly #check: CheckMessage;
 
-  #peer: PeerSettings = UNTOLD;
+  #peer: PeerSettings = DEFAULT_PEER_SETTINGS;
   #isToldOfPeer = false;
   readonly #methods = new MethodNumbers();
 
@@ -51,21 +51,21 @@ export class Session implements Carrier, Line {
     this.#options = options;
     this.limits = { ...TUNNEL_LIMITS, ...options.limits };
     this.#most = { frameBytes: FRAME_BYTES, headerBytes: this.limits.headerBytes };
-    this.#check = options.checkMessage ?? atMost(this.limits.messageBytes);
-    this.#streams = new StreamTable(options.dialled);
+    this.#check = options.checkMessage ?? maxMessageBytes(this.limits.messageBytes);
+    this.#streams = new StreamTable(options.isDialler);
     this.#calls = new OutgoingCalls(this.#streams);
     this.#theirs = new IncomingCalls(this.limits.calls, () => this.#tellBusy());
     this.#sender = new Sender(
       () => this.#socket,
-      UNTOLD.connectionWindow,
-      () => this.#calls.sent(),
+      DEFAULT_PEER_SETTINGS.connectionWindow,
+      () => this.#calls.markAllSent(),
       (fault) => this.#broken(fault),
     );
-    this.#inflow = new Inflow(this.limits, UNTOLD, {
+    this.#inflow = new ReceiveWindow(this.limits, DEFAULT_PEER_SETTINGS, {
       pay: (id, credit) => this.#control(() => frame.writeCredit(this.#sender.out, id, credit)),
       // One question at a time: an answer that is under way would be taken for that to this one.
       ask: () => {
-        if (this.#heartbeat.isWaiting) return false;
+        if (this.#heartbeat.isPingPending) return false;
         this.#heartbeat.ping();
         return true;
       },
@@ -80,18 +80,19 @@ export class Session implements Carrier, Line {
     });
     this.#heartbeat = new Heartbeat({
       limits: this.limits,
-      ask: (number) => this.#control(() => frame.writePing(this.#sender.out, number)),
-      onSilent: (why) => this.close(CLOSE.silent, why),
+      sendPing: (number) => this.#control(() => frame.writePing(this.#sender.out, number)),
+      onTimeout: (why) => this.close(CLOSE_CODE.timeout, why),
       onProbed: () => this.#options.onProbed?.(),
       isActive: () => this.#isBusy || this.#isServing,
-      isSending: () => this.#socket.buffered > LOW_WATER,
+      isSending: () => this.#socket.bufferedBytes > LOW_WATER,
     });
     this.#socket = open({
-      message: (bytes) => this.#read(bytes),
-      drained: () => this.#sender.unblock(),
-      closed: (code, reason) => this.#end(`its socket was closed (${code}${reason && `: ${reason}`})`, code),
+      onMessage: (bytes) => this.#read(bytes),
+      onDrained: () => this.#sender.unblock(),
+      onClosed: (code, reason) =>
+        this.#end(`its socket was closed (${code}${reason && `: ${reason}`})`, code),
     });
-    this.#socket.hold(false);
+    this.#socket.keepProcessAlive(false);
   }
 
   /** The other end's settings: the least there is, until it has told its own. */
@@ -120,24 +121,24 @@ export class Session implements Carrier, Line {
   }
 
   /** Says whether one of the ends waits to be called, so that a loss has to be noticed soon. */
-  serving(isServing: boolean): void {
+  setServing(isServing: boolean): void {
     if (isServing === this.#isServing || this.#closed) return;
     this.#isServing = isServing;
     this.#heartbeat.activityChanged();
   }
 
   /** How many bytes wait in the socket. */
-  get buffered(): number {
-    return this.#socket.buffered;
+  get bufferedBytes(): number {
+    return this.#socket.bufferedBytes;
   }
 
   /** Whether no call is open or worked on, in either direction. */
   get isIdle(): boolean {
-    return this.#streams.size === 0 && !this.#calls.isAnyWaiting && !this.#theirs.isAnyRunning;
+    return this.#streams.size === 0 && !this.#calls.hasWaiting && !this.#theirs.hasRunning;
   }
 
   /** Whether calls of this end may begin. */
-  get takesCalls(): boolean {
+  get canBeginCalls(): boolean {
     return !this.#closed && !this.#hasPeerLeft;
   }
 
@@ -145,46 +146,46 @@ export class Session implements Carrier, Line {
   begin(call: OutgoingCall): void {
     const closed = this.#closed ?? (this.#hasPeerLeft ? left() : undefined);
     if (closed) {
-      call.stream.events.failed(closed);
+      call.stream.events.onError(closed);
       return;
     }
-    if (this.#calls.isAnyWaiting || !this.#mayBegin(call)) this.#calls.wait(call);
+    if (this.#calls.hasWaiting || !this.#mayBegin(call)) this.#calls.wait(call);
     else this.#begin(call);
     this.#tellBusy();
   }
 
   /** Gives a stream up: the other end hears of it and stops. Nothing more is told of it. */
-  giveUp(stream: Stream, code: Code): void {
+  reset(stream: Stream, code: Code): void {
     if (stream.id === 0) this.#calls.stopWaiting(stream);
-    else if (!stream.isOver) {
+    else if (!stream.isClosed) {
       this.#control(() => frame.writeReset(this.#sender.out, stream.id, code));
       this.#forget(stream);
       // A call that waited in vain while nothing else came either: perhaps nobody is there any more.
       if (code === Code.DeadlineExceeded && this.silentMs >= DOUBT_MS) this.probe();
     }
     // Also where all of it has come: what nobody reads of it is still to be given back.
-    stream.drop();
+    stream.destroy();
     this.#tellBusy();
   }
 
   /** Sends headers of an answer, before its first message. */
   sendHeaders(stream: Stream, header: HeaderList): void {
-    if (stream.isOver || header.length === 0) return;
-    const fault = tooLarge("headers", header, this.#peer.headerBytes);
+    if (stream.isClosed || header.length === 0) return;
+    const fault = checkHeaderSize("headers", header, this.#peer.headerBytes);
     if (fault) stream.end(fault);
     else this.#control(() => frame.writeHeaders(this.#sender.out, stream.id, header));
   }
 
   /** Tells the other end what has changed of this one: it holds for what is sent from now on. */
-  tell(settings: Pick<Settings, "authorization" | "offers" | "called">): void {
+  sendSettings(settings: Pick<Settings, "authorization" | "offer" | "calledOffer">): void {
     this.#control(() => frame.writeSettings(this.#sender.out, settings));
   }
 
   /** Takes no more calls; those under way go on. */
-  leave(reason: string): void {
-    if (this.#streams.isLeaving || this.#closed) return;
-    this.#streams.isLeaving = true;
-    this.#control(() => frame.writeGoaway(this.#sender.out, this.#streams.lastId, reason));
+  sendGoaway(reason: string): void {
+    if (this.#streams.hasSentGoaway || this.#closed) return;
+    this.#streams.hasSentGoaway = true;
+    this.#control(() => frame.writeGoaway(this.#sender.out, this.#streams.lastRemoteId, reason));
   }
 
   /** Closes the socket. Calls under way fail with `unavailable`. Idempotent. */
@@ -205,7 +206,7 @@ export class Session implements Carrier, Line {
     this.#sender.enqueue(stream);
   }
 
-  writeEnd({ id }: Stream, status: Status | undefined): void {
+  writeEnd({ id }: Stream, status: CallStatus | undefined): void {
     const { out } = this.#sender;
     this.#control(() => {
       if (!status) frame.writeEnd(out, id);
@@ -213,32 +214,32 @@ export class Session implements Carrier, Line {
         frame.writeStatus(
           out,
           id,
-          tooLarge("trailers", status.trailers, this.#peer.headerBytes) ?? fitStatus(status),
+          checkHeaderSize("trailers", status.trailers, this.#peer.headerBytes) ?? fitStatus(status),
         );
     });
   }
 
-  giveBack(stream: Stream, cost: number): void {
-    this.#inflow.giveBack(stream, cost);
+  release(stream: Stream, cost: number): void {
+    this.#inflow.release(stream, cost);
   }
 
-  finish(stream: Stream): void {
-    if (stream.isOver) return;
+  onHalfClosed(stream: Stream): void {
+    if (stream.isClosed) return;
     // An answer that has ended ends its call too: who has answered wants nothing more of it.
-    if (this.#streams.isMine(stream.id) ? !stream.receiveEnded : !stream.sendEnded) return;
+    if (this.#streams.isLocal(stream.id) ? !stream.isReceiveClosed : !stream.isSendClosed) return;
     this.#forget(stream);
-    if (this.#streams.isMine(stream.id)) stream.close();
-    else stream.drop();
+    if (this.#streams.isLocal(stream.id)) stream.close();
+    else stream.destroy();
     this.#tellBusy();
   }
 
-  arriving(stream: Stream, change: number): ConnectError | undefined {
+  addArriving(stream: Stream, change: number): ConnectError | undefined {
     // What this end asked for itself, it wants to have.
-    return this.#streams.isMine(stream.id) ? undefined : this.#options.arriving?.(change, stream);
+    return this.#streams.isLocal(stream.id) ? undefined : this.#options.onArriving?.(change, stream);
   }
 
-  leaving(stream: Stream, change: number): void {
-    if (!this.#streams.isMine(stream.id)) this.#options.leaving?.(change, stream);
+  addLeaving(stream: Stream, change: number): void {
+    if (!this.#streams.isLocal(stream.id)) this.#options.onLeaving?.(change, stream);
   }
 
   // What the other end says.
@@ -250,36 +251,36 @@ export class Session implements Carrier, Line {
     message: (id, bytes, end, more) => this.#message(id, bytes, end, more),
 
     end: (id) => {
-      const stream = this.#streams.at(id);
-      if (this.#streams.isMine(id))
-        throw new ProtocolFault(`stream ${id} is answered, and ends without a status`);
-      if (stream?.receiveEnded) throw new ProtocolFault(`stream ${id} ends twice`);
-      stream?.finished(WELL);
+      const stream = this.#streams.find(id);
+      if (this.#streams.isLocal(id))
+        throw new ProtocolError(`stream ${id} is answered, and ends without a status`);
+      if (stream?.isReceiveClosed) throw new ProtocolError(`stream ${id} ends twice`);
+      stream?.receiveEnd(OK_STATUS);
     },
 
     headers: (id, header) => {
-      const stream = this.#streams.answerTo(id);
+      const stream = this.#streams.findForResponse(id);
       if (!stream) return;
-      if (stream.hasAnswer) throw new ProtocolFault(`the headers of stream ${id} come again or late`);
-      stream.hasAnswer = true;
-      stream.taken();
-      stream.events.headers?.(header);
+      if (stream.hasResponse) throw new ProtocolError(`the headers of stream ${id} come again or late`);
+      stream.hasResponse = true;
+      stream.markAccepted();
+      stream.events.onHeaders?.(header);
     },
 
     status: (id, status) => {
-      const stream = this.#streams.answerTo(id);
-      stream?.taken();
-      stream?.finished(status);
+      const stream = this.#streams.findForResponse(id);
+      stream?.markAccepted();
+      stream?.receiveEnd(status);
     },
 
     reset: (id, code) => {
-      if (code < 1 || code > 16) throw new ProtocolFault(`a reset has the code ${code}: they are 1 to 16`);
-      if (!this.#streams.isMine(id)) this.#theirs.givenUp();
-      const stream = this.#streams.at(id);
+      if (code < 1 || code > 16) throw new ProtocolError(`a reset has the code ${code}: they are 1 to 16`);
+      if (!this.#streams.isLocal(id)) this.#theirs.countReset();
+      const stream = this.#streams.find(id);
       if (!stream) return;
       this.#forget(stream);
-      stream.drop();
-      stream.events.failed(new ConnectError("the other end gave the call up", code));
+      stream.destroy();
+      stream.events.onError(new ConnectError("the other end gave the call up", code));
       this.#tellBusy();
     },
 
@@ -289,38 +290,38 @@ export class Session implements Carrier, Line {
         this.#sender.schedule();
         return;
       }
-      const stream = this.#streams.at(id);
+      const stream = this.#streams.find(id);
       if (!stream) return;
-      stream.taken();
+      stream.markAccepted();
       stream.sendCredit = added(stream.sendCredit, bytes);
-      stream.resume();
+      stream.flush();
     },
 
     ping: (number) => this.#control(() => frame.writePong(this.#sender.out, number)),
     pong: (number) => {
       const tookMs = this.#heartbeat.pong(number);
-      if (tookMs !== undefined) this.#inflow.measured(tookMs, this.#heartbeat.rttMs);
+      if (tookMs !== undefined) this.#inflow.onRoundTrip(tookMs, this.#heartbeat.rttMs);
     },
 
     goaway: (lastId) => {
       this.#hasPeerLeft = true;
-      const untaken = this.#calls.untakenAbove(lastId);
+      const untaken = this.#calls.unacceptedAbove(lastId);
       for (const { stream } of untaken) this.#forget(stream);
       untaken.push(...this.#calls.takeWaiting());
       for (const { stream } of untaken) stream.detach();
       this.#options.onGoaway?.(untaken);
-      for (const { stream } of this.#options.onGoaway ? [] : untaken) stream.events.failed(left());
+      for (const { stream } of this.#options.onGoaway ? [] : untaken) stream.events.onError(left());
       this.#tellBusy();
     },
   };
 
   #read(bytes: Uint8Array): void {
     if (this.#closed) return;
-    this.#heartbeat.heard();
+    this.#heartbeat.onReceived();
     try {
       // What the other end is comes first, so that no call is answered to nobody.
-      if (!this.#isToldOfPeer && !frame.beginsWithSettings(bytes)) {
-        throw new ProtocolFault("the first frame is not the settings");
+      if (!this.#isToldOfPeer && !frame.startsWithSettings(bytes)) {
+        throw new ProtocolError("the first frame is not the settings");
       }
       frame.readFrames(bytes, this.#receiver, this.#most);
     } catch (error) {
@@ -330,7 +331,7 @@ export class Session implements Carrier, Line {
 
   #broken(error: unknown): void {
     const { closeCode, message } =
-      error instanceof ProtocolFault
+      error instanceof ProtocolError
         ? error
         : { closeCode: INTERNAL, message: `unexpected failure: ${error}` };
     this.close(closeCode, message);
@@ -342,12 +343,12 @@ export class Session implements Carrier, Line {
     this.#isToldOfPeer = true;
     const { streamWindow, connectionWindow } = this.#peer;
     if (streamWindow < before.streamWindow || connectionWindow < before.connectionWindow) {
-      throw new ProtocolFault("a window is smaller than it was before");
+      throw new ProtocolError("a window is smaller than it was before");
     }
     this.#sender.credit = added(this.#sender.credit, connectionWindow - before.connectionWindow);
     for (const stream of this.#streams.all()) {
       stream.sendCredit = added(stream.sendCredit, streamWindow - before.streamWindow);
-      stream.resume();
+      stream.flush();
     }
     this.#sender.schedule();
     this.#options.onSettings?.(this.#peer);
@@ -355,55 +356,55 @@ export class Session implements Carrier, Line {
   }
 
   #call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void {
-    this.#streams.checkNext(id);
+    this.#streams.checkRemoteId(id);
     const path = this.#methods.pathOf(method);
     // What comes behind our goodbye is sent elsewhere.
-    if (this.#streams.isLeaving) return;
+    if (this.#streams.hasSentGoaway) return;
     const stream = new Stream(IGNORED, this.#check, true);
-    this.#streams.addTheirs(id, stream);
+    this.#streams.addRemote(id, stream);
     this.#carry(stream);
-    if (!this.#theirs.opened()) {
+    if (!this.#theirs.open()) {
       const text = `too many calls: at most ${this.limits.calls} at once`;
-      stream.end({ ...WELL, code: Code.ResourceExhausted, text });
+      stream.end({ ...OK_STATUS, code: Code.ResourceExhausted, text });
       return;
     }
-    const settle = this.#theirs.run();
+    const settle = this.#theirs.startWork();
     this.#tellBusy();
     this.#options.answer({ path, timeoutMs, header }, stream, settle);
   }
 
   #message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void {
-    const stream = this.#streams.at(id);
-    this.#inflow.take(stream, bytes.length + FRAME_COST);
+    const stream = this.#streams.find(id);
+    this.#inflow.charge(stream, bytes.length + FRAME_COST);
     if (!stream) return;
-    if (stream.receiveEnded) throw new ProtocolFault(`a message of stream ${id}, whose half has ended`);
-    stream.taken();
-    stream.received(bytes, more, end);
+    if (stream.isReceiveClosed) throw new ProtocolError(`a message of stream ${id}, whose half has ended`);
+    stream.markAccepted();
+    stream.receiveMessage(bytes, more, end);
   }
 
   #write(call: OutgoingCall): void {
     const { stream, path, timeoutMs, header } = call;
-    this.#streams.addMine(stream);
+    this.#streams.addLocal(stream);
     stream.call = call;
     this.#carry(stream);
     this.#control(() =>
       frame.writeCall(this.#sender.out, stream.id, this.#methods.numberOf(path), timeoutMs, header),
     );
-    stream.resume();
+    stream.flush();
   }
 
   #carry(stream: Stream): void {
-    stream.carrier = this;
+    stream.session = this;
     stream.sendCredit = this.#peer.streamWindow;
-    this.#inflow.open(stream);
+    this.#inflow.openStream(stream);
   }
 
   #forget(stream: Stream): void {
     if (!this.#streams.delete(stream)) return;
-    this.#sender.forget(stream);
-    this.#inflow.forget(stream);
-    if (!this.#streams.isMine(stream.id)) {
-      this.#theirs.closed();
+    this.#sender.remove(stream);
+    this.#inflow.removeStream(stream);
+    if (!this.#streams.isLocal(stream.id)) {
+      this.#theirs.close();
       return;
     }
     this.#beginWaiting();
@@ -417,14 +418,14 @@ export class Session implements Carrier, Line {
   }
 
   #mayBegin({ header }: OutgoingCall): boolean {
-    if (this.#streams.mineCount >= this.#peer.calls || this.#hasPeerLeft) return false;
+    if (this.#streams.localCount >= this.#peer.calls || this.#hasPeerLeft) return false;
     // What the other end takes is more than what is assumed until it has told.
-    return this.#isToldOfPeer || !tooLarge("headers", header, this.#peer.headerBytes);
+    return this.#isToldOfPeer || !checkHeaderSize("headers", header, this.#peer.headerBytes);
   }
 
   #begin(call: OutgoingCall): void {
-    const fault = tooLarge("headers", call.header, this.#peer.headerBytes);
-    if (fault) call.stream.events.failed(new ConnectError(fault.text, fault.code));
+    const fault = checkHeaderSize("headers", call.header, this.#peer.headerBytes);
+    if (fault) call.stream.events.onError(new ConnectError(fault.text, fault.code));
     else this.#write(call);
   }
 
@@ -438,7 +439,7 @@ export class Session implements Carrier, Line {
     const busy = !this.isIdle;
     if (busy === this.#isBusy || this.#closed) return;
     this.#isBusy = busy;
-    this.#socket.hold(busy);
+    this.#socket.keepProcessAlive(busy);
     this.#heartbeat.activityChanged();
     this.#options.onBusy?.(busy);
   }
@@ -457,12 +458,12 @@ export class Session implements Carrier, Line {
     this.#streams.clear();
     for (const stream of streams) {
       if (safe.has(stream)) continue;
-      stream.drop();
-      stream.events.failed(error);
+      stream.destroy();
+      stream.events.onError(error);
     }
     for (const { stream } of unsent) stream.detach();
     this.#options.onClosed?.(error, unsent, code);
-    for (const { stream } of this.#options.onClosed ? [] : unsent) stream.events.failed(error);
+    for (const { stream } of this.#options.onClosed ? [] : unsent) stream.events.onError(error);
   }
 }
 
@@ -472,11 +473,11 @@ const DOUBT_MS = 1000;
 /** The close code of WebSocket for what nobody foresaw. */
 const INTERNAL = 1011;
 
-const IGNORED: StreamEvents = { message() {}, ended() {}, failed() {}, refused() {} };
+const IGNORED: StreamEvents = { onMessage() {}, onEnd() {}, onError() {}, onRefused() {} };
 
 const left = (): ConnectError => new ConnectError("the other end takes no more calls", Code.Unavailable);
 
 function added(credit: number, more: number): number {
-  if (credit + more > Number.MAX_SAFE_INTEGER) throw new ProtocolFault("more credit than a number holds");
+  if (credit + more > Number.MAX_SAFE_INTEGER) throw new ProtocolError("more credit than a number holds");
   return credit + more;
 }

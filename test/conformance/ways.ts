@@ -6,7 +6,7 @@ import { openTarget, type Target } from "../../src/conformance/target.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { listen, nodePlatform } from "../../src/server/http/listen.js";
 import { createServer, type Server } from "../../src/server/server.js";
-import { tunnelOver } from "../../src/transport/tunnel.js";
+import { createTransportOver } from "../../src/transport/tunnel.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { conformanceConfig, openMirror, STORES } from "./config.js";
@@ -44,7 +44,7 @@ export function judgedHere(): void {
       transport: server.transport(),
       second: async () => ({ transport: server.transport(), close: async () => {} }),
       dialIn: (appId) =>
-        tunnelOver(
+        createTransportOver(
           "http://here",
           async () => {
             const { ends } = createSocketPair();

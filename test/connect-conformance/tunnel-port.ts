@@ -19,7 +19,7 @@ export function openTunnelPort(
   const dispatcher = createDispatcher(routes);
   const accept = (open: ConstructorParameters<typeof Session>[0]) => {
     const session: Session = new Session(open, {
-      dialled: false,
+      isDialler: false,
       limits: { messageBytes },
       answer: dispatcher.on(() => session),
       onSettings: (peer) => onSettings?.(session, peer),

@@ -2,7 +2,7 @@ import { openTarget, type Target } from "../../src/conformance/target.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { nodePlatform } from "../../src/server/http/listen.js";
 import { createServer } from "../../src/server/server.js";
-import { tunnelOver } from "../../src/transport/tunnel.js";
+import { createTransportOver } from "../../src/transport/tunnel.js";
 import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { conformanceConfig, openMirror, STORES } from "../conformance/config.js";
 import { type Unit, units } from "./units.js";
@@ -42,7 +42,7 @@ async function opened(movable: boolean): Promise<Target> {
       server.tunnels.accept(ends[0]);
       return ends[1];
     };
-    return tunnelOver("http://here", dial, { appId });
+    return createTransportOver("http://here", dial, { appId });
   };
   return openTarget({
     transport: server.transport(),

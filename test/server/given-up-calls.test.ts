@@ -6,7 +6,7 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { nodePlatform } from "../../src/server/http/listen.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
-import { tunnelOver } from "../../src/transport/tunnel.js";
+import { createTransportOver } from "../../src/transport/tunnel.js";
 import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { overHttp } from "../support/protocols.js";
 
@@ -52,7 +52,7 @@ test("what a handler fails with whose caller has left is no one's, and ends no p
     await using server = createServer({ platform: nodePlatform, interceptors: [slow] });
     const { ends } = createSocketPair();
     server.tunnels.accept(ends[0]);
-    await using transport = tunnelOver("http://here", async () => ends[1]);
+    await using transport = createTransportOver("http://here", async () => ends[1]);
     const runtime = createClient(Runtime, transport);
     const nameless = (async function* () {
       yield { data: new Uint8Array(1) };

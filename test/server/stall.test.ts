@@ -132,12 +132,12 @@ test("HTTP/1.1: a connection to which nothing could be sent is closed, and the o
 
 test("the tunnel: calls of whose answers nothing could be sent are reset and logged, and the others go on", async () => {
   await using at = await open({ stalledMs: 500 });
-  const session = new Session(await dialWs(tunnelUrl(at.url), 5000), { dialled: true, answer() {} });
+  const session = new Session(await dialWs(tunnelUrl(at.url), 5000), { isDialler: true, answer() {} });
   const ask = () =>
     new Promise<number>((resolve) => {
       const over = ({ code }: { code: number }) => resolve(code);
       // Never asks for a message: what comes fills the windows.
-      const events: StreamEvents = { message() {}, ended: over, failed: over, refused: over };
+      const events: StreamEvents = { onMessage() {}, onEnd: over, onError: over, onRefused: over };
       const stream = new Stream(events, () => undefined, false);
       session.begin({ stream, path: PATH, timeoutMs: undefined, header: [] });
       stream.send(REQUEST, true);
@@ -152,7 +152,7 @@ test("the tunnel: calls of whose answers nothing could be sent are reset and log
     [Code.ResourceExhausted, Code.Unavailable],
   );
   assert.ok(at.lines.some(isGivenUp));
-  assert.equal(session.takesCalls, true);
+  assert.equal(session.canBeginCalls, true);
   session.close(1000, "done");
 });
 

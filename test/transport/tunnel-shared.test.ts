@@ -8,8 +8,8 @@ import { listen, nodePlatform } from "../../src/server/http/listen.js";
 import { createServer } from "../../src/server/server.js";
 import { dialShared } from "../../src/transport/share.js";
 import { shareTunnels } from "../../src/transport/shared-tunnel.js";
-import { type TunnelTransportOptions, tunnelOver } from "../../src/transport/tunnel.js";
-import type { Port } from "../../src/tunnel/socket/message-port.js";
+import { createTransportOver, type TunnelTransportOptions } from "../../src/transport/tunnel.js";
+import type { MessagePortLike } from "../../src/tunnel/socket/message-port.js";
 import { until } from "../support/until.js";
 
 // Node 20 has no WebSocket of its own; that of `ws` has the same form.
@@ -38,7 +38,7 @@ async function open() {
       if (isAway) server.tunnels.close();
     },
   });
-  const scope: { onconnect?: (event: { ports: Port[] }) => void } = {};
+  const scope: { onconnect?: (event: { ports: MessagePortLike[] }) => void } = {};
   shareTunnels(scope);
   const ports: MessagePort[] = [];
   const pages: AsyncDisposable[] = [];
@@ -46,11 +46,11 @@ async function open() {
     const dial = async () => {
       const { port1, port2 } = new MessageChannel();
       ports.push(port1, port2);
-      scope.onconnect?.({ ports: [port2 as unknown as Port] });
+      scope.onconnect?.({ ports: [port2 as unknown as MessagePortLike] });
       const share = { url: listening.url, appId: options.appId, idleMs: 1000, dialTimeoutMs: 1000 };
-      return dialShared({ port: port1 as unknown as Port }, share);
+      return dialShared({ port: port1 as unknown as MessagePortLike }, share);
     };
-    const transport = tunnelOver(listening.url, dial, options);
+    const transport = createTransportOver(listening.url, dial, options);
     pages.push(transport);
     return transport;
   };

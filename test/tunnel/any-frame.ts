@@ -22,7 +22,7 @@ const settings = fc.record(
     headerBytes: number,
     appId: text,
     authorization: text,
-    offers: number,
+    offer: number,
   },
   { requiredKeys: [], noNullPrototype: true },
 );

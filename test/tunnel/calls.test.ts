@@ -311,7 +311,7 @@ test("bytes that are no message of the method fail the call, at either end, and 
   );
   await peer.until(() => peer.of("STATUS", 2).length === 1);
   assert.equal(peer.of("STATUS", 2)[0]?.number, Code.InvalidArgument);
-  assert(session.isIdle && session.takesCalls);
+  assert(session.isIdle && session.canBeginCalls);
   peer.close(1000, "");
 });
 

@@ -230,7 +230,7 @@ test("what waits of answers is counted, until it is written or its call is over"
   let waiting = 0;
   open(net, 1, {
     limits: SMALL,
-    leaving: (change) => {
+    onLeaving: (change) => {
       waiting += change;
     },
     serves: { unary: () => blob(1_000_000) },

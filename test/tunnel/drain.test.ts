@@ -3,7 +3,7 @@ import { Code, createClient } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
 import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
 import { createCaller } from "../../src/tunnel/call/caller.js";
-import { type LineOptions, ReopeningLine } from "../../src/tunnel/connection.js";
+import { TunnelConnection, type TunnelConnectionOptions } from "../../src/tunnel/connection.js";
 import type { Session } from "../../src/tunnel/session.js";
 import { createSocketPair, type Pair, type PairOptions } from "../../src/tunnel/socket/pair.js";
 import { Blobs } from "./blobs.js";
@@ -18,13 +18,13 @@ afterEach(() => {
 /** A line whose sockets are pairs; the other end of each is what `accept` makes of it. */
 function openLine(
   accept: (net: Pair, index: number) => void,
-  options: Partial<LineOptions> = {},
+  options: Partial<TunnelConnectionOptions> = {},
   net: PairOptions = {},
 ) {
   const nets: Pair[] = [];
   const seen: Observer[] = [];
   let dials = 0;
-  const line: ReopeningLine = new ReopeningLine({
+  const line: TunnelConnection = new TunnelConnection({
     async dial() {
       dials++;
       const fresh = createSocketPair(net);
@@ -90,7 +90,7 @@ test("GOAWAY: calls under way finish, the next ones go by another socket, and th
     )
     [Symbol.asyncIterator]();
   await stream.next();
-  ends[0]?.session.leave("for the test");
+  ends[0]?.session.sendGoaway("for the test");
   await turns();
   assert.equal((await at.client.unary(blob(1, 3))).value[0], 3);
   assert.deepEqual(answered, [[], [3]]);
@@ -173,7 +173,7 @@ test("a call that was taken is not made again: neither after GOAWAY nor when the
     })(),
   );
   await turns();
-  ends[0]?.session.leave("for the test");
+  ends[0]?.session.sendGoaway("for the test");
   await turns();
   at.nets[0]?.cut();
   await assert.rejects(call, { code: Code.Unavailable });
@@ -241,7 +241,7 @@ test("a call is given up wherever it waits, also beside a session that drains", 
   };
   const draining = at.client.bidi(idle(), { signal: stop.signal })[Symbol.asyncIterator]().next();
   await turns();
-  first.ends[0]?.session.leave("for the test");
+  first.ends[0]?.session.sendGoaway("for the test");
   await turns();
   const taken = at.client.unary(blob(1, 1)).catch(() => {});
   await turns();
@@ -304,7 +304,7 @@ test("a session that drains does not keep the next one from closing when it is i
   const at = openLine(accept, { idleMs: 5000 });
   const slow = at.client.client((async function* () {})());
   await turns();
-  ends[0]?.session.leave("for the test");
+  ends[0]?.session.sendGoaway("for the test");
   await turns();
   await at.client.unary(blob(1, 1));
   vi.advanceTimersByTime(3000);
@@ -411,17 +411,17 @@ test("credentials that are told again hold for what comes behind them", async ()
   const net = createSocketPair();
   const { session } = open(net, 1);
   const { session: mine } = open(net, 0, {
-    identity: { appId: "shop", authorization: "Bearer one", offers: 1 },
+    identity: { appId: "shop", authorization: "Bearer one", offer: 1 },
   });
   await turns();
   assert.deepEqual(
-    [session.peer.appId, session.peer.authorization, session.peer.offers],
+    [session.peer.appId, session.peer.authorization, session.peer.offer],
     ["shop", "Bearer one", 1],
   );
-  mine.tell({ authorization: "Bearer two" });
+  mine.sendSettings({ authorization: "Bearer two" });
   await turns();
   assert.deepEqual(
-    [session.peer.appId, session.peer.authorization, session.peer.offers],
+    [session.peer.appId, session.peer.authorization, session.peer.offer],
     ["shop", "Bearer two", 1],
   );
   mine.close(1000, "");

@@ -2,18 +2,18 @@ import assert from "node:assert/strict";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { test } from "vitest";
 import { PutFileRequestSchema, SaveStateRequestSchema } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { encode } from "../../src/tunnel/wire/encode.js";
+import { encodeMessage } from "../../src/tunnel/wire/encode.js";
 import { blob, openEnds } from "./ends.js";
 
 const large = (length = 16 * 1024) => Uint8Array.from({ length }, (_, i) => i % 251);
 
-const whole = ({ bytes, tail = new Uint8Array() }: ReturnType<typeof encode>) =>
+const whole = ({ bytes, tail = new Uint8Array() }: ReturnType<typeof encodeMessage>) =>
   Uint8Array.from([...bytes, ...tail]);
 
 test("a large field is not copied, and the message is the same", () => {
   const data = large();
   const message = create(PutFileRequestSchema, { storeName: "s", name: "n", metadata: { a: "b" }, data });
-  const encoded = encode(PutFileRequestSchema, message);
+  const encoded = encodeMessage(PutFileRequestSchema, message);
   assert.equal(encoded.tail, data);
   assert.deepEqual(fromBinary(PutFileRequestSchema, whole(encoded)), message);
   assert.equal(message.data, data);
@@ -27,15 +27,19 @@ test("unknown fields of a message with a large field stay", () => {
   ]);
   const message = fromBinary(PutFileRequestSchema, bytes);
   assert.equal(message.$unknown?.length, 1);
-  const again = fromBinary(PutFileRequestSchema, whole(encode(PutFileRequestSchema, message)));
+  const again = fromBinary(PutFileRequestSchema, whole(encodeMessage(PutFileRequestSchema, message)));
   assert.deepEqual(again, message);
 });
 
 test("what is small, or lies deeper, is encoded as ever", () => {
   const small = create(PutFileRequestSchema, { name: "n", data: large(16 * 1024 - 1) });
-  assert.deepEqual(encode(PutFileRequestSchema, small), { bytes: toBinary(PutFileRequestSchema, small) });
+  assert.deepEqual(encodeMessage(PutFileRequestSchema, small), {
+    bytes: toBinary(PutFileRequestSchema, small),
+  });
   const deep = create(SaveStateRequestSchema, { states: [{ key: "k", value: large() }] });
-  assert.deepEqual(encode(SaveStateRequestSchema, deep), { bytes: toBinary(SaveStateRequestSchema, deep) });
+  assert.deepEqual(encodeMessage(SaveStateRequestSchema, deep), {
+    bytes: toBinary(SaveStateRequestSchema, deep),
+  });
 });
 
 test("an app may write into its buffer again when it is asked for the next message", async () => {

@@ -26,7 +26,7 @@ export interface End {
 }
 
 export interface EndOptions
-  extends Partial<Pick<SessionOptions, "identity" | "onSettings" | "arriving" | "leaving">> {
+  extends Partial<Pick<SessionOptions, "identity" | "onSettings" | "onArriving" | "onLeaving">> {
   limits?: Partial<TunnelLimits>;
   messageBytes?: number;
   serves?: Partial<ServiceImpl<typeof Blobs>>;
@@ -71,7 +71,7 @@ export function open(
   const { promise: lost, resolve } = withResolvers<ConnectError>();
   const { promise: told, resolve: tell } = withResolvers<void>();
   const session: Session = new Session(seen.watch(net.ends[at]), {
-    dialled: at === 0,
+    isDialler: at === 0,
     ...rest,
     onSettings: (peer) => {
       tell();
@@ -79,7 +79,7 @@ export function open(
     },
     answer: (...call) => dispatcher(...call),
     onClosed: (why, unsent) => {
-      for (const { stream } of unsent) stream.events.failed(why);
+      for (const { stream } of unsent) stream.events.onError(why);
       resolve(why);
     },
   });

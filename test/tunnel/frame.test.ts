@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { test } from "vitest";
 import { ByteReader, ByteWriter, varintSize } from "../../src/tunnel/wire/bytes.js";
 import { readFrames } from "../../src/tunnel/wire/frame.js";
-import { CLOSE, ProtocolFault } from "../../src/tunnel/wire/protocol-fault.js";
+import { CLOSE_CODE, ProtocolError } from "../../src/tunnel/wire/protocol-error.js";
 import { anyFrame } from "./any-frame.js";
 import { ANY, asJson, bytesOf, type Frame, framesOf, receiver, unhex } from "./frames.js";
 import { held } from "./held.js";
@@ -94,7 +94,7 @@ const BROKEN: [string, string, RegExp, number?][] = [
   ["MORE and END at once", "33 01 01", /goes on behind the end/],
   ["a message that is cut in its first byte", "03", /ends within a field/],
   ["a length beyond the message", "03 05 01 00", /cut short/],
-  ["a frame beyond the limit", "03 81 80 10", /262145 bytes: at most 262144/, CLOSE.limit],
+  ["a frame beyond the limit", "03 81 80 10", /262145 bytes: at most 262144/, CLOSE_CODE.limit],
   ["a length longer than it need be", "03 81 00 01", /longer than it need be/],
   ["a number above 2^53 - 1", "08 08 ff ff ff ff ff ff ff 1f", /above 2\^53/],
   ["a number of nine bytes", "08 09 ff ff ff ff ff ff ff ff 01", /above 2\^53/],
@@ -112,7 +112,7 @@ const BROKEN: [string, string, RegExp, number?][] = [
   ["a header with a blank before its value", "04 06 01 01 61 02 20 62", /blanks/],
   ["a status with a code that there is not", "05 02 01 11", /code 17/],
   ["a status with more details than bytes", "05 04 01 05 00 02", /ends within a field/],
-  ["a status with 65 details", "05 04 01 05 00 41", /more than 64/, CLOSE.limit],
+  ["a status with 65 details", "05 04 01 05 00 41", /more than 64/, CLOSE_CODE.limit],
   ["a reset without a code", "06 01 01", /ends within a field/],
   ["credit without bytes", "07 01 01", /ends within a field/],
   ["a setting that is cut", "01 02 01 05", /ends within a field/],
@@ -121,12 +121,12 @@ const BROKEN: [string, string, RegExp, number?][] = [
   ["a reason that is not UTF-8", "0a 03 00 01 ff", /UTF-8/],
 ];
 
-for (const [what, bytes, message, closeCode = CLOSE.broken] of BROKEN) {
+for (const [what, bytes, message, closeCode = CLOSE_CODE.protocolError] of BROKEN) {
   test(`${what} is a fault of the protocol`, () => {
     assert.throws(
       () => framesOf(unhex(bytes)),
       (error) =>
-        error instanceof ProtocolFault && message.test(error.message) && error.closeCode === closeCode,
+        error instanceof ProtocolError && message.test(error.message) && error.closeCode === closeCode,
     );
   });
 }
@@ -142,8 +142,8 @@ test("a header block beyond the limit is a fault of the protocol, wherever it st
   for (const frame of each) {
     assert.equal(framesOf(bytesOf(frame), { ...ANY, headerBytes: 103 }).length, 1);
     assert.throws(() => framesOf(bytesOf(frame), { ...ANY, headerBytes: 102 }), {
-      name: "ProtocolFault",
-      closeCode: CLOSE.limit,
+      name: "ProtocolError",
+      closeCode: CLOSE_CODE.limit,
     });
   }
 });
@@ -158,7 +158,7 @@ test("header values may have every character that Headers take, and are read as 
       assert.deepEqual(framesOf(bytesOf(frame)), [frame]);
     } else {
       assert.throws(() => new Headers([["x", value]]));
-      assert.throws(() => framesOf(bytesOf(frame)), ProtocolFault);
+      assert.throws(() => framesOf(bytesOf(frame)), ProtocolError);
     }
   }
 });
@@ -179,7 +179,7 @@ test("what stands before a fault in a message is read all the same", () => {
         receiver((frame) => read.push(frame)),
         ANY,
       ),
-    ProtocolFault,
+    ProtocolError,
   );
   assert.deepEqual(read, [{ kind: "ping", number: 1 }]);
 });

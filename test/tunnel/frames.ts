@@ -1,5 +1,5 @@
 import { ByteWriter } from "../../src/tunnel/wire/bytes.js";
-import type { FrameReceiver, HeaderList, Settings, Status } from "../../src/tunnel/wire/frame.js";
+import type { CallStatus, FrameReceiver, HeaderList, Settings } from "../../src/tunnel/wire/frame.js";
 import * as frame from "../../src/tunnel/wire/frame.js";
 
 /** A frame as a value. */
@@ -8,7 +8,7 @@ export type Frame =
   | { kind: "call"; id: number; method: number | string; timeoutMs: number | undefined; header: HeaderList }
   | { kind: "message"; id: number; bytes: Uint8Array; end: boolean; more: boolean }
   | { kind: "headers"; id: number; header: HeaderList }
-  | { kind: "status"; id: number; status: Status }
+  | { kind: "status"; id: number; status: CallStatus }
   | { kind: "reset"; id: number; code: number }
   | { kind: "credit"; id: number; bytes: number }
   | { kind: "ping"; number: number }

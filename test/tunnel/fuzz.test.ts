@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "vitest";
 import { randomFrom } from "../../src/lib/seeded-random.js";
-import { ProtocolFault } from "../../src/tunnel/wire/protocol-fault.js";
+import { ProtocolError } from "../../src/tunnel/wire/protocol-error.js";
 import { bytesOf, framesOf, unhex } from "./frames.js";
 
 /** FUZZ_INPUTS=10000000 FUZZ_SEED=1 tries as many, however long it takes; without them it is some seconds, from any seed. */
@@ -60,7 +60,7 @@ function tryOne(input: Uint8Array): boolean {
     assert(Buffer.from(bytesOf(...framesOf(written))).equals(written), "another frame");
     return true;
   } catch (error) {
-    if (!(error instanceof ProtocolFault)) throw error;
+    if (!(error instanceof ProtocolError)) throw error;
     return false;
   }
 }

@@ -154,26 +154,26 @@ test("a peer that asks without end and reads no answer costs no more than 4 MiB,
           sent += bytes.length;
         },
         // Nothing that it is given ever leaves.
-        get buffered() {
+        get bufferedBytes() {
           return sent + 1024 * 1024;
         },
-        hold() {},
+        keepProcessAlive() {},
         close: (code, reason) => {
           closed = `${code} ${reason}`;
         },
       };
     },
-    { dialled: false, answer: () => {} },
+    { isDialler: false, answer: () => {} },
   );
   const pings = bytesOf(...Array.from({ length: 100_000 }, (): Frame => ({ kind: "ping", number: 1 })));
-  events?.message(bytesOf(hello));
+  events?.onMessage(bytesOf(hello));
   for (let i = 0; i < 13; i++) {
-    events?.message(pings);
+    events?.onMessage(pings);
     await turns(2);
   }
   assert.equal(closed, "");
   for (let i = 0; i < 2; i++) {
-    events?.message(pings);
+    events?.onMessage(pings);
     await turns(2);
   }
   assert.equal(closed, "4002 too much waits for a peer that reads nothing");
@@ -341,7 +341,7 @@ test("nothing behind the frame that ended it is read of a message", async () => 
   const net = createSocketPair();
   let answered = 0;
   const session: Session = new Session(net.ends[0], {
-    dialled: true,
+    isDialler: true,
     answer: () => answered++,
     // What a line does with a session that is drained and idle.
     onGoaway: () => session.close(1000, "drained"),

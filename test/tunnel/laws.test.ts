@@ -117,7 +117,7 @@ const mayBeFull = (plans: Plan[], { calls }: Limits): boolean =>
 
 async function assertNothingIsLeft({ ends, outcomes, wrong }: Run, connectionWindow: number) {
   const { dialler, acceptor } = ends;
-  const { underWay } = ends.net;
+  const { bytesInFlight: underWay } = ends.net;
   const isQuiet = () =>
     dialler.session.isIdle && acceptor.session.isIdle && underWay[0] === 0 && underWay[1] === 0;
   // What was written last leaves with the end of its turn, so it has to be quiet for some.
@@ -169,7 +169,7 @@ test("the same where the connection is lost at any time: what was under way is u
       anyLimits,
       fc.constantFrom(0.02, 0.1, 0.3),
       async (plans, net, limits, loss) => {
-        const { ends, outcomes, wrong } = await run(plans, { ...net, loss }, limits);
+        const { ends, outcomes, wrong } = await run(plans, { ...net, lossChance: loss }, limits);
         for (const [call, plan] of plans.entries()) {
           assertOutcome(plan, outcomes[call] as Outcome, call, {
             mayBeLost: true,
@@ -180,7 +180,7 @@ test("the same where the connection is lost at any time: what was under way is u
         const sessions = [ends.dialler.session, ends.acceptor.session];
         ends.close();
         for (let i = 0; i < 1000 && !sessions.every(({ isIdle }) => isIdle); i++) await turns(5);
-        for (const session of sessions) assert(session.isIdle && !session.takesCalls);
+        for (const session of sessions) assert(session.isIdle && !session.canBeginCalls);
         for (const outcome of outcomes) assert(isOver(outcome), "a handler hangs");
         assert.deepEqual(wrong, []);
       },

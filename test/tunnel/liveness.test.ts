@@ -35,7 +35,7 @@ test("after 25 s of silence the other end is asked, and what answers stays open"
   assert.equal(peer.of("PING").length, 2);
   pong();
   await pass(9_000);
-  assert(session.takesCalls);
+  assert(session.canBeginCalls);
   // Anything that comes is a sign of life, and puts the next question off.
   peer.send({ kind: "ping", number: 9 });
   await pass(24_000);
@@ -57,10 +57,10 @@ test("with a call open the other end is asked after 4 s, and is lost without an 
   await turns();
   net.stall();
   await pass(4000 + 3000);
-  assert(dialler.session.takesCalls);
+  assert(dialler.session.canBeginCalls);
   await pass(2_000);
   await failed;
-  assert(!dialler.session.takesCalls);
+  assert(!dialler.session.canBeginCalls);
   // The other end finds out for itself.
   await pass(1000);
   assert.match((await acceptor.lost).message, /the tunnel was lost/);

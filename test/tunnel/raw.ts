@@ -14,12 +14,12 @@ export class RawPeer {
 
   constructor(net: Pair, at: 0 | 1) {
     this.#socket = net.ends[at]({
-      message: (bytes) => {
+      onMessage: (bytes) => {
         this.got.push(...parse(bytes));
         this.#onFrame();
       },
-      drained() {},
-      closed: (code, reason) => {
+      onDrained() {},
+      onClosed: (code, reason) => {
         this.closed = `${code} ${reason}`;
         this.#onFrame();
       },

@@ -135,10 +135,10 @@ test("a message has about 64 KiB at most", async () => {
 });
 
 test("a socket that takes nothing is given no more than its high water, and goes on when it does again", async () => {
-  const ends = openEnds({}, { serves: echo }, { mostTurns: 60 });
+  const ends = openEnds({}, { serves: echo }, { maxTurns: 60 });
   const calls = Array.from({ length: 5 }, () => ends.dialler.client.unary(blob(200_000)));
   await turns(30);
-  const [, underWay] = ends.net.underWay;
+  const [, underWay] = ends.net.bytesInFlight;
   assert(underWay <= (64 + 65 + 17) * 1024, `${underWay} bytes are in the socket`);
   assert.equal((await Promise.all(calls)).length, 5);
   ends.close();

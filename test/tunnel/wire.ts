@@ -112,11 +112,11 @@ export class Observer {
     return (events) => {
       const socket = open({
         ...events,
-        message: (bytes) => {
+        onMessage: (bytes) => {
           this.#note(() => {
             for (const frame of parse(bytes)) this.#received(frame);
           });
-          events.message(bytes);
+          events.onMessage(bytes);
         },
       });
       return {
@@ -129,10 +129,10 @@ export class Observer {
           });
           socket.send(bytes, free);
         },
-        get buffered() {
-          return socket.buffered;
+        get bufferedBytes() {
+          return socket.bufferedBytes;
         },
-        hold: (busy) => socket.hold(busy),
+        keepProcessAlive: (busy) => socket.keepProcessAlive(busy),
         close: (code, reason) => socket.close(code, reason),
       };
     };

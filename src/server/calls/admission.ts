@@ -109,13 +109,13 @@ export function createAdmission(limits: Limits): Admission {
       return refused({ ...request, contextValues }, malformed(handler.method.input, undefined));
     }
     const arrival: Arrival = new Arrival(request.header, limits.messageBytes, (change) => {
-      const refusal = usage.arriving(change);
+      const refusal = usage.addArriving(change);
       if (!refusal) return;
       // What has come of it is of no use any more, however long its client goes on to send.
       arrival.end();
       throw refusal;
     });
-    const departure = new Departure((change) => usage.leaving(change));
+    const departure = new Departure((change) => usage.addLeaving(change));
     const over = () => {
       arrival.end();
       departure.end();

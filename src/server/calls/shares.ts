@@ -175,7 +175,7 @@ export class CallUsage {
   }
 
   /** So many bytes more, or fewer, have come of messages that are not whole yet; what stands against it. */
-  arriving(change: number): ConnectError | undefined {
+  addArriving(change: number): ConnectError | undefined {
     this.#arrivingBytes += change;
     for (const { usage } of this.#holders) usage.arrivingBytes += change;
     if (!this.#isOpen) this.#track();
@@ -186,7 +186,7 @@ export class CallUsage {
   }
 
   /** So many bytes more, or fewer, of the answer are there that cannot be sent yet. */
-  leaving(change: number): void {
+  addLeaving(change: number): void {
     this.#unreserve();
     this.#addLeaving(change);
   }

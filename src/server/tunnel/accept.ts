@@ -16,7 +16,7 @@ import { StallWatch } from "../../tunnel/flow/stall-watch.js";
 import { Session } from "../../tunnel/session.js";
 import type { PeerSettings } from "../../tunnel/session-options.js";
 import type { OpenSocket } from "../../tunnel/socket/socket.js";
-import { CLOSE } from "../../tunnel/wire/protocol-fault.js";
+import { CLOSE_CODE } from "../../tunnel/wire/protocol-error.js";
 import { type Access, subjectOf } from "../access/gate.js";
 import { type Admission, type Connection, connectionKey, type GroupOf } from "../calls/admission.js";
 import { ConnectionUse } from "../calls/connection-use.js";
@@ -106,7 +106,7 @@ export function createTunnels(
         const admitted = {
           values: values.set(connectionKey, connection),
           header: [[REQUEST_ID_HEADER, id]] as const,
-          ended(code: number) {
+          onEnd(code: number) {
             usage.close();
             ended(code as Code | 0);
           },
@@ -148,46 +148,46 @@ export function createTunnels(
     const guestUses = new ConnectionUse(connection, { isIdentified: true });
     const stalls = new StallWatch(
       limits.stalledMs,
-      () => session.buffered,
+      () => session.bufferedBytes,
       (stream) => {
         log.warn({ method: stream.usage?.path.slice(1), connection: "tunnel" }, givenUp(limits));
-        session.giveUp(stream, Code.Unavailable);
-        stream.events.failed(new ConnectError(givenUp(limits), Code.Unavailable));
+        session.reset(stream, Code.Unavailable);
+        stream.events.onError(new ConnectError(givenUp(limits), Code.Unavailable));
       },
     );
     const session: Session = new Session(open, {
-      dialled: false,
+      isDialler: false,
       limits: {
         calls: limits.connectionStreams,
         // Above the limit, so that the server refuses a call itself, with its reason.
         headerBytes: limits.headerBytes + 64 * 1024,
         messageBytes: limits.messageBytes,
-        silenceMs: limits.pingMs,
-        answerMs: limits.pingTimeoutMs,
+        pingMs: limits.pingMs,
+        pingTimeoutMs: limits.pingTimeoutMs,
         // A client asks sooner where it depends on the server.
-        activeSilenceMs: limits.pingMs,
-        activeAnswerMs: limits.pingTimeoutMs,
+        activePingMs: limits.pingMs,
+        activePingTimeoutMs: limits.pingTimeoutMs,
       },
       checkMessage: admission.checkMessage,
-      arriving: (change, stream) => stream.usage?.arriving(change),
-      leaving(change, stream) {
-        stream.usage?.leaving(change);
-        stalls.changed(stream, change);
+      onArriving: (change, stream) => stream.usage?.addArriving(change),
+      onLeaving(change, stream) {
+        stream.usage?.addLeaving(change);
+        stalls.update(stream, change);
       },
       answer: dispatcher.on(() => session, { admit: admitTo(() => session, origin, connection) }),
       onSettings(peer) {
         const flaw = flawOf(peer, appId, limits);
-        if (flaw !== undefined) return session.close(CLOSE.refused, flaw);
+        if (flaw !== undefined) return session.close(CLOSE_CODE.refused, flaw);
         appId = peer.appId;
-        if (peer.appId === undefined || (peer.offers ?? 0) === offers) return;
-        offers = peer.offers ?? 0;
+        if (peer.appId === undefined || (peer.offer ?? 0) === offers) return;
+        offers = peer.offer ?? 0;
         guest?.end();
         guest = offers === 0 ? undefined : visitOf(session, peer);
         guestUses.set(guest !== undefined);
       },
       onBusy(busy) {
         callsUse.set(busy);
-        if (!busy && isLeaving) session.close(CLOSE.done, "the server is closing");
+        if (!busy && isLeaving) session.close(CLOSE_CODE.normal, "the server is closing");
       },
       onClosed() {
         guest?.end();
@@ -198,18 +198,18 @@ export function createTunnels(
     sessions.add(session);
     connection.close = () => {
       // What the other end has begun meanwhile, it sends again elsewhere.
-      session.leave("nothing uses the tunnel");
-      session.close(CLOSE.done, "nothing uses the tunnel");
+      session.sendGoaway("nothing uses the tunnel");
+      session.close(CLOSE_CODE.normal, "nothing uses the tunnel");
     };
     const refusal =
       check({ host: host ?? undefined, origin })?.error.rawMessage ??
       (connection.isExtra ? "too many connections" : undefined);
-    if (refusal !== undefined) session.close(CLOSE.refused, refusal);
-    else if (isLeaving) session.close(CLOSE.done, "the server is closing");
+    if (refusal !== undefined) session.close(CLOSE_CODE.refused, refusal);
+    else if (isLeaving) session.close(CLOSE_CODE.normal, "the server is closing");
   };
 
   /** Calls the app at the other end, for as long as it is there and offers the same. */
-  const visitOf = (session: Session, { appId = "", authorization, offers = 0 }: PeerSettings) => {
+  const visitOf = (session: Session, { appId = "", authorization, offer: offers = 0 }: PeerSettings) => {
     const over = new AbortController();
     let leave = () => {};
     let callOff = () => {};
@@ -221,7 +221,7 @@ export function createTunnels(
     // It may come back with another one: its line is dialled again.
     const expire = () => {
       end();
-      session.close(CLOSE.refused, `the token of the app ${quote(appId)} has expired`);
+      session.close(CLOSE_CODE.refused, `the token of the app ${quote(appId)} has expired`);
     };
     const begin = async () => {
       const { mayRead, expiresAtMs } = await access.admitApp(appId, authorization ?? null);
@@ -233,7 +233,7 @@ export function createTunnels(
       });
       leave = await context.apps.add(appId, transport);
       if (over.signal.aborted) return leave();
-      session.tell({ called: offers });
+      session.sendSettings({ calledOffer: offers });
       await joinApp(context, appId, transport, AbortSignal.any([over.signal, context.closing]), {
         mayRead,
         onSubscriptions: (subscriptions) =>
@@ -246,7 +246,7 @@ export function createTunnels(
     };
     begin().catch((error: ConnectError) => {
       log.warn({ app: appId, err: error }, "an app that dialled in is not served");
-      if (!over.signal.aborted) session.close(CLOSE.refused, error.message);
+      if (!over.signal.aborted) session.close(CLOSE_CODE.refused, error.message);
     });
     return { end };
   };
@@ -257,12 +257,12 @@ export function createTunnels(
     leave() {
       isLeaving = true;
       for (const session of sessions) {
-        session.leave("the server is closing");
-        if (session.isIdle) session.close(CLOSE.done, "the server is closing");
+        session.sendGoaway("the server is closing");
+        if (session.isIdle) session.close(CLOSE_CODE.normal, "the server is closing");
       }
     },
     close() {
-      for (const session of sessions) session.close(CLOSE.done, "the server is closing");
+      for (const session of sessions) session.close(CLOSE_CODE.normal, "the server is closing");
     },
   };
 }

@@ -1,7 +1,7 @@
 import type { ConnectRouter, ConnectRouterOptions } from "@connectrpc/connect";
 import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
 import { Session } from "../../tunnel/session.js";
-import { CLOSE } from "../../tunnel/wire/protocol-fault.js";
+import { CLOSE_CODE } from "../../tunnel/wire/protocol-error.js";
 import type { Tunnels } from "./accept.js";
 
 /** Tunnels to `routes` with nothing in between: no gate, no marks on the answers, and no app is called back. */
@@ -9,12 +9,12 @@ export function bareTunnels(routes: (router: ConnectRouter) => void, router: Con
   const dispatcher = createDispatcher(routes, { router });
   const sessions = new Set<Session>();
   const close = () => {
-    for (const session of sessions) session.close(CLOSE.done, "the server is closing");
+    for (const session of sessions) session.close(CLOSE_CODE.normal, "the server is closing");
   };
   return {
     accept(open) {
       const session: Session = new Session(open, {
-        dialled: false,
+        isDialler: false,
         answer: dispatcher.on(() => session),
         onClosed: () => void sessions.delete(session),
       });

@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import type { Connections } from "../../node-http/connections.js";
 import type { Upgrade } from "../../node-http/one-port.js";
-import { MOST_MESSAGE_BYTES, overWs } from "../../tunnel/socket/ws-socket.js";
+import { MAX_WS_MESSAGE_BYTES, overWs } from "../../tunnel/socket/ws-socket.js";
 import { SUBPROTOCOL } from "../../tunnel/wire/frame.js";
 import type { HostCheck } from "../http/host-check.js";
 import type { Server } from "../server.js";
@@ -19,7 +19,7 @@ export function tunnelUpgrade(
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: MOST_MESSAGE_BYTES,
+    maxPayload: MAX_WS_MESSAGE_BYTES,
     handleProtocols: () => SUBPROTOCOL,
   });
   const take: Upgrade["take"] = (request, socket, head) => {

@@ -1,5 +1,5 @@
 import type { HeaderList } from "../wire/frame.js";
-import { headersOf, listOf } from "../wire/header-list.js";
+import { toHeaderList, toHeaders } from "../wire/header-list.js";
 
 /** The headers of a call and of its answer. Each is made when it is looked at: most handlers look at none. */
 export class AnswerHeaders {
@@ -15,7 +15,7 @@ export class AnswerHeaders {
   }
 
   get request(): Headers {
-    return (this.#request ??= headersOf(this.#list));
+    return (this.#request ??= toHeaders(this.#list));
   }
 
   get response(): Headers {
@@ -33,7 +33,7 @@ export class AnswerHeaders {
 
   /** What the answer begins with. */
   get toSend(): HeaderList {
-    const own = this.#response ? listOf(this.#response) : [];
+    const own = this.#response ? toHeaderList(this.#response) : [];
     return this.added.length > 0 ? [...own, ...this.added] : own;
   }
 

@@ -9,10 +9,10 @@ import {
 import { methodPath } from "../call/method-path.js";
 import type { Session } from "../session.js";
 import type { SessionOptions } from "../session-options.js";
-import type { Malformed } from "../wire/decode.js";
-import { Answer } from "./answer.js";
-import { invoke } from "./handler-context.js";
-import type { Admit, Next, Served } from "./served-method.js";
+import type { ToDecodeError } from "../wire/decode.js";
+import { invokeHandler } from "./handler-context.js";
+import type { Admit, InterceptorNext, ServedMethod } from "./served-method.js";
+import { ServerCall } from "./server-call.js";
 import { Shutdown } from "./shutdown.js";
 
 export interface DispatcherOptions {
@@ -21,7 +21,7 @@ export interface DispatcherOptions {
   /** Asked of every call. What it throws is the answer. Default: lets all in. */
   admit?: Admit | undefined;
   /** What a message is answered that cannot be read. Default: `invalid_argument`, with what is known of why. */
-  malformed?: Malformed | undefined;
+  malformed?: ToDecodeError | undefined;
 }
 
 /** The answering end: Connect's routes, for any number of sessions. */
@@ -34,7 +34,7 @@ export function createDispatcher(
   routes: (router: ConnectRouter) => void,
   { router: base = {}, admit, malformed }: DispatcherOptions = {},
 ): Dispatcher {
-  const methods = new Map<string, Served>();
+  const methods = new Map<string, ServedMethod>();
   const shutdowns = new Map<AbortSignal, Shutdown>();
   const shutdownOf = (signal: AbortSignal): Shutdown => {
     const known = shutdowns.get(signal) ?? new Shutdown(signal);
@@ -54,7 +54,10 @@ export function createDispatcher(
       next:
         interceptors.length === 0
           ? undefined
-          : interceptors.reduceRight<Next>((next, interceptor) => interceptor(next), invoke),
+          : interceptors.reduceRight<InterceptorNext>(
+              (next, interceptor) => interceptor(next),
+              invokeHandler,
+            ),
       shutdown: shutdownSignal && shutdownOf(shutdownSignal),
       maxTimeoutMs,
       malformed,
@@ -78,8 +81,9 @@ export function createDispatcher(
       (session, own = {}) =>
       (call, stream, settle) => {
         const served = methods.get(call.path);
-        if (served) return new Answer(session(), call, stream, settle, served, own.admit ?? admit).start();
-        stream.deafen();
+        if (served)
+          return new ServerCall(session(), call, stream, settle, served, own.admit ?? admit).start();
+        stream.discardIncoming();
         stream.end({
           code: Code.Unimplemented,
           text: `${call.path} is not served here`,

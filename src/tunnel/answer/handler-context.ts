@@ -7,14 +7,14 @@ import {
   type HandlerContext,
   type MethodImplSpec,
 } from "@connectrpc/connect";
-import type { Answer } from "./answer.js";
-import type { Next, Request, Response } from "./served-method.js";
+import type { InterceptedRequest, InterceptedResponse, InterceptorNext } from "./served-method.js";
+import type { ServerCall } from "./server-call.js";
 
 /** The call that a request belongs to: interceptors see the request only. */
-const answerKey = createContextKey<Answer | undefined>(undefined);
+const answerKey = createContextKey<ServerCall | undefined>(undefined);
 
 /** The call as its interceptors see it: with the message, or the messages. */
-export function requestOf(answer: Answer, message: unknown): Request {
+export function toInterceptedRequest(answer: ServerCall, message: unknown): InterceptedRequest {
   const { method, path, header, values } = answer;
   const request = {
     stream: method.methodKind !== "unary",
@@ -36,13 +36,13 @@ export function requestOf(answer: Answer, message: unknown): Request {
 const LAZY_SIGNAL = {
   enumerable: true,
   configurable: true,
-  get(this: Request) {
+  get(this: InterceptedRequest) {
     return answerOf(this).signal;
   },
 };
 
 /** The call that a request is. Throws where an interceptor has put other values into its context. */
-function answerOf({ contextValues }: Request): Answer {
+function answerOf({ contextValues }: InterceptedRequest): ServerCall {
   const answer = contextValues.get(answerKey);
   if (!answer) throw new ConnectError("an interceptor took the context of the call away", Code.Internal);
   return answer;
@@ -51,12 +51,14 @@ function answerOf({ contextValues }: Request): Answer {
 export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
 
 /** The innermost of the interceptors: the handler itself. */
-export const invoke: Next = async (request: Request): Promise<Response> => {
+export const invokeHandler: InterceptorNext = async (
+  request: InterceptedRequest,
+): Promise<InterceptedResponse> => {
   const answer = answerOf(request);
   const { service } = request;
   const { spec } = answer.served;
   const common = { service, header: answer.responseHeader, trailer: answer.responseTrailer };
-  const context = contextOf(answer, request);
+  const context = createHandlerContext(answer, request);
   if (!request.stream) {
     const output = await (spec as UnarySpec).impl(request.message as never, context);
     const { method } = spec as { method: DescMethodUnary };
@@ -65,22 +67,29 @@ export const invoke: Next = async (request: Request): Promise<Response> => {
   const input =
     answer.method.methodKind === "server_streaming" ? await only(request.message) : request.message;
   const method = spec.method as DescMethodStreaming;
-  return { ...common, stream: true, method, message: outputOf(answer, input, request) as never };
+  return { ...common, stream: true, method, message: callStreamingHandler(answer, input, request) as never };
 };
 
 /** The messages that the handler of a streaming method answers. */
-export function outputOf(answer: Answer, input: unknown, from: Answer | Request): AsyncIterable<unknown> {
+export function callStreamingHandler(
+  answer: ServerCall,
+  input: unknown,
+  from: ServerCall | InterceptedRequest,
+): AsyncIterable<unknown> {
   const { spec } = answer.served;
-  const context = contextOf(answer, from);
+  const context = createHandlerContext(answer, from);
   // Called when its answer is asked for: what nobody asks any more would fail with nobody to hear it.
-  if (spec.kind === "client_streaming") return one(() => spec.impl(input as never, context));
+  if (spec.kind === "client_streaming") return singleMessage(() => spec.impl(input as never, context));
   return (spec as { impl(input: never, context: HandlerContext): AsyncIterable<unknown> }).impl(
     input as never,
     context,
   );
 }
 
-export function contextOf(answer: Answer, from: Answer | Request = answer): HandlerContext {
+export function createHandlerContext(
+  answer: ServerCall,
+  from: ServerCall | InterceptedRequest = answer,
+): HandlerContext {
   const context = new CallContext(answer, from);
   // Who takes no context cannot copy it.
   return answer.served.spec.impl.length > 1 ? Object.defineProperties(context, own) : context;
@@ -93,10 +102,10 @@ class CallContext implements HandlerContext {
   readonly requestMethod = "POST";
   readonly protocolName = "tunnel";
   readonly url: string;
-  readonly #answer: Answer;
-  readonly #from: Answer | Request;
+  readonly #answer: ServerCall;
+  readonly #from: ServerCall | InterceptedRequest;
 
-  constructor(answer: Answer, from: Answer | Request) {
+  constructor(answer: ServerCall, from: ServerCall | InterceptedRequest) {
     const { method, path } = answer;
     this.method = method;
     this.service = method.parent;
@@ -138,7 +147,7 @@ const own = Object.fromEntries(
     .map(([name, descriptor]) => [name, { ...descriptor, enumerable: true }]),
 );
 
-export async function* one<T>(item: () => T | Promise<T>): AsyncGenerator<T> {
+export async function* singleMessage<T>(item: () => T | Promise<T>): AsyncGenerator<T> {
   yield await item();
 }
 

@@ -14,27 +14,27 @@ export class IncomingCalls {
     this.#settled = settled;
   }
 
-  get isAnyRunning(): boolean {
+  get hasRunning(): boolean {
     return this.#running > 0;
   }
 
   /** One more is open. Whether it may be answered: given up ones count while they are worked on, though not as much. */
-  opened(): boolean {
+  open(): boolean {
     this.#open++;
     return this.#open <= this.#most && this.#running < this.#most * 2;
   }
 
-  closed(): void {
+  close(): void {
     this.#open--;
   }
 
   /** One is given up by its caller. Throws where that happens too often. */
-  givenUp(): void {
+  countReset(): void {
     this.#resets.count();
   }
 
   /** Work on one begins. Returns what is to be called when it has ended. */
-  run(): () => void {
+  startWork(): () => void {
     this.#running++;
     let isSettled = false;
     return () => {

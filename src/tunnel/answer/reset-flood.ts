@@ -1,5 +1,5 @@
 import { now } from "../heartbeat.js";
-import { CLOSE, ProtocolFault } from "../wire/protocol-fault.js";
+import { CLOSE_CODE, ProtocolError } from "../wire/protocol-error.js";
 
 /** How many calls may be given up in a second. */
 const MOST_RESETS = 5000;
@@ -15,7 +15,7 @@ export class ResetFlood {
       this.#sinceMs = now();
     }
     if (++this.#resets > MOST_RESETS) {
-      throw new ProtocolFault(`more than ${MOST_RESETS} calls were given up in a second`, CLOSE.limit);
+      throw new ProtocolError(`more than ${MOST_RESETS} calls were given up in a second`, CLOSE_CODE.limit);
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues, Interceptor, MethodImplSpec } from "@connectrpc/connect";
 import type { Stream } from "../flow/stream.js";
-import type { Malformed } from "../wire/decode.js";
+import type { ToDecodeError } from "../wire/decode.js";
 import type { HeaderList } from "../wire/frame.js";
 import type { Shutdown } from "./shutdown.js";
 
@@ -17,27 +17,27 @@ export interface ArrivedCall {
 }
 
 /** What lets a call in. */
-export interface Admitted {
+export interface AdmittedCall {
   /** What the handler and its interceptors find in their context. */
   readonly values?: ContextValues;
   /** Told once, when the call is answered or given up: 0, or the code of its failure. */
-  readonly ended?: (code: number) => void;
+  readonly onEnd?: (code: number) => void;
   /** What every answer carries, failures too. */
   readonly header?: HeaderList;
 }
 
 /** Lets a call in, or throws what it is answered. */
-export type Admit = (call: ArrivedCall) => Admitted | Promise<Admitted>;
+export type Admit = (call: ArrivedCall) => AdmittedCall | Promise<AdmittedCall>;
 
 /** A method that is served. */
-export interface Served {
+export interface ServedMethod {
   readonly spec: MethodImplSpec;
-  readonly next: Next | undefined;
+  readonly next: InterceptorNext | undefined;
   readonly shutdown: Shutdown | undefined;
   readonly maxTimeoutMs: number;
-  readonly malformed: Malformed | undefined;
+  readonly malformed: ToDecodeError | undefined;
 }
 
-export type Next = ReturnType<Interceptor>;
-export type Request = Parameters<Next>[0];
-export type Response = Awaited<ReturnType<Next>>;
+export type InterceptorNext = ReturnType<Interceptor>;
+export type InterceptedRequest = Parameters<InterceptorNext>[0];
+export type InterceptedResponse = Awaited<ReturnType<InterceptorNext>>;

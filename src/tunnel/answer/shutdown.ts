@@ -1,7 +1,7 @@
 /** What is told to stop when the server does. */
 export interface Stoppable {
   /** Its place among those that are watched; kept by the watch. */
-  place: number;
+  index: number;
   stop(): void;
 }
 
@@ -20,16 +20,16 @@ export class Shutdown {
     });
   }
 
-  watch(call: Stoppable): void {
-    call.place = this.#watched.push(call) - 1;
+  add(call: Stoppable): void {
+    call.index = this.#watched.push(call) - 1;
   }
 
   /** Tells it nothing any more. Idempotent. */
-  forget(call: Stoppable): void {
-    if (this.#watched[call.place] !== call) return;
+  remove(call: Stoppable): void {
+    if (this.#watched[call.index] !== call) return;
     const last = this.#watched.pop() as Stoppable;
     if (last === call) return;
-    this.#watched[call.place] = last;
-    last.place = call.place;
+    this.#watched[call.index] = last;
+    last.index = call.index;
   }
 }

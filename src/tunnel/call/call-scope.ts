@@ -10,7 +10,7 @@ export class CallScope {
     this.#signal = signal;
     if (signal?.aborted) this.#abort();
     else signal?.addEventListener("abort", this.#abort);
-    this.#timer = deadline(timeoutMs, () => this.#controller.abort(late()));
+    this.#timer = startDeadline(timeoutMs, () => this.#controller.abort(deadlineExceeded()));
   }
 
   get signal(): AbortSignal {
@@ -18,7 +18,7 @@ export class CallScope {
   }
 
   /** The outcome of the call, which ends the scope if it fails, or if that is `all`. */
-  async around<T>(outcome: Promise<T>, all: boolean): Promise<T> {
+  async run<T>(outcome: Promise<T>, all: boolean): Promise<T> {
     try {
       const result = await outcome;
       if (all) this.#end();
@@ -31,7 +31,7 @@ export class CallScope {
   }
 
   /** Messages with whose end the scope ends, also where the reader leaves. */
-  through<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
+  wrapMessages<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
     return {
       [Symbol.asyncIterator]: () => {
         const inner = messages[Symbol.asyncIterator]();
@@ -75,7 +75,8 @@ export class CallScope {
 }
 
 /** What a call fails with that took too long. */
-export const late = (): ConnectError => new ConnectError("the operation timed out", Code.DeadlineExceeded);
+export const deadlineExceeded = (): ConnectError =>
+  new ConnectError("the operation timed out", Code.DeadlineExceeded);
 
 /** Why the signal of a call aborts that has ended: one for all, as each has one. */
 const OVER = new ConnectError("the call is over", Code.Canceled);
@@ -84,7 +85,7 @@ const OVER = new ConnectError("the call is over", Code.Canceled);
 const LONGEST_TIMER_MS = 2 ** 31;
 
 /** Runs `task` in so many milliseconds; never, where that is undefined or weeks away. */
-export const deadline = (
+export const startDeadline = (
   timeoutMs: number | undefined,
   task: () => void,
 ): ReturnType<typeof setTimeout> | undefined =>

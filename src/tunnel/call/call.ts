@@ -19,7 +19,7 @@ export interface OutgoingCall extends IncomingCall {
 }
 
 /** What takes calls: a session, or what has one now and then. */
-export interface Line {
+export interface Channel {
   begin(call: OutgoingCall): void;
-  giveUp(stream: Stream, code: Code): void;
+  reset(stream: Stream, code: Code): void;
 }

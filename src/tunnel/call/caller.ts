@@ -2,9 +2,9 @@ import { create, type DescMethodStreaming, type DescMethodUnary } from "@bufbuil
 import { createContextValues, type Interceptor, type Transport } from "@connectrpc/connect";
 import { expectManyListeners } from "../../lib/max-listeners.js";
 import { needsNewConnection } from "../../rpc/new-connection.js";
-import { listOf } from "../wire/header-list.js";
-import { atMost } from "../wire/limits.js";
-import type { Line } from "./call.js";
+import { toHeaderList } from "../wire/header-list.js";
+import { maxMessageBytes } from "../wire/limits.js";
+import type { Channel } from "./call.js";
 import { CallScope } from "./call-scope.js";
 import { methodPath } from "./method-path.js";
 import { callStream } from "./stream-call.js";
@@ -26,7 +26,7 @@ const NEVER_MS = Number.MAX_SAFE_INTEGER;
 
 /** The calling end: Connect's transport over a line. */
 export function createCaller(
-  line: Line,
+  line: Channel,
   {
     interceptors = [],
     defaultTimeoutMs,
@@ -34,7 +34,7 @@ export function createCaller(
     baseUrl = "tunnel:",
   }: CallerOptions = {},
 ): Transport {
-  const check = atMost(messageBytes);
+  const check = maxMessageBytes(messageBytes);
   const timeoutOf = (timeoutMs: number | undefined) => {
     const chosen = timeoutMs ?? defaultTimeoutMs;
     // Connect takes 0 and less for no deadline at all.
@@ -56,13 +56,13 @@ export function createCaller(
       const message = create(method.input, input);
       const isNew = contextValues?.get(needsNewConnection) ?? false;
       if (interceptors.length === 0) {
-        return callUnary(line, check, method, signal, timeout, timeout, listOf(header), message, isNew);
+        return callUnary(line, check, method, signal, timeout, timeout, toHeaderList(header), message, isNew);
       }
       const scope = new CallScope(signal, timeout);
       const call = around(
         async (request: { header: Headers; message: typeof message; signal: AbortSignal }) => {
           const { signal, message } = request;
-          const header = listOf(request.header);
+          const header = toHeaderList(request.header);
           const answer = await callUnary(
             line,
             check,
@@ -78,7 +78,7 @@ export function createCaller(
           return { ...answer, header: answer.header, trailer: answer.trailer };
         },
       );
-      return scope.around(
+      return scope.run(
         call({
           ...requestOf(method, header),
           stream: false,
@@ -97,9 +97,17 @@ export function createCaller(
       const scope = new CallScope(signal, timeout);
       const call = around(
         (request: { header: Headers; message: AsyncIterable<never>; signal: AbortSignal }) =>
-          callStream(line, check, method, request.signal, timeout, listOf(request.header), request.message),
+          callStream(
+            line,
+            check,
+            method,
+            request.signal,
+            timeout,
+            toHeaderList(request.header),
+            request.message,
+          ),
       );
-      const response = await scope.around(
+      const response = await scope.run(
         call({
           ...requestOf(method, header),
           stream: true,
@@ -110,7 +118,7 @@ export function createCaller(
         } as never),
         false,
       );
-      return { ...response, message: scope.through(response.message) };
+      return { ...response, message: scope.wrapMessages(response.message) };
     },
   };
 }

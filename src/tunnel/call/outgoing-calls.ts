@@ -14,7 +14,7 @@ export class OutgoingCalls {
     this.#streams = streams;
   }
 
-  get isAnyWaiting(): boolean {
+  get hasWaiting(): boolean {
     return this.#waiting.length > 0;
   }
 
@@ -38,13 +38,13 @@ export class OutgoingCalls {
   }
 
   /** All that have begun up to now have left. */
-  sent(): void {
+  markAllSent(): void {
     this.#firstUnsent = this.#streams.nextId;
   }
 
   /** Of those under way the ones that the other end did not take: above `lastId`, and not shown to have begun. */
-  untakenAbove(lastId: number): OutgoingCall[] {
-    return this.#underWay(({ id, isTaken }) => id > lastId && !isTaken);
+  unacceptedAbove(lastId: number): OutgoingCall[] {
+    return this.#underWay(({ id, isAccepted: isTaken }) => id > lastId && !isTaken);
   }
 
   /** Those that never left, which may be under way. */

@@ -6,19 +6,19 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
-import { Messages } from "../flow/messages.js";
+import { MessageReader } from "../flow/message-reader.js";
 import { sendMessages } from "../flow/send-messages.js";
 import { Stream } from "../flow/stream.js";
 import type { HeaderList } from "../wire/frame.js";
-import { headersOf } from "../wire/header-list.js";
+import { toHeaders } from "../wire/header-list.js";
 import type { CheckMessage } from "../wire/limits.js";
-import type { Line } from "./call.js";
+import type { Channel } from "./call.js";
 import { methodPath } from "./method-path.js";
-import { errorOf, unreadable } from "./status-error.js";
+import { errorFromStatus, undecodableResponse } from "./status-error.js";
 
 /** Resolves with the first that comes of the answer: headers, a message or the end. */
 export function callStream<I extends DescMessage, O extends DescMessage>(
-  line: Line,
+  line: Channel,
   check: CheckMessage,
   method: DescMethodStreaming<I, O>,
   signal: AbortSignal,
@@ -38,14 +38,14 @@ export function callStream<I extends DescMessage, O extends DescMessage>(
         stream: true,
         service: method.parent,
         method,
-        header: headersOf(answered),
+        header: toHeaders(answered),
         trailer: asTrailers,
         message: messages,
       });
     };
     const giveUp = (error: ConnectError, code: Code = Code.Canceled) => {
       signal.removeEventListener("abort", abort);
-      line.giveUp(stream, code);
+      line.reset(stream, code);
       fail(error);
     };
     const fail = (error: ConnectError) => {
@@ -60,21 +60,21 @@ export function callStream<I extends DescMessage, O extends DescMessage>(
     };
     const stream: Stream = new Stream(
       {
-        headers: (header) => {
+        onHeaders: (header) => {
           answered = [...answered, ...header];
           begun();
         },
-        message: (bytes) => {
+        onMessage: (bytes) => {
           messages.push(bytes);
           begun();
         },
-        ended: (status) => {
+        onEnd: (status) => {
           signal.removeEventListener("abort", abort);
           if (status.code === 0) {
             for (const [name, value] of status.trailers) asTrailers.append(name, value);
             messages.close();
           } else {
-            const error = errorOf(status, answered);
+            const error = errorFromStatus(status, answered);
             messages.close({ error });
             // Nothing came before it: there is no answer to be read.
             if (!hasBegun) reject(error);
@@ -82,20 +82,20 @@ export function callStream<I extends DescMessage, O extends DescMessage>(
           }
           begun();
         },
-        failed: fail,
-        refused: (error) => giveUp(error, error.code),
+        onError: fail,
+        onRefused: (error) => giveUp(error, error.code),
       },
       check,
       false,
     );
-    const messages = new Messages<MessageShape<O>>(
+    const messages = new MessageReader<MessageShape<O>>(
       stream,
       (bytes) => {
         try {
           return fromBinary(method.output, bytes);
         } catch (error) {
-          line.giveUp(stream, Code.Canceled);
-          throw unreadable(error);
+          line.reset(stream, Code.Canceled);
+          throw undecodableResponse(error);
         }
       },
       () => giveUp(new ConnectError("the reader left", Code.Canceled)),

@@ -8,17 +8,17 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
 import { Stream, type StreamEvents } from "../flow/stream.js";
-import type { HeaderList, Status } from "../wire/frame.js";
-import { headersOf } from "../wire/header-list.js";
+import type { CallStatus, HeaderList } from "../wire/frame.js";
+import { toHeaders } from "../wire/header-list.js";
 import type { CheckMessage } from "../wire/limits.js";
-import type { Line } from "./call.js";
-import { deadline, late } from "./call-scope.js";
+import type { Channel } from "./call.js";
+import { deadlineExceeded, startDeadline } from "./call-scope.js";
 import { methodPath } from "./method-path.js";
-import { errorOf, unreadable } from "./status-error.js";
+import { errorFromStatus, undecodableResponse } from "./status-error.js";
 
 /** `timeoutMs` is held to here; `toldMs` is what the other end is told. */
 export function callUnary<I extends DescMessage, O extends DescMessage>(
-  line: Line,
+  line: Channel,
   check: CheckMessage,
   method: DescMethodUnary<I, O>,
   signal: AbortSignal | undefined,
@@ -42,7 +42,7 @@ export function callUnary<I extends DescMessage, O extends DescMessage>(
 /** A call with one message each way: by far the most, so it has no iteration in it. */
 class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamEvents {
   readonly stream: Stream;
-  readonly #line: Line;
+  readonly #line: Channel;
   readonly #method: DescMethodUnary<I, O>;
   readonly #resolve: (response: UnaryResponse<I, O>) => void;
   readonly #reject: (error: ConnectError) => void;
@@ -54,7 +54,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    line: Line,
+    line: Channel,
     check: CheckMessage,
     method: DescMethodUnary<I, O>,
     resolve: (response: UnaryResponse<I, O>) => void,
@@ -73,23 +73,23 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
       this.#onAbort = () => this.#abort(signal);
       signal.addEventListener("abort", this.#onAbort);
     }
-    this.#timer = deadline(timeoutMs, () => this.#giveUp(late()));
+    this.#timer = startDeadline(timeoutMs, () => this.#giveUp(deadlineExceeded()));
   }
 
-  headers(header: HeaderList): void {
+  onHeaders(header: HeaderList): void {
     this.#header = [...this.#header, ...header];
   }
 
-  message(bytes: Uint8Array): void {
+  onMessage(bytes: Uint8Array): void {
     this.#hasMore = this.#bytes !== undefined;
     this.#bytes = bytes;
     this.stream.pull();
   }
 
-  ended(status: Status): void {
+  onEnd(status: CallStatus): void {
     this.#over();
     if (status.code !== 0) {
-      this.#reject(errorOf(status, this.#header));
+      this.#reject(errorFromStatus(status, this.#header));
       return;
     }
     if (!this.#bytes || this.#hasMore) {
@@ -101,16 +101,16 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
       const message = fromBinary(method.output, this.#bytes);
       this.#resolve(new Answered(method, message, this.#header, status.trailers));
     } catch (error) {
-      this.#reject(unreadable(error));
+      this.#reject(undecodableResponse(error));
     }
   }
 
-  failed(error: ConnectError): void {
+  onError(error: ConnectError): void {
     this.#over();
     this.#reject(error);
   }
 
-  refused(error: ConnectError): void {
+  onRefused(error: ConnectError): void {
     this.#giveUp(error);
   }
 
@@ -121,7 +121,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
 
   #giveUp(error: ConnectError, code = error.code): void {
     this.#over();
-    this.#line.giveUp(this.stream, code);
+    this.#line.reset(this.stream, code);
     this.#reject(error);
   }
 
@@ -156,11 +156,11 @@ class Answered<I extends DescMessage, O extends DescMessage> implements UnaryRes
   }
 
   get header(): Headers {
-    return (this.#asHeaders ??= headersOf(this.#header));
+    return (this.#asHeaders ??= toHeaders(this.#header));
   }
 
   get trailer(): Headers {
-    return (this.#asTrailers ??= headersOf(this.#trailers));
+    return (this.#asTrailers ??= toHeaders(this.#trailers));
   }
 }
 

@@ -1,5 +1,5 @@
 import type { TunnelLimits } from "../wire/limits.js";
-import { CLOSE, ProtocolFault } from "../wire/protocol-fault.js";
+import { CLOSE_CODE, ProtocolError } from "../wire/protocol-error.js";
 import type { Stream } from "./stream.js";
 
 /** What an inflow needs of its session. */
@@ -14,7 +14,7 @@ interface Around {
  * The credit of what is received: what the other end may send, on each stream and on all of them, what has been taken
  * and is still to be given back, and how wide the windows are. They widen where the round trip makes that faster.
  */
-export class Inflow {
+export class ReceiveWindow {
   streamWindow: number;
   connectionWindow: number;
   /** What the other end was told that each stream begins with. */
@@ -29,7 +29,7 @@ export class Inflow {
   #probe: { stream: Stream; bytes: number } | undefined;
 
   constructor(
-    { streamWindow, connectionWindow, mostStreamWindow }: TunnelLimits,
+    { streamWindow, connectionWindow, maxStreamWindow: mostStreamWindow }: TunnelLimits,
     least: { streamWindow: number; connectionWindow: number },
     around: Around,
   ) {
@@ -43,12 +43,12 @@ export class Inflow {
   }
 
   /** Gives a stream that begins its window; a wider one comes with the first credit that is given back. */
-  open(stream: Stream): void {
+  openStream(stream: Stream): void {
     stream.receiveCredit = stream.receiveWindow = this.#firstWindow;
   }
 
   /** Takes the cost of a message off; of one of a stream that is over, it is given back at once. Throws if it is too much. */
-  take(stream: Stream | undefined, cost: number): void {
+  charge(stream: Stream | undefined, cost: number): void {
     this.#credit -= cost;
     if (this.#credit < 0) throw overdrawn("of the connection", -this.#credit);
     if (!stream) {
@@ -61,26 +61,26 @@ export class Inflow {
   }
 
   /** The app has taken what cost so much. */
-  giveBack(stream: Stream, cost: number): void {
+  release(stream: Stream, cost: number): void {
     this.#payConnection(cost);
-    if (stream.receiveEnded || stream.isOver) return;
-    stream.owed += cost;
-    if (stream.owed * 2 < stream.receiveWindow) return;
+    if (stream.isReceiveClosed || stream.isClosed) return;
+    stream.pendingCredit += cost;
+    if (stream.pendingCredit * 2 < stream.receiveWindow) return;
     this.#measure(stream);
     const wider = Math.max(0, this.streamWindow - stream.receiveWindow);
     stream.receiveWindow += wider;
-    const credit = stream.owed + wider;
+    const credit = stream.pendingCredit + wider;
     stream.receiveCredit += credit;
-    stream.owed = 0;
+    stream.pendingCredit = 0;
     this.#around.pay(stream.id, credit);
   }
 
-  forget(stream: Stream): void {
+  removeStream(stream: Stream): void {
     if (this.#probe?.stream === stream) this.#probe = undefined;
   }
 
   /** The other end's sign took `tookMs`, and the quickest of all `rttMs`. */
-  measured(tookMs: number, rttMs: number): void {
+  onRoundTrip(tookMs: number, rttMs: number): void {
     const probe = this.#probe;
     if (!probe) return;
     this.#probe = undefined;
@@ -111,5 +111,5 @@ export class Inflow {
   }
 }
 
-const overdrawn = (what: string, by: number): ProtocolFault =>
-  new ProtocolFault(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE.overdrawn);
+const overdrawn = (what: string, by: number): ProtocolError =>
+  new ProtocolError(`the credit ${what} was overdrawn by ${by} bytes`, CLOSE_CODE.flowControl);

@@ -1,5 +1,5 @@
 import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { encode } from "../wire/encode.js";
+import { encodeMessage } from "../wire/encode.js";
 import type { Stream } from "./stream.js";
 
 /** Sends all of `input`, no faster than it goes, and leaves the end to be sent. `before`: what comes before each message. */
@@ -12,17 +12,17 @@ export async function sendMessages<T extends DescMessage>(
   const source = input[Symbol.asyncIterator]();
   // A source that waits for what nobody will take is told to stop; one that is busy stops when it comes back.
   let isRead = false;
-  stream.whenEnded(() => void (isRead || source.return?.()?.catch(() => {})));
+  stream.onSendEnd(() => void (isRead || source.return?.()?.catch(() => {})));
   for (;;) {
     const step = await source.next();
     if (step.done) isRead = true;
-    if (step.done || stream.isEnded) return;
+    if (step.done || stream.isSendEnded) return;
     try {
       const message = create(type, step.value);
       before?.();
       // What may have to be sent again has to stay as it is.
-      if (stream.isTaken) {
-        const { bytes, tail } = encode(type, message);
+      if (stream.isAccepted) {
+        const { bytes, tail } = encodeMessage(type, message);
         stream.send(bytes, false, tail);
       } else {
         stream.send(toBinary(type, message));
@@ -31,6 +31,6 @@ export async function sendMessages<T extends DescMessage>(
       await source.return?.();
       throw error;
     }
-    if (stream.isFull) await stream.drained();
+    if (stream.isFull) await stream.whenDrained();
   }
 }

@@ -2,7 +2,7 @@ import { queueMacrotask } from "../../lib/set-immediate.js";
 import type { Socket } from "../socket/socket.js";
 import { ByteWriter, releaseBytes } from "../wire/bytes.js";
 import { writeMessage } from "../wire/frame.js";
-import { CLOSE, ProtocolFault } from "../wire/protocol-fault.js";
+import { CLOSE_CODE, ProtocolError } from "../wire/protocol-error.js";
 import { FRAME_COST } from "./frame-cost.js";
 import type { Stream } from "./stream.js";
 
@@ -28,7 +28,7 @@ export class Sender {
   credit: number;
   readonly #socket: () => Socket;
   readonly #onSent: () => void;
-  readonly #onFault: (fault: ProtocolFault) => void;
+  readonly #onFault: (fault: ProtocolError) => void;
   #round: Stream[] = [];
   #isScheduled = false;
   #isFlushing = false;
@@ -39,7 +39,7 @@ export class Sender {
     socket: () => Socket,
     credit: number,
     onSent: () => void,
-    onFault: (fault: ProtocolFault) => void,
+    onFault: (fault: ProtocolError) => void,
   ) {
     this.#socket = socket;
     this.credit = credit;
@@ -81,7 +81,7 @@ export class Sender {
   }
 
   /** Takes a stream out of the round. */
-  forget(stream: Stream): void {
+  remove(stream: Stream): void {
     if (!stream.isQueued) return;
     stream.isQueued = false;
     const at = this.#round.indexOf(stream);
@@ -121,10 +121,10 @@ export class Sender {
   #flushNow(): void {
     if (this.#isClosed) return;
     const socket = this.#socket();
-    if (this.#isBlocked || socket.buffered > HIGH_WATER) {
+    if (this.#isBlocked || socket.bufferedBytes > HIGH_WATER) {
       this.#isBlocked = true;
       if (this.out.length > MOST_WAITING) {
-        this.#onFault(new ProtocolFault("too much waits for a peer that reads nothing", CLOSE.limit));
+        this.#onFault(new ProtocolError("too much waits for a peer that reads nothing", CLOSE_CODE.limit));
       }
       return;
     }
@@ -159,7 +159,7 @@ export class Sender {
   /** Writes at most `room` bytes of what the stream has; what it cost. */
   #writePiece(stream: Stream, room: number): number {
     stream.isQueued = false;
-    if (stream.isOver || !stream.hasPending) return 0;
+    if (stream.isClosed || !stream.hasPending) return 0;
     const most = Math.min(room, stream.sendCredit - FRAME_COST, this.credit - FRAME_COST);
     // Without credit it waits for it; but an empty message needs no more than its frame.
     if (most < 0 || (most === 0 && stream.nextSize > 0)) {

@@ -30,11 +30,11 @@ export class StallWatch {
   }
 
   /** More bytes, or fewer, of the stream wait. */
-  changed(stream: Stream, change: number): void {
+  update(stream: Stream, change: number): void {
     if (!stream.hasPending) this.#looks.delete(stream);
     else if (change < 0 || !this.#looks.has(stream)) this.#looks.set(stream, 0);
     // What is dropped with its stream is not sent.
-    if (change < 0 && !stream.isOver) this.#connectionLooks = 0;
+    if (change < 0 && !stream.isClosed) this.#connectionLooks = 0;
     this.#plan();
   }
 

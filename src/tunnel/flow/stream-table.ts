@@ -1,4 +1,4 @@
-import { ProtocolFault } from "../wire/protocol-fault.js";
+import { ProtocolError } from "../wire/protocol-error.js";
 import type { Stream } from "./stream.js";
 import { StreamMap } from "./stream-map.js";
 
@@ -8,9 +8,9 @@ export class StreamTable {
   #nextId: number;
   #mine = 0;
   /** The last stream that the other end has begun. */
-  lastId = 0;
+  lastRemoteId = 0;
   /** Whether calls of the other end are not taken any more: what belongs to them is passed over. */
-  isLeaving = false;
+  hasSentGoaway = false;
 
   constructor(dialled: boolean) {
     this.#nextId = dialled ? 1 : 2;
@@ -26,17 +26,17 @@ export class StreamTable {
   }
 
   /** How many are calls of this end. */
-  get mineCount(): number {
+  get localCount(): number {
     return this.#mine;
   }
 
   /** Whether a stream of that number is a call of this end. */
-  isMine(id: number): boolean {
+  isLocal(id: number): boolean {
     return id % 2 === this.#nextId % 2;
   }
 
   /** Opens the next call of this end. */
-  addMine(stream: Stream): void {
+  addLocal(stream: Stream): void {
     stream.id = this.#nextId;
     this.#nextId += 2;
     this.#mine++;
@@ -44,39 +44,40 @@ export class StreamTable {
   }
 
   /** Throws unless a call of the other end may have that number. */
-  checkNext(id: number): void {
-    if (!this.isMine(id) && id > this.lastId) return;
-    throw new ProtocolFault(
-      `a call has the number ${id}: it has to be the caller's, and above ${this.lastId}`,
+  checkRemoteId(id: number): void {
+    if (!this.isLocal(id) && id > this.lastRemoteId) return;
+    throw new ProtocolError(
+      `a call has the number ${id}: it has to be the caller's, and above ${this.lastRemoteId}`,
     );
   }
 
   /** Opens a call of the other end. */
-  addTheirs(id: number, stream: Stream): void {
-    this.lastId = stream.id = id;
+  addRemote(id: number, stream: Stream): void {
+    this.lastRemoteId = stream.id = id;
     this.#streams.add(stream);
   }
 
   /** The stream of that number; undefined if it is over. Throws if there never was one. */
-  at(id: number): Stream | undefined {
+  find(id: number): Stream | undefined {
     const stream = this.#streams.get(id);
     if (stream) return stream;
-    if (this.isMine(id) ? id < this.#nextId : id <= this.lastId || this.isLeaving) return undefined;
-    throw new ProtocolFault(`stream ${id} has not begun`);
+    if (this.isLocal(id) ? id < this.#nextId : id <= this.lastRemoteId || this.hasSentGoaway)
+      return undefined;
+    throw new ProtocolError(`stream ${id} has not begun`);
   }
 
   /** The same of a call of this end, of which a part of the answer has come. */
-  answerTo(id: number): Stream | undefined {
-    const stream = this.at(id);
-    if (!this.isMine(id)) throw new ProtocolFault(`stream ${id} is answered by who calls`);
-    if (stream?.receiveEnded) throw new ProtocolFault(`stream ${id} is answered behind its end`);
+  findForResponse(id: number): Stream | undefined {
+    const stream = this.find(id);
+    if (!this.isLocal(id)) throw new ProtocolError(`stream ${id} is answered by who calls`);
+    if (stream?.isReceiveClosed) throw new ProtocolError(`stream ${id} is answered behind its end`);
     return stream;
   }
 
   /** Whether it was there. */
   delete(stream: Stream): boolean {
     const isThere = this.#streams.delete(stream);
-    if (isThere && this.isMine(stream.id)) this.#mine--;
+    if (isThere && this.isLocal(stream.id)) this.#mine--;
     return isThere;
   }
 

@@ -1,63 +1,63 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { OutgoingCall } from "../call/call.js";
 import type { ByteWriter } from "../wire/bytes.js";
-import { type HeaderList, type Status, WELL } from "../wire/frame.js";
+import { type CallStatus, type HeaderList, OK_STATUS } from "../wire/frame.js";
 import type { CheckMessage } from "../wire/limits.js";
 import { FRAME_COST } from "./frame-cost.js";
-import { Inbox, type Reader } from "./inbox.js";
-import { Outbox } from "./outbox.js";
+import { ReceiveQueue, type ReceiveQueueOwner } from "./receive-queue.js";
+import { SendQueue } from "./send-queue.js";
 
 /** What a stream tells whoever calls or answers by it. */
 export interface StreamEvents {
   /** A message that was asked for with pull(). */
-  message(bytes: Uint8Array): void;
+  onMessage(bytes: Uint8Array): void;
   /** The other half has ended, after all of its messages: a caller hears how, a handler only that. */
-  ended(status: Status): void;
+  onEnd(status: CallStatus): void;
   /** Headers of the answer, before its first message. */
-  headers?(header: HeaderList): void;
+  onHeaders?(header: HeaderList): void;
   /** It is over before its time: given up by the other end, or its socket was lost. Nothing comes after that. */
-  failed(error: ConnectError): void;
+  onError(error: ConnectError): void;
   /** A message is more than this end takes; nothing comes after that, and the stream still has to be ended. */
-  refused(error: ConnectError): void;
+  onRefused(error: ConnectError): void;
 }
 
 /** Counts what a call has in memory. */
 export interface StreamUsage {
   /** The method that is called, as "/package.Service/Method". */
   readonly path: string;
-  arriving(change: number): ConnectError | undefined;
-  leaving(change: number): void;
+  addArriving(change: number): ConnectError | undefined;
+  addLeaving(change: number): void;
 }
 
 /** What a stream needs of the session that carries it. */
-export interface Carrier {
+export interface StreamSession {
   /** Writes a message at once if credit and socket allow it. */
   tryWrite(stream: Stream, bytes: Uint8Array, end: boolean): boolean;
   /** Writes the rest of the stream's messages in turn with the others. */
   enqueue(stream: Stream): void;
   /** The end of a half that has nothing else to write: an answering half says how it went. */
-  writeEnd(stream: Stream, status: Status | undefined): void;
+  writeEnd(stream: Stream, status: CallStatus | undefined): void;
   /** The app has taken what cost so much credit. */
-  giveBack(stream: Stream, cost: number): void;
+  release(stream: Stream, cost: number): void;
   /** One of the halves has ended. */
-  finish(stream: Stream): void;
+  onHalfClosed(stream: Stream): void;
   /** So many bytes more, or fewer, are there of messages that are not whole; what stands against it. */
-  arriving(stream: Stream, change: number): ConnectError | undefined;
+  addArriving(stream: Stream, change: number): ConnectError | undefined;
   /** So many bytes more, or fewer, wait to be written. */
-  leaving(stream: Stream, change: number): void;
+  addLeaving(stream: Stream, change: number): void;
 }
 
 /**
  * One call, as one end sees it: a half that is sent and a half that is received. Messages wait on the sending half for
  * credit, and on the receiving half for pull(), whereby they are paid for.
  */
-export class Stream implements Reader {
+export class Stream implements ReceiveQueueOwner {
   /** Set before anything can be told. */
   events: StreamEvents;
   id = 0;
   /** The call that it was begun for, at the calling end: to be made again elsewhere where it was not taken. */
   call: OutgoingCall | undefined;
-  carrier: Carrier | undefined;
+  session: StreamSession | undefined;
   /** Where what it has in memory is counted, at an answering end that counts it. */
   usage: StreamUsage | undefined;
   /** How many bytes may still be sent, and may still be received. */
@@ -65,34 +65,34 @@ export class Stream implements Reader {
   receiveCredit = 0;
   receiveWindow = 0;
   /** What was taken and not yet given back. */
-  owed = 0;
+  pendingCredit = 0;
   /** Whether the stream is in the session's round. */
   isQueued = false;
   /** Whether the other end has shown that it has begun: what was sent up to then is kept, to be sent again elsewhere. */
-  isTaken: boolean;
+  isAccepted: boolean;
   /** Whether the sending half has ended, and all of it is written. */
-  sendEnded = false;
-  receiveEnded = false;
+  isSendClosed = false;
+  isReceiveClosed = false;
   /** Whether anything of the answer has come: its headers come before all else, and once. */
-  hasAnswer = false;
-  isOver = false;
+  hasResponse = false;
+  isClosed = false;
   /** The one behind it in the same bucket of the session's streams. */
   nextInBucket: Stream | undefined;
 
-  readonly #outbox = new Outbox();
-  readonly #inbox: Inbox;
+  readonly #outbox = new SendQueue();
+  readonly #inbox: ReceiveQueue;
   /** How many of the bytes that wait to be written the carrier knows of. */
   #leaving = 0;
   #endWanted = false;
   /** How the answering half ends, where the END of its last message does not say it. */
-  #endStatus: Status | undefined;
+  #endStatus: CallStatus | undefined;
   #drained: (() => void) | undefined;
   #onEnded: (() => void) | undefined;
 
   constructor(events: StreamEvents, check: CheckMessage, isTaken: boolean) {
     this.events = events;
-    this.#inbox = new Inbox(this, check);
-    this.isTaken = isTaken;
+    this.#inbox = new ReceiveQueue(this, check);
+    this.isAccepted = isTaken;
   }
 
   // What the app does.
@@ -102,25 +102,25 @@ export class Stream implements Reader {
    * on: of a stream that is taken only, and as it is until drained().
    */
   send(bytes: Uint8Array, end = false, tail?: Uint8Array): void {
-    if (this.isOver || this.#endWanted) return;
+    if (this.isClosed || this.#endWanted) return;
     if (end) this.#endWanted = true;
-    if (!tail && !this.hasPending && this.carrier?.tryWrite(this, bytes, end)) {
-      if (!this.isTaken) this.#outbox.keep(bytes);
+    if (!tail && !this.hasPending && this.session?.tryWrite(this, bytes, end)) {
+      if (!this.isAccepted) this.#outbox.keep(bytes);
       if (end) this.#sent();
       return;
     }
     this.#outbox.add(bytes, tail);
     this.#tellLeaving();
-    this.carrier?.enqueue(this);
+    this.session?.enqueue(this);
   }
 
   /** Ends the sending half, after what was sent: that of an answer with its status. */
-  end(status?: Status): void {
-    if (this.isOver || this.#endWanted) return;
+  end(status?: CallStatus): void {
+    if (this.isClosed || this.#endWanted) return;
     this.#endWanted = true;
     this.#endStatus = status;
     this.#tellEnded();
-    if (!this.hasPending && this.carrier) this.#writeEnd();
+    if (!this.hasPending && this.session) this.#writeEnd();
   }
 
   /** Whether a writer had better wait for drained() before it sends more. */
@@ -129,21 +129,21 @@ export class Stream implements Reader {
   }
 
   /** Resolves when there is room for more, or nothing more can be sent. For one writer. */
-  drained(): Promise<void> {
+  whenDrained(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.isEnded || !this.isFull) resolve();
+      if (this.isSendEnded || !this.isFull) resolve();
       else this.#drained = resolve;
     });
   }
 
   /** Whether nothing more can be sent: it has ended, though not all of it may have left, or is over. */
-  get isEnded(): boolean {
-    return this.isOver || this.#endWanted;
+  get isSendEnded(): boolean {
+    return this.isClosed || this.#endWanted;
   }
 
   /** Has `task` run when nothing more can be sent; of several the last one. At once, if that is so already. */
-  whenEnded(task: () => void): void {
-    if (this.isEnded) task();
+  onSendEnd(task: () => void): void {
+    if (this.isSendEnded) task();
     else this.#onEnded = task;
   }
 
@@ -153,22 +153,22 @@ export class Stream implements Reader {
   }
 
   /** Wants nothing more of the other half: what comes of it is thrown away. */
-  deafen(): void {
-    this.#inbox.deafen();
+  discardIncoming(): void {
+    this.#inbox.discard();
   }
 
   /** Ends both halves without a word to the app. What waits to be written is dropped. */
-  drop(): void {
-    this.deafen();
+  destroy(): void {
+    this.discardIncoming();
     this.close();
-    this.carrier = undefined;
+    this.session = undefined;
   }
 
   // What the session does.
 
   /** Sends nothing any more. What has been received is still there to be read. */
   close(): void {
-    this.isOver = true;
+    this.isClosed = true;
     this.#outbox.clear();
     this.#tellLeaving();
     this.#tellEnded();
@@ -186,25 +186,25 @@ export class Stream implements Reader {
 
   /** Goes back to the start, to begin on another session where nothing is known of it. */
   detach(): void {
-    this.carrier = undefined;
+    this.session = undefined;
     this.id = 0;
     this.#outbox.rewind();
-    this.sendEnded = false;
-    this.owed = 0;
+    this.isSendClosed = false;
+    this.pendingCredit = 0;
     this.isQueued = false;
   }
 
   /** Writes what waits: all that fits, or a place in the round. */
-  resume(): void {
-    if (this.hasPending) this.carrier?.enqueue(this);
-    else if (this.#endWanted && !this.sendEnded) this.#writeEnd();
+  flush(): void {
+    if (this.hasPending) this.session?.enqueue(this);
+    else if (this.#endWanted && !this.isSendClosed) this.#writeEnd();
   }
 
   /** Writes the next piece of what waits, of at most `most` bytes; how many they were. */
   writePiece(to: ByteWriter, most: number): number {
     const size = this.#outbox.writePiece(to, this.id, most, this.#endWanted && !this.#endStatus);
     this.#tellLeaving();
-    if (this.isTaken) this.#outbox.forgetWritten();
+    if (this.isAccepted) this.#outbox.forgetWritten();
     if (this.#endWanted && !this.hasPending) {
       if (this.#endStatus) this.#writeEnd();
       else this.#sent();
@@ -217,23 +217,23 @@ export class Stream implements Reader {
   }
 
   /** The other end has begun with it: it will not be sent again. */
-  taken(): void {
-    if (this.isTaken) return;
-    this.isTaken = true;
+  markAccepted(): void {
+    if (this.isAccepted) return;
+    this.isAccepted = true;
     this.#outbox.forgetWritten();
   }
 
   /** A message came, or a piece of one. */
-  received(bytes: Uint8Array, more: boolean, end: boolean): void {
-    this.hasAnswer = true;
-    if (end) this.#inbox.end(WELL);
+  receiveMessage(bytes: Uint8Array, more: boolean, end: boolean): void {
+    this.hasResponse = true;
+    if (end) this.#inbox.end(OK_STATUS);
     const isToDeliver = this.#inbox.add(bytes, more);
     if (end) this.#receiveEnds();
     if (isToDeliver || end) this.#inbox.deliver();
   }
 
   /** The receiving half has ended. */
-  finished(status: Status): void {
+  receiveEnd(status: CallStatus): void {
     this.#inbox.end(status);
     this.#receiveEnds();
     this.#inbox.deliver();
@@ -241,29 +241,29 @@ export class Stream implements Reader {
 
   // What the inbox tells.
 
-  message(bytes: Uint8Array): void {
-    this.events.message(bytes);
+  deliverMessage(bytes: Uint8Array): void {
+    this.events.onMessage(bytes);
   }
 
-  ended(status: Status): void {
-    this.events.ended(status);
+  deliverEnd(status: CallStatus): void {
+    this.events.onEnd(status);
   }
 
-  refused(error: ConnectError): void {
-    this.events.refused(error);
+  deliverError(error: ConnectError): void {
+    this.events.onRefused(error);
   }
 
-  took(bytes: number): void {
-    this.carrier?.giveBack(this, bytes + FRAME_COST);
+  consume(bytes: number): void {
+    this.session?.release(this, bytes + FRAME_COST);
   }
 
-  arriving(change: number): ConnectError | undefined {
-    return this.carrier?.arriving(this, change);
+  countPartial(change: number): ConnectError | undefined {
+    return this.session?.addArriving(this, change);
   }
 
   #tellLeaving(): void {
     const { pendingBytes } = this.#outbox;
-    this.carrier?.leaving(this, pendingBytes - this.#leaving);
+    this.session?.addLeaving(this, pendingBytes - this.#leaving);
     this.#leaving = pendingBytes;
   }
 
@@ -275,17 +275,17 @@ export class Stream implements Reader {
   }
 
   #receiveEnds(): void {
-    this.receiveEnded = true;
-    this.carrier?.finish(this);
+    this.isReceiveClosed = true;
+    this.session?.onHalfClosed(this);
   }
 
   #sent(): void {
-    this.sendEnded = true;
-    this.carrier?.finish(this);
+    this.isSendClosed = true;
+    this.session?.onHalfClosed(this);
   }
 
   #writeEnd(): void {
-    this.carrier?.writeEnd(this, this.#endStatus);
+    this.session?.writeEnd(this, this.#endStatus);
     this.#sent();
   }
 }

@@ -1,7 +1,7 @@
 import type { OpenSocket } from "./socket.js";
 
 /** What a message port is used for here, as browsers, workers and Node have it. */
-export interface Port {
+export interface MessagePortLike {
   postMessage(message: unknown, transfer: Transferable[]): void;
   onmessage: ((event: MessageEvent) => void) | null;
   close(): void;
@@ -11,17 +11,17 @@ export interface Port {
 type Close = { code: number; reason: string };
 
 /** A message port as a socket: each message is handed over without a copy where it has its buffer for itself. Credit alone bounds what is under way. */
-export function overPort(port: Port): OpenSocket {
+export function overMessagePort(port: MessagePortLike): OpenSocket {
   return (events) => {
     let isClosed = false;
     const closed = ({ code, reason }: Close) => {
       if (isClosed) return;
       isClosed = true;
       port.close();
-      events.closed(code, reason);
+      events.onClosed(code, reason);
     };
     port.onmessage = ({ data }: MessageEvent<ArrayBuffer | Close>) => {
-      if (data instanceof ArrayBuffer) events.message(new Uint8Array(data));
+      if (data instanceof ArrayBuffer) events.onMessage(new Uint8Array(data));
       else closed(data);
     };
     return {
@@ -32,8 +32,8 @@ export function overPort(port: Port): OpenSocket {
         port.postMessage(buffer, [buffer]);
         if (!isAll) free();
       },
-      buffered: 0,
-      hold() {},
+      bufferedBytes: 0,
+      keepProcessAlive() {},
       close(code, reason) {
         if (isClosed) return;
         port.postMessage({ code, reason }, []);

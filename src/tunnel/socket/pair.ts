@@ -8,13 +8,13 @@ export interface PairOptions {
   /** What all chance comes from: the same seed, the same run. Default: 1. */
   seed?: number;
   /** How many turns of the event loop a message may take at most; the least is one. Default: 1. */
-  mostTurns?: number;
+  maxTurns?: number;
   /** How long each message is under way at least, in milliseconds; others may follow it meanwhile. Default: 0. */
   delayMs?: number;
   /** How likely it is, from 0 to 1, that a message is divided between two of its frames, or is joined to the one before it. Default: 0. */
-  regroup?: number;
+  regroupChance?: number;
   /** How likely it is, from 0 to 1, that a message is the last one before the connection is lost. Default: 0. */
-  loss?: number;
+  lossChance?: number;
 }
 
 /** Two sockets in memory that are each other's end, and the way to cut what lies between them. */
@@ -25,7 +25,7 @@ export interface Pair {
   /** Lets nothing through any more, and closes nothing: a network that vanished. */
   stall(): void;
   /** How many bytes each end has been sent and has not had yet. */
-  readonly underWay: readonly [number, number];
+  readonly bytesInFlight: readonly [number, number];
 }
 
 /** A message under way. */
@@ -44,10 +44,10 @@ const MOST_JOINED = 1024 * 1024;
  */
 export function createSocketPair({
   seed = 1,
-  mostTurns = 1,
+  maxTurns: mostTurns = 1,
   delayMs = 0,
-  regroup = 0,
-  loss = 0,
+  regroupChance: regroup = 0,
+  lossChance: loss = 0,
 }: PairOptions = {}): Pair {
   const chance = randomFrom(seed);
   const events: (SocketEvents | undefined)[] = [undefined, undefined];
@@ -57,7 +57,7 @@ export function createSocketPair({
   const closeBoth = (code: number, reason: string) => {
     if (isClosed) return;
     isClosed = true;
-    for (const each of events) each?.closed(code, reason);
+    for (const each of events) each?.onClosed(code, reason);
   };
 
   const end = (mine: 0 | 1): OpenSocket => {
@@ -78,8 +78,8 @@ export function createSocketPair({
       if (--first.turns <= 0 && events[other]) {
         queue.shift();
         underWay[other] -= first.bytes.length;
-        events[other]?.message(first.bytes);
-        if (underWay[other] <= LOW_WATER && !isClosed) events[mine]?.drained();
+        events[other]?.onMessage(first.bytes);
+        if (underWay[other] <= LOW_WATER && !isClosed) events[mine]?.onDrained();
         if (chance() < loss) closeBoth(1006, "lost");
       }
       queueMacrotask(turn);
@@ -104,15 +104,15 @@ export function createSocketPair({
           isRunning = true;
           queueMacrotask(turn);
         },
-        get buffered() {
+        get bufferedBytes() {
           // With a delay it is the network that has them, and there is room in that.
           return delayMs > 0 ? 0 : underWay[other];
         },
-        hold() {},
+        keepProcessAlive() {},
         close: (code, reason) => {
           // What was sent before still arrives, and then the end.
           if (isClosed) return;
-          for (const { bytes } of isStalled ? [] : queue.splice(0)) events[other]?.message(bytes);
+          for (const { bytes } of isStalled ? [] : queue.splice(0)) events[other]?.onMessage(bytes);
           closeBoth(code, reason);
         },
       };
@@ -124,7 +124,7 @@ export function createSocketPair({
     stall: () => {
       isStalled = true;
     },
-    underWay,
+    bytesInFlight: underWay,
   };
 }
 
@@ -138,8 +138,8 @@ function divided(message: Uint8Array, isHere: () => boolean): Uint8Array[] {
       reader.byte();
       reader.bytes(reader.varint());
       if (reader.isAtEnd || !isHere()) continue;
-      parts.push(message.slice(start, reader.at));
-      start = reader.at;
+      parts.push(message.slice(start, reader.offset));
+      start = reader.offset;
     }
   } catch {
     // Broken frames are broken for the other end to see.

@@ -9,9 +9,9 @@ export interface Socket {
    */
   send(message: Uint8Array<ArrayBuffer>, free: () => void): void;
   /** How many bytes it has taken and not yet handed on to the network. */
-  readonly buffered: number;
+  readonly bufferedBytes: number;
   /** Whether it keeps a process alive that has nothing else to do. */
-  hold(busy: boolean): void;
+  keepProcessAlive(busy: boolean): void;
   /** Closes it, with a WebSocket close code and a reason of at most 123 bytes. Idempotent. */
   close(code: number, reason: string): void;
 }
@@ -19,11 +19,11 @@ export interface Socket {
 /** What a socket tells. Nothing before it is given them, and nothing after `closed`. */
 export interface SocketEvents {
   /** A message came; the bytes are whoever's takes them, and of the type Uint8Array itself. */
-  message(bytes: Uint8Array): void;
+  onMessage(bytes: Uint8Array): void;
   /** `buffered` has fallen so low that more can be sent. */
-  drained(): void;
+  onDrained(): void;
   /** It is closed, by either end or by what lies between. */
-  closed(code: number, reason: string): void;
+  onClosed(code: number, reason: string): void;
 }
 
 /** An open socket, which begins to tell once it knows whom. */

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { baseUrlOf } from "../../lib/base-url.js";
 import { queueMacrotask } from "../../lib/set-immediate.js";
 import { SUBPROTOCOL } from "../wire/frame.js";
-import { CLOSE } from "../wire/protocol-fault.js";
+import { CLOSE_CODE } from "../wire/protocol-error.js";
 import { LOW_WATER, type OpenSocket, type SocketEvents } from "./socket.js";
 
 /** Where a tunnel is, on a server at `url`. */
@@ -23,7 +23,7 @@ export function dialWebSocket(url: string, timeoutMs: number): Promise<OpenSocke
       socket.close();
       reject(new Error(`no answer within ${timeoutMs} ms`));
     }, timeoutMs);
-    socket.onerror = () => reject(new Error(`the WebSocket could not be opened; ${NO_WEB_SOCKETS}`));
+    socket.onerror = () => reject(new Error(`the WebSocket could not be opened; ${PROXY_ADVICE}`));
     socket.onclose = ({ code, reason }) => {
       clearTimeout(late);
       reject(new Error(`the WebSocket was closed (${code}${reason && `: ${reason}`})`));
@@ -36,7 +36,7 @@ export function dialWebSocket(url: string, timeoutMs: number): Promise<OpenSocke
 }
 
 /** Why a server that can be reached otherwise may have no tunnel. */
-export const NO_WEB_SOCKETS = "a proxy in between may not pass WebSockets on (see docs/proxies.md)";
+export const PROXY_ADVICE = "a proxy in between may not pass WebSockets on (see docs/proxies.md)";
 
 const noWebSocket = (): ConnectError =>
   new ConnectError(
@@ -64,7 +64,7 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
         return;
       }
       isWatched = false;
-      events.drained();
+      events.onDrained();
     };
     return {
       send(message, free) {
@@ -76,13 +76,13 @@ export function overWebSocket(socket: WebSocket): OpenSocket {
         isWatched = true;
         queueMacrotask(() => watch(1));
       },
-      get buffered() {
+      get bufferedBytes() {
         return socket.bufferedAmount;
       },
       // It keeps no process alive in any runtime that has one.
-      hold() {},
+      keepProcessAlive() {},
       close: (code, reason) =>
-        socket.close(code === CLOSE.done || code >= 3000 ? code : CLOSE.broken, reason),
+        socket.close(code === CLOSE_CODE.normal || code >= 3000 ? code : CLOSE_CODE.protocolError, reason),
     };
   };
 }
@@ -91,9 +91,9 @@ const OPEN = 1;
 
 function listen(socket: WebSocket, events: SocketEvents): void {
   socket.onerror = null;
-  socket.onclose = ({ code, reason }) => events.closed(code, reason);
+  socket.onclose = ({ code, reason }) => events.onClosed(code, reason);
   socket.onmessage = ({ data }) => {
-    if (data instanceof ArrayBuffer) events.message(new Uint8Array(data));
-    else socket.close(CLOSE.broken, "a message is text: all of this protocol is binary");
+    if (data instanceof ArrayBuffer) events.onMessage(new Uint8Array(data));
+    else socket.close(CLOSE_CODE.protocolError, "a message is text: all of this protocol is binary");
   };
 }

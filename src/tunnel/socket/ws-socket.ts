@@ -3,12 +3,12 @@ import type { SecureContextOptions } from "node:tls";
 import { WebSocket } from "ws";
 import { isLoopback } from "../../lib/loopback.js";
 import { SUBPROTOCOL } from "../wire/frame.js";
-import { CLOSE } from "../wire/protocol-fault.js";
+import { CLOSE_CODE } from "../wire/protocol-error.js";
 import { LOW_WATER, type OpenSocket } from "./socket.js";
-import { NO_WEB_SOCKETS } from "./web-socket.js";
+import { PROXY_ADVICE } from "./web-socket.js";
 
 /** The most bytes of one WebSocket message that is taken: what leaves in one is far less. */
-export const MOST_MESSAGE_BYTES = 1024 * 1024;
+export const MAX_WS_MESSAGE_BYTES = 1024 * 1024;
 
 /** Opens a WebSocket with `ws`. Rejects with what is known of why not. */
 export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions = {}): Promise<OpenSocket> {
@@ -17,7 +17,7 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
       ...tls,
       handshakeTimeout: timeoutMs,
       perMessageDeflate: false,
-      maxPayload: MOST_MESSAGE_BYTES,
+      maxPayload: MAX_WS_MESSAGE_BYTES,
       ...(isDirect(url) && { generateMask: noMask }),
     });
     let answer: IncomingMessage | undefined;
@@ -59,7 +59,7 @@ async function refusal(response: IncomingMessage): Promise<Error> {
   const isPlain = headers["content-type"]?.startsWith("text/plain");
   const said = isPlain && text ? `: ${text.slice(0, MOST_REFUSAL_BYTES).trim()}` : "";
   const by = headers.server ? ` by ${headers.server.slice(0, 100)}` : "";
-  const advice = PROXY_STATUSES.has(statusCode) ? `; ${NO_WEB_SOCKETS}` : "";
+  const advice = PROXY_STATUSES.has(statusCode) ? `; ${PROXY_ADVICE}` : "";
   return new Error(`the WebSocket was answered with HTTP ${statusCode}${by}${said}${advice}`);
 }
 
@@ -87,15 +87,15 @@ export function overWs(socket: WebSocket, held?: { ref(): void; unref(): void })
   let take = (bytes: Uint8Array): void => void early?.push(bytes);
   socket.on("message", (data: Buffer, isBinary) => {
     if (isBinary) take(new Uint8Array(data.buffer, data.byteOffset, data.length));
-    else socket.close(CLOSE.broken, "a message is text: all of this protocol is binary");
+    else socket.close(CLOSE_CODE.protocolError, "a message is text: all of this protocol is binary");
   });
   return (events) => {
-    take = events.message;
-    for (const bytes of early ?? []) queueMicrotask(() => events.message(bytes));
+    take = events.onMessage;
+    for (const bytes of early ?? []) queueMicrotask(() => events.onMessage(bytes));
     early = undefined;
-    socket.on("close", (code, reason) => events.closed(code, reason.toString()));
+    socket.on("close", (code, reason) => events.onClosed(code, reason.toString()));
     const sent = () => {
-      if (socket.bufferedAmount <= LOW_WATER) events.drained();
+      if (socket.bufferedAmount <= LOW_WATER) events.onDrained();
     };
     return {
       send(message, free) {
@@ -105,10 +105,10 @@ export function overWs(socket: WebSocket, held?: { ref(): void; unref(): void })
           sent();
         });
       },
-      get buffered() {
+      get bufferedBytes() {
         return socket.bufferedAmount;
       },
-      hold(busy) {
+      keepProcessAlive(busy) {
         if (busy) held?.ref();
         else held?.unref();
       },

@@ -1,4 +1,4 @@
-import { ProtocolFault } from "./protocol-fault.js";
+import { ProtocolError } from "./protocol-error.js";
 
 /** The largest number that a varint may hold: what JavaScript counts to without a gap. */
 const MOST = Number.MAX_SAFE_INTEGER;
@@ -64,12 +64,12 @@ export class ByteWriter {
   }
 
   /** Starts something whose length stands in front of it; lengthFrom() writes that, with what this returned. */
-  lengthLater(): number {
+  beginLength(): number {
     this.byte(0);
     return this.length;
   }
 
-  lengthFrom(start: number): void {
+  endLength(start: number): void {
     const { length } = this;
     const size = length - start;
     if (size > 0x7f) {
@@ -115,26 +115,26 @@ export function varintSize(value: number): number {
   return size;
 }
 
-/** Reads bytes from the front, and throws a ProtocolFault where they end too early or make no sense. */
+/** Reads bytes from the front, and throws a ProtocolError where they end too early or make no sense. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  at: number;
+  offset: number;
   /** Where what can be read ends. */
   end: number;
 
   constructor(bytes: Uint8Array, at = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.at = at;
+    this.offset = at;
     this.end = end;
   }
 
   get isAtEnd(): boolean {
-    return this.at >= this.end;
+    return this.offset >= this.end;
   }
 
   byte(): number {
-    if (this.at >= this.end) throw new ProtocolFault("a frame ends within a field");
-    return this.#bytes[this.at++] as number;
+    if (this.offset >= this.end) throw new ProtocolError("a frame ends within a field");
+    return this.#bytes[this.offset++] as number;
   }
 
   varint(): number {
@@ -146,40 +146,40 @@ export class ByteReader {
       const next = this.byte();
       value += (next & 0x7f) * scale;
       if (next < 0x80) {
-        if (next === 0) throw new ProtocolFault("a number is longer than it need be");
+        if (next === 0) throw new ProtocolError("a number is longer than it need be");
         if (value > MOST) break;
         return value;
       }
       scale *= 128;
     }
-    throw new ProtocolFault("a number is above 2^53 - 1");
+    throw new ProtocolError("a number is above 2^53 - 1");
   }
 
   /** The next `length` bytes, which are still those of the message they came in. */
   bytes(length: number): Uint8Array {
-    if (length > this.end - this.at) throw new ProtocolFault("a frame ends within a field");
-    this.at += length;
-    return this.#bytes.subarray(this.at - length, this.at);
+    if (length > this.end - this.offset) throw new ProtocolError("a frame ends within a field");
+    this.offset += length;
+    return this.#bytes.subarray(this.offset - length, this.offset);
   }
 
   rest(): Uint8Array {
-    return this.bytes(this.end - this.at);
+    return this.bytes(this.end - this.offset);
   }
 
   /** The rest as it may be kept: a few bytes out of many are copied, so that they do not keep all of them in memory. */
   restToKeep(): Uint8Array {
-    const start = this.at;
-    this.at = this.end;
+    const start = this.offset;
+    this.offset = this.end;
     const isFew = (this.end - start) * 4 < this.#bytes.buffer.byteLength;
     return isFew ? this.#bytes.slice(start, this.end) : this.#bytes.subarray(start, this.end);
   }
 
   latin1(): string {
     const length = this.varint();
-    if (length > this.end - this.at) throw new ProtocolFault("a frame ends within a field");
+    if (length > this.end - this.offset) throw new ProtocolError("a frame ends within a field");
     let text = "";
-    for (const end = this.at + length; this.at < end; this.at++) {
-      text += String.fromCharCode(this.#bytes[this.at] as number);
+    for (const end = this.offset + length; this.offset < end; this.offset++) {
+      text += String.fromCharCode(this.#bytes[this.offset] as number);
     }
     return text;
   }
@@ -189,7 +189,7 @@ export class ByteReader {
     try {
       return strictUtf8.decode(bytes);
     } catch {
-      throw new ProtocolFault("a text is not UTF-8");
+      throw new ProtocolError("a text is not UTF-8");
     }
   }
 }

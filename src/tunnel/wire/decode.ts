@@ -2,10 +2,10 @@ import { type DescMessage, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 
 /** What a message of the type is answered that cannot be read. */
-export type Malformed = (type: DescMessage, bytes: Uint8Array) => ConnectError;
+export type ToDecodeError = (type: DescMessage, bytes: Uint8Array) => ConnectError;
 
 /** A message that a caller sent. Throws `invalid_argument`, or what `malformed` says, where it is none of its type. */
-export function decode(type: DescMessage, bytes: Uint8Array, malformed?: Malformed): unknown {
+export function decodeMessage(type: DescMessage, bytes: Uint8Array, malformed?: ToDecodeError): unknown {
   try {
     return fromBinary(type, bytes);
   } catch (error) {

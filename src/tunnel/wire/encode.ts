@@ -20,7 +20,7 @@ export interface Encoded {
  * A message in bytes. A large field of bytes, such as a piece of a file, is not copied but stands at the end: on the
  * wire, fields may come in any order.
  */
-export function encode<T extends DescMessage>(type: T, message: MessageShape<T>): Encoded {
+export function encodeMessage<T extends DescMessage>(type: T, message: MessageShape<T>): Encoded {
   for (const field of bytesFields(type)) {
     const tail = (message as unknown as Record<string, unknown>)[field.localName];
     if (!(tail instanceof Uint8Array) || tail.length < LARGE_BYTES) continue;

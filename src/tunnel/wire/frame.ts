@@ -1,5 +1,5 @@
 import { ByteReader, type ByteWriter, varintSize } from "./bytes.js";
-import { CLOSE, ProtocolFault } from "./protocol-fault.js";
+import { CLOSE_CODE, ProtocolError } from "./protocol-error.js";
 
 /** The WebSocket subprotocol: another version is another name. */
 export const SUBPROTOCOL = "fairlead.tunnel.v1";
@@ -31,7 +31,7 @@ const UNUSED_BITS = 0xc0;
 export type HeaderList = readonly (readonly [name: string, value: string])[];
 
 /** How the answering half ended. */
-export interface Status {
+export interface CallStatus {
   /** A code of Connect; 0: well. */
   readonly code: number;
   readonly text: string;
@@ -42,7 +42,7 @@ export interface Status {
 const NO_HEADERS: HeaderList = [];
 
 /** All is well, and there is nothing more to say. */
-export const WELL: Status = { code: 0, text: "", details: [], trailers: NO_HEADERS };
+export const OK_STATUS: CallStatus = { code: 0, text: "", details: [], trailers: NO_HEADERS };
 
 /** What one end tells the other of itself. Absent: as it was before, and at first the default. */
 export interface Settings {
@@ -59,9 +59,9 @@ export interface Settings {
   /** What calls without an `authorization` header of their own carry. Default: nothing. */
   authorization?: string;
   /** What this end serves: another number each time that changes; 0: nothing. Default: 0. */
-  offers?: number;
+  offer?: number;
   /** Which of the other end's offers this end calls now. Default: 0. */
-  called?: number;
+  calledOffer?: number;
 }
 
 /** The numbers of the settings. Ones that a peer does not know, it passes over. */
@@ -72,13 +72,13 @@ const SETTING = {
   headerBytes: 4,
   appId: 5,
   authorization: 6,
-  offers: 7,
-  called: 8,
+  offer: 7,
+  calledOffer: 8,
 } as const;
 
 export function writeSettings(to: ByteWriter, settings: Settings): void {
   to.byte(KIND.settings);
-  const start = to.lengthLater();
+  const start = to.beginLength();
   for (const [name, value] of Object.entries(settings) as [keyof Settings, Settings[keyof Settings]][]) {
     if (value === undefined) continue;
     to.varint(SETTING[name]);
@@ -89,7 +89,7 @@ export function writeSettings(to: ByteWriter, settings: Settings): void {
       to.varint(value);
     }
   }
-  to.lengthFrom(start);
+  to.endLength(start);
 }
 
 /** `method`: its number, or its path where the peer does not know a number for it yet. `timeoutMs` undefined: none. */
@@ -101,7 +101,7 @@ export function writeCall(
   header: HeaderList,
 ): void {
   to.byte(KIND.call);
-  const start = to.lengthLater();
+  const start = to.beginLength();
   to.varint(id);
   if (typeof method === "number") {
     to.varint(method);
@@ -111,7 +111,7 @@ export function writeCall(
   }
   to.varint(timeoutMs === undefined ? 0 : timeoutMs + 1);
   writeHeaderList(to, header);
-  to.lengthFrom(start);
+  to.endLength(start);
 }
 
 /** `tail`: how the bytes go on. */
@@ -132,15 +132,15 @@ export function writeMessage(
 
 export function writeHeaders(to: ByteWriter, id: number, header: HeaderList): void {
   to.byte(KIND.headers);
-  const start = to.lengthLater();
+  const start = to.beginLength();
   to.varint(id);
   writeHeaderList(to, header);
-  to.lengthFrom(start);
+  to.endLength(start);
 }
 
-export function writeStatus(to: ByteWriter, id: number, { code, text, details, trailers }: Status): void {
+export function writeStatus(to: ByteWriter, id: number, { code, text, details, trailers }: CallStatus): void {
   to.byte(KIND.status);
-  const start = to.lengthLater();
+  const start = to.beginLength();
   to.varint(id);
   to.varint(code);
   if (code !== 0 || text !== "" || details.length > 0 || trailers.length > 0) {
@@ -153,7 +153,7 @@ export function writeStatus(to: ByteWriter, id: number, { code, text, details, t
     }
     writeHeaderList(to, trailers);
   }
-  to.lengthFrom(start);
+  to.endLength(start);
 }
 
 /** The end of a calling half, where its last message did not say it. */
@@ -172,17 +172,17 @@ export const writePong = (to: ByteWriter, number: number): void => writeNumbers(
 
 export function writeGoaway(to: ByteWriter, lastId: number, reason: string): void {
   to.byte(KIND.goaway);
-  const start = to.lengthLater();
+  const start = to.beginLength();
   to.varint(lastId);
   to.utf8(reason);
-  to.lengthFrom(start);
+  to.endLength(start);
 }
 
 function writeNumbers(to: ByteWriter, kind: number, ...numbers: [number, number?]): void {
   to.byte(kind);
-  const start = to.lengthLater();
+  const start = to.beginLength();
   for (const number of numbers) to.varint(number as number);
-  to.lengthFrom(start);
+  to.endLength(start);
 }
 
 function writeHeaderList(to: ByteWriter, header: HeaderList): void {
@@ -201,7 +201,7 @@ export interface FrameReceiver {
   message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void;
   end(id: number): void;
   headers(id: number, header: HeaderList): void;
-  status(id: number, status: Status): void;
+  status(id: number, status: CallStatus): void;
   reset(id: number, code: number): void;
   credit(id: number, bytes: number): void;
   ping(number: number): void;
@@ -210,24 +210,24 @@ export interface FrameReceiver {
 }
 
 /** Whether the first frame of a message is the settings. */
-export const beginsWithSettings = (message: Uint8Array): boolean => message[0] === KIND.settings;
+export const startsWithSettings = (message: Uint8Array): boolean => message[0] === KIND.settings;
 
-/** Reads the frames of one WebSocket message. Throws a ProtocolFault at the first that is broken. */
+/** Reads the frames of one WebSocket message. Throws a ProtocolError at the first that is broken. */
 export function readFrames(message: Uint8Array, to: FrameReceiver, most: FrameLimits): void {
   const reader = new ByteReader(message);
-  while (reader.at < message.length && !to.isClosed) {
+  while (reader.offset < message.length && !to.isClosed) {
     const first = reader.byte();
     const length = reader.varint();
     if (length > most.frameBytes) {
-      throw new ProtocolFault(
+      throw new ProtocolError(
         `a frame of ${length} bytes: at most ${most.frameBytes} are taken`,
-        CLOSE.limit,
+        CLOSE_CODE.limit,
       );
     }
-    reader.end = reader.at + length;
-    if (reader.end > message.length) throw new ProtocolFault("a frame is cut short");
+    reader.end = reader.offset + length;
+    if (reader.end > message.length) throw new ProtocolError("a frame is cut short");
     readFrame(first, reader, to, most);
-    if (!reader.isAtEnd) throw new ProtocolFault("a frame has bytes behind its last field");
+    if (!reader.isAtEnd) throw new ProtocolError("a frame has bytes behind its last field");
     reader.end = message.length;
   }
 }
@@ -242,14 +242,14 @@ function readFrame(first: number, from: ByteReader, to: FrameReceiver, most: Fra
   const kind = first & KIND_BITS;
   const flags = first & ~KIND_BITS;
   if (flags & UNUSED_BITS || flags & ~(MAY_HAVE[kind] ?? 0)) {
-    throw new ProtocolFault(
+    throw new ProtocolError(
       `a frame of kind ${kind} has flags 0x${flags.toString(16)}, which it cannot have`,
     );
   }
   const end = (flags & END) !== 0;
   switch (kind) {
     case KIND.message: {
-      if (end && flags & MORE) throw new ProtocolFault("a message goes on behind the end of its half");
+      if (end && flags & MORE) throw new ProtocolError("a message goes on behind the end of its half");
       const id = streamId(from);
       to.message(id, from.restToKeep(), end, (flags & MORE) !== 0);
       break;
@@ -289,7 +289,7 @@ function readFrame(first: number, from: ByteReader, to: FrameReceiver, most: Fra
       to.goaway(from.varint(), from.utf8());
       break;
     default:
-      throw new ProtocolFault(`a frame of kind ${kind}, which this version does not have`);
+      throw new ProtocolError(`a frame of kind ${kind}, which this version does not have`);
   }
 }
 
@@ -300,7 +300,7 @@ const MAY_HAVE: Record<number, number> = {
 
 function streamId(from: ByteReader): number {
   const id = from.varint();
-  if (id === 0) throw new ProtocolFault("a stream has the number 0");
+  if (id === 0) throw new ProtocolError("a stream has the number 0");
   return id;
 }
 
@@ -310,7 +310,7 @@ const PATH_LENGTH = 1024;
 function path(from: ByteReader): string {
   const text = from.utf8();
   if (text.length > PATH_LENGTH || !/^\/[^/\s]+\/[^/\s]+$/.test(text)) {
-    throw new ProtocolFault("a call has a path that is not of the form /package.Service/Method");
+    throw new ProtocolError("a call has a path that is not of the form /package.Service/Method");
   }
   return text;
 }
@@ -318,20 +318,20 @@ function path(from: ByteReader): string {
 /** All that is left of the frame. */
 function headerList(from: ByteReader, { headerBytes }: FrameLimits): HeaderList {
   if (from.isAtEnd) return NO_HEADERS;
-  const bytes = from.end - from.at;
+  const bytes = from.end - from.offset;
   if (bytes > headerBytes) {
-    throw new ProtocolFault(
+    throw new ProtocolError(
       `a header block of ${bytes} bytes: at most ${headerBytes} are taken`,
-      CLOSE.limit,
+      CLOSE_CODE.limit,
     );
   }
   const list: [string, string][] = [];
   while (!from.isAtEnd) {
     const name = from.latin1();
     const value = from.latin1();
-    if (!isName(name)) throw new ProtocolFault("a header has a name that is none");
+    if (!isName(name)) throw new ProtocolError("a header has a name that is none");
     if (!isValue(value)) {
-      throw new ProtocolFault(
+      throw new ProtocolError(
         `the header ${name.slice(0, 40)} has a value with a line end or blanks around it`,
       );
     }
@@ -346,16 +346,16 @@ const isName = (name: string): boolean => /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name
 const isValue = (value: string): boolean => /^(?![\t ])[^\0\r\n]*(?<![\t ])$/.test(value);
 
 /** The most details that an error may have. */
-export const MOST_DETAILS = 64;
+export const MAX_DETAILS = 64;
 
-function status(from: ByteReader, most: FrameLimits): Status {
+function status(from: ByteReader, most: FrameLimits): CallStatus {
   const code = from.varint();
-  if (code > 16) throw new ProtocolFault(`a status has the code ${code}: they are 0 to 16`);
-  if (from.isAtEnd) return code === 0 ? WELL : { ...WELL, code };
+  if (code > 16) throw new ProtocolError(`a status has the code ${code}: they are 0 to 16`);
+  if (from.isAtEnd) return code === 0 ? OK_STATUS : { ...OK_STATUS, code };
   const text = from.utf8();
   const count = from.varint();
-  if (count > MOST_DETAILS)
-    throw new ProtocolFault(`an error has more than ${MOST_DETAILS} details`, CLOSE.limit);
+  if (count > MAX_DETAILS)
+    throw new ProtocolError(`an error has more than ${MAX_DETAILS} details`, CLOSE_CODE.limit);
   const details: { type: string; value: Uint8Array }[] = [];
   for (let i = 0; i < count; i++) {
     const type = from.utf8();
@@ -374,8 +374,8 @@ function settings(from: ByteReader): Settings {
     else if (key === SETTING.connectionWindow) found.connectionWindow = only(value);
     else if (key === SETTING.calls) found.calls = only(value);
     else if (key === SETTING.headerBytes) found.headerBytes = only(value);
-    else if (key === SETTING.offers) found.offers = only(value);
-    else if (key === SETTING.called) found.called = only(value);
+    else if (key === SETTING.offer) found.offer = only(value);
+    else if (key === SETTING.calledOffer) found.calledOffer = only(value);
     else if (key === SETTING.appId) found.appId = value.utf8(length);
     else if (key === SETTING.authorization) found.authorization = value.utf8(length);
   }
@@ -385,6 +385,6 @@ function settings(from: ByteReader): Settings {
 /** The varint that is all of a setting. */
 function only(value: ByteReader): number {
   const number = value.varint();
-  if (!value.isAtEnd) throw new ProtocolFault("a setting has bytes behind its number");
+  if (!value.isAtEnd) throw new ProtocolError("a setting has bytes behind its number");
   return number;
 }

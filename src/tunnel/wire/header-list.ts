@@ -3,7 +3,7 @@ import type { HeaderList } from "./frame.js";
 const NONE: HeaderList = [];
 
 /** Headers as a frame carries them. */
-export function listOf(header: HeadersInit | undefined): HeaderList {
+export function toHeaderList(header: HeadersInit | undefined): HeaderList {
   if (header === undefined) return NONE;
   const list: [string, string][] = [];
   (header instanceof Headers ? header : new Headers(header)).forEach((value, name) => {
@@ -12,4 +12,4 @@ export function listOf(header: HeadersInit | undefined): HeaderList {
   return list;
 }
 
-export const headersOf = (list: HeaderList): Headers => new Headers(list as [string, string][]);
+export const toHeaders = (list: HeaderList): Headers => new Headers(list as [string, string][]);

@@ -5,7 +5,7 @@ export interface TunnelLimits {
   /** How many bytes of messages a stream may have under way at first. It grows with the round trip. Default: 262144. */
   streamWindow: number;
   /** How far that may grow. Default: 4194304. */
-  mostStreamWindow: number;
+  maxStreamWindow: number;
   /** The same for all streams together. Default: 4194304. */
   connectionWindow: number;
   /** How many calls of the other end are answered at the same time. Default: 1000. */
@@ -15,36 +15,36 @@ export interface TunnelLimits {
   /** The most bytes of a message. Default: 67108864. */
   messageBytes: number;
   /** After how much silence, in milliseconds, the other end is asked whether it is there. Default: 25000. */
-  silenceMs: number;
+  pingMs: number;
   /** How long it may take to answer that, and to say who it is at first, in milliseconds. Default: 10000. */
-  answerMs: number;
+  pingTimeoutMs: number;
   /** As `silenceMs` while calls are open or something is served. Default: 4000. */
-  activeSilenceMs: number;
+  activePingMs: number;
   /** As `answerMs` while calls are open or something is served, unless much waits to be sent. Default: 4000. */
-  activeAnswerMs: number;
+  activePingTimeoutMs: number;
   /** How long an answer may take where something points to a loss already, in milliseconds. Default: 2000. */
-  probeMs: number;
+  probeTimeoutMs: number;
 }
 
 export const TUNNEL_LIMITS: Readonly<TunnelLimits> = {
   streamWindow: 256 * 1024,
-  mostStreamWindow: 4 * 1024 * 1024,
+  maxStreamWindow: 4 * 1024 * 1024,
   connectionWindow: 4 * 1024 * 1024,
   calls: 1000,
   headerBytes: 64 * 1024,
   messageBytes: 64 * 1024 * 1024,
-  silenceMs: 25_000,
-  answerMs: 10_000,
-  activeSilenceMs: 4000,
-  activeAnswerMs: 4000,
-  probeMs: 2000,
+  pingMs: 25_000,
+  pingTimeoutMs: 10_000,
+  activePingMs: 4000,
+  activePingTimeoutMs: 4000,
+  probeTimeoutMs: 2000,
 };
 
 /** What stands against a message of so many bytes. */
 export type CheckMessage = (bytes: number) => ConnectError | undefined;
 
 /** Refuses messages of more than `most` bytes. */
-export const atMost =
+export const maxMessageBytes =
   (most: number): CheckMessage =>
   (bytes) =>
     bytes > most

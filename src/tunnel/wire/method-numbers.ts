@@ -1,4 +1,4 @@
-import { ProtocolFault } from "./protocol-fault.js";
+import { ProtocolError } from "./protocol-error.js";
 
 /** How many methods have numbers, in each direction. */
 const MOST_METHODS = 4096;
@@ -23,7 +23,7 @@ export class MethodNumbers {
       return method;
     }
     const path = this.#known[method - 1];
-    if (path === undefined) throw new ProtocolFault(`a call has the method ${method}, which was not named`);
+    if (path === undefined) throw new ProtocolError(`a call has the method ${method}, which was not named`);
     return path;
   }
 }

@@ -13,27 +13,33 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import type { IncomingCall } from "../call/call.js";
-import { deadline, late } from "../call/call-scope.js";
-import { statusOf } from "../call/status-error.js";
-import { Messages } from "../flow/messages.js";
+import { deadlineExceeded, startDeadline } from "../call/call-scope.js";
+import { statusFromError } from "../call/status-error.js";
+import { MessageReader } from "../flow/message-reader.js";
 import { sendMessages } from "../flow/send-messages.js";
 import type { Stream, StreamEvents } from "../flow/stream.js";
 import type { Session } from "../session.js";
-import { decode } from "../wire/decode.js";
-import { type Status, WELL } from "../wire/frame.js";
-import { listOf } from "../wire/header-list.js";
+import { decodeMessage } from "../wire/decode.js";
+import { type CallStatus, OK_STATUS } from "../wire/frame.js";
+import { toHeaderList } from "../wire/header-list.js";
 import { AnswerHeaders } from "./answer-headers.js";
-import { contextOf, one, outputOf, requestOf, type UnarySpec } from "./handler-context.js";
-import type { Admit, Admitted, Next, Served } from "./served-method.js";
+import {
+  callStreamingHandler,
+  createHandlerContext,
+  singleMessage,
+  toInterceptedRequest,
+  type UnarySpec,
+} from "./handler-context.js";
+import type { Admit, AdmittedCall, InterceptorNext, ServedMethod } from "./served-method.js";
 import type { Stoppable } from "./shutdown.js";
 
 /** One call as it is answered. */
-export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "timeoutMs"> {
+export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext, "timeoutMs"> {
   readonly stream: Stream;
-  readonly served: Served;
+  readonly served: ServedMethod;
   readonly path: string;
   readonly method: DescMethod;
-  place = 0;
+  index = 0;
   readonly #session: Session;
   readonly #settle: () => void;
   readonly #admit: Admit | undefined;
@@ -44,7 +50,7 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
   #controller: AbortController | undefined;
   #aborted: { reason: unknown } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #admitted: Admitted | undefined;
+  #admitted: AdmittedCall | undefined;
   #isAnswered = false;
   #hasSentHeader = false;
   /** Whether the handler has been called: the call is settled when that has ended. */
@@ -52,14 +58,14 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
   /** The one message of a call that has one. */
   #bytes: Uint8Array | undefined;
   #hasMore = false;
-  #messages: Messages<never> | undefined;
+  #messages: MessageReader<never> | undefined;
 
   constructor(
     session: Session,
     { path, timeoutMs, header }: IncomingCall,
     stream: Stream,
     settle: () => void,
-    served: Served,
+    served: ServedMethod,
     admit: Admit | undefined,
   ) {
     this.#session = session;
@@ -72,8 +78,8 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     this.#admit = admit;
     const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
     this.#endsAtMs = Date.now() + leftMs;
-    this.#timer = deadline(leftMs, () => this.#abort(late()));
-    served.shutdown?.watch(this);
+    this.#timer = startDeadline(leftMs, () => this.#abort(deadlineExceeded()));
+    served.shutdown?.add(this);
     stream.events = this;
   }
 
@@ -138,12 +144,14 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
 
   /** The request of a method with one message, the messages of one with several. */
   get input(): unknown {
-    return this.#messages ?? decode(this.method.input, this.#bytes as Uint8Array, this.served.malformed);
+    return (
+      this.#messages ?? decodeMessage(this.method.input, this.#bytes as Uint8Array, this.served.malformed)
+    );
   }
 
   // StreamEvents: what the caller does.
 
-  message(bytes: Uint8Array): void {
+  onMessage(bytes: Uint8Array): void {
     if (this.#messages) {
       this.#messages.push(bytes);
       return;
@@ -153,7 +161,7 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     this.stream.pull();
   }
 
-  ended({ code, text }: Status): void {
+  onEnd({ code, text }: CallStatus): void {
     if (code !== 0) {
       this.#abort(new ConnectError(text, code));
       return;
@@ -170,22 +178,22 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     this.#refuse(new ConnectError(`protocol error: ${count} message in a call with one`, Code.Unimplemented));
   }
 
-  failed(error: ConnectError): void {
+  onError(error: ConnectError): void {
     this.#abort(error);
   }
 
-  refused(error: ConnectError): void {
+  onRefused(error: ConnectError): void {
     this.#abort(error);
   }
 
   // How it goes.
 
-  #letIn(admitted: Admitted): void {
+  #letIn(admitted: AdmittedCall): void {
     this.#admitted = admitted;
     if (admitted.values) this.#values = admitted.values;
     if (admitted.header) this.#headers.added = admitted.header;
     // It may have been given up while it was asked for.
-    if (this.#isAnswered) admitted.ended?.(codeOf(this.#aborted?.reason));
+    if (this.#isAnswered) admitted.onEnd?.(codeOf(this.#aborted?.reason));
     this.#begin();
   }
 
@@ -196,8 +204,8 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     }
     const { methodKind, input } = this.method;
     if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
-      const read = (bytes: Uint8Array) => decode(input, bytes, this.served.malformed);
-      this.#messages = new Messages(this.stream, read, () => {}) as Messages<never>;
+      const read = (bytes: Uint8Array) => decodeMessage(input, bytes, this.served.malformed);
+      this.#messages = new MessageReader(this.stream, read, () => {}) as MessageReader<never>;
       this.#run();
     } else {
       this.stream.pull();
@@ -211,7 +219,9 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
       this.#answerOne(spec);
       return;
     }
-    const done = next ? this.#through(next) : this.#answerAll(() => outputOf(this, this.input, this));
+    const done = next
+      ? this.#through(next)
+      : this.#answerAll(() => callStreamingHandler(this, this.input, this));
     done.then(
       () => this.#settle(),
       (error) => this.#refuse(error),
@@ -221,7 +231,7 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
   /** The quick way, where nothing is around the handler: one that answers at once is not waited for. */
   #answerOne({ impl, method }: UnarySpec): void {
     try {
-      const answer = impl(this.input as never, contextOf(this));
+      const answer = impl(this.input as never, createHandlerContext(this));
       if (isLater(answer)) {
         answer.then((later) => this.#answered(method, later)).then(undefined, (error) => this.#refuse(error));
       } else {
@@ -237,10 +247,10 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     this.#settle();
   }
 
-  async #through(next: Next): Promise<void> {
+  async #through(next: InterceptorNext): Promise<void> {
     const { method, input } = this;
     const isOne = method.methodKind === "server_streaming";
-    const response = await next(requestOf(this, isOne ? one(() => input) : input));
+    const response = await next(toInterceptedRequest(this, isOne ? singleMessage(() => input) : input));
     this.#headers.replaceResponse(response.header);
     if (response.stream) {
       await this.#answerAll(
@@ -264,7 +274,8 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
   #finish(...thrown: [unknown?]): void {
     if (this.#isAnswered) return;
     this.#sendHeader();
-    const how = thrown.length > 0 ? statusOf(thrown[0], this.#headers.trailerIfAny) : this.#wellStatus();
+    const how =
+      thrown.length > 0 ? statusFromError(thrown[0], this.#headers.trailerIfAny) : this.#wellStatus();
     this.#over(how.code);
     this.stream.end(how);
     this.#messages?.close({ error: new ConnectError("the call has ended", Code.Canceled) });
@@ -285,9 +296,9 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     this.#tellAborted();
   }
 
-  #wellStatus(): Status {
+  #wellStatus(): CallStatus {
     const { trailerIfAny } = this.#headers;
-    return trailerIfAny ? { ...WELL, trailers: listOf(trailerIfAny) } : WELL;
+    return trailerIfAny ? { ...OK_STATUS, trailers: toHeaderList(trailerIfAny) } : OK_STATUS;
   }
 
   #sendHeader(): void {
@@ -302,10 +313,10 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
     this.#aborted = { reason: error };
     this.#controller?.abort(error);
     this.#messages?.close({ error });
-    this.stream.deafen();
+    this.stream.discardIncoming();
     this.#sendHeader();
     this.#over(error.code);
-    this.stream.end(statusOf(error));
+    this.stream.end(statusFromError(error));
     if (!this.#isRunning) this.#settle();
   }
 
@@ -324,8 +335,8 @@ export class Answer implements StreamEvents, Stoppable, Pick<HandlerContext, "ti
   #over(code: number): void {
     this.#isAnswered = true;
     clearTimeout(this.#timer);
-    this.served.shutdown?.forget(this);
-    this.#admitted?.ended?.(code);
+    this.served.shutdown?.remove(this);
+    this.#admitted?.onEnd?.(code);
   }
 
   /** A handler that goes on behind its answer hears that it is over. */

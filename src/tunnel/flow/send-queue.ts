@@ -6,7 +6,7 @@ import { FRAME_COST } from "./frame-cost.js";
 const ENOUGH_PENDING = 64 * 1024;
 
 /** The messages that a stream sends: those that wait for credit, and those that may have to be sent again elsewhere. */
-export class Outbox {
+export class SendQueue {
   readonly #messages: Uint8Array[] = [];
   /** How the last of them goes on, in memory that is not the tunnel's. */
   #tail: Uint8Array | undefined;

@@ -1,7 +1,7 @@
 import type { Stream } from "./stream.js";
 
 /** The messages of a stream's other half, in order: each is taken off the stream when it is asked for. For one reader. */
-export class Messages<T> implements AsyncIterableIterator<T, undefined, undefined> {
+export class MessageReader<T> implements AsyncIterableIterator<T, undefined, undefined> {
   readonly #stream: Stream;
   readonly #decode: (bytes: Uint8Array) => T;
   readonly #onLeave: () => void;
@@ -55,7 +55,7 @@ export class Messages<T> implements AsyncIterableIterator<T, undefined, undefine
     try {
       value = this.#decode(bytes);
     } catch (error) {
-      this.#stream.deafen();
+      this.#stream.discardIncoming();
       this.close({ error });
       return;
     }
@@ -85,7 +85,7 @@ export class Messages<T> implements AsyncIterableIterator<T, undefined, undefine
     this.#first = undefined;
     if (this.#end) return;
     this.close();
-    this.#stream.deafen();
+    this.#stream.discardIncoming();
     this.#onLeave();
   }
 }

@@ -1,19 +1,19 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type { Status } from "../wire/frame.js";
+import type { CallStatus } from "../wire/frame.js";
 import type { CheckMessage } from "../wire/limits.js";
 
 /** What an inbox needs of its stream. */
-export interface Reader {
+export interface ReceiveQueueOwner {
   /** A message that was asked for. */
-  message(bytes: Uint8Array): void;
+  deliverMessage(bytes: Uint8Array): void;
   /** The half has ended, after all of its messages. */
-  ended(status: Status): void;
+  deliverEnd(status: CallStatus): void;
   /** A message is more than this end takes; nothing comes after that. */
-  refused(error: ConnectError): void;
+  deliverError(error: ConnectError): void;
   /** So many bytes were taken: they are to be paid for. */
-  took(bytes: number): void;
+  consume(bytes: number): void;
   /** So many bytes more, or fewer, are there of messages that are not whole; what stands against it. */
-  arriving(change: number): ConnectError | undefined;
+  countPartial(change: number): ConnectError | undefined;
 }
 
 /** A part of a message as it came. */
@@ -23,8 +23,8 @@ interface Part {
 }
 
 /** The messages that a stream receives: they wait until they are asked for, and are paid for then. */
-export class Inbox {
-  readonly #reader: Reader;
+export class ReceiveQueue {
+  readonly #reader: ReceiveQueueOwner;
   readonly #check: CheckMessage;
   #waiting: Part[] = NO_PARTS;
   /** The first part that has not been handed over. */
@@ -33,12 +33,12 @@ export class Inbox {
   #parts: Uint8Array[] = NO_BYTES;
   #partBytes = 0;
   #counted = 0;
-  #status: Status | undefined;
+  #status: CallStatus | undefined;
   #isAsked = false;
   #isDelivering = false;
   #isDeaf = false;
 
-  constructor(reader: Reader, check: CheckMessage) {
+  constructor(reader: ReceiveQueueOwner, check: CheckMessage) {
     this.#reader = reader;
     this.#check = check;
   }
@@ -50,20 +50,20 @@ export class Inbox {
   }
 
   /** Wants nothing more: what comes is thrown away. */
-  deafen(): void {
+  discard(): void {
     this.#isDeaf = true;
     this.#forgetParts();
     if (this.#isEmpty) return;
     const thrownAway = this.#waiting.slice(this.#first);
     this.#waiting = NO_PARTS;
     this.#first = 0;
-    for (const { bytes } of thrownAway) this.#reader.took(bytes.length);
+    for (const { bytes } of thrownAway) this.#reader.consume(bytes.length);
   }
 
   /** Takes what came. Whether deliver() has to follow. */
   add(bytes: Uint8Array, more: boolean): boolean {
     if (this.#isDeaf) {
-      this.#reader.took(bytes.length);
+      this.#reader.consume(bytes.length);
       return true;
     }
     const isFirst = this.#isEmpty && this.#parts.length === 0;
@@ -73,7 +73,7 @@ export class Inbox {
       return true;
     }
     // What nearly all messages are: whole, and awaited.
-    this.#reader.took(bytes.length);
+    this.#reader.consume(bytes.length);
     const fault = this.#check(bytes.length);
     if (fault) {
       this.#refuse(fault);
@@ -81,13 +81,13 @@ export class Inbox {
     }
     this.#isAsked = false;
     this.#isDelivering = true;
-    this.#reader.message(bytes);
+    this.#reader.deliverMessage(bytes);
     this.#isDelivering = false;
     return this.#isAsked;
   }
 
   /** Nothing comes any more, and how that half went; deliver() has to follow. */
-  end(status: Status): void {
+  end(status: CallStatus): void {
     this.#status ??= status;
   }
 
@@ -103,13 +103,13 @@ export class Inbox {
     }
     if (!this.#status || !this.#isEmpty || this.#isDeaf) return;
     this.#isDeaf = true;
-    this.#reader.ended(this.#parts.length > 0 ? CUT : this.#status);
+    this.#reader.deliverEnd(this.#parts.length > 0 ? CUT : this.#status);
   }
 
   #handOver(): ConnectError | undefined {
     while (this.#isAsked && !this.#isEmpty) {
       const { bytes, more } = this.#takePart();
-      this.#reader.took(bytes.length);
+      this.#reader.consume(bytes.length);
       const isWhole = !more && this.#parts.length === 0;
       const fault = isWhole ? this.#check(bytes.length) : this.#addPart(bytes);
       if (fault) return fault;
@@ -117,7 +117,7 @@ export class Inbox {
       const message = isWhole ? bytes : joined(this.#parts, this.#partBytes);
       if (!isWhole) this.#forgetParts();
       this.#isAsked = false;
-      this.#reader.message(message);
+      this.#reader.deliverMessage(message);
     }
     return undefined;
   }
@@ -143,18 +143,18 @@ export class Inbox {
   }
 
   #refuse(fault: ConnectError): void {
-    this.deafen();
-    this.#reader.refused(fault);
+    this.discard();
+    this.#reader.deliverError(fault);
   }
 
   /** Counts a part of a message that is not whole. */
   #count(bytes: number): ConnectError | undefined {
     this.#counted += bytes;
-    return this.#reader.arriving(bytes);
+    return this.#reader.countPartial(bytes);
   }
 
   #forgetParts(): void {
-    if (this.#counted > 0) this.#reader.arriving(-this.#counted);
+    if (this.#counted > 0) this.#reader.countPartial(-this.#counted);
     this.#counted = 0;
     this.#parts = NO_BYTES;
     this.#partBytes = 0;
@@ -165,7 +165,7 @@ export class Inbox {
 const NO_PARTS: Part[] = [];
 const NO_BYTES: Uint8Array[] = [];
 
-const CUT: Status = {
+const CUT: CallStatus = {
   code: Code.Internal,
   text: "the stream ended within a message",
   details: [],
