@@ -135,7 +135,7 @@ describe("keys are a plain map with versions and a clock", () => {
           const expected = [...model]
             .filter((name) => name.startsWith(prefix) && (after === undefined || byBytes(name, after) > 0))
             .sort(byBytes);
-          assert.deepEqual([...map.under(prefix, after)], expected);
+          assert.deepEqual([...map.valuesUnder(prefix, after)], expected);
           assert.equal(map.size, model.size);
         },
       ),

@@ -8,40 +8,43 @@ import { MemoryTopics } from "./memory/topics.js";
 import { MEMORY_BOUNDS } from "./shared/bounds.js";
 import { Clock } from "./shared/clock.js";
 
-/** The bounds of a memory engine. A write that would pass one is refused as full. */
+/** The bounds of a memory engine. A write that would exceed one fails as `resource_exhausted`. */
 export interface MemoryEngineOptions {
-  /** The bytes that all keys and their values may take, 256 more for each. Default: 1 GiB. */
+  /** The bytes of all keys and values, plus 256 for each key. Default: 1 GiB. */
   maxKeyBytes?: number;
-  /** The keys whose changes may wait for one watcher that does not read; past it, its watch fails. Default: 1,000,000. */
+  /** How many changed keys may wait for one watcher. If there are more, its watch fails. Default: 1,000,000. */
   maxWatchBacklog?: number;
-  /** The bytes that the records of all logs may take, 32 more for each. Default: 1 GiB. */
+  /** The bytes of the records of all logs, plus 32 for each record. Default: 1 GiB. */
   maxLogBytes?: number;
-  /** The bytes that all blobs together may hold, those that are being written or read included. Default: 2 GiB. */
+  /** The bytes of all blobs, including those that are being written or read. Default: 2 GiB. */
   maxBlobBytes?: number;
-  /** The bytes of events that may wait for one group of a topic, 64 more for each. Default: 64 MiB. */
+  /** The bytes of events that may wait for one group of a topic, plus 64 for each event. Default: 64 MiB. */
   maxBacklogBytes?: number;
-  /** The bytes of events that may wait for all groups of all topics together, 64 more for each. Default: 1 GiB. */
+  /** The bytes of events that may wait for all groups of all topics, plus 64 for each event. Default: 1 GiB. */
   maxTopicBytes?: number;
-  /** The topics that have a group. Default: 10,000. */
+  /** The number of topics that have a group. Default: 10,000. */
   maxTopics?: number;
-  /** The groups of one topic. Default: 1000. */
+  /** The number of groups of one topic. Default: 1000. */
   maxGroups?: number;
-  /** How long a group without a consumer is kept where no events wait for it, in milliseconds. Default: 24 hours. */
+  /** How long a group without consumers and without waiting events is kept, in milliseconds. Default: 24 hours. */
   groupIdleMs?: number;
-  /** How long a group without a consumer is kept although events wait for it: they are dropped then. Default: for ever. */
+  /**
+   * How long a group without consumers is kept while events wait for it, in milliseconds. The events are then dropped.
+   * Default: for ever.
+   */
   groupBacklogIdleMs?: number;
-  /** Where it tells of events that it drops. Default: nowhere. */
+  /** Logs the events that the engine drops. Default: no log. */
   log?: Pick<Log, "warn">;
   /**
-   * The time in Unix milliseconds, of stamps, leases and delays alike. Default: `Date.now` for stamps, and for the rest
-   * a clock that goes on steadily when the wall clock is set.
+   * The time in Unix milliseconds, for timestamps, leases and delays. Default: `Date.now` for timestamps, and a
+   * monotonic clock for the rest.
    */
   now?: () => number;
 }
 
 /**
- * An engine that keeps everything in this process's memory: for tests, demos, browsers and the edge. A write is
- * acknowledged when it is applied, and all is gone with the process.
+ * An engine that keeps everything in the memory of this process: for tests, demos, browsers and the edge. A write is
+ * acknowledged when it is applied. All data is lost when the process ends.
  */
 export function memoryEngine({
   maxKeyBytes = MEMORY_BOUNDS.maxKeyBytes,

@@ -247,7 +247,7 @@ export const pubsubMutants: readonly Mutant[] = [
     ],
     [
       "what was not answered is lost",
-      "this.#giveBack(consumer.claimed);\n",
+      "this.#requeue(consumer.claimed);\n",
       "",
       /goes back when the client cancels/,
     ],

@@ -1,9 +1,9 @@
 import { runAfter } from "../../../lib/timer.js";
 import type { Delivery } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
+import { Consumer } from "../shared/consumer.js";
 import { Heap } from "../shared/heap.js";
 import { type IdleTimeouts, IdleTimer } from "../shared/idle-timer.js";
-import { Consumer } from "./consumer.js";
 import type { WriteOp } from "./store.js";
 import type { GroupState, Item, TopicEntries } from "./topic-store.js";
 
@@ -39,9 +39,9 @@ export class ConsumerGroup {
   readonly #options: GroupOptions;
   readonly #ready = new Heap<Item>((a, b) => a.order - b.order);
   #readyBytes = 0;
-  readonly #consumers = new Set<Consumer>();
+  readonly #consumers = new Set<Consumer<Item>>();
   /** The consumers whose loop waits for an event, the one that has waited longest first. None, while any is ready. */
-  readonly #waiting = new Set<Consumer>();
+  readonly #waiting = new Set<Consumer<Item>>();
   readonly #delays = new Set<() => void>();
   /** Where the events begin that are in the tree only; "": at the first one. */
   #unread: string | undefined;
@@ -86,16 +86,16 @@ export class ConsumerGroup {
       ops: [...ops, this.#stateOp()],
       applied: () => {
         for (const item of items) this.#add(item);
-        this.#handOut();
+        this.#assignReady();
       },
       failed: () => this.#weigh(-bytes),
     };
   }
 
   join(signal: AbortSignal): AsyncIterable<Delivery> {
-    const consumer = new Consumer(() => {
+    const consumer = new Consumer<Item>(() => {
       signal.removeEventListener("abort", consumer.leave);
-      this.#part(consumer);
+      this.#onLeave(consumer);
     });
     this.#idle.stop();
     if (this.state.idleFromMs !== undefined) {
@@ -123,20 +123,20 @@ export class ConsumerGroup {
     this.#ready.clear();
   }
 
-  async *#deliver(consumer: Consumer): AsyncGenerator<Delivery, void, undefined> {
+  async *#deliver(consumer: Consumer<Item>): AsyncGenerator<Delivery, void, undefined> {
     try {
       await this.#options.begun;
-      while (!consumer.left) {
+      while (!consumer.hasLeft) {
         let item = this.#take();
         if (item) {
           consumer.claimed.add(item);
         } else {
           this.#waiting.add(consumer);
-          item = await consumer.handed();
+          item = await consumer.nextAssigned();
         }
         if (this.#fault) throw this.#fault;
         // Where it left before it could take what was handed to it, that has gone back already.
-        if (!item || consumer.left) return;
+        if (!item || consumer.hasLeft) return;
         const value = item.value ?? this.#options.entries.value(this.state.id, item.order);
         if (!value) {
           consumer.claimed.delete(item);
@@ -152,7 +152,7 @@ export class ConsumerGroup {
     }
   }
 
-  #delivery({ claimed }: Consumer, item: Item, value: Uint8Array): Delivery {
+  #delivery({ claimed }: Consumer<Item>, item: Item, value: Uint8Array): Delivery {
     const { entries } = this.#options;
     const { id } = this.state;
     const done = async () => {
@@ -161,7 +161,7 @@ export class ConsumerGroup {
       this.#weigh(-bytes);
       await entries.write([...entries.done(id, item), this.#stateOp()]).catch((error: unknown) => {
         this.#weigh(bytes);
-        this.#giveBack([item]);
+        this.#requeue([item]);
         throw error;
       });
     };
@@ -171,7 +171,7 @@ export class ConsumerGroup {
       try {
         await entries.write([this.#count(item)], () => this.#putOff(item, delayMs));
       } catch (error) {
-        this.#giveBack([item]);
+        this.#requeue([item]);
         throw error;
       }
     };
@@ -210,7 +210,7 @@ export class ConsumerGroup {
     } finally {
       this.#reading = false;
     }
-    this.#handOut();
+    this.#assignReady();
   }
 
   /** An event that is the last of all. */
@@ -234,18 +234,18 @@ export class ConsumerGroup {
   #putOff(item: Item, delayMs: number): void {
     if (this.#closed) return;
     if (delayMs <= 0) {
-      this.#giveBack([item]);
+      this.#requeue([item]);
       return;
     }
     item.value = undefined;
     const stop = runAfter(delayMs, () => {
       this.#delays.delete(stop);
-      this.#giveBack([item]);
+      this.#requeue([item]);
     });
     this.#delays.add(stop);
   }
 
-  #part(consumer: Consumer): void {
+  #onLeave(consumer: Consumer<Item>): void {
     this.#consumers.delete(consumer);
     this.#waiting.delete(consumer);
     if (this.#consumers.size === 0) {
@@ -254,7 +254,7 @@ export class ConsumerGroup {
     }
     if (this.#closed) return;
     if (consumer.claimed.size > 0) this.#saveSoon([...consumer.claimed].map((item) => this.#count(item)));
-    this.#giveBack(consumer.claimed);
+    this.#requeue(consumer.claimed);
     if (this.#consumers.size === 0) this.#expectIdle();
   }
 
@@ -265,19 +265,19 @@ export class ConsumerGroup {
     this.#idle.start(openMs - this.state.idleFromMs);
   }
 
-  #giveBack(items: Iterable<Item>): void {
+  #requeue(items: Iterable<Item>): void {
     if (this.#closed) return;
     for (const item of items) this.#push(item);
-    this.#handOut();
+    this.#assignReady();
   }
 
   /** Each event goes straight to one who waits: were he only woken, others could take it first, or he could be gone. */
-  #handOut(): void {
+  #assignReady(): void {
     for (const consumer of this.#waiting) {
       const item = this.#take();
       if (!item) return;
       this.#waiting.delete(consumer);
-      consumer.hand(item);
+      consumer.assign(item);
     }
   }
 

@@ -70,7 +70,7 @@ export class DiskKeys implements KeyStore {
     const applied = () => {
       for (const change of changes) {
         if (change.type === "set") this.#expiries.expect(change.entry);
-        this.#changes.tell(change);
+        this.#changes.publish(change);
       }
     };
     await this.#tree.write(ops, applied, { keys: grown });
@@ -178,7 +178,7 @@ export class DiskKeys implements KeyStore {
       freed += weight(key, bytes.length - HEADER_BYTES);
     }
     const applied = () => {
-      for (const key of gone) this.#changes.tell({ type: "delete", key });
+      for (const key of gone) this.#changes.publish({ type: "delete", key });
     };
     await this.#tree.write(ops, applied, { keys: -freed });
   }

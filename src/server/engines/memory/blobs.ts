@@ -11,10 +11,10 @@ interface BlobLimits {
   now: () => number;
 }
 
-/** The pieces that blobs are kept in, whatever they came in: many small chunks would weigh more than their bytes. */
+/** Blobs are stored in pieces of this size: many small chunks would take more memory than their bytes. */
 const PIECE_BYTES = 64 * 1024;
 
-/** The blobs of the memory engine. One is never changed once stored, so that its readers see it whole. */
+/** The blobs of the memory engine. A stored blob never changes, so that its readers see all of it. */
 export class MemoryBlobs implements BlobStore {
   readonly #blobs = new SortedMap<Blob>();
   readonly #limits: BlobLimits;
@@ -78,7 +78,7 @@ export class MemoryBlobs implements BlobStore {
 
   async *list(prefix: string, after?: string): AsyncIterable<BlobInfo> {
     this.#open();
-    for (const { info } of this.#blobs.under(prefix, after)) {
+    for (const { info } of this.#blobs.valuesUnder(prefix, after)) {
       yield info;
       this.#open();
     }
@@ -100,7 +100,7 @@ export class MemoryBlobs implements BlobStore {
     if (this.#closed) throw closedError("memory");
   }
 
-  /** Counts what is being written as well, so that many unfinished writes cannot pass the limit together. */
+  /** Unfinished writes count as well, so that many of them cannot exceed the limit together. */
   #reserve(bytes: number): void {
     const { maxBlobBytes } = this.#limits;
     if (this.#bytes + bytes > maxBlobBytes) {
@@ -133,7 +133,7 @@ export class MemoryBlobs implements BlobStore {
     this.#giveBack(blob);
   }
 
-  /** What was removed still takes room while someone reads it. */
+  /** A removed blob counts until its last reader has ended. */
   #giveBack(blob: Blob): void {
     if (!blob.removed || blob.readers > 0) return;
     this.#bytes -= blob.bytes;
@@ -143,9 +143,9 @@ export class MemoryBlobs implements BlobStore {
 
 type Blob = {
   info: BlobInfo;
-  /** Of PIECE_BYTES each, only the last one shorter. */
+  /** All have PIECE_BYTES, except for the last one. */
   pieces: Uint8Array[];
-  /** What it counts for in `maxBlobBytes`. */
+  /** Its part of `maxBlobBytes`. */
   bytes: number;
   readers: number;
   removed: boolean;

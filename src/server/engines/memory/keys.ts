@@ -12,18 +12,18 @@ interface KeyLimits {
   now: () => number;
 }
 
-/** What one entry weighs beside its key and value, for `maxKeyBytes`. */
+/** Counts for each entry besides its key and value, for `maxKeyBytes`. */
 const ENTRY_OVERHEAD_BYTES = 256;
 
-/** The most entries that expire in one turn of the event loop. */
+/** At most this many entries expire in one turn of the event loop. */
 const EXPIRE_AT_ONCE = 10_000;
 
-/** The keys of the memory engine: a commit is one turn of the event loop, so it is atomic by itself. */
+/** The keys of the memory engine. A commit runs in one turn of the event loop, which makes it atomic. */
 export class MemoryKeys implements KeyStore {
   readonly #entries = new SortedMap<Entry>();
-  /** When entries expire, the next one first. What is not true of its entry any more is passed over. */
+  /** The times at which entries expire, soonest first. Times that no longer match their entry are skipped. */
   readonly #expiries = new Heap<Expiry>((a, b) => a.atMs - b.atMs);
-  /** How many entries expire at all. */
+  /** The number of entries with an expiry. */
   #expiring = 0;
   readonly #changes: ChangeFeed;
   readonly #limits: KeyLimits;
@@ -73,7 +73,7 @@ export class MemoryKeys implements KeyStore {
 
   async *list(prefix: string, after?: string): AsyncIterable<Entry> {
     this.#open();
-    for (const entry of this.#entries.under(prefix, after)) {
+    for (const entry of this.#entries.valuesUnder(prefix, after)) {
       if (this.#live(entry.key, this.#limits.now()) === entry) yield entry;
       this.#open();
     }
@@ -123,13 +123,13 @@ export class MemoryKeys implements KeyStore {
     this.#entries.set(key, entry);
     this.#account(entry, 1);
     if (expiresAtMs !== undefined && expiresAtMs !== present?.expiresAtMs) this.#expire(key, expiresAtMs);
-    this.#changes.tell({ type: "set", entry });
+    this.#changes.publish({ type: "set", entry });
   }
 
   #remove(entry: Entry): void {
     this.#entries.delete(entry.key);
     this.#account(entry, -1);
-    this.#changes.tell({ type: "delete", key: entry.key });
+    this.#changes.publish({ type: "delete", key: entry.key });
   }
 
   #account(entry: Entry, times: 1 | -1): void {
@@ -145,7 +145,7 @@ export class MemoryKeys implements KeyStore {
     this.#schedule();
   }
 
-  /** One timer, set for the entry that expires next: its memory is freed and its watchers are told on time. */
+  /** Sets one timer for the next expiry, which frees the entry's memory and notifies its watchers. */
   #schedule(): void {
     const next = this.#expiries.peek()?.atMs ?? Number.POSITIVE_INFINITY;
     if (next >= this.#timerAtMs) return;

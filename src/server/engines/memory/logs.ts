@@ -9,16 +9,16 @@ interface LogLimits {
   clock: Clock;
 }
 
-/** The most records that one step of a read hands over. */
+/** The most records in one batch of a read. */
 const BATCH_RECORDS = 512;
 
-/** What one record weighs beside its value, for `maxBytes` and `maxLogBytes`. */
+/** Counts for each record besides its value, for `maxBytes` and `maxLogBytes`. */
 const RECORD_OVERHEAD_BYTES = 32;
 
-/** How late the memory of records that became too old may be given back; readers do not see them from then on. */
+/** How long after records became too old their memory is freed. Readers no longer see them in the meantime. */
 const LATE_MS = 1000;
 
-/** The logs of the memory engine: an array each, trimmed from the front by retention. */
+/** The logs of the memory engine: an array for each, which retention trims from the front. */
 export class MemoryLogs implements LogStore {
   readonly #logs = new Map<string, Log>();
   readonly #limits: LogLimits;
@@ -47,7 +47,7 @@ export class MemoryLogs implements LogStore {
     { follow, signal }: { follow: boolean; signal: AbortSignal },
   ): AsyncGenerator<LogRecord[], void, undefined> {
     this.#open();
-    // A follower of a log that is not there yet waits for it; any other reader of it is at its end.
+    // A follower waits for a log that does not exist yet; for other readers such a log is empty.
     const log = this.#logs.get(name) ?? (follow ? this.#create(name) : undefined);
     if (!log) return;
     log.readers++;
@@ -116,22 +116,22 @@ export class MemoryLogs implements LogStore {
 }
 
 class Log {
-  /** The offset of the oldest retained record, or of the next one where none is retained. */
+  /** The offset of the oldest retained record, or of the next record if none is retained. */
   first = 1n;
-  /** Those who read it just now. */
+  /** The number of current readers. */
   readers = 0;
   readonly #clock: Clock;
   readonly #onBytes: (change: number) => void;
   #retention: Retention | undefined;
   #records: (LogRecord | undefined)[] = [];
-  /** Where `first` is in #records: what lies before it is undefined already, and is cut off in large pieces only. */
+  /** The index of `first` in #records. Items before it are undefined, and are cut off in large pieces only. */
   #head = 0;
   #bytes = 0;
   #lastMs = 0;
   #stopTimer: (() => void) | undefined;
   readonly #waiting = new Set<() => void>();
 
-  /** `onBytes` is told by how much the log's weight changes. */
+  /** Calls `onBytes` with each change of the log's size. */
   constructor(clock: Clock, onBytes: (change: number) => void) {
     this.#clock = clock;
     this.#onBytes = onBytes;
@@ -141,13 +141,13 @@ class Log {
     return this.first + BigInt(this.#records.length - this.#head);
   }
 
-  /** Whether it can go without a trace: nothing was ever said of it, and nobody reads. */
+  /** Whether the log can be removed: it never had a record, has no retention, and nobody reads it. */
   get untouched(): boolean {
     return this.next === 1n && this.#retention === undefined && this.readers === 0;
   }
 
   append(values: readonly Uint8Array[], nowMs: number): { first: bigint; last: bigint } {
-    // A wall clock that was set back does not take the log's time back.
+    // Timestamps never go back within a log, even if the wall clock is set back.
     this.#lastMs = Math.max(this.#lastMs, nowMs);
     const first = this.next;
     let offset = first;
@@ -201,12 +201,12 @@ class Log {
     this.#scheduleTrim();
   }
 
-  /** The bytes that retention gives back when `records` more of `bytes` come. */
+  /** The bytes that retention will free if `records` more with `bytes` are appended. */
   freedBy(bytes: number, records: number): number {
     return this.#excess(bytes, records).bytes;
   }
 
-  /** Resolves at the next append, or once `signal` aborts. */
+  /** Resolves at the next append, or when `signal` aborts. */
   grown(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
@@ -228,7 +228,7 @@ class Log {
     this.#wake();
   }
 
-  /** The oldest records that have to go, were there `moreRecords` of `moreBytes` behind them. */
+  /** The oldest records that exceed the retention, if `moreRecords` with `moreBytes` were appended. */
   #excess(moreBytes: number, moreRecords: number): { count: number; bytes: number } {
     const { maxAgeMs, maxBytes, maxRecords } = this.#retention ?? {};
     const tooOldMs = maxAgeMs === undefined ? undefined : this.#clock.wallBefore(maxAgeMs);
@@ -249,7 +249,7 @@ class Log {
     this.#onBytes(change);
   }
 
-  /** A log that nobody uses gives its old records back as well: one timer, for the oldest of them. */
+  /** Sets a timer for the oldest record, so that an unused log also frees its old records. */
   #scheduleTrim(): void {
     const oldest = this.#records[this.#head];
     const maxAgeMs = this.#retention?.maxAgeMs;

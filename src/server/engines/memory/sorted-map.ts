@@ -1,20 +1,20 @@
 import btree from "sorted-btree";
 import { compareUtf8 } from "../../../lib/utf8.js";
 
-// CommonJS with a default export: Node hands the exports over, some bundlers their default.
+// A CommonJS module with a default export: Node imports its exports, some bundlers the default among them.
 const BTree = ((btree as { default?: unknown }).default ?? btree) as typeof btree.default;
 
-/** How many keys under() looks up in the tree at a time. */
+/** How many keys valuesUnder() reads from the tree at a time. */
 const PAGE = 256;
 
-/** Where the order of UTF-16 units, JavaScript's own and faster to compare by, may not be that of UTF-8. */
+/** In keys with such units, the order of UTF-16, which JavaScript compares faster, can differ from that of UTF-8. */
 const UNORDERED = /[\ud800-\uffff]/;
 
-/** Values by key: a hash map to find them, and beside it a tree of the keys that keeps the byte order of their UTF-8. */
+/** Values by key: a hash map for lookups, and a tree that keeps the keys in the byte order of their UTF-8. */
 export class SortedMap<V> {
   readonly #values = new Map<string, V>();
   readonly #order = new BTree<string, undefined>(undefined, (a, b) => this.#compare(a, b));
-  /** Whether both orders agree on all keys: while none has a unit from U+D800 on. */
+  /** Whether both orders agree on all keys: no key has a unit of U+D800 or above. */
   #plain = true;
 
   get size(): number {
@@ -44,10 +44,10 @@ export class SortedMap<V> {
 
   /**
    * The values whose keys start with `prefix` and come after the key `after`, in order. The map may change between
-   * two steps: what is deleted is left out, what is replaced is as it is now, and what is added may be seen or not.
+   * two steps: deleted values are omitted, replaced values are current, and added values may or may not be seen.
    */
-  *under(prefix: string, after?: string): Generator<V, void, undefined> {
-    // An `after` in front of the prefix is in front of all that it names.
+  *valuesUnder(prefix: string, after?: string): Generator<V, void, undefined> {
+    // An `after` that sorts before the prefix excludes nothing.
     let past = after !== undefined && compareUtf8(after, prefix) >= 0 ? after : undefined;
     while (true) {
       const page: string[] = [];

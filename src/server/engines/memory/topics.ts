@@ -1,6 +1,7 @@
 import { runAfter } from "../../../lib/timer.js";
 import type { Log } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
+import { Consumer } from "../shared/consumer.js";
 import { closedError, fullError } from "../shared/errors.js";
 import { Heap } from "../shared/heap.js";
 import { type IdleTimeouts, IdleTimer } from "../shared/idle-timer.js";
@@ -17,14 +18,14 @@ interface TopicLimits {
   log: Pick<Log, "warn">;
 }
 
-/** What one event weighs beside its value, for `maxBacklogBytes` and `maxTopicBytes`. */
+/** Counts for each event besides its value, for `maxBacklogBytes` and `maxTopicBytes`. */
 const EVENT_OVERHEAD_BYTES = 64;
 
-/** The topics of the memory engine: each group keeps its own order of what waits. */
+/** The topics of the memory engine. Each group keeps its waiting events in its own order. */
 export class MemoryTopics implements TopicStore {
   readonly #topics = new Map<string, Map<string, Group>>();
   readonly #limits: TopicLimits;
-  /** Of all groups; an event that several groups wait for counts for each. */
+  /** The bytes of all groups. An event counts once for each group that it waits for. */
   #bytes = 0;
   #closed = false;
 
@@ -104,27 +105,27 @@ type Item = { order: number; value: Uint8Array; attempts: number };
 class Group {
   #bytes = 0;
   readonly #ready = new Heap<Item>((a, b) => a.order - b.order);
-  readonly #consumers = new Set<Consumer>();
-  /** The consumers whose loop waits for an event, the one that has waited longest first. None, while any is ready. */
-  readonly #waiting = new Set<Consumer>();
+  readonly #consumers = new Set<Consumer<Item>>();
+  /** The consumers that wait for an event, longest first. Empty while any event is ready. */
+  readonly #waiting = new Set<Consumer<Item>>();
   readonly #delays = new Set<() => void>();
   readonly #onBytes: (change: number) => void;
   #order = 0;
   readonly #idle: IdleTimer;
   #closed = false;
 
-  /** `onBytes` is told by how much `bytes` changes, `onIdle` that it has been without a consumer for as long as it is kept. */
+  /** Calls `onBytes` with each change of `bytes`, and `onIdle` when the group has been without consumers for too long. */
   constructor(keptMs: IdleTimeouts, onBytes: (change: number) => void, onIdle: () => void) {
     this.#onBytes = onBytes;
     this.#idle = new IdleTimer(keptMs, () => this.#bytes === 0, onIdle);
   }
 
-  /** Of everything not yet acknowledged: ready, delayed and claimed. */
+  /** The bytes of all unacknowledged events: ready, delayed and claimed. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** How many events wait, now that no consumer has any. */
+  /** The number of ready and delayed events. */
   get events(): number {
     return this.#ready.size + this.#delays.size;
   }
@@ -134,13 +135,13 @@ class Group {
       this.#weigh(weight(value));
       this.#ready.push({ order: ++this.#order, value, attempts: 0 });
     }
-    this.#handOut();
+    this.#assignReady();
   }
 
   join(signal: AbortSignal): AsyncIterable<Delivery> {
-    const consumer = new Consumer(() => {
+    const consumer = new Consumer<Item>(() => {
       signal.removeEventListener("abort", consumer.leave);
-      this.#part(consumer);
+      this.#onLeave(consumer);
     });
     this.#idle.stop();
     this.#consumers.add(consumer);
@@ -149,7 +150,7 @@ class Group {
     return this.#deliver(consumer);
   }
 
-  /** Ends its consumers and drops all that waits. */
+  /** Ends the group's consumers and drops its events. */
   close(): void {
     this.#closed = true;
     this.#idle.stop();
@@ -159,18 +160,18 @@ class Group {
     this.#weigh(-this.#bytes);
   }
 
-  async *#deliver(consumer: Consumer): AsyncGenerator<Delivery, void, undefined> {
+  async *#deliver(consumer: Consumer<Item>): AsyncGenerator<Delivery, void, undefined> {
     try {
-      while (!consumer.left) {
+      while (!consumer.hasLeft) {
         let item = this.#ready.pop();
         if (item) {
           consumer.claimed.add(item);
         } else {
           this.#waiting.add(consumer);
-          item = await consumer.handed();
+          item = await consumer.nextAssigned();
         }
-        // Where it left before it could take what was handed to it, that has gone back already.
-        if (!item || consumer.left) return;
+        // If the consumer left before it took the event, the event is back in the group already.
+        if (!item || consumer.hasLeft) return;
         item.attempts++;
         yield this.#delivery(consumer, item);
       }
@@ -179,16 +180,16 @@ class Group {
     }
   }
 
-  #delivery({ claimed }: Consumer, item: Item): Delivery {
+  #delivery({ claimed }: Consumer<Item>, item: Item): Delivery {
     const done = async () => {
       if (claimed.delete(item)) this.#weigh(-weight(item.value));
     };
     const retry = async (delayMs: number) => {
       if (!claimed.delete(item)) return;
-      if (delayMs <= 0) return this.#giveBack([item]);
+      if (delayMs <= 0) return this.#requeue([item]);
       const stop = runAfter(delayMs, () => {
         this.#delays.delete(stop);
-        this.#giveBack([item]);
+        this.#requeue([item]);
       });
       this.#delays.add(stop);
     };
@@ -200,61 +201,28 @@ class Group {
     this.#onBytes(change);
   }
 
-  #part(consumer: Consumer): void {
+  #onLeave(consumer: Consumer<Item>): void {
     this.#consumers.delete(consumer);
     this.#waiting.delete(consumer);
     if (this.#closed) return;
-    this.#giveBack(consumer.claimed);
+    this.#requeue(consumer.claimed);
     if (this.#consumers.size === 0) this.#idle.start();
   }
 
-  #giveBack(items: Iterable<Item>): void {
+  #requeue(items: Iterable<Item>): void {
     for (const item of items) this.#ready.push(item);
-    this.#handOut();
+    this.#assignReady();
   }
 
-  /** Each event goes straight to one who waits: were he only woken, others could take it first, or he could be gone. */
-  #handOut(): void {
+  /** Assigns each event to a waiting consumer. If it were only woken, another could take the event, or it could leave. */
+  #assignReady(): void {
     for (const consumer of this.#waiting) {
       const item = this.#ready.pop();
       if (!item) return;
       this.#waiting.delete(consumer);
-      consumer.hand(item);
+      consumer.assign(item);
     }
   }
-}
-
-class Consumer {
-  /** What it has been given and not answered. */
-  readonly claimed = new Set<Item>();
-  left = false;
-  readonly #onLeave: () => void;
-  #hand: ((item: Item | undefined) => void) | undefined;
-
-  constructor(onLeave: () => void) {
-    this.#onLeave = onLeave;
-  }
-
-  /** The next event that hand() gives it; undefined once it has left. */
-  handed(): Promise<Item | undefined> {
-    return new Promise((resolve) => {
-      this.#hand = resolve;
-    });
-  }
-
-  hand(item: Item): void {
-    this.claimed.add(item);
-    this.#hand?.(item);
-  }
-
-  readonly leave = (): void => {
-    if (this.left) return;
-    this.left = true;
-    this.#onLeave();
-    // From here on it answers for nothing.
-    this.claimed.clear();
-    this.#hand?.(undefined);
-  };
 }
 
 const weight = (value: Uint8Array): number => value.length + EVENT_OVERHEAD_BYTES;

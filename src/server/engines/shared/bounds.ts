@@ -1,10 +1,10 @@
 const MiB = 1024 ** 2;
 const GiB = 1024 ** 3;
 
-/** How many topics and groups either engine takes, and how long it keeps groups without a consumer. */
+/** The number of topics and groups, and how long groups without consumers are kept: the same for all engines. */
 const groups = { maxTopics: 10_000, maxGroups: 1000, groupIdleMs: 24 * 3_600_000 };
 
-/** The bounds that a memory engine has unless it is told others. */
+/** The default bounds of a memory engine. */
 export const MEMORY_BOUNDS = {
   maxKeyBytes: GiB,
   maxWatchBacklog: 1_000_000,
@@ -15,7 +15,7 @@ export const MEMORY_BOUNDS = {
   ...groups,
 };
 
-/** The bounds that a disk engine has unless it is told others. */
+/** The default bounds of a disk engine. */
 export const DISK_BOUNDS = {
   maxKeyBytes: 16 * GiB,
   maxWatchBacklog: 100_000,

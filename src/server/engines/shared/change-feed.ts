@@ -1,7 +1,7 @@
 import type { Change } from "../../engine.js";
 import { fullError } from "./errors.js";
 
-/** How many changes, and bytes of theirs, a reader may be behind before those of a key make way for its last one. */
+/** If a reader is behind by more changes or bytes than these, only the last change of each key is kept. */
 const COMPACT_ABOVE = 1024;
 const COMPACT_ABOVE_BYTES = 1024 ** 2;
 
@@ -9,19 +9,19 @@ const bytesOf = (change: Change): number => (change.type === "set" ? change.entr
 
 const keyOf = (change: Change): string => (change.type === "set" ? change.entry.key : change.key);
 
-/** Hands changes to those who watch. A watcher that does not read holds one change for each key, not all of them. */
+/** Sends changes to watchers. For a watcher that does not read, it keeps one change per key instead of all. */
 export class ChangeFeed {
   readonly #watchers = new Map<string, Set<Watcher>>();
-  /** How many prefixes of each length are watched: a change looks up one prefix for each length, not each watcher. */
+  /** The number of watched prefixes of each length. A change looks up one prefix per length, not every watcher. */
   readonly #lengths = new Map<number, number>();
   readonly #mostKeys: number;
 
-  /** `mostKeys`: the keys whose changes one watcher may be behind by. */
+  /** `mostKeys`: the most changed keys that may wait for one watcher. */
   constructor(mostKeys: number) {
     this.#mostKeys = mostKeys;
   }
 
-  tell(change: Change): void {
+  publish(change: Change): void {
     const key = keyOf(change);
     for (const length of this.#lengths.keys()) {
       if (length > key.length) continue;
@@ -58,8 +58,8 @@ export class ChangeFeed {
     const watchers = this.#watchers.get(prefix);
     if (!watchers?.delete(watcher) || watchers.size > 0) return;
     this.#watchers.delete(prefix);
-    const left = (this.#lengths.get(prefix.length) ?? 0) - 1;
-    if (left > 0) this.#lengths.set(prefix.length, left);
+    const remaining = (this.#lengths.get(prefix.length) ?? 0) - 1;
+    if (remaining > 0) this.#lengths.set(prefix.length, remaining);
     else this.#lengths.delete(prefix.length);
   }
 }
@@ -77,11 +77,11 @@ class Watcher {
 
   constructor(mostKeys: number, onEnd: () => void) {
     this.#mostKeys = mostKeys;
-    this.#compactAbove = this.#leastAbove;
+    this.#compactAbove = this.#minCompactAbove;
     this.#onEnd = onEnd;
   }
 
-  get #leastAbove(): number {
+  get #minCompactAbove(): number {
     return Math.min(COMPACT_ABOVE, this.#mostKeys * 2);
   }
 
@@ -92,7 +92,7 @@ class Watcher {
     this.#wake?.();
   }
 
-  /** What is pending is dropped: nobody reads on. */
+  /** Ends the watch and drops pending changes. */
   readonly end = (): void => {
     if (this.#ended) return;
     this.#ended = true;
@@ -112,7 +112,7 @@ class Watcher {
         const batch = this.#pending;
         this.#pending = [];
         this.#bytes = 0;
-        this.#compactAbove = this.#leastAbove;
+        this.#compactAbove = this.#minCompactAbove;
         this.#compactAboveBytes = COMPACT_ABOVE_BYTES;
         for (const change of batch) {
           if (this.#ended) break;
@@ -143,8 +143,8 @@ class Watcher {
     }
     this.#pending = [...last.values()];
     this.#bytes = this.#pending.reduce((sum, change) => sum + bytesOf(change), 0);
-    // Twice what is left of it, so that compacting costs each change a constant.
-    this.#compactAbove = Math.max(this.#leastAbove, this.#pending.length * 2);
+    // Twice the remaining size, so that the cost of compacting is constant per change.
+    this.#compactAbove = Math.max(this.#minCompactAbove, this.#pending.length * 2);
     this.#compactAboveBytes = Math.max(COMPACT_ABOVE_BYTES, this.#bytes * 2);
   }
 }

@@ -1,4 +1,4 @@
-/** Items of which the least by `compare` is at hand: adding and taking cost the logarithm of the size. */
+/** A binary heap: push() and pop() take logarithmic time. */
 export class Heap<T> {
   readonly #compare: (a: T, b: T) => number;
   #items: T[] = [];
@@ -11,7 +11,7 @@ export class Heap<T> {
     return this.#items.length;
   }
 
-  /** The least item, left where it is. */
+  /** The least item by `compare`, which stays in the heap. */
   peek(): T | undefined {
     return this.#items[0];
   }
@@ -29,7 +29,7 @@ export class Heap<T> {
     items[at] = item;
   }
 
-  /** Takes the least item out. */
+  /** Removes and returns the least item. */
   pop(): T | undefined {
     const items = this.#items;
     const least = items[0];
@@ -38,7 +38,7 @@ export class Heap<T> {
     return least;
   }
 
-  /** Drops every item that `keep` does not want. */
+  /** Removes every item for which `keep` returns false. */
   retain(keep: (item: T) => boolean): void {
     const kept = this.#items.filter(keep);
     this.#items = kept.sort(this.#compare);
@@ -48,7 +48,7 @@ export class Heap<T> {
     this.#items = [];
   }
 
-  /** Puts `item` in the place of the least one, which has been taken. */
+  /** Inserts `item` in place of the least one, which was removed. */
   #sink(item: T): void {
     const items = this.#items;
     let at = 0;

@@ -1,28 +1,28 @@
 import { runAfter } from "../../../lib/timer.js";
 
-/** How long a group without a consumer is kept where nothing waits for it, and where something does. */
+/** How long a group without consumers is kept: while no events wait for it, and while some do. */
 export type IdleTimeouts = { idleMs: number; backlogIdleMs: number };
 
-/** Tells when a group has been without a consumer for as long as it is kept. */
+/** Calls `onIdle` when a group has been without consumers for longer than it is kept. */
 export class IdleTimer {
-  readonly #keptMs: IdleTimeouts;
+  readonly #timeouts: IdleTimeouts;
   readonly #isEmpty: () => boolean;
   readonly #onIdle: () => void;
-  #callOff: (() => void) | undefined;
+  #cancel: (() => void) | undefined;
 
-  /** `isEmpty` says whether nothing waits for the group. */
-  constructor(keptMs: IdleTimeouts, isEmpty: () => boolean, onIdle: () => void) {
-    this.#keptMs = keptMs;
+  /** `isEmpty`: whether no events wait for the group. */
+  constructor(timeouts: IdleTimeouts, isEmpty: () => boolean, onIdle: () => void) {
+    this.#timeouts = timeouts;
     this.#isEmpty = isEmpty;
     this.#onIdle = onIdle;
   }
 
-  /** Begins, for a group that has been idle for so long before. */
+  /** Starts the timer, for a group that has already been idle for `idleForMs`. */
   start(idleForMs = 0): void {
-    const { idleMs, backlogIdleMs } = this.#keptMs;
+    const { idleMs, backlogIdleMs } = this.#timeouts;
     const sinceMs = performance.now() - idleForMs;
     const wait = (keptMs: number) => {
-      this.#callOff = runAfter(sinceMs + keptMs - performance.now(), () => {
+      this.#cancel = runAfter(sinceMs + keptMs - performance.now(), () => {
         if (this.#isEmpty() || keptMs >= backlogIdleMs) this.#onIdle();
         else wait(backlogIdleMs);
       });
@@ -31,6 +31,6 @@ export class IdleTimer {
   }
 
   stop(): void {
-    this.#callOff?.();
+    this.#cancel?.();
   }
 }

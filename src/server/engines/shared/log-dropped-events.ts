@@ -1,9 +1,9 @@
 import type { Log } from "../../context.js";
 
-/** Logs that a consumer group was forgotten, and how many events were dropped with it. */
+/** Logs that an idle consumer group was removed, and how many events were dropped with it. */
 export function logDroppedEvents(log: Pick<Log, "warn">, topic: string, group: string, events: number): void {
   if (events === 0) return;
-  // The engine's name of a topic has its pubsub in front.
+  // The engine's name of a topic begins with its pubsub.
   const [pubsub = "", name = ""] = topic.includes("\0") ? topic.split("\0") : ["", topic];
   const facts = { ...(pubsub !== "" && { pubsub }), topic: name, group, events };
   log.warn(

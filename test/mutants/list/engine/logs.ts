@@ -3,7 +3,12 @@ import { faultsOf, type Mutant } from "../../mutant.js";
 
 export const logsMutants: readonly Mutant[] = [
   ...faultsOf("engine", "engines/memory/logs.ts", [
-    ["offsets begin at 0", "first = 1n;\n  /** Those", "first = 0n;\n  /** Those", /offsets from 1n on/],
+    [
+      "offsets begin at 0",
+      "first = 1n;\n  /** The number",
+      "first = 0n;\n  /** The number",
+      /offsets from 1n on/,
+    ],
     [
       "all logs are one",
       "return (log ?? this.#create(name)).append(values, clock.wall());",

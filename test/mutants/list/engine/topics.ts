@@ -59,8 +59,8 @@ export const topicsMutants: readonly Mutant[] = [
     ],
     [
       "all who wait have the event",
-      "this.#waiting.delete(consumer);\n      consumer.hand(item);",
-      "this.#waiting.delete(consumer);\n      consumer.hand(item);\n      for (const other of [...this.#waiting]) {\n        this.#waiting.delete(other);\n        other.hand(item);\n      }",
+      "this.#waiting.delete(consumer);\n      consumer.assign(item);",
+      "this.#waiting.delete(consumer);\n      consumer.assign(item);\n      for (const other of [...this.#waiting]) {\n        this.#waiting.delete(other);\n        other.assign(item);\n      }",
       /gives each event to one consumer|claims one event by each step|lets no consumer/,
     ],
     [
@@ -71,7 +71,7 @@ export const topicsMutants: readonly Mutant[] = [
     ],
     [
       "what comes back wakes no one",
-      "for (const item of items) this.#ready.push(item);\n    this.#handOut();",
+      "for (const item of items) this.#ready.push(item);\n    this.#assignReady();",
       "for (const item of items) this.#ready.push(item);",
       /left behind|for those who wait already/,
     ],
@@ -84,8 +84,8 @@ export const topicsMutants: readonly Mutant[] = [
     ["attempts are not counted", "item.attempts++;\n", "", /counts its attempts/],
     [
       "delays are none",
-      "if (delayMs <= 0) return this.#giveBack([item]);",
-      "if (delayMs >= 0) return this.#giveBack([item]);",
+      "if (delayMs <= 0) return this.#requeue([item]);",
+      "if (delayMs >= 0) return this.#requeue([item]);",
       /waits for its delay/,
     ],
     [
@@ -100,7 +100,6 @@ export const topicsMutants: readonly Mutant[] = [
       "claimed.delete(item);",
       /second answer does nothing/,
     ],
-    ["answers count after the end", "this.claimed.clear();\n", "", /after the consumer has ended/],
     [
       "what comes back is the last",
       "for (const item of items) this.#ready.push(item);",
@@ -115,21 +114,24 @@ export const topicsMutants: readonly Mutant[] = [
     ],
     [
       "delays end with their consumer",
-      "this.#giveBack(consumer.claimed);\n",
-      "this.#giveBack(consumer.claimed);\n    for (const stop of this.#delays) stop();\n",
+      "this.#requeue(consumer.claimed);\n",
+      "this.#requeue(consumer.claimed);\n    for (const stop of this.#delays) stop();\n",
       /a delayed event outlives/,
-    ],
-    [
-      "who waits does not see the end",
-      "this.claimed.clear();\n    this.#hand?.(undefined);",
-      "this.claimed.clear();",
-      /consume\(\) ends when its signal/,
     ],
     [
       "what has aborted is not seen",
       "if (signal.aborted) consumer.leave();\n    else signal",
       "signal",
       /consume\(\) with a signal that has aborted/,
+    ],
+  ]),
+  ...faultsOf("engine", "engines/shared/consumer.ts", [
+    ["answers count after the end", "this.claimed.clear();\n", "", /after the consumer has ended/],
+    [
+      "who waits does not see the end",
+      "this.claimed.clear();\n    this.#resolveNext?.(undefined);",
+      "this.claimed.clear();",
+      /consume\(\) ends when its signal/,
     ],
   ]),
   ...faultsOf("engine", "engines/shared/idle-timer.ts", [
