@@ -4,7 +4,8 @@ import { type DiskBlobs, storedBlobs } from "./blobs.js";
 import { FolderError, toEngineFault } from "./errors.js";
 import { nodeFiles } from "./files.js";
 import { partsOf, requireEmptyFolder, syncFolders, writeFormat } from "./folder.js";
-import { type DiskLogs, listLogs } from "./logs.js";
+import { listLogs } from "./log-settings.js";
+import type { DiskLogs } from "./logs.js";
 import type { Tree, TreeSnapshot } from "./tree.js";
 import { copyTree } from "./tree-copy.js";
 

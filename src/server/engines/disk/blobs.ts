@@ -49,13 +49,13 @@ export class DiskBlobs implements BlobStore {
     content: AsyncIterable<Uint8Array>,
     { metadata, ifAbsent }: { metadata: Record<string, string>; ifAbsent: boolean },
   ): Promise<BlobInfo | undefined> {
-    this.#open();
+    this.#checkOpen();
     if (ifAbsent && this.#tree.get(BLOBS + name)) return undefined;
     const id = randomBytes(16).toString("hex");
     const reserved = { bytes: 0 };
     try {
       const { size, sha256 } = await this.#write(id, content, reserved);
-      this.#open();
+      this.#checkOpen();
       await this.#files.settle(id);
       const stored: Stored = {
         id,
@@ -75,28 +75,28 @@ export class DiskBlobs implements BlobStore {
   }
 
   async get(name: string, { offset, length }: { offset: number; length?: number } = { offset: 0 }) {
-    this.#open();
+    this.#checkOpen();
     const bytes = this.#tree.get(BLOBS + name);
     if (!bytes) return undefined;
     const stored = decode(bytes);
     const end = length === undefined ? stored.size : Math.min(stored.size, offset + length);
-    const content = this.#files.read(stored.id, stored.size, offset, end, () => this.#open());
+    const content = this.#files.read(stored.id, stored.size, offset, end, () => this.#checkOpen());
     return { info: infoOf(name, stored), content };
   }
 
   async stat(name: string): Promise<BlobInfo | undefined> {
-    this.#open();
+    this.#checkOpen();
     const bytes = this.#tree.get(BLOBS + name);
     return bytes && infoOf(name, decode(bytes));
   }
 
   async *list(prefix: string, after?: string): AsyncIterable<BlobInfo> {
     for (let past = after === undefined ? undefined : BLOBS + after; ; ) {
-      this.#open();
+      this.#checkOpen();
       const page = await this.#tree.page(BLOBS + prefix, past, AT_ONCE);
       for (const { key, value } of page.entries) {
         yield infoOf(key.slice(BLOBS.length), decode(value));
-        this.#open();
+        this.#checkOpen();
       }
       if (page.after === undefined) return;
       past = page.after;
@@ -104,7 +104,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   async delete(name: string): Promise<boolean> {
-    this.#open();
+    this.#checkOpen();
     const bytes = this.#tree.latest(BLOBS + name);
     if (!bytes) return false;
     const { id, size } = decode(bytes);
@@ -134,7 +134,7 @@ export class DiskBlobs implements BlobStore {
     this.#closed = true;
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("disk");
   }
 
@@ -161,7 +161,7 @@ export class DiskBlobs implements BlobStore {
     let syncing: Promise<void> = Promise.resolve();
     try {
       for await (const piece of rechunk(content, BLOCK_BYTES)) {
-        this.#open();
+        this.#checkOpen();
         this.#reserve(piece.length, reserved);
         hash.update(piece);
         checksums.add(piece);
@@ -178,7 +178,7 @@ export class DiskBlobs implements BlobStore {
       }
       await writing;
       await syncing;
-      this.#open();
+      this.#checkOpen();
       await writer.write(checksums.encode(), size);
       await writer.sync();
     } finally {

@@ -11,7 +11,7 @@ import { FORMAT, formatOf, partsOf } from "./folder.js";
 import { type FolderLock, folderInUse, lockFolder, lockHolder } from "./lock-file.js";
 import { SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
-import { listLogs } from "./logs.js";
+import { listLogs } from "./log-settings.js";
 import { SegmentReader, segmentName, segmentsIn } from "./segment.js";
 import { readStoreParts } from "./store-check.js";
 import { StoreReader } from "./store-reader.js";

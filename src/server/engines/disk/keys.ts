@@ -40,18 +40,18 @@ export class DiskKeys implements KeyStore {
   }
 
   async get(key: string): Promise<Entry | undefined> {
-    this.#open();
+    this.#checkOpen();
     return this.#live(key, this.#tree.get(KEYS + key), this.#now());
   }
 
   async getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
-    this.#open();
+    this.#checkOpen();
     const nowMs = this.#now();
     return keys.map((key) => this.#live(key, this.#tree.get(KEYS + key), nowMs));
   }
 
   async commit(writes: readonly Write[]): Promise<Commit> {
-    this.#open();
+    this.#checkOpen();
     const nowMs = this.#now();
     const before = writes.map(({ key }) => this.#tree.latest(KEYS + key));
     for (const [i, write] of writes.entries()) {
@@ -79,12 +79,12 @@ export class DiskKeys implements KeyStore {
 
   async *list(prefix: string, after?: string): AsyncIterable<Entry> {
     for (let past = after === undefined ? undefined : KEYS + after; ; ) {
-      this.#open();
+      this.#checkOpen();
       const page = await this.#tree.page(KEYS + prefix, past, AT_ONCE);
       for (const { key, value } of page.entries) {
         const entry = this.#live(key.slice(KEYS.length), value, this.#now());
         if (entry) yield entry;
-        this.#open();
+        this.#checkOpen();
       }
       if (page.after === undefined) return;
       past = page.after;
@@ -92,7 +92,7 @@ export class DiskKeys implements KeyStore {
   }
 
   watch(prefix: string, signal: AbortSignal): AsyncIterable<Change> {
-    this.#open();
+    this.#checkOpen();
     return this.#changes.watch(prefix, signal);
   }
 
@@ -102,7 +102,7 @@ export class DiskKeys implements KeyStore {
     this.#changes.close();
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("disk");
   }
 

@@ -1,21 +1,21 @@
 import { crc32 } from "node:zlib";
 import type { LogRecord } from "../../engine.js";
 
-/** Magic and salt, in front of a segment's frames. */
+/** A segment's header: the magic number and the salt of its checksums. */
 export const SEGMENT_HEADER_BYTES = 16;
 const SEGMENT_MAGIC = Buffer.from("FLLOGSG1");
 
-/** Magic, length of what follows, checksum, first offset, time, where its group begins, how many records. */
+/** A frame's header: magic number, length of the rest, checksum, first offset, timestamp, group, record count. */
 export const FRAME_HEADER_BYTES = 40;
 const MAGIC = 0x4c4f4742;
 
-/** What stands in front of a frame: the values of one append(). */
+/** The header of a frame, which has the values of one append(). */
 export type FrameHeader = {
   at: number;
   end: number;
   first: number;
   timestampMs: number;
-  /** Where the frames begin that were synced together with it. */
+  /** The position of the first frame of its group commit. */
   group: number;
   count: number;
 };
@@ -27,17 +27,17 @@ export function encodeSegmentHeader(salt: number): Buffer {
   return header;
 }
 
-/** The salt of a segment; undefined where it does not begin as one. */
+/** The salt in a segment's header; undefined if the header is invalid. */
 export const saltOf = (header: Buffer): number | undefined =>
   header.length === SEGMENT_HEADER_BYTES && header.subarray(0, 8).equals(SEGMENT_MAGIC)
     ? header.readUInt32LE(8)
     : undefined;
 
-/** What a frame of these values takes. */
+/** The size of a frame with these values. */
 export const frameBytes = (values: readonly Uint8Array[]): number =>
   values.reduce((sum, value) => sum + 4 + value.length, FRAME_HEADER_BYTES);
 
-/** Puts the frame of these values into `frame`, which has just its size. */
+/** Encodes these values into `frame`, which has the size of frameBytes(). */
 export function encodeFrame(
   values: readonly Uint8Array[],
   { first, timestampMs, group }: { first: number; timestampMs: number; group: number },
@@ -60,7 +60,7 @@ export function encodeFrame(
   return frame;
 }
 
-/** The head of the frame that begins at `at` of `bytes`, which are those from `position` on of the segment. */
+/** The header of the frame at index `at` of `bytes`, which begin at `position` of the segment. */
 export function frameHeaderAt(bytes: Buffer, at: number, position: number): FrameHeader | undefined {
   if (at + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== MAGIC) return undefined;
   return {
@@ -73,11 +73,11 @@ export function frameHeaderAt(bytes: Buffer, at: number, position: number): Fram
   };
 }
 
-/** Whether `frame`, all of its bytes, is as it was written. */
+/** Whether the checksum of `frame` matches. */
 export const isIntact = (frame: Buffer, salt: number): boolean =>
   crc32(frame.subarray(12), salt) === frame.readUInt32LE(8);
 
-/** The records of a whole frame. */
+/** The records of an intact frame. */
 export function recordsIn(frame: Buffer, { first, timestampMs, count }: FrameHeader): LogRecord[] {
   const records: LogRecord[] = [];
   let at = FRAME_HEADER_BYTES + 4 * count;
@@ -90,7 +90,7 @@ export function recordsIn(frame: Buffer, { first, timestampMs, count }: FrameHea
   return records;
 }
 
-/** The place of the first whole frame behind `from` of a segment, and the group it belongs to. */
+/** The header of the first intact frame after position `from` of a segment. */
 export function findNextFrame(segment: Buffer, from: number, salt: number): FrameHeader | undefined {
   const magic = Buffer.alloc(4);
   magic.writeUInt32LE(MAGIC);

@@ -4,23 +4,23 @@ import { DamageError } from "./errors.js";
 import { findNextFrame, frameHeaderAt, isIntact, SEGMENT_HEADER_BYTES, saltOf } from "./log-frame.js";
 import { SegmentIndex, segmentName } from "./segment.js";
 
-/** What a log's last segment holds. */
+/** The content of a log's last segment. */
 export type Tail = {
   salt: number;
-  /** Where its whole frames end. What is behind that was never acknowledged. */
+  /** The end of its intact frames. The bytes after it were never acknowledged. */
   end: number;
-  /** The offset that the next record gets. */
+  /** The offset of the next record. */
   next: number;
   lastMs: number | undefined;
   firstMs: number | undefined;
   index: SegmentIndex;
-  /** The bytes behind that. */
+  /** The bytes after `end`. */
   tornBytes: number;
 };
 
 /**
- * Reads the segment that was written to last. Undefined where not even its header is whole, so that nothing was ever
- * written to it. Fails as damaged where something broken was synced once.
+ * Reads the last segment of a log. Returns undefined if its header is incomplete: then no record was ever written to
+ * it. Throws a DamageError if a broken frame had been synced.
  */
 export async function readTail(folder: string, base: number): Promise<Tail | undefined> {
   const path = join(folder, segmentName(base));
@@ -44,7 +44,7 @@ export async function readTail(folder: string, base: number): Promise<Tail | und
     const head = frameHeaderAt(file, tail.end, 0);
     if (!head || head.end > file.length || !isIntact(file.subarray(tail.end, head.end), salt)) {
       const behind = findNextFrame(file, tail.end, salt);
-      // One group at a time is written: a later one proves that this was durable.
+      // A group commit is synced before the next one is written, so a later group proves that this frame was synced.
       if (behind && behind.group > tail.end)
         throw new DamageError(path, `the frame at byte ${tail.end} is broken`);
       tail.tornBytes = file.length - tail.end;

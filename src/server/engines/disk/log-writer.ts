@@ -12,31 +12,31 @@ import {
 import { readTail } from "./log-recovery.js";
 import { SegmentIndex, SegmentReader, segmentName, segmentsIn } from "./segment.js";
 
-/** How many segments' indexes are kept in memory. */
-const INDEXES = 4;
+/** How many segment indexes are kept in memory. */
+const MAX_INDEXES = 4;
 
-/** A segment of a log: what is in it, and how far it goes. */
+/** A segment of a log. */
 export type Segment = {
-  /** The offset of its first record, or of the next one where it has none. */
+  /** The offset of its first record, or of the next record if it has none. */
   base: number;
   /** Its durable bytes. */
   end: number;
   salt: number;
-  /** The time of its first record; undefined: not known, or none. */
+  /** The timestamp of its first record; undefined: not known, or no record. */
   firstMs: number | undefined;
   index: SegmentIndex | undefined;
 };
 
-/** What one append() brings, and where it comes to stand. */
+/** The values of one append(); the writer sets `first`, the offset of the first of them. */
 export type AppendItem = { values: readonly Uint8Array[]; nowMs: number; first: number };
 
 export interface WriterOptions {
   segmentBytes: number;
-  /** Is told by how many bytes the log's files have grown. */
+  /** Called with each change of the size of the log's files. */
   onBytes: (change: number) => void;
 }
 
-/** The segments of a log, and the file of the last one: that is written to. */
+/** The segments of a log. Writes go to the file of the last one. */
 export class LogWriter {
   readonly #files: Files;
   readonly #folder: string;
@@ -47,7 +47,7 @@ export class LogWriter {
   #failed: unknown;
   /** The offset of the next record. */
   next: number;
-  /** The time of the last record. */
+  /** The timestamp of the last record. */
   lastMs: number;
 
   private constructor(
@@ -67,14 +67,14 @@ export class LogWriter {
     this.lastMs = lastMs;
   }
 
-  /** Makes the folder of a log that holds nothing. */
+  /** Creates the folder of an empty log. */
   static async create(files: Files, folder: string): Promise<void> {
     await files.mkdir(folder);
-    await (await begin(files, folder, 1)).file.close();
+    await (await createSegment(files, folder, 1)).file.close();
     await files.syncFolder(join(folder, ".."));
   }
 
-  /** Opens the log in `folder`, of which all in front of the offset `least` was acknowledged. */
+  /** Opens the log in `folder`, whose records before the offset `least` were all acknowledged. */
   static async open(
     files: Files,
     folder: string,
@@ -85,7 +85,7 @@ export class LogWriter {
     if (base === undefined) throw new DamageError(folder, "its segments are missing");
     const segments = await Promise.all(bases.map((sealed) => sealedSegment(folder, sealed)));
     const tail = await readTail(folder, base);
-    const lastMs = tail?.lastMs ?? (await lastTime(folder, segments.at(-1)));
+    const lastMs = tail?.lastMs ?? (await lastTimestamp(folder, segments.at(-1)));
     const next = tail?.next ?? base;
     if (next < least) {
       throw new DamageError(join(folder, segmentName(base)), `it ends at offset ${next} of ${least}`);
@@ -95,7 +95,7 @@ export class LogWriter {
       const { end, salt, firstMs, index, tornBytes } = tail;
       segments.push({ base, end, salt, firstMs, index });
       if (tornBytes > 0) {
-        await writer.#cutTo(end);
+        await writer.#truncateTo(end);
         options.onBytes(-tornBytes);
       }
     } else {
@@ -113,12 +113,7 @@ export class LogWriter {
     return this.segments.reduce((sum, { end }) => sum + end - SEGMENT_HEADER_BYTES, 0);
   }
 
-  /** Whether its file is open. */
-  get isOpen(): boolean {
-    return this.#file !== undefined;
-  }
-
-  /** Resolves when all of `items` are durable; where it fails, none is there. */
+  /** Resolves when all of `items` are durable. If it fails, none of them is written. */
   async write(items: AppendItem[]): Promise<void> {
     if (this.#failed) throw this.#failed;
     const bytes = items.reduce((sum, { values }) => sum + frameBytes(values), 0);
@@ -133,7 +128,7 @@ export class LogWriter {
     let lastMs = this.lastMs;
     for (const item of items) {
       item.first = next;
-      // A wall clock that was set back does not take the log's time back.
+      // Timestamps never go back within a log, even if the wall clock is set back.
       lastMs = Math.max(lastMs, item.nowMs);
       if (item.values.length === 0) continue;
       const room = whole.subarray(filled, (filled += frameBytes(item.values)));
@@ -153,25 +148,25 @@ export class LogWriter {
     }
   }
 
-  /** Goes on in a new segment. */
+  /** Begins a new segment. */
   async roll(): Promise<void> {
-    const { file, salt } = await begin(this.#files, this.#folder, this.next);
+    const { file, salt } = await createSegment(this.#files, this.#folder, this.next);
     await this.#file?.close();
     this.#file = file;
     this.#onBytes(SEGMENT_HEADER_BYTES);
     const index = new SegmentIndex();
     this.segments.push({ base: this.next, end: SEGMENT_HEADER_BYTES, salt, firstMs: undefined, index });
-    this.forgetIndexes();
+    this.evictIndexes();
   }
 
-  /** Keeps few indexes in memory: the last segment's, and that of `used`, among others. */
-  forgetIndexes(used?: Segment): void {
+  /** Evicts the indexes of old segments, but not that of `used`. */
+  evictIndexes(used?: Segment): void {
     const known = this.segments.filter((segment) => segment.index && segment !== used);
-    for (const segment of known.slice(0, -INDEXES)) segment.index = undefined;
+    for (const segment of known.slice(0, -MAX_INDEXES)) segment.index = undefined;
   }
 
-  /** Removes the oldest segment, which is not the last. */
-  async drop(): Promise<void> {
+  /** Removes the oldest segment, which must not be the last one. */
+  async removeOldest(): Promise<void> {
     const oldest = this.segments.shift();
     if (!oldest) return;
     this.#onBytes(-oldest.end);
@@ -179,7 +174,7 @@ export class LogWriter {
   }
 
   /** Closes the file; the next write opens it again. */
-  async park(): Promise<void> {
+  async closeFile(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
     await file?.close();
@@ -198,20 +193,24 @@ export class LogWriter {
     try {
       await this.#file.sync();
     } catch (error) {
-      // What the system has done with the pages is unknown: only opening the folder anew tells what is there.
+      // After a failed fsync the state of the pages is unknown: the log must be opened again before the next write.
       this.#failed = error;
       throw error;
     }
   }
 
-  async #cutTo(end: number): Promise<void> {
+  async #truncateTo(end: number): Promise<void> {
     this.#file = await this.#files.open(join(this.#folder, segmentName(this.#last.base)), "r+");
     await this.#file.truncate(end);
     await this.#file.sync();
   }
 }
 
-async function begin(files: Files, folder: string, base: number): Promise<{ file: OpenFile; salt: number }> {
+async function createSegment(
+  files: Files,
+  folder: string,
+  base: number,
+): Promise<{ file: OpenFile; salt: number }> {
   const salt = randomBytes(4).readUInt32LE();
   const file = await files.open(join(folder, segmentName(base)), "w+");
   try {
@@ -235,7 +234,7 @@ async function sealedSegment(folder: string, base: number): Promise<Segment> {
   }
 }
 
-async function lastTime(folder: string, segment: Segment | undefined): Promise<number> {
+async function lastTimestamp(folder: string, segment: Segment | undefined): Promise<number> {
   const reader = segment && (await SegmentReader.open(folder, segment.base));
   if (!segment || !reader) return 0;
   try {

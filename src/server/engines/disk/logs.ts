@@ -5,9 +5,11 @@ import type { LogRecord, LogStore, Retention } from "../../engine.js";
 import { closedError, fullError } from "../shared/errors.js";
 import { toEngineFault } from "./errors.js";
 import type { Files } from "./files.js";
-import { DiskLog, type LogSettings } from "./log.js";
+import { DiskLog } from "./log.js";
 import { LogCheckpoint } from "./log-checkpoint.js";
+import { LogCreation } from "./log-creation.js";
 import { frameBytes, SEGMENT_HEADER_BYTES } from "./log-frame.js";
+import { type LogSettings, listLogs, loadLogSettings, logSettingsOp } from "./log-settings.js";
 import { LogWriter } from "./log-writer.js";
 import type { Tree } from "./tree.js";
 
@@ -19,34 +21,31 @@ export interface LogOptions {
   maxLogBytes: number;
 }
 
-/** Where the tree keeps what it knows of each log. */
-const LOGS = "l";
-
-/** The most records that one step of a read hands over. */
+/** The most records in one batch of a read. */
 const BATCH_RECORDS = 512;
 
-/** How many logs' files are open at a time. */
-const OPEN_FILES = 256;
+/** How many logs may have an open file at the same time. */
+const MAX_OPEN_FILES = 256;
 
-/** How often logs that nobody uses give back what has become too old. */
+/** How often unused logs are checked for records that became too old. */
 const SWEEP_MS = 60_000;
 
 /** The logs of the disk engine: a folder of segments each, opened when it is first used. */
 export class DiskLogs implements LogStore {
   readonly #tree: Tree;
   readonly #options: LogOptions;
-  /** Those that are open, the one that has been used last at the end. */
+  /** The open logs, least recently used first. */
   readonly #logs = new Map<string, Promise<DiskLog | undefined>>();
-  /** Those who wait for a log that is not there yet. */
-  readonly #expecting = new Map<string, Set<() => void>>();
-  /** Those of them that have been opened. */
+  readonly #creation = new LogCreation();
+  /** The logs of #logs whose opening has succeeded. */
   readonly #opened = new Set<DiskLog>();
-  /** While anything is pinned, no log removes a file. */
-  readonly #keep = { pins: 0 };
-  /** The bytes of all logs on the disk, and of what is being appended. */
+  /** While a backup pins the logs, no log removes a segment. */
+  readonly #pins = { count: 0 };
+  /** The bytes of all logs on the disk. */
   #bytes: number;
+  /** The bytes that are being appended. */
   #appending = 0;
-  readonly #ends = new LogCheckpoint((grown) => this.#saveEnds(grown));
+  readonly #checkpoint = new LogCheckpoint((logs) => this.#saveEnds(logs));
   #stopSweep: () => void;
   #closed = false;
 
@@ -62,15 +61,15 @@ export class DiskLogs implements LogStore {
   }
 
   async append(name: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }> {
-    return faulty(async () => {
-      const log = await this.#create(name);
+    return withEngineFault(async () => {
+      const log = await this.#findOrCreate(name);
       const bytes = frameBytes(values);
-      await this.#admit(log, bytes);
+      await this.#reserve(log, bytes);
       const { first, last } = await log.append(values).finally(() => {
         this.#appending -= bytes;
       });
-      this.#ends.tellSoon(name, log);
-      void this.#park();
+      this.#checkpoint.schedule(name, log);
+      void this.#closeUnusedFiles();
       return { first: BigInt(first), last: BigInt(last) };
     });
   }
@@ -80,11 +79,11 @@ export class DiskLogs implements LogStore {
     from: bigint,
     { follow, signal }: { follow: boolean; signal: AbortSignal },
   ): AsyncGenerator<LogRecord[], void, undefined> {
-    this.#open();
+    this.#checkOpen();
     let log = await this.#find(name);
-    // A follower of a log that is not there yet waits for it; any other reader of it is at its end.
+    // A follower waits for a log that does not exist yet; for other readers such a log is empty.
     while (!log && follow && !signal.aborted && !this.#closed) {
-      await this.#expected(name, signal);
+      await this.#creation.wait(name, () => this.#logs.has(name), signal);
       if (!this.#closed) log = await this.#find(name);
     }
     if (!log || signal.aborted) return;
@@ -98,7 +97,7 @@ export class DiskLogs implements LogStore {
   }
 
   async bounds(name: string): Promise<{ first: bigint; next: bigint }> {
-    this.#open();
+    this.#checkOpen();
     const log = await this.#find(name);
     if (!log) return { first: 1n, next: 1n };
     const first = await log.first();
@@ -106,15 +105,15 @@ export class DiskLogs implements LogStore {
   }
 
   async seek(name: string, timestampMs: number): Promise<bigint> {
-    this.#open();
+    this.#checkOpen();
     const log = await this.#find(name);
     return log ? BigInt(await log.seek(timestampMs)) : 1n;
   }
 
   async retain(name: string, retention: Retention): Promise<void> {
-    return faulty(async () => {
-      const log = await this.#create(name);
-      // What the retention before has dropped does not come back.
+    return withEngineFault(async () => {
+      const log = await this.#findOrCreate(name);
+      // Records that the previous retention has dropped stay dropped.
       await log.first();
       log.settings.retention = { ...retention };
       await this.#save(name, log.settings);
@@ -122,38 +121,38 @@ export class DiskLogs implements LogStore {
     });
   }
 
-  /** Opens every log, so that extents() knows them. */
+  /** Opens every log, so that extents() has all of them. */
   async openAll(): Promise<void> {
     for await (const { name } of listLogs(this.#tree)) await this.#find(name);
   }
 
-  /** The files of every open log and how much of each is durable, by the log's id: at this moment. */
+  /** The files of every open log and the durable bytes of each, by the log's id. */
   extents(): Map<string, { name: string; end: number }[]> {
     return new Map([...this.#opened].map((log) => [log.settings.id, log.extent]));
   }
 
-  /** Removes no file until the returned function is called. */
+  /** Keeps all segments until the returned function is called. */
   pin(): () => void {
-    this.#keep.pins++;
+    this.#pins.count++;
     return () => {
-      this.#keep.pins--;
+      this.#pins.count--;
     };
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopSweep();
-    this.#ends.close();
-    for (const waiting of [...this.#expecting.values()]) for (const done of [...waiting]) done();
-    await Promise.all([...this.#logs].map(([name, log]) => this.#end(name, log)));
+    this.#checkpoint.close();
+    this.#creation.close();
+    await Promise.all([...this.#logs].map(([name, log]) => this.#closeLog(name, log)));
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("disk");
   }
 
-  /** Reserves room for `bytes`. Fails where `bytes` more would pass the bound, also once the log's own retention has made room. */
-  async #admit(log: DiskLog, bytes: number): Promise<void> {
+  /** Reserves `bytes`. Fails if they would exceed the bound even after the log was trimmed by its own retention. */
+  async #reserve(log: DiskLog, bytes: number): Promise<void> {
     const { maxLogBytes } = this.#options;
     const isFull = () => this.#bytes + this.#appending + bytes > maxLogBytes;
     if (isFull()) await log.trim();
@@ -161,19 +160,19 @@ export class DiskLogs implements LogStore {
     this.#appending += bytes;
   }
 
-  async #saveEnds(grown: readonly (readonly [name: string, log: DiskLog])[]): Promise<void> {
-    const ops = grown.map(([name, { settings, next }]) => {
+  async #saveEnds(logs: readonly (readonly [name: string, log: DiskLog])[]): Promise<void> {
+    const ops = logs.map(([name, { settings, next }]) => {
       settings.next = next;
-      return { key: LOGS + name, value: encode(settings) };
+      return logSettingsOp(name, settings);
     });
     await this.#tree.write(ops);
   }
 
-  async #end(name: string, opening: Promise<DiskLog | undefined>): Promise<void> {
+  async #closeLog(name: string, opening: Promise<DiskLog | undefined>): Promise<void> {
     const log = await opening.catch(() => undefined);
     await log?.close();
     if (!log || log.settings.next === log.next) return;
-    // From here on its end tells what is missing from what was never there. Where the disk refuses, it does not.
+    // With its end stored, the next opening detects missing records. If this write fails, it detects fewer.
     await this.#save(name, { ...log.settings, next: log.next }).catch(() => {});
   }
 
@@ -184,20 +183,20 @@ export class DiskLogs implements LogStore {
       this.#logs.set(name, open);
       return open;
     }
-    const known = this.#tree.get(LOGS + name);
-    return known && this.#remember(name, this.#openLog(decode(known)));
+    const settings = loadLogSettings(this.#tree, name);
+    return settings && this.#track(name, this.#openLog(settings));
   }
 
-  async #create(name: string): Promise<DiskLog> {
-    this.#open();
-    const found = await this.#find(name);
-    if (found) return found;
-    this.#open();
-    const made = this.#logs.get(name) ?? this.#remember(name, this.#make(name));
-    return (await made) as DiskLog;
+  async #findOrCreate(name: string): Promise<DiskLog> {
+    this.#checkOpen();
+    const present = await this.#find(name);
+    if (present) return present;
+    this.#checkOpen();
+    const opening = this.#logs.get(name) ?? this.#track(name, this.#create(name));
+    return (await opening) as DiskLog;
   }
 
-  #remember(name: string, opening: Promise<DiskLog>): Promise<DiskLog> {
+  #track(name: string, opening: Promise<DiskLog>): Promise<DiskLog> {
     this.#logs.set(name, opening);
     opening.then(
       (log) => this.#opened.add(log),
@@ -206,13 +205,13 @@ export class DiskLogs implements LogStore {
     return opening;
   }
 
-  async #make(name: string): Promise<DiskLog> {
+  async #create(name: string): Promise<DiskLog> {
     const settings: LogSettings = { id: String(this.#tree.nextVersion()), first: 1, retention: undefined };
     await LogWriter.create(this.#options.files, join(this.#options.folder, settings.id));
     this.#bytes += SEGMENT_HEADER_BYTES;
     await this.#save(name, settings);
     const log = await this.#openLog(settings);
-    for (const done of [...(this.#expecting.get(name) ?? [])]) done();
+    this.#creation.notify(name);
     return log;
   }
 
@@ -222,36 +221,19 @@ export class DiskLogs implements LogStore {
     const onBytes = (change: number) => {
       this.#bytes += change;
     };
-    const options = { clock, segmentBytes, onBytes, keep: this.#keep };
+    const options = { clock, segmentBytes, onBytes, pins: this.#pins };
     return DiskLog.open(files, join(folder, settings.id), settings, options);
   }
 
   async #save(name: string, settings: LogSettings): Promise<void> {
-    await this.#tree.write([{ key: LOGS + name, value: encode(settings) }]);
+    await this.#tree.write([logSettingsOp(name, settings)]);
   }
 
-  /** Resolves when the log has been made, at the end, or once `signal` aborts. */
-  #expected(name: string, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const waiting = this.#expecting.get(name) ?? new Set();
-      const done = () => {
-        waiting.delete(done);
-        if (waiting.size === 0) this.#expecting.delete(name);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      // It may have been made since the look that did not find it.
-      if (this.#logs.has(name)) return resolve();
-      this.#expecting.set(name, waiting.add(done));
-      signal.addEventListener("abort", done, { once: true });
-    });
-  }
-
-  /** Closes the files of the logs that have not been used for longest. */
-  async #park(): Promise<void> {
-    if (this.#logs.size <= OPEN_FILES) return;
-    for (const log of [...this.#logs.values()].slice(0, -OPEN_FILES)) {
-      await (await log.catch(() => undefined))?.park();
+  /** Closes the files of the least recently used logs. */
+  async #closeUnusedFiles(): Promise<void> {
+    if (this.#logs.size <= MAX_OPEN_FILES) return;
+    for (const log of [...this.#logs.values()].slice(0, -MAX_OPEN_FILES)) {
+      await (await log.catch(() => undefined))?.closeFile();
     }
   }
 
@@ -262,21 +244,13 @@ export class DiskLogs implements LogStore {
         if (this.#closed) return;
       }
     } catch {
-      // A log that is damaged says so to whoever uses it.
+      // A damaged log reports that to its users.
     }
     if (!this.#closed) this.#stopSweep = runAfter(SWEEP_MS, () => void this.#sweep());
   }
 }
 
-/** Every log that the tree knows of. */
-export async function* listLogs(
-  tree: Pick<Tree, "all">,
-): AsyncGenerator<{ name: string; settings: LogSettings }, void, undefined> {
-  for await (const { key, value } of tree.all(LOGS))
-    yield { name: key.slice(LOGS.length), settings: decode(value) };
-}
-
-/** The bytes of all files beneath `folder`. */
+/** The bytes of all files in the folders of `folder`. */
 async function bytesIn(folder: string): Promise<number> {
   let sum = 0;
   for (const log of await readdir(folder)) {
@@ -287,11 +261,8 @@ async function bytesIn(folder: string): Promise<number> {
   return sum;
 }
 
-const encode = (settings: LogSettings): Buffer => Buffer.from(JSON.stringify(settings));
-const decode = (bytes: Buffer): LogSettings => JSON.parse(bytes.toString()) as LogSettings;
-
-/** What the system refuses is told as the engine's fault. */
-async function faulty<T>(call: () => Promise<T>): Promise<T> {
+/** Converts the errors of the operating system to an EngineFault. */
+async function withEngineFault<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {

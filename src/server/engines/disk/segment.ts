@@ -10,25 +10,27 @@ import {
   saltOf,
 } from "./log-frame.js";
 
-/** How far apart the places are that an index remembers. */
+/** The distance between the entries of an index. */
 const INDEX_BYTES = 16 * 1024;
 
-/** What is read at a time. */
+/** The size of one read. */
 const READ_BYTES = 256 * 1024;
 
-/** The name of the segment whose first record has this offset. */
+/** The file name of the segment whose first record has this offset. */
 export const segmentName = (base: number): string => String(base).padStart(20, "0");
 
-/** The first offsets of the segments in a folder, in order. */
+/** The first offsets of the segments among these file names, in order. */
 export const segmentsIn = (names: readonly string[]): number[] =>
   names
     .filter((name) => /^\d{20}$/.test(name))
     .map(Number)
     .sort((a, b) => a - b);
 
-/** Some of a segment's frames, in order, to begin a search from. */
+type IndexEntry = Pick<FrameHeader, "at" | "first" | "timestampMs">;
+
+/** A sparse index of a segment: the positions of some of its frames, in order. */
 export class SegmentIndex {
-  readonly #heads: { at: number; first: number; timestampMs: number }[] = [];
+  readonly #heads: IndexEntry[] = [];
   #nextAt = 0;
 
   add({ at, first, timestampMs }: FrameHeader): void {
@@ -37,21 +39,20 @@ export class SegmentIndex {
     this.#nextAt = at + INDEX_BYTES;
   }
 
-  /** The place of the last remembered frame that `isBefore` holds of; the segment's first frame where it holds of none. */
-  before(isBefore: (head: { at: number; first: number; timestampMs: number }) => boolean): number {
+  /** The position of the last indexed frame for which `isBefore` holds; if none, that of the segment's first frame. */
+  floor(isBefore: (head: IndexEntry) => boolean): number {
     let low = 0;
     let high = this.#heads.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (isBefore(this.#heads[middle] as { at: number; first: number; timestampMs: number }))
-        low = middle + 1;
+      if (isBefore(this.#heads[middle] as IndexEntry)) low = middle + 1;
       else high = middle;
     }
     return this.#heads[low - 1]?.at ?? SEGMENT_HEADER_BYTES;
   }
 }
 
-/** Reads a segment, as far as it is durable. */
+/** Reads the durable part of a segment. */
 export class SegmentReader {
   readonly path: string;
   readonly #file: Awaited<ReturnType<typeof open>>;
@@ -63,7 +64,7 @@ export class SegmentReader {
     this.salt = salt;
   }
 
-  /** Undefined where there is no such segment any more. `salt` is read where it is not known. */
+  /** Returns undefined if the segment no longer exists. Reads `salt` from the file if it is not given. */
   static async open(folder: string, base: number, salt?: number): Promise<SegmentReader | undefined> {
     const path = join(folder, segmentName(base));
     const file = await open(path, "r").catch((error: { code?: string }) => {
@@ -84,7 +85,7 @@ export class SegmentReader {
     }
   }
 
-  /** The heads of the frames from the one at `at` on, up to `end`. Values are passed over unread where they are long. */
+  /** The headers of the frames from position `at` to `end`. Long values are skipped without reading them. */
   async *heads(at: number, end: number): AsyncGenerator<FrameHeader, void, undefined> {
     let bytes: Buffer = Buffer.alloc(0);
     let position = at;
@@ -100,7 +101,7 @@ export class SegmentReader {
     }
   }
 
-  /** Whole frames from the one at `at` on, up to `end`, as many as are read at a time: at least one, if there is any. */
+  /** The intact frames from position `at` to `end` that fit in one read, and at least one, if there is any. */
   async frames(at: number, end: number): Promise<{ head: FrameHeader; bytes: Buffer }[]> {
     let bytes = await this.#read(at, Math.min(READ_BYTES, end - at));
     const first = frameHeaderAt(bytes, 0, at);
@@ -110,7 +111,7 @@ export class SegmentReader {
     for (let next = at; next < end; ) {
       const head = frameHeaderAt(bytes, next - at, at);
       if (frames.length > 0 && (!head || head.end > at + bytes.length) && next + FRAME_HEADER_BYTES <= end) {
-        // It goes on behind what was read; whether it is whole shows when it is read from its own beginning.
+        // The frame continues after this read. The next call reads it from its beginning.
         return frames;
       }
       const frame = head && bytes.subarray(next - at, head.end - at);

@@ -98,7 +98,7 @@ export class Tree {
 
   /** The durable value at `key`. */
   get(key: string): Buffer | undefined {
-    this.#open();
+    this.#checkOpen();
     return this.#store.get(key);
   }
 
@@ -122,7 +122,7 @@ export class Tree {
     applied: () => void = () => {},
     grown: Partial<StoreUsage> = {},
   ): Promise<void> {
-    this.#open();
+    this.#checkOpen();
     this.#expected = sumOf(this.#expected, grown);
     for (const op of ops) this.#pending.set(op.key, op);
     const bytes = ops.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
@@ -135,14 +135,14 @@ export class Tree {
 
   /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call. */
   async page(prefix: string, after: string | undefined, most: number): Promise<StorePage> {
-    this.#open();
+    this.#checkOpen();
     return this.#store.page(prefix, after, most);
   }
 
   /** Every entry under `prefix`, page by page; "": all of them. */
   async *all(prefix: string, snapshot?: StoreSnapshot): AsyncGenerator<StoreEntry, void, undefined> {
     for (let past: string | undefined; ; ) {
-      this.#open();
+      this.#checkOpen();
       const page = await this.#store.page(prefix, past, AT_ONCE, snapshot);
       yield* page.entries.filter(({ key }) => key !== METADATA_KEY);
       if (page.after === undefined) return;
@@ -152,7 +152,7 @@ export class Tree {
 
   /** What there is now, to be read while the tree goes on: for a backup. */
   moment(): TreeSnapshot {
-    this.#open();
+    this.#checkOpen();
     const snapshot = this.#store.snapshot();
     return {
       clocks: this.#clocks,
@@ -174,7 +174,7 @@ export class Tree {
     await this.#store.close();
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("disk");
   }
 

@@ -30,7 +30,7 @@ export class MemoryBlobs implements BlobStore {
     content: AsyncIterable<Uint8Array>,
     { metadata, ifAbsent }: { metadata: Record<string, string>; ifAbsent: boolean },
   ): Promise<BlobInfo | undefined> {
-    this.#open();
+    this.#checkOpen();
     if (ifAbsent && this.#blobs.get(name)) return undefined;
     const hash = sha256.create();
     const pieces: Uint8Array[] = [];
@@ -38,13 +38,13 @@ export class MemoryBlobs implements BlobStore {
     let stored = false;
     try {
       for await (const piece of rechunk(content, PIECE_BYTES)) {
-        this.#open();
+        this.#checkOpen();
         this.#reserve(piece.length);
         size += piece.length;
         hash.update(piece);
         pieces.push(compactBytes(piece));
       }
-      this.#open();
+      this.#checkOpen();
       const present = this.#blobs.get(name);
       if (ifAbsent && present) return undefined;
       const info: BlobInfo = {
@@ -64,7 +64,7 @@ export class MemoryBlobs implements BlobStore {
   }
 
   async get(name: string, { offset, length }: { offset: number; length?: number } = { offset: 0 }) {
-    this.#open();
+    this.#checkOpen();
     const blob = this.#blobs.get(name);
     if (!blob) return undefined;
     const end = length === undefined ? blob.info.size : Math.min(blob.info.size, offset + length);
@@ -72,20 +72,20 @@ export class MemoryBlobs implements BlobStore {
   }
 
   async stat(name: string): Promise<BlobInfo | undefined> {
-    this.#open();
+    this.#checkOpen();
     return this.#blobs.get(name)?.info;
   }
 
   async *list(prefix: string, after?: string): AsyncIterable<BlobInfo> {
-    this.#open();
+    this.#checkOpen();
     for (const { info } of this.#blobs.valuesUnder(prefix, after)) {
       yield info;
-      this.#open();
+      this.#checkOpen();
     }
   }
 
   async delete(name: string): Promise<boolean> {
-    this.#open();
+    this.#checkOpen();
     const blob = this.#blobs.get(name);
     if (blob) this.#remove(blob);
     return blob !== undefined;
@@ -96,7 +96,7 @@ export class MemoryBlobs implements BlobStore {
     this.#blobs.clear();
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("memory");
   }
 

@@ -39,18 +39,18 @@ export class MemoryKeys implements KeyStore {
   }
 
   async get(key: string): Promise<Entry | undefined> {
-    this.#open();
+    this.#checkOpen();
     return this.#live(key, this.#limits.now());
   }
 
   async getMany(keys: readonly string[]): Promise<(Entry | undefined)[]> {
-    this.#open();
+    this.#checkOpen();
     const nowMs = this.#limits.now();
     return keys.map((key) => this.#live(key, nowMs));
   }
 
   async commit(writes: readonly Write[]): Promise<Commit> {
-    this.#open();
+    this.#checkOpen();
     const nowMs = this.#limits.now();
     let grown = 0;
     for (const write of writes) {
@@ -72,15 +72,15 @@ export class MemoryKeys implements KeyStore {
   }
 
   async *list(prefix: string, after?: string): AsyncIterable<Entry> {
-    this.#open();
+    this.#checkOpen();
     for (const entry of this.#entries.valuesUnder(prefix, after)) {
       if (this.#live(entry.key, this.#limits.now()) === entry) yield entry;
-      this.#open();
+      this.#checkOpen();
     }
   }
 
   watch(prefix: string, signal: AbortSignal): AsyncIterable<Change> {
-    this.#open();
+    this.#checkOpen();
     return this.#changes.watch(prefix, signal);
   }
 
@@ -92,7 +92,7 @@ export class MemoryKeys implements KeyStore {
     this.#expiries.clear();
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("memory");
   }
 

@@ -30,7 +30,7 @@ export class MemoryLogs implements LogStore {
   }
 
   async append(name: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }> {
-    this.#open();
+    this.#checkOpen();
     const { maxLogBytes, clock } = this.#limits;
     const added = values.reduce((sum, value) => sum + weight(value), 0);
     const log = this.#logs.get(name);
@@ -46,7 +46,7 @@ export class MemoryLogs implements LogStore {
     from: bigint,
     { follow, signal }: { follow: boolean; signal: AbortSignal },
   ): AsyncGenerator<LogRecord[], void, undefined> {
-    this.#open();
+    this.#checkOpen();
     // A follower waits for a log that does not exist yet; for other readers such a log is empty.
     const log = this.#logs.get(name) ?? (follow ? this.#create(name) : undefined);
     if (!log) return;
@@ -54,7 +54,7 @@ export class MemoryLogs implements LogStore {
     try {
       for (let next = from; !signal.aborted; ) {
         if (this.#closed && follow) return;
-        this.#open();
+        this.#checkOpen();
         log.trim();
         if (next < log.first) next = log.first;
         const batch = log.slice(next, BATCH_RECORDS);
@@ -75,7 +75,7 @@ export class MemoryLogs implements LogStore {
   }
 
   async bounds(name: string): Promise<{ first: bigint; next: bigint }> {
-    this.#open();
+    this.#checkOpen();
     const log = this.#logs.get(name);
     if (!log) return { first: 1n, next: 1n };
     log.trim();
@@ -83,7 +83,7 @@ export class MemoryLogs implements LogStore {
   }
 
   async seek(name: string, timestampMs: number): Promise<bigint> {
-    this.#open();
+    this.#checkOpen();
     const log = this.#logs.get(name);
     if (!log) return 1n;
     log.trim();
@@ -91,7 +91,7 @@ export class MemoryLogs implements LogStore {
   }
 
   async retain(name: string, retention: Retention): Promise<void> {
-    this.#open();
+    this.#checkOpen();
     const log = this.#logs.get(name) ?? this.#create(name);
     log.retain({ ...retention });
   }
@@ -102,7 +102,7 @@ export class MemoryLogs implements LogStore {
     this.#logs.clear();
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("memory");
   }
 

@@ -34,7 +34,7 @@ export class MemoryTopics implements TopicStore {
   }
 
   async publish(topic: string, values: readonly Uint8Array[]): Promise<void> {
-    this.#open();
+    this.#checkOpen();
     const groups = this.#topics.get(topic);
     if (!groups) return;
     const { maxBacklogBytes, maxTopicBytes } = this.#limits;
@@ -51,13 +51,13 @@ export class MemoryTopics implements TopicStore {
   }
 
   consume(topic: string, name: string, signal: AbortSignal): AsyncIterable<Delivery> {
-    this.#open();
+    this.#checkOpen();
     const group = this.#topics.get(topic)?.get(name) ?? this.#begin(topic, name);
     return group.join(signal);
   }
 
   async hasWaiting(topic: string, name: string): Promise<boolean> {
-    this.#open();
+    this.#checkOpen();
     return (this.#topics.get(topic)?.get(name)?.bytes ?? 0) > 0;
   }
 
@@ -95,7 +95,7 @@ export class MemoryTopics implements TopicStore {
     if (groups?.size === 0) this.#topics.delete(topic);
   }
 
-  #open(): void {
+  #checkOpen(): void {
     if (this.#closed) throw closedError("memory");
   }
 }

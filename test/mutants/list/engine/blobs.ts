@@ -114,13 +114,13 @@ export const blobsMutants: readonly Mutant[] = [
     ],
     [
       "lists end early where the engine closes",
-      "yield info;\n      this.#open();",
+      "yield info;\n      this.#checkOpen();",
       "yield info;",
       /cuts nothing short/,
     ],
     [
       "what ends after the end is stored",
-      "this.#open();\n      const present = this.#blobs.get(name);",
+      "this.#checkOpen();\n      const present = this.#blobs.get(name);",
       "const present = this.#blobs.get(name);",
       /leaves a blob unstored/,
     ],

@@ -216,7 +216,7 @@ export const keysMutants: readonly Mutant[] = [
     ["watches do not end with the engine", "this.#changes.close();\n", "", /ends every watch/],
     [
       "lists end early where the engine closes",
-      "=== entry) yield entry;\n      this.#open();",
+      "=== entry) yield entry;\n      this.#checkOpen();",
       "=== entry) yield entry;",
       /cuts nothing short/,
     ],
