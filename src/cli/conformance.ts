@@ -3,7 +3,7 @@ import {
   type Case,
   cases,
   FAIRLEAD,
-  holds,
+  hasPassed,
   htmlReport,
   jsonReport,
   junitReport,
@@ -56,7 +56,7 @@ export async function conformance(args: string[]): Promise<number> {
     if (asked.output !== undefined || asked.report !== "text") process.stderr.write(textReport(report));
     if (skipsForConfiguration(report)) process.stderr.write(howToRunAll(asked.url));
     if (report.runs.some(({ lost }) => lost !== undefined)) return 2;
-    return report.runs.every(holds) ? 0 : 1;
+    return report.runs.every(hasPassed) ? 0 : 1;
   } catch (error) {
     process.stderr.write(`fairlead: ${errorText(error)}\n`);
     return 2;

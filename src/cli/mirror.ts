@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { mirrored } from "../conformance/index.js";
+import { mirrorResponse } from "../conformance/index.js";
 
 /** An app that answers with what it was asked, on a port: what the suite's service and binding lead to. */
 export interface Mirror {
@@ -14,7 +14,7 @@ export async function openMirror(port: number, host = "127.0.0.1"): Promise<Mirr
     for await (const chunk of request.setEncoding("utf8")) body += chunk;
     const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)]);
     const { method = "", url = "" } = request;
-    const answer = mirrored({ method, url, headers: Object.fromEntries(headers), body });
+    const answer = mirrorResponse({ method, url, headers: Object.fromEntries(headers), body });
     response.writeHead(answer.status, answer.headers).end(answer.body);
   });
   await new Promise<void>((resolve, reject) => {

@@ -4,12 +4,12 @@ import { expectManyListeners } from "../lib/max-listeners.js";
 import { randomId } from "../lib/random-id.js";
 import { sleep } from "../rpc/sleep.js";
 import type { TunnelTransport } from "../tunnel.js";
-import { type RecordedCall, recorded } from "./recorder.js";
+import { type RecordedCall, recordCalls } from "./recorder.js";
 import type { Stores } from "./stores.js";
 import type { Target } from "./target.js";
 
 /** What a case works with. */
-export interface Bench {
+export interface CaseContext {
   /** The way to the server; what goes through it is remembered for the report. */
   readonly transport: Transport;
   /** What the server calls its stores. */
@@ -29,15 +29,19 @@ export interface Bench {
 }
 
 /** A bench on `target`, what went through it, and the way to clear it away. */
-export function openBench(target: Target): { bench: Bench; calls: RecordedCall[]; clear(): Promise<void> } {
+export function openCaseContext(target: Target): {
+  bench: CaseContext;
+  calls: RecordedCall[];
+  clear(): Promise<void>;
+} {
   const calls: RecordedCall[] = [];
   const cleaning: (() => unknown)[] = [];
   const mark = `conformance-${randomId().slice(0, 12)}-`;
   const left = new AbortController();
   expectManyListeners(left.signal);
-  const transport = recorded(cancelledBy(left.signal, target.transport), calls);
+  const transport = recordCalls(cancelWith(left.signal, target.transport), calls);
   const after = (clean: () => unknown) => void cleaning.push(clean);
-  const bench: Bench = {
+  const bench: CaseContext = {
     transport,
     stores: target.stores,
     own: (name) => mark + name,
@@ -46,7 +50,7 @@ export function openBench(target: Target): { bench: Bench; calls: RecordedCall[]
       if (!target.second) throw new TypeError('the case lacks the need "second client"');
       const way = await target.second();
       after(() => way.close());
-      return recorded(cancelledBy(left.signal, way.transport), calls);
+      return recordCalls(cancelWith(left.signal, way.transport), calls);
     },
     dialIn(appId) {
       if (!target.dialIn) throw new TypeError('the case lacks the need "app"');
@@ -70,7 +74,7 @@ export function openBench(target: Target): { bench: Bench; calls: RecordedCall[]
 }
 
 /** `transport`, of which every call that is under way when `over` aborts is cancelled. */
-function cancelledBy(over: AbortSignal, transport: Transport): Transport {
+function cancelWith(over: AbortSignal, transport: Transport): Transport {
   const either = (signal?: AbortSignal) => (signal ? AbortSignal.any([signal, over]) : over);
   return {
     unary: (method, signal, ...rest) => transport.unary(method, either(signal), ...rest),

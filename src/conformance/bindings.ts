@@ -1,15 +1,22 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../lib/utf8.js";
-import type { Bench } from "./bench.js";
-import { type Case, casesOf, type On } from "./case.js";
+import type { CaseContext } from "./bench.js";
+import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { equal, ok } from "./expect.js";
-import { httpPaths } from "./http-paths.js";
-import type { Asked } from "./mirror.js";
-import { factsOf, limited, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
+import { ESCAPING_PATHS } from "./http-paths.js";
+import type { MirrorRequest } from "./mirror.js";
+import {
+  errorMetadata,
+  expectLimit,
+  expectMalformed,
+  expectRefusal,
+  expectUnconfigured,
+  UNKNOWN_NAMES,
+} from "./refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED, UNKNOWN } from "./rules.js";
 
-function bindingCalls(bench: Bench) {
+function bindingCalls(bench: CaseContext) {
   const runtime = bench.client(Runtime);
   const { echo = "", mirror } = bench.stores;
   const invoke = async (
@@ -22,7 +29,7 @@ function bindingCalls(bench: Bench) {
     const answer = await runtime.invokeBinding({ name, operation, metadata, data: bytes });
     return { data: answer.data, text: fromUtf8(answer.data), metadata: { ...answer.metadata } };
   };
-  const asked = async (...call: Parameters<typeof invoke>): Promise<Asked> =>
+  const asked = async (...call: Parameters<typeof invoke>): Promise<MirrorRequest> =>
     JSON.parse((await invoke(...call)).text);
   return { ...bench, runtime, echo, invoke, asked };
 }
@@ -32,7 +39,7 @@ type BindingCalls = ReturnType<typeof bindingCalls>;
 /** What must hold of bindings. */
 export const bindingCases: readonly Case[] = casesOf("bindings", bindingCalls, [echoing, requests, answers]);
 
-function echoing(on: On<BindingCalls>): void {
+function echoing(on: DeclareCase<BindingCalls>): void {
   on(["InvokeBinding", "echo binding"], "echo answers what was sent, for any operation", async (at) => {
     for (const operation of ["create", "any Operation at all", "__proto__"]) {
       const { text, metadata } = await at.invoke(operation, { a: "1", Host: "x" }, "data", at.echo);
@@ -47,19 +54,19 @@ function echoing(on: On<BindingCalls>): void {
   });
 
   on([REQUIRED, "echo binding"], "InvokeBinding needs a name and an operation", async (at) => {
-    await malformed(at.invoke("get", {}, "", ""), "name", "no name");
-    await malformed(at.runtime.invokeBinding({ name: "", operation: "x" }), "name");
-    await malformed(at.invoke("", {}, "", at.echo), "operation");
+    await expectMalformed(at.invoke("get", {}, "", ""), "name", "no name");
+    await expectMalformed(at.runtime.invokeBinding({ name: "", operation: "x" }), "name");
+    await expectMalformed(at.invoke("", {}, "", at.echo), "operation");
   });
 
   on(UNKNOWN, "a binding that is not configured is invalid_argument, naming it", async (at) => {
-    for (const name of [...NO_NAMES, "http", "http://127.0.0.1:1"]) {
-      await unconfigured(at.invoke("get", {}, "", name), "binding", name);
+    for (const name of [...UNKNOWN_NAMES, "http", "http://127.0.0.1:1"]) {
+      await expectUnconfigured(at.invoke("get", {}, "", name), "binding", name);
     }
   });
 }
 
-function requests(on: On<BindingCalls>): void {
+function requests(on: DeclareCase<BindingCalls>): void {
   const methods = {
     create: "POST",
     get: "GET",
@@ -97,7 +104,7 @@ function requests(on: On<BindingCalls>): void {
       ["InvokeBinding", "mirror"],
       `the operation "${operation}" is none, and invalid_argument`,
       async (at) => {
-        await malformed(at.invoke(operation), "operation");
+        await expectMalformed(at.invoke(operation), "operation");
       },
     );
   }
@@ -116,12 +123,12 @@ function requests(on: On<BindingCalls>): void {
     }
   });
 
-  for (const path of httpPaths) {
+  for (const path of ESCAPING_PATHS) {
     on(
       ["InvokeBinding", "mirror"],
       `the path ${JSON.stringify(path)} leads out of the configured URL, and is invalid_argument`,
       async (at) => {
-        await malformed(at.invoke("get", { path }), 'metadata["path"]');
+        await expectMalformed(at.invoke("get", { path }), 'metadata["path"]');
       },
     );
   }
@@ -150,7 +157,7 @@ function requests(on: On<BindingCalls>): void {
       ["InvokeBinding", "mirror"],
       `the header ${name} is the connection's own, and invalid_argument`,
       async (at) => {
-        const error = await refused(at.invoke("post", { [name]: "1" }), Code.InvalidArgument);
+        const error = await expectRefusal(at.invoke("post", { [name]: "1" }), Code.InvalidArgument);
         ok(error.rawMessage.includes(name), `it is named: ${error.rawMessage}`);
       },
     );
@@ -165,14 +172,14 @@ function requests(on: On<BindingCalls>): void {
         ["X A", "s3cr3t"],
         ["X:", "s3cr3t"],
       ] as const) {
-        const error = await refused(at.invoke("post", { [name]: value }), Code.InvalidArgument, name);
+        const error = await expectRefusal(at.invoke("post", { [name]: value }), Code.InvalidArgument, name);
         ok(!JSON.stringify([error.message, error.details]).includes("s3cr3t"), "the value is not told");
       }
     },
   );
 }
 
-function answers(on: On<BindingCalls>): void {
+function answers(on: DeclareCase<BindingCalls>): void {
   on(["InvokeBinding", "mirror"], "the answer's status and headers are metadata", async (at) => {
     const { text, metadata } = await at.invoke("get", { path: "status/202" });
     equal([text, metadata["statusCode"], metadata["X-Mirror"]], ["why", "202", "1"]);
@@ -204,8 +211,8 @@ function answers(on: On<BindingCalls>): void {
       `the answer ${status} is an error, unless errorIfNot2XX is false`,
       async (at) => {
         const path = `status/${status}`;
-        const error = await refused(at.invoke("get", { path }), code);
-        equal(factsOf(error)?.["statusCode"], String(status));
+        const error = await expectRefusal(at.invoke("get", { path }), code);
+        equal(errorMetadata(error)?.["statusCode"], String(status));
         const { metadata, text } = await at.invoke("get", { path, errorIfNot2XX: "false" });
         equal([metadata["statusCode"], text], [String(status), status === 304 ? "" : "why"]);
       },
@@ -213,14 +220,14 @@ function answers(on: On<BindingCalls>): void {
   }
 
   on(["InvokeBinding", "mirror"], "errorIfNot2XX must be true or false", async (at) => {
-    await malformed(at.invoke("get", { errorIfNot2XX: "no" }), 'metadata["errorIfNot2XX"]');
+    await expectMalformed(at.invoke("get", { errorIfNot2XX: "no" }), 'metadata["errorIfNot2XX"]');
   });
 
   on(
     [LIMIT, "mirror", "extensions"],
     "an answer above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
-      await limited(at.invoke("get", { path: `bytes/${MOST_BYTES + 1}` }), "valueBytes");
+      await expectLimit(at.invoke("get", { path: `bytes/${MOST_BYTES + 1}` }), "valueBytes");
       equal((await at.invoke("get", { path: "bytes/100000" })).data.length, 100_000);
     },
   );

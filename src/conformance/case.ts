@@ -1,4 +1,4 @@
-import type { Bench } from "./bench.js";
+import type { CaseContext } from "./bench.js";
 import type { Need } from "./needs.js";
 import type { Rule } from "./rules.js";
 
@@ -31,11 +31,11 @@ export interface Case {
   /** What has to be there for it; where something is missing, the case is skipped for that reason. */
   readonly needs: readonly Need[];
   /** Fails where the server does otherwise. */
-  run(bench: Bench): Promise<void>;
+  run(bench: CaseContext): Promise<void>;
 }
 
 /** Declares a case: where it is written, perhaps with what it needs, and the sentence. */
-export type On<T> = (
+export type DeclareCase<T> = (
   place: Rule | readonly [Rule, ...Need[]],
   name: string,
   run: (at: T) => Promise<void>,
@@ -44,12 +44,12 @@ export type On<T> = (
 /** The cases of one primitive: each is given what `calls` makes of its bench. `needs` are those of all of them. */
 export function casesOf<T>(
   primitive: Primitive,
-  calls: (bench: Bench) => T,
-  groups: readonly ((on: On<T>) => void)[],
+  calls: (bench: CaseContext) => T,
+  groups: readonly ((on: DeclareCase<T>) => void)[],
   needs: readonly Need[] = [],
 ): Case[] {
   const cases: Case[] = [];
-  const on: On<T> = (place, name, run) => {
+  const on: DeclareCase<T> = (place, name, run) => {
     const [rule, ...own] = typeof place === "string" ? [place] : place;
     cases.push({
       primitive,

@@ -16,7 +16,7 @@ const PATIENCE_MS = 10_000;
  * each case opens its own and closes it.
  */
 export function engineConformance(test: Test, open: () => Promise<Engine>): void {
-  const on: On = (name, run) =>
+  const on: DeclareEngineCase = (name, run) =>
     test(name, async () => {
       const engine = await open();
       try {
@@ -29,4 +29,4 @@ export function engineConformance(test: Test, open: () => Promise<Engine>): void
 }
 
 /** Declares a case that is given an engine of its own. */
-export type On = (name: string, run: (engine: Engine) => Promise<void>) => void;
+export type DeclareEngineCase = (name: string, run: (engine: Engine) => Promise<void>) => void;

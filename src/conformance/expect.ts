@@ -1,7 +1,7 @@
 import type { Code } from "@connectrpc/connect";
 
 /** How the server behaved where a case found it otherwise than it has to be. */
-export interface UnmetFacts {
+export interface AssertionFacts {
   /** The code of the error that the server answered with. */
   readonly code?: Code;
   /** Whether it answered where it has to refuse. */
@@ -15,12 +15,12 @@ export interface UnmetFacts {
 }
 
 /** What a case of a suite found otherwise than it has to be. Test runners show `actual` and `expected` as a difference. */
-export class Unmet extends Error {
+export class AssertionError extends Error {
   readonly actual: unknown;
   readonly expected: unknown;
-  readonly facts: UnmetFacts;
+  readonly facts: AssertionFacts;
 
-  constructor(message: string, actual?: unknown, expected?: unknown, facts: UnmetFacts = {}) {
+  constructor(message: string, actual?: unknown, expected?: unknown, facts: AssertionFacts = {}) {
     super(message);
     this.name = "AssertionError";
     this.actual = actual;
@@ -32,12 +32,16 @@ export class Unmet extends Error {
 /** Fails unless both are the same by value. A field that is undefined is as good as none. */
 export function equal(actual: unknown, expected: unknown, what = "the value"): void {
   if (isSame(actual, expected)) return;
-  throw new Unmet(`${what}: expected ${inspect(expected)}, got ${inspect(actual)}`, actual, expected);
+  throw new AssertionError(
+    `${what}: expected ${formatValue(expected)}, got ${formatValue(actual)}`,
+    actual,
+    expected,
+  );
 }
 
 /** Fails unless `holds`. */
 export function ok(holds: unknown, what: string): asserts holds {
-  if (!holds) throw new Unmet(`not so: ${what}`, holds, true);
+  if (!holds) throw new AssertionError(`not so: ${what}`, holds, true);
 }
 
 /** Fails unless `run` rejects, or throws, with an error that `is` wants; returns the error. */
@@ -51,9 +55,9 @@ export async function rejects(
     result = await run();
   } catch (error) {
     if (is(error)) return error;
-    throw new Unmet(`${what}: failed in another way than it has to: ${String(error)}`, error);
+    throw new AssertionError(`${what}: failed in another way than it has to: ${String(error)}`, error);
   }
-  throw new Unmet(`${what}: expected an error, got ${inspect(result)}`, result);
+  throw new AssertionError(`${what}: expected an error, got ${formatValue(result)}`, result);
 }
 
 /** Settles as `promise` does, and fails if that takes longer than `ms`. */
@@ -61,7 +65,10 @@ export async function within<T>(ms: number, promise: Promise<T>, what: string): 
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
-      () => reject(new Unmet(`${what}: not done after ${ms} ms`, undefined, undefined, { isLate: true })),
+      () =>
+        reject(
+          new AssertionError(`${what}: not done after ${ms} ms`, undefined, undefined, { isLate: true }),
+        ),
       ms,
     );
   });
@@ -93,7 +100,7 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === "[object Object]";
 
 /** `value` on a line that is not too long. */
-export function inspect(value: unknown): string {
+export function formatValue(value: unknown): string {
   const text = JSON.stringify(value, (_, part: unknown) => {
     if (typeof part === "bigint") return `${part}n`;
     if (part instanceof Uint8Array) return `${part.length} bytes: ${hex(part.subarray(0, 32))}`;

@@ -1,18 +1,18 @@
 import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
-import type { Bench } from "./bench.js";
+import type { CaseContext } from "./bench.js";
 import { type Case, casesOf } from "./case.js";
 import { convergence } from "./gossip-map/convergence.js";
 import { joinAs, type Member } from "./gossip-map/member.js";
 import { messages } from "./gossip-map/messages.js";
 
 /** Members of a gossip map of the case's own. */
-export interface GossipCalls extends Bench {
+export interface GossipCalls extends CaseContext {
   /** Joins as "member-1", or by another name. */
   join(options?: { source?: string; namespace?: string; name?: string }): Member;
   readonly name: string;
 }
 
-function gossipCalls(bench: Bench): GossipCalls {
+function gossipCalls(bench: CaseContext): GossipCalls {
   const client = bench.client(GossipMapService);
   const name = bench.own("m");
   return {

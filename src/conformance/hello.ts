@@ -1,11 +1,11 @@
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { Bench } from "./bench.js";
-import { type Case, casesOf, type On } from "./case.js";
+import type { CaseContext } from "./bench.js";
+import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { equal } from "./expect.js";
-import { malformed, NO_NAMES, unconfigured } from "./refusal.js";
+import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { REQUIRED, UNKNOWN } from "./rules.js";
 
-const helloCalls = (bench: Bench) => ({
+const helloCalls = (bench: CaseContext) => ({
   ...bench,
   runtime: bench.client(Runtime),
   serviceName: bench.stores.hello.name,
@@ -15,7 +15,7 @@ const helloCalls = (bench: Bench) => ({
 /** What must hold of SayHello. */
 export const helloCases: readonly Case[] = casesOf("hello", helloCalls, [greetings]);
 
-function greetings(on: On<ReturnType<typeof helloCalls>>): void {
+function greetings(on: DeclareCase<ReturnType<typeof helloCalls>>): void {
   for (const name of ["Ada", "Ада 🔑", " "]) {
     on("SayHello", `hello is the greeting and the name "${name}"`, async (at) => {
       const { hello } = await at.runtime.sayHello({ serviceName: at.serviceName, name });
@@ -50,12 +50,12 @@ function greetings(on: On<ReturnType<typeof helloCalls>>): void {
   });
 
   on(REQUIRED, "SayHello needs the name of an instance", async (at) => {
-    await malformed(at.runtime.sayHello({ serviceName: "" }), "service_name");
+    await expectMalformed(at.runtime.sayHello({ serviceName: "" }), "service_name");
   });
 
   on(UNKNOWN, "an instance that is not configured is invalid_argument, naming it", async (at) => {
-    for (const serviceName of NO_NAMES) {
-      await unconfigured(at.runtime.sayHello({ serviceName }), "hello", serviceName);
+    for (const serviceName of UNKNOWN_NAMES) {
+      await expectUnconfigured(at.runtime.sayHello({ serviceName }), "hello", serviceName);
     }
   });
 }

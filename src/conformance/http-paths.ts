@@ -1,5 +1,5 @@
 /** Paths that lead out of a configured URL, or may be read so by what is behind it. */
-export const httpPaths = [
+export const ESCAPING_PATHS = [
   "..",
   "../admin",
   "/../admin",

@@ -3,23 +3,31 @@
  *
  * @module
  */
-export type { Bench } from "./bench.js";
+export type { CaseContext } from "./bench.js";
 export type { Case, Primitive } from "./case.js";
 export { CONFORMANCE_STORES, withConformance } from "./components.js";
 export { engineConformance } from "./engine.js";
-export type { UnmetFacts } from "./expect.js";
+export type { AssertionFacts } from "./expect.js";
 export type { Expectation, Failure } from "./expectation.js";
-export { createJudge, type Judge, type JudgeOptions, type Verdict } from "./judge/judge.js";
-export type { Json, Operation, Seen } from "./judge/operations.js";
+export { createJudge, type Judge, type JudgeOptions, type ScenarioVerdict } from "./judge/judge.js";
+export type { Json, Observation, Operation } from "./judge/operations.js";
 export { type JudgePages, judgePages } from "./judge/pages.js";
 export type { Scenario, Script, WireCall } from "./judge/scenario.js";
 export { verdictTable } from "./judge/table.js";
 export { LAYOTTO } from "./layotto.js";
-export { type Asked, type Mirrored, mirrored } from "./mirror.js";
+export { type MirrorRequest, type MirrorResponse, mirrorResponse } from "./mirror.js";
 export { NEEDS, type Need } from "./needs.js";
 export { type Deviation, FAIRLEAD, type Profile, type Result, type Shortfall } from "./profile.js";
 export type { RecordedCall } from "./recorder.js";
-export { type Counts, counted, holds, type Report, type Run, type RunOptions, run } from "./report.js";
+export {
+  type Counts,
+  countResults,
+  hasPassed,
+  type Report,
+  type Run,
+  type RunOptions,
+  run,
+} from "./report.js";
 export { htmlReport } from "./reports/html.js";
 export { jsonReport } from "./reports/json.js";
 export { junitReport } from "./reports/junit.js";

@@ -2,15 +2,15 @@ import { Code } from "@connectrpc/connect";
 import { fromUtf8 } from "../lib/utf8.js";
 import type { Primitive } from "./case.js";
 import {
-  answers,
+  differentValue,
   type Expectation,
-  endsEarly,
-  failsWith,
-  finds,
-  gives,
-  lacksDetails,
-  says,
-  sendsNothing,
+  earlyEnd,
+  errorWithCode,
+  errorWithMessage,
+  finding,
+  missingDetails,
+  noMessage,
+  unexpectedAnswer,
 } from "./expectation.js";
 import type { Deviation, Profile } from "./profile.js";
 import { LIMIT, MALFORMED, MISMATCH, REQUIRED, type Rule, UNKNOWN } from "./rules.js";
@@ -19,18 +19,21 @@ const { Aborted, Internal, InvalidArgument, Unimplemented, Unknown } = Code;
 const { ResourceExhausted } = Code;
 
 /** Text as the in-memory state store gives it back: base64 of what was stored. */
-const base64 = gives("the value in base64", (actual, expected) => {
+const base64 = differentValue("the value in base64", (actual, expected) => {
   const [got, wanted] = [textOf(actual), textOf(expected)];
   return (
     got !== undefined && wanted !== undefined && (got === toBase64(wanted) || areBase64(actual, expected))
   );
 });
-const noEtag = finds(
+const noEtag = finding(
   "no etag, or the one that the client sent",
   /^(not so: it is a number: ""|not so: etag .* is new)/,
 );
-const another = gives("another value", (actual, expected) => actual !== undefined && expected !== undefined);
-const nothing = gives("nothing", (actual) => isEmpty(actual));
+const another = differentValue(
+  "another value",
+  (actual, expected) => actual !== undefined && expected !== undefined,
+);
+const nothing = differentValue("nothing", (actual) => isEmpty(actual));
 
 /** A value, in an array of the same form or alone, that is the base64 of the expected one. */
 function areBase64(actual: unknown, expected: unknown): boolean {
@@ -58,7 +61,7 @@ const other =
   (rule: Rule, why: string, expected: Expectation[], name?: RegExp): Deviation => ({
     primitive,
     rule,
-    why,
+    reason: why,
     expected,
     ...(name && { name }),
   });
@@ -82,79 +85,84 @@ const everywhere: Deviation[] = RUNTIME.flatMap((primitive): Deviation[] => {
   const does = other(primitive);
   return [
     does(REQUIRED, "required fields and enum numbers are seldom checked, and no error has details (0, 12)", [
-      answers,
-      lacksDetails,
-      failsWith(InvalidArgument, Unknown, Internal, Unimplemented),
+      unexpectedAnswer,
+      missingDetails,
+      errorWithCode(InvalidArgument, Unknown, Internal, Unimplemented),
     ]),
     does(
       UNKNOWN,
       'an unknown component is another code for some kinds, without details (0: "not configured")',
-      [lacksDetails, failsWith(Unknown, Internal, InvalidArgument)],
+      [missingDetails, errorWithCode(Unknown, Internal, InvalidArgument)],
     ),
     does(LIMIT, "there is no limit but gRPC's 4 MiB for a request (0: Max request)", [
-      answers,
-      lacksDetails,
-      failsWith(Unknown, Internal, InvalidArgument, ResourceExhausted),
+      unexpectedAnswer,
+      missingDetails,
+      errorWithCode(Unknown, Internal, InvalidArgument, ResourceExhausted),
     ]),
     does(MISMATCH, "no error has details (0: Response metadata / trailers)", [
-      lacksDetails,
-      failsWith(Unknown, Internal),
+      missingDetails,
+      errorWithCode(Unknown, Internal),
     ]),
   ];
 });
 
 const on = other("state");
 const state: Deviation[] = [
-  on("keys", "a key with || is refused as unknown (0.1)", [failsWith(Unknown)], /\|\||no two that differ/),
+  on(
+    "keys",
+    "a key with || is refused as unknown (0.1)",
+    [errorWithCode(Unknown)],
+    /\|\||no two that differ/,
+  ),
   on("keys", "the in-memory store gives values in base64 (6.6)", [base64]),
   on(
     "etag",
     "an etag that is unset is an empty one there (6.1)",
-    [failsWith(Aborted, Internal)],
+    [errorWithCode(Aborted, Internal)],
     /no etag|etag ""/,
   ),
-  on("etag", "versions begin at 1 again (6.4)", [answers], /deleted and written again/),
+  on("etag", "versions begin at 1 again (6.4)", [unexpectedAnswer], /deleted and written again/),
   on("etag", "the in-memory store gives values in base64, and makes no etags (6.6)", [
     base64,
     noEtag,
-    answers,
+    unexpectedAnswer,
   ]),
   on("etag given", "on a missing key the write succeeds, and LAST_WRITE ignores etags (6.4)", [
-    answers,
-    lacksDetails,
+    unexpectedAnswer,
+    missingDetails,
   ]),
   on("etag given", "the in-memory store ignores etags, and gives values in base64 (6.6)", [base64, another]),
   on(MALFORMED, "a malformed etag is checked late, and not with LAST_WRITE (6.4)", [
-    answers,
-    failsWith(Aborted, Internal, Unknown),
+    unexpectedAnswer,
+    errorWithCode(Aborted, Internal, Unknown),
   ]),
   on("FIRST_WRITE without etag", "FIRST_WRITE overwrites a plain key, and is sticky (6.4)", [
-    answers,
-    lacksDetails,
+    unexpectedAnswer,
+    missingDetails,
     another,
-    failsWith(Internal, Aborted),
+    errorWithCode(Internal, Aborted),
   ]),
   on("SaveState, DeleteBulkState", "batches are not atomic, and bulk deletes answer unknown (6.2)", [
-    answers,
-    lacksDetails,
+    unexpectedAnswer,
+    missingDetails,
     another,
-    failsWith(Unknown, Aborted, Internal),
-    finds("half of a batch", /^not so: /),
+    errorWithCode(Unknown, Aborted, Internal),
+    finding("half of a batch", /^not so: /),
   ]),
   on("ExecuteStateTransaction", "a failing operation leaves the others applied, as internal (6.5)", [
-    answers,
-    lacksDetails,
+    unexpectedAnswer,
+    missingDetails,
     another,
-    failsWith(Internal),
+    errorWithCode(Internal),
   ]),
   on("a transaction's operation type is not upsert or delete", "it is unimplemented (6.5)", [
-    failsWith(Unimplemented),
+    errorWithCode(Unimplemented),
   ]),
   on("ttlInSeconds", "what is left is not told, and what is malformed is internal (6.4)", [
     nothing,
-    failsWith(Internal),
-    answers,
-    finds("no ttlRemainingMs", /ttlRemainingMs|remaining|^not so: /),
+    errorWithCode(Internal),
+    unexpectedAnswer,
+    finding("no ttlRemainingMs", /ttlRemainingMs|remaining|^not so: /),
   ]),
   on("ttlInSeconds", "the in-memory store keeps everything for ever (6.6)", [another]),
   on("GetBulkState", "items come in the order of completion, duplicates twice (6.3)", [another]),
@@ -176,68 +184,68 @@ const others: Deviation[] = [
   lock(
     "TryLock",
     "a resource with || is refused as unknown (4)",
-    [failsWith(Unknown)],
+    [errorWithCode(Unknown)],
     /different resources/,
   ),
-  lock("TryLock", "no error has details (0)", [lacksDetails], /invalid_argument/),
+  lock("TryLock", "no error has details (0)", [missingDetails], /invalid_argument/),
   lock("Unlock", "the in-memory store forgets a lock's expiry when it unlocks (4)", [another], /expiry/),
-  lock("LockKeepAlive", "it is always internal: nothing implements it (4.1)", [failsWith(Internal)]),
+  lock("LockKeepAlive", "it is always internal: nothing implements it (4.1)", [errorWithCode(Internal)]),
   sequencer(
     "GetNextId",
     "a key with || is refused as unknown (5)",
-    [failsWith(Unknown)],
+    [errorWithCode(Unknown)],
     /keys have sequences/,
   ),
   sequencer("GetNextId", "stores share a key's ids (5)", [another], /another sequence/),
   sequencer(
     "GetNextId",
     "the in-memory store ignores biggerThan (5)",
-    [finds("a low id", /^not so: /)],
+    [finding("a low id", /^not so: /)],
     /with a floor/,
   ),
   pubsub("PublishEvent", "JSON is coded anew, other types arrive empty, no metadata comes (7.1, 7.3)", [
     another,
     nothing,
-    answers,
-    lacksDetails,
-    sendsNothing,
+    unexpectedAnswer,
+    missingDetails,
+    noMessage,
   ]),
   pubsub("PublishEvent", "a second stream on a topic ends, as unknown (7.4)", [
-    endsEarly,
-    failsWith(Unknown),
+    earlyEnd,
+    errorWithCode(Unknown),
   ]),
   pubsub("delivery", "no groups, no dead letters, ten attempts at once (7.3)", [
     another,
     nothing,
-    sendsNothing,
-    endsEarly,
-    failsWith(Unknown),
-    finds("an event that was not to come", /nothing was to come/),
+    noMessage,
+    earlyEnd,
+    errorWithCode(Unknown),
+    finding("an event that was not to come", /nothing was to come/),
   ]),
   pubsub("SubscribeTopicEvents", "one stream per topic, half-close is an error (7.4)", [
     another,
-    sendsNothing,
-    endsEarly,
-    failsWith(Unknown),
+    noMessage,
+    earlyEnd,
+    errorWithCode(Unknown),
   ]),
-  pubsub("AppCallback", "an app is asked once, at the start (7.2)", [sendsNothing, endsEarly]),
+  pubsub("AppCallback", "an app is asked once, at the start (7.2)", [noMessage, earlyEnd]),
   file("PutFile", "names are paths below a folder that has to be there, and 64 KiB is no bound (8.1, 8.2)", [
-    failsWith(Internal, Unimplemented),
-    lacksDetails,
+    errorWithCode(Internal, Unimplemented),
+    missingDetails,
     another,
-    answers,
-    finds("chunks of 100 KiB", /^not so: /),
+    unexpectedAnswer,
+    finding("chunks of 100 KiB", /^not so: /),
   ]),
-  file("ListFile", "name is a directory, a marker has to exist (8.2)", [another, failsWith(Internal)]),
+  file("ListFile", "name is a directory, a marker has to exist (8.2)", [another, errorWithCode(Internal)]),
   file("last_modified", "it is Go's time text (8.2)", [
     another,
-    finds("Go's time text", /^not so: /),
-    failsWith(Internal),
+    finding("Go's time text", /^not so: /),
+    errorWithCode(Internal),
   ]),
   file(MISSING, "GetFile and DelFile answer internal, % is mangled (8.1, 0)", [
-    failsWith(Internal),
-    lacksDetails,
-    finds("a mangled name", /^not so: /),
+    errorWithCode(Internal),
+    missingDetails,
+    finding("a mangled name", /^not so: /),
   ]),
   configuration("configuration identity", "the key alone is the identity, empty content is stored (3)", [
     another,
@@ -245,33 +253,36 @@ const others: Deviation[] = [
   configuration(
     "SubscribeConfiguration",
     "one subscriber for each key, deletions are not told, half-close is an error (3.1)",
-    [another, sendsNothing, endsEarly, failsWith(Unknown)],
+    [another, noMessage, earlyEnd, errorWithCode(Unknown)],
   ),
-  other("secrets")(MISSING, "a missing secret is internal, or empty (10)", [failsWith(Internal), answers]),
+  other("secrets")(MISSING, "a missing secret is internal, or empty (10)", [
+    errorWithCode(Internal),
+    unexpectedAnswer,
+  ]),
   other("secrets")("secrets", "an environment store answers any name (10)", [
-    answers,
+    unexpectedAnswer,
     another,
-    failsWith(Internal),
+    errorWithCode(Internal),
   ]),
   other("bindings")("InvokeBinding", "every failure is internal (9)", [
-    failsWith(Internal),
+    errorWithCode(Internal),
     another,
-    lacksDetails,
+    missingDetails,
   ]),
   other("invocation")("InvokeService", "statuses but 200 are an error that quotes them (2)", [
-    says(/http response code \d+/),
+    errorWithMessage(/http response code \d+/),
   ]),
   other("invocation")("InvokeService", "nothing is checked, and content types do not travel (2)", [
-    answers,
+    unexpectedAnswer,
     another,
-    failsWith(Unknown, Internal),
+    errorWithCode(Unknown, Internal),
   ]),
   other("hello")("SayHello", "the greeting is the component's own (1)", [another], /greeting/),
   other("lifecycle")("ApplyConfiguration", "only the greeting can change (11)", [
-    lacksDetails,
-    answers,
+    missingDetails,
+    unexpectedAnswer,
     another,
-    failsWith(InvalidArgument, Unknown),
+    errorWithCode(InvalidArgument, Unknown),
   ]),
 ];
 

@@ -1,12 +1,12 @@
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { Bench } from "./bench.js";
-import { type Case, casesOf, type On } from "./case.js";
+import type { CaseContext } from "./bench.js";
+import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { equal } from "./expect.js";
-import { malformed, unconfigured } from "./refusal.js";
+import { expectMalformed, expectUnconfigured } from "./refusal.js";
 import { REQUIRED, UNKNOWN } from "./rules.js";
 
-function lifecycleCalls(bench: Bench) {
+function lifecycleCalls(bench: CaseContext) {
   const lifecycle = bench.client(Lifecycle);
   const runtime = bench.client(Runtime);
   const { name, greeting } = bench.stores.hello;
@@ -25,7 +25,7 @@ export const lifecycleCases: readonly Case[] = casesOf(
   ["lifecycle"],
 );
 
-function applying(on: On<LifecycleCalls>): void {
+function applying(on: DeclareCase<LifecycleCalls>): void {
   on(
     ["ApplyConfiguration", "spare hello"],
     "a greeting is replaced for the next call, under both names of its kind and its setting",
@@ -69,17 +69,17 @@ function applying(on: On<LifecycleCalls>): void {
   });
 }
 
-function refusals(on: On<LifecycleCalls>): void {
+function refusals(on: DeclareCase<LifecycleCalls>): void {
   on(REQUIRED, "kind, name and metadata are required", async (at) => {
-    await malformed(at.lifecycle.applyConfiguration({}), "component_config");
-    await malformed(at.apply("", at.name, { hello: "x" }), "component_config.kind");
-    await malformed(at.apply("hello", "", { hello: "x" }), "component_config.name");
-    await malformed(at.apply("hello", at.name, {}), "component_config.metadata");
+    await expectMalformed(at.lifecycle.applyConfiguration({}), "component_config");
+    await expectMalformed(at.apply("", at.name, { hello: "x" }), "component_config.kind");
+    await expectMalformed(at.apply("hello", "", { hello: "x" }), "component_config.name");
+    await expectMalformed(at.apply("hello", at.name, {}), "component_config.metadata");
   });
 
   for (const kind of ["nope", "__proto__", "constructor", "Hello"]) {
     on("ApplyConfiguration", `the kind "${kind}" is none, and invalid_argument`, async (at) => {
-      await malformed(at.apply(kind, "x", { a: "b" }), "component_config.kind");
+      await expectMalformed(at.apply(kind, "x", { a: "b" }), "component_config.kind");
     });
   }
 
@@ -97,19 +97,19 @@ function refusals(on: On<LifecycleCalls>): void {
     "maps",
   ]) {
     on("ApplyConfiguration", `the kind ${kind} cannot change at run time`, async (at) => {
-      await malformed(at.apply(kind, "default", { type: "env", allow: "*" }), "component_config.kind");
+      await expectMalformed(at.apply(kind, "default", { type: "env", allow: "*" }), "component_config.kind");
     });
   }
 
   on(UNKNOWN, "a component that is not configured is invalid_argument, naming it", async (at) => {
     for (const name of ["nope", "__proto__", "constructor"]) {
-      await unconfigured(at.apply("hello", name, { greeting: "x" }), "hello", name);
+      await expectUnconfigured(at.apply("hello", name, { greeting: "x" }), "hello", name);
     }
   });
 
   for (const setting of ["greetign", "__proto__"]) {
     on("ApplyConfiguration", `the setting "${setting}" is none, and changes nothing`, async (at) => {
-      await malformed(
+      await expectMalformed(
         at.apply("hello", at.name, { [setting]: "x" }),
         `component_config.metadata["${setting}"]`,
       );
@@ -120,20 +120,20 @@ function refusals(on: On<LifecycleCalls>): void {
   for (const value of ["many", "0", "-1", "1.5", ""]) {
     on(["ApplyConfiguration", "quick pubsub"], `maxDeliveries "${value}" is invalid_argument`, async (at) => {
       const call = at.apply("pubsub", at.stores.quickPubsub?.name ?? "", { maxDeliveries: value });
-      await malformed(call, 'component_config.metadata["maxDeliveries"]');
+      await expectMalformed(call, 'component_config.metadata["maxDeliveries"]');
     });
   }
 
   for (const url of ["ftp://x", "not a url", "http://me:pw@x"]) {
     on(["ApplyConfiguration", "mirror"], `a service's url "${url}" is invalid_argument`, async (at) => {
       const call = at.apply("services", at.stores.mirror?.service ?? "", { url });
-      await malformed(call, 'component_config.metadata["url"]');
+      await expectMalformed(call, 'component_config.metadata["url"]');
     });
   }
 
   on(["ApplyConfiguration", "mirror"], "a binding stays what it is", async (at) => {
     const call = at.apply("bindings", at.stores.mirror?.binding ?? "", { type: "echo" });
-    await malformed(call, 'component_config.metadata["type"]');
+    await expectMalformed(call, 'component_config.metadata["type"]');
   });
 
   for (const [setting, value] of [
@@ -143,7 +143,7 @@ function refusals(on: On<LifecycleCalls>): void {
   ] as const) {
     on("ApplyConfiguration", `a sequencer's ${setting} ${value} is invalid_argument`, async (at) => {
       const call = at.apply("sequencer", at.stores.sequencer, { [setting]: value });
-      await malformed(call, `component_config.metadata["${setting}"]`);
+      await expectMalformed(call, `component_config.metadata["${setting}"]`);
     });
   }
 }

@@ -1,10 +1,10 @@
-import { type Case, casesOf, type On } from "./case.js";
+import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { ok } from "./expect.js";
 import { type LockCalls, lockCalls } from "./lock/calls.js";
 import { fences } from "./lock/fences.js";
 import { grants } from "./lock/grants.js";
 import { histories } from "./lock/histories.js";
-import { limited, malformed, NO_NAMES, unconfigured } from "./refusal.js";
+import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
 
 const RPCS = ["tryLock", "unlock", "lockKeepAlive"] as const;
@@ -13,7 +13,7 @@ const RPCS = ["tryLock", "unlock", "lockKeepAlive"] as const;
 export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [grants, fences, refusals, histories]);
 
 /** What the lock RPCs do not take. */
-function refusals(on: On<LockCalls>): void {
+function refusals(on: DeclareCase<LockCalls>): void {
   for (const rpc of RPCS) {
     const name = rpc[0]?.toUpperCase() + rpc.slice(1);
     const whole = (at: LockCalls) => ({
@@ -27,23 +27,23 @@ function refusals(on: On<LockCalls>): void {
       `${name} needs a store, a resource and an owner, each named where it is empty`,
       async (at) => {
         const call = at.runtime[rpc];
-        await malformed(call({ ...whole(at), storeName: "" }), "store_name");
-        await malformed(call({ ...whole(at), storeName: "a\u0000b" }), "store_name");
-        await malformed(call({ ...whole(at), resourceId: "" }), "resource_id");
-        await malformed(call({ ...whole(at), lockOwner: "" }), "lock_owner");
+        await expectMalformed(call({ ...whole(at), storeName: "" }), "store_name");
+        await expectMalformed(call({ ...whole(at), storeName: "a\u0000b" }), "store_name");
+        await expectMalformed(call({ ...whole(at), resourceId: "" }), "resource_id");
+        await expectMalformed(call({ ...whole(at), lockOwner: "" }), "lock_owner");
       },
     );
 
     on(UNKNOWN, `${name} of a store that is not configured is invalid_argument, naming it`, async (at) => {
-      for (const storeName of NO_NAMES) {
-        await unconfigured(at.runtime[rpc]({ ...whole(at), storeName }), "lock store", storeName);
+      for (const storeName of UNKNOWN_NAMES) {
+        await expectUnconfigured(at.runtime[rpc]({ ...whole(at), storeName }), "lock store", storeName);
       }
     });
 
     on(LIMIT, `${name} of a resource or an owner above 1024 bytes is resource_exhausted`, async (at) => {
       const call = at.runtime[rpc];
-      await limited(call({ ...whole(at), resourceId: `r${"é".repeat(512)}` }), "keyBytes");
-      await limited(call({ ...whole(at), lockOwner: "a".repeat(1025) }), "keyBytes");
+      await expectLimit(call({ ...whole(at), resourceId: `r${"é".repeat(512)}` }), "keyBytes");
+      await expectLimit(call({ ...whole(at), lockOwner: "a".repeat(1025) }), "keyBytes");
     });
   }
 

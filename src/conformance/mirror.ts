@@ -1,5 +1,5 @@
 /** An HTTP request, as an app gets it. */
-export interface Asked {
+export interface MirrorRequest {
   /** The method, in upper case. */
   method: string;
   /** Path and query. */
@@ -11,7 +11,7 @@ export interface Asked {
 }
 
 /** An HTTP answer. */
-export interface Mirrored {
+export interface MirrorResponse {
   /** Its status code. */
   status: number;
   /** Its headers, by their names in lower case. */
@@ -25,7 +25,7 @@ export interface Mirrored {
  * an app which does this. `/status/<n>` is answered with that status and the body "why", `/bytes/<n>` with so many
  * bytes, and all else with what was asked, as JSON.
  */
-export function mirrored(asked: Asked): Mirrored {
+export function mirrorResponse(asked: MirrorRequest): MirrorResponse {
   const [path = ""] = asked.url.split("?");
   const status = /\/status\/(\d{3})$/.exec(path)?.[1];
   const plain = { "content-type": "text/x", "x-mirror": "1", "set-cookie": "a=1" };

@@ -1,5 +1,5 @@
 import type { Case, Primitive } from "./case.js";
-import { type Expectation, seenIn } from "./expectation.js";
+import { type Expectation, failureOf } from "./expectation.js";
 import type { Rule } from "./rules.js";
 import type { Outcome } from "./run.js";
 
@@ -14,7 +14,7 @@ export interface Deviation {
   /** The outcomes that are expected instead: one of them has to be what happened. */
   readonly expected: readonly Expectation[];
   /** What the server does instead, and where that is written. */
-  readonly why: string;
+  readonly reason: string;
 }
 
 /** What is expected of a server. */
@@ -44,11 +44,11 @@ export interface Result {
 }
 
 /** What an outcome means under `profile`. A failure by a lost connection is never a known deviation. */
-export function judged(one: Case, outcome: Outcome, profile: Profile): Result {
+export function applyProfile(one: Case, outcome: Outcome, profile: Profile): Result {
   if (outcome.status !== "failed") return { case: one, outcome };
-  const seen = seenIn(outcome.error);
+  const seen = failureOf(outcome.error);
   const deviation = profile.deviations.find((known) => {
-    return isAbout(known, one) && known.expected.some((expectation) => expectation.holds(seen));
+    return isAbout(known, one) && known.expected.some((expectation) => expectation.matches(seen));
   });
   return { case: one, outcome, ...(deviation && { deviation }) };
 }
@@ -81,7 +81,7 @@ export function shortfalls({ floors = {} }: Profile, results: readonly Result[])
 }
 
 /** The deviations of which nothing was seen, though all cases that they are about were run. */
-export function gone(profile: Profile, results: readonly Result[]): Deviation[] {
+export function unseenDeviations(profile: Profile, results: readonly Result[]): Deviation[] {
   return profile.deviations.filter((deviation) => {
     const about = results.filter((result) => isAbout(deviation, result.case));
     return about.length > 0 && about.every(({ outcome }) => outcome.status === "passed");

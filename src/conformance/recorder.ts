@@ -1,6 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { ConnectError, type Transport } from "@connectrpc/connect";
-import { inspect } from "./expect.js";
+import { formatValue } from "./expect.js";
 
 /** How many calls of a case are remembered, and how many messages of a stream. */
 const CALLS = 8;
@@ -23,7 +23,7 @@ export interface RecordedCall {
 type Note = { method: string; headers: string[]; sent: string[]; got: string[]; ended: string };
 
 /** `transport`, with the last calls that went through it in `calls`. */
-export function recorded(transport: Transport, calls: RecordedCall[]): Transport {
+export function recordCalls(transport: Transport, calls: RecordedCall[]): Transport {
   const begin = (method: string, header: HeadersInit | undefined): Note => {
     const headers = [...new Headers(header)].map(([name, value]) => `${name}: ${value}`);
     const note: Note = { method, headers, sent: [], got: [], ended: "" };
@@ -34,10 +34,10 @@ export function recorded(transport: Transport, calls: RecordedCall[]): Transport
   return {
     async unary(method, signal, timeoutMs, header, input, contextValues) {
       const note = begin(`${method.parent.typeName}/${method.name}`, header);
-      note.sent.push(inspect(input));
+      note.sent.push(formatValue(input));
       try {
         const answer = await transport.unary(method, signal, timeoutMs, header, input, contextValues);
-        note.got.push(...extras(answer.header), inspect(answer.message), ...extras(answer.trailer));
+        note.got.push(...extras(answer.header), formatValue(answer.message), ...extras(answer.trailer));
         note.ended = "ok";
         return answer;
       } catch (error) {
@@ -71,7 +71,7 @@ async function* noted<T>(messages: AsyncIterable<T>, into: string[], note?: Note
   try {
     for await (const message of messages) {
       if (into.length === MESSAGES) into.push("…");
-      if (into.length < MESSAGES) into.push(inspect(message));
+      if (into.length < MESSAGES) into.push(formatValue(message));
       yield message;
     }
     if (note) note.ended = "ok";
@@ -87,6 +87,6 @@ const extras = (headers: Headers): string[] =>
 
 function ending(reason: unknown): string {
   const error = ConnectError.from(reason);
-  const details = error.details.map((detail) => inspect("desc" in detail ? detail.value : detail.debug));
+  const details = error.details.map((detail) => formatValue("desc" in detail ? detail.value : detail.debug));
   return [error.message, ...details].join(" ");
 }

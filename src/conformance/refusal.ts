@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
-import { equal, ok, Unmet } from "./expect.js";
+import { AssertionError, equal, ok } from "./expect.js";
 
 /** The error that a call fails with. */
-async function failure(call: Promise<unknown>, what = "the call"): Promise<ConnectError> {
+async function errorOf(call: Promise<unknown>, what = "the call"): Promise<ConnectError> {
   let answer: unknown;
   try {
     answer = await call;
@@ -11,14 +11,20 @@ async function failure(call: Promise<unknown>, what = "the call"): Promise<Conne
     if (reason instanceof ConnectError) return reason;
     throw reason;
   }
-  throw new Unmet(`${what}: expected an error, got an answer`, answer, undefined, { isAnswer: true });
+  throw new AssertionError(`${what}: expected an error, got an answer`, answer, undefined, {
+    isAnswer: true,
+  });
 }
 
 /** Fails unless the call fails with `code`; returns the error. */
-export async function refused(call: Promise<unknown>, code: Code, what = "the call"): Promise<ConnectError> {
-  const error = await failure(call, what);
+export async function expectRefusal(
+  call: Promise<unknown>,
+  code: Code,
+  what = "the call",
+): Promise<ConnectError> {
+  const error = await errorOf(call, what);
   if (error.code === code) return error;
-  throw new Unmet(
+  throw new AssertionError(
     `${what}: expected ${Code[code]}, got ${Code[error.code]} (${error.rawMessage})`,
     Code[error.code],
     Code[code],
@@ -27,51 +33,51 @@ export async function refused(call: Promise<unknown>, code: Code, what = "the ca
 }
 
 /** Runs `look` at an error of the right code: what it finds wrong is a matter of the message or the details. */
-function detailed(error: ConnectError, look: () => void): void {
+function checkDetails(error: ConnectError, look: () => void): void {
   try {
     look();
   } catch (reason) {
-    if (!(reason instanceof Unmet)) throw reason;
+    if (!(reason instanceof AssertionError)) throw reason;
     const { message, actual, expected } = reason;
-    throw new Unmet(message, actual, expected, { code: error.code, isDetail: true });
+    throw new AssertionError(message, actual, expected, { code: error.code, isDetail: true });
   }
 }
 
 /** Fails unless the call is refused as malformed, with a message and a BadRequest that name `field`. */
-export async function malformed(call: Promise<unknown>, field: string, what = field): Promise<void> {
-  const error = await refused(call, Code.InvalidArgument, what);
-  detailed(error, () => {
+export async function expectMalformed(call: Promise<unknown>, field: string, what = field): Promise<void> {
+  const error = await expectRefusal(call, Code.InvalidArgument, what);
+  checkDetails(error, () => {
     equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field, `${what}: the field`);
     ok(error.rawMessage.includes(field), `the message names ${field}: ${error.rawMessage}`);
   });
 }
 
 /** The metadata of the error's ErrorInfo. */
-export const factsOf = (error: ConnectError): Record<string, string> | undefined => {
+export const errorMetadata = (error: ConnectError): Record<string, string> | undefined => {
   const metadata = error.findDetails(ErrorInfoSchema)[0]?.metadata;
   return metadata && { ...metadata };
 };
 
 /** Fails unless the call is refused because the server has no component `name`, which is told with its kind. */
-export async function unconfigured(call: Promise<unknown>, kind: string, name: string): Promise<void> {
-  const error = await refused(call, Code.InvalidArgument, `${kind} ${JSON.stringify(name)}`);
-  detailed(error, () => {
+export async function expectUnconfigured(call: Promise<unknown>, kind: string, name: string): Promise<void> {
+  const error = await expectRefusal(call, Code.InvalidArgument, `${kind} ${JSON.stringify(name)}`);
+  checkDetails(error, () => {
     ok(error.rawMessage.includes(JSON.stringify(name)), `the message names it: ${error.rawMessage}`);
     ok(error.rawMessage.includes("is not configured"), `the message says why: ${error.rawMessage}`);
-    equal(factsOf(error), { kind, name }, "ErrorInfo");
+    equal(errorMetadata(error), { kind, name }, "ErrorInfo");
   });
 }
 
 /** Fails unless the call is refused because it would pass the limit called `name`, which is told with its measure. */
-export async function limited(call: Promise<unknown>, name: string): Promise<void> {
-  const error = await refused(call, Code.ResourceExhausted, `the limit ${name}`);
-  detailed(error, () => {
+export async function expectLimit(call: Promise<unknown>, name: string): Promise<void> {
+  const error = await expectRefusal(call, Code.ResourceExhausted, `the limit ${name}`);
+  checkDetails(error, () => {
     ok(error.rawMessage.includes(name), `the message names ${name}: ${error.rawMessage}`);
-    const { limit, most } = factsOf(error) ?? {};
+    const { limit, most } = errorMetadata(error) ?? {};
     equal(limit, name, "the limit in ErrorInfo");
     ok(/^\d+$/.test(most ?? ""), `its measure is told: ${most}`);
   });
 }
 
 /** Names that are no component's, among them those that every object has. */
-export const NO_NAMES = ["conformance-nope", "__proto__", "constructor"];
+export const UNKNOWN_NAMES = ["conformance-nope", "__proto__", "constructor"];

@@ -1,16 +1,16 @@
 import type { Case, Primitive } from "./case.js";
 import {
+  applyProfile,
   type Deviation,
   FAIRLEAD,
-  gone,
-  judged,
   type Profile,
   type Result,
   type Shortfall,
   shortfalls,
+  unseenDeviations,
 } from "./profile.js";
 import { runCase } from "./run.js";
-import { type Target, whyGone } from "./target.js";
+import { checkAlive, type Target } from "./target.js";
 
 /** What came of all cases on one way to a server. */
 export interface Run {
@@ -21,7 +21,7 @@ export interface Run {
   /** In the order of the suite. */
   readonly results: readonly Result[];
   /** The profile's deviations of which nothing was seen. */
-  readonly gone: readonly Deviation[];
+  readonly unseenDeviations: readonly Deviation[];
   /** The primitives of which fewer cases passed than the profile wants. */
   readonly shortfalls: readonly Shortfall[];
   /** Why the run ended early: the server went away. What was not run by then is not among the results. */
@@ -78,7 +78,7 @@ export async function run(
   const waiting = cases.entries();
   let lost: string | undefined;
   const look = async () => {
-    const why = lost === undefined ? await whyGone(target) : undefined;
+    const why = lost === undefined ? await checkAlive(target) : undefined;
     if (why !== undefined)
       lost ??= `the server went away, after ${results.flat().length} of ${cases.length} cases: ${why}`;
   };
@@ -89,7 +89,7 @@ export async function run(
       if (outcome.status === "failed") await look();
       // What a case that was under way found then says nothing about it.
       if (lost !== undefined && outcome.status === "failed") return;
-      const result = judged(one, outcome, profile);
+      const result = applyProfile(one, outcome, profile);
       results[i] = result;
       onResult?.(result);
     }
@@ -100,22 +100,22 @@ export async function run(
     way,
     ms: performance.now() - beganMs,
     results: told,
-    gone: gone(profile, told),
+    unseenDeviations: unseenDeviations(profile, told),
     shortfalls: lost === undefined ? shortfalls(profile, told) : [],
     ...(lost !== undefined && { lost }),
   };
 }
 
 /** What a result counts as. */
-export function kindOf({ outcome, deviation }: Result): keyof Counts {
+export function statusOf({ outcome, deviation }: Result): keyof Counts {
   return outcome.status === "failed" && deviation ? "deviates" : outcome.status;
 }
 
 /** How the results of a run, or of one primitive of it, came out. */
-export function counted(results: readonly Result[], primitive?: Primitive): Counts {
+export function countResults(results: readonly Result[], primitive?: Primitive): Counts {
   const counts: Counts = { passed: 0, failed: 0, deviates: 0, skipped: 0 };
   for (const result of results) {
-    if (primitive === undefined || result.case.primitive === primitive) counts[kindOf(result)]++;
+    if (primitive === undefined || result.case.primitive === primitive) counts[statusOf(result)]++;
   }
   return counts;
 }
@@ -126,17 +126,17 @@ export const primitivesOf = (results: readonly Result[]): Primitive[] => [
 ];
 
 /** What a result has to say for itself: an error, a reason, nothing. */
-export function whyOf({ outcome, deviation }: Result): string {
+export function reasonOf({ outcome, deviation }: Result): string {
   if (outcome.status === "passed") return "";
   if (outcome.status === "skipped") return outcome.reason;
   const own = outcome.error.message;
-  return deviation ? `${deviation.why}: ${own}` : own;
+  return deviation ? `${deviation.reason}: ${own}` : own;
 }
 
 /** Whether all that was expected holds: nothing failed, enough passed, and the server was there to the end. */
-export const holds = ({ results, shortfalls, lost }: Run): boolean =>
-  lost === undefined && shortfalls.length === 0 && counted(results).failed === 0;
+export const hasPassed = ({ results, shortfalls, lost }: Run): boolean =>
+  lost === undefined && shortfalls.length === 0 && countResults(results).failed === 0;
 
 /** A primitive of which too few cases passed, as a sentence. */
-export const toldShortfall = ({ primitive, passed, floor, ran }: Shortfall): string =>
+export const formatShortfall = ({ primitive, passed, floor, ran }: Shortfall): string =>
   `${primitive}: ${passed} of ${ran} cases passed, and this profile wants ${floor}`;

@@ -1,4 +1,4 @@
-import { openBench } from "./bench.js";
+import { openCaseContext } from "./bench.js";
 import type { Case } from "./case.js";
 import { within } from "./expect.js";
 import { NEEDS } from "./needs.js";
@@ -24,16 +24,16 @@ const PATIENCE_MS = 15_000;
 const CLEARING_MS = 2000;
 
 /** Why `one` cannot be run on `target`; undefined where it can. */
-function whySkipped(one: Case, target: Target): string | undefined {
+function skipReason(one: Case, target: Target): string | undefined {
   const missing = one.needs.find((need) => !target.has.has(need));
   return missing && NEEDS[missing];
 }
 
 /** Runs one case. It never fails itself. `patienceMs`: how long it may take; 15 s where it is left out. */
 export async function runCase(one: Case, target: Target, patienceMs = PATIENCE_MS): Promise<Outcome> {
-  const reason = whySkipped(one, target);
+  const reason = skipReason(one, target);
   if (reason !== undefined) return { status: "skipped", reason };
-  const { bench, calls, clear } = openBench(target);
+  const { bench, calls, clear } = openCaseContext(target);
   const beganMs = performance.now();
   const took = () => performance.now() - beganMs;
   try {
@@ -49,7 +49,7 @@ export async function runCase(one: Case, target: Target, patienceMs = PATIENCE_M
 }
 
 /** A call that went over the wire, for a reader. */
-export function toldCall({ method, headers, sent, got, ended }: RecordedCall): string {
+export function formatCall({ method, headers, sent, got, ended }: RecordedCall): string {
   const lines = [
     method,
     ...headers.map((header) => `  > ${header}`),

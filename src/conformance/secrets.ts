@@ -1,12 +1,18 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { Bench } from "./bench.js";
-import { type Case, casesOf, type On } from "./case.js";
+import type { CaseContext } from "./bench.js";
+import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { equal, ok } from "./expect.js";
-import { factsOf, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
+import {
+  errorMetadata,
+  expectMalformed,
+  expectRefusal,
+  expectUnconfigured,
+  UNKNOWN_NAMES,
+} from "./refusal.js";
 import { MISSING, REQUIRED, UNKNOWN } from "./rules.js";
 
-function secretCalls(bench: Bench) {
+function secretCalls(bench: CaseContext) {
   const runtime = bench.client(Runtime);
   const { store: storeName = "", key = "", value = "" } = bench.stores.secret ?? {};
   return {
@@ -23,7 +29,7 @@ function secretCalls(bench: Bench) {
 /** What must hold of secrets. */
 export const secretCases: readonly Case[] = casesOf("secrets", secretCalls, [reading]);
 
-function reading(on: On<ReturnType<typeof secretCalls>>): void {
+function reading(on: DeclareCase<ReturnType<typeof secretCalls>>): void {
   on(["secrets", "secrets"], "GetSecret gives the value by its name", async (at) => {
     equal(await at.get(at.key), { [at.key]: at.value });
   });
@@ -38,14 +44,14 @@ function reading(on: On<ReturnType<typeof secretCalls>>): void {
 
   on([MISSING, "secrets"], "a secret that is not there is not_found, with its name", async (at) => {
     const name = at.own("missing");
-    const error = await refused(at.get(name), Code.NotFound);
+    const error = await expectRefusal(at.get(name), Code.NotFound);
     ok(error.rawMessage.includes(JSON.stringify(name)), `it is named: ${error.rawMessage}`);
-    equal(factsOf(error), { name });
+    equal(errorMetadata(error), { name });
   });
 
   on(["secrets", "secrets"], "what every object has is no secret", async (at) => {
     for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
-      await refused(at.get(name), Code.NotFound, name);
+      await expectRefusal(at.get(name), Code.NotFound, name);
     }
     const names = Object.keys(await at.all());
     equal(
@@ -56,29 +62,32 @@ function reading(on: On<ReturnType<typeof secretCalls>>): void {
 
   on(["secrets", "secrets"], "names are exact", async (at) => {
     for (const name of [`${at.key} `, ` ${at.key}`, at.key.slice(0, -1), `${at.key}x`]) {
-      await refused(at.get(name), Code.NotFound, JSON.stringify(name));
+      await expectRefusal(at.get(name), Code.NotFound, JSON.stringify(name));
     }
     for (const name of [`${at.key}\u0000`, `${at.key}\u0000x`, `${at.key}\n`]) {
-      await malformed(at.get(name), "key", JSON.stringify(name));
+      await expectMalformed(at.get(name), "key", JSON.stringify(name));
     }
   });
 
   on(["secrets", "secrets"], "no error tells a secret's value", async (at) => {
-    const error = await refused(at.get(`${at.key}x`), Code.NotFound);
-    ok(!JSON.stringify([error.message, factsOf(error), ...error.metadata]).includes(at.value), "it does not");
+    const error = await expectRefusal(at.get(`${at.key}x`), Code.NotFound);
+    ok(
+      !JSON.stringify([error.message, errorMetadata(error), ...error.metadata]).includes(at.value),
+      "it does not",
+    );
   });
 
   on([REQUIRED, "secrets"], "GetSecret needs a store and a key", async (at) => {
     const { getSecret, getBulkSecret } = at.runtime;
-    await malformed(getSecret({ storeName: "", key: "k" }), "store_name");
-    await malformed(getSecret({ storeName: at.storeName, key: "" }), "key");
-    await malformed(getBulkSecret({ storeName: "" }), "store_name");
+    await expectMalformed(getSecret({ storeName: "", key: "k" }), "store_name");
+    await expectMalformed(getSecret({ storeName: at.storeName, key: "" }), "key");
+    await expectMalformed(getBulkSecret({ storeName: "" }), "store_name");
   });
 
   on(UNKNOWN, "a secret store that is not configured is invalid_argument, naming it", async (at) => {
-    for (const storeName of NO_NAMES) {
-      await unconfigured(at.runtime.getSecret({ storeName, key: "k" }), "secret store", storeName);
-      await unconfigured(at.runtime.getBulkSecret({ storeName }), "secret store", storeName);
+    for (const storeName of UNKNOWN_NAMES) {
+      await expectUnconfigured(at.runtime.getSecret({ storeName, key: "k" }), "secret store", storeName);
+      await expectUnconfigured(at.runtime.getBulkSecret({ storeName }), "secret store", storeName);
     }
   });
 }

@@ -1,9 +1,9 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime, SequencerOptions_AutoIncrement } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { Bench } from "./bench.js";
-import { type Case, casesOf, type On } from "./case.js";
+import type { CaseContext } from "./bench.js";
+import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { equal, ok } from "./expect.js";
-import { limited, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
+import { expectLimit, expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
 import { histories } from "./sequencer/histories.js";
 
@@ -12,7 +12,7 @@ type Increment = typeof WEAK | typeof STRONG;
 
 type Wish = { increment?: Increment; count?: string; storeName?: string };
 
-function sequencerCalls(bench: Bench) {
+function sequencerCalls(bench: CaseContext) {
   const runtime = bench.client(Runtime);
   /** The id, and what the answer says of a block. */
   const block = async (key: string, { increment, count, storeName = bench.stores.sequencer }: Wish = {}) => {
@@ -45,7 +45,7 @@ export const sequencerCases: readonly Case[] = casesOf("sequencer", sequencerCal
   histories,
 ]);
 
-function ids(on: On<SequencerCalls>): void {
+function ids(on: DeclareCase<SequencerCalls>): void {
   for (const [what, increment] of [
     ["no guarantee", undefined],
     ["WEAK", WEAK],
@@ -152,7 +152,7 @@ function ids(on: On<SequencerCalls>): void {
   });
 }
 
-function blocks(on: On<SequencerCalls>): void {
+function blocks(on: DeclareCase<SequencerCalls>): void {
   on(["GetNextId", "extensions"], "count reserves a block, which fairlead-id-count confirms", async (at) => {
     equal(await at.block("a", { count: "5", increment: STRONG }), { first: 1n, confirmed: "5" });
     equal(await at.block("a", { count: "1", increment: STRONG }), { first: 6n, confirmed: "1" });
@@ -201,38 +201,38 @@ function blocks(on: On<SequencerCalls>): void {
       ["GetNextId", "extensions"],
       `the count "${count}" is invalid_argument, and reserves nothing`,
       async (at) => {
-        await malformed(at.block("a", { count }), 'metadata["count"]');
+        await expectMalformed(at.block("a", { count }), 'metadata["count"]');
         equal(await at.next("a", STRONG), 1n);
       },
     );
   }
 }
 
-function refusals(on: On<SequencerCalls>): void {
+function refusals(on: DeclareCase<SequencerCalls>): void {
   on(REQUIRED, "GetNextId needs a store and a key", async (at) => {
     const { getNextId } = at.runtime;
-    await malformed(getNextId({ storeName: "", key: "a" }), "store_name");
-    await malformed(getNextId({ storeName: "a\nb", key: "a" }), "store_name");
-    await malformed(getNextId({ storeName: at.storeName, key: "" }), "key");
+    await expectMalformed(getNextId({ storeName: "", key: "a" }), "store_name");
+    await expectMalformed(getNextId({ storeName: "a\nb", key: "a" }), "store_name");
+    await expectMalformed(getNextId({ storeName: at.storeName, key: "" }), "key");
   });
 
   on(REQUIRED, "an increment that is none is invalid_argument", async (at) => {
     const options = { increment: 2 as never };
-    await malformed(
+    await expectMalformed(
       at.runtime.getNextId({ storeName: at.storeName, key: at.own("a"), options }),
       "options.increment",
     );
   });
 
   on(UNKNOWN, "GetNextId of a store that is not configured is invalid_argument, naming it", async (at) => {
-    for (const storeName of NO_NAMES) {
-      await unconfigured(at.runtime.getNextId({ storeName, key: "a" }), "sequencer store", storeName);
+    for (const storeName of UNKNOWN_NAMES) {
+      await expectUnconfigured(at.runtime.getNextId({ storeName, key: "a" }), "sequencer store", storeName);
     }
   });
 
   on(LIMIT, "a key above 1024 bytes is resource_exhausted, naming keyBytes", async (at) => {
     const key = `k${"é".repeat(512)}`;
-    await limited(at.runtime.getNextId({ storeName: at.storeName, key }), "keyBytes");
-    await refused(at.runtime.getNextId({ storeName: at.storeName, key }), Code.ResourceExhausted);
+    await expectLimit(at.runtime.getNextId({ storeName: at.storeName, key }), "keyBytes");
+    await expectRefusal(at.runtime.getNextId({ storeName: at.storeName, key }), Code.ResourceExhausted);
   });
 }

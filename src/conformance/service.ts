@@ -1,12 +1,12 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Runtime, HTTPExtension_Verb as Verb } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../lib/utf8.js";
-import type { Bench } from "./bench.js";
-import { type Case, casesOf, type On } from "./case.js";
+import type { CaseContext } from "./bench.js";
+import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { equal, ok } from "./expect.js";
-import { httpPaths } from "./http-paths.js";
-import type { Asked } from "./mirror.js";
-import { limited, malformed, NO_NAMES, refused, unconfigured } from "./refusal.js";
+import { ESCAPING_PATHS } from "./http-paths.js";
+import type { MirrorRequest } from "./mirror.js";
+import { expectLimit, expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED, UNKNOWN } from "./rules.js";
 
 interface Call {
@@ -18,7 +18,7 @@ interface Call {
   id?: string;
 }
 
-function invocationCalls(bench: Bench) {
+function invocationCalls(bench: CaseContext) {
   const runtime = bench.client(Runtime);
   const service = bench.stores.mirror?.service ?? "";
   const invoke = async (
@@ -39,7 +39,7 @@ function invocationCalls(bench: Bench) {
     const answer = await runtime.invokeService({ id, message }, { onHeader, ...(own && { headers: own }) });
     return { ...answer, headers, text: fromUtf8(answer.data?.value ?? new Uint8Array()) };
   };
-  const asked = async (method: string, call?: Call): Promise<Asked> =>
+  const asked = async (method: string, call?: Call): Promise<MirrorRequest> =>
     JSON.parse((await invoke(method, call)).text);
   return { ...bench, runtime, service, invoke, asked };
 }
@@ -55,7 +55,7 @@ export const invocationCases: readonly Case[] = casesOf("invocation", invocation
   refusals,
 ]);
 
-function requests(on: On<InvocationCalls>): void {
+function requests(on: DeclareCase<InvocationCalls>): void {
   const methods: [what: string, call: Call, asked: string][] = [
     ["no verb and no data", {}, "GET "],
     ["no verb and data", { data: "x" }, "POST x"],
@@ -87,9 +87,9 @@ function requests(on: On<InvocationCalls>): void {
     "data with a method that has no body is invalid_argument, and so is CONNECT",
     async (at) => {
       for (const verb of [Verb.HEAD, Verb.TRACE]) {
-        await malformed(at.invoke("/", { verb, data: "x" }), "message.http_extension.verb");
+        await expectMalformed(at.invoke("/", { verb, data: "x" }), "message.http_extension.verb");
       }
-      await malformed(at.invoke("/", { verb: Verb.CONNECT }), "message.http_extension.verb");
+      await expectMalformed(at.invoke("/", { verb: Verb.CONNECT }), "message.http_extension.verb");
     },
   );
 
@@ -119,18 +119,18 @@ function requests(on: On<InvocationCalls>): void {
     equal(headers["content-type"], "text/xml; charset=utf-8");
   });
 
-  for (const path of httpPaths) {
+  for (const path of ESCAPING_PATHS) {
     on(
       ["InvokeService", "mirror"],
       `no open proxy: the method ${JSON.stringify(path)} is invalid_argument`,
       async (at) => {
-        await malformed(at.invoke(path), "message.method");
+        await expectMalformed(at.invoke(path), "message.method");
       },
     );
   }
 }
 
-function headers(on: On<InvocationCalls>): void {
+function headers(on: DeclareCase<InvocationCalls>): void {
   on(["InvokeService", "mirror"], "the app gets the call's headers", async (at) => {
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const { headers } = await at.asked("/", { headers: { "x-mark": "1", traceparent } });
@@ -199,7 +199,7 @@ function headers(on: On<InvocationCalls>): void {
   );
 }
 
-function answers(on: On<InvocationCalls>): void {
+function answers(on: DeclareCase<InvocationCalls>): void {
   for (const status of [200, 201, 302, 400, 404, 418, 500, 503, 599]) {
     on(
       ["InvokeService", "mirror"],
@@ -221,13 +221,13 @@ function answers(on: On<InvocationCalls>): void {
     [LIMIT, "mirror", "extensions"],
     "an answer above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
-      await limited(at.invoke(`/bytes/${MOST_BYTES + 1}`), "valueBytes");
+      await expectLimit(at.invoke(`/bytes/${MOST_BYTES + 1}`), "valueBytes");
       equal((await at.invoke("/bytes/100000")).text.length, 100_000);
     },
   );
 }
 
-function dialled(on: On<InvocationCalls>): void {
+function dialled(on: DeclareCase<InvocationCalls>): void {
   on(
     ["InvokeService", "app"],
     "id may be an app that dialled in: it is asked, and its answer is the answer",
@@ -260,7 +260,7 @@ function dialled(on: On<InvocationCalls>): void {
       });
       await serving.ready;
       equal((await at.invoke("/items/7?x=1", { id, query: "y=2" })).text, "asked /items/7 with x=1&y=2");
-      for (const path of httpPaths) await malformed(at.invoke(path, { id }), "message.method");
+      for (const path of ESCAPING_PATHS) await expectMalformed(at.invoke(path, { id }), "message.method");
     },
   );
 
@@ -272,7 +272,7 @@ function dialled(on: On<InvocationCalls>): void {
       });
     });
     await serving.ready;
-    const error = await refused(at.invoke("/", { id }), Code.FailedPrecondition);
+    const error = await expectRefusal(at.invoke("/", { id }), Code.FailedPrecondition);
     equal(error.rawMessage, "out of tea");
   });
 
@@ -309,28 +309,28 @@ function dialled(on: On<InvocationCalls>): void {
   });
 }
 
-function refusals(on: On<InvocationCalls>): void {
+function refusals(on: DeclareCase<InvocationCalls>): void {
   on(UNKNOWN, "an id that is not configured is invalid_argument, naming it", async (at) => {
-    for (const id of [...NO_NAMES, "127.0.0.1", "http://127.0.0.1:1", "localhost:80"]) {
-      await unconfigured(at.invoke("/", { id }), "service", id);
+    for (const id of [...UNKNOWN_NAMES, "127.0.0.1", "http://127.0.0.1:1", "localhost:80"]) {
+      await expectUnconfigured(at.invoke("/", { id }), "service", id);
     }
   });
 
   on(["InvokeService", "mirror"], "ids are exact", async (at) => {
     for (const id of [`${at.service} `, at.service.toUpperCase(), `${at.service}/`]) {
-      await unconfigured(at.invoke("/", { id }), "service", id);
+      await expectUnconfigured(at.invoke("/", { id }), "service", id);
     }
   });
 
   on(REQUIRED, "InvokeService needs an id, a message and a method", async (at) => {
     const id = at.service || "any";
-    await malformed(at.runtime.invokeService({ message: { method: "/" } }), "id");
-    await malformed(at.runtime.invokeService({ id }), "message");
-    await malformed(at.runtime.invokeService({ id, message: {} }), "message.method");
-    await malformed(at.invoke("/", { id, verb: 99 as never }), "message.http_extension.verb");
+    await expectMalformed(at.runtime.invokeService({ message: { method: "/" } }), "id");
+    await expectMalformed(at.runtime.invokeService({ id }), "message");
+    await expectMalformed(at.runtime.invokeService({ id, message: {} }), "message.method");
+    await expectMalformed(at.invoke("/", { id, verb: 99 as never }), "message.http_extension.verb");
   });
 
   on([REQUIRED, "mirror"], "a content type that is none is invalid_argument", async (at) => {
-    await malformed(at.invoke("/", { type: "a\r\nb" }), "message.content_type");
+    await expectMalformed(at.invoke("/", { type: "a\r\nb" }), "message.content_type");
   });
 }

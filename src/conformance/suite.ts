@@ -9,7 +9,7 @@ import { lockCases } from "./lock.js";
 import { logCases } from "./log.js";
 import { mapCases } from "./map.js";
 import { pubsubCases } from "./pubsub.js";
-import { runCase, toldCall } from "./run.js";
+import { formatCall, runCase } from "./run.js";
 import type { Test } from "./runner.js";
 import { secretCases } from "./secrets.js";
 import { sequencerCases } from "./sequencer.js";
@@ -46,7 +46,7 @@ export function conformance(test: Test, open: (one: Case) => Target | Promise<Ta
       if (outcome.status === "skipped") context?.skip?.(outcome.reason);
       if (outcome.status !== "failed") return;
       const { error, calls } = outcome;
-      error.message = [error.message, ...calls.map(toldCall)].join("\n");
+      error.message = [error.message, ...calls.map(formatCall)].join("\n");
       throw error;
     });
   }

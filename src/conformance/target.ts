@@ -46,11 +46,12 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   const has = new Set<Need>(streams);
   const note = (is: unknown, need: Need) => void (is && has.add(need));
   note(await hasExtensions(transport), "extensions");
-  note(await answers(createClient(Lifecycle, transport).applyConfiguration({})), "lifecycle");
-  note(await answers(createClient(MapService, transport).get({})), "map");
-  note(await answers(first(createClient(LogService, transport).consume({}, NO_LOG))), "log");
+  note(await isImplemented(createClient(Lifecycle, transport).applyConfiguration({})), "lifecycle");
+  note(await isImplemented(createClient(MapService, transport).get({})), "map");
+  note(await isImplemented(firstMessage(createClient(LogService, transport).consume({}, NO_LOG))), "log");
   // Without duplex its cases are skipped for that: nothing is known of the service.
-  const gossips = () => answers(first(createClient(GossipMapService, transport).connect(nothing())));
+  const gossips = () =>
+    isImplemented(firstMessage(createClient(GossipMapService, transport).connect(noMessages())));
   note(!has.has("duplex") || (await gossips()), "gossip map");
   note(second, "second client");
   note(dialIn, "app");
@@ -72,15 +73,15 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
 /** Asks for no log that is there, and does not stay. */
 const NO_LOG = { headers: { "fairlead-log": "conformance-probe", "fairlead-follow": "false" } };
 
-async function* nothing(): AsyncGenerator<never> {}
+async function* noMessages(): AsyncGenerator<never> {}
 
-const first = async (stream: AsyncIterable<unknown>): Promise<unknown> => {
+const firstMessage = async (stream: AsyncIterable<unknown>): Promise<unknown> => {
   for await (const message of stream) return message;
   return undefined;
 };
 
 /** Whether there is someone to answer: an error of the method's own is an answer. */
-async function answers(call: Promise<unknown>): Promise<boolean> {
+async function isImplemented(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;
     return true;
@@ -96,7 +97,7 @@ const ANSWER_MS = 3000;
 const TRIES = 3;
 
 /** Why the server counts as gone; undefined where it answers, whatever that is. */
-export async function whyGone({ transport, stores }: Target): Promise<string | undefined> {
+export async function checkAlive({ transport, stores }: Target): Promise<string | undefined> {
   const { sayHello } = createClient(Runtime, transport);
   let why = "";
   for (let i = 0; i < TRIES; i++) {

@@ -9,10 +9,10 @@ import { conformance } from "../../src/cli/conformance.js";
 import { openMirror } from "../../src/cli/mirror.js";
 import type { Case } from "../../src/conformance/case.js";
 import { withConformance } from "../../src/conformance/components.js";
-import { failsWith, gives } from "../../src/conformance/expectation.js";
+import { differentValue, errorWithCode } from "../../src/conformance/expectation.js";
 import { LAYOTTO } from "../../src/conformance/layotto.js";
-import { type Deviation, judged, type Profile } from "../../src/conformance/profile.js";
-import { counted, holds, run } from "../../src/conformance/report.js";
+import { applyProfile, type Deviation, type Profile } from "../../src/conformance/profile.js";
+import { countResults, hasPassed, run } from "../../src/conformance/report.js";
 import { RULES } from "../../src/conformance/rules.js";
 import { missingStores } from "../../src/conformance/store-check.js";
 import { cases } from "../../src/conformance/suite.js";
@@ -187,8 +187,8 @@ test("on fairlead serve --conformance every case runs by its URL alone, over HTT
 /** A profile on which SayHello is known to be rude, and what a case that is about it makes of it. */
 const rudeness: Deviation = {
   primitive: "hello",
-  why: "it is rude",
-  expected: [gives("a longer greeting", (actual) => /<&> you$/.test(String(actual)))],
+  reason: "it is rude",
+  expected: [differentValue("a longer greeting", (actual) => /<&> you$/.test(String(actual)))],
 };
 
 /** The cases of hello against a server with these interceptors, under a profile. */
@@ -212,39 +212,39 @@ const failing =
 test("a deviation explains the outcome that it expects, and nothing else", async () => {
   const profile = { name: "rude", deviations: [rudeness] };
   const rudely = await judgedHello([rude], profile);
-  const { deviates, failed } = counted(rudely.results);
+  const { deviates, failed } = countResults(rudely.results);
   assert.deepEqual([deviates, failed], [4, 0]);
-  assert.deepEqual(rudely.gone, []);
+  assert.deepEqual(rudely.unseenDeviations, []);
   const other: Interceptor = (next) => async (request) => {
     const response = await next(request);
     if (!response.stream) (response.message as { hello?: string }).hello = "Ada";
     return response;
   };
-  assert.equal(counted((await judgedHello([other], profile)).results).deviates, 0);
+  assert.equal(countResults((await judgedHello([other], profile)).results).deviates, 0);
   const broken = await judgedHello([failing(Code.Internal)], profile);
-  assert.deepEqual(counted(broken.results), { passed: 0, failed: 12, deviates: 0, skipped: 0 });
-  assert.deepEqual((await judgedHello([], profile)).gone, [rudeness]);
+  assert.deepEqual(countResults(broken.results), { passed: 0, failed: 12, deviates: 0, skipped: 0 });
+  assert.deepEqual((await judgedHello([], profile)).unseenDeviations, [rudeness]);
 });
 
 test("unavailable is no expected outcome, and layotto explains no failure by it", async () => {
-  assert.throws(() => failsWith(Code.Internal, Code.Unavailable), /unavailable is no expected outcome/);
+  assert.throws(() => errorWithCode(Code.Internal, Code.Unavailable), /unavailable is no expected outcome/);
   const lost = new ConnectError("connection refused", Code.Unavailable);
   for (const one of cases) {
     const outcome = { status: "failed", ms: 1, error: lost, calls: [] } as const;
-    assert.equal(judged(one, outcome, LAYOTTO).deviation, undefined, one.name);
+    assert.equal(applyProfile(one, outcome, LAYOTTO).deviation, undefined, one.name);
   }
 });
 
 test("every deviation of layotto has an outcome, is about some case, and each primitive of it has a floor", () => {
   for (const deviation of LAYOTTO.deviations) {
-    assert.ok(deviation.expected.length > 0, deviation.why);
+    assert.ok(deviation.expected.length > 0, deviation.reason);
     const outcome = { status: "failed", ms: 1, error: new TypeError("x"), calls: [] } as const;
     const { primitive, rule, name = /./ } = deviation;
     const about = cases.filter((one) => one.primitive === primitive && name.test(one.name));
-    assert.ok(about.length > 0, deviation.why);
+    assert.ok(about.length > 0, deviation.reason);
     assert.ok(!rule || rule.startsWith("reference") || RULES.includes(rule as never));
     assert.ok((LAYOTTO.floors?.[primitive] ?? 0) > 0, primitive);
-    const unknown = judged(
+    const unknown = applyProfile(
       { ...(about[0] as Case), run: async () => {} },
       { ...outcome, error: new Error("x") },
       LAYOTTO,
@@ -257,8 +257,8 @@ test("too few cases that pass are a failure, however well the others are explain
   const profile = { name: "rude", deviations: [rudeness], floors: { hello: 0.9 } };
   const report = await judgedHello([rude], profile);
   assert.deepEqual(report.shortfalls, [{ primitive: "hello", passed: 8, floor: 10, ran: 12 }]);
-  assert.equal(holds(report), false);
-  assert.equal(holds(await judgedHello([rude], { ...profile, floors: { hello: 0.5 } })), true);
+  assert.equal(hasPassed(report), false);
+  assert.equal(hasPassed(await judgedHello([rude], { ...profile, floors: { hello: 0.5 } })), true);
 });
 
 test("a server that goes away half way ends the run with status 2, whatever the profile", async () => {

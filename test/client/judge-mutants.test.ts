@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Transport } from "@connectrpc/connect";
 import { describe, test } from "vitest";
-import { createJudge, type Scenario, type Seen } from "../../src/conformance/index.js";
+import { createJudge, type Observation, type Scenario } from "../../src/conformance/index.js";
 import { marked, seenOf } from "../judge/loop.js";
 import { type Mutant, mutants } from "../judge/mutants.js";
 
@@ -11,19 +11,19 @@ const sooner = ({ call, forMs }: { call: string; forMs: number }) =>
   call === "configuration.follow" ? 1500 : forMs;
 
 /** What is to be told of a client that never comes to an end. */
-const hung = () => new Promise<Seen>((resolve) => setTimeout(resolve, 5000, { code: "hung" }));
+const hung = () => new Promise<Observation>((resolve) => setTimeout(resolve, 5000, { code: "hung" }));
 
 /** Has a client judged in this process, by the scenarios `ids`, and gives the verdicts. */
 async function judgedHere(
   ids: readonly string[],
-  seen: (transport: Transport, scenario: Scenario) => Promise<Seen>,
+  seen: (transport: Transport, scenario: Scenario) => Promise<Observation>,
 ) {
   const scenarios = all.filter(({ id }) => ids.includes(id));
   const judge = createJudge({ scenarios, lateMs: 300 });
   const transport = judge.server.transport();
   await Promise.all(
     scenarios.map(async (one) =>
-      judge.judged(one.id, await Promise.race([seen(marked(transport, one.id), one), hung()])),
+      judge.evaluate(one.id, await Promise.race([seen(marked(transport, one.id), one), hung()])),
     ),
   );
   return judge.verdicts();
@@ -55,7 +55,7 @@ test.concurrent.each(mutants.filter(({ timed }) => !timed))("a client that $name
 
 test("each scenario tells a client that does all of it, and reports something else", async () => {
   const quick = all.filter(({ operation }) => operation.call !== "lock.hold");
-  const wrong: Seen = { value: "something else" };
+  const wrong: Observation = { value: "something else" };
   const verdicts = await judgedHere(
     quick.map(({ id }) => id),
     async (transport, { id, operation }) => {

@@ -1,5 +1,5 @@
 import { CONFORMANCE_STORES, withConformance } from "../../src/conformance/components.js";
-import { mirrored } from "../../src/conformance/mirror.js";
+import { mirrorResponse } from "../../src/conformance/mirror.js";
 import type { ConfigInput } from "../../src/server/index.js";
 import { type HttpApp, httpApp } from "../support/http-app.js";
 
@@ -13,6 +13,6 @@ export const conformanceConfig = (url: string): ConfigInput => withConformance({
 export const openMirror = (): Promise<HttpApp> =>
   httpApp(({ headers, ...asked }, response) => {
     const plain = Object.entries(headers).map(([name, value]) => [name, String(value)]);
-    const answer = mirrored({ ...asked, headers: Object.fromEntries(plain) });
+    const answer = mirrorResponse({ ...asked, headers: Object.fromEntries(plain) });
     response.writeHead(answer.status, answer.headers).end(answer.body);
   });

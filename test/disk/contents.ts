@@ -1,4 +1,4 @@
-import { all, never, reader } from "../../src/conformance/engine/steps.js";
+import { collect, neverAborts, reader } from "../../src/conformance/engine/steps.js";
 import { fromUtf8 } from "../../src/lib/utf8.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { SMALL, texts } from "./fill.js";
@@ -9,8 +9,8 @@ export async function contents(data: string) {
   const { keys, logs, topics, blobs } = engine;
   const blob = await blobs.get("b");
   if (!blob) throw new Error("the blob is missing");
-  const entries = await all(keys.list(""));
-  const event = await reader(topics.consume("t", "g", never())).next();
+  const entries = await collect(keys.list(""));
+  const event = await reader(topics.consume("t", "g", neverAborts())).next();
   const plain = entries.map(({ key, value }) => `${key}=${fromUtf8(value)}`);
   const single = await Promise.all(
     entries.map(async ({ key }) => `${key}=${fromUtf8((await keys.get(key))?.value ?? new Uint8Array())}`),
@@ -21,7 +21,7 @@ export async function contents(data: string) {
     single,
     records: await texts(logs, "l"),
     bounds: [Number(first), Number(next)],
-    blob: Buffer.concat(await all(blob.content)).toString("base64"),
+    blob: Buffer.concat(await collect(blob.content)).toString("base64"),
     event: fromUtf8(event.value),
   };
 }

@@ -1,6 +1,6 @@
 /** A process whose files may not grow beyond what its parent allows. It tells what became of its writes. */
 import { once } from "node:events";
-import { never, reader, set } from "../../src/conformance/engine/steps.js";
+import { neverAborts, reader, set } from "../../src/conformance/engine/steps.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { EngineFault } from "../../src/server/engine.js";
@@ -15,7 +15,7 @@ const refusal = (call: Promise<unknown>) => call.then(() => "done", told);
 const { keys, topics, blobs } = await openDiskEngine({ folder: process.argv[2] ?? "" });
 await keys.commit([set("k", "old")]);
 await blobs.put("b", (async function* () {})(), { metadata: {}, ifAbsent: false });
-const events = reader(topics.consume("t", "g", never()));
+const events = reader(topics.consume("t", "g", neverAborts()));
 await topics.publish("t", [utf8("1"), utf8("2")]);
 const first = await events.next();
 process.send?.("open");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { all, never } from "../../src/conformance/engine/steps.js";
+import { collect, neverAborts } from "../../src/conformance/engine/steps.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";
@@ -46,7 +46,7 @@ async function verifyKeys({ keys }: Engine, notes: Note[]): Promise<void> {
 }
 
 async function verifyLog({ logs }: Engine, log: string, notes: Note[]): Promise<void> {
-  const batches = await all(logs.read(log, 1n, { follow: false, signal: never() }));
+  const batches = await collect(logs.read(log, 1n, { follow: false, signal: neverAborts() }));
   const records = batches.flat();
   const { next } = await logs.bounds(log);
   assert.equal(Number(next), records.length + 1);
@@ -86,7 +86,7 @@ async function verifyBlobs({ blobs }: Engine, notes: Note[]): Promise<void> {
     }
     const turn = found.info.metadata["turn"] ?? "";
     assert.ok(turns.includes(turn), `blob f${actor} is of turn ${turn}, possible ${turns}`);
-    assert.deepEqual(Buffer.concat(await all(found.content)), Buffer.from(contentOf(Number(turn))));
+    assert.deepEqual(Buffer.concat(await collect(found.content)), Buffer.from(contentOf(Number(turn))));
   }
 }
 

@@ -1,4 +1,4 @@
-import { pattern } from "../../src/conformance/engine/steps.js";
+import { patternBytes } from "../../src/conformance/engine/steps.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";
@@ -18,7 +18,7 @@ export type Note =
 export const ACTORS = 6;
 export const LOGS = ["l0", "l1"];
 
-export const contentOf = (turn: number): Uint8Array => pattern(1 + ((turn * 7919) % 90_000), turn);
+export const contentOf = (turn: number): Uint8Array => patternBytes(1 + ((turn * 7919) % 90_000), turn);
 
 /**
  * Writes through every port, many at a time, until `signal` aborts or the engine fails. Turns are counted from `from`

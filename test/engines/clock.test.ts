@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { all, committed, never, reader, set } from "../../src/conformance/engine/steps.js";
+import { collect, commitWrites, neverAborts, reader, set } from "../../src/conformance/engine/steps.js";
 import { utf8 } from "../../src/lib/utf8.js";
 import type { Engine } from "../../src/server/engine.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
@@ -96,7 +96,7 @@ describe.each([
 ])("a wall clock that is set while the %s engine is open", (_, open: () => Promise<Engine>) => {
   test.each([10_000, -10_000])("by %i ms ends no lease, and lengthens none", async (ms) => {
     await using engine = await open();
-    await committed(engine.keys, set("lease", "a", { ttlMs: 5000 }), set("short", "a", { ttlMs: 300 }));
+    await commitWrites(engine.keys, set("lease", "a", { ttlMs: 5000 }), set("short", "a", { ttlMs: 300 }));
     jump(ms);
     const entry = await engine.keys.get("lease");
     assert.ok(entry?.expiresAtMs !== undefined);
@@ -108,7 +108,7 @@ describe.each([
 
   test.each([10_000, -10_000])("by %i ms does not change when an event comes again", async (ms) => {
     await using engine = await open();
-    const events = reader(engine.topics.consume("t", "g", never()));
+    const events = reader(engine.topics.consume("t", "g", neverAborts()));
     await engine.topics.publish("t", [utf8("1")]);
     const beginMs = performance.now();
     await (await events.next()).retry(200);
@@ -126,7 +126,7 @@ describe.each([
     jump(25 * HOUR_MS);
     await logs.append("l", [utf8("new")]);
     assert.deepEqual(await logs.bounds("l"), { first: 1n, next: 3n });
-    const [batch] = await all(logs.read("l", 2n, { follow: false, signal: never() }));
+    const [batch] = await collect(logs.read("l", 2n, { follow: false, signal: neverAborts() }));
     assert.ok(Math.abs((batch?.at(-1)?.timestampMs ?? 0) - Date.now()) < 5000);
     jump(-48 * HOUR_MS);
     await logs.append("l", [utf8("newest")]);
@@ -164,7 +164,7 @@ describe("over a restart of the disk engine", () => {
     const data = fresh();
     {
       await using engine = await openDiskEngine({ folder: data });
-      await committed(engine.keys, set("lease", "a", { ttlMs: 5000 }));
+      await commitWrites(engine.keys, set("lease", "a", { ttlMs: 5000 }));
       jump(before);
     }
     jump(closed);
@@ -178,7 +178,7 @@ describe("over a restart of the disk engine", () => {
     const data = fresh();
     const copy = fresh();
     await using engine = await openDiskEngine({ folder: data });
-    await committed(engine.keys, set("lease", "a", { ttlMs: 60_000 }));
+    await commitWrites(engine.keys, set("lease", "a", { ttlMs: 60_000 }));
     jump(HOUR_MS);
     // As often as the engine looks at it.
     await new Promise((resolve) => setTimeout(resolve, 1300));

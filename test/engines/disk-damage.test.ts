@@ -7,7 +7,7 @@ import { basename, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { all, committed, set } from "../../src/conformance/engine/steps.js";
+import { collect, commitWrites, set } from "../../src/conformance/engine/steps.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { checkFolder } from "../../src/server/engines/disk/check.js";
@@ -51,7 +51,7 @@ const first = async (path: string, pattern: RegExp) =>
 async function killed(): Promise<string> {
   const data = await fill(fresh());
   const engine = await openDiskEngine({ folder: data });
-  for (let i = 0; i < 100; i++) await committed(engine.keys, set(`late${i}`, `${i}`.repeat(200)));
+  for (let i = 0; i < 100; i++) await commitWrites(engine.keys, set(`late${i}`, `${i}`.repeat(200)));
   const copy = await copyOf(data);
   await engine.close();
   return copy;
@@ -177,16 +177,16 @@ test("check reads what LevelDB has, of all levels and of the journal", async () 
   for (let i = 0; i < 3000; i++) {
     const [key, gone] = [`k${(i * 7919) % 500}`, `k${(i * 104_729) % 500}`];
     const commit = [set(key, `${i}`.repeat(1 + (i % 200)))];
-    await committed(keys, ...commit, ...(key === gone ? [] : [{ type: "delete" as const, key: gone }]));
+    await commitWrites(keys, ...commit, ...(key === gone ? [] : [{ type: "delete" as const, key: gone }]));
   }
-  const expected = (await all(keys.list(""))).map(({ key, value }) => [key, fromUtf8(value)]);
+  const expected = (await collect(keys.list(""))).map(({ key, value }) => [key, fromUtf8(value)]);
   await cp(data, copy, { recursive: true });
   const tables = await checkStore(join(copy, "tree"));
   assert.ok(new Set(tables.map(({ level }) => level)).size > 1, "there is more than one level");
   const store = await StoreReader.open(join(copy, "tree"), (error) => {
     throw error;
   });
-  const found = (await all(store.all("k"))).map(({ key, value }) => [
+  const found = (await collect(store.all("k"))).map(({ key, value }) => [
     key.slice(1),
     value.subarray(16).toString(),
   ]);
@@ -248,7 +248,7 @@ test("what is damaged while the engine has it open is not served", async () => {
   await file.write(Buffer.from("y"), 0, 1, place);
   await file.close();
   await assert.rejects(
-    all(engine.keys.list("k")),
+    collect(engine.keys.list("k")),
     /tree is damaged: what it has at "kk\d+" is not what was written/,
   );
 });
@@ -257,7 +257,7 @@ test("the tables of a large folder are all read before it opens", async () => {
   const data = fresh();
   {
     await using engine = await openDiskEngine({ folder: data });
-    for (let i = 0; i < 45; i++) await committed(engine.keys, set(`k${i}`, `${i}`.repeat(500_000)));
+    for (let i = 0; i < 45; i++) await commitWrites(engine.keys, set(`k${i}`, `${i}`.repeat(500_000)));
   }
   const tables = await checkStore(join(data, "tree"));
   assert.ok(tables.reduce((sum, { size }) => sum + size, 0) > 32 * 1024 ** 2);

@@ -6,7 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
-import { all, committed, never, pattern, reader, set } from "../../src/conformance/engine/steps.js";
+import {
+  collect,
+  commitWrites,
+  neverAborts,
+  patternBytes,
+  reader,
+  set,
+} from "../../src/conformance/engine/steps.js";
 import { utf8 } from "../../src/lib/utf8.js";
 import { EngineFault } from "../../src/server/engine.js";
 import { checkFolder } from "../../src/server/engines/disk/check.js";
@@ -66,7 +73,7 @@ describe.each([
     const fails = isFault(reason, why);
     await assert.rejects(logs.append("l", [utf8("new")]), fails);
     await assert.rejects(logs.append("new", [utf8("new")]), fails);
-    await assert.rejects(blobs.put("b", of(pattern(100_000)), plain), fails);
+    await assert.rejects(blobs.put("b", of(patternBytes(100_000)), plain), fails);
     assert.equal((await logs.bounds("l")).next, 2n);
     assert.equal((await blobs.stat("b"))?.size, 3);
 
@@ -75,7 +82,7 @@ describe.each([
     await blobs.put("b", of(utf8("newer")), plain);
 
     await using reopened = await reopen();
-    const records = await all(reopened.logs.read("l", 1n, { follow: false, signal: never() }));
+    const records = await collect(reopened.logs.read("l", 1n, { follow: false, signal: neverAborts() }));
     assert.deepEqual(
       records.flat().map(({ value }) => value),
       [utf8("old"), utf8("newer")],
@@ -100,7 +107,7 @@ test("a sync that fails: nothing is acknowledged from then on, as nobody knows w
 test("a write that is in the journal although the disk has refused it is taken back", async () => {
   const data = join(folder, `${++count}`);
   const engine = await openDiskEngine({ folder: data });
-  await committed(engine.keys, set("k", "old"));
+  await commitWrites(engine.keys, set("k", "old"));
   const stop = aroundBatches(async (_, write) => {
     await write();
     const message = "IO error: 000003.log: No space left on device";
@@ -109,7 +116,7 @@ test("a write that is in the journal although the disk has refused it is taken b
   const commit = engine.keys.commit([set("k", "refused")]);
   await assert.rejects(commit, isFault("full", /the disk is full/));
   stop();
-  await vi.waitFor(() => committed(engine.keys, set("other")), 2000);
+  await vi.waitFor(() => commitWrites(engine.keys, set("other")), 2000);
   assert.deepEqual((await engine.keys.get("k"))?.value, utf8("old"));
   await engine.close();
 });
@@ -137,7 +144,7 @@ describe.skipIf(process.platform !== "linux")("a store whose files may not grow 
     const [data, to] = [join(folder, `${++count}`), join(folder, `${++count}`)];
     {
       await using engine = await openDiskEngine({ folder: data });
-      await engine.blobs.put("b", of(pattern(1_500_000)), plain);
+      await engine.blobs.put("b", of(patternBytes(1_500_000)), plain);
     }
     const child = fork(backup, [data, to]);
     const next = async () => (await once(child, "message"))[0] as unknown;
@@ -169,11 +176,11 @@ describe.skipIf(process.platform !== "linux")("a store whose files may not grow 
     await once(child, "exit");
     assert.deepEqual((await checkFolder(data)).damaged, []);
     await using engine = await openDiskEngine({ folder: data });
-    const fillers = await all(engine.keys.list("fill"));
+    const fillers = await collect(engine.keys.list("fill"));
     assert.equal(fillers.length, full["kept"]);
     assert.deepEqual((await engine.keys.get("k"))?.value, utf8("newer"));
     assert.equal(await engine.keys.get("never"), undefined);
-    const events = reader(engine.topics.consume("t", "g", never()));
+    const events = reader(engine.topics.consume("t", "g", neverAborts()));
     assert.deepEqual((await events.next()).value, utf8("2"));
     assert.deepEqual((await events.next()).value, utf8("4"));
     await events.quiet();

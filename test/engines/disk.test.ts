@@ -6,7 +6,15 @@ import { setTimeout as later } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { ClassicLevel } from "classic-level";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
-import { all, committed, never, past, pattern, reader, set } from "../../src/conformance/engine/steps.js";
+import {
+  collect,
+  commitWrites,
+  neverAborts,
+  patternBytes,
+  reader,
+  set,
+  waitUntilAfter,
+} from "../../src/conformance/engine/steps.js";
 import { engineConformance } from "../../src/conformance/engine.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { Log } from "../../src/server/context.js";
@@ -59,37 +67,37 @@ describe("over restarts", () => {
     for (let life = 0; life < 4; life++) {
       await using engine = await openDiskEngine({ folder: data, ...SMALL });
       for (const name of names.filter((_, i) => i % 4 === life || i % 7 === 0)) {
-        const version = await committed(engine.keys, set(name, `${life}:${"x".repeat(300)}`));
+        const version = await commitWrites(engine.keys, set(name, `${life}:${"x".repeat(300)}`));
         assert.ok(version > newest);
         newest = version;
       }
-      await committed(engine.keys, { type: "delete", key: `k00${life + 1}` });
+      await commitWrites(engine.keys, { type: "delete", key: `k00${life + 1}` });
     }
     await using engine = await openDiskEngine({ folder: data, ...SMALL });
-    const found = (await all(engine.keys.list("k"))).map(({ key }) => key);
+    const found = (await collect(engine.keys.list("k"))).map(({ key }) => key);
     assert.deepEqual(
       found,
       names.filter((name) => name !== "k004"),
     );
     assert.match(fromUtf8((await engine.keys.get("k007"))?.value ?? utf8("")), /^3:/);
-    assert.ok((await committed(engine.keys, set("new"))) > newest);
+    assert.ok((await commitWrites(engine.keys, set("new"))) > newest);
   });
 
   test("a key expires when it has to, whether its engine is open then or not, and watchers are told", async () => {
     const data = fresh();
     const before = await openDiskEngine({ folder: data });
-    await committed(before.keys, set("soon", "v", { ttlMs: 60 }), set("later", "v", { ttlMs: 700 }));
-    await committed(before.keys, set("lease", "owner", { ttlMs: 60_000 }));
+    await commitWrites(before.keys, set("soon", "v", { ttlMs: 60 }), set("later", "v", { ttlMs: 700 }));
+    await commitWrites(before.keys, set("lease", "owner", { ttlMs: 60_000 }));
     const [soon, lease] = await before.keys.getMany(["soon", "lease"]);
     await before.close();
-    await past(soon?.expiresAtMs ?? 0);
+    await waitUntilAfter(soon?.expiresAtMs ?? 0);
     await using engine = await openDiskEngine({ folder: data });
     assert.equal(await engine.keys.get("soon"), undefined);
     assert.deepEqual(await engine.keys.get("lease"), lease);
-    const changes = reader(engine.keys.watch("later", never()));
+    const changes = reader(engine.keys.watch("later", neverAborts()));
     assert.deepEqual(await changes.next(), { type: "delete", key: "later" });
     assert.deepEqual(
-      (await all(engine.keys.list(""))).map(({ key }) => key),
+      (await collect(engine.keys.list(""))).map(({ key }) => key),
       ["lease"],
     );
   });
@@ -102,7 +110,7 @@ describe("over restarts", () => {
         const keys = Array.from({ length: 200 }, (_, j) =>
           set(`k${Math.random()}.${i}.${j}`, "x".repeat(500), { ttlMs }),
         );
-        await committed(engine.keys, ...keys);
+        await commitWrites(engine.keys, ...keys);
       }
     };
     for (let round = 0; round < 7; round++) {
@@ -148,18 +156,18 @@ describe("over restarts", () => {
     await engine.logs.retain("records", { maxRecords: 50 });
     await engine.logs.retain("age", { maxAgeMs: 30 });
     for (let i = 0; i < 100; i++) {
-      const three = [pattern(1000, i), pattern(1000, i + 1), pattern(1000, i + 2)];
+      const three = [patternBytes(1000, i), patternBytes(1000, i + 1), patternBytes(1000, i + 2)];
       await Promise.all(["bytes", "records", "age"].map((log) => engine.logs.append(log, three)));
     }
     await later(40);
-    await engine.logs.append("age", [pattern(1)]);
+    await engine.logs.append("age", [patternBytes(1)]);
     assert.ok((await sizeOf(join(data, "logs"))) < 50_000 + 50 * 1000 + 5 * 16_384);
   });
 
   test("events wait, with their attempts and delays, and groups stay", async () => {
     const data = fresh();
     const before = await openDiskEngine({ folder: data });
-    const events = reader(before.topics.consume("t", "g", never()));
+    const events = reader(before.topics.consume("t", "g", neverAborts()));
     before.topics.consume("t", "other", AbortSignal.abort());
     await before.topics.publish("t", ["1", "2", "3", "4"].map(utf8));
     await (await events.next()).ack();
@@ -168,7 +176,7 @@ describe("over restarts", () => {
     await before.close();
     await using engine = await openDiskEngine({ folder: data });
     await engine.topics.publish("t", [utf8("5")]);
-    const again = reader(engine.topics.consume("t", "g", never()));
+    const again = reader(engine.topics.consume("t", "g", neverAborts()));
     const seen: string[] = [];
     for (let i = 0; i < 4; i++) {
       const event = await again.next();
@@ -176,7 +184,7 @@ describe("over restarts", () => {
       await event.ack();
     }
     assert.deepEqual(seen, ["3#2", "4#1", "5#1", "2#2"]);
-    const other = reader(engine.topics.consume("t", "other", never()));
+    const other = reader(engine.topics.consume("t", "other", neverAborts()));
     for (const text of ["1", "2", "3", "4", "5"]) assert.equal(fromUtf8((await other.next()).value), text);
   });
 
@@ -192,7 +200,7 @@ describe("over restarts", () => {
     try {
       await using engine = await openDiskEngine({ folder: data });
       await later(20);
-      const events = reader(engine.topics.consume("t", "g", never()));
+      const events = reader(engine.topics.consume("t", "g", neverAborts()));
       for (const text of ["1", "2", "3"]) assert.equal(fromUtf8((await events.next()).value), text);
     } finally {
       vi.useRealTimers();
@@ -229,7 +237,7 @@ describe("over restarts", () => {
     await engine.topics.publish("pubsub\0t", ["1", "2", "3"].map(utf8));
     await vi.waitFor(() => assert.equal(warn.mock.calls.length, 1));
     assert.deepEqual(warn.mock.calls[0]?.[0], { pubsub: "pubsub", topic: "t", group: "g", events: 3 });
-    const events = reader(engine.topics.consume("pubsub\0t", "g", never()));
+    const events = reader(engine.topics.consume("pubsub\0t", "g", neverAborts()));
     await engine.topics.publish("pubsub\0t", [utf8("new")]);
     assert.equal(fromUtf8((await events.next()).value), "new");
   });
@@ -244,7 +252,7 @@ describe("over restarts", () => {
     await before.close();
     await using engine = await openDiskEngine({ folder: data, ...SMALL });
     await engine.topics.publish("t", [utf8("last")]);
-    const events = reader(engine.topics.consume("t", "g", never()));
+    const events = reader(engine.topics.consume("t", "g", neverAborts()));
     const acks: Promise<void>[] = [];
     for (const id of [...ids, "last"]) {
       const event = await events.next();
@@ -258,7 +266,7 @@ describe("over restarts", () => {
   test("blobs stay, and files that no blob has go", async () => {
     const data = fresh();
     const before = await openDiskEngine({ folder: data });
-    const info = await before.blobs.put("b", content(pattern(100_000)), plain);
+    const info = await before.blobs.put("b", content(patternBytes(100_000)), plain);
     await before.close();
     await mkdir(join(data, "blobs/ab"), { recursive: true });
     await writeFile(join(data, "blobs/ab", "ab".repeat(16)), "left behind");
@@ -269,8 +277,8 @@ describe("over restarts", () => {
     assert.deepEqual(await engine.blobs.stat("b"), info);
     const found = await engine.blobs.get("b");
     assert.deepEqual(
-      Buffer.concat(await all(found?.content ?? content(pattern(0)))),
-      Buffer.from(pattern(100_000)),
+      Buffer.concat(await collect(found?.content ?? content(patternBytes(0)))),
+      Buffer.from(patternBytes(100_000)),
     );
     for (const left of ["blobs/ab", "blobs/aside"]) {
       await vi.waitFor(async () => assert.deepEqual(await readdir(join(data, left)), []));
@@ -280,13 +288,13 @@ describe("over restarts", () => {
 
   test("any range of a blob of many pieces is what was stored", async () => {
     await using engine = await openDiskEngine({ folder: fresh() });
-    const bytes = pattern(3_000_000);
+    const bytes = patternBytes(3_000_000);
     await engine.blobs.put("b", content(bytes), plain);
     const edges = [0, 1, 262_143, 262_144, 262_145, 1_048_576, 2_999_999];
     for (const offset of edges) {
       for (const length of [1, 262_144, 1_048_577, 3_000_000]) {
         const found = await engine.blobs.get("b", { offset, length });
-        const read = Buffer.concat(await all(found?.content ?? content(pattern(0))));
+        const read = Buffer.concat(await collect(found?.content ?? content(patternBytes(0))));
         assert.ok(read.equals(bytes.subarray(offset, offset + length)), `${length} bytes from ${offset} on`);
       }
     }
@@ -314,7 +322,7 @@ describe("over restarts", () => {
     await using engine = await openDiskEngine({ folder: fresh(), files });
     await engine.logs.append("l", [utf8("first")]);
     syncs = 0;
-    await Promise.all(Array.from({ length: 500 }, (_, i) => committed(engine.keys, set(`k${i}`))));
+    await Promise.all(Array.from({ length: 500 }, (_, i) => commitWrites(engine.keys, set(`k${i}`))));
     await Promise.all(Array.from({ length: 500 }, (_, i) => engine.logs.append("l", [utf8(`${i}`)])));
     assert.ok(syncs <= 4, `${syncs} syncs`);
   });
@@ -335,13 +343,13 @@ describe("bounds", () => {
     {
       await using engine = await openDiskEngine(limits);
       const { keys } = engine;
-      await committed(keys, set("a", value), set("b", value, { ttlMs: 300 }));
+      await commitWrites(keys, set("a", value), set("b", value, { ttlMs: 300 }));
       await assert.rejects(keys.commit([set("c", value), set("d", value)]), isFull("maxKeyBytes", most));
       assert.deepEqual(await keys.getMany(["c", "d"]), [undefined, undefined]);
       // At the same time, of which one fits.
       const both = await Promise.allSettled([keys.commit([set("c", value)]), keys.commit([set("d", value)])]);
       assert.deepEqual(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
-      for (let i = 0; i < 5; i++) await committed(keys, set("a", value));
+      for (let i = 0; i < 5; i++) await commitWrites(keys, set("a", value));
       await assert.rejects(keys.commit([set("a", `${value}x`)]), isFull("maxKeyBytes", most));
     }
     await using engine = await openDiskEngine(limits);
@@ -349,7 +357,7 @@ describe("bounds", () => {
     await assert.rejects(keys.commit([set("e", `${value}x`)]), isFull("maxKeyBytes", most));
     await until(async () => (await keys.get("b")) === undefined);
     await until(async () => "version" in (await keys.commit([set("e", value)]).catch(() => ({}))));
-    await committed(keys, { type: "delete", key: "a" }, set("f", value));
+    await commitWrites(keys, { type: "delete", key: "a" }, set("f", value));
     await assert.rejects(keys.commit([set("g", "")]), isFull("maxKeyBytes", most));
   });
 
@@ -384,15 +392,18 @@ describe("bounds", () => {
     {
       await using engine = await openDiskEngine(limits);
       const { blobs } = engine;
-      await blobs.put("a", content(pattern(400_000)), plain);
-      await assert.rejects(blobs.put("b", content(pattern(600_001)), plain), isFull("maxBlobBytes", most));
+      await blobs.put("a", content(patternBytes(400_000)), plain);
+      await assert.rejects(
+        blobs.put("b", content(patternBytes(600_001)), plain),
+        isFull("maxBlobBytes", most),
+      );
       assert.equal(await blobs.stat("b"), undefined);
-      await blobs.put("b", content(pattern(300_000)), plain);
-      for (let i = 0; i < 5; i++) await blobs.put("b", content(pattern(300_000, i)), plain);
+      await blobs.put("b", content(patternBytes(300_000)), plain);
+      for (let i = 0; i < 5; i++) await blobs.put("b", content(patternBytes(300_000, i)), plain);
       // Both are written at the same time.
       const two = [
-        blobs.put("c", content(pattern(200_000)), plain),
-        blobs.put("d", content(pattern(200_000)), plain),
+        blobs.put("c", content(patternBytes(200_000)), plain),
+        blobs.put("d", content(patternBytes(200_000)), plain),
       ];
       assert.deepEqual((await Promise.allSettled(two)).map(({ status }) => status).sort(), [
         "fulfilled",
@@ -401,14 +412,14 @@ describe("bounds", () => {
     }
     await using engine = await openDiskEngine(limits);
     const { blobs } = engine;
-    await assert.rejects(blobs.put("e", content(pattern(100_001)), plain), isFull("maxBlobBytes", most));
+    await assert.rejects(blobs.put("e", content(patternBytes(100_001)), plain), isFull("maxBlobBytes", most));
     assert.deepEqual(await readdir(join(data, "blobs/aside")), []);
     await blobs.delete("a");
-    await blobs.put("e", content(pattern(500_000)), plain);
+    await blobs.put("e", content(patternBytes(500_000)), plain);
     const backup = fresh();
     await engine.backup(backup);
     await using copy = await openDiskEngine({ ...limits, folder: backup });
-    await assert.rejects(copy.blobs.put("f", content(pattern(1)), plain), isFull("maxBlobBytes", most));
+    await assert.rejects(copy.blobs.put("f", content(patternBytes(1)), plain), isFull("maxBlobBytes", most));
   });
 
   test("a folder of a version that did not count is counted when it is opened", async () => {
@@ -416,8 +427,8 @@ describe("bounds", () => {
     const limits = { folder: data, maxKeyBytes: 1040, maxBlobBytes: 100 };
     {
       await using engine = await openDiskEngine(limits);
-      await committed(engine.keys, set("a", value));
-      await engine.blobs.put("b", content(pattern(100)), plain);
+      await commitWrites(engine.keys, set("a", value));
+      await engine.blobs.put("b", content(patternBytes(100)), plain);
     }
     const db = new ClassicLevel<string, Buffer>(join(data, "tree"), { valueEncoding: "buffer" });
     const books = (await db.get("c")) ?? Buffer.alloc(0);
@@ -428,7 +439,7 @@ describe("bounds", () => {
     await db.close();
     await using engine = await openDiskEngine(limits);
     await assert.rejects(engine.keys.commit([set("b", "")]), isFull("maxKeyBytes", 1040));
-    await assert.rejects(engine.blobs.put("c", content(pattern(1)), plain), isFull("maxBlobBytes", 100));
+    await assert.rejects(engine.blobs.put("c", content(patternBytes(1)), plain), isFull("maxBlobBytes", 100));
   });
 });
 
@@ -515,9 +526,9 @@ describe("backup and restore", () => {
     const enough = new AbortController();
     const writing = (async () => {
       for (let i = 0; !enough.signal.aborted; i++) {
-        await committed(engine.keys, set("a", `${i}`), set("b", `${i}`));
+        await commitWrites(engine.keys, set("a", `${i}`), set("b", `${i}`));
         await engine.logs.append("l2", [utf8(`${i}`)]);
-        await engine.blobs.put("turning", content(pattern(1 + (i % 1000), i)), {
+        await engine.blobs.put("turning", content(patternBytes(1 + (i % 1000), i)), {
           metadata: { i: `${i}` },
           ifAbsent: false,
         });
@@ -535,16 +546,19 @@ describe("backup and restore", () => {
     const [a, b] = await again.keys.getMany(["a", "b"]);
     assert.ok(a && b);
     assert.deepEqual(a.value, b.value);
-    assert.equal((await all(again.keys.list("k"))).length, 300);
+    assert.equal((await collect(again.keys.list("k"))).length, 300);
     assert.equal((await again.logs.bounds("l")).next, 101n);
     const written = await texts(again.logs, "l2");
     assert.ok(Math.abs(written.length - Number(fromUtf8(a.value))) <= 1);
     const blob = await again.blobs.get("turning");
     assert.ok(blob);
     const i = Number(blob.info.metadata["i"]);
-    assert.deepEqual(Buffer.concat(await all(blob.content)), Buffer.from(pattern(1 + (i % 1000), i)));
-    assert.ok((await committed(again.keys, set("c"))) > a.version);
-    const events = reader(again.topics.consume("t", "g", never()));
+    assert.deepEqual(
+      Buffer.concat(await collect(blob.content)),
+      Buffer.from(patternBytes(1 + (i % 1000), i)),
+    );
+    assert.ok((await commitWrites(again.keys, set("c"))) > a.version);
+    const events = reader(again.topics.consume("t", "g", neverAborts()));
     assert.equal(fromUtf8((await events.next()).value), "1");
   });
 
@@ -552,7 +566,7 @@ describe("backup and restore", () => {
     const [data, copy] = [await fill(fresh()), fresh()];
     await backUpFolder(data, copy);
     await using engine = await openDiskEngine({ folder: copy });
-    assert.equal((await all(engine.keys.list("k"))).length, 300);
+    assert.equal((await collect(engine.keys.list("k"))).length, 300);
   });
 
   test("refuse what is not a data folder, a target that is not empty, and a backup that is not whole", async () => {

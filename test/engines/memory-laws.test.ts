@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describe, test } from "vitest";
-import { all, never, reader } from "../../src/conformance/engine/steps.js";
+import { collect, neverAborts, reader } from "../../src/conformance/engine/steps.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { Change, Delivery, Entry, LogRecord, Retention, Write } from "../../src/server/engine.js";
 import { SortedMap } from "../../src/server/engines/memory/sorted-map.js";
@@ -53,7 +53,7 @@ describe("keys are a plain map with versions and a clock", () => {
               .filter((name) => live(name) && name.startsWith(prefix))
               .filter((name) => after === undefined || byBytes(name, after) > 0)
               .sort(byBytes);
-            assert.deepEqual(await all(keys.list(prefix, after)), expected.map(live));
+            assert.deepEqual(await collect(keys.list(prefix, after)), expected.map(live));
           } else {
             const writes = one.map(({ key: name, type, condition, ttlMs, value }): Write => {
               const version = live(name)?.version ?? 0n;
@@ -208,7 +208,7 @@ describe("a log is an array that loses its oldest", () => {
           while (bytes() > maxBytes) records.shift();
           while (records[0] && records[0].timestampMs <= nowMs - maxAgeMs) records.shift();
         };
-        const follower = reader(logs.read("l", 1n, { follow: true, signal: never() }));
+        const follower = reader(logs.read("l", 1n, { follow: true, signal: neverAborts() }));
         void follower.next().catch(() => {});
 
         for (const one of steps) {
@@ -229,7 +229,7 @@ describe("a log is an array that loses its oldest", () => {
           assert.deepEqual(await logs.bounds("l"), { first: oldest, next });
           if (!("from" in one)) continue;
           const { from, atMs } = one;
-          const found = await all(logs.read("l", from, { follow: false, signal: never() }));
+          const found = await collect(logs.read("l", from, { follow: false, signal: neverAborts() }));
           assert.deepEqual(
             found.flat(),
             records.filter(({ offset }) => offset >= from),
@@ -333,7 +333,7 @@ describe("a topic's events", () => {
         for (const { enough } of members) enough.abort();
         await Promise.all(takes);
         for (const group of ["a", "b"] as const) {
-          const last = reader(topics.consume("t", group, never()));
+          const last = reader(topics.consume("t", group, neverAborts()));
           const left = published - groups[group].handled.length;
           for (let i = 0; i < left; i++) {
             const delivery = await last.next();
@@ -368,7 +368,7 @@ describe("a topic's events", () => {
           }
           const claimed = await events.take(Math.min(held, published));
           enough.abort();
-          const again = await reader(topics.consume("t", "g", never())).take(published);
+          const again = await reader(topics.consume("t", "g", neverAborts())).take(published);
           assert.deepEqual(
             again.map(({ value, attempt }) => [fromUtf8(value), attempt]),
             Array.from({ length: published }, (_, i) => [`${i}`, i < claimed.length ? 2 : 1]),
@@ -401,7 +401,7 @@ describe("a blob", () => {
             const found = await blobs.get("b", length === undefined ? { offset } : { offset, length });
             assert.ok(found);
             const expected = whole.subarray(offset, length === undefined ? undefined : offset + length);
-            assert.equal(Buffer.compare(Buffer.concat(await all(found.content)), expected), 0);
+            assert.equal(Buffer.compare(Buffer.concat(await collect(found.content)), expected), 0);
           }
         },
       ),

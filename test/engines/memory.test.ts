@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
 import { setTimeout as later } from "node:timers/promises";
 import { describe, test, vi } from "vitest";
-import { all, never, pattern, reader, set } from "../../src/conformance/engine/steps.js";
+import { collect, neverAborts, patternBytes, reader, set } from "../../src/conformance/engine/steps.js";
 import { engineConformance } from "../../src/conformance/engine.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { Log } from "../../src/server/context.js";
@@ -54,7 +54,7 @@ describe("bounds", () => {
   test("maxWatchBacklog: a watcher that is behind by more keys fails, one that reads goes on", async () => {
     await using engine = memoryEngine({ maxWatchBacklog: 100 });
     const { keys } = engine;
-    const behind = reader(keys.watch("", never()));
+    const behind = reader(keys.watch("", neverAborts()));
     for (let i = 0; i < 5000; i++) await keys.commit([set(`k${i % 100}`)]);
     await behind.next();
     for (let i = 0; i < 300; i++) await keys.commit([set(`k${i}`), { type: "delete", key: `k${i}` }]);
@@ -64,7 +64,7 @@ describe("bounds", () => {
       },
       isFull("maxWatchBacklog", 100),
     );
-    const reads = reader(keys.watch("", never()));
+    const reads = reader(keys.watch("", neverAborts()));
     for (let i = 0; i < 300; i++) {
       await keys.commit([set(`k${i}`)]);
       await reads.next();
@@ -95,8 +95,8 @@ describe("bounds", () => {
     await using engine = memoryEngine({ maxBacklogBytes: most });
     const { topics } = engine;
     const [slow, fast] = [
-      reader(topics.consume("t", "slow", never())),
-      reader(topics.consume("t", "fast", never())),
+      reader(topics.consume("t", "slow", neverAborts())),
+      reader(topics.consume("t", "fast", neverAborts())),
     ];
     const value = new Uint8Array(100);
     await topics.publish("t", [value, value]);
@@ -181,7 +181,7 @@ describe("bounds", () => {
     await assert.rejects(blobs.put("c", content(100_000), plain), isFull("maxBlobBytes", 200_000));
     await begun.leave();
     await blobs.put("c", content(200_000), plain);
-    assert.equal((await all(unread)).length, 3);
+    assert.equal((await collect(unread)).length, 3);
     await assert.rejects(blobs.put("d", content(1), plain), isFull("maxBlobBytes", 200_000));
   });
 
@@ -191,7 +191,7 @@ describe("bounds", () => {
       for (let i = 0; i < 20_000; i++) yield new Uint8Array(i % 2);
     };
     await engine.blobs.put("b", chunks(), plain);
-    assert.equal((await all((await engine.blobs.get("b"))?.content ?? content())).length, 1);
+    assert.equal((await collect((await engine.blobs.get("b"))?.content ?? content())).length, 1);
   });
 });
 
@@ -219,7 +219,7 @@ describe("time", () => {
     await engine.logs.append("l", [utf8("a")]);
     nowMs = 1000;
     await engine.logs.append("l", [utf8("b")]);
-    const batches = await all(engine.logs.read("l", 1n, { follow: false, signal: never() }));
+    const batches = await collect(engine.logs.read("l", 1n, { follow: false, signal: neverAborts() }));
     assert.deepEqual(
       batches.flat().map(({ timestampMs }) => timestampMs),
       [5000, 5000],
@@ -232,7 +232,7 @@ describe("time", () => {
     await keys.commit([set("last", "v", { ttlMs: 60 })]);
     const names = Array.from({ length: 3000 }, (_, i) => `k${i}`);
     await keys.commit(names.map((name) => set(name, "v", { ttlMs: 60_000 })));
-    const changes = reader(keys.watch("last", never()));
+    const changes = reader(keys.watch("last", neverAborts()));
     await keys.commit(names.map((key) => ({ type: "delete", key })));
     assert.deepEqual(await changes.next(), { type: "delete", key: "last" });
   });
@@ -252,7 +252,7 @@ describe("time", () => {
     reader(topics.consume("t", "g", AbortSignal.abort()));
     await topics.publish("t", [utf8("waits")]);
     await later(60);
-    assert.equal(fromUtf8((await reader(topics.consume("t", "g", never())).next()).value), "waits");
+    assert.equal(fromUtf8((await reader(topics.consume("t", "g", neverAborts())).next()).value), "waits");
   });
 
   test("groupBacklogIdleMs: events of a group without a consumer are dropped then, and their number is logged", async () => {
@@ -266,7 +266,7 @@ describe("time", () => {
     enough.abort();
     await vi.waitFor(() => assert.equal(warn.mock.calls.length, 1));
     assert.deepEqual(warn.mock.calls[0]?.[0], { pubsub: "pubsub", topic: "t", group: "g", events: 3 });
-    const events = reader(topics.consume("pubsub\0t", "g", never()));
+    const events = reader(topics.consume("pubsub\0t", "g", neverAborts()));
     await events.quiet();
     await topics.publish("pubsub\0t", [utf8("new")]);
     assert.equal(fromUtf8((await events.next()).value), "new");
@@ -276,7 +276,7 @@ describe("time", () => {
     await using engine = memoryEngine({ groupIdleMs: 20 });
     const { topics } = engine;
     reader(topics.consume("t", "g", AbortSignal.abort()));
-    const events = topics.consume("t", "g", never());
+    const events = topics.consume("t", "g", neverAborts());
     await topics.publish("t", [utf8("waits")]);
     await later(40);
     assert.equal(fromUtf8((await reader(events).next()).value), "waits");
@@ -288,7 +288,7 @@ describe("time", () => {
     reader(topics.consume("t", "g", AbortSignal.abort()));
     await topics.publish("t", [utf8("waits")]);
     await later(10);
-    assert.equal(fromUtf8((await reader(topics.consume("t", "g", never())).next()).value), "waits");
+    assert.equal(fromUtf8((await reader(topics.consume("t", "g", neverAborts())).next()).value), "waits");
   });
 });
 
@@ -298,9 +298,9 @@ describe("memory is given back", () => {
     const { keys } = engine;
     const gone = await collected(async (watch) => {
       await keys.commit([
-        { type: "set", key: "a", value: watch(pattern(100)) },
-        { type: "set", key: "b", value: watch(pattern(100)) },
-        { type: "set", key: "c", value: watch(pattern(100)), ttlMs: 10 },
+        { type: "set", key: "a", value: watch(patternBytes(100)) },
+        { type: "set", key: "b", value: watch(patternBytes(100)) },
+        { type: "set", key: "c", value: watch(patternBytes(100)), ttlMs: 10 },
       ]);
       await keys.commit([set("a"), { type: "delete", key: "b" }]);
       await later(30);
@@ -313,9 +313,9 @@ describe("memory is given back", () => {
     const { logs } = engine;
     const gone = await collected(async (watch) => {
       await logs.retain("old", { maxAgeMs: 10 });
-      await logs.append("old", [watch(pattern(100))]);
+      await logs.append("old", [watch(patternBytes(100))]);
       await logs.retain("many", { maxRecords: 1 });
-      await logs.append("many", [watch(pattern(100)), pattern(100)]);
+      await logs.append("many", [watch(patternBytes(100)), patternBytes(100)]);
       await later(50);
     });
     assert.equal(gone, true);
@@ -328,23 +328,27 @@ describe("memory is given back", () => {
     const gone = await collected(async (watch) => {
       const enough = new AbortController();
       unread = keys.watch("", enough.signal);
-      await keys.commit([{ type: "set", key: "k", value: watch(pattern(100)) }]);
+      await keys.commit([{ type: "set", key: "k", value: watch(patternBytes(100)) }]);
       await keys.commit([{ type: "delete", key: "k" }]);
       enough.abort();
     });
     assert.equal(gone, true);
     assert.ok(unread);
-    assert.deepEqual(await all(unread), []);
+    assert.deepEqual(await collect(unread), []);
   });
 
   test("of events that are handled, and of those of a forgotten group", async () => {
     await using engine = memoryEngine({ groupBacklogIdleMs: 10 });
     const { topics } = engine;
     const gone = await collected(async (watch) => {
-      const events = reader(topics.consume("t", "lasting", never()));
+      const events = reader(topics.consume("t", "lasting", neverAborts()));
       const enough = new AbortController();
       const leaving = reader(topics.consume("t", "forgotten", enough.signal));
-      await topics.publish("t", [watch(pattern(100)), watch(pattern(100)), watch(pattern(100))]);
+      await topics.publish("t", [
+        watch(patternBytes(100)),
+        watch(patternBytes(100)),
+        watch(patternBytes(100)),
+      ]);
       for (let i = 0; i < 3; i++) await (await events.next()).ack();
       await (await leaving.next()).retry(60_000);
       await leaving.next();
@@ -357,7 +361,7 @@ describe("memory is given back", () => {
   test("of the request that a kept value came in", async () => {
     await using engine = memoryEngine();
     const { keys, logs, topics } = engine;
-    const events = reader(topics.consume("t", "g", never()));
+    const events = reader(topics.consume("t", "g", neverAborts()));
     const gone = await collected(async (watch) => {
       const part = () => new Uint8Array(watch(new ArrayBuffer(100_000)), 5, 100);
       await keys.commit([{ type: "set", key: "k", value: part() }]);

@@ -1,5 +1,5 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type { Operation, Seen } from "../../src/conformance/index.js";
+import type { Observation, Operation } from "../../src/conformance/index.js";
 import { type ClientOptions, createClient } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { operate } from "./operate.js";
@@ -55,7 +55,7 @@ export async function seenOf(
   id: string,
   operation: Operation,
   options: ClientOptions = {},
-): Promise<Seen> {
+): Promise<Observation> {
   try {
     return { value: await operate(createClient(transport, options), id, operation) };
   } catch (error) {

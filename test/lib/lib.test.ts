@@ -9,7 +9,7 @@ import { json, text } from "../../src/client/codec.js";
 import { streamWithReconnect } from "../../src/client/follower/reconnect.js";
 import { withRetry } from "../../src/client/retry.js";
 import { ConnectionStatus } from "../../src/client/status/connection-status.js";
-import { all, reader } from "../../src/conformance/engine/steps.js";
+import { collect, reader } from "../../src/conformance/engine/steps.js";
 import { abortOnBreak } from "../../src/lib/abort-on-break.js";
 import { Queue } from "../../src/lib/queue.js";
 import { runAfter } from "../../src/lib/timer.js";
@@ -71,7 +71,7 @@ describe("queue", () => {
     const queue = new Queue<number>();
     queue.push(1);
     queue.push(2);
-    const read = all(queue);
+    const read = collect(queue);
     await Promise.resolve();
     queue.push(3);
     queue.end();
@@ -85,7 +85,7 @@ describe("queue", () => {
     for (let i = 0; i < 100_000; i++) queue.push(i);
     assert.equal(queue.size, 100_000);
     queue.end();
-    const numbers = await all(queue);
+    const numbers = await collect(queue);
     assert.ok(numbers.every((number, i) => number === i));
     assert.deepEqual([numbers.length, queue.size], [100_000, 0]);
   });
@@ -99,12 +99,12 @@ describe("queue", () => {
     const read = reader(queue);
     assert.equal(await read.next(), 1);
     await assert.rejects(read.next(), broken);
-    assert.deepEqual(await all(queue), []);
+    assert.deepEqual(await collect(queue), []);
   });
 
   test("fail() throws at a reader that waits", async () => {
     const queue = new Queue<number>();
-    const read = assert.rejects(all(queue), /broken/);
+    const read = assert.rejects(collect(queue), /broken/);
     queue.fail(new Error("broken"));
     await read;
   });
@@ -119,7 +119,7 @@ describe("queue", () => {
       break;
     }
     queue.push(3);
-    assert.deepEqual(await all(queue), []);
+    assert.deepEqual(await collect(queue), []);
     assert.deepEqual([left, queue.ended, queue.size], [1, true, 0]);
   });
 
@@ -127,7 +127,7 @@ describe("queue", () => {
     let left = 0;
     const queue = new Queue<number>(() => left++);
     queue.end();
-    await all(queue);
+    await collect(queue);
     assert.equal(left, 1);
   });
 
@@ -146,7 +146,7 @@ describe("queue", () => {
 
   test("two readers share the items, lose none and end together", async () => {
     const queue = new Queue<number>();
-    const reads = [all(queue), all(queue)];
+    const reads = [collect(queue), collect(queue)];
     for (let i = 0; i < 10; i++) {
       queue.push(i);
       await Promise.resolve();
@@ -286,7 +286,7 @@ describe("abortOnBreak", () => {
       throw new Error("refused");
     });
     assert.equal(opened.length, 0);
-    await assert.rejects(all(streamed), /refused/);
+    await assert.rejects(collect(streamed), /refused/);
     assert.equal(opened[0]?.aborted, true);
   });
 });
@@ -339,7 +339,7 @@ describe("resuming", () => {
       { error: unavailable() },
       { items: [3] },
     ]);
-    const read = all(stream);
+    const read = collect(stream);
     await vi.runAllTimersAsync();
     assert.deepEqual(await read, [1, 2, 3]);
     assert.equal(openedMs.length, 3);
@@ -348,7 +348,7 @@ describe("resuming", () => {
   test("throws any other error at once", async () => {
     for (const error of [new ConnectError("no", Code.PermissionDenied), new Error("bug")]) {
       const { openedMs, stream } = script([{ items: [1], error }]);
-      await assert.rejects(all(stream), error);
+      await assert.rejects(collect(stream), error);
       assert.equal(openedMs.length, 1);
     }
   });
@@ -361,7 +361,7 @@ describe("resuming", () => {
       { error: unavailable() },
       {},
     ]);
-    const read = all(stream);
+    const read = collect(stream);
     await vi.runAllTimersAsync();
     await read;
     const waits = openedMs.slice(1).map((ms, i) => Math.ceil((ms - (openedMs[i] ?? 0)) / 10) * 10);
@@ -371,7 +371,7 @@ describe("resuming", () => {
   test("begins anew after a stream that lasted, though it told nothing", async () => {
     const lasting = Array.from({ length: 5 }, () => ({ lastsMs: 60_000, error: unavailable() }));
     const { openedMs, stream } = script([...lasting, {}]);
-    const read = all(stream);
+    const read = collect(stream);
     await vi.runAllTimersAsync();
     await read;
     for (const [i, ms] of openedMs.slice(1).entries()) assert.ok(ms - (openedMs[i] ?? 0) <= 60_100);
@@ -379,7 +379,7 @@ describe("resuming", () => {
 
   test("waits as long as the server asks", async () => {
     const { openedMs, stream } = script([{ error: unavailable(7000) }, {}]);
-    const read = all(stream);
+    const read = collect(stream);
     await vi.runAllTimersAsync();
     await read;
     assert.equal(openedMs[1], 7000);
@@ -396,14 +396,14 @@ describe("resuming", () => {
       enough.signal,
       new ConnectionStatus(),
     );
-    await assert.rejects(all(stream), { code: Code.Canceled });
+    await assert.rejects(collect(stream), { code: Code.Canceled });
   });
 
   test("an abort ends the wait between two tries, and the stream, as canceled", async () => {
     for (const opening of [{ error: unavailable() }, { lastsMs: 60_000 }]) {
       const enough = new AbortController();
       const { openedMs, stream } = script([opening], enough.signal);
-      const read = assert.rejects(all(stream), { code: Code.Canceled });
+      const read = assert.rejects(collect(stream), { code: Code.Canceled });
       await vi.advanceTimersByTimeAsync(10);
       enough.abort();
       await read;

@@ -7,8 +7,8 @@ import {
   type SubscribeConfigurationResponse,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../lib/queue.js";
-import type { Bench } from "../bench.js";
-import { Unmet } from "../expect.js";
+import type { CaseContext } from "../bench.js";
+import { AssertionError } from "../expect.js";
 
 /** What is asked for; the group is the case's own where none is named. */
 type Asked = { storeName?: string; appId?: string; group?: string; label?: string; keys?: string[] };
@@ -26,7 +26,7 @@ interface Following {
 }
 
 /** The configuration RPCs on a group of the case's own, which is emptied at the end. */
-export interface ConfigurationCalls extends Bench {
+export interface ConfigurationCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
   readonly group: string;
@@ -42,7 +42,7 @@ export interface ConfigurationCalls extends Bench {
 export const shownItem = ({ key, content, metadata }: ConfigurationItem): string =>
   `${key}: ${metadata["deleted"] === "true" ? "deleted" : content}`;
 
-export function configurationCalls(bench: Bench): ConfigurationCalls {
+export function configurationCalls(bench: CaseContext): ConfigurationCalls {
   const runtime = bench.client(Runtime);
   const storeName = bench.stores.configuration;
   const group = bench.own("g");
@@ -79,7 +79,7 @@ export function configurationCalls(bench: Bench): ConfigurationCalls {
         [Symbol.asyncIterator]();
       const next = async () => {
         const { value, done } = await responses.next();
-        if (done) throw new Unmet("the stream ended", undefined, undefined, { isEnd: true });
+        if (done) throw new AssertionError("the stream ended", undefined, undefined, { isEnd: true });
         return value;
       };
       const leave = () => left.abort();

@@ -1,20 +1,20 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { sleep } from "../../rpc/sleep.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { malformed, refused, unconfigured } from "../refusal.js";
+import { expectMalformed, expectRefusal, expectUnconfigured } from "../refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import type { ConfigurationCalls } from "./calls.js";
 
 /** Subscriptions. */
-export function following(on: On<ConfigurationCalls>): void {
+export function following(on: DeclareCase<ConfigurationCalls>): void {
   telling(on);
   asking(on);
   ending(on);
 }
 
-function telling(on: On<ConfigurationCalls>): void {
+function telling(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     "current values come first, then every change in order",
@@ -148,7 +148,7 @@ function telling(on: On<ConfigurationCalls>): void {
   );
 }
 
-function asking(on: On<ConfigurationCalls>): void {
+function asking(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     "each request adds keys, whose current values are told",
@@ -205,21 +205,21 @@ function asking(on: On<ConfigurationCalls>): void {
   );
 
   on([REQUIRED, "duplex"], "a malformed request ends the stream, and names the field", async (at) => {
-    await malformed(at.follow({ keys: [""] }).next(), "keys[0]");
-    await malformed(at.follow({ group: "\u0000" }).next(), "group");
-    await malformed(at.follow({ storeName: "" }).next(), "store_name");
+    await expectMalformed(at.follow({ keys: [""] }).next(), "keys[0]");
+    await expectMalformed(at.follow({ group: "\u0000" }).next(), "group");
+    await expectMalformed(at.follow({ storeName: "" }).next(), "store_name");
   });
 
   on(
     [UNKNOWN, "duplex"],
     "a subscription to a store that is not configured is invalid_argument, naming it",
     async (at) => {
-      await unconfigured(at.follow({ storeName: "nope" }).next(), "configuration store", "nope");
+      await expectUnconfigured(at.follow({ storeName: "nope" }).next(), "configuration store", "nope");
     },
   );
 }
 
-function ending(on: On<ConfigurationCalls>): void {
+function ending(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     "half-close keeps the subscription until the client cancels",
@@ -231,7 +231,7 @@ function ending(on: On<ConfigurationCalls>): void {
       equal(await stream.items(), ["a: 1"]);
       await at.save({ a: "2" });
       equal(await stream.items(), ["a: 2"]);
-      const next = refused(stream.next(), Code.Canceled);
+      const next = expectRefusal(stream.next(), Code.Canceled);
       stream.leave();
       await next;
     },
@@ -251,7 +251,7 @@ function ending(on: On<ConfigurationCalls>): void {
     await one.next();
     await other.next();
     one.ask({ storeName: "nope" });
-    await refused(one.next(), Code.InvalidArgument);
+    await expectRefusal(one.next(), Code.InvalidArgument);
     await at.save({ a: "1" });
     equal(await other.items(), ["a: 1"]);
   });
@@ -284,7 +284,7 @@ function ending(on: On<ConfigurationCalls>): void {
     }
     const stream = at.runtime.subscribeConfiguration(asked(), { timeoutMs: 200 });
     let responses = 0;
-    await refused(
+    await expectRefusal(
       (async () => {
         for await (const _ of stream) responses++;
       })(),

@@ -1,17 +1,17 @@
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
-import { malformed, NO_NAMES, unconfigured } from "../refusal.js";
+import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type ConfigurationCalls, shownItem } from "./calls.js";
 
 /** Items that are saved, read and deleted. */
-export function items(on: On<ConfigurationCalls>): void {
+export function items(on: DeclareCase<ConfigurationCalls>): void {
   identity(on);
   deleting(on);
   refusals(on);
 }
 
-function identity(on: On<ConfigurationCalls>): void {
+function identity(on: DeclareCase<ConfigurationCalls>): void {
   on("configuration identity", "an item that was saved is read, with its group and label", async (at) => {
     await at.save({ k: "v" });
     const [item] = await at.items({ keys: ["k"] });
@@ -114,7 +114,7 @@ function identity(on: On<ConfigurationCalls>): void {
   });
 }
 
-function deleting(on: On<ConfigurationCalls>): void {
+function deleting(on: DeclareCase<ConfigurationCalls>): void {
   on("configuration identity", "SaveConfiguration with empty content deletes", async (at) => {
     await at.save({ a: "1", b: "1" });
     await at.save({ a: "", b: "2", c: "" });
@@ -155,24 +155,24 @@ function deleting(on: On<ConfigurationCalls>): void {
   });
 }
 
-function refusals(on: On<ConfigurationCalls>): void {
+function refusals(on: DeclareCase<ConfigurationCalls>): void {
   on(REQUIRED, "GetConfiguration names the field that is malformed", async (at) => {
     const { getConfiguration } = at.runtime;
     const { storeName } = at;
-    await malformed(getConfiguration({ storeName: "" }), "store_name");
-    await malformed(getConfiguration({ storeName, group: "a\u0000b" }), "group");
-    await malformed(getConfiguration({ storeName, label: "a\nb" }), "label");
-    await malformed(getConfiguration({ storeName, appId: "\u007f" }), "app_id");
-    await malformed(getConfiguration({ storeName, group: at.group, keys: ["a", ""] }), "keys[1]");
+    await expectMalformed(getConfiguration({ storeName: "" }), "store_name");
+    await expectMalformed(getConfiguration({ storeName, group: "a\u0000b" }), "group");
+    await expectMalformed(getConfiguration({ storeName, label: "a\nb" }), "label");
+    await expectMalformed(getConfiguration({ storeName, appId: "\u007f" }), "app_id");
+    await expectMalformed(getConfiguration({ storeName, group: at.group, keys: ["a", ""] }), "keys[1]");
   });
 
   on(
     REQUIRED,
     "SaveConfiguration names the item that is malformed, and saves nothing of the batch",
     async (at) => {
-      await malformed(at.runtime.saveConfiguration({ storeName: at.storeName }), "items");
-      await malformed(at.save({ a: "1", "": "2" }), "items[1].key");
-      await malformed(
+      await expectMalformed(at.runtime.saveConfiguration({ storeName: at.storeName }), "items");
+      await expectMalformed(at.save({ a: "1", "": "2" }), "items[1].key");
+      await expectMalformed(
         at.saveItems([
           { key: "a", content: "1" },
           { key: "b", content: "1", group: "\u0000" },
@@ -185,18 +185,18 @@ function refusals(on: On<ConfigurationCalls>): void {
 
   on(REQUIRED, "DeleteConfiguration names the key that is empty, and deletes nothing", async (at) => {
     await at.save({ a: "1" });
-    await malformed(at.remove(["a", ""]), "keys[1]");
+    await expectMalformed(at.remove(["a", ""]), "keys[1]");
     equal(await at.get(), { a: "1" });
   });
 
   on(UNKNOWN, "each RPC on a store that is not configured is invalid_argument, naming it", async (at) => {
-    for (const storeName of NO_NAMES) {
+    for (const storeName of UNKNOWN_NAMES) {
       const nope = { storeName, keys: ["k"] };
       const items = [{ key: "k", content: "1" }];
       const kind = "configuration store";
-      await unconfigured(at.runtime.getConfiguration(nope), kind, storeName);
-      await unconfigured(at.runtime.saveConfiguration({ storeName, items }), kind, storeName);
-      await unconfigured(at.runtime.deleteConfiguration(nope), kind, storeName);
+      await expectUnconfigured(at.runtime.getConfiguration(nope), kind, storeName);
+      await expectUnconfigured(at.runtime.saveConfiguration({ storeName, items }), kind, storeName);
+      await expectUnconfigured(at.runtime.deleteConfiguration(nope), kind, storeName);
     }
   });
 }

@@ -2,12 +2,12 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { BlobStore } from "../../server/engine.js";
-import type { On } from "../engine.js";
+import type { DeclareEngineCase } from "../engine.js";
 import { equal, ok, rejects } from "../expect.js";
-import { all, held, LATE_MS, NAMES, ORDERED, pattern } from "./steps.js";
+import { collect, DISTINCT_NAMES, LATE_MS, ORDERED_NAMES, patternBytes, pausedContent } from "./steps.js";
 
 /** Blobs: whole or nothing, ranges, lists. */
-export function blobCases(on: On): void {
+export function blobCases(on: DeclareEngineCase): void {
   writing(on);
   wholeOrNothing(on);
   reading(on);
@@ -28,7 +28,7 @@ async function* from(chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
 }
 
 async function joined(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const parts = await all(chunks);
+  const parts = await collect(chunks);
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
@@ -47,7 +47,7 @@ async function read(
   return found && joined(found.content);
 }
 
-function writing(on: On): void {
+function writing(on: DeclareEngineCase): void {
   on("blobs.put() tells what it stored, and get() and stat() tell the same", async ({ blobs }) => {
     const beforeMs = Date.now();
     const metadata = { contentType: "text/plain", ключ: "钥匙 🔑", empty: "" };
@@ -82,7 +82,7 @@ function writing(on: On): void {
 
   on("blobs.put() joins chunks of any size", async ({ blobs }) => {
     const sizes = [1, 0, 70_000, 3, 65_536, 1024 ** 2 + 1, 0, 2];
-    const chunks = sizes.map((size, i) => pattern(size, i));
+    const chunks = sizes.map((size, i) => patternBytes(size, i));
     const whole = await joined(from(chunks));
     const info = await put(blobs, "b", from(chunks));
     equal([info?.size, info?.sha256], [whole.length, bytesToHex(sha256(whole))]);
@@ -98,8 +98,8 @@ function writing(on: On): void {
   });
 
   on("blobs: names are opaque, no two that differ are the same", async ({ blobs }) => {
-    for (const name of NAMES) await put(blobs, name, `of ${name}`);
-    for (const name of NAMES) {
+    for (const name of DISTINCT_NAMES) await put(blobs, name, `of ${name}`);
+    for (const name of DISTINCT_NAMES) {
       equal(await read(blobs, name), utf8(`of ${name}`), name);
       equal((await blobs.stat(name))?.name, name);
     }
@@ -111,20 +111,20 @@ function writing(on: On): void {
     equal(await blobs.delete("b"), true);
     equal(await blobs.delete("b"), false);
     equal(await blobs.get("b"), undefined);
-    equal(await all(blobs.list("")), []);
+    equal(await collect(blobs.list("")), []);
     await put(blobs, "b", "again", { ifAbsent: true });
     equal(await read(blobs, "b"), utf8("again"));
   });
 }
 
-function wholeOrNothing(on: On): void {
+function wholeOrNothing(on: DeclareEngineCase): void {
   on("blobs.put() shows nothing before its content has ended", async ({ blobs }) => {
-    const { content, stopped, go } = held(utf8("first "), utf8("last"));
+    const { content, stopped, go } = pausedContent(utf8("first "), utf8("last"));
     const putting = put(blobs, "b", content);
     await stopped;
     equal(await blobs.get("b"), undefined);
     equal(await blobs.stat("b"), undefined);
-    equal(await all(blobs.list("")), []);
+    equal(await collect(blobs.list("")), []);
     go();
     await putting;
     equal(await read(blobs, "b"), utf8("first last"));
@@ -132,7 +132,7 @@ function wholeOrNothing(on: On): void {
 
   on("blobs.put() shows the old blob until its content has ended", async ({ blobs }) => {
     const old = await put(blobs, "b", "old", { metadata: { old: "1" } });
-    const { content, stopped, go } = held(utf8("new "), utf8("one"));
+    const { content, stopped, go } = pausedContent(utf8("new "), utf8("one"));
     const putting = put(blobs, "b", content);
     await stopped;
     equal(await blobs.stat("b"), old);
@@ -146,7 +146,7 @@ function wholeOrNothing(on: On): void {
     const broken = new Error("the upload broke off");
     const breaks = () =>
       (async function* () {
-        yield pattern(100_000);
+        yield patternBytes(100_000);
         throw broken;
       })();
     await rejects(
@@ -161,7 +161,7 @@ function wholeOrNothing(on: On): void {
     );
     equal(await blobs.stat("b"), old);
     equal(await read(blobs, "b"), utf8("old"));
-    equal((await all(blobs.list(""))).length, 1);
+    equal((await collect(blobs.list(""))).length, 1);
   });
 
   on("blobs.put() with ifAbsent stores where the name is free, and only there", async ({ blobs }) => {
@@ -173,7 +173,7 @@ function wholeOrNothing(on: On): void {
   });
 
   on("blobs.put() with ifAbsent gives way where the name was taken meanwhile", async ({ blobs }) => {
-    const { content, stopped, go } = held(utf8("too "), utf8("late"));
+    const { content, stopped, go } = pausedContent(utf8("too "), utf8("late"));
     const late = put(blobs, "b", content, { ifAbsent: true });
     await stopped;
     await put(blobs, "b", "first");
@@ -191,7 +191,7 @@ function wholeOrNothing(on: On): void {
   });
 
   on("blobs.put() of racing writers leaves one of them whole", async ({ blobs }) => {
-    const contents = Array.from({ length: 4 }, (_, i) => [pattern(70_000, i), pattern(10_000, i)]);
+    const contents = Array.from({ length: 4 }, (_, i) => [patternBytes(70_000, i), patternBytes(10_000, i)]);
     await Promise.all(contents.map((chunks) => put(blobs, "b", from(chunks))));
     const found = await read(blobs, "b");
     const whole = await Promise.all(contents.map((chunks) => joined(from(chunks))));
@@ -204,7 +204,7 @@ function wholeOrNothing(on: On): void {
   });
 
   on("blobs.get() reads the bytes that were there, whatever is written meanwhile", async ({ blobs }) => {
-    const large = pattern(500_000);
+    const large = patternBytes(500_000);
     await put(blobs, "b", from([large]));
     const [unread, begun, ranged] = [
       await blobs.get("b"),
@@ -232,9 +232,9 @@ function wholeOrNothing(on: On): void {
   });
 }
 
-function reading(on: On): void {
+function reading(on: DeclareEngineCase): void {
   on("blobs.get() with a range gives what there is of it", async ({ blobs }) => {
-    const whole = pattern(200_000);
+    const whole = patternBytes(200_000);
     const info = await put(blobs, "b", from([whole.subarray(0, 77_777), whole.subarray(77_777)]));
     const ranges: [number, number | undefined][] = [
       [0, undefined],
@@ -262,7 +262,7 @@ function reading(on: On): void {
   });
 
   on("blobs.get() of several readers gives each the whole, whoever leaves", async ({ blobs }) => {
-    const whole = pattern(300_000);
+    const whole = patternBytes(300_000);
     await put(blobs, "b", from([whole]));
     const leave = async () => {
       for await (const chunk of (await blobs.get("b"))?.content ?? []) {
@@ -275,21 +275,21 @@ function reading(on: On): void {
   });
 }
 
-function lists(on: On): void {
+function lists(on: DeclareEngineCase): void {
   const names = async (blobs: BlobStore, prefix: string, after?: string) =>
-    (await all(blobs.list(prefix, after))).map(({ name }) => name);
+    (await collect(blobs.list(prefix, after))).map(({ name }) => name);
 
   on("blobs.list() is in the byte order of the names' UTF-8", async ({ blobs }) => {
-    for (const name of [...ORDERED].reverse()) await put(blobs, `p${name}`, name);
+    for (const name of [...ORDERED_NAMES].reverse()) await put(blobs, `p${name}`, name);
     equal(
       await names(blobs, "p"),
-      ORDERED.map((name) => `p${name}`),
+      ORDERED_NAMES.map((name) => `p${name}`),
     );
   });
 
   on("blobs.list() tells of each what stat() tells, under the prefix only", async ({ blobs }) => {
     for (const name of ["a", "p", "pa", "q", "P"]) await put(blobs, name, name, { metadata: { of: name } });
-    equal(await all(blobs.list("p")), [await blobs.stat("p"), await blobs.stat("pa")]);
+    equal(await collect(blobs.list("p")), [await blobs.stat("p"), await blobs.stat("pa")]);
     equal(await names(blobs, ""), ["P", "a", "p", "pa", "q"]);
     equal(await names(blobs, "none"), []);
   });

@@ -1,11 +1,21 @@
 import { utf8 } from "../../lib/utf8.js";
 import type { Engine } from "../../server/engine.js";
-import type { On } from "../engine.js";
+import type { DeclareEngineCase } from "../engine.js";
 import { equal, ok, rejects } from "../expect.js";
-import { all, committed, held, isUnavailable, never, pattern, type Reader, reader, set } from "./steps.js";
+import {
+  collect,
+  commitWrites,
+  isUnavailable,
+  neverAborts,
+  patternBytes,
+  pausedContent,
+  type Reader,
+  reader,
+  set,
+} from "./steps.js";
 
 /** The end of an engine. */
-export function closingCases(on: On): void {
+export function closingCases(on: DeclareEngineCase): void {
   on("engine.name is not empty", async ({ name }) => {
     ok(name.length > 0, "it has a name");
   });
@@ -31,7 +41,7 @@ export function closingCases(on: On): void {
     const { keys, logs, topics, blobs } = engine;
     await keys.commit([set("k")]);
     await logs.append("l", [utf8("a")]);
-    const event = reader(topics.consume("t", "g", never()));
+    const event = reader(topics.consume("t", "g", neverAborts()));
     await topics.publish("t", [utf8("a")]);
     await event.next();
     await blobs.put("b", content("text"), { metadata: {}, ifAbsent: false });
@@ -43,25 +53,28 @@ export function closingCases(on: On): void {
     const { keys, logs, topics } = engine;
     await logs.append("l", [utf8("a")]);
     const open: Reader<unknown>[] = [
-      reader(keys.watch("", never())),
-      reader(logs.read("l", 2n, { follow: true, signal: never() })),
-      reader(logs.read("unknown", 1n, { follow: true, signal: never() })),
-      reader(topics.consume("t", "g", never())),
+      reader(keys.watch("", neverAborts())),
+      reader(logs.read("l", 2n, { follow: true, signal: neverAborts() })),
+      reader(logs.read("unknown", 1n, { follow: true, signal: neverAborts() })),
+      reader(topics.consume("t", "g", neverAborts())),
     ];
     for (const iteration of open) await iteration.quiet(2);
-    const unread: AsyncIterable<unknown>[] = [keys.watch("", never()), topics.consume("t", "g", never())];
+    const unread: AsyncIterable<unknown>[] = [
+      keys.watch("", neverAborts()),
+      topics.consume("t", "g", neverAborts()),
+    ];
     const ends = open.map((iteration) => iteration.end());
     await engine.close();
     await Promise.all(ends);
-    for (const iteration of unread) equal(await all(iteration), []);
+    for (const iteration of unread) equal(await collect(iteration), []);
   });
 
   on(
     "engine.close() cuts nothing short that has an end of its own: it comes to it or fails",
     async (engine) => {
       const { keys, logs, blobs } = engine;
-      const whole = pattern(500_000);
-      await committed(keys, ...Array.from({ length: 600 }, (_, i) => set(`k${i}`)));
+      const whole = patternBytes(500_000);
+      await commitWrites(keys, ...Array.from({ length: 600 }, (_, i) => set(`k${i}`)));
       await logs.append(
         "l",
         Array.from({ length: 600 }, (_, i) => utf8(`${i}`)),
@@ -75,7 +88,7 @@ export function closingCases(on: On): void {
         ["keys.list", counts(keys.list("k"), () => 1), 600],
         [
           "logs.read",
-          counts(logs.read("l", 1n, { follow: false, signal: never() }), ({ length }) => length),
+          counts(logs.read("l", 1n, { follow: false, signal: neverAborts() }), ({ length }) => length),
           600,
         ],
         ["blobs.list", counts(blobs.list("b"), () => 1), 5],
@@ -102,7 +115,10 @@ export function closingCases(on: On): void {
   );
 
   on("engine.close() leaves a blob unstored whose content has not ended", async (engine) => {
-    const contents = [held(pattern(128 * 1024), utf8("last")), held(pattern(128 * 1024))];
+    const contents = [
+      pausedContent(patternBytes(128 * 1024), utf8("last")),
+      pausedContent(patternBytes(128 * 1024)),
+    ];
     const putting = contents.map(({ content }, i) =>
       rejects(() => engine.blobs.put(`b${i}`, content, { metadata: {}, ifAbsent: false }), isUnavailable),
     );
@@ -128,20 +144,20 @@ function calls({ keys, logs, topics, blobs }: Engine): Record<string, () => Prom
     "keys.get": () => keys.get("k"),
     "keys.getMany": () => keys.getMany(["k"]),
     "keys.commit": () => keys.commit([set("k")]),
-    "keys.list": async () => all(keys.list("")),
-    "keys.watch": async () => all(keys.watch("", never())),
+    "keys.list": async () => collect(keys.list("")),
+    "keys.watch": async () => collect(keys.watch("", neverAborts())),
     "logs.append": () => logs.append("l", [utf8("a")]),
-    "logs.read": async () => all(logs.read("l", 1n, { follow: false, signal: never() })),
-    "logs.read with follow": async () => all(logs.read("l", 1n, { follow: true, signal: never() })),
+    "logs.read": async () => collect(logs.read("l", 1n, { follow: false, signal: neverAborts() })),
+    "logs.read with follow": async () => collect(logs.read("l", 1n, { follow: true, signal: neverAborts() })),
     "logs.bounds": () => logs.bounds("l"),
     "logs.seek": () => logs.seek("l", 0),
     "logs.retain": () => logs.retain("l", {}),
     "topics.publish": () => topics.publish("t", [utf8("a")]),
-    "topics.consume": async () => all(topics.consume("t", "g", never())),
+    "topics.consume": async () => collect(topics.consume("t", "g", neverAborts())),
     "blobs.put": () => blobs.put("b", content("text"), { metadata: {}, ifAbsent: false }),
     "blobs.get": () => blobs.get("b"),
     "blobs.stat": () => blobs.stat("b"),
-    "blobs.list": async () => all(blobs.list("")),
+    "blobs.list": async () => collect(blobs.list("")),
     "blobs.delete": () => blobs.delete("b"),
   };
 }

@@ -1,11 +1,21 @@
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { LogRecord, LogStore } from "../../server/engine.js";
-import type { On } from "../engine.js";
+import type { DeclareEngineCase } from "../engine.js";
 import { equal, ok } from "../expect.js";
-import { all, LATE_MS, later, NAMES, never, past, pattern, type Reader, reader } from "./steps.js";
+import {
+  collect,
+  DISTINCT_NAMES,
+  LATE_MS,
+  neverAborts,
+  patternBytes,
+  type Reader,
+  reader,
+  sleepMs,
+  waitUntilAfter,
+} from "./steps.js";
 
 /** Logs: appending, reading and following, bounds and times, retention. */
-export function logCases(on: On): void {
+export function logCases(on: DeclareEngineCase): void {
   appending(on);
   reading(on);
   following(on);
@@ -16,7 +26,7 @@ const append = (logs: LogStore, log: string, ...texts: string[]) => logs.append(
 
 /** The records from `from` on that are there now; checks that no batch is empty. */
 async function readable(logs: LogStore, log: string, from = 1n): Promise<LogRecord[]> {
-  const batches = await all(logs.read(log, from, { follow: false, signal: never() }));
+  const batches = await collect(logs.read(log, from, { follow: false, signal: neverAborts() }));
   for (const batch of batches) ok(batch.length > 0, "no batch is empty");
   return batches.flat();
 }
@@ -25,14 +35,14 @@ const texts = (records: LogRecord[]) => records.map(({ value }) => fromUtf8(valu
 const offsets = (records: LogRecord[]) => records.map(({ offset }) => offset);
 
 /** Records one by one. */
-const follow = (logs: LogStore, log: string, from: bigint, signal = never()): Reader<LogRecord> =>
+const follow = (logs: LogStore, log: string, from: bigint, signal = neverAborts()): Reader<LogRecord> =>
   reader(
     (async function* () {
       for await (const batch of logs.read(log, from, { follow: true, signal })) yield* batch;
     })(),
   );
 
-function appending(on: On): void {
+function appending(on: DeclareEngineCase): void {
   on("logs.append() gives offsets from 1n on without gaps", async ({ logs }) => {
     equal(await append(logs, "l", "a"), { first: 1n, last: 1n });
     equal(await append(logs, "l", "b", "c", "d"), { first: 2n, last: 4n });
@@ -43,8 +53,8 @@ function appending(on: On): void {
   });
 
   on("logs.append() counts each log by itself", async ({ logs }) => {
-    for (const name of NAMES) equal(await append(logs, name, `of ${name}`), { first: 1n, last: 1n });
-    for (const name of NAMES) equal(texts(await readable(logs, name)), [`of ${name}`], name);
+    for (const name of DISTINCT_NAMES) equal(await append(logs, name, `of ${name}`), { first: 1n, last: 1n });
+    for (const name of DISTINCT_NAMES) equal(texts(await readable(logs, name)), [`of ${name}`], name);
   });
 
   on("logs.append() of racing writers keeps the values of each together", async ({ logs }) => {
@@ -65,10 +75,10 @@ function appending(on: On): void {
   });
 
   on("logs.append() keeps every byte, of an empty value and of a large one", async ({ logs }) => {
-    await logs.append("l", [new Uint8Array(), pattern(1024 ** 2), pattern(3)]);
+    await logs.append("l", [new Uint8Array(), patternBytes(1024 ** 2), patternBytes(3)]);
     equal(
       (await readable(logs, "l")).map(({ value }) => value),
-      [new Uint8Array(), pattern(1024 ** 2), pattern(3)],
+      [new Uint8Array(), patternBytes(1024 ** 2), patternBytes(3)],
     );
   });
 
@@ -76,7 +86,7 @@ function appending(on: On): void {
     const beforeMs = Date.now();
     for (let i = 0; i < 5; i++) {
       await append(logs, "l", `${i}`);
-      await later(1);
+      await sleepMs(1);
     }
     const times = (await readable(logs, "l")).map(({ timestampMs }) => timestampMs);
     ok(Math.abs((times[0] ?? 0) - beforeMs) < LATE_MS, "the time is that of the append");
@@ -87,7 +97,7 @@ function appending(on: On): void {
   });
 }
 
-function reading(on: On): void {
+function reading(on: DeclareEngineCase): void {
   on("logs.read() begins at its offset, or with the oldest record where that is later", async ({ logs }) => {
     await append(logs, "l", "a", "b", "c");
     equal(texts(await readable(logs, "l", 2n)), ["b", "c"]);
@@ -132,7 +142,7 @@ function reading(on: On): void {
 
   on("logs.read() may be left at any time", async ({ logs }) => {
     await append(logs, "l", "a", "b");
-    for await (const batch of logs.read("l", 1n, { follow: true, signal: never() })) {
+    for await (const batch of logs.read("l", 1n, { follow: true, signal: neverAborts() })) {
       equal(batch[0]?.offset, 1n);
       break;
     }
@@ -148,7 +158,7 @@ function reading(on: On): void {
 
   on("logs.seek() finds the first record of a time or later", async ({ logs }) => {
     await append(logs, "l", "a", "b");
-    await later(5);
+    await sleepMs(5);
     await append(logs, "l", "c", "d");
     const times = (await readable(logs, "l")).map(({ timestampMs }) => timestampMs);
     const [atMs = 0, , laterMs = 0] = times;
@@ -160,7 +170,7 @@ function reading(on: On): void {
   });
 }
 
-function following(on: On): void {
+function following(on: DeclareEngineCase): void {
   on("logs.read() with follow waits at the tail for more", async ({ logs }) => {
     await append(logs, "l", "a");
     const records = follow(logs, "l", 1n);
@@ -222,12 +232,12 @@ function following(on: On): void {
     await append(logs, "l", "a");
     for (const followed of [true, false]) {
       const signal = AbortSignal.abort();
-      equal(await all(logs.read("l", 1n, { follow: followed, signal })), []);
+      equal(await collect(logs.read("l", 1n, { follow: followed, signal })), []);
     }
   });
 }
 
-function retention(on: On): void {
+function retention(on: DeclareEngineCase): void {
   on("logs.retain() with maxRecords keeps the newest, under their offsets", async ({ logs }) => {
     await append(logs, "l", "a", "b", "c", "d");
     await logs.retain("l", { maxRecords: 2 });
@@ -240,13 +250,13 @@ function retention(on: On): void {
 
   on("logs.retain() with maxBytes keeps no more than that, the newest", async ({ logs }) => {
     await logs.retain("l", { maxBytes: 20_000 });
-    for (let i = 0; i < 50; i++) await logs.append("l", [pattern(1000, i)]);
+    for (let i = 0; i < 50; i++) await logs.append("l", [patternBytes(1000, i)]);
     const records = await readable(logs, "l");
     ok(records.length > 0 && records.length <= 20, `${records.length} records of 1000 bytes are kept`);
     equal(records.at(-1), {
       offset: 50n,
       timestampMs: records.at(-1)?.timestampMs,
-      value: pattern(1000, 49),
+      value: patternBytes(1000, 49),
     });
     equal((await logs.bounds("l")).first, records[0]?.offset);
   });
@@ -255,7 +265,7 @@ function retention(on: On): void {
     await append(logs, "l", "old", "older");
     await logs.retain("l", { maxAgeMs: 40 });
     equal((await readable(logs, "l")).length, 2);
-    await past(((await readable(logs, "l"))[0]?.timestampMs ?? 0) + 40);
+    await waitUntilAfter(((await readable(logs, "l"))[0]?.timestampMs ?? 0) + 40);
     equal(await readable(logs, "l"), []);
     equal(await logs.bounds("l"), { first: 3n, next: 3n });
     equal(await append(logs, "l", "new"), { first: 3n, last: 3n });

@@ -1,23 +1,23 @@
 import { utf8 } from "../../lib/utf8.js";
 import type { Commit, KeyStore, Write } from "../../server/engine.js";
 import { EngineFault } from "../../server/engine.js";
-import { ok, Unmet } from "../expect.js";
+import { AssertionError, ok } from "../expect.js";
 
 /** How late what happens by itself may be: an expiry that is told, an event that is due again. */
 export const LATE_MS = 1000;
 
 /** A signal that does not abort. */
-export const never = (): AbortSignal => new AbortController().signal;
+export const neverAborts = (): AbortSignal => new AbortController().signal;
 
-export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+export const sleepMs = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Resolves when the clock has passed `atMs`: timers may be a little early. */
-export async function past(atMs: number): Promise<void> {
-  while (Date.now() <= atMs) await later(atMs - Date.now() + 1);
+export async function waitUntilAfter(atMs: number): Promise<void> {
+  while (Date.now() <= atMs) await sleepMs(atMs - Date.now() + 1);
 }
 
 /** Lets the clock pass `atMs` and nothing else happen: no timer is in time. */
-export function stall(atMs: number): void {
+export function blockUntil(atMs: number): void {
   while (Date.now() < atMs) {}
 }
 
@@ -25,14 +25,14 @@ export const isUnavailable = (error: unknown): boolean =>
   error instanceof EngineFault && error.reason === "unavailable";
 
 /** `count` bytes that differ by place and by `seed`. */
-export function pattern(count: number, seed = 0): Uint8Array {
+export function patternBytes(count: number, seed = 0): Uint8Array {
   const bytes = new Uint8Array(count);
   for (let i = 0; i < count; i++) bytes[i] = i * 31 + (i >>> 8) + seed;
   return bytes;
 }
 
 /** Names that an engine must not take apart, fold or confuse with each other. */
-export const NAMES = [
+export const DISTINCT_NAMES = [
   "a",
   "A",
   "a ",
@@ -53,7 +53,7 @@ export const NAMES = [
 ];
 
 /** In the byte order of their UTF-8; UTF-16 units would put the astral ones before U+E000 and U+FFFF. */
-export const ORDERED = [
+export const ORDERED_NAMES = [
   "",
   "\0",
   "1",
@@ -71,7 +71,7 @@ export const ORDERED = [
 ];
 
 /** Everything that `iterable` yields until it ends. */
-export async function all<T>(iterable: AsyncIterable<T>): Promise<T[]> {
+export async function collect<T>(iterable: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = [];
   for await (const item of iterable) items.push(item);
   return items;
@@ -100,7 +100,7 @@ export function reader<T>(iterable: AsyncIterable<T>): Reader<T> {
   const next = async () => {
     const result = await step();
     pending = undefined;
-    if (result.done) throw new Unmet("expected another item, the iteration ended");
+    if (result.done) throw new AssertionError("expected another item, the iteration ended");
     return result.value;
   };
   return {
@@ -111,12 +111,12 @@ export function reader<T>(iterable: AsyncIterable<T>): Reader<T> {
       return items;
     },
     async quiet(ms = 20) {
-      const result = await Promise.race([step(), later(ms)]);
-      if (result) throw new Unmet("expected nothing to come", result);
+      const result = await Promise.race([step(), sleepMs(ms)]);
+      if (result) throw new AssertionError("expected nothing to come", result);
     },
     async end() {
       const { done, value } = await step();
-      if (!done) throw new Unmet("expected the end", value);
+      if (!done) throw new AssertionError("expected the end", value);
     },
     async leave() {
       await iterator.return?.();
@@ -133,14 +133,14 @@ export const set = (key: string, value = key, options: Partial<Write & { type: "
 });
 
 /** Commits what nothing stands in the way of; the version. */
-export async function committed(keys: KeyStore, ...writes: Write[]): Promise<bigint> {
+export async function commitWrites(keys: KeyStore, ...writes: Write[]): Promise<bigint> {
   const commit = await keys.commit(writes);
   ok("version" in commit, "the commit meets no conflict");
   return commit.version;
 }
 
 /** Commits what something stands in the way of; the conflict. */
-export async function refused(
+export async function expectConflict(
   keys: KeyStore,
   ...writes: Write[]
 ): Promise<Extract<Commit, { conflict: Write }>> {
@@ -150,7 +150,7 @@ export async function refused(
 }
 
 /** Content that stops after its first chunk, which `stopped` tells, until go() is called. */
-export function held(first: Uint8Array, ...rest: Uint8Array[]) {
+export function pausedContent(first: Uint8Array, ...rest: Uint8Array[]) {
   let go = () => {};
   let stop = () => {};
   const going = new Promise<void>((resolve) => {

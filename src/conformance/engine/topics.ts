@@ -1,11 +1,20 @@
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { Delivery, TopicStore } from "../../server/engine.js";
-import type { On } from "../engine.js";
+import type { DeclareEngineCase } from "../engine.js";
 import { equal, ok } from "../expect.js";
-import { all, LATE_MS, later, NAMES, never, pattern, type Reader, reader } from "./steps.js";
+import {
+  collect,
+  DISTINCT_NAMES,
+  LATE_MS,
+  neverAborts,
+  patternBytes,
+  type Reader,
+  reader,
+  sleepMs,
+} from "./steps.js";
 
 /** Topics: groups, their competing consumers, answers and what comes again. */
-export function topicCases(on: On): void {
+export function topicCases(on: DeclareEngineCase): void {
   groups(on);
   competing(on);
   answers(on);
@@ -14,7 +23,7 @@ export function topicCases(on: On): void {
 
 const publish = (topics: TopicStore, ...texts: string[]) => topics.publish("t", texts.map(utf8));
 
-const consumer = (topics: TopicStore, group = "g", signal = never(), topic = "t"): Reader<Delivery> =>
+const consumer = (topics: TopicStore, group = "g", signal = neverAborts(), topic = "t"): Reader<Delivery> =>
   reader(topics.consume(topic, group, signal));
 
 const told = ({ value, attempt }: Delivery) => `${fromUtf8(value)}#${attempt}`;
@@ -32,7 +41,7 @@ async function handled(events: Reader<Delivery>, count: number): Promise<string[
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i}`);
 
-function groups(on: On): void {
+function groups(on: DeclareEngineCase): void {
   on("topics.publish() reaches every group of the topic", async ({ topics }) => {
     const [a, b] = [consumer(topics, "a"), consumer(topics, "b")];
     await publish(topics, "1", "2");
@@ -58,8 +67,11 @@ function groups(on: On): void {
   });
 
   on("topics.publish() keeps topics and groups apart, whatever their names", async ({ topics }) => {
-    const consumers = NAMES.map((name) => ({ name, events: consumer(topics, name, never(), name) }));
-    for (const name of NAMES) await topics.publish(name, [utf8(`of ${name}`)]);
+    const consumers = DISTINCT_NAMES.map((name) => ({
+      name,
+      events: consumer(topics, name, neverAborts(), name),
+    }));
+    for (const name of DISTINCT_NAMES) await topics.publish(name, [utf8(`of ${name}`)]);
     for (const { name, events } of consumers) {
       equal(await handled(events, 1), [`of ${name}#1`], name);
       await events.quiet(0);
@@ -68,9 +80,9 @@ function groups(on: On): void {
 
   on("topics.publish() keeps every byte, of an empty event and of a large one", async ({ topics }) => {
     const events = consumer(topics);
-    await topics.publish("t", [new Uint8Array(), pattern(1024 ** 2)]);
+    await topics.publish("t", [new Uint8Array(), patternBytes(1024 ** 2)]);
     equal((await events.next()).value, new Uint8Array());
-    equal((await events.next()).value, pattern(1024 ** 2));
+    equal((await events.next()).value, patternBytes(1024 ** 2));
   });
 
   on("topics.hasWaiting() is so until the last event is acknowledged, whoever has it", async ({ topics }) => {
@@ -90,7 +102,7 @@ function groups(on: On): void {
   });
 
   on("topics.consume() begins the group with the call, not with the first read", async ({ topics }) => {
-    const events = topics.consume("t", "g", never());
+    const events = topics.consume("t", "g", neverAborts());
     await publish(topics, "1");
     equal(await handled(reader(events), 1), ["1#1"]);
   });
@@ -118,7 +130,7 @@ function groups(on: On): void {
   });
 }
 
-function competing(on: On): void {
+function competing(on: DeclareEngineCase): void {
   on("topics.consume() gives each event to one consumer of the group", async ({ topics }) => {
     const consumers = [consumer(topics), consumer(topics), consumer(topics)];
     const seen: string[] = [];
@@ -136,7 +148,7 @@ function competing(on: On): void {
     }
     for (let i = 0; i < 100; i += 5) await publish(topics, ...numbers(100).slice(i, i + 5));
     await all100;
-    await later(10);
+    await sleepMs(10);
     equal(
       [...seen].sort(),
       numbers(100)
@@ -191,7 +203,7 @@ function competing(on: On): void {
   });
 }
 
-function answers(on: On): void {
+function answers(on: DeclareEngineCase): void {
   on("delivery.ack() and drop() end the event for the group", async ({ topics }) => {
     const enough = new AbortController();
     const events = consumer(topics, "g", enough.signal);
@@ -267,7 +279,7 @@ function answers(on: On): void {
   });
 }
 
-function leaving(on: On): void {
+function leaving(on: DeclareEngineCase): void {
   on("topics.consume(): what is unanswered at the end goes back to the front", async ({ topics }) => {
     const enough = new AbortController();
     const events = consumer(topics, "g", enough.signal);
@@ -280,7 +292,7 @@ function leaving(on: On): void {
   });
 
   on("topics.consume(): leaving the loop gives back as well", async ({ topics }) => {
-    const events = topics.consume("t", "g", never());
+    const events = topics.consume("t", "g", neverAborts());
     await publish(topics, "1", "2");
     for await (const event of events) {
       equal(told(event), "1#1");
@@ -336,14 +348,14 @@ function leaving(on: On): void {
       enough.abort();
       await end;
       await publish(topics, "1");
-      equal(await all(unread), []);
+      equal(await collect(unread), []);
     },
   );
 
   on("topics.consume() with a signal that has aborted ends at once", async ({ topics }) => {
     const lasting = consumer(topics);
     await publish(topics, "1");
-    equal(await all(topics.consume("t", "g", AbortSignal.abort())), []);
+    equal(await collect(topics.consume("t", "g", AbortSignal.abort())), []);
     equal(await handled(lasting, 1), ["1#1"]);
   });
 }

@@ -1,19 +1,29 @@
 import { utf8 } from "../../lib/utf8.js";
 import type { Change } from "../../server/engine.js";
-import type { On } from "../engine.js";
+import type { DeclareEngineCase } from "../engine.js";
 import { equal, ok } from "../expect.js";
-import { all, committed, LATE_MS, later, never, past, reader, refused, set } from "./steps.js";
+import {
+  collect,
+  commitWrites,
+  expectConflict,
+  LATE_MS,
+  neverAborts,
+  reader,
+  set,
+  sleepMs,
+  waitUntilAfter,
+} from "./steps.js";
 
 const keyOf = (change: Change) => (change.type === "set" ? change.entry.key : change.key);
 
 /** Changes of keys as they are told. */
-export function watchCases(on: On): void {
+export function watchCases(on: DeclareEngineCase): void {
   on("keys.watch() tells of each change from the call on, not from the first read", async ({ keys }) => {
-    await committed(keys, set("k", "before"));
-    const changes = reader(keys.watch("k", never()));
-    const first = await committed(keys, set("k", "1"));
-    const second = await committed(keys, set("k", "2"));
-    await committed(keys, { type: "delete", key: "k" });
+    await commitWrites(keys, set("k", "before"));
+    const changes = reader(keys.watch("k", neverAborts()));
+    const first = await commitWrites(keys, set("k", "1"));
+    const second = await commitWrites(keys, set("k", "2"));
+    await commitWrites(keys, { type: "delete", key: "k" });
     equal(await changes.take(3), [
       { type: "set", entry: { key: "k", value: utf8("1"), version: first } },
       { type: "set", entry: { key: "k", value: utf8("2"), version: second } },
@@ -23,23 +33,23 @@ export function watchCases(on: On): void {
   });
 
   on("keys.watch() tells a reader that waits", async ({ keys }) => {
-    const changes = reader(keys.watch("k", never()));
+    const changes = reader(keys.watch("k", neverAborts()));
     await changes.quiet(5);
     for (const value of ["1", "2", "3"]) {
       const told = changes.next();
-      const version = await committed(keys, set("k", value));
+      const version = await commitWrites(keys, set("k", value));
       equal(await told, { type: "set", entry: { key: "k", value: utf8(value), version } });
     }
   });
 
   on("keys.watch() tells of what is under the prefix only", async ({ keys }) => {
-    const changes = reader(keys.watch("p", never()));
-    const one = reader(keys.watch("pa", never()));
-    const every = reader(keys.watch("", never()));
-    await committed(keys, set("o"));
-    await committed(keys, set("p"));
-    await committed(keys, set("P"));
-    await committed(keys, set("pa"));
+    const changes = reader(keys.watch("p", neverAborts()));
+    const one = reader(keys.watch("pa", neverAborts()));
+    const every = reader(keys.watch("", neverAborts()));
+    await commitWrites(keys, set("o"));
+    await commitWrites(keys, set("p"));
+    await commitWrites(keys, set("P"));
+    await commitWrites(keys, set("pa"));
     equal((await changes.take(2)).map(keyOf), ["p", "pa"]);
     equal((await one.take(1)).map(keyOf), ["pa"]);
     equal((await every.take(4)).map(keyOf), ["o", "p", "P", "pa"]);
@@ -48,15 +58,15 @@ export function watchCases(on: On): void {
   });
 
   on("keys.watch() tells of every write of a commit", async ({ keys }) => {
-    await committed(keys, set("gone"));
-    const changes = reader(keys.watch("", never()));
-    await committed(keys, set("a"), { type: "delete", key: "gone" }, set("b"));
+    await commitWrites(keys, set("gone"));
+    const changes = reader(keys.watch("", neverAborts()));
+    await commitWrites(keys, set("a"), { type: "delete", key: "gone" }, set("b"));
     equal((await changes.take(3)).map(keyOf).sort(), ["a", "b", "gone"]);
   });
 
   on("keys.watch() tells of expiry, on time", async ({ keys }) => {
-    const changes = reader(keys.watch("k", never()));
-    await committed(keys, set("k", "v", { ttlMs: 40 }));
+    const changes = reader(keys.watch("k", neverAborts()));
+    await commitWrites(keys, set("k", "v", { ttlMs: 40 }));
     const told = await changes.next();
     const { expiresAtMs = 0 } = told.type === "set" ? told.entry : {};
     equal(await changes.next(), { type: "delete", key: "k" });
@@ -66,8 +76,8 @@ export function watchCases(on: On): void {
   });
 
   on("keys.watch() tells the expiries of several keys in their order", async ({ keys }) => {
-    const changes = reader(keys.watch("k", never()));
-    await committed(
+    const changes = reader(keys.watch("k", neverAborts()));
+    await commitWrites(
       keys,
       set("k3", "v", { ttlMs: 70 }),
       set("k1", "v", { ttlMs: 30 }),
@@ -78,34 +88,34 @@ export function watchCases(on: On): void {
   });
 
   on("keys.watch() does not tell of an expiry that did not come about", async ({ keys }) => {
-    await committed(keys, set("k", "v", { ttlMs: 30 }), set("k2", "v", { ttlMs: 30 }));
+    await commitWrites(keys, set("k", "v", { ttlMs: 30 }), set("k2", "v", { ttlMs: 30 }));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
-    const changes = reader(keys.watch("k", never()));
-    await committed(keys, set("k", "stays"), { type: "delete", key: "k2" });
+    const changes = reader(keys.watch("k", neverAborts()));
+    await commitWrites(keys, set("k", "stays"), { type: "delete", key: "k2" });
     await changes.take(2);
-    await past(expiresAtMs + 20);
+    await waitUntilAfter(expiresAtMs + 20);
     await changes.quiet();
   });
 
   on("keys.watch() does not tell of a commit that changes nothing", async ({ keys }) => {
-    const ifVersion = await committed(keys, set("k"));
-    const changes = reader(keys.watch("", never()));
-    await refused(keys, set("other"), set("k", "v", { ifVersion: 0n }));
-    await committed(keys, { type: "check", key: "k", ifVersion });
-    await committed(keys, { type: "delete", key: "missing" });
+    const ifVersion = await commitWrites(keys, set("k"));
+    const changes = reader(keys.watch("", neverAborts()));
+    await expectConflict(keys, set("other"), set("k", "v", { ifVersion: 0n }));
+    await commitWrites(keys, { type: "check", key: "k", ifVersion });
+    await commitWrites(keys, { type: "delete", key: "missing" });
     await changes.quiet();
   });
 
   on("keys.watch() tells a reader that falls behind the last change of each key", async ({ keys }) => {
-    const changes = reader(keys.watch("", never()));
+    const changes = reader(keys.watch("", neverAborts()));
     const last = new Map<string, bigint>();
     for (let i = 0; i < 1500; i++) {
       // Some keys are written early only, so that what is told of them is old.
       const key = `k${i % (i < 600 ? 7 : 4)}`;
-      last.set(key, await committed(keys, set(key, `${i}`)));
+      last.set(key, await commitWrites(keys, set(key, `${i}`)));
     }
-    await committed(keys, { type: "delete", key: "k0" });
-    await committed(keys, set("end"));
+    await commitWrites(keys, { type: "delete", key: "k0" });
+    await commitWrites(keys, set("end"));
     const told = new Map<string, Change>();
     let version = 0n;
     for (let change = await changes.next(); keyOf(change) !== "end"; change = await changes.next()) {
@@ -123,15 +133,15 @@ export function watchCases(on: On): void {
 
   on("keys.watch() of several watchers tells each, whoever leaves", async ({ keys }) => {
     const enough = new AbortController();
-    const [aborts, leaves, stays] = [enough.signal, never(), never()].map((signal) =>
+    const [aborts, leaves, stays] = [enough.signal, neverAborts(), neverAborts()].map((signal) =>
       reader(keys.watch("k", signal)),
     );
     ok(aborts && leaves && stays, "three watchers");
-    await committed(keys, set("k1"));
+    await commitWrites(keys, set("k1"));
     for (const watcher of [aborts, leaves, stays]) equal(keyOf(await watcher.next()), "k1");
     enough.abort();
     await leaves.leave();
-    await committed(keys, set("k2"));
+    await commitWrites(keys, set("k2"));
     equal(keyOf(await stays.next()), "k2");
     await aborts.end();
     await leaves.end();
@@ -145,24 +155,24 @@ export function watchCases(on: On): void {
     const end = waits.end();
     enough.abort();
     await end;
-    await committed(keys, set("k"));
-    equal(await all(unread), []);
+    await commitWrites(keys, set("k"));
+    equal(await collect(unread), []);
   });
 
   on("keys.watch() with a signal that has aborted ends at once", async ({ keys }) => {
     const changes = keys.watch("k", AbortSignal.abort());
-    await committed(keys, set("k"));
-    equal(await all(changes), []);
+    await commitWrites(keys, set("k"));
+    equal(await collect(changes), []);
   });
 
   on("keys.watch() ends between two changes when its signal aborts", async ({ keys }) => {
     const enough = new AbortController();
     const changes = reader(keys.watch("k", enough.signal));
-    await committed(keys, set("k"));
-    await committed(keys, set("k"));
+    await commitWrites(keys, set("k"));
+    await commitWrites(keys, set("k"));
     await changes.next();
     enough.abort();
-    await later(0);
+    await sleepMs(0);
     await changes.end();
   });
 }

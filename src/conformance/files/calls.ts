@@ -8,16 +8,16 @@ import {
   Runtime,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { Bench } from "../bench.js";
+import type { CaseContext } from "../bench.js";
 
-export const PIECE = 64 * 1024;
+export const CHUNK_BYTES = 64 * 1024;
 
 export type Part = MessageInitShape<typeof PutFileRequestSchema>;
 
-type Got = { chunks: Uint8Array[]; headers: Headers; bytes: Uint8Array; text: string };
+type ReadFile = { chunks: Uint8Array[]; headers: Headers; bytes: Uint8Array; text: string };
 
 /** The file RPCs on files of the case's own, which are deleted at the end. */
-export interface FileCalls extends Bench {
+export interface FileCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
   /** The whole name of the file that the case calls `name`. */
@@ -28,7 +28,7 @@ export interface FileCalls extends Bench {
   stream(parts: AsyncIterable<Part>, signal?: AbortSignal): Promise<unknown>;
   /** Stores a file in one message. */
   store(name: string, content?: string | Uint8Array, metadata?: Record<string, string>): Promise<unknown>;
-  get(name: string, metadata?: Record<string, string>): Promise<Got>;
+  get(name: string, metadata?: Record<string, string>): Promise<ReadFile>;
   meta(name: string): Promise<GetFileMetaResponse>;
   /** What is kept with a file. */
   kept(name: string): Promise<Record<string, string>>;
@@ -38,15 +38,15 @@ export interface FileCalls extends Bench {
   delete(name: string): Promise<unknown>;
 }
 
-export function fileCalls(bench: Bench): FileCalls {
+export function fileCalls(bench: CaseContext): FileCalls {
   const runtime = bench.client(Runtime);
   const storeName = bench.stores.files;
   const file = (name: string) => bench.own(name);
   const named = (name: string) => ({ request: { storeName, name: file(name) } });
   const written = new Set<string>();
   const stream = (parts: AsyncIterable<Part>, signal?: AbortSignal) =>
-    runtime.putFile(forGo(parts, written), signal && { signal });
-  const put = (...parts: Part[]) => stream(each(parts));
+    runtime.putFile(withGoMetadata(parts, written), signal && { signal });
+  const put = (...parts: Part[]) => stream(streamOf(parts));
   const list: FileCalls["list"] = (prefix = "", { marker, ...rest } = {}) =>
     runtime.listFile({ ...named(prefix), ...rest, ...(marker !== undefined && { marker }) });
   bench.after(async () => {
@@ -77,7 +77,7 @@ export function fileCalls(bench: Bench): FileCalls {
       for await (const { data } of runtime.getFile({ storeName, name: file(name), metadata }, { onHeader })) {
         chunks.push(data);
       }
-      const bytes = joined(chunks);
+      const bytes = concat(chunks);
       return { chunks, headers, bytes, text: fromUtf8(bytes) };
     },
     meta: (name) => runtime.getFileMeta(named(name)),
@@ -95,7 +95,7 @@ export function fileCalls(bench: Bench): FileCalls {
 export const GO_FILE = { FileMode: "420", FileFlag: "578" };
 
 /** `parts` with what the Go runtime requires in the first one, if it names a file, whose name goes to `written`. */
-async function* forGo(parts: AsyncIterable<Part>, written: Set<string>): AsyncGenerator<Part> {
+async function* withGoMetadata(parts: AsyncIterable<Part>, written: Set<string>): AsyncGenerator<Part> {
   let isFirst = true;
   for await (const part of parts) {
     const names = isFirst && part.storeName && part.name;
@@ -105,11 +105,11 @@ async function* forGo(parts: AsyncIterable<Part>, written: Set<string>): AsyncGe
   }
 }
 
-export async function* each<T>(parts: readonly T[]): AsyncGenerator<T> {
+export async function* streamOf<T>(parts: readonly T[]): AsyncGenerator<T> {
   yield* parts;
 }
 
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
+function concat(chunks: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const chunk of chunks) {

@@ -1,21 +1,21 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
-import { pattern } from "../engine/steps.js";
+import type { DeclareCase } from "../case.js";
+import { patternBytes } from "../engine/steps.js";
 import { equal, ok, rejects } from "../expect.js";
-import { factsOf, malformed, refused } from "../refusal.js";
+import { errorMetadata, expectMalformed, expectRefusal } from "../refusal.js";
 import { MISSING } from "../rules.js";
-import { type FileCalls, type Part, PIECE } from "./calls.js";
+import { CHUNK_BYTES, type FileCalls, type Part } from "./calls.js";
 
 /** Writing and reading. */
-export function contents(on: On<FileCalls>): void {
+export function contents(on: DeclareCase<FileCalls>): void {
   writing(on);
   whole(on);
   reading(on);
   ranges(on);
 }
 
-function writing(on: On<FileCalls>): void {
+function writing(on: DeclareCase<FileCalls>): void {
   on("PutFile", "every message may carry data, the first one too", async (at) => {
     const first = { storeName: at.storeName, name: at.file("f"), data: utf8("one ") };
     await at.put(first, { data: utf8("two ") }, {}, { data: utf8("three") });
@@ -35,7 +35,7 @@ function writing(on: On<FileCalls>): void {
       });
       equal((await at.get("f")).text, "x");
       equal((await at.kept("f"))["owner"], "ada");
-      await refused(at.get("g"), Code.NotFound);
+      await expectRefusal(at.get("g"), Code.NotFound);
     },
   );
 
@@ -52,7 +52,7 @@ function writing(on: On<FileCalls>): void {
   });
 
   on("PutFile", "zero messages are invalid_argument", async (at) => {
-    await malformed(at.put(), "store_name");
+    await expectMalformed(at.put(), "store_name");
   });
 
   on(
@@ -60,16 +60,16 @@ function writing(on: On<FileCalls>): void {
     "a first message without a store or a name is invalid_argument, whatever comes later",
     async (at) => {
       const { storeName } = at;
-      await malformed(at.put({ name: at.file("f") }, { storeName, name: at.file("f") }), "store_name");
-      await malformed(at.put({ storeName }, { storeName, name: at.file("f") }), "name");
-      await refused(at.get("f"), Code.NotFound);
+      await expectMalformed(at.put({ name: at.file("f") }, { storeName, name: at.file("f") }), "store_name");
+      await expectMalformed(at.put({ storeName }, { storeName, name: at.file("f") }), "name");
+      await expectRefusal(at.get("f"), Code.NotFound);
     },
   );
 
   on(["PutFile", "extensions"], 'metadata ifAbsent "true" creates only, and is not kept', async (at) => {
     await at.store("f", "first", { ifAbsent: "true" });
-    const error = await refused(at.store("f", "second", { ifAbsent: "true" }), Code.Aborted);
-    equal(factsOf(error)?.["key"], at.file("f"));
+    const error = await expectRefusal(at.store("f", "second", { ifAbsent: "true" }), Code.Aborted);
+    equal(errorMetadata(error)?.["key"], at.file("f"));
     equal((await at.get("f")).text, "first");
     equal((await at.kept("f"))["ifAbsent"], undefined);
     await at.store("f", "third", { ifAbsent: "false" });
@@ -94,29 +94,29 @@ function gate(): { opened: Promise<void>; open: () => void } {
   return { opened, open };
 }
 
-function whole(on: On<FileCalls>): void {
+function whole(on: DeclareCase<FileCalls>): void {
   on(["PutFile", "upload"], "a file that is being written is not there before its end", async (at) => {
     const [middle, looked] = [gate(), gate()];
     async function* slow(): AsyncGenerator<Part> {
-      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(PIECE) };
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(CHUNK_BYTES) };
       middle.open();
       await looked.opened;
       yield { data: utf8("end") };
     }
     const put = at.stream(slow());
     await middle.opened;
-    await refused(at.get("f"), Code.NotFound);
+    await expectRefusal(at.get("f"), Code.NotFound);
     equal((await at.list()).files, []);
     looked.open();
     await put;
-    equal((await at.meta("f")).size, BigInt(PIECE + 3));
+    equal((await at.meta("f")).size, BigInt(CHUNK_BYTES + 3));
   });
 
   on(["PutFile", "upload"], "a file that is being replaced is the old one until the end", async (at) => {
     await at.store("f", "old");
     const [middle, looked] = [gate(), gate()];
     async function* slow(): AsyncGenerator<Part> {
-      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(2 * PIECE) };
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(2 * CHUNK_BYTES) };
       middle.open();
       await looked.opened;
     }
@@ -125,13 +125,13 @@ function whole(on: On<FileCalls>): void {
     equal((await at.get("f")).text, "old");
     looked.open();
     await put;
-    equal((await at.meta("f")).size, BigInt(2 * PIECE));
+    equal((await at.meta("f")).size, BigInt(2 * CHUNK_BYTES));
   });
 
   on(["PutFile", "upload"], "a stream that breaks leaves the file as it was", async (at) => {
     await at.store("f", "old");
     async function* broken(): AsyncGenerator<Part> {
-      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(PIECE) };
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(CHUNK_BYTES) };
       throw new ConnectError("given up", Code.Canceled);
     }
     await rejects(() => at.stream(broken()));
@@ -141,33 +141,33 @@ function whole(on: On<FileCalls>): void {
   on(["PutFile", "upload"], "a call that is cancelled leaves no file", async (at) => {
     const leave = new AbortController();
     async function* cut(): AsyncGenerator<Part> {
-      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(PIECE) };
+      yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(CHUNK_BYTES) };
       leave.abort();
     }
-    await refused(at.stream(cut(), leave.signal), Code.Canceled);
-    await refused(at.get("f"), Code.NotFound);
+    await expectRefusal(at.stream(cut(), leave.signal), Code.Canceled);
+    await expectRefusal(at.get("f"), Code.NotFound);
   });
 
   on("PutFile", "a malformed message later on leaves no file", async (at) => {
     const first = { storeName: at.storeName, name: at.file("f"), data: utf8("x") };
-    await malformed(at.put(first, { metadata: { ifAbsent: "?" } }), 'metadata["ifAbsent"]');
-    await refused(at.get("f"), Code.NotFound);
+    await expectMalformed(at.put(first, { metadata: { ifAbsent: "?" } }), 'metadata["ifAbsent"]');
+    await expectRefusal(at.get("f"), Code.NotFound);
   });
 }
 
-function reading(on: On<FileCalls>): void {
+function reading(on: DeclareCase<FileCalls>): void {
   on("PutFile", "GetFile sends chunks of up to 64 KiB, however the file was sent", async (at) => {
-    const content = pattern(PIECE * 2 + 500);
-    const cuts = [0, 0, 1, 300, PIECE + 301, content.length];
+    const content = patternBytes(CHUNK_BYTES * 2 + 500);
+    const cuts = [0, 0, 1, 300, CHUNK_BYTES + 301, content.length];
     const parts = cuts.slice(1).map((end, i) => ({ data: content.subarray(cuts[i], end) }));
     await at.put({ storeName: at.storeName, name: at.file("f") }, ...parts);
     const { chunks, bytes } = await at.get("f");
-    for (const { length } of chunks) ok(length <= PIECE, `a chunk of ${length} bytes`);
+    for (const { length } of chunks) ok(length <= CHUNK_BYTES, `a chunk of ${length} bytes`);
     equal(bytes, content);
   });
 
   on("PutFile", "a file of 3 MiB comes back byte by byte", async (at) => {
-    const content = pattern(3 * 1024 ** 2 + 7);
+    const content = patternBytes(3 * 1024 ** 2 + 7);
     const parts = Array.from({ length: 7 }, (_, i) => ({
       data: content.subarray(i * 512 * 1024, (i + 1) * 512 * 1024),
     }));
@@ -179,13 +179,13 @@ function reading(on: On<FileCalls>): void {
   on("PutFile", "many files are written and read at once", async (at) => {
     const names = Array.from({ length: 12 }, (_, i) => `f${i}`);
     const sizeOf = (i: number) => i * 10_000 + 1;
-    await Promise.all(names.map((name, i) => at.store(name, pattern(sizeOf(i), i))));
+    await Promise.all(names.map((name, i) => at.store(name, patternBytes(sizeOf(i), i))));
     const got = await Promise.all(names.map((name) => at.get(name)));
-    for (const [i, { bytes }] of got.entries()) equal(bytes, pattern(sizeOf(i), i), names[i]);
+    for (const [i, { bytes }] of got.entries()) equal(bytes, patternBytes(sizeOf(i), i), names[i]);
   });
 
   on("PutFile", "a reader that leaves early holds no one up", async (at) => {
-    await at.store("f", new Uint8Array(10 * PIECE));
+    await at.store("f", new Uint8Array(10 * CHUNK_BYTES));
     const leave = new AbortController();
     const request = { storeName: at.storeName, name: at.file("f") };
     for await (const { data } of at.runtime.getFile(request, { signal: leave.signal })) {
@@ -210,20 +210,20 @@ function reading(on: On<FileCalls>): void {
   ];
   for (const [rpc, call] of rpcs) {
     on(MISSING, `${rpc} of a file that is not there is not_found, with its name`, async (at) => {
-      const error = await refused(call(at), Code.NotFound);
+      const error = await expectRefusal(call(at), Code.NotFound);
       ok(error.rawMessage.includes(JSON.stringify(at.file("f"))), `it is named: ${error.rawMessage}`);
-      equal(factsOf(error)?.["name"], at.file("f"));
+      equal(errorMetadata(error)?.["name"], at.file("f"));
     });
 
     on(MISSING, `${rpc} of a file that was deleted is not_found`, async (at) => {
       await at.store("f");
       await at.delete("f");
-      await refused(call(at), Code.NotFound);
+      await expectRefusal(call(at), Code.NotFound);
     });
   }
 
   on(MISSING, "a % in the name of a missing file stays one", async (at) => {
-    const error = await refused(at.get("100%d %s.txt"), Code.NotFound);
+    const error = await expectRefusal(at.get("100%d %s.txt"), Code.NotFound);
     ok(error.rawMessage.includes("100%d %s.txt"), error.rawMessage);
   });
 
@@ -234,7 +234,7 @@ function reading(on: On<FileCalls>): void {
   });
 }
 
-function ranges(on: On<FileCalls>): void {
+function ranges(on: DeclareCase<FileCalls>): void {
   const cases: [metadata: Record<string, string>, text: string, range: string][] = [
     [{ offset: "2" }, "23456789", "2-9/10"],
     [{ length: "3" }, "012", "0-2/10"],
@@ -266,22 +266,22 @@ function ranges(on: On<FileCalls>): void {
   });
 
   on(["PutFile", "extensions"], "a range across chunks is exact", async (at) => {
-    const content = pattern(3 * PIECE);
+    const content = patternBytes(3 * CHUNK_BYTES);
     await at.put(
       { storeName: at.storeName, name: at.file("f") },
       ...[0, 1, 2].map((i) => ({
-        data: content.subarray(i * PIECE, (i + 1) * PIECE),
+        data: content.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES),
       })),
     );
-    const got = await at.get("f", { offset: String(PIECE - 5), length: String(PIECE + 10) });
-    equal(got.bytes, content.subarray(PIECE - 5, 2 * PIECE + 5));
+    const got = await at.get("f", { offset: String(CHUNK_BYTES - 5), length: String(CHUNK_BYTES + 10) });
+    equal(got.bytes, content.subarray(CHUNK_BYTES - 5, 2 * CHUNK_BYTES + 5));
   });
 
   for (const bad of ["-1", "1.5", "x", "", "1e3"]) {
     on(["PutFile", "extensions"], `an offset or a length of "${bad}" is invalid_argument`, async (at) => {
       await at.store("f");
-      await malformed(at.get("f", { offset: bad }), 'metadata["offset"]');
-      await malformed(at.get("f", { length: bad }), 'metadata["length"]');
+      await expectMalformed(at.get("f", { offset: bad }), 'metadata["offset"]');
+      await expectMalformed(at.get("f", { length: bad }), 'metadata["length"]');
     });
   }
 }

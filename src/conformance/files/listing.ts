@@ -2,20 +2,20 @@ import { create } from "@bufbuild/protobuf";
 import { decodeBinaryHeader } from "@connectrpc/connect";
 import { GetFileMetaResponseSchema } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { compareUtf8, utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { limited, malformed, NO_NAMES, unconfigured } from "../refusal.js";
+import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "../rules.js";
-import { each, type FileCalls, GO_FILE } from "./calls.js";
+import { type FileCalls, GO_FILE, streamOf } from "./calls.js";
 
 /** Listing, and what is kept with a file. */
-export function listing(on: On<FileCalls>): void {
+export function listing(on: DeclareCase<FileCalls>): void {
   lists(on);
   kept(on);
   refusals(on);
 }
 
-function lists(on: On<FileCalls>): void {
+function lists(on: DeclareCase<FileCalls>): void {
   on("ListFile", "name is a prefix, and files come in byte order", async (at) => {
     // UTF-16 has the last two the other way round.
     const names = ["a", "a/", "a/b", "a0", "b", "ж", "\u{ffff}", "\u{1f511}"];
@@ -88,7 +88,7 @@ function lists(on: On<FileCalls>): void {
   });
 }
 
-function kept(on: On<FileCalls>): void {
+function kept(on: DeclareCase<FileCalls>): void {
   on("PutFile", "FileMeta carries contentType, sha256 and the user's own keys", async (at) => {
     const metadata = { ...GO_FILE, contentType: "text/plain", owner: "ада", constructor: "builder" };
     await at.store("f", "hello", metadata);
@@ -113,7 +113,7 @@ function kept(on: On<FileCalls>): void {
         metadata: { ...GO_FILE, owner: "ada" },
       };
       at.after(() => at.delete("f"));
-      await at.runtime.putFile(each([part]), { onHeader });
+      await at.runtime.putFile(streamOf([part]), { onHeader });
       const header = (await at.get("f")).headers.get("fairlead-file-bin");
       equal(stored, header);
       const told = decodeBinaryHeader(header ?? "", GetFileMetaResponseSchema);
@@ -137,51 +137,51 @@ function kept(on: On<FileCalls>): void {
   });
 }
 
-function refusals(on: On<FileCalls>): void {
+function refusals(on: DeclareCase<FileCalls>): void {
   on(REQUIRED, "a request about a file must be there and name it", async (at) => {
     const { storeName } = at;
-    await malformed(at.runtime.getFile({ storeName, name: "" })[Symbol.asyncIterator]().next(), "name");
-    await malformed(at.runtime.getFileMeta({ request: { storeName, name: "" } }), "request.name");
-    await malformed(at.runtime.delFile({ request: { storeName, name: "" } }), "request.name");
-    await malformed(at.runtime.delFile({}), "request");
-    await malformed(at.runtime.getFileMeta({}), "request");
-    await malformed(at.runtime.listFile({}), "request");
-    await malformed(at.runtime.listFile({ request: { name: "" } }), "request.store_name");
+    await expectMalformed(at.runtime.getFile({ storeName, name: "" })[Symbol.asyncIterator]().next(), "name");
+    await expectMalformed(at.runtime.getFileMeta({ request: { storeName, name: "" } }), "request.name");
+    await expectMalformed(at.runtime.delFile({ request: { storeName, name: "" } }), "request.name");
+    await expectMalformed(at.runtime.delFile({}), "request");
+    await expectMalformed(at.runtime.getFileMeta({}), "request");
+    await expectMalformed(at.runtime.listFile({}), "request");
+    await expectMalformed(at.runtime.listFile({ request: { name: "" } }), "request.store_name");
   });
 
   on(REQUIRED, "a page_size below 0 is invalid_argument", async (at) => {
-    await malformed(at.list("", { pageSize: -1 }), "page_size");
+    await expectMalformed(at.list("", { pageSize: -1 }), "page_size");
   });
 
   on([REQUIRED, "extensions"], "metadata that means something must be well formed", async (at) => {
-    await malformed(at.store("f", "", { ifAbsent: "yes" }), 'metadata["ifAbsent"]');
-    await malformed(at.store("f", "", { sha256: "00" }), 'metadata["sha256"]');
-    await malformed(at.store("f", "", { contentType: "a\nb" }), 'metadata["contentType"]');
+    await expectMalformed(at.store("f", "", { ifAbsent: "yes" }), 'metadata["ifAbsent"]');
+    await expectMalformed(at.store("f", "", { sha256: "00" }), 'metadata["sha256"]');
+    await expectMalformed(at.store("f", "", { contentType: "a\nb" }), 'metadata["contentType"]');
   });
 
   on(
     UNKNOWN,
     "each file RPC on a store that is not configured is invalid_argument, naming it",
     async (at) => {
-      for (const storeName of NO_NAMES) {
+      for (const storeName of UNKNOWN_NAMES) {
         const request = { storeName, name: "f" };
         const read = at.runtime.getFile(request)[Symbol.asyncIterator]().next();
-        await unconfigured(at.put(request), "file store", storeName);
-        await unconfigured(read, "file store", storeName);
-        await unconfigured(at.runtime.listFile({ request }), "file store", storeName);
-        await unconfigured(at.runtime.delFile({ request }), "file store", storeName);
-        await unconfigured(at.runtime.getFileMeta({ request }), "file store", storeName);
+        await expectUnconfigured(at.put(request), "file store", storeName);
+        await expectUnconfigured(read, "file store", storeName);
+        await expectUnconfigured(at.runtime.listFile({ request }), "file store", storeName);
+        await expectUnconfigured(at.runtime.delFile({ request }), "file store", storeName);
+        await expectUnconfigured(at.runtime.getFileMeta({ request }), "file store", storeName);
       }
     },
   );
 
   on(LIMIT, "a name above 1024 bytes is resource_exhausted", async (at) => {
     const name = `f${"é".repeat(512)}`;
-    await limited(at.put({ storeName: at.storeName, name }), "keyBytes");
-    await limited(at.runtime.getFileMeta({ request: { storeName: at.storeName, name } }), "keyBytes");
+    await expectLimit(at.put({ storeName: at.storeName, name }), "keyBytes");
+    await expectLimit(at.runtime.getFileMeta({ request: { storeName: at.storeName, name } }), "keyBytes");
   });
 
   on([LIMIT, "extensions"], "what is kept with a file is bounded, for it travels in a header", async (at) => {
-    await limited(at.store("f", "", { note: "x".repeat(100_000) }), "fileMetadataBytes");
+    await expectLimit(at.store("f", "", { note: "x".repeat(100_000) }), "fileMetadataBytes");
   });
 }

@@ -1,5 +1,5 @@
 import { sleep } from "../../rpc/sleep.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
 import type { GossipCalls } from "../gossip-map.js";
 import { clock } from "./member.js";
@@ -7,13 +7,13 @@ import { clock } from "./member.js";
 const withId = (at: number, id: string) => Uint8Array.of(...clock(at), ...new TextEncoder().encode(id));
 
 /** What members come to agree on. */
-export function convergence(on: On<GossipCalls>): void {
+export function convergence(on: DeclareCase<GossipCalls>): void {
   relaying(on);
   order(on);
   ties(on);
 }
 
-function relaying(on: On<GossipCalls>): void {
+function relaying(on: DeclareCase<GossipCalls>): void {
   on("reference: Update", "what one member writes, the others are told", async (at) => {
     const [one, two] = [at.join({ source: "one" }), at.join({ source: "two" })];
     two.advertise({});
@@ -114,7 +114,7 @@ function relaying(on: On<GossipCalls>): void {
   });
 }
 
-function order(on: On<GossipCalls>): void {
+function order(on: DeclareCase<GossipCalls>): void {
   on(
     "gossip timestamps",
     "unsigned byte order is the total order: what is later replaces what is earlier",
@@ -194,7 +194,7 @@ function order(on: On<GossipCalls>): void {
   });
 }
 
-function ties(on: On<GossipCalls>): void {
+function ties(on: DeclareCase<GossipCalls>): void {
   const [a, b] = [withId(5, "a"), withId(5, "b")];
   type Write = [value: string | null, at: Uint8Array];
   const cases: [what: string, first: Write, second: Write, wins: string | undefined][] = [

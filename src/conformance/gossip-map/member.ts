@@ -3,7 +3,7 @@ import type { Client } from "@connectrpc/connect";
 import { type GossipMapService, type Message, MessageSchema } from "../../../gen/atomix/map/map_pb.js";
 import { Queue } from "../../lib/queue.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import { Unmet } from "../expect.js";
+import { AssertionError } from "../expect.js";
 
 type Init = Exclude<MessageInitShape<typeof MessageSchema>, Message>;
 
@@ -65,7 +65,7 @@ export function joinAs(
   const until: Member["until"] = async (fits) => {
     for (;;) {
       const { value, done } = await incoming.next();
-      if (done) throw new Unmet("the stream ended before it was told");
+      if (done) throw new AssertionError("the stream ended before it was told");
       if (fits(value)) return value;
     }
   };

@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import type { GossipCalls } from "../gossip-map.js";
-import { limited, malformed } from "../refusal.js";
+import { expectLimit, expectMalformed } from "../refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
 import { clock, type Member } from "./member.js";
 
@@ -10,13 +10,13 @@ const HOURS_MS = 3_600_000;
 const ahead = (ms: number) => BigInt(Date.now() + ms) << 16n;
 
 /** The messages themselves: who sends them, in what pieces, and which are none. */
-export function messages(on: On<GossipCalls>): void {
+export function messages(on: DeclareCase<GossipCalls>): void {
   sources(on);
   chunks(on);
   refusals(on);
 }
 
-function sources(on: On<GossipCalls>): void {
+function sources(on: DeclareCase<GossipCalls>): void {
   on("gossip repair", "source and target are always set, on the stream that the peer opened", async (at) => {
     const one = at.join({ namespace: "group-1" });
     one.advertise({ wanted: 5 });
@@ -62,7 +62,7 @@ function sources(on: On<GossipCalls>): void {
 const KEYS = Array.from({ length: 2500 }, (_, i) => `k${String(i).padStart(4, "0")}`);
 const digestOf = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [key, 1]));
 
-function chunks(on: On<GossipCalls>): void {
+function chunks(on: DeclareCase<GossipCalls>): void {
   on(["gossip repair", "extensions"], "advertisements come in chunks of 1000 keys, in order", async (at) => {
     const one = at.join();
     one.update(Object.fromEntries(KEYS.map((key) => [key, ["v", 1]])));
@@ -100,7 +100,7 @@ function chunks(on: On<GossipCalls>): void {
   });
 }
 
-function refusals(on: On<GossipCalls>): void {
+function refusals(on: DeclareCase<GossipCalls>): void {
   const update = (timestamp: Uint8Array, key = "k") =>
     ({ case: "update", value: { updates: { [key]: { digest: { timestamp } } } } }) as const;
   const none = { case: undefined } as const;
@@ -145,7 +145,7 @@ function refusals(on: On<GossipCalls>): void {
       async (at) => {
         const member = at.join({ source: "wrong" });
         send(member);
-        await malformed(member.ended, field);
+        await expectMalformed(member.ended, field);
         const other = at.join();
         other.advertise({});
         equal(await other.round(), [[]], "what came of it");
@@ -163,13 +163,13 @@ function refusals(on: On<GossipCalls>): void {
   on(LIMIT, "a key above 1024 bytes is resource_exhausted", async (at) => {
     const one = at.join();
     one.update({ [`k${"é".repeat(512)}`]: ["v", 1] });
-    await limited(one.ended, "keyBytes");
+    await expectLimit(one.ended, "keyBytes");
   });
 
   on([LIMIT, "extensions"], "a value above the limit is resource_exhausted", async (at) => {
     const one = at.join();
     one.update({ k: ["v".repeat(MOST_BYTES + 1), 1] });
-    await limited(one.ended, "valueBytes");
+    await expectLimit(one.ended, "valueBytes");
   });
 
   on("reference: Connect", "a stream ends when its client leaves, and another may join", async (at) => {

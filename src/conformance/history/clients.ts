@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { randomFrom } from "../../lib/seeded-random.js";
-import type { Bench } from "../bench.js";
+import type { CaseContext } from "../bench.js";
 
 /** How many clients work at the same time. */
 const CLIENTS = 4;
@@ -15,7 +15,7 @@ export interface Client {
 
 /** Has several clients work on the same at the same time, each `steps` steps, one after the other. */
 export async function concurrently(
-  bench: Bench,
+  bench: CaseContext,
   steps: number,
   step: (client: Client, number: number) => Promise<unknown>,
 ): Promise<void> {

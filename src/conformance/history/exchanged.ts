@@ -1,8 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Found } from "./register.js";
+import type { StepResult } from "./register.js";
 
 /** Whether a conditional write was done. */
-export async function exchanged(write: Promise<unknown>): Promise<Found> {
+export async function conditionalWrite(write: Promise<unknown>): Promise<StepResult> {
   try {
     await write;
     return { isDone: true };

@@ -11,7 +11,7 @@ export interface Operation<I, O> {
 }
 
 /** Errors that leave open whether a call was done. */
-const OPEN: ReadonlySet<Code> = new Set([
+const UNCERTAIN_CODES: ReadonlySet<Code> = new Set([
   Code.Unavailable,
   Code.DeadlineExceeded,
   Code.Canceled,
@@ -20,7 +20,7 @@ const OPEN: ReadonlySet<Code> = new Set([
 ]);
 
 /** Whether a call that failed so may have been done. */
-export const isOpen = (reason: unknown): boolean => OPEN.has(ConnectError.from(reason).code);
+export const isUncertain = (reason: unknown): boolean => UNCERTAIN_CODES.has(ConnectError.from(reason).code);
 
 /** What concurrent clients did, in the order of its calls. */
 export class History<I, O> {
@@ -40,7 +40,7 @@ export class History<I, O> {
     try {
       operation.output = await run();
     } catch (reason) {
-      if (isOpen(reason)) return undefined;
+      if (isUncertain(reason)) return undefined;
       throw reason;
     }
     operation.returnedAt = this.#events++;

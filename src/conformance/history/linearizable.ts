@@ -20,7 +20,7 @@ export interface Model<S, I, O> {
  * It goes forward as long as an operation fits, and back where one has returned that did not (Wing and Gong), never twice
  * to the same state with the same operations done (Lowe).
  */
-export function notLinearizable<S, I, O>(
+export function findConflict<S, I, O>(
   operations: readonly Operation<I, O>[],
   model: Model<S, I, O>,
 ): readonly Operation<I, O>[] | undefined {

@@ -1,4 +1,4 @@
-import { Unmet } from "../expect.js";
+import { AssertionError } from "../expect.js";
 import type { Operation } from "./history.js";
 
 /** Ids that a client was given: `count` from `first` on. */
@@ -16,7 +16,9 @@ export function checkIds(
   for (const [i, { output, client }] of byId.entries()) {
     const next = byId[i + 1];
     if (!next || next.output.first >= output.first + BigInt(output.count)) continue;
-    throw new Unmet(`client ${client} and client ${next.client} were both given ${next.output.first}`);
+    throw new AssertionError(
+      `client ${client} and client ${next.client} were both given ${next.output.first}`,
+    );
   }
   if (inOrder) checkOrder(given, ({ output }) => output.first, "id");
 }
@@ -37,12 +39,12 @@ export function checkHolds(holds: readonly Hold[]): void {
     const next = inTime[i + 1];
     if (!next) continue;
     if (next.from < hold.to) {
-      throw new Unmet(
+      throw new AssertionError(
         `client ${hold.client} (fence ${hold.fence}) and client ${next.client} (fence ${next.fence}) held the lock at the same time`,
       );
     }
     if (next.fence <= hold.fence) {
-      throw new Unmet(`fence ${next.fence} was given after ${hold.fence}, and is not above it`);
+      throw new AssertionError(`fence ${next.fence} was given after ${hold.fence}, and is not above it`);
     }
   }
 }
@@ -69,14 +71,14 @@ export function checkLog(
   for (const [i, { offset }] of records.entries()) {
     const before = records[i - 1];
     if (before && offset !== before.offset + 1n) {
-      throw new Unmet(`offset ${offset} comes behind ${before.offset}: there is a gap or a repeat`);
+      throw new AssertionError(`offset ${offset} comes behind ${before.offset}: there is a gap or a repeat`);
     }
   }
   const at = new Map<string, bigint>();
   for (const { offset, value } of records) {
     const other = at.get(value);
     if (other !== undefined)
-      throw new Unmet(`${value} stands at ${other} and at ${offset}: it was appended once`);
+      throw new AssertionError(`${value} stands at ${other} and at ${offset}: it was appended once`);
     at.set(value, offset);
   }
   const known = new Set<string>();
@@ -84,7 +86,8 @@ export function checkLog(
     checkAppended(input, output, at);
     for (const value of input.values) known.add(value);
   }
-  for (const value of at.keys()) if (!known.has(value)) throw new Unmet(`${value} was never appended`);
+  for (const value of at.keys())
+    if (!known.has(value)) throw new AssertionError(`${value} was never appended`);
   const done = operations.filter(
     (each): each is typeof each & { output: { first: bigint } } => !!each.output,
   );
@@ -100,12 +103,14 @@ function checkAppended(
   if (first === undefined) {
     const half = values.find((value) => at.has(value));
     if (half === undefined) return;
-    throw new Unmet(`${half} is in the log, and ${values[0]}, which was appended in the same call, is not`);
+    throw new AssertionError(
+      `${half} is in the log, and ${values[0]}, which was appended in the same call, is not`,
+    );
   }
   for (const [i, value] of values.entries()) {
     const found = at.get(value);
     if (found === first + BigInt(i)) continue;
-    throw new Unmet(
+    throw new AssertionError(
       found === undefined
         ? `${value} was appended at ${first + BigInt(i)}, and is lost`
         : `${value} stands at ${found}, and was appended at ${first + BigInt(i)}`,
@@ -129,7 +134,7 @@ function checkOrder<T extends Operation<unknown, unknown>>(
       if (!highest || numberOf(returned) > numberOf(highest)) highest = returned;
     }
     if (highest && numberOf(later) < numberOf(highest)) {
-      throw new Unmet(
+      throw new AssertionError(
         `client ${later.client} was given the ${what} ${numberOf(later)} after client ${highest.client} had been given ${numberOf(highest)}`,
       );
     }

@@ -1,6 +1,6 @@
-import { Unmet } from "../expect.js";
+import { AssertionError } from "../expect.js";
 import type { Operation } from "./history.js";
-import { type Model, notLinearizable } from "./linearizable.js";
+import { findConflict, type Model } from "./linearizable.js";
 
 /** A key with one value, or none. */
 export type Step =
@@ -10,9 +10,9 @@ export type Step =
   | { readonly do: "exchange"; readonly expected: string | undefined; readonly value: string | undefined };
 
 /** What a read found, and whether an exchange was done. */
-export type Found = { readonly value?: string | undefined; readonly isDone?: boolean };
+export type StepResult = { readonly value?: string | undefined; readonly isDone?: boolean };
 
-const model: Model<string | undefined, Step, Found> = {
+const model: Model<string | undefined, Step, StepResult> = {
   initial: undefined,
   key: (state) => (state === undefined ? "" : `=${state}`),
   apply(state, step, found) {
@@ -25,23 +25,29 @@ const model: Model<string | undefined, Step, Found> = {
 };
 
 /** Fails unless one client could have done the same, one after the other, without a contradiction in time. */
-export function checkRegister(key: string, operations: readonly Operation<Step, Found>[]): void {
-  const stuck = notLinearizable(operations, model);
+export function checkRegister(key: string, operations: readonly Operation<Step, StepResult>[]): void {
+  const stuck = findConflict(operations, model);
   if (!stuck) return;
-  throw new Unmet(
-    `what clients read and wrote of ${key} has no order that explains it: none of these can come next\n${stuck.map(told).join("\n")}`,
+  throw new AssertionError(
+    `what clients read and wrote of ${key} has no order that explains it: none of these can come next\n${stuck.map(formatOperation).join("\n")}`,
   );
 }
 
-function told({ client, input, output, calledAt, returnedAt }: Operation<Step, Found>): string {
+function formatOperation({
+  client,
+  input,
+  output,
+  calledAt,
+  returnedAt,
+}: Operation<Step, StepResult>): string {
   const what =
     input.do === "read"
-      ? `read ${shown(output?.value)}`
+      ? `read ${formatRead(output?.value)}`
       : input.do === "write"
-        ? `wrote ${shown(input.value)}`
-        : `exchanged ${shown(input.expected)} for ${shown(input.value)}: ${output ? (output.isDone ? "done" : "refused") : "unknown"}`;
+        ? `wrote ${formatRead(input.value)}`
+        : `exchanged ${formatRead(input.expected)} for ${formatRead(input.value)}: ${output ? (output.isDone ? "done" : "refused") : "unknown"}`;
   return `  client ${client}, from ${calledAt} to ${returnedAt}: ${what}`;
 }
 
-const shown = (value: string | undefined): string =>
+const formatRead = (value: string | undefined): string =>
   value === undefined ? "nothing" : JSON.stringify(value);

@@ -1,6 +1,6 @@
 import { BulkStateItemSchema } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../lib/utf8.js";
-import { type Scenario, withUnknown } from "./scenario.js";
+import { type Scenario, withUnknownFields } from "./scenario.js";
 
 const BULK = { primitive: "state", rule: "GetBulkState" } as const;
 const item = (key: string, etag = "1") => ({ key, data: utf8(key.toUpperCase()), etag });
@@ -15,7 +15,7 @@ export const bulkScenarios: readonly Scenario[] = [
     sentence: "items in the order of their completion belong to the keys that they name",
     operation: asked("a", "b", "c"),
     expected: { value: { entries: { a: read("a"), b: read("b"), c: read("c") }, errors: [] } },
-    play: () => ({ getBulkState: () => ({ items: [item("c"), item("a"), item("b")] }) }),
+    createScript: () => ({ getBulkState: () => ({ items: [item("c"), item("a"), item("b")] }) }),
   },
   {
     ...BULK,
@@ -23,7 +23,7 @@ export const bulkScenarios: readonly Scenario[] = [
     sentence: "a key that was asked for twice may come twice",
     operation: asked("a", "b", "a"),
     expected: { value: { entries: { a: read("a"), b: read("b") }, errors: [] } },
-    play: () => ({ getBulkState: () => ({ items: [item("a"), item("a"), item("b")] }) }),
+    createScript: () => ({ getBulkState: () => ({ items: [item("a"), item("a"), item("b")] }) }),
   },
   {
     ...BULK,
@@ -31,7 +31,7 @@ export const bulkScenarios: readonly Scenario[] = [
     sentence: "a key that was asked for twice may come once",
     operation: asked("a", "a", "b"),
     expected: { value: { entries: { a: read("a"), b: read("b") }, errors: [] } },
-    play: () => ({ getBulkState: () => ({ items: [item("a"), item("b")] }) }),
+    createScript: () => ({ getBulkState: () => ({ items: [item("a"), item("b")] }) }),
   },
   {
     ...BULK,
@@ -39,7 +39,7 @@ export const bulkScenarios: readonly Scenario[] = [
     sentence: "a key that failed is told, not dropped, and the others are told beside it",
     operation: asked("a", "b", "c"),
     expected: { value: { entries: { a: read("a"), c: read("c") }, errors: ["b"] } },
-    play: () => ({
+    createScript: () => ({
       getBulkState: () => ({ items: [item("a"), { key: "b", error: "i/o timeout" }, item("c")] }),
     }),
   },
@@ -49,7 +49,7 @@ export const bulkScenarios: readonly Scenario[] = [
     sentence: "a missing key is no entry, a stored empty value is one",
     operation: asked("a", "b"),
     expected: { value: { entries: { b: { text: "", etag: "2" } }, errors: [] } },
-    play: () => ({ getBulkState: () => ({ items: [{ key: "a" }, { key: "b", etag: "2" }] }) }),
+    createScript: () => ({ getBulkState: () => ({ items: [{ key: "a" }, { key: "b", etag: "2" }] }) }),
   },
   {
     ...BULK,
@@ -58,7 +58,7 @@ export const bulkScenarios: readonly Scenario[] = [
     rule: "Go runtime: 0 a panic answers OK with an empty message",
     operation: asked("a"),
     expected: { value: { entries: {}, errors: [] } },
-    play: () => ({ getBulkState: () => ({}) }),
+    createScript: () => ({ getBulkState: () => ({}) }),
   },
   {
     ...BULK,
@@ -72,7 +72,7 @@ export const bulkScenarios: readonly Scenario[] = [
         errors: ["__proto__"],
       },
     },
-    play: () => ({
+    createScript: () => ({
       getBulkState: () => ({ items: [item("constructor"), { key: "__proto__", error: "i/o timeout" }] }),
     }),
   },
@@ -82,6 +82,8 @@ export const bulkScenarios: readonly Scenario[] = [
     sentence: "items with fields of a later version of the API are items",
     operation: asked("a"),
     expected: { value: { entries: { a: read("a") }, errors: [] } },
-    play: () => ({ getBulkState: () => ({ items: [withUnknown(BulkStateItemSchema, item("a"))] }) }),
+    createScript: () => ({
+      getBulkState: () => ({ items: [withUnknownFields(BulkStateItemSchema, item("a"))] }),
+    }),
   },
 ];

@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { sleep } from "../../rpc/sleep.js";
 import { ok } from "../expect.js";
-import { fault, of, type Scenario, type Script } from "./scenario.js";
+import { callsOf, type Scenario, type Script, serverError } from "./scenario.js";
 
 const { subscribeConfiguration } = Runtime.method;
 const GET = { primitive: "configuration", rule: "configuration identity" } as const;
@@ -38,7 +38,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3 Get gives only found keys",
     operation: both,
     expected: { value: { b: "2" } },
-    play: () => ({ getConfiguration: () => ({ items: [item("b", "2")] }) }),
+    createScript: () => ({ getConfiguration: () => ({ items: [item("b", "2")] }) }),
   },
   {
     ...GET,
@@ -47,7 +47,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3 Save stores empty content",
     operation: both,
     expected: { value: { b: "2" } },
-    play: () => ({ getConfiguration: () => ({ items: [item("a", ""), item("b", "2")] }) }),
+    createScript: () => ({ getConfiguration: () => ({ items: [item("a", ""), item("b", "2")] }) }),
   },
   {
     ...GET,
@@ -56,9 +56,9 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3 an unknown store is Unknown",
     operation: both,
     expected: { code: "invalid_argument" },
-    play: () => ({
+    createScript: () => ({
       getConfiguration() {
-        throw fault(Code.Unknown, "configure store [x] don't support now");
+        throw serverError(Code.Unknown, "configure store [x] don't support now");
       },
     }),
   },
@@ -69,7 +69,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 in-memory pushes each existing key",
     operation: follow({ a: "1", b: "2" }),
     expected: { value: { a: "1", b: "2" } },
-    play: () => telling({ items: [] }, a("1"), { items: [item("b", "2")] }),
+    createScript: () => telling({ items: [] }, a("1"), { items: [item("b", "2")] }),
   },
   {
     ...FOLLOW,
@@ -78,7 +78,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd pushes nothing initially",
     operation: follow({ a: "1", b: "2" }),
     expected: { value: { a: "1", b: "2" } },
-    play: () => telling({ items: [item("a", "1"), item("b", "2")] }),
+    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }),
   },
   {
     ...FOLLOW,
@@ -87,7 +87,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd pushes nothing initially",
     operation: follow({ a: "3", b: "2" }),
     expected: { value: { a: "3", b: "2" } },
-    play: () => telling({ items: [item("a", "1"), item("b", "2")] }, a("3")),
+    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }, a("3")),
   },
   {
     ...FOLLOW,
@@ -96,7 +96,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd sends responses with zero items",
     operation: follow({ a: "2", b: "2" }),
     expected: { value: { a: "2", b: "2" } },
-    play: () => telling({ items: [item("a", "1"), item("b", "2")] }, {}, { items: [] }, a("2")),
+    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }, {}, { items: [] }, a("2")),
   },
   {
     ...FOLLOW,
@@ -104,7 +104,7 @@ export const configurationScenarios: readonly Scenario[] = [
     sentence: "all items of an answer are taken, of one key the last",
     operation: follow({ a: "4", b: "5" }),
     expected: { value: { a: "4", b: "5" } },
-    play: () => telling({}, { items: [item("a", "3"), item("b", "5"), item("a", "4")] }),
+    createScript: () => telling({}, { items: [item("a", "3"), item("b", "5"), item("a", "4")] }),
   },
   {
     ...FOLLOW,
@@ -113,16 +113,16 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd and apollo send content empty",
     operation: follow({ b: "2" }),
     expected: { value: { b: "2" } },
-    play: () => telling({ items: [item("a", "1"), item("b", "2")] }, a("")),
+    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }, a("")),
   },
   {
     ...FOLLOW,
     id: "follow-deleted",
     sentence: "a deletion with its mark is a deletion",
-    extended: true,
+    isFairlead: true,
     operation: follow({ b: "2" }),
     expected: { value: { b: "2" } },
-    play: () =>
+    createScript: () =>
       telling(
         { items: [item("a", "1"), item("b", "2")] },
         { items: [item("a", "1"), item("b", "2")] },
@@ -136,7 +136,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd watches the prefix of the app",
     operation: follow({ a: "2" }),
     expected: { value: { a: "2" } },
-    play: () => telling({ items: [item("a", "1")] }, { items: [item("ab", "9")] }, a("2")),
+    createScript: () => telling({ items: [item("a", "1")] }, { items: [item("ab", "9")] }, a("2")),
   },
   {
     ...FOLLOW,
@@ -145,7 +145,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3 in-memory deletes without a notification",
     operation: follow({ b: "2" }, 100),
     expected: { value: { b: "2" } },
-    play() {
+    createScript() {
       let readings = 0;
       return {
         ...telling({}),
@@ -162,19 +162,19 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 half-close is Unknown EOF",
     operation: follow({ a: "2" }),
     expected: { value: { a: "2" } },
-    play: () => ({
+    createScript: () => ({
       getConfiguration: () => a("1"),
       async *subscribeConfiguration(requests, { signal }) {
         let ended = false;
         void drained(requests).then(() => (ended = true));
         await sleep(250, signal);
-        if (ended) throw fault(Code.Unknown, "EOF");
+        if (ended) throw serverError(Code.Unknown, "EOF");
         yield a("2");
         await sleep(30_000, signal);
       },
     }),
-    wire(calls) {
-      const [first] = of(calls, subscribeConfiguration);
+    checkCalls(calls) {
+      const [first] = callsOf(calls, subscribeConfiguration);
       ok(first && !first.halfClosed, "the first subscription was not half closed");
     },
   },
@@ -185,9 +185,9 @@ export const configurationScenarios: readonly Scenario[] = [
     sentence: "a subscription that is not wanted any more is let go of",
     operation: follow({ a: "1" }),
     expected: { value: { a: "1" } },
-    play: () => telling(a("1"), a("1")),
-    wire(calls) {
-      const all = of(calls, subscribeConfiguration);
+    createScript: () => telling(a("1"), a("1")),
+    checkCalls(calls) {
+      const all = callsOf(calls, subscribeConfiguration);
       ok(
         all.length > 0 && all.every(({ aborted, halfClosed }) => aborted || halfClosed),
         "no stream is left open",
@@ -211,7 +211,7 @@ function broken(): Scenario[] {
     rule,
     operation: follow({ a: "2" }),
     expected: { value: { a: "2" } },
-    play() {
+    createScript() {
       let streams = 0;
       return {
         getConfiguration: () => a("1"),
@@ -219,7 +219,7 @@ function broken(): Scenario[] {
           if (streams++ === 0) {
             await sleep(50, signal);
             if (code === undefined) return;
-            throw fault(code, "EOF");
+            throw serverError(code, "EOF");
           }
           await sleep(50, signal);
           yield a("2");

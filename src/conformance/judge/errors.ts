@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { codeName, fault, type Scenario } from "./scenario.js";
+import { codeName, type Scenario, serverError } from "./scenario.js";
 
 /** What the existing servers say with each code, where a read of an entry fails so. */
 const TEXTS: readonly (readonly [Code, string, Scenario["rule"]])[] = [
@@ -34,9 +34,9 @@ export const errorScenarios: readonly Scenario[] = [
       rule,
       operation: { call: "state.get", key: "k" },
       expected: { code: codeName(code) },
-      play: () => ({
+      createScript: () => ({
         getState() {
-          throw fault(code, text);
+          throw serverError(code, text);
         },
       }),
     }),
@@ -48,9 +48,9 @@ export const errorScenarios: readonly Scenario[] = [
     rule: "Go runtime: 0 no component of the kind is FailedPrecondition",
     operation: { call: "state.get", key: "k" },
     expected: { code: "invalid_argument" },
-    play: () => ({
+    createScript: () => ({
       getState() {
-        throw fault(Code.FailedPrecondition, "state store is not configured");
+        throw serverError(Code.FailedPrecondition, "state store is not configured");
       },
     }),
   },
@@ -61,9 +61,9 @@ export const errorScenarios: readonly Scenario[] = [
     rule: "Go runtime: 0 a % in a file name becomes %!x(...)",
     operation: { call: "state.get", key: "k" },
     expected: { code: "internal", message: "100%!x(MISSING) — “größer”\n\t%41 日本" },
-    play: () => ({
+    createScript: () => ({
       getState() {
-        throw fault(Code.Internal, "100%!x(MISSING) — “größer”\n\t%41 日本");
+        throw serverError(Code.Internal, "100%!x(MISSING) — “größer”\n\t%41 日本");
       },
     }),
   },

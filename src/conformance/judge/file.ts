@@ -3,7 +3,7 @@ import { GetFileResponseSchema, Runtime } from "../../../gen/spec/proto/runtime/
 import { utf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
 import { ok } from "../expect.js";
-import { fault, of, type Scenario, type Script, withUnknown } from "./scenario.js";
+import { callsOf, type Scenario, type Script, serverError, withUnknownFields } from "./scenario.js";
 
 const { getFile } = Runtime.method;
 const FILE = { primitive: "file", rule: "PutFile" } as const;
@@ -26,7 +26,7 @@ const letters = (count: number) => "abcdefghij".repeat(Math.ceil(count / 10)).sl
 
 function failing(code: Code, message: string): Script {
   const fail = () => {
-    throw fault(code, message);
+    throw serverError(code, message);
   };
   return {
     // biome-ignore lint/correctness/useYield: it fails before its first piece.
@@ -46,7 +46,7 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "a file that is not found is a missing file",
     operation: GET,
     expected: { value: null },
-    play: () => failing(Code.NotFound, "file does not exist"),
+    createScript: () => failing(Code.NotFound, "file does not exist"),
   },
   {
     ...MISSING,
@@ -55,7 +55,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 GetFile is never NotFound",
     operation: GET,
     expected: { value: null },
-    play: () => failing(Code.Internal, "get file fail,err: open f.txt: no such file or directory"),
+    createScript: () => failing(Code.Internal, "get file fail,err: open f.txt: no such file or directory"),
   },
   {
     ...MISSING,
@@ -64,7 +64,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.3 minio fails at the first read",
     operation: GET,
     expected: { value: null },
-    play: () => failing(Code.Internal, "get file fail,err: The specified key does not exist."),
+    createScript: () => failing(Code.Internal, "get file fail,err: The specified key does not exist."),
   },
   {
     ...MISSING,
@@ -73,7 +73,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.2 a directory fails at its first read",
     operation: GET,
     expected: { code: "internal" },
-    play: () => failing(Code.Internal, "get file fail,err: read f.txt: is a directory"),
+    createScript: () => failing(Code.Internal, "get file fail,err: read f.txt: is a directory"),
   },
   {
     ...FILE,
@@ -82,7 +82,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 up to 102400 bytes per message",
     operation: GET,
     expected: { value: `x${letters(102_400)}yz` },
-    play: () => reading(utf8("x"), utf8(""), utf8(letters(102_400)), utf8(""), utf8("yz"), utf8("")),
+    createScript: () => reading(utf8("x"), utf8(""), utf8(letters(102_400)), utf8(""), utf8("yz"), utf8("")),
   },
   {
     ...FILE,
@@ -91,7 +91,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 an empty file is zero messages",
     operation: GET,
     expected: { value: "" },
-    play: () => reading(),
+    createScript: () => reading(),
   },
   {
     ...FILE,
@@ -99,7 +99,7 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "one empty message is an empty file",
     operation: GET,
     expected: { value: "" },
-    play: () => reading(utf8("")),
+    createScript: () => reading(utf8("")),
   },
   {
     ...FILE,
@@ -107,7 +107,7 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "a character in two pieces is one character",
     operation: GET,
     expected: { value: "ü日" },
-    play: () => reading(...[...utf8("ü日")].map((byte) => new Uint8Array([byte]))),
+    createScript: () => reading(...[...utf8("ü日")].map((byte) => new Uint8Array([byte]))),
   },
   {
     ...FILE,
@@ -115,7 +115,7 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "pieces that come late are waited for",
     operation: GET,
     expected: { value: "abc" },
-    play: () => ({
+    createScript: () => ({
       ...reading(utf8("abc")),
       async *getFile(_, { signal }) {
         for (const data of ["a", "b", "c"].map(utf8)) {
@@ -131,10 +131,10 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "pieces with fields of a later version of the API are pieces",
     operation: GET,
     expected: { value: "ab" },
-    play: () => ({
+    createScript: () => ({
       ...reading(utf8("ab")),
       async *getFile() {
-        for (const data of ["a", "b"].map(utf8)) yield withUnknown(GetFileResponseSchema, { data });
+        for (const data of ["a", "b"].map(utf8)) yield withUnknownFields(GetFileResponseSchema, { data });
       },
     }),
   },
@@ -145,11 +145,11 @@ export const fileScenarios: readonly Scenario[] = [
       sentence: `a file that breaks off in the middle as ${Code[code]} is a failure, not a shorter file`,
       operation: GET,
       expected: { code: code === Code.DataLoss ? "data_loss" : Code[code].toLowerCase() },
-      play: () => ({
+      createScript: () => ({
         ...reading(utf8("abcdef")),
         async *getFile() {
           yield { data: utf8("abc") };
-          throw fault(code, "the disk is gone");
+          throw serverError(code, "the disk is gone");
         },
       }),
     }),
@@ -160,14 +160,14 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "a file that is not read to its end is let go of",
     operation: { call: "file.getFirst", name: "f.txt" },
     expected: { value: "abc" },
-    play: () => ({
+    createScript: () => ({
       ...reading(utf8("abc")),
       async *getFile(_, { signal }) {
         yield { data: utf8("abc") };
         await sleep(20_000, signal);
       },
     }),
-    wire: (calls) => ok(of(calls, getFile)[0]?.aborted, "the call was canceled"),
+    checkCalls: (calls) => ok(callsOf(calls, getFile)[0]?.aborted, "the call was canceled"),
   },
   {
     ...FILE,
@@ -176,7 +176,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 GetFile reads whole files",
     operation: { ...GET, offset: 3, length: 5 },
     expected: { value: "defgh" },
-    play: () => reading(utf8("ab"), utf8("cde"), utf8("fghij")),
+    createScript: () => reading(utf8("ab"), utf8("cde"), utf8("fghij")),
   },
   {
     ...FILE,
@@ -185,6 +185,6 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 GetFile reads whole files",
     operation: { ...GET, offset: 30, length: 5 },
     expected: { value: "" },
-    play: () => reading(utf8("abc")),
+    createScript: () => reading(utf8("abc")),
   },
 ];

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { equal, ok } from "../expect.js";
-import { CODES, fault, inTurn, of, type Scenario, sent } from "./scenario.js";
+import { CODES, callsOf, firstRequests, respondInOrder, type Scenario, serverError } from "./scenario.js";
 
 const { listFile, putFile } = Runtime.method;
 const TIME = { primitive: "file", rule: "last_modified" } as const;
@@ -20,9 +20,9 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "no description is a missing file",
     operation: { call: "file.stat", name: "f" },
     expected: { value: null },
-    play: () => ({
+    createScript: () => ({
       getFileMeta() {
-        throw fault(Code.NotFound, "file does not exist");
+        throw serverError(Code.NotFound, "file does not exist");
       },
     }),
   },
@@ -34,7 +34,7 @@ export const folderScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.2 file_name is the base name, and folders are listed too",
     operation: listing,
     expected: { value: ["d/a", "d/b/x", "d/c"] },
-    play: () => ({
+    createScript: () => ({
       listFile({ request }) {
         if (request?.name === "d/b/" || request?.name === "d/b") return { files: files("x") };
         return { files: files("a", "b", "c") };
@@ -51,15 +51,15 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a listing goes on after the marker of each page, with another prefix of names than the marker",
     operation: listing,
     expected: { value: ["d/a", "d/b", "d/c"] },
-    play: () => ({
+    createScript: () => ({
       listFile: ({ marker }) =>
         marker === ""
           ? { files: files("d/a", "d/b"), marker: "#2", isTruncated: true }
           : { files: files("d/c") },
     }),
-    wire: (calls) =>
+    checkCalls: (calls) =>
       equal(
-        sent(calls, listFile).map(({ marker }) => marker),
+        firstRequests(calls, listFile).map(({ marker }) => marker),
         ["", "#2"],
         "the markers",
       ),
@@ -70,8 +70,11 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "an empty page with a marker is not the end",
     operation: listing,
     expected: { value: ["d/z"] },
-    play: () => ({
-      listFile: inTurn({ files: [], marker: "m", isTruncated: true }, { files: files("d/z"), marker: "d/z" }),
+    createScript: () => ({
+      listFile: respondInOrder(
+        { files: [], marker: "m", isTruncated: true },
+        { files: files("d/z"), marker: "d/z" },
+      ),
     }),
   },
   {
@@ -81,8 +84,11 @@ export const folderScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.2 the marker is the last name returned",
     operation: listing,
     expected: { value: ["d/a"] },
-    play: () => ({
-      listFile: inTurn({ files: files("d/a"), marker: "d/a" }, { files: files("d/twice"), marker: "d/a" }),
+    createScript: () => ({
+      listFile: respondInOrder(
+        { files: files("d/a"), marker: "d/a" },
+        { files: files("d/twice"), marker: "d/a" },
+      ),
     }),
   },
   {
@@ -92,7 +98,9 @@ export const folderScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.2 a marker that is not found gives an empty page",
     operation: listing,
     expected: { value: ["d/a"] },
-    play: () => ({ listFile: inTurn({ files: files("d/a"), marker: "d/a", isTruncated: true }, {}) }),
+    createScript: () => ({
+      listFile: respondInOrder({ files: files("d/a"), marker: "d/a", isTruncated: true }, {}),
+    }),
   },
   {
     ...LIST,
@@ -100,8 +108,8 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a listing that does not move is a failure, not one without end",
     operation: listing,
     expected: { code: CODES },
-    play: () => ({ listFile: () => ({ files: files("d/a"), marker: "d/a", isTruncated: true }) }),
-    wire: (calls) => ok(of(calls, listFile).length < 10, "it was given up by itself"),
+    createScript: () => ({ listFile: () => ({ files: files("d/a"), marker: "d/a", isTruncated: true }) }),
+    checkCalls: (calls) => ok(callsOf(calls, listFile).length < 10, "it was given up by itself"),
   },
   {
     ...LIST,
@@ -109,10 +117,10 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a listing whose second page fails is a failure, not a shorter one",
     operation: listing,
     expected: { code: "internal" },
-    play: () => ({
-      listFile: inTurn(
+    createScript: () => ({
+      listFile: respondInOrder(
         { files: files("d/a"), marker: "d/a", isTruncated: true },
-        fault(Code.Internal, "open d: too many open files"),
+        serverError(Code.Internal, "open d: too many open files"),
       ),
     }),
   },
@@ -122,9 +130,9 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a removal that finds nothing removed nothing",
     operation: { call: "file.delete", name: "f" },
     expected: { value: false },
-    play: () => ({
+    createScript: () => ({
       delFile() {
-        throw fault(Code.NotFound, "file does not exist");
+        throw serverError(Code.NotFound, "file does not exist");
       },
     }),
   },
@@ -135,9 +143,9 @@ export const folderScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.2 a missing file is Internal",
     operation: { call: "file.delete", name: "f" },
     expected: { value: false },
-    play: () => ({
+    createScript: () => ({
       delFile() {
-        throw fault(Code.Internal, "remove f: no such file or directory");
+        throw serverError(Code.Internal, "remove f: no such file or directory");
       },
     }),
   },
@@ -147,9 +155,9 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "a removal that fails is not one that found nothing",
     operation: { call: "file.delete", name: "f" },
     expected: { code: "internal" },
-    play: () => ({
+    createScript: () => ({
       delFile() {
-        throw fault(Code.Internal, "remove f: directory not empty");
+        throw serverError(Code.Internal, "remove f: directory not empty");
       },
     }),
   },
@@ -161,15 +169,15 @@ export const folderScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.2 FileMode and FileFlag are required",
     operation: { call: "file.put", name: "f", text: "content" },
     expected: { value: null },
-    play: () => ({
+    createScript: () => ({
       async putFile(messages) {
         let first: { name: string; metadata: Record<string, string> } | undefined;
         for await (const message of messages) first ??= message;
         if (first?.metadata["FileMode"] && first.metadata["FileFlag"]) return {};
-        throw fault(Code.Internal, "fileMode / fileFlag is required for put file");
+        throw serverError(Code.Internal, "fileMode / fileFlag is required for put file");
       },
     }),
-    wire: (calls) => equal(content(calls), ["f", "content"], "name and content"),
+    checkCalls: (calls) => equal(content(calls), ["f", "content"], "name and content"),
   },
   {
     ...PUT,
@@ -177,13 +185,13 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "an empty file is at least one message: none would be none",
     operation: { call: "file.put", name: "f", text: "" },
     expected: { value: null },
-    play: () => ({
+    createScript: () => ({
       async putFile(messages) {
         for await (const _ of messages);
         return {};
       },
     }),
-    wire: (calls) => equal(content(calls), ["f", ""], "name and content"),
+    checkCalls: (calls) => equal(content(calls), ["f", ""], "name and content"),
   },
   {
     ...PUT,
@@ -191,10 +199,10 @@ export const folderScenarios: readonly Scenario[] = [
     sentence: "an upload that is refused before its end is a failure",
     operation: { call: "file.put", name: "f", text: "x".repeat(300_000) },
     expected: { code: "internal" },
-    play: () => ({
+    createScript: () => ({
       async putFile(messages) {
         for await (const _ of messages) break;
-        throw fault(Code.Internal, "no space left on device");
+        throw serverError(Code.Internal, "no space left on device");
       },
     }),
   },
@@ -216,13 +224,15 @@ function times(): Scenario[] {
     sentence: `the time "${text}" is ${moment ?? "not known, and the size still is"}`,
     operation: { call: "file.stat", name: "f" },
     expected: { value: { size: 8_589_934_592, modifiedAt: moment } },
-    play: () => ({ getFileMeta: () => ({ size: 2n ** 33n, lastModified: text }) }),
+    createScript: () => ({ getFileMeta: () => ({ size: 2n ** 33n, lastModified: text }) }),
   }));
 }
 
 /** The name and the bytes of the first upload, as text. */
-function content(calls: Parameters<NonNullable<Scenario["wire"]>>[0]): string[] {
-  const messages = (of(calls, putFile)[0]?.requests ?? []) as ReturnType<typeof sent<typeof putFile>>;
+function content(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): string[] {
+  const messages = (callsOf(calls, putFile)[0]?.requests ?? []) as ReturnType<
+    typeof firstRequests<typeof putFile>
+  >;
   const text = messages.map(({ data }) => new TextDecoder().decode(data)).join("");
   return [messages[0]?.name ?? "", text];
 }

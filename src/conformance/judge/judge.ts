@@ -4,22 +4,22 @@ import type { Log } from "../../server/context.js";
 import { corsFor } from "../../server/http/cors.js";
 import { createServer, fetchHandler, type Server } from "../../server/server.js";
 import { bareTunnels } from "../../server/tunnel/bare-tunnels.js";
-import { equal, ok, Unmet } from "../expect.js";
-import type { Seen } from "./operations.js";
+import { AssertionError, equal, ok } from "../expect.js";
+import type { Observation } from "./operations.js";
 import type { Scenario, WireCall } from "./scenario.js";
 import { scenarios as all } from "./scenarios.js";
-import { stage } from "./stage.js";
+import { createScenarioServices } from "./stage.js";
 
 /** What the judge found of one scenario. */
-export interface Verdict {
+export interface ScenarioVerdict {
   /** What the client was to do. */
   readonly scenario: Scenario;
   /** What became of it. */
   readonly status: "handled" | "mishandled" | "not tried";
   /** What was not right; "" where nothing was. */
-  readonly why: string;
+  readonly reason: string;
   /** What the client reported. */
-  readonly seen?: Seen;
+  readonly observation?: Observation;
   /** What came of it over the wire. */
   readonly calls: readonly WireCall[];
 }
@@ -31,9 +31,9 @@ export interface Judge {
   /** What it plays. */
   readonly scenarios: readonly Scenario[];
   /** Judges what a client reports of the scenario `id`, which begins anew with its next call. */
-  judged(id: string, seen: Seen): Promise<Verdict>;
+  evaluate(id: string, seen: Observation): Promise<ScenarioVerdict>;
   /** One for each scenario, the last where there were several. */
-  verdicts(): Verdict[];
+  verdicts(): ScenarioVerdict[];
 }
 
 /** How long a client may take over what it does after it has the answer, in milliseconds. */
@@ -51,33 +51,39 @@ export interface JudgeOptions {
 
 /** Makes a judge of clients. */
 export function createJudge({ log, scenarios = all, lateMs = LATE_MS }: JudgeOptions = {}): Judge {
-  const played = stage(scenarios);
-  const verdicts = new Map<string, Verdict>();
+  const played = createScenarioServices(scenarios);
+  const verdicts = new Map<string, ScenarioVerdict>();
 
   return {
-    server: serving(played.routes, log),
+    server: createScenarioServer(played.routes, log),
     scenarios,
-    async judged(id, seen) {
+    async evaluate(id, seen) {
       const scenario = scenarios.find((each) => each.id === id);
       if (!scenario) throw new RangeError(`there is no scenario "${id.slice(0, 100)}"`);
-      const why = await whatIsWrong(scenario, seen, () => played.calls(id), lateMs);
+      const why = await findMismatch(scenario, seen, () => played.calls(id), lateMs);
       const calls = played.calls(id);
       played.reset(id);
-      const verdict: Verdict = { scenario, status: why === "" ? "handled" : "mishandled", why, seen, calls };
+      const verdict: ScenarioVerdict = {
+        scenario,
+        status: why === "" ? "handled" : "mishandled",
+        reason: why,
+        observation: seen,
+        calls,
+      };
       verdicts.set(id, verdict);
       return verdict;
     },
     verdicts: () =>
       scenarios.map(
-        (scenario) => verdicts.get(scenario.id) ?? { scenario, status: "not tried", why: "", calls: [] },
+        (scenario) => verdicts.get(scenario.id) ?? { scenario, status: "not tried", reason: "", calls: [] },
       ),
   };
 }
 
 /** What a client did not do as it must; "" where it did. */
-async function whatIsWrong(
-  { expected, wire }: Scenario,
-  seen: Seen,
+async function findMismatch(
+  { expected, checkCalls: wire }: Scenario,
+  seen: Observation,
   calls: () => readonly WireCall[],
   lateMs: number,
 ): Promise<string> {
@@ -85,11 +91,11 @@ async function whatIsWrong(
   for (;;) {
     try {
       ok(calls().length > 0, "the client called");
-      told(expected, seen);
+      checkObservation(expected, seen);
       wire?.(calls());
       return "";
     } catch (error) {
-      if (!(error instanceof Unmet)) throw error;
+      if (!(error instanceof AssertionError)) throw error;
       if (!wire || Date.now() >= endsAtMs) return error.message;
       await sleep(20);
     }
@@ -97,7 +103,7 @@ async function whatIsWrong(
 }
 
 /** Fails where a client reports something else than it must. */
-function told(expected: Scenario["expected"], seen: Seen): void {
+function checkObservation(expected: Scenario["expected"], seen: Observation): void {
   const codes = [expected.code ?? []].flat();
   if (codes.length === 0) equal(seen.code, undefined, "the error");
   else
@@ -110,7 +116,7 @@ function told(expected: Scenario["expected"], seen: Seen): void {
 }
 
 /** A server like any other, but for what it answers: without marks, gates and tables of errors. */
-function serving(routes: Server["routes"], log: Log | undefined): Server {
+function createScenarioServer(routes: Server["routes"], log: Log | undefined): Server {
   const base = createServer({ config: { cors: { origins: ["*"] } }, ...(log && { log }) });
   const options: Server["options"] = { ...base.options, interceptors: [] };
   return {

@@ -6,7 +6,7 @@ import {
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
-import { fault, of, type Scenario, type Script, sent } from "./scenario.js";
+import { callsOf, firstRequests, type Scenario, type Script, serverError } from "./scenario.js";
 
 const { tryLock, unlock, lockKeepAlive } = Runtime.method;
 const LOCK = { primitive: "lock", rule: "TryLock" } as const;
@@ -27,7 +27,7 @@ export const lockScenarios: readonly Scenario[] = [
     sentence: "a lock that another holds is not granted, and that is no error",
     operation: TRY,
     expected: { value: { granted: false, fence: null } },
-    play: () => granted({ tryLock: () => ({}) }),
+    createScript: () => granted({ tryLock: () => ({}) }),
   },
   {
     ...LOCK,
@@ -36,10 +36,10 @@ export const lockScenarios: readonly Scenario[] = [
     rule: "Go runtime: 4 mongo answers contention as Unknown",
     operation: TRY,
     expected: { code: "unknown" },
-    play: () =>
+    createScript: () =>
       granted({
         tryLock() {
-          throw fault(Code.Unknown, "write conflict");
+          throw serverError(Code.Unknown, "write conflict");
         },
         unlock: () => ({ status: 2 }),
       }),
@@ -51,16 +51,16 @@ export const lockScenarios: readonly Scenario[] = [
     rule: "Go runtime: 0 no response metadata",
     operation: TRY,
     expected: { value: { granted: true, fence: null } },
-    play: () => granted(),
+    createScript: () => granted(),
   },
   {
     ...LOCK,
     id: "lock-fence",
     sentence: "a fence beyond 2^53 is told to the last digit",
-    extended: true,
+    isFairlead: true,
     operation: TRY,
     expected: { value: { granted: true, fence: "9007199254740993" } },
-    play: () =>
+    createScript: () =>
       granted({
         tryLock(_, { responseHeader }) {
           responseHeader.set("fairlead-fence", "9007199254740993");
@@ -74,9 +74,9 @@ export const lockScenarios: readonly Scenario[] = [
     sentence: "two acquisitions have two owners, as locks are not re-entrant",
     operation: { ...TRY, times: 2 },
     expected: { value: { granted: true, fence: null } },
-    play: () => granted(),
-    wire(calls) {
-      const owners = sent(calls, tryLock).map(({ lockOwner }) => lockOwner);
+    createScript: () => granted(),
+    checkCalls(calls) {
+      const owners = firstRequests(calls, tryLock).map(({ lockOwner }) => lockOwner);
       ok(owners.length === 2 && !owners.includes(""), "each request names an owner");
       ok(owners[0] !== owners[1], "the owners differ");
     },
@@ -87,14 +87,14 @@ export const lockScenarios: readonly Scenario[] = [
     sentence: "a grant that comes after its lease has ended is none, and is given back",
     operation: { ...TRY, ttlSeconds: 1 },
     expected: { value: { granted: false, fence: null } },
-    play: () =>
+    createScript: () =>
       granted({
         async tryLock(_, { signal }) {
           await sleep(1100, signal);
           return { success: true };
         },
       }),
-    wire: givenBack,
+    checkCalls: givenBack,
   },
   {
     ...LOCK,
@@ -103,13 +103,13 @@ export const lockScenarios: readonly Scenario[] = [
     rule: "the engine is away",
     operation: TRY,
     expected: { code: "unavailable" },
-    play: () =>
+    createScript: () =>
       granted({
         tryLock() {
-          throw fault(Code.Unavailable, "the connection was lost");
+          throw serverError(Code.Unavailable, "the connection was lost");
         },
       }),
-    wire: givenBack,
+    checkCalls: givenBack,
   },
   ...released(),
   {
@@ -119,8 +119,8 @@ export const lockScenarios: readonly Scenario[] = [
     rule: "Unlock",
     operation: { call: "lock.release", resource: "r", ttlSeconds: 10 },
     expected: { value: true },
-    play: () => granted(),
-    wire: givenBack,
+    createScript: () => granted(),
+    checkCalls: givenBack,
   },
   {
     ...KEEP,
@@ -128,12 +128,12 @@ export const lockScenarios: readonly Scenario[] = [
     sentence: "a lock is renewed by its owner before its lease ends, and held on",
     operation: { call: "lock.hold", resource: "r", ttlSeconds: 6, forMs: 4500 },
     expected: { value: "held" },
-    play: () => granted(),
-    wire(calls) {
-      const [grant] = of(calls, tryLock);
-      const [renewal] = of(calls, lockKeepAlive);
+    createScript: () => granted(),
+    checkCalls(calls) {
+      const [grant] = callsOf(calls, tryLock);
+      const [renewal] = callsOf(calls, lockKeepAlive);
       ok(grant && renewal && renewal.atMs - grant.atMs < 6000, "it was renewed within the six seconds");
-      const [first, again] = [sent(calls, tryLock)[0], sent(calls, lockKeepAlive)[0]];
+      const [first, again] = [firstRequests(calls, tryLock)[0], firstRequests(calls, lockKeepAlive)[0]];
       equal(again?.lockOwner, first?.lockOwner, "the owner of the renewal");
       equal(again?.expire, 6, "what it asks for, in seconds");
     },
@@ -156,8 +156,8 @@ function released(): Scenario[] {
     rule: "Unlock",
     operation: { call: "lock.release", resource: "r", ttlSeconds: 10 },
     expected: { value: false },
-    play: () => granted({ unlock: () => ({ status: status as Unlocked }) }),
-    wire: (calls) => ok(of(calls, unlock).length > 0, "the release was sent"),
+    createScript: () => granted({ unlock: () => ({ status: status as Unlocked }) }),
+    checkCalls: (calls) => ok(callsOf(calls, unlock).length > 0, "the release was sent"),
   }));
 }
 
@@ -177,7 +177,7 @@ function lost(): Scenario[] {
       sentence,
       operation: hold(ttlSeconds),
       expected: { value: "lost" },
-      play: () => granted({ lockKeepAlive: () => ({ status: status as Renewed }) }),
+      createScript: () => granted({ lockKeepAlive: () => ({ status: status as Renewed }) }),
     }),
   );
   const go: Scenario = {
@@ -187,10 +187,10 @@ function lost(): Scenario[] {
     rule: "Go runtime: 4.1 LockKeepAlive is always Internal",
     operation: hold(4),
     expected: { value: "lost" },
-    play: () =>
+    createScript: () =>
       granted({
         lockKeepAlive() {
-          throw fault(Code.Internal, "grpc: error while marshaling: proto: Marshal called with nil");
+          throw serverError(Code.Internal, "grpc: error while marshaling: proto: Marshal called with nil");
         },
       }),
   };
@@ -198,9 +198,9 @@ function lost(): Scenario[] {
 }
 
 /** Fails unless the first grant was given back by its own names. */
-function givenBack(calls: Parameters<NonNullable<Scenario["wire"]>>[0]): void {
-  const [claim] = sent(calls, tryLock);
-  const [back] = sent(calls, unlock);
+function givenBack(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): void {
+  const [claim] = firstRequests(calls, tryLock);
+  const [back] = firstRequests(calls, unlock);
   ok(back, "Unlock was called");
   const names = (of?: { storeName: string; resourceId: string; lockOwner: string }) =>
     of && [of.storeName, of.resourceId, of.lockOwner];

@@ -3,7 +3,7 @@ import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { utf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
-import { fault, of, type Scenario, type Script, sent } from "./scenario.js";
+import { callsOf, firstRequests, type Scenario, type Script, serverError } from "./scenario.js";
 
 const { consume, produce } = LogService.method;
 const READ = { primitive: "log", rule: "Consume" } as const;
@@ -21,7 +21,7 @@ function consuming(...streams: [offsets: bigint[], ending: "stays" | "ends" | Co
       const [offsets, ending] = streams[Math.min(turn++, streams.length - 1)] ?? [[], "stays"];
       for (const offset of offsets) yield record(offset);
       if (ending === "stays") await sleep(30_000, signal);
-      else if (ending !== "ends") throw fault(ending, "the connection was lost");
+      else if (ending !== "ends") throw serverError(ending, "the connection was lost");
     },
   };
 }
@@ -43,9 +43,11 @@ export const logScenarios: readonly Scenario[] = [
     rule: "Atomix: 4.2 ProduceResponse is empty",
     operation: { call: "log.append", texts: ["a", "b"] },
     expected: { value: [null, null] },
-    play: () => produced({}),
-    wire(calls) {
-      const texts = (of(calls, produce)[0]?.requests ?? []) as ReturnType<typeof sent<typeof produce>>;
+    createScript: () => produced({}),
+    checkCalls(calls) {
+      const texts = (callsOf(calls, produce)[0]?.requests ?? []) as ReturnType<
+        typeof firstRequests<typeof produce>
+      >;
       equal(
         texts.map(({ value }) => value),
         [utf8("a"), utf8("b")],
@@ -59,7 +61,7 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "offsets beyond 2^53 are told to the last digit",
     operation: { call: "log.append", texts: ["a", "b"] },
     expected: { value: ["9007199254740993", "9007199254740994"] },
-    play: () =>
+    createScript: () =>
       produced({ "fairlead-first-offset": "9007199254740993", "fairlead-last-offset": "9007199254740994" }),
   },
   {
@@ -68,13 +70,13 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "an append whose answer was lost is not sent again by itself: it could be there twice",
     operation: { call: "log.append", texts: ["a"] },
     expected: { code: "unavailable" },
-    play: () => ({
+    createScript: () => ({
       async produce(records) {
         for await (const _ of records);
-        throw fault(Code.Unavailable, "the connection was lost");
+        throw serverError(Code.Unavailable, "the connection was lost");
       },
     }),
-    wire: (calls) => equal(of(calls, produce).length, 1, "how often it was sent"),
+    checkCalls: (calls) => equal(callsOf(calls, produce).length, 1, "how often it was sent"),
   },
   {
     ...READ,
@@ -82,7 +84,7 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "records come with offset, time in milliseconds and value",
     operation: read(2),
     expected: { value: told("1", "2") },
-    play: () => consuming([[1n, 2n, 3n], "stays"]),
+    createScript: () => consuming([[1n, 2n, 3n], "stays"]),
   },
   {
     ...READ,
@@ -90,8 +92,9 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "an offset beyond 2^53 is asked for and told to the last digit",
     operation: read(1, "9007199254740993"),
     expected: { value: told("9007199254740993") },
-    play: () => consuming([[9_007_199_254_740_993n], "stays"]),
-    wire: (calls) => equal(sent(calls, consume)[0]?.offset, 9_007_199_254_740_993n, "the offset"),
+    createScript: () => consuming([[9_007_199_254_740_993n], "stays"]),
+    checkCalls: (calls) =>
+      equal(firstRequests(calls, consume)[0]?.offset, 9_007_199_254_740_993n, "the offset"),
   },
   {
     ...READ,
@@ -100,7 +103,7 @@ export const logScenarios: readonly Scenario[] = [
     rule: "Atomix: 4.3 below retention skips forward",
     operation: read(2, "5"),
     expected: { value: told("40", "41") },
-    play: () => consuming([[40n, 41n], "stays"]),
+    createScript: () => consuming([[40n, 41n], "stays"]),
   },
   {
     ...READ,
@@ -109,7 +112,7 @@ export const logScenarios: readonly Scenario[] = [
     rule: "Atomix: 4.3 on an empty log record 1 is delivered",
     operation: read(1, "5"),
     expected: { value: told("5") },
-    play: () => consuming([[1n, 5n], "stays"]),
+    createScript: () => consuming([[1n, 5n], "stays"]),
   },
   {
     ...READ,
@@ -118,10 +121,10 @@ export const logScenarios: readonly Scenario[] = [
       "a stream that is lost is opened again behind the last record: none is missing, none comes twice",
     operation: read(4),
     expected: { value: told("1", "2", "3", "4") },
-    play: () => consuming([[1n, 2n], Code.Unavailable], [[3n, 4n], "stays"]),
-    wire: (calls) =>
+    createScript: () => consuming([[1n, 2n], Code.Unavailable], [[3n, 4n], "stays"]),
+    checkCalls: (calls) =>
       equal(
-        sent(calls, consume).map(({ offset }) => offset),
+        firstRequests(calls, consume).map(({ offset }) => offset),
         [0n, 3n],
         "the offsets that were asked for",
       ),
@@ -132,10 +135,10 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "a stream that ends, where it has to follow, is opened again behind the last record",
     operation: read(3),
     expected: { value: told("1", "2", "3") },
-    play: () => consuming([[1n, 2n], "ends"], [[3n], "stays"]),
-    wire: (calls) =>
+    createScript: () => consuming([[1n, 2n], "ends"], [[3n], "stays"]),
+    checkCalls: (calls) =>
       equal(
-        sent(calls, consume).map(({ offset }) => offset),
+        firstRequests(calls, consume).map(({ offset }) => offset),
         [0n, 3n],
         "the offsets that were asked for",
       ),
@@ -146,7 +149,7 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "records that come again after a lost stream are not told again",
     operation: read(3),
     expected: { value: told("1", "2", "3") },
-    play: () => consuming([[1n, 2n], Code.Unavailable], [[2n, 3n], "stays"]),
+    createScript: () => consuming([[1n, 2n], Code.Unavailable], [[2n, 3n], "stays"]),
   },
   {
     ...READ,
@@ -155,7 +158,7 @@ export const logScenarios: readonly Scenario[] = [
     rule: "the caller has no or a bad credential / may not do this",
     operation: read(3),
     expected: { code: "permission_denied" },
-    play: () => consuming([[1n], Code.PermissionDenied]),
+    createScript: () => consuming([[1n], Code.PermissionDenied]),
   },
   {
     ...READ,
@@ -164,10 +167,10 @@ export const logScenarios: readonly Scenario[] = [
     rule: "Atomix: 4.3 the server never completes the stream",
     operation: read(1),
     expected: { value: told("1") },
-    play: () => consuming([[1n], "stays"]),
-    wire: (calls) =>
+    createScript: () => consuming([[1n], "stays"]),
+    checkCalls: (calls) =>
       ok(
-        of(calls, consume).every(({ aborted }) => aborted),
+        callsOf(calls, consume).every(({ aborted }) => aborted),
         "every stream was canceled",
       ),
   },

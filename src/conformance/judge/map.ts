@@ -3,7 +3,14 @@ import type { ResponseType } from "../../../gen/atomix/pb/headers/headers_pb.js"
 import { GetResponseSchema, MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { utf8 } from "../../lib/utf8.js";
 import { equal } from "../expect.js";
-import { fault, inTurn, of, type Scenario, sent, withUnknown } from "./scenario.js";
+import {
+  callsOf,
+  firstRequests,
+  respondInOrder,
+  type Scenario,
+  serverError,
+  withUnknownFields,
+} from "./scenario.js";
 
 const { get, put, remove } = MapService.method;
 const MAP = { primitive: "map", rule: "versions" } as const;
@@ -13,7 +20,7 @@ const PARTITION = 6;
 const GET = { call: "map.get", key: "k" } as const;
 const PUT = { call: "map.put", key: "k", text: "v", ifVersion: "3" } as const;
 const failing = (code: Code, text: string) => () => {
-  throw fault(code, text);
+  throw serverError(code, text);
 };
 
 /** What calls of a versioned map may be answered. */
@@ -25,7 +32,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 1.2 absent = no entry",
     operation: GET,
     expected: { value: null },
-    play: () => ({ get: () => ({ header: {} }) }),
+    createScript: () => ({ get: () => ({ header: {} }) }),
   },
   {
     ...MAP,
@@ -34,7 +41,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 1.4 absence is meaningful for GetResponse.value",
     operation: GET,
     expected: { value: { text: "", version: "4" } },
-    play: () => ({ get: () => ({ value: { version: 4n } }) }),
+    createScript: () => ({ get: () => ({ value: { version: 4n } }) }),
   },
   {
     ...MAP,
@@ -42,7 +49,7 @@ export const mapScenarios: readonly Scenario[] = [
     sentence: "a version beyond 2^63 is told to the last digit",
     operation: GET,
     expected: { value: { text: "v", version: "18446744073709551615" } },
-    play: () => ({ get: () => ({ value: { value: utf8("v"), version: 2n ** 64n - 1n } }) }),
+    createScript: () => ({ get: () => ({ value: { value: utf8("v"), version: 2n ** 64n - 1n } }) }),
   },
   {
     ...MAP,
@@ -51,9 +58,9 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 1.4 absent and empty headers are equal",
     operation: GET,
     expected: { value: { text: "v", version: "1" } },
-    play: () => ({
+    createScript: () => ({
       get: () =>
-        withUnknown(GetResponseSchema, {
+        withUnknownFields(GetResponseSchema, {
           header: { type: 9 as ResponseType },
           value: { value: utf8("v"), version: 1n },
         }),
@@ -66,8 +73,8 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "MapService addressing",
     operation: { call: "map.get", key: "größe", partitions: 7 },
     expected: { value: null },
-    play: () => ({ get: () => ({}) }),
-    wire: (calls) => equal(sent(calls, get)[0]?.header?.partition, PARTITION, "the partition"),
+    createScript: () => ({ get: () => ({}) }),
+    checkCalls: (calls) => equal(firstRequests(calls, get)[0]?.header?.partition, PARTITION, "the partition"),
   },
   {
     ...MAP,
@@ -76,8 +83,10 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "not the primary of the partition",
     operation: GET,
     expected: { value: { text: "v", version: "1" } },
-    play: () => ({
-      get: inTurn(fault(Code.Unavailable, "not the primary"), { value: { value: utf8("v"), version: 1n } }),
+    createScript: () => ({
+      get: respondInOrder(serverError(Code.Unavailable, "not the primary"), {
+        value: { value: utf8("v"), version: 1n },
+      }),
     }),
   },
   {
@@ -87,7 +96,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 3.1 an unknown map is NOT_FOUND",
     operation: GET,
     expected: { code: "not_found" },
-    play: () => ({ get: failing(Code.NotFound, "map not found") }),
+    createScript: () => ({ get: failing(Code.NotFound, "map not found") }),
   },
   {
     ...CONDITION,
@@ -95,8 +104,9 @@ export const mapScenarios: readonly Scenario[] = [
     sentence: "aborted is a conflict",
     operation: PUT,
     expected: { code: "aborted" },
-    play: () => ({ put: failing(Code.Aborted, "k has version 5") }),
-    wire: (calls) => equal(sent(calls, put)[0]?.value?.version, 3n, "the condition on the wire"),
+    createScript: () => ({ put: failing(Code.Aborted, "k has version 5") }),
+    checkCalls: (calls) =>
+      equal(firstRequests(calls, put)[0]?.value?.version, 3n, "the condition on the wire"),
   },
   {
     ...CONDITION,
@@ -105,7 +115,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 3.2 PERMISSION_DENIED optimistic lock failure",
     operation: PUT,
     expected: { code: "aborted" },
-    play: () => ({ put: failing(Code.PermissionDenied, "optimistic lock failure") }),
+    createScript: () => ({ put: failing(Code.PermissionDenied, "optimistic lock failure") }),
   },
   {
     ...CONDITION,
@@ -114,8 +124,9 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 3.2 PERMISSION_DENIED optimistic lock failure",
     operation: { call: "map.remove", key: "k", ifVersion: "3" },
     expected: { code: "aborted" },
-    play: () => ({ remove: failing(Code.PermissionDenied, "optimistic lock failure") }),
-    wire: (calls) => equal(sent(calls, remove)[0]?.value?.version, 3n, "the condition on the wire"),
+    createScript: () => ({ remove: failing(Code.PermissionDenied, "optimistic lock failure") }),
+    checkCalls: (calls) =>
+      equal(firstRequests(calls, remove)[0]?.value?.version, 3n, "the condition on the wire"),
   },
   {
     ...CONDITION,
@@ -124,7 +135,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "the caller has no or a bad credential / may not do this",
     operation: PUT,
     expected: { code: "permission_denied" },
-    play: () => ({ put: failing(Code.PermissionDenied, "reader may not write to k") }),
+    createScript: () => ({ put: failing(Code.PermissionDenied, "reader may not write to k") }),
   },
   {
     ...CONDITION,
@@ -132,8 +143,8 @@ export const mapScenarios: readonly Scenario[] = [
     sentence: "a write without a condition carries version 0, and its new version is told",
     operation: { call: "map.put", key: "k", text: "v" },
     expected: { value: "9007199254740993" },
-    play: () => ({ put: () => ({ version: 9_007_199_254_740_993n }) }),
-    wire: (calls) => equal(sent(calls, put)[0]?.value?.version, 0n, "the version on the wire"),
+    createScript: () => ({ put: () => ({ version: 9_007_199_254_740_993n }) }),
+    checkCalls: (calls) => equal(firstRequests(calls, put)[0]?.value?.version, 0n, "the version on the wire"),
   },
   {
     ...MAP,
@@ -142,7 +153,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 3.2 Remove returns the old value",
     operation: { call: "map.remove", key: "k" },
     expected: { value: { text: "old", version: "8" } },
-    play: () => ({ remove: () => ({ value: { value: utf8("old"), version: 8n } }) }),
+    createScript: () => ({ remove: () => ({ value: { value: utf8("old"), version: 8n } }) }),
   },
   {
     ...MAP,
@@ -151,7 +162,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 1.2 absent = nothing removed",
     operation: { call: "map.remove", key: "k" },
     expected: { value: null },
-    play: () => ({ remove: () => ({ header: {} }) }),
+    createScript: () => ({ remove: () => ({ header: {} }) }),
   },
   {
     ...CONDITION,
@@ -160,7 +171,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "the engine is away",
     operation: { call: "map.put", key: "k", text: "v" },
     expected: { code: "unavailable" },
-    play: () => ({ put: failing(Code.Unavailable, "not the primary") }),
-    wire: (calls) => equal(of(calls, put).length, 1, "how often it was sent"),
+    createScript: () => ({ put: failing(Code.Unavailable, "not the primary") }),
+    checkCalls: (calls) => equal(callsOf(calls, put).length, 1, "how often it was sent"),
   },
 ];

@@ -1,5 +1,5 @@
 /** Where requests say which store, map, topic, service or component they mean, outermost first. */
-const PLACES: readonly (readonly string[])[] = [
+const NAME_FIELDS: readonly (readonly string[])[] = [
   ["storeName"],
   ["pubsubName"],
   ["serviceName"],
@@ -16,10 +16,10 @@ const PLACES: readonly (readonly string[])[] = [
  * The scenario that a call is of: by the header `scenario`, which every client may send and those of a log have to, as
  * nothing else names one; else by the name of the store in its first message.
  */
-export function scenarioNamed(headers: Headers, message: unknown): string | undefined {
+export function scenarioIdOf(headers: Headers, message: unknown): string | undefined {
   const told = headers.get("scenario") ?? headers.get("fairlead-log");
   if (told !== null) return told;
-  for (const place of PLACES) {
+  for (const place of NAME_FIELDS) {
     const found = place.reduce<unknown>(
       (at, name) => (at as Record<string, unknown> | undefined)?.[name],
       message,

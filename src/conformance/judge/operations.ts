@@ -81,7 +81,7 @@ export type Operation =
   | { call: "lifecycle.apply"; kind: string; metadata: Readonly<Record<string, string>> };
 
 /** What a client saw: `value` where the operation went well, `code` where it failed, as Connect writes it: "not_found". */
-export interface Seen {
+export interface Observation {
   /** As the operation says. Of one that failed: null, or left out. */
   value?: Json;
   /** The name of the error's code. Left out where it went well. */

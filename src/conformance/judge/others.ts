@@ -3,7 +3,7 @@ import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { equal } from "../expect.js";
-import { fault, of, type Scenario, sent } from "./scenario.js";
+import { callsOf, firstRequests, type Scenario, serverError } from "./scenario.js";
 
 const { invokeBinding, invokeService } = Runtime.method;
 const SECRET = { primitive: "secrets", rule: "secrets" } as const;
@@ -12,7 +12,7 @@ const SERVICE = { primitive: "invocation", rule: "InvokeService" } as const;
 const secret = { call: "secrets.get", name: "S" } as const;
 const FETCH = { call: "service.fetch", path: "a/b", verb: "GET" } as const;
 const failing = (code: Code, text: string) => () => {
-  throw fault(code, text);
+  throw serverError(code, text);
 };
 
 /** What calls of secrets, bindings, services, greetings and components may be answered. */
@@ -24,7 +24,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "no entry where one is required",
     operation: secret,
     expected: { value: null },
-    play: () => ({ getSecret: failing(Code.NotFound, "secret S is not there") }),
+    createScript: () => ({ getSecret: failing(Code.NotFound, "secret S is not there") }),
   },
   {
     ...SECRET,
@@ -33,7 +33,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 10 a component's error is Internal",
     operation: secret,
     expected: { value: null },
-    play: () => ({
+    createScript: () => ({
       getSecret: failing(
         Code.Internal,
         "failed getting secret with key S from secret store s: secret S not found",
@@ -47,7 +47,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 10 a missing variable is an empty value, OK",
     operation: secret,
     expected: { value: null },
-    play: () => ({ getSecret: () => ({ data: { S: "" } }) }),
+    createScript: () => ({ getSecret: () => ({ data: { S: "" } }) }),
   },
   {
     ...SECRET,
@@ -56,7 +56,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "anything else",
     operation: secret,
     expected: { code: "internal" },
-    play: () => ({
+    createScript: () => ({
       getSecret: failing(Code.Internal, "failed getting secret with key S: permission denied"),
     }),
   },
@@ -67,7 +67,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 10 multiValued maps a key to its leaves",
     operation: secret,
     expected: { value: { user: "u", password: "p" } },
-    play: () => ({ getSecret: () => ({ data: { user: "u", password: "p" } }) }),
+    createScript: () => ({ getSecret: () => ({ data: { user: "u", password: "p" } }) }),
   },
   {
     ...SECRET,
@@ -76,7 +76,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 10 bulk maps a name to its values",
     operation: { call: "secrets.getAll" },
     expected: { value: { S: { S: "1" }, "a:b": { "a:b": "2" } } },
-    play: () => ({
+    createScript: () => ({
       getBulkSecret: () => ({ data: { S: { secrets: { S: "1" } }, "a:b": { secrets: { "a:b": "2" } } } }),
     }),
   },
@@ -86,13 +86,14 @@ export const otherScenarios: readonly Scenario[] = [
     sentence: "what a binding answered comes with its metadata",
     operation: { call: "bindings.invoke", operation: "get", text: "in" },
     expected: { value: { text: "out", metadata: { statusCode: "200", "Content-Type": "text/plain" } } },
-    play: () => ({
+    createScript: () => ({
       invokeBinding: () => ({
         data: utf8("out"),
         metadata: { statusCode: "200", "Content-Type": "text/plain" },
       }),
     }),
-    wire: (calls) => equal(fromUtf8(sent(calls, invokeBinding)[0]?.data ?? utf8("")), "in", "the data"),
+    checkCalls: (calls) =>
+      equal(fromUtf8(firstRequests(calls, invokeBinding)[0]?.data ?? utf8("")), "in", "the data"),
   },
   {
     ...BINDING,
@@ -101,7 +102,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 9 every failure is Internal",
     operation: { call: "bindings.invoke", operation: "get", text: "" },
     expected: { code: "internal", message: "error when invoke output binding b: received status code 503" },
-    play: () => ({
+    createScript: () => ({
       invokeBinding: failing(Code.Internal, "error when invoke output binding b: received status code 503"),
     }),
   },
@@ -111,8 +112,8 @@ export const otherScenarios: readonly Scenario[] = [
     sentence: "a binding whose answer was lost is not invoked again by itself",
     operation: { call: "bindings.invoke", operation: "create", text: "" },
     expected: { code: "unavailable" },
-    play: () => ({ invokeBinding: failing(Code.Unavailable, "the connection was lost") }),
-    wire: (calls) => equal(of(calls, invokeBinding).length, 1, "how often it was invoked"),
+    createScript: () => ({ invokeBinding: failing(Code.Unavailable, "the connection was lost") }),
+    checkCalls: (calls) => equal(callsOf(calls, invokeBinding).length, 1, "how often it was invoked"),
   },
   {
     ...SERVICE,
@@ -121,11 +122,11 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 2 an Any with an empty type_url",
     operation: FETCH,
     expected: { value: { status: 200, text: "hi", contentType: "text/x-mine" } },
-    play: () => ({
+    createScript: () => ({
       invokeService: () => ({ data: { typeUrl: "", value: utf8("hi") }, contentType: "text/x-mine" }),
     }),
-    wire(calls) {
-      const [request] = sent(calls, invokeService);
+    checkCalls(calls) {
+      const [request] = firstRequests(calls, invokeService);
       equal(request?.message?.method, "a/b", "the method");
       equal(request?.message?.httpExtension?.verb, 1, "the verb: NONE would become a method of that name");
     },
@@ -136,7 +137,7 @@ export const otherScenarios: readonly Scenario[] = [
     sentence: "an answer without data is an empty one",
     operation: FETCH,
     expected: { value: { status: 200, text: "", contentType: null } },
-    play: () => ({ invokeService: () => ({}) }),
+    createScript: () => ({ invokeService: () => ({}) }),
   },
   {
     ...SERVICE,
@@ -145,8 +146,10 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 2 a status other than 200 is Unavailable",
     operation: { ...FETCH, verb: "POST", text: "x" },
     expected: { code: "unavailable" },
-    play: () => ({ invokeService: failing(Code.Unavailable, "http response code 404, body: not here") }),
-    wire: (calls) => equal(of(calls, invokeService).length, 1, "how often a POST was sent"),
+    createScript: () => ({
+      invokeService: failing(Code.Unavailable, "http response code 404, body: not here"),
+    }),
+    checkCalls: (calls) => equal(callsOf(calls, invokeService).length, 1, "how often a POST was sent"),
   },
   {
     id: "hello-text",
@@ -155,7 +158,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 1 the configured greeting, and the name",
     operation: { call: "hello.say", to: "eva" },
     expected: { value: "greeting, eva" },
-    play: () => ({ sayHello: ({ name }) => ({ hello: `greeting, ${name}` }) }),
+    createScript: () => ({ sayHello: ({ name }) => ({ hello: `greeting, ${name}` }) }),
   },
   {
     id: "hello-unknown",
@@ -164,7 +167,7 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "Go runtime: 1 Unknown no instance found",
     operation: { call: "hello.say", to: "eva" },
     expected: { code: "invalid_argument" },
-    play: () => ({ sayHello: failing(Code.Unknown, "no instance found") }),
+    createScript: () => ({ sayHello: failing(Code.Unknown, "no instance found") }),
   },
   {
     id: "lifecycle-refused",
@@ -173,11 +176,11 @@ export const otherScenarios: readonly Scenario[] = [
     rule: "ApplyConfiguration",
     operation: { call: "lifecycle.apply", kind: "state", metadata: { a: "1" } },
     expected: { code: "invalid_argument" },
-    play: () => ({
+    createScript: () => ({
       applyConfiguration: failing(Code.InvalidArgument, "component not found. kind: state , name: x"),
     }),
-    wire(calls) {
-      const [request] = sent(calls, Lifecycle.method.applyConfiguration);
+    checkCalls(calls) {
+      const [request] = firstRequests(calls, Lifecycle.method.applyConfiguration);
       equal({ ...request?.componentConfig?.metadata }, { a: "1" }, "the metadata");
     },
   },

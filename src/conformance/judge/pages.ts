@@ -1,5 +1,5 @@
 import type { Judge } from "./judge.js";
-import type { Seen } from "./operations.js";
+import type { Observation } from "./operations.js";
 import { verdictTable } from "./table.js";
 
 /** The pages by which a client and its judge speak, below `/scenarios`, `/report` and `/done`. */
@@ -29,7 +29,7 @@ export function judgePages(judge: Judge): JudgePages {
     if (text.length > MOST_REPORTED) return refused(413, `a report has at most ${MOST_REPORTED} characters`);
     const seen = seenIn(text);
     if (typeof seen === "string") return refused(400, seen);
-    const { status, why } = await judge.judged(id, seen);
+    const { status, reason: why } = await judge.evaluate(id, seen);
     return Response.json({ id, status, ...(why && { why }) });
   };
 
@@ -43,7 +43,7 @@ export function judgePages(judge: Judge): JudgePages {
       const text = request.headers.get("accept")?.startsWith("text/plain");
       if (text) return new Response(verdictTable(judge.verdicts()));
       return Response.json(
-        judge.verdicts().map(({ scenario, status, why }) => ({ id: scenario.id, status, why })),
+        judge.verdicts().map(({ scenario, status, reason: why }) => ({ id: scenario.id, status, why })),
       );
     }
     if (asked === "POST /done") {
@@ -68,7 +68,7 @@ const listed = ({ id, primitive, sentence, rule, operation }: Judge["scenarios"]
 const refused = (status: number, error: string): Response => Response.json({ error }, { status });
 
 /** What was reported, or why that cannot be. */
-function seenIn(text: string): Seen | string {
+function seenIn(text: string): Observation | string {
   const shape =
     'a report is { "value": …, "code": "not_found", "message": … }, of which each may be left out';
   let seen: unknown;
@@ -78,7 +78,7 @@ function seenIn(text: string): Seen | string {
     return `not JSON: ${shape}`;
   }
   if (typeof seen !== "object" || seen === null || Array.isArray(seen)) return shape;
-  const { value, code, message } = seen as Seen;
+  const { value, code, message } = seen as Observation;
   if (code !== undefined && typeof code !== "string") return `code must be a text: ${shape}`;
   if (message !== undefined && typeof message !== "string") return `message must be a text: ${shape}`;
   return {

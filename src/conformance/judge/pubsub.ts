@@ -3,7 +3,7 @@ import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
-import { fault, of, type Scenario, type Script, sent } from "./scenario.js";
+import { callsOf, firstRequests, type Scenario, type Script, serverError } from "./scenario.js";
 
 const { publishEvent, subscribeTopicEvents } = Runtime.method;
 const PUBLISH = { primitive: "pubsub", rule: "PublishEvent" } as const;
@@ -37,7 +37,7 @@ const streaming = (...messages: never[]): Script => ({
   async *subscribeTopicEvents(requests) {
     yield* messages;
     for await (const _ of requests);
-    throw fault(Code.Unknown, "EOF");
+    throw serverError(Code.Unknown, "EOF");
   },
 });
 
@@ -49,12 +49,12 @@ export const pubsubScenarios: readonly Scenario[] = [
     sentence: "an event whose answer was lost is not sent again by itself: it could be there twice",
     operation: { call: "pubsub.publish", topic: "t", text: "hi" },
     expected: { code: "unavailable" },
-    play: () => ({
+    createScript: () => ({
       publishEvent() {
-        throw fault(Code.Unavailable, "the connection was lost");
+        throw serverError(Code.Unavailable, "the connection was lost");
       },
     }),
-    wire: (calls) => equal(of(calls, publishEvent).length, 1, "how often it was sent"),
+    checkCalls: (calls) => equal(callsOf(calls, publishEvent).length, 1, "how often it was sent"),
   },
   {
     ...PUBLISH,
@@ -62,9 +62,9 @@ export const pubsubScenarios: readonly Scenario[] = [
     sentence: "JSON goes as JSON, with its media type",
     operation: { call: "pubsub.publish", topic: "t", json: { n: 0.1234567890123 } },
     expected: { value: null },
-    play: () => ({ publishEvent: () => ({}) }),
-    wire(calls) {
-      const [request] = sent(calls, publishEvent);
+    createScript: () => ({ publishEvent: () => ({}) }),
+    checkCalls(calls) {
+      const [request] = firstRequests(calls, publishEvent);
       equal(request?.dataContentType, "application/json", "the media type");
       equal(new TextDecoder().decode(request?.data), '{"n":0.1234567890123}', "the data");
     },
@@ -75,9 +75,9 @@ export const pubsubScenarios: readonly Scenario[] = [
     sentence: "text goes byte for byte as UTF-8, as text",
     operation: { call: "pubsub.publish", topic: "t", text: "ü日" },
     expected: { value: null },
-    play: () => ({ publishEvent: () => ({}) }),
-    wire(calls) {
-      const [request] = sent(calls, publishEvent);
+    createScript: () => ({ publishEvent: () => ({}) }),
+    checkCalls(calls) {
+      const [request] = firstRequests(calls, publishEvent);
       ok(request?.dataContentType.startsWith("text/plain"), "the media type is text/plain");
       equal(request?.data, utf8("ü日"), "the data");
     },
@@ -89,9 +89,9 @@ export const pubsubScenarios: readonly Scenario[] = [
     rule: "Go runtime: 7.1 a component's failure is Internal",
     operation: { call: "pubsub.publish", topic: "t", text: "hi" },
     expected: { code: "internal" },
-    play: () => ({
+    createScript: () => ({
       publishEvent() {
-        throw fault(Code.Internal, "error when publish to topic t in pubsub p: connection refused");
+        throw serverError(Code.Internal, "error when publish to topic t in pubsub p: connection refused");
       },
     }),
   },
@@ -103,8 +103,8 @@ export const pubsubScenarios: readonly Scenario[] = [
     rule: "delivery",
     operation: consume("retry", "ack"),
     expected: { value: ["e1", "e1"] },
-    play: () => streaming(begun, event("e1"), event("e1")),
-    wire: (calls) => equal(answersIn(calls), ["e1 1", "e1 0"], "the answers"),
+    createScript: () => streaming(begun, event("e1"), event("e1")),
+    checkCalls: (calls) => equal(answersIn(calls), ["e1 1", "e1 0"], "the answers"),
   },
   {
     ...STREAM,
@@ -112,7 +112,7 @@ export const pubsubScenarios: readonly Scenario[] = [
     sentence: "a message of a kind that nobody knows is left alone, between events too",
     operation: consume("ack", "ack"),
     expected: { value: ["e1", "e2"] },
-    play: () =>
+    createScript: () =>
       streaming(told({ case: undefined }), begun, event("e1"), told({ case: undefined }), event("e2")),
   },
   {
@@ -121,7 +121,7 @@ export const pubsubScenarios: readonly Scenario[] = [
     sentence: "an event that comes late is waited for",
     operation: consume("ack"),
     expected: { value: ["e1"] },
-    play: () => ({
+    createScript: () => ({
       async *subscribeTopicEvents(_, { signal }) {
         await sleep(300, signal);
         yield begun;
@@ -138,7 +138,7 @@ export const pubsubScenarios: readonly Scenario[] = [
     rule: "the engine is away",
     operation: consume("ack", "ack"),
     expected: { value: ["e1", "e2"] },
-    play() {
+    createScript() {
       let streams = 0;
       return {
         async *subscribeTopicEvents(requests, context) {
@@ -148,11 +148,11 @@ export const pubsubScenarios: readonly Scenario[] = [
           for await (const { subscribeTopicEventsRequestType: type } of requests) {
             if (type.case === "eventProcessed") break;
           }
-          throw fault(Code.Unavailable, "the connection was lost");
+          throw serverError(Code.Unavailable, "the connection was lost");
         },
       };
     },
-    wire: (calls) => equal(of(calls, subscribeTopicEvents).length, 2, "the streams"),
+    checkCalls: (calls) => equal(callsOf(calls, subscribeTopicEvents).length, 2, "the streams"),
   },
   {
     ...STREAM,
@@ -161,13 +161,13 @@ export const pubsubScenarios: readonly Scenario[] = [
     rule: "Go runtime: 7.4 a second stream is Unknown already subscribed",
     operation: consume("ack"),
     expected: { code: "unknown" },
-    play: () => ({
+    createScript: () => ({
       async *subscribeTopicEvents() {
         yield begun;
-        throw fault(Code.Unknown, "already subscribed to topic t in pubsub p");
+        throw serverError(Code.Unknown, "already subscribed to topic t in pubsub p");
       },
     }),
-    wire: (calls) => ok(of(calls, subscribeTopicEvents).length < 10, "it was given up"),
+    checkCalls: (calls) => ok(callsOf(calls, subscribeTopicEvents).length < 10, "it was given up"),
   },
   ...contents(),
 ];
@@ -176,10 +176,10 @@ const streamed = (...[requests, , ...messages]: [AsyncIterable<unknown>, unknown
   (async function* () {
     yield* messages;
     for await (const _ of requests);
-    throw fault(Code.Unknown, "EOF");
+    throw serverError(Code.Unknown, "EOF");
   })();
 
-/** What each answer of an application is on the wire: TopicEventResponseStatus, where RETRY asks for the event again. */
+/** What each answer of an application is on the checkCalls: TopicEventResponseStatus, where RETRY asks for the event again. */
 function answered(): Scenario[] {
   const statuses = { ack: 0, retry: 1, drop: 2 } as const;
   return (["ack", "retry", "drop"] as const).map((answer) => ({
@@ -188,8 +188,8 @@ function answered(): Scenario[] {
     sentence: `an event that was answered by ${answer} is answered so, before the client leaves`,
     operation: consume(answer),
     expected: { value: ["e1"] },
-    play: () => streaming(begun, event("e1")),
-    wire: (calls) => equal(answersIn(calls), [`e1 ${statuses[answer]}`], "the answers"),
+    createScript: () => streaming(begun, event("e1")),
+    checkCalls: (calls) => equal(answersIn(calls), [`e1 ${statuses[answer]}`], "the answers"),
   }));
 }
 
@@ -210,14 +210,14 @@ function contents(): Scenario[] {
     rule: "Go runtime: 7.3 what arrives of each content type",
     operation: { call: "pubsub.consumeData", topic: "t", count: 1 },
     expected: { value: [value] },
-    play: () => streaming(begun, event("e1", text, type)),
+    createScript: () => streaming(begun, event("e1", text, type)),
   }));
 }
 
 /** Each answer that came, as "id status". */
-function answersIn(calls: Parameters<NonNullable<Scenario["wire"]>>[0]): string[] {
-  const all = of(calls, subscribeTopicEvents).flatMap(({ requests }) => requests) as ReturnType<
-    typeof sent<typeof subscribeTopicEvents>
+function answersIn(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): string[] {
+  const all = callsOf(calls, subscribeTopicEvents).flatMap(({ requests }) => requests) as ReturnType<
+    typeof firstRequests<typeof subscribeTopicEvents>
   >;
   return all.flatMap(({ subscribeTopicEventsRequestType: type }) =>
     type.case === "eventProcessed" ? [`${type.value.id} ${type.value.status?.status ?? "none"}`] : [],

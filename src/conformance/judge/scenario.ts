@@ -8,7 +8,7 @@ import type { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { Primitive } from "../case.js";
 import type { Rule } from "../rules.js";
-import type { Operation, Seen } from "./operations.js";
+import type { Observation, Operation } from "./operations.js";
 
 /** What answers the calls of one scenario, by method; every other call of it fails with `unimplemented`. */
 export type Script = Partial<
@@ -46,35 +46,38 @@ export interface Scenario {
   /** Where it is written: a row of decisions.md, or what the existing servers do. */
   readonly rule: Rule | `Go runtime: ${string}` | `Atomix: ${string}`;
   /** Whether the answers carry Fairlead's mark. Default: as of a server that has never heard of it. */
-  readonly extended?: boolean;
+  readonly isFairlead?: boolean;
   /** What the client is asked to do. */
   readonly operation: Operation;
   /** What it must report: one of several codes where they are all right. */
-  readonly expected: Omit<Seen, "code"> & { readonly code?: string | readonly string[] };
+  readonly expected: Omit<Observation, "code"> & { readonly code?: string | readonly string[] };
   /** What the server does, from the first call on. */
-  play(): Script;
+  createScript(): Script;
   /** Fails where what came over the wire was not right. Asked again for a second, as a client may do the last of it late. */
-  wire?(calls: readonly WireCall[]): void;
+  checkCalls?(calls: readonly WireCall[]): void;
 }
 
 /** The first messages of the calls of `method`, in the order in which they came. */
-export function sent<M extends DescMethod>(
+export function firstRequests<M extends DescMethod>(
   calls: readonly WireCall[],
   method: M,
 ): MessageShape<M["input"]>[] {
-  return of(calls, method).flatMap(({ requests }) => requests.slice(0, 1)) as MessageShape<M["input"]>[];
+  return callsOf(calls, method).flatMap(({ requests }) => requests.slice(0, 1)) as MessageShape<M["input"]>[];
 }
 
 /** The calls of `method`. */
-export const of = (calls: readonly WireCall[], method: DescMethod): WireCall[] =>
+export const callsOf = (calls: readonly WireCall[], method: DescMethod): WireCall[] =>
   calls.filter((call) => call.method === method.localName);
 
 /** An error as a server answers it. */
-export const fault = (code: Code, message: string, details?: ConstructorParameters<typeof ConnectError>[3]) =>
-  new ConnectError(message, code, undefined, details);
+export const serverError = (
+  code: Code,
+  message: string,
+  details?: ConstructorParameters<typeof ConnectError>[3],
+) => new ConnectError(message, code, undefined, details);
 
 /** Answers each call by the next of `answers`, and all further ones by the last; an error is thrown. */
-export function inTurn<T>(...answers: readonly (T | ConnectError)[]): () => T {
+export function respondInOrder<T>(...answers: readonly (T | ConnectError)[]): () => T {
   let turn = 0;
   return () => {
     const answer = answers[Math.min(turn++, answers.length - 1)] as T | ConnectError;
@@ -84,7 +87,10 @@ export function inTurn<T>(...answers: readonly (T | ConnectError)[]): () => T {
 }
 
 /** A message with fields that no version of the contract has: a varint, bytes and a fixed number. */
-export function withUnknown<D extends DescMessage>(desc: D, init: MessageInitShape<D>): MessageShape<D> {
+export function withUnknownFields<D extends DescMessage>(
+  desc: D,
+  init: MessageInitShape<D>,
+): MessageShape<D> {
   const message = create(desc, init);
   message.$unknown = [
     { no: 1000, wireType: 0, data: new Uint8Array([0x96, 0x01]) },

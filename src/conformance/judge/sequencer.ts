@@ -1,12 +1,12 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { equal } from "../expect.js";
-import { fault, inTurn, of, type Scenario, sent } from "./scenario.js";
+import { callsOf, firstRequests, respondInOrder, type Scenario, serverError } from "./scenario.js";
 
 const { getNextId } = Runtime.method;
 const IDS = { primitive: "sequencer", rule: "GetNextId" } as const;
 const take = (count: number) => ({ call: "sequencer.take", key: "k", count }) as const;
-const ids = (...all: bigint[]) => ({ getNextId: inTurn(...all.map((nextId) => ({ nextId }))) });
+const ids = (...all: bigint[]) => ({ getNextId: respondInOrder(...all.map((nextId) => ({ nextId }))) });
 
 /** What a request for ids may be answered. */
 export const sequencerScenarios: readonly Scenario[] = [
@@ -16,7 +16,7 @@ export const sequencerScenarios: readonly Scenario[] = [
     sentence: "an id beyond 2^53 is told to the last digit",
     operation: take(1),
     expected: { value: ["9223372036854775807"] },
-    play: () => ids(9223372036854775807n),
+    createScript: () => ids(9223372036854775807n),
   },
   {
     ...IDS,
@@ -24,8 +24,8 @@ export const sequencerScenarios: readonly Scenario[] = [
     sentence: "what has to grow is asked for as STRONG: without it a server may give WEAK",
     operation: { ...take(1), strong: true },
     expected: { value: ["5"] },
-    play: () => ids(5n),
-    wire: (calls) => equal(sent(calls, getNextId)[0]?.options?.increment, 1, "the increment"),
+    createScript: () => ids(5n),
+    checkCalls: (calls) => equal(firstRequests(calls, getNextId)[0]?.options?.increment, 1, "the increment"),
   },
   {
     ...IDS,
@@ -34,8 +34,8 @@ export const sequencerScenarios: readonly Scenario[] = [
     rule: "Go runtime: 5 GetNextId knows no blocks",
     operation: take(3),
     expected: { value: ["1", "2", "3"] },
-    play: () => ids(1n, 2n, 3n, 4n),
-    wire: (calls) => equal(of(calls, getNextId).length >= 3, true, "three requests"),
+    createScript: () => ids(1n, 2n, 3n, 4n),
+    checkCalls: (calls) => equal(callsOf(calls, getNextId).length >= 3, true, "three requests"),
   },
   {
     ...IDS,
@@ -44,18 +44,18 @@ export const sequencerScenarios: readonly Scenario[] = [
     rule: "Go runtime: 5 STRONG jumps past a segment, WEAK goes on within it",
     operation: take(3),
     expected: { value: ["2", "10001", "3"] },
-    play: () => ids(2n, 10001n, 3n, 4n),
+    createScript: () => ids(2n, 10001n, 3n, 4n),
   },
   {
     ...IDS,
     id: "ids-block",
     sentence: "of a block no more ids are taken than the server confirms",
-    extended: true,
+    isFairlead: true,
     operation: take(3),
     expected: { value: ["10", "11", "50"] },
-    play() {
-      const blocks = inTurn({ nextId: 10n }, { nextId: 50n });
-      const single = inTurn({ nextId: 10n }, { nextId: 11n }, { nextId: 50n });
+    createScript() {
+      const blocks = respondInOrder({ nextId: 10n }, { nextId: 50n });
+      const single = respondInOrder({ nextId: 10n }, { nextId: 11n }, { nextId: 50n });
       return {
         getNextId({ metadata }, { responseHeader }) {
           // Who asks for single ids gets the same ones.
@@ -73,9 +73,9 @@ export const sequencerScenarios: readonly Scenario[] = [
     rule: "Go runtime: 5 Unknown swap error",
     operation: take(1),
     expected: { code: "unknown" },
-    play: () => ({
+    createScript: () => ({
       getNextId() {
-        throw fault(Code.Unknown, "swap error");
+        throw serverError(Code.Unknown, "swap error");
       },
     }),
   },
@@ -86,9 +86,9 @@ export const sequencerScenarios: readonly Scenario[] = [
     rule: "Go runtime: 5 an increment that is neither 0 nor 1 is Unknown",
     operation: { ...take(1), strong: true },
     expected: { code: "unknown" },
-    play: () => ({
+    createScript: () => ({
       getNextId() {
-        throw fault(Code.Unknown, "options.Increment is illegal");
+        throw serverError(Code.Unknown, "options.Increment is illegal");
       },
     }),
   },

@@ -11,11 +11,11 @@ import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { scenarioNamed } from "./named.js";
+import { scenarioIdOf } from "./named.js";
 import type { Scenario, Script, WireCall } from "./scenario.js";
 
 /** The services of the API, played by scenarios. */
-export interface Stage {
+export interface ScenarioServices {
   /** Registers the services with a router. */
   readonly routes: (router: ConnectRouter) => void;
   /** What came for the scenario `id` since it began. */
@@ -30,26 +30,26 @@ const SERVICES: readonly DescService[] = [Runtime, Lifecycle, MapService, LogSer
 const CALLS = 200;
 const REQUESTS = 100;
 
-type Run = { scenario: Scenario; script: Script; calls: Note[] };
-type Note = { -readonly [name in keyof WireCall]: WireCall[name] } & { requests: unknown[] };
+type ScenarioRun = { scenario: Scenario; script: Script; calls: MutableWireCall[] };
+type MutableWireCall = { -readonly [name in keyof WireCall]: WireCall[name] } & { requests: unknown[] };
 type Handler = (input: unknown, context: HandlerContext) => unknown;
 
 /** Sets up `scenarios` to be played to whoever calls. */
-export function stage(scenarios: readonly Scenario[]): Stage {
+export function createScenarioServices(scenarios: readonly Scenario[]): ScenarioServices {
   const known = new Map(scenarios.map((scenario) => [scenario.id, scenario] as const));
-  const runs = new Map<string, Run>();
+  const runs = new Map<string, ScenarioRun>();
 
   /** Notes a call of the scenario that it names, and gives what answers it. */
   const begin = (method: DescMethod, name: string | undefined, context: HandlerContext) => {
     const scenario = known.get(name ?? "");
     // Whether anyone is there, and of which make, may be asked beside all scenarios.
-    if (!scenario) throw method.localName === "sayHello" && !name ? NO_INSTANCE() : unknown(name);
+    if (!scenario) throw method.localName === "sayHello" && !name ? NO_INSTANCE() : unknownScenario(name);
     let run = runs.get(scenario.id);
-    if (!run) runs.set(scenario.id, (run = { scenario, script: scenario.play(), calls: [] }));
+    if (!run) runs.set(scenario.id, (run = { scenario, script: scenario.createScript(), calls: [] }));
     if (run.calls.length >= CALLS) {
       throw new ConnectError(`${scenario.id}: more than ${CALLS} calls`, Code.ResourceExhausted);
     }
-    const note: Note = {
+    const note: MutableWireCall = {
       method: method.localName,
       headers: context.requestHeader,
       requests: [],
@@ -59,13 +59,13 @@ export function stage(scenarios: readonly Scenario[]): Stage {
     };
     run.calls.push(note);
     context.signal.addEventListener("abort", () => (note.aborted = true), { once: true });
-    if (scenario.extended) context.responseHeader.set("fairlead-server", "conformance");
+    if (scenario.isFairlead) context.responseHeader.set("fairlead-server", "conformance");
     const answer = run.script[method.localName as keyof Script] as Handler | undefined;
-    return { note, answer: answer ?? (() => otherwise(method, scenario.id)) };
+    return { note, answer: answer ?? (() => answerUnscripted(method, scenario.id)) };
   };
 
   const unary: (method: DescMethod) => Handler = (method) => (request, context) => {
-    const { note, answer } = begin(method, scenarioNamed(context.requestHeader, request), context);
+    const { note, answer } = begin(method, scenarioIdOf(context.requestHeader, request), context);
     note.requests.push(request);
     return answer(request, context);
   };
@@ -74,7 +74,7 @@ export function stage(scenarios: readonly Scenario[]): Stage {
   const streamed = async (method: DescMethod, input: AsyncIterable<unknown>, context: HandlerContext) => {
     const requests = input[Symbol.asyncIterator]();
     let step = await requests.next();
-    const name = scenarioNamed(context.requestHeader, step.value);
+    const name = scenarioIdOf(context.requestHeader, step.value);
     const { note, answer } = begin(method, name, context);
     const noted = async function* () {
       for (; !step.done; step = await requests.next()) {
@@ -117,7 +117,7 @@ export function stage(scenarios: readonly Scenario[]): Stage {
 }
 
 /** What a call gets that its scenario does not speak of. */
-function otherwise(method: DescMethod, id: string): never {
+function answerUnscripted(method: DescMethod, id: string): never {
   if (method.localName === "sayHello") throw NO_INSTANCE();
   throw new ConnectError(`${id} has no answer to ${method.name}`, Code.Unimplemented);
 }
@@ -125,7 +125,7 @@ function otherwise(method: DescMethod, id: string): never {
 /** As the Go runtime says that there is no such greeting. */
 const NO_INSTANCE = () => new ConnectError("no instance found", Code.Unknown);
 
-const unknown = (name: string | undefined): ConnectError =>
+const unknownScenario = (name: string | undefined): ConnectError =>
   new ConnectError(
     name
       ? `there is no scenario "${name.slice(0, 100)}": GET /scenarios lists them`

@@ -4,11 +4,18 @@ import { GetStateResponseSchema, Runtime } from "../../../gen/spec/proto/runtime
 import { utf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
-import { fault, inTurn, of, type Scenario, sent, withUnknown } from "./scenario.js";
+import {
+  callsOf,
+  firstRequests,
+  respondInOrder,
+  type Scenario,
+  serverError,
+  withUnknownFields,
+} from "./scenario.js";
 
 const { getState, saveState, deleteState } = Runtime.method;
 const GET = { call: "state.get", key: "k" } as const;
-const AWAY = () => fault(Code.Unavailable, "the engine is away");
+const AWAY = () => serverError(Code.Unavailable, "the engine is away");
 const entry = { data: utf8("v"), etag: "7" };
 const read = { text: "v", etag: "7" };
 
@@ -21,7 +28,7 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "GetState of a missing key",
     operation: GET,
     expected: { value: null },
-    play: () => ({ getState: () => ({}) }),
+    createScript: () => ({ getState: () => ({}) }),
   },
   {
     id: "state-empty",
@@ -30,7 +37,7 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "GetState of a missing key",
     operation: GET,
     expected: { value: { text: "", etag: "3" } },
-    play: () => ({ getState: () => ({ etag: "3" }) }),
+    createScript: () => ({ getState: () => ({ etag: "3" }) }),
   },
   {
     id: "state-without-etags",
@@ -39,7 +46,7 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "Go runtime: 6.6 its in-memory store gives the etag that was sent",
     operation: GET,
     expected: { value: { text: "v", etag: "" } },
-    play: () => ({ getState: () => ({ data: utf8("v") }) }),
+    createScript: () => ({ getState: () => ({ data: utf8("v") }) }),
   },
   {
     id: "state-etag-opaque",
@@ -48,7 +55,7 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "etag",
     operation: GET,
     expected: { value: { text: "v", etag: 'W/"ä 007"' } },
-    play: () => ({ getState: () => ({ data: utf8("v"), etag: 'W/"ä 007"' }) }),
+    createScript: () => ({ getState: () => ({ data: utf8("v"), etag: 'W/"ä 007"' }) }),
   },
   {
     id: "state-late",
@@ -57,7 +64,7 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "GetState of a missing key",
     operation: GET,
     expected: { value: read },
-    play: () => ({
+    createScript: () => ({
       async getState(_, { signal }) {
         await sleep(400, signal);
         return entry;
@@ -71,13 +78,13 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "GetState of a missing key",
     operation: { ...GET, timeoutMs: 1000 },
     expected: { code: "deadline_exceeded" },
-    play: () => ({
+    createScript: () => ({
       async getState(_, { signal }) {
         await sleep(3000, signal);
         return entry;
       },
     }),
-    wire: (calls) => ok(of(calls, getState)[0]?.aborted, "the call is over for the server too"),
+    checkCalls: (calls) => ok(callsOf(calls, getState)[0]?.aborted, "the call is over for the server too"),
   },
   {
     id: "state-unknown-fields",
@@ -86,7 +93,7 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "GetState of a missing key",
     operation: GET,
     expected: { value: read },
-    play: () => ({ getState: () => withUnknown(GetStateResponseSchema, entry) }),
+    createScript: () => ({ getState: () => withUnknownFields(GetStateResponseSchema, entry) }),
   },
   {
     id: "state-unknown-metadata",
@@ -95,7 +102,9 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "ttlInSeconds",
     operation: GET,
     expected: { value: read },
-    play: () => ({ getState: () => ({ ...entry, metadata: { "": "x", ttlRemainingMs: "", zone: "eu" } }) }),
+    createScript: () => ({
+      getState: () => ({ ...entry, metadata: { "": "x", ttlRemainingMs: "", zone: "eu" } }),
+    }),
   },
   {
     id: "state-retry-info",
@@ -104,16 +113,16 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "the engine is away",
     operation: GET,
     expected: { value: read },
-    play: () => ({
-      getState: inTurn(
-        fault(Code.Unavailable, "the engine is away", [
+    createScript: () => ({
+      getState: respondInOrder(
+        serverError(Code.Unavailable, "the engine is away", [
           { desc: RetryInfoSchema, value: { retryDelay: { seconds: 1n, nanos: 1_000_000 } } },
         ]),
         entry,
       ),
     }),
-    wire(calls) {
-      const [first, second, ...more] = of(calls, getState).map(({ atMs }) => atMs);
+    checkCalls(calls) {
+      const [first, second, ...more] = callsOf(calls, getState).map(({ atMs }) => atMs);
       ok(more.length === 0, "it was tried twice");
       // Clocks of two processes may count a little differently.
       ok((second ?? 0) - (first ?? 0) >= 990, "the second try came a second after the first, or later");
@@ -126,15 +135,16 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "etag, version or fence does not match",
     operation: { call: "state.set", key: "k", text: "v", etag: "6" },
     expected: { code: "aborted" },
-    play: () => ({
+    createScript: () => ({
       saveState() {
-        throw fault(
+        throw serverError(
           Code.Aborted,
           "failed saving in state store s: possible etag mismatch. error from state store: ERR",
         );
       },
     }),
-    wire: (calls) => equal(sent(calls, saveState)[0]?.states[0]?.etag?.value, "6", "the etag on the wire"),
+    checkCalls: (calls) =>
+      equal(firstRequests(calls, saveState)[0]?.states[0]?.etag?.value, "6", "the etag on the wire"),
   },
   {
     id: "state-conflict-details",
@@ -143,14 +153,14 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "etag, version or fence does not match",
     operation: { call: "state.set", key: "k", text: "v", etag: "6" },
     expected: { code: "aborted" },
-    play: () => ({
+    createScript: () => ({
       saveState() {
         const facts = {
           reason: "ETAG",
           domain: "elsewhere",
           metadata: { key: "k", etag: "9", colour: "red" },
         };
-        throw fault(Code.Aborted, "someone was faster", [
+        throw serverError(Code.Aborted, "someone was faster", [
           { desc: ErrorInfoSchema, value: facts },
           { desc: GetStateResponseSchema, value: entry },
         ]);
@@ -164,12 +174,13 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "etag, version or fence does not match",
     operation: { call: "state.delete", key: "k", etag: "6" },
     expected: { code: "aborted" },
-    play: () => ({
+    createScript: () => ({
       deleteState() {
-        throw fault(Code.Aborted, "failed deleting state with key k: possible etag mismatch");
+        throw serverError(Code.Aborted, "failed deleting state with key k: possible etag mismatch");
       },
     }),
-    wire: (calls) => equal(sent(calls, deleteState)[0]?.etag?.value, "6", "the etag on the wire"),
+    checkCalls: (calls) =>
+      equal(firstRequests(calls, deleteState)[0]?.etag?.value, "6", "the etag on the wire"),
   },
   {
     id: "state-delete-no-etag",
@@ -178,10 +189,10 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "etag",
     operation: { call: "state.delete", key: "k" },
     expected: { value: null },
-    play: () => ({
+    createScript: () => ({
       deleteState({ etag }) {
         if (etag?.value !== "0")
-          throw fault(Code.Aborted, "failed deleting state with key k: possible etag mismatch");
+          throw serverError(Code.Aborted, "failed deleting state with key k: possible etag mismatch");
         return {};
       },
     }),
@@ -193,7 +204,9 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "the engine is away",
     operation: { call: "state.set", key: "k", text: "v", etag: "6" },
     expected: { code: "unavailable" },
-    play: () => ({ saveState: inTurn<object>(AWAY(), fault(Code.Aborted, "possible etag mismatch")) }),
+    createScript: () => ({
+      saveState: respondInOrder<object>(AWAY(), serverError(Code.Aborted, "possible etag mismatch")),
+    }),
   },
   {
     id: "state-update",
@@ -202,12 +215,15 @@ export const stateScenarios: readonly Scenario[] = [
     rule: "etag given",
     operation: { call: "state.update", key: "k", add: "!" },
     expected: { value: null },
-    play: () => ({
-      getState: inTurn({ data: utf8("a"), etag: "1" }, { data: utf8("b"), etag: "2" }),
-      saveState: inTurn<object>(fault(Code.Aborted, "possible etag mismatch"), {}),
+    createScript: () => ({
+      getState: respondInOrder({ data: utf8("a"), etag: "1" }, { data: utf8("b"), etag: "2" }),
+      saveState: respondInOrder<object>(serverError(Code.Aborted, "possible etag mismatch"), {}),
     }),
-    wire(calls) {
-      const saved = sent(calls, saveState).map(({ states: [state] }) => [state?.etag?.value, state?.value]);
+    checkCalls(calls) {
+      const saved = firstRequests(calls, saveState).map(({ states: [state] }) => [
+        state?.etag?.value,
+        state?.value,
+      ]);
       equal(
         saved,
         [

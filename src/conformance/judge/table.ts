@@ -1,8 +1,8 @@
-import { inspect } from "../expect.js";
-import type { Verdict } from "./judge.js";
+import { formatValue } from "../expect.js";
+import type { ScenarioVerdict } from "./judge.js";
 
 /** The verdicts for a terminal: a table of primitives, then what was mishandled. */
-export function verdictTable(verdicts: readonly Verdict[]): string {
+export function verdictTable(verdicts: readonly ScenarioVerdict[]): string {
   const primitives = [...new Set(verdicts.map(({ scenario }) => scenario.primitive))];
   return [
     `\n  ${"primitive".padEnd(15)}${COLUMNS.map((name) => name.padStart(12)).join("")}\n`,
@@ -19,21 +19,21 @@ export function verdictTable(verdicts: readonly Verdict[]): string {
 
 const COLUMNS = ["handled", "mishandled", "not tried"] as const;
 
-function row(name: string, verdicts: readonly Verdict[]): string {
+function row(name: string, verdicts: readonly ScenarioVerdict[]): string {
   const cells = COLUMNS.map((column) => verdicts.filter(({ status }) => status === column).length);
   return `  ${name.padEnd(15)}${cells.map((count) => String(count || "-").padStart(12)).join("")}\n`;
 }
 
-function mishandled({ scenario, why, seen, calls }: Verdict): string {
+function mishandled({ scenario, reason: why, observation: seen, calls }: ScenarioVerdict): string {
   const lines = [
     `MISHANDLED ${scenario.id}: ${scenario.sentence}`,
     `  rule: ${scenario.rule}`,
-    `  asked: ${inspect(scenario.operation)}`,
+    `  asked: ${formatValue(scenario.operation)}`,
     `  ${why}`,
-    `  reported: ${inspect(seen)}`,
+    `  reported: ${formatValue(seen)}`,
     ...calls
       .slice(0, 8)
-      .map(({ method, requests }) => `  ${method} ${requests.slice(0, 3).map(inspect).join(" ")}`),
+      .map(({ method, requests }) => `  ${method} ${requests.slice(0, 3).map(formatValue).join(" ")}`),
   ];
   return `\n${lines.map((line) => `  ${line}\n`).join("")}`;
 }

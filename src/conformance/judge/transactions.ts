@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { equal } from "../expect.js";
-import { fault, of, type Scenario, sent } from "./scenario.js";
+import { callsOf, firstRequests, type Scenario, serverError } from "./scenario.js";
 
 const { saveState, executeStateTransaction } = Runtime.method;
 
@@ -14,9 +14,9 @@ export const transactionScenarios: readonly Scenario[] = [
     rule: "Go runtime: 6.5 any failure, an etag mismatch too, is Internal",
     operation: { call: "state.transaction", steps: [{ key: "a", text: "1", etag: "4" }, { key: "b" }] },
     expected: { code: "aborted" },
-    play: () => ({
+    createScript: () => ({
       executeStateTransaction() {
-        throw fault(
+        throw serverError(
           Code.Internal,
           "error while executing state transaction: possible etag mismatch. error from store",
         );
@@ -30,9 +30,12 @@ export const transactionScenarios: readonly Scenario[] = [
     rule: "Go runtime: 6.6 its transactions compare stored etags",
     operation: { call: "state.transaction", steps: [{ key: "a", text: "1", etag: "4" }] },
     expected: { code: "aborted" },
-    play: () => ({
+    createScript: () => ({
       executeStateTransaction() {
-        throw fault(Code.Internal, "error while executing state transaction: etag does not match for key a");
+        throw serverError(
+          Code.Internal,
+          "error while executing state transaction: etag does not match for key a",
+        );
       },
     }),
   },
@@ -43,9 +46,9 @@ export const transactionScenarios: readonly Scenario[] = [
     rule: "anything else",
     operation: { call: "state.transaction", steps: [{ key: "a", text: "1" }] },
     expected: { code: "internal" },
-    play: () => ({
+    createScript: () => ({
       executeStateTransaction() {
-        throw fault(Code.Internal, "error while executing state transaction: failed to parse ttl");
+        throw serverError(Code.Internal, "error while executing state transaction: failed to parse ttl");
       },
     }),
   },
@@ -56,15 +59,15 @@ export const transactionScenarios: readonly Scenario[] = [
     rule: "etag",
     operation: { call: "state.transaction", steps: [{ key: "a", text: "1" }, { key: "b" }] },
     expected: { value: null },
-    play: () => ({
+    createScript: () => ({
       executeStateTransaction({ operations }) {
         const removal = operations.find(({ operationType }) => operationType === "delete");
         if (removal?.request?.etag?.value === "0") return {};
-        throw fault(Code.Internal, "error while executing state transaction: possible etag mismatch");
+        throw serverError(Code.Internal, "error while executing state transaction: possible etag mismatch");
       },
     }),
-    wire(calls) {
-      const [request] = sent(calls, executeStateTransaction);
+    checkCalls(calls) {
+      const [request] = firstRequests(calls, executeStateTransaction);
       const steps = request?.operations.map(
         ({ operationType, request }) => `${operationType} ${request?.key}`,
       );
@@ -84,12 +87,12 @@ export const transactionScenarios: readonly Scenario[] = [
       ],
     },
     expected: { code: "unimplemented" },
-    play: () => ({
+    createScript: () => ({
       executeStateTransaction() {
-        throw fault(Code.Unimplemented, "state store s doesn't support transaction");
+        throw serverError(Code.Unimplemented, "state store s doesn't support transaction");
       },
       saveState: () => ({}),
     }),
-    wire: (calls) => equal(of(calls, saveState).length, 0, "single writes"),
+    checkCalls: (calls) => equal(callsOf(calls, saveState).length, 0, "single writes"),
   },
 ];

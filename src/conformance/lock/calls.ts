@@ -5,13 +5,13 @@ import {
   UnlockResponse_Status as Unlock,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../lib/utf8.js";
-import type { Bench } from "../bench.js";
+import type { CaseContext } from "../bench.js";
 import { ok } from "../expect.js";
 
 export { KeepAlive, Unlock };
 
 /** The lock RPCs on resources of the case's own, "r" where none is named; all are freed at the end. */
-export interface LockCalls extends Bench {
+export interface LockCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
   /** Whether the lock was granted. */
@@ -30,7 +30,7 @@ export interface LockCalls extends Bench {
   has(key: string): Promise<boolean>;
 }
 
-export function lockCalls(bench: Bench): LockCalls {
+export function lockCalls(bench: CaseContext): LockCalls {
   const runtime = bench.client(Runtime);
   const storeName = bench.stores.lock;
   const state = bench.stores.state;

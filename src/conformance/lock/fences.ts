@@ -1,12 +1,12 @@
 import { Code } from "@connectrpc/connect";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { factsOf, malformed, refused, unconfigured } from "../refusal.js";
+import { errorMetadata, expectMalformed, expectRefusal, expectUnconfigured } from "../refusal.js";
 import { MISMATCH, UNKNOWN } from "../rules.js";
 import type { LockCalls } from "./calls.js";
 
 /** The numbers of grants, and writes that need them. */
-export function fences(on: On<LockCalls>): void {
+export function fences(on: DeclareCase<LockCalls>): void {
   on(["TryLock", "extensions"], "a grant answers with its fence, and a refusal with none", async (at) => {
     await at.fence("ada");
     const claim = { storeName: at.storeName, resourceId: at.own("r"), lockOwner: "bob", expire: 60 };
@@ -73,8 +73,8 @@ export function fences(on: On<LockCalls>): void {
       const old = await at.fence("ada");
       await at.unlock("ada");
       const now = await at.fence("bob");
-      const error = await refused(at.save("k", at.header(old)), Code.Aborted);
-      equal(factsOf(error), { key: at.own("r"), fence: String(now) });
+      const error = await expectRefusal(at.save("k", at.header(old)), Code.Aborted);
+      equal(errorMetadata(error), { key: at.own("r"), fence: String(now) });
       equal(await at.has("k"), false);
       await at.save("k", at.header(now));
     },
@@ -91,10 +91,16 @@ export function fences(on: On<LockCalls>): void {
       const headers = at.header(old);
       const store = { storeName: at.stores.state };
       const key = at.own("k");
-      await refused(at.runtime.deleteState({ ...store, key }, { headers }), Code.Aborted);
-      await refused(at.runtime.deleteBulkState({ ...store, states: [{ key }] }, { headers }), Code.Aborted);
+      await expectRefusal(at.runtime.deleteState({ ...store, key }, { headers }), Code.Aborted);
+      await expectRefusal(
+        at.runtime.deleteBulkState({ ...store, states: [{ key }] }, { headers }),
+        Code.Aborted,
+      );
       const operations = [{ operationType: "delete", request: { key } }];
-      await refused(at.runtime.executeStateTransaction({ ...store, operations }, { headers }), Code.Aborted);
+      await expectRefusal(
+        at.runtime.executeStateTransaction({ ...store, operations }, { headers }),
+        Code.Aborted,
+      );
       ok(await at.has("k"), "it is still there");
     },
   );
@@ -105,7 +111,7 @@ export function fences(on: On<LockCalls>): void {
     async (at) => {
       const fence = await at.fence("ada");
       for (const headers of [at.header(1n, "other"), at.header(fence + 1n), at.header(fence, "R")]) {
-        await refused(at.save("k", headers), Code.Aborted, headers["fairlead-fence"]);
+        await expectRefusal(at.save("k", headers), Code.Aborted, headers["fairlead-fence"]);
       }
       equal(await at.has("k"), false);
     },
@@ -116,8 +122,8 @@ export function fences(on: On<LockCalls>): void {
     const both = (x: bigint, y: bigint) => ({
       "fairlead-fence": `${at.header(x, "a")["fairlead-fence"]}, ${at.header(y, "b")["fairlead-fence"]}`,
     });
-    await refused(at.save("k", both(a, b + 1n)), Code.Aborted);
-    await refused(at.save("k", both(a + 1n, b)), Code.Aborted);
+    await expectRefusal(at.save("k", both(a, b + 1n)), Code.Aborted);
+    await expectRefusal(at.save("k", both(a + 1n, b)), Code.Aborted);
     await at.save("k", both(a, b));
     ok(await at.has("k"), "the write is there");
   });
@@ -125,7 +131,7 @@ export function fences(on: On<LockCalls>): void {
   for (const form of ["", "s", "r=1", "s/r", "s/r=0", "s/r=-1", "s/r=x", "s/r=1.5", "%zz/r=1"]) {
     on([MISMATCH, "extensions"], `the fence "${form}" is invalid_argument`, async (at) => {
       const text = form.replace(/^s/, at.storeName);
-      await malformed(at.save("k", { "fairlead-fence": text }), "fairlead-fence");
+      await expectMalformed(at.save("k", { "fairlead-fence": text }), "fairlead-fence");
       equal(await at.has("k"), false);
     });
   }
@@ -134,7 +140,7 @@ export function fences(on: On<LockCalls>): void {
     [UNKNOWN, "extensions"],
     "a fence of a lock store that is not configured is invalid_argument",
     async (at) => {
-      await unconfigured(at.save("k", { "fairlead-fence": "nope/r=1" }), "lock store", "nope");
+      await expectUnconfigured(at.save("k", { "fairlead-fence": "nope/r=1" }), "lock store", "nope");
     },
   );
 }

@@ -1,17 +1,17 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { malformed } from "../refusal.js";
+import { expectMalformed } from "../refusal.js";
 import { KeepAlive, type LockCalls, Unlock } from "./calls.js";
 
 /** Locks that are granted, extended and freed. */
-export function grants(on: On<LockCalls>): void {
+export function grants(on: DeclareCase<LockCalls>): void {
   granting(on);
   freeing(on);
   extending(on);
 }
 
-function granting(on: On<LockCalls>): void {
+function granting(on: DeclareCase<LockCalls>): void {
   on("TryLock", "a lock that is free is granted, and one that is held is not", async (at) => {
     equal([await at.tryLock("ada"), await at.tryLock("bob")], [true, false]);
   });
@@ -49,7 +49,7 @@ function granting(on: On<LockCalls>): void {
 
   for (const expire of [0, -1, -(2 ** 31)]) {
     on("TryLock", `an expire of ${expire} is invalid_argument`, async (at) => {
-      await malformed(at.tryLock("ada", { expire }), "expire");
+      await expectMalformed(at.tryLock("ada", { expire }), "expire");
       ok(await at.tryLock("bob"), "nothing was locked");
     });
   }
@@ -86,7 +86,7 @@ function granting(on: On<LockCalls>): void {
   });
 }
 
-function freeing(on: On<LockCalls>): void {
+function freeing(on: DeclareCase<LockCalls>): void {
   on("Unlock", "Unlock by the owner is SUCCESS, and frees the lock", async (at) => {
     await at.tryLock("ada");
     equal(await at.unlock("ada"), Unlock.SUCCESS);
@@ -148,7 +148,7 @@ function freeing(on: On<LockCalls>): void {
   );
 }
 
-function extending(on: On<LockCalls>): void {
+function extending(on: DeclareCase<LockCalls>): void {
   on("LockKeepAlive", "LockKeepAlive by the owner is SUCCESS", async (at) => {
     await at.tryLock("ada");
     equal(await at.keepAlive("ada"), KeepAlive.SUCCESS);
@@ -223,7 +223,7 @@ function extending(on: On<LockCalls>): void {
 
   on("LockKeepAlive", "an expire of 0 or less is invalid_argument, and changes nothing", async (at) => {
     await at.tryLock("ada");
-    for (const expire of [0, -1]) await malformed(at.keepAlive("ada", expire), "expire");
+    for (const expire of [0, -1]) await expectMalformed(at.keepAlive("ada", expire), "expire");
     equal(await at.unlock("ada"), Unlock.SUCCESS);
   });
 }

@@ -1,15 +1,15 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { sleep } from "../../rpc/sleep.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { ok } from "../expect.js";
 import { type Client, concurrently } from "../history/clients.js";
-import { isOpen } from "../history/history.js";
+import { isUncertain } from "../history/history.js";
 import { checkHolds, type Hold } from "../history/orders.js";
 import type { LockCalls } from "./calls.js";
 
 const STEPS = 20;
 
-export function histories(on: On<LockCalls>): void {
+export function histories(on: DeclareCase<LockCalls>): void {
   on(
     ["TryLock", "extensions", "second client"],
     "of several clients that try at once one holds the lock, and each later holder has a higher fence",
@@ -41,7 +41,7 @@ async function hold(
     const { success } = await runtime.tryLock({ ...claim, expire: 60 }, { onHeader });
     if (!success) return;
   } catch (reason) {
-    if (!isOpen(reason)) throw reason;
+    if (!isUncertain(reason)) throw reason;
     // It may have been granted.
     await insist(() => runtime.unlock(claim));
     return;
@@ -60,7 +60,7 @@ async function insist(call: () => Promise<unknown>): Promise<void> {
       await call();
       return;
     } catch (reason) {
-      if (!isOpen(reason)) throw reason;
+      if (!isUncertain(reason)) throw reason;
       await sleep(1);
     }
   }

@@ -1,12 +1,12 @@
 import type { Client, Transport } from "@connectrpc/connect";
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { Bench } from "../bench.js";
+import type { CaseContext } from "../bench.js";
 
 type Sent = Record<string, string>;
 
 /** The log RPCs on logs of the case's own, "l" where none is named. */
-export interface LogCalls extends Bench {
+export interface LogCalls extends CaseContext {
   readonly logs: Client<typeof LogService>;
   /** The header that names the case's log. */
   log(name?: string): Sent;
@@ -16,7 +16,7 @@ export interface LogCalls extends Bench {
   consume(offset: bigint, headers?: Sent, count?: number, transport?: Transport): Promise<string[]>;
 }
 
-export function logCalls(bench: Bench): LogCalls {
+export function logCalls(bench: CaseContext): LogCalls {
   const client = bench.client(LogService);
   const log = (name = "l") => ({ "fairlead-log": encodeURIComponent(bench.own(name)) });
   return {

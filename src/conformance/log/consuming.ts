@@ -1,20 +1,20 @@
 import { Code } from "@connectrpc/connect";
 import { fromUtf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
-import { malformed, refused } from "../refusal.js";
+import { expectMalformed, expectRefusal } from "../refusal.js";
 import { REQUIRED } from "../rules.js";
 import type { LogCalls } from "./calls.js";
 
 /** Reading and following. */
-export function consuming(on: On<LogCalls>): void {
+export function consuming(on: DeclareCase<LogCalls>): void {
   reading(on);
   following(on);
   times(on);
 }
 
-function reading(on: On<LogCalls>): void {
+function reading(on: DeclareCase<LogCalls>): void {
   const cases: [offset: bigint, records: string[]][] = [
     [0n, ["1 a", "2 b", "3 c"]],
     [1n, ["1 a", "2 b", "3 c"]],
@@ -51,7 +51,7 @@ function reading(on: On<LogCalls>): void {
   });
 }
 
-function following(on: On<LogCalls>): void {
+function following(on: DeclareCase<LogCalls>): void {
   on("Consume", "Consume follows: what is appended later comes too", async (at) => {
     await at.produce(["a"]);
     const reading = at.consume(0n, {}, 3);
@@ -112,14 +112,14 @@ function following(on: On<LogCalls>): void {
       for await (const { value } of at.logs.consume({}, { headers: at.log(), ...call }))
         records.push(fromUtf8(value));
     })({ signal: leave.signal });
-    const cancelled = refused(reading, Code.Canceled);
+    const cancelled = expectRefusal(reading, Code.Canceled);
     while (records.length === 0) await sleep(2);
     leave.abort();
     await cancelled;
     const late = (async () => {
       for await (const _ of at.logs.consume({ offset: 2n }, { headers: at.log(), timeoutMs: 100 }));
     })();
-    await refused(late, Code.DeadlineExceeded);
+    await expectRefusal(late, Code.DeadlineExceeded);
     equal(records, ["a"]);
   });
 
@@ -135,7 +135,7 @@ function following(on: On<LogCalls>): void {
   });
 }
 
-function times(on: On<LogCalls>): void {
+function times(on: DeclareCase<LogCalls>): void {
   on(
     ["Consume", "clock"],
     "fairlead-from-time starts by time, at the later of it and the offset",
@@ -184,13 +184,13 @@ function times(on: On<LogCalls>): void {
 
   for (const time of ["soon", "-1", "1.5", "", "1e3", "9".repeat(16)]) {
     on(REQUIRED, `fairlead-from-time "${time}" is invalid_argument`, async (at) => {
-      await malformed(at.consume(0n, { "fairlead-from-time": time }), "fairlead-from-time");
+      await expectMalformed(at.consume(0n, { "fairlead-from-time": time }), "fairlead-from-time");
     });
   }
 
   for (const follow of ["yes", "FALSE", ""]) {
     on(REQUIRED, `fairlead-follow "${follow}" is invalid_argument`, async (at) => {
-      await malformed(at.consume(0n, { "fairlead-follow": follow }), "fairlead-follow");
+      await expectMalformed(at.consume(0n, { "fairlead-follow": follow }), "fairlead-follow");
     });
   }
 }

@@ -1,6 +1,6 @@
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
 import { type Client, concurrently } from "../history/clients.js";
 import { History } from "../history/history.js";
@@ -10,7 +10,7 @@ import type { LogCalls } from "./calls.js";
 const STEPS = 12;
 const MOST_VALUES = 5;
 
-export function histories(on: On<LogCalls>): void {
+export function histories(on: DeclareCase<LogCalls>): void {
   on(
     ["Produce", "extensions", "second client"],
     "of what several clients append at once no record is lost, repeated or out of order",

@@ -2,23 +2,23 @@ import { Code } from "@connectrpc/connect";
 import { Queue } from "../../lib/queue.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
-import type { On } from "../case.js";
-import { pattern } from "../engine/steps.js";
+import type { DeclareCase } from "../case.js";
+import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
-import { limited, malformed, refused } from "../refusal.js";
+import { expectLimit, expectMalformed, expectRefusal } from "../refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
 import type { LogCalls } from "./calls.js";
 
 const BAD_NAMES = ["", "%00", "a%0Ab", "%zz", "a".repeat(256)];
 
 /** Logs by name, and appending. */
-export function producing(on: On<LogCalls>): void {
+export function producing(on: DeclareCase<LogCalls>): void {
   names(on);
   appending(on);
   open(on);
 }
 
-function names(on: On<LogCalls>): void {
+function names(on: DeclareCase<LogCalls>): void {
   on("log name", "logs are apart, each with offsets of its own", async (at) => {
     equal(await at.produce(["in a"], at.log("a")), ["1", "1"]);
     equal(await at.produce(["in A"], at.log("A")), ["1", "1"]);
@@ -60,13 +60,13 @@ function names(on: On<LogCalls>): void {
   for (const name of BAD_NAMES) {
     const what = name.length > 9 ? "of 256 characters" : `"${name}"`;
     on(REQUIRED, `the log name ${what} is invalid_argument, for Produce and Consume`, async (at) => {
-      await malformed(at.consume(0n, { "fairlead-log": name }), "fairlead-log");
-      await malformed(at.produce(["x"], { "fairlead-log": name }), "fairlead-log");
+      await expectMalformed(at.consume(0n, { "fairlead-log": name }), "fairlead-log");
+      await expectMalformed(at.produce(["x"], { "fairlead-log": name }), "fairlead-log");
     });
   }
 }
 
-function appending(on: On<LogCalls>): void {
+function appending(on: DeclareCase<LogCalls>): void {
   on("Produce", "Produce answers with the first and last offset in the trailers", async (at) => {
     equal(await at.produce(["a", "b", "c"]), ["1", "3"]);
     equal(await at.produce(["d"]), ["4", "4"]);
@@ -99,7 +99,7 @@ function appending(on: On<LogCalls>): void {
   });
 
   on("Produce", "a record comes back byte by byte, with its time", async (at) => {
-    const value = pattern(300_000);
+    const value = patternBytes(300_000);
     const requests = async function* () {
       yield { value };
     };
@@ -135,13 +135,13 @@ function appending(on: On<LogCalls>): void {
       const requests = async function* () {
         yield { value: new Uint8Array(MOST_BYTES + 1) };
       };
-      await limited(at.logs.produce(requests(), { headers: at.log() }), "valueBytes");
+      await expectLimit(at.logs.produce(requests(), { headers: at.log() }), "valueBytes");
       equal(await at.consume(0n), []);
     },
   );
 }
 
-function open(on: On<LogCalls>): void {
+function open(on: DeclareCase<LogCalls>): void {
   on(["Produce", "time"], "a stream that stays open does not keep its records to itself", async (at) => {
     const values = new Queue<string>();
     const producing = at.produce(values);
@@ -157,7 +157,7 @@ function open(on: On<LogCalls>): void {
     const leave = new AbortController();
     const values = new Queue<{ value: Uint8Array }>();
     const call = { headers: at.log(), signal: leave.signal };
-    const producing = refused(at.logs.produce(values, call), Code.Canceled);
+    const producing = expectRefusal(at.logs.produce(values, call), Code.Canceled);
     values.push({ value: utf8("a") });
     await sleep(20);
     leave.abort();
@@ -170,7 +170,7 @@ function open(on: On<LogCalls>): void {
   on("Produce", "a call that is not ended ends with its deadline", async (at) => {
     const values = new Queue<{ value: Uint8Array }>();
     const call = { headers: at.log(), timeoutMs: 100 };
-    await refused(at.logs.produce(values, call), Code.DeadlineExceeded);
+    await expectRefusal(at.logs.produce(values, call), Code.DeadlineExceeded);
     values.end();
     equal(await at.consume(0n), []);
   });

@@ -1,20 +1,20 @@
 import { Code } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { factsOf, malformed, refused } from "../refusal.js";
+import { errorMetadata, expectMalformed, expectRefusal } from "../refusal.js";
 import { REQUIRED } from "../rules.js";
 import { ERROR, entryOf, type MapCalls, OK } from "./calls.js";
 
 const NOT_PRIMARY = "not the primary of the partition";
 
 /** What a primary sends, and who may answer for a partition. */
-export function backups(on: On<MapCalls>): void {
+export function backups(on: DeclareCase<MapCalls>): void {
   digests(on);
   primaries(on);
 }
 
-function digests(on: On<MapCalls>): void {
+function digests(on: DeclareCase<MapCalls>): void {
   on(["Backup", "duplex"], "entries that are backed up are there, with their versions", async (at) => {
     equal(await at.backup(at.header, [entryOf("a", [1, 5], "1"), entryOf("b", [1, 6], "2")]), [OK]);
     equal(await at.get("a"), { text: "1", version: 5n });
@@ -88,13 +88,13 @@ function digests(on: On<MapCalls>): void {
   );
 
   on([REQUIRED, "duplex"], "an entry needs a key and a digest, and a request its header", async (at) => {
-    await malformed(at.backup(at.header, [{ ...entryOf("", [1, 1], "v") }]), "entries[0].key");
-    await malformed(at.backup(at.header, [{ key: "k" }]), "entries[0].digest");
-    await malformed(at.backup({}, []), "header.protocol");
+    await expectMalformed(at.backup(at.header, [{ ...entryOf("", [1, 1], "v") }]), "entries[0].key");
+    await expectMalformed(at.backup(at.header, [{ key: "k" }]), "entries[0].digest");
+    await expectMalformed(at.backup({}, []), "header.protocol");
   });
 }
 
-function primaries(on: On<MapCalls>): void {
+function primaries(on: DeclareCase<MapCalls>): void {
   const calls: [rpc: string, call: (at: MapCalls) => Promise<unknown>][] = [
     ["Get", (at) => at.get("k", at.backupHeader)],
     ["Put", (at) => at.maps.put({ header: at.backupHeader, key: "k", value: {} })],
@@ -105,8 +105,8 @@ function primaries(on: On<MapCalls>): void {
       [NOT_PRIMARY, "backup group"],
       `${rpc} on a backup is unavailable, with the primary's address`,
       async (at) => {
-        const error = await refused(call(at), Code.Unavailable);
-        equal(factsOf(error)?.["primary"], at.stores.backupGroup?.primary);
+        const error = await expectRefusal(call(at), Code.Unavailable);
+        equal(errorMetadata(error)?.["primary"], at.stores.backupGroup?.primary);
         ok(error.findDetails(RetryInfoSchema)[0], "RetryInfo says when to try again");
       },
     );
@@ -120,8 +120,8 @@ function primaries(on: On<MapCalls>): void {
       await at.put("k", "1", place);
       equal(await at.backup(at.ledHeader, [entryOf("k", [at.ledTerm + 1, 90], "9")]), [OK]);
       for (const call of [at.get("k", at.ledHeader), at.put("k", "2", place), at.remove("k", place)]) {
-        const error = await refused(call, Code.Unavailable);
-        equal(factsOf(error)?.["primary"], undefined);
+        const error = await expectRefusal(call, Code.Unavailable);
+        equal(errorMetadata(error)?.["primary"], undefined);
       }
     },
   );

@@ -7,7 +7,7 @@ import {
 } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { type EntrySchema, MapService, type Value } from "../../../gen/atomix/pb/map/map_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { Bench } from "../bench.js";
+import type { CaseContext } from "../bench.js";
 
 export const { OK, ERROR } = ResponseStatus;
 
@@ -16,7 +16,7 @@ export type Entry = MessageInitShape<typeof EntrySchema>;
 type Sent = Record<string, string>;
 
 /** The map RPCs on a map of the case's own, whose keys are removed at the end. */
-export interface MapCalls extends Bench {
+export interface MapCalls extends CaseContext {
   readonly maps: Client<typeof MapService>;
   readonly header: Header;
   /** The header of the same map in the group that this server is a backup of. Needs "backup group". */
@@ -39,7 +39,7 @@ export interface MapCalls extends Bench {
   backup(header: Header, ...requests: Entry[][]): Promise<(ResponseStatus | undefined)[]>;
 }
 
-export function mapCalls(bench: Bench): MapCalls {
+export function mapCalls(bench: CaseContext): MapCalls {
   const maps = bench.client(MapService);
   const header = {
     protocol: { namespace: "", name: "default" },

@@ -3,17 +3,17 @@ import { ResponseStatus, ResponseType } from "../../../gen/atomix/pb/headers/hea
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
-import { pattern } from "../engine/steps.js";
+import type { DeclareCase } from "../case.js";
+import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
-import { factsOf, limited, malformed, refused } from "../refusal.js";
+import { errorMetadata, expectLimit, expectMalformed, expectRefusal } from "../refusal.js";
 import { LIMIT, MISMATCH, MOST_BYTES, REQUIRED } from "../rules.js";
 import type { MapCalls } from "./calls.js";
 
 const CONDITION = "Put, Remove with value.version > 0";
 
 /** Entries, their versions, and the places that they are in. */
-export function entries(on: On<MapCalls>): void {
+export function entries(on: DeclareCase<MapCalls>): void {
   addressing(on);
   versions(on);
   conditions(on);
@@ -21,7 +21,7 @@ export function entries(on: On<MapCalls>): void {
   refusals(on);
 }
 
-function addressing(on: On<MapCalls>): void {
+function addressing(on: DeclareCase<MapCalls>): void {
   on(
     "MapService addressing",
     "protocol and primitive ids and the partition each name another part of a map",
@@ -55,7 +55,7 @@ function addressing(on: On<MapCalls>): void {
     async (at) => {
       equal(await at.get("k"), undefined);
       equal(await at.remove("k"), undefined);
-      await refused(at.put("k", "v", { version: 9n }), Code.Aborted);
+      await expectRefusal(at.put("k", "v", { version: 9n }), Code.Aborted);
       equal(await at.put("k", "v"), 1n);
     },
   );
@@ -89,15 +89,15 @@ function addressing(on: On<MapCalls>): void {
       ];
       for (const [place, field] of cases) {
         const where = place as typeof header;
-        await malformed(at.maps.get({ header: where, key: "k" }), field);
-        await malformed(at.maps.put({ header: where, key: "k", value: {} }), field);
-        await malformed(at.maps.remove({ header: where, key: "k" }), field);
+        await expectMalformed(at.maps.get({ header: where, key: "k" }), field);
+        await expectMalformed(at.maps.put({ header: where, key: "k", value: {} }), field);
+        await expectMalformed(at.maps.remove({ header: where, key: "k" }), field);
       }
     },
   );
 }
 
-function versions(on: On<MapCalls>): void {
+function versions(on: DeclareCase<MapCalls>): void {
   on("versions", "versions of a partition come from one counter", async (at) => {
     equal([await at.put("a", "1"), await at.put("b", "1"), await at.put("a", "2")], [1n, 2n, 3n]);
     equal((await at.get("a"))?.version, 3n);
@@ -132,13 +132,13 @@ function versions(on: On<MapCalls>): void {
       const last = 2n ** 64n - 1n;
       const entry = { key: "k", value: { version: last }, digest: { term: 1n, timestamp: last } };
       equal(await at.backup(at.header, [entry]), [ResponseStatus.OK]);
-      await refused(at.put("k", "v"), Code.ResourceExhausted);
+      await expectRefusal(at.put("k", "v"), Code.ResourceExhausted);
       equal((await at.get("k"))?.version, last);
     },
   );
 
   on("reference: GetResponse", "a value comes back byte by byte, an empty one too", async (at) => {
-    const value = pattern(200_000);
+    const value = patternBytes(200_000);
     await at.maps.put({ header: at.header, key: "k", value: { value } });
     equal((await at.maps.get({ header: at.header, key: "k" })).value?.value, value);
     await at.put("k", "");
@@ -161,21 +161,21 @@ function versions(on: On<MapCalls>): void {
   });
 }
 
-function conditions(on: On<MapCalls>): void {
+function conditions(on: DeclareCase<MapCalls>): void {
   for (const [what, call] of [
     ["Put", (at: MapCalls, key: string, version: bigint) => at.put(key, "2", { version })],
     ["Remove", (at: MapCalls, key: string, version: bigint) => at.remove(key, { version })],
   ] as const) {
     on(CONDITION, `${what} over another version is aborted, with the key and its version`, async (at) => {
       const version = await at.put("k", "1");
-      const error = await refused(call(at, "k", version + 1n), Code.Aborted);
-      equal(factsOf(error), { key: "k", version: String(version) });
+      const error = await expectRefusal(call(at, "k", version + 1n), Code.Aborted);
+      equal(errorMetadata(error), { key: "k", version: String(version) });
       equal(await at.get("k"), { text: "1", version });
     });
 
     on(CONDITION, `${what} over a version of a missing key is aborted`, async (at) => {
-      const error = await refused(call(at, "missing", 7n), Code.Aborted);
-      equal(factsOf(error), { key: "missing", version: "0" });
+      const error = await expectRefusal(call(at, "missing", 7n), Code.Aborted);
+      equal(errorMetadata(error), { key: "missing", version: "0" });
     });
 
     on(
@@ -184,9 +184,9 @@ function conditions(on: On<MapCalls>): void {
       async (at) => {
         const old = await at.put("k", "1");
         await at.remove("k");
-        await refused(call(at, "k", old), Code.Aborted);
+        await expectRefusal(call(at, "k", old), Code.Aborted);
         await at.put("k", "3");
-        await refused(call(at, "k", old), Code.Aborted);
+        await expectRefusal(call(at, "k", old), Code.Aborted);
         equal((await at.get("k"))?.text, "3");
       },
     );
@@ -228,20 +228,20 @@ function conditions(on: On<MapCalls>): void {
     const other = at.client(MapService, await at.second());
     const version = await at.put("k", "1");
     await other.put({ header: at.header, key: "k", value: { value: utf8("2"), version } });
-    await refused(at.put("k", "3", { version }), Code.Aborted);
+    await expectRefusal(at.put("k", "3", { version }), Code.Aborted);
     equal((await at.get("k"))?.text, "2");
   });
 }
 
-function extensions(on: On<MapCalls>): void {
+function extensions(on: DeclareCase<MapCalls>): void {
   const ifAbsent = { "fairlead-if-absent": "true" };
   on(
     [MISMATCH, "extensions"],
     "Put with fairlead-if-absent goes through only where there is no entry",
     async (at) => {
       const version = await at.put("k", "1", { headers: ifAbsent });
-      const error = await refused(at.put("k", "2", { headers: ifAbsent }), Code.Aborted);
-      equal(factsOf(error), { key: "k", version: String(version) });
+      const error = await expectRefusal(at.put("k", "2", { headers: ifAbsent }), Code.Aborted);
+      equal(errorMetadata(error), { key: "k", version: String(version) });
       await at.remove("k");
       await at.put("k", "3", { headers: ifAbsent });
       equal((await at.get("k"))?.text, "3");
@@ -259,8 +259,11 @@ function extensions(on: On<MapCalls>): void {
     "fairlead-if-absent is true or false, and goes with no version",
     async (at) => {
       await at.put("k", "1", { headers: { "fairlead-if-absent": "false" } });
-      await malformed(at.put("k", "2", { headers: { "fairlead-if-absent": "yes" } }), "fairlead-if-absent");
-      await malformed(at.put("k", "2", { headers: ifAbsent, version: 1n }), "value.version");
+      await expectMalformed(
+        at.put("k", "2", { headers: { "fairlead-if-absent": "yes" } }),
+        "fairlead-if-absent",
+      );
+      await expectMalformed(at.put("k", "2", { headers: ifAbsent, version: 1n }), "value.version");
       equal((await at.get("k"))?.text, "1");
     },
   );
@@ -287,33 +290,36 @@ function extensions(on: On<MapCalls>): void {
       });
       await at.put("k", "1", under(now));
       for (const call of [at.put("k", "2", under(old)), at.remove("k", under(old))]) {
-        equal(factsOf(await refused(call, Code.Aborted)), { key: at.own("r/1"), fence: now });
+        equal(errorMetadata(await expectRefusal(call, Code.Aborted)), { key: at.own("r/1"), fence: now });
       }
-      await refused(at.put("k", "2", { headers: { "fairlead-fence": "nonsense" } }), Code.InvalidArgument);
+      await expectRefusal(
+        at.put("k", "2", { headers: { "fairlead-fence": "nonsense" } }),
+        Code.InvalidArgument,
+      );
       equal((await at.remove("k", under(now)))?.text, "1");
     },
   );
 }
 
-function refusals(on: On<MapCalls>): void {
+function refusals(on: DeclareCase<MapCalls>): void {
   on(REQUIRED, "a key is required, and a Put's value", async (at) => {
     const { header } = at;
-    await malformed(at.maps.get({ header, key: "" }), "key");
-    await malformed(at.maps.put({ header, key: "", value: {} }), "key");
-    await malformed(at.maps.remove({ header, key: "" }), "key");
-    await malformed(at.maps.put({ header, key: "k" }), "value");
+    await expectMalformed(at.maps.get({ header, key: "" }), "key");
+    await expectMalformed(at.maps.put({ header, key: "", value: {} }), "key");
+    await expectMalformed(at.maps.remove({ header, key: "" }), "key");
+    await expectMalformed(at.maps.put({ header, key: "k" }), "value");
   });
 
   on(LIMIT, "a key above 1024 bytes is resource_exhausted", async (at) => {
     const key = `k${"é".repeat(512)}`;
-    await limited(at.get(key), "keyBytes");
-    await limited(at.put(key, "v"), "keyBytes");
-    await limited(at.remove(key), "keyBytes");
+    await expectLimit(at.get(key), "keyBytes");
+    await expectLimit(at.put(key, "v"), "keyBytes");
+    await expectLimit(at.remove(key), "keyBytes");
   });
 
   on([LIMIT, "extensions"], "a value above the limit is resource_exhausted", async (at) => {
     const value = { value: new Uint8Array(MOST_BYTES + 1) };
-    await limited(at.maps.put({ header: at.header, key: "k", value }), "valueBytes");
+    await expectLimit(at.maps.put({ header: at.header, key: "k", value }), "valueBytes");
     equal(await at.get("k"), undefined);
   });
 }

@@ -1,28 +1,28 @@
 import type { Client as RpcClient } from "@connectrpc/connect";
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
-import { Unmet } from "../expect.js";
+import type { DeclareCase } from "../case.js";
+import { AssertionError } from "../expect.js";
 import { type Client, concurrently, oneOf } from "../history/clients.js";
-import { exchanged } from "../history/exchanged.js";
+import { conditionalWrite } from "../history/exchanged.js";
 import { History } from "../history/history.js";
-import { checkRegister, type Found, type Step } from "../history/register.js";
+import { checkRegister, type Step, type StepResult } from "../history/register.js";
 import type { MapCalls } from "./calls.js";
 
 const KEYS = ["a", "b"] as const;
 const STEPS = 15;
 
 /** What a get found. */
-interface Seen extends Found {
+interface Seen extends StepResult {
   readonly version: bigint;
 }
 
-export function histories(on: On<MapCalls>): void {
+export function histories(on: DeclareCase<MapCalls>): void {
   on(
     ["versions", "second client"],
     "what several clients get, put, exchange and remove at once has one order, and a value keeps its version",
     async (at) => {
-      const histories = { a: new History<Step, Found>(), b: new History<Step, Found>() };
+      const histories = { a: new History<Step, StepResult>(), b: new History<Step, StepResult>() };
       const versions = new Map<string, bigint>();
       await concurrently(at, STEPS, async (client, i) => {
         const key = oneOf(client, KEYS);
@@ -37,14 +37,14 @@ export function histories(on: On<MapCalls>): void {
 class Actor {
   readonly #maps: RpcClient<typeof MapService>;
   readonly #place: { header: MapCalls["header"]; key: string };
-  readonly #history: History<Step, Found>;
+  readonly #history: History<Step, StepResult>;
   /** The versions that puts were told, by value. */
   readonly #versions: Map<string, bigint>;
   readonly #client: Client;
 
   constructor(
     at: MapCalls,
-    history: History<Step, Found>,
+    history: History<Step, StepResult>,
     versions: Map<string, bigint>,
     client: Client,
     key: string,
@@ -75,7 +75,7 @@ class Actor {
     }
   }
 
-  #call<O extends Found>(step: Step, run: () => Promise<O>): Promise<O | undefined> {
+  #call<O extends StepResult>(step: Step, run: () => Promise<O>): Promise<O | undefined> {
     return this.#history.call(this.#client.number, step, run) as Promise<O | undefined>;
   }
 
@@ -86,7 +86,9 @@ class Actor {
     });
     const told = seen?.value === undefined ? undefined : this.#versions.get(seen.value);
     if (told !== undefined && told !== seen?.version) {
-      throw new Unmet(`${seen?.value} was put with version ${told}, and is read with ${seen?.version}`);
+      throw new AssertionError(
+        `${seen?.value} was put with version ${told}, and is read with ${seen?.version}`,
+      );
     }
     return seen;
   }
@@ -96,7 +98,7 @@ class Actor {
       ...this.#place,
       value: { value: utf8(value), version: over },
     });
-    if (version <= over) throw new Unmet(`the put over version ${over} has the version ${version}`);
+    if (version <= over) throw new AssertionError(`the put over version ${over} has the version ${version}`);
     this.#versions.set(value, version);
   }
 
@@ -106,7 +108,7 @@ class Actor {
     if (!seen || seen.version === 0n) return;
     const { version, value: expected } = seen;
     await this.#call({ do: "exchange", expected, value }, () =>
-      exchanged(
+      conditionalWrite(
         value === undefined
           ? this.#maps.remove({ ...this.#place, value: { version } })
           : this.#put(value, version),

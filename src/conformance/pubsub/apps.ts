@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AppCallback, type TopicEventRequest } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Queue } from "../../lib/queue.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { type PubsubCalls, Status, textOf } from "./calls.js";
 
@@ -46,7 +46,7 @@ async function open(at: PubsubCalls, options: AppOptions = {}) {
 }
 
 /** Apps that are called. */
-export function apps(on: On<PubsubCalls>): void {
+export function apps(on: DeclareCase<PubsubCalls>): void {
   on(
     ["AppCallback", "app"],
     "an app that is there is asked what it wants, and told of its events",

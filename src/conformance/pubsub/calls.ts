@@ -12,8 +12,8 @@ import {
 import { Queue } from "../../lib/queue.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
-import type { Bench } from "../bench.js";
-import { equal, Unmet } from "../expect.js";
+import type { CaseContext } from "../bench.js";
+import { AssertionError, equal } from "../expect.js";
 
 export { Status };
 
@@ -44,7 +44,7 @@ interface Member {
 }
 
 /** The pub/sub RPCs on topics of the case's own. */
-export interface PubsubCalls extends Bench {
+export interface PubsubCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly pubsubName: string;
   publish(
@@ -68,7 +68,7 @@ export const request = (
     subscribeTopicEventsRequestType: { case: kind, value } as never,
   });
 
-export function pubsubCalls(bench: Bench): PubsubCalls {
+export function pubsubCalls(bench: CaseContext): PubsubCalls {
   const runtime = bench.client(Runtime);
   const { pubsub: pubsubName } = bench.stores;
   const initialOf = ({ topic = "t", group = "g", deadLetterTopic, metadata, ...rest }: Initial) => ({
@@ -115,12 +115,13 @@ function memberOf(client: Client<typeof Runtime>, initial: object, headers?: Rec
   const take = async () => {
     const { value, done } = await (ahead ?? incoming.next());
     ahead = undefined;
-    if (done) throw new Unmet("the call ended", undefined, undefined, { isEnd: true });
+    if (done) throw new AssertionError("the call ended", undefined, undefined, { isEnd: true });
     return value.subscribeTopicEventsResponseType;
   };
   const next = async () => {
     const message = await take();
-    if (message.case !== "eventMessage") throw new Unmet("the message", message.case, "eventMessage");
+    if (message.case !== "eventMessage")
+      throw new AssertionError("the message", message.case, "eventMessage");
     return message.value;
   };
   const answer = (id: string, status?: Status) =>
@@ -138,7 +139,7 @@ function memberOf(client: Client<typeof Runtime>, initial: object, headers?: Rec
       ahead ??= incoming.next();
       ahead.catch(() => {});
       const came = await Promise.race([ahead, sleep(ms).then(() => undefined)]);
-      if (came) throw new Unmet("nothing was to come", came);
+      if (came) throw new AssertionError("nothing was to come", came);
     },
     send: (message: SubscribeTopicEventsRequest) => requests.push(message),
     halfClose: () => requests.end(),

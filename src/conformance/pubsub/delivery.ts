@@ -1,9 +1,9 @@
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { type PubsubCalls, Status, textOf } from "./calls.js";
 
 /** Whose an event is, and what becomes of it. */
-export function delivery(on: On<PubsubCalls>): void {
+export function delivery(on: DeclareCase<PubsubCalls>): void {
   groups(on);
   answers(on);
   expiry(on);
@@ -12,7 +12,7 @@ export function delivery(on: On<PubsubCalls>): void {
 
 const ONE = { maxInFlight: "1" };
 
-function groups(on: On<PubsubCalls>): void {
+function groups(on: DeclareCase<PubsubCalls>): void {
   on("delivery", "members of a group compete for its events", async (at) => {
     const [a, b] = [await at.subscribe({ metadata: ONE }), await at.subscribe({ metadata: ONE })];
     await at.publish("t", "1");
@@ -63,7 +63,7 @@ function groups(on: On<PubsubCalls>): void {
   });
 }
 
-function answers(on: On<PubsubCalls>): void {
+function answers(on: DeclareCase<PubsubCalls>): void {
   for (const [what, status] of [
     ["SUCCESS", Status.SUCCESS],
     ["an answer without a status", undefined],
@@ -140,7 +140,7 @@ function answers(on: On<PubsubCalls>): void {
   );
 }
 
-function expiry(on: On<PubsubCalls>): void {
+function expiry(on: DeclareCase<PubsubCalls>): void {
   on("PublishEvent", "ttlInSeconds becomes the event's expiration", async (at) => {
     const stream = await at.subscribe();
     await at.publish("t", "x", { metadata: { ttlInSeconds: "60" } });
@@ -168,7 +168,7 @@ function expiry(on: On<PubsubCalls>): void {
   });
 }
 
-function deadLetters(on: On<PubsubCalls>): void {
+function deadLetters(on: DeclareCase<PubsubCalls>): void {
   on(
     ["delivery", "quick pubsub"],
     "after maxDeliveries an event goes to dead_letter_topic, with the reason",

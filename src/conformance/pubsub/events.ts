@@ -1,20 +1,20 @@
 import { Code } from "@connectrpc/connect";
 import { utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { malformed, refused } from "../refusal.js";
+import { expectMalformed, expectRefusal } from "../refusal.js";
 import { type PubsubCalls, textOf } from "./calls.js";
 
 const CLOUD_EVENT = "application/cloudevents+json";
 
 /** What is published, and what arrives. */
-export function events(on: On<PubsubCalls>): void {
+export function events(on: DeclareCase<PubsubCalls>): void {
   shape(on);
   bytes(on);
   envelopes(on);
 }
 
-function shape(on: On<PubsubCalls>): void {
+function shape(on: DeclareCase<PubsubCalls>): void {
   on("PublishEvent", "an event arrives as a CloudEvent 1.0, as the Go server shapes it", async (at) => {
     const stream = await at.subscribe();
     await at.publish("t", "hello");
@@ -74,7 +74,7 @@ function shape(on: On<PubsubCalls>): void {
   });
 }
 
-function bytes(on: On<PubsubCalls>): void {
+function bytes(on: DeclareCase<PubsubCalls>): void {
   const fixed: [what: string, data: Uint8Array, contentType: string][] = [
     ["a JSON number with many digits", utf8("0.1234567890123"), "application/json"],
     [
@@ -108,7 +108,7 @@ function bytes(on: On<PubsubCalls>): void {
   });
 }
 
-function envelopes(on: On<PubsubCalls>): void {
+function envelopes(on: DeclareCase<PubsubCalls>): void {
   on(
     "PublishEvent",
     "an envelope of the publisher's own keeps its attributes and the text of its data",
@@ -178,7 +178,7 @@ function envelopes(on: On<PubsubCalls>): void {
   ];
   on("PublishEvent", "a content type that is no media type is invalid_argument", async (at) => {
     for (const dataContentType of ["text/plain\r\nx: 1", "a\nb", "\0", "ü", "x".repeat(256)]) {
-      await malformed(at.publish("t", "x", { dataContentType }), "data_content_type");
+      await expectMalformed(at.publish("t", "x", { dataContentType }), "data_content_type");
     }
   });
 
@@ -186,7 +186,7 @@ function envelopes(on: On<PubsubCalls>): void {
     on("PublishEvent", `${what} is no CloudEvent, and invalid_argument`, async (at) => {
       const stream = await at.subscribe();
       const call = at.publish("t", data, { dataContentType: CLOUD_EVENT });
-      const error = await refused(call, Code.InvalidArgument);
+      const error = await expectRefusal(call, Code.InvalidArgument);
       ok(error.rawMessage.startsWith("data"), `the field is named: ${error.rawMessage}`);
       await stream.quiet();
     });

@@ -1,33 +1,33 @@
 import { Code } from "@connectrpc/connect";
 import type { SubscribeTopicEventsRequest } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../lib/queue.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { malformed, NO_NAMES, refused, unconfigured } from "../refusal.js";
+import { expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type PubsubCalls, request, Status, textOf } from "./calls.js";
 
 /** SubscribeTopicEvents as a stream. */
-export function streams(on: On<PubsubCalls>): void {
+export function streams(on: DeclareCase<PubsubCalls>): void {
   opening(on);
   sharing(on);
   ending(on);
   refusals(on);
 }
 
-function opening(on: On<PubsubCalls>): void {
+function opening(on: DeclareCase<PubsubCalls>): void {
   on("SubscribeTopicEvents", "a first message that is no initial_request is invalid_argument", async (at) => {
     const requests = new Queue<SubscribeTopicEventsRequest>();
     requests.push(request("eventProcessed", { id: "1" }));
     const stream = at.runtime.subscribeTopicEvents(requests)[Symbol.asyncIterator]();
-    await refused(stream.next(), Code.InvalidArgument);
+    await expectRefusal(stream.next(), Code.InvalidArgument);
   });
 
   on("SubscribeTopicEvents", "no message at all is invalid_argument", async (at) => {
     const none = new Queue<SubscribeTopicEventsRequest>();
     none.end();
     const stream = at.runtime.subscribeTopicEvents(none)[Symbol.asyncIterator]();
-    await refused(stream.next(), Code.InvalidArgument);
+    await expectRefusal(stream.next(), Code.InvalidArgument);
   });
 
   on(
@@ -50,7 +50,7 @@ function opening(on: On<PubsubCalls>): void {
   });
 }
 
-function sharing(on: On<PubsubCalls>): void {
+function sharing(on: DeclareCase<PubsubCalls>): void {
   on("SubscribeTopicEvents", "any number of streams per topic share its events", async (at) => {
     const members = [];
     for (let i = 0; i < 8; i++) members.push(await at.subscribe({ metadata: { maxInFlight: "1" } }));
@@ -97,7 +97,7 @@ function sharing(on: On<PubsubCalls>): void {
   );
 }
 
-function ending(on: On<PubsubCalls>): void {
+function ending(on: DeclareCase<PubsubCalls>): void {
   on("SubscribeTopicEvents", "half-close ends OK, and what was not answered goes back", async (at) => {
     const stream = await at.subscribe();
     for (const n of [1, 2, 3]) await at.publish("t", String(n));
@@ -151,14 +151,14 @@ function ending(on: On<PubsubCalls>): void {
   });
 }
 
-function refusals(on: On<PubsubCalls>): void {
+function refusals(on: DeclareCase<PubsubCalls>): void {
   on(REQUIRED, "PublishEvent needs a pubsub and a topic, well formed", async (at) => {
     const { publishEvent } = at.runtime;
     const { pubsubName } = at;
-    await malformed(publishEvent({ pubsubName: "", topic: "t" }), "pubsub_name");
-    await malformed(publishEvent({ pubsubName, topic: "" }), "topic");
-    await malformed(publishEvent({ pubsubName, topic: "a\u0000b" }), "topic");
-    await malformed(publishEvent({ pubsubName, topic: "x".repeat(256) }), "topic");
+    await expectMalformed(publishEvent({ pubsubName: "", topic: "t" }), "pubsub_name");
+    await expectMalformed(publishEvent({ pubsubName, topic: "" }), "topic");
+    await expectMalformed(publishEvent({ pubsubName, topic: "a\u0000b" }), "topic");
+    await expectMalformed(publishEvent({ pubsubName, topic: "x".repeat(256) }), "topic");
   });
 
   for (const ttlInSeconds of ["soon", "1.5", "", "1e3"]) {
@@ -166,19 +166,22 @@ function refusals(on: On<PubsubCalls>): void {
       [REQUIRED, "extensions"],
       `an event's ttlInSeconds of "${ttlInSeconds}" is invalid_argument`,
       async (at) => {
-        await malformed(at.publish("t", "", { metadata: { ttlInSeconds } }), 'metadata["ttlInSeconds"]');
+        await expectMalformed(
+          at.publish("t", "", { metadata: { ttlInSeconds } }),
+          'metadata["ttlInSeconds"]',
+        );
       },
     );
   }
 
   on(REQUIRED, "a subscription needs a pubsub and a topic, well formed", async (at) => {
-    await malformed(at.subscribe({ topic: "" }), "initial_request.topic");
-    await malformed(at.subscribe({ pubsubName: "" }), "initial_request.pubsub_name");
-    await malformed(at.subscribe({ deadLetterTopic: "\n" }), "initial_request.dead_letter_topic");
+    await expectMalformed(at.subscribe({ topic: "" }), "initial_request.topic");
+    await expectMalformed(at.subscribe({ pubsubName: "" }), "initial_request.pubsub_name");
+    await expectMalformed(at.subscribe({ deadLetterTopic: "\n" }), "initial_request.dead_letter_topic");
   });
 
   on(REQUIRED, "a topic may not be its own dead letter topic", async (at) => {
-    await malformed(at.subscribe({ deadLetterTopic: "t" }), "initial_request.dead_letter_topic");
+    await expectMalformed(at.subscribe({ deadLetterTopic: "t" }), "initial_request.dead_letter_topic");
   });
 
   on(
@@ -187,18 +190,18 @@ function refusals(on: On<PubsubCalls>): void {
     async (at) => {
       const field = (name: string) => `initial_request.metadata["${name}"]`;
       for (const maxInFlight of ["0", "-1", "x", ""]) {
-        await malformed(at.subscribe({ metadata: { maxInFlight } }), field("maxInFlight"));
+        await expectMalformed(at.subscribe({ metadata: { maxInFlight } }), field("maxInFlight"));
       }
-      await malformed(at.subscribe({ metadata: { consumerGroup: "\n" } }), field("consumerGroup"));
+      await expectMalformed(at.subscribe({ metadata: { consumerGroup: "\n" } }), field("consumerGroup"));
       const headers = { "fairlead-app-id": "x".repeat(256) };
-      await malformed(at.subscribe({ group: "", headers }), "fairlead-app-id");
+      await expectMalformed(at.subscribe({ group: "", headers }), "fairlead-app-id");
     },
   );
 
   on(UNKNOWN, "a pubsub that is not configured is invalid_argument, naming it", async (at) => {
-    for (const pubsubName of NO_NAMES) {
-      await unconfigured(at.publish("t", "", { pubsubName }), "pubsub", pubsubName);
-      await unconfigured(at.subscribe({ pubsubName }), "pubsub", pubsubName);
+    for (const pubsubName of UNKNOWN_NAMES) {
+      await expectUnconfigured(at.publish("t", "", { pubsubName }), "pubsub", pubsubName);
+      await expectUnconfigured(at.subscribe({ pubsubName }), "pubsub", pubsubName);
     }
   });
 }

@@ -1,6 +1,14 @@
-import { counted, kindOf, primitivesOf, type Report, type Run, toldShortfall, whyOf } from "../report.js";
-import { toldCall } from "../run.js";
-import { marked } from "./marked.js";
+import {
+  countResults,
+  formatShortfall,
+  primitivesOf,
+  type Report,
+  type Run,
+  reasonOf,
+  statusOf,
+} from "../report.js";
+import { formatCall } from "../run.js";
+import { escapeMarkup } from "./escape-markup.js";
 
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color-scheme:light dark}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #8884}
@@ -9,37 +17,44 @@ pre{overflow:auto;background:#8881;padding:.6rem}summary{cursor:pointer}`;
 
 /** The report as one page that needs nothing else. */
 export function htmlReport({ server, profile, at, runs }: Report): string {
-  const title = `Conformance of ${marked(server)}`;
+  const title = `Conformance of ${escapeMarkup(server)}`;
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title>
 <style>${STYLE}</style>
 <h1>${title}</h1>
-<p>Profile ${marked(profile)}, ${at.toISOString()}</p>
+<p>Profile ${escapeMarkup(profile)}, ${at.toISOString()}</p>
 ${runs.map(section).join("\n")}
 </html>
 `;
 }
 
-const KINDS = ["passed", "failed", "deviates", "skipped"] as const;
+const STATUSES = ["passed", "failed", "deviates", "skipped"] as const;
 
-function section({ way, ms, results, gone, shortfalls, lost }: Run): string {
+function section({ way, ms, results, unseenDeviations, shortfalls, lost }: Run): string {
   const rows = primitivesOf(results).map((primitive) => {
-    const counts = counted(results, primitive);
-    return `<tr><td>${primitive}</td>${KINDS.map((kind) => `<td class="${kind}">${counts[kind] || ""}</td>`).join("")}</tr>`;
+    const counts = countResults(results, primitive);
+    const cells = STATUSES.map((status) => `<td class="${status}">${counts[status] || ""}</td>`);
+    return `<tr><td>${primitive}</td>${cells.join("")}</tr>`;
   });
-  const told = results.filter((result) => result.outcome.status !== "passed");
-  const cases = told.map((result) => {
-    const kind = kindOf(result);
-    const { outcome } = result;
+  const notPassed = results.filter((result) => result.outcome.status !== "passed");
+  const cases = notPassed.map((result) => {
+    const { case: conformanceCase, outcome } = result;
+    const status = statusOf(result);
+    const name = `${conformanceCase.primitive}: ${escapeMarkup(conformanceCase.name)}`;
     const calls =
-      outcome.status === "failed" ? `<pre>${marked(outcome.calls.map(toldCall).join("\n"))}</pre>` : "";
-    return `<details><summary class="${kind}">${kind}: ${result.case.primitive}: ${marked(result.case.name)}</summary><p>${marked(whyOf(result))}</p>${calls}</details>`;
+      outcome.status === "failed"
+        ? `<pre>${escapeMarkup(outcome.calls.map(formatCall).join("\n"))}</pre>`
+        : "";
+    const summary = `<summary class="${status}">${status}: ${name}</summary>`;
+    return `<details>${summary}<p>${escapeMarkup(reasonOf(result))}</p>${calls}</details>`;
   });
-  const over = gone.map(({ primitive, why }) => `<li>${primitive}: ${marked(why)}</li>`);
-  const wrong = [...(lost === undefined ? [] : [lost]), ...shortfalls.map(toldShortfall)];
-  return `<h2>${marked(way)}, ${(ms / 1000).toFixed(1)} s</h2>
-<table><tr><th>primitive</th>${KINDS.map((kind) => `<th>${kind}</th>`).join("")}</tr>${rows.join("")}</table>
-${wrong.map((line) => `<p class="failed">${marked(line)}</p>`).join("")}
-${over.length > 0 ? `<p>Known deviations that did not happen:</p><ul>${over.join("")}</ul>` : ""}
+  const unseen = unseenDeviations.map(
+    ({ primitive, reason }) => `<li>${primitive}: ${escapeMarkup(reason)}</li>`,
+  );
+  const problems = [...(lost === undefined ? [] : [lost]), ...shortfalls.map(formatShortfall)];
+  return `<h2>${escapeMarkup(way)}, ${(ms / 1000).toFixed(1)} s</h2>
+<table><tr><th>primitive</th>${STATUSES.map((status) => `<th>${status}</th>`).join("")}</tr>${rows.join("")}</table>
+${problems.map((line) => `<p class="failed">${escapeMarkup(line)}</p>`).join("")}
+${unseen.length > 0 ? `<p>Known deviations that did not happen:</p><ul>${unseen.join("")}</ul>` : ""}
 ${cases.join("\n")}`;
 }

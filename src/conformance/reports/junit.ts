@@ -1,13 +1,13 @@
-import { counted, kindOf, primitivesOf, type Report, toldShortfall, whyOf } from "../report.js";
-import { toldCall } from "../run.js";
-import { marked } from "./marked.js";
+import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, statusOf } from "../report.js";
+import { formatCall } from "../run.js";
+import { escapeMarkup } from "./escape-markup.js";
 
 /** The report as JUnit's XML, as CI systems read it: a suite for each way and primitive. Known deviations count as skipped. */
 export function junitReport({ server, at, runs }: Report): string {
   const suites = runs.flatMap(({ way, results, lost, shortfalls }) => [
     ...primitivesOf(results).map((primitive) => {
       const own = results.filter((result) => result.case.primitive === primitive);
-      const { failed, skipped, deviates } = counted(own);
+      const { failed, skipped, deviates } = countResults(own);
       const head = attributes({
         name: `${way} ${primitive}`,
         hostname: server,
@@ -18,7 +18,7 @@ export function junitReport({ server, at, runs }: Report): string {
       });
       return `  <testsuite ${head}>\n${own.map((result) => testcase(result, `${way}.${primitive}`)).join("")}  </testsuite>\n`;
     }),
-    ...[...(lost === undefined ? [] : [lost]), ...shortfalls.map(toldShortfall)].map((message) => {
+    ...[...(lost === undefined ? [] : [lost]), ...shortfalls.map(formatShortfall)].map((message) => {
       const head = attributes({ name: `${way} run`, hostname: server, tests: 1, failures: 1 });
       const one = attributes({ classname: way, name: "the run", time: "0" });
       return `  <testsuite ${head}>\n    <testcase ${one}><failure ${attributes({ message })}/></testcase>\n  </testsuite>\n`;
@@ -31,17 +31,17 @@ function testcase(result: Report["runs"][number]["results"][number], classname: 
   const { outcome } = result;
   const time = "ms" in outcome ? (outcome.ms / 1000).toFixed(3) : "0";
   const head = attributes({ classname, name: result.case.name, time });
-  const kind = kindOf(result);
+  const kind = statusOf(result);
   if (kind === "passed") return `    <testcase ${head}/>\n`;
-  const message = attributes({ message: whyOf(result) });
+  const message = attributes({ message: reasonOf(result) });
   const body =
     outcome.status === "failed" && kind === "failed"
-      ? `<failure ${message}>${marked(outcome.calls.map(toldCall).join("\n"))}</failure>`
+      ? `<failure ${message}>${escapeMarkup(outcome.calls.map(formatCall).join("\n"))}</failure>`
       : `<skipped ${message}/>`;
   return `    <testcase ${head}>${body}</testcase>\n`;
 }
 
 const attributes = (all: Record<string, string | number>): string =>
   Object.entries(all)
-    .map(([name, value]) => `${name}="${marked(String(value))}"`)
+    .map(([name, value]) => `${name}="${escapeMarkup(String(value))}"`)
     .join(" ");

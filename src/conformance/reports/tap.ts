@@ -1,37 +1,37 @@
-import { kindOf, type Report, toldShortfall, whyOf } from "../report.js";
-import { toldCall } from "../run.js";
+import { formatShortfall, type Report, reasonOf, statusOf } from "../report.js";
+import { formatCall } from "../run.js";
 
-/** The report as TAP 14. A known deviation is a test that is still to do. */
+/** The report as TAP 14. A known deviation has the directive TODO. */
 export function tapReport({ runs }: Report): string {
   const lines = ["TAP version 14", `1..${runs.reduce((sum, { results }) => sum + results.length, 0)}`];
   let number = 0;
   for (const { way, results } of runs) {
     for (const result of results) {
-      const kind = kindOf(result);
+      const kind = statusOf(result);
       const name = `${way} ${result.case.primitive}: ${result.case.name}`.replace(/[\\#\r\n]/g, escaped);
-      // TODO is TAP's own word for a failure that is expected: its readers do not count it as one.
+      // TAP marks an expected failure with TODO: readers do not count it as a failure.
       const directive =
         kind === "skipped"
-          ? ` # SKIP ${line(whyOf(result))}`
+          ? ` # SKIP ${firstLine(reasonOf(result))}`
           : kind === "deviates"
-            ? ` # TODO ${line(whyOf(result))}`
+            ? ` # TODO ${firstLine(reasonOf(result))}`
             : "";
       const isOk = kind === "passed" || kind === "skipped";
       lines.push(`${isOk ? "ok" : "not ok"} ${++number} - ${name}${directive}`);
       if (result.outcome.status !== "failed") continue;
       const { error, calls } = result.outcome;
-      const told = [error.message, ...calls.map(toldCall)].join("\n").split("\n");
-      lines.push("  ---", "  message: |", ...told.map((text) => `    ${text}`), "  ...");
+      const text = [error.message, ...calls.map(formatCall)].join("\n").split("\n");
+      lines.push("  ---", "  message: |", ...text.map((line) => `    ${line}`), "  ...");
     }
   }
-  // A run that ended early, or in which too little passed, is no success whatever its lines say.
+  // A run that ended early, or in which too few cases passed, has failed even if no line says so.
   for (const { way, lost, shortfalls } of runs) {
-    if (lost !== undefined) lines.push(`Bail out! ${way}: ${line(lost)}`);
-    for (const shortfall of shortfalls) lines.push(`Bail out! ${way}: ${toldShortfall(shortfall)}`);
+    if (lost !== undefined) lines.push(`Bail out! ${way}: ${firstLine(lost)}`);
+    for (const shortfall of shortfalls) lines.push(`Bail out! ${way}: ${formatShortfall(shortfall)}`);
   }
   return `${lines.join("\n")}\n`;
 }
 
 const escaped = (character: string): string => (/[\r\n]/.test(character) ? " " : `\\${character}`);
 
-const line = (text: string): string => text.split("\n", 1)[0] ?? "";
+const firstLine = (text: string): string => text.split("\n", 1)[0] ?? "";

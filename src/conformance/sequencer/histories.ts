@@ -1,13 +1,13 @@
 import { Runtime, SequencerOptions_AutoIncrement } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { Bench } from "../bench.js";
-import type { On } from "../case.js";
+import type { CaseContext } from "../bench.js";
+import type { DeclareCase } from "../case.js";
 import { concurrently } from "../history/clients.js";
 import { History } from "../history/history.js";
 import { checkIds, type Ids } from "../history/orders.js";
 
 const STEPS = 20;
 
-export function histories(on: On<Bench>): void {
+export function histories(on: DeclareCase<CaseContext>): void {
   for (const [what, increment, inOrder] of [
     ["WEAK ids of several clients at once are unique", SequencerOptions_AutoIncrement.WEAK, false],
     [

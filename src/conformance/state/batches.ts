@@ -1,18 +1,18 @@
 import { Code } from "@connectrpc/connect";
 import { fromUtf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
-import { equal, ok, Unmet } from "../expect.js";
-import { factsOf, malformed, refused } from "../refusal.js";
+import type { DeclareCase } from "../case.js";
+import { AssertionError, equal, ok } from "../expect.js";
+import { errorMetadata, expectMalformed, expectRefusal } from "../refusal.js";
 import { create, type StateCalls, withEtag } from "./calls.js";
 
 /** Many keys at once: bulk reads, batches, transactions. */
-export function batches(on: On<StateCalls>): void {
+export function batches(on: DeclareCase<StateCalls>): void {
   bulkReads(on);
   atomicBatches(on);
   transactions(on);
 }
 
-function bulkReads(on: On<StateCalls>): void {
+function bulkReads(on: DeclareCase<StateCalls>): void {
   for (const parallelism of [-1, 0, 1, 8]) {
     on(
       "GetBulkState",
@@ -53,7 +53,7 @@ function bulkReads(on: On<StateCalls>): void {
   });
 }
 
-function atomicBatches(on: On<StateCalls>): void {
+function atomicBatches(on: DeclareCase<StateCalls>): void {
   on("SaveState, DeleteBulkState", "SaveState stores every item of a batch", async (at) => {
     await at.saveAll(at.item("a", "1"), at.item("b", "2"), at.item("c", "3"));
     const items = await at.bulk(["a", "b", "c"]);
@@ -67,21 +67,21 @@ function atomicBatches(on: On<StateCalls>): void {
     await at.saveAll(at.item("a", "1"), at.item("b", "1"));
     const before = await at.bulk(["a", "b"]);
     const batch = [at.item("new", "2"), at.item("a", "2"), at.item("b", "2", withEtag("999"))];
-    await refused(at.saveAll(...batch), Code.Aborted);
-    await refused(at.saveAll(...batch.toReversed()), Code.Aborted);
+    await expectRefusal(at.saveAll(...batch), Code.Aborted);
+    await expectRefusal(at.saveAll(...batch.toReversed()), Code.Aborted);
     equal(await at.bulk(["a", "b"]), before);
     equal(await at.etag("new"), "");
   });
 
   on("SaveState, DeleteBulkState", "a batch with one malformed item does nothing", async (at) => {
     const states = [at.item("a", "1"), { key: "" }];
-    await malformed(at.runtime.saveState({ storeName: at.storeName, states }), "states[1].key");
+    await expectMalformed(at.runtime.saveState({ storeName: at.storeName, states }), "states[1].key");
     equal(await at.etag("a"), "");
   });
 
   on("SaveState, DeleteBulkState", "DeleteBulkState deletes all of a batch or nothing", async (at) => {
     await at.saveAll(at.item("a", "1"), at.item("b", "1"));
-    await refused(at.deleteAll(at.item("a"), at.item("b", "", withEtag("999"))), Code.Aborted);
+    await expectRefusal(at.deleteAll(at.item("a"), at.item("b", "", withEtag("999"))), Code.Aborted);
     equal(await at.text("a"), "1");
     await at.deleteAll(at.item("a"), at.item("b", "", withEtag(await at.etag("b"))));
     equal([await at.etag("a"), await at.etag("b")], ["", ""]);
@@ -122,7 +122,7 @@ function atomicBatches(on: On<StateCalls>): void {
   );
 }
 
-function transactions(on: On<StateCalls>): void {
+function transactions(on: DeclareCase<StateCalls>): void {
   on("ExecuteStateTransaction", "a transaction upserts and deletes", async (at) => {
     await at.save("b", "1");
     await at.transact(["upsert", "a", "1"], ["delete", "b"]);
@@ -133,8 +133,8 @@ function transactions(on: On<StateCalls>): void {
     await at.save("a", "1");
     const before = await at.get("a");
     const failing = ["delete", "c", "", withEtag("5")] as const;
-    await refused(at.transact(["upsert", "a", "2"], ["upsert", "b", "2"], failing), Code.Aborted);
-    await refused(at.transact(failing, ["upsert", "a", "2"], ["upsert", "b", "2"]), Code.Aborted);
+    await expectRefusal(at.transact(["upsert", "a", "2"], ["upsert", "b", "2"], failing), Code.Aborted);
+    await expectRefusal(at.transact(failing, ["upsert", "a", "2"], ["upsert", "b", "2"]), Code.Aborted);
     equal([await at.get("a"), await at.etag("b")], [before, ""]);
   });
 
@@ -152,7 +152,7 @@ function transactions(on: On<StateCalls>): void {
     "ExecuteStateTransaction",
     "later operations on a key see earlier ones: upsert, then create is aborted",
     async (at) => {
-      await refused(at.transact(["upsert", "k", "1"], ["upsert", "k", "2", create]), Code.Aborted);
+      await expectRefusal(at.transact(["upsert", "k", "1"], ["upsert", "k", "2", create]), Code.Aborted);
       equal(await at.etag("k"), "");
     },
   );
@@ -172,7 +172,7 @@ function transactions(on: On<StateCalls>): void {
     async (at) => {
       await at.save("k", "1");
       const once = withEtag(await at.etag("k"));
-      await refused(at.transact(["upsert", "k", "2", once], ["upsert", "k", "3", once]), Code.Aborted);
+      await expectRefusal(at.transact(["upsert", "k", "2", once], ["upsert", "k", "3", once]), Code.Aborted);
       equal(await at.text("k"), "1");
       await at.transact(["upsert", "k", "2", once], ["upsert", "k", "3"]);
       equal(await at.text("k"), "3");
@@ -190,11 +190,11 @@ function transactions(on: On<StateCalls>): void {
 
   on("ExecuteStateTransaction", "a refused transaction tells which key stood in the way", async (at) => {
     await at.save("b", "1");
-    const error = await refused(
+    const error = await expectRefusal(
       at.transact(["upsert", "a", "1"], ["upsert", "b", "2", create]),
       Code.Aborted,
     );
-    equal(factsOf(error), { key: at.key("b"), etag: await at.etag("b") });
+    equal(errorMetadata(error), { key: at.key("b"), etag: await at.etag("b") });
   });
 
   on("ExecuteStateTransaction", "concurrent transactions lose no update", async (at) => {
@@ -216,7 +216,7 @@ function transactions(on: On<StateCalls>): void {
           );
         if (moved) return;
       }
-      throw new Unmet("no transaction got through in 200 tries");
+      throw new AssertionError("no transaction got through in 200 tries");
     };
     await Promise.all(Array.from({ length: 8 }, move));
     equal([await at.text("a"), await at.text("b")], ["8", "92"]);
@@ -227,7 +227,10 @@ function transactions(on: On<StateCalls>): void {
       "a transaction's operation type is not upsert or delete",
       `the operation type "${type}" is invalid_argument, and nothing of the transaction happens`,
       async (at) => {
-        await malformed(at.transact(["upsert", "a", "1"], [type, "b", "1"]), "operations[1].operationType");
+        await expectMalformed(
+          at.transact(["upsert", "a", "1"], [type, "b", "1"]),
+          "operations[1].operationType",
+        );
         equal([await at.etag("a"), await at.etag("b")], ["", ""]);
       },
     );

@@ -7,7 +7,7 @@ import {
   StateOptions_StateConcurrency,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { Bench } from "../bench.js";
+import type { CaseContext } from "../bench.js";
 
 export const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAST_WRITE } =
   StateOptions_StateConcurrency;
@@ -22,7 +22,7 @@ type Rest = Omit<Item, "key" | "value">;
 type Operation = readonly [type: string, key: string, value?: string, rest?: Rest];
 
 /** The state RPCs on keys of the case's own: each is called by its short name, and forgotten at the end. */
-export interface StateCalls extends Bench {
+export interface StateCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
   /** The key that is called `name` in the case. */
@@ -44,7 +44,7 @@ export interface StateCalls extends Bench {
   transact(...operations: Operation[]): Promise<unknown>;
 }
 
-export function stateCalls(bench: Bench): StateCalls {
+export function stateCalls(bench: CaseContext): StateCalls {
   const runtime = bench.client(Runtime);
   const storeName = bench.stores.state;
   const used = new Set<string>();

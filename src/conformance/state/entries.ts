@@ -1,14 +1,14 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
-import { pattern } from "../engine/steps.js";
+import type { DeclareCase } from "../case.js";
+import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
-import { limited } from "../refusal.js";
+import { expectLimit } from "../refusal.js";
 import { LIMIT, MOST_BYTES } from "../rules.js";
 import { NO_CONDITION, type StateCalls } from "./calls.js";
 
 /** Keys, values, and what is not there. */
-export function entries(on: On<StateCalls>): void {
+export function entries(on: DeclareCase<StateCalls>): void {
   on("keys", "keys are opaque UTF-8: no two that differ are the same, and none is rewritten", async (at) => {
     const names = ["a||b", "A", "a", " a ", "ä", "a\u0308", "\u0000\n", "🔑", "../a", "%61", "a|||b"];
     for (const name of names) await at.save(name, `of ${name}`);
@@ -37,10 +37,10 @@ export function entries(on: On<StateCalls>): void {
     "a key of 1025 bytes is resource_exhausted, naming keyBytes, also where it has fewer characters",
     async (at) => {
       for (const key of ["k".repeat(1025), `k${"é".repeat(512)}`, `k${"🔑".repeat(256)}`]) {
-        await limited(at.runtime.getState({ storeName: at.storeName, key }), "keyBytes");
-        await limited(at.runtime.saveState({ storeName: at.storeName, states: [{ key }] }), "keyBytes");
-        await limited(at.runtime.deleteState({ storeName: at.storeName, key }), "keyBytes");
-        await limited(at.runtime.getBulkState({ storeName: at.storeName, keys: ["a", key] }), "keyBytes");
+        await expectLimit(at.runtime.getState({ storeName: at.storeName, key }), "keyBytes");
+        await expectLimit(at.runtime.saveState({ storeName: at.storeName, states: [{ key }] }), "keyBytes");
+        await expectLimit(at.runtime.deleteState({ storeName: at.storeName, key }), "keyBytes");
+        await expectLimit(at.runtime.getBulkState({ storeName: at.storeName, keys: ["a", key] }), "keyBytes");
       }
     },
   );
@@ -53,13 +53,13 @@ export function entries(on: On<StateCalls>): void {
   });
 
   on("keys", "a value may have 1 MiB", async (at) => {
-    const value = pattern(1024 ** 2);
+    const value = patternBytes(1024 ** 2);
     await at.save("k", value);
     equal((await at.bulk(["k"]))[0]?.data, value);
   });
 
   on(["keys", "extensions"], "a value may have 4 MiB less 16 KiB", async (at) => {
-    const value = pattern(MOST_BYTES);
+    const value = patternBytes(MOST_BYTES);
     await at.save("k", value);
     const { data } = await at.runtime.getState({ storeName: at.storeName, key: at.key("k") });
     equal(data, value);
@@ -69,7 +69,7 @@ export function entries(on: On<StateCalls>): void {
     [LIMIT, "extensions"],
     "a value above the limit is resource_exhausted, naming valueBytes, and stores nothing",
     async (at) => {
-      await limited(at.save("k", new Uint8Array(MOST_BYTES + 1)), "valueBytes");
+      await expectLimit(at.save("k", new Uint8Array(MOST_BYTES + 1)), "valueBytes");
       equal(await at.etag("k"), "");
     },
   );

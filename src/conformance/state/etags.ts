@@ -1,12 +1,12 @@
 import { Code } from "@connectrpc/connect";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { factsOf, refused } from "../refusal.js";
+import { errorMetadata, expectRefusal } from "../refusal.js";
 import { MALFORMED, MISMATCH } from "../rules.js";
 import { create, FIRST_WRITE, LAST_WRITE, type StateCalls, withEtag } from "./calls.js";
 
 /** Etags, and the conditions that they are. */
-export function etags(on: On<StateCalls>): void {
+export function etags(on: DeclareCase<StateCalls>): void {
   on("etag", "an etag is a decimal version above 0", async (at) => {
     await at.save("k", "v");
     const etag = await at.etag("k");
@@ -32,7 +32,7 @@ export function etags(on: On<StateCalls>): void {
       const before = await at.etag("k");
       await at.delete("k");
       await at.save("k", "2");
-      await refused(at.save("k", "3", withEtag(before)), Code.Aborted);
+      await expectRefusal(at.save("k", "3", withEtag(before)), Code.Aborted);
       equal(await at.text("k"), "2");
     },
   );
@@ -80,7 +80,7 @@ export function etags(on: On<StateCalls>): void {
     const options = { options: { concurrency } };
     on("etag given", `with concurrency ${what} an etag that does not match refuses a write`, async (at) => {
       await at.save("k", "1");
-      await refused(at.save("k", "2", { ...withEtag("77"), ...options }), Code.Aborted);
+      await expectRefusal(at.save("k", "2", { ...withEtag("77"), ...options }), Code.Aborted);
       equal(await at.text("k"), "1");
     });
 
@@ -91,7 +91,7 @@ export function etags(on: On<StateCalls>): void {
     });
 
     on("etag given", `with concurrency ${what} an etag is refused on a missing key`, async (at) => {
-      await refused(at.save("k", "2", { ...withEtag("1"), ...options }), Code.Aborted);
+      await expectRefusal(at.save("k", "2", { ...withEtag("1"), ...options }), Code.Aborted);
       equal(await at.etag("k"), "");
     });
   }
@@ -100,14 +100,14 @@ export function etags(on: On<StateCalls>): void {
     await at.save("k", "1");
     const stale = await at.etag("k");
     await at.save("k", "2");
-    await refused(at.delete("k", stale), Code.Aborted);
+    await expectRefusal(at.delete("k", stale), Code.Aborted);
     equal(await at.text("k"), "2");
     await at.delete("k", await at.etag("k"));
     equal(await at.etag("k"), "");
   });
 
   on("etag given", "DeleteState with an etag of a missing key is aborted", async (at) => {
-    await refused(at.delete("k", "1"), Code.Aborted);
+    await expectRefusal(at.delete("k", "1"), Code.Aborted);
   });
 
   on("etag given", "of many writers with the same etag one gets through", async (at) => {
@@ -134,21 +134,21 @@ export function etags(on: On<StateCalls>): void {
       `${rpc} with an etag that does not match is aborted, with the key and its etag`,
       async (at) => {
         await at.save("k", "1");
-        const error = await refused(write(at, "999"), Code.Aborted);
-        equal(factsOf(error), { key: at.key("k"), etag: await at.etag("k") });
+        const error = await expectRefusal(write(at, "999"), Code.Aborted);
+        equal(errorMetadata(error), { key: at.key("k"), etag: await at.etag("k") });
         equal(await at.text("k"), "1");
       },
     );
 
     on(MISMATCH, `${rpc} with an etag of a missing key tells that it has none`, async (at) => {
-      const error = await refused(write(at, "999"), Code.Aborted);
-      equal(factsOf(error), { key: at.key("k"), etag: "" });
+      const error = await expectRefusal(write(at, "999"), Code.Aborted);
+      equal(errorMetadata(error), { key: at.key("k"), etag: "" });
     });
 
     on(MALFORMED, `${rpc} with a malformed etag is invalid_argument, and does nothing`, async (at) => {
       await at.save("k", "1");
       for (const etag of ["x", "-1", "1.5", " 1", "0x1", "99999999999999999999999"]) {
-        await refused(write(at, etag), Code.InvalidArgument, `etag "${etag}"`);
+        await expectRefusal(write(at, etag), Code.InvalidArgument, `etag "${etag}"`);
       }
       equal(await at.text("k"), "1");
     });
@@ -156,14 +156,14 @@ export function etags(on: On<StateCalls>): void {
 
   on("FIRST_WRITE without etag", "FIRST_WRITE without an etag creates only", async (at) => {
     await at.save("k", "1", create);
-    const error = await refused(at.save("k", "2", create), Code.Aborted);
-    equal(factsOf(error), { key: at.key("k"), etag: await at.etag("k") });
+    const error = await expectRefusal(at.save("k", "2", create), Code.Aborted);
+    equal(errorMetadata(error), { key: at.key("k"), etag: await at.etag("k") });
     equal(await at.text("k"), "1");
   });
 
   on("FIRST_WRITE without etag", 'FIRST_WRITE with the etag "0" creates only', async (at) => {
     await at.save("k", "1", { ...create, ...withEtag("0") });
-    await refused(at.save("k", "2", { ...create, ...withEtag("0") }), Code.Aborted);
+    await expectRefusal(at.save("k", "2", { ...create, ...withEtag("0") }), Code.Aborted);
     equal(await at.text("k"), "1");
   });
 

@@ -1,21 +1,21 @@
 import { Runtime, StateOptions_StateConsistency } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { type Client, concurrently, oneOf } from "../history/clients.js";
-import { exchanged } from "../history/exchanged.js";
+import { conditionalWrite } from "../history/exchanged.js";
 import { History } from "../history/history.js";
-import { checkRegister, type Found, type Step } from "../history/register.js";
+import { checkRegister, type Step, type StepResult } from "../history/register.js";
 import { create, NO_CONDITION, type StateCalls, withEtag } from "./calls.js";
 
 const KEYS = ["a", "b"] as const;
 const STEPS = 15;
 
-export function histories(on: On<StateCalls>): void {
+export function histories(on: DeclareCase<StateCalls>): void {
   on(
     ["consistency", "second client"],
     "what several clients read, write, exchange and delete at once has one order",
     async (at) => {
-      const histories = { a: new History<Step, Found>(), b: new History<Step, Found>() };
+      const histories = { a: new History<Step, StepResult>(), b: new History<Step, StepResult>() };
       await concurrently(at, STEPS, async (client, i) => {
         const key = oneOf(client, KEYS);
         await act(at, histories[key], client, key, `${client.number}.${i}`);
@@ -28,7 +28,7 @@ export function histories(on: On<StateCalls>): void {
 /** Does one thing with a key; `value` is one that nobody else writes. */
 async function act(
   at: StateCalls,
-  history: History<Step, Found>,
+  history: History<Step, StepResult>,
   { number, transport, chance }: Client,
   name: string,
   value: string,
@@ -58,7 +58,7 @@ async function act(
     const { etag, value: expected } = seen as Awaited<ReturnType<typeof read>>;
     const isDelete = etag !== "" && roll > 0.9;
     await history.call(number, { do: "exchange", expected, value: isDelete ? undefined : value }, () =>
-      exchanged(
+      conditionalWrite(
         isDelete
           ? runtime.deleteState({ storeName, key, ...withEtag(etag) })
           : save(etag === "" ? create : withEtag(etag)),

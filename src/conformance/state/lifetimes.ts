@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
-import type { On } from "../case.js";
+import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { malformed, refused } from "../refusal.js";
+import { expectMalformed, expectRefusal } from "../refusal.js";
 import { create, type StateCalls, ttl, withEtag } from "./calls.js";
 
 /** What is left of an entry's lifetime; fails where it is gone. */
@@ -18,7 +18,7 @@ function near(left: number | undefined, ms: number): void {
 }
 
 /** Entries that expire. */
-export function lifetimes(on: On<StateCalls>): void {
+export function lifetimes(on: DeclareCase<StateCalls>): void {
   on("ttlInSeconds", "a fresh write without ttlInSeconds has no lifetime", async (at) => {
     await at.save("k", "v");
     equal(await leftMs(at, "k"), undefined);
@@ -85,7 +85,7 @@ export function lifetimes(on: On<StateCalls>): void {
 
   for (const bad of ["1.5", "x", "", "1e3", "0x10", "1s"]) {
     on("ttlInSeconds", `ttlInSeconds "${bad}" is invalid_argument, and stores nothing`, async (at) => {
-      await malformed(at.save("k", "v", ttl(bad)), 'states[0].metadata["ttlInSeconds"]');
+      await expectMalformed(at.save("k", "v", ttl(bad)), 'states[0].metadata["ttlInSeconds"]');
       equal(await at.etag("k"), "");
     });
   }
@@ -108,8 +108,8 @@ export function lifetimes(on: On<StateCalls>): void {
       await at.save("k", "1", ttl("2"));
       const etag = await at.etag("k");
       await at.pass(2100);
-      await refused(at.save("k", "2", withEtag(etag)), Code.Aborted);
-      await refused(at.delete("k", etag), Code.Aborted);
+      await expectRefusal(at.save("k", "2", withEtag(etag)), Code.Aborted);
+      await expectRefusal(at.delete("k", etag), Code.Aborted);
       await at.save("k", "3", create);
       equal(await at.text("k"), "3");
       equal(await leftMs(at, "k"), undefined, "what is left of the old lifetime");

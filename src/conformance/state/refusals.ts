@@ -1,5 +1,5 @@
-import type { On } from "../case.js";
-import { malformed, NO_NAMES, unconfigured } from "../refusal.js";
+import type { DeclareCase } from "../case.js";
+import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import type { StateCalls } from "./calls.js";
 
@@ -28,11 +28,11 @@ const KEY_FIELD: Record<string, string> = {
 };
 
 /** What the state RPCs do not take. */
-export function refusals(on: On<StateCalls>): void {
+export function refusals(on: DeclareCase<StateCalls>): void {
   for (const [rpc, call] of Object.entries(CALLS)) {
     const storeField = rpc === "ExecuteStateTransaction" ? "storeName" : "store_name";
     on(REQUIRED, `${rpc} without a key is invalid_argument, naming the field`, async (at) => {
-      await malformed(call(at, at.storeName, ""), KEY_FIELD[rpc] ?? "");
+      await expectMalformed(call(at, at.storeName, ""), KEY_FIELD[rpc] ?? "");
     });
 
     on(
@@ -40,21 +40,22 @@ export function refusals(on: On<StateCalls>): void {
       `${rpc} without a store, or with a malformed name of one, is invalid_argument`,
       async (at) => {
         for (const name of ["", "a\u0000b", "a\nb", "x".repeat(256)]) {
-          await malformed(call(at, name, at.key("k")), storeField, JSON.stringify(name));
+          await expectMalformed(call(at, name, at.key("k")), storeField, JSON.stringify(name));
         }
       },
     );
 
     on(UNKNOWN, `${rpc} of a store that is not configured is invalid_argument, naming it`, async (at) => {
-      for (const name of NO_NAMES) await unconfigured(call(at, name, at.key("k")), "state store", name);
+      for (const name of UNKNOWN_NAMES)
+        await expectUnconfigured(call(at, name, at.key("k")), "state store", name);
     });
   }
 
   on(REQUIRED, "a consistency that is none is invalid_argument", async (at) => {
     const key = at.key("k");
     const read = at.runtime.getState({ storeName: at.storeName, key, consistency: 99 as never });
-    await malformed(read, "consistency");
-    await malformed(
+    await expectMalformed(read, "consistency");
+    await expectMalformed(
       at.save("k", "v", { options: { consistency: 3 as never } }),
       "states[0].options.consistency",
     );
@@ -62,19 +63,19 @@ export function refusals(on: On<StateCalls>): void {
 
   on(REQUIRED, "a concurrency that is none is invalid_argument", async (at) => {
     const options = { concurrency: 7 as never };
-    await malformed(at.save("k", "v", { options }), "states[0].options.concurrency");
+    await expectMalformed(at.save("k", "v", { options }), "states[0].options.concurrency");
     const remove = at.runtime.deleteState({ storeName: at.storeName, key: at.key("k"), options });
-    await malformed(remove, "options.concurrency");
+    await expectMalformed(remove, "options.concurrency");
   });
 
   on(REQUIRED, "a transaction's operation without a request is invalid_argument", async (at) => {
     const operations = [{ operationType: "upsert" }];
     const call = at.runtime.executeStateTransaction({ storeName: at.storeName, operations });
-    await malformed(call, "operations[0].request");
+    await expectMalformed(call, "operations[0].request");
   });
 
   on(REQUIRED, "an empty key later in a bulk read is named by its place", async (at) => {
     const keys = [at.key("a"), at.key("b"), ""];
-    await malformed(at.runtime.getBulkState({ storeName: at.storeName, keys }), "keys[2]");
+    await expectMalformed(at.runtime.getBulkState({ storeName: at.storeName, keys }), "keys[2]");
   });
 }

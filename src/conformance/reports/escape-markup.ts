@@ -7,7 +7,7 @@ const ENTITIES: Record<string, string> = {
 };
 
 /** `text` as it stands in XML or HTML, also between quotes. What XML 1.0 has no place for becomes U+FFFD. */
-export const marked = (text: string): string =>
+export const escapeMarkup = (text: string): string =>
   text
     .replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what XML does not take
