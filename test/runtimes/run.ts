@@ -3,7 +3,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { bundles } from "./bundles.js";
-import { EXAMPLE_APP, runExamples } from "./examples.js";
+import { EXAMPLE_APP, installExamples, runExamples } from "./examples.js";
 import { type Host, openHost } from "./host.js";
 import { RUNTIMES, type Runtime } from "./runtimes.js";
 import type { Told } from "./suite/case.js";
@@ -43,15 +43,17 @@ const folder = mkdtempSync(join(tmpdir(), "fairlead-runtimes-"));
 const told: Told[] = [];
 const broken: string[] = [];
 try {
-  // All at once, and before anything runs: npm takes its time, and the processors.
+  // All installations at once, before anything runs: npm takes its time, and the processors.
+  const installing = withExamples ? installExamples(folder) : undefined;
   await Promise.all(there.map(({ install }) => install?.()));
+  const examples = await installing;
   const listening = there.filter(({ listens }) => listens).map(({ name }) => name);
   await using host = await openHost(
     there.map(({ name }) => name),
     [...listening, EXAMPLE_APP],
   );
   await runAll(host);
-  if (withExamples) broken.push(...(await runExamples(host, folder, values.shots)));
+  if (examples) broken.push(...(await runExamples(host, examples, values.shots)));
 } finally {
   rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }

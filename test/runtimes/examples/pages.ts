@@ -5,12 +5,11 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { chromium, type Page } from "playwright-core";
-import { build } from "vite";
 import type { Place } from "../examples.js";
 import { listening } from "../host.js";
 import * as programs from "../programs.js";
 
-/** Builds the page as its user would, opens it in two tabs of Chromium, and has `task` look at them. */
+/** Builds the page with the Vite that the example installs, opens it in two tabs of Chromium, and runs `task` on them. */
 async function inTabs(
   place: Place,
   name: string,
@@ -18,8 +17,7 @@ async function inTabs(
 ): Promise<void> {
   const { folder, url, shots } = place;
   if (!programs.chromium) throw new Error("Chromium is not installed: apt-get install chromium");
-  process.env["VITE_FAIRLEAD_URL"] = url;
-  await build({ root: folder, logLevel: "warn", build: { target: "esnext" } });
+  await runBinary(folder, "vite", ["build"], { VITE_FAIRLEAD_URL: url });
   const origin = createServer((request, response) => {
     const path = request.url === "/" ? "/index.html" : (request.url ?? "");
     const types: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css" };
@@ -67,9 +65,7 @@ export const vitePage = (place: Place): Promise<void> =>
   });
 
 export async function reactPage(place: Place): Promise<void> {
-  const tsc = join(import.meta.dirname, "../../../../node_modules/.bin/tsc");
-  const { stdout } = await promisify(execFile)(tsc, ["-p", place.folder]).catch((error) => error);
-  assert.equal(stdout, "");
+  await runBinary(place.folder, "tsc", ["-p", "."]);
   await inTabs(place, "react", async (one, other) => {
     await one.fill("input", "ada");
     await one.click("text=sign in");
@@ -81,5 +77,13 @@ export async function reactPage(place: Place): Promise<void> {
     assert.deepEqual(guests, ["ada", "bob"]);
     await one.click("text=dark theme for all");
     await other.waitForSelector('main[data-theme="dark"]');
+  });
+}
+
+/** Runs a program of the packages that an example has installed. Its output is the error's message if it fails. */
+async function runBinary(folder: string, name: string, args: string[], env: Record<string, string> = {}) {
+  const options = { cwd: folder, env: { ...process.env, ...env } };
+  await promisify(execFile)(join(folder, "node_modules/.bin", name), args, options).catch((error) => {
+    throw new Error(`${name} ${args.join(" ")}: ${error.stdout}${error.stderr}`);
   });
 }
