@@ -9,11 +9,12 @@ import {
   rmdirSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build as esbuild } from "esbuild";
 import { build as viteBuild } from "vite";
 import { afterAll, beforeAll, describe, inject, test } from "vitest";
+import { anchors, localLinks } from "./links.js";
 import { project, run, type Serving, serve } from "./project.js";
 
 const root = join(import.meta.dirname, "../..");
@@ -26,18 +27,21 @@ describe("the tarball", () => {
       .split("\n")
       .map((path) => path.replace(/^package\//, ""));
 
-  test("holds the build, the contract, and nothing else", () => {
+  test("has the build, the contract, the pages that README.md links, and nothing else", () => {
     const top = new Set(files().map((path) => path.split("/")[0]));
-    const expected = "CHANGELOG.md LICENSE README.md dist fairlead.schema.json package.json proto";
+    const expected =
+      "CHANGELOG.md CONTRIBUTING.md LICENSE README.md bench dist docs examples fairlead.schema.json package.json proto";
     assert.deepEqual([...top].sort(), expected.split(" "));
     const stray = files().filter((path) =>
-      /(^|\/)(tests?|bench|\.\w+)(\/|$)|\.(test|tsbuildinfo|tgz|check)/.test(path),
+      /(^|\/)(tests?|node_modules|\.\w+)(\/|$)|\.(test|tsbuildinfo|tgz|check)|package-lock/.test(path),
     );
     assert.deepEqual(stray, []);
     const unexpected = files().filter(
       (path) =>
         (path.startsWith("dist/") && !/^dist\/(src|gen)\/.*\.(js|d\.ts)$/.test(path)) ||
-        (path.startsWith("proto/") && !path.endsWith(".proto")),
+        (path.startsWith("proto/") && !path.endsWith(".proto")) ||
+        (path.startsWith("bench/") && path !== "bench/README.md") ||
+        (path.startsWith("docs/") && !/\.(md|svg)$/.test(path)),
     );
     assert.deepEqual(unexpected, []);
   });
@@ -56,6 +60,22 @@ describe("the tarball", () => {
       readFileSync(join(folder, path), "utf8").includes("sourceMappingURL"),
     );
     assert.deepEqual(mapped, []);
+  });
+
+  test("has every file and heading that its pages link", () => {
+    const folder = join(project("node"), "node_modules/fairlead");
+    const pages = files().filter((path) => path.endsWith(".md"));
+    assert.ok(pages.length > 30);
+    const dead = pages.flatMap((page) =>
+      localLinks(readFileSync(join(folder, page), "utf8"))
+        .filter(({ path, anchor }) => {
+          const target = path === "" ? join(folder, page) : join(folder, dirname(page), path);
+          if (!existsSync(target)) return true;
+          return anchor !== undefined && !anchors(readFileSync(target, "utf8")).includes(anchor);
+        })
+        .map(({ link }) => `${page}: ${link}`),
+    );
+    assert.deepEqual(dead, []);
   });
 
   test("publint and attw have nothing to say", async () => {
