@@ -12,4 +12,5 @@ export {
   type EventSubscription,
   type Verdict,
 } from "./client/pubsub/app-callback.js";
-export { createInvocations, type InvocationHandler } from "./client/service/handler.js";
+export { createInvocations } from "./client/service/handler.js";
+export type { InvocationHandler } from "./client/service.js";

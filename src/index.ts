@@ -117,8 +117,13 @@ export {
 export { type RetryOptions, withRetry } from "./client/retry.js";
 export { createSecrets, type Secret, type SecretStore } from "./client/secrets.js";
 export { createSequencer, type IdsOptions, type NextOptions, type Sequencer } from "./client/sequencer.js";
-export type { InvocationHandler } from "./client/service/handler.js";
-export { createService, type InvokeInit, type InvokeOptions, type Service } from "./client/service.js";
+export {
+  createService,
+  type InvocationHandler,
+  type InvokeInit,
+  type InvokeOptions,
+  type Service,
+} from "./client/service.js";
 export {
   createState,
   type ReadOptions,

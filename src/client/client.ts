@@ -33,8 +33,7 @@ import { rawRuntime } from "./raw-runtime.js";
 import { type RetryOptions, withRetry } from "./retry.js";
 import { createSecrets, type SecretStore } from "./secrets.js";
 import { createSequencer, type Sequencer } from "./sequencer.js";
-import type { InvocationHandler } from "./service/handler.js";
-import { createService, type Service } from "./service.js";
+import { createService, type InvocationHandler, type Service } from "./service.js";
 import { createState, type StateStore } from "./state.js";
 import { type Token, withToken } from "./token.js";
 

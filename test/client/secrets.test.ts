@@ -6,7 +6,7 @@ import { inspect } from "node:util";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { Secret } from "../../src/client/secrets/store.js";
+import { RedactedSecret } from "../../src/client/secrets/store.js";
 import { createSecrets } from "../../src/client/secrets.js";
 import { openHere, throughEveryDoor } from "../support/protocols.js";
 
@@ -35,7 +35,7 @@ throughEveryDoor("unary", (open) => {
 });
 
 test("a secret is [redacted] wherever it is printed, joined or copied", () => {
-  const secret = new Secret("db", { db: "hunter2" });
+  const secret = new RedactedSecret("db", { db: "hunter2" });
   assert.equal(String(secret), "[redacted]");
   assert.equal(secret.toString(), "[redacted]");
   assert.equal(`x${secret}`, "x[redacted]");
@@ -60,7 +60,7 @@ test("a secret is [redacted] wherever it is printed, joined or copied", () => {
 });
 
 test("reveal() of a secret with several values needs the name of one", () => {
-  const secret = new Secret("db", { user: "ada", password: "hunter2" });
+  const secret = new RedactedSecret("db", { user: "ada", password: "hunter2" });
   assert.deepEqual(secret.parts, ["user", "password"]);
   assert.equal(secret.reveal("password"), "hunter2");
   assert.throws(() => secret.reveal(), new TypeError('Cannot reveal "db": its parts are user, password'));
@@ -68,8 +68,8 @@ test("reveal() of a secret with several values needs the name of one", () => {
     () => secret.reveal("x"),
     new TypeError('Cannot reveal part "x" of "db": its parts are user, password'),
   );
-  assert.equal(new Secret("a", { only: "1" }).reveal(), "1");
-  assert.equal(new Secret("a", { a: "1", b: "2" }).reveal(), "1");
+  assert.equal(new RedactedSecret("a", { only: "1" }).reveal(), "1");
+  assert.equal(new RedactedSecret("a", { a: "1", b: "2" }).reveal(), "1");
 });
 
 test("an unknown store is an error and not a missing secret", async () => {

@@ -1,12 +1,17 @@
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type { ConfigurationItem, Runtime } from "../../../gen/runtime/configuration_pb.js";
+import type {
+  ConfigurationItem,
+  Runtime,
+  SubscribeConfigurationResponse,
+} from "../../../gen/runtime/configuration_pb.js";
 import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
+import { INITIAL_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
-import { retryDelayMs } from "../errors/facts.js";
+import { hasCode, retryDelayMs } from "../errors/facts.js";
 import { hasExtensions } from "../server-extensions.js";
 import { attemptOf } from "../status/attempt.js";
 import type { ConnectionStatus } from "../status/connection-status.js";
@@ -15,11 +20,10 @@ import { sharedSubscription } from "./shared-subscription.js";
 
 const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 
-/** The longest that one reading of all values may take before it is tried anew, in milliseconds. */
+/** The longest that one read of all values may take before it is retried, in milliseconds. */
 const READ_MS = 10_000;
 
-/** What will not go away by waiting. */
-const FOR_GOOD = new Set([
+const PERMANENT_CODES = [
   Code.InvalidArgument,
   Code.NotFound,
   Code.PermissionDenied,
@@ -27,17 +31,17 @@ const FOR_GOOD = new Set([
   Code.OutOfRange,
   Code.Unimplemented,
   Code.Unauthenticated,
-]);
+];
 
 /** Whether the same call may succeed later. */
-export const mayPass = (error: unknown): boolean =>
-  error instanceof ConnectError && !FOR_GOOD.has(error.code);
+export const isTransient = (error: unknown): boolean =>
+  error instanceof ConnectError && !hasCode(error, ...PERMANENT_CODES);
 
-/** Which items are followed, and how. */
-export interface Followed {
+/** The items to follow, and how to call the server for them. */
+export interface FollowedItems {
   transport: Transport;
   client: Client<typeof Runtime>;
-  /** What a request says. */
+  /** The fields of each request that select the group. */
   place: { storeName: string; appId: string; group: string; label: string };
   /** Undefined: the whole group. */
   keys: readonly string[] | undefined;
@@ -45,136 +49,180 @@ export interface Followed {
   call: CallOptions;
 }
 
-/** Until when, and who is told how it goes. */
+/** How long to follow, and the callbacks. */
 interface Following {
   signal: AbortSignal;
   status: ConnectionStatus;
+  /** Called whenever the values are known to be the server's. */
   onValues(): void;
+  /** Called with each error that a retry may overcome. */
   onFailure(error: unknown): void;
 }
 
+/** Called when an attempt has reached the server, and its failures count from zero again. */
+type OnReached = () => void;
+
 /**
- * Keeps `values` as the server has them until `signal` aborts, through lost connections. A Fairlead server tells
- * everything on one stream: first all values, then each change. Another server may send no values at first, forget
- * deletions, or fall silent when a stream of someone else ends; there, and where the transport cannot carry the stream,
- * the values are read again every `pollMs` as well. `onValues` is called whenever they are known to be the server's,
- * `onFailure` with each error that the next try may mend. Rejects with one that none will. `status` is told as well.
+ * Keeps `values` equal to the server's until `signal` aborts; it reconnects by itself. Rejects with an error that no retry
+ * can overcome.
  */
 export async function followConfiguration(
-  { transport, client, place, keys, pollMs, call }: Followed,
+  items: FollowedItems,
   values: LiveValues,
   { signal, status, onValues, onFailure }: Following,
 ): Promise<void> {
-  const wanted = keys && new Set(keys);
-  const request = { ...place, keys: keys ? [...keys] : [] };
-  const contents = (items: readonly ConfigurationItem[]) =>
-    items
-      .filter(({ key }) => wanted?.has(key) ?? key !== "")
-      // Empty content is a deletion, or on a server that keeps it: no value.
-      .map(({ key, content }) => [key, content === "" ? undefined : content] as const);
-  const all = (items: readonly ConfigurationItem[]) =>
-    new Map(contents(items).filter((pair): pair is readonly [string, string] => pair[1] !== undefined));
-
-  const stream = (signal: AbortSignal, headers = new Headers(call.headers)) =>
-    abortOnBreak((signal) => {
-      const options = withOnHeader({ ...call, headers, timeoutMs: 0, signal }, () => status.connected());
-      return client.subscribeConfiguration(heldOpen(request, signal), options);
-    }, signal);
-
-  /** A stream that begins with all values. */
-  const listen = async (signal: AbortSignal, known: () => void) => {
-    let begun = false;
-    const headers = new Headers(call.headers);
-    // Also where there is nothing yet, and nothing any more: else there would be no telling when that is known.
-    headers.set("fairlead-initial", "true");
-    for await (const { storeName, items } of stream(signal, headers)) {
-      if (storeName === "") continue;
-      if (begun) values.set(contents(items));
-      else values.replace(all(items));
-      begun = true;
-      known();
-    }
-  };
-
-  /** Reads all values now and then. What a stream tells while a reading is on its way, into `told`, is newer. */
-  const readings = async function* (signal: AbortSignal, told: Set<string>) {
-    while (true) {
-      told.clear();
-      const { items } = await client.getConfiguration(request, { ...call, timeoutMs: READ_MS, signal });
-      values.replace(all(items), told);
-      yield;
-      await sleep(pollMs, signal);
-    }
-  };
-
-  // With headers or context values of its own, a call cannot go over the stream of another.
-  const isPlain = Object.values(call).every((value) => value === undefined);
-  const heard = (signal: AbortSignal) =>
-    isPlain ? sharedSubscription({ transport, client }, request, signal) : stream(signal);
-
-  /** A stream of changes that may come or not. */
-  const overhear = async (outer: AbortSignal, told: Set<string>) => {
-    await again(outer, status, mayPass, async (signal, known) => {
-      for await (const { items } of heard(signal)) {
-        const news = contents(items);
-        for (const [key] of news) told.add(key);
-        values.set(news);
-        known();
-      }
-    });
-  };
-
-  const goOn = (error: unknown) => {
-    if (!mayPass(error)) return false;
+  const source = new ConfigurationSource(items, values, status);
+  const shouldRetry = (error: unknown) => {
+    if (!isTransient(error)) return false;
     status.disconnected(error);
     onFailure(error);
     return true;
   };
-  await again(signal, status, goOn, async (signal, reached) => {
-    const known = () => {
-      reached();
+  await repeat(signal, status, shouldRetry, (signal, onReached) =>
+    source.follow(signal, () => {
+      onReached();
       status.connected();
       onValues();
-    };
-    const whole = await hasExtensions(transport, signal);
-    if (whole) {
+    }),
+  );
+}
+
+/**
+ * Reads configuration into `values` from a server of any kind. A Fairlead server sends all values and then each change on
+ * one stream. Another server may send no values at first, leave out deletions, or fall silent when another client's
+ * stream ends: its values are also read again every `pollMs`, as over a transport that cannot carry the stream.
+ */
+class ConfigurationSource {
+  readonly #items: FollowedItems;
+  readonly #request: FollowedItems["place"] & { keys: string[] };
+  readonly #wantedKeys: ReadonlySet<string> | undefined;
+  readonly #values: LiveValues;
+  readonly #status: ConnectionStatus;
+
+  constructor(items: FollowedItems, values: LiveValues, status: ConnectionStatus) {
+    this.#items = items;
+    this.#request = { ...items.place, keys: items.keys ? [...items.keys] : [] };
+    this.#wantedKeys = items.keys && new Set(items.keys);
+    this.#values = values;
+    this.#status = status;
+  }
+
+  /** Follows until the connection is lost or `signal` aborts; calls `onValues` each time that the values are current. */
+  async follow(signal: AbortSignal, onValues: OnReached): Promise<void> {
+    const isFairlead = await hasExtensions(this.#items.transport, signal);
+    if (isFairlead) {
       try {
-        return await listen(signal, known);
+        return await this.#followStream(signal, onValues);
       } catch (error) {
-        if (!(error instanceof ConnectError) || error.code !== Code.Unimplemented) throw error;
+        // The transport cannot carry the stream.
+        if (!hasCode(error, Code.Unimplemented)) throw error;
       }
     }
     const poll = (signal: AbortSignal) => {
-      const told = new Set<string>();
-      if (!whole) overhear(signal, told).catch(() => {});
-      return readings(signal, told);
+      const changedKeys = new Set<string>();
+      if (!isFairlead) this.#applyChanges(signal, changedKeys).catch(() => {});
+      return this.#poll(signal, changedKeys);
     };
-    for await (const _read of abortOnBreak(poll, signal)) known();
-  });
+    for await (const _read of abortOnBreak(poll, signal)) onValues();
+  }
+
+  /** Reads a stream that begins with all values. */
+  async #followStream(signal: AbortSignal, onValues: OnReached): Promise<void> {
+    let isFirst = true;
+    const headers = new Headers(this.#items.call.headers);
+    // Without it a group that is empty, or has become empty, would have no first answer.
+    headers.set(INITIAL_HEADER, "true");
+    for await (const { storeName, items } of this.#subscribe(signal, headers)) {
+      if (storeName === "") continue;
+      if (isFirst) this.#values.replace(this.#valuesOf(items));
+      else this.#values.set(this.#contentsOf(items));
+      isFirst = false;
+      onValues();
+    }
+  }
+
+  /** Reads all values every `pollMs`. `changedKeys` are newer than a read that was under way, so they are kept. */
+  async *#poll(signal: AbortSignal, changedKeys: Set<string>): AsyncGenerator<void, void, undefined> {
+    const { client, call, pollMs } = this.#items;
+    while (true) {
+      changedKeys.clear();
+      const { items } = await client.getConfiguration(this.#request, { ...call, timeoutMs: READ_MS, signal });
+      this.#values.replace(this.#valuesOf(items), changedKeys);
+      yield;
+      await sleep(pollMs, signal);
+    }
+  }
+
+  /** Applies changes from a stream that may leave some out, and adds their keys to `changedKeys`. */
+  async #applyChanges(signal: AbortSignal, changedKeys: Set<string>): Promise<void> {
+    // A call with its own headers or context values cannot share the stream of another.
+    const canShare = Object.values(this.#items.call).every((value) => value === undefined);
+    await repeat(signal, this.#status, isTransient, async (signal, onReached) => {
+      const responses = canShare
+        ? sharedSubscription(this.#items, this.#request, signal)
+        : this.#subscribe(signal);
+      for await (const { items } of responses) {
+        const contents = this.#contentsOf(items);
+        for (const [key] of contents) changedKeys.add(key);
+        this.#values.set(contents);
+        onReached();
+      }
+    });
+  }
+
+  #subscribe(
+    signal: AbortSignal,
+    headers = new Headers(this.#items.call.headers),
+  ): AsyncGenerator<SubscribeConfigurationResponse, void, undefined> {
+    const { client, call } = this.#items;
+    return abortOnBreak((signal) => {
+      const options = withOnHeader({ ...call, headers, timeoutMs: 0, signal }, () =>
+        this.#status.connected(),
+      );
+      return client.subscribeConfiguration(requestThenWait(this.#request, signal), options);
+    }, signal);
+  }
+
+  /** The contents of the items that are followed; undefined for one that is deleted. */
+  #contentsOf(items: readonly ConfigurationItem[]): (readonly [string, string | undefined])[] {
+    return (
+      items
+        .filter(({ key }) => this.#wantedKeys?.has(key) ?? key !== "")
+        // Empty content is a deletion; a server that keeps such an item means no value by it.
+        .map(({ key, content }) => [key, content === "" ? undefined : content] as const)
+    );
+  }
+
+  #valuesOf(items: readonly ConfigurationItem[]): Map<string, string> {
+    const isSet = (pair: readonly [string, string | undefined]): pair is readonly [string, string] =>
+      pair[1] !== undefined;
+    return new Map(this.#contentsOf(items).filter(isSet));
+  }
 }
 
-/** Does `task` over and over until `outer` aborts, with growing waits while it does not call `reached`. */
-async function again(
+/** Runs `task` again and again until `outer` aborts, with a wait that grows until `task` calls `onReached`. */
+async function repeat(
   outer: AbortSignal,
   status: ConnectionStatus,
-  goOn: (error: unknown) => boolean,
-  task: (signal: AbortSignal, reached: () => void) => Promise<void>,
+  shouldRetry: (error: unknown) => boolean,
+  task: (signal: AbortSignal, onReached: OnReached) => Promise<void>,
 ): Promise<void> {
-  const mayRenew = createTokenRefreshCheck();
+  const hasFreshToken = createTokenRefreshCheck();
   for (let failures = 1; ; failures++) {
     const { signal, release } = attemptOf(status, outer);
     try {
-      let askedMs = 0;
+      let serverDelayMs = 0;
       try {
         await task(signal, () => {
           failures = 0;
         });
       } catch (error) {
-        if (!outer.aborted && mayRenew(error)) continue;
-        if (outer.aborted || !goOn(error)) throw error;
-        askedMs = retryDelayMs(error) ?? 0;
+        if (!outer.aborted && hasFreshToken(error)) continue;
+        if (outer.aborted || !shouldRetry(error)) throw error;
+        serverDelayMs = retryDelayMs(error) ?? 0;
       }
-      await sleep(Math.max(jitteredMs(BACKOFF, Math.max(1, failures)), askedMs), signal).catch(() => {});
+      const delayMs = Math.max(jitteredMs(BACKOFF, Math.max(1, failures)), serverDelayMs);
+      await sleep(delayMs, signal).catch(() => {});
       if (outer.aborted) throw canceled(outer);
     } finally {
       release();
@@ -182,8 +230,8 @@ async function again(
   }
 }
 
-/** One request on a stream that stays open: a Go runtime ends the subscription with the requests. */
-async function* heldOpen<R>(request: R, signal: AbortSignal): AsyncGenerator<R> {
+/** One request on a stream that stays open: a Go runtime ends the subscription when the requests end. */
+async function* requestThenWait<R>(request: R, signal: AbortSignal): AsyncGenerator<R> {
   yield request;
   if (signal.aborted) return;
   await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));

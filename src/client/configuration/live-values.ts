@@ -1,21 +1,12 @@
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { canceled } from "../../rpc/canceled.js";
+import type { ConfigurationChange } from "../configuration.js";
 
-/** A value that is another now. Where a key has a fallback, that is its value while it has none of its own. */
-export type ValueChange = {
-  /** Whose value it is. */
-  key: string;
-  /** What it is now; undefined: nothing. */
-  value: string | undefined;
-  /** What it was; undefined: nothing. */
-  previous: string | undefined;
-};
-
-/** How many changes a reader may be behind before those of one key become one. */
+/** How many changes may wait for a reader before the changes of one key are merged into one. */
 const COMPACT_ABOVE = 1024;
 
-/** Texts by key that change while others look: a snapshot at any time, and every change to those who iterate. */
+/** Strings by key that change over time: a snapshot at any time, and every change for those who iterate. */
 export class LiveValues {
   readonly #fallback: ReadonlyMap<string, string>;
   readonly #values = new Map<string, string>();
@@ -23,26 +14,26 @@ export class LiveValues {
   #current: Readonly<Record<string, string>>;
   #ended: { error?: unknown } | undefined;
 
-  /** `fallback` has the values of keys that are not set. */
+  /** `fallback` holds the values of keys that are not set. */
   constructor(fallback: Readonly<Record<string, string>> = {}) {
     this.#fallback = new Map(Object.entries(fallback));
     this.#current = this.#snapshot();
   }
 
-  /** All values, in an object that never changes: another one takes its place. */
+  /** All values, in a frozen object that each change replaces. */
   get current(): Readonly<Record<string, string>> {
     return this.#current;
   }
 
-  /** Makes `values` all that there are. The keys in `but` stay as they are. */
-  replace(values: ReadonlyMap<string, string>, but: ReadonlySet<string> = new Set()): void {
-    const keys = [...new Set([...this.#values.keys(), ...values.keys()])].filter((key) => !but.has(key));
+  /** Replaces all values by `values`, except those of the keys in `except`. */
+  replace(values: ReadonlyMap<string, string>, except: ReadonlySet<string> = new Set()): void {
+    const keys = [...new Set([...this.#values.keys(), ...values.keys()])].filter((key) => !except.has(key));
     this.set(keys.map((key) => [key, values.get(key)]));
   }
 
   /** Sets values; undefined removes one. */
   set(values: Iterable<readonly [string, string | undefined]>): void {
-    const changes: ValueChange[] = [];
+    const changes: ConfigurationChange[] = [];
     for (const [key, given] of values) {
       const previous = this.#get(key);
       if (given === undefined) this.#values.delete(key);
@@ -55,8 +46,8 @@ export class LiveValues {
     for (const reader of this.#readers) for (const change of changes) reader.add(change);
   }
 
-  /** The changes from this call on, also those before the first read. Aborting `signal` throws in the loop. */
-  changes(signal?: AbortSignal): CancelableIterator<ValueChange> {
+  /** The changes from this call on, including those before the first read. Aborting `signal` throws in the loop. */
+  changes(signal?: AbortSignal): CancelableIterator<ConfigurationChange> {
     const reader = new Reader();
     if (this.#ended) reader.end(this.#ended);
     else this.#readers.add(reader);
@@ -66,7 +57,7 @@ export class LiveValues {
     });
   }
 
-  /** Ends every loop over changes() once it has seen what there is, with `error` where one is given. */
+  /** Ends every loop over changes() after the changes that wait for it; with `error` the loop throws it. */
   end(ended: { error?: unknown } = {}): void {
     this.#ended ??= ended;
     for (const reader of this.#readers) reader.end(this.#ended);
@@ -77,7 +68,7 @@ export class LiveValues {
     return this.#values.get(key) ?? this.#fallback.get(key);
   }
 
-  /** Without a prototype, so that no key is there by itself. */
+  /** Without a prototype: a key like "toString" must be undefined unless it is set. */
   #snapshot(): Readonly<Record<string, string>> {
     const all: Record<string, string> = Object.create(null);
     for (const [key, value] of [...this.#fallback, ...this.#values]) all[key] = value;
@@ -85,14 +76,14 @@ export class LiveValues {
   }
 }
 
-/** One loop over the changes. One that does not read holds a bounded number of them. */
+/** One loop over the changes. The number of changes that wait for it is bounded. */
 class Reader {
-  #pending: ValueChange[] = [];
+  #pending: ConfigurationChange[] = [];
   #compactAbove = COMPACT_ABOVE;
   #ended: { error?: unknown } | undefined;
   #wake: (() => void) | undefined;
 
-  add(change: ValueChange): void {
+  add(change: ConfigurationChange): void {
     this.#pending.push(change);
     if (this.#pending.length > this.#compactAbove) this.#compact();
     this.#wake?.();
@@ -103,7 +94,7 @@ class Reader {
     this.#wake?.();
   }
 
-  async *read(signal: AbortSignal): AsyncGenerator<ValueChange, void, undefined> {
+  async *read(signal: AbortSignal): AsyncGenerator<ConfigurationChange, void, undefined> {
     const stop = onAbort(signal, () => this.#wake?.());
     try {
       while (true) {
@@ -126,7 +117,7 @@ class Reader {
   }
 
   #compact(): void {
-    const byKey = new Map<string, ValueChange>();
+    const byKey = new Map<string, ConfigurationChange>();
     for (const { key, value, previous } of this.#pending) {
       const first = byKey.get(key);
       byKey.delete(key);

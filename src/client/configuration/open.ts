@@ -1,5 +1,4 @@
-/// <reference lib="esnext.disposable" preserve="true" />
-import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { checkOptions } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
@@ -9,47 +8,14 @@ import { quote } from "../../lib/quote.js";
 import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
 import { openFor } from "../client-lifetime.js";
+import type { OpenConfiguration, OpenConfigurationOptions } from "../configuration.js";
 import { ConnectionStatus } from "../status/connection-status.js";
-import type { Status } from "../status.js";
-import { type Followed, followConfiguration, mayPass } from "./follow.js";
-import { LiveValues, type ValueChange } from "./live-values.js";
+import { type FollowedItems, followConfiguration, isTransient } from "./follow.js";
+import { LiveValues } from "./live-values.js";
 
-/** What to follow, and what holds until it is known. */
-export interface OpenConfigurationOptions<K extends string, F> extends CallOptions {
-  /** The keys to follow. Default: the whole group, with keys added later. */
-  keys?: readonly K[];
-  /**
-   * Values for keys that have none. With it, open() resolves also while the server cannot be reached, and goes on
-   * trying in the background.
-   */
-  fallback?: F;
-  /** How long to wait for the first values, in milliseconds. Default: 5000 with a `fallback`, else no limit. */
-  timeoutMs?: number;
-  /** How often values are read again where changes may not be told, in milliseconds. Default: 10 000. */
-  pollMs?: number;
-  /** Aborting gives up opening; once open, it closes, and loops over changes() throw. */
-  signal?: AbortSignal;
-}
-
-/** Settings that follow the server's. */
-export interface OpenConfiguration<K extends string = string, F = unknown> extends AsyncDisposable {
-  /** The values as they are now, without asking the server. A frozen object: after a change it is another one. */
-  readonly current: { readonly [key in K]?: string } & { readonly [key in keyof F]: string };
-  /**
-   * Every change from this call on; one that falls far behind is told the last one of each key. Only what really is
-   * another value comes, also after a lost connection. It ends with close(), and fails where the server refuses for
-   * good; `current` then stays as it was.
-   */
-  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<ValueChange, undefined, undefined>;
-  /** The connection to the server; "closed" also where the server refused for good. */
-  readonly status: Status;
-  /** Stops following. Idempotent. */
-  close(): Promise<void>;
-}
-
-/** Reads the values of a store and follows them until what it gives is closed. */
+/** Reads the values of a store and follows them until the result is closed. */
 export async function openConfiguration<K extends string, F extends Readonly<Record<string, string>>>(
-  store: Pick<Followed, "transport" | "client" | "place">,
+  store: Pick<FollowedItems, "transport" | "client" | "place">,
   options: OpenConfigurationOptions<K, F>,
 ): Promise<OpenConfiguration<K, F>> {
   const what = `Cannot open configuration store ${quote(store.place.storeName)}`;
@@ -60,34 +26,34 @@ export async function openConfiguration<K extends string, F extends Readonly<Rec
     throw new RangeError(`${what}: keys must not be empty; without them it is the whole group`);
   }
   checkedMs(what, "pollMs", pollMs, { least: 1 });
-  const over = new AbortController();
+  const closed = new AbortController();
   const unregister = openFor(store.transport, () => close());
-  const stopListening = onAbort(signal, () => over.abort());
+  const stopListening = onAbort(signal, () => closed.abort());
   const status = new ConnectionStatus().begin();
   const values = new LiveValues(fallback);
-  const first = begin(what, timeoutMs ?? (fallback && 5000));
+  const first = firstValues(what, timeoutMs ?? (fallback && 5000));
   const ended = followConfiguration({ ...store, keys, pollMs, call }, values, {
-    signal: over.signal,
+    signal: closed.signal,
     status,
     onValues: first.resolve,
     onFailure: first.reject,
   }).catch((error: unknown) => {
-    const why = signal?.aborted ? canceled(signal) : error;
-    const isClosed = over.signal.aborted && !signal?.aborted;
+    const reason = signal?.aborted ? canceled(signal) : error;
+    const isClosed = closed.signal.aborted && !signal?.aborted;
     stopListening();
     unregister();
-    status.close(isClosed ? undefined : why);
-    values.end(isClosed ? {} : { error: why });
-    first.reject(why);
+    status.close(isClosed ? undefined : reason);
+    values.end(isClosed ? {} : { error: reason });
+    first.reject(reason);
   });
   const close = () => {
-    over.abort();
+    closed.abort();
     return ended;
   };
   try {
     await first.promise;
   } catch (error) {
-    if (!fallback || !mayPass(error) || signal?.aborted) {
+    if (!fallback || !isTransient(error) || signal?.aborted) {
       await close();
       throw error;
     }
@@ -103,8 +69,8 @@ export async function openConfiguration<K extends string, F extends Readonly<Rec
   };
 }
 
-/** A promise to be settled from elsewhere, at the latest after `timeoutMs`. */
-function begin(what: string, timeoutMs: number | undefined) {
+/** A promise for the first values, with its settling functions. It rejects after `timeoutMs`. */
+function firstValues(what: string, timeoutMs: number | undefined) {
   let resolve = () => {};
   let reject = (_error: unknown) => {};
   let stop = () => {};
@@ -112,11 +78,11 @@ function begin(what: string, timeoutMs: number | undefined) {
     resolve = done;
     reject = failed;
   }).finally(() => stop());
-  // Whether anyone still waits when it fails is not known here.
+  // Nobody may wait for it any more when it fails.
   promise.catch(() => {});
   if (timeoutMs !== undefined && timeoutMs > 0) {
-    const late = new ConnectError(`${what}: no values after ${timeoutMs} ms`, Code.DeadlineExceeded);
-    stop = runAfter(timeoutMs, () => reject(late));
+    const expired = new ConnectError(`${what}: no values after ${timeoutMs} ms`, Code.DeadlineExceeded);
+    stop = runAfter(timeoutMs, () => reject(expired));
   }
   return { promise, resolve, reject };
 }

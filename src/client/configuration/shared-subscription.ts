@@ -11,20 +11,20 @@ import { canceled } from "../../rpc/canceled.js";
 
 type Request = MessageInitShape<typeof SubscribeConfigurationRequestSchema>;
 
-/** One stream, and those that listen to it. */
-interface Shared {
+/** One stream and its listeners. */
+interface SharedStream {
   requests: Queue<Request>;
   listeners: Set<Queue<SubscribeConfigurationResponse>>;
   close(): void;
 }
 
-/** The streams that are open, by transport and by the group that they follow. */
-const open = new WeakMap<Transport, Map<string, Shared>>();
+/** The open streams, by transport and by the group that they follow. */
+const openStreams = new WeakMap<Transport, Map<string, SharedStream>>();
 
 /**
- * What SubscribeConfiguration answers to `request`, over one stream for all requests for the same group: the Go runtime
- * tells each change to the last stream that asked for its key, and the end of any stream ends all of them. Listeners hear
- * the answers to each other's requests, too. The stream is closed when the last one has left.
+ * The answers of SubscribeConfiguration to `request`. All requests for the same group share one stream: the Go runtime
+ * sends each change only to the last stream that asked for its key, and the end of any stream ends all of them. A listener
+ * gets the answers to the other requests as well. The stream is closed when its last listener leaves.
  */
 export async function* sharedSubscription(
   { transport, client }: { transport: Transport; client: Client<typeof Runtime> },
@@ -46,28 +46,27 @@ export async function* sharedSubscription(
   }
 }
 
-function streamFor(transport: Transport, client: Client<typeof Runtime>, place: string): Shared {
-  let streams = open.get(transport);
-  if (!streams) open.set(transport, (streams = new Map()));
-  const found = streams.get(place);
-  if (found) return found;
+function streamFor(transport: Transport, client: Client<typeof Runtime>, place: string): SharedStream {
+  const streams = openStreams.get(transport) ?? new Map<string, SharedStream>();
+  openStreams.set(transport, streams);
+  const existing = streams.get(place);
+  if (existing) return existing;
 
-  const all = streams;
-  const over = new AbortController();
-  const shared: Shared = {
+  const call = new AbortController();
+  const shared: SharedStream = {
     requests: new Queue(),
     listeners: new Set(),
     close() {
-      if (all.get(place) === shared) all.delete(place);
-      // The requests stay open as long as the stream: with their end the Go runtime ends the subscription.
-      over.abort();
+      if (streams.get(place) === shared) streams.delete(place);
+      // The call is canceled before its requests end: the Go runtime ends the subscription with the requests.
+      call.abort();
       shared.requests.end();
     },
   };
   streams.set(place, shared);
   const read = async () => {
     try {
-      const options = { timeoutMs: 0, signal: over.signal };
+      const options = { timeoutMs: 0, signal: call.signal };
       for await (const response of client.subscribeConfiguration(shared.requests, options)) {
         for (const listener of shared.listeners) listener.push(response);
       }

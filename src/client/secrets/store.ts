@@ -1,15 +1,16 @@
-import { type CallOptions, Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { Code, type Transport } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/runtime/secrets_pb.js";
 import { checkedName, checkOptions } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
+import { hasCode } from "../errors/facts.js";
 import { generatedClient } from "../generated-client.js";
+import type { Secret, SecretStore } from "../secrets.js";
 
 const REDACTED = "[redacted]";
 
-/** A secret that keeps to itself: printed, logged, joined to a text or made into JSON, it is "[redacted]". */
-export class Secret {
-  /** What the store calls it. */
+/** The implementation of Secret: its values are in a private field, which no serializer sees. */
+export class RedactedSecret implements Secret {
   readonly name: string;
   readonly #values: ReadonlyMap<string, string>;
 
@@ -18,15 +19,10 @@ export class Secret {
     this.#values = new Map(Object.entries(values));
   }
 
-  /** The names of its values: its own name, except in a store that keeps several values in one secret. */
   get parts(): string[] {
     return [...this.#values.keys()];
   }
 
-  /**
-   * The value; of a secret with several, the one called `part`. Throws TypeError where there is none of that name, or
-   * where there are several and none is named.
-   */
   reveal(part?: string): string {
     const [first] = this.#values.size === 1 ? this.#values.values() : [];
     const value = part === undefined ? (this.#values.get(this.name) ?? first) : this.#values.get(part);
@@ -37,36 +33,25 @@ export class Secret {
     );
   }
 
-  /** `[redacted]`. */
   toString(): string {
     return REDACTED;
   }
 
-  /** `[redacted]`. */
   toJSON(): string {
     return REDACTED;
   }
 
-  /** `[redacted]`. */
   [Symbol.toPrimitive](): string {
     return REDACTED;
   }
 
-  /** What console.log() shows where it asks; where it does not, it cannot see a private field either. */
+  /** For console.log() of Node, Deno and Bun. Consoles that do not call it do not show private fields either. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return REDACTED;
   }
 }
 
-/** The secrets of one store that the server lets clients read. */
-export interface SecretStore {
-  /** The secret called `name`; undefined where there is none, or none that the server shows. `GetSecret` */
-  get(name: string, options?: CallOptions): Promise<Secret | undefined>;
-  /** Every secret that the server shows, by name. `GetBulkSecret` */
-  getAll(options?: CallOptions): Promise<Map<string, Secret>>;
-}
-
-/** What createSecrets() gives, all of it. */
+/** The implementation of createSecrets(). */
 export function secretStore(transport: Transport, store: string): SecretStore {
   const client = generatedClient(Runtime, transport);
   const what = `Cannot read secret store ${quote(store)}`;
@@ -74,17 +59,17 @@ export function secretStore(transport: Transport, store: string): SecretStore {
     async get(name, call = {}) {
       checkedName(`${what}: the name`, name);
       checkOptions(what, call);
-      let go = false;
-      const told = withOnHeader(call, (headers) => {
-        go = !headers.has("fairlead-server");
+      let isGoRuntime = false;
+      const options = withOnHeader(call, (headers) => {
+        isGoRuntime = !headers.has("fairlead-server");
       });
       try {
-        const { data } = await client.getSecret({ storeName: store, key: name }, told);
-        // The Go runtime answers "" for an environment variable that is not there.
-        if ((go && data[name] === "") || Object.keys(data).length === 0) return undefined;
-        return new Secret(name, data);
+        const { data } = await client.getSecret({ storeName: store, key: name }, options);
+        // The Go runtime answers "" for an environment variable that is not set.
+        if ((isGoRuntime && data[name] === "") || Object.keys(data).length === 0) return undefined;
+        return new RedactedSecret(name, data);
       } catch (error) {
-        if (error instanceof ConnectError && error.code === Code.NotFound) return undefined;
+        if (hasCode(error, Code.NotFound)) return undefined;
         throw error;
       }
     },
@@ -92,7 +77,10 @@ export function secretStore(transport: Transport, store: string): SecretStore {
     async getAll(call = {}) {
       checkOptions(what, call);
       const { data } = await client.getBulkSecret({ storeName: store }, call);
-      return new Map(Object.entries(data).map(([name, { secrets }]) => [name, new Secret(name, secrets)]));
+      const secrets = Object.entries(data).map(
+        ([name, { secrets }]) => [name, new RedactedSecret(name, secrets)] as const,
+      );
+      return new Map(secrets);
     },
   };
 }
