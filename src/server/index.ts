@@ -34,6 +34,6 @@ export type {
 } from "./engine.js";
 export { EngineFault } from "./engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
-export type { Readiness } from "./http/pages.js";
+export type { Readiness } from "./http/readiness.js";
 export { createServer, inProcess, type Server, type ServerOptions } from "./server.js";
 export type { TunnelOrigin, Tunnels } from "./tunnel/accept.js";

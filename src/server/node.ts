@@ -3,5 +3,7 @@
  *
  * @module
  */
-export type { Pages } from "../node-http/page.js";
-export { type Listening, type ListenOptions, listen, nodePlatform, type TlsOptions } from "./http/listen.js";
+
+export type { Pages } from "./http/listen/custom-pages.js";
+export { type Listening, type ListenOptions, listen, type TlsOptions } from "./http/listen.js";
+export { nodePlatform } from "./node-platform.js";

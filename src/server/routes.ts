@@ -9,7 +9,7 @@ import { ServerReflection as OldServerReflection } from "../../gen/grpc/reflecti
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { ServiceContext } from "./context.js";
-import type { Readiness } from "./http/pages.js";
+import type { Readiness } from "./http/readiness.js";
 import { files } from "./message-registry.js";
 import { bindingsService } from "./services/bindings.js";
 import { configurationService } from "./services/configuration.js";

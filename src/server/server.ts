@@ -4,20 +4,16 @@ import {
   ConnectError,
   type ConnectRouter,
   type ConnectRouterOptions,
-  createConnectRouter,
   createRouterTransport,
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-import { createFetchHandler, universalServerResponseToFetch } from "@connectrpc/connect/protocol";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { asyncDispose } from "../lib/dispose.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
 import { takeAnyInJson } from "../rpc/any-in-json.js";
 import { envelopesFit } from "../rpc/envelopes.js";
 import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
-import { withGrpcMessage } from "../rpc/grpc-message.js";
-import { withoutProxyBuffering } from "../rpc/unbuffered.js";
 import { createAccess, needsNoCredentials, subjectOf } from "./access/gate.js";
 import { createAdmission, type GroupOf } from "./calls/admission.js";
 import { boundedLog } from "./calls/bounded-log.js";
@@ -28,22 +24,22 @@ import { strictTextDecoder } from "./calls/malformed.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
 import { observeCalls } from "./calls/observe.js";
 import { validateRequests } from "./calls/validate.js";
-import type { Handle } from "./calls/wrap-handlers.js";
 import { Components } from "./config/components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config/config.js";
 import { isBeyondFetch, type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { unavailable } from "./errors.js";
-import { type Cors, corsFor } from "./http/cors.js";
-import { type HostCheck, hostCheck, refusedByHost } from "./http/host-check.js";
-import { healthPage, type Readiness, readiness } from "./http/pages.js";
+import { corsFor } from "./http/cors.js";
+import { fetchHandler } from "./http/fetch.js";
+import { hostCheck } from "./http/host-check.js";
+import { serverPages } from "./http/pages.js";
+import { type Readiness, readiness } from "./http/readiness.js";
 import { types } from "./message-registry.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
 import { createTunnels, type Tunnels } from "./tunnel/accept.js";
 import { DialledApps } from "./tunnel/app-registry.js";
-import { isTunnelPath, UPGRADE_REQUIRED } from "./tunnel/upgrade-required.js";
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -209,7 +205,11 @@ export function createServer({
     config: checked,
     engine,
     log,
-    fetch: fetchHandler(gated, options, { check, cors, ready, metrics: readMetrics }),
+    fetch: fetchHandler(gated, options, {
+      check,
+      cors,
+      pages: serverPages({ readiness: ready, metrics: readMetrics }),
+    }),
     transport: ({ trusted = true } = {}) =>
       createRouterTransport(trusted ? open : gated, { router: options }),
     tunnels,
@@ -260,75 +260,4 @@ async function isApp({ components, apps }: ServiceContext, id: string): Promise<
     components.find("services", id) !== undefined ||
     apps.knows(id)
   );
-}
-
-function withCors(response: Response, cors: Cors, origin: string | null): Response {
-  const { headers } = response;
-  for (const [name, value] of Object.entries(cors.answer(origin))) headers.append(name, value);
-  if (cors.expose && headers.has("access-control-allow-origin")) {
-    for (const [name, value] of Object.entries(cors.expose(headers.keys()))) headers.set(name, value);
-  }
-  return response;
-}
-
-const notFound = async () => new Response("not found\n", { status: 404 });
-
-const upgradeRequired = async () => {
-  const { status, body } = UPGRADE_REQUIRED;
-  return new Response(body, { status, headers: { upgrade: "websocket" } });
-};
-
-interface FetchAround {
-  check: HostCheck;
-  cors: Cors;
-  ready: () => Promise<Readiness>;
-  metrics: Server["metrics"];
-}
-
-/** Answers what comes over HTTP by the routes that `register` registers, and the pages of every server. */
-export function fetchHandler(
-  register: (router: ConnectRouter) => void,
-  options: ConnectRouterOptions,
-  { check, cors, ready, metrics }: FetchAround,
-): (request: Request) => Promise<Response> {
-  const router = createConnectRouter({ ...options, grpc: false });
-  register(router);
-  const handlers = new Map(
-    router.handlers.map((handler) => {
-      const answer: Handle = async (request) =>
-        withoutProxyBuffering(withGrpcMessage(await handler(request)), handler.method);
-      return [handler.requestPath, createFetchHandler(Object.assign(answer, { ...handler }))] as const;
-    }),
-  );
-  return async (request) => {
-    const origin = request.headers.get("origin");
-    const isPreflight = request.method === "OPTIONS";
-    const host = request.headers.get("host") ?? new URL(request.url).host;
-    const refused = check({ host, origin, isPreflight });
-    if (refused) {
-      const response = universalServerResponseToFetch(refusedByHost(refused, request.headers));
-      return withCors(response, cors, origin);
-    }
-    if (isPreflight) {
-      const headers = cors.preflight(origin, request.headers.get("access-control-request-headers"));
-      return new Response(null, { status: 204, headers });
-    }
-    // Its trailers are beyond fetch.
-    if (/^application\/grpc(?!-web)/.test(request.headers.get("content-type") ?? "")) {
-      return withCors(new Response(null, { status: 415 }), cors, origin);
-    }
-    const { pathname } = new URL(request.url);
-    if (pathname === "/metrics") {
-      const { body, ...init } = await metrics(request.headers.get("authorization"));
-      return new Response(body, init);
-    }
-    const page = await healthPage(pathname, ready);
-    const answer = handlers.get(pathname) ?? (isTunnelPath(pathname) ? upgradeRequired : notFound);
-    const response = page
-      ? Response.json(page.body, { status: page.status, headers: { "cache-control": "no-store" } })
-      : await answer(request);
-    withCors(response, cors, origin);
-    if (request.method === "GET") response.headers.set("cache-control", "no-store");
-    return response;
-  };
 }

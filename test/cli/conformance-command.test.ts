@@ -17,7 +17,7 @@ import { RULES } from "../../src/conformance/rules.js";
 import { missingStores } from "../../src/conformance/store-check.js";
 import { cases } from "../../src/conformance/suite.js";
 import { openTarget } from "../../src/conformance/target.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { until } from "../support/until.js";
 

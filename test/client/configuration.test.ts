@@ -13,7 +13,7 @@ import { type ConfigurationChange, createConfiguration } from "../../src/client/
 import { Queue } from "../../src/lib/queue.js";
 import type { Engine } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { createWebTransport } from "../../src/transport/web.js";

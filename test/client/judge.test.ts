@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
 import { createJudge, judgePages, verdictTable } from "../../src/conformance/index.js";
-import { listen } from "../../src/server/http/listen.js";
+import { listen } from "../../src/server/node.js";
 import { beJudged } from "../judge/loop.js";
 
 async function open() {

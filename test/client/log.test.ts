@@ -8,7 +8,7 @@ import { SchemaError, text } from "../../src/client/codec.js";
 import { createLog, type Log, type LogReadOptions } from "../../src/client/log.js";
 import type { Engine } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { cuttable } from "../support/cuttable.js";

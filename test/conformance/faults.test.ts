@@ -10,7 +10,7 @@ import { openTarget, type Target } from "../../src/conformance/target.js";
 import { type Engine, EngineFault } from "../../src/server/engine.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";

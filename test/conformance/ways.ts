@@ -4,7 +4,7 @@ import type { Case } from "../../src/conformance/case.js";
 import { conformance } from "../../src/conformance/suite.js";
 import { openTarget, type Target } from "../../src/conformance/target.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer, type Server } from "../../src/server/server.js";
 import { createTransportOver } from "../../src/transport/tunnel.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { listen } from "../../src/server/http/listen.js";
+import { listen } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { forwarding } from "./forward.js";

@@ -3,7 +3,7 @@ import { createAccess } from "../../src/server/access/gate.js";
 import { createAdmission } from "../../src/server/calls/admission.js";
 import { observeCalls } from "../../src/server/calls/observe.js";
 import { silent } from "../../src/server/context.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import {
   ServerCompatRequestSchema,

@@ -22,7 +22,7 @@ import { sleep } from "../../src/rpc/sleep.js";
 import { silent } from "../../src/server/context.js";
 import { type Delivery, type Engine, EngineFault } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { nodePlatform } from "../../src/server/http/listen.js";
+import { nodePlatform } from "../../src/server/node.js";
 import type { ServerOptions } from "../../src/server/server.js";
 import { openHere } from "../support/protocols.js";
 import { failure } from "./failure.js";

@@ -1,6 +1,6 @@
 import { openTarget, type Target } from "../../src/conformance/target.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { nodePlatform } from "../../src/server/http/listen.js";
+import { nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createTransportOver } from "../../src/transport/tunnel.js";
 import { createSocketPair } from "../../src/tunnel/socket/pair.js";

@@ -3,7 +3,7 @@ import { setTimeout as later } from "node:timers/promises";
 import { Code, createClient, type Interceptor } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { nodePlatform } from "../../src/server/http/listen.js";
+import { nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { createTransportOver } from "../../src/transport/tunnel.js";

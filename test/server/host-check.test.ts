@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { request as http1Request } from "node:http";
-import { connect as http2Connect } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { describe, test } from "vitest";
 import { WebSocket } from "ws";
@@ -9,21 +7,7 @@ import { type ConfigInput, createServer, type Server } from "../../src/server/in
 import { type ListenOptions, listen, nodePlatform } from "../../src/server/node.js";
 import { TUNNEL_PATH } from "../../src/tunnel/socket/web-socket.js";
 import { SUBPROTOCOL } from "../../src/tunnel/wire/frame.js";
-
-interface Answered {
-  status: number;
-  body: string;
-  headers: Record<string, unknown>;
-}
-
-interface Asked {
-  path: string;
-  method?: string;
-  headers?: Record<string, string>;
-  body?: string;
-}
-
-type Ask = (asked: Asked) => Promise<Answered>;
+import { type Ask, type Asked, byFetch, overHttp1, overHttp2 } from "../support/ask.js";
 
 interface At extends AsyncDisposable {
   port: number;
@@ -42,64 +26,6 @@ async function openListening(
   const at = await listen(server, { port: 0, insecure: true, ...options });
   return { port: at.port, server, ask: make(at.port), [Symbol.asyncDispose]: at.close };
 }
-
-const overHttp1 =
-  (port: number): Ask =>
-  ({ path, method = "GET", headers = {}, body }) =>
-    new Promise((resolve, reject) => {
-      const request = http1Request({ host: "127.0.0.1", port, path, method, headers, agent: false });
-      request.once("error", reject);
-      request.once("response", (response) => {
-        let text = "";
-        response.setEncoding("utf8").on("data", (piece: string) => {
-          text += piece;
-        });
-        response.once("end", () =>
-          resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }),
-        );
-      });
-      request.end(body);
-    });
-
-const overHttp2 =
-  (port: number): Ask =>
-  ({ path, method = "GET", headers: { host, ...headers } = {}, body }) =>
-    new Promise((resolve, reject) => {
-      const session = http2Connect(`http://127.0.0.1:${port}`);
-      session.once("error", reject);
-      const stream = session.request({
-        ":path": path,
-        ":method": method,
-        ...(host !== undefined && { ":authority": host }),
-        ...headers,
-      });
-      let answer: Record<string, unknown> = {};
-      let text = "";
-      stream.once("response", (headers) => {
-        answer = headers;
-      });
-      stream.setEncoding("utf8").on("data", (piece: string) => {
-        text += piece;
-      });
-      stream.once("error", reject);
-      stream.once("end", () => {
-        session.close();
-        resolve({ status: Number(answer[":status"]), body: text, headers: answer });
-      });
-      stream.end(body);
-    });
-
-const byFetch =
-  (server: Server): Ask =>
-  async ({ path, method = "GET", headers: { host = "localhost", ...headers } = {}, body }) => {
-    const init = body === undefined ? { method, headers } : { method, headers, body };
-    const response = await server.fetch(new Request(`http://${host}${path}`, init));
-    return {
-      status: response.status,
-      body: await response.text(),
-      headers: Object.fromEntries(response.headers),
-    };
-  };
 
 const RUNTIME = "/spec.proto.runtime.v1.Runtime";
 const get = (rpc: string, message: object): string =>

@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
 import { createCallbacks, createInvocations } from "../../src/app.js";
 import { createPubsub, createService, type EventHandlers, type Token } from "../../src/index.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer, type ServerOptions } from "../../src/server/server.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { jwtOf, openIssuer } from "../support/tokens.js";

@@ -8,7 +8,7 @@ import type { ConfigInput } from "../../src/server/config/config.js";
 import type { Log } from "../../src/server/context.js";
 import type { Engine } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer, type Server } from "../../src/server/server.js";
 import { decoded } from "../../src/server/services/map/entry.js";
 

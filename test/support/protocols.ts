@@ -5,7 +5,7 @@ import type { Transport } from "@connectrpc/connect";
 import { describe } from "vitest";
 import { parseConfig } from "../../src/server/config/config.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer, type Server, type ServerOptions } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";

@@ -20,7 +20,7 @@ import { Components } from "../../src/server/config/components.js";
 import { parseConfig } from "../../src/server/config/config.js";
 import { type ServiceContext, silent } from "../../src/server/context.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { nodePlatform } from "../../src/server/http/listen.js";
+import { nodePlatform } from "../../src/server/node.js";
 import type { ServerOptions } from "../../src/server/server.js";
 import { joinApp } from "../../src/server/services/pubsub/apps.js";
 import { topicOf } from "../../src/server/services/pubsub/delivery.js";

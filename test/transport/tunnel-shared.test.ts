@@ -4,7 +4,7 @@ import { afterAll, beforeAll, test } from "vitest";
 import { WebSocket } from "ws";
 import { createCallbacks } from "../../src/app.js";
 import { createFiles, createPubsub, createState, text } from "../../src/index.js";
-import { listen, nodePlatform } from "../../src/server/http/listen.js";
+import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { dialShared } from "../../src/transport/share.js";
 import { shareTunnels } from "../../src/transport/shared-tunnel.js";

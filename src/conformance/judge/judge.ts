@@ -2,7 +2,9 @@ import { createRouterTransport } from "@connectrpc/connect";
 import { sleep } from "../../rpc/sleep.js";
 import type { Log } from "../../server/context.js";
 import { corsFor } from "../../server/http/cors.js";
-import { createServer, fetchHandler, type Server } from "../../server/server.js";
+import { fetchHandler } from "../../server/http/fetch.js";
+import { serverPages } from "../../server/http/pages.js";
+import { createServer, type Server } from "../../server/server.js";
 import { bareTunnels } from "../../server/tunnel/bare-tunnels.js";
 import { AssertionError, equal, ok } from "../expect.js";
 import type { Observation } from "./operations.js";
@@ -126,8 +128,7 @@ function createScenarioServer(routes: Server["routes"], log: Log | undefined): S
     fetch: fetchHandler(routes, options, {
       check: () => undefined,
       cors: corsFor(base.config.cors),
-      ready: base.readiness,
-      metrics: base.metrics,
+      pages: serverPages(base),
     }),
     transport: () => createRouterTransport(routes, { router: options }),
     tunnels: bareTunnels(routes, options),

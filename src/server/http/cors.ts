@@ -59,7 +59,7 @@ export interface Cors {
   /** Whether a page of this origin may call: `null`, the origin of pages without one, only where every page may. */
   allows(origin: string): boolean;
   /** For every answer that is not one to a preflight, whoever asked. */
-  answer(origin: string | null | undefined): Record<string, string>;
+  answer(origin: string | null | undefined): Readonly<Record<string, string>>;
   /** For an answer to a page that wants to send the headers `requested`, as the preflight lists them. */
   preflight(origin: string | null | undefined, requested: string | null | undefined): Record<string, string>;
   /**
@@ -89,7 +89,9 @@ export function corsFor({ origins, credentials }: z.output<typeof corsSettings>)
     return names.length > 0 ? { vary: names.join(", ") } : {};
   };
   const toNoPage = varying();
-  const expose = (names: Iterable<string>) => ({ "access-control-expose-headers": [...names].join(", ") });
+  const expose = (names: Iterable<string>) => ({
+    "access-control-expose-headers": [...names].sort().join(", "),
+  });
   return {
     allows,
     expose: credentials ? expose : undefined,
@@ -113,6 +115,18 @@ export function corsFor({ origins, credentials }: z.output<typeof corsSettings>)
       return { ...headers, ...varying("access-control-request-headers") };
     },
   };
+}
+
+/** Adds to a response's complete headers those for a page of `origin`. */
+export function addCorsHeaders(headers: Headers, cors: Cors, origin: string | null): void {
+  for (const [name, value] of Object.entries(cors.answer(origin))) headers.append(name, value);
+  addExposedHeaders(headers, cors);
+}
+
+/** Exposes all `headers` of a response by their names, if the page may read it and "*" does not do that. */
+export function addExposedHeaders(headers: Headers, { expose }: Cors): void {
+  if (!expose || !headers.has("access-control-allow-origin")) return;
+  for (const [name, value] of Object.entries(expose(headers.keys()))) headers.set(name, value);
 }
 
 const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;

@@ -17,7 +17,7 @@ interface Addressed {
 }
 
 /** A request that is not let in, with the HTTP status that says so. */
-interface HostRefusal {
+export interface HostRefusal {
   readonly status: 400 | 403 | 421;
   readonly error: ConnectError;
 }

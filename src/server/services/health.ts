@@ -5,7 +5,7 @@ import {
 } from "../../../gen/grpc/health/v1/health_pb.js";
 import { delay } from "../../lib/timer.js";
 import { notFound } from "../errors.js";
-import type { Readiness } from "../http/pages.js";
+import type { Readiness } from "../http/readiness.js";
 
 /** How often a service that is watched is looked at. */
 const LOOK_EVERY_MS = 500;

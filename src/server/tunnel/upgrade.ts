@@ -3,11 +3,11 @@ import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
 import type { Connections } from "../../node-http/connections.js";
 import type { Upgrade } from "../../node-http/one-port.js";
+import { TUNNEL_PATH } from "../../tunnel/socket/web-socket.js";
 import { MAX_WS_MESSAGE_BYTES, overWs } from "../../tunnel/socket/ws-socket.js";
 import { SUBPROTOCOL } from "../../tunnel/wire/frame.js";
 import type { HostCheck } from "../http/host-check.js";
 import type { Server } from "../server.js";
-import { isTunnelPath } from "./upgrade-required.js";
 
 /** Makes tunnels of the connections that ask for a WebSocket at the tunnel's path. */
 export function tunnelUpgrade(
@@ -39,6 +39,8 @@ export function tunnelUpgrade(
   };
   return { wants: ({ url, headers }) => isTunnelPath(url) && isWebSocket(headers.upgrade), take };
 }
+
+const isTunnelPath = (url: string | undefined): boolean => url?.split("?", 1)[0] === TUNNEL_PATH;
 
 const isWebSocket = (protocol: string | undefined): boolean => protocol?.toLowerCase() === "websocket";
 

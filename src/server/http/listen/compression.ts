@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
-import type { Limits } from "../config/config.js";
-import { exhausted } from "../errors.js";
+import type { Limits } from "../../config/config.js";
+import { exhausted } from "../../errors.js";
 
-/** `compression`, with a message that is too large once it is decompressed hitting its limit by name. */
+/** Wraps `compression`: a message that is too large once it is decompressed fails with the name of its limit. */
 export const limitDecompression = (compression: Compression, { messageBytes }: Limits): Compression => ({
   ...compression,
   decompress: (bytes, readMaxBytes) =>
