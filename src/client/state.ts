@@ -9,6 +9,7 @@ import {
 import { checkedName, checkOptions, type OptionType } from "../lib/checks.js";
 import { quote } from "../lib/quote.js";
 import { withHeaders, withOnHeader } from "../rpc/call-headers.js";
+import { ETAG_HEADER } from "../rpc/extension-headers.js";
 import { conditional } from "../rpc/repeatable.js";
 import { wholeSeconds } from "../rpc/ttl.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
@@ -182,7 +183,7 @@ export function createState<V = unknown>(
       fence || ifAbsent ? await (await lazyChunk()).conditionHeaders(what, transport, conditions, call) : {};
     let etag: string | undefined;
     const told = withOnHeader(withHeaders(call, headers), (headers) => {
-      etag = headers.get("fairlead-etag") ?? undefined;
+      etag = headers.get(ETAG_HEADER) ?? undefined;
     });
     await send(once ? { ...told, contextValues: conditional(call.contextValues) } : told);
     return etag;

@@ -1,4 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import {
   LockKeepAliveResponse_Status as KeepAlive,
@@ -8,6 +9,7 @@ import {
 import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { keepProcessAlive } from "../../lib/process-alive.js";
+import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import { requireNewConnection } from "../../rpc/new-connection.js";
 import { openFor } from "../client-lifetime.js";
 import type { Fence } from "./fence.js";
@@ -67,7 +69,7 @@ export function holdLock(
   const sinceAskedMs = stopwatch();
   let fence: bigint | undefined;
   const hear = (headers: Headers) => {
-    const told = headers.get("fairlead-fence");
+    const told = headers.get(FENCE_HEADER);
     if (told) fence = BigInt(told);
   };
 

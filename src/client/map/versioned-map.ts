@@ -6,6 +6,7 @@ import { checkedName, checkOptions, checkType, type OptionType } from "../../lib
 import { checkedCount } from "../../lib/count-checks.js";
 import { quote } from "../../lib/quote.js";
 import { withHeaders } from "../../rpc/call-headers.js";
+import { IF_ABSENT_HEADER } from "../../rpc/extension-headers.js";
 import { conditional } from "../../rpc/repeatable.js";
 import { type Coding, codecOf, encoded } from "../codec.js";
 import { conditionHeaders } from "../condition-headers.js";
@@ -128,7 +129,7 @@ export function versionedMap<V>(
 
   const write = async (key: string, value: Value, { fence, ifAbsent, ...call }: Write): Promise<bigint> => {
     const conditions = await conditionHeaders(`Cannot put "${key}"`, transport, { fence, ifAbsent }, call);
-    const headers = { ...conditions, ...(ifAbsent && { "fairlead-if-absent": "true" }) };
+    const headers = { ...conditions, ...(ifAbsent && { [IF_ABSENT_HEADER]: "true" }) };
     const once = ifAbsent || value.version > 0n;
     const { version } = await client.put({ header: at(key), key, value }, sent(call, headers, once));
     return version;
