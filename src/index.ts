@@ -74,10 +74,10 @@ export {
 } from "./client/gossip-map.js";
 export { createHello, type Hello } from "./client/hello.js";
 export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./client/lifecycle.js";
-export type { Fence } from "./client/lock/fence.js";
 export {
   type AcquireOptions,
   createLock,
+  type Fence,
   type HeldLock,
   type LockStore,
   type TryAcquireOptions,

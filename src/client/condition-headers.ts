@@ -1,20 +1,20 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
-import { FENCE_HEADER } from "../rpc/extension-headers.js";
-import { type Fence, fenceHeader } from "./lock/fence.js";
+import { fenceHeader } from "./lock/fence.js";
+import type { Fence } from "./lock.js";
 import { needExtensions } from "./server-extensions.js";
 
 /**
- * The request headers of a write under `fence`. Fails with `Code.Unimplemented` where the server cannot keep what is asked
- * for; `what` begins the message.
+ * The request headers of a write under `fence`. Fails with `Code.Unimplemented` if the server does not support a
+ * condition; `failure` begins the message.
  */
 export async function conditionHeaders(
-  what: string,
+  failure: string,
   transport: Transport,
   { fence, ifAbsent }: { fence?: Fence | undefined; ifAbsent?: boolean | undefined },
   { signal, timeoutMs }: CallOptions,
 ): Promise<Record<string, string>> {
-  const headers: Record<string, string> = fence ? { [FENCE_HEADER]: fenceHeader(fence) } : {};
-  if (fence) await needExtensions(transport, `${what} under a fence`, signal, timeoutMs);
-  if (ifAbsent) await needExtensions(transport, `${what} only where it is absent`, signal, timeoutMs);
+  const headers: Record<string, string> = fence ? { "fairlead-fence": fenceHeader(fence) } : {};
+  if (fence) await needExtensions(transport, `${failure} under a fence`, signal, timeoutMs);
+  if (ifAbsent) await needExtensions(transport, `${failure} only where it is absent`, signal, timeoutMs);
   return headers;
 }

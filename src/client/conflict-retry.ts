@@ -1,37 +1,60 @@
 import { type CallOptions, Code } from "@connectrpc/connect";
 import { jitteredMs } from "../lib/backoff.js";
+import { checkOptions, checkType } from "../lib/checks.js";
+import { checkedCount } from "../lib/count-checks.js";
 import { deadline } from "../rpc/deadline.js";
 import { sleep } from "../rpc/sleep.js";
 import { conflictIn, hasCode } from "./errors/facts.js";
 import { unreadableIn } from "./errors/unreadable.js";
 
+/** The options that state.update() and map.compute() share. */
+export interface ConflictRetryOptions extends CallOptions {
+  maxAttempts?: number;
+  replaceUnreadable?: boolean;
+}
+
+/** How an entry is read and written. Each function is given the call options of its request. */
+interface EntryAccess<V, E, R> {
+  read(call: CallOptions): Promise<E | undefined>;
+  /** The value of `entry`; throws if it cannot be decoded. */
+  decode(entry: E): V;
+  /** Writes `value` if `entry` is still the current one, else fails with `Code.Aborted`. */
+  write(entry: E | undefined, value: V | undefined, call: CallOptions): Promise<R>;
+}
+
 /**
- * Runs `prepare` and then the write that it gives; on a conflict of the write, backs off and does both again, at most
- * `maxAttempts` times. `prepare` is given the call options of each call, which share the deadline of `call`.
+ * Reads an entry, calls `change` with its value, and writes the result. On a conflict, backs off and does all of it again,
+ * at most `maxAttempts` times. All requests share the deadline of `options`. `failure` begins the error messages.
  */
-export async function retryOnConflict<T>(
-  what: string,
-  { call, maxAttempts }: { call: CallOptions; maxAttempts: number },
-  prepare: (left: () => CallOptions) => Promise<() => Promise<T>>,
-): Promise<T> {
-  const left = deadline(call, what);
+export async function retryOnConflict<V, E, R>(
+  failure: string,
+  change: (value: V | undefined) => V | undefined | Promise<V | undefined>,
+  options: ConflictRetryOptions,
+  { read, decode, write }: EntryAccess<V, E, R>,
+): Promise<R> {
+  checkOptions(failure, options, { replaceUnreadable: "boolean" });
+  checkType(failure, "change", "function", change);
+  const { maxAttempts = 20, replaceUnreadable = false, ...call } = options;
+  checkedCount(failure, "maxAttempts", maxAttempts);
+  const remainingCall = deadline(call, failure);
   for (let attempt = 1; ; attempt++) {
-    const write = await prepare(left);
+    const entry = await read(remainingCall());
+    const value = await change(entry && readableValue(() => decode(entry), replaceUnreadable));
     try {
-      return await write();
+      return await write(entry, value, remainingCall());
     } catch (error) {
-      // A newer holder of the lock does not go away: there is nothing to try again.
-      const fenced = conflictIn(error)?.fence !== undefined;
-      if (!hasCode(error, Code.Aborted) || fenced || attempt >= maxAttempts) throw error;
+      // A fence conflict is final: the lock has been granted to a newer holder.
+      const isFenced = conflictIn(error)?.fence !== undefined;
+      if (!hasCode(error, Code.Aborted) || isFenced || attempt >= maxAttempts) throw error;
     }
     await sleep(jitteredMs({ minMs: 5, maxMs: 500 }, attempt), call.signal);
   }
 }
 
-/** The value of `entry`, undefined where there is none, or where it cannot be decoded and is to be replaced. */
-export function readValue<V>(entry: { value: V } | undefined, replaceUnreadable = false): V | undefined {
+/** What `read` returns; undefined if the value cannot be decoded and is to be replaced. */
+function readableValue<V>(read: () => V, replaceUnreadable: boolean): V | undefined {
   try {
-    return entry?.value;
+    return read();
   } catch (error) {
     if (replaceUnreadable && unreadableIn(error)) return undefined;
     throw error;

@@ -1,7 +1,7 @@
 /**
- * The half of the client that is loaded with the first call that needs it, all in one request. One module for all of
- * it, because bundlers put what several of them share into a file of its own for each combination: with a module for
- * each, a page would begin with sixteen files that together are larger than what it saves.
+ * The part of the client that is loaded by the first call that needs it, in one request: see lazy.ts. It is one module,
+ * because bundlers make a file of the code that each combination of modules shares. With one module for each facade, a
+ * page would start with sixteen files, which together are larger than the savings.
  *
  * @module
  */
@@ -31,4 +31,4 @@ export { idBlocks } from "./sequencer/id-blocks.js";
 export { createInvocations } from "./service/handler.js";
 export { serviceInvoker } from "./service/invoke.js";
 export { createOnly } from "./state/create-only.js";
-export { getManyEntries, transact, updateEntry } from "./state/operations.js";
+export { multipleOperations } from "./state/multiple.js";

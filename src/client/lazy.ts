@@ -41,7 +41,7 @@ export function lazyValue<T>(create: (code: LazyChunk) => T | Promise<T>): () =>
 
 /** An object with the methods `names` of the object that `create` returns, which is created by their first call. */
 export function lazyMethods<T extends object>(
-  create: (code: LazyChunk) => T,
+  create: (code: LazyChunk) => T | Promise<T>,
   names: readonly (keyof T & string)[],
 ): T {
   const object = lazyValue(create);
@@ -56,11 +56,8 @@ export function lazyMethods<T extends object>(
 export function lazyIterator<T>(
   create: (code: LazyChunk) => CancelableIterator<T> | Promise<CancelableIterator<T>>,
 ): CancelableIterator<T> {
-  const iterator = lazyValue(create);
   return {
-    next: async () => (await iterator()).next(),
-    return: async () => (await iterator()).return(),
-    throw: async (error) => (await iterator()).throw(error),
+    ...lazyMethods(create, ["next", "return", "throw"]),
     [Symbol.asyncIterator]() {
       return this;
     },
@@ -68,10 +65,5 @@ export function lazyIterator<T>(
 }
 
 /** The transport that `create` returns, which is created by its first call. */
-export function lazyTransport(create: (code: LazyChunk) => Transport | Promise<Transport>): Transport {
-  const transport = lazyValue(create);
-  return {
-    unary: async (...args) => (await transport()).unary(...args),
-    stream: async (...args) => (await transport()).stream(...args),
-  };
-}
+export const lazyTransport = (create: (code: LazyChunk) => Transport | Promise<Transport>): Transport =>
+  lazyMethods(create, ["unary", "stream"]);

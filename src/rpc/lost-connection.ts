@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { SERVER_HEADER } from "./extension-headers.js";
 import { foreignCode } from "./foreign-errors.js";
 
 /** Maps the ways in which Connect's transports report a lost connection, and HTTP's own errors, to their codes. */
@@ -20,7 +19,7 @@ const mapped = new WeakSet<ConnectError>();
 
 /** Texts are only looked at where the answer is not one of a Fairlead server: there they may be an app's own words. */
 const isForeign = (error: unknown): error is ConnectError =>
-  error instanceof ConnectError && !mapped.has(error) && !error.metadata.has(SERVER_HEADER);
+  error instanceof ConnectError && !mapped.has(error) && !error.metadata.has("fairlead-server");
 
 function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
   switch (code) {

@@ -1,5 +1,3 @@
-/// <reference lib="esnext.disposable" preserve="true" />
-
 import { type CallOptions, type Client, Code, ConnectError, type Transport } from "@connectrpc/connect";
 import {
   LockKeepAliveResponse_Status as KeepAlive,
@@ -9,126 +7,122 @@ import {
 import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { keepProcessAlive } from "../../lib/process-alive.js";
-import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import { requireNewConnection } from "../../rpc/new-connection.js";
 import { openFor } from "../client-lifetime.js";
-import type { Fence } from "./fence.js";
+import type { HeldLock } from "../lock.js";
 import { Lease } from "./lease.js";
 import { stopwatch } from "./stopwatch.js";
 
-/**
- * A lock that is held, and renewed until release(), which keeps a Node process alive. It counts as a fence: state and map writes take it as `fence` and
- * are refused once the lock has been granted anew.
- */
-export interface HeldLock extends Fence, AsyncDisposable {
-  /** The name under which this acquisition holds it: fresh and random. */
-  readonly owner: string;
-  /** A number that grows with every grant of the resource; undefined where the server gives none. */
-  readonly fence: bigint | undefined;
-  /**
-   * Aborts when the lock is not surely held any more, with a ConnectError of `Code.Aborted` that says why: as soon as
-   * the server says that it is gone, on release(), and where it could not be renewed, a tenth of the ttl (1 second at
-   * most) before the lease ends. Pass it to all that is done under the lock. Its `aborted` looks at the clock, so it is
-   * right at once after a pause in which no timer could run: a blocked event loop, SIGSTOP, a suspended machine.
-   */
-  readonly signal: AbortSignal;
-  /**
-   * How long `signal` will surely not abort, in milliseconds, unless the server loses the lock; 0 once it is not held
-   * any more. Unlike `signal` it is right at every moment, also after a pause in which no timer could run.
-   */
-  readonly ttlRemainingMs: number;
-  /**
-   * Gives the lock up; a second time does what the first did: nothing more. True where the server had it as held until
-   * now, false where it had ended before or a repeated request found it released. Rejects where the server cannot be
-   * asked: then the lock ends with its lease, or release() can be called again. `Unlock`
-   *
-   * Leaving an `await using` scope releases too, and leaves the lock to its lease where that fails.
-   */
-  release(options?: CallOptions): Promise<boolean>;
-}
+/** The deadline of the release when the client closes, in milliseconds. */
+const RELEASE_ON_CLOSE_MS = 2000;
 
-/** How long the server may take to hear that a lock is released because its client closes, in milliseconds. */
-const CLOSE_MS = 2000;
+/** The fields of an acquisition that all three RPCs have. */
+type Claim = { storeName: string; resourceId: string; lockOwner: string };
 
-/** What an acquisition claims, in the words of all three RPCs. */
-export type Claim = { storeName: string; resourceId: string; lockOwner: string };
-
+/** A granted lock and its lease. */
 export type Grant = { held: HeldLock; lease: Lease };
 
-/**
- * From before TryLock is sent: `hear` is for the headers of its answer, `begin` for when it was a grant. `later` goes
- * along with the requests that renew and release.
- */
-export function holdLock(
-  transport: Transport,
-  client: Client<typeof Runtime>,
-  claim: Claim,
-  expire: number,
-  later: CallOptions,
-) {
-  const sinceAskedMs = stopwatch();
-  let fence: bigint | undefined;
-  const hear = (headers: Headers) => {
-    const told = headers.get(FENCE_HEADER);
-    if (told) fence = BigInt(told);
+interface AcquisitionOptions {
+  transport: Transport;
+  client: Client<typeof Runtime>;
+  claim: Claim;
+  ttlSeconds: number;
+  /** The options of the calls that renew and release the lock. */
+  call: CallOptions;
+}
+
+/** One attempt to acquire a lock, to be created before TryLock is sent, since the lease may begin at that time. */
+export class Acquisition {
+  readonly #options: AcquisitionOptions;
+  readonly #sinceRequestMs = stopwatch();
+  #fence: bigint | undefined;
+
+  constructor(options: AcquisitionOptions) {
+    this.#options = options;
+  }
+
+  get claim(): Claim {
+    return this.#options.claim;
+  }
+
+  /** Reads the number of the grant from the headers of an answer. */
+  readonly readFence = (headers: Headers): void => {
+    const fence = headers.get("fairlead-fence");
+    if (fence) this.#fence = BigInt(fence);
   };
 
-  const begin = (): Grant => {
-    const unregister = openFor(transport, () => release({ timeoutMs: CLOSE_MS }));
+  /** Starts to renew the lock, which TryLock has granted. */
+  hold(): Grant {
+    const { transport, claim, ttlSeconds } = this.#options;
+    const unregister = openFor(transport, () => held.release({ timeoutMs: RELEASE_ON_CLOSE_MS }));
     const letProcessEnd = keepProcessAlive();
     const lease = new Lease({
-      what: `the lock on "${claim.resourceId}"`,
-      ttlMs: expire * 1000,
-      sinceAskedMs,
-      async renew({ isRetry, ...call }) {
-        // What the first try went by may have died without a word.
-        const contextValues = isRetry ? requireNewConnection(later.contextValues) : later.contextValues;
-        const { status } = await client.lockKeepAlive(
-          { ...claim, expire },
-          { ...later, ...(contextValues && { contextValues }), onHeader: hear, ...call },
-        );
-        return lostBy(status);
-      },
+      subject: `the lock on "${claim.resourceId}"`,
+      ttlMs: ttlSeconds * 1000,
+      sinceRequestMs: this.#sinceRequestMs,
+      renew: (call) => this.#renew(call),
     });
     onAbort(lease.signal, () => {
       letProcessEnd();
       unregister();
     });
-    let released: Promise<boolean> | undefined;
+    const held = this.#heldLock(lease);
+    return { held, lease };
+  }
+
+  /** Sends Unlock and returns its status. */
+  async unlock(options?: CallOptions): Promise<Unlock> {
+    const { client, claim, call } = this.#options;
+    return (await client.unlock(claim, { ...call, ...options })).status;
+  }
+
+  #heldLock(lease: Lease): HeldLock {
+    const fence = () => this.#fence;
+    let releasing: Promise<boolean> | undefined;
     const release = (options?: CallOptions) => {
       lease.end("was released");
-      released ??= client.unlock(claim, { ...later, ...options }).then(
-        ({ status }) => status === Unlock.SUCCESS,
-        (error) => {
-          released = undefined;
+      releasing ??= this.unlock(options).then(
+        (status) => status === Unlock.SUCCESS,
+        (error: unknown) => {
+          releasing = undefined;
           throw error;
         },
       );
-      return released;
+      return releasing;
     };
-    const held: HeldLock = {
-      store: claim.storeName,
-      resource: claim.resourceId,
-      owner: claim.lockOwner,
+    return {
+      store: this.claim.storeName,
+      resource: this.claim.resourceId,
+      owner: this.claim.lockOwner,
       signal: lease.signal,
       get fence() {
-        return fence;
+        return fence();
       },
       get ttlRemainingMs() {
         return lease.remainingMs;
       },
       release,
-      // What was done is done: a server that cannot be told must not turn it into a failure.
+      // The work under the lock is done: a failed release must not make it fail.
       [asyncDispose]: () => release().then(noop, noop),
     };
-    return { held, lease };
-  };
+  }
 
-  return { hear, begin };
+  /** Sends LockKeepAlive. Returns the reason if the lock is lost. */
+  async #renew(options: { signal: AbortSignal; timeoutMs: number; isRetry: boolean }) {
+    const { client, claim, ttlSeconds, call } = this.#options;
+    const { isRetry, ...limits } = options;
+    // The connection of the first attempt may be dead without an error.
+    const contextValues = isRetry ? requireNewConnection(call.contextValues) : call.contextValues;
+    const { status } = await client.lockKeepAlive(
+      { ...claim, expire: ttlSeconds },
+      { ...call, ...(contextValues && { contextValues }), onHeader: this.readFence, ...limits },
+    );
+    return lossReason(status);
+  }
 }
 
-/** What happened to a lock that LockKeepAlive did not extend. A number that nobody knows is worth another try. */
-function lostBy(status: KeepAlive): string | undefined {
+/** Why LockKeepAlive did not extend the lock; undefined if it did. Throws if the status is unknown: to be retried. */
+function lossReason(status: KeepAlive): string | undefined {
   switch (status) {
     case KeepAlive.SUCCESS:
       return undefined;

@@ -4,142 +4,145 @@ import { runAfter } from "../../lib/timer.js";
 import { stopwatch } from "./stopwatch.js";
 
 export interface LeaseOptions {
-  /** What is held, as the reason of the signal calls it. */
-  what: string;
-  /** How long a grant and each renewal lasts. */
+  /** The name of the leased thing in the reason of the signal: `the lock on "a"`. */
+  subject: string;
+  /** How long the grant and each renewal last. */
   ttlMs: number;
-  /** The time since the grant was asked for: the lease began no earlier, so it ends no earlier than we say. */
-  sinceAskedMs: () => number;
+  /** The time since the request for the grant. The server's lease began later, so it ends later than this one. */
+  sinceRequestMs: () => number;
   /**
-   * Asks for another `ttlMs`. Resolves with undefined where they were given and with what happened where there is
-   * nothing to renew any more; rejects where it is worth another try.
+   * Requests another `ttlMs`. Resolves with undefined if they were granted, and with the reason if the lease is lost.
+   * Rejects if the request is to be retried.
    */
   renew(call: { signal: AbortSignal; timeoutMs: number; isRetry: boolean }): Promise<string | undefined>;
 }
 
-/** What lasts for a time and is renewed from then on until end(). Its timers keep no Node process alive. */
+/** A lease that is renewed until end(). Its timers keep no Node process alive. */
 export class Lease {
   readonly #options: LeaseOptions;
-  readonly #over = new AbortController();
+  readonly #ended = new AbortController();
   readonly #signal: AbortSignal;
-  /** The time since what it has now was asked for. */
-  #sinceAskedMs: () => number;
-  #isOver = false;
-  #isAsking = false;
+  /** The time since the request for the current grant. */
+  #sinceRequestMs: () => number;
+  #hasEnded = false;
+  #isRenewing = false;
   #loss: ConnectError | undefined;
-  #failure: unknown;
+  #renewalError: unknown;
   #stopWatch = () => {};
   #stopRenewal = () => {};
 
   constructor(options: LeaseOptions) {
     this.#options = options;
-    this.#sinceAskedMs = options.sinceAskedMs;
-    this.#signal = checkedSignal(this.#over.signal, () => this.#check());
-    this.#renewLater();
+    this.#sinceRequestMs = options.sinceRequestMs;
+    this.#signal = checkedSignal(this.#ended.signal, () => this.#check());
+    this.#scheduleRenewal();
     this.#watch();
   }
 
   /**
-   * Aborts when it is over: ended, found lost, or not renewed in time, and then before another can be granted it. Who
-   * reads it makes it look at the clock, so that it is right also after a pause in which no timer could run.
+   * Aborts on end(), when the lease is found lost, and if it was not renewed in time, before the server can grant it to
+   * another. Reading it reads the clock, so it is correct also after a pause in which no timer could run.
    */
   get signal(): AbortSignal {
     return this.#signal;
   }
 
-  /** How long it surely goes on, whatever happens to its renewal; 0 when it is over. */
+  /** The time until it ends if no renewal succeeds; 0 after its end. */
   get remainingMs(): number {
-    return this.#isOver ? 0 : Math.max(0, this.#leastMs - this.#sinceAskedMs());
+    return this.#hasEnded ? 0 : Math.max(0, this.#safeMs - this.#sinceRequestMs());
   }
 
-  /** Why it was over before end(); undefined where it was not. */
+  /** Why it ended before end(); undefined if it did not. */
   get loss(): ConnectError | undefined {
     this.#check();
     return this.#loss;
   }
 
-  /** Stops renewing. `what` happened, for the signal's reason. */
-  end(what: string): void {
+  /** Stops the renewals. The reason of the signal is the subject and `event`: "was released". */
+  end(event: string): void {
     this.#check();
-    this.#end(what);
+    this.#end(event);
   }
 
-  #end(what: string): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+  #end(event: string): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     this.#stopWatch();
     this.#stopRenewal();
-    // Without a cause: an `aborted` with one is taken for a lost connection, and calls would be tried again.
-    this.#over.abort(new ConnectError(`${this.#options.what} ${what}`, Code.Aborted));
+    // Has no cause: `aborted` with a cause counts as a lost connection, and calls would be retried.
+    this.#ended.abort(new ConnectError(`${this.#options.subject} ${event}`, Code.Aborted));
   }
 
-  #lose(what: string): void {
-    if (this.#isOver) return;
-    this.#end(what);
-    this.#loss = this.#over.signal.reason as ConnectError;
+  #lose(event: string): void {
+    if (this.#hasEnded) return;
+    this.#end(event);
+    this.#loss = this.#ended.signal.reason as ConnectError;
   }
 
-  /** How long a grant is believed in: shorter than the server's by what clocks may drift and timers be late. */
-  get #leastMs(): number {
+  /** How long a grant lasts here: shorter than on the server, since clocks drift and timers are late. */
+  get #safeMs(): number {
     const { ttlMs } = this.#options;
     return ttlMs - Math.min(1000, ttlMs / 10);
   }
 
   #check(): void {
-    if (this.#isOver || this.remainingMs > 0) return;
-    this.#lose(`could not be renewed before its lease ended: ${this.#whyNot()}`);
+    if (this.#hasEnded || this.remainingMs > 0) return;
+    this.#lose(`could not be renewed before its lease ended: ${this.#renewalFailure()}`);
   }
 
-  #whyNot(): string {
-    if (this.#failure !== undefined) return ConnectError.from(this.#failure).message;
-    return this.#isAsking ? "no answer" : "nothing could run here for so long";
+  #renewalFailure(): string {
+    if (this.#renewalError !== undefined) return ConnectError.from(this.#renewalError).message;
+    return this.#isRenewing ? "no answer" : "nothing could run here for so long";
   }
 
-  /** Looks at the clock again when the timer has run: some are early. */
+  /** Checks the clock again when its timer fires, because timers can fire early. */
   #watch(): void {
     this.#check();
-    if (!this.#isOver) this.#stopWatch = runAfter(this.remainingMs, () => this.#watch());
+    if (!this.#hasEnded) this.#stopWatch = runAfter(this.remainingMs, () => this.#watch());
   }
 
-  /** A third of it passes before the first try, so that another third is there for further ones. */
-  #renewLater(): void {
-    const delayMs = this.#options.ttlMs / 3 - this.#sinceAskedMs();
+  /** Waits for a third of the ttl, so that most of it remains for retries. */
+  #scheduleRenewal(): void {
+    const delayMs = this.#options.ttlMs / 3 - this.#sinceRequestMs();
     this.#stopRenewal = runAfter(delayMs, () => void this.#renew(1));
   }
 
   async #renew(attempt: number): Promise<void> {
     const { remainingMs } = this;
-    const { signal } = this.#over;
+    const { signal } = this.#ended;
     const { ttlMs, renew } = this.#options;
     if (remainingMs === 0) return;
-    const sinceAskedMs = stopwatch();
-    this.#isAsking = true;
+    const sinceRequestMs = stopwatch();
+    this.#isRenewing = true;
     try {
-      // Half of what is left for each try: one that hangs leaves time for the next.
-      const lost = await renew({ signal, timeoutMs: remainingMs / 2, isRetry: attempt > 1 });
+      // Half of the remaining time for each attempt, so that one that hangs leaves time for the next.
+      const lossEvent = await renew({ signal, timeoutMs: remainingMs / 2, isRetry: attempt > 1 });
       if (signal.aborted) return;
-      if (lost !== undefined) return this.#lose(lost);
-      // An answer that comes too late brings nothing back.
+      if (lossEvent !== undefined) return this.#lose(lossEvent);
+      // An answer after the end does not restore the lease.
       this.#check();
-      if (this.#isOver) return;
-      this.#sinceAskedMs = sinceAskedMs;
-      this.#isAsking = false;
-      this.#failure = undefined;
+      if (this.#hasEnded) return;
+      this.#sinceRequestMs = sinceRequestMs;
+      this.#isRenewing = false;
+      this.#renewalError = undefined;
       this.#stopWatch();
-      this.#renewLater();
+      this.#scheduleRenewal();
       this.#watch();
     } catch (error) {
       if (signal.aborted) return;
-      this.#failure = error;
+      this.#renewalError = error;
       const delayMs = jitteredMs({ minMs: ttlMs / 100, maxMs: ttlMs / 10 }, attempt);
       this.#stopRenewal = runAfter(delayMs, () => void this.#renew(attempt + 1));
     }
   }
 }
 
-/** `signal`, which calls `check` before its state is read. Native code that was given it sees what its events tell. */
+/**
+ * Makes `signal` call `check` before its state is read. Platform code that was given the signal reads its own state,
+ * which changes with the abort event.
+ */
 function checkedSignal(signal: AbortSignal, check: () => void): AbortSignal {
-  const read = (key: "aborted" | "reason"): PropertyDescriptor => ({
+  const getter = (key: "aborted" | "reason"): PropertyDescriptor => ({
     get() {
       check();
       return Reflect.get(AbortSignal.prototype, key, signal) as unknown;
@@ -149,8 +152,8 @@ function checkedSignal(signal: AbortSignal, check: () => void): AbortSignal {
     if (signal.aborted) throw signal.reason;
   };
   return Object.defineProperties(signal, {
-    aborted: read("aborted"),
-    reason: read("reason"),
+    aborted: getter("aborted"),
+    reason: getter("reason"),
     throwIfAborted: { value: throwIfAborted },
   });
 }

@@ -1,7 +1,7 @@
 /**
- * Milliseconds since this call, those included in which the machine was suspended: on Linux and macOS the monotonic
- * clock stands still then, the wall clock does not. A wall clock that is set back changes nothing, one that is set
- * ahead makes it too much: right for what must not be believed for too long.
+ * Returns a function that gives the milliseconds since this call, including those in which the machine was suspended.
+ * On Linux and macOS the monotonic clock stops then, the wall clock does not, so the larger difference counts. A wall
+ * clock that is set back has no effect; one that is set ahead makes the result too large, so a lease ends early.
  */
 export function stopwatch(): () => number {
   const startMs = performance.now();

@@ -1,45 +1,40 @@
 import { checkType } from "../../lib/checks.js";
-
-/** The conditions of a write in a transaction. */
-interface Conditions {
-  ifMatch?: string;
-  ifAbsent?: boolean;
-}
+import type { RemoveOptions, StateTransaction, TransactionWriteOptions } from "../state.js";
 
 /** The writes of a transaction, as operations on the wire. */
-export interface CollectedWrites<O> {
+interface CollectedWrites<O> {
   operations: O[];
-  /** Whether one of them must find its key absent. */
+  /** Whether a write requires that its key is absent. */
   ifAbsent: boolean;
-  /** Whether conditions let all of them happen only once. */
+  /** Whether the conditions let every write happen only once. */
   once: boolean;
 }
 
-/** Runs `collect`, and waits for it; a write that comes later throws TypeError, as it could not be part of it any more. */
-export async function collectWrites<V, S extends Conditions, D extends Conditions, O>(
-  what: string,
-  collect: (tx: {
-    set(key: string, value: V, options?: S): void;
-    delete(key: string, options?: D): void;
-  }) => unknown,
-  { set, remove }: { set: (key: string, value: V, options: S) => O; remove: (key: string, options: D) => O },
+/** Runs `collect` to its end and returns its writes. A write after that throws TypeError. */
+export async function collectWrites<V, O>(
+  failure: string,
+  collect: (tx: StateTransaction<V>) => unknown,
+  operation: {
+    set: (key: string, value: V, options: TransactionWriteOptions) => O;
+    remove: (key: string, options: Pick<RemoveOptions, "ifMatch">) => O;
+  },
 ): Promise<CollectedWrites<O>> {
-  checkType(what, "collect", "function", collect);
+  checkType(failure, "collect", "function", collect);
   const writes: CollectedWrites<O> = { operations: [], ifAbsent: false, once: true };
-  let isOver = false;
-  const add = (operation: O, { ifMatch, ifAbsent = false }: Conditions) => {
-    if (isOver) throw new TypeError(`${what}: it is over, and takes no further writes`);
+  let hasEnded = false;
+  const add = (operation: O, { ifMatch, ifAbsent = false }: TransactionWriteOptions) => {
+    if (hasEnded) throw new TypeError(`${failure}: it is over, and takes no further writes`);
     writes.operations.push(operation);
     writes.ifAbsent ||= ifAbsent;
     writes.once &&= ifMatch !== undefined || ifAbsent;
   };
   try {
     await collect({
-      set: (key, value, options = {} as S) => add(set(key, value, options), options),
-      delete: (key, options = {} as D) => add(remove(key, options), options),
+      set: (key, value, options = {}) => add(operation.set(key, value, options), options),
+      delete: (key, options = {}) => add(operation.remove(key, options), options),
     });
   } finally {
-    isOver = true;
+    hasEnded = true;
   }
   return writes;
 }

@@ -7,7 +7,6 @@ import {
   type SubscribeConfigurationResponse,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../lib/queue.js";
-import { INITIAL_HEADER } from "../../rpc/extension-headers.js";
 import type { CaseContext } from "../bench.js";
 import { AssertionError } from "../expect.js";
 
@@ -72,7 +71,7 @@ export function configurationCalls(bench: CaseContext): ConfigurationCalls {
       ),
     remove: (keys, place) => runtime.deleteConfiguration({ ...placed(place), keys }),
     get: async (place) => Object.fromEntries((await items(place)).map(({ key, content }) => [key, content])),
-    follow(first, headers = { [INITIAL_HEADER]: "true" }) {
+    follow(first, headers = { "fairlead-initial": "true" }) {
       const requests = new Queue<Asked>();
       const left = new AbortController();
       const responses = runtime

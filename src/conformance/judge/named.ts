@@ -1,5 +1,3 @@
-import { LOG_HEADER } from "../../rpc/extension-headers.js";
-
 /** Where requests say which store, map, topic, service or component they mean, outermost first. */
 const NAME_FIELDS: readonly (readonly string[])[] = [
   ["storeName"],
@@ -19,7 +17,7 @@ const NAME_FIELDS: readonly (readonly string[])[] = [
  * nothing else names one; else by the name of the store in its first message.
  */
 export function scenarioIdOf(headers: Headers, message: unknown): string | undefined {
-  const told = headers.get("scenario") ?? headers.get(LOG_HEADER);
+  const told = headers.get("scenario") ?? headers.get("fairlead-log");
   if (told !== null) return told;
   for (const place of NAME_FIELDS) {
     const found = place.reduce<unknown>(
