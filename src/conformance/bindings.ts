@@ -37,9 +37,15 @@ function bindingCalls(bench: CaseContext) {
 type BindingCalls = ReturnType<typeof bindingCalls>;
 
 /** What must hold of bindings. */
-export const bindingCases: readonly Case[] = casesOf("bindings", bindingCalls, [echoing, requests, answers]);
+export const bindingCases: readonly Case[] = casesOf("bindings", bindingCalls, [
+  echoCases,
+  methodCases,
+  pathCases,
+  headerCases,
+  responseCases,
+]);
 
-function echoing(on: DeclareCase<BindingCalls>): void {
+function echoCases(on: DeclareCase<BindingCalls>): void {
   on(["InvokeBinding", "echo binding"], "echo answers what was sent, for any operation", async (at) => {
     for (const operation of ["create", "any Operation at all", "__proto__"]) {
       const { text, metadata } = await at.invoke(operation, { a: "1", Host: "x" }, "data", at.echo);
@@ -66,7 +72,7 @@ function echoing(on: DeclareCase<BindingCalls>): void {
   });
 }
 
-function requests(on: DeclareCase<BindingCalls>): void {
+function methodCases(on: DeclareCase<BindingCalls>): void {
   const methods = {
     create: "POST",
     get: "GET",
@@ -108,7 +114,9 @@ function requests(on: DeclareCase<BindingCalls>): void {
       },
     );
   }
+}
 
+function pathCases(on: DeclareCase<BindingCalls>): void {
   on(["InvokeBinding", "mirror"], "path is appended to the configured URL, with its query", async (at) => {
     const base = (await at.asked("get")).url.replace(/\/$/, "");
     for (const [path, url] of Object.entries({
@@ -132,7 +140,9 @@ function requests(on: DeclareCase<BindingCalls>): void {
       },
     );
   }
+}
 
+function headerCases(on: DeclareCase<BindingCalls>): void {
   on(
     ["InvokeBinding", "mirror"],
     "metadata that begins with an upper-case letter becomes headers",
@@ -179,7 +189,7 @@ function requests(on: DeclareCase<BindingCalls>): void {
   );
 }
 
-function answers(on: DeclareCase<BindingCalls>): void {
+function responseCases(on: DeclareCase<BindingCalls>): void {
   on(["InvokeBinding", "mirror"], "the answer's status and headers are metadata", async (at) => {
     const { text, metadata } = await at.invoke("get", { path: "status/202" });
     equal([text, metadata["statusCode"], metadata["X-Mirror"]], ["why", "202", "1"]);

@@ -1,10 +1,10 @@
 import type { Engine } from "../server/engine.js";
-import { blobCases } from "./engine/blobs.js";
-import { closingCases } from "./engine/closing.js";
-import { keyCases } from "./engine/keys.js";
-import { logCases } from "./engine/logs.js";
-import { topicCases } from "./engine/topics.js";
-import { watchCases } from "./engine/watch.js";
+import { engineBlobCases } from "./engine/blobs.js";
+import { engineCloseCases } from "./engine/closing.js";
+import { engineKeyCases } from "./engine/keys.js";
+import { engineLogCases } from "./engine/logs.js";
+import { engineTopicCases } from "./engine/topics.js";
+import { engineWatchCases } from "./engine/watch.js";
 import { within } from "./expect.js";
 import type { Test } from "./runner.js";
 
@@ -25,7 +25,15 @@ export function engineConformance(test: Test, open: () => Promise<Engine>): void
         await engine.close();
       }
     });
-  for (const cases of [keyCases, watchCases, logCases, topicCases, blobCases, closingCases]) cases(on);
+  for (const cases of [
+    engineKeyCases,
+    engineWatchCases,
+    engineLogCases,
+    engineTopicCases,
+    engineBlobCases,
+    engineCloseCases,
+  ])
+    cases(on);
 }
 
 /** Declares a case that is given an engine of its own. */

@@ -1,9 +1,9 @@
 import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import type { CaseContext } from "./bench.js";
 import { type Case, casesOf } from "./case.js";
-import { convergence } from "./gossip-map/convergence.js";
+import { convergenceCases } from "./gossip-map/convergence.js";
 import { joinAs, type Member } from "./gossip-map/member.js";
-import { messages } from "./gossip-map/messages.js";
+import { gossipMessageCases } from "./gossip-map/messages.js";
 
 /** Members of a gossip map of the case's own. */
 export interface GossipCalls extends CaseContext {
@@ -30,6 +30,6 @@ function gossipCalls(bench: CaseContext): GossipCalls {
 export const gossipMapCases: readonly Case[] = casesOf(
   "gossip-map",
   gossipCalls,
-  [convergence, messages],
+  [convergenceCases, gossipMessageCases],
   ["gossip map", "duplex"],
 );

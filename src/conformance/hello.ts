@@ -13,9 +13,9 @@ const helloCalls = (bench: CaseContext) => ({
 });
 
 /** What must hold of SayHello. */
-export const helloCases: readonly Case[] = casesOf("hello", helloCalls, [greetings]);
+export const helloCases: readonly Case[] = casesOf("hello", helloCalls, [greetingCases]);
 
-function greetings(on: DeclareCase<ReturnType<typeof helloCalls>>): void {
+function greetingCases(on: DeclareCase<ReturnType<typeof helloCalls>>): void {
   for (const name of ["Ada", "Ада 🔑", " "]) {
     on("SayHello", `hello is the greeting and the name "${name}"`, async (at) => {
       const { hello } = await at.runtime.sayHello({ serviceName: at.serviceName, name });

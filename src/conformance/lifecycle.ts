@@ -21,11 +21,11 @@ type LifecycleCalls = ReturnType<typeof lifecycleCalls>;
 export const lifecycleCases: readonly Case[] = casesOf(
   "lifecycle",
   lifecycleCalls,
-  [applying, refusals],
+  [applyCases, refusedKindCases, refusedSettingCases],
   ["lifecycle"],
 );
 
-function applying(on: DeclareCase<LifecycleCalls>): void {
+function applyCases(on: DeclareCase<LifecycleCalls>): void {
   on(
     ["ApplyConfiguration", "spare hello"],
     "a greeting is replaced for the next call, under both names of its kind and its setting",
@@ -69,7 +69,7 @@ function applying(on: DeclareCase<LifecycleCalls>): void {
   });
 }
 
-function refusals(on: DeclareCase<LifecycleCalls>): void {
+function refusedKindCases(on: DeclareCase<LifecycleCalls>): void {
   on(REQUIRED, "kind, name and metadata are required", async (at) => {
     await expectMalformed(at.lifecycle.applyConfiguration({}), "component_config");
     await expectMalformed(at.apply("", at.name, { hello: "x" }), "component_config.kind");
@@ -106,7 +106,9 @@ function refusals(on: DeclareCase<LifecycleCalls>): void {
       await expectUnconfigured(at.apply("hello", name, { greeting: "x" }), "hello", name);
     }
   });
+}
 
+function refusedSettingCases(on: DeclareCase<LifecycleCalls>): void {
   for (const setting of ["greetign", "__proto__"]) {
     on("ApplyConfiguration", `the setting "${setting}" is none, and changes nothing`, async (at) => {
       await expectMalformed(

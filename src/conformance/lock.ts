@@ -1,19 +1,24 @@
 import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { ok } from "./expect.js";
 import { type LockCalls, lockCalls } from "./lock/calls.js";
-import { fences } from "./lock/fences.js";
-import { grants } from "./lock/grants.js";
-import { histories } from "./lock/histories.js";
+import { lockFenceCases } from "./lock/fences.js";
+import { lockGrantCases } from "./lock/grants.js";
+import { lockHistoryCases } from "./lock/histories.js";
 import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
 
 const RPCS = ["tryLock", "unlock", "lockKeepAlive"] as const;
 
 /** What must hold of locks. */
-export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [grants, fences, refusals, histories]);
+export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [
+  lockGrantCases,
+  lockFenceCases,
+  lockRefusalCases,
+  lockHistoryCases,
+]);
 
 /** What the lock RPCs do not take. */
-function refusals(on: DeclareCase<LockCalls>): void {
+function lockRefusalCases(on: DeclareCase<LockCalls>): void {
   for (const rpc of RPCS) {
     const name = rpc[0]?.toUpperCase() + rpc.slice(1);
     const whole = (at: LockCalls) => ({

@@ -1,8 +1,13 @@
 import { type Case, casesOf } from "./case.js";
-import { backups } from "./map/backups.js";
+import { mapBackupCases } from "./map/backups.js";
 import { mapCalls } from "./map/calls.js";
-import { entries } from "./map/entries.js";
-import { histories } from "./map/histories.js";
+import { mapEntryCases } from "./map/entries.js";
+import { mapHistoryCases } from "./map/histories.js";
 
 /** What must hold of maps. */
-export const mapCases: readonly Case[] = casesOf("map", mapCalls, [entries, backups, histories], ["map"]);
+export const mapCases: readonly Case[] = casesOf(
+  "map",
+  mapCalls,
+  [mapEntryCases, mapBackupCases, mapHistoryCases],
+  ["map"],
+);

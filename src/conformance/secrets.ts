@@ -27,9 +27,12 @@ function secretCalls(bench: CaseContext) {
 }
 
 /** What must hold of secrets. */
-export const secretCases: readonly Case[] = casesOf("secrets", secretCalls, [reading]);
+export const secretCases: readonly Case[] = casesOf("secrets", secretCalls, [
+  secretReadCases,
+  secretNameCases,
+]);
 
-function reading(on: DeclareCase<ReturnType<typeof secretCalls>>): void {
+function secretReadCases(on: DeclareCase<ReturnType<typeof secretCalls>>): void {
   on(["secrets", "secrets"], "GetSecret gives the value by its name", async (at) => {
     equal(await at.get(at.key), { [at.key]: at.value });
   });
@@ -48,7 +51,9 @@ function reading(on: DeclareCase<ReturnType<typeof secretCalls>>): void {
     ok(error.rawMessage.includes(JSON.stringify(name)), `it is named: ${error.rawMessage}`);
     equal(errorMetadata(error), { name });
   });
+}
 
+function secretNameCases(on: DeclareCase<ReturnType<typeof secretCalls>>): void {
   on(["secrets", "secrets"], "what every object has is no secret", async (at) => {
     for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
       await expectRefusal(at.get(name), Code.NotFound, name);

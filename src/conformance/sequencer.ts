@@ -5,7 +5,7 @@ import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { equal, ok } from "./expect.js";
 import { expectLimit, expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
-import { histories } from "./sequencer/histories.js";
+import { sequencerHistoryCases } from "./sequencer/histories.js";
 
 const { WEAK, STRONG } = SequencerOptions_AutoIncrement;
 type Increment = typeof WEAK | typeof STRONG;
@@ -39,13 +39,15 @@ type SequencerCalls = ReturnType<typeof sequencerCalls>;
 
 /** What must hold of sequencers. */
 export const sequencerCases: readonly Case[] = casesOf("sequencer", sequencerCalls, [
-  ids,
-  blocks,
-  refusals,
-  histories,
+  uniqueIdCases,
+  strongIdCases,
+  sequenceCases,
+  idBlockCases,
+  sequencerRefusalCases,
+  sequencerHistoryCases,
 ]);
 
-function ids(on: DeclareCase<SequencerCalls>): void {
+function uniqueIdCases(on: DeclareCase<SequencerCalls>): void {
   for (const [what, increment] of [
     ["no guarantee", undefined],
     ["WEAK", WEAK],
@@ -79,7 +81,9 @@ function ids(on: DeclareCase<SequencerCalls>): void {
       equal(new Set(given).size, 40);
     });
   }
+}
 
+function strongIdCases(on: DeclareCase<SequencerCalls>): void {
   on("GetNextId", "STRONG ids strictly increase", async (at) => {
     let last = 0n;
     for (let i = 0; i < 20; i++) {
@@ -125,7 +129,9 @@ function ids(on: DeclareCase<SequencerCalls>): void {
       equal(await at.next("a"), 2n);
     },
   );
+}
 
+function sequenceCases(on: DeclareCase<SequencerCalls>): void {
   on("GetNextId", "keys have sequences of their own", async (at) => {
     for (const key of ["a", "A", "a||b", "a|||b", "ä", "a "]) equal(await at.next(key, STRONG), 1n, key);
     equal(await at.next("a", STRONG), 2n);
@@ -152,7 +158,7 @@ function ids(on: DeclareCase<SequencerCalls>): void {
   });
 }
 
-function blocks(on: DeclareCase<SequencerCalls>): void {
+function idBlockCases(on: DeclareCase<SequencerCalls>): void {
   on(["GetNextId", "extensions"], "count reserves a block, which fairlead-id-count confirms", async (at) => {
     equal(await at.block("a", { count: "5", increment: STRONG }), { first: 1n, confirmed: "5" });
     equal(await at.block("a", { count: "1", increment: STRONG }), { first: 6n, confirmed: "1" });
@@ -208,7 +214,7 @@ function blocks(on: DeclareCase<SequencerCalls>): void {
   }
 }
 
-function refusals(on: DeclareCase<SequencerCalls>): void {
+function sequencerRefusalCases(on: DeclareCase<SequencerCalls>): void {
   on(REQUIRED, "GetNextId needs a store and a key", async (at) => {
     const { getNextId } = at.runtime;
     await expectMalformed(getNextId({ storeName: "", key: "a" }), "store_name");

@@ -18,7 +18,7 @@ interface Call {
   id?: string;
 }
 
-function invocationCalls(bench: CaseContext) {
+function serviceCalls(bench: CaseContext) {
   const runtime = bench.client(Runtime);
   const service = bench.stores.mirror?.service ?? "";
   const invoke = async (
@@ -44,18 +44,21 @@ function invocationCalls(bench: CaseContext) {
   return { ...bench, runtime, service, invoke, asked };
 }
 
-type InvocationCalls = ReturnType<typeof invocationCalls>;
+type ServiceCalls = ReturnType<typeof serviceCalls>;
 
 /** What must hold of invocation. */
-export const invocationCases: readonly Case[] = casesOf("invocation", invocationCalls, [
-  requests,
-  headers,
-  answers,
-  dialled,
-  refusals,
+export const serviceCases: readonly Case[] = casesOf("invocation", serviceCalls, [
+  methodCases,
+  requestTargetCases,
+  forwardedHeaderCases,
+  prefixedHeaderCases,
+  responseCases,
+  appInvocationCases,
+  appAvailabilityCases,
+  invocationRefusalCases,
 ]);
 
-function requests(on: DeclareCase<InvocationCalls>): void {
+function methodCases(on: DeclareCase<ServiceCalls>): void {
   const methods: [what: string, call: Call, asked: string][] = [
     ["no verb and no data", {}, "GET "],
     ["no verb and data", { data: "x" }, "POST x"],
@@ -92,7 +95,9 @@ function requests(on: DeclareCase<InvocationCalls>): void {
       await expectMalformed(at.invoke("/", { verb: Verb.CONNECT }), "message.http_extension.verb");
     },
   );
+}
 
+function requestTargetCases(on: DeclareCase<ServiceCalls>): void {
   on(
     ["InvokeService", "mirror"],
     "method is a path below the configured URL, and the query goes with it",
@@ -130,7 +135,7 @@ function requests(on: DeclareCase<InvocationCalls>): void {
   }
 }
 
-function headers(on: DeclareCase<InvocationCalls>): void {
+function forwardedHeaderCases(on: DeclareCase<ServiceCalls>): void {
   on(["InvokeService", "mirror"], "the app gets the call's headers", async (at) => {
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const { headers } = await at.asked("/", { headers: { "x-mark": "1", traceparent } });
@@ -166,7 +171,9 @@ function headers(on: DeclareCase<InvocationCalls>): void {
       [],
     );
   });
+}
 
+function prefixedHeaderCases(on: DeclareCase<ServiceCalls>): void {
   on(
     ["InvokeService", "mirror", "extensions"],
     "a header with the prefix fairlead-http- goes to the app without it",
@@ -199,7 +206,7 @@ function headers(on: DeclareCase<InvocationCalls>): void {
   );
 }
 
-function answers(on: DeclareCase<InvocationCalls>): void {
+function responseCases(on: DeclareCase<ServiceCalls>): void {
   for (const status of [200, 201, 302, 400, 404, 418, 500, 503, 599]) {
     on(
       ["InvokeService", "mirror"],
@@ -227,7 +234,7 @@ function answers(on: DeclareCase<InvocationCalls>): void {
   );
 }
 
-function dialled(on: DeclareCase<InvocationCalls>): void {
+function appInvocationCases(on: DeclareCase<ServiceCalls>): void {
   on(
     ["InvokeService", "app"],
     "id may be an app that dialled in: it is asked, and its answer is the answer",
@@ -275,7 +282,9 @@ function dialled(on: DeclareCase<InvocationCalls>): void {
     const error = await expectRefusal(at.invoke("/", { id }), Code.FailedPrecondition);
     equal(error.rawMessage, "out of tea");
   });
+}
 
+function appAvailabilityCases(on: DeclareCase<ServiceCalls>): void {
   on(["InvokeService", "app"], "apps of one name are asked in turn", async (at) => {
     const id = at.own("app");
     for (const name of ["one", "two"]) {
@@ -309,7 +318,7 @@ function dialled(on: DeclareCase<InvocationCalls>): void {
   });
 }
 
-function refusals(on: DeclareCase<InvocationCalls>): void {
+function invocationRefusalCases(on: DeclareCase<ServiceCalls>): void {
   on(UNKNOWN, "an id that is not configured is invalid_argument, naming it", async (at) => {
     for (const id of [...UNKNOWN_NAMES, "127.0.0.1", "http://127.0.0.1:1", "localhost:80"]) {
       await expectUnconfigured(at.invoke("/", { id }), "service", id);

@@ -13,7 +13,7 @@ import { formatCall, runCase } from "./run.js";
 import type { Test } from "./runner.js";
 import { secretCases } from "./secrets.js";
 import { sequencerCases } from "./sequencer.js";
-import { invocationCases } from "./service.js";
+import { serviceCases } from "./service.js";
 import { stateCases } from "./state.js";
 import type { Target } from "./target.js";
 
@@ -31,7 +31,7 @@ export const cases: readonly Case[] = [
   ...configurationCases,
   ...secretCases,
   ...bindingCases,
-  ...invocationCases,
+  ...serviceCases,
   ...lifecycleCases,
 ];
 

@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, test } from "vitest";
 import { History, type Operation } from "../../src/conformance/history/history.js";
 import { checkHolds, checkIds, checkLog } from "../../src/conformance/history/orders.js";
-import { checkRegister, type Step, type StepResult } from "../../src/conformance/history/register.js";
+import { checkRegister, type RegisterStep, type StepResult } from "../../src/conformance/history/register.js";
 import { randomFrom } from "../../src/lib/seeded-random.js";
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -18,14 +18,14 @@ const op = <I, O>(calledAt: number, returnedAt: number, input: I, output?: O): O
 });
 
 const read = (from: number, to: number, value?: string) =>
-  op<Step, StepResult>(from, to, { do: "read" }, { value });
+  op<RegisterStep, StepResult>(from, to, { do: "read" }, { value });
 const write = (from: number, to: number, value?: string) =>
-  op<Step, StepResult>(from, to, { do: "write", value }, {});
+  op<RegisterStep, StepResult>(from, to, { do: "write", value }, {});
 const exchange = (from: number, to: number, expected: string, value: string, isDone: boolean) =>
-  op<Step, StepResult>(from, to, { do: "exchange", expected, value }, { isDone });
+  op<RegisterStep, StepResult>(from, to, { do: "exchange", expected, value }, { isDone });
 
 describe("a register", () => {
-  const good: Record<string, Operation<Step, StepResult>[]> = {
+  const good: Record<string, Operation<RegisterStep, StepResult>[]> = {
     "what is read after a write": [write(0, 1, "x"), read(2, 3, "x")],
     "what is read during a write, before it": [write(0, 3, "x"), read(1, 2)],
     "what is read during a write, after it": [write(0, 3, "x"), read(1, 2, "x")],
@@ -49,7 +49,7 @@ describe("a register", () => {
     test(`is explained: ${name}`, () => checkRegister("k", operations));
   }
 
-  const bad: Record<string, Operation<Step, StepResult>[]> = {
+  const bad: Record<string, Operation<RegisterStep, StepResult>[]> = {
     "a write that is lost": [write(0, 1, "x"), read(2, 3)],
     "a value that nobody wrote": [write(0, 1, "x"), read(2, 3, "y")],
     "an old value after a new one": [write(0, 1, "x"), write(2, 7, "y"), read(3, 4, "y"), read(5, 6, "x")],
@@ -73,7 +73,7 @@ describe("a register", () => {
       const operations = simulated(seed);
       checkRegister("k", operations);
       const reads = operations.filter(({ input, output }) => input.do === "read" && output);
-      const at = reads[Math.floor(reads.length / 2)] as Operation<Step, StepResult>;
+      const at = reads[Math.floor(reads.length / 2)] as Operation<RegisterStep, StepResult>;
       at.output = { value: "never written" };
       assert.throws(() => checkRegister("k", operations));
     }
@@ -81,10 +81,10 @@ describe("a register", () => {
 });
 
 /** What concurrent clients would be told by a true register, with some answers lost. */
-function simulated(seed: number): Operation<Step, StepResult>[] {
+function simulated(seed: number): Operation<RegisterStep, StepResult>[] {
   const chance = randomFrom(seed);
-  const operations: Operation<Step, StepResult>[] = [];
-  const open: { operation: Operation<Step, StepResult>; output: StepResult }[] = [];
+  const operations: Operation<RegisterStep, StepResult>[] = [];
+  const open: { operation: Operation<RegisterStep, StepResult>; output: StepResult }[] = [];
   let value: string | undefined;
   for (let time = 0; time < 200; time++) {
     const ends = open.length > 0 && (open.length >= 5 || chance() < 0.5);
@@ -97,10 +97,10 @@ function simulated(seed: number): Operation<Step, StepResult>[] {
       operation.output = output;
       continue;
     }
-    const input: Step = chance() < 0.5 ? { do: "read" } : { do: "write", value: String(time) };
+    const input: RegisterStep = chance() < 0.5 ? { do: "read" } : { do: "write", value: String(time) };
     // It is done at once; the answer comes later.
     if (input.do === "write") value = input.value;
-    const operation = op<Step, StepResult>(time, NEVER, input);
+    const operation = op<RegisterStep, StepResult>(time, NEVER, input);
     operations.push(operation);
     open.push({ operation, output: input.do === "read" ? { value } : {} });
   }

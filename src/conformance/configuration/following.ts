@@ -8,13 +8,18 @@ import { REQUIRED, UNKNOWN } from "../rules.js";
 import type { ConfigurationCalls } from "./calls.js";
 
 /** Subscriptions. */
-export function following(on: DeclareCase<ConfigurationCalls>): void {
-  telling(on);
-  asking(on);
-  ending(on);
+export function subscriptionCases(on: DeclareCase<ConfigurationCalls>): void {
+  initialValueCases(on);
+  changeCases(on);
+  slowSubscriberCases(on);
+  requestedKeyCases(on);
+  severalGroupCases(on);
+  subscriptionRefusalCases(on);
+  subscriptionEndCases(on);
+  severalSubscriberCases(on);
 }
 
-function telling(on: DeclareCase<ConfigurationCalls>): void {
+function initialValueCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     "current values come first, then every change in order",
@@ -54,7 +59,9 @@ function telling(on: DeclareCase<ConfigurationCalls>): void {
       equal(await stream.items(), ["a: 1"]);
     },
   );
+}
 
+function changeCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     'a deletion is the item with empty content and metadata deleted "true"',
@@ -112,7 +119,9 @@ function telling(on: DeclareCase<ConfigurationCalls>): void {
       equal(await stream.items(), ["k: 3"]);
     },
   );
+}
 
+function slowSubscriberCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     "a subscriber that does not read is told the last content in the end, and holds no one up",
@@ -148,7 +157,7 @@ function telling(on: DeclareCase<ConfigurationCalls>): void {
   );
 }
 
-function asking(on: DeclareCase<ConfigurationCalls>): void {
+function requestedKeyCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     "each request adds keys, whose current values are told",
@@ -173,7 +182,9 @@ function asking(on: DeclareCase<ConfigurationCalls>): void {
     await at.save({ fresh: "1" });
     equal(await stream.items(), ["fresh: 1"]);
   });
+}
 
+function severalGroupCases(on: DeclareCase<ConfigurationCalls>): void {
   on(["SubscribeConfiguration", "duplex"], "one stream may follow several groups", async (at) => {
     const other = { group: at.own("other"), label: "l" };
     const stream = at.follow({});
@@ -203,7 +214,9 @@ function asking(on: DeclareCase<ConfigurationCalls>): void {
       equal((await stream.next()).storeName, at.storeName);
     },
   );
+}
 
+function subscriptionRefusalCases(on: DeclareCase<ConfigurationCalls>): void {
   on([REQUIRED, "duplex"], "a malformed request ends the stream, and names the field", async (at) => {
     await expectMalformed(at.follow({ keys: [""] }).next(), "keys[0]");
     await expectMalformed(at.follow({ group: "\u0000" }).next(), "group");
@@ -219,7 +232,7 @@ function asking(on: DeclareCase<ConfigurationCalls>): void {
   );
 }
 
-function ending(on: DeclareCase<ConfigurationCalls>): void {
+function subscriptionEndCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
     "half-close keeps the subscription until the client cancels",
@@ -255,7 +268,9 @@ function ending(on: DeclareCase<ConfigurationCalls>): void {
     await at.save({ a: "1" });
     equal(await other.items(), ["a: 1"]);
   });
+}
 
+function severalSubscriberCases(on: DeclareCase<ConfigurationCalls>): void {
   on(["SubscribeConfiguration", "duplex"], "any number of streams may follow the same key", async (at) => {
     const streams = Array.from({ length: 6 }, () => at.follow({ keys: ["a"] }));
     for (const stream of streams) await stream.next();

@@ -5,13 +5,15 @@ import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type ConfigurationCalls, shownItem } from "./calls.js";
 
 /** Items that are saved, read and deleted. */
-export function items(on: DeclareCase<ConfigurationCalls>): void {
-  identity(on);
-  deleting(on);
-  refusals(on);
+export function configurationItemCases(on: DeclareCase<ConfigurationCalls>): void {
+  itemIdentityCases(on);
+  defaultGroupCases(on);
+  itemContentCases(on);
+  deletionCases(on);
+  refusalCases(on);
 }
 
-function identity(on: DeclareCase<ConfigurationCalls>): void {
+function itemIdentityCases(on: DeclareCase<ConfigurationCalls>): void {
   on("configuration identity", "an item that was saved is read, with its group and label", async (at) => {
     await at.save({ k: "v" });
     const [item] = await at.items({ keys: ["k"] });
@@ -52,7 +54,9 @@ function identity(on: DeclareCase<ConfigurationCalls>): void {
       equal([await at.get(), await at.get(other)], [{ k: "here" }, { k: "there" }]);
     },
   );
+}
 
+function defaultGroupCases(on: DeclareCase<ConfigurationCalls>): void {
   on("configuration identity", "a group or a label that is left out is default", async (at) => {
     const key = at.own("k");
     const items = [{ key, content: "v" }];
@@ -81,7 +85,9 @@ function identity(on: DeclareCase<ConfigurationCalls>): void {
     equal(await at.get(), odd);
     for (const key of ["a", "*"] as const) equal(await at.get({ keys: [key] }), { [key]: odd[key] });
   });
+}
 
+function itemContentCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     "configuration identity",
     "keys are answered in request order, once each, and those that are missing are left out",
@@ -114,7 +120,7 @@ function identity(on: DeclareCase<ConfigurationCalls>): void {
   });
 }
 
-function deleting(on: DeclareCase<ConfigurationCalls>): void {
+function deletionCases(on: DeclareCase<ConfigurationCalls>): void {
   on("configuration identity", "SaveConfiguration with empty content deletes", async (at) => {
     await at.save({ a: "1", b: "1" });
     await at.save({ a: "", b: "2", c: "" });
@@ -155,7 +161,7 @@ function deleting(on: DeclareCase<ConfigurationCalls>): void {
   });
 }
 
-function refusals(on: DeclareCase<ConfigurationCalls>): void {
+function refusalCases(on: DeclareCase<ConfigurationCalls>): void {
   on(REQUIRED, "GetConfiguration names the field that is malformed", async (at) => {
     const { getConfiguration } = at.runtime;
     const { storeName } = at;

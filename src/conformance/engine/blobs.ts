@@ -7,11 +7,14 @@ import { equal, ok, rejects } from "../expect.js";
 import { collect, DISTINCT_NAMES, LATE_MS, ORDERED_NAMES, patternBytes, pausedContent } from "./steps.js";
 
 /** Blobs: whole or nothing, ranges, lists. */
-export function blobCases(on: DeclareEngineCase): void {
-  writing(on);
-  wholeOrNothing(on);
-  reading(on);
-  lists(on);
+export function engineBlobCases(on: DeclareEngineCase): void {
+  putBlobCases(on);
+  replaceBlobCases(on);
+  uncommittedBlobCases(on);
+  racingPutCases(on);
+  snapshotReadCases(on);
+  readBlobCases(on);
+  listBlobCases(on);
 }
 
 type PutOptions = { metadata?: Record<string, string>; ifAbsent?: boolean };
@@ -21,13 +24,17 @@ const put = (
   name: string,
   content: AsyncIterable<Uint8Array> | string,
   { metadata = {}, ifAbsent = false }: PutOptions = {},
-) => blobs.put(name, typeof content === "string" ? from([utf8(content)]) : content, { metadata, ifAbsent });
+) =>
+  blobs.put(name, typeof content === "string" ? streamOfChunks([utf8(content)]) : content, {
+    metadata,
+    ifAbsent,
+  });
 
-async function* from(chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
+async function* streamOfChunks(chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* chunks;
 }
 
-async function joined(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+async function concatChunks(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const parts = await collect(chunks);
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -44,10 +51,10 @@ async function read(
   range?: { offset: number; length?: number },
 ): Promise<Uint8Array | undefined> {
   const found = await blobs.get(name, range);
-  return found && joined(found.content);
+  return found && concatChunks(found.content);
 }
 
-function writing(on: DeclareEngineCase): void {
+function putBlobCases(on: DeclareEngineCase): void {
   on("blobs.put() tells what it stored, and get() and stat() tell the same", async ({ blobs }) => {
     const beforeMs = Date.now();
     const metadata = { contentType: "text/plain", ключ: "钥匙 🔑", empty: "" };
@@ -63,7 +70,7 @@ function writing(on: DeclareEngineCase): void {
     equal(await blobs.stat("b"), info);
     const found = await blobs.get("b");
     equal(found?.info, info);
-    equal(found && (await joined(found.content)), utf8("some text"));
+    equal(found && (await concatChunks(found.content)), utf8("some text"));
   });
 
   on("blobs.get() and stat() of a missing blob are undefined", async ({ blobs }) => {
@@ -74,7 +81,7 @@ function writing(on: DeclareEngineCase): void {
 
   on("blobs.put() stores an empty blob, of no chunk or of an empty one", async ({ blobs }) => {
     for (const chunks of [[], [new Uint8Array()]]) {
-      const info = await put(blobs, "b", from(chunks));
+      const info = await put(blobs, "b", streamOfChunks(chunks));
       equal([info?.size, info?.sha256], [0, bytesToHex(sha256(new Uint8Array()))]);
       equal(await read(blobs, "b"), new Uint8Array());
     }
@@ -83,12 +90,14 @@ function writing(on: DeclareEngineCase): void {
   on("blobs.put() joins chunks of any size", async ({ blobs }) => {
     const sizes = [1, 0, 70_000, 3, 65_536, 1024 ** 2 + 1, 0, 2];
     const chunks = sizes.map((size, i) => patternBytes(size, i));
-    const whole = await joined(from(chunks));
-    const info = await put(blobs, "b", from(chunks));
+    const whole = await concatChunks(streamOfChunks(chunks));
+    const info = await put(blobs, "b", streamOfChunks(chunks));
     equal([info?.size, info?.sha256], [whole.length, bytesToHex(sha256(whole))]);
     equal(await read(blobs, "b"), whole);
   });
+}
 
+function replaceBlobCases(on: DeclareEngineCase): void {
   on("blobs.put() over a blob replaces its content and metadata", async ({ blobs }) => {
     await put(blobs, "b", "the old and longer one", { metadata: { old: "1" } });
     const info = await put(blobs, "b", "new", { metadata: { new: "1" } });
@@ -117,7 +126,7 @@ function writing(on: DeclareEngineCase): void {
   });
 }
 
-function wholeOrNothing(on: DeclareEngineCase): void {
+function uncommittedBlobCases(on: DeclareEngineCase): void {
   on("blobs.put() shows nothing before its content has ended", async ({ blobs }) => {
     const { content, stopped, go } = pausedContent(utf8("first "), utf8("last"));
     const putting = put(blobs, "b", content);
@@ -163,7 +172,9 @@ function wholeOrNothing(on: DeclareEngineCase): void {
     equal(await read(blobs, "b"), utf8("old"));
     equal((await collect(blobs.list(""))).length, 1);
   });
+}
 
+function racingPutCases(on: DeclareEngineCase): void {
   on("blobs.put() with ifAbsent stores where the name is free, and only there", async ({ blobs }) => {
     const info = await put(blobs, "b", "first", { ifAbsent: true });
     equal(info?.size, 5);
@@ -192,9 +203,9 @@ function wholeOrNothing(on: DeclareEngineCase): void {
 
   on("blobs.put() of racing writers leaves one of them whole", async ({ blobs }) => {
     const contents = Array.from({ length: 4 }, (_, i) => [patternBytes(70_000, i), patternBytes(10_000, i)]);
-    await Promise.all(contents.map((chunks) => put(blobs, "b", from(chunks))));
+    await Promise.all(contents.map((chunks) => put(blobs, "b", streamOfChunks(chunks))));
     const found = await read(blobs, "b");
-    const whole = await Promise.all(contents.map((chunks) => joined(from(chunks))));
+    const whole = await Promise.all(contents.map((chunks) => concatChunks(streamOfChunks(chunks))));
     const hash = bytesToHex(sha256(found ?? new Uint8Array()));
     ok(
       whole.some((one) => bytesToHex(sha256(one)) === hash),
@@ -202,10 +213,12 @@ function wholeOrNothing(on: DeclareEngineCase): void {
     );
     equal((await blobs.stat("b"))?.sha256, hash);
   });
+}
 
+function snapshotReadCases(on: DeclareEngineCase): void {
   on("blobs.get() reads the bytes that were there, whatever is written meanwhile", async ({ blobs }) => {
     const large = patternBytes(500_000);
-    await put(blobs, "b", from([large]));
+    await put(blobs, "b", streamOfChunks([large]));
     const [unread, begun, ranged] = [
       await blobs.get("b"),
       await blobs.get("b"),
@@ -215,12 +228,12 @@ function wholeOrNothing(on: DeclareEngineCase): void {
     const first = await chunks?.next();
     await put(blobs, "b", "something else");
     ok(chunks && unread && ranged, "all are there");
-    const rest = await joined({ [Symbol.asyncIterator]: () => chunks });
+    const rest = await concatChunks({ [Symbol.asyncIterator]: () => chunks });
     equal(first?.value, large.subarray(0, first?.value?.length));
     equal(rest, large.subarray(first?.value?.length));
-    equal(await joined(unread.content), large);
+    equal(await concatChunks(unread.content), large);
     await blobs.delete("b");
-    equal(await joined(ranged.content), large.subarray(9));
+    equal(await concatChunks(ranged.content), large.subarray(9));
     equal(await blobs.get("b"), undefined);
   });
 
@@ -228,14 +241,14 @@ function wholeOrNothing(on: DeclareEngineCase): void {
     await put(blobs, "b", "text");
     const found = await blobs.get("b");
     await blobs.delete("b");
-    equal(found && (await joined(found.content)), utf8("text"));
+    equal(found && (await concatChunks(found.content)), utf8("text"));
   });
 }
 
-function reading(on: DeclareEngineCase): void {
+function readBlobCases(on: DeclareEngineCase): void {
   on("blobs.get() with a range gives what there is of it", async ({ blobs }) => {
     const whole = patternBytes(200_000);
-    const info = await put(blobs, "b", from([whole.subarray(0, 77_777), whole.subarray(77_777)]));
+    const info = await put(blobs, "b", streamOfChunks([whole.subarray(0, 77_777), whole.subarray(77_777)]));
     const ranges: [number, number | undefined][] = [
       [0, undefined],
       [0, 0],
@@ -257,13 +270,17 @@ function reading(on: DeclareEngineCase): void {
       const found = await blobs.get("b", length === undefined ? { offset } : { offset, length });
       equal(found?.info, info);
       const end = length === undefined ? undefined : offset + length;
-      equal(found && (await joined(found.content)), whole.subarray(offset, end), `${offset}, ${length}`);
+      equal(
+        found && (await concatChunks(found.content)),
+        whole.subarray(offset, end),
+        `${offset}, ${length}`,
+      );
     }
   });
 
   on("blobs.get() of several readers gives each the whole, whoever leaves", async ({ blobs }) => {
     const whole = patternBytes(300_000);
-    await put(blobs, "b", from([whole]));
+    await put(blobs, "b", streamOfChunks([whole]));
     const leave = async () => {
       for await (const chunk of (await blobs.get("b"))?.content ?? []) {
         ok(chunk.length > 0, "no chunk is empty");
@@ -275,7 +292,7 @@ function reading(on: DeclareEngineCase): void {
   });
 }
 
-function lists(on: DeclareEngineCase): void {
+function listBlobCases(on: DeclareEngineCase): void {
   const names = async (blobs: BlobStore, prefix: string, after?: string) =>
     (await collect(blobs.list(prefix, after))).map(({ name }) => name);
 

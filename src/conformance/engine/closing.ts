@@ -15,7 +15,14 @@ import {
 } from "./steps.js";
 
 /** The end of an engine. */
-export function closingCases(on: DeclareEngineCase): void {
+export function engineCloseCases(on: DeclareEngineCase): void {
+  closedEngineCases(on);
+  closedStreamCases(on);
+  closedReadCases(on);
+  closedUploadCases(on);
+}
+
+function closedEngineCases(on: DeclareEngineCase): void {
   on("engine.name is not empty", async ({ name }) => {
     ok(name.length > 0, "it has a name");
   });
@@ -34,7 +41,8 @@ export function closingCases(on: DeclareEngineCase): void {
 
   on("engine.close() makes every later call fail as away", async (engine) => {
     await engine.close();
-    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isUnavailable, what);
+    for (const [what, call] of Object.entries(callEveryMethod(engine)))
+      await rejects(call, isUnavailable, what);
   });
 
   on("engine.close() makes every later call fail as away where there was something", async (engine) => {
@@ -46,9 +54,12 @@ export function closingCases(on: DeclareEngineCase): void {
     await event.next();
     await blobs.put("b", content("text"), { metadata: {}, ifAbsent: false });
     await engine.close();
-    for (const [what, call] of Object.entries(calls(engine))) await rejects(call, isUnavailable, what);
+    for (const [what, call] of Object.entries(callEveryMethod(engine)))
+      await rejects(call, isUnavailable, what);
   });
+}
 
+function closedStreamCases(on: DeclareEngineCase): void {
   on("engine.close() ends every watch, follow and consume", async (engine) => {
     const { keys, logs, topics } = engine;
     await logs.append("l", [utf8("a")]);
@@ -68,7 +79,9 @@ export function closingCases(on: DeclareEngineCase): void {
     await Promise.all(ends);
     for (const iteration of unread) equal(await collect(iteration), []);
   });
+}
 
+function closedReadCases(on: DeclareEngineCase): void {
   on(
     "engine.close() cuts nothing short that has an end of its own: it comes to it or fails",
     async (engine) => {
@@ -85,14 +98,14 @@ export function closingCases(on: DeclareEngineCase): void {
       const found = await blobs.get("large");
       ok(found, "the blob is there");
       const bounded: [string, AsyncIterable<number>, number][] = [
-        ["keys.list", counts(keys.list("k"), () => 1), 600],
+        ["keys.list", countItems(keys.list("k"), () => 1), 600],
         [
           "logs.read",
-          counts(logs.read("l", 1n, { follow: false, signal: neverAborts() }), ({ length }) => length),
+          countItems(logs.read("l", 1n, { follow: false, signal: neverAborts() }), ({ length }) => length),
           600,
         ],
-        ["blobs.list", counts(blobs.list("b"), () => 1), 5],
-        ["a blob's content", counts(found.content, ({ length }) => length), whole.length],
+        ["blobs.list", countItems(blobs.list("b"), () => 1), 5],
+        ["a blob's content", countItems(found.content, ({ length }) => length), whole.length],
       ];
       const begun = await Promise.all(
         bounded.map(async ([what, iterable, most]) => {
@@ -113,7 +126,9 @@ export function closingCases(on: DeclareEngineCase): void {
       }
     },
   );
+}
 
+function closedUploadCases(on: DeclareEngineCase): void {
   on("engine.close() leaves a blob unstored whose content has not ended", async (engine) => {
     const contents = [
       pausedContent(patternBytes(128 * 1024), utf8("last")),
@@ -130,7 +145,10 @@ export function closingCases(on: DeclareEngineCase): void {
   });
 }
 
-async function* counts<T>(iterable: AsyncIterable<T>, count: (item: T) => number): AsyncGenerator<number> {
+async function* countItems<T>(
+  iterable: AsyncIterable<T>,
+  count: (item: T) => number,
+): AsyncGenerator<number> {
   for await (const item of iterable) yield count(item);
 }
 
@@ -139,7 +157,7 @@ async function* content(of: string | Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /** Every method of every port. */
-function calls({ keys, logs, topics, blobs }: Engine): Record<string, () => Promise<unknown>> {
+function callEveryMethod({ keys, logs, topics, blobs }: Engine): Record<string, () => Promise<unknown>> {
   return {
     "keys.get": () => keys.get("k"),
     "keys.getMany": () => keys.getMany(["k"]),

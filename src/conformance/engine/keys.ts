@@ -14,15 +14,19 @@ import {
 } from "./steps.js";
 
 /** Keyed bytes: reading, commits and their conditions, lifetimes, lists. */
-export function keyCases(on: DeclareEngineCase): void {
-  reading(on);
-  committing(on);
-  conditions(on);
-  lifetimes(on);
-  lists(on);
+export function engineKeyCases(on: DeclareEngineCase): void {
+  keyReadCases(on);
+  commitCases(on);
+  versionConditionCases(on);
+  absentConditionCases(on);
+  checkCases(on);
+  keyExpiryCases(on);
+  keyTtlCases(on);
+  keyListCases(on);
+  keyListPageCases(on);
 }
 
-function reading(on: DeclareEngineCase): void {
+function keyReadCases(on: DeclareEngineCase): void {
   on("keys.get() of a key that was never written is undefined", async ({ keys }) => {
     equal(await keys.get("k"), undefined);
   });
@@ -74,7 +78,7 @@ function reading(on: DeclareEngineCase): void {
   });
 }
 
-function committing(on: DeclareEngineCase): void {
+function commitCases(on: DeclareEngineCase): void {
   on("keys.commit() gives a higher version than any before, whichever the key", async ({ keys }) => {
     const versions: bigint[] = [];
     for (const key of ["a", "b", "a", "c", "b"]) versions.push(await commitWrites(keys, set(key)));
@@ -115,7 +119,7 @@ function committing(on: DeclareEngineCase): void {
   });
 }
 
-function conditions(on: DeclareEngineCase): void {
+function versionConditionCases(on: DeclareEngineCase): void {
   on("keys.commit() over the version that is there writes", async ({ keys }) => {
     const ifVersion = await commitWrites(keys, set("k", "1"));
     const version = await commitWrites(keys, set("k", "2", { ifVersion }));
@@ -149,7 +153,9 @@ function conditions(on: DeclareEngineCase): void {
     const b = set("b", "new", { ifVersion: 0n });
     equal((await expectConflict(keys, set("c"), b, a)).conflict, b);
   });
+}
 
+function absentConditionCases(on: DeclareEngineCase): void {
   on("keys.commit() with ifVersion 0n writes where the key is absent, and only there", async ({ keys }) => {
     const version = await commitWrites(keys, set("k", "first", { ifVersion: 0n }));
     const { actual } = await expectConflict(keys, set("k", "second", { ifVersion: 0n }));
@@ -178,7 +184,9 @@ function conditions(on: DeclareEngineCase): void {
     await Promise.all(Array.from({ length: 16 }, add));
     equal((await keys.get("n"))?.value.length, 16);
   });
+}
 
+function checkCases(on: DeclareEngineCase): void {
   on("keys.commit() with a check that holds writes the rest and leaves the checked key", async ({ keys }) => {
     const ifVersion = await commitWrites(keys, set("k", "checked"));
     await commitWrites(
@@ -206,7 +214,7 @@ function conditions(on: DeclareEngineCase): void {
   });
 }
 
-function lifetimes(on: DeclareEngineCase): void {
+function keyExpiryCases(on: DeclareEngineCase): void {
   on("keys.commit() with ttlMs tells when the entry expires", async ({ keys }) => {
     const beforeMs = Date.now();
     await commitWrites(keys, set("k", "v", { ttlMs: 60_000 }));
@@ -239,7 +247,9 @@ function lifetimes(on: DeclareEngineCase): void {
     ok(version > ifVersion, "the version goes on");
     equal(await keys.get("k"), { key: "k", value: utf8("new"), version });
   });
+}
 
+function keyTtlCases(on: DeclareEngineCase): void {
   on("keys.commit() without ttlMs ends the expiry that was there", async ({ keys }) => {
     await commitWrites(keys, set("k", "v", { ttlMs: 40 }));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
@@ -284,7 +294,7 @@ function lifetimes(on: DeclareEngineCase): void {
   });
 }
 
-function lists(on: DeclareEngineCase): void {
+function keyListCases(on: DeclareEngineCase): void {
   on("keys.list() is in the byte order of the keys' UTF-8", async ({ keys }) => {
     for (const name of [...ORDERED_NAMES].reverse()) await commitWrites(keys, set(`p${name}`));
     equal(
@@ -308,7 +318,9 @@ function lists(on: DeclareEngineCase): void {
     await commitWrites(keys, set("k", "v", { ttlMs: 60_000 }));
     equal(await collect(keys.list("k")), [await keys.get("k")]);
   });
+}
 
+function keyListPageCases(on: DeclareEngineCase): void {
   on("keys.list() goes on after a key, whether that is there or not", async ({ keys }) => {
     await commitWrites(keys, set("o"), set("p"), set("pa"), set("pc"), set("p😀"), set("q"));
     const after = async (key: string) => (await collect(keys.list("p", key))).map((entry) => entry.key);

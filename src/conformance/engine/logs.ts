@@ -15,11 +15,14 @@ import {
 } from "./steps.js";
 
 /** Logs: appending, reading and following, bounds and times, retention. */
-export function logCases(on: DeclareEngineCase): void {
-  appending(on);
-  reading(on);
-  following(on);
-  retention(on);
+export function engineLogCases(on: DeclareEngineCase): void {
+  appendCases(on);
+  logReadCases(on);
+  logReaderCases(on);
+  followCases(on);
+  followEndCases(on);
+  retentionCases(on);
+  retainedReadCases(on);
 }
 
 const append = (logs: LogStore, log: string, ...texts: string[]) => logs.append(log, texts.map(utf8));
@@ -42,7 +45,7 @@ const follow = (logs: LogStore, log: string, from: bigint, signal = neverAborts(
     })(),
   );
 
-function appending(on: DeclareEngineCase): void {
+function appendCases(on: DeclareEngineCase): void {
   on("logs.append() gives offsets from 1n on without gaps", async ({ logs }) => {
     equal(await append(logs, "l", "a"), { first: 1n, last: 1n });
     equal(await append(logs, "l", "b", "c", "d"), { first: 2n, last: 4n });
@@ -97,7 +100,7 @@ function appending(on: DeclareEngineCase): void {
   });
 }
 
-function reading(on: DeclareEngineCase): void {
+function logReadCases(on: DeclareEngineCase): void {
   on("logs.read() begins at its offset, or with the oldest record where that is later", async ({ logs }) => {
     await append(logs, "l", "a", "b", "c");
     equal(texts(await readable(logs, "l", 2n)), ["b", "c"]);
@@ -122,7 +125,9 @@ function reading(on: DeclareEngineCase): void {
     equal(await logs.bounds("unknown"), { first: 1n, next: 1n });
     equal(await logs.seek("unknown", 0), 1n);
   });
+}
 
+function logReaderCases(on: DeclareEngineCase): void {
   on("logs.read() of several readers gives each its own place", async ({ logs }) => {
     await append(logs, "l", "a", "b");
     const early = follow(logs, "l", 1n);
@@ -170,7 +175,7 @@ function reading(on: DeclareEngineCase): void {
   });
 }
 
-function following(on: DeclareEngineCase): void {
+function followCases(on: DeclareEngineCase): void {
   on("logs.read() with follow waits at the tail for more", async ({ logs }) => {
     await append(logs, "l", "a");
     const records = follow(logs, "l", 1n);
@@ -212,7 +217,9 @@ function following(on: DeclareEngineCase): void {
       Array.from({ length: 300 }, (_, i) => `${i}`),
     );
   });
+}
 
+function followEndCases(on: DeclareEngineCase): void {
   on("logs.read() with follow ends when its signal aborts", async ({ logs }) => {
     await append(logs, "l", "a");
     const enough = new AbortController();
@@ -237,7 +244,7 @@ function following(on: DeclareEngineCase): void {
   });
 }
 
-function retention(on: DeclareEngineCase): void {
+function retentionCases(on: DeclareEngineCase): void {
   on("logs.retain() with maxRecords keeps the newest, under their offsets", async ({ logs }) => {
     await append(logs, "l", "a", "b", "c", "d");
     await logs.retain("l", { maxRecords: 2 });
@@ -282,7 +289,9 @@ function retention(on: DeclareEngineCase): void {
     await logs.retain("l", { maxRecords: 2, maxAgeMs: 60_000 });
     equal(texts(await readable(logs, "l")), ["c", "d"]);
   });
+}
 
+function retainedReadCases(on: DeclareEngineCase): void {
   on("logs.retain() of one log leaves the others", async ({ logs }) => {
     await append(logs, "l", "a", "b");
     await append(logs, "l2", "a", "b");

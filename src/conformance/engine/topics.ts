@@ -14,11 +14,15 @@ import {
 } from "./steps.js";
 
 /** Topics: groups, their competing consumers, answers and what comes again. */
-export function topicCases(on: DeclareEngineCase): void {
-  groups(on);
-  competing(on);
-  answers(on);
-  leaving(on);
+export function engineTopicCases(on: DeclareEngineCase): void {
+  topicGroupCases(on);
+  topicOrderCases(on);
+  competingConsumerCases(on);
+  waitingConsumerCases(on);
+  answerCases(on);
+  repeatedAnswerCases(on);
+  unansweredEventCases(on);
+  consumerEndCases(on);
 }
 
 const publish = (topics: TopicStore, ...texts: string[]) => topics.publish("t", texts.map(utf8));
@@ -26,14 +30,14 @@ const publish = (topics: TopicStore, ...texts: string[]) => topics.publish("t", 
 const consumer = (topics: TopicStore, group = "g", signal = neverAborts(), topic = "t"): Reader<Delivery> =>
   reader(topics.consume(topic, group, signal));
 
-const told = ({ value, attempt }: Delivery) => `${fromUtf8(value)}#${attempt}`;
+const formatDelivery = ({ value, attempt }: Delivery) => `${fromUtf8(value)}#${attempt}`;
 
 /** Takes and acknowledges the next `count` events, one after the other. */
-async function handled(events: Reader<Delivery>, count: number): Promise<string[]> {
+async function acknowledgeNext(events: Reader<Delivery>, count: number): Promise<string[]> {
   const seen: string[] = [];
   while (seen.length < count) {
     const event = await events.next();
-    seen.push(told(event));
+    seen.push(formatDelivery(event));
     await event.ack();
   }
   return seen;
@@ -41,19 +45,19 @@ async function handled(events: Reader<Delivery>, count: number): Promise<string[
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i}`);
 
-function groups(on: DeclareEngineCase): void {
+function topicGroupCases(on: DeclareEngineCase): void {
   on("topics.publish() reaches every group of the topic", async ({ topics }) => {
     const [a, b] = [consumer(topics, "a"), consumer(topics, "b")];
     await publish(topics, "1", "2");
-    equal(await handled(a, 2), ["1#1", "2#1"]);
-    equal(await handled(b, 2), ["1#1", "2#1"]);
+    equal(await acknowledgeNext(a, 2), ["1#1", "2#1"]);
+    equal(await acknowledgeNext(b, 2), ["1#1", "2#1"]);
   });
 
   on("topics.publish() without a group reaches nobody, later ones neither", async ({ topics }) => {
     await publish(topics, "before");
     const late = consumer(topics);
     await publish(topics, "after");
-    equal(await handled(late, 1), ["after#1"]);
+    equal(await acknowledgeNext(late, 1), ["after#1"]);
     await late.quiet();
   });
 
@@ -62,8 +66,8 @@ function groups(on: DeclareEngineCase): void {
     await publish(topics, "1");
     const late = consumer(topics, "late");
     await publish(topics, "2");
-    equal(await handled(early, 2), ["1#1", "2#1"]);
-    equal(await handled(late, 1), ["2#1"]);
+    equal(await acknowledgeNext(early, 2), ["1#1", "2#1"]);
+    equal(await acknowledgeNext(late, 1), ["2#1"]);
   });
 
   on("topics.publish() keeps topics and groups apart, whatever their names", async ({ topics }) => {
@@ -73,7 +77,7 @@ function groups(on: DeclareEngineCase): void {
     }));
     for (const name of DISTINCT_NAMES) await topics.publish(name, [utf8(`of ${name}`)]);
     for (const { name, events } of consumers) {
-      equal(await handled(events, 1), [`of ${name}#1`], name);
+      equal(await acknowledgeNext(events, 1), [`of ${name}#1`], name);
       await events.quiet(0);
     }
   });
@@ -100,18 +104,20 @@ function groups(on: DeclareEngineCase): void {
     equal(await topics.hasWaiting("t", "other"), true);
     equal(await topics.hasWaiting("u", "g"), false);
   });
+}
 
+function topicOrderCases(on: DeclareEngineCase): void {
   on("topics.consume() begins the group with the call, not with the first read", async ({ topics }) => {
     const events = topics.consume("t", "g", neverAborts());
     await publish(topics, "1");
-    equal(await handled(reader(events), 1), ["1#1"]);
+    equal(await acknowledgeNext(reader(events), 1), ["1#1"]);
   });
 
   on("topics.consume() delivers in publish order", async ({ topics }) => {
     const events = consumer(topics);
     for (let i = 0; i < 100; i += 4) await publish(topics, ...numbers(100).slice(i, i + 4));
     equal(
-      await handled(events, 100),
+      await acknowledgeNext(events, 100),
       numbers(100).map((text) => `${text}#1`),
     );
   });
@@ -120,7 +126,7 @@ function groups(on: DeclareEngineCase): void {
     const events = consumer(topics);
     const batches = ["a", "b", "c", "d"].map((name) => numbers(10).map((i) => `${name}${i}`));
     await Promise.all(batches.map((batch) => publish(topics, ...batch)));
-    const seen = (await handled(events, 40)).map((text) => text.replace("#1", ""));
+    const seen = (await acknowledgeNext(events, 40)).map((text) => text.replace("#1", ""));
     for (const batch of batches) {
       equal(
         seen.filter((text) => batch.includes(text)),
@@ -130,7 +136,7 @@ function groups(on: DeclareEngineCase): void {
   });
 }
 
-function competing(on: DeclareEngineCase): void {
+function competingConsumerCases(on: DeclareEngineCase): void {
   on("topics.consume() gives each event to one consumer of the group", async ({ topics }) => {
     const consumers = [consumer(topics), consumer(topics), consumer(topics)];
     const seen: string[] = [];
@@ -141,7 +147,7 @@ function competing(on: DeclareEngineCase): void {
     for (const events of consumers) {
       void (async () => {
         while (true) {
-          seen.push(...(await handled(events, 1)));
+          seen.push(...(await acknowledgeNext(events, 1)));
           if (seen.length >= 100) done();
         }
       })().catch(() => {});
@@ -161,10 +167,12 @@ function competing(on: DeclareEngineCase): void {
     const [slow, fast] = [consumer(topics), consumer(topics)];
     await publish(topics, ...numbers(5));
     const first = await slow.next();
-    const rest = await handled(fast, 4);
-    equal([told(first), ...rest], ["0#1", "1#1", "2#1", "3#1", "4#1"]);
+    const rest = await acknowledgeNext(fast, 4);
+    equal([formatDelivery(first), ...rest], ["0#1", "1#1", "2#1", "3#1", "4#1"]);
   });
+}
 
+function waitingConsumerCases(on: DeclareEngineCase): void {
   on("topics.consume() lets no consumer that waits go without", async ({ topics }) => {
     const consumers = [consumer(topics), consumer(topics), consumer(topics)];
     const shares = consumers.map(() => 0);
@@ -172,7 +180,7 @@ function competing(on: DeclareEngineCase): void {
     for (const [i, events] of consumers.entries()) {
       void (async () => {
         while (true) {
-          await handled(events, 1);
+          await acknowledgeNext(events, 1);
           shares[i] = (shares[i] ?? 0) + 1;
           answered();
         }
@@ -203,7 +211,7 @@ function competing(on: DeclareEngineCase): void {
   });
 }
 
-function answers(on: DeclareEngineCase): void {
+function answerCases(on: DeclareEngineCase): void {
   on("delivery.ack() and drop() end the event for the group", async ({ topics }) => {
     const enough = new AbortController();
     const events = consumer(topics, "g", enough.signal);
@@ -213,7 +221,7 @@ function answers(on: DeclareEngineCase): void {
     await events.next();
     enough.abort();
     const again = consumer(topics);
-    equal(await handled(again, 1), ["3#2"]);
+    equal(await acknowledgeNext(again, 1), ["3#2"]);
     await again.quiet();
   });
 
@@ -222,10 +230,10 @@ function answers(on: DeclareEngineCase): void {
     await publish(topics, "1");
     for (const attempt of [1, 2, 3, 4]) {
       const event = await events.next();
-      equal(told(event), `1#${attempt}`);
+      equal(formatDelivery(event), `1#${attempt}`);
       await event.retry(0);
     }
-    equal(await handled(events, 1), ["1#5"]);
+    equal(await acknowledgeNext(events, 1), ["1#5"]);
     await events.quiet();
   });
 
@@ -235,8 +243,8 @@ function answers(on: DeclareEngineCase): void {
     const first = await events.next();
     const retriedMs = Date.now();
     await first.retry(50);
-    equal(await handled(events, 2), ["2#1", "3#1"]);
-    equal(await handled(events, 1), ["1#2"]);
+    equal(await acknowledgeNext(events, 2), ["2#1", "3#1"]);
+    equal(await acknowledgeNext(events, 1), ["1#2"]);
     const waitedMs = Date.now() - retriedMs;
     ok(waitedMs >= 48 && waitedMs < 50 + LATE_MS, `it came again after ${waitedMs} ms`);
   });
@@ -245,11 +253,13 @@ function answers(on: DeclareEngineCase): void {
     const [a, b] = [consumer(topics, "a"), consumer(topics, "b")];
     await publish(topics, "1");
     await (await a.next()).retry(0);
-    equal(await handled(b, 1), ["1#1"]);
-    equal(await handled(a, 1), ["1#2"]);
+    equal(await acknowledgeNext(b, 1), ["1#1"]);
+    equal(await acknowledgeNext(a, 1), ["1#2"]);
     await b.quiet();
   });
+}
 
+function repeatedAnswerCases(on: DeclareEngineCase): void {
   on("delivery: a second answer does nothing", async ({ topics }) => {
     const events = consumer(topics);
     await publish(topics, "1", "2");
@@ -261,7 +271,7 @@ function answers(on: DeclareEngineCase): void {
     await second.ack();
     await second.drop();
     await second.retry(0);
-    equal(await handled(events, 1), ["2#2"]);
+    equal(await acknowledgeNext(events, 1), ["2#2"]);
     await events.quiet();
   });
 
@@ -274,31 +284,31 @@ function answers(on: DeclareEngineCase): void {
     await acks.ack();
     await retries.retry(0);
     const again = consumer(topics);
-    equal(await handled(again, 2), ["1#2", "2#2"]);
+    equal(await acknowledgeNext(again, 2), ["1#2", "2#2"]);
     await again.quiet();
   });
 }
 
-function leaving(on: DeclareEngineCase): void {
+function unansweredEventCases(on: DeclareEngineCase): void {
   on("topics.consume(): what is unanswered at the end goes back to the front", async ({ topics }) => {
     const enough = new AbortController();
     const events = consumer(topics, "g", enough.signal);
     await publish(topics, "1", "2", "3", "4");
-    await handled(events, 1);
+    await acknowledgeNext(events, 1);
     await events.next();
     await events.next();
     enough.abort();
-    equal(await handled(consumer(topics), 3), ["2#2", "3#2", "4#1"]);
+    equal(await acknowledgeNext(consumer(topics), 3), ["2#2", "3#2", "4#1"]);
   });
 
   on("topics.consume(): leaving the loop gives back as well", async ({ topics }) => {
     const events = topics.consume("t", "g", neverAborts());
     await publish(topics, "1", "2");
     for await (const event of events) {
-      equal(told(event), "1#1");
+      equal(formatDelivery(event), "1#1");
       break;
     }
-    equal(await handled(consumer(topics), 2), ["1#2", "2#1"]);
+    equal(await acknowledgeNext(consumer(topics), 2), ["1#2", "2#1"]);
   });
 
   on("topics.consume(): what goes back is for those who wait already", async ({ topics }) => {
@@ -308,7 +318,7 @@ function leaving(on: DeclareEngineCase): void {
     await leaves.next();
     await waits.quiet(5);
     enough.abort();
-    equal(await handled(waits, 1), ["1#2"]);
+    equal(await acknowledgeNext(waits, 1), ["1#2"]);
   });
 
   on(
@@ -317,12 +327,12 @@ function leaving(on: DeclareEngineCase): void {
       const enough = new AbortController();
       const events = consumer(topics, "g", enough.signal);
       await publish(topics, "1");
-      equal(await handled(events, 1), ["1#1"]);
+      equal(await acknowledgeNext(events, 1), ["1#1"]);
       await events.quiet(5);
       enough.abort();
       await publish(topics, "2");
       await publish(topics, "3", "4");
-      equal(await handled(consumer(topics), 3), ["2#1", "3#1", "4#1"]);
+      equal(await acknowledgeNext(consumer(topics), 3), ["2#1", "3#1", "4#1"]);
     },
   );
 
@@ -334,9 +344,11 @@ function leaving(on: DeclareEngineCase): void {
     enough.abort();
     const again = consumer(topics);
     await again.quiet(10);
-    equal(await handled(again, 1), ["1#2"]);
+    equal(await acknowledgeNext(again, 1), ["1#2"]);
   });
+}
 
+function consumerEndCases(on: DeclareEngineCase): void {
   on(
     "topics.consume() ends when its signal aborts, while it waits and before it is read",
     async ({ topics }) => {
@@ -356,6 +368,6 @@ function leaving(on: DeclareEngineCase): void {
     const lasting = consumer(topics);
     await publish(topics, "1");
     equal(await collect(topics.consume("t", "g", AbortSignal.abort())), []);
-    equal(await handled(lasting, 1), ["1#1"]);
+    equal(await acknowledgeNext(lasting, 1), ["1#1"]);
   });
 }

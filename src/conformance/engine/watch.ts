@@ -17,7 +17,14 @@ import {
 const keyOf = (change: Change) => (change.type === "set" ? change.entry.key : change.key);
 
 /** Changes of keys as they are told. */
-export function watchCases(on: DeclareEngineCase): void {
+export function engineWatchCases(on: DeclareEngineCase): void {
+  watchChangeCases(on);
+  watchExpiryCases(on);
+  watchReaderCases(on);
+  watchEndCases(on);
+}
+
+function watchChangeCases(on: DeclareEngineCase): void {
   on("keys.watch() tells of each change from the call on, not from the first read", async ({ keys }) => {
     await commitWrites(keys, set("k", "before"));
     const changes = reader(keys.watch("k", neverAborts()));
@@ -63,7 +70,9 @@ export function watchCases(on: DeclareEngineCase): void {
     await commitWrites(keys, set("a"), { type: "delete", key: "gone" }, set("b"));
     equal((await changes.take(3)).map(keyOf).sort(), ["a", "b", "gone"]);
   });
+}
 
+function watchExpiryCases(on: DeclareEngineCase): void {
   on("keys.watch() tells of expiry, on time", async ({ keys }) => {
     const changes = reader(keys.watch("k", neverAborts()));
     await commitWrites(keys, set("k", "v", { ttlMs: 40 }));
@@ -96,7 +105,9 @@ export function watchCases(on: DeclareEngineCase): void {
     await waitUntilAfter(expiresAtMs + 20);
     await changes.quiet();
   });
+}
 
+function watchReaderCases(on: DeclareEngineCase): void {
   on("keys.watch() does not tell of a commit that changes nothing", async ({ keys }) => {
     const ifVersion = await commitWrites(keys, set("k"));
     const changes = reader(keys.watch("", neverAborts()));
@@ -146,7 +157,9 @@ export function watchCases(on: DeclareEngineCase): void {
     await aborts.end();
     await leaves.end();
   });
+}
 
+function watchEndCases(on: DeclareEngineCase): void {
   on("keys.watch() ends when its signal aborts, while it waits and before it is read", async ({ keys }) => {
     const enough = new AbortController();
     const waits = reader(keys.watch("k", enough.signal));

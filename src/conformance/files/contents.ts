@@ -8,14 +8,16 @@ import { MISSING } from "../rules.js";
 import { CHUNK_BYTES, type FileCalls, type Part } from "./calls.js";
 
 /** Writing and reading. */
-export function contents(on: DeclareCase<FileCalls>): void {
-  writing(on);
-  whole(on);
-  reading(on);
-  ranges(on);
+export function fileContentCases(on: DeclareCase<FileCalls>): void {
+  putFileCases(on);
+  createOnlyFileCases(on);
+  unfinishedUploadCases(on);
+  fileReadCases(on);
+  missingFileCases(on);
+  fileRangeCases(on);
 }
 
-function writing(on: DeclareCase<FileCalls>): void {
+function putFileCases(on: DeclareCase<FileCalls>): void {
   on("PutFile", "every message may carry data, the first one too", async (at) => {
     const first = { storeName: at.storeName, name: at.file("f"), data: utf8("one ") };
     await at.put(first, { data: utf8("two ") }, {}, { data: utf8("three") });
@@ -65,7 +67,9 @@ function writing(on: DeclareCase<FileCalls>): void {
       await expectRefusal(at.get("f"), Code.NotFound);
     },
   );
+}
 
+function createOnlyFileCases(on: DeclareCase<FileCalls>): void {
   on(["PutFile", "extensions"], 'metadata ifAbsent "true" creates only, and is not kept', async (at) => {
     await at.store("f", "first", { ifAbsent: "true" });
     const error = await expectRefusal(at.store("f", "second", { ifAbsent: "true" }), Code.Aborted);
@@ -86,7 +90,7 @@ function writing(on: DeclareCase<FileCalls>): void {
 }
 
 /** A promise and the way to settle it. */
-function gate(): { opened: Promise<void>; open: () => void } {
+function createGate(): { opened: Promise<void>; open: () => void } {
   let open = () => {};
   const opened = new Promise<void>((resolve) => {
     open = resolve;
@@ -94,9 +98,9 @@ function gate(): { opened: Promise<void>; open: () => void } {
   return { opened, open };
 }
 
-function whole(on: DeclareCase<FileCalls>): void {
+function unfinishedUploadCases(on: DeclareCase<FileCalls>): void {
   on(["PutFile", "upload"], "a file that is being written is not there before its end", async (at) => {
-    const [middle, looked] = [gate(), gate()];
+    const [middle, looked] = [createGate(), createGate()];
     async function* slow(): AsyncGenerator<Part> {
       yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(CHUNK_BYTES) };
       middle.open();
@@ -114,7 +118,7 @@ function whole(on: DeclareCase<FileCalls>): void {
 
   on(["PutFile", "upload"], "a file that is being replaced is the old one until the end", async (at) => {
     await at.store("f", "old");
-    const [middle, looked] = [gate(), gate()];
+    const [middle, looked] = [createGate(), createGate()];
     async function* slow(): AsyncGenerator<Part> {
       yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(2 * CHUNK_BYTES) };
       middle.open();
@@ -155,7 +159,7 @@ function whole(on: DeclareCase<FileCalls>): void {
   });
 }
 
-function reading(on: DeclareCase<FileCalls>): void {
+function fileReadCases(on: DeclareCase<FileCalls>): void {
   on("PutFile", "GetFile sends chunks of up to 64 KiB, however the file was sent", async (at) => {
     const content = patternBytes(CHUNK_BYTES * 2 + 500);
     const cuts = [0, 0, 1, 300, CHUNK_BYTES + 301, content.length];
@@ -202,7 +206,9 @@ function reading(on: DeclareCase<FileCalls>): void {
     for (const name of names) await at.store(name, `of ${name}`);
     for (const name of names) equal((await at.get(name)).text, `of ${name}`, name);
   });
+}
 
+function missingFileCases(on: DeclareCase<FileCalls>): void {
   const rpcs: [string, (at: FileCalls) => Promise<unknown>][] = [
     ["GetFile", (at) => at.get("f")],
     ["DelFile", (at) => at.delete("f")],
@@ -234,7 +240,7 @@ function reading(on: DeclareCase<FileCalls>): void {
   });
 }
 
-function ranges(on: DeclareCase<FileCalls>): void {
+function fileRangeCases(on: DeclareCase<FileCalls>): void {
   const cases: [metadata: Record<string, string>, text: string, range: string][] = [
     [{ offset: "2" }, "23456789", "2-9/10"],
     [{ length: "3" }, "012", "0-2/10"],

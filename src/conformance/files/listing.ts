@@ -9,13 +9,14 @@ import { LIMIT, REQUIRED, UNKNOWN } from "../rules.js";
 import { type FileCalls, GO_FILE, streamOf } from "./calls.js";
 
 /** Listing, and what is kept with a file. */
-export function listing(on: DeclareCase<FileCalls>): void {
-  lists(on);
-  kept(on);
-  refusals(on);
+export function fileListCases(on: DeclareCase<FileCalls>): void {
+  listCases(on);
+  listPageCases(on);
+  fileMetadataCases(on);
+  fileRefusalCases(on);
 }
 
-function lists(on: DeclareCase<FileCalls>): void {
+function listCases(on: DeclareCase<FileCalls>): void {
   on("ListFile", "name is a prefix, and files come in byte order", async (at) => {
     // UTF-16 has the last two the other way round.
     const names = ["a", "a/", "a/b", "a0", "b", "ж", "\u{ffff}", "\u{1f511}"];
@@ -40,7 +41,9 @@ function lists(on: DeclareCase<FileCalls>): void {
     const page = await at.list();
     equal([page.files, page.isTruncated, page.marker], [[], false, ""]);
   });
+}
 
+function listPageCases(on: DeclareCase<FileCalls>): void {
   on("ListFile", "page after page gives every file once", async (at) => {
     const names = Array.from({ length: 25 }, (_, i) => `f${String(i).padStart(2, "0")}`);
     await Promise.all(names.map((name) => at.store(name)));
@@ -88,7 +91,7 @@ function lists(on: DeclareCase<FileCalls>): void {
   });
 }
 
-function kept(on: DeclareCase<FileCalls>): void {
+function fileMetadataCases(on: DeclareCase<FileCalls>): void {
   on("PutFile", "FileMeta carries contentType, sha256 and the user's own keys", async (at) => {
     const metadata = { ...GO_FILE, contentType: "text/plain", owner: "ада", constructor: "builder" };
     await at.store("f", "hello", metadata);
@@ -137,7 +140,7 @@ function kept(on: DeclareCase<FileCalls>): void {
   });
 }
 
-function refusals(on: DeclareCase<FileCalls>): void {
+function fileRefusalCases(on: DeclareCase<FileCalls>): void {
   on(REQUIRED, "a request about a file must be there and name it", async (at) => {
     const { storeName } = at;
     await expectMalformed(at.runtime.getFile({ storeName, name: "" })[Symbol.asyncIterator]().next(), "name");

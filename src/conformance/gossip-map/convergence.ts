@@ -7,13 +7,16 @@ import { clock } from "./member.js";
 const withId = (at: number, id: string) => Uint8Array.of(...clock(at), ...new TextEncoder().encode(id));
 
 /** What members come to agree on. */
-export function convergence(on: DeclareCase<GossipCalls>): void {
-  relaying(on);
-  order(on);
-  ties(on);
+export function convergenceCases(on: DeclareCase<GossipCalls>): void {
+  updateCases(on);
+  updateRequestCases(on);
+  advertisementCases(on);
+  timestampCases(on);
+  tombstoneCases(on);
+  sameClockCases(on);
 }
 
-function relaying(on: DeclareCase<GossipCalls>): void {
+function updateCases(on: DeclareCase<GossipCalls>): void {
   on("reference: Update", "what one member writes, the others are told", async (at) => {
     const [one, two] = [at.join({ source: "one" }), at.join({ source: "two" })];
     two.advertise({});
@@ -65,7 +68,9 @@ function relaying(on: DeclareCase<GossipCalls>): void {
     const { target, message } = await one.until(({ message }) => message.case === "update");
     equal([target?.name, message.case], [other.name, "update"]);
   });
+}
 
+function updateRequestCases(on: DeclareCase<GossipCalls>): void {
   on(
     "reference: UpdateRequest",
     "an UpdateRequest is answered with what is there, and keys that are not are left out",
@@ -78,7 +83,9 @@ function relaying(on: DeclareCase<GossipCalls>): void {
       equal(keys, ["a", "b"]);
     },
   );
+}
 
+function advertisementCases(on: DeclareCase<GossipCalls>): void {
   on("gossip repair", "keys that are not advertised are pushed", async (at) => {
     const one = at.join({ source: "one" });
     one.update({ a: ["1", 1], b: ["2", 2], c: [null, 3] });
@@ -114,7 +121,7 @@ function relaying(on: DeclareCase<GossipCalls>): void {
   });
 }
 
-function order(on: DeclareCase<GossipCalls>): void {
+function timestampCases(on: DeclareCase<GossipCalls>): void {
   on(
     "gossip timestamps",
     "unsigned byte order is the total order: what is later replaces what is earlier",
@@ -165,7 +172,9 @@ function order(on: DeclareCase<GossipCalls>): void {
       equal(await one.entry("k"), { value: "v", timestamp: withId(7, "ada") });
     },
   );
+}
 
+function tombstoneCases(on: DeclareCase<GossipCalls>): void {
   on(
     "gossip repair",
     "a tombstone is stored for a key that is not known, so that no stale value comes back",
@@ -194,7 +203,7 @@ function order(on: DeclareCase<GossipCalls>): void {
   });
 }
 
-function ties(on: DeclareCase<GossipCalls>): void {
+function sameClockCases(on: DeclareCase<GossipCalls>): void {
   const [a, b] = [withId(5, "a"), withId(5, "b")];
   type Write = [value: string | null, at: Uint8Array];
   const cases: [what: string, first: Write, second: Write, wins: string | undefined][] = [

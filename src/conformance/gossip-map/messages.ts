@@ -10,13 +10,14 @@ const HOURS_MS = 3_600_000;
 const ahead = (ms: number) => BigInt(Date.now() + ms) << 16n;
 
 /** The messages themselves: who sends them, in what pieces, and which are none. */
-export function messages(on: DeclareCase<GossipCalls>): void {
-  sources(on);
-  chunks(on);
-  refusals(on);
+export function gossipMessageCases(on: DeclareCase<GossipCalls>): void {
+  sourceCases(on);
+  chunkCases(on);
+  malformedMessageCases(on);
+  messageLimitCases(on);
 }
 
-function sources(on: DeclareCase<GossipCalls>): void {
+function sourceCases(on: DeclareCase<GossipCalls>): void {
   on("gossip repair", "source and target are always set, on the stream that the peer opened", async (at) => {
     const one = at.join({ namespace: "group-1" });
     one.advertise({ wanted: 5 });
@@ -62,7 +63,7 @@ function sources(on: DeclareCase<GossipCalls>): void {
 const KEYS = Array.from({ length: 2500 }, (_, i) => `k${String(i).padStart(4, "0")}`);
 const digestOf = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [key, 1]));
 
-function chunks(on: DeclareCase<GossipCalls>): void {
+function chunkCases(on: DeclareCase<GossipCalls>): void {
   on(["gossip repair", "extensions"], "advertisements come in chunks of 1000 keys, in order", async (at) => {
     const one = at.join();
     one.update(Object.fromEntries(KEYS.map((key) => [key, ["v", 1]])));
@@ -100,7 +101,7 @@ function chunks(on: DeclareCase<GossipCalls>): void {
   });
 }
 
-function refusals(on: DeclareCase<GossipCalls>): void {
+function malformedMessageCases(on: DeclareCase<GossipCalls>): void {
   const update = (timestamp: Uint8Array, key = "k") =>
     ({ case: "update", value: { updates: { [key]: { digest: { timestamp } } } } }) as const;
   const none = { case: undefined } as const;
@@ -152,7 +153,9 @@ function refusals(on: DeclareCase<GossipCalls>): void {
       },
     );
   }
+}
 
+function messageLimitCases(on: DeclareCase<GossipCalls>): void {
   on("gossip timestamps", "a clock that is a little ahead is put up with", async (at) => {
     const one = at.join();
     one.update({ k: ["v", ahead(HOURS_MS)] });

@@ -3,7 +3,7 @@ import type { Operation } from "./history.js";
 import { findConflict, type Model } from "./linearizable.js";
 
 /** A key with one value, or none. */
-export type Step =
+export type RegisterStep =
   | { readonly do: "read" }
   | { readonly do: "write"; readonly value: string | undefined }
   /** Writes where the value is `expected`, which no other write has had. */
@@ -12,7 +12,7 @@ export type Step =
 /** What a read found, and whether an exchange was done. */
 export type StepResult = { readonly value?: string | undefined; readonly isDone?: boolean };
 
-const model: Model<string | undefined, Step, StepResult> = {
+const model: Model<string | undefined, RegisterStep, StepResult> = {
   initial: undefined,
   key: (state) => (state === undefined ? "" : `=${state}`),
   apply(state, step, found) {
@@ -25,7 +25,7 @@ const model: Model<string | undefined, Step, StepResult> = {
 };
 
 /** Fails unless one client could have done the same, one after the other, without a contradiction in time. */
-export function checkRegister(key: string, operations: readonly Operation<Step, StepResult>[]): void {
+export function checkRegister(key: string, operations: readonly Operation<RegisterStep, StepResult>[]): void {
   const stuck = findConflict(operations, model);
   if (!stuck) return;
   throw new AssertionError(
@@ -39,7 +39,7 @@ function formatOperation({
   output,
   calledAt,
   returnedAt,
-}: Operation<Step, StepResult>): string {
+}: Operation<RegisterStep, StepResult>): string {
   const what =
     input.do === "read"
       ? `read ${formatRead(output?.value)}`

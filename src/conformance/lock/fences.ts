@@ -6,7 +6,13 @@ import { MISMATCH, UNKNOWN } from "../rules.js";
 import type { LockCalls } from "./calls.js";
 
 /** The numbers of grants, and writes that need them. */
-export function fences(on: DeclareCase<LockCalls>): void {
+export function lockFenceCases(on: DeclareCase<LockCalls>): void {
+  grantFenceCases(on);
+  fencedWriteCases(on);
+  rejectedFenceCases(on);
+}
+
+function grantFenceCases(on: DeclareCase<LockCalls>): void {
   on(["TryLock", "extensions"], "a grant answers with its fence, and a refusal with none", async (at) => {
     await at.fence("ada");
     const claim = { storeName: at.storeName, resourceId: at.own("r"), lockOwner: "bob", expire: 60 };
@@ -53,7 +59,9 @@ export function fences(on: DeclareCase<LockCalls>): void {
     await at.unlock("ada");
     equal(await at.keptFence("ada"), undefined, "the fence once the lock is freed");
   });
+}
 
+function fencedWriteCases(on: DeclareCase<LockCalls>): void {
   on(
     [MISMATCH, "extensions"],
     "a write under the newest fence goes through, also once the lock is freed",
@@ -104,7 +112,9 @@ export function fences(on: DeclareCase<LockCalls>): void {
       ok(await at.has("k"), "it is still there");
     },
   );
+}
 
+function rejectedFenceCases(on: DeclareCase<LockCalls>): void {
   on(
     [MISMATCH, "extensions"],
     "a fence of a resource that was never locked, or that was made up, is aborted",

@@ -5,13 +5,16 @@ import { expectMalformed } from "../refusal.js";
 import { KeepAlive, type LockCalls, Unlock } from "./calls.js";
 
 /** Locks that are granted, extended and freed. */
-export function grants(on: DeclareCase<LockCalls>): void {
-  granting(on);
-  freeing(on);
-  extending(on);
+export function lockGrantCases(on: DeclareCase<LockCalls>): void {
+  grantCases(on);
+  lockExpiryCases(on);
+  unlockCases(on);
+  racingUnlockCases(on);
+  keepAliveCases(on);
+  extensionCases(on);
 }
 
-function granting(on: DeclareCase<LockCalls>): void {
+function grantCases(on: DeclareCase<LockCalls>): void {
   on("TryLock", "a lock that is free is granted, and one that is held is not", async (at) => {
     equal([await at.tryLock("ada"), await at.tryLock("bob")], [true, false]);
   });
@@ -46,7 +49,9 @@ function granting(on: DeclareCase<LockCalls>): void {
     equal((await other.unlock({ ...claim })).status, Unlock.LOCK_BELONG_TO_OTHERS);
     equal((await other.unlock({ ...claim, lockOwner: "ada" })).status, Unlock.SUCCESS, "by the owner's name");
   });
+}
 
+function lockExpiryCases(on: DeclareCase<LockCalls>): void {
   for (const expire of [0, -1, -(2 ** 31)]) {
     on("TryLock", `an expire of ${expire} is invalid_argument`, async (at) => {
       await expectMalformed(at.tryLock("ada", { expire }), "expire");
@@ -86,7 +91,7 @@ function granting(on: DeclareCase<LockCalls>): void {
   });
 }
 
-function freeing(on: DeclareCase<LockCalls>): void {
+function unlockCases(on: DeclareCase<LockCalls>): void {
   on("Unlock", "Unlock by the owner is SUCCESS, and frees the lock", async (at) => {
     await at.tryLock("ada");
     equal(await at.unlock("ada"), Unlock.SUCCESS);
@@ -124,7 +129,9 @@ function freeing(on: DeclareCase<LockCalls>): void {
     await at.pass(2100);
     equal([await at.unlock("ada"), await at.unlock("bob")], [Unlock.LOCK_UNEXIST, Unlock.LOCK_UNEXIST]);
   });
+}
 
+function racingUnlockCases(on: DeclareCase<LockCalls>): void {
   on("Unlock", "of many that unlock at once one is told SUCCESS", async (at) => {
     await at.tryLock("ada");
     const statuses = await Promise.all(Array.from({ length: 16 }, () => at.unlock("ada")));
@@ -148,7 +155,7 @@ function freeing(on: DeclareCase<LockCalls>): void {
   );
 }
 
-function extending(on: DeclareCase<LockCalls>): void {
+function keepAliveCases(on: DeclareCase<LockCalls>): void {
   on("LockKeepAlive", "LockKeepAlive by the owner is SUCCESS", async (at) => {
     await at.tryLock("ada");
     equal(await at.keepAlive("ada"), KeepAlive.SUCCESS);
@@ -175,7 +182,9 @@ function extending(on: DeclareCase<LockCalls>): void {
     await at.unlock("ada");
     equal(await at.keepAlive("ada"), KeepAlive.LOCK_UNEXIST);
   });
+}
 
+function extensionCases(on: DeclareCase<LockCalls>): void {
   on(["LockKeepAlive", "time"], "LockKeepAlive extends the lock by expire", async (at) => {
     await at.tryLock("ada", { expire: 2 });
     equal(await at.keepAlive("ada", 60), KeepAlive.SUCCESS);

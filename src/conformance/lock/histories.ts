@@ -9,7 +9,7 @@ import type { LockCalls } from "./calls.js";
 
 const STEPS = 20;
 
-export function histories(on: DeclareCase<LockCalls>): void {
+export function lockHistoryCases(on: DeclareCase<LockCalls>): void {
   on(
     ["TryLock", "extensions", "second client"],
     "of several clients that try at once one holds the lock, and each later holder has a higher fence",
@@ -17,7 +17,7 @@ export function histories(on: DeclareCase<LockCalls>): void {
       const holds: Hold[] = [];
       let events = 0;
       const now = () => events++;
-      await concurrently(at, STEPS, (client) => hold(at, client, holds, now));
+      await concurrently(at, STEPS, (client) => holdOnce(at, client, holds, now));
       ok(holds.length > 1, `the lock was held more than once: ${holds.length} times`);
       checkHolds(holds);
     },
@@ -25,7 +25,7 @@ export function histories(on: DeclareCase<LockCalls>): void {
 }
 
 /** Tries once, and where it was granted gives it back. */
-async function hold(
+async function holdOnce(
   at: LockCalls,
   { number, transport }: Client,
   holds: Hold[],
@@ -43,18 +43,18 @@ async function hold(
   } catch (reason) {
     if (!isUncertain(reason)) throw reason;
     // It may have been granted.
-    await insist(() => runtime.unlock(claim));
+    await callUntilAnswered(() => runtime.unlock(claim));
     return;
   }
   const from = now();
   // Others try meanwhile.
-  await insist(() => runtime.sayHello({ serviceName: at.stores.hello.name }));
+  await callUntilAnswered(() => runtime.sayHello({ serviceName: at.stores.hello.name }));
   holds.push({ client: number, fence: BigInt(fence), from, to: now() });
-  await insist(() => runtime.unlock(claim));
+  await callUntilAnswered(() => runtime.unlock(claim));
 }
 
 /** Makes a call that may be made again until it is answered. */
-async function insist(call: () => Promise<unknown>): Promise<void> {
+async function callUntilAnswered(call: () => Promise<unknown>): Promise<void> {
   for (;;) {
     try {
       await call();

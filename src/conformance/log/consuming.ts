@@ -8,13 +8,14 @@ import { REQUIRED } from "../rules.js";
 import type { LogCalls } from "./calls.js";
 
 /** Reading and following. */
-export function consuming(on: DeclareCase<LogCalls>): void {
-  reading(on);
-  following(on);
-  times(on);
+export function consumeCases(on: DeclareCase<LogCalls>): void {
+  offsetCases(on);
+  followCases(on);
+  followerCases(on);
+  startTimeCases(on);
 }
 
-function reading(on: DeclareCase<LogCalls>): void {
+function offsetCases(on: DeclareCase<LogCalls>): void {
   const cases: [offset: bigint, records: string[]][] = [
     [0n, ["1 a", "2 b", "3 c"]],
     [1n, ["1 a", "2 b", "3 c"]],
@@ -51,7 +52,7 @@ function reading(on: DeclareCase<LogCalls>): void {
   });
 }
 
-function following(on: DeclareCase<LogCalls>): void {
+function followCases(on: DeclareCase<LogCalls>): void {
   on("Consume", "Consume follows: what is appended later comes too", async (at) => {
     await at.produce(["a"]);
     const reading = at.consume(0n, {}, 3);
@@ -79,7 +80,9 @@ function following(on: DeclareCase<LogCalls>): void {
     await at.produce(["y"], at.log("a"));
     equal(await reading, ["1 y"]);
   });
+}
 
+function followerCases(on: DeclareCase<LogCalls>): void {
   on("Consume", "any number of followers each have all records", async (at) => {
     const readings = Array.from({ length: 5 }, () => at.consume(0n, {}, 4));
     await at.produce(["a", "b"]);
@@ -135,7 +138,7 @@ function following(on: DeclareCase<LogCalls>): void {
   });
 }
 
-function times(on: DeclareCase<LogCalls>): void {
+function startTimeCases(on: DeclareCase<LogCalls>): void {
   on(
     ["Consume", "clock"],
     "fairlead-from-time starts by time, at the later of it and the offset",

@@ -10,7 +10,7 @@ import type { LogCalls } from "./calls.js";
 const STEPS = 12;
 const MOST_VALUES = 5;
 
-export function histories(on: DeclareCase<LogCalls>): void {
+export function logHistoryCases(on: DeclareCase<LogCalls>): void {
   on(
     ["Produce", "extensions", "second client"],
     "of what several clients append at once no record is lost, repeated or out of order",

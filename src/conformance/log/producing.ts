@@ -12,13 +12,14 @@ import type { LogCalls } from "./calls.js";
 const BAD_NAMES = ["", "%00", "a%0Ab", "%zz", "a".repeat(256)];
 
 /** Logs by name, and appending. */
-export function producing(on: DeclareCase<LogCalls>): void {
-  names(on);
-  appending(on);
-  open(on);
+export function logProduceCases(on: DeclareCase<LogCalls>): void {
+  logNameCases(on);
+  produceCases(on);
+  recordCases(on);
+  openStreamCases(on);
 }
 
-function names(on: DeclareCase<LogCalls>): void {
+function logNameCases(on: DeclareCase<LogCalls>): void {
   on("log name", "logs are apart, each with offsets of its own", async (at) => {
     equal(await at.produce(["in a"], at.log("a")), ["1", "1"]);
     equal(await at.produce(["in A"], at.log("A")), ["1", "1"]);
@@ -66,7 +67,7 @@ function names(on: DeclareCase<LogCalls>): void {
   }
 }
 
-function appending(on: DeclareCase<LogCalls>): void {
+function produceCases(on: DeclareCase<LogCalls>): void {
   on("Produce", "Produce answers with the first and last offset in the trailers", async (at) => {
     equal(await at.produce(["a", "b", "c"]), ["1", "3"]);
     equal(await at.produce(["d"]), ["4", "4"]);
@@ -92,7 +93,9 @@ function appending(on: DeclareCase<LogCalls>): void {
       many.map((value, i) => `${i + 1} ${value}`),
     );
   });
+}
 
+function recordCases(on: DeclareCase<LogCalls>): void {
   on("Produce", "an empty record is a record", async (at) => {
     equal(await at.produce(["", "x", ""]), ["1", "3"]);
     equal(await at.consume(0n), ["1 ", "2 x", "3 "]);
@@ -141,7 +144,7 @@ function appending(on: DeclareCase<LogCalls>): void {
   );
 }
 
-function open(on: DeclareCase<LogCalls>): void {
+function openStreamCases(on: DeclareCase<LogCalls>): void {
   on(["Produce", "time"], "a stream that stays open does not keep its records to itself", async (at) => {
     const values = new Queue<string>();
     const producing = at.produce(values);

@@ -9,12 +9,13 @@ import { ERROR, entryOf, type MapCalls, OK } from "./calls.js";
 const NOT_PRIMARY = "not the primary of the partition";
 
 /** What a primary sends, and who may answer for a partition. */
-export function backups(on: DeclareCase<MapCalls>): void {
-  digests(on);
-  primaries(on);
+export function mapBackupCases(on: DeclareCase<MapCalls>): void {
+  backupCases(on);
+  backupTermCases(on);
+  primaryCases(on);
 }
 
-function digests(on: DeclareCase<MapCalls>): void {
+function backupCases(on: DeclareCase<MapCalls>): void {
   on(["Backup", "duplex"], "entries that are backed up are there, with their versions", async (at) => {
     equal(await at.backup(at.header, [entryOf("a", [1, 5], "1"), entryOf("b", [1, 6], "2")]), [OK]);
     equal(await at.get("a"), { text: "1", version: 5n });
@@ -51,7 +52,9 @@ function digests(on: DeclareCase<MapCalls>): void {
       equal(await at.backup(at.header, ...requests), [OK, OK, OK, OK]);
     },
   );
+}
 
+function backupTermCases(on: DeclareCase<MapCalls>): void {
   on(
     ["Backup", "duplex", "backup group"],
     "a request of an older term is answered with ERROR, and nothing of it is applied",
@@ -94,7 +97,7 @@ function digests(on: DeclareCase<MapCalls>): void {
   });
 }
 
-function primaries(on: DeclareCase<MapCalls>): void {
+function primaryCases(on: DeclareCase<MapCalls>): void {
   const calls: [rpc: string, call: (at: MapCalls) => Promise<unknown>][] = [
     ["Get", (at) => at.get("k", at.backupHeader)],
     ["Put", (at) => at.maps.put({ header: at.backupHeader, key: "k", value: {} })],

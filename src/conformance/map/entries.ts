@@ -13,15 +13,19 @@ import type { MapCalls } from "./calls.js";
 const CONDITION = "Put, Remove with value.version > 0";
 
 /** Entries, their versions, and the places that they are in. */
-export function entries(on: DeclareCase<MapCalls>): void {
-  addressing(on);
-  versions(on);
-  conditions(on);
-  extensions(on);
-  refusals(on);
+export function mapEntryCases(on: DeclareCase<MapCalls>): void {
+  addressCases(on);
+  malformedAddressCases(on);
+  versionCases(on);
+  entryValueCases(on);
+  conditionCases(on);
+  unconditionalCases(on);
+  ifAbsentCases(on);
+  entryFenceCases(on);
+  mapRefusalCases(on);
 }
 
-function addressing(on: DeclareCase<MapCalls>): void {
+function addressCases(on: DeclareCase<MapCalls>): void {
   on(
     "MapService addressing",
     "protocol and primitive ids and the partition each name another part of a map",
@@ -70,7 +74,9 @@ function addressing(on: DeclareCase<MapCalls>): void {
       equal((await at.get("k", { ...at.header, partition }))?.text, `${partition}`);
     }
   });
+}
 
+function malformedAddressCases(on: DeclareCase<MapCalls>): void {
   on(
     REQUIRED,
     "ids must be there and named, the partition 1 or more; namespaces may be empty",
@@ -97,7 +103,7 @@ function addressing(on: DeclareCase<MapCalls>): void {
   );
 }
 
-function versions(on: DeclareCase<MapCalls>): void {
+function versionCases(on: DeclareCase<MapCalls>): void {
   on("versions", "versions of a partition come from one counter", async (at) => {
     equal([await at.put("a", "1"), await at.put("b", "1"), await at.put("a", "2")], [1n, 2n, 3n]);
     equal((await at.get("a"))?.version, 3n);
@@ -136,7 +142,9 @@ function versions(on: DeclareCase<MapCalls>): void {
       equal((await at.get("k"))?.version, last);
     },
   );
+}
 
+function entryValueCases(on: DeclareCase<MapCalls>): void {
   on("reference: GetResponse", "a value comes back byte by byte, an empty one too", async (at) => {
     const value = patternBytes(200_000);
     await at.maps.put({ header: at.header, key: "k", value: { value } });
@@ -161,7 +169,7 @@ function versions(on: DeclareCase<MapCalls>): void {
   });
 }
 
-function conditions(on: DeclareCase<MapCalls>): void {
+function conditionCases(on: DeclareCase<MapCalls>): void {
   for (const [what, call] of [
     ["Put", (at: MapCalls, key: string, version: bigint) => at.put(key, "2", { version })],
     ["Remove", (at: MapCalls, key: string, version: bigint) => at.remove(key, { version })],
@@ -197,7 +205,9 @@ function conditions(on: DeclareCase<MapCalls>): void {
       equal((await at.get("k"))?.text, what === "Put" ? "2" : undefined);
     });
   }
+}
 
+function unconditionalCases(on: DeclareCase<MapCalls>): void {
   on(CONDITION, "of many that put over the same version one gets through", async (at) => {
     const version = await at.put("k", "0");
     const calls = Array.from({ length: 12 }, (_, i) => at.put("k", `${i + 1}`, { version }));
@@ -233,7 +243,7 @@ function conditions(on: DeclareCase<MapCalls>): void {
   });
 }
 
-function extensions(on: DeclareCase<MapCalls>): void {
+function ifAbsentCases(on: DeclareCase<MapCalls>): void {
   const ifAbsent = { "fairlead-if-absent": "true" };
   on(
     [MISMATCH, "extensions"],
@@ -267,7 +277,9 @@ function extensions(on: DeclareCase<MapCalls>): void {
       equal((await at.get("k"))?.text, "1");
     },
   );
+}
 
+function entryFenceCases(on: DeclareCase<MapCalls>): void {
   on(
     [MISMATCH, "extensions"],
     "Put and Remove under an older fence are aborted, with the resource and the newest fence",
@@ -301,7 +313,7 @@ function extensions(on: DeclareCase<MapCalls>): void {
   );
 }
 
-function refusals(on: DeclareCase<MapCalls>): void {
+function mapRefusalCases(on: DeclareCase<MapCalls>): void {
   on(REQUIRED, "a key is required, and a Put's value", async (at) => {
     const { header } = at;
     await expectMalformed(at.maps.get({ header, key: "" }), "key");

@@ -6,23 +6,26 @@ import { AssertionError } from "../expect.js";
 import { type Client, concurrently, oneOf } from "../history/clients.js";
 import { conditionalWrite } from "../history/exchanged.js";
 import { History } from "../history/history.js";
-import { checkRegister, type Step, type StepResult } from "../history/register.js";
+import { checkRegister, type RegisterStep, type StepResult } from "../history/register.js";
 import type { MapCalls } from "./calls.js";
 
 const KEYS = ["a", "b"] as const;
 const STEPS = 15;
 
 /** What a get found. */
-interface Seen extends StepResult {
+interface MapRead extends StepResult {
   readonly version: bigint;
 }
 
-export function histories(on: DeclareCase<MapCalls>): void {
+export function mapHistoryCases(on: DeclareCase<MapCalls>): void {
   on(
     ["versions", "second client"],
     "what several clients get, put, exchange and remove at once has one order, and a value keeps its version",
     async (at) => {
-      const histories = { a: new History<Step, StepResult>(), b: new History<Step, StepResult>() };
+      const histories = {
+        a: new History<RegisterStep, StepResult>(),
+        b: new History<RegisterStep, StepResult>(),
+      };
       const versions = new Map<string, bigint>();
       await concurrently(at, STEPS, async (client, i) => {
         const key = oneOf(client, KEYS);
@@ -37,14 +40,14 @@ export function histories(on: DeclareCase<MapCalls>): void {
 class Actor {
   readonly #maps: RpcClient<typeof MapService>;
   readonly #place: { header: MapCalls["header"]; key: string };
-  readonly #history: History<Step, StepResult>;
+  readonly #history: History<RegisterStep, StepResult>;
   /** The versions that puts were told, by value. */
   readonly #versions: Map<string, bigint>;
   readonly #client: Client;
 
   constructor(
     at: MapCalls,
-    history: History<Step, StepResult>,
+    history: History<RegisterStep, StepResult>,
     versions: Map<string, bigint>,
     client: Client,
     key: string,
@@ -75,11 +78,11 @@ class Actor {
     }
   }
 
-  #call<O extends StepResult>(step: Step, run: () => Promise<O>): Promise<O | undefined> {
+  #call<O extends StepResult>(step: RegisterStep, run: () => Promise<O>): Promise<O | undefined> {
     return this.#history.call(this.#client.number, step, run) as Promise<O | undefined>;
   }
 
-  async #read(): Promise<Seen | undefined> {
+  async #read(): Promise<MapRead | undefined> {
     const seen = await this.#call({ do: "read" }, async () => {
       const found = (await this.#maps.get(this.#place)).value;
       return { version: found?.version ?? 0n, value: found && fromUtf8(found.value) };

@@ -18,7 +18,7 @@ interface AppOptions {
 }
 
 /** An app that dials in and wants the events of one topic. */
-async function open(at: PubsubCalls, options: AppOptions = {}) {
+async function openApp(at: PubsubCalls, options: AppOptions = {}) {
   const { app = "app", topic = "t", metadata = {}, pubsubName = at.pubsubName, refusals = [] } = options;
   const events = new Queue<TopicEventRequest>();
   let asked = 0;
@@ -46,12 +46,19 @@ async function open(at: PubsubCalls, options: AppOptions = {}) {
 }
 
 /** Apps that are called. */
-export function apps(on: DeclareCase<PubsubCalls>): void {
+export function appCallbackCases(on: DeclareCase<PubsubCalls>): void {
+  appEventCases(on);
+  appAnswerCases(on);
+  appFailureCases(on);
+  appGroupCases(on);
+}
+
+function appEventCases(on: DeclareCase<PubsubCalls>): void {
   on(
     ["AppCallback", "app"],
     "an app that is there is asked what it wants, and told of its events",
     async (at) => {
-      const app = await open(at);
+      const app = await openApp(at);
       await at.begin({ group: "app" });
       await at.publish("t", Uint8Array.of(0, 255), {
         dataContentType: "image/png",
@@ -65,16 +72,18 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
 
   on(["AppCallback", "app"], "an app that does not answer yet is asked again until it does", async (at) => {
     await at.begin({ group: "app" });
-    const app = await open(at, { refusals: [Code.Unavailable, Code.Internal] });
+    const app = await openApp(at, { refusals: [Code.Unavailable, Code.Internal] });
     await at.publish("t", "x");
     equal(textOf(await app.next()), "x");
     ok(app.asked() >= 3, `it was asked ${app.asked()} times`);
   });
+}
 
+function appAnswerCases(on: DeclareCase<PubsubCalls>): void {
   on(["AppCallback", "app"], "SUCCESS and DROP settle an event for good", async (at) => {
     await at.begin({ group: "app" });
     const seen: string[] = [];
-    const app = await open(at, {
+    const app = await openApp(at, {
       handle(event) {
         seen.push(textOf(event));
         return textOf(event) === "drop" ? Status.DROP : Status.SUCCESS;
@@ -92,7 +101,9 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
     equal(first === "last" ? await stream.text() : first, "end");
     equal(seen, ["ok", "drop", "last"]);
   });
+}
 
+function appFailureCases(on: DeclareCase<PubsubCalls>): void {
   for (const [what, answer] of [
     ["RETRY", () => Status.RETRY],
     ["a number that is not known", () => 77 as Status],
@@ -101,7 +112,7 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
     on(["AppCallback", "app"], `${what} lets the event come again`, async (at) => {
       await at.begin({ group: "app" });
       let times = 0;
-      const app = await open(at, { handle: () => (times++ === 0 ? answer() : Status.SUCCESS) });
+      const app = await openApp(at, { handle: () => (times++ === 0 ? answer() : Status.SUCCESS) });
       await at.publish("t", "x");
       const [first, again] = [await app.next(), await app.next()];
       equal([again.id, textOf(again)], [first.id, "x"]);
@@ -116,7 +127,7 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
       await at.begin({ group: "app", pubsubName });
       const dead = await at.subscribe({ topic: "dead", pubsubName });
       let times = 0;
-      await open(at, {
+      await openApp(at, {
         pubsubName,
         metadata: { deadLetterTopic: at.own("dead") },
         handle() {
@@ -130,7 +141,9 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
       equal([metadata["deadLetterGroup"], times], [at.own("app"), maxDeliveries]);
     },
   );
+}
 
+function appGroupCases(on: DeclareCase<PubsubCalls>): void {
   on(
     ["AppCallback", "app"],
     "the group is the app's name, so that apps of one name share and others do not",
@@ -141,9 +154,9 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
         seen.push(textOf(event));
         return Status.SUCCESS;
       };
-      await open(at, { handle });
-      await open(at, { handle });
-      const other = await open(at, { app: "other" });
+      await openApp(at, { handle });
+      await openApp(at, { handle });
+      const other = await openApp(at, { app: "other" });
       for (let n = 0; n < 6; n++) await at.publish("t", String(n));
       for (let n = 0; n < 6; n++) await other.next();
       while (seen.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -153,7 +166,7 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
 
   on(["AppCallback", "app"], "metadata consumerGroup is the group of an app's subscription", async (at) => {
     await at.begin({ group: "chosen" });
-    const app = await open(at, { metadata: { consumerGroup: at.own("chosen") } });
+    const app = await openApp(at, { metadata: { consumerGroup: at.own("chosen") } });
     await at.publish("t", "x");
     equal(textOf(await app.next()), "x");
     await at.begin({ group: "app" });
@@ -164,12 +177,12 @@ export function apps(on: DeclareCase<PubsubCalls>): void {
 
   on(["AppCallback", "app"], "the events of an app that has left wait, until it is back", async (at) => {
     await at.begin({ group: "app" });
-    const app = await open(at);
+    const app = await openApp(at);
     await at.publish("t", "1");
     equal(textOf(await app.next()), "1");
     await app.leave();
     await at.publish("t", "2");
-    const again = await open(at);
+    const again = await openApp(at);
     // The answer to the first one may have been lost on the way.
     const first = textOf(await again.next());
     equal(first === "1" ? textOf(await again.next()) : first, "2");

@@ -3,11 +3,12 @@ import { equal, ok } from "../expect.js";
 import { type PubsubCalls, Status, textOf } from "./calls.js";
 
 /** Whose an event is, and what becomes of it. */
-export function delivery(on: DeclareCase<PubsubCalls>): void {
+export function deliveryCases(on: DeclareCase<PubsubCalls>): void {
   groups(on);
-  answers(on);
-  expiry(on);
-  deadLetters(on);
+  ackCases(on);
+  redeliveryCases(on);
+  eventExpiryCases(on);
+  deadLetterCases(on);
 }
 
 const ONE = { maxInFlight: "1" };
@@ -63,7 +64,7 @@ function groups(on: DeclareCase<PubsubCalls>): void {
   });
 }
 
-function answers(on: DeclareCase<PubsubCalls>): void {
+function ackCases(on: DeclareCase<PubsubCalls>): void {
   for (const [what, status] of [
     ["SUCCESS", Status.SUCCESS],
     ["an answer without a status", undefined],
@@ -91,7 +92,9 @@ function answers(on: DeclareCase<PubsubCalls>): void {
     equal(await stream.end(), undefined);
     await (await at.subscribe({ pubsubName })).quiet();
   });
+}
 
+function redeliveryCases(on: DeclareCase<PubsubCalls>): void {
   for (const [what, status] of [
     ["RETRY", Status.RETRY],
     ["a number that is not known", 99 as Status],
@@ -140,7 +143,7 @@ function answers(on: DeclareCase<PubsubCalls>): void {
   );
 }
 
-function expiry(on: DeclareCase<PubsubCalls>): void {
+function eventExpiryCases(on: DeclareCase<PubsubCalls>): void {
   on("PublishEvent", "ttlInSeconds becomes the event's expiration", async (at) => {
     const stream = await at.subscribe();
     await at.publish("t", "x", { metadata: { ttlInSeconds: "60" } });
@@ -168,7 +171,7 @@ function expiry(on: DeclareCase<PubsubCalls>): void {
   });
 }
 
-function deadLetters(on: DeclareCase<PubsubCalls>): void {
+function deadLetterCases(on: DeclareCase<PubsubCalls>): void {
   on(
     ["delivery", "quick pubsub"],
     "after maxDeliveries an event goes to dead_letter_topic, with the reason",

@@ -8,13 +8,14 @@ import { type PubsubCalls, textOf } from "./calls.js";
 const CLOUD_EVENT = "application/cloudevents+json";
 
 /** What is published, and what arrives. */
-export function events(on: DeclareCase<PubsubCalls>): void {
-  shape(on);
-  bytes(on);
-  envelopes(on);
+export function eventCases(on: DeclareCase<PubsubCalls>): void {
+  eventShapeCases(on);
+  eventBytesCases(on);
+  envelopeCases(on);
+  malformedEnvelopeCases(on);
 }
 
-function shape(on: DeclareCase<PubsubCalls>): void {
+function eventShapeCases(on: DeclareCase<PubsubCalls>): void {
   on("PublishEvent", "an event arrives as a CloudEvent 1.0, as the Go server shapes it", async (at) => {
     const stream = await at.subscribe();
     await at.publish("t", "hello");
@@ -74,7 +75,7 @@ function shape(on: DeclareCase<PubsubCalls>): void {
   });
 }
 
-function bytes(on: DeclareCase<PubsubCalls>): void {
+function eventBytesCases(on: DeclareCase<PubsubCalls>): void {
   const fixed: [what: string, data: Uint8Array, contentType: string][] = [
     ["a JSON number with many digits", utf8("0.1234567890123"), "application/json"],
     [
@@ -108,7 +109,7 @@ function bytes(on: DeclareCase<PubsubCalls>): void {
   });
 }
 
-function envelopes(on: DeclareCase<PubsubCalls>): void {
+function envelopeCases(on: DeclareCase<PubsubCalls>): void {
   on(
     "PublishEvent",
     "an envelope of the publisher's own keeps its attributes and the text of its data",
@@ -156,7 +157,9 @@ function envelopes(on: DeclareCase<PubsubCalls>): void {
       equal([event.source, event.type, event.specVersion], ["runtime", "com.runtime.event.sent", "1.0"]);
     });
   }
+}
 
+function malformedEnvelopeCases(on: DeclareCase<PubsubCalls>): void {
   const wrong: [what: string, data: string | Uint8Array][] = [
     ["nothing", ""],
     ["null", "null"],

@@ -8,14 +8,14 @@ import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type PubsubCalls, request, Status, textOf } from "./calls.js";
 
 /** SubscribeTopicEvents as a stream. */
-export function streams(on: DeclareCase<PubsubCalls>): void {
-  opening(on);
-  sharing(on);
-  ending(on);
-  refusals(on);
+export function topicStreamCases(on: DeclareCase<PubsubCalls>): void {
+  initialRequestCases(on);
+  sharedTopicCases(on);
+  streamEndCases(on);
+  pubsubRefusalCases(on);
 }
 
-function opening(on: DeclareCase<PubsubCalls>): void {
+function initialRequestCases(on: DeclareCase<PubsubCalls>): void {
   on("SubscribeTopicEvents", "a first message that is no initial_request is invalid_argument", async (at) => {
     const requests = new Queue<SubscribeTopicEventsRequest>();
     requests.push(request("eventProcessed", { id: "1" }));
@@ -50,7 +50,7 @@ function opening(on: DeclareCase<PubsubCalls>): void {
   });
 }
 
-function sharing(on: DeclareCase<PubsubCalls>): void {
+function sharedTopicCases(on: DeclareCase<PubsubCalls>): void {
   on("SubscribeTopicEvents", "any number of streams per topic share its events", async (at) => {
     const members = [];
     for (let i = 0; i < 8; i++) members.push(await at.subscribe({ metadata: { maxInFlight: "1" } }));
@@ -97,7 +97,7 @@ function sharing(on: DeclareCase<PubsubCalls>): void {
   );
 }
 
-function ending(on: DeclareCase<PubsubCalls>): void {
+function streamEndCases(on: DeclareCase<PubsubCalls>): void {
   on("SubscribeTopicEvents", "half-close ends OK, and what was not answered goes back", async (at) => {
     const stream = await at.subscribe();
     for (const n of [1, 2, 3]) await at.publish("t", String(n));
@@ -151,7 +151,7 @@ function ending(on: DeclareCase<PubsubCalls>): void {
   });
 }
 
-function refusals(on: DeclareCase<PubsubCalls>): void {
+function pubsubRefusalCases(on: DeclareCase<PubsubCalls>): void {
   on(REQUIRED, "PublishEvent needs a pubsub and a topic, well formed", async (at) => {
     const { publishEvent } = at.runtime;
     const { pubsubName } = at;

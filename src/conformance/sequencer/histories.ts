@@ -7,7 +7,7 @@ import { checkIds, type Ids } from "../history/orders.js";
 
 const STEPS = 20;
 
-export function histories(on: DeclareCase<CaseContext>): void {
+export function sequencerHistoryCases(on: DeclareCase<CaseContext>): void {
   for (const [what, increment, inOrder] of [
     ["WEAK ids of several clients at once are unique", SequencerOptions_AutoIncrement.WEAK, false],
     [

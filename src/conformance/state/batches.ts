@@ -6,13 +6,16 @@ import { errorMetadata, expectMalformed, expectRefusal } from "../refusal.js";
 import { create, type StateCalls, withEtag } from "./calls.js";
 
 /** Many keys at once: bulk reads, batches, transactions. */
-export function batches(on: DeclareCase<StateCalls>): void {
-  bulkReads(on);
-  atomicBatches(on);
-  transactions(on);
+export function stateBatchCases(on: DeclareCase<StateCalls>): void {
+  bulkReadCases(on);
+  saveBatchCases(on);
+  deleteBatchCases(on);
+  transactionCases(on);
+  operationOrderCases(on);
+  transactionConflictCases(on);
 }
 
-function bulkReads(on: DeclareCase<StateCalls>): void {
+function bulkReadCases(on: DeclareCase<StateCalls>): void {
   for (const parallelism of [-1, 0, 1, 8]) {
     on(
       "GetBulkState",
@@ -53,7 +56,7 @@ function bulkReads(on: DeclareCase<StateCalls>): void {
   });
 }
 
-function atomicBatches(on: DeclareCase<StateCalls>): void {
+function saveBatchCases(on: DeclareCase<StateCalls>): void {
   on("SaveState, DeleteBulkState", "SaveState stores every item of a batch", async (at) => {
     await at.saveAll(at.item("a", "1"), at.item("b", "2"), at.item("c", "3"));
     const items = await at.bulk(["a", "b", "c"]);
@@ -78,7 +81,9 @@ function atomicBatches(on: DeclareCase<StateCalls>): void {
     await expectMalformed(at.runtime.saveState({ storeName: at.storeName, states }), "states[1].key");
     equal(await at.etag("a"), "");
   });
+}
 
+function deleteBatchCases(on: DeclareCase<StateCalls>): void {
   on("SaveState, DeleteBulkState", "DeleteBulkState deletes all of a batch or nothing", async (at) => {
     await at.saveAll(at.item("a", "1"), at.item("b", "1"));
     await expectRefusal(at.deleteAll(at.item("a"), at.item("b", "", withEtag("999"))), Code.Aborted);
@@ -122,7 +127,7 @@ function atomicBatches(on: DeclareCase<StateCalls>): void {
   );
 }
 
-function transactions(on: DeclareCase<StateCalls>): void {
+function transactionCases(on: DeclareCase<StateCalls>): void {
   on("ExecuteStateTransaction", "a transaction upserts and deletes", async (at) => {
     await at.save("b", "1");
     await at.transact(["upsert", "a", "1"], ["delete", "b"]);
@@ -137,7 +142,9 @@ function transactions(on: DeclareCase<StateCalls>): void {
     await expectRefusal(at.transact(failing, ["upsert", "a", "2"], ["upsert", "b", "2"]), Code.Aborted);
     equal([await at.get("a"), await at.etag("b")], [before, ""]);
   });
+}
 
+function operationOrderCases(on: DeclareCase<StateCalls>): void {
   on(
     "ExecuteStateTransaction",
     "later operations on a key see earlier ones: delete, then create",
@@ -187,7 +194,9 @@ function transactions(on: DeclareCase<StateCalls>): void {
   on("ExecuteStateTransaction", "a transaction of no operations is OK", async (at) => {
     await at.transact();
   });
+}
 
+function transactionConflictCases(on: DeclareCase<StateCalls>): void {
   on("ExecuteStateTransaction", "a refused transaction tells which key stood in the way", async (at) => {
     await at.save("b", "1");
     const error = await expectRefusal(

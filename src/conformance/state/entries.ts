@@ -8,7 +8,14 @@ import { LIMIT, MOST_BYTES } from "../rules.js";
 import { NO_CONDITION, type StateCalls } from "./calls.js";
 
 /** Keys, values, and what is not there. */
-export function entries(on: DeclareCase<StateCalls>): void {
+export function stateEntryCases(on: DeclareCase<StateCalls>): void {
+  keyCases(on);
+  valueCases(on);
+  missingKeyCases(on);
+  consistencyCases(on);
+}
+
+function keyCases(on: DeclareCase<StateCalls>): void {
   on("keys", "keys are opaque UTF-8: no two that differ are the same, and none is rewritten", async (at) => {
     const names = ["a||b", "A", "a", " a ", "ä", "a\u0308", "\u0000\n", "🔑", "../a", "%61", "a|||b"];
     for (const name of names) await at.save(name, `of ${name}`);
@@ -44,7 +51,9 @@ export function entries(on: DeclareCase<StateCalls>): void {
       }
     },
   );
+}
 
+function valueCases(on: DeclareCase<StateCalls>): void {
   on("keys", "a value comes back byte by byte", async (at) => {
     const value = Uint8Array.from({ length: 256 }, (_, i) => i);
     await at.save("k", value);
@@ -95,7 +104,9 @@ export function entries(on: DeclareCase<StateCalls>): void {
       equal(fromUtf8((await at.runtime.getState(there)).data), "there");
     },
   );
+}
 
+function missingKeyCases(on: DeclareCase<StateCalls>): void {
   on(
     "GetState of a missing key",
     "GetState of a missing key is OK, with empty data and an empty etag",
@@ -124,7 +135,9 @@ export function entries(on: DeclareCase<StateCalls>): void {
     await at.save("k", "v", { options: { concurrency: 1 } });
     equal(await at.text("k"), "v");
   });
+}
 
+function consistencyCases(on: DeclareCase<StateCalls>): void {
   on("consistency", "STRONG, EVENTUAL and unspecified read the latest committed write", async (at) => {
     for (const value of ["1", "2", "3"]) {
       await at.save("k", value);

@@ -6,7 +6,15 @@ import { MALFORMED, MISMATCH } from "../rules.js";
 import { create, FIRST_WRITE, LAST_WRITE, type StateCalls, withEtag } from "./calls.js";
 
 /** Etags, and the conditions that they are. */
-export function etags(on: DeclareCase<StateCalls>): void {
+export function stateEtagCases(on: DeclareCase<StateCalls>): void {
+  etagVersionCases(on);
+  absentEtagCases(on);
+  etagMatchCases(on);
+  etagErrorCases(on);
+  createOnlyCases(on);
+}
+
+function etagVersionCases(on: DeclareCase<StateCalls>): void {
   on("etag", "an etag is a decimal version above 0", async (at) => {
     await at.save("k", "v");
     const etag = await at.etag("k");
@@ -36,7 +44,9 @@ export function etags(on: DeclareCase<StateCalls>): void {
       equal(await at.text("k"), "2");
     },
   );
+}
 
+function absentEtagCases(on: DeclareCase<StateCalls>): void {
   for (const [what, etag] of [
     ["no etag", undefined],
     ['the etag ""', ""],
@@ -71,7 +81,9 @@ export function etags(on: DeclareCase<StateCalls>): void {
       equal(await at.etag("k"), "");
     });
   }
+}
 
+function etagMatchCases(on: DeclareCase<StateCalls>): void {
   for (const [what, concurrency] of [
     ["unspecified", 0],
     ["FIRST_WRITE", FIRST_WRITE],
@@ -120,7 +132,9 @@ export function etags(on: DeclareCase<StateCalls>): void {
     equal(await at.text("k"), won[0]);
     for (const call of writers) await call.catch((error) => equal(error.code, Code.Aborted));
   });
+}
 
+function etagErrorCases(on: DeclareCase<StateCalls>): void {
   const writers: [string, (at: StateCalls, etag: string) => Promise<unknown>][] = [
     ["SaveState", (at, etag) => at.save("k", "x", withEtag(etag))],
     ["DeleteState", (at, etag) => at.delete("k", etag)],
@@ -153,7 +167,9 @@ export function etags(on: DeclareCase<StateCalls>): void {
       equal(await at.text("k"), "1");
     });
   }
+}
 
+function createOnlyCases(on: DeclareCase<StateCalls>): void {
   on("FIRST_WRITE without etag", "FIRST_WRITE without an etag creates only", async (at) => {
     await at.save("k", "1", create);
     const error = await expectRefusal(at.save("k", "2", create), Code.Aborted);

@@ -4,21 +4,24 @@ import type { DeclareCase } from "../case.js";
 import { type Client, concurrently, oneOf } from "../history/clients.js";
 import { conditionalWrite } from "../history/exchanged.js";
 import { History } from "../history/history.js";
-import { checkRegister, type Step, type StepResult } from "../history/register.js";
+import { checkRegister, type RegisterStep, type StepResult } from "../history/register.js";
 import { create, NO_CONDITION, type StateCalls, withEtag } from "./calls.js";
 
 const KEYS = ["a", "b"] as const;
 const STEPS = 15;
 
-export function histories(on: DeclareCase<StateCalls>): void {
+export function stateHistoryCases(on: DeclareCase<StateCalls>): void {
   on(
     ["consistency", "second client"],
     "what several clients read, write, exchange and delete at once has one order",
     async (at) => {
-      const histories = { a: new History<Step, StepResult>(), b: new History<Step, StepResult>() };
+      const histories = {
+        a: new History<RegisterStep, StepResult>(),
+        b: new History<RegisterStep, StepResult>(),
+      };
       await concurrently(at, STEPS, async (client, i) => {
         const key = oneOf(client, KEYS);
-        await act(at, histories[key], client, key, `${client.number}.${i}`);
+        await runStep(at, histories[key], client, key, `${client.number}.${i}`);
       });
       for (const key of KEYS) checkRegister(key, histories[key].operations);
     },
@@ -26,9 +29,9 @@ export function histories(on: DeclareCase<StateCalls>): void {
 }
 
 /** Does one thing with a key; `value` is one that nobody else writes. */
-async function act(
+async function runStep(
   at: StateCalls,
-  history: History<Step, StepResult>,
+  history: History<RegisterStep, StepResult>,
   { number, transport, chance }: Client,
   name: string,
   value: string,

@@ -5,7 +5,7 @@ import { expectMalformed, expectRefusal } from "../refusal.js";
 import { create, type StateCalls, ttl, withEtag } from "./calls.js";
 
 /** What is left of an entry's lifetime; fails where it is gone. */
-async function leftMs(at: StateCalls, key: string): Promise<number | undefined> {
+async function remainingMs(at: StateCalls, key: string): Promise<number | undefined> {
   const { etag, metadata } = await at.get(key);
   ok(etag !== "", `${key} is still there`);
   const left = metadata["ttlRemainingMs"];
@@ -13,15 +13,21 @@ async function leftMs(at: StateCalls, key: string): Promise<number | undefined> 
 }
 
 /** About `ms`: a slow network takes time too. */
-function near(left: number | undefined, ms: number): void {
+function expectAbout(left: number | undefined, ms: number): void {
   ok(left !== undefined && left <= ms && left > ms - 20_000, `${left} ms are left, of ${ms}`);
 }
 
 /** Entries that expire. */
-export function lifetimes(on: DeclareCase<StateCalls>): void {
+export function stateLifetimeCases(on: DeclareCase<StateCalls>): void {
+  ttlCases(on);
+  batchTtlCases(on);
+  expiryCases(on);
+}
+
+function ttlCases(on: DeclareCase<StateCalls>): void {
   on("ttlInSeconds", "a fresh write without ttlInSeconds has no lifetime", async (at) => {
     await at.save("k", "v");
-    equal(await leftMs(at, "k"), undefined);
+    equal(await remainingMs(at, "k"), undefined);
   });
 
   on(
@@ -29,25 +35,25 @@ export function lifetimes(on: DeclareCase<StateCalls>): void {
     "ttlInSeconds above 0 sets the lifetime, of which ttlRemainingMs tells what is left",
     async (at) => {
       await at.save("k", "v", ttl("100"));
-      near(await leftMs(at, "k"), 100_000);
+      expectAbout(await remainingMs(at, "k"), 100_000);
       const [item] = await at.bulk(["k"]);
-      near(Number(item?.metadata["ttlRemainingMs"]), 100_000);
+      expectAbout(Number(item?.metadata["ttlRemainingMs"]), 100_000);
     },
   );
 
   on("ttlInSeconds", "a write without ttlInSeconds keeps the lifetime that there is", async (at) => {
     await at.save("k", "1", ttl("100"));
     await at.save("k", "2");
-    near(await leftMs(at, "k"), 100_000);
+    expectAbout(await remainingMs(at, "k"), 100_000);
     await at.transact(["upsert", "k", "3"]);
-    near(await leftMs(at, "k"), 100_000);
+    expectAbout(await remainingMs(at, "k"), 100_000);
   });
 
   for (const seconds of ["0", "-3"]) {
     on("ttlInSeconds", `ttlInSeconds ${seconds} clears the lifetime`, async (at) => {
       await at.save("k", "1", ttl("100"));
       await at.save("k", "2", ttl(seconds));
-      equal(await leftMs(at, "k"), undefined);
+      equal(await remainingMs(at, "k"), undefined);
       equal(await at.text("k"), "2");
     });
   }
@@ -55,32 +61,34 @@ export function lifetimes(on: DeclareCase<StateCalls>): void {
   on("ttlInSeconds", "a later ttlInSeconds replaces an earlier one, sooner or later", async (at) => {
     await at.save("k", "1", ttl("100"));
     await at.save("k", "2", ttl("1000"));
-    near(await leftMs(at, "k"), 1_000_000);
+    expectAbout(await remainingMs(at, "k"), 1_000_000);
     await at.save("k", "3", ttl("60"));
-    near(await leftMs(at, "k"), 60_000);
+    expectAbout(await remainingMs(at, "k"), 60_000);
   });
 
   on("ttlInSeconds", "an entry that was deleted has no lifetime when it is written again", async (at) => {
     await at.save("k", "1", ttl("100"));
     await at.delete("k");
     await at.save("k", "2");
-    equal(await leftMs(at, "k"), undefined);
+    equal(await remainingMs(at, "k"), undefined);
   });
+}
 
+function batchTtlCases(on: DeclareCase<StateCalls>): void {
   on("ttlInSeconds", "each item of a batch has a lifetime of its own", async (at) => {
     await at.saveAll(at.item("a", "1", ttl("100")), at.item("b", "1"), at.item("c", "1", ttl("1000")));
-    near(await leftMs(at, "a"), 100_000);
-    equal(await leftMs(at, "b"), undefined);
-    near(await leftMs(at, "c"), 1_000_000);
+    expectAbout(await remainingMs(at, "a"), 100_000);
+    equal(await remainingMs(at, "b"), undefined);
+    expectAbout(await remainingMs(at, "c"), 1_000_000);
   });
 
   on("ttlInSeconds", "a transaction sets and clears lifetimes", async (at) => {
     await at.save("b", "1", ttl("100"));
     await at.transact(["upsert", "a", "1", ttl("100")], ["upsert", "b", "2", ttl("0")]);
-    near(await leftMs(at, "a"), 100_000);
-    equal(await leftMs(at, "b"), undefined);
+    expectAbout(await remainingMs(at, "a"), 100_000);
+    equal(await remainingMs(at, "b"), undefined);
     await at.transact(["delete", "a"], ["upsert", "a", "2"]);
-    equal(await leftMs(at, "a"), undefined, "what is left after a delete in the same transaction");
+    equal(await remainingMs(at, "a"), undefined, "what is left after a delete in the same transaction");
   });
 
   for (const bad of ["1.5", "x", "", "1e3", "0x10", "1s"]) {
@@ -89,7 +97,9 @@ export function lifetimes(on: DeclareCase<StateCalls>): void {
       equal(await at.etag("k"), "");
     });
   }
+}
 
+function expiryCases(on: DeclareCase<StateCalls>): void {
   on(["ttlInSeconds", "time"], "an expired key is missing, for single and bulk reads alike", async (at) => {
     await at.saveAll(at.item("k", "v", ttl("2")), at.item("stays", "v"));
     await at.pass(2100);
@@ -112,7 +122,7 @@ export function lifetimes(on: DeclareCase<StateCalls>): void {
       await expectRefusal(at.delete("k", etag), Code.Aborted);
       await at.save("k", "3", create);
       equal(await at.text("k"), "3");
-      equal(await leftMs(at, "k"), undefined, "what is left of the old lifetime");
+      equal(await remainingMs(at, "k"), undefined, "what is left of the old lifetime");
     },
   );
 

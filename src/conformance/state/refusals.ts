@@ -28,7 +28,7 @@ const KEY_FIELD: Record<string, string> = {
 };
 
 /** What the state RPCs do not take. */
-export function refusals(on: DeclareCase<StateCalls>): void {
+export function stateRefusalCases(on: DeclareCase<StateCalls>): void {
   for (const [rpc, call] of Object.entries(CALLS)) {
     const storeField = rpc === "ExecuteStateTransaction" ? "storeName" : "store_name";
     on(REQUIRED, `${rpc} without a key is invalid_argument, naming the field`, async (at) => {
