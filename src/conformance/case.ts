@@ -1,4 +1,4 @@
-import type { CaseContext } from "./bench.js";
+import type { CaseContext } from "./case-context.js";
 import type { Need } from "./needs.js";
 import type { Rule } from "./rules.js";
 

@@ -1,7 +1,7 @@
 import { type Case, casesOf } from "./case.js";
 import { configurationCalls } from "./configuration/calls.js";
-import { subscriptionCases } from "./configuration/following.js";
 import { configurationItemCases } from "./configuration/items.js";
+import { subscriptionCases } from "./configuration/subscriptions.js";
 
 /** What must hold of configurations. */
 export const configurationCases: readonly Case[] = casesOf("configuration", configurationCalls, [

@@ -1,6 +1,6 @@
 import type { Engine } from "../server/engine.js";
 import { engineBlobCases } from "./engine/blobs.js";
-import { engineCloseCases } from "./engine/closing.js";
+import { engineCloseCases } from "./engine/close.js";
 import { engineKeyCases } from "./engine/keys.js";
 import { engineLogCases } from "./engine/logs.js";
 import { engineTopicCases } from "./engine/topics.js";

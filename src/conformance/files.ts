@@ -1,7 +1,7 @@
 import { type Case, casesOf } from "./case.js";
 import { fileCalls } from "./files/calls.js";
 import { fileContentCases } from "./files/contents.js";
-import { fileListCases } from "./files/listing.js";
+import { fileListCases } from "./files/lists.js";
 
 /** What must hold of files. */
 export const fileCases: readonly Case[] = casesOf(

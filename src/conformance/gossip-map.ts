@@ -1,6 +1,6 @@
 import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
-import type { CaseContext } from "./bench.js";
 import { type Case, casesOf } from "./case.js";
+import type { CaseContext } from "./case-context.js";
 import { convergenceCases } from "./gossip-map/convergence.js";
 import { joinAs, type Member } from "./gossip-map/member.js";
 import { gossipMessageCases } from "./gossip-map/messages.js";

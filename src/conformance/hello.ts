@@ -1,8 +1,8 @@
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { CaseContext } from "./bench.js";
 import { type Case, casesOf, type DeclareCase } from "./case.js";
+import type { CaseContext } from "./case-context.js";
 import { equal } from "./expect.js";
-import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
+import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "./rules.js";
 
 const helloCalls = (bench: CaseContext) => ({

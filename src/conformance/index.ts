@@ -3,8 +3,9 @@
  *
  * @module
  */
-export type { CaseContext } from "./bench.js";
+
 export type { Case, Primitive } from "./case.js";
+export type { CaseContext } from "./case-context.js";
 export { CONFORMANCE_STORES, withConformance } from "./components.js";
 export { engineConformance } from "./engine.js";
 export type { AssertionFacts } from "./expect.js";
@@ -34,7 +35,7 @@ export { junitReport } from "./reports/junit.js";
 export { tapReport } from "./reports/tap.js";
 export { textReport } from "./reports/text.js";
 export { RULES, type Rule } from "./rules.js";
-export { type Outcome, runCase } from "./run.js";
+export { type Outcome, runCase } from "./run-case.js";
 export type { Skips, Test } from "./runner.js";
 export { missingStores } from "./store-check.js";
 export { DEFAULT_STORES, type Stores } from "./stores.js";

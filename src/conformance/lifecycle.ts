@@ -1,9 +1,9 @@
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { CaseContext } from "./bench.js";
 import { type Case, casesOf, type DeclareCase } from "./case.js";
+import type { CaseContext } from "./case-context.js";
 import { equal } from "./expect.js";
-import { expectMalformed, expectUnconfigured } from "./refusal.js";
+import { expectMalformed, expectUnconfigured } from "./expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "./rules.js";
 
 function lifecycleCalls(bench: CaseContext) {

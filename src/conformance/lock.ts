@@ -1,10 +1,10 @@
 import { type Case, casesOf, type DeclareCase } from "./case.js";
 import { ok } from "./expect.js";
+import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./expect-refusal.js";
 import { type LockCalls, lockCalls } from "./lock/calls.js";
 import { lockFenceCases } from "./lock/fences.js";
 import { lockGrantCases } from "./lock/grants.js";
 import { lockHistoryCases } from "./lock/histories.js";
-import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
 
 const RPCS = ["tryLock", "unlock", "lockKeepAlive"] as const;

@@ -1,8 +1,8 @@
 import { type Case, casesOf } from "./case.js";
 import { logCalls } from "./log/calls.js";
-import { consumeCases } from "./log/consuming.js";
+import { consumeCases } from "./log/consume.js";
 import { logHistoryCases } from "./log/histories.js";
-import { logProduceCases } from "./log/producing.js";
+import { logProduceCases } from "./log/produce.js";
 
 /** What must hold of logs. */
 export const logCases: readonly Case[] = casesOf(

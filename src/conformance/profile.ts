@@ -1,7 +1,7 @@
 import type { Case, Primitive } from "./case.js";
 import { type Expectation, failureOf } from "./expectation.js";
 import type { Rule } from "./rules.js";
-import type { Outcome } from "./run.js";
+import type { Outcome } from "./run-case.js";
 
 /** Something that a server is known to do otherwise: what it does instead is expected, and anything else is a failure. */
 export interface Deviation {

@@ -9,7 +9,7 @@ import {
   shortfalls,
   unseenDeviations,
 } from "./profile.js";
-import { runCase } from "./run.js";
+import { runCase } from "./run-case.js";
 import { checkAlive, type Target } from "./target.js";
 
 /** What came of all cases on one way to a server. */

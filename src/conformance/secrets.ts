@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { CaseContext } from "./bench.js";
 import { type Case, casesOf, type DeclareCase } from "./case.js";
+import type { CaseContext } from "./case-context.js";
 import { equal, ok } from "./expect.js";
 import {
   errorMetadata,
@@ -9,7 +9,7 @@ import {
   expectRefusal,
   expectUnconfigured,
   UNKNOWN_NAMES,
-} from "./refusal.js";
+} from "./expect-refusal.js";
 import { MISSING, REQUIRED, UNKNOWN } from "./rules.js";
 
 function secretCalls(bench: CaseContext) {

@@ -1,9 +1,15 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime, SequencerOptions_AutoIncrement } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { CaseContext } from "./bench.js";
 import { type Case, casesOf, type DeclareCase } from "./case.js";
+import type { CaseContext } from "./case-context.js";
 import { equal, ok } from "./expect.js";
-import { expectLimit, expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
+import {
+  expectLimit,
+  expectMalformed,
+  expectRefusal,
+  expectUnconfigured,
+  UNKNOWN_NAMES,
+} from "./expect-refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
 import { sequencerHistoryCases } from "./sequencer/histories.js";
 

@@ -1,12 +1,18 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Runtime, HTTPExtension_Verb as Verb } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../lib/utf8.js";
-import type { CaseContext } from "./bench.js";
 import { type Case, casesOf, type DeclareCase } from "./case.js";
+import type { CaseContext } from "./case-context.js";
+import { ESCAPING_PATHS } from "./escaping-paths.js";
 import { equal, ok } from "./expect.js";
-import { ESCAPING_PATHS } from "./http-paths.js";
+import {
+  expectLimit,
+  expectMalformed,
+  expectRefusal,
+  expectUnconfigured,
+  UNKNOWN_NAMES,
+} from "./expect-refusal.js";
 import type { MirrorRequest } from "./mirror.js";
-import { expectLimit, expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "./refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED, UNKNOWN } from "./rules.js";
 
 interface Call {

@@ -9,7 +9,7 @@ import { lockCases } from "./lock.js";
 import { logCases } from "./log.js";
 import { mapCases } from "./map.js";
 import { pubsubCases } from "./pubsub.js";
-import { formatCall, runCase } from "./run.js";
+import { formatCall, runCase } from "./run-case.js";
 import type { Test } from "./runner.js";
 import { secretCases } from "./secrets.js";
 import { sequencerCases } from "./sequencer.js";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, test } from "vitest";
 import type { Case } from "../../src/conformance/case.js";
-import { runCase } from "../../src/conformance/run.js";
+import { runCase } from "../../src/conformance/run-case.js";
 import { cases } from "../../src/conformance/suite.js";
 import { openTarget, type Target } from "../../src/conformance/target.js";
 import { type Engine, EngineFault } from "../../src/server/engine.js";

@@ -1,5 +1,5 @@
 import { engineConformance } from "../../src/conformance/engine.js";
-import { runCase } from "../../src/conformance/run.js";
+import { runCase } from "../../src/conformance/run-case.js";
 import { cases } from "../../src/conformance/suite.js";
 import type { Target } from "../../src/conformance/target.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";

@@ -7,7 +7,7 @@ import {
   type SubscribeConfigurationResponse,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../lib/queue.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 import { AssertionError } from "../expect.js";
 
 /** What is asked for; the group is the case's own where none is named. */

@@ -1,6 +1,6 @@
 import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
-import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
+import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type ConfigurationCalls, shownItem } from "./calls.js";
 

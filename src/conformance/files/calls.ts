@@ -8,7 +8,7 @@ import {
   Runtime,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 
 export const CHUNK_BYTES = 64 * 1024;
 

@@ -3,7 +3,7 @@ import { utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { patternBytes } from "../engine/steps.js";
 import { equal, ok, rejects } from "../expect.js";
-import { errorMetadata, expectMalformed, expectRefusal } from "../refusal.js";
+import { errorMetadata, expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { MISSING } from "../rules.js";
 import { CHUNK_BYTES, type FileCalls, type Part } from "./calls.js";
 

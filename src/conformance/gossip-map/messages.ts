@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
+import { expectLimit, expectMalformed } from "../expect-refusal.js";
 import type { GossipCalls } from "../gossip-map.js";
-import { expectLimit, expectMalformed } from "../refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
 import { clock, type Member } from "./member.js";
 

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { randomFrom } from "../../lib/seeded-random.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 
 /** How many clients work at the same time. */
 const CLIENTS = 4;

@@ -9,8 +9,8 @@ import { bareTunnels } from "../../server/tunnel/bare-tunnels.js";
 import { AssertionError, equal, ok } from "../expect.js";
 import type { Observation } from "./operations.js";
 import type { Scenario, WireCall } from "./scenario.js";
+import { createScenarioServices } from "./scenario-services.js";
 import { scenarios as all } from "./scenarios.js";
-import { createScenarioServices } from "./stage.js";
 
 /** What the judge found of one scenario. */
 export interface ScenarioVerdict {

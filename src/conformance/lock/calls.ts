@@ -5,7 +5,7 @@ import {
   UnlockResponse_Status as Unlock,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../lib/utf8.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 import { ok } from "../expect.js";
 
 export { KeepAlive, Unlock };

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { errorMetadata, expectMalformed, expectRefusal, expectUnconfigured } from "../refusal.js";
+import { errorMetadata, expectMalformed, expectRefusal, expectUnconfigured } from "../expect-refusal.js";
 import { MISMATCH, UNKNOWN } from "../rules.js";
 import type { LockCalls } from "./calls.js";
 

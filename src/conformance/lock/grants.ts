@@ -1,7 +1,7 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { expectMalformed } from "../refusal.js";
+import { expectMalformed } from "../expect-refusal.js";
 import { KeepAlive, type LockCalls, Unlock } from "./calls.js";
 
 /** Locks that are granted, extended and freed. */

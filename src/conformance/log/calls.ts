@@ -1,7 +1,7 @@
 import type { Client, Transport } from "@connectrpc/connect";
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 
 type Sent = Record<string, string>;
 

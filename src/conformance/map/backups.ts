@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { errorMetadata, expectMalformed, expectRefusal } from "../refusal.js";
+import { errorMetadata, expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { REQUIRED } from "../rules.js";
 import { ERROR, entryOf, type MapCalls, OK } from "./calls.js";
 

@@ -7,7 +7,7 @@ import {
 } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { type EntrySchema, MapService, type Value } from "../../../gen/atomix/pb/map/map_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 
 export const { OK, ERROR } = ResponseStatus;
 

@@ -6,7 +6,7 @@ import { utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
-import { errorMetadata, expectLimit, expectMalformed, expectRefusal } from "../refusal.js";
+import { errorMetadata, expectLimit, expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { LIMIT, MISMATCH, MOST_BYTES, REQUIRED } from "../rules.js";
 import type { MapCalls } from "./calls.js";
 

@@ -12,7 +12,7 @@ import {
 import { Queue } from "../../lib/queue.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 import { AssertionError, equal } from "../expect.js";
 
 export { Status };

@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { expectMalformed, expectRefusal } from "../refusal.js";
+import { expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { type PubsubCalls, textOf } from "./calls.js";
 
 const CLOUD_EVENT = "application/cloudevents+json";

@@ -3,7 +3,7 @@ import type { SubscribeTopicEventsRequest } from "../../../gen/spec/proto/runtim
 import { Queue } from "../../lib/queue.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
+import { expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type PubsubCalls, request, Status, textOf } from "./calls.js";
 

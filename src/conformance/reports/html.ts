@@ -7,7 +7,7 @@ import {
   reasonOf,
   statusOf,
 } from "../report.js";
-import { formatCall } from "../run.js";
+import { formatCall } from "../run-case.js";
 import { escapeMarkup } from "./escape-markup.js";
 
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color-scheme:light dark}

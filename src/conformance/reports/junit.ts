@@ -1,5 +1,5 @@
 import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, statusOf } from "../report.js";
-import { formatCall } from "../run.js";
+import { formatCall } from "../run-case.js";
 import { escapeMarkup } from "./escape-markup.js";
 
 /** The report as JUnit's XML, as CI systems read it: a suite for each way and primitive. Known deviations count as skipped. */

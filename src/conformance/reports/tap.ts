@@ -1,5 +1,5 @@
 import { formatShortfall, type Report, reasonOf, statusOf } from "../report.js";
-import { formatCall } from "../run.js";
+import { formatCall } from "../run-case.js";
 
 /** The report as TAP 14. A known deviation has the directive TODO. */
 export function tapReport({ runs }: Report): string {

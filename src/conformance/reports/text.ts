@@ -7,7 +7,7 @@ import {
   reasonOf,
   statusOf,
 } from "../report.js";
-import { formatCall } from "../run.js";
+import { formatCall } from "../run-case.js";
 
 /** The report for a terminal: a table of primitives, then what failed, deviates and was skipped. */
 export function textReport({ server, profile, runs }: Report): string {

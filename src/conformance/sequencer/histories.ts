@@ -1,6 +1,6 @@
 import { Runtime, SequencerOptions_AutoIncrement } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { CaseContext } from "../bench.js";
 import type { DeclareCase } from "../case.js";
+import type { CaseContext } from "../case-context.js";
 import { concurrently } from "../history/clients.js";
 import { History } from "../history/history.js";
 import { checkIds, type Ids } from "../history/orders.js";

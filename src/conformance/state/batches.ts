@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { fromUtf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { AssertionError, equal, ok } from "../expect.js";
-import { errorMetadata, expectMalformed, expectRefusal } from "../refusal.js";
+import { errorMetadata, expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { create, type StateCalls, withEtag } from "./calls.js";
 
 /** Many keys at once: bulk reads, batches, transactions. */

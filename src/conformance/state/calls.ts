@@ -7,7 +7,7 @@ import {
   StateOptions_StateConcurrency,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
-import type { CaseContext } from "../bench.js";
+import type { CaseContext } from "../case-context.js";
 
 export const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAST_WRITE } =
   StateOptions_StateConcurrency;

@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
-import { expectLimit } from "../refusal.js";
+import { expectLimit } from "../expect-refusal.js";
 import { LIMIT, MOST_BYTES } from "../rules.js";
 import { NO_CONDITION, type StateCalls } from "./calls.js";
 

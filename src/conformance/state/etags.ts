@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { errorMetadata, expectRefusal } from "../refusal.js";
+import { errorMetadata, expectRefusal } from "../expect-refusal.js";
 import { MALFORMED, MISMATCH } from "../rules.js";
 import { create, FIRST_WRITE, LAST_WRITE, type StateCalls, withEtag } from "./calls.js";
 

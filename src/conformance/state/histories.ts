@@ -2,7 +2,7 @@ import { Runtime, StateOptions_StateConsistency } from "../../../gen/spec/proto/
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { type Client, concurrently, oneOf } from "../history/clients.js";
-import { conditionalWrite } from "../history/exchanged.js";
+import { conditionalWrite } from "../history/conditional-write.js";
 import { History } from "../history/history.js";
 import { checkRegister, type RegisterStep, type StepResult } from "../history/register.js";
 import { create, NO_CONDITION, type StateCalls, withEtag } from "./calls.js";

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { expectMalformed, expectRefusal } from "../refusal.js";
+import { expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { create, type StateCalls, ttl, withEtag } from "./calls.js";
 
 /** What is left of an entry's lifetime; fails where it is gone. */

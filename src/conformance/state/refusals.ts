@@ -1,5 +1,5 @@
 import type { DeclareCase } from "../case.js";
-import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
+import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import type { StateCalls } from "./calls.js";
 

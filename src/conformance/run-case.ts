@@ -1,5 +1,5 @@
-import { openCaseContext } from "./bench.js";
 import type { Case } from "./case.js";
+import { openCaseContext } from "./case-context.js";
 import { within } from "./expect.js";
 import { NEEDS } from "./needs.js";
 import type { RecordedCall } from "./recorder.js";

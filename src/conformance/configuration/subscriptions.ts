@@ -3,7 +3,7 @@ import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { expectMalformed, expectRefusal, expectUnconfigured } from "../refusal.js";
+import { expectMalformed, expectRefusal, expectUnconfigured } from "../expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import type { ConfigurationCalls } from "./calls.js";
 

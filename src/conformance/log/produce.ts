@@ -5,7 +5,7 @@ import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
-import { expectLimit, expectMalformed, expectRefusal } from "../refusal.js";
+import { expectLimit, expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
 import type { LogCalls } from "./calls.js";
 

@@ -4,7 +4,7 @@ import { GetFileMetaResponseSchema } from "../../../gen/spec/proto/runtime/v1/ru
 import { compareUtf8, utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../refusal.js";
+import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
 import { LIMIT, REQUIRED, UNKNOWN } from "../rules.js";
 import { type FileCalls, GO_FILE, streamOf } from "./calls.js";
 

@@ -11,8 +11,8 @@ import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { scenarioIdOf } from "./named.js";
 import type { Scenario, Script, WireCall } from "./scenario.js";
+import { scenarioIdOf } from "./scenario-id.js";
 
 /** The services of the API, played by scenarios. */
 export interface ScenarioServices {

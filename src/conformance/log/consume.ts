@@ -3,7 +3,7 @@ import { fromUtf8 } from "../../lib/utf8.js";
 import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
-import { expectMalformed, expectRefusal } from "../refusal.js";
+import { expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { REQUIRED } from "../rules.js";
 import type { LogCalls } from "./calls.js";
 
