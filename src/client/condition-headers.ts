@@ -1,4 +1,5 @@
 import type { CallOptions, Transport } from "@connectrpc/connect";
+import { FENCE_HEADER } from "../rpc/extension-headers.js";
 import { fenceHeader } from "./lock/fence.js";
 import type { Fence } from "./lock.js";
 import { needExtensions } from "./server-extensions.js";
@@ -13,7 +14,7 @@ export async function conditionHeaders(
   { fence, ifAbsent }: { fence?: Fence | undefined; ifAbsent?: boolean | undefined },
   { signal, timeoutMs }: CallOptions,
 ): Promise<Record<string, string>> {
-  const headers: Record<string, string> = fence ? { "fairlead-fence": fenceHeader(fence) } : {};
+  const headers: Record<string, string> = fence ? { [FENCE_HEADER]: fenceHeader(fence) } : {};
   if (fence) await needExtensions(transport, `${failure} under a fence`, signal, timeoutMs);
   if (ifAbsent) await needExtensions(transport, `${failure} only where it is absent`, signal, timeoutMs);
   return headers;

@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime, SequencerOptions_AutoIncrement } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { ID_COUNT_HEADER } from "../rpc/extension-headers.js";
 import { type Case, casesOf, type DeclareCase } from "./case.js";
 import type { CaseContext } from "./case-context.js";
 import { equal, ok } from "./expect.js";
@@ -24,7 +25,7 @@ function sequencerCalls(bench: CaseContext) {
   const block = async (key: string, { increment, count, storeName = bench.stores.sequencer }: Wish = {}) => {
     let confirmed: string | null = null;
     const onHeader = (headers: Headers) => {
-      confirmed = headers.get("fairlead-id-count");
+      confirmed = headers.get(ID_COUNT_HEADER);
     };
     const request = {
       storeName,

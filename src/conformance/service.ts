@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Runtime, HTTPExtension_Verb as Verb } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../lib/utf8.js";
+import { FENCE_HEADER, HTTP_PREFIX, HTTP_STATUS_HEADER } from "../rpc/extension-headers.js";
 import { type Case, casesOf, type DeclareCase } from "./case.js";
 import type { CaseContext } from "./case-context.js";
 import { ESCAPING_PATHS } from "./escaping-paths.js";
@@ -88,7 +89,7 @@ function methodCases(on: DeclareCase<ServiceCalls>): void {
 
   on(["InvokeService", "mirror"], "HEAD has headers to answer with, and no body", async (at) => {
     const { text, headers } = await at.invoke("/", { verb: Verb.HEAD });
-    equal([text, headers.get("fairlead-http-x-asked")], ["", "HEAD"]);
+    equal([text, headers.get(`${HTTP_PREFIX}x-asked`)], ["", "HEAD"]);
   });
 
   on(
@@ -155,7 +156,7 @@ function forwardedHeaderCases(on: DeclareCase<ServiceCalls>): void {
       const names = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
       const said = names.flatMap((name): [string, string][] => [
         [name, "evil.example"],
-        [`fairlead-http-${name}`, "evil.example"],
+        [`${HTTP_PREFIX}${name}`, "evil.example"],
       ]);
       const { headers } = await at.asked("/", { headers: said });
       for (const name of names) ok(headers[name] !== "evil.example", `${name} stays behind`);
@@ -166,7 +167,7 @@ function forwardedHeaderCases(on: DeclareCase<ServiceCalls>): void {
     const own = {
       cookie: "session=server",
       origin: "http://localhost:5173",
-      "fairlead-fence": `${at.stores.lock}/r=1`,
+      [FENCE_HEADER]: `${at.stores.lock}/r=1`,
       "x-grpc-web": "1",
       "sec-fetch-site": "cross-site",
     };
@@ -186,9 +187,9 @@ function prefixedHeaderCases(on: DeclareCase<ServiceCalls>): void {
     async (at) => {
       const { headers } = await at.asked("/", {
         headers: [
-          ["fairlead-http-authorization", "Bearer app"],
-          ["fairlead-http-cookie", "a=1"],
-          ["fairlead-http-x-mark", "prefixed"],
+          [`${HTTP_PREFIX}authorization`, "Bearer app"],
+          [`${HTTP_PREFIX}cookie`, "a=1"],
+          [`${HTTP_PREFIX}x-mark`, "prefixed"],
           ["x-mark", "bare"],
         ],
       });
@@ -204,7 +205,7 @@ function prefixedHeaderCases(on: DeclareCase<ServiceCalls>): void {
     "headers of the connection do not go to the app, with the prefix or without",
     async (at) => {
       const names = ["host", "connection", "content-length", "transfer-encoding", "te", "expect", "upgrade"];
-      const smuggled = names.map((name): [string, string] => [`fairlead-http-${name}`, "9"]);
+      const smuggled = names.map((name): [string, string] => [`${HTTP_PREFIX}${name}`, "9"]);
       const { headers, body } = await at.asked("/", { data: "body", headers: smuggled });
       equal(body, "body");
       for (const name of names) ok(headers[name] !== "9", `${name}: ${headers[name]}`);
@@ -219,12 +220,12 @@ function responseCases(on: DeclareCase<ServiceCalls>): void {
       `the answer ${status} comes back, with its headers and body`,
       async (at) => {
         const { headers, text, contentType, data } = await at.invoke(`/status/${status}`);
-        equal(headers.get("fairlead-http-status"), String(status));
+        equal(headers.get(HTTP_STATUS_HEADER), String(status));
         equal([text, contentType, data?.typeUrl], ["why", "text/x", ""]);
-        equal([headers.get("fairlead-http-x-mirror"), headers.get("fairlead-http-set-cookie")], ["1", "a=1"]);
-        equal(headers.get("fairlead-http-location"), "/elsewhere", "the redirect is not followed");
+        equal([headers.get(`${HTTP_PREFIX}x-mirror`), headers.get(`${HTTP_PREFIX}set-cookie`)], ["1", "a=1"]);
+        equal(headers.get(`${HTTP_PREFIX}location`), "/elsewhere", "the redirect is not followed");
         for (const name of ["connection", "keep-alive", "transfer-encoding", "content-length"]) {
-          equal(headers.get(`fairlead-http-${name}`), null, name);
+          equal(headers.get(`${HTTP_PREFIX}${name}`), null, name);
         }
       },
     );
@@ -248,15 +249,15 @@ function appInvocationCases(on: DeclareCase<ServiceCalls>): void {
       const id = at.own("app");
       const serving = at.dialIn(id).serve((router) => {
         router.rpc(Runtime.method.invokeService, ({ message }, { requestHeader, responseHeader }) => {
-          responseHeader.set("fairlead-http-status", "418");
-          responseHeader.set("fairlead-http-x-mark", requestHeader.get("fairlead-http-x-mark") ?? "none");
+          responseHeader.set(HTTP_STATUS_HEADER, "418");
+          responseHeader.set(`${HTTP_PREFIX}x-mark`, requestHeader.get(`${HTTP_PREFIX}x-mark`) ?? "none");
           return { contentType: "a/b", data: { typeUrl: "", value: utf8(`asked ${message?.method}`) } };
         });
       });
       await serving.ready;
       const { text, contentType, headers } = await at.invoke("/items/7", { id, headers: { "x-mark": "1" } });
       equal([text, contentType], ["asked /items/7", "a/b"]);
-      equal([headers.get("fairlead-http-status"), headers.get("fairlead-http-x-mark")], ["418", "1"]);
+      equal([headers.get(HTTP_STATUS_HEADER), headers.get(`${HTTP_PREFIX}x-mark`)], ["418", "1"]);
     },
   );
 

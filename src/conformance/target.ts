@@ -5,6 +5,7 @@ import { MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { hasExtensions } from "../client/server-extensions.js";
+import { FOLLOW_HEADER, LOG_HEADER } from "../rpc/extension-headers.js";
 import { sleep } from "../rpc/sleep.js";
 import type { TunnelTransport } from "../tunnel.js";
 import type { Need } from "./needs.js";
@@ -71,7 +72,7 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
 }
 
 /** Asks for no log that is there, and does not stay. */
-const NO_LOG = { headers: { "fairlead-log": "conformance-probe", "fairlead-follow": "false" } };
+const NO_LOG = { headers: { [LOG_HEADER]: "conformance-probe", [FOLLOW_HEADER]: "false" } };
 
 async function* noMessages(): AsyncGenerator<never> {}
 

@@ -2,6 +2,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import type { SecureContextOptions } from "node:tls";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { runAfter } from "../lib/timer.js";
+import { SERVER_HEADER } from "../rpc/extension-headers.js";
 import { openWindow, WINDOW_BYTES } from "./flow-window.js";
 import { NO_BOUND_MB } from "./session-memory.js";
 
@@ -172,7 +173,7 @@ export class Http2Connection {
     const heardBytes = this.#heardBytes;
     const openedAtMs = performance.now();
     stream.once("response", (headers) => {
-      this.#isFairlead ||= headers["fairlead-server"] !== undefined;
+      this.#isFairlead ||= headers[SERVER_HEADER] !== undefined;
     });
     stream.once("close", () => {
       this.#calls--;

@@ -3,6 +3,7 @@ import type { SecureContextOptions } from "node:tls";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { ConnectTransportOptions } from "@connectrpc/connect-node";
 import { canceled } from "../rpc/canceled.js";
+import { TICKET_HEADER } from "../rpc/extension-headers.js";
 import { needsNewConnection } from "../rpc/new-connection.js";
 import { fixGrpcMessage } from "./grpc-message.js";
 import { Http2Connection, KEEPALIVE, type Keepalive } from "./http2-connection.js";
@@ -25,9 +26,6 @@ interface Waiting {
   resolve(stream: ClientHttp2Stream): void;
   reject(error: unknown): void;
 }
-
-/** Names the call to `request()`, which Connect gives neither its signal nor its context. Never sent. */
-const TICKET_HEADER = "fairlead-ticket";
 
 /** A connection that said something within so many milliseconds is there. */
 const JUST_HEARD_MS = 500;

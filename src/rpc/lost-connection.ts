@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { SERVER_HEADER } from "./extension-headers.js";
 import { foreignCode } from "./foreign-errors.js";
 
 /** Maps the ways in which Connect's transports report a lost connection, and HTTP's own errors, to their codes. */
@@ -19,7 +20,7 @@ const mapped = new WeakSet<ConnectError>();
 
 /** Texts are only looked at where the answer is not one of a Fairlead server: there they may be an app's own words. */
 const isForeign = (error: unknown): error is ConnectError =>
-  error instanceof ConnectError && !mapped.has(error) && !error.metadata.has("fairlead-server");
+  error instanceof ConnectError && !mapped.has(error) && !error.metadata.has(SERVER_HEADER);
 
 function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
   switch (code) {

@@ -1,4 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
+import { SERVER_HEADER } from "./extension-headers.js";
 
 /** Whether answers that came by a transport had the header `fairlead-server`, by which a server says what it is. */
 const marks = new WeakMap<Transport, boolean>();
@@ -8,4 +9,4 @@ export const hasMark = (transport: Transport): boolean | undefined => marks.get(
 
 /** Learns from the headers of an answer. */
 export const noteMark = (transport: Transport, headers: Headers): void =>
-  void marks.set(transport, headers.has("fairlead-server"));
+  void marks.set(transport, headers.has(SERVER_HEADER));

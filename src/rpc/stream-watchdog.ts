@@ -3,12 +3,7 @@ import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { onAbort } from "../lib/on-abort.js";
 import { runAfter } from "../lib/timer.js";
 import { onWake } from "../lib/wake-events.js";
-
-/**
- * Asks for a sign of life on an answer that is a stream, and says how often it comes, in milliseconds: an empty message
- * whenever nothing was sent for that long.
- */
-export const HEARTBEAT_HEADER = "fairlead-heartbeat-ms";
+import { HEARTBEAT_HEADER } from "./extension-headers.js";
 
 /** How often a client asks for a sign of life. Followers are back within 10 s after a connection died without a word. */
 const EVERY_MS = 2500;

@@ -4,6 +4,7 @@ import {
   GetFileMetaResponseSchema,
   type FileInfo as WireInfo,
 } from "../../../gen/runtime/files_pb.js";
+import { FILE_HEADER } from "../../rpc/extension-headers.js";
 import { hasCode } from "../errors/facts.js";
 
 /** What a store knows of a file without reading it. */
@@ -35,7 +36,7 @@ export function describedInfo(name: string, { size, lastModified, response }: Ge
 
 /** The file that a response's headers describe; undefined where they do not. */
 export function infoInHeaders(name: string, headers: Headers): FileInfo | undefined {
-  const described = headers.get("fairlead-file-bin");
+  const described = headers.get(FILE_HEADER);
   return described === null
     ? undefined
     : describedInfo(name, decodeBinaryHeader(described, GetFileMetaResponseSchema));

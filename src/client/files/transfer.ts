@@ -3,6 +3,7 @@ import type { GetFileResponse } from "../../../gen/runtime/files_pb.js";
 import { checkType } from "../../lib/checks.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
+import { RANGE_HEADER } from "../../rpc/extension-headers.js";
 import { hasExtensions, needExtensions } from "../server-extensions.js";
 import { type DownloadProgress, type OpenedFile, openedFile, sliceChunks } from "./download.js";
 import { type FileInfo, infoInHeaders, undefinedIfNotFound } from "./info.js";
@@ -114,7 +115,7 @@ export async function getFile(
       return undefined;
     }
     const whole = content(first);
-    const chunks = range && !headers.has("fairlead-range") ? sliceChunks(whole, range, close) : whole;
+    const chunks = range && !headers.has(RANGE_HEADER) ? sliceChunks(whole, range, close) : whole;
     return openedFile({ info, chunks, range, exact: described !== undefined, close, onProgress });
   } catch (error) {
     close();

@@ -7,6 +7,7 @@ import {
 import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { keepProcessAlive } from "../../lib/process-alive.js";
+import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import { requireNewConnection } from "../../rpc/new-connection.js";
 import { openFor } from "../client-lifetime.js";
 import type { HeldLock } from "../lock.js";
@@ -47,7 +48,7 @@ export class Acquisition {
 
   /** Reads the number of the grant from the headers of an answer. */
   readonly readFence = (headers: Headers): void => {
-    const fence = headers.get("fairlead-fence");
+    const fence = headers.get(FENCE_HEADER);
     if (fence) this.#fence = BigInt(fence);
   };
 

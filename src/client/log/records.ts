@@ -8,6 +8,13 @@ import {
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { withHeaders, withOnHeader, withOnTrailer } from "../../rpc/call-headers.js";
 import { deadline } from "../../rpc/deadline.js";
+import {
+  FIRST_OFFSET_TRAILER,
+  FOLLOW_HEADER,
+  FROM_TIME_HEADER,
+  LAST_OFFSET_TRAILER,
+  LOG_HEADER,
+} from "../../rpc/extension-headers.js";
 import { withoutToken } from "../../rpc/with-bearer-token.js";
 import type { Codec } from "../codec.js";
 import { decodeInto } from "../errors/unreadable.js";
@@ -45,7 +52,7 @@ export type Start = { from: bigint; sinceMs: number | undefined; follow: boolean
 
 /** The request header that names a log. */
 const named = (name: string) => ({
-  "fairlead-log": name === "default" ? undefined : encodeURIComponent(name),
+  [LOG_HEADER]: name === "default" ? undefined : encodeURIComponent(name),
 });
 
 async function needNames(transport: Transport, name: string, doing: string, signal?: AbortSignal) {
@@ -80,8 +87,8 @@ async function* recordsOf<T>(
     if (sinceMs !== undefined) await needExtensions(transport, `Cannot ${doing} from a time on`, signal);
     const headers = withHeaders(left(), {
       ...named(name),
-      "fairlead-follow": follow ? undefined : "false",
-      "fairlead-from-time": sinceMs === undefined || begun ? undefined : String(sinceMs),
+      [FOLLOW_HEADER]: follow ? undefined : "false",
+      [FROM_TIME_HEADER]: sinceMs === undefined || begun ? undefined : String(sinceMs),
     });
     // A log that has nothing to tell says nothing at all, its headers included.
     askServer(transport, { signal, contextValues: createContextValues().set(withoutToken, true) }).then(
@@ -113,7 +120,7 @@ export async function appendRecords(
   let appended: Appended = { firstOffset: undefined, lastOffset: undefined };
   await needNames(transport, name, "append to", call.signal);
   const told = withOnTrailer(withHeaders(call, named(name)), (trailers) => {
-    const [first, last] = [trailers.get("fairlead-first-offset"), trailers.get("fairlead-last-offset")];
+    const [first, last] = [trailers.get(FIRST_OFFSET_TRAILER), trailers.get(LAST_OFFSET_TRAILER)];
     if (first && last) appended = { firstOffset: BigInt(first), lastOffset: BigInt(last) };
   });
   await generatedClient(LogService, transport).produce(each(values), told);

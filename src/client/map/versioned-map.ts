@@ -5,6 +5,7 @@ import { MapService, type Value, ValueSchema } from "../../../gen/atomix/pb/map/
 import { checkedName, checkOptions, type OptionType } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
 import { withHeaders } from "../../rpc/call-headers.js";
+import { IF_ABSENT_HEADER } from "../../rpc/extension-headers.js";
 import { conditional } from "../../rpc/repeatable.js";
 import { type Codec, encoded } from "../codec.js";
 import { conditionHeaders } from "../condition-headers.js";
@@ -126,7 +127,7 @@ async function writeValue<V>(
 ): Promise<bigint> {
   const { transport, client } = place;
   const conditions = await conditionHeaders(`Cannot put "${key}"`, transport, { fence, ifAbsent }, call);
-  const headers = { ...conditions, ...(ifAbsent && { "fairlead-if-absent": "true" }) };
+  const headers = { ...conditions, ...(ifAbsent && { [IF_ABSENT_HEADER]: "true" }) };
   const isConditional = ifAbsent || value.version > 0n;
   const request = { header: headerOf(place, key), key, value };
   return (await client.put(request, writeCall(call, headers, isConditional))).version;

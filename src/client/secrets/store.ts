@@ -3,6 +3,7 @@ import { Runtime } from "../../../gen/runtime/secrets_pb.js";
 import { checkedName, checkOptions } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
+import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { hasCode } from "../errors/facts.js";
 import { generatedClient } from "../generated-client.js";
 import type { Secret, SecretStore } from "../secrets.js";
@@ -61,7 +62,7 @@ export function secretStore(transport: Transport, store: string): SecretStore {
       checkOptions(what, call);
       let isGoRuntime = false;
       const options = withOnHeader(call, (headers) => {
-        isGoRuntime = !headers.has("fairlead-server");
+        isGoRuntime = !headers.has(SERVER_HEADER);
       });
       try {
         const { data } = await client.getSecret({ storeName: store, key: name }, options);

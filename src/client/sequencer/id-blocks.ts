@@ -2,6 +2,7 @@ import type { CallOptions } from "@connectrpc/connect";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
+import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 
 /** Ids without end, out of the blocks that `reserve` reserves: it gives the first id of each. */
 export function idBlocks<O extends CallOptions>(
@@ -12,7 +13,7 @@ export function idBlocks<O extends CallOptions>(
     while (true) {
       let count = 1n;
       const told = withOnHeader({ ...options, signal }, (headers) => {
-        count = BigInt(headers.get("fairlead-id-count") ?? "1");
+        count = BigInt(headers.get(ID_COUNT_HEADER) ?? "1");
       });
       const first = await reserve(told);
       for (let id = first; id < first + count; id++) {

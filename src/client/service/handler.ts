@@ -5,7 +5,8 @@ import {
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/runtime/service_pb.js";
 import { checkType } from "../../lib/checks.js";
-import { escapeCookie, HTTP_PREFIX, HTTP_STATUS, isHopByHop } from "../../rpc/invocation-headers.js";
+import { HTTP_PREFIX, HTTP_STATUS_HEADER } from "../../rpc/extension-headers.js";
+import { escapeCookie, isHopByHop } from "../../rpc/invocation-headers.js";
 import { messageOf } from "../errors/unreadable.js";
 import type { InvocationHandler } from "../service.js";
 
@@ -79,5 +80,5 @@ function copyHeaders(response: Response, responseHeader: Headers): void {
     if (isHopByHop(name) || name === "content-type") continue;
     responseHeader.append(HTTP_PREFIX + name, name === "set-cookie" ? escapeCookie(value) : value);
   }
-  responseHeader.set(HTTP_STATUS, String(response.status));
+  responseHeader.set(HTTP_STATUS_HEADER, String(response.status));
 }

@@ -4,8 +4,9 @@ import { Runtime, HTTPExtension_Verb as Verb } from "../../../gen/runtime/servic
 import { checkOptions, checkType } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
 import { withOnHeader } from "../../rpc/call-headers.js";
+import { HTTP_PREFIX, HTTP_STATUS_HEADER } from "../../rpc/extension-headers.js";
 import { codeOfStatus } from "../../rpc/http-status.js";
-import { cookiesIn, HTTP_PREFIX, HTTP_STATUS, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
+import { cookiesIn, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
 import { repeatable } from "../../rpc/repeatable.js";
 import { type Coding, codecOf, encoded, json } from "../codec.js";
 import { decodeInto } from "../errors/unreadable.js";
@@ -59,7 +60,7 @@ async function fetchFrom(
   const mayRetry = verb === Verb.GET || verb === Verb.HEAD;
   if (mayRetry) options.contextValues = repeatable(call.contextValues);
   const answer = await client.invokeService({ id, message }, options);
-  const status = Number(responseHeaders.get(HTTP_STATUS) ?? 200);
+  const status = Number(responseHeaders.get(HTTP_STATUS_HEADER) ?? 200);
   if (status < 200 || status > 599) throw new ConnectError(`${what}: it answered ${status}`, Code.Unknown);
   const isEmpty = verb === Verb.HEAD || NO_BODY.includes(status);
   const bytes = (answer.data?.value ?? new Uint8Array()) as Uint8Array<ArrayBuffer>;
@@ -124,9 +125,9 @@ function outgoing(headers: Headers, bodyType: string | null = null): { own: Head
 /** The app's response headers from those of the call. They have a prefix, except from a Go runtime. */
 function incoming(callHeaders: Headers, contentType: string): Headers {
   const headers = new Headers();
-  const isPrefixed = callHeaders.has(HTTP_STATUS);
+  const isPrefixed = callHeaders.has(HTTP_STATUS_HEADER);
   for (const [name, value] of callHeaders) {
-    if (name === HTTP_STATUS) continue;
+    if (name === HTTP_STATUS_HEADER) continue;
     const own = name.startsWith(HTTP_PREFIX) ? name.slice(HTTP_PREFIX.length) : isPrefixed ? "" : name;
     if (isPrefixed && own === "set-cookie")
       for (const cookie of cookiesIn(value)) headers.append(own, cookie);
@@ -138,7 +139,11 @@ function incoming(callHeaders: Headers, contentType: string): Headers {
 
 function statusError(what: string, response: Response): ConnectError {
   const { status } = response;
-  const facts = { reason: "HTTP_STATUS", domain: "fairlead", metadata: { statusCode: String(status) } };
+  const facts = {
+    reason: "HTTP_STATUS",
+    domain: "fairlead",
+    metadata: { statusCode: String(status) },
+  };
   const details = [{ desc: ErrorInfoSchema, value: facts }];
   return new ConnectError(`${what} answered ${status}`, codeOfStatus(status), undefined, details, response);
 }

@@ -9,6 +9,7 @@ import {
 import { checkedName, checkOptions, type OptionType } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
 import { withHeaders, withOnHeader } from "../../rpc/call-headers.js";
+import { ETAG_HEADER } from "../../rpc/extension-headers.js";
 import { conditional } from "../../rpc/repeatable.js";
 import { wholeSeconds } from "../../rpc/ttl.js";
 import { type Codec, encoded } from "../codec.js";
@@ -138,7 +139,7 @@ const writer =
         : {};
     let etag: string | undefined;
     const options = withOnHeader(withHeaders(call, headers), (headers) => {
-      etag = headers.get("fairlead-etag") ?? undefined;
+      etag = headers.get(ETAG_HEADER) ?? undefined;
     });
     await send(once ? { ...options, contextValues: conditional(call.contextValues) } : options);
     return etag;

@@ -7,6 +7,7 @@ import {
   type SubscribeConfigurationResponse,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../lib/queue.js";
+import { INITIAL_HEADER } from "../../rpc/extension-headers.js";
 import type { CaseContext } from "../case-context.js";
 import { AssertionError } from "../expect.js";
 
@@ -71,7 +72,7 @@ export function configurationCalls(bench: CaseContext): ConfigurationCalls {
       ),
     remove: (keys, place) => runtime.deleteConfiguration({ ...placed(place), keys }),
     get: async (place) => Object.fromEntries((await items(place)).map(({ key, content }) => [key, content])),
-    follow(first, headers = { "fairlead-initial": "true" }) {
+    follow(first, headers = { [INITIAL_HEADER]: "true" }) {
       const requests = new Queue<Asked>();
       const left = new AbortController();
       const responses = runtime

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { utf8 } from "../../lib/utf8.js";
+import { RANGE_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { patternBytes } from "../engine/steps.js";
 import { equal, ok, rejects } from "../expect.js";
@@ -261,14 +262,14 @@ function fileRangeCases(on: DeclareCase<FileCalls>): void {
       async (at) => {
         await at.store("f", "0123456789");
         const got = await at.get("f", metadata);
-        equal([got.text, got.headers.get("fairlead-range")], [text, range]);
+        equal([got.text, got.headers.get(RANGE_HEADER)], [text, range]);
       },
     );
   }
 
   on(["PutFile", "extensions"], "without offset and length there is no fairlead-range", async (at) => {
     await at.store("f", "0123456789");
-    equal((await at.get("f")).headers.get("fairlead-range"), null);
+    equal((await at.get("f")).headers.get(RANGE_HEADER), null);
   });
 
   on(["PutFile", "extensions"], "a range across chunks is exact", async (at) => {

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { decodeBinaryHeader } from "@connectrpc/connect";
 import { GetFileMetaResponseSchema } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { compareUtf8, utf8 } from "../../lib/utf8.js";
+import { FILE_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
@@ -107,7 +108,7 @@ function fileMetadataCases(on: DeclareCase<FileCalls>): void {
     async (at) => {
       let stored: string | null = null;
       const onHeader = (headers: Headers) => {
-        stored = headers.get("fairlead-file-bin");
+        stored = headers.get(FILE_HEADER);
       };
       const part = {
         storeName: at.storeName,
@@ -117,7 +118,7 @@ function fileMetadataCases(on: DeclareCase<FileCalls>): void {
       };
       at.after(() => at.delete("f"));
       await at.runtime.putFile(streamOf([part]), { onHeader });
-      const header = (await at.get("f")).headers.get("fairlead-file-bin");
+      const header = (await at.get("f")).headers.get(FILE_HEADER);
       equal(stored, header);
       const told = decodeBinaryHeader(header ?? "", GetFileMetaResponseSchema);
       equal(told, create(GetFileMetaResponseSchema, await at.meta("f")));

@@ -4,6 +4,7 @@ import {
   Runtime,
   type UnlockResponse_Status as Unlocked,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
 import { callsOf, firstRequests, type Scenario, type Script, serverError } from "./scenario.js";
@@ -63,7 +64,7 @@ export const lockScenarios: readonly Scenario[] = [
     createScript: () =>
       granted({
         tryLock(_, { responseHeader }) {
-          responseHeader.set("fairlead-fence", "9007199254740993");
+          responseHeader.set(FENCE_HEADER, "9007199254740993");
           return { success: true };
         },
       }),

@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { utf8 } from "../../lib/utf8.js";
+import { FIRST_OFFSET_TRAILER, LAST_OFFSET_TRAILER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import { equal, ok } from "../expect.js";
 import { callsOf, firstRequests, type Scenario, type Script, serverError } from "./scenario.js";
@@ -62,7 +63,7 @@ export const logScenarios: readonly Scenario[] = [
     operation: { call: "log.append", texts: ["a", "b"] },
     expected: { value: ["9007199254740993", "9007199254740994"] },
     createScript: () =>
-      produced({ "fairlead-first-offset": "9007199254740993", "fairlead-last-offset": "9007199254740994" }),
+      produced({ [FIRST_OFFSET_TRAILER]: "9007199254740993", [LAST_OFFSET_TRAILER]: "9007199254740994" }),
   },
   {
     ...APPEND,

@@ -1,3 +1,5 @@
+import { LOG_HEADER } from "../../rpc/extension-headers.js";
+
 /** Where requests say which store, map, topic, service or component they mean, outermost first. */
 const NAME_FIELDS: readonly (readonly string[])[] = [
   ["storeName"],
@@ -17,7 +19,7 @@ const NAME_FIELDS: readonly (readonly string[])[] = [
  * nothing else names one; else by the name of the store in its first message.
  */
 export function scenarioIdOf(headers: Headers, message: unknown): string | undefined {
-  const told = headers.get("scenario") ?? headers.get("fairlead-log");
+  const told = headers.get("scenario") ?? headers.get(LOG_HEADER);
   if (told !== null) return told;
   for (const place of NAME_FIELDS) {
     const found = place.reduce<unknown>(

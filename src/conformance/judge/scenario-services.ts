@@ -11,6 +11,7 @@ import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import type { Scenario, Script, WireCall } from "./scenario.js";
 import { scenarioIdOf } from "./scenario-id.js";
 
@@ -59,7 +60,7 @@ export function createScenarioServices(scenarios: readonly Scenario[]): Scenario
     };
     run.calls.push(note);
     context.signal.addEventListener("abort", () => (note.aborted = true), { once: true });
-    if (scenario.isFairlead) context.responseHeader.set("fairlead-server", "conformance");
+    if (scenario.isFairlead) context.responseHeader.set(SERVER_HEADER, "conformance");
     const answer = run.script[method.localName as keyof Script] as Handler | undefined;
     return { note, answer: answer ?? (() => answerUnscripted(method, scenario.id)) };
   };

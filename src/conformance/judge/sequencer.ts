@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 import { equal } from "../expect.js";
 import { callsOf, firstRequests, respondInOrder, type Scenario, serverError } from "./scenario.js";
 
@@ -60,7 +61,7 @@ export const sequencerScenarios: readonly Scenario[] = [
         getNextId({ metadata }, { responseHeader }) {
           // Who asks for single ids gets the same ones.
           if (!metadata["count"]) return single();
-          responseHeader.set("fairlead-id-count", "2");
+          responseHeader.set(ID_COUNT_HEADER, "2");
           return blocks();
         },
       };

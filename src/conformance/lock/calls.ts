@@ -5,6 +5,7 @@ import {
   UnlockResponse_Status as Unlock,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../lib/utf8.js";
+import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import type { CaseContext } from "../case-context.js";
 import { ok } from "../expect.js";
 
@@ -45,7 +46,7 @@ export function lockCalls(bench: CaseContext): LockCalls {
   ) => {
     let header: string | null = null;
     const onHeader = (headers: Headers) => {
-      header = headers.get("fairlead-fence");
+      header = headers.get(FENCE_HEADER);
     };
     const { success } = await runtime.tryLock({ ...claim(owner, resource), expire }, { onHeader });
     if (success) bench.after(() => runtime.unlock(claim(owner, resource)));
@@ -54,7 +55,7 @@ export function lockCalls(bench: CaseContext): LockCalls {
   const kept = async (owner: string, expire = 60, resource = "r") => {
     let header: string | null = null;
     const onHeader = (headers: Headers) => {
-      header = headers.get("fairlead-fence");
+      header = headers.get(FENCE_HEADER);
     };
     const { status } = await runtime.lockKeepAlive({ ...claim(owner, resource), expire }, { onHeader });
     return { status, header: header as string | null };
@@ -77,7 +78,7 @@ export function lockCalls(bench: CaseContext): LockCalls {
       return header === null ? undefined : BigInt(header);
     },
     header: (fence, resource = "r") => ({
-      "fairlead-fence": `${storeName}/${encodeURIComponent(bench.own(resource))}=${fence}`,
+      [FENCE_HEADER]: `${storeName}/${encodeURIComponent(bench.own(resource))}=${fence}`,
     }),
     save(key, headers) {
       const own = bench.own(key);

@@ -1,4 +1,5 @@
 import { Code } from "@connectrpc/connect";
+import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { errorMetadata, expectMalformed, expectRefusal, expectUnconfigured } from "../expect-refusal.js";
@@ -18,7 +19,7 @@ function grantFenceCases(on: DeclareCase<LockCalls>): void {
     const claim = { storeName: at.storeName, resourceId: at.own("r"), lockOwner: "bob", expire: 60 };
     let header: string | null = "not told";
     const onHeader = (headers: Headers) => {
-      header = headers.get("fairlead-fence");
+      header = headers.get(FENCE_HEADER);
     };
     equal((await at.runtime.tryLock(claim, { onHeader })).success, false);
     equal(header, null);
@@ -121,7 +122,7 @@ function rejectedFenceCases(on: DeclareCase<LockCalls>): void {
     async (at) => {
       const fence = await at.fence("ada");
       for (const headers of [at.header(1n, "other"), at.header(fence + 1n), at.header(fence, "R")]) {
-        await expectRefusal(at.save("k", headers), Code.Aborted, headers["fairlead-fence"]);
+        await expectRefusal(at.save("k", headers), Code.Aborted, headers[FENCE_HEADER]);
       }
       equal(await at.has("k"), false);
     },
@@ -130,7 +131,7 @@ function rejectedFenceCases(on: DeclareCase<LockCalls>): void {
   on([MISMATCH, "extensions"], "several fences with a comma must all hold", async (at) => {
     const [a, b] = [await at.fence("ada", { resource: "a" }), await at.fence("ada", { resource: "b" })];
     const both = (x: bigint, y: bigint) => ({
-      "fairlead-fence": `${at.header(x, "a")["fairlead-fence"]}, ${at.header(y, "b")["fairlead-fence"]}`,
+      [FENCE_HEADER]: `${at.header(x, "a")[FENCE_HEADER]}, ${at.header(y, "b")[FENCE_HEADER]}`,
     });
     await expectRefusal(at.save("k", both(a, b + 1n)), Code.Aborted);
     await expectRefusal(at.save("k", both(a + 1n, b)), Code.Aborted);
@@ -141,7 +142,7 @@ function rejectedFenceCases(on: DeclareCase<LockCalls>): void {
   for (const form of ["", "s", "r=1", "s/r", "s/r=0", "s/r=-1", "s/r=x", "s/r=1.5", "%zz/r=1"]) {
     on([MISMATCH, "extensions"], `the fence "${form}" is invalid_argument`, async (at) => {
       const text = form.replace(/^s/, at.storeName);
-      await expectMalformed(at.save("k", { "fairlead-fence": text }), "fairlead-fence");
+      await expectMalformed(at.save("k", { [FENCE_HEADER]: text }), FENCE_HEADER);
       equal(await at.has("k"), false);
     });
   }
@@ -150,7 +151,7 @@ function rejectedFenceCases(on: DeclareCase<LockCalls>): void {
     [UNKNOWN, "extensions"],
     "a fence of a lock store that is not configured is invalid_argument",
     async (at) => {
-      await expectUnconfigured(at.save("k", { "fairlead-fence": "nope/r=1" }), "lock store", "nope");
+      await expectUnconfigured(at.save("k", { [FENCE_HEADER]: "nope/r=1" }), "lock store", "nope");
     },
   );
 }

@@ -1,4 +1,5 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { ok } from "../expect.js";
@@ -35,7 +36,7 @@ async function holdOnce(
   const claim = { storeName: at.storeName, resourceId: at.own("r"), lockOwner: `client-${number}` };
   let fence = "";
   const onHeader = (headers: Headers) => {
-    fence = headers.get("fairlead-fence") ?? "";
+    fence = headers.get(FENCE_HEADER) ?? "";
   };
   try {
     const { success } = await runtime.tryLock({ ...claim, expire: 60 }, { onHeader });

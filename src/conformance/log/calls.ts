@@ -1,6 +1,12 @@
 import type { Client, Transport } from "@connectrpc/connect";
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import {
+  FIRST_OFFSET_TRAILER,
+  FOLLOW_HEADER,
+  LAST_OFFSET_TRAILER,
+  LOG_HEADER,
+} from "../../rpc/extension-headers.js";
 import type { CaseContext } from "../case-context.js";
 
 type Sent = Record<string, string>;
@@ -18,7 +24,7 @@ export interface LogCalls extends CaseContext {
 
 export function logCalls(bench: CaseContext): LogCalls {
   const client = bench.client(LogService);
-  const log = (name = "l") => ({ "fairlead-log": encodeURIComponent(bench.own(name)) });
+  const log = (name = "l") => ({ [LOG_HEADER]: encodeURIComponent(bench.own(name)) });
   return {
     ...bench,
     logs: client,
@@ -32,11 +38,11 @@ export function logCalls(bench: CaseContext): LogCalls {
         trailer = told;
       };
       await client.produce(requests(), { headers: { ...log(), ...headers }, onTrailer });
-      return [trailer.get("fairlead-first-offset"), trailer.get("fairlead-last-offset")];
+      return [trailer.get(FIRST_OFFSET_TRAILER), trailer.get(LAST_OFFSET_TRAILER)];
     },
     async consume(offset, headers = {}, count = Number.POSITIVE_INFINITY, transport) {
       const leave = new AbortController();
-      const follow: Sent = count === Number.POSITIVE_INFINITY ? { "fairlead-follow": "false" } : {};
+      const follow: Sent = count === Number.POSITIVE_INFINITY ? { [FOLLOW_HEADER]: "false" } : {};
       const call = { headers: { ...log(), ...follow, ...headers }, signal: leave.signal };
       const way = transport ? bench.client(LogService, transport) : client;
       const records: string[] = [];

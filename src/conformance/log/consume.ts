@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { fromUtf8 } from "../../lib/utf8.js";
+import { FOLLOW_HEADER, FROM_TIME_HEADER, LOG_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
@@ -34,14 +35,14 @@ function offsetCases(on: DeclareCase<LogCalls>): void {
 
   on("Consume", "fairlead-follow: false ends at the tail", async (at) => {
     await at.produce(["a"]);
-    equal(await at.consume(0n, { "fairlead-follow": "false" }), ["1 a"]);
+    equal(await at.consume(0n, { [FOLLOW_HEADER]: "false" }), ["1 a"]);
     await at.produce(["b"]);
-    equal(await at.consume(2n, { "fairlead-follow": "false" }), ["2 b"]);
+    equal(await at.consume(2n, { [FOLLOW_HEADER]: "false" }), ["2 b"]);
   });
 
   on(["Consume", "short log"], "below what is retained Consume skips forward", async (at) => {
     const { name = "", maxRecords = 0 } = at.stores.shortLog ?? {};
-    const headers = { "fairlead-log": encodeURIComponent(name) };
+    const headers = { [LOG_HEADER]: encodeURIComponent(name) };
     const values = Array.from({ length: maxRecords + 3 }, (_, i) => `${at.own("")}${i}`);
     const [, last] = await at.produce(values, headers);
     const kept = await at.consume(0n, headers);
@@ -62,7 +63,7 @@ function followCases(on: DeclareCase<LogCalls>): void {
   });
 
   on("Consume", "fairlead-follow: true follows as well", async (at) => {
-    const reading = at.consume(0n, { "fairlead-follow": "true" }, 1);
+    const reading = at.consume(0n, { [FOLLOW_HEADER]: "true" }, 1);
     await at.produce(["a"]);
     equal(await reading, ["1 a"]);
   });
@@ -128,7 +129,7 @@ function followerCases(on: DeclareCase<LogCalls>): void {
 
   on("Consume", "a reader that is slow is sent everything in the end", async (at) => {
     await at.produce(Array.from({ length: 300 }, (_, i) => `${i} ${"x".repeat(2000)}`));
-    const call = { headers: { ...at.log(), "fairlead-follow": "false" } };
+    const call = { headers: { ...at.log(), [FOLLOW_HEADER]: "false" } };
     let next = 1n;
     for await (const { offset } of at.logs.consume({}, call)) {
       equal(offset, next++);
@@ -148,11 +149,11 @@ function startTimeCases(on: DeclareCase<LogCalls>): void {
         await at.pass(1000);
       }
       const stamps: bigint[] = [];
-      const whole = { headers: { ...at.log(), "fairlead-follow": "false" } };
+      const whole = { headers: { ...at.log(), [FOLLOW_HEADER]: "false" } };
       for await (const { timestamp } of at.logs.consume({}, whole)) stamps.push(timestamp);
       const [a = 0n, b = 0n, c = 0n] = stamps;
       equal([b - a, c - b], [1000n, 1000n]);
-      const from = (time: bigint, offset = 0n) => at.consume(offset, { "fairlead-from-time": String(time) });
+      const from = (time: bigint, offset = 0n) => at.consume(offset, { [FROM_TIME_HEADER]: String(time) });
       equal(await from(0n), ["1 a", "2 b", "3 c"]);
       equal(await from(a + 1n), ["2 b", "3 c"]);
       equal(await from(b), ["2 b", "3 c"]);
@@ -164,10 +165,10 @@ function startTimeCases(on: DeclareCase<LogCalls>): void {
 
   on(["Consume", "clock"], "a follower from a time to come is told of nothing before it", async (at) => {
     await at.produce(["a"]);
-    const whole = { headers: { ...at.log(), "fairlead-follow": "false" } };
+    const whole = { headers: { ...at.log(), [FOLLOW_HEADER]: "false" } };
     let now = 0n;
     for await (const { timestamp } of at.logs.consume({}, whole)) now = timestamp;
-    const later = at.consume(0n, { "fairlead-from-time": String(now + 5000n) }, 1);
+    const later = at.consume(0n, { [FROM_TIME_HEADER]: String(now + 5000n) }, 1);
     await at.produce(["too early"]);
     await at.pass(5000);
     await at.produce(["in time"]);
@@ -179,21 +180,21 @@ function startTimeCases(on: DeclareCase<LogCalls>): void {
     "fairlead-from-time 0 is from the beginning, and one to come finds nothing yet",
     async (at) => {
       await at.produce(["a", "b"]);
-      equal(await at.consume(0n, { "fairlead-from-time": "0" }), ["1 a", "2 b"]);
+      equal(await at.consume(0n, { [FROM_TIME_HEADER]: "0" }), ["1 a", "2 b"]);
       const tomorrow = String(Date.now() + 86_400_000);
-      equal(await at.consume(0n, { "fairlead-from-time": tomorrow }), []);
+      equal(await at.consume(0n, { [FROM_TIME_HEADER]: tomorrow }), []);
     },
   );
 
   for (const time of ["soon", "-1", "1.5", "", "1e3", "9".repeat(16)]) {
     on(REQUIRED, `fairlead-from-time "${time}" is invalid_argument`, async (at) => {
-      await expectMalformed(at.consume(0n, { "fairlead-from-time": time }), "fairlead-from-time");
+      await expectMalformed(at.consume(0n, { [FROM_TIME_HEADER]: time }), FROM_TIME_HEADER);
     });
   }
 
   for (const follow of ["yes", "FALSE", ""]) {
     on(REQUIRED, `fairlead-follow "${follow}" is invalid_argument`, async (at) => {
-      await expectMalformed(at.consume(0n, { "fairlead-follow": follow }), "fairlead-follow");
+      await expectMalformed(at.consume(0n, { [FOLLOW_HEADER]: follow }), FOLLOW_HEADER);
     });
   }
 }

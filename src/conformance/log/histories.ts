@@ -1,5 +1,6 @@
 import { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import { FIRST_OFFSET_TRAILER, FOLLOW_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
 import { type Client, concurrently } from "../history/clients.js";
@@ -58,7 +59,7 @@ async function append(
   await history.call(number, { values }, async () => {
     let first = "";
     const onTrailer = (trailer: Headers) => {
-      first = trailer.get("fairlead-first-offset") ?? "";
+      first = trailer.get(FIRST_OFFSET_TRAILER) ?? "";
     };
     const requests = async function* () {
       for (const value of values) yield { value: utf8(value) };
@@ -70,7 +71,7 @@ async function append(
 
 async function records(at: LogCalls): Promise<LogRecord[]> {
   const found: LogRecord[] = [];
-  const headers = { ...at.log(), "fairlead-follow": "false" };
+  const headers = { ...at.log(), [FOLLOW_HEADER]: "false" };
   for await (const { offset, value } of at.logs.consume({ offset: 1n }, { headers })) {
     found.push({ offset, value: fromUtf8(value) });
   }

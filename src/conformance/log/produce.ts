@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { Queue } from "../../lib/queue.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import { FOLLOW_HEADER, LAST_OFFSET_TRAILER, LOG_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { patternBytes } from "../engine/steps.js";
@@ -30,7 +31,7 @@ function logNameCases(on: DeclareCase<LogCalls>): void {
   on("log name", "the name of a log is percent-encoded, in any spelling", async (at) => {
     await at.produce(["x"], at.log("ж/1"));
     const lower = at.own("ж/1").replaceAll("ж", "%d0%b6").replaceAll("/", "%2f");
-    equal(await at.consume(0n, { "fairlead-log": lower }), ["1 x"]);
+    equal(await at.consume(0n, { [LOG_HEADER]: lower }), ["1 x"]);
   });
 
   on("log name", "without fairlead-log it is the log default", async (at) => {
@@ -40,10 +41,10 @@ function logNameCases(on: DeclareCase<LogCalls>): void {
     };
     let offset = "";
     const onTrailer = (trailer: Headers) => {
-      offset = trailer.get("fairlead-last-offset") ?? "";
+      offset = trailer.get(LAST_OFFSET_TRAILER) ?? "";
     };
     await at.logs.produce(requests(), { onTrailer });
-    const [record] = await at.consume(BigInt(offset), { "fairlead-log": "default" }, 1);
+    const [record] = await at.consume(BigInt(offset), { [LOG_HEADER]: "default" }, 1);
     equal(record, `${offset} ${mark}`);
     const leave = new AbortController();
     for await (const { value } of at.logs.consume({ offset: BigInt(offset) }, { signal: leave.signal })) {
@@ -61,8 +62,8 @@ function logNameCases(on: DeclareCase<LogCalls>): void {
   for (const name of BAD_NAMES) {
     const what = name.length > 9 ? "of 256 characters" : `"${name}"`;
     on(REQUIRED, `the log name ${what} is invalid_argument, for Produce and Consume`, async (at) => {
-      await expectMalformed(at.consume(0n, { "fairlead-log": name }), "fairlead-log");
-      await expectMalformed(at.produce(["x"], { "fairlead-log": name }), "fairlead-log");
+      await expectMalformed(at.consume(0n, { [LOG_HEADER]: name }), LOG_HEADER);
+      await expectMalformed(at.produce(["x"], { [LOG_HEADER]: name }), LOG_HEADER);
     });
   }
 }
@@ -107,7 +108,7 @@ function recordCases(on: DeclareCase<LogCalls>): void {
       yield { value };
     };
     await at.logs.produce(requests(), { headers: at.log() });
-    const call = { headers: { ...at.log(), "fairlead-follow": "false" } };
+    const call = { headers: { ...at.log(), [FOLLOW_HEADER]: "false" } };
     for await (const record of at.logs.consume({}, call)) {
       equal(record.value, value);
       const agoMs = Date.now() - Number(record.timestamp);

@@ -3,6 +3,7 @@ import { ResponseStatus, ResponseType } from "../../../gen/atomix/pb/headers/hea
 import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../lib/utf8.js";
+import { FENCE_HEADER, IF_ABSENT_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
@@ -244,7 +245,7 @@ function unconditionalCases(on: DeclareCase<MapCalls>): void {
 }
 
 function ifAbsentCases(on: DeclareCase<MapCalls>): void {
-  const ifAbsent = { "fairlead-if-absent": "true" };
+  const ifAbsent = { [IF_ABSENT_HEADER]: "true" };
   on(
     [MISMATCH, "extensions"],
     "Put with fairlead-if-absent goes through only where there is no entry",
@@ -268,11 +269,8 @@ function ifAbsentCases(on: DeclareCase<MapCalls>): void {
     [REQUIRED, "extensions"],
     "fairlead-if-absent is true or false, and goes with no version",
     async (at) => {
-      await at.put("k", "1", { headers: { "fairlead-if-absent": "false" } });
-      await expectMalformed(
-        at.put("k", "2", { headers: { "fairlead-if-absent": "yes" } }),
-        "fairlead-if-absent",
-      );
+      await at.put("k", "1", { headers: { [IF_ABSENT_HEADER]: "false" } });
+      await expectMalformed(at.put("k", "2", { headers: { [IF_ABSENT_HEADER]: "yes" } }), IF_ABSENT_HEADER);
       await expectMalformed(at.put("k", "2", { headers: ifAbsent, version: 1n }), "value.version");
       equal((await at.get("k"))?.text, "1");
     },
@@ -289,7 +287,7 @@ function entryFenceCases(on: DeclareCase<MapCalls>): void {
       const lock = async () => {
         const given: { fence?: string | null } = {};
         const onHeader = (headers: Headers) => {
-          given.fence = headers.get("fairlead-fence");
+          given.fence = headers.get(FENCE_HEADER);
         };
         const request = { storeName: store, resourceId: at.own("r/1"), lockOwner: "me", expire: 60 };
         ok((await runtime.tryLock(request, { onHeader })).success, "it is granted");
@@ -298,14 +296,14 @@ function entryFenceCases(on: DeclareCase<MapCalls>): void {
       };
       const [old, now] = [await lock(), await lock()];
       const under = (fence: string) => ({
-        headers: { "fairlead-fence": `${store}/${encodeURIComponent(at.own("r/1"))}=${fence}` },
+        headers: { [FENCE_HEADER]: `${store}/${encodeURIComponent(at.own("r/1"))}=${fence}` },
       });
       await at.put("k", "1", under(now));
       for (const call of [at.put("k", "2", under(old)), at.remove("k", under(old))]) {
         equal(errorMetadata(await expectRefusal(call, Code.Aborted)), { key: at.own("r/1"), fence: now });
       }
       await expectRefusal(
-        at.put("k", "2", { headers: { "fairlead-fence": "nonsense" } }),
+        at.put("k", "2", { headers: { [FENCE_HEADER]: "nonsense" } }),
         Code.InvalidArgument,
       );
       equal((await at.remove("k", under(now)))?.text, "1");

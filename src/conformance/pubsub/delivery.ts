@@ -1,3 +1,4 @@
+import { APP_ID_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { type PubsubCalls, Status, textOf } from "./calls.js";
@@ -30,7 +31,7 @@ function groups(on: DeclareCase<PubsubCalls>): void {
   });
 
   on("delivery", "without consumerGroup the app id is the group", async (at) => {
-    const app = (name: string) => ({ group: "", headers: { "fairlead-app-id": at.own(name) } });
+    const app = (name: string) => ({ group: "", headers: { [APP_ID_HEADER]: at.own(name) } });
     const [a, other] = [await at.subscribe(app("a")), await at.subscribe(app("b"))];
     const named = await at.subscribe({ group: "a", metadata: ONE });
     await at.publish("t", "1");

@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import type { SubscribeTopicEventsRequest } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { Queue } from "../../lib/queue.js";
+import { APP_ID_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
@@ -193,8 +194,8 @@ function pubsubRefusalCases(on: DeclareCase<PubsubCalls>): void {
         await expectMalformed(at.subscribe({ metadata: { maxInFlight } }), field("maxInFlight"));
       }
       await expectMalformed(at.subscribe({ metadata: { consumerGroup: "\n" } }), field("consumerGroup"));
-      const headers = { "fairlead-app-id": "x".repeat(256) };
-      await expectMalformed(at.subscribe({ group: "", headers }), "fairlead-app-id");
+      const headers = { [APP_ID_HEADER]: "x".repeat(256) };
+      await expectMalformed(at.subscribe({ group: "", headers }), APP_ID_HEADER);
     },
   );
 

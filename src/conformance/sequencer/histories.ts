@@ -1,4 +1,5 @@
 import { Runtime, SequencerOptions_AutoIncrement } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import type { CaseContext } from "../case-context.js";
 import { concurrently } from "../history/clients.js";
@@ -25,7 +26,7 @@ export function sequencerHistoryCases(on: DeclareCase<CaseContext>): void {
           let count = 1;
           const onHeader = (headers: Headers) => {
             // A server that gives no blocks gives one id, and does not say so.
-            count = Number(headers.get("fairlead-id-count") ?? 1);
+            count = Number(headers.get(ID_COUNT_HEADER) ?? 1);
           };
           const { nextId } = await runtime.getNextId(
             {

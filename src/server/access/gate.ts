@@ -12,7 +12,8 @@ import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/conne
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { quote } from "../../lib/quote.js";
-import { SERVER_HEADER, toAnswerError, VERSION } from "../calls/error-mapping.js";
+import { SERVER_HEADER } from "../../rpc/extension-headers.js";
+import { toAnswerError, VERSION } from "../calls/error-mapping.js";
 import { noteRefusal, requestIdIn } from "../calls/observe.js";
 import { type Routes, withValue, wrapHandlers } from "../calls/wrap-handlers.js";
 import type { Log, Platform } from "../context.js";

@@ -17,11 +17,12 @@ import type {
   UniversalServerRequest,
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
+import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { sendRefusal } from "../access/refusal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
 import { Arrival, Departure, inspectChunks, isEnveloped, tooLarge } from "./byte-accounting.js";
-import { SERVER_HEADER, VERSION } from "./error-mapping.js";
+import { VERSION } from "./error-mapping.js";
 import { hasMalformedQuery, isMalformed, malformed, readMalformed } from "./malformed.js";
 import { messageSize } from "./message-size.js";
 import { noteRefusal } from "./observe.js";

@@ -1,11 +1,9 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import type { Log } from "../context.js";
 import { EngineFault } from "../engine.js";
 import { exhausted, unavailable } from "../errors.js";
 import { requestIdIn } from "./observe.js";
-
-/** Marks every answer of this server; clients use it to learn whether the extensions are there. */
-export const SERVER_HEADER = "fairlead-server";
 
 /** The version in `fairlead-server`, and of the package. */
 export const VERSION = "0.1.0";

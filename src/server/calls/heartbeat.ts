@@ -1,6 +1,7 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
-import { HEARTBEAT_HEADER, LATE_HEADERS } from "../../rpc/stream-watchdog.js";
+import { HEARTBEAT_HEADER } from "../../rpc/extension-headers.js";
+import { LATE_HEADERS } from "../../rpc/stream-watchdog.js";
 
 /** The shortest and the longest interval that a client may ask for, in milliseconds. */
 const LEAST_MS = 1000;

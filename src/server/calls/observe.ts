@@ -8,10 +8,8 @@ import {
 } from "@connectrpc/connect";
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { randomId } from "../../lib/random-id.js";
+import { REQUEST_ID_HEADER } from "../../rpc/extension-headers.js";
 import { type Routes, withValue, wrapHandlers } from "./wrap-handlers.js";
-
-/** The response header with the id of the call, which stands in every line that the log has about it. */
-export const REQUEST_ID_HEADER = "fairlead-request-id";
 
 /** One call, as those see it who watch all of them: nothing of what it carries. */
 export interface Call {

@@ -2,8 +2,9 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { isLoopback } from "../../lib/loopback.js";
 import { quote } from "../../lib/quote.js";
+import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { sendRefusal } from "../access/refusal.js";
-import { SERVER_HEADER, VERSION } from "../calls/error-mapping.js";
+import { VERSION } from "../calls/error-mapping.js";
 import type { Cors } from "./cors.js";
 
 /** What a request says of where it goes and which page sent it. */

@@ -10,6 +10,7 @@ import {
 import { Merged } from "../../lib/merge-streams.js";
 import { quote } from "../../lib/quote.js";
 import { canceled } from "../../rpc/canceled.js";
+import { INITIAL_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import type { Change, Entry, KeyStore, Write } from "../engine.js";
 import { exhausted, unavailable } from "../errors.js";
@@ -23,9 +24,6 @@ type ConfigurationMethods = Pick<
 
 /** What a group and a label are called that a request leaves out. */
 const DEFAULT = "default";
-
-/** The request header by which a client asks to be answered at once also where it follows what is not there yet. */
-const INITIAL_HEADER = "fairlead-initial";
 
 /** Where a group of items is: what a request says beside the keys. */
 type Place = { storeName: string; appId: string; group: string; label: string };

@@ -12,6 +12,7 @@ import { PIECE_BYTES, rechunk } from "../../lib/rechunk.js";
 import { utf8Length } from "../../lib/utf8.js";
 import { abortable } from "../../rpc/abortable.js";
 import { canceled } from "../../rpc/canceled.js";
+import { FILE_HEADER, RANGE_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import { connectionKey } from "../calls/admission.js";
 import type { ServiceContext } from "../context.js";
@@ -24,12 +25,6 @@ type FileMethods = Pick<
   ServiceImpl<typeof Runtime>,
   "getFile" | "putFile" | "listFile" | "delFile" | "getFileMeta"
 >;
-
-/** The response header that describes the file: a GetFileMetaResponse, coded as binary headers are. */
-const FILE_HEADER = "fairlead-file-bin";
-
-/** The response header that tells which bytes come: `<first>-<last>/<size>`, with a star where none do. */
-const RANGE_HEADER = "fairlead-range";
 
 const DEFAULT_PAGE = 1000;
 const LARGEST_PAGE = 10_000;

@@ -5,9 +5,9 @@ import {
   UnlockResponse_Status as Unlock,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import type { Write } from "../engine.js";
-import { FENCE_HEADER } from "./shared/fence.js";
 import { Population } from "./shared/key-quota.js";
 import { keyOf, under } from "./shared/keyspace.js";
 

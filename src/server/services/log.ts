@@ -2,18 +2,19 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { LogService } from "../../../gen/atomix/log/log_pb.js";
 import { Merged } from "../../lib/merge-streams.js";
 import { canceled } from "../../rpc/canceled.js";
+import {
+  FIRST_OFFSET_TRAILER,
+  FOLLOW_HEADER,
+  FROM_TIME_HEADER,
+  LAST_OFFSET_TRAILER,
+  LOG_HEADER,
+} from "../../rpc/extension-headers.js";
 import { checkName } from "../calls/validate.js";
 import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
 import { Batches } from "./log/batches.js";
 import { LogRegistry } from "./log/registry.js";
-
-const LOG_HEADER = "fairlead-log";
-const FOLLOW_HEADER = "fairlead-follow";
-const FROM_TIME_HEADER = "fairlead-from-time";
-const FIRST_OFFSET_TRAILER = "fairlead-first-offset";
-const LAST_OFFSET_TRAILER = "fairlead-last-offset";
 
 /** The log RPCs: one service for many logs, which a request header names. Writing to a log brings it into being. */
 export function logService(context: ServiceContext): ServiceImpl<typeof LogService> {

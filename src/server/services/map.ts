@@ -3,6 +3,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { type RequestHeader, ResponseStatus } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { type MapService, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
 import { abortable } from "../../rpc/abortable.js";
+import { IF_ABSENT_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../errors.js";
 import { addressOf } from "./map/address.js";
@@ -11,9 +12,6 @@ import type { Operation } from "./map/partition.js";
 import { Partitions } from "./map/partitions.js";
 import { type Condition, type Leading, putOperation, removeOperation } from "./map/write.js";
 import { fenceChecks } from "./shared/fence.js";
-
-/** The request header of a Put that must find no entry. */
-const IF_ABSENT_HEADER = "fairlead-if-absent";
 
 /**
  * The map RPCs: versioned entries in partitions, each with a counter of its own that lies beside them and is written

@@ -6,13 +6,14 @@ import type {
   SubscribeTopicEventsRequest,
   SubscribeTopicEventsRequestInitial,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { APP_ID_HEADER } from "../../rpc/extension-headers.js";
 import { withCallId } from "../calls/log.js";
 import { checkName } from "../calls/validate.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
 import { eventOf } from "./pubsub/cloud-event.js";
 import { claims, type Subscription, topicOf, verdictOf } from "./pubsub/delivery.js";
-import { APP_ID_HEADER, groupOf } from "./pubsub/group.js";
+import { groupOf } from "./pubsub/group.js";
 import { Unsettled } from "./pubsub/unsettled.js";
 import { traceContext } from "./shared/trace-context.js";
 

@@ -4,14 +4,12 @@ import {
   type Runtime,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
+import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, KeyStore } from "../engine.js";
 import { exhausted, invalid } from "../errors.js";
 import { Population } from "./shared/key-quota.js";
 import { keyOf, under } from "./shared/keyspace.js";
-
-/** The response header that confirms how many ids a request with `count` was given. */
-const COUNT_HEADER = "fairlead-id-count";
 
 const MOST_IDS = 100_000;
 const MAX_INT64 = 2n ** 63n - 1n;
@@ -52,7 +50,7 @@ export function sequencerService({
         if (!strong && count === undefined) return sequence.nextOfSegment(floor, BigInt(segment));
         return (await sequence.reserve({ floor, least: count ?? 1n, most: count ?? 1n })).first;
       });
-      if (count !== undefined) responseHeader.set(COUNT_HEADER, String(count));
+      if (count !== undefined) responseHeader.set(ID_COUNT_HEADER, String(count));
       return { nextId };
     },
   };

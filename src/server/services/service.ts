@@ -9,14 +9,8 @@ import {
   HTTPExtension_VerbSchema as VerbSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { quote } from "../../lib/quote.js";
-import {
-  escapeCookie,
-  HTTP_PREFIX,
-  HTTP_STATUS,
-  isFromProxy,
-  isHopByHop,
-  isReserved,
-} from "../../rpc/invocation-headers.js";
+import { HTTP_PREFIX, HTTP_STATUS_HEADER } from "../../rpc/extension-headers.js";
+import { escapeCookie, isFromProxy, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
 import { unchangedError, withErrorMapping } from "../../rpc/with-error-mapping.js";
 import { withCallId } from "../calls/log.js";
 import type { ServiceContext } from "../context.js";
@@ -63,7 +57,7 @@ export function invocationService(
         if (name === "status") continue;
         responseHeader.append(HTTP_PREFIX + name, name === "set-cookie" ? escapeCookie(value) : value);
       }
-      responseHeader.set(HTTP_STATUS, String(status));
+      responseHeader.set(HTTP_STATUS_HEADER, String(status));
       return { data: { typeUrl: "", value: body }, contentType: headers.get("content-type") ?? "" };
     },
   };

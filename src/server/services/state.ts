@@ -5,6 +5,7 @@ import {
   type StateItem,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { quote } from "../../lib/quote.js";
+import { ETAG_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, Write } from "../engine.js";
 import { conflict, invalid } from "../errors.js";
@@ -15,9 +16,6 @@ type StateMethods = Pick<
   ServiceImpl<typeof Runtime>,
   "getState" | "getBulkState" | "saveState" | "deleteState" | "deleteBulkState" | "executeStateTransaction"
 >;
-
-/** The response header that tells the etag of everything that a call wrote. */
-const ETAG_HEADER = "fairlead-etag";
 
 /** One operation on one key: an upsert, or a delete. */
 type Operation = {

@@ -12,7 +12,7 @@ export const invocationMutants: readonly Mutant[] = [
       "const verb = httpExtension?.verb || Verb.GET;",
       /no verb and data/,
     ],
-    ["the status is lost", "responseHeader.set(HTTP_STATUS, String(status));", "", /comes back/],
+    ["the status is lost", "responseHeader.set(HTTP_STATUS_HEADER, String(status));", "", /comes back/],
     [
       "the call's own headers go to the app",
       "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name)) headers.append(name, value);",

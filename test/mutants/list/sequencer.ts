@@ -18,7 +18,7 @@ export const sequencerMutants: readonly Mutant[] = [
     ],
     [
       "blocks are not confirmed",
-      "if (count !== undefined) responseHeader.set(COUNT_HEADER, String(count));",
+      "if (count !== undefined) responseHeader.set(ID_COUNT_HEADER, String(count));",
       "",
       /fairlead-id-count confirms/,
     ],

@@ -1,12 +1,10 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { quote } from "../../../lib/quote.js";
+import { FENCE_HEADER } from "../../../rpc/extension-headers.js";
 import type { Components } from "../../config/components.js";
 import type { Entry, Write } from "../../engine.js";
 import { conflict, invalid } from "../../errors.js";
 import { keyOf } from "./keyspace.js";
-
-/** The request header of a write that only the holder of a lock may do, and the answer's header to a grant. */
-export const FENCE_HEADER = "fairlead-fence";
 
 const FORM = "must be <store>/<resource>=<number>, store and resource percent-encoded; several with a comma";
 
