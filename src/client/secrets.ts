@@ -39,7 +39,8 @@ export interface SecretStore {
  *
  * const secrets = createSecrets(createWebTransport("http://localhost:34904"), "default");
  * const password = await secrets.get("FAIRLEAD_SECRET_DB");
- * console.log(password?.reveal() ?? "not set"); // password itself prints as [redacted]
+ * console.log(`${password}`); // [redacted]
+ * const url = `postgres://app:${password?.reveal()}@db.internal/orders`;
  * ```
  */
 export function createSecrets(transport: Transport, store: string): SecretStore {

@@ -1,109 +1,35 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 import { cancelable } from "../../lib/cancelable-iterator.js";
 import { asyncDispose } from "../../lib/dispose.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { fromUtf8 } from "../../lib/utf8.js";
-import type { FileInfo } from "./info.js";
+import type { DownloadProgress, FileInfo, OpenedFile } from "../files.js";
 
-/** How far a download is. */
-export interface DownloadProgress {
-  /** What has been read. */
-  receivedBytes: number;
-  /** All that will come. */
-  totalBytes: number;
-}
-
-/**
- * A file being read, as it was when it was opened, whatever is written meanwhile. Its bytes can be taken once, in one
- * of the ways below, and come only as fast as they are taken. One that is not read to its end has to be closed, by
- * leaving the loop over it, by canceling its stream or by close(): until then the server keeps it open.
- */
-export interface OpenedFile extends AsyncIterable<Uint8Array>, AsyncDisposable {
-  /** What is known of the file. */
-  readonly info: FileInfo;
-  /** The bytes as a stream of the platform. */
-  readonly stream: ReadableStream<Uint8Array>;
-  /** All the bytes in memory. */
-  bytes(): Promise<Uint8Array<ArrayBuffer>>;
-  /** The bytes as UTF-8. */
-  text(): Promise<string>;
-  /** The bytes as a Blob of the file's media type. */
-  blob(): Promise<Blob>;
-  /** An HTTP response with the file, or the range that was asked for, as its body: for a server or service worker. */
-  response(): Response;
-  /** Lets go of a file that is not wanted any more. Idempotent. */
-  close(): Promise<void>;
-}
-
-/** A download that has begun. */
+/** A download whose first chunk has arrived. */
 export interface Download {
   info: FileInfo;
-  /** The bytes that come; it fails once `close` was called. */
+  /** The chunks of the answer. Fails after `close` was called. */
   chunks: AsyncIterator<Uint8Array>;
-  /** What they are of the file, where not all of it. */
+  /** The requested range; undefined for the whole file. */
   range: { offset: number; length?: number } | undefined;
-  /** Whether `info` came with them, so that it cannot be of another version. */
-  exact: boolean;
+  /** Whether `info` came with the chunks, so that it describes the same version of the file. */
+  isInfoExact: boolean;
   close: () => void;
   onProgress: ((progress: DownloadProgress) => void) | undefined;
 }
 
-/** Offers the bytes of a download in every form. */
+/** The public object of a download. */
 export function openedFile(download: Download): OpenedFile {
-  const { info, chunks, range, close, onProgress } = download;
-  const totalBytes = range
-    ? Math.max(0, Math.min(range.length ?? info.size, info.size - range.offset))
-    : info.size;
-  let receivedBytes = 0;
-  let taken = false;
-  const stream = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        taken = true;
-        try {
-          const { done, value } = await chunks.next();
-          if (done) return controller.close();
-          receivedBytes += value.length;
-          onProgress?.({ receivedBytes, totalBytes });
-          controller.enqueue(value);
-        } catch (error) {
-          close();
-          throw error;
-        }
-      },
-      cancel() {
-        taken = true;
-        close();
-      },
-    },
-    // Nothing is read ahead of who reads.
-    { highWaterMark: 0 },
-  );
-
-  const take = (): ReadableStreamDefaultReader<Uint8Array> => {
-    if (taken || stream.locked) throw new TypeError(`Cannot read "${info.name}" twice: get() it again`);
-    taken = true;
-    return stream.getReader();
-  };
-  const closed = async () => close();
+  const { info } = download;
+  const body = new DownloadBody(download);
+  const close = async () => download.close();
   const file: OpenedFile = {
     info,
-    stream,
-    [Symbol.asyncIterator]: () =>
-      cancelable(async function* (signal) {
-        const reader = take();
-        const stop = onAbort(signal, close);
-        try {
-          for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
-        } finally {
-          stop();
-          close();
-        }
-      }),
+    stream: body.stream,
+    [Symbol.asyncIterator]: () => cancelable((signal) => body.read(signal)),
     async bytes() {
-      const pieces: Uint8Array[] = [];
-      for await (const piece of file) pieces.push(piece);
-      return joined(pieces);
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of file) chunks.push(chunk);
+      return concat(chunks);
     },
     async text() {
       return fromUtf8(await file.bytes());
@@ -112,16 +38,78 @@ export function openedFile(download: Download): OpenedFile {
       return new Blob([await file.bytes()], { type: info.contentType ?? "" });
     },
     response() {
-      take().releaseLock();
-      return responseOf(download, totalBytes, stream);
+      body.take().releaseLock();
+      return responseOf(download, body);
     },
-    close: closed,
-    [asyncDispose]: closed,
+    close,
+    [asyncDispose]: close,
   };
   return file;
 }
 
-/** The part of `chunks` that was asked for, from a server that sends all; `close` ends it once there is enough. */
+/** The bytes of a download as a stream that can be read once. */
+class DownloadBody {
+  readonly totalBytes: number;
+  readonly stream: ReadableStream<Uint8Array>;
+  readonly #download: Download;
+  #receivedBytes = 0;
+  #isTaken = false;
+
+  constructor(download: Download) {
+    const { info, range } = download;
+    this.#download = download;
+    this.totalBytes = range
+      ? Math.max(0, Math.min(range.length ?? info.size, info.size - range.offset))
+      : info.size;
+    const source: UnderlyingDefaultSource<Uint8Array> = {
+      pull: (controller) => this.#pull(controller),
+      cancel: () => {
+        this.#isTaken = true;
+        download.close();
+      },
+    };
+    // No chunk is requested before it is read.
+    this.stream = new ReadableStream(source, { highWaterMark: 0 });
+  }
+
+  /** Locks the stream for its only reader. */
+  take(): ReadableStreamDefaultReader<Uint8Array> {
+    if (this.#isTaken || this.stream.locked) {
+      throw new TypeError(`Cannot read "${this.#download.info.name}" twice: get() it again`);
+    }
+    this.#isTaken = true;
+    return this.stream.getReader();
+  }
+
+  async *read(signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+    const { close } = this.#download;
+    const reader = this.take();
+    const stopListening = onAbort(signal, close);
+    try {
+      for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
+    } finally {
+      stopListening();
+      close();
+    }
+  }
+
+  async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    const { chunks, close, onProgress } = this.#download;
+    this.#isTaken = true;
+    try {
+      const { done, value } = await chunks.next();
+      if (done) return controller.close();
+      this.#receivedBytes += value.length;
+      onProgress?.({ receivedBytes: this.#receivedBytes, totalBytes: this.totalBytes });
+      controller.enqueue(value);
+    } catch (error) {
+      close();
+      throw error;
+    }
+  }
+}
+
+/** The requested part of `chunks`, from a server that sends the whole file. Calls `close` at the end of the part. */
 export async function* sliceChunks(
   chunks: AsyncIterable<Uint8Array>,
   { offset, length = Number.POSITIVE_INFINITY }: { offset: number; length?: number },
@@ -138,26 +126,27 @@ export async function* sliceChunks(
   close();
 }
 
-function joined(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
+function concat(chunks: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
   }
   return bytes;
 }
 
-function responseOf({ info, range, exact }: Download, bytes: number, body: ReadableStream): Response {
+function responseOf({ info, range, isInfoExact }: Download, { totalBytes, stream }: DownloadBody): Response {
   const { size, sha256, contentType = "", modifiedAt } = info;
   const headers = new Headers();
-  // What another client has put as the type may not be fit for a header.
-  headers.set("content-type", /^[\x20-\x7e]+$/.test(contentType) ? contentType : "application/octet-stream");
-  if (exact) headers.set("content-length", String(bytes));
+  // Another client may have stored a type that is not a valid header value.
+  const isValidHeader = /^[\x20-\x7e]+$/.test(contentType);
+  headers.set("content-type", isValidHeader ? contentType : "application/octet-stream");
+  if (isInfoExact) headers.set("content-length", String(totalBytes));
   if (sha256) headers.set("etag", `"${sha256}"`);
   if (!Number.isNaN(modifiedAt.getTime())) headers.set("last-modified", modifiedAt.toUTCString());
-  if (!range) return new Response(body, { headers });
-  const part = bytes > 0 ? `${range.offset}-${range.offset + bytes - 1}` : "*";
-  headers.set("content-range", `bytes ${part}/${size}`);
-  return new Response(body, { headers, status: bytes > 0 ? 206 : 416 });
+  if (!range) return new Response(stream, { headers });
+  const interval = totalBytes > 0 ? `${range.offset}-${range.offset + totalBytes - 1}` : "*";
+  headers.set("content-range", `bytes ${interval}/${size}`);
+  return new Response(stream, { headers, status: totalBytes > 0 ? 206 : 416 });
 }

@@ -1,73 +1,75 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { FileInfo as WireInfo } from "../../../gen/runtime/files_pb.js";
 import { compareUtf8 } from "../../lib/utf8.js";
-import { type FileInfo, listedInfo } from "./info.js";
+import type { FileInfo } from "../files.js";
+import { listedInfo } from "./info.js";
 
-/** The calls that a listing of folders is made of. */
+/** The calls by which folders are listed. */
 export interface FolderCalls {
-  /** The entries of a folder, by pages; none where there is no such folder. */
+  /** The entries of a folder, page by page; none if it does not exist. */
   pages(folder: string): AsyncIterable<readonly WireInfo[]>;
-  /** Whether the entry of this name is a folder. */
+  /** Whether the entry `name` is a folder. */
   isFolder(name: string): Promise<boolean>;
 }
 
-/** How many entries are asked about at a time. */
-const AT_A_TIME = 16;
+/** How many entries are checked for being a folder at the same time. */
+const BATCH_SIZE = 16;
 
-/** How deep folders are followed: links may lead back to where they are. */
-const MOST_FOLDERS = 64;
+/** How deep folders are followed, because links may form a cycle. */
+const MAX_DEPTH = 64;
 
 /**
- * The files whose names start with `prefix`, from a server that lists folders: the Go runtime's local store tells the
- * entries of one folder by their last name only, folders among them, and its object stores the objects of a bucket without
- * the bucket's name. The names that come are those that get() takes, in byte order.
+ * The files whose names start with `prefix`, from a server that lists folders. The Go runtime's local store lists the files
+ * and folders in one folder, by their base names; its object stores list the objects of a bucket, without its name. The
+ * names here are those that get() takes, in byte order.
  */
 export const listFolders = (calls: FolderCalls, prefix: string): AsyncGenerator<FileInfo, void, undefined> =>
   filesIn(calls, prefix.slice(0, prefix.lastIndexOf("/") + 1), prefix, 0);
 
-/** The files below `folder` whose names start with `prefix`. */
+/** The files in `folder` and its subfolders whose names start with `prefix`. */
 async function* filesIn(
   calls: FolderCalls,
   folder: string,
   prefix: string,
   depth: number,
 ): AsyncGenerator<FileInfo, void, undefined> {
-  if (depth > MOST_FOLDERS) {
+  if (depth > MAX_DEPTH) {
     throw new ConnectError(
-      `Cannot list "${folder}": it is in more than ${MOST_FOLDERS} folders`,
+      `Cannot list "${folder}": it is in more than ${MAX_DEPTH} folders`,
       Code.OutOfRange,
     );
   }
-  /** The folders that were listed and whose files come later, as those of "a/" come behind "a-b". */
-  const waiting: string[] = [];
-  const earlier = async function* (name?: string): AsyncGenerator<FileInfo, void, undefined> {
-    waiting.sort(compareUtf8);
-    while (waiting[0] !== undefined && (name === undefined || compareUtf8(waiting[0], name) < 0)) {
-      yield* filesIn(calls, waiting.shift() ?? "", prefix, depth + 1);
+  /** Subfolders whose files are not listed yet: those of "a/" follow "a-b". */
+  const pending: string[] = [];
+  /** Lists the pending folders that sort before `name`, or all. */
+  const listPending = async function* (name?: string): AsyncGenerator<FileInfo, void, undefined> {
+    pending.sort(compareUtf8);
+    while (pending[0] !== undefined && (name === undefined || compareUtf8(pending[0], name) < 0)) {
+      yield* filesIn(calls, pending.shift() ?? "", prefix, depth + 1);
     }
   };
   for await (const page of calls.pages(folder)) {
     const entries = page
       .map((entry) => ({ entry, name: fullName(folder, entry.fileName) }))
       .filter(({ name }) => name.startsWith(prefix));
-    for (let at = 0; at < entries.length; at += AT_A_TIME) {
-      const some = entries.slice(at, at + AT_A_TIME);
-      // An object store has no folders, and tells names with more than one part.
-      const asked = some.map(({ entry, name }) => !entry.fileName.includes("/") && calls.isFolder(name));
-      const folders = await Promise.all(asked);
-      for (const [i, { entry, name }] of some.entries()) {
-        if (folders[i]) waiting.push(`${name}/`);
+    for (let at = 0; at < entries.length; at += BATCH_SIZE) {
+      const batch = entries.slice(at, at + BATCH_SIZE);
+      // Only object stores, which have no folders, list names with a slash.
+      const checks = batch.map(({ entry, name }) => !entry.fileName.includes("/") && calls.isFolder(name));
+      const folders = await Promise.all(checks);
+      for (const [i, { entry, name }] of batch.entries()) {
+        if (folders[i]) pending.push(`${name}/`);
         else {
-          yield* earlier(name);
+          yield* listPending(name);
           yield { ...listedInfo(entry), name };
         }
       }
     }
   }
-  yield* earlier();
+  yield* listPending();
 }
 
-/** The name by which get() finds the entry that a listing of `folder` calls `name`. */
+/** The name that get() takes for the entry `name` of a listing of `folder`. */
 function fullName(folder: string, name: string): string {
   if (name.startsWith(folder)) return name;
   const bucket = folder.slice(0, folder.indexOf("/") + 1);
