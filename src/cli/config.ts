@@ -1,4 +1,5 @@
 import { type Config, configJsonSchema, parseConfig } from "../server/index.js";
+import { isComponentKind, isStoredKind } from "../server/primitives.js";
 import { parseCommandLine, UsageError, unknownName } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { readTls, tlsPathsOf } from "./tls-files.js";
@@ -34,40 +35,12 @@ async function check(args: string[]): Promise<number> {
   return 0;
 }
 
-/** The kinds of components, in the order of the file's schema. */
-const KINDS = [
-  "state",
-  "lock",
-  "sequencer",
-  "pubsub",
-  "files",
-  "configuration",
-  "secrets",
-  "bindings",
-  "services",
-  "apps",
-  "hello",
-  "logs",
-  "maps",
-] as const;
-
-/** The kinds whose data an engine keeps. */
-const HELD: ReadonlySet<string> = new Set([
-  "state",
-  "lock",
-  "sequencer",
-  "pubsub",
-  "files",
-  "configuration",
-  "logs",
-  "maps",
-]);
-
 function table(config: Config): string {
   const rows = [["kind", "name", "engine", "settings"]];
-  for (const kind of KINDS) {
+  // In the order of the file's schema.
+  for (const kind of Object.keys(config).filter(isComponentKind)) {
     for (const [name, { engine = "the server's", ...settings }] of Object.entries<Settings>(config[kind])) {
-      rows.push([kind, name, HELD.has(kind) ? engine : "", settingsText(settings)]);
+      rows.push([kind, name, isStoredKind(kind) ? engine : "", settingsText(settings)]);
     }
   }
   const defaults = parseConfig();

@@ -1,28 +1,25 @@
 import { readFile } from "node:fs/promises";
 import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
 import { z } from "zod";
-import type { Stores } from "../conformance/index.js";
+import { CONFORMANCE_STORES, type Stores } from "../conformance/index.js";
 import { didYouMean } from "../lib/did-you-mean.js";
 import { quote } from "../lib/quote.js";
+import { CONFIGURED_STORES } from "../server/primitives.js";
 import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
 const name = z.string().min(1);
 const count = z.number().int().positive();
 const strict = z.strictObject;
+const namesOf = (primitives: readonly string[]) => Object.fromEntries(primitives.map((each) => [each, name]));
 
 /** What the server under test was configured with, as `--config` names it: Stores, and what the run brings itself. */
 const schema = strict({
   stores: strict({
-    state: name,
-    lock: name,
-    sequencer: name,
-    pubsub: name,
-    files: name,
-    configuration: name,
+    ...namesOf(CONFIGURED_STORES),
     hello: strict({ name, greeting: z.string() }),
     spareHello: strict({ name, greeting: z.string() }),
-    others: strict({ state: name, lock: name, sequencer: name, configuration: name }),
+    others: strict(namesOf(Object.keys(CONFORMANCE_STORES.others ?? {}))),
     quickPubsub: strict({ name, maxDeliveries: count, retryMinMs: count, retryMaxMs: count }),
     biggerThan: strict({ key: name, value: z.string().regex(/^\d+$/, "must be a decimal number") }),
     echo: name,

@@ -21,6 +21,7 @@ import {
 } from "../conformance/index.js";
 import { quote } from "../lib/quote.js";
 import { createTunnelTransport } from "../node.js";
+import { PRIMITIVE_NAMES, primitiveSpelled } from "../server/primitives.js";
 import { isHttpUrl, numberOption, oneOf, parseCommandLine, UsageError } from "./command-line.js";
 import { type ConformanceConfig, readConformanceConfig } from "./conformance-config.js";
 import { judgeClients } from "./conformance-serve.js";
@@ -109,7 +110,9 @@ function parsed(args: string[]): Asked {
     throw new UsageError("--config needs a URL: the reference server's own stores are known");
   }
   const names = options.primitive?.flatMap((names) => names.split(","));
-  const primitives = names?.map((name) => oneOf("primitive", name, PRIMITIVES)) ?? PRIMITIVES;
+  const primitives =
+    names?.map((name) => oneOf("primitive", primitiveSpelled(name) ?? name, PRIMITIVE_NAMES)) ??
+    PRIMITIVE_NAMES;
   const protocol = oneOf("protocol", options.protocol, [...PROTOCOLS, "all"] as const);
   const version = oneOf("http-version", options["http-version"], [...HTTP_VERSIONS, "all"] as const);
   const ways = waysOf(
@@ -129,8 +132,6 @@ function parsed(args: string[]): Asked {
     waits: !options["no-wait"],
   };
 }
-
-const PRIMITIVES: Primitive[] = [...new Set(cases.map(({ primitive }) => primitive))];
 
 async function write(path: string, text: string): Promise<void> {
   await writeFile(path, text).catch((error: unknown) => {

@@ -2,8 +2,9 @@ import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { withConformance } from "../conformance/index.js";
 import { quote } from "../lib/quote.js";
-import type { Config, Kind } from "../server/index.js";
+import type { Config } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
+import { PRIMITIVES } from "../server/primitives.js";
 import { numberOption, oneOf, parseCommandLine, UsageError } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS } from "./console-log.js";
@@ -146,27 +147,14 @@ function onNextSignal(handle: (name: "SIGINT" | "SIGTERM") => void): () => void 
   return cancel;
 }
 
-/** The rows of the banner's table: the property of the client, a summary, and the kind of its components. */
-const PRIMITIVES: [facade: string, summary: string, kind: Kind | undefined][] = [
-  ["state", "keys and values with etags, bulk and transactions", "state"],
-  ["lock", "leases with fences", "lock"],
-  ["sequencer", "unique, increasing ids", "sequencer"],
-  ["pubsub", "topics, consumer groups, dead letters", "pubsub"],
-  ["files", "streams of bytes by name", "files"],
-  ["map", "versioned maps, compare and set", undefined],
-  ["gossipMap", "replicas that work offline and converge", undefined],
-  ["log", "ordered records that are kept", undefined],
-  ["configuration", "settings that tell of their changes", "configuration"],
-  ["secrets", "read only, never printed", "secrets"],
-  ["bindings", "calls to systems outside", "bindings"],
-  ["service", "invocation of other apps", "services"],
-  ["hello", "is anyone there", "hello"],
-];
-
 function banner({ url, location, config }: RunningServer, configPath: string | undefined): string {
-  const rows = PRIMITIVES.map(([facade, summary, kind]) => {
-    const names = kind ? Object.keys(config[kind]).join(", ") || "none configured" : "created on first use";
-    return `  ${facade.padEnd(14)}${summary.padEnd(52)}${names}\n`;
+  const rows = Object.entries(PRIMITIVES).flatMap(([name, facts]) => {
+    if (!("stores" in facts)) return [];
+    const stores =
+      facts.stores === "configured"
+        ? Object.keys(config[facts.configKey]).join(", ") || "none configured"
+        : facts.stores;
+    return [`  ${name.padEnd(14)}${facts.summary.padEnd(52)}${stores}\n`];
   });
   const engine = location.folder === undefined ? "memory (nothing is kept)" : `disk, in ${location.folder}`;
   const http = url.startsWith("https:") ? "by ALPN" : "without TLS";

@@ -224,7 +224,7 @@ export const STEPS: Step[] = [
     },
   },
   {
-    name: "invocation",
+    name: "service",
     async run(fl, { own }) {
       if (!own) throw new Skipped("the server must know the service: only on a server of the tour's own");
       const reply = await fl.service("tour").fetch("/teapot?milk=no", { method: "POST", body: "earl grey" });

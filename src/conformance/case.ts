@@ -1,24 +1,7 @@
+import type { Primitive } from "../server/primitives.js";
 import type { CaseContext } from "./case-context.js";
 import type { Need } from "./needs.js";
 import type { Rule } from "./rules.js";
-
-/** What the suite has cases of. */
-export type Primitive =
-  | "state"
-  | "lock"
-  | "sequencer"
-  | "pubsub"
-  | "file"
-  | "map"
-  | "gossip-map"
-  | "log"
-  | "configuration"
-  | "secrets"
-  | "bindings"
-  | "invocation"
-  | "lifecycle"
-  | "hello"
-  | "calls";
 
 /** One thing that must hold. */
 export interface Case {

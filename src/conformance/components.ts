@@ -1,5 +1,6 @@
 import { type ConfigInput, parseConfig } from "../server/index.js";
-import type { Stores } from "./stores.js";
+import { CONFIGURED_STORES } from "../server/primitives.js";
+import { type Stores, storesNamed, WITH_TWO_STORES } from "./stores.js";
 
 /** The suite's own components: nothing that the server has beside them is touched. */
 const NAME = "conformance";
@@ -11,15 +12,10 @@ const ELSEWHERE = "http://127.0.0.1:9";
 
 /** What a server that was configured by `withConformance()` calls what it has for the suite. */
 export const CONFORMANCE_STORES: Stores = {
-  state: NAME,
-  lock: NAME,
-  sequencer: NAME,
-  pubsub: NAME,
-  files: NAME,
-  configuration: NAME,
+  ...storesNamed(CONFIGURED_STORES, NAME),
   hello: { name: NAME, greeting: "Hello" },
   spareHello: { name: "conformance-spare", greeting: "Hi" },
-  others: { state: OTHER, lock: OTHER, sequencer: OTHER, configuration: OTHER },
+  others: storesNamed(WITH_TWO_STORES, OTHER),
   quickPubsub: { name: "conformance-quick", ...QUICK },
   biggerThan: FLOOR,
   echo: "conformance-echo",
@@ -37,12 +33,10 @@ export const CONFORMANCE_STORES: Stores = {
  */
 export function withConformance(config: ConfigInput, mirrorUrl: string): ConfigInput {
   const suite = {
-    state: { [NAME]: {}, [OTHER]: {} },
-    lock: { [NAME]: {}, [OTHER]: {} },
+    ...Object.fromEntries(CONFIGURED_STORES.map((primitive) => [primitive, { [NAME]: {} }])),
+    ...Object.fromEntries(WITH_TWO_STORES.map((primitive) => [primitive, { [NAME]: {}, [OTHER]: {} }])),
     sequencer: { [NAME]: { biggerThan: { [FLOOR.key]: FLOOR.value } }, [OTHER]: {} },
     pubsub: { [NAME]: {}, "conformance-quick": QUICK },
-    files: { [NAME]: {} },
-    configuration: { [NAME]: {}, [OTHER]: {} },
     hello: { [NAME]: {}, "conformance-spare": { greeting: "Hi" } },
     logs: { "conformance-short": { maxRecords: 3 } },
     secrets: { [NAME]: { type: "values", values: { [SECRET.key]: SECRET.value, "api:key": "another" } } },

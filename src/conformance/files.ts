@@ -5,7 +5,7 @@ import { fileListCases } from "./files/lists.js";
 
 /** What must hold of files. */
 export const fileCases: readonly Case[] = casesOf(
-  "file",
+  "files",
   fileCalls,
   [fileContentCases, fileListCases],
   ["upload"],

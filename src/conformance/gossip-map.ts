@@ -28,7 +28,7 @@ function gossipCalls(bench: CaseContext): GossipCalls {
 
 /** What must hold of gossip maps. */
 export const gossipMapCases: readonly Case[] = casesOf(
-  "gossip-map",
+  "gossipMap",
   gossipCalls,
   [convergenceCases, gossipMessageCases],
   ["gossip map", "duplex"],

@@ -4,7 +4,8 @@
  * @module
  */
 
-export type { Case, Primitive } from "./case.js";
+export type { Primitive } from "../server/primitives.js";
+export type { Case } from "./case.js";
 export type { CaseContext } from "./case-context.js";
 export { CONFORMANCE_STORES, withConformance } from "./components.js";
 export { engineConformance } from "./engine.js";

@@ -1,4 +1,5 @@
-import type { Case, Primitive } from "./case.js";
+import type { Primitive } from "../server/primitives.js";
+import type { Case } from "./case.js";
 import {
   applyProfile,
   type Deviation,

@@ -54,7 +54,7 @@ function serviceCalls(bench: CaseContext) {
 type ServiceCalls = ReturnType<typeof serviceCalls>;
 
 /** What must hold of invocation. */
-export const serviceCases: readonly Case[] = casesOf("invocation", serviceCalls, [
+export const serviceCases: readonly Case[] = casesOf("service", serviceCalls, [
   methodCases,
   requestTargetCases,
   forwardedHeaderCases,

@@ -1,6 +1,6 @@
-import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { Primitive } from "./case.js";
+import { type ConfiguredStore, PRIMITIVES, type Primitive } from "../server/primitives.js";
 import { CONFORMANCE_STORES } from "./components.js";
 import { DEFAULT_STORES, type Stores } from "./stores.js";
 
@@ -23,9 +23,38 @@ const ALSO_USED_BY: Partial<Record<Primitive, Primitive[]>> = { state: ["lock"],
 const NOT_THERE =
   /is not configured|not found|not (find|init|support)|don't support|no instance found|couldn't find|not support/i;
 
+/** A key that no case writes. */
+const key = "conformance-probe";
+
+type Probed = ConfiguredStore | "hello" | "secrets";
+
+type Probe = (runtime: Client<typeof Runtime>, name: string, stores: Stores) => Promise<unknown>;
+
+/** A call for each primitive that names a store and changes nothing, but uses up an id of a sequence. */
+const PROBES: Readonly<Record<Probed, Probe>> = {
+  state: (runtime, storeName) => runtime.getState({ storeName, key }),
+  lock: (runtime, storeName) => runtime.unlock({ storeName, resourceId: key, lockOwner: key }),
+  sequencer: (runtime, storeName) => runtime.getNextId({ storeName, key }),
+  // Not an event: what is no CloudEvent is refused, once the pubsub is found.
+  pubsub: (runtime, pubsubName) =>
+    runtime.publishEvent({ pubsubName, topic: key, dataContentType: "application/cloudevents+json" }),
+  files: (runtime, storeName) => runtime.listFile({ request: { storeName, name: key } }),
+  configuration: (runtime, storeName) => runtime.getConfiguration({ storeName, appId: key, keys: [key] }),
+  hello: (runtime, serviceName) => runtime.sayHello({ serviceName }),
+  secrets: (runtime, storeName, { secret }) => runtime.getSecret({ storeName, key: secret?.key ?? "" }),
+};
+
+/** The names of a primitive's stores that cases use. */
+function namesOf(primitive: Probed, { hello, secret, quickPubsub, others, ...stores }: Stores): string[] {
+  if (primitive === "hello") return [hello.name];
+  if (primitive === "secrets") return secret ? [secret.store] : [];
+  const second: Partial<Record<Probed, string | undefined>> = { ...others, pubsub: quickPubsub?.name };
+  return [stores[primitive], second[primitive]].filter((name) => name !== undefined);
+}
+
 /**
  * The stores among `stores` that the server does not have, each as "state store \"x\"". Asks only for what cases of
- * `primitives` use, and changes nothing but to use up an id of a sequence.
+ * `primitives` use.
  */
 export async function missingStores(
   transport: Transport,
@@ -33,52 +62,13 @@ export async function missingStores(
   primitives: ReadonlySet<Primitive>,
 ): Promise<string[]> {
   const runtime = createClient(Runtime, transport);
-  const key = "conformance-probe";
-  const { others } = stores;
-  const named = (name: string | undefined, ask: (storeName: string) => Promise<unknown>) =>
-    name === undefined ? [] : [{ name, ask }];
-  const state = (storeName: string) => runtime.getState({ storeName, key });
-  const lock = (storeName: string) => runtime.unlock({ storeName, resourceId: key, lockOwner: key });
-  const sequencer = (storeName: string) => runtime.getNextId({ storeName, key });
-  const configuration = (storeName: string) =>
-    runtime.getConfiguration({ storeName, appId: key, keys: [key] });
-  // Not an event: what is no CloudEvent is refused, once the pubsub is found.
-  const pubsub = (pubsubName: string) =>
-    runtime.publishEvent({ pubsubName, topic: key, dataContentType: "application/cloudevents+json" });
-  const probes: [Primitive, string, { name: string; ask(name: string): Promise<unknown> }[]][] = [
-    ["state", "state store", [...named(stores.state, state), ...named(others?.state, state)]],
-    ["lock", "lock store", [...named(stores.lock, lock), ...named(others?.lock, lock)]],
-    [
-      "sequencer",
-      "sequencer store",
-      [...named(stores.sequencer, sequencer), ...named(others?.sequencer, sequencer)],
-    ],
-    ["pubsub", "pubsub", [...named(stores.pubsub, pubsub), ...named(stores.quickPubsub?.name, pubsub)]],
-    [
-      "file",
-      "file store",
-      named(stores.files, (storeName) => runtime.listFile({ request: { storeName, name: key } })),
-    ],
-    [
-      "configuration",
-      "configuration store",
-      [...named(stores.configuration, configuration), ...named(others?.configuration, configuration)],
-    ],
-    ["hello", "hello", named(stores.hello.name, (serviceName) => runtime.sayHello({ serviceName }))],
-    [
-      "secrets",
-      "secret store",
-      named(stores.secret?.store, (storeName) =>
-        runtime.getSecret({ storeName, key: stores.secret?.key ?? "" }),
-      ),
-    ],
-  ];
   const missing: string[] = [];
-  for (const [primitive, kind, all] of probes) {
+  for (const [primitive, probe] of Object.entries(PROBES) as [Probed, Probe][]) {
     const users = [primitive, ...(ALSO_USED_BY[primitive] ?? [])];
     if (!users.some((user) => primitives.has(user))) continue;
-    for (const { name, ask } of all) {
-      if (await isMissing(() => ask(name), name)) missing.push(`${kind} ${JSON.stringify(name)}`);
+    for (const name of namesOf(primitive, stores)) {
+      if (!(await isMissing(() => probe(runtime, name, stores), name))) continue;
+      missing.push(`${PRIMITIVES[primitive].componentLabel} ${JSON.stringify(name)}`);
     }
   }
   return missing;

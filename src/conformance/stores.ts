@@ -1,23 +1,21 @@
+import { CONFIGURED_STORES, type ConfiguredStore } from "../server/primitives.js";
+
+/** The primitives of which the suite has cases with two stores. */
+export const WITH_TWO_STORES = [
+  "state",
+  "lock",
+  "sequencer",
+  "configuration",
+] as const satisfies ConfiguredStore[];
+
 /** What the server under test calls its stores, and what else it was configured with for the suite. */
-export interface Stores {
-  /** The state store. */
-  state: string;
-  /** The lock store. */
-  lock: string;
-  /** The sequencer store. */
-  sequencer: string;
-  /** The pubsub. */
-  pubsub: string;
-  /** The file store. */
-  files: string;
-  /** The configuration store. */
-  configuration: string;
+export interface Stores extends Record<ConfiguredStore, string> {
   /** The instance that SayHello names, and its greeting. */
   hello: { name: string; greeting: string };
   /** Another greeting, which the suite may change, and what it is. */
   spareHello?: { name: string; greeting: string };
   /** A second store of each of these kinds. */
-  others?: { state: string; lock: string; sequencer: string; configuration: string };
+  others?: Record<(typeof WITH_TWO_STORES)[number], string>;
   /** A pubsub that delivers an event `maxDeliveries` times at most, with waits from `retryMinMs` to `retryMaxMs`. */
   quickPubsub?: { name: string; maxDeliveries: number; retryMinMs: number; retryMaxMs: number };
   /** A key of the sequencer whose ids are all greater than `value`, a decimal number. */
@@ -36,14 +34,16 @@ export interface Stores {
   shortLog?: { name: string; maxRecords: number };
 }
 
+/** The same store name for each of `primitives`. */
+export const storesNamed = <P extends ConfiguredStore>(
+  primitives: readonly P[],
+  name: string,
+): Record<P, string> =>
+  Object.fromEntries(primitives.map((primitive) => [primitive, name])) as Record<P, string>;
+
 /** As `fairlead serve` has them without a components file. */
 export const DEFAULT_STORES: Stores = {
-  state: "default",
-  lock: "default",
-  sequencer: "default",
-  pubsub: "default",
-  files: "default",
-  configuration: "default",
+  ...storesNamed(CONFIGURED_STORES, "default"),
   hello: { name: "helloworld", greeting: "Hello" },
   echo: "echo",
 };

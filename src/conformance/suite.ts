@@ -1,3 +1,4 @@
+import type { Primitive } from "../server/primitives.js";
 import { bindingCases } from "./bindings.js";
 import type { Case } from "./case.js";
 import { configurationCases } from "./configuration.js";
@@ -17,23 +18,25 @@ import { serviceCases } from "./service.js";
 import { stateCases } from "./state.js";
 import type { Target } from "./target.js";
 
+const CASES: Readonly<Record<Primitive, readonly Case[]>> = {
+  hello: helloCases,
+  state: stateCases,
+  lock: lockCases,
+  sequencer: sequencerCases,
+  pubsub: pubsubCases,
+  files: fileCases,
+  map: mapCases,
+  gossipMap: gossipMapCases,
+  log: logCases,
+  configuration: configurationCases,
+  secrets: secretCases,
+  bindings: bindingCases,
+  service: serviceCases,
+  lifecycle: lifecycleCases,
+};
+
 /** Every case of the suite. */
-export const cases: readonly Case[] = [
-  ...helloCases,
-  ...stateCases,
-  ...lockCases,
-  ...sequencerCases,
-  ...pubsubCases,
-  ...fileCases,
-  ...mapCases,
-  ...gossipMapCases,
-  ...logCases,
-  ...configurationCases,
-  ...secretCases,
-  ...bindingCases,
-  ...serviceCases,
-  ...lifecycleCases,
-];
+export const cases: readonly Case[] = Object.values(CASES).flat();
 
 /**
  * Declares every case of the suite with the `test` of a runner. `open` gives the server that a case is run against, which

@@ -10,7 +10,6 @@ export type { Connection } from "./calls/admission.js";
 export { VERSION } from "./calls/error-mapping.js";
 export type { MetricsPage } from "./calls/metrics.js";
 export type { Usage } from "./calls/usage.js";
-export type { Kind } from "./config/components.js";
 export { type Config, type ConfigInput, parseConfig } from "./config/config.js";
 export { configJsonSchema } from "./config/json-schema.js";
 export { ConfigError, type ConfigProblem } from "./config/problems.js";
@@ -35,5 +34,6 @@ export type {
 export { EngineFault } from "./engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
 export type { Readiness } from "./http/readiness.js";
+export type { ComponentKind } from "./primitives.js";
 export { createServer, inProcess, type Server, type ServerOptions } from "./server.js";
 export type { TunnelOrigin, Tunnels } from "./tunnel/accept.js";

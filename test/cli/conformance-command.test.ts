@@ -86,7 +86,7 @@ test("what cannot be run gives status 2, and says why", async () => {
     [["--serve", "--port", "65536"], /--port must be a number from 0 to 65535, got "65536"/],
     [["--serve", "http://x"], /one argument too many: "http:\/\/x"/],
     [["http://x", "--protocol", "smtp"], /--protocol must be one of connect, grpc, grpc-web, tunnel, all/],
-    [["http://x", "--primitive", "states"], /--primitive must be one of hello, state,.*did you mean state\?/],
+    [["http://x", "--primitive", "states"], /--primitive must be one of state, lock,.*did you mean state\?/],
     [["http://x", "--profile", "dapr"], /--profile must be one of fairlead, layotto/],
     [["http://x", "--report", "pdf"], /--report must be one of text, junit, json, html, tap/],
     [
@@ -148,7 +148,7 @@ test("mirrorPort brings the app that a service and a binding lead to", async () 
     await writeFile(file, JSON.stringify({ stores, mirrorPort: Number(new URL(url).port) }));
     const { status, out } = await command(...args);
     assert.equal(status, 0, out);
-    assert.match(out, /^ {2}invocation +7\d +- +- +-$/m);
+    assert.match(out, /^ {2}service +7\d +- +- +-$/m);
     await writeFile(file, JSON.stringify({ stores }));
     const without = await command(...args);
     assert.equal(without.status, 1, "nothing listens there any more");

@@ -86,7 +86,7 @@ test("consumer groups: a group named like an app needs that app's right, another
       access: {
         tokens: [
           rule("reader", read),
-          rule("billing", read, { primitive: "services", store: "billing", verbs: ["OnTopicEvent"] }),
+          rule("billing", read, { primitive: "service", store: "billing", verbs: ["OnTopicEvent"] }),
           rule("reports", { ...read, group: "report-*" }),
         ],
       },

@@ -25,7 +25,7 @@ const config: ConfigInput = {
         token: BILLING,
         subject: "billing",
         rules: [
-          { primitive: "services", store: "billing", verbs: ["OnTopicEvent"] },
+          { primitive: "service", store: "billing", verbs: ["OnTopicEvent"] },
           { primitive: "pubsub", verbs: ["read"] },
         ],
       },

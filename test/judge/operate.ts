@@ -13,7 +13,7 @@ export async function operate(fl: Fairlead, store: string, asked: Operation): Pr
       return onState(fl, store, asked);
     case "lock":
       return onLock(fl, store, asked);
-    case "file":
+    case "files":
       return onFile(fl, store, asked);
     case "configuration":
       return onConfiguration(fl, store, asked);
@@ -92,30 +92,30 @@ async function onLock(fl: Fairlead, store: string, asked: Operation): Promise<Js
 async function onFile(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
   const files = fl.files(store);
   switch (asked.call) {
-    case "file.get": {
+    case "files.get": {
       const { offset, length } = asked;
       const range =
         offset === undefined ? {} : { range: { offset, ...(length !== undefined && { length }) } };
       return (await (await files.get(asked.name, range))?.text()) ?? null;
     }
-    case "file.getFirst":
+    case "files.getFirst":
       for await (const piece of (await files.get(asked.name)) ?? []) return new TextDecoder().decode(piece);
       return "";
-    case "file.stat": {
+    case "files.stat": {
       const info = await files.stat(asked.name);
       if (!info) return null;
       const known = !Number.isNaN(info.modifiedAt.getTime());
       return { size: info.size, modifiedAt: known ? info.modifiedAt.toISOString() : null };
     }
-    case "file.list": {
+    case "files.list": {
       const names: string[] = [];
       for await (const { name } of files.list(asked.prefix)) names.push(name);
       return names;
     }
-    case "file.put":
+    case "files.put":
       await files.put(asked.name, asked.text);
       return null;
-    case "file.delete":
+    case "files.delete":
       return files.delete(asked.name);
     default:
       throw new TypeError(`unknown operation ${asked.call}`);

@@ -4,10 +4,9 @@ import { blobsMutants } from "./list/engine/blobs.js";
 import { keysMutants } from "./list/engine/keys.js";
 import { logsMutants } from "./list/engine/logs.js";
 import { topicsMutants } from "./list/engine/topics.js";
-import { fileMutants } from "./list/file.js";
+import { filesMutants } from "./list/files.js";
 import { gossipMapMutants } from "./list/gossip-map.js";
 import { helloMutants } from "./list/hello.js";
-import { invocationMutants } from "./list/invocation.js";
 import { lifecycleMutants } from "./list/lifecycle.js";
 import { lockMutants } from "./list/lock.js";
 import { logMutants } from "./list/log.js";
@@ -16,6 +15,7 @@ import { pubsubMutants } from "./list/pubsub.js";
 import { requestsMutants } from "./list/requests.js";
 import { secretsMutants } from "./list/secrets.js";
 import { sequencerMutants } from "./list/sequencer.js";
+import { serviceMutants } from "./list/service.js";
 import { stateMutants } from "./list/state.js";
 import type { Mutant } from "./mutant.js";
 
@@ -26,14 +26,14 @@ export const mutants: readonly Mutant[] = [
   ...lockMutants,
   ...sequencerMutants,
   ...pubsubMutants,
-  ...fileMutants,
+  ...filesMutants,
   ...mapMutants,
   ...gossipMapMutants,
   ...logMutants,
   ...configurationMutants,
   ...secretsMutants,
   ...bindingsMutants,
-  ...invocationMutants,
+  ...serviceMutants,
   ...lifecycleMutants,
   ...requestsMutants,
   ...keysMutants,

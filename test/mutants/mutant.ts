@@ -1,4 +1,4 @@
-import type { Primitive } from "../../src/conformance/case.js";
+import type { Primitive } from "../../src/server/primitives.js";
 
 /** What a mutant is held against: the cases of a primitive, or those that every engine has to pass. */
 export type Judged = Primitive | "engine";
@@ -20,24 +20,6 @@ export interface Mutant {
 
 /** What is wrong, what is replaced, by what, and which cases have to notice. */
 export type Fault = readonly [what: string, find: string, replace: string, kills: RegExp];
-
-/** Every primitive that has a service. */
-export const EVERY: Judged[] = [
-  "hello",
-  "state",
-  "lock",
-  "sequencer",
-  "pubsub",
-  "file",
-  "map",
-  "gossip-map",
-  "log",
-  "configuration",
-  "secrets",
-  "bindings",
-  "invocation",
-  "lifecycle",
-];
 
 /** The mutants of one file. */
 export const faultsOf = (judged: Judged | Judged[], file: string, faults: readonly Fault[]): Mutant[] =>

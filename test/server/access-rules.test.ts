@@ -13,23 +13,24 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient, withToken } from "../../src/index.js";
 import { isLoopback } from "../../src/lib/loopback.js";
 import { sameBytes } from "../../src/rpc/bearer-token.js";
-import { PRIMITIVES, questionOf } from "../../src/server/access/permissions.js";
+import { questionOf } from "../../src/server/access/permissions.js";
 import { permits, type Rule } from "../../src/server/access/rules.js";
-import { type ConfigInput, createServer } from "../../src/server/index.js";
+import { type ConfigInput, createServer, parseConfig } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
+import { PRIMITIVE_NAMES } from "../../src/server/primitives.js";
 import { failure } from "../decisions/failure.js";
 import { openHere } from "../support/protocols.js";
 
 const TOKEN = "caller-0123456789abcdef";
 
 const deed = fc.record({
-  primitive: fc.constantFrom(...PRIMITIVES),
+  primitive: fc.constantFrom(...PRIMITIVE_NAMES),
   rpc: fc.constantFrom("GetState", "SaveState", "Backup"),
   verbs: fc.constantFrom<("read" | "write")[]>(["read"], ["write"], ["read", "write"], []),
 });
 const store = fc.constantFrom("a", "ab", "abc", "b", "default");
 const rule: fc.Arbitrary<Rule> = fc.record({
-  primitive: fc.constantFrom(...PRIMITIVES, "*" as const),
+  primitive: fc.constantFrom(...PRIMITIVE_NAMES, "*" as const),
   store: fc.option(fc.constantFrom("a", "a*", "ab", "ab*", "*", "b"), { nil: undefined }),
   verbs: fc.subarray(["read", "write", "GetState", "SaveState", "Backup", "*"], { minLength: 1 }),
 });
@@ -129,6 +130,17 @@ test("a rule about a map is about that of the facades' own protocol group, anoth
   await using raft = await open([{ primitive: "map", store: "///raft/*", verbs: ["read"] }]);
   assert.equal(await raft.codeOf(raft.fl.raw.map.get(header("raft"))), undefined);
   assert.equal(await raft.codeOf(raft.fl.raw.map.get(header("default"))), Code.PermissionDenied);
+});
+
+test("a rule's primitive may be spelled as the configuration's part of its components", () => {
+  const rules = JSON.parse(
+    '[{ "primitive": "services", "verbs": ["*"] }, { "primitive": "logs", "verbs": ["*"] }]',
+  );
+  const { access } = parseConfig({ access: { roles: { all: rules }, anonymous: "all" } });
+  assert.deepEqual(
+    access.roles["all"]?.map(({ primitive }) => primitive),
+    ["service", "log"],
+  );
 });
 
 /** A server whose caller has `rules`, and the code of what a call of its own ends with; undefined: nothing wrong. */

@@ -186,7 +186,7 @@ test("with access control only those may be an app whom a rule lets, and their s
         token: "shop-token-0123456789",
         subject: "shop",
         rules: [
-          { primitive: "services", store: "shop", verbs: ["OnTopicEvent"] },
+          { primitive: "service", store: "shop", verbs: ["OnTopicEvent"] },
           { primitive: "pubsub", verbs: ["*"] },
         ],
       },
@@ -200,7 +200,7 @@ test("with access control only those may be an app whom a rule lets, and their s
   await until(() => at.lines.some(({ message }) => /not served/.test(message)));
   assert.match(
     String(at.lines.find(({ message }) => /not served/.test(message))?.err),
-    /"thief" may not OnTopicEvent services "shop"/,
+    /"thief" may not OnTopicEvent service "shop"/,
   );
   at.dial("shop", "shop-token-0123456789").serve(noting(seen));
   await at.arrived(1);
@@ -214,7 +214,7 @@ test("an app whose token ends asks for another one, and goes on being called", a
   const sign = (ms: number) =>
     issuer.sign({ roles: ["shop"], jti: String(ms), exp: (Date.now() + ms) / 1000 });
   const rules = [
-    { primitive: "services", store: "shop", verbs: ["OnTopicEvent"] },
+    { primitive: "service", store: "shop", verbs: ["OnTopicEvent"] },
     { primitive: "pubsub", verbs: ["*"] },
   ];
   const access = { jwt: { ...jwtOf(issuer), clockToleranceMs: 0 }, roles: { shop: rules } };

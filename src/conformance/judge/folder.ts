@@ -4,12 +4,12 @@ import { equal, ok } from "../expect.js";
 import { CODES, callsOf, firstRequests, respondInOrder, type Scenario, serverError } from "./scenario.js";
 
 const { listFile, putFile } = Runtime.method;
-const TIME = { primitive: "file", rule: "last_modified" } as const;
-const LIST = { primitive: "file", rule: "ListFile" } as const;
-const PUT = { primitive: "file", rule: "PutFile" } as const;
-const MISSING = { primitive: "file", rule: "no entry where one is required" } as const;
+const TIME = { primitive: "files", rule: "last_modified" } as const;
+const LIST = { primitive: "files", rule: "ListFile" } as const;
+const PUT = { primitive: "files", rule: "PutFile" } as const;
+const MISSING = { primitive: "files", rule: "no entry where one is required" } as const;
 const files = (...names: string[]) => names.map((fileName) => ({ fileName, size: 1n, lastModified: "" }));
-const listing = { call: "file.list", prefix: "d/" } as const;
+const listing = { call: "files.list", prefix: "d/" } as const;
 
 /** What the description, listing, writing and removal of files may be answered. */
 export const folderScenarios: readonly Scenario[] = [
@@ -18,7 +18,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...MISSING,
     id: "stat-missing",
     sentence: "no description is a missing file",
-    operation: { call: "file.stat", name: "f" },
+    operation: { call: "files.stat", name: "f" },
     expected: { value: null },
     createScript: () => ({
       getFileMeta() {
@@ -128,7 +128,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...MISSING,
     id: "delete-missing",
     sentence: "a removal that finds nothing removed nothing",
-    operation: { call: "file.delete", name: "f" },
+    operation: { call: "files.delete", name: "f" },
     expected: { value: false },
     createScript: () => ({
       delFile() {
@@ -141,7 +141,7 @@ export const folderScenarios: readonly Scenario[] = [
     id: "delete-missing-go",
     sentence: "a removal that finds nothing, which the Go runtime calls internal, removed nothing",
     rule: "Go runtime: 8.2 a missing file is Internal",
-    operation: { call: "file.delete", name: "f" },
+    operation: { call: "files.delete", name: "f" },
     expected: { value: false },
     createScript: () => ({
       delFile() {
@@ -153,7 +153,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...MISSING,
     id: "delete-refused",
     sentence: "a removal that fails is not one that found nothing",
-    operation: { call: "file.delete", name: "f" },
+    operation: { call: "files.delete", name: "f" },
     expected: { code: "internal" },
     createScript: () => ({
       delFile() {
@@ -167,7 +167,7 @@ export const folderScenarios: readonly Scenario[] = [
     sentence:
       "the first message of an upload names file and store, and what the Go runtime's local store asks for",
     rule: "Go runtime: 8.2 FileMode and FileFlag are required",
-    operation: { call: "file.put", name: "f", text: "content" },
+    operation: { call: "files.put", name: "f", text: "content" },
     expected: { value: null },
     createScript: () => ({
       async putFile(messages) {
@@ -183,7 +183,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...PUT,
     id: "put-empty",
     sentence: "an empty file is at least one message: none would be none",
-    operation: { call: "file.put", name: "f", text: "" },
+    operation: { call: "files.put", name: "f", text: "" },
     expected: { value: null },
     createScript: () => ({
       async putFile(messages) {
@@ -197,7 +197,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...PUT,
     id: "put-refused",
     sentence: "an upload that is refused before its end is a failure",
-    operation: { call: "file.put", name: "f", text: "x".repeat(300_000) },
+    operation: { call: "files.put", name: "f", text: "x".repeat(300_000) },
     expected: { code: "internal" },
     createScript: () => ({
       async putFile(messages) {
@@ -222,7 +222,7 @@ function times(): Scenario[] {
     ...TIME,
     id: `time-${name}`,
     sentence: `the time "${text}" is ${moment ?? "not known, and the size still is"}`,
-    operation: { call: "file.stat", name: "f" },
+    operation: { call: "files.stat", name: "f" },
     expected: { value: { size: 8_589_934_592, modifiedAt: moment } },
     createScript: () => ({ getFileMeta: () => ({ size: 2n ** 33n, lastModified: text }) }),
   }));

@@ -27,17 +27,17 @@ export type Operation =
   /** The next `count` ids in decimal, by the client's way to take many where it has one. */
   | { call: "sequencer.take"; key: string; count: number; strong?: boolean }
   /** The text of the file, null where there is none. With a range: of these bytes. */
-  | { call: "file.get"; name: string; offset?: number; length?: number }
+  | { call: "files.get"; name: string; offset?: number; length?: number }
   /** Begins to read and leaves after the first piece: its text. */
-  | { call: "file.getFirst"; name: string }
+  | { call: "files.getFirst"; name: string }
   /** `{ size, modifiedAt }`, the time as `toISOString()` has it, null where it cannot be read; null where there is no file. */
-  | { call: "file.stat"; name: string }
+  | { call: "files.stat"; name: string }
   /** The names. */
-  | { call: "file.list"; prefix: string }
+  | { call: "files.list"; prefix: string }
   /** null. */
-  | { call: "file.put"; name: string; text: string }
+  | { call: "files.put"; name: string; text: string }
   /** Whether it was there. */
-  | { call: "file.delete"; name: string }
+  | { call: "files.delete"; name: string }
   /** `{ key: content }` of the items that have a value. */
   | { call: "configuration.get"; keys: readonly string[] }
   /**

@@ -8,7 +8,7 @@ import { callsOf, firstRequests, type Scenario, serverError } from "./scenario.j
 const { invokeBinding, invokeService } = Runtime.method;
 const SECRET = { primitive: "secrets", rule: "secrets" } as const;
 const BINDING = { primitive: "bindings", rule: "InvokeBinding" } as const;
-const SERVICE = { primitive: "invocation", rule: "InvokeService" } as const;
+const SERVICE = { primitive: "service", rule: "InvokeService" } as const;
 const secret = { call: "secrets.get", name: "S" } as const;
 const FETCH = { call: "service.fetch", path: "a/b", verb: "GET" } as const;
 const failing = (code: Code, text: string) => () => {

@@ -6,7 +6,7 @@ import type { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import type { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import type { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import type { Primitive } from "../case.js";
+import type { Primitive } from "../../server/primitives.js";
 import type { Rule } from "../rules.js";
 import type { Observation, Operation } from "./operations.js";
 
@@ -39,8 +39,8 @@ export interface WireCall {
 export interface Scenario {
   /** Its name, and the name of the store that the client has to use. */
   readonly id: string;
-  /** What it is about. */
-  readonly primitive: Primitive;
+  /** What it is about: a primitive, or calls of any. */
+  readonly primitive: Primitive | "calls";
   /** What must be so. */
   readonly sentence: string;
   /** Where it is written: a row of decisions.md, or what the existing servers do. */

@@ -1,7 +1,7 @@
 import { bulkScenarios } from "./bulk.js";
 import { configurationScenarios } from "./configuration.js";
 import { errorScenarios } from "./errors.js";
-import { fileScenarios } from "./file.js";
+import { fileScenarios } from "./files.js";
 import { folderScenarios } from "./folder.js";
 import { lockScenarios } from "./lock.js";
 import { logScenarios } from "./log.js";

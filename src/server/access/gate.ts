@@ -97,7 +97,7 @@ export function createAccess(settings: AccessSettings, around: AccessAround): Ac
     return caller;
   };
 
-  const ofApps: Deed = { primitive: "services", verbs: [], rpc: AppCallback.method.onTopicEvent.name };
+  const ofApps: Deed = { primitive: "service", verbs: [], rpc: AppCallback.method.onTopicEvent.name };
 
   /** Throws a refusal where the events of this group are an app's, and the caller may not be that app. */
   const checkGroup = async (caller: Caller, group: string): Promise<void> => {

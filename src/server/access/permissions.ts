@@ -6,30 +6,11 @@ import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { kindCalled } from "../services/lifecycle.js";
+import { componentKindSpelled, type Primitive } from "../primitives.js";
 import { logNameIn } from "../services/log.js";
 import { groupOf } from "../services/pubsub/group.js";
 import { fencesIn } from "../services/shared/fence.js";
 
-/** What a rule can be about, called as the client's facades and the configuration call it. */
-export const PRIMITIVES = [
-  "state",
-  "lock",
-  "sequencer",
-  "pubsub",
-  "files",
-  "map",
-  "gossipMap",
-  "log",
-  "configuration",
-  "secrets",
-  "bindings",
-  "services",
-  "hello",
-  "lifecycle",
-] as const;
-
-export type Primitive = (typeof PRIMITIVES)[number];
 export type Verb = "read" | "write";
 
 /** What one RPC asks for. The store is told by its messages or by its headers, and has the name that a rule gives it. */
@@ -93,7 +74,7 @@ const locks = (header: Headers) => fencesIn(header).map(({ store }) => store);
 
 asks(Runtime, {
   sayHello: { primitive: "hello", verbs: reads, store: ({ serviceName }) => named(serviceName) },
-  invokeService: { primitive: "services", verbs: writes, store: ({ id }) => named(id) },
+  invokeService: { primitive: "service", verbs: writes, store: ({ id }) => named(id) },
   getConfiguration: of("configuration", reads),
   saveConfiguration: of("configuration", writes),
   deleteConfiguration: of("configuration", writes),
@@ -128,14 +109,14 @@ asks(Runtime, {
 });
 
 // Asked of an app that dials in: no verb but the RPC's own name lets it take the calls of the app that it says it is.
-const asApp = { primitive: "services", verbs: [] } as const;
+const asApp = { primitive: "service", verbs: [] } as const;
 asks(AppCallback, { listTopicSubscriptions: asApp, onTopicEvent: asApp });
 
 asks(Lifecycle, {
   applyConfiguration: {
     primitive: "lifecycle",
     verbs: writes,
-    store: ({ componentConfig: to }) => to && `${kindCalled(to.kind) ?? to.kind}/${to.name}`,
+    store: ({ componentConfig: to }) => to && `${componentKindSpelled(to.kind) ?? to.kind}/${to.name}`,
   },
 });
 

@@ -1,4 +1,5 @@
-import type { Primitive, Verb } from "./permissions.js";
+import type { Primitive } from "../primitives.js";
+import type { Verb } from "./permissions.js";
 
 /** What a caller may do. */
 export interface Rule {

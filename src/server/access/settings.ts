@@ -2,7 +2,8 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { z } from "zod";
 import { isToken, TOKEN_FORM } from "../../rpc/bearer-token.js";
-import { PRIMITIVES, rpcsOf } from "./permissions.js";
+import { PRIMITIVE_NAMES, type Primitive, primitiveSpelled } from "../primitives.js";
+import { rpcsOf } from "./permissions.js";
 
 const SHORTEST = 16;
 
@@ -36,13 +37,16 @@ export const oneCredential = ({ token, tokenEnv }: { token?: unknown; tokenEnv?:
 
 export const ONE_CREDENTIAL = "must have token or tokenEnv, not both";
 
-const primitives = [...PRIMITIVES, "*"] as const;
+const primitives = [...PRIMITIVE_NAMES, "*"] as const;
 
 const rule = z
   .strictObject({
-    primitive: z
-      .enum(primitives, { error: `must be one of ${primitives.join(", ")}` })
-      .describe("What it is about; * for everything."),
+    primitive: z.preprocess(
+      (spelling: Primitive | "*") => primitiveSpelled(spelling) ?? spelling,
+      z
+        .enum(primitives, { error: `must be one of ${primitives.join(", ")}` })
+        .describe("What it is about; * for everything."),
+    ),
     store: z
       .string()
       .min(1, "must not be empty: leave it out for every store")
@@ -54,7 +58,7 @@ const rule = z
       .optional()
       .describe(
         "For pubsub: a consumer group's name, or with * at the end all that begin so. Left out: every group. " +
-          "A group that is called like an app always needs that app's right: services, its name, OnTopicEvent.",
+          "A group that is called like an app always needs that app's right: service, its name, OnTopicEvent.",
       ),
     verbs: atLeastOne(z.string()).describe('"read", "write", the names of single RPCs, or "*" for all.'),
   })

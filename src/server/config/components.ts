@@ -1,67 +1,35 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { z } from "zod";
 import { invalid, notConfigured } from "../errors.js";
+import { COMPONENT_LABELS, type ComponentKind } from "../primitives.js";
 import { type Config, configSchema } from "./config.js";
 import { explainIssue } from "./problems.js";
-
-/** The parts of the configuration that are components: each is a table of names. */
-export type Kind =
-  | "state"
-  | "lock"
-  | "sequencer"
-  | "pubsub"
-  | "files"
-  | "configuration"
-  | "secrets"
-  | "bindings"
-  | "services"
-  | "apps"
-  | "hello"
-  | "logs"
-  | "maps";
-
-/** How an error message calls one component of a kind. */
-const CALLED: Record<Kind, string> = {
-  state: "state store",
-  lock: "lock store",
-  sequencer: "sequencer store",
-  pubsub: "pubsub",
-  files: "file store",
-  configuration: "configuration store",
-  secrets: "secret store",
-  bindings: "binding",
-  services: "service",
-  apps: "app",
-  hello: "hello",
-  logs: "log",
-  maps: "map group",
-};
 
 /** The components that this server has, as they are now: ApplyConfiguration may change one at run time. */
 export class Components {
   /** Maps and not the configuration's own objects: no name that a client makes up can mean anything else. */
-  readonly #tables: ReadonlyMap<Kind, Map<string, unknown>>;
+  readonly #tables: ReadonlyMap<ComponentKind, Map<string, unknown>>;
 
   constructor(config: Config) {
-    const kinds = Object.keys(CALLED) as Kind[];
+    const kinds = Object.keys(COMPONENT_LABELS) as ComponentKind[];
     this.#tables = new Map(
       kinds.map((kind) => [kind, new Map<string, unknown>(Object.entries(config[kind]))]),
     );
   }
 
   /** The component `name`; fails with `invalid_argument`, naming those that there are. */
-  get<K extends Kind>(kind: K, name: string): Config[K][string] {
+  get<K extends ComponentKind>(kind: K, name: string): Config[K][string] {
     const component = this.find(kind, name);
-    if (component === undefined) throw notConfigured(CALLED[kind], name, this.names(kind));
+    if (component === undefined) throw notConfigured(COMPONENT_LABELS[kind], name, this.names(kind));
     return component;
   }
 
   /** The component `name`, or undefined. */
-  find<K extends Kind>(kind: K, name: string): Config[K][string] | undefined {
+  find<K extends ComponentKind>(kind: K, name: string): Config[K][string] | undefined {
     return this.#tables.get(kind)?.get(name) as Config[K][string] | undefined;
   }
 
-  names(kind: Kind): string[] {
+  names(kind: ComponentKind): string[] {
     return [...(this.#tables.get(kind)?.keys() ?? [])];
   }
 
@@ -69,7 +37,7 @@ export class Components {
    * Puts `settings`, whole, in the place of the component's present ones; text stands for a number where one is wanted, as
    * metadata has nothing else. Fails as get(), or naming the setting.
    */
-  replace(kind: Kind, name: string, settings: Record<string, unknown>): void {
+  replace(kind: ComponentKind, name: string, settings: Record<string, unknown>): void {
     this.get(kind, name);
     const schema = configSchema.shape[kind].unwrap().valueType;
     const asTold = schema.safeParse(settings, { error: explainIssue });
@@ -98,7 +66,7 @@ function withNumbers(
 
 /** What is wrong with `settings`, by the first issue that their schema has with them. */
 function refusal(
-  kind: Kind,
+  kind: ComponentKind,
   settings: Record<string, unknown>,
   [issue]: readonly z.core.$ZodIssue[],
 ): ConnectError {
@@ -108,11 +76,11 @@ function refusal(
   const field = `component_config.metadata[${JSON.stringify(setting)}]`;
   if (stranger === undefined) return invalid(field, value, issue?.message ?? "is not valid");
   const known = settingsOf(kind, settings).join(", ") || "none";
-  return invalid(field, value, `is no setting of this ${CALLED[kind]}; its settings: ${known}`);
+  return invalid(field, value, `is no setting of this ${COMPONENT_LABELS[kind]}; its settings: ${known}`);
 }
 
 /** The names of the settings that a component of this kind, and of its type where there are several, can have. */
-function settingsOf(kind: Kind, { type }: Record<string, unknown>): string[] {
+function settingsOf(kind: ComponentKind, { type }: Record<string, unknown>): string[] {
   const schema = configSchema.shape[kind].unwrap().valueType;
   if (schema instanceof z.ZodObject) return Object.keys(schema.shape);
   const shapes = schema.options.map(({ shape }) => shape).filter((shape) => shape.type.value === type);

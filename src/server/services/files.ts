@@ -18,8 +18,8 @@ import { connectionKey } from "../calls/admission.js";
 import type { ServiceContext } from "../context.js";
 import type { BlobInfo } from "../engine.js";
 import { conflict, invalid, notFound } from "../errors.js";
-import { type Begun, Uploads } from "./file/uploads.js";
 import { readAhead } from "./files/read-ahead.js";
+import { type Begun, Uploads } from "./files/uploads.js";
 
 type FileMethods = Pick<
   ServiceImpl<typeof Runtime>,

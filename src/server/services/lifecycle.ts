@@ -1,75 +1,60 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ComponentConfig, Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { withCallId } from "../calls/log.js";
-import type { Components, Kind } from "../config/components.js";
+import type { Components } from "../config/components.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../errors.js";
+import { type ComponentKind, componentKindSpelled } from "../primitives.js";
 
 type Settings = Record<string, unknown>;
 
+type Change = (metadata: Record<string, string>, name: string, components: Components) => Settings;
+
+const asGiven: Change = (metadata) => metadata;
+
 /**
- * The kinds that can change at run time, and what their settings are in metadata. Every service looks its component
- * up in each call, so the next one sees the change.
+ * How a change's metadata becomes the settings of a component of each kind; undefined: it is what it was at the start.
+ * Every service looks its component up in each call, so the next one sees the change.
  */
-const CHANGES = new Map<
-  Kind,
-  (metadata: Record<string, string>, name: string, components: Components) => Settings
->([
+const CHANGES: Readonly<Record<ComponentKind, Change | undefined>> = {
   // The Go runtime calls the greeting `hello`.
-  ["hello", ({ hello, ...rest }) => (hello === undefined ? rest : { greeting: hello, ...rest })],
-  ["pubsub", (metadata) => metadata],
-  [
-    "sequencer",
-    ({ biggerThan, ...rest }) => ({
-      ...rest,
-      ...(biggerThan && { biggerThan: parsed(biggerThan) }),
-    }),
-  ],
-  ["logs", (metadata) => metadata],
-  ["services", (metadata) => metadata],
-  ["bindings", bindingSettings],
-]);
+  hello: ({ hello, ...rest }) => (hello === undefined ? rest : { greeting: hello, ...rest }),
+  pubsub: asGiven,
+  sequencer: ({ biggerThan, ...rest }) => ({
+    ...rest,
+    ...(biggerThan && { biggerThan: parsed(biggerThan) }),
+  }),
+  logs: asGiven,
+  services: asGiven,
+  bindings: bindingSettings,
+  state: undefined,
+  lock: undefined,
+  files: undefined,
+  maps: undefined,
+  configuration: undefined,
+  secrets: undefined,
+  apps: undefined,
+};
 
-/** The kinds by their own names and by those that the Go runtime gives them. */
-const KINDS = new Map<string, Kind>([
-  ["hello", "hello"],
-  ["hellos", "hello"],
-  ["state", "state"],
-  ["lock", "lock"],
-  ["sequencer", "sequencer"],
-  ["pubsub", "pubsub"],
-  ["pub_subs", "pubsub"],
-  ["files", "files"],
-  ["file", "files"],
-  ["oss", "files"],
-  ["configuration", "configuration"],
-  ["config_store", "configuration"],
-  ["secrets", "secrets"],
-  ["secret_store", "secrets"],
-  ["bindings", "bindings"],
-  ["services", "services"],
-  ["rpcs", "services"],
-  ["apps", "apps"],
-  ["logs", "logs"],
-  ["maps", "maps"],
-]);
-
-/** The kind of component that a request calls `called`; undefined where there is none. */
-export const kindCalled = (called: string): Kind | undefined => KINDS.get(called);
+/** The kinds of component that can change at run time, as messages list them. */
+const CHANGEABLE = Object.entries(CHANGES)
+  .filter(([, change]) => change)
+  .map(([kind]) => kind)
+  .join(", ");
 
 /** ApplyConfiguration. A change is checked and made in one step, so those of one component follow one another. */
 export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Lifecycle> {
   const { components } = context;
   return {
     applyConfiguration({ componentConfig }, call) {
-      const { kind: called, name, metadata } = componentConfig as ComponentConfig;
-      const those = [...CHANGES.keys()].join(", ");
-      const refuse = (why: string) => invalid("component_config.kind", called, why);
-      const kind = kindCalled(called);
-      if (!kind) throw refuse(`is not a kind of component; those that can change at run time are ${those}`);
-      const settings = CHANGES.get(kind);
-      if (!settings) throw refuse(`cannot change at run time; those that can are ${those}`);
-      components.replace(kind, name, settings(metadata, name, components));
+      const { kind: spelling, name, metadata } = componentConfig as ComponentConfig;
+      const refuse = (why: string) => invalid("component_config.kind", spelling, why);
+      const kind = componentKindSpelled(spelling);
+      if (!kind)
+        throw refuse(`is not a kind of component; those that can change at run time are ${CHANGEABLE}`);
+      const change = CHANGES[kind];
+      if (!change) throw refuse(`cannot change at run time; those that can are ${CHANGEABLE}`);
+      components.replace(kind, name, change(metadata, name, components));
       withCallId(context, call).log.info(
         { kind, name, settings: Object.keys(metadata) },
         "component changed",

@@ -18,7 +18,7 @@ export const bindingsMutants: readonly Mutant[] = [
     ["create is PUT", '["create", "POST"],', '["create", "PUT"],', /the operation create/],
     ["every metadata is a header", "if (!/^[A-Z]/.test(key)) continue;", "", /upper-case letter/],
   ]),
-  ...faultsOf(["bindings", "invocation"], "services/shared/http-client.ts", [
+  ...faultsOf(["bindings", "service"], "services/shared/http-client.ts", [
     [
       "dots are let through",
       ".some((segment) => /^\\.\\.?(;|$)/.test(segment))",

@@ -2,7 +2,7 @@
 import { faultsOf, type Mutant } from "../mutant.js";
 
 export const gossipMapMutants: readonly Mutant[] = [
-  ...faultsOf("gossip-map", "services/gossip-map/hub.ts", [
+  ...faultsOf("gossipMap", "services/gossip-map/hub.ts", [
     ["members are not told", "else link.changed(key);", "else link.knows(stored);", /the others are told/],
     [
       "a writer is told what it wrote",
@@ -11,7 +11,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /not told again/,
     ],
   ]),
-  ...faultsOf("gossip-map", "calls/validate.ts", [
+  ...faultsOf("gossipMap", "calls/validate.ts", [
     [
       "sources may be empty",
       "rule(gossip.MessageSchema, { source: name, target: required });",
@@ -25,7 +25,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /far ahead/,
     ],
   ]),
-  ...faultsOf("gossip-map", "../gossip/link.ts", [
+  ...faultsOf("gossipMap", "../gossip/link.ts", [
     [
       "what is not advertised is not pushed",
       "else this.#push(key);\n    }\n  }",
@@ -51,7 +51,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /is answered with it/,
     ],
   ]),
-  ...faultsOf("gossip-map", "services/gossip-map/maps.ts", [
+  ...faultsOf("gossipMap", "services/gossip-map/maps.ts", [
     [
       "all maps are one",
       'const prefix = under("gossip", target.namespace, target.name);',
@@ -59,7 +59,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /maps are apart|several maps/,
     ],
   ]),
-  ...faultsOf("gossip-map", "services/gossip-map.ts", [
+  ...faultsOf("gossipMap", "services/gossip-map.ts", [
     [
       "a stream has one map",
       'const at = under("gossip", namespace, name);',
@@ -73,7 +73,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /is one source/,
     ],
   ]),
-  ...faultsOf("gossip-map", "services/gossip-map/hub.ts", [
+  ...faultsOf("gossipMap", "services/gossip-map/hub.ts", [
     [
       "timestamps are cut",
       "value: toBinary(MapValueSchema, value),",
@@ -87,7 +87,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /stored for a key that is not known/,
     ],
   ]),
-  ...faultsOf("gossip-map", "../gossip/outbox.ts", [
+  ...faultsOf("gossipMap", "../gossip/outbox.ts", [
     [
       "there is no target",
       "return create(MessageSchema, { source, target, message });",
@@ -95,7 +95,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /source and target are always set/,
     ],
   ]),
-  ...faultsOf("gossip-map", "../gossip/clock.ts", [
+  ...faultsOf("gossipMap", "../gossip/clock.ts", [
     [
       "clocks are compared without the member",
       "compareBytes(a.length === 0 ? ZERO : a, b.length === 0 ? ZERO : b);",
@@ -121,7 +121,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /a short timestamp/,
     ],
   ]),
-  ...faultsOf("gossip-map", "../gossip/version.ts", [
+  ...faultsOf("gossipMap", "../gossip/version.ts", [
     [
       "a value wins over a tombstone",
       "return byTime || Number(a?.tombstone ?? false) - Number(b?.tombstone ?? false);",

@@ -5,8 +5,8 @@ export const lifecycleMutants: readonly Mutant[] = [
   ...faultsOf("lifecycle", "services/lifecycle.ts", [
     [
       "nothing changes",
-      "components.replace(kind, name, settings(metadata, name, components));",
-      "settings(metadata, name, components);",
+      "components.replace(kind, name, change(metadata, name, components));",
+      "change(metadata, name, components);",
       /replaced for the next call|is none, and changes nothing/,
     ],
     [
@@ -15,17 +15,24 @@ export const lifecycleMutants: readonly Mutant[] = [
       "hello === undefined ? rest : { hello, ...rest }",
       /under both names/,
     ],
-    ["the Go name of the kind is not known", '["hellos", "hello"],', "", /by the Go runtime's names/],
+    ["secrets can change", "secrets: undefined,", "secrets: asGiven,", /secrets cannot change/],
+  ]),
+  ...faultsOf("lifecycle", "primitives.ts", [
     [
-      "secrets can change",
-      '["bindings", bindingSettings],',
-      '["bindings", bindingSettings],\n  ["secrets", (metadata) => metadata],',
-      /secrets cannot change/,
+      "the Go name of the kind is not known",
+      'aliases: ["hellos"],',
+      "aliases: [],",
+      /by the Go runtime's names/,
+    ],
+    [
+      "the Go name of a pubsub is not known",
+      'aliases: ["pub_subs"],',
+      "aliases: [],",
+      /a pubsub takes its settings/,
     ],
   ]),
   ...faultsOf("lifecycle", "services/lifecycle.ts", [
-    ["the Go name of a pubsub is not known", '["pub_subs", "pubsub"],', "", /a pubsub takes its settings/],
-    ["logs cannot change", '["logs", (metadata) => metadata],', "", /takes its retention/],
+    ["logs cannot change", "logs: asGiven,", "logs: undefined,", /takes its retention/],
     [
       "a binding cannot be told its type",
       'if (metadata["type"] !== undefined && metadata["type"] !== type) {',
@@ -40,14 +47,14 @@ export const lifecycleMutants: readonly Mutant[] = [
     ],
     [
       "kinds that are none are let be",
-      "if (!kind) throw refuse(",
-      "if (!kind) return {};\n      if (!kind) throw refuse(",
+      "if (!kind)\n        throw refuse(",
+      "if (!kind) return {};\n      if (!kind)\n        throw refuse(",
       /is none, and invalid/,
     ],
     [
       "what cannot change is let be",
-      "if (!settings) throw refuse(",
-      "if (!settings) return {};\n      if (!settings) throw refuse(",
+      "if (!change) throw refuse(",
+      "if (!change) return {};\n      if (!change) throw refuse(",
       /cannot change at run time/,
     ],
   ]),

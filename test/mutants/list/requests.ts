@@ -1,9 +1,10 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: it is source text
-import { EVERY, faultsOf, type Mutant } from "../mutant.js";
+import { PRIMITIVE_NAMES } from "../../../src/server/primitives.js";
+import { faultsOf, type Mutant } from "../mutant.js";
 
 /** What goes wrong for several primitives alike. */
 export const requestsMutants: readonly Mutant[] = [
-  ...faultsOf(EVERY, "calls/validate.ts", [
+  ...faultsOf(PRIMITIVE_NAMES, "calls/validate.ts", [
     [
       "secrets may have control characters",
       "rule(runtime.GetSecretRequestSchema, { storeName: name, key: secretKey });",
@@ -53,7 +54,7 @@ export const requestsMutants: readonly Mutant[] = [
       /above the limit/,
     ],
   ]),
-  ...faultsOf(EVERY, "errors.ts", [
+  ...faultsOf(PRIMITIVE_NAMES, "errors.ts", [
     [
       "what is not configured is not named",
       '[info("NOT_CONFIGURED", { kind: what, name })]',
@@ -61,7 +62,7 @@ export const requestsMutants: readonly Mutant[] = [
       /not configured/,
     ],
   ]),
-  ...faultsOf(["bindings", "invocation"], "services/shared/http-client.ts", [
+  ...faultsOf(["bindings", "service"], "services/shared/http-client.ts", [
     [
       "answers are not bounded",
       "if (size <= most) continue;",

@@ -1,5 +1,7 @@
-/** The primitives that keep their data in the engine's keys; each has its own room there. */
-type Room = "state" | "lock" | "fence" | "sequencer" | "configuration" | "map" | "gossip" | "log" | "app";
+import type { StoredPrimitive } from "../../primitives.js";
+
+/** The first part of every key of the engine. Gossip maps have theirs under "gossip"; apps that dial in are kept as well. */
+type Room = Exclude<StoredPrimitive, "gossipMap"> | "gossip" | "fence" | "app";
 
 /**
  * The engine's key for what `parts` name. NUL ends every part but the last, which alone may hold any character: the

@@ -1,8 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: it is source text
 import { faultsOf, type Mutant } from "../mutant.js";
 
-export const fileMutants: readonly Mutant[] = [
-  ...faultsOf("file", "services/files.ts", [
+export const filesMutants: readonly Mutant[] = [
+  ...faultsOf("files", "services/files.ts", [
     [
       "missing files are internal",
       'if (!found) throw notFound("file", name);',
@@ -59,7 +59,7 @@ export const fileMutants: readonly Mutant[] = [
       /creates only/,
     ],
   ]),
-  ...faultsOf("file", "services/files.ts", [
+  ...faultsOf("files", "services/files.ts", [
     [
       "the first message has no data",
       "for (let part = first; !part.done; part",
@@ -117,7 +117,7 @@ export const fileMutants: readonly Mutant[] = [
       /in a header as GetFileMeta/,
     ],
   ]),
-  ...faultsOf("file", "calls/validate.ts", [
+  ...faultsOf("files", "calls/validate.ts", [
     [
       "metadata is not bounded",
       "if (bytes > fileMetadataBytes) {",
@@ -125,7 +125,7 @@ export const fileMutants: readonly Mutant[] = [
       /kept with a file is bounded/,
     ],
   ]),
-  ...faultsOf("file", "engines/memory/blobs.ts", [
+  ...faultsOf("files", "engines/memory/blobs.ts", [
     [
       "empty files are not stored",
       "const info: BlobInfo = {",
@@ -163,7 +163,7 @@ export const fileMutants: readonly Mutant[] = [
       /replaced is listed once/,
     ],
   ]),
-  ...faultsOf("file", "engines/memory/sorted-map.ts", [
+  ...faultsOf("files", "engines/memory/sorted-map.ts", [
     [
       "the order is that of UTF-16",
       "return compareUtf8(a, b);",

@@ -1,11 +1,11 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: it is source text
 import { faultsOf, type Mutant } from "../mutant.js";
 
-export const invocationMutants: readonly Mutant[] = [
-  ...faultsOf("invocation", "services/shared/http-client.ts", [
+export const serviceMutants: readonly Mutant[] = [
+  ...faultsOf("service", "services/shared/http-client.ts", [
     ["redirects are followed", 'redirect: "manual", signal', 'redirect: "follow", signal', /302/],
   ]),
-  ...faultsOf("invocation", "services/service.ts", [
+  ...faultsOf("service", "services/service.ts", [
     [
       "GET with data",
       "const verb = httpExtension?.verb || (body ? Verb.POST : Verb.GET);",
@@ -26,7 +26,7 @@ export const invocationMutants: readonly Mutant[] = [
       /has left is unavailable/,
     ],
   ]),
-  ...faultsOf("invocation", "services/service.ts", [
+  ...faultsOf("service", "services/service.ts", [
     [
       "every method is POST",
       'const method = VerbSchema.value[verb]?.name ?? "GET";',
@@ -107,7 +107,7 @@ export const invocationMutants: readonly Mutant[] = [
       /ids are exact/,
     ],
   ]),
-  ...faultsOf("invocation", "tunnel/app-registry.ts", [
+  ...faultsOf("service", "tunnel/app-registry.ts", [
     [
       "one app is asked all the time",
       "this.#here.set(name, [...others, first]);",

@@ -6,9 +6,9 @@ import { ok } from "../expect.js";
 import { callsOf, type Scenario, type Script, serverError, withUnknownFields } from "./scenario.js";
 
 const { getFile } = Runtime.method;
-const FILE = { primitive: "file", rule: "PutFile" } as const;
-const MISSING = { primitive: "file", rule: "no entry where one is required" } as const;
-const GET = { call: "file.get", name: "f.txt" } as const;
+const FILE = { primitive: "files", rule: "PutFile" } as const;
+const MISSING = { primitive: "files", rule: "no entry where one is required" } as const;
+const GET = { call: "files.get", name: "f.txt" } as const;
 
 /** Reads that give `pieces`, and what the Go runtime knows of the file. */
 const reading = (...pieces: Uint8Array[]): Script => ({
@@ -158,7 +158,7 @@ export const fileScenarios: readonly Scenario[] = [
     ...FILE,
     id: "file-left",
     sentence: "a file that is not read to its end is let go of",
-    operation: { call: "file.getFirst", name: "f.txt" },
+    operation: { call: "files.getFirst", name: "f.txt" },
     expected: { value: "abc" },
     createScript: () => ({
       ...reading(utf8("abc")),
