@@ -55,6 +55,9 @@ export class Http2Connection {
   #isLeaving = false;
   #calls = 0;
   #isFairlead = false;
+  /** Whether the peer has answered a call or a PING. */
+  #hasAnswered = false;
+  readonly #heldBodies: (() => void)[] = [];
   #heardBytes = 0;
   #heardAtMs = performance.now();
   #probing: Promise<void> | undefined;
@@ -119,6 +122,22 @@ export class Http2Connection {
     return stream;
   }
 
+  /**
+   * Sends the request of a stream that request() has opened: at once, except on a new connection that has other calls
+   * already and has not answered anything. Node's servers that send GOAWAY while they read one stream still process the
+   * others that came with the same packet, although GOAWAY says that they do not, and those would be sent again.
+   */
+  send(stream: ClientHttp2Stream, body: Uint8Array): void {
+    if (this.#hasAnswered || this.#calls === 1) {
+      stream.end(body);
+      return;
+    }
+    if (this.#heldBodies.length === 0) this.#session.ping(() => this.#answered());
+    this.#heldBodies.push(() => {
+      if (!stream.closed && !stream.destroyed) stream.end(body);
+    });
+  }
+
   /** Takes no more calls; those under way go on. */
   leave(): void {
     this.#leave("closed");
@@ -174,6 +193,7 @@ export class Http2Connection {
     const openedAtMs = performance.now();
     stream.once("response", (headers) => {
       this.#isFairlead ||= headers[SERVER_HEADER] !== undefined;
+      this.#answered();
     });
     stream.once("close", () => {
       this.#calls--;
@@ -184,6 +204,12 @@ export class Http2Connection {
       if (isSilent) void this.probe();
       this.#options.onRoom();
     });
+  }
+
+  #answered(): void {
+    if (this.#hasAnswered) return;
+    this.#hasAnswered = true;
+    for (const send of this.#heldBodies.splice(0)) send();
   }
 
   /** The last of its calls is over. */

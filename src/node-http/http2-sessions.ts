@@ -20,10 +20,19 @@ export interface Http2SessionsOptions {
   advice?: string;
 }
 
+/** A stream that a call asks for. */
+interface StreamRequest {
+  /** Whether a connection that has been silent for a while must not be used. */
+  readonly isFresh: boolean;
+  /** `send` sends the body. */
+  opened(stream: ClientHttp2Stream, send: (body: Uint8Array) => void): void;
+  failed(error: unknown): void;
+}
+
 /** A call that waits for a connection, or for one of those under way on it to end. */
 interface Waiting {
   headers: OutgoingHttpHeaders;
-  resolve(stream: ClientHttp2Stream): void;
+  resolve(stream: ClientHttp2Stream, connection: Http2Connection): void;
   reject(error: unknown): void;
 }
 
@@ -70,11 +79,7 @@ export class Http2Sessions implements SessionManager {
   request(method: string, path: string, headers: OutgoingHttpHeaders): Promise<ClientHttp2Stream> {
     const { [TICKET_HEADER]: ticket, ...rest } = headers;
     const { signal, isFresh = false, attempt } = this.#tickets.get(String(ticket)) ?? {};
-    if (isFresh && this.#current?.isReady && this.#current.connection.silentMs > JUST_HEARD_MS) {
-      const { connection } = this.#current;
-      connection.leave();
-      void connection.probe();
-    }
+    if (isFresh) this.#avoidSilent();
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(canceled(signal));
       const over = () => signal?.removeEventListener("abort", abort);
@@ -101,6 +106,19 @@ export class Http2Sessions implements SessionManager {
     });
   }
 
+  /** Opens a stream for a unary call as soon as a connection takes it. Returns what makes the call leave the queue. */
+  open(headers: OutgoingHttpHeaders, { isFresh, opened, failed }: StreamRequest): () => void {
+    if (isFresh) this.#avoidSilent();
+    const waiting: Waiting = {
+      headers,
+      resolve: (stream, connection) => opened(stream, (body) => connection.send(stream, body)),
+      reject: failed,
+    };
+    this.#waiting.add(waiting);
+    this.#beginWaiting();
+    return () => this.#waiting.delete(waiting);
+  }
+
   notifyResponseByteRead(): void {}
 
   /** Closes the connections: calls under way fail, as do those that wait. */
@@ -109,6 +127,14 @@ export class Http2Sessions implements SessionManager {
     this.#current = undefined;
     for (const connection of this.#connections) connection.destroy(reason);
     this.#fail(reason);
+  }
+
+  /** Leaves a connection that may have been lost, for a new one. */
+  #avoidSilent(): void {
+    if (!this.#current?.isReady || this.#current.connection.silentMs <= JUST_HEARD_MS) return;
+    const { connection } = this.#current;
+    connection.leave();
+    void connection.probe();
   }
 
   #beginWaiting(): void {
@@ -127,7 +153,7 @@ export class Http2Sessions implements SessionManager {
       if (!connection.hasRoom) return;
       this.#waiting.delete(waiting);
       try {
-        waiting.resolve(quietlyClosed(connection.request(waiting.headers)));
+        waiting.resolve(quietlyClosed(connection.request(waiting.headers)), connection);
       } catch (error) {
         if (connection.takesCalls) waiting.reject(error);
         // It was closed just now, and nothing has been sent.

@@ -10,10 +10,13 @@ export interface Attempt {
 }
 
 /** The tries of a call in all that the peer refuses. */
-const MOST_TRIES = 5;
+export const MOST_TRIES = 5;
 
 /** How long to wait before the third try and later ones: a peer that refuses again may be busy. */
 const BACKOFF: Backoff = { minMs: 20, maxMs: 1000 };
+
+/** How long to wait after so many refusals beyond the first. */
+export const resendDelayMs = (refusals: number): number => jitteredMs(BACKOFF, refusals);
 
 /**
  * Makes calls of tries, each over a stream of its own. A stream that the peer refused, by RST_STREAM or as one above the
@@ -39,7 +42,7 @@ export async function withResend<Request extends UnaryRequest | StreamRequest, R
         input?.fail(error);
         throw mapped(error, request.signal, attempt);
       }
-      if (tries > 1) await sleep(jitteredMs(BACKOFF, tries - 1), request.signal);
+      if (tries > 1) await sleep(resendDelayMs(tries - 1), request.signal);
     }
   }
 }

@@ -70,3 +70,6 @@ const recoded = (encoded: string): string =>
       hex === "25" || hex.toUpperCase() === "7F" ? code : String.fromCharCode(Number.parseInt(hex, 16)),
     )
     .replace(/^ +| +$/g, (spaces) => "%20".repeat(spaces.length));
+
+/** `text` as the value of `grpc-message`. */
+export const encodeGrpcMessage = (text: string): string => recoded(encodeURIComponent(text));

@@ -3,6 +3,8 @@ import type { SecureContextOptions } from "node:tls";
 import type { Registry } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import {
+  compressionBrotli,
+  compressionGzip,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
@@ -12,6 +14,7 @@ import { baseUrlOf } from "../lib/base-url.js";
 import { deadlineReset } from "../node-http/deadline-reset.js";
 import { Http1Connections } from "../node-http/http1-connections.js";
 import { Http2Sessions } from "../node-http/http2-sessions.js";
+import { createUnaryClient } from "../node-http/unary-client/unary-client.js";
 import { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
 import { READ_MAX_BYTES } from "../rpc/fetch-unavailable.js";
 import { lostConnection } from "../rpc/lost-connection.js";
@@ -110,8 +113,21 @@ export function createNodeTransport(
       : protocol === "grpc-web"
         ? createGrpcWebTransport({ ...shared, ...http })
         : createConnectTransport({ ...shared, ...http });
+  const unary = sessionManager
+    ? createUnaryClient({
+        baseUrl,
+        protocol,
+        useBinaryFormat: !json,
+        jsonOptions: jsonWith(registry),
+        interceptors: [...interceptors, ...(json ? [sendAnyInJson] : [])],
+        readMaxBytes,
+        acceptCompression: compression ? [compressionGzip, compressionBrotli] : [],
+        ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+        sessions: sessionManager,
+      })
+    : transport.unary;
   const close = async () => connections.close();
-  const calling = withStreamWatchdog(withErrorMapping(transport, lostConnection));
+  const calling = withStreamWatchdog(withErrorMapping({ unary, stream: transport.stream }, lostConnection));
   return {
     ...(token === undefined ? calling : withBearerToken(calling, token)),
     close,

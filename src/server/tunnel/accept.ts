@@ -8,10 +8,10 @@ import {
 } from "@connectrpc/connect";
 import { quote } from "../../lib/quote.js";
 import { runAfter } from "../../lib/timer.js";
+import type { ArrivedCall } from "../../rpc/dispatch/served-method.js";
 import { REQUEST_ID_HEADER, SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { unchangedError } from "../../rpc/with-error-mapping.js";
 import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
-import type { ArrivedCall } from "../../tunnel/answer/served-method.js";
 import { createCaller } from "../../tunnel/call/caller.js";
 import { StallWatch } from "../../tunnel/flow/stall-watch.js";
 import { Session } from "../../tunnel/session.js";
@@ -102,7 +102,7 @@ export function createTunnels(
       try {
         const usage = admission.enter({ method, header }, connection, groupOf);
         usage.path = path;
-        arrived.stream.usage = usage;
+        arrived.usage = usage;
         admission.note(values, usage);
         const admitted = {
           values: values.set(connectionKey, connection),

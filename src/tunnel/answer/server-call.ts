@@ -5,36 +5,33 @@ import {
   type MessageInitShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import {
-  Code,
-  ConnectError,
-  type ContextValues,
-  createContextValues,
-  type HandlerContext,
-} from "@connectrpc/connect";
-import type { IncomingCall } from "../call/call.js";
-import { deadlineExceeded, startDeadline } from "../call/call-scope.js";
-import { statusFromError } from "../call/status-error.js";
-import { MessageReader } from "../flow/message-reader.js";
-import { sendMessages } from "../flow/send-messages.js";
-import type { Stream, StreamEvents } from "../flow/stream.js";
-import type { Session } from "../session.js";
-import { decodeMessage } from "../wire/decode.js";
-import { type CallStatus, OK_STATUS } from "../wire/frame.js";
-import { toHeaderList } from "../wire/header-list.js";
-import { AnswerHeaders } from "./answer-headers.js";
+import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
 import {
   callStreamingHandler,
   createHandlerContext,
+  type DispatchedCall,
   singleMessage,
   toInterceptedRequest,
   type UnarySpec,
-} from "./handler-context.js";
-import type { Admit, AdmittedCall, InterceptorNext, ServedMethod } from "./served-method.js";
-import type { Stoppable } from "./shutdown.js";
+} from "../../rpc/dispatch/call-context.js";
+import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import type { Admit, AdmittedCall, InterceptorNext, ServedMethod } from "../../rpc/dispatch/served-method.js";
+import type { Stoppable } from "../../rpc/dispatch/shutdown.js";
+import type { IncomingCall } from "../call/call.js";
+import { statusFromError } from "../call/status-error.js";
+import { MessageReader } from "../flow/message-reader.js";
+import { sendMessages } from "../flow/send-messages.js";
+import type { Stream, StreamEvents, StreamUsage } from "../flow/stream.js";
+import type { Session } from "../session.js";
+import { decodeMessage, type ToDecodeError } from "../wire/decode.js";
+import { type CallStatus, OK_STATUS } from "../wire/frame.js";
+import { toHeaderList } from "../wire/header-list.js";
+import { AnswerHeaders } from "./answer-headers.js";
 
 /** One call as it is answered. */
-export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext, "timeoutMs"> {
+export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
+  readonly protocolName = "tunnel";
+  readonly requestMethod = "POST";
   readonly stream: Stream;
   readonly served: ServedMethod;
   readonly path: string;
@@ -43,6 +40,7 @@ export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext,
   readonly #session: Session;
   readonly #settle: () => void;
   readonly #admit: Admit | undefined;
+  readonly #malformed: ToDecodeError | undefined;
   readonly #headers: AnswerHeaders;
   readonly #endsAtMs: number;
 
@@ -66,7 +64,7 @@ export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext,
     stream: Stream,
     settle: () => void,
     served: ServedMethod,
-    admit: Admit | undefined,
+    { admit, malformed }: { admit: Admit | undefined; malformed: ToDecodeError | undefined },
   ) {
     this.#session = session;
     this.path = path;
@@ -76,6 +74,7 @@ export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext,
     this.method = served.spec.method;
     this.#headers = new AnswerHeaders(header);
     this.#admit = admit;
+    this.#malformed = malformed;
     const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
     this.#endsAtMs = Date.now() + leftMs;
     this.#timer = startDeadline(leftMs, () => this.#abort(deadlineExceeded()));
@@ -114,6 +113,18 @@ export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext,
 
   // What a handler sees of it.
 
+  get url(): string {
+    return `tunnel:${this.path}`;
+  }
+
+  get usage(): StreamUsage | undefined {
+    return this.stream.usage;
+  }
+
+  set usage(usage: StreamUsage | undefined) {
+    this.stream.usage = usage;
+  }
+
   get header(): Headers {
     return this.#headers.request;
   }
@@ -144,9 +155,7 @@ export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext,
 
   /** The request of a method with one message, the messages of one with several. */
   get input(): unknown {
-    return (
-      this.#messages ?? decodeMessage(this.method.input, this.#bytes as Uint8Array, this.served.malformed)
-    );
+    return this.#messages ?? decodeMessage(this.method.input, this.#bytes as Uint8Array, this.#malformed);
   }
 
   // StreamEvents: what the caller does.
@@ -204,7 +213,7 @@ export class ServerCall implements StreamEvents, Stoppable, Pick<HandlerContext,
     }
     const { methodKind, input } = this.method;
     if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
-      const read = (bytes: Uint8Array) => decodeMessage(input, bytes, this.served.malformed);
+      const read = (bytes: Uint8Array) => decodeMessage(input, bytes, this.#malformed);
       this.#messages = new MessageReader(this.stream, read, () => {}) as MessageReader<never>;
       this.#run();
     } else {

@@ -1,12 +1,12 @@
 import { create, type DescMethodStreaming, type DescMethodUnary } from "@bufbuild/protobuf";
 import { createContextValues, type Interceptor, type Transport } from "@connectrpc/connect";
 import { expectManyListeners } from "../../lib/max-listeners.js";
+import { CallScope } from "../../rpc/dispatch/call-scope.js";
+import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { needsNewConnection } from "../../rpc/new-connection.js";
 import { toHeaderList } from "../wire/header-list.js";
 import { maxMessageBytes } from "../wire/limits.js";
 import type { Channel } from "./call.js";
-import { CallScope } from "./call-scope.js";
-import { methodPath } from "./method-path.js";
 import { callStream } from "./stream-call.js";
 import { callUnary } from "./unary-call.js";
 

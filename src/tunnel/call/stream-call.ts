@@ -6,6 +6,7 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
+import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { MessageReader } from "../flow/message-reader.js";
 import { sendMessages } from "../flow/send-messages.js";
 import { Stream } from "../flow/stream.js";
@@ -13,7 +14,6 @@ import type { HeaderList } from "../wire/frame.js";
 import { toHeaders } from "../wire/header-list.js";
 import type { CheckMessage } from "../wire/limits.js";
 import type { Channel } from "./call.js";
-import { methodPath } from "./method-path.js";
 import { errorFromStatus, undecodableResponse } from "./status-error.js";
 
 /** Resolves with the first that comes of the answer: headers, a message or the end. */

@@ -7,13 +7,13 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
+import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { Stream, type StreamEvents } from "../flow/stream.js";
 import type { CallStatus, HeaderList } from "../wire/frame.js";
 import { toHeaders } from "../wire/header-list.js";
 import type { CheckMessage } from "../wire/limits.js";
 import type { Channel } from "./call.js";
-import { deadlineExceeded, startDeadline } from "./call-scope.js";
-import { methodPath } from "./method-path.js";
 import { errorFromStatus, undecodableResponse } from "./status-error.js";
 
 /** `timeoutMs` is held to here; `toldMs` is what the other end is told. */

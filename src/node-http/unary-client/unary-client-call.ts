@@ -1,0 +1,123 @@
+import type { OutgoingHttpHeaders } from "node:http";
+import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import { runAfter } from "../../lib/timer.js";
+import { canceled } from "../../rpc/canceled.js";
+import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import { needsNewConnection } from "../../rpc/new-connection.js";
+import type { Http2Sessions } from "../http2-sessions.js";
+import { MOST_TRIES, resendDelayMs } from "../resend.js";
+import type { RawResponse } from "./response-format.js";
+import { type BrokenStream, UnaryStream, type UnaryStreamEvents } from "./unary-stream.js";
+
+/** What a caller says of one call beside its message. */
+export interface CallParts {
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly contextValues: ContextValues | undefined;
+}
+
+/** A request as it goes over the wire. */
+export interface RawRequest {
+  readonly headers: OutgoingHttpHeaders;
+  readonly body: Uint8Array;
+  readonly isEnveloped: boolean;
+  readonly readMaxBytes: number;
+}
+
+/** What timers of two machines may differ by. */
+const CLOCK_SLACK_MS = 5;
+
+/**
+ * One unary call: waits for a session that takes it, sends it, and sends it again if the server certainly has not
+ * processed it. A signal is listened to, and a timer started, only if the caller asks for it.
+ */
+export class UnaryClientCall implements UnaryStreamEvents {
+  readonly response: Promise<RawResponse>;
+  readonly #sessions: Http2Sessions;
+  readonly #request: RawRequest;
+  readonly #parts: CallParts;
+  readonly #startMs: number;
+  #resolve!: (response: RawResponse) => void;
+  #reject!: (error: unknown) => void;
+  #stream: UnaryStream | undefined;
+  /** Leaves the queue for a session, or the wait before the next try. */
+  #stopWaiting: (() => void) | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #tries = 0;
+
+  constructor(sessions: Http2Sessions, request: RawRequest, parts: CallParts) {
+    this.#sessions = sessions;
+    this.#request = request;
+    this.#parts = parts;
+    const { signal, timeoutMs } = parts;
+    this.#startMs = timeoutMs === undefined ? 0 : performance.now();
+    this.response = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    if (signal?.aborted) {
+      this.#fail(canceled(signal));
+      return;
+    }
+    signal?.addEventListener("abort", this.#abort);
+    this.#timer = startDeadline(timeoutMs, () => this.#cancel(deadlineExceeded()));
+    this.#try();
+  }
+
+  completed(response: RawResponse): void {
+    this.#settle();
+    this.#resolve(response);
+  }
+
+  broken({ error, isRefused }: BrokenStream): void {
+    this.#stream = undefined;
+    if (isRefused && this.#tries < MOST_TRIES) {
+      // The first time at once: a server that refuses again may be busy.
+      if (this.#tries === 1) this.#try();
+      else this.#stopWaiting = runAfter(resendDelayMs(this.#tries - 1), () => this.#try());
+      return;
+    }
+    this.#fail(this.#isPastDeadline ? deadlinePassed(error) : error);
+  }
+
+  #try(): void {
+    this.#tries++;
+    const { headers, body } = this.#request;
+    this.#stopWaiting = this.#sessions.open(headers, {
+      isFresh: this.#parts.contextValues?.get(needsNewConnection) ?? false,
+      opened: (stream, send) => {
+        this.#stopWaiting = undefined;
+        this.#stream = new UnaryStream(stream, this.#request, this);
+        send(body);
+      },
+      failed: (error) => this.#fail(error),
+    });
+  }
+
+  readonly #abort = (): void => this.#cancel(canceled(this.#parts.signal as AbortSignal));
+
+  #cancel(error: ConnectError): void {
+    this.#stopWaiting?.();
+    this.#stream?.cancel();
+    this.#fail(error);
+  }
+
+  #fail(error: unknown): void {
+    this.#settle();
+    this.#reject(error);
+  }
+
+  #settle(): void {
+    clearTimeout(this.#timer);
+    this.#parts.signal?.removeEventListener("abort", this.#abort);
+  }
+
+  /** Servers reset a stream at its deadline, which may be noticed before the timer here. */
+  get #isPastDeadline(): boolean {
+    const { timeoutMs } = this.#parts;
+    return timeoutMs !== undefined && performance.now() - this.#startMs >= timeoutMs - CLOCK_SLACK_MS;
+  }
+}
+
+const deadlinePassed = (cause: unknown): ConnectError =>
+  new ConnectError("the deadline has passed", Code.DeadlineExceeded, undefined, undefined, cause);

@@ -1,0 +1,319 @@
+import { create, type DescMethodUnary, type Message } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
+import {
+  createHandlerContext,
+  type DispatchedCall,
+  toInterceptedRequest,
+  type UnarySpec,
+} from "../../rpc/dispatch/call-context.js";
+import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import type { AdmittedCall, CallBytes, InterceptedResponse } from "../../rpc/dispatch/served-method.js";
+import type { Stoppable } from "../../rpc/dispatch/shutdown.js";
+import { RequestHeaders } from "../../rpc/request-headers.js";
+import { openEnvelope, promisedLength } from "./envelope.js";
+import type { Exchange, ExchangeEvents, UnaryResponse } from "./exchange.js";
+import { encodeResponse } from "./unary-response.js";
+import type { UnaryRoute } from "./unary-route.js";
+
+/** A unary call over HTTP, from its headers to its response. */
+export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
+  readonly exchange: Exchange;
+  readonly served: DispatchedCall["served"];
+  readonly method: DescMethodUnary;
+  readonly header: RequestHeaders;
+  usage: CallBytes | undefined;
+  index = 0;
+  readonly #route: UnaryRoute;
+  readonly #endsAtMs: number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #values: ContextValues | undefined;
+  #admitted: AdmittedCall | undefined;
+  #controller: AbortController | undefined;
+  /** Why the call ended before its response was sent. */
+  #aborted: ConnectError | undefined;
+  #responseHeader: Headers | undefined;
+  #responseTrailer: Headers | undefined;
+  /** The parts of the request's body that have arrived, and their size. */
+  #chunks: Uint8Array[] = [];
+  #arrivedBytes = 0;
+  #sentBytes = 0;
+  #isRunning = false;
+  #isResponded = false;
+  #isClosed = false;
+
+  constructor(route: UnaryRoute, exchange: Exchange) {
+    this.#route = route;
+    this.exchange = exchange;
+    this.served = route.method.served;
+    this.method = route.method.served.spec.method as DescMethodUnary;
+    this.header = new RequestHeaders(exchange.headers);
+    const { timeoutMs } = route;
+    this.#endsAtMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs;
+    exchange.events = this;
+  }
+
+  /** Admits the call, and answers it when its body has arrived. */
+  start(): void {
+    const { shutdown } = this.served;
+    if (shutdown?.signal.aborted) {
+      this.stop();
+      return;
+    }
+    shutdown?.add(this);
+    this.#timer = startDeadline(this.#route.timeoutMs, () => this.#abort(deadlineExceeded()));
+    try {
+      const admitted = this.#route.handler.admit?.(this.exchange)(this);
+      if (admitted instanceof Promise) {
+        admitted.then(
+          (resolved) => this.#begin(resolved),
+          (error) => this.#fail(error),
+        );
+      } else {
+        this.#begin(admitted);
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  // The call as its interceptors and its handler see it.
+
+  get path(): string {
+    return this.#route.method.path;
+  }
+
+  get protocolName(): string {
+    return this.#route.format.protocol;
+  }
+
+  get requestMethod(): string {
+    return this.exchange.method;
+  }
+
+  get url(): string {
+    const { headers, url, socket } = this.exchange;
+    const host = headers[":authority"] ?? headers["host"] ?? "";
+    return `${"encrypted" in socket && socket.encrypted ? "https" : "http"}://${host}${url}`;
+  }
+
+  get responseHeader(): Headers {
+    return (this.#responseHeader ??= new Headers());
+  }
+
+  get responseTrailer(): Headers {
+    return (this.#responseTrailer ??= new Headers());
+  }
+
+  get values(): ContextValues {
+    return (this.#values ??= createContextValues());
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#aborted);
+      else if (this.#isResponded) this.#controller.abort(ENDED);
+    }
+    return this.#controller.signal;
+  }
+
+  timeoutMs(): number | undefined {
+    return this.#endsAtMs === Number.POSITIVE_INFINITY ? undefined : this.#endsAtMs - Date.now();
+  }
+
+  // ExchangeEvents
+
+  data(chunk: Uint8Array): void {
+    if (this.#isResponded) return;
+    if (this.#arrivedBytes === 0 && this.#route.format.isEnveloped) {
+      const length = promisedLength(chunk);
+      if (length !== undefined && !this.#fits(length)) return;
+    }
+    this.#chunks.push(chunk);
+    this.#arrivedBytes += chunk.length;
+    const refusal = this.usage?.addArriving(chunk.length);
+    if (refusal) this.#fail(refusal);
+    else if (!this.#route.format.isEnveloped) this.#fits(this.#arrivedBytes);
+  }
+
+  end(): void {
+    if (this.#isResponded) return;
+    const body = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
+    this.#dropBody();
+    this.#run(body);
+  }
+
+  closed(error: ConnectError | undefined): void {
+    this.#isClosed = true;
+    if (error && !this.#isResponded) {
+      this.#aborted = error;
+      this.#controller?.abort(error);
+      this.#end(error.code);
+    }
+    this.usage?.addLeaving(-this.#sentBytes);
+    this.#route.handler.stalls.remove(this.exchange);
+  }
+
+  // Stoppable
+
+  /** The server shuts down: a handler that is running may still respond. */
+  stop(): void {
+    const error = ConnectError.from(this.served.shutdown?.signal.reason, Code.Unavailable);
+    if (this.#isRunning) {
+      this.#aborted = error;
+      this.#controller?.abort(error);
+    } else {
+      this.#abort(error);
+    }
+  }
+
+  // The steps of a call.
+
+  #begin(admitted: AdmittedCall | undefined): void {
+    this.#admitted = admitted;
+    if (admitted?.values) this.#values = admitted.values;
+    if (this.#isResponded) {
+      // It ended while it was being admitted.
+      admitted?.onEnd?.(this.#aborted?.code ?? Code.Canceled);
+      return;
+    }
+    const { urlMessage } = this.#route;
+    if (urlMessage) this.#run(urlMessage);
+    else this.exchange.read();
+  }
+
+  #run(body: Uint8Array): void {
+    try {
+      const { format, requestCompression, handler } = this.#route;
+      const { isCompressed, bytes } = format.isEnveloped
+        ? openEnvelope(body)
+        : { isCompressed: requestCompression !== undefined, bytes: body };
+      if (!isCompressed) {
+        this.#invoke(bytes);
+        return;
+      }
+      if (!requestCompression) throw cannotDecompress();
+      requestCompression
+        .decompress(bytes, handler.readMaxBytes)
+        .then((message) => this.#invoke(message))
+        .catch((error) => this.#fail(error));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #invoke(bytes: Uint8Array): void {
+    const message = this.#route.parse(bytes);
+    this.#isRunning = true;
+    const { next, spec } = this.served;
+    if (next) {
+      next(toInterceptedRequest(this, message)).then(
+        (response) => this.#succeed(response),
+        (error) => this.#fail(error),
+      );
+    } else {
+      Promise.resolve((spec as UnarySpec).impl(message as never, createHandlerContext(this)))
+        .then((output) => this.#respond(this.#serialized(create(this.method.output, output)), undefined))
+        .catch((error) => this.#fail(error));
+    }
+  }
+
+  #succeed(response: InterceptedResponse): void {
+    try {
+      if (response.stream) throw new ConnectError("a unary call has a stream of responses", Code.Internal);
+      // An interceptor may return other headers than it was given.
+      if (response.header !== this.#responseHeader) this.#responseHeader = response.header;
+      if (response.trailer !== this.#responseTrailer) this.#responseTrailer = response.trailer;
+      this.#respond(this.#serialized(response.message), undefined);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #serialized(message: Message): Uint8Array {
+    const { method, format } = this.#route;
+    return method.serialization.getO(format.isBinary).serialize(message);
+  }
+
+  #fail(thrown: unknown): void {
+    const error =
+      thrown instanceof ConnectError
+        ? thrown
+        : new ConnectError("internal error", Code.Internal, undefined, undefined, thrown);
+    this.#respond(undefined, error);
+  }
+
+  /** The call ends before its handler does. */
+  #abort(error: ConnectError): void {
+    if (this.#isResponded) return;
+    this.#aborted = error;
+    this.#controller?.abort(error);
+    this.#respond(undefined, error);
+  }
+
+  #respond(message: Uint8Array | undefined, error: ConnectError | undefined): void {
+    if (this.#isResponded) return;
+    this.#end(error?.code ?? 0);
+    if (!this.#aborted) this.#controller?.abort(error ?? ENDED);
+    if (this.#isClosed) return;
+    for (const [name, value] of this.#admitted?.header ?? []) this.responseHeader.set(name, value);
+    const result = { message, error, header: this.#responseHeader, trailer: this.#trailerIfAny() };
+    const response = this.#route.encode(result);
+    if (response instanceof Promise) {
+      response.then(
+        (compressed) => this.#send(compressed),
+        (failure) => this.#sendError(failure),
+      );
+    } else {
+      this.#send(response);
+    }
+  }
+
+  /** Compressing the response has failed. */
+  #sendError(failure: unknown): void {
+    const error = ConnectError.from(failure, Code.Internal);
+    const result = { message: undefined, error, header: this.#responseHeader, trailer: undefined };
+    const response = encodeResponse(result, { ...this.#route.encoding, compression: undefined });
+    this.#send(response as UnaryResponse);
+  }
+
+  #send(response: UnaryResponse): void {
+    if (this.#isClosed) return;
+    this.#sentBytes = response.body?.length ?? 0;
+    this.usage?.addLeaving(this.#sentBytes);
+    this.#route.handler.stalls.add(this.exchange, this.path);
+    this.exchange.respond(this.#route.finish(response));
+  }
+
+  #trailerIfAny(): Headers | undefined {
+    const trailer = this.#responseTrailer;
+    return trailer && !trailer.keys().next().done ? trailer : undefined;
+  }
+
+  /** Fails the call if a message of so many bytes is too large. */
+  #fits(bytes: number): boolean {
+    const refusal = this.#route.handler.checkMessage(bytes);
+    if (refusal) this.#fail(refusal);
+    return !refusal;
+  }
+
+  #end(code: number): void {
+    this.#isResponded = true;
+    clearTimeout(this.#timer);
+    this.served.shutdown?.remove(this);
+    this.#dropBody();
+    this.#admitted?.onEnd?.(code);
+  }
+
+  #dropBody(): void {
+    if (this.#arrivedBytes > 0) this.usage?.addArriving(-this.#arrivedBytes);
+    this.#arrivedBytes = 0;
+    this.#chunks = [];
+  }
+}
+
+/** The reason of a signal whose call has ended: one for all, since a DOMException for each would cost more than the call. */
+const ENDED = new ConnectError("the call has ended", Code.Canceled);
+
+const cannotDecompress = (): ConnectError =>
+  new ConnectError("received compressed envelope, but do not know how to decompress", Code.Internal);
