@@ -6,15 +6,15 @@ import { formatOf } from "./folder.js";
 import { lockHolder } from "./lock-file.js";
 
 /**
- * Writes what the data folder has, at one moment, to the folder `to`, which must be empty or missing. Where a server
- * has the folder open, that goes on, and does it. Resolves when the backup is on the disk.
+ * Writes a consistent snapshot of the data folder to the folder `to`, which must be empty or missing. If a server has
+ * the data folder open, it makes the backup and continues to serve. Resolves when the backup is durable.
  */
 export async function backUpFolder(folder: string, to: string): Promise<void> {
-  const nothing = new FolderError(`Cannot back up "${folder}": it is not a data folder`);
+  const notADataFolder = new FolderError(`Cannot back up "${folder}": it is not a data folder`);
   const format = await formatOf(nodeFiles, folder).catch((error: { code?: string }) => {
-    throw error.code === "ENOENT" ? nothing : error;
+    throw error.code === "ENOENT" ? notADataFolder : error;
   });
-  if (format === undefined) throw nothing;
+  if (format === undefined) throw notADataFolder;
   if (await lockHolder(folder)) return requestBackup(folder, to);
   const engine = await openDiskEngine({ folder });
   try {

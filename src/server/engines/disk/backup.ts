@@ -9,7 +9,7 @@ import type { DiskLogs } from "./logs.js";
 import type { Tree, TreeSnapshot } from "./tree.js";
 import { copyTree } from "./tree-copy.js";
 
-/** What is copied, while it goes on. */
+/** The parts of an open engine that a backup copies. */
 export interface BackupSource {
   folder: string;
   tree: Tree;
@@ -19,48 +19,51 @@ export interface BackupSource {
 
 const COPY_BYTES = 1024 ** 2;
 
-/** Writes all of `source`, as it is at one moment, to the folder `to`. The format comes last: without it, `to` is not whole. */
+/**
+ * Writes a consistent snapshot of `source` to the folder `to`. The format file comes last: without it, the backup is
+ * incomplete.
+ */
 export async function backUp(source: BackupSource, to: string): Promise<void> {
   await requireEmptyFolder(to);
-  const unpin = [source.logs.pin(), source.blobs.pin()];
+  const releases = [source.logs.pin(), source.blobs.pin()];
   try {
-    const { extents, moment } = await momentOf(source);
-    unpin.push(() => void moment.release());
+    const { extents, snapshot } = await snapshotOf(source);
+    releases.push(() => void snapshot.release());
     const from = partsOf(source.folder);
     const parts = partsOf(to);
     for (const part of Object.values(parts)) await nodeFiles.mkdir(part);
-    await copyTree(moment, parts.tree);
+    await copyTree(snapshot, parts.tree);
     for (const [id, segments] of extents) {
       await nodeFiles.mkdir(join(parts.logs, id));
       for (const { name, end } of segments)
         await copy(join(from.logs, id, name), join(parts.logs, id, name), end);
     }
-    for await (const { file } of storedBlobs(moment)) {
+    for await (const { file } of storedBlobs(snapshot)) {
       await nodeFiles.mkdir(join(parts.blobs, file, ".."));
       await copy(join(from.blobs, file), join(parts.blobs, file));
     }
     await syncFolders(nodeFiles, to);
     await writeFormat(nodeFiles, to);
   } finally {
-    for (const release of unpin) release();
+    for (const release of releases) release();
   }
 }
 
-/** What there is of everything in one turn of the event loop. */
-async function momentOf({ tree, logs }: BackupSource) {
+/** The extents of the logs and a snapshot of the tree, taken in the same turn of the event loop. */
+async function snapshotOf({ tree, logs }: BackupSource) {
   while (true) {
     await logs.openAll();
     const extents = logs.extents();
-    const moment: TreeSnapshot = tree.moment();
-    let isWhole = true;
-    for await (const { settings } of listLogs(moment)) isWhole &&= extents.has(settings.id);
-    if (isWhole) return { extents, moment };
-    // A log was made meanwhile.
-    await moment.release();
+    const snapshot: TreeSnapshot = tree.snapshot();
+    let isComplete = true;
+    for await (const { settings } of listLogs(snapshot)) isComplete &&= extents.has(settings.id);
+    if (isComplete) return { extents, snapshot };
+    // A log was created in the meantime.
+    await snapshot.release();
   }
 }
 
-/** Copies the first `end` bytes, or all, and makes them durable. */
+/** Copies the first `end` bytes, or all, and syncs them. */
 async function copy(from: string, to: string, end?: number): Promise<void> {
   const source = await open(from, "r");
   try {
@@ -71,7 +74,7 @@ async function copy(from: string, to: string, end?: number): Promise<void> {
       for (let at = 0; at < size; ) {
         const { bytesRead } = await source.read(bytes, 0, Math.min(bytes.length, size - at), at);
         if (bytesRead === 0) throw new FolderError(`Cannot copy ${from}: it ends at byte ${at} of ${size}`);
-        // All of it: a disk that is nearly full takes a part.
+        // OpenFile.write() writes all bytes. A single write to a nearly full disk may write only a part.
         await target.write(bytes.subarray(0, bytesRead), at);
         at += bytesRead;
       }

@@ -4,65 +4,65 @@ import { BLOCK_BYTES, BlockVerifier, bytesOnDisk } from "./blob-checksums.js";
 import { DamageError } from "./errors.js";
 import type { Files, OpenFile } from "./files.js";
 
-/** What is read at a time, and how many of these at most while the first of them is waited for. */
+/** The size of one read, and how many reads run at the same time. */
 const READ_BYTES = 4 * BLOCK_BYTES;
 const READ_AHEAD = 3;
 
-/** Where files are before they are whole. */
-const ASIDE = "aside";
+/** The folder of files that are not complete yet. */
+const STAGING = "aside";
 
-/** Where the file is in the blobs' folder. */
+/** The path of the file in the blobs' folder. */
 export const fileOf = (id: string): string => join(id.slice(0, 2), id);
 
-/** A reader, also one that has not begun: the file stays while there is any. */
-type Pin = { id: string; over: boolean; file: FileHandle | undefined };
+/** A reader, even if it has not begun to read. A file is not removed while it has readers. */
+type Pin = { id: string; isReleased: boolean; file: FileHandle | undefined };
 
-/** The blobs' files: written aside, synced, then renamed to where they stay, in folders by their first letters. */
+/** The blobs' files, in folders by their first letters. They are written in a staging folder, synced, then renamed. */
 export class BlobFiles {
   readonly #files: Files;
   readonly #folder: string;
   readonly #folders = new Set<string>();
   readonly #pins = new Map<string, number>();
-  /** Those that go once nobody reads them. */
+  /** The files to remove when they have no readers. */
   readonly #removed = new Set<string>();
-  /** Those that are being made: no sweep takes them. */
-  readonly #begun = new Set<string>();
+  /** The files that are being written, which a sweep must not remove. */
+  readonly #staged = new Set<string>();
   #allPinned = 0;
-  readonly #lost = new FinalizationRegistry<Pin>((pin) => void this.#unpin(pin));
+  readonly #unreachable = new FinalizationRegistry<Pin>((pin) => void this.#unpin(pin));
 
   constructor(files: Files, folder: string) {
     this.#files = files;
     this.#folder = folder;
   }
 
-  place(id: string): string {
+  pathOf(id: string): string {
     return join(this.#folder, fileOf(id));
   }
 
-  /** A file to be written aside; settle() or forget() comes next. */
-  async begin(id: string): Promise<OpenFile> {
-    this.#begun.add(id);
-    await this.#has(ASIDE);
-    return this.#files.open(this.#aside(id), "w+");
+  /** Creates a file in the staging folder. Call publish() when it is synced, and discard() in any case. */
+  async create(id: string): Promise<OpenFile> {
+    this.#staged.add(id);
+    await this.#ensureFolder(STAGING);
+    return this.#files.open(this.#stagingPath(id), "w+");
   }
 
-  /** Puts the file, which is synced, where it stays. Resolves when that is durable. */
-  async settle(id: string): Promise<void> {
-    const folder = await this.#has(id.slice(0, 2));
-    await this.#files.rename(this.#aside(id), this.place(id));
+  /** Renames the file, which is synced, to its path. Resolves when that is durable. */
+  async publish(id: string): Promise<void> {
+    const folder = await this.#ensureFolder(id.slice(0, 2));
+    await this.#files.rename(this.#stagingPath(id), this.pathOf(id));
     await this.#files.syncFolder(folder);
   }
 
-  /** Removes what is left aside; nothing, where the file has been settled. */
-  async forget(id: string): Promise<void> {
-    this.#begun.delete(id);
-    await this.#files.unlink(this.#aside(id)).catch(() => {});
+  /** Removes the file from the staging folder, unless it was published. */
+  async discard(id: string): Promise<void> {
+    this.#staged.delete(id);
+    await this.#files.unlink(this.#stagingPath(id)).catch(() => {});
   }
 
-  /** Removes the file once nobody reads it. */
+  /** Removes the file when it has no readers. */
   remove(id: string): void {
     if (this.#allPinned > 0 || this.#pins.has(id)) this.#removed.add(id);
-    else void this.#files.unlink(this.place(id)).catch(() => {});
+    else void this.#files.unlink(this.pathOf(id)).catch(() => {});
   }
 
   /** Keeps all files until the returned function is called. */
@@ -78,35 +78,41 @@ export class BlobFiles {
     };
   }
 
-  /** The bytes from `start` up to `end` of a file of `size` bytes, as they are now. `check` throws where it is over. */
-  read(id: string, size: number, start: number, end: number, check: () => void): AsyncIterable<Uint8Array> {
-    const pin: Pin = { id, over: false, file: undefined };
+  /** The bytes from `start` to `end` of a blob with `size` bytes. `checkOpen` throws if the engine is closed. */
+  read(
+    id: string,
+    size: number,
+    start: number,
+    end: number,
+    checkOpen: () => void,
+  ): AsyncIterable<Uint8Array> {
+    const pin: Pin = { id, isReleased: false, file: undefined };
     this.#pins.set(id, (this.#pins.get(id) ?? 0) + 1);
-    const chunks = this.#chunks(pin, size, start, end, check);
-    // Who never begins to read never ends it either.
-    this.#lost.register(chunks, pin);
+    const chunks = this.#chunks(pin, size, start, end, checkOpen);
+    // A reader that never begins to read does not release its pin: the garbage collector does.
+    this.#unreachable.register(chunks, pin);
     return chunks;
   }
 
-  /** Removes every file that `isKnown` does not know. */
-  async sweep(isKnown: (id: string) => boolean, isOver: () => boolean): Promise<void> {
+  /** Removes every file for which `isKnown` returns false, until `isClosed` returns true. */
+  async sweep(isKnown: (id: string) => boolean, isClosed: () => boolean): Promise<void> {
     const folders = await readdir(this.#folder).catch(() => []);
     for (const folder of folders) {
       for (const id of await readdir(join(this.#folder, folder)).catch(() => [])) {
-        if (isOver()) return;
-        if (this.#begun.has(id)) continue;
-        if (folder === ASIDE || !isKnown(id)) {
+        if (isClosed()) return;
+        if (this.#staged.has(id)) continue;
+        if (folder === STAGING || !isKnown(id)) {
           await this.#files.unlink(join(this.#folder, folder, id)).catch(() => {});
         }
       }
     }
   }
 
-  #aside(id: string): string {
-    return join(this.#folder, ASIDE, id);
+  #stagingPath(id: string): string {
+    return join(this.#folder, STAGING, id);
   }
 
-  async #has(name: string): Promise<string> {
+  async #ensureFolder(name: string): Promise<string> {
     const folder = join(this.#folder, name);
     if (this.#folders.has(name)) return folder;
     await this.#files.mkdir(folder);
@@ -116,12 +122,12 @@ export class BlobFiles {
   }
 
   async #unpin(pin: Pin): Promise<void> {
-    if (pin.over) return;
-    pin.over = true;
+    if (pin.isReleased) return;
+    pin.isReleased = true;
     await pin.file?.close().catch(() => {});
-    const left = (this.#pins.get(pin.id) ?? 0) - 1;
-    if (left > 0) {
-      this.#pins.set(pin.id, left);
+    const remaining = (this.#pins.get(pin.id) ?? 0) - 1;
+    if (remaining > 0) {
+      this.#pins.set(pin.id, remaining);
       return;
     }
     this.#pins.delete(pin.id);
@@ -133,24 +139,24 @@ export class BlobFiles {
     size: number,
     start: number,
     end: number,
-    check: () => void,
+    checkOpen: () => void,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const ahead: Promise<Uint8Array>[] = [];
     try {
-      check();
+      checkOpen();
       if (start >= end) return;
-      const pieces = await this.#begin(pin, size, start, end);
+      const verifier = await this.#openFile(pin, size, start, end);
       let next = start - (start % BLOCK_BYTES);
       const last = Math.min(size, Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES);
       for (let at = next; at < end; at += READ_BYTES) {
-        // The next ones are read while this one is used.
+        // The next chunks are read while the caller uses this one.
         for (; next < end && ahead.length < READ_AHEAD; next += READ_BYTES) {
-          const reading = this.#chunk(pin, pieces, next, Math.min(last, next + READ_BYTES));
+          const reading = this.#chunk(pin, verifier, next, Math.min(last, next + READ_BYTES));
           reading.catch(() => {});
           ahead.push(reading);
         }
         const chunk = (await ahead.shift()) as Uint8Array;
-        check();
+        checkOpen();
         yield chunk.subarray(Math.max(0, start - at), end - at);
       }
     } finally {
@@ -159,8 +165,8 @@ export class BlobFiles {
     }
   }
 
-  async #begin(pin: Pin, size: number, start: number, end: number): Promise<BlockVerifier> {
-    const path = this.place(pin.id);
+  async #openFile(pin: Pin, size: number, start: number, end: number): Promise<BlockVerifier> {
+    const path = this.pathOf(pin.id);
     pin.file = await open(path, "r").catch((error: { code?: string }) => {
       throw error.code === "ENOENT" ? new DamageError(path, "it is missing") : error;
     });
@@ -171,17 +177,17 @@ export class BlobFiles {
     return BlockVerifier.read(pin.file, size, start, end);
   }
 
-  async #chunk(pin: Pin, pieces: BlockVerifier, at: number, end: number): Promise<Uint8Array> {
+  async #chunk(pin: Pin, verifier: BlockVerifier, at: number, end: number): Promise<Uint8Array> {
     const { buffer } = Buffer.allocUnsafeSlow(end - at);
     const bytes = new Uint8Array(buffer);
     for (let filled = 0; filled < bytes.length; ) {
       const { bytesRead = 0 } =
         (await pin.file?.read(bytes, filled, bytes.length - filled, at + filled)) ?? {};
-      if (bytesRead === 0) throw new DamageError(this.place(pin.id), `it ends at byte ${at + filled}`);
+      if (bytesRead === 0) throw new DamageError(this.pathOf(pin.id), `it ends at byte ${at + filled}`);
       filled += bytesRead;
     }
-    if (!pieces.isRight(bytes, at)) {
-      throw new DamageError(this.place(pin.id), `what it has from byte ${at} on is not what was written`);
+    if (!verifier.isIntact(bytes, at)) {
+      throw new DamageError(this.pathOf(pin.id), `the checksum of the block at byte ${at} does not match`);
     }
     return bytes;
   }

@@ -11,31 +11,32 @@ import type { Tree } from "./tree.js";
 export interface BlobOptions {
   files: Files;
   folder: string;
-  /** The bytes that all blobs together may hold. */
+  /** The most bytes of all blobs together. */
   maxBlobBytes: number;
 }
 
-/** Where the tree keeps what it knows of each blob, and which blob a file belongs to. */
+/** The prefixes in the tree of the blobs by name, and of the names by file. */
 const BLOBS = "b";
 const OWNERS = "f";
 
-/** How much is written before the disk is told to begin: it works while the rest comes. */
+/** After this many bytes a sync is begun, which runs while the following bytes arrive. */
 const SYNC_BYTES = 16 * 1024 ** 2;
 
-const AT_ONCE = 256;
+/** How many blobs are read in one page. */
+const PAGE_ENTRIES = 256;
 
-/** What the tree has of a blob; its name is the key. */
+/** A blob, as stored in the tree. Its name is the key. */
 type Stored = Omit<BlobInfo, "name"> & { id: string };
 
-/** The blobs of the disk engine: a file each that never changes, and the tree says which of them are blobs. */
+/** The blobs of the disk engine: an immutable file for each. A file is a blob if the tree has its name. */
 export class DiskBlobs implements BlobStore {
   readonly #tree: Tree;
   readonly #files: BlobFiles;
   readonly #maxBlobBytes: number;
-  /** The bytes of what is being written, and has no name yet. */
+  /** The bytes that are being written, and have no name yet. */
   #writing = 0;
-  /** Blobs of which it is not known whether they were named. */
-  readonly #unnamed = new Set<string>();
+  /** The files for which the write of a name failed: it may be in the journal all the same. */
+  readonly #uncertain = new Set<string>();
   #closed = false;
 
   constructor(tree: Tree, { files, folder, maxBlobBytes }: BlobOptions) {
@@ -56,7 +57,7 @@ export class DiskBlobs implements BlobStore {
     try {
       const { size, sha256 } = await this.#write(id, content, reserved);
       this.#checkOpen();
-      await this.#files.settle(id);
+      await this.#files.publish(id);
       const stored: Stored = {
         id,
         size,
@@ -64,13 +65,13 @@ export class DiskBlobs implements BlobStore {
         modifiedMs: this.#tree.clock.wall(),
         metadata: { ...metadata },
       };
-      if (!(await this.#name(name, stored, ifAbsent))) return undefined;
+      if (!(await this.#assignName(name, stored, ifAbsent))) return undefined;
       return infoOf(name, stored);
     } catch (error) {
       throw toEngineFault(error) ?? error;
     } finally {
       this.#writing -= reserved.bytes;
-      await this.#files.forget(id);
+      await this.#files.discard(id);
     }
   }
 
@@ -93,7 +94,7 @@ export class DiskBlobs implements BlobStore {
   async *list(prefix: string, after?: string): AsyncIterable<BlobInfo> {
     for (let past = after === undefined ? undefined : BLOBS + after; ; ) {
       this.#checkOpen();
-      const page = await this.#tree.page(BLOBS + prefix, past, AT_ONCE);
+      const page = await this.#tree.page(BLOBS + prefix, past, PAGE_ENTRIES);
       for (const { key, value } of page.entries) {
         yield infoOf(key.slice(BLOBS.length), decode(value));
         this.#checkOpen();
@@ -117,12 +118,12 @@ export class DiskBlobs implements BlobStore {
     return true;
   }
 
-  /** Keeps the files of blobs that are deleted meanwhile, until the returned function is called. */
+  /** Keeps the files of deleted blobs until the returned function is called. */
   pin(): () => void {
     return this.#files.pinAll();
   }
 
-  /** Removes what a process that was killed has left behind: files that no blob has. */
+  /** Removes the files without a name, which a killed process may have left. */
   async sweep(): Promise<void> {
     await this.#files.sweep(
       (id) => this.#tree.get(OWNERS + id) !== undefined,
@@ -138,7 +139,7 @@ export class DiskBlobs implements BlobStore {
     if (this.#closed) throw closedError("disk");
   }
 
-  /** Counts what is being written as well, so that many unfinished writes cannot pass the bound together. */
+  /** Unfinished writes count as well, so that many of them cannot exceed the bound together. */
   #reserve(bytes: number, reserved: { bytes: number }): void {
     if (this.#tree.usage.blobs + this.#writing + bytes > this.#maxBlobBytes) {
       throw fullError("maxBlobBytes", this.#maxBlobBytes, "all blobs of the disk engine together");
@@ -154,81 +155,81 @@ export class DiskBlobs implements BlobStore {
   ): Promise<{ size: number; sha256: string }> {
     const hash = createHash("sha256");
     const checksums = new BlobChecksums();
-    const writer = await this.#files.begin(id);
+    const file = await this.#files.create(id);
     let size = 0;
     let synced = 0;
     let writing: Promise<void> = Promise.resolve();
     let syncing: Promise<void> = Promise.resolve();
     try {
-      for await (const piece of rechunk(content, BLOCK_BYTES)) {
+      for await (const block of rechunk(content, BLOCK_BYTES)) {
         this.#checkOpen();
-        this.#reserve(piece.length, reserved);
-        hash.update(piece);
-        checksums.add(piece);
-        // The one before is written while this one was read and hashed.
+        this.#reserve(block.length, reserved);
+        hash.update(block);
+        checksums.add(block);
+        // The previous block was written while this one was read and hashed.
         await writing;
-        writing = writer.write(piece, size);
+        writing = file.write(block, size);
         writing.catch(() => {});
-        size += piece.length;
+        size += block.length;
         if (size - synced < SYNC_BYTES) continue;
         await syncing;
         synced = size;
-        syncing = writer.sync();
+        syncing = file.sync();
         syncing.catch(() => {});
       }
       await writing;
       await syncing;
       this.#checkOpen();
-      await writer.write(checksums.encode(), size);
-      await writer.sync();
+      await file.write(checksums.encode(), size);
+      await file.sync();
     } finally {
       await Promise.allSettled([writing, syncing]);
-      await writer.close();
+      await file.close();
     }
     return { size, sha256: hash.digest("hex") };
   }
 
-  /** Makes the file the blob's; false where `ifAbsent` and the name has been taken. */
-  async #name(name: string, stored: Stored, ifAbsent: boolean): Promise<boolean> {
+  /** Gives the name to the file; returns false if `ifAbsent` and the name is taken. */
+  async #assignName(name: string, stored: Stored, ifAbsent: boolean): Promise<boolean> {
     const bytes = this.#tree.latest(BLOBS + name);
     if (bytes && ifAbsent) {
       if (this.#tree.isPending(BLOBS + name)) await this.#tree.write([]);
       this.#files.remove(stored.id);
       return false;
     }
-    const before = bytes && decode(bytes);
+    const previous = bytes && decode(bytes);
     try {
       const ops = [
         { key: BLOBS + name, value: Buffer.from(JSON.stringify(stored)) },
         { key: OWNERS + stored.id, value: Buffer.from(name) },
-        ...(before ? [{ key: OWNERS + before.id, value: undefined }] : []),
+        ...(previous ? [{ key: OWNERS + previous.id, value: undefined }] : []),
       ];
-      await this.#tree.write(ops, undefined, { blobs: stored.size - (before?.size ?? 0) });
+      await this.#tree.write(ops, undefined, { blobs: stored.size - (previous?.size ?? 0) });
     } catch (error) {
-      // Only what is written next tells whether this was: until then a restart may find it there.
-      this.#unnamed.add(stored.id);
+      // The name may be in the journal although the write failed. The next successful write decides that.
+      this.#uncertain.add(stored.id);
       throw error;
     }
-    if (before) this.#files.remove(before.id);
-    this.#removeUnnamed();
+    if (previous) this.#files.remove(previous.id);
+    this.#removeUncertain();
     return true;
   }
 
-  /** Removes the files whose names were refused, now that it is known that they have none. */
-  #removeUnnamed(): void {
-    for (const id of this.#unnamed) if (!this.#tree.get(OWNERS + id)) this.#files.remove(id);
-    this.#unnamed.clear();
+  /** Removes the files whose names were not written. */
+  #removeUncertain(): void {
+    for (const id of this.#uncertain) if (!this.#tree.get(OWNERS + id)) this.#files.remove(id);
+    this.#uncertain.clear();
   }
 }
 
-/** The bytes of all blobs of a tree: of a folder of a version that did not count them. */
+/** Counts the bytes of all blobs of a tree, for a folder of a version that did not store this number. */
 export async function blobBytesOf(tree: Tree): Promise<number> {
   let bytes = 0;
   for await (const { size } of storedBlobs(tree)) bytes += size;
   return bytes;
 }
 
-/** The files of all blobs of a tree and what each has to hold: for a backup and a check. */
+/** The files of all blobs of a tree, with their expected size and hash: for backups and checks. */
 export async function* storedBlobs(
   tree: Pick<Tree, "all">,
 ): AsyncGenerator<{ name: string; file: string; size: number; sha256: string }> {

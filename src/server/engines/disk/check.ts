@@ -17,21 +17,21 @@ import { readStoreParts } from "./store-check.js";
 import { StoreReader } from "./store-reader.js";
 import { StoreTableReader } from "./store-table.js";
 
-/** What a check has found. */
+/** The result of checking a data folder. */
 export interface CheckReport {
-  /** What is damaged, a line each. */
+  /** A line for each damage. */
   damaged: string[];
-  /** How many keys were read. */
+  /** The number of keys that were read. */
   keys: number;
-  /** How many logs were read. */
+  /** The number of logs that were read. */
   logs: number;
-  /** How many records these have. */
+  /** The number of records in these logs. */
   records: number;
-  /** How many blobs were read. */
+  /** The number of blobs that were read. */
   blobs: number;
 }
 
-/** Reads all of the data folder, which no process may have open, and tells what is not as it was written. */
+/** Reads all of a data folder, which no process may have open, and reports everything that is damaged. */
 export async function checkFolder(folder: string): Promise<CheckReport> {
   const format = await formatOf(nodeFiles, folder);
   if (format !== FORMAT) {
@@ -49,15 +49,15 @@ export async function checkFolder(folder: string): Promise<CheckReport> {
     await checkTables(parts.tree, damaged);
     const store = await StoreReader.open(parts.tree, damaged);
     for await (const _ of store.all("")) report.keys++;
-    await noting(report, () => checkLogs(store, parts.logs, report));
-    await noting(report, () => checkBlobs(store, parts.blobs, report));
+    await reportDamage(report, () => checkLogs(store, parts.logs, report));
+    await reportDamage(report, () => checkBlobs(store, parts.blobs, report));
     return report;
   } finally {
     await lock?.release();
   }
 }
 
-/** Keeps others from opening the folder. Where nothing may be written, as on a read-only mount, nobody can from here. */
+/** Locks the folder, unless it is on a read-only mount: then no process of this machine can open it either. */
 async function lockToRead(folder: string): Promise<FolderLock | undefined> {
   try {
     return await lockFolder(folder, () => {});
@@ -69,8 +69,8 @@ async function lockToRead(folder: string): Promise<FolderLock | undefined> {
   }
 }
 
-/** Runs `read`; what is damaged goes to the report. */
-async function noting<T>(report: CheckReport, read: () => Promise<T>): Promise<T | undefined> {
+/** Runs `read`, and adds a damage that it throws to the report. */
+async function reportDamage<T>(report: CheckReport, read: () => Promise<T>): Promise<T | undefined> {
   try {
     return await read();
   } catch (error) {
@@ -92,7 +92,7 @@ async function checkTables(folder: string, damaged: (error: DamageError) => void
 async function checkLogs(store: StoreReader, folder: string, report: CheckReport): Promise<void> {
   for await (const { settings } of listLogs(store)) {
     report.logs++;
-    await noting(report, () => checkLog(join(folder, settings.id), settings.next ?? 1, report));
+    await reportDamage(report, () => checkLog(join(folder, settings.id), settings.next ?? 1, report));
   }
 }
 
@@ -116,7 +116,7 @@ async function checkLog(folder: string, least: number, report: CheckReport): Pro
   }
 }
 
-/** The offset behind the segment's last record. */
+/** The offset after the segment's last record. */
 async function checkSegment(folder: string, base: number): Promise<number> {
   const reader = await SegmentReader.open(folder, base);
   if (!reader) return base;
@@ -126,7 +126,7 @@ async function checkSegment(folder: string, base: number): Promise<number> {
     for (let at = SEGMENT_HEADER_BYTES; at < end; ) {
       for (const { head } of await reader.frames(at, end)) {
         if (head.first !== next)
-          throw new DamageError(reader.path, `offset ${head.first} stands where ${next} has to be`);
+          throw new DamageError(reader.path, `it has offset ${head.first} instead of ${next}`);
         next += head.count;
         at = head.end;
       }
@@ -140,7 +140,7 @@ async function checkSegment(folder: string, base: number): Promise<number> {
 async function checkBlobs(store: StoreReader, folder: string, report: CheckReport): Promise<void> {
   for await (const { name, file, size, sha256 } of storedBlobs(store)) {
     report.blobs++;
-    await noting(report, () => checkBlob(join(folder, file), { name, size, sha256 }));
+    await reportDamage(report, () => checkBlob(join(folder, file), { name, size, sha256 }));
   }
 }
 
@@ -148,20 +148,20 @@ async function checkBlob(
   path: string,
   { name, size, sha256 }: { name: string; size: number; sha256: string },
 ) {
-  const what = `the file of ${JSON.stringify(name)}`;
+  const label = `the file of ${JSON.stringify(name)}`;
   const hash = createHash("sha256");
   const sums = new BlobChecksums();
-  for await (const piece of rechunk(bytesOf(path, size), BLOCK_BYTES)) {
-    hash.update(piece);
-    sums.add(piece);
+  for await (const block of rechunk(bytesOf(path, size), BLOCK_BYTES)) {
+    hash.update(block);
+    sums.add(block);
   }
-  const whole = bytesOnDisk(size);
-  const { size: found } = await stat(path);
-  if (found !== whole) throw new DamageError(path, `${what} has ${found} bytes of ${whole}`);
-  const at = sums.firstDifference(await endOf(path, size));
+  const expected = bytesOnDisk(size);
+  const { size: actual } = await stat(path);
+  if (actual !== expected) throw new DamageError(path, `${label} has ${actual} bytes of ${expected}`);
+  const at = sums.firstDifference(await bytesFrom(path, size));
   if (at !== undefined)
-    throw new DamageError(path, `${what} is not what was written in the block at byte ${at}`);
-  if (hash.digest("hex") !== sha256) throw new DamageError(path, `${what} is not what its checksum says`);
+    throw new DamageError(path, `${label} has a wrong checksum in the block at byte ${at}`);
+  if (hash.digest("hex") !== sha256) throw new DamageError(path, `${label} does not match its SHA-256`);
 }
 
 /** The first `size` bytes of a file. */
@@ -169,8 +169,8 @@ async function* bytesOf(path: string, size: number): AsyncGenerator<Uint8Array, 
   if (size > 0) yield* createReadStream(path, { end: size - 1 }) as AsyncIterable<Uint8Array>;
 }
 
-/** What a file has from byte `start` on. */
-async function endOf(path: string, start: number): Promise<Buffer> {
+/** The bytes of a file from `start` on. */
+async function bytesFrom(path: string, start: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of createReadStream(path, { start }) as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);

@@ -1,12 +1,12 @@
 const POLYNOMIAL = 0x82f63b78;
 
-/** How many bytes are taken at a time: with a table for each of them, a processor can look them up at once. */
+/** The number of bytes per step. Each has its own table, so that a processor can do the lookups in parallel. */
 const SLICES = 8;
 
-/** What a byte that stands 0 to 7 bytes in front of the end adds to the sum: eight tables, one behind the other. */
-const TABLES = tables();
+/** Eight consecutive tables: the contribution of a byte that is followed by 0 to 7 other bytes of the step. */
+const TABLES = createTables();
 
-function tables(): Int32Array {
+function createTables(): Int32Array {
   const all = new Int32Array(256 * SLICES);
   for (let byte = 0; byte < 256; byte++) {
     let sum = byte;
@@ -20,9 +20,9 @@ function tables(): Int32Array {
   return all;
 }
 
-/** The CRC-32C of `bytes` from `start` up to `end`, masked as LevelDB stores it. Node's own crc32 is another polynomial. */
+/** The CRC-32C of `bytes` from `start` to `end`, masked as LevelDB stores it. Node's crc32 has another polynomial. */
 export function maskedCrc32c(bytes: Uint8Array, start: number, end: number): number {
-  // Calls and closures would cost a third of the speed, and all keys are read when a folder is opened.
+  // Inlined, as calls and closures would cost a third of the speed, and opening a folder reads all keys.
   const t = TABLES;
   const b = bytes;
   let sum = -1;

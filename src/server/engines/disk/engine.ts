@@ -16,63 +16,68 @@ import { DiskLogs } from "./logs.js";
 import { DiskTopics } from "./topics.js";
 import { Tree } from "./tree.js";
 
-/** Where a disk engine keeps everything, and its bounds. A write that would pass one is refused as full. */
+/** The folder and the bounds of a disk engine. A write that would exceed a bound fails as `resource_exhausted`. */
 export interface DiskEngineOptions {
-  /** The data folder: this engine's alone. It is made where it is missing. */
+  /** The data folder, which only this engine may use. It is created if it is missing. */
   folder: string;
-  /** The bytes that all keys and their values may take, 32 more for each. Default: 16 GiB. */
+  /** The bytes of all keys and values, plus 32 for each key. Default: 16 GiB. */
   maxKeyBytes?: number;
-  /** The keys whose changes may wait for one watcher that does not read; past it, its watch fails. Default: 100,000. */
+  /** How many changed keys may wait for one watcher. If there are more, its watch fails. Default: 100,000. */
   maxWatchBacklog?: number;
-  /** The bytes that all logs may take on the disk. Default: 64 GiB. */
+  /** The bytes of all logs on the disk. Default: 64 GiB. */
   maxLogBytes?: number;
-  /** The bytes that all blobs together may hold, those that are being written included. Default: 64 GiB. */
+  /** The bytes of all blobs, including those that are being written. Default: 64 GiB. */
   maxBlobBytes?: number;
-  /** The bytes of events that may wait for one group of a topic, 64 more for each. Default: 1 GiB. */
+  /** The bytes of events that may wait for one group of a topic, plus 64 for each event. Default: 1 GiB. */
   maxBacklogBytes?: number;
-  /** The bytes of events that may wait for all groups of all topics together, 64 more for each. Default: 16 GiB. */
+  /** The bytes of events that may wait for all groups of all topics, plus 64 for each event. Default: 16 GiB. */
   maxTopicBytes?: number;
-  /** The topics that have a group. Default: 10,000. */
+  /** The number of topics that have a group. Default: 10,000. */
   maxTopics?: number;
-  /** The groups of one topic. Default: 1000. */
+  /** The number of groups of one topic. Default: 1000. */
   maxGroups?: number;
   /**
-   * How long a group without a consumer is kept where no events wait for it, in milliseconds; time during which the
+   * How long a group without consumers and without waiting events is kept, in milliseconds. Time during which the
    * engine is closed does not count. Default: 24 hours.
    */
   groupIdleMs?: number;
-  /** How long, alike, a group without a consumer is kept although events wait for it: they are dropped then. Default: for ever. */
+  /**
+   * How long a group without consumers is kept while events wait for it, in milliseconds. The events are then dropped.
+   * Time during which the engine is closed does not count. Default: for ever.
+   */
   groupBacklogIdleMs?: number;
-  /** The bytes in memory of what was written last. From there on they become a file of their own. Default: 4 MiB. */
+  /** The bytes of recent keys and values in memory. When they are more, they are written to a table. Default: 4 MiB. */
   memtableBytes?: number;
-  /** The bytes of the files of keys and values that are open at a time, and mapped where they are read: at least 64 MiB, the default. */
+  /** The bytes of tables that stay open, and mapped into memory when they are read. Default and minimum: 64 MiB. */
   cacheBytes?: number;
-  /** The bytes of one file of a log: what retention gives back at a time. Default: 32 MiB. */
+  /** The size of a log's segments. Retention frees whole segments. Default: 32 MiB. */
   segmentBytes?: number;
-  /** Where it tells of events that it drops, and of what takes long. Default: nowhere. */
+  /** Logs the events that the engine drops, and operations that take long. Default: no log. */
   log?: Pick<Log, "info" | "warn">;
   /**
-   * The time in Unix milliseconds, of stamps, leases and delays alike. Default: `Date.now` for stamps, and for the rest
-   * a clock that goes on steadily when the wall clock is set, and from where it was when the folder is opened again.
+   * The time in Unix milliseconds, for timestamps, leases and delays. Default: `Date.now` for timestamps, and a
+   * monotonic clock for the rest, which continues when the folder is opened again.
    */
   now?: () => number;
-  /** The files that it writes. Default: Node's. */
+  /** The file system calls for writing. Default: Node's. */
   files?: Files;
 }
 
-/** How often the wall clock is looked at. */
-const CLOCK_MS = 1000;
+/** How often the wall clock is checked for jumps. */
+const CLOCK_CHECK_MS = 1000;
 
-/** A disk engine, and what only its folder's tools need of it. */
+/** A disk engine, which can also back up its folder. */
 export interface DiskEngine extends Engine {
-  /** Writes what there is now, at one moment, to the folder `to`, which must be empty or missing. */
+  /** Writes a consistent snapshot of all data to the folder `to`, which must be empty or missing. */
   backup(to: string): Promise<void>;
 }
 
 /**
- * Opens the engine that keeps everything in one folder: what is acknowledged is on the disk, and is there after
- * kill -9 and power loss. One process has the folder at a time. Fails with a FolderError where another has it, where
- * its format is a newer one, and where what it holds is damaged: then nothing is opened.
+ * Opens the engine that keeps everything in one folder. A write is acknowledged when it is durable: it survives kill -9
+ * and power failure. Only one process can open the folder at a time.
+ *
+ * @throws FolderError if another process has the folder open, its format is newer than this version's, or its data is
+ * damaged.
  */
 export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEngine> {
   const {
@@ -87,15 +92,15 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
   try {
     await makeFolder(files, folder);
   } catch (error) {
-    throw refused(folder, error);
+    throw openError(folder, error);
   }
-  let lose = () => {};
-  // What is something else's is not touched.
+  let closeOnLoss = () => {};
+  // Before the lock, so that a folder that is not a data folder stays unchanged.
   await formatOf(files, folder).catch((error: unknown) => {
-    throw refused(folder, error);
+    throw openError(folder, error);
   });
-  const lock = await lockFolder(folder, () => lose()).catch((error: unknown) => {
-    throw refused(folder, error);
+  const lock = await lockFolder(folder, () => closeOnLoss()).catch((error: unknown) => {
+    throw openError(folder, error);
   });
   try {
     await prepareFolder(files, folder);
@@ -104,29 +109,31 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     const clocks = Clock.sourcesOf(now);
     const tree = await Tree.open(parts.tree, { memtableBytes, cacheBytes, clocks, files, log });
     try {
-      return await engineOn({ folder, files, tree, lock, log, options, onLost: (close) => (lose = close) });
+      const setOnLoss = (close: () => void) => (closeOnLoss = close);
+      return await createEngine({ folder, files, tree, lock, log, options, setOnLoss });
     } catch (error) {
       await tree.close();
       throw error;
     }
   } catch (error) {
     await lock.release();
-    throw refused(folder, error);
+    throw openError(folder, error);
   }
 }
 
-interface Opened {
+interface OpenFolder {
   folder: string;
   files: Files;
   tree: Tree;
   lock: FolderLock;
   log: Pick<Log, "info" | "warn">;
   options: DiskEngineOptions;
-  /** Is told what to call where another process has taken the folder. */
-  onLost: (close: () => void) => void;
+  /** Sets the function to call if another process takes the folder. */
+  setOnLoss: (close: () => void) => void;
 }
 
-async function engineOn({ folder, files, tree, lock, log, options, onLost }: Opened): Promise<DiskEngine> {
+async function createEngine(opened: OpenFolder): Promise<DiskEngine> {
+  const { folder, files, tree, lock, log, options, setOnLoss } = opened;
   const parts = partsOf(folder);
   const {
     maxKeyBytes = DISK_BOUNDS.maxKeyBytes,
@@ -135,41 +142,41 @@ async function engineOn({ folder, files, tree, lock, log, options, onLost }: Ope
     maxBlobBytes = DISK_BOUNDS.maxBlobBytes,
     segmentBytes = DISK_BOUNDS.segmentBytes,
   } = options;
-  if (!tree.isCounted) await tree.count({ keys: await keyBytesOf(tree), blobs: await blobBytesOf(tree) });
+  if (!tree.isCounted) await tree.setUsage({ keys: await keyBytesOf(tree), blobs: await blobBytesOf(tree) });
   const logs = await DiskLogs.open(tree, { files, folder: parts.logs, segmentBytes, maxLogBytes });
   const topics = await DiskTopics.open(tree, { ...topicLimits(options), log });
   const keys = new DiskKeys(tree, { maxKeyBytes, maxWatchBacklog });
   const blobs = new DiskBlobs(tree, { files, folder: parts.blobs, maxBlobBytes });
-  const swept = blobs.sweep().catch(() => {});
+  const sweeping = blobs.sweep().catch(() => {});
   const stopWatching = watchClock(tree);
   const backup = (to: string) => backUp({ folder, tree, logs, blobs }, to);
-  const stopAnswering = serveBackupRequests(folder, backup);
-  let closed: Promise<void> | undefined;
-  const shut = async () => {
+  const stopServingBackups = serveBackupRequests(folder, backup);
+  let closing: Promise<void> | undefined;
+  const closeAll = async () => {
     keys.close();
     topics.close();
     blobs.close();
     stopWatching();
     await logs.close();
-    await stopAnswering();
-    await swept;
+    await stopServingBackups();
+    await sweeping;
     await tree.close();
     await lock.release();
   };
-  const close = () => (closed ??= shut());
-  onLost(() => void close());
+  const close = () => (closing ??= closeAll());
+  setOnLoss(() => void close());
   return { name: "disk", clock: tree.clock, keys, logs, topics, blobs, close, backup, [asyncDispose]: close };
 }
 
-/** Has it written down when the wall clock is set: the time that passes while the engine is closed is told by it. */
+/** Stores the clock's state when the wall clock jumps: the time while the engine is closed is measured by it. */
 function watchClock(tree: Tree): () => void {
   let { jumps } = tree.clock;
   const timer = setInterval(() => {
     tree.clock.watch();
     if (jumps === tree.clock.jumps) return;
     jumps = tree.clock.jumps;
-    tree.keepBooks().catch(() => {});
-  }, CLOCK_MS);
+    tree.saveMetadata().catch(() => {});
+  }, CLOCK_CHECK_MS);
   timer.unref();
   return () => clearInterval(timer);
 }
@@ -185,8 +192,8 @@ function topicLimits({
   return { maxBacklogBytes, maxTopicBytes, maxTopics, maxGroups, groupIdleMs, groupBacklogIdleMs };
 }
 
-/** Why the folder cannot be opened, as whoever looks after it has to know it. */
-function refused(folder: string, error: unknown): unknown {
+/** The FolderError for an error of opening the folder. */
+function openError(folder: string, error: unknown): unknown {
   if (error instanceof FolderError) return error;
   const name = JSON.stringify(folder);
   if (error instanceof DamageError) {

@@ -1,18 +1,18 @@
 import { EngineFault } from "../../engine.js";
 
-/** What could not be read is not what was written. Nothing that depends on it is served. */
+/** A file does not contain what was written to it. Nothing that depends on it is served. */
 export class DamageError extends Error {
   /** The damaged file. */
   readonly path: string;
 
-  constructor(path: string, what: string) {
-    super(`${path} is damaged: ${what}`);
+  constructor(path: string, reason: string) {
+    super(`${path} is damaged: ${reason}`);
     this.name = "DamageError";
     this.path = path;
   }
 }
 
-/** A folder that cannot be opened: in use, of another format, damaged, not to be written to. */
+/** A data folder that cannot be opened: it is in use, of another format, damaged, or read-only. */
 export class FolderError extends Error {
   constructor(message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
@@ -33,8 +33,8 @@ const REFUSED: Record<string, string> = {
   EIO: "the disk failed",
 };
 
-/** LevelDB tells what the system refused in the system's words. */
-const WORDS: Record<string, string> = {
+/** LevelDB reports errors of the operating system by their text only. */
+const ERROR_CODES: Record<string, string> = {
   "No space left on device": "ENOSPC",
   "Disk quota exceeded": "EDQUOT",
   "File too large": "EFBIG",
@@ -46,11 +46,11 @@ const WORDS: Record<string, string> = {
 function codeOf(error: unknown): string {
   const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
   if (code !== "LEVEL_IO_ERROR") return code;
-  const words = Object.keys(WORDS).find((known) => message.endsWith(known));
-  return WORDS[words ?? ""] ?? "EIO";
+  const text = Object.keys(ERROR_CODES).find((known) => message.endsWith(known));
+  return ERROR_CODES[text ?? ""] ?? "EIO";
 }
 
-/** What a caller is told when the system refused a write; undefined where it is not the system's doing. */
+/** The EngineFault for an error of the operating system; undefined for other errors. */
 export function toEngineFault(error: unknown): EngineFault | undefined {
   const code = codeOf(error);
   const full = FULL[code];
@@ -61,7 +61,7 @@ export function toEngineFault(error: unknown): EngineFault | undefined {
   return fault;
 }
 
-/** Whether `error` says that nothing may be written there. */
+/** Whether `error` means that the path is read-only. */
 export const isReadOnlyError = (error: unknown): boolean => {
   const { code = "", message = "" } = Object(error) as { code?: string; message?: string };
   if (["EROFS", "EACCES", "EPERM"].includes(code)) return true;

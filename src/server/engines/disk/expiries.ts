@@ -1,62 +1,63 @@
 import { runAfter } from "../../../lib/timer.js";
 import type { Tree } from "./tree.js";
 
-/** A key, and when it expires. */
+/** A key and the time at which it expires. */
 export type Expiry = { atMs: number; key: string };
 
-/** Where the tree says when which keys expire, in the order of the times. */
+/** The prefix in the tree of the expiries, in the order of their times. */
 const EXPIRIES = "x";
 
-/** The last moment that has a place in that order. */
+/** The latest time that this order can represent. */
 const LATEST_MS = 2 ** 52;
 
-const AT_ONCE = 256;
+/** How many expiries are read in one page. */
+const PAGE_ENTRIES = 256;
 
-/** How long after a refusal of the disk the removal of what has expired is tried again. */
-const AGAIN_MS = 1000;
+/** How long after a failed write the removal of expired keys is tried again. */
+const RETRY_AFTER_MS = 1000;
 
-/** When what is written now for so long expires. */
+/** The time at which an entry that is written now with this ttl expires. */
 export const expiryTime = (nowMs: number, ttlMs: number): number => Math.min(LATEST_MS, nowMs + ttlMs);
 
-/** Fractions of a millisecond are kept behind the digits that sort. */
+/** The key of an expiry. The exact time, with fractions of a millisecond, follows the digits that sort. */
 export function expiryKey(atMs: number, key: string): string {
   const order = Math.floor(atMs).toString(16).padStart(14, "0");
   return `${EXPIRIES}${order}${atMs}\0${key}`;
 }
 
-function expiryIn(key: string): Expiry {
+function parseExpiry(key: string): Expiry {
   const end = key.indexOf("\0");
   return { atMs: Number(key.slice(EXPIRIES.length + 14, end)), key: key.slice(end + 1) };
 }
 
-/** One timer, set for the key that expires next: its space is given back and its watchers are told on time. */
+/** Removes keys when they expire: one timer, set for the next expiry. */
 export class Expiries {
   readonly #tree: Tree;
   readonly #now: () => number;
   readonly #expire: (due: Expiry[]) => Promise<void>;
-  /** No key expires before this place: what was there has been removed, and need not be passed over again. */
+  /** The key of the last removed expiry: the next scan begins after it, as there is none before it. */
   #past: string | undefined;
-  /** Whether the tree is being looked into, and the first place of what has become durable meanwhile. */
-  #looking = false;
-  #least: string | undefined;
+  #scanning = false;
+  /** The least key of the expiries that were added during the scan. */
+  #leastAdded: string | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #stopTimer: (() => void) | undefined;
   #closed = false;
 
-  /** `expire` removes what is due. */
+  /** `expire` removes the due keys. */
   constructor(tree: Tree, now: () => number, expire: (due: Expiry[]) => Promise<void>) {
     this.#tree = tree;
     this.#now = now;
     this.#expire = expire;
-    void this.#look();
+    void this.#scan();
   }
 
-  /** To be called when an entry has become durable. */
-  expect({ key, expiresAtMs }: { key: string; expiresAtMs?: number }): void {
+  /** Must be called when an entry has become durable. */
+  add({ key, expiresAtMs }: { key: string; expiresAtMs?: number }): void {
     if (expiresAtMs === undefined) return;
-    const place = expiryKey(expiresAtMs, key);
-    if (this.#past !== undefined && place <= this.#past) this.#past = undefined;
-    if (this.#least === undefined || place < this.#least) this.#least = place;
+    const added = expiryKey(expiresAtMs, key);
+    if (this.#past !== undefined && added <= this.#past) this.#past = undefined;
+    if (this.#leastAdded === undefined || added < this.#leastAdded) this.#leastAdded = added;
     this.#schedule(expiresAtMs);
   }
 
@@ -71,45 +72,45 @@ export class Expiries {
     this.#timerAtMs = atMs;
     this.#stopTimer = runAfter(atMs - this.#now(), () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
-      if (!this.#looking) void this.#look();
+      if (!this.#scanning) void this.#scan();
     });
   }
 
-  /** Removes what is due, and sets the timer for what comes next. */
-  async #look(): Promise<void> {
-    this.#looking = true;
-    this.#least = undefined;
+  /** Removes the due keys, and sets the timer for the next expiry. */
+  async #scan(): Promise<void> {
+    this.#scanning = true;
+    this.#leastAdded = undefined;
     let nextMs = Number.POSITIVE_INFINITY;
     try {
-      const { entries } = await this.#tree.page(EXPIRIES, this.#past, AT_ONCE);
+      const { entries } = await this.#tree.page(EXPIRIES, this.#past, PAGE_ENTRIES);
       const nowMs = this.#now();
-      const expiries = entries.map(({ key }) => expiryIn(key));
-      const left = expiries.findIndex(({ atMs }) => atMs > nowMs);
-      const due = left < 0 ? expiries : expiries.slice(0, left);
+      const expiries = entries.map(({ key }) => parseExpiry(key));
+      const firstLater = expiries.findIndex(({ atMs }) => atMs > nowMs);
+      const due = firstLater < 0 ? expiries : expiries.slice(0, firstLater);
       const last = entries[due.length - 1]?.key;
       if (last !== undefined) {
         await this.#expire(due);
-        // Where another came to stand in front of these meanwhile, the next look begins at the front.
-        this.#past = this.#hasCome(last) ? undefined : last;
+        // If an earlier expiry was added in the meantime, the next scan begins from the start.
+        this.#past = this.#hasAddedUpTo(last) ? undefined : last;
       }
       nextMs = expiries[due.length]?.atMs ?? (due.length > 0 ? nowMs : nextMs);
     } catch {
       this.#past = undefined;
-      // What has expired is missing for readers all the same.
-      nextMs = this.#now() + AGAIN_MS;
+      // Readers do not see expired keys, even before they are removed.
+      nextMs = this.#now() + RETRY_AFTER_MS;
     } finally {
-      this.#looking = false;
+      this.#scanning = false;
     }
-    // Of what came meanwhile the timer may have gone by.
-    this.#schedule(Math.min(nextMs, this.#leastMs));
+    // The timer of an expiry that was added during the scan may have fired already.
+    this.#schedule(Math.min(nextMs, this.#leastAddedMs));
   }
 
-  /** Whether anything has come to stand in front of `place` since the look began. */
-  #hasCome(place: string): boolean {
-    return this.#least !== undefined && this.#least <= place;
+  /** Whether an expiry with this or a lesser key was added since the scan began. */
+  #hasAddedUpTo(key: string): boolean {
+    return this.#leastAdded !== undefined && this.#leastAdded <= key;
   }
 
-  get #leastMs(): number {
-    return this.#least === undefined ? Number.POSITIVE_INFINITY : expiryIn(this.#least).atMs;
+  get #leastAddedMs(): number {
+    return this.#leastAdded === undefined ? Number.POSITIVE_INFINITY : parseExpiry(this.#leastAdded).atMs;
   }
 }

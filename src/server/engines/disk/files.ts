@@ -12,40 +12,40 @@ const [openAt, closeAt, syncData, syncAll, cut] = [open, close, fdatasync, fsync
   (fd: number, length: number) => Promise<void>,
 ];
 
-/** A file that is written to. Whoever reads it does so by `fd`. */
+/** A file that is open for writing. Read it by its `fd`. */
 export interface OpenFile {
-  /** What the system calls it by. */
+  /** The file descriptor. */
   readonly fd: number;
   /** Writes all of `bytes` from `position` on. Not durable before sync(). */
   write(bytes: Uint8Array, position: number): Promise<void>;
-  /** Resolves when what was written is on the disk. */
+  /** Syncs the file: resolves when all writes are durable. */
   sync(): Promise<void>;
-  /** Cuts it to `length` bytes. Not durable before sync(). */
+  /** Truncates the file to `length` bytes. Not durable before sync(). */
   truncate(length: number): Promise<void>;
-  /** Gives it back to the system. */
+  /** Closes the file. */
   close(): Promise<void>;
 }
 
 /**
- * All by which the engine changes a file system. A test puts one in its place that loses what was not synced, or that
- * is full; the engine reads what it has written by Node's own functions.
+ * The file system calls by which the engine writes. A test can replace them, to lose unsynced writes or to simulate a
+ * full disk. The engine reads files by Node's own functions.
  */
 export interface Files {
-  /** Opens a file: to be read, to be read and written, or the same anew and empty, for nobody else to read. */
+  /** Opens a file: "r" to read, "r+" to read and write, "w+" to create or empty it, readable by its owner only. */
   open(path: string, flags: "r" | "r+" | "w+"): Promise<OpenFile>;
-  /** Makes a folder, and those it lies in, where there is none, for nobody else to enter. */
+  /** Creates a folder and its parents, if they are missing, accessible by their owner only. */
   mkdir(path: string): Promise<void>;
-  /** The names in a folder. */
+  /** Lists the names in a folder. */
   readdir(path: string): Promise<string[]>;
-  /** Moves a file, over one that is there. */
+  /** Renames a file, and replaces an existing one. */
   rename(from: string, to: string): Promise<void>;
   /** Removes a file. */
   unlink(path: string): Promise<void>;
-  /** Makes durable which files the folder has. */
+  /** Syncs a folder: resolves when the names in it are durable. */
   syncFolder(path: string): Promise<void>;
 }
 
-/** Node's own files. */
+/** Node's file system. */
 export const nodeFiles: Files = {
   async open(path, flags) {
     return new NodeFile(await openAt(path, flags, 0o600));
@@ -57,7 +57,7 @@ export const nodeFiles: Files = {
   rename,
   unlink,
   async syncFolder(path) {
-    // Windows does not open folders, and needs not to.
+    // Windows can neither open folders nor needs to sync them.
     if (process.platform === "win32") return;
     const fd = await openAt(path, "r");
     try {
@@ -77,13 +77,13 @@ class NodeFile implements OpenFile {
 
   write(bytes: Uint8Array, position: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const from = (at: number) =>
+      const writeFrom = (at: number) =>
         write(this.fd, bytes, at, bytes.length - at, position + at, (error, written) => {
           if (error) reject(error);
-          else if (at + written < bytes.length) from(at + written);
+          else if (at + written < bytes.length) writeFrom(at + written);
           else resolve();
         });
-      from(0);
+      writeFrom(0);
     });
   }
 
@@ -100,16 +100,16 @@ class NodeFile implements OpenFile {
   }
 }
 
-/** Puts `bytes` at `path` so that there is what was there before, or all of it, whenever the power fails. */
+/** Replaces the file at `path` atomically: after a power failure it has either its previous content or `bytes`. */
 export async function replaceFile(files: Files, folder: string, path: string, bytes: Uint8Array) {
-  const aside = `${path}.tmp`;
-  const file = await files.open(aside, "w+");
+  const temporary = `${path}.tmp`;
+  const file = await files.open(temporary, "w+");
   try {
     await file.write(bytes, 0);
     await file.sync();
   } finally {
     await file.close();
   }
-  await files.rename(aside, path);
+  await files.rename(temporary, path);
   await files.syncFolder(folder);
 }

@@ -3,25 +3,25 @@ import { dirname, join } from "node:path";
 import { FolderError } from "./errors.js";
 import { type Files, nodeFiles, replaceFile } from "./files.js";
 
-/** The format of the folders that this version writes. */
+/** The format of data folders that this version writes. */
 export const FORMAT = 1;
 
 const NAME = "format.json";
 
-/** Makes a folder of one format one of the next. It may be interrupted, and is then begun anew. */
+/** Migrates a folder to the next format. It may be interrupted, and then runs again. */
 export type Migration = (files: Files, folder: string) => Promise<void>;
 
-/** By the format that they begin with. */
+/** The migrations by the format that they migrate from. */
 const MIGRATIONS: Readonly<Record<number, Migration>> = {};
 
-/** Parts of a data folder. */
+/** The folders in a data folder. */
 export const partsOf = (folder: string) => ({
   tree: join(folder, "tree"),
   logs: join(folder, "logs"),
   blobs: join(folder, "blobs"),
 });
 
-/** The format of the folder; undefined where it holds nothing. Fails where it is something else's. */
+/** The format of the folder; undefined if it is empty. Fails if it is not a data folder. */
 export async function formatOf(files: Files, folder: string): Promise<number | undefined> {
   const path = join(folder, NAME);
   let text: string;
@@ -42,44 +42,40 @@ export async function formatOf(files: Files, folder: string): Promise<number | u
   throw new FolderError(`Cannot open the data folder "${folder}": ${path} is damaged: it has no format`);
 }
 
-/** Makes the folder one of this version's format. */
+/** Initializes an empty folder, or migrates it to this version's format. */
 export async function prepareFolder(
   files: Files,
   folder: string,
   migrations: Readonly<Record<number, Migration>> = MIGRATIONS,
 ): Promise<void> {
   const write = (format: number) => writeFormat(files, folder, format);
-  const found = await formatOf(files, folder);
-  if (found === undefined) return write(FORMAT);
-  if (found > FORMAT) {
-    throw new FolderError(
-      `Cannot open the data folder "${folder}": its format is ${found}, a newer version's; this one reads up to ${FORMAT}`,
-    );
+  const present = await formatOf(files, folder);
+  if (present === undefined) return write(FORMAT);
+  const cannot = `Cannot open the data folder "${folder}"`;
+  if (present > FORMAT) {
+    const why = `its format is ${present}, a newer version's; this one reads up to ${FORMAT}`;
+    throw new FolderError(`${cannot}: ${why}`);
   }
-  for (let format = found; format < FORMAT; format++) {
+  for (let format = present; format < FORMAT; format++) {
     const migrate = migrations[format];
-    if (!migrate) {
-      throw new FolderError(
-        `Cannot open the data folder "${folder}": nothing reads its format ${format} any more`,
-      );
-    }
+    if (!migrate) throw new FolderError(`${cannot}: nothing reads its format ${format} any more`);
     await migrate(files, folder);
     await write(format + 1);
   }
 }
 
-/** Says that the folder is whole, and of this format. */
+/** Writes the format file, which marks the folder as complete. */
 export function writeFormat(files: Files, folder: string, format = FORMAT): Promise<void> {
   const content = Buffer.from(`${JSON.stringify({ engine: "fairlead disk", format })}\n`);
   return replaceFile(files, folder, join(folder, NAME), content);
 }
 
-/** Makes the folder, where there is none, so that it is there after a power loss. */
+/** Creates the folder and its missing parents durably. */
 export async function makeFolder(files: Files, folder: string): Promise<void> {
   const missing: string[] = [];
   for (let path = folder; !(await exists(path)); path = dirname(path)) missing.push(path);
   await files.mkdir(folder);
-  // A folder that may not be read cannot be synced: then it is the system's to make its names durable.
+  // A folder that may not be read cannot be synced. The system then decides when its names become durable.
   for (const path of missing) {
     await files.syncFolder(dirname(path)).catch((error: { code?: string }) => {
       if (error.code !== "EACCES") throw error;
@@ -93,7 +89,7 @@ const exists = (path: string): Promise<boolean> =>
     (error: { code?: string }) => error.code !== "ENOENT",
   );
 
-/** Fails unless there is nothing at `folder`, and makes it where it is missing. */
+/** Creates `folder` if it is missing. Fails if it is not empty. */
 export async function requireEmptyFolder(folder: string): Promise<void> {
   await makeFolder(nodeFiles, folder);
   const [first] = await readdir(folder);
@@ -101,7 +97,7 @@ export async function requireEmptyFolder(folder: string): Promise<void> {
     throw new FolderError(`Cannot write to "${folder}": it is not empty, "${first}" is there`);
 }
 
-/** Makes durable which files there are in `folder` and all beneath it. */
+/** Syncs `folder` and all folders in it. */
 export async function syncFolders(files: Files, folder: string): Promise<void> {
   for (const name of await readdir(folder, { recursive: true })) {
     if ((await stat(join(folder, name))).isDirectory()) await files.syncFolder(join(folder, name));

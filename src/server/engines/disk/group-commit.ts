@@ -1,29 +1,29 @@
-/** One that waits for its group. */
+/** An item that waits for a group commit. */
 type Waiting<T> = { item: T; bytes: number; resolve: () => void; reject: (error: unknown) => void };
 
-/** The most bytes of one group; an item that is larger is one of its own. */
+/** The most bytes of one group. A larger item is a group of its own. */
 const GROUP_BYTES = 4 * 1024 ** 2;
 
-/** How many are many: to prepare what so many write takes about as long as a sync, so it is worth a sync of its own. */
-const MANY = 16;
+/** To prepare the writes of this many items takes about as long as an fsync: from here on a group is split in two. */
+const SPLIT_ABOVE = 16;
 
 /**
- * Puts what many callers write at the same time into groups, of which one at a time is written and synced: they share
- * a sync, and there is never more than one group of which it is unknown whether it is on the disk.
+ * Group commit: collects the items of concurrent callers into groups, and writes and syncs one group at a time. So they
+ * share an fsync, and there is never more than one group of which it is unknown whether it is durable.
  */
 export class GroupCommit<T> {
   readonly #write: (items: T[]) => Promise<void>;
-  readonly #failed: () => void;
+  readonly #onFailure: () => void;
   #waiting: Waiting<T>[] = [];
   #running: Promise<void> | undefined;
 
   /**
-   * `write` makes the items durable, all or none. Where it fails, those that wait behind the group fail as well, and
-   * `failed` is told before anyone can add more.
+   * `write` makes the items durable, all or none. If it fails, all items that wait behind the group fail as well, and
+   * `onFailure` is called before anyone can add more.
    */
-  constructor(write: (items: T[]) => Promise<void>, failed: () => void = () => {}) {
+  constructor(write: (items: T[]) => Promise<void>, onFailure: () => void = () => {}) {
     this.#write = write;
-    this.#failed = failed;
+    this.#onFailure = onFailure;
   }
 
   /** Resolves when `item`, of about `bytes`, is durable. */
@@ -34,36 +34,39 @@ export class GroupCommit<T> {
     });
   }
 
-  /** Resolves when everything that was added has been written or has failed. */
+  /** Resolves when every added item has been written or has failed. */
   async settled(): Promise<void> {
     while (this.#running) await this.#running;
   }
 
   async #run(): Promise<void> {
-    for (let group = await this.#gathered(); group.length > 0; group = await this.#following()) {
+    for (let group = await this.#firstGroup(); group.length > 0; group = await this.#nextGroup()) {
       try {
         await this.#write(group.map(({ item }) => item));
         for (const { resolve } of group) resolve();
       } catch (error) {
         const behind = this.#waiting;
         this.#waiting = [];
-        this.#failed();
+        this.#onFailure();
         for (const { reject } of [...group, ...behind]) reject(error);
       }
     }
     this.#running = undefined;
   }
 
-  /** Those who came while the last group was synced: at once, so that the next sync goes on while they are answered. */
-  async #following(): Promise<Waiting<T>[]> {
-    return this.#waiting.length > 0 ? this.#take(this.#waiting.length) : this.#gathered();
+  /** The items that were added during the last sync, without waiting for more: the next sync begins at once. */
+  async #nextGroup(): Promise<Waiting<T>[]> {
+    return this.#waiting.length > 0 ? this.#take(this.#waiting.length) : this.#firstGroup();
   }
 
-  /** Those who call in this turn: half of many, so that one half prepares what is next while the other is synced. */
-  async #gathered(): Promise<Waiting<T>[]> {
+  /**
+   * The items that are added in this turn of the event loop. If they are many, only half of them: their callers prepare
+   * their next writes while the other half is synced.
+   */
+  async #firstGroup(): Promise<Waiting<T>[]> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     const { length } = this.#waiting;
-    return this.#take(length < MANY ? length : length / 2);
+    return this.#take(length < SPLIT_ABOVE ? length : length / 2);
   }
 
   #take(most: number): Waiting<T>[] {

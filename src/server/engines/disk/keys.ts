@@ -10,19 +10,19 @@ interface KeyOptions {
   maxWatchBacklog: number;
 }
 
-/** Where keys are in the tree. */
+/** The prefix of keys in the tree. */
 const KEYS = "k";
 
-/** Version and time of expiry, in front of the value. */
+/** The version and the expiry, before the value. */
 const HEADER_BYTES = 16;
 
-/** What one entry weighs beside its key and value, for `maxKeyBytes`. */
+/** Counts for each entry besides its key and value, for `maxKeyBytes`. */
 const ENTRY_OVERHEAD_BYTES = 32;
 
-/** The most entries that are read in one turn of the event loop. */
-const AT_ONCE = 256;
+/** How many entries are read in one page. */
+const PAGE_ENTRIES = 256;
 
-/** The keys of the disk engine. Conditions are about what is written; readers see what is durable. */
+/** The keys of the disk engine. Conditions include pending writes; reads see durable writes only. */
 export class DiskKeys implements KeyStore {
   readonly #tree: Tree;
   readonly #maxKeyBytes: number;
@@ -53,34 +53,34 @@ export class DiskKeys implements KeyStore {
   async commit(writes: readonly Write[]): Promise<Commit> {
     this.#checkOpen();
     const nowMs = this.#now();
-    const before = writes.map(({ key }) => this.#tree.latest(KEYS + key));
+    const previous = writes.map(({ key }) => this.#tree.latest(KEYS + key));
     for (const [i, write] of writes.entries()) {
       if (write.ifVersion === undefined) continue;
-      const actual = this.#live(write.key, before[i], nowMs);
+      const actual = this.#live(write.key, previous[i], nowMs);
       if (write.ifVersion === (actual?.version ?? 0n)) continue;
-      // What stands in the way is told once it is certain to stay.
+      // Waits until the conflicting write is durable: it might still fail.
       if (this.#tree.isPending(KEYS + write.key)) await this.#tree.write([]);
       return { conflict: write, actual };
     }
-    const grown = this.#admit(writes, before);
+    const growth = this.#checkBound(writes, previous);
     const version = this.#tree.nextVersion();
     const ops: WriteOp[] = [];
     const changes: Change[] = [];
-    for (const [i, write] of writes.entries()) this.#apply(write, before[i], version, nowMs, ops, changes);
+    for (const [i, write] of writes.entries()) this.#apply(write, previous[i], version, nowMs, ops, changes);
     const applied = () => {
       for (const change of changes) {
-        if (change.type === "set") this.#expiries.expect(change.entry);
+        if (change.type === "set") this.#expiries.add(change.entry);
         this.#changes.publish(change);
       }
     };
-    await this.#tree.write(ops, applied, { keys: grown });
+    await this.#tree.write(ops, applied, { keys: growth });
     return { version };
   }
 
   async *list(prefix: string, after?: string): AsyncIterable<Entry> {
     for (let past = after === undefined ? undefined : KEYS + after; ; ) {
       this.#checkOpen();
-      const page = await this.#tree.page(KEYS + prefix, past, AT_ONCE);
+      const page = await this.#tree.page(KEYS + prefix, past, PAGE_ENTRIES);
       for (const { key, value } of page.entries) {
         const entry = this.#live(key.slice(KEYS.length), value, this.#now());
         if (entry) yield entry;
@@ -114,25 +114,25 @@ export class DiskKeys implements KeyStore {
     return { key, value: valueIn(bytes), version: bytes.readBigUInt64LE(), expiresAtMs };
   }
 
-  /** By how many bytes these writes grow what is kept. Fails where that would pass the bound. */
-  #admit(writes: readonly Write[], before: readonly (Buffer | undefined)[]): number {
-    let grown = 0;
+  /** By how many bytes these writes change the usage. Fails if that would exceed the bound. */
+  #checkBound(writes: readonly Write[], previous: readonly (Buffer | undefined)[]): number {
+    let growth = 0;
     for (const [i, write] of writes.entries()) {
       if (write.type === "check") continue;
-      if (write.type === "set") grown += weight(write.key, write.value.length);
-      const was = before[i];
-      if (was) grown -= weight(write.key, was.length - HEADER_BYTES);
+      if (write.type === "set") growth += weight(write.key, write.value.length);
+      const replaced = previous[i];
+      if (replaced) growth -= weight(write.key, replaced.length - HEADER_BYTES);
     }
-    if (grown > 0 && this.#tree.usage.keys + grown > this.#maxKeyBytes) {
+    if (growth > 0 && this.#tree.usage.keys + growth > this.#maxKeyBytes) {
       throw fullError("maxKeyBytes", this.#maxKeyBytes, "all keys and values of the disk engine together");
     }
-    return grown;
+    return growth;
   }
 
-  /** Adds to `ops` what `write` does to the tree, and to `changes` what it is to watchers. */
+  /** Adds the writes of the tree to `ops`, and the changes for watchers to `changes`. */
   #apply(
     write: Write,
-    before: Buffer | undefined,
+    previous: Buffer | undefined,
     version: bigint,
     nowMs: number,
     ops: WriteOp[],
@@ -140,31 +140,31 @@ export class DiskKeys implements KeyStore {
   ) {
     if (write.type === "check") return;
     const { key } = write;
-    const was = before && expiryOf(before);
-    const isGone = was !== undefined && was <= nowMs;
-    if (before && (isGone || write.type === "delete")) changes.push({ type: "delete", key });
+    const previousExpiry = previous && expiryOf(previous);
+    const isExpired = previousExpiry !== undefined && previousExpiry <= nowMs;
+    if (previous && (isExpired || write.type === "delete")) changes.push({ type: "delete", key });
     if (write.type === "delete") {
-      if (before) ops.push({ key: KEYS + key, value: undefined });
-      if (was !== undefined) ops.push({ key: expiryKey(was, key), value: undefined });
+      if (previous) ops.push({ key: KEYS + key, value: undefined });
+      if (previousExpiry !== undefined) ops.push({ key: expiryKey(previousExpiry, key), value: undefined });
       return;
     }
-    const kept = isGone ? undefined : was;
+    const kept = isExpired ? undefined : previousExpiry;
     const { ttlMs } = write;
     const expiresAtMs = ttlMs === "keep" ? kept : ttlMs === undefined ? undefined : expiryTime(nowMs, ttlMs);
     const bytes = encode(write.value, version, expiresAtMs);
     ops.push({ key: KEYS + key, value: bytes });
-    if (was !== expiresAtMs) {
-      if (was !== undefined) ops.push({ key: expiryKey(was, key), value: undefined });
+    if (previousExpiry !== expiresAtMs) {
+      if (previousExpiry !== undefined) ops.push({ key: expiryKey(previousExpiry, key), value: undefined });
       if (expiresAtMs !== undefined) {
         ops.push({ key: expiryKey(expiresAtMs, key), value: Buffer.alloc(0) });
       }
     }
-    // A copy: what waits for watchers shall not hold on to the memory that many values share.
+    // A copy, so that a change that waits for a watcher does not keep a buffer in memory that many values share.
     const entry: Entry = { key, value: new Uint8Array(valueIn(bytes)), version };
     changes.push({ type: "set", entry: expiresAtMs === undefined ? entry : { ...entry, expiresAtMs } });
   }
 
-  /** Removes what has expired and is still as it was when that time was set. */
+  /** Removes the due keys, except for those that were written again with another expiry. */
   async #expire(due: Expiry[]): Promise<void> {
     const ops: WriteOp[] = [];
     const gone: string[] = [];
@@ -184,7 +184,7 @@ export class DiskKeys implements KeyStore {
   }
 }
 
-/** The bytes of all keys of a tree, as `maxKeyBytes` counts them: of a folder of a version that did not. */
+/** Counts the bytes of all keys of a tree, for a folder of a version that did not store this number. */
 export async function keyBytesOf(tree: Tree): Promise<number> {
   let bytes = 0;
   for await (const { key, value } of tree.all(KEYS)) {

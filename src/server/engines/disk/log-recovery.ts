@@ -28,7 +28,7 @@ export async function readTail(folder: string, base: number): Promise<Tail | und
   const salt = saltOf(file.subarray(0, SEGMENT_HEADER_BYTES));
   if (salt === undefined) {
     if (file.length <= SEGMENT_HEADER_BYTES) return undefined;
-    throw new DamageError(path, "it does not begin as a segment does");
+    throw new DamageError(path, "its segment header is invalid");
   }
   const index = new SegmentIndex();
   const tail: Tail = {
@@ -51,7 +51,7 @@ export async function readTail(folder: string, base: number): Promise<Tail | und
       break;
     }
     if (head.first !== tail.next) {
-      throw new DamageError(path, `offset ${head.first} stands where offset ${tail.next} has to be`);
+      throw new DamageError(path, `it has offset ${head.first} instead of ${tail.next}`);
     }
     index.add(head);
     tail.end = head.end;

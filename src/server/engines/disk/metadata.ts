@@ -1,17 +1,17 @@
 import type { ClockState } from "../shared/clock.js";
 
-/** Where the tree keeps its books. */
+/** The key of the tree's metadata. */
 export const METADATA_KEY = "c";
 
-/** The bytes that count for a bound of the engine, by what they are of. */
+/** The bytes that count for the engine's bounds. */
 export type StoreUsage = { keys: number; blobs: number };
 
-/** What each write of the tree keeps anew, in the same batch: so it is always that of all writes in front of it. */
+/** The tree's metadata. Every batch writes it again, so it always matches the batches before it. */
 export type Metadata = {
-  /** The highest version that was given out. */
+  /** The highest version that was assigned. */
   counter: bigint;
   clock: ClockState | undefined;
-  /** Undefined where the last version that wrote to the folder did not count. */
+  /** Undefined if the folder was last written by a version that did not count. */
   usage: StoreUsage | undefined;
 };
 
@@ -30,7 +30,7 @@ export function encodeMetadata(
   return bytes;
 }
 
-/** What was kept; undefined: nothing was ever written. */
+/** Decodes the metadata of a tree; `bytes` is undefined for a new tree. */
 export function decodeMetadata(bytes: Buffer | undefined): Metadata {
   if (!bytes) return { counter: 0n, clock: undefined, usage: { keys: 0, blobs: 0 } };
   const counter = bytes.readBigUInt64LE();

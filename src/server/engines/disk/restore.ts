@@ -5,19 +5,17 @@ import { nodeFiles } from "./files.js";
 import { FORMAT, formatOf, partsOf, requireEmptyFolder, syncFolders, writeFormat } from "./folder.js";
 import { lockHolder } from "./lock-file.js";
 
-/** Makes `folder` what the backup `from` is. */
+/** Restores the backup `from` to `folder`, which must be empty or missing. */
 export async function restore(from: string, folder: string): Promise<void> {
   const format = await formatOf(nodeFiles, from).catch((error: unknown) => {
     throw new FolderError(`Cannot restore from "${from}": ${(error as Error).message}`);
   });
-  if (format === undefined) throw new FolderError(`Cannot restore from "${from}": it is empty`);
-  if (format > FORMAT)
-    throw new FolderError(`Cannot restore from "${from}": its format is ${format}, a newer version's`);
+  const cannot = `Cannot restore from "${from}"`;
+  if (format === undefined) throw new FolderError(`${cannot}: it is empty`);
+  if (format > FORMAT) throw new FolderError(`${cannot}: its format is ${format}, a newer version's`);
   const holder = await lockHolder(from);
   if (holder) {
-    throw new FolderError(
-      `Cannot restore from "${from}": process ${holder.pid} has it open; make a backup of it first`,
-    );
+    throw new FolderError(`${cannot}: process ${holder.pid} has it open; make a backup of it first`);
   }
   await requireEmptyFolder(folder);
   for (const [part, path] of Object.entries(partsOf(from))) {
@@ -28,7 +26,7 @@ export async function restore(from: string, folder: string): Promise<void> {
   await writeFormat(nodeFiles, folder, format);
 }
 
-/** Makes durable what was copied, and the owner's alone, whoever could read the backup. */
+/** Syncs the copied files, and makes them accessible by their owner only. */
 async function makePrivate(folder: string): Promise<void> {
   for (const name of await readdir(folder, { recursive: true })) {
     const path = join(folder, name);

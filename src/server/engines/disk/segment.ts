@@ -77,7 +77,7 @@ export class SegmentReader {
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
       const { bytesRead } = await file.read(header, 0, header.length, 0);
       const salt = bytesRead === header.length ? saltOf(header) : undefined;
-      if (salt === undefined) throw new DamageError(path, "it does not begin as a segment does");
+      if (salt === undefined) throw new DamageError(path, "its segment header is invalid");
       return new SegmentReader(path, file, salt);
     } catch (error) {
       await file.close();

@@ -4,33 +4,33 @@ import { DamageError } from "./errors.js";
 import { readStoreLog } from "./store-log.js";
 import { manifestOf, type StoreManifest, type TableFacts } from "./store-manifest.js";
 
-/** A table of a store that was looked at. */
+/** A table of a store, with the path of its file. */
 export type StoreTable = TableFacts & { path: string };
 
-/** What a store has: its tables, and the batches of each journal that no table has yet. */
+/** The tables of a store, and the batches of each journal that are not in a table yet. */
 export type StoreParts = { tables: StoreTable[]; journals: Buffer[][] };
 
 type OnDamage = (error: DamageError) => void;
 
 /**
- * Looks at what LevelDB reads when it opens `folder`, as it passes over a broken journal in silence: fails as damaged
- * where anything that was synced is not there. A torn end of the manifest is cut off: no one waited for it.
+ * Checks the manifest and the journals of `folder` before LevelDB opens it, as LevelDB ignores a broken journal. Throws
+ * a DamageError if anything that was synced is missing. A torn end of the manifest is truncated: it was never synced.
  */
 export async function checkStore(folder: string): Promise<StoreTable[]> {
   const { tables, manifest } = await partsIn(folder, (error) => {
     throw error;
   });
-  if (manifest?.isTorn) await cut(manifest.path, manifest.end);
+  if (manifest?.isTorn) await truncate(manifest.path, manifest.end);
   return tables;
 }
 
-/** The same without changing anything: all that is damaged is told to `damaged`, and the rest is read all the same. */
+/** Reads the manifest and the journals without changing anything. Reports every damage, and returns the rest. */
 export const readStoreParts = (folder: string, damaged: OnDamage): Promise<StoreParts> =>
   partsIn(folder, damaged);
 
 /**
- * Takes back the last record of the journal where it has `mark` in it. The store, which is closed, may have written it
- * although it had failed to.
+ * Removes the last record of the newest journal if it contains `mark`. The closed store may have written it although
+ * the write failed.
  */
 export async function dropLastRecord(folder: string, mark: Buffer): Promise<void> {
   const journals = (await readdir(folder)).filter((name) => name.endsWith(".log"));
@@ -38,10 +38,10 @@ export async function dropLastRecord(folder: string, mark: Buffer): Promise<void
   if (newest === undefined) return;
   const path = join(folder, newest);
   const { records, lastStart } = readStoreLog(await readFile(path));
-  if (records.at(-1)?.includes(mark)) await cut(path, lastStart);
+  if (records.at(-1)?.includes(mark)) await truncate(path, lastStart);
 }
 
-async function cut(path: string, end: number): Promise<void> {
+async function truncate(path: string, end: number): Promise<void> {
   const file = await open(path, "r+");
   try {
     await file.truncate(end);
@@ -69,7 +69,7 @@ async function partsIn(
   if (!manifest) return { tables: [], journals: [], manifest };
   const { journal, tables } = manifest;
   const missing = (name: string) => {
-    // What the record told that is broken was done before its end was written.
+    // LevelDB deletes a file after it has synced the record that removes it: then the torn record had been synced.
     if (manifest.isTorn)
       damaged(new DamageError(manifest.path, `the record at byte ${manifest.end} is broken`));
     damaged(new DamageError(join(folder, name), "it is missing"));
@@ -80,23 +80,23 @@ async function partsIn(
     const path = join(folder, name);
     const { records, isDamaged, end } = readStoreLog(await readFile(path));
     if (isDamaged) {
-      damaged(new DamageError(path, `it is broken at byte ${end}, in front of what was written later`));
+      damaged(new DamageError(path, `it is broken at byte ${end}, before later records`));
     }
     journals.push(records);
   }
-  const found: StoreTable[] = [];
+  const present: StoreTable[] = [];
   for (const [number, facts] of tables) {
     const either = [`${numbered(number)}.ldb`, `${numbered(number)}.sst`];
     const name = either.find((one) => names.includes(one));
     if (name === undefined) missing(either[0] as string);
-    else found.push({ ...facts, path: join(folder, name) });
+    else present.push({ ...facts, path: join(folder, name) });
   }
-  return { tables: found, journals, manifest };
+  return { tables: present, journals, manifest };
 }
 
 const numbered = (number: number): string => String(number).padStart(6, "0");
 
-/** What CURRENT names; undefined where there is no data yet: the first opening may have been interrupted. */
+/** The manifest that CURRENT names; undefined if there is no data, as after an interrupted first opening. */
 async function manifestIn(folder: string, names: readonly string[]): Promise<Manifest | undefined> {
   const current = join(folder, "CURRENT");
   if (!names.includes("CURRENT")) {

@@ -5,7 +5,7 @@ export type StoreEntry = { key: string; value: Buffer };
 
 const CHECKSUM_BYTES = 4;
 
-/** `value` behind a checksum of key and value: LevelDB gives out what it finds. */
+/** `value` after a checksum of key and value, as LevelDB does not verify what it reads. */
 export function withChecksum(key: string, value: Buffer): Buffer {
   const bytes = Buffer.allocUnsafe(CHECKSUM_BYTES + value.length);
   bytes.writeUInt32LE(crc32(value, crc32(key)));
@@ -13,9 +13,9 @@ export function withChecksum(key: string, value: Buffer): Buffer {
   return bytes;
 }
 
-/** The value in `bytes`; undefined where it is not what was written at `key`. */
+/** The value in `bytes`; undefined if the checksum does not match. */
 export function verifiedValue(key: string, bytes: Buffer): Buffer | undefined {
   const value = bytes.subarray(CHECKSUM_BYTES);
-  const isRight = bytes.length >= CHECKSUM_BYTES && bytes.readUInt32LE() === crc32(value, crc32(key));
-  return isRight ? value : undefined;
+  const isIntact = bytes.length >= CHECKSUM_BYTES && bytes.readUInt32LE() === crc32(value, crc32(key));
+  return isIntact ? value : undefined;
 }

@@ -1,22 +1,22 @@
 import { maskedCrc32c } from "./crc32c.js";
 
-/** LevelDB's journal and manifest alike: blocks, in which a record is one fragment, or a first, some middle and a last one. */
+/** LevelDB's format of journals and manifests: blocks of fragments. A record has one fragment or several. */
 const BLOCK_BYTES = 32 * 1024;
 
-/** Checksum, length, and which fragment of its record it is. */
+/** A fragment's header: checksum, length, type. */
 const HEADER_BYTES = 7;
 const FULL = 1;
 const FIRST = 2;
 const LAST = 4;
 
-/** What such a file holds. */
+/** The content of a journal or a manifest. */
 export type StoreLog = {
-  /** The whole records in front of anything broken. */
+  /** The intact records before any damage. */
   records: Buffer[];
-  /** Where the last of them begins, and where it ends. */
+  /** The positions at which the last of them begins and ends. */
   lastStart: number;
   end: number;
-  /** Whether another record begins behind what is broken: then it was synced once. */
+  /** Whether another record begins after a broken one, which then had been synced. */
   isDamaged: boolean;
 };
 
@@ -27,7 +27,7 @@ export function readStoreLog(file: Buffer): StoreLog {
   let parts: Buffer[] = [];
   let [lastStart, start, end, at] = [0, 0, 0, 0];
   for (;;) {
-    at = behindTrailer(at);
+    at = skipTrailer(at);
     const fragment = fragmentAt(file, at);
     const isStart = fragment?.type === FULL || fragment?.type === FIRST;
     if (!fragment || isStart !== (parts.length === 0)) break;
@@ -40,16 +40,16 @@ export function readStoreLog(file: Buffer): StoreLog {
     lastStart = start;
     end = at;
   }
-  return { records, lastStart, end, isDamaged: beginsBehind(file, at) };
+  return { records, lastStart, end, isDamaged: hasRecordAfter(file, at) };
 }
 
-/** A block's end that has no room for a header is left empty. */
-function behindTrailer(at: number): number {
-  const left = BLOCK_BYTES - (at % BLOCK_BYTES);
-  return left < HEADER_BYTES ? at + left : at;
+/** The end of a block stays empty if it has no room for a header. */
+function skipTrailer(at: number): number {
+  const remaining = BLOCK_BYTES - (at % BLOCK_BYTES);
+  return remaining < HEADER_BYTES ? at + remaining : at;
 }
 
-/** The fragment that begins at `at`; undefined where there is no whole one. */
+/** The fragment that begins at `at`; undefined if there is no intact one. */
 function fragmentAt(file: Buffer, at: number): Fragment | undefined {
   if (at + HEADER_BYTES > file.length) return undefined;
   const type = file[at + 6] as number;
@@ -60,8 +60,8 @@ function fragmentAt(file: Buffer, at: number): Fragment | undefined {
   return { type, payload: file.subarray(at + HEADER_BYTES, end), end };
 }
 
-/** Whether a record begins behind `from`: anywhere in the same block, or where the fragments of a later one lead. */
-function beginsBehind(file: Buffer, from: number): boolean {
+/** Whether a record begins after `from`: anywhere in the same block, or at a fragment of a later block. */
+function hasRecordAfter(file: Buffer, from: number): boolean {
   const blockEnd = Math.min(file.length, from - (from % BLOCK_BYTES) + BLOCK_BYTES);
   for (let at = from; at < blockEnd; at++) if (isStart(fragmentAt(file, at))) return true;
   for (let block = blockEnd; block < file.length; block += BLOCK_BYTES) {

@@ -1,18 +1,18 @@
-/** What LevelDB's manifest says of its other files. */
+/** The files of a LevelDB, by its manifest. */
 export type StoreManifest = {
-  /** The journal that has what no table has yet; 0: none has been begun. */
+  /** The number of the oldest journal that is not in a table yet; 0: there is no journal. */
   journal: number;
-  /** What it says of each table, by its number. */
+  /** The tables by their number. */
   tables: Map<number, TableFacts>;
 };
 
-/** A table's bytes, its level, and the first and the last key in it. */
+/** A table's size in bytes, its level, and its first and last key. */
 export type TableFacts = { size: number; level: number; smallest: Buffer; largest: Buffer };
 
-/** The sequence and the kind of a write, behind each key that a table has. */
+/** The sequence and the type of a write, after each key of a table. */
 const TAG_BYTES = 8;
 
-/** What stands in front of each field of a record. */
+/** The tags of a record's fields. */
 const COMPARATOR = 1;
 const JOURNAL = 2;
 const NEXT_FILE = 3;
@@ -22,7 +22,7 @@ const DELETED_TABLE = 6;
 const NEW_TABLE = 7;
 const PREVIOUS_JOURNAL = 9;
 
-/** Takes a buffer apart from its beginning on. */
+/** Reads varints and length-prefixed bytes from a buffer. */
 export class VarintReader {
   readonly #bytes: Buffer;
   at: number;
@@ -32,11 +32,11 @@ export class VarintReader {
     this.at = at;
   }
 
-  get isOver(): boolean {
+  get isAtEnd(): boolean {
     return this.at >= this.#bytes.length;
   }
 
-  /** Numbers that JavaScript does not have come out rounded: only counters of writes are as large. */
+  /** Rounds numbers above 2^53: only sequences can be that large. */
   number(): number {
     let number = 0;
     for (let scale = 1; ; scale *= 128) {
@@ -55,7 +55,7 @@ export class VarintReader {
   }
 }
 
-/** What all records of a manifest come to. Throws a RangeError where one of them is none. */
+/** Applies all records of a manifest. Throws a RangeError if one of them is invalid. */
 export function manifestOf(records: readonly Buffer[]): StoreManifest {
   const manifest: StoreManifest = { journal: 0, tables: new Map() };
   for (const record of records) applyRecord(manifest, new VarintReader(record));
@@ -63,7 +63,7 @@ export function manifestOf(records: readonly Buffer[]): StoreManifest {
 }
 
 function applyRecord(manifest: StoreManifest, record: VarintReader): void {
-  while (!record.isOver) {
+  while (!record.isAtEnd) {
     const field = record.number();
     if (field === JOURNAL) manifest.journal = record.number();
     else if (field === COMPARATOR) record.bytes();

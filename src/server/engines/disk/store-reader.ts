@@ -6,15 +6,15 @@ import { type StoreEntry, verifiedValue } from "./store-entry.js";
 import { VarintReader } from "./store-manifest.js";
 import { StoreTableReader, type StoreWrite } from "./store-table.js";
 
-/** The header of a batch in a journal: the sequence of its first write, and how many it has. */
+/** The header of a batch in a journal: the sequence of its first write, and the number of writes. */
 const BATCH_HEADER_BYTES = 12;
 
-/** Some writes, in the order of their keys, and of one key the last one first. */
+/** Writes in the order of their keys, and those of one key newest first. */
 type Run = AsyncIterator<StoreWrite>;
 
 /**
- * Reads a LevelDB without LevelDB, and without changing it: nothing is used that is not as it was written. What is
- * damaged goes to `damaged`; the rest is told all the same.
+ * Reads a LevelDB without LevelDB, and without changing it. Uses only data whose checksum matches. Reports every damage
+ * to `damaged`, and returns the rest.
  */
 export class StoreReader {
   readonly #folder: string;
@@ -44,31 +44,31 @@ export class StoreReader {
   async *all(prefix: string): AsyncGenerator<StoreEntry, void, undefined> {
     const from = Buffer.from(prefix);
     let last: Buffer | undefined;
-    for await (const { key, value } of merged(this.#runs(from))) {
+    for await (const { key, value } of mergeRuns(this.#runs(from))) {
       if (last?.equals(key)) continue;
       last = Buffer.from(key);
       if (!value || !startsWith(key, from)) continue;
       const name = key.toString();
       if (name === METADATA_KEY) continue;
-      const own = verifiedValue(name, value);
-      if (own) yield { key: name, value: own };
+      const verified = verifiedValue(name, value);
+      if (verified) yield { key: name, value: verified };
       else
         this.#damaged(
-          new DamageError(this.#folder, `what it has at ${JSON.stringify(name)} is not what was written`),
+          new DamageError(this.#folder, `the checksum of ${JSON.stringify(name)} does not match`),
         );
     }
   }
 
   #runs(prefix: Buffer): Run[] {
-    const found = this.#tables.filter(({ smallest, largest }) => {
+    const overlapping = this.#tables.filter(({ smallest, largest }) => {
       return (
         Buffer.compare(largest, prefix) >= 0 &&
         (startsWith(smallest, prefix) || Buffer.compare(smallest, prefix) <= 0)
       );
     });
     const levels = new Map<number, StoreTable[]>();
-    // Tables of the first level may have the same keys; those of another have none in common.
-    for (const [i, table] of found.entries()) {
+    // Tables of level 0 may overlap, so each is a run of its own. Those of another level do not.
+    for (const [i, table] of overlapping.entries()) {
       const level = table.level === 0 ? -1 - i : table.level;
       levels.set(level, [...(levels.get(level) ?? []), table]);
     }
@@ -83,19 +83,19 @@ export class StoreReader {
       try {
         yield* (await StoreTableReader.read(path)).writes();
       } catch (error) {
-        // That it is missing was told when the store was opened.
+        // A missing table was reported when the store was opened.
         if ((error as { code?: string }).code !== "ENOENT") throw error;
       }
     }
   }
 }
 
-/** The writes of a batch in a journal. A checksum covers it, so it is as it was written. */
+/** The writes of a batch in a journal, whose checksum was verified. */
 function* writesOf(batch: Buffer): Generator<StoreWrite, void, undefined> {
   const first = batch.readUIntLE(0, 6);
   const count = batch.readUInt32LE(8);
   const reader = new VarintReader(batch, BATCH_HEADER_BYTES);
-  const take = () => {
+  const readBytes = () => {
     const length = reader.number();
     const start = reader.at;
     reader.at += length;
@@ -103,8 +103,8 @@ function* writesOf(batch: Buffer): Generator<StoreWrite, void, undefined> {
   };
   for (let i = 0; i < count; i++) {
     const isSet = batch.readUInt8(reader.at++) === 1;
-    const key = take();
-    yield { key, sequence: first + i, value: isSet ? take() : undefined };
+    const key = readBytes();
+    yield { key, sequence: first + i, value: isSet ? readBytes() : undefined };
   }
 }
 
@@ -117,8 +117,8 @@ const startsWith = (key: Buffer, prefix: Buffer): boolean => key.subarray(0, pre
 const byKeyThenNewest = (a: StoreWrite, b: StoreWrite): number =>
   Buffer.compare(a.key, b.key) || b.sequence - a.sequence;
 
-/** The writes of all runs, in the order that each of them has. */
-async function* merged(runs: readonly Run[]): AsyncGenerator<StoreWrite, void, undefined> {
+/** Merges the runs into one. */
+async function* mergeRuns(runs: readonly Run[]): AsyncGenerator<StoreWrite, void, undefined> {
   const heads = new Heap<{ write: StoreWrite; run: Run }>((a, b) => byKeyThenNewest(a.write, b.write));
   const advance = async (run: Run) => {
     const { value, done } = await run.next();

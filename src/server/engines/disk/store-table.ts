@@ -4,23 +4,23 @@ import { DamageError } from "./errors.js";
 import { VarintReader } from "./store-manifest.js";
 import { createYield } from "./yield-to-event-loop.js";
 
-/** Where the blocks of a table's two indexes are, and a magic number. */
+/** A table's footer: the positions of its two index blocks, and a magic number. */
 const FOOTER_BYTES = 48;
 const MAGIC = Buffer.from("57fb808b247547db", "hex");
 
-/** How a block is compressed, here never, and its checksum. */
+/** A block's trailer: its compression, which is never used here, and its checksum. */
 const TRAILER_BYTES = 5;
 
-/** The sequence of a write and whether it set or deleted the key, behind each key of a table. */
+/** The sequence and the type of a write, after each key of a table. */
 const TAG_BYTES = 8;
 
-/** One write of a key: what it set, or undefined where it deleted it. The one with the highest sequence counts. */
+/** One write of a key: its value, or undefined for a deletion. The write with the highest sequence counts. */
 export type StoreWrite = { key: Buffer; sequence: number; value: Buffer | undefined };
 
-/** Where a block begins and ends. */
-type Place = { start: number; end: number };
+/** The positions at which a block begins and ends. */
+type BlockRange = { start: number; end: number };
 
-/** One of LevelDB's tables, in memory, of which no block is used whose checksum was not compared. */
+/** A LevelDB table in memory. Uses only blocks whose checksum was verified. */
 export class StoreTableReader {
   readonly #path: string;
   readonly #bytes: Buffer;
@@ -34,16 +34,16 @@ export class StoreTableReader {
     return new StoreTableReader(path, await readFile(path));
   }
 
-  /** Everything that is damaged: of an index, or of any block that it names. `size` is what the manifest says. */
+  /** Every damage of the indexes and of the blocks in them. `size` is the table's size by the manifest. */
   async *damage(size: number): AsyncGenerator<DamageError, void, undefined> {
-    const turn = createYield();
+    const yieldToEventLoop = createYield();
     if (this.#bytes.length !== size) yield this.#error(`it has ${this.#bytes.length} bytes of ${size}`);
     for (const index of [0, 1] as const) {
       try {
-        for (const place of this.#placesOf(index)) {
-          const broken = this.#faultAt(place);
+        for (const block of this.#blocksOf(index)) {
+          const broken = this.#damageAt(block);
           if (broken) yield broken;
-          await turn();
+          await yieldToEventLoop();
         }
       } catch (error) {
         if (!(error instanceof DamageError)) throw error;
@@ -52,45 +52,45 @@ export class StoreTableReader {
     }
   }
 
-  /** The writes in it, key by key, the last of each first. What is damaged is left out. */
+  /** The table's writes in the order of keys, those of one key newest first. Omits damaged blocks. */
   *writes(): Generator<StoreWrite, void, undefined> {
     try {
-      for (const place of this.#placesOf(1)) {
-        if (!this.#faultAt(place)) yield* writesIn(this.#bytes.subarray(place.start, place.end));
+      for (const block of this.#blocksOf(1)) {
+        if (!this.#damageAt(block)) yield* writesIn(this.#bytes.subarray(block.start, block.end));
       }
     } catch (error) {
       if (!(error instanceof DamageError || error instanceof RangeError)) throw error;
     }
   }
 
-  #error(what: string): DamageError {
-    return new DamageError(this.#path, what);
+  #error(reason: string): DamageError {
+    return new DamageError(this.#path, reason);
   }
 
-  #faultAt({ start, end }: Place): DamageError | undefined {
+  #damageAt({ start, end }: BlockRange): DamageError | undefined {
     const bytes = this.#bytes;
-    const isWhole =
+    const isIntact =
       start <= end &&
       end + TRAILER_BYTES <= bytes.length &&
       maskedCrc32c(bytes, start, end + 1) === bytes.readUInt32LE(end + 1);
-    if (!isWhole) return this.#error(`the block at byte ${start} is broken`);
-    // The engine has none compressed.
+    if (!isIntact) return this.#error(`the block at byte ${start} is broken`);
+    // The engine writes uncompressed blocks only.
     return bytes[end] === 0 ? undefined : this.#error(`the block at byte ${start} is of an unknown form`);
   }
 
-  /** The places of the blocks that an index names: 0 is that of what helps to read it, 1 that of the entries. */
-  #placesOf(which: 0 | 1): Place[] {
+  /** The blocks in an index: 0 is the metaindex, 1 the index of the data blocks. */
+  #blocksOf(which: 0 | 1): BlockRange[] {
     const footer = this.#bytes.subarray(-FOOTER_BYTES);
     if (footer.length < FOOTER_BYTES || !footer.subarray(-MAGIC.length).equals(MAGIC)) {
-      throw this.#error("it does not end as a table does");
+      throw this.#error("its table footer is invalid");
     }
     try {
       const handles = new VarintReader(footer);
-      const index = [placeAt(handles), placeAt(handles)][which] as Place;
-      const fault = this.#faultAt(index);
-      if (fault) throw fault;
+      const index = [readBlockRange(handles), readBlockRange(handles)][which] as BlockRange;
+      const damage = this.#damageAt(index);
+      if (damage) throw damage;
       return [...entriesOf(this.#bytes.subarray(index.start, index.end))].map(({ value }) =>
-        placeAt(new VarintReader(value)),
+        readBlockRange(new VarintReader(value)),
       );
     } catch (error) {
       throw error instanceof RangeError ? this.#error("its index is broken") : error;
@@ -98,7 +98,7 @@ export class StoreTableReader {
   }
 }
 
-function placeAt(bytes: VarintReader): Place {
+function readBlockRange(bytes: VarintReader): BlockRange {
   const start = bytes.number();
   return { start, end: start + bytes.number() };
 }
@@ -112,7 +112,7 @@ function* writesIn(block: Buffer): Generator<StoreWrite, void, undefined> {
   }
 }
 
-/** The entries of a block: each has the bytes that its key shares with the last, the others, and a value. */
+/** The entries of a block: the length of the prefix shared with the previous key, the rest of the key, the value. */
 function* entriesOf(block: Buffer): Generator<{ key: Buffer; value: Buffer }, void, undefined> {
   const restarts = block.readUInt32LE(block.length - 4);
   const end = block.length - 4 - 4 * restarts;

@@ -13,20 +13,20 @@ import { loadStore } from "./store-package.js";
 import { StoreTableReader } from "./store-table.js";
 
 export interface StoreOptions {
-  /** The bytes in memory from which on what was written last becomes a table. */
+  /** The size of the memtable. When it is full, LevelDB writes it as a table. */
   memtableBytes: number;
-  /** The bytes of tables that are kept open for reading. */
+  /** The bytes of tables that stay open for reading. */
   cacheBytes: number;
-  /** By what names are made durable. Default: Node's. */
+  /** Syncs folders. Default: Node's file system. */
   files?: Files;
-  /** Where it tells of what takes long. */
+  /** Logs operations that take long. */
   log?: Pick<Log, "info">;
 }
 
-/** One change: what `key` is from now on, or that it is no more. */
+/** One write of a batch: the new value of `key`, or undefined to delete it. */
 export type WriteOp = { key: string; value: Buffer | undefined };
 
-/** One step of a list: `after` is where the next one begins; undefined: this was the last. */
+/** One page of a list. `after` is the key for the next page; undefined: this is the last page. */
 export type StorePage = { entries: StoreEntry[]; after: string | undefined };
 
 type Db = ClassicLevel<string, Buffer>;
@@ -34,55 +34,55 @@ export type StoreSnapshot = ReturnType<Db["snapshot"]>;
 
 const SYNCED = { sync: true };
 
-/** A table's size: what is read comes to be mapped memory, so smaller ones keep what is mapped to what is read. */
+/** The size of a table. Tables are mapped into memory as a whole when they are read, so smaller ones take less. */
 const TABLE_BYTES = 1024 ** 2;
 
-/** What LevelDB keeps open besides tables, and the fewest files that it takes for a bound. */
+/** The files that LevelDB opens besides tables, and the least value that it accepts for its limit of open files. */
 const OTHER_FILES = 10;
-const LEAST_FILES = 64 + OTHER_FILES;
+const MIN_OPEN_FILES = 64 + OTHER_FILES;
 
 const BLOCK_BYTES = 16 * 1024;
 
-/** The bytes of entries that end a page early. */
+/** A page ends early when its entries have this many bytes. */
 const PAGE_BYTES = 256 * 1024;
 
-/** From how many bytes of tables on it is told that they are read. */
-const MANY_BYTES = 256 * 1024 ** 2;
+/** Reading this many bytes of tables takes long enough to be logged. */
+const LOG_ABOVE_BYTES = 256 * 1024 ** 2;
 
-/** How soon after a refusal it is looked whether the disk has room again. */
-const AGAIN_MS = 500;
+/** How long after a refused write the next write checks whether the disk has room. */
+const RETRY_AFTER_MS = 500;
 
-/** A LevelDB of which nothing is passed over in silence: not what is damaged, not what was refused. */
+/** A LevelDB that reports every damage and every failed write, which LevelDB itself may ignore. */
 export class Store {
   readonly #db: Db;
   readonly #folder: string;
   readonly #memtableBytes: number;
-  readonly #names: DirectorySync;
+  readonly #directory: DirectorySync;
   #failed: unknown;
-  /** What the batch that failed is known by, and the time before which another is not worth a try. */
-  #refused: Buffer | undefined;
-  #refusedUntilMs = 0;
+  /** The mark of the batch that failed, and the time before which no other write is tried. */
+  #failedMark: Buffer | undefined;
+  #retryAtMs = 0;
 
   private constructor(db: Db, folder: string, memtableBytes: number, files: Files) {
     this.#db = db;
-    this.#names = new DirectorySync(files, folder);
+    this.#directory = new DirectorySync(files, folder);
     this.#folder = folder;
     this.#memtableBytes = memtableBytes;
   }
 
-  /** Opens the store in `folder`, making it where there is none. Fails as damaged where anything that was synced is missing. */
+  /** Opens the store in `folder`, or creates it. Throws a DamageError if anything that was synced is missing. */
   static async open(folder: string, options: StoreOptions): Promise<Store> {
     const { memtableBytes, cacheBytes, files = nodeFiles, log } = options;
     const { ClassicLevel } = await loadStore();
     await checkTables(await checkStore(folder), log);
     const db: Db = new ClassicLevel<string, Buffer>(folder, {
       valueEncoding: "buffer",
-      // What is not compressed is read where it is mapped.
+      // Uncompressed blocks are read from the mapped memory without a copy.
       compression: false,
       writeBufferSize: memtableBytes,
       blockSize: BLOCK_BYTES,
       maxFileSize: TABLE_BYTES,
-      maxOpenFiles: Math.max(LEAST_FILES, OTHER_FILES + Math.ceil(cacheBytes / TABLE_BYTES)),
+      maxOpenFiles: Math.max(MIN_OPEN_FILES, OTHER_FILES + Math.ceil(cacheBytes / TABLE_BYTES)),
     });
     const store = new Store(db, folder, memtableBytes, files);
     await store.#openDb();
@@ -92,35 +92,35 @@ export class Store {
   get(key: string): Buffer | undefined {
     try {
       const bytes = this.#db.getSync(key);
-      return bytes && this.#checked(key, bytes);
+      return bytes && this.#verify(key, bytes);
     } catch (error) {
       throw this.#fault(error);
     }
   }
 
-  /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call, or were at the snapshot. */
+  /** At most `most` entries under `prefix` after the key `after`: the current ones, or those of `snapshot`. */
   async page(
     prefix: string,
     after: string | undefined,
     most: number,
     snapshot?: StoreSnapshot,
   ): Promise<StorePage> {
-    // An `after` in front of the prefix is in front of all that it names.
-    const isBehind = after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
+    // An `after` that sorts before the prefix excludes nothing.
+    const isWithin = after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) >= 0;
     const iterator = this.#db.iterator({
-      ...(isBehind ? { gt: after } : { gte: prefix }),
+      ...(isWithin ? { gt: after } : { gte: prefix }),
       ...(prefix !== "" && { lt: endOf(prefix) }),
       highWaterMarkBytes: PAGE_BYTES,
       ...(snapshot && { snapshot }),
     });
     try {
-      const found = await iterator.nextv(most);
+      const rows = await iterator.nextv(most);
       let bytes = 0;
-      const entries = found.map(([key, value]) => {
+      const entries = rows.map(([key, value]) => {
         bytes += 3 * key.length + value.length;
-        return { key, value: this.#checked(key, value) };
+        return { key, value: this.#verify(key, value) };
       });
-      // No UTF-16 unit takes more than three bytes.
+      // A UTF-16 unit takes at most three bytes in UTF-8, so LevelDB cannot have ended the page by its bytes.
       const isLast = entries.length < most && bytes <= PAGE_BYTES;
       return { entries, after: isLast ? undefined : entries.at(-1)?.key };
     } catch (error) {
@@ -130,47 +130,47 @@ export class Store {
     }
   }
 
-  /** What there is now, for page(). It is to be closed. */
+  /** A snapshot for page(). The caller closes it. */
   snapshot(): StoreSnapshot {
     return this.#db.snapshot();
   }
 
   /**
-   * Writes all of `ops` or none, and resolves when they are durable. `mark` is something in them that no other batch
-   * has. One at a time.
+   * Writes all of `ops` or none, and resolves when they are durable. `mark` is a part of them that no other batch
+   * contains. Only one call may run at a time.
    */
   async write(ops: readonly WriteOp[], mark: Buffer): Promise<void> {
     if (this.#failed) await this.#recover();
     try {
-      // Its other form of a batch clones each operation first.
+      // The array form of batch() would clone each operation.
       const batch = this.#db.batch();
       for (const { key, value } of ops) {
         if (value) batch.put(key, withChecksum(key, value));
         else batch.del(key);
       }
       await batch.write(SYNCED);
-      // What was written may be the first of a new journal.
-      await this.#names.keep();
+      // This write may be the first in a new journal.
+      await this.#directory.syncNewJournals();
     } catch (error) {
-      // LevelDB would go on behind half a record, which hides what follows: only opening it anew tells what is there.
+      // LevelDB would append after a partial record, which hides all later ones: it must be opened again first.
       this.#failed = this.#fault(error);
-      this.#refused = mark;
-      this.#refusedUntilMs = performance.now() + AGAIN_MS;
+      this.#failedMark = mark;
+      this.#retryAtMs = performance.now() + RETRY_AFTER_MS;
       throw this.#failed;
     }
   }
 
   async close(): Promise<void> {
-    // It writes what is in memory as a table, whatever the range: damage to that is found for certain.
+    // Writes the memtable as a table, whatever the range: all damage to a table is detected.
     if (!this.#failed) await this.#db.compactRange("", "").catch(() => {});
-    // A disk that refuses this as well leaves open whether the last write happened.
+    // If the disk refuses this as well, it stays unknown whether the last write succeeded.
     await this.#closeDb().catch(() => {});
   }
 
   async #openDb(): Promise<void> {
     try {
       await this.#db.open();
-      await this.#names.keepAll();
+      await this.#directory.syncAll();
     } catch (error) {
       throw this.#fault((error as { cause?: unknown }).cause ?? error);
     }
@@ -178,19 +178,19 @@ export class Store {
 
   async #closeDb(): Promise<void> {
     await this.#db.close();
-    if (this.#refused) await dropLastRecord(this.#folder, this.#refused);
-    this.#refused = undefined;
+    if (this.#failedMark) await dropLastRecord(this.#folder, this.#failedMark);
+    this.#failedMark = undefined;
   }
 
-  /** Opens the store anew behind a write that a full disk has refused, once there is room for its journals. */
+  /** Opens the store again after a full disk refused a write, when there is room for the journals. */
   async #recover(): Promise<void> {
     const isFull = this.#failed instanceof EngineFault && this.#failed.reason === "full";
-    if (!isFull || performance.now() < this.#refusedUntilMs) throw this.#failed;
+    if (!isFull || performance.now() < this.#retryAtMs) throw this.#failed;
     const probe = join(this.#folder, "probe");
     try {
       await writeFile(probe, Buffer.alloc(2 * this.#memtableBytes), { flush: true, mode: 0o600 });
     } catch (error) {
-      this.#refusedUntilMs = performance.now() + AGAIN_MS;
+      this.#retryAtMs = performance.now() + RETRY_AFTER_MS;
       throw this.#fault(error);
     } finally {
       await rm(probe, { force: true });
@@ -201,11 +201,11 @@ export class Store {
     this.#failed = undefined;
   }
 
-  /** The value in `bytes`. LevelDB gives out what it finds. */
-  #checked(key: string, bytes: Buffer): Buffer {
+  /** The value in `bytes`, if its checksum matches: LevelDB does not verify what it reads. */
+  #verify(key: string, bytes: Buffer): Buffer {
     const value = verifiedValue(key, bytes);
     if (value) return value;
-    throw new DamageError(this.#folder, `what it has at ${JSON.stringify(key)} is not what was written`);
+    throw new DamageError(this.#folder, `the checksum of ${JSON.stringify(key)} does not match`);
   }
 
   #fault(error: unknown): unknown {
@@ -216,23 +216,24 @@ export class Store {
   }
 }
 
-/** The first text behind all that begin with `prefix`, which does so with a letter: by UTF-8, as by code points. */
+/** The first string after all that begin with `prefix`, in the order of code points, which is that of UTF-8. */
 function endOf(prefix: string): string {
   const points = [...prefix];
   const last = (points.pop() as string).codePointAt(0) as number;
   if (last === 0x10ffff) return endOf(points.join(""));
-  // Surrogates are no code points of their own.
+  // Skips the surrogates, which are not code points.
   return points.join("") + String.fromCodePoint(last >= 0xd7ff && last < 0xe000 ? 0xe000 : last + 1);
 }
 
 /**
- * Reads every block of the tables. LevelDB ends the process at some that are damaged, and does not compare their
- * checksums, so that it is given none which was not read.
+ * Reads every block of the tables and verifies their checksums before LevelDB opens them. LevelDB verifies none, and
+ * some damaged blocks end the process.
  */
 async function checkTables(tables: readonly StoreTable[], log: Pick<Log, "info"> | undefined): Promise<void> {
   const bytes = tables.reduce((sum, { size }) => sum + size, 0);
-  if (bytes > MANY_BYTES) log?.info({ bytes }, "all keys and values are read before the data folder opens");
-  // The next one is read from the disk while this one's checksums are compared.
+  if (bytes > LOG_ABOVE_BYTES)
+    log?.info({ bytes }, "all keys and values are read before the data folder opens");
+  // The next table is read from the disk while the checksums of this one are verified.
   const read = ({ path }: StoreTable) => {
     const reading = StoreTableReader.read(path);
     reading.catch(() => {});

@@ -4,37 +4,38 @@ import type { ClassicLevel } from "classic-level";
 import { FolderError, isReadOnlyError } from "./errors.js";
 import { loadStore } from "./store-package.js";
 
-/** The folder whose LevelDB is never written to: while it is open, the system holds a lock on its file LOCK. */
+/** The folder of a LevelDB that is never written to: while it is open, it has the system's lock on its file LOCK. */
 const NAME = "lock.d";
 
-/** The folders that this process has, by device and inode. */
-const held = new Set<string>();
+/** The folders that this process has locked, by device and inode. */
+const locked = new Set<string>();
 
-/** How the file systems that cannot lock refuse. */
-const CANNOT_LOCK = /No locks available|not supported|not implemented/i;
+/** The errors of file systems without locks. */
+const LOCKS_UNSUPPORTED = /No locks available|not supported|not implemented/i;
 
 /**
- * Takes the operating system's lock on `folder`: it is let go when the process ends, however that happens, and holds
- * between the containers of one machine. Node has no such locks, but LevelDB takes one. Undefined where it is taken.
+ * Acquires the operating system's lock on `folder`, and returns the function that releases it; undefined if the folder
+ * is locked. The system releases the lock when the process ends, however it ends, and it also works between the
+ * containers of one machine. Node has no API for such locks, so this opens a LevelDB, which takes one.
  */
 export async function acquireSystemLock(folder: string): Promise<(() => Promise<void>) | undefined> {
   const { dev, ino } = await stat(folder, { bigint: true });
   const key = `${dev}:${ino}`;
-  // LevelDB is not asked a second time: it would let go of the lock that the process has.
-  if (held.has(key)) return undefined;
-  held.add(key);
+  // A second LevelDB in the same process would release the lock of the first.
+  if (locked.has(key)) return undefined;
+  locked.add(key);
   try {
     const db = await openLock(join(folder, NAME));
-    if (!db) held.delete(key);
+    if (!db) locked.delete(key);
     return (
       db &&
       (async () => {
         await db.close();
-        held.delete(key);
+        locked.delete(key);
       })
     );
   } catch (error) {
-    held.delete(key);
+    locked.delete(key);
     throw error;
   }
 }
@@ -52,13 +53,13 @@ async function openLock(path: string): Promise<ClassicLevel | undefined> {
         code?: string;
         message?: string;
       };
-      if (code === "LEVEL_LOCKED" && CANNOT_LOCK.test(message)) {
+      if (code === "LEVEL_LOCKED" && LOCKS_UNSUPPORTED.test(message)) {
         throw new FolderError(`Cannot lock "${path}": its file system has no locks: ${message}`, error);
       }
       if (code === "LEVEL_LOCKED") return undefined;
       const cause = (error as { cause?: unknown }).cause ?? error;
       if (isCleared || isReadOnlyError(cause)) throw cause;
-      // Damaged: nothing is lost with it. Whoever has the lock needs no file but LOCK.
+      // The LevelDB is damaged. It has no data, and the lock needs the file LOCK only.
       for (const name of await readdir(path)) {
         if (name !== "LOCK") await rm(join(path, name), { force: true });
       }

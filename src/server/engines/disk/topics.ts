@@ -4,7 +4,7 @@ import type { Clock } from "../shared/clock.js";
 import { closedError, fullError } from "../shared/errors.js";
 import { logDroppedEvents } from "../shared/log-dropped-events.js";
 import { ConsumerGroup, weight } from "./consumer-group.js";
-import { type GroupState, TopicEntries } from "./topic-store.js";
+import { type GroupState, TopicEntries } from "./topic-entries.js";
 import type { Tree } from "./tree.js";
 
 export interface TopicLimits {
@@ -17,13 +17,13 @@ export interface TopicLimits {
   log: Pick<Log, "warn">;
 }
 
-/** The topics of the disk engine: each group has its own entries for what waits. */
+/** The topics of the disk engine. Each group has its own entries in the tree for its waiting events. */
 export class DiskTopics implements TopicStore {
   readonly #topics = new Map<string, Map<string, ConsumerGroup>>();
   readonly #entries: TopicEntries;
   readonly #clock: Clock;
   readonly #limits: TopicLimits;
-  /** Of all groups; an event that several groups wait for counts for each. */
+  /** The bytes of all groups. An event counts once for each group that it waits for. */
   #bytes = 0;
   #closed = false;
 
@@ -38,7 +38,7 @@ export class DiskTopics implements TopicStore {
     for await (const { topic, name, state } of topics.#entries.groups()) {
       topics.#put(topic, name, topics.#group(topic, name, state, Promise.resolve(), false));
     }
-    void topics.#clearForgotten();
+    void topics.#removeForgotten();
     return topics;
   }
 
@@ -55,7 +55,7 @@ export class DiskTopics implements TopicStore {
     if (this.#bytes + bytes * groups.size > maxTopicBytes) {
       throw fullError("maxTopicBytes", maxTopicBytes, "events wait for the consumer groups of all topics");
     }
-    const parts = [...groups.values()].map((group) => group.publishing(values));
+    const parts = [...groups.values()].map((group) => group.preparePublish(values));
     try {
       await this.#entries.write(
         parts.flatMap(({ ops }) => ops),
@@ -71,7 +71,7 @@ export class DiskTopics implements TopicStore {
 
   consume(topic: string, name: string, signal: AbortSignal): AsyncIterable<Delivery> {
     this.#checkOpen();
-    const group = this.#topics.get(topic)?.get(name) ?? this.#begin(topic, name);
+    const group = this.#topics.get(topic)?.get(name) ?? this.#createGroup(topic, name);
     return group.join(signal);
   }
 
@@ -86,19 +86,19 @@ export class DiskTopics implements TopicStore {
     this.#topics.clear();
   }
 
-  #begin(topic: string, name: string): ConsumerGroup {
+  #createGroup(topic: string, name: string): ConsumerGroup {
     const { maxTopics, maxGroups } = this.#limits;
     const groups = this.#topics.get(topic);
     if (groups && groups.size >= maxGroups) {
-      throw fullError("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
+      throw fullError("maxGroups", maxGroups, `the topic has no room for consumer group "${name}"`);
     }
     if (!groups && this.#topics.size >= maxTopics) {
-      throw fullError("maxTopics", maxTopics, "as many topics of the disk engine have consumer groups");
+      throw fullError("maxTopics", maxTopics, "all topics of the disk engine with consumer groups");
     }
     const state: GroupState = { id: this.#entries.nextNumber(), bytes: 0 };
-    const begun = this.#entries.write([this.#entries.group(topic, name, state)]);
-    const group = this.#group(topic, name, state, begun, true);
-    begun.catch(() => this.#drop(topic, name, group));
+    const created = this.#entries.write([this.#entries.group(topic, name, state)]);
+    const group = this.#group(topic, name, state, created, true);
+    created.catch(() => this.#drop(topic, name, group));
     this.#put(topic, name, group);
     return group;
   }
@@ -107,7 +107,7 @@ export class DiskTopics implements TopicStore {
     topic: string,
     name: string,
     state: GroupState,
-    begun: Promise<void>,
+    created: Promise<void>,
     isNew: boolean,
   ): ConsumerGroup {
     const { groupIdleMs: idleMs, groupBacklogIdleMs: backlogIdleMs, log } = this.#limits;
@@ -116,25 +116,25 @@ export class DiskTopics implements TopicStore {
     };
     const onIdle = () => {
       this.#drop(topic, name, group);
-      // Where the disk refuses, it is there again after the next start.
+      // If the write fails, the group is there again after the next start.
       this.#entries.forget(topic, name, state).then(
         (events) => logDroppedEvents(log, topic, name, events),
         () => {},
       );
     };
     const [entries, clock] = [this.#entries, this.#clock];
-    const options = { topic, name, state, entries, clock, idleMs, backlogIdleMs, begun, onBytes, onIdle };
+    const options = { topic, name, state, entries, clock, idleMs, backlogIdleMs, created, onBytes, onIdle };
     const group: ConsumerGroup = new ConsumerGroup(options, isNew);
     return group;
   }
 
-  async #clearForgotten(): Promise<void> {
+  async #removeForgotten(): Promise<void> {
     try {
-      for await (const { topic, name, events } of this.#entries.clearForgotten()) {
+      for await (const { topic, name, events } of this.#entries.removeForgotten()) {
         logDroppedEvents(this.#limits.log, topic, name, events);
       }
     } catch {
-      // The rest goes after the next start.
+      // The remaining groups are removed after the next start.
     }
   }
 

@@ -1,26 +1,26 @@
 import type { WriteOp } from "./store.js";
 import { Tree, type TreeSnapshot } from "./tree.js";
 
-/** What is written at a time. */
-const AT_ONCE_BYTES = 2 * 1024 ** 2;
+/** The size of one write. */
+const BATCH_BYTES = 2 * 1024 ** 2;
 
-/** Makes a tree of its own in `folder` of what another was at that moment. Resolves when it is on the disk. */
-export async function copyTree(moment: TreeSnapshot, folder: string): Promise<void> {
-  const books = await moment.books();
-  const { clocks } = moment;
-  const tree = await Tree.open(folder, { memtableBytes: 4 * 1024 ** 2, cacheBytes: 0, clocks, books });
+/** Writes a snapshot to a new tree in `folder`. Resolves when it is durable. */
+export async function copyTree(snapshot: TreeSnapshot, folder: string): Promise<void> {
+  const metadata = await snapshot.metadata();
+  const { clocks } = snapshot;
+  const tree = await Tree.open(folder, { memtableBytes: 4 * 1024 ** 2, cacheBytes: 0, clocks, metadata });
   try {
     let ops: WriteOp[] = [];
     let bytes = 0;
-    for await (const op of moment.all("")) {
+    for await (const op of snapshot.all("")) {
       ops.push(op);
       bytes += op.key.length + op.value.length;
-      if (bytes < AT_ONCE_BYTES) continue;
+      if (bytes < BATCH_BYTES) continue;
       await tree.write(ops);
       ops = [];
       bytes = 0;
     }
-    // The books are written with whatever is.
+    // Every write also stores the metadata, so that this one does so even if nothing else is left.
     await tree.write([...ops, { key: "copied", value: undefined }]);
   } finally {
     await tree.close();

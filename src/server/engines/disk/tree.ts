@@ -9,45 +9,45 @@ import type { StoreEntry } from "./store-entry.js";
 export interface TreeOptions extends StoreOptions {
   /** The machine's clocks. */
   clocks: ClockSources;
-  /** What a tree that is empty goes on from. */
-  books?: Metadata;
+  /** The initial metadata of an empty tree. */
+  metadata?: Metadata;
 }
 
-/** One call's writes: durable together, and then seen together. */
-type Batch = { ops: WriteOp[]; applied: () => void; grown: Partial<StoreUsage> };
+/** The writes of one call, which become durable and visible together. `growth`: by how much they change the usage. */
+type Batch = { ops: WriteOp[]; applied: () => void; growth: Partial<StoreUsage> };
 
-/** What a tree was at one moment. */
+/** A consistent view of a tree at one moment. */
 export interface TreeSnapshot {
   clocks: ClockSources;
-  /** What was kept with the last write in front of it. */
-  books(): Promise<Metadata>;
+  /** The metadata of the last write before the snapshot. */
+  metadata(): Promise<Metadata>;
   all(prefix: string): AsyncGenerator<StoreEntry, void, undefined>;
   release(): Promise<void>;
 }
 
-/** How many entries all() reads at a time. */
-const AT_ONCE = 256;
+/** How many entries all() reads in one page. */
+const PAGE_ENTRIES = 256;
 
 /**
- * Bytes by key, in the order of their UTF-8. What is seen is durable. A get takes its turn of the event loop; pages and
- * writes do not, and writes are grouped.
+ * Bytes by key, in the order of the keys' UTF-8. Reads see only durable writes. get() blocks the event loop while it
+ * reads; pages and writes do not. Concurrent writes share a group commit.
  */
 export class Tree {
-  /** The time that everything in it goes by. */
+  /** The engine's clock. */
   readonly clock: Clock;
   readonly #clocks: ClockSources;
   readonly #store: Store;
-  readonly #groups = new GroupCommit<Batch>(
+  readonly #commits = new GroupCommit<Batch>(
     (batches) => this.#write(batches),
-    () => this.#failed(),
+    () => this.#discardPending(),
   );
-  /** What is written and not yet durable. */
+  /** The writes that are not yet durable. */
   readonly #pending = new Map<string, WriteOp>();
   #counter: bigint;
-  /** What is durable, and what will be once all that is written is. */
+  /** The usage by the durable writes, and the usage when the pending writes are durable. */
   #usage: StoreUsage;
   #expected: StoreUsage;
-  /** Whether the usage is known: not in a folder of a version that did not count. */
+  /** Whether the usage is known: a folder of an older version may not have it. */
   isCounted: boolean;
   #closed = false;
 
@@ -61,37 +61,37 @@ export class Tree {
     this.#expected = { ...this.#usage };
   }
 
-  /** Opens the tree in `folder`, making it where there is none. Fails as damaged where anything acknowledged is missing. */
-  static async open(folder: string, { books, clocks, ...options }: TreeOptions): Promise<Tree> {
+  /** Opens the tree in `folder`, or creates it. Throws a DamageError if anything acknowledged is missing. */
+  static async open(folder: string, { metadata, clocks, ...options }: TreeOptions): Promise<Tree> {
     const store = await Store.open(folder, options);
     try {
-      return new Tree(store, clocks, books ?? decodeMetadata(store.get(METADATA_KEY)));
+      return new Tree(store, clocks, metadata ?? decodeMetadata(store.get(METADATA_KEY)));
     } catch (error) {
       await store.close();
       throw error;
     }
   }
 
-  /** The bytes that count for bounds once all that is being written is durable. */
+  /** The bytes that count for the bounds, including pending writes. */
   get usage(): Readonly<StoreUsage> {
     return this.#expected;
   }
 
-  /** Says what the usage is, where it was not counted before. */
-  async count(usage: StoreUsage): Promise<void> {
+  /** Sets and stores the usage, if it was not counted before. */
+  async setUsage(usage: StoreUsage): Promise<void> {
     this.#usage = { ...usage };
     this.#expected = { ...usage };
     this.isCounted = true;
-    await this.keepBooks();
+    await this.saveMetadata();
   }
 
-  /** Writes down the time as it is now. */
-  async keepBooks(): Promise<void> {
-    // No group is written without an operation: this one is of no effect.
+  /** Stores the metadata with the current time. */
+  async saveMetadata(): Promise<void> {
+    // A group commit needs an operation: this one has no effect.
     await this.write([{ key: "counted", value: undefined }]);
   }
 
-  /** A number above all that were given out before, in earlier lives of the folder too, once a write behind it is durable. */
+  /** A number above all earlier ones; above those of earlier processes too, if a later write became durable there. */
   nextVersion(): bigint {
     return ++this.#counter;
   }
@@ -102,61 +102,61 @@ export class Tree {
     return this.#store.get(key);
   }
 
-  /** The value at `key` once all that is being written is durable: what conditions are about. */
+  /** The value at `key`, including pending writes: conditions are checked against it. */
   latest(key: string): Buffer | undefined {
     const op = this.#pending.get(key);
     return op ? op.value : this.get(key);
   }
 
-  /** Whether the key is being written. */
+  /** Whether a write of the key is pending. */
   isPending(key: string): boolean {
     return this.#pending.has(key);
   }
 
   /**
-   * Writes all of `ops` or none. When they are durable, `applied` is called, readers see them, and it resolves: then all
-   * that was written before is durable as well. `grown` is by how much that changes the usage.
+   * Writes all of `ops` or none. When they and all earlier writes are durable, calls `applied` and resolves. From then
+   * on reads see them. `growth`: by how much they change the usage.
    */
   async write(
     ops: WriteOp[],
     applied: () => void = () => {},
-    grown: Partial<StoreUsage> = {},
+    growth: Partial<StoreUsage> = {},
   ): Promise<void> {
     this.#checkOpen();
-    this.#expected = sumOf(this.#expected, grown);
+    this.#expected = sumOf(this.#expected, growth);
     for (const op of ops) this.#pending.set(op.key, op);
     const bytes = ops.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
     try {
-      await this.#groups.add({ ops, applied, grown }, bytes);
+      await this.#commits.add({ ops, applied, growth }, bytes);
     } catch (error) {
       throw toEngineFault(error) ?? error;
     }
   }
 
-  /** Entries under `prefix` behind the key `after`, at most `most`: as they are at this call. */
+  /** At most `most` current entries under `prefix` after the key `after`. */
   async page(prefix: string, after: string | undefined, most: number): Promise<StorePage> {
     this.#checkOpen();
     return this.#store.page(prefix, after, most);
   }
 
-  /** Every entry under `prefix`, page by page; "": all of them. */
+  /** Every entry under `prefix`, page by page; "": every entry. */
   async *all(prefix: string, snapshot?: StoreSnapshot): AsyncGenerator<StoreEntry, void, undefined> {
     for (let past: string | undefined; ; ) {
       this.#checkOpen();
-      const page = await this.#store.page(prefix, past, AT_ONCE, snapshot);
+      const page = await this.#store.page(prefix, past, PAGE_ENTRIES, snapshot);
       yield* page.entries.filter(({ key }) => key !== METADATA_KEY);
       if (page.after === undefined) return;
       past = page.after;
     }
   }
 
-  /** What there is now, to be read while the tree goes on: for a backup. */
-  moment(): TreeSnapshot {
+  /** A consistent view of the current entries, for a backup. Later writes do not change it. */
+  snapshot(): TreeSnapshot {
     this.#checkOpen();
     const snapshot = this.#store.snapshot();
     return {
       clocks: this.#clocks,
-      books: async () => {
+      metadata: async () => {
         const { entries } = await this.#store.page(METADATA_KEY, undefined, 1, snapshot);
         return decodeMetadata(entries.find(({ key }) => key === METADATA_KEY)?.value);
       },
@@ -165,12 +165,12 @@ export class Tree {
     };
   }
 
-  /** Waits for writes under way. */
+  /** Waits for pending writes, then closes the store. */
   async close(): Promise<void> {
-    // From this moment on the folder is closed. Where the disk refuses, it is so since the last write.
-    if (!this.#closed) await this.keepBooks().catch(() => {});
+    // Stores the time of closing. If the write fails, the time of the last write counts as that.
+    if (!this.#closed) await this.saveMetadata().catch(() => {});
     this.#closed = true;
-    await this.#groups.settled();
+    await this.#commits.settled();
     await this.#store.close();
   }
 
@@ -181,10 +181,10 @@ export class Tree {
   async #write(batches: Batch[]): Promise<void> {
     const ops = batches.flatMap(({ ops }) => ops);
     if (ops.length > 0) {
-      const usage = batches.reduce((sum, { grown }) => sumOf(sum, grown), this.#usage);
-      // Each group counts as well: that tells it from all others.
-      const books = encodeMetadata(++this.#counter, this.clock.save(), usage);
-      await this.#store.write([...ops, { key: METADATA_KEY, value: books }], books);
+      const usage = batches.reduce((sum, { growth }) => sumOf(sum, growth), this.#usage);
+      // Each group commit gets a version of its own, so that its metadata is unique: Store.write() uses it as the mark.
+      const metadata = encodeMetadata(++this.#counter, this.clock.save(), usage);
+      await this.#store.write([...ops, { key: METADATA_KEY, value: metadata }], metadata);
       this.#usage = usage;
     }
     for (const { ops, applied } of batches) {
@@ -193,14 +193,14 @@ export class Tree {
     }
   }
 
-  /** What is written behind what was refused is refused as well. */
-  #failed(): void {
+  /** After a failed group commit, all pending writes fail as well. */
+  #discardPending(): void {
     this.#pending.clear();
     this.#expected = { ...this.#usage };
   }
 }
 
-const sumOf = ({ keys, blobs }: StoreUsage, grown: Partial<StoreUsage>): StoreUsage => ({
-  keys: keys + (grown.keys ?? 0),
-  blobs: blobs + (grown.blobs ?? 0),
+const sumOf = ({ keys, blobs }: StoreUsage, growth: Partial<StoreUsage>): StoreUsage => ({
+  keys: keys + (growth.keys ?? 0),
+  blobs: blobs + (growth.blobs ?? 0),
 });

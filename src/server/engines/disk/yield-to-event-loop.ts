@@ -1,20 +1,20 @@
-/** How long work in the background may hold up everything else. */
+/** How long background work may block the event loop. */
 const SLICE_MS = 2;
 
-/** How many steps go by between two looks at the clock. */
+/** The number of steps between two reads of the clock. */
 const STEPS = 64;
 
-/** To be awaited at each step of long work, which it lets rest now and then, so that the event loop turns. */
+/** A function to await at each step of long work: it yields to the event loop whenever a slice of time is used up. */
 export function createYield(): () => Promise<void> | undefined {
-  let left = STEPS;
-  let untilMs = performance.now() + SLICE_MS;
+  let remaining = STEPS;
+  let sliceEndMs = performance.now() + SLICE_MS;
   return () => {
-    if (--left > 0) return undefined;
-    left = STEPS;
-    if (performance.now() < untilMs) return undefined;
+    if (--remaining > 0) return undefined;
+    remaining = STEPS;
+    if (performance.now() < sliceEndMs) return undefined;
     return new Promise((resolve) => {
       setImmediate(() => {
-        untilMs = performance.now() + SLICE_MS;
+        sliceEndMs = performance.now() + SLICE_MS;
         resolve();
       });
     });

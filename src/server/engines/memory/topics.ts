@@ -71,10 +71,10 @@ export class MemoryTopics implements TopicStore {
     const { maxTopics, maxGroups, groupIdleMs, groupBacklogIdleMs } = this.#limits;
     const groups = this.#topics.get(topic) ?? new Map<string, Group>();
     if (groups.size >= maxGroups) {
-      throw fullError("maxGroups", maxGroups, `the topic has as many consumer groups, and not yet "${name}"`);
+      throw fullError("maxGroups", maxGroups, `the topic has no room for consumer group "${name}"`);
     }
     if (groups.size === 0 && this.#topics.size >= maxTopics) {
-      throw fullError("maxTopics", maxTopics, "as many topics of the memory engine have consumer groups");
+      throw fullError("maxTopics", maxTopics, "all topics of the memory engine with consumer groups");
     }
     const onBytes = (change: number) => {
       this.#bytes += change;
@@ -114,7 +114,7 @@ class Group {
   readonly #idle: IdleTimer;
   #closed = false;
 
-  /** Calls `onBytes` with each change of `bytes`, and `onIdle` when the group has been without consumers for too long. */
+  /** Calls `onBytes` with each change of `bytes`, and `onIdle` when the group was without consumers for too long. */
   constructor(keptMs: IdleTimeouts, onBytes: (change: number) => void, onIdle: () => void) {
     this.#onBytes = onBytes;
     this.#idle = new IdleTimer(keptMs, () => this.#bytes === 0, onIdle);
@@ -214,7 +214,7 @@ class Group {
     this.#assignReady();
   }
 
-  /** Assigns each event to a waiting consumer. If it were only woken, another could take the event, or it could leave. */
+  /** Assigns each event to a waiting consumer. If a consumer were only woken, another could take the event first. */
   #assignReady(): void {
     for (const consumer of this.#waiting) {
       const item = this.#ready.pop();

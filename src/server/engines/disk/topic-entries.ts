@@ -1,34 +1,36 @@
 import type { WriteOp } from "./store.js";
 import type { Tree } from "./tree.js";
 
-/** Where the tree keeps groups, their events, how often an event was delivered, and groups whose events go. */
+/** The prefixes in the tree of groups, events, attempts of events, and groups that are being removed. */
 const GROUPS = "g";
 const EVENTS = "e";
 const ATTEMPTS = "a";
 const FORGOTTEN = "d";
 
-const AT_ONCE = 256;
+/** How many entries are read in one page. */
+const PAGE_ENTRIES = 256;
 
-/** What the tree keeps of a group. */
+/** The state of a group, as stored in the tree. */
 export type GroupState = {
   id: number;
-  /** Of all events that are not handled. */
+  /** The bytes of all unacknowledged events. */
   bytes: number;
-  /** How long the engine had been open when its last consumer left; undefined: it has one, or that is not known. */
+  /** How long the engine had been open when the last consumer left; undefined: there is one, or it is not known. */
   idleFromMs?: number | undefined;
 };
 
-/** An event in front of a group. */
+/** An event that waits for a group. */
 export type Item = {
+  /** The events of a group are delivered in this order. */
   order: number;
   attempts: number;
-  /** Not before. */
+  /** The event is not delivered before this time. */
   dueMs: number;
-  /** What the event weighs. */
+  /** The bytes of the value. */
   bytes: number;
-  /** Undefined: it has to be read. */
+  /** Undefined: it must be read from the tree. */
   value: Uint8Array | undefined;
-  /** How many attempts the tree knows of. */
+  /** The number of attempts that is stored. */
   counted: number;
 };
 
@@ -37,7 +39,7 @@ const eventKey = (group: number, order: number): string => `${EVENTS}${fixed(gro
 const attemptsKey = (group: number, order: number): string => `${ATTEMPTS}${fixed(group)}${fixed(order)}`;
 const groupKey = (topic: string, name: string): string => `${GROUPS}${topic.length}:${topic}${name}`;
 
-/** What topics are as entries of the tree. */
+/** Topics as entries of the tree. */
 export class TopicEntries {
   readonly #tree: Tree;
 
@@ -68,7 +70,7 @@ export class TopicEntries {
     return { key: attemptsKey(group, order), value };
   }
 
-  /** The end of an event. */
+  /** The writes that remove an event. */
   done(group: number, { order, counted }: Item): WriteOp[] {
     const event = { key: eventKey(group, order), value: undefined };
     return counted > 0 ? [event, { key: attemptsKey(group, order), value: undefined }] : [event];
@@ -79,14 +81,14 @@ export class TopicEntries {
     return bytes && new Uint8Array(bytes);
   }
 
-  /** Up to `most` events of the group behind the one with the order `behind`, and where to go on. */
+  /** Up to `most` events of the group after the key `past`; `after` is the key for the next call. */
   async events(
     group: number,
-    behind: string | undefined,
+    past: string | undefined,
     most: number,
   ): Promise<{ items: Item[]; after: string | undefined }> {
     const prefix = EVENTS + fixed(group);
-    const { entries, after } = await this.#tree.page(prefix, behind, most);
+    const { entries, after } = await this.#tree.page(prefix, past, most);
     const items = entries.map(({ key, value }) => {
       const order = Number.parseInt(key.slice(prefix.length), 16);
       const counted = this.#tree.get(attemptsKey(group, order));
@@ -102,7 +104,7 @@ export class TopicEntries {
     return { items, after };
   }
 
-  /** The place in events() of the event with this order. */
+  /** The key of the event with this order, for events(). */
   place(group: number, order: number): string {
     return eventKey(group, order);
   }
@@ -116,28 +118,28 @@ export class TopicEntries {
     }
   }
 
-  /** Removes the group, then what waits for it: how many events. */
+  /** Removes the group, then its events. Returns how many there were. */
   async forget(topic: string, name: string, { id }: GroupState): Promise<number> {
     await this.#tree.write([
       { key: groupKey(topic, name), value: undefined },
       { key: FORGOTTEN + fixed(id), value: Buffer.from(JSON.stringify({ topic, name })) },
     ]);
-    return this.#clear(fixed(id));
+    return this.#removeEvents(fixed(id));
   }
 
-  /** Goes on with what forget() had begun when the last process ended, and tells how many events each group still had. */
-  async *clearForgotten(): AsyncGenerator<{ topic: string; name: string; events: number }, void, undefined> {
+  /** Completes each forget() that the last process did not finish, with the number of events it removed. */
+  async *removeForgotten(): AsyncGenerator<{ topic: string; name: string; events: number }, void, undefined> {
     for await (const { key, value } of this.#tree.all(FORGOTTEN)) {
       const { topic = "", name = "" } = value.length > 0 ? JSON.parse(value.toString()) : {};
-      yield { topic, name, events: await this.#clear(key.slice(FORGOTTEN.length)) };
+      yield { topic, name, events: await this.#removeEvents(key.slice(FORGOTTEN.length)) };
     }
   }
 
-  async #clear(id: string): Promise<number> {
+  async #removeEvents(id: string): Promise<number> {
     let events = 0;
     for (const prefix of [EVENTS + id, ATTEMPTS + id]) {
       for (let past: string | undefined; ; ) {
-        const { entries, after } = await this.#tree.page(prefix, past, AT_ONCE);
+        const { entries, after } = await this.#tree.page(prefix, past, PAGE_ENTRIES);
         if (entries.length > 0) await this.#tree.write(entries.map(({ key }) => ({ key, value: undefined })));
         if (prefix.startsWith(EVENTS)) events += entries.length;
         if (after === undefined) break;
