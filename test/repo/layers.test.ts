@@ -47,6 +47,36 @@ const imports = files.flatMap((file) =>
     .map((target) => ({ file, target })),
 );
 
+const importedBy = (file: string): string[] =>
+  imports.filter((each) => each.file === file).map(({ target }) => target);
+
+/** The files that `file` imports more than types of. */
+function loadedBy(file: string): string[] {
+  const typesOnly = /^(?:type\b.*|\{(?:\s*type\s[^,}]+,?)*\s*\})$/s;
+  const statements = readFileSync(join(src, file), "utf8").matchAll(
+    /^(?:import|export)\s([^;]*?)\sfrom "(\.[^"]+)"/gm,
+  );
+  return [...statements]
+    .filter(([, names = ""]) => !typesOnly.test(names))
+    .map(([, , path = ""]) => relative(src, join(src, dirname(file), path)).replace(/\.js$/, ".ts"))
+    .filter((target) => !target.startsWith("../gen/"));
+}
+
+/** The circles of files that lead to each other by `next`, each from the file where it was met first. */
+function circles(next: (file: string) => string[]): string[][] {
+  const found: string[][] = [];
+  const done = new Set<string>();
+  const visit = (file: string, path: string[]): void => {
+    const start = path.indexOf(file);
+    if (start >= 0) found.push(path.slice(start));
+    if (start >= 0 || done.has(file)) return;
+    for (const target of next(file)) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+  return found;
+}
+
 test("imports point in one direction, and client and server never import each other", () => {
   const wrong = imports.filter(({ file, target }) => {
     const [from, to] = [floorOf(file), floorOf(target)];
@@ -73,6 +103,30 @@ test("no engine imports another", () => {
     return from !== undefined && to !== undefined && from !== to && to !== "shared";
   });
   assert.deepEqual(wrong, []);
+});
+
+test("the configuration imports no service, and nothing that loads one", () => {
+  const loaded = new Set(files.filter((file) => file.startsWith("server/config/")));
+  for (const file of loaded) {
+    for (const target of loadedBy(file)) loaded.add(target);
+  }
+  const wrong = imports.filter(
+    ({ file, target }) => file.startsWith("server/config/") && target.startsWith("server/services/"),
+  );
+  assert.deepEqual(wrong, []);
+  assert.deepEqual(
+    [...loaded].filter((file) => file.startsWith("server/services/")),
+    [],
+  );
+});
+
+test("no files load each other in a circle, and in the server none import even types so", () => {
+  assert.deepEqual(circles(loadedBy), []);
+  const inServer = (file: string) => importedBy(file).filter((target) => target.startsWith("server/"));
+  assert.deepEqual(
+    circles(inServer).filter(([file = ""]) => file.startsWith("server/")),
+    [],
+  );
 });
 
 test("only the files for Node import what only Node has", () => {

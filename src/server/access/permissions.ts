@@ -6,10 +6,8 @@ import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { consumerGroupOf, fencesIn, logNameIn } from "../calls/request-names.js";
 import { componentKindSpelled, type Primitive } from "../primitives.js";
-import { logNameIn } from "../services/log.js";
-import { groupOf } from "../services/pubsub/group.js";
-import { fencesIn } from "../services/shared/fence.js";
 
 export type Verb = "read" | "write";
 
@@ -96,7 +94,7 @@ asks(Runtime, {
     store: ({ subscribeTopicEventsRequestType: request }) =>
       request.case === "initialRequest" ? named(request.value.pubsubName) : undefined,
     group: ({ subscribeTopicEventsRequestType: request }, header, appId) =>
-      request.case === "initialRequest" ? groupOf(request.value, header, appId) : undefined,
+      request.case === "initialRequest" ? consumerGroupOf(request.value, header, appId) : undefined,
   },
   getFile: of("files", reads),
   putFile: of("files", writes),

@@ -1,8 +1,8 @@
 import { token } from "../access/settings.js";
 import type { Platform } from "../context.js";
-import { secretsIn } from "../services/secrets.js";
 import type { Config } from "./config.js";
 import { type ConfigProblem, problem } from "./problems.js";
+import { secretsIn } from "./secrets-file.js";
 
 /** Environment variables and files that a configuration refers to and that cannot be used. */
 export interface MissingReferences {

@@ -9,6 +9,7 @@ import {
   LAST_OFFSET_TRAILER,
   LOG_HEADER,
 } from "../../rpc/extension-headers.js";
+import { logNameIn } from "../calls/request-names.js";
 import { checkName } from "../calls/validate.js";
 import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
@@ -75,17 +76,6 @@ function logIn(header: Headers, limits: Limits): string {
   const name = logNameIn(header);
   checkName(LOG_HEADER, name, limits);
   return name;
-}
-
-/** The name of the log that a request is about, as it stands there. */
-export function logNameIn(header: Headers): string {
-  const text = header.get(LOG_HEADER);
-  if (text === null) return "default";
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalid(LOG_HEADER, text, "must be the name of a log, percent-encoded");
-  }
 }
 
 function followIn(header: Headers): boolean {

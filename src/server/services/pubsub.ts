@@ -8,12 +8,12 @@ import type {
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { APP_ID_HEADER } from "../../rpc/extension-headers.js";
 import { withCallId } from "../calls/log.js";
+import { consumerGroupOf } from "../calls/request-names.js";
 import { checkName } from "../calls/validate.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
 import { eventOf } from "./pubsub/cloud-event.js";
 import { claims, type Subscription, topicOf, verdictOf } from "./pubsub/delivery.js";
-import { groupOf } from "./pubsub/group.js";
 import { Unsettled } from "./pubsub/unsettled.js";
 import { traceContext } from "./shared/trace-context.js";
 
@@ -94,7 +94,7 @@ function subscriptionOf(
   if (deadLetterTopic === topic) {
     throw invalid("initial_request.dead_letter_topic", topic, "must not be the topic itself");
   }
-  const group = groupOf(initial, header, appId);
+  const group = consumerGroupOf(initial, header, appId);
   checkName(APP_ID_HEADER, group, limits);
   return { pubsub: pubsubName, topic, group, deadLetterTopic: deadLetterTopic || undefined };
 }

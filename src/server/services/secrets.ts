@@ -2,6 +2,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { quote } from "../../lib/quote.js";
 import { withCallId } from "../calls/log.js";
+import { secretsIn } from "../config/secrets-file.js";
 import type { Log, ServiceContext } from "../context.js";
 import { notFound, unavailable } from "../errors.js";
 
@@ -87,32 +88,4 @@ function fromEnv(env: Readonly<Record<string, string | undefined>>, allow: reado
     get: (name) => (allowed(name) ? env[name] : undefined),
     names: () => Object.keys(env).filter((name) => allowed(name) && env[name] !== undefined),
   };
-}
-
-/** The leaves of a JSON object by their path, its parts joined by ":"; undefined where `text` is none. */
-export function secretsIn(text: string): ReadonlyMap<string, string> | undefined {
-  let root: unknown;
-  try {
-    const json = text.replace(/^\uFEFF/, "");
-    JSON.parse(json);
-    root = JSON.parse(withQuotedNumbers(json));
-  } catch {
-    return undefined;
-  }
-  if (typeof root !== "object" || root === null || Array.isArray(root)) return undefined;
-  const secrets = new Map<string, string>();
-  const walk = (node: unknown, at = "", prefix = "") => {
-    if (typeof node === "string" || typeof node === "boolean") secrets.set(at, String(node));
-    if (typeof node !== "object" || node === null) return;
-    for (const [name, inner] of Object.entries(node)) walk(inner, prefix + name, `${prefix}${name}:`);
-  };
-  walk(root);
-  return secrets;
-}
-
-/** A number as a secret is its digits: as a JavaScript number, a long account id would lose its last ones. */
-function withQuotedNumbers(json: string): string {
-  return json.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) =>
-    token.startsWith('"') ? token : `"${token}"`,
-  );
 }

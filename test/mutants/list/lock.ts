@@ -59,6 +59,8 @@ export const lockMutants: readonly Mutant[] = [
       'return { type: "check", key: keyOf("fence", store, resource) };',
       /older fence is aborted/,
     ],
+  ]),
+  ...faultsOf("lock", "calls/request-names.ts", [
     [
       "only the first fence counts",
       'return text.split(",").map((part) => {',
@@ -100,19 +102,21 @@ export const lockMutants: readonly Mutant[] = [
       /no fence where there is no lock/,
     ],
   ]),
-  ...faultsOf("lock", "services/shared/fence.ts", [
+  ...faultsOf("lock", "calls/request-names.ts", [
     [
       "malformed fences are others",
-      "if (!match) throw invalid(FENCE_HEADER, part, FORM);",
+      "if (!match) throw invalid(FENCE_HEADER, part, FENCE_FORM);",
       'if (!match) return { store: "default", resource: part, number: 1n };',
       /the fence "/,
     ],
     [
       "malformed escapes are let be",
-      "throw invalid(FENCE_HEADER, part, FORM);\n  }",
+      "throw invalid(FENCE_HEADER, part, FENCE_FORM);\n  }",
       "return part;\n  }",
       /the fence "%zz/,
     ],
+  ]),
+  ...faultsOf("lock", "services/shared/fence.ts", [
     [
       "the store of a fence is not checked",
       'components.get("lock", store);\n',

@@ -3,7 +3,6 @@ import { faultsOf, type Mutant } from "../mutant.js";
 
 export const logMutants: readonly Mutant[] = [
   ...faultsOf("log", "services/log.ts", [
-    ["all logs are one", 'if (text === null) return "default";', 'return "default";', /logs are apart/],
     [
       "offsets are not told",
       "responseTrailer.set(FIRST_OFFSET_TRAILER, String(first));",
@@ -43,7 +42,8 @@ export const logMutants: readonly Mutant[] = [
       /does not keep its records/,
     ],
   ]),
-  ...faultsOf("log", "services/log.ts", [
+  ...faultsOf("log", "calls/request-names.ts", [
+    ["all logs are one", 'if (text === null) return "default";', 'return "default";', /logs are apart/],
     [
       "the default log is another",
       'if (text === null) return "default";',
@@ -51,6 +51,8 @@ export const logMutants: readonly Mutant[] = [
       /it is the log default/,
     ],
     ["names are not decoded", "return decodeURIComponent(text);", "return text;", /percent-encoded|"%zz"/],
+  ]),
+  ...faultsOf("log", "services/log.ts", [
     ["names are not checked", "checkName(LOG_HEADER, name, limits);\n", "", /the log name/],
     [
       "reading makes a log",

@@ -85,7 +85,7 @@ export const pubsubMutants: readonly Mutant[] = [
   ...faultsOf("pubsub", "services/pubsub.ts", [
     [
       "all are one group",
-      "const group = groupOf(initial, header, appId);",
+      "const group = consumerGroupOf(initial, header, appId);",
       "const group = appId;",
       /every group has all events/,
     ],
@@ -175,7 +175,7 @@ export const pubsubMutants: readonly Mutant[] = [
   ...faultsOf("pubsub", "services/pubsub.ts", [
     [
       "every stream is a group",
-      "const group = groupOf(initial, header, appId);",
+      "const group = consumerGroupOf(initial, header, appId);",
       "const group = `${Math.random()}`;",
       /compete for|are one group|share its events|no member at the moment/,
     ],

@@ -1,31 +1,11 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { quote } from "../../../lib/quote.js";
 import { FENCE_HEADER } from "../../../rpc/extension-headers.js";
+import { fencesIn } from "../../calls/request-names.js";
 import type { Components } from "../../config/components.js";
 import type { Entry, Write } from "../../engine.js";
-import { conflict, invalid } from "../../errors.js";
+import { conflict } from "../../errors.js";
 import { keyOf } from "./keyspace.js";
-
-const FORM = "must be <store>/<resource>=<number>, store and resource percent-encoded; several with a comma";
-
-/** A fence that a request's header wants to be checked. */
-interface Wanted {
-  store: string;
-  resource: string;
-  number: bigint;
-}
-
-/** The fences of a `fairlead-fence` header. */
-export function fencesIn(header: Headers): Wanted[] {
-  const text = header.get(FENCE_HEADER);
-  if (text === null) return [];
-  return text.split(",").map((part) => {
-    const match = /^\s*([^/\s]+)\/(\S+)=([1-9]\d{0,19})\s*$/.exec(part);
-    if (!match) throw invalid(FENCE_HEADER, part, FORM);
-    const [store, resource] = [match[1] ?? "", match[2] ?? ""].map(decoded) as [string, string];
-    return { store, resource, number: BigInt(match[3] ?? "") };
-  });
-}
 
 /**
  * The checks that a write's `fairlead-fence` header asks for, to go into the same commit. The number of a grant is
@@ -46,12 +26,4 @@ export function fenceConflict({ key, ifVersion }: Write, actual: Entry | undefin
     key: resource,
     fence: String(actual?.version ?? 0n),
   });
-}
-
-function decoded(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    throw invalid(FENCE_HEADER, part, FORM);
-  }
 }
