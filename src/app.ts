@@ -1,16 +1,16 @@
 /**
- * `fairlead/app`: what the server calls an app for, as routes for every Connect adapter. Through the tunnel,
- * `fl.pubsub.serve()` and `fl.service.serve()` of the client need nothing of it.
+ * `fairlead/app`: handlers of events and invocations that the server sends to an app, as routes for every Connect adapter.
+ * Over a tunnel, `fl.pubsub.serve()` and `fl.service.serve()` of the client do the same without it.
  *
  * @module
  */
-export {
-  type CallbackOptions,
-  createCallbacks,
-  type EventHandler,
-  type EventHandlers,
-  type EventSubscription,
-  type Verdict,
-} from "./client/pubsub/app-callback.js";
+export { createCallbacks } from "./client/pubsub/app-callback.js";
+export type {
+  CallbackOptions,
+  EventHandler,
+  EventHandlers,
+  EventStatus,
+  EventSubscription,
+} from "./client/pubsub.js";
 export { createInvocations } from "./client/service/handler.js";
 export type { InvocationHandler } from "./client/service.js";

@@ -99,20 +99,18 @@ export {
   type MapRemoveOptions,
   type VersionedMap,
 } from "./client/map.js";
-export type {
-  CallbackOptions,
-  EventHandler,
-  EventHandlers,
-  EventSubscription,
-  Verdict,
-} from "./client/pubsub/app-callback.js";
-export type { TopicEvent } from "./client/pubsub/event.js";
 export {
+  type CallbackOptions,
   createPubsub,
+  type EventHandler,
+  type EventHandlers,
+  type EventStatus,
+  type EventSubscription,
   type Message,
   type PublishOptions,
   type Pubsub,
   type SubscribeOptions,
+  type TopicEvent,
 } from "./client/pubsub.js";
 export { type RetryOptions, withRetry } from "./client/retry.js";
 export { createSecrets, type Secret, type SecretStore } from "./client/secrets.js";

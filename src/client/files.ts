@@ -136,12 +136,14 @@ export interface ListOptions extends CallOptions {
  * @example
  * ```ts
  * import { createFiles } from "fairlead";
- * import { createWebTransport } from "fairlead/web";
+ * import { createNodeTransport } from "fairlead/node";
  *
- * const files = createFiles(createWebTransport("http://localhost:34904"), "default");
+ * const transport = createNodeTransport("http://localhost:34904");
+ * const files = createFiles(transport, "default");
  * await files.put("notes/today.txt", "42 parcels", { contentType: "text/plain" });
  * const file = await files.get("notes/today.txt");
  * console.log(await file?.text()); // 42 parcels
+ * await transport.close();
  * ```
  */
 export function createFiles(transport: Transport, store: string): FileStore {

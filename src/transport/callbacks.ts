@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Interceptor } from "@connectrpc/connect";
-import { type CallbackOptions, createCallbacks, type EventHandlers } from "../client/pubsub/app-callback.js";
+import { createCallbacks } from "../client/pubsub/app-callback.js";
+import type { CallbackOptions, EventHandlers } from "../client/pubsub.js";
 import { checkedMs } from "../lib/count-checks.js";
 import { createConnectHandler } from "../node-http/connect-handler.js";
 import { openPort } from "../node-http/one-port.js";

@@ -1,59 +1,30 @@
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import {
   AppCallback,
-  TopicEventResponse_TopicEventResponseStatus as Status,
+  TopicEventResponse_TopicEventResponseStatus as WireStatus,
 } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
+import { utf8 } from "../../lib/utf8.js";
 import { bearer, sameBytes } from "../../rpc/bearer-token.js";
-import type { Coding } from "../codec.js";
-import { type TopicEvent, topicEvent } from "./event.js";
-
-/** What becomes of an event: it is handled, comes again after a growing delay, or is dropped with a warning. */
-export type Verdict = "success" | "retry" | "drop";
+import { messageOf } from "../errors/unreadable.js";
+import type { CallbackOptions, EventHandlers, EventStatus, EventSubscription } from "../pubsub.js";
+import { topicEvent } from "./event.js";
 
 /**
- * Handles one event. Nothing returned means "success"; a throw means "retry", with the error's message as the reason.
- * `signal` aborts when the runtime does not wait for the answer any more: the event comes again.
- */
-export type EventHandler<T = unknown> = (
-  event: TopicEvent<T>,
-  call: { signal: AbortSignal },
-  // biome-ignore lint/suspicious/noConfusingVoidType: of a function that returns nothing
-) => Verdict | void | Promise<Verdict | void>;
-
-/** A handler, and how its events come. */
-export type EventSubscription<T = unknown> = Coding<T> & {
-  /** Takes each event, and says what becomes of it. */
-  handler: EventHandler<T>;
-  /** Default: the name under which it stands in the table. */
-  topic?: string;
-  /** The pubsub component. Default: that of the options. */
-  pubsub?: string;
-  /** The consumer group: its members share the events. Default: the name that the runtime has for this app. */
-  group?: string;
-  /** The topic that takes the events that were delivered in vain too often. Default: such an event is dropped. */
-  deadLetterTopic?: string;
-  /** Further options for the runtime. */
-  metadata?: Record<string, string>;
-};
-
-/** The handlers of an app, by topic. */
-export type EventHandlers<T> = { [Topic in keyof T]: EventHandler<T[Topic]> | EventSubscription<T[Topic]> };
-
-/** How an app takes the runtime's calls. */
-export interface CallbackOptions {
-  /** The pubsub component of the handlers that name none. Default: "default". */
-  pubsub?: string;
-  /** The bearer token that the runtime must call with, as its configuration has it for this app. Default: none. */
-  token?: string;
-  /** Told what a handler threw, and of events that no handler is there for. Default: the runtime is told, no one else. */
-  onError?: (error: unknown, event: TopicEvent) => void;
-}
-
-/**
- * Serves AppCallback: tells the runtime which topics the app wants, and handles their events. The routes fit every
- * Connect adapter; on Node, serveCallbacks() puts them on a port.
+ * Routes that serve AppCallback: they tell the runtime which topics the app subscribes to, and handle their events. They
+ * fit every Connect adapter; on Node, serveCallbacks() serves them on a port.
+ *
+ * @example
+ * ```ts
+ * import { createCallbacks } from "fairlead/app";
+ * import { createTunnelTransport } from "fairlead/node";
+ *
+ * const transport = createTunnelTransport("http://localhost:34904", { appId: "billing" });
+ * const serving = transport.serve(createCallbacks({ orders: (event) => (event.data ? "success" : "drop") }));
+ * await serving.ready; // events of "orders" reach the handler now
+ * await transport.close();
+ * ```
  */
 export function createCallbacks<T extends Record<string, unknown>>(
   handlers: EventHandlers<T>,
@@ -61,66 +32,71 @@ export function createCallbacks<T extends Record<string, unknown>>(
 ): (router: ConnectRouter) => void {
   checkOptions("Cannot serve callbacks", options, { pubsub: "string", token: "string", onError: "function" });
   checkType("Cannot serve callbacks", "handlers", "object", handlers);
-  const { pubsub: defaultPubsub = "default", token, onError } = options;
-  const wanted = Object.entries(handlers).map(([name, entry]) => {
-    // What T is, each handler knows for itself.
-    const given = (typeof entry === "function" ? { handler: entry } : entry) as EventSubscription;
-    const what = `Cannot handle events of ${quote(name)}`;
-    checkOptions(what, given, SUBSCRIPTION);
-    checkType(what, "handler", "function", given.handler);
-    const wish = { topic: name, pubsub: defaultPubsub, ...given };
-    for (const text of [wish.topic, wish.pubsub, wish.group, wish.deadLetterTopic]) {
-      if (text !== undefined) checkedName(what, text);
-    }
-    return wish;
-  });
-  const find = (pubsub: string, topic: string) =>
-    wanted.find((each) => each.pubsub === pubsub && each.topic === topic);
-
-  const expected = token === undefined ? undefined : utf8(bearer(token));
-  const checkCaller = (header: Headers) => {
-    if (!expected || sameBytes(expected, utf8(header.get("authorization") ?? ""))) return;
-    throw new ConnectError(
-      "this app takes calls of its own runtime only, with its token",
-      Code.Unauthenticated,
-    );
-  };
-
+  const { pubsub = "default", token, onError } = options;
+  const subscriptions = subscriptionsOf(handlers, pubsub);
+  const checkCaller = callerCheck(token);
   return (router) => {
     router.service(AppCallback, {
       listTopicSubscriptions(_, { requestHeader }) {
         checkCaller(requestHeader);
-        const subscriptions = wanted.map(({ pubsub, topic, group, deadLetterTopic, metadata }) => ({
-          pubsubName: pubsub,
-          topic,
-          metadata: {
-            ...metadata,
-            ...(group !== undefined && { consumerGroup: group }),
-            ...(deadLetterTopic !== undefined && { deadLetterTopic }),
-          },
-        }));
-        return { subscriptions };
+        return { subscriptions: subscriptions.map(wireSubscription) };
       },
 
       async onTopicEvent(wire, { requestHeader, signal }) {
         checkCaller(requestHeader);
-        const entry = find(wire.pubsubName, wire.topic);
-        const event = topicEvent(wire, entry ?? {});
+        const { pubsubName, topic } = wire;
+        const subscription = subscriptions.find((each) => each.pubsub === pubsubName && each.topic === topic);
+        const event = topicEvent(wire, subscription ?? {});
         try {
-          if (!entry) throw new Error(`no handler for topic "${wire.topic}" of pubsub "${wire.pubsubName}"`);
-          return { status: statusOf(await entry.handler(event, { signal })) };
+          if (!subscription) throw new Error(`no handler for topic "${topic}" of pubsub "${pubsubName}"`);
+          return { status: wireStatus(await subscription.handler(event, { signal })) };
         } catch (error) {
           onError?.(error, event);
-          // Always the same code: one of the handler's own, as `unavailable`, would say something about this app.
-          const reason = error instanceof Error ? error.message : String(error);
-          throw new ConnectError(reason, Code.Internal, undefined, undefined, error);
+          // Always the same code: the handler's own, such as `unavailable`, would be taken for the state of this app.
+          throw new ConnectError(messageOf(error), Code.Internal, undefined, undefined, error);
         }
       },
     });
   };
 }
 
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+/** A subscription with the topic and the pubsub component that it has by default. */
+type CompleteSubscription = EventSubscription & { topic: string; pubsub: string };
+
+function subscriptionsOf(handlers: object, defaultPubsub: string): CompleteSubscription[] {
+  return Object.entries(handlers).map(([name, entry]) => {
+    // Each handler knows the type of its events.
+    const given = (typeof entry === "function" ? { handler: entry } : entry) as EventSubscription;
+    const what = `Cannot handle events of ${quote(name)}`;
+    checkOptions(what, given, SUBSCRIPTION);
+    checkType(what, "handler", "function", given.handler);
+    const subscription = { topic: name, pubsub: defaultPubsub, ...given };
+    const { topic, pubsub, group, deadLetterTopic } = subscription;
+    for (const text of [topic, pubsub, group, deadLetterTopic])
+      if (text !== undefined) checkedName(what, text);
+    return subscription;
+  });
+}
+
+/** A check that the headers of a call carry `token`. */
+function callerCheck(token: string | undefined): (header: Headers) => void {
+  const expected = token === undefined ? undefined : utf8(bearer(token));
+  return (header) => {
+    if (!expected || sameBytes(expected, utf8(header.get("authorization") ?? ""))) return;
+    const reason = "this app takes calls of its own runtime only, with its token";
+    throw new ConnectError(reason, Code.Unauthenticated);
+  };
+}
+
+const wireSubscription = ({ pubsub, topic, group, deadLetterTopic, metadata }: CompleteSubscription) => ({
+  pubsubName: pubsub,
+  topic,
+  metadata: {
+    ...metadata,
+    ...(group !== undefined && { consumerGroup: group }),
+    ...(deadLetterTopic !== undefined && { deadLetterTopic }),
+  },
+});
 
 const SUBSCRIPTION = {
   topic: "string",
@@ -130,10 +106,10 @@ const SUBSCRIPTION = {
   metadata: "texts",
 } as const;
 
-const STATUS = { success: Status.SUCCESS, retry: Status.RETRY, drop: Status.DROP } as const;
+const STATUS = { success: WireStatus.SUCCESS, retry: WireStatus.RETRY, drop: WireStatus.DROP } as const;
 
-function statusOf(verdict: unknown = "success"): Status {
-  const status = Object.hasOwn(STATUS, String(verdict)) ? STATUS[verdict as Verdict] : undefined;
-  if (status !== undefined) return status;
-  throw new TypeError(`a handler must return "success", "retry", "drop" or nothing, got ${String(verdict)}`);
+function wireStatus(status: unknown = "success"): WireStatus {
+  const wire = Object.hasOwn(STATUS, String(status)) ? STATUS[status as EventStatus] : undefined;
+  if (wire !== undefined) return wire;
+  throw new TypeError(`a handler must return "success", "retry", "drop" or nothing, got ${String(status)}`);
 }

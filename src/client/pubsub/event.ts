@@ -4,32 +4,7 @@ import { quote } from "../../lib/quote.js";
 import { fromUtf8 } from "../../lib/utf8.js";
 import { type Coding, codecOf, json } from "../codec.js";
 import { decodeInto } from "../errors/unreadable.js";
-
-/** An event, as a CloudEvent says it. */
-export interface TopicEvent<T = unknown> {
-  /** The same in every delivery of the event. */
-  readonly id: string;
-  /** Where it was published. */
-  readonly topic: string;
-  /** Who published it, as CloudEvents has it: a URI reference. */
-  readonly source: string;
-  /** What kind of event it is, as CloudEvents has it. */
-  readonly type: string;
-  /** The media type of the data, as it was published. */
-  readonly contentType: string;
-  /**
-   * The data, decoded by the codec or schema that was given, else by the media type, JSON to a value, text to a string
-   * and all else to bytes; undefined where the event has no data. Where it cannot be decoded, reading this throws
-   * `Code.DataLoss`: see unreadableFacts().
-   */
-  readonly data: T;
-  /** The data, byte for byte as it was published. */
-  readonly bytes: Uint8Array;
-  /** What was published along with it; `deadLetterReason` and more on a dead letter. Empty on the Go runtime. */
-  readonly metadata: Readonly<Record<string, string>>;
-  /** When it was published; undefined where the server does not tell. */
-  readonly publishedAt: Date | undefined;
-}
+import type { TopicEvent } from "../pubsub.js";
 
 /** The event that `wire` carries. */
 export function topicEvent<T>(wire: TopicEventRequest, coding: Coding<T>): TopicEvent<T> {
@@ -50,11 +25,11 @@ export function topicEvent<T>(wire: TopicEventRequest, coding: Coding<T>): Topic
 }
 
 function decoded<T>({ data, dataContentType, specVersion }: TopicEventRequest, coding: Coding<T>): T {
-  // Other versions of CloudEvents may mean something else by the same fields. One that is not told is that of the server.
+  // Another version of CloudEvents may give the fields another meaning. No version means the server's own, 1.0.
   if (specVersion !== "" && !/^1\./.test(specVersion)) {
     throw new TypeError(`CloudEvents of specversion ${quote(specVersion)} are not known`);
   }
-  // What T is where there is no data, and where there is no codec, the caller says.
+  // T is the promise of the caller about events without data, and about those that no codec checks.
   if (data.length === 0 && dataContentType === "") return undefined as T;
   if (coding.codec || coding.schema) return codecOf(coding).decode(data);
   if (data.length === 0 && isJson(dataContentType)) return undefined as T;

@@ -3,28 +3,15 @@ import type { CallOptions, Client, Transport } from "@connectrpc/connect";
 import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../../gen/runtime/pubsub_appcallback_pb.js";
 import type { Runtime, SubscribeTopicEventsRequestInitialSchema } from "../../../gen/runtime/pubsub_pb.js";
 import type { Coding } from "../codec.js";
-import type { LoadedFollower } from "../follower/follow.js";
-import { follow } from "../follower/follow.js";
+import { follow, type LoadedFollower } from "../follower/follow.js";
 import { streamWithReconnect } from "../follower/reconnect.js";
+import type { Message } from "../pubsub.js";
 import type { ConnectionStatus } from "../status/connection-status.js";
-import { type TopicEvent, topicEvent } from "./event.js";
+import { topicEvent } from "./event.js";
 import { topicStream } from "./topic-stream.js";
 
-/**
- * An event in the hands of one consumer. The first answer counts. One that comes after the loop was left or the
- * connection was lost does nothing: the event is delivered again.
- */
-export interface Message<T = unknown> extends TopicEvent<T> {
-  /** It is handled: the group does not see it again. */
-  ack(): void;
-  /** It is not handled: the group sees it again, after a delay that grows with each delivery. */
-  retry(): void;
-  /** It is not handled and shall not come again; the server logs a warning. */
-  drop(): void;
-}
-
-/** How a subscription is held. */
-interface Subscribing<T> {
+/** The options of a subscription on this side of the wire. */
+interface SubscriptionOptions<T> {
   call: CallOptions;
   signal: AbortSignal | undefined;
   onOpen: (() => void) | undefined;
@@ -34,22 +21,22 @@ interface Subscribing<T> {
 
 type Initial = MessageInitShape<typeof SubscribeTopicEventsRequestInitialSchema>;
 
-/** The events of the subscription that `initial` asks for, through lost connections. */
+/** The messages of the subscription that `initial` requests. It reconnects by itself. */
 export function subscription<T>(
   transport: Transport,
   client: Client<typeof Runtime>,
   initial: Initial,
-  subscribing: Subscribing<T>,
+  options: SubscriptionOptions<T>,
 ): LoadedFollower<Message<T>> {
-  return follow(transport, subscribing.signal, (signal, status) =>
-    messagesOf(client, initial, { ...subscribing, signal }, status),
+  return follow(transport, options.signal, (signal, status) =>
+    messagesOf(client, initial, { ...options, signal }, status),
   );
 }
 
 async function* messagesOf<T>(
   client: Client<typeof Runtime>,
   initial: Initial,
-  { call, signal, onOpen, coding, manual }: Subscribing<T> & { signal: AbortSignal },
+  { call, signal, onOpen, coding, manual }: SubscriptionOptions<T> & { signal: AbortSignal },
   status: ConnectionStatus,
 ): AsyncGenerator<Message<T>, void, undefined> {
   const open = (signal: AbortSignal, connected: () => void) => {
