@@ -1,19 +1,114 @@
-import type { Transport } from "@connectrpc/connect";
+/// <reference lib="esnext.disposable" preserve="true" />
+import type { CallOptions, Transport } from "@connectrpc/connect";
 import type { Coding } from "./codec.js";
-import type { GossipMap, GossipMapOptions } from "./gossip-map/replica-map.js";
 import { lazyChunk } from "./lazy.js";
+import type { Status } from "./status.js";
 
-export type { GossipChange, GossipMap, GossipMapOptions } from "./gossip-map/replica-map.js";
+/** How a gossip map is opened. The other call options, such as `headers`, apply to every stream to the server. */
+export interface GossipMapOptions extends CallOptions {
+  /** The peer group that the map belongs to. Default: "default". */
+  namespace?: string;
+  /** The id of this member, which must be unique among the members. Default: a random one. */
+  memberId?: string;
+  /**
+   * True: opens an empty map at once, which catches up when the server can be reached. Default: false; opening waits for
+   * all entries of the server, and fails if the server cannot be reached.
+   */
+  offline?: boolean;
+  /** Aborts opening; after that, closes the map. */
+  signal?: AbortSignal;
+  /** The deadline of opening, in milliseconds; 0: none. Default: 15 000. */
+  timeoutMs?: number;
+  /** How long a write waits for further writes to be sent together with, in milliseconds. Default: 50. */
+  flushMs?: number;
+  /** How often the map is compared with the server's while it changes, in milliseconds. Default: 1000. */
+  antiEntropyMs?: number;
+  /** How long the tombstone of a removed key is kept at least, in milliseconds. Default: 24 hours, as on the server. */
+  tombstoneMs?: number;
+}
 
 /**
- * Opens this member's copy of the gossip map `name`; it has to be closed. Its code is loaded with the first one, so
- * that a page carries it only where it opens one. `GossipMapService.Connect`
+ * The difference between the value of a key now and at the last step of the loop. `local`: the last change was made
+ * through this map. If the codec cannot decode `value`, reading it throws `Code.DataLoss`: see unreadableFacts(). A
+ * `previous` value that cannot be decoded is undefined.
+ */
+export type GossipChange<V> = { key: string; local: boolean } & (
+  | { type: "insert"; value: V }
+  | { type: "update"; value: V; previous: V | undefined }
+  | { type: "remove"; previous: V | undefined }
+);
+
+/**
+ * A map of which every member has a full copy. Reads and writes are local and immediate, with or without a connection.
+ * Members exchange changes through the server, and all copies converge: of two writes to a key, the later one wins
+ * everywhere.
+ *
+ * A member that was offline for longer than tombstones are kept may bring removed keys back.
+ */
+export interface GossipMap<V> extends AsyncDisposable {
+  /** The name of the map. */
+  readonly name: string;
+  /** The id of this member, which is part of its writes. */
+  readonly memberId: string;
+  /** The connection to the server; also "closed" after the server has refused this member for good. */
+  readonly status: Status;
+  /** Whether `status` is "connected". */
+  readonly connected: boolean;
+  /** The number of keys. */
+  readonly size: number;
+  /**
+   * The value at `key`; undefined if there is none. Returns the same object until the value changes; do not modify it.
+   * Throws `Code.DataLoss` if the codec cannot decode the value of another member: see unreadableFacts().
+   */
+  get(key: string): V | undefined;
+  /** Whether there is a value at `key`, even one that the codec cannot decode. */
+  has(key: string): boolean;
+  /** The keys in byte order. */
+  keys(): IterableIterator<string>;
+  /** The keys and values in key order, without values that the codec cannot decode: get() throws their error. */
+  entries(): IterableIterator<[key: string, value: V]>;
+  /** The same as entries(). */
+  [Symbol.iterator](): IterableIterator<[key: string, value: V]>;
+  /** Stores `value` here and sends it to the other members; synced() waits for the server. `Connect` */
+  set(key: string, value: V): void;
+  /** Removes `key`; false if it was not there. `Connect` */
+  delete(key: string): boolean;
+  /** Removes all keys. `Connect` */
+  clear(): void;
+  /**
+   * The changes from this call on, of this member and of others; several changes of a key between two steps of the loop
+   * become one. Ends when the map is closed; throws if the server refuses this member or its entries for good.
+   */
+  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<GossipChange<V>, undefined, undefined>;
+  /**
+   * Resolves when the server has confirmed all writes so far, even if the connection is lost meanwhile. Rejects if the
+   * server refuses them, for example with `Code.ResourceExhausted` because the map is full there.
+   */
+  synced(options?: Pick<CallOptions, "signal" | "timeoutMs">): Promise<void>;
+  /** Sends pending writes if there is a connection, and leaves. The map can still be read. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens this member's copy of the gossip map `name`, which must be closed. The code for it is loaded by the first call.
+ * `GossipMapService.Connect`
+ *
+ * @example
+ * ```ts
+ * import { openGossipMap } from "fairlead";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * const map = await openGossipMap<string>(createNodeTransport("http://localhost:34904"), "example");
+ * map.set("ada", "online");
+ * await map.synced();
+ * console.log(map.get("ada")); // online
+ * await map.close();
+ * ```
  */
 export async function openGossipMap<V = unknown>(
   transport: Transport,
   name: string,
   options: GossipMapOptions & Coding<V> = {},
 ): Promise<GossipMap<V>> {
-  const { joinGossipMap } = await lazyChunk();
-  return joinGossipMap(transport, name, options);
+  return (await lazyChunk()).joinGossipMap(transport, name, options);
 }

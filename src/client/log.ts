@@ -4,43 +4,67 @@ import { quote } from "../lib/quote.js";
 import { type Coding, codecOf, encoded } from "./codec.js";
 import { type Follower, lazyFollower } from "./follower.js";
 import { lazyChunk } from "./lazy.js";
-import type { Appended, LogEntry, Start } from "./log/records.js";
+import type { LogStart } from "./log/records.js";
 
-export type { Appended, LogEntry };
+/** A record of a log. */
+export interface LogEntry<T> {
+  /** The position in the log, counted from 1n without gaps. */
+  offset: bigint;
+  /** The time of the append by the server's clock; never earlier than that of the record before. */
+  timestamp: Date;
+  /** The appended value. If the codec cannot decode it, reading this throws `Code.DataLoss`: see unreadableFacts(). */
+  value: T;
+}
 
-/** One value or several. A value that is itself an array goes inside another: an array is always several. */
+/** The offsets of appended records. Both are undefined if there were none, or if the server does not send them. */
+export type Appended =
+  | { firstOffset: bigint; lastOffset: bigint }
+  | { firstOffset: undefined; lastOffset: undefined };
+
+/** One value or several. An array always means several values, so a value that is an array must be in another array. */
 export type OneOrSeveral<T> = readonly T[] | (T extends readonly unknown[] ? never : T);
 
-/** Which records to read. */
+/** Which records are read. */
 export interface LogReadOptions extends CallOptions {
-  /** The first offset to read; one that is not kept any more moves to the oldest that is. Default: 0n, the oldest. */
+  /** The first offset to read. If that record was removed, reading starts at the oldest. Default: 0n, the oldest. */
   from?: bigint;
-  /** Begins with the first record of this time or later, a Date or Unix milliseconds; with `from`, at the later. */
+  /** Starts at the first record of this time or later, a Date or Unix milliseconds; with `from`, at the later of both. */
   fromTime?: Date | number;
-  /** Waits for further records instead of ending at the last one there is. Default: true. */
+  /** Waits for further records at the end of the log. Default: true. */
   follow?: boolean;
 }
 
-/** An append-only log that every client of the server shares. */
+/** An append-only log that all clients of the server share. */
 export interface Log<T> {
   /**
-   * Appends `values` in their order and resolves once they are durable. All or none of them, next to each other, as
-   * long as they are no more than 512 and 1 MiB, and reach the server within a second; beyond that in such batches.
-   * Not tried again by itself after a lost connection, since that could append twice. `Produce`
+   * Appends `values` in order, and resolves when they are durable. Up to 512 values and 1 MiB that reach the server within
+   * a second are appended next to each other, all or none; more are appended in such batches. Is not retried when the
+   * connection is lost, because the values could be appended twice. `Produce`
    */
   append(values: OneOrSeveral<T>, options?: CallOptions): Promise<Appended>;
   /**
-   * The records in order, on and on. A lost connection is opened again where it was lost: no record is missing and
-   * none comes twice, except for those that retention took meanwhile. Leaving the loop frees the server, and so does
-   * `return()` while it waits. `Consume`
+   * The records in order. If the connection is lost, reading continues after the last record: none is missing, unless
+   * retention removed it meanwhile, and none comes twice. Leaving the loop ends the call, and so does `return()` while it
+   * waits. `Consume`
    */
   read(options?: LogReadOptions): Follower<LogEntry<T>>;
 }
 
 /**
- * The log that the server calls `name`. Costs nothing: the first call goes to the server. Only servers with
- * Fairlead's extensions have other logs than `default`; elsewhere they fail with `Code.Unimplemented`, as `fromTime`
- * and `follow: false` do.
+ * The log that the server calls `name`. Makes no call by itself. Only servers with Fairlead's extensions have other logs
+ * than `default`, and support `fromTime` and `follow: false`; other servers fail with `Code.Unimplemented`.
+ *
+ * @example
+ * ```ts
+ * import { createLog } from "fairlead";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * const log = createLog<string>(createNodeTransport("http://localhost:34904"), "example");
+ * const { firstOffset } = await log.append(["created", "paid"]);
+ * for await (const { value } of log.read({ from: firstOffset, follow: false })) {
+ *   console.log(value); // created, paid
+ * }
+ * ```
  */
 export function createLog<T = unknown>(
   transport: Transport,
@@ -50,40 +74,37 @@ export function createLog<T = unknown>(
   const codec = codecOf(coding);
   const place = `log ${quote(checkedName("the log", name))}`;
 
-  const records = (start: Start, call: CallOptions) =>
-    lazyFollower(({ readRecords }) => readRecords({ transport, name, codec }, start, call));
-
   return {
     async append(values, call = {}) {
-      const what = `Cannot append to ${place}`;
-      checkOptions(what, call);
+      const failure = `Cannot append to ${place}`;
+      checkOptions(failure, call);
       const several = (Array.isArray(values) ? values : [values]) as readonly T[];
-      // At once: what is done to a value after the call is not part of it. Not by map(), which passes over holes.
+      // Encoded before the code is loaded: the caller may change a value after the call. map() would skip holes.
       const records = Array.from({ length: several.length }, (_, i) => {
-        if (!(i in several)) throw new TypeError(`${what}: the array has a hole at ${i}`);
-        return encoded(what, codec, several[i] as T);
+        if (!(i in several)) throw new TypeError(`${failure}: the array has a hole at ${i}`);
+        return encoded(failure, codec, several[i] as T);
       });
       if (records.length === 0) return { firstOffset: undefined, lastOffset: undefined };
-      const { appendRecords } = await lazyChunk();
-      return appendRecords(transport, name, records, call);
+      return (await lazyChunk()).appendRecords(transport, name, records, call);
     },
 
     read(options = {}) {
-      const what = `Cannot read ${place}`;
-      checkOptions(what, options, { from: "bigint", follow: "boolean" });
+      const failure = `Cannot read ${place}`;
+      checkOptions(failure, options, { from: "bigint", follow: "boolean" });
       const { from = 0n, fromTime, follow = true, ...call } = options;
-      if (from < 0n) throw new RangeError(`${what}: from must be 0n or more, got ${quote(from)}`);
-      const sinceMs = fromTime === undefined ? undefined : unixMs(what, fromTime);
-      return records({ from, follow, sinceMs }, call);
+      if (from < 0n) throw new RangeError(`${failure}: from must be 0n or more, got ${quote(from)}`);
+      const sinceMs = fromTime === undefined ? undefined : unixMs(failure, fromTime);
+      const start: LogStart = { from, follow, sinceMs };
+      return lazyFollower(({ readRecords }) => readRecords({ transport, name, codec }, start, call));
     },
   };
 }
 
-function unixMs(what: string, time: Date | number): number {
+function unixMs(failure: string, time: Date | number): number {
   const isTime = typeof time === "number" || time instanceof Date;
   const ms = Math.ceil(Number(time));
   if (isTime && ms >= 0 && ms < 1e15) return ms;
   throw new (isTime ? RangeError : TypeError)(
-    `${what}: fromTime must be a Date or Unix milliseconds since 1970, got ${quote(time)}`,
+    `${failure}: fromTime must be a Date or Unix milliseconds since 1970, got ${quote(time)}`,
   );
 }

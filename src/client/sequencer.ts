@@ -7,69 +7,79 @@ import { repeatable } from "../rpc/repeatable.js";
 import { generatedClient } from "./generated-client.js";
 import { lazyIterator } from "./lazy.js";
 
-/** What an id has to be like. */
+/** How an id is chosen. */
 export interface NextOptions extends CallOptions {
   /**
-   * "strong": greater than every id given before, to any client by any server. "weak": unique, and cheaper; it may
-   * be less than an id given before. Default: as the server does, which is "weak".
+   * "strong": greater than all ids given before, to any client by any server. "weak": unique, and cheaper; it may be
+   * less than an id given before. Default: that of the server, which is "weak".
    */
   guarantee?: "strong" | "weak";
 }
 
-/** The call options hold for each request. */
+/** How ids are reserved. The call options apply to each request. */
 export interface IdsOptions extends NextOptions {
-  /** How many ids to reserve with one request, 1 to 100 000. Default: 1000. */
+  /** The number of ids that one request reserves, 1 to 100 000. Default: 1000. */
   block?: number;
 }
 
 /** Sequences of unique positive ids, by key. */
 export interface Sequencer {
-  /** The next id of the sequence `key`; a new one begins with 1n unless the server is told otherwise. `GetNextId` */
+  /** The next id of the sequence `key`. The first one is 1n, unless the server's configuration says more. `GetNextId` */
   next(key: string, options?: NextOptions): Promise<bigint>;
   /**
-   * Ids of the sequence `key` without end, in blocks that are reserved when they are needed; leaving the loop loses
-   * the rest of the block. With "strong" each block is greater than all ids reserved before it. A server that
-   * cannot reserve blocks is asked for each id. `GetNextId`
+   * Ids of the sequence `key` without end, reserved in blocks when they are needed. Leaving the loop loses the rest of the
+   * block. With "strong", each block is greater than all ids reserved before. If the server does not support blocks, each
+   * id is one request. `GetNextId`
    */
   ids(key: string, options?: IdsOptions): AsyncIterableIterator<bigint, undefined, undefined>;
 }
 
-/** The sequencer store that the server calls `name`. Costs nothing: the first call goes to the server. */
+/**
+ * The sequencer store that the server calls `name`. Makes no call by itself.
+ *
+ * @example
+ * ```ts
+ * import { createSequencer } from "fairlead";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * const sequencer = createSequencer(createNodeTransport("http://localhost:34904"), "default");
+ * const first = await sequencer.next("example-orders", { guarantee: "strong" });
+ * const second = await sequencer.next("example-orders", { guarantee: "strong" });
+ * console.log(second > first); // true
+ * ```
+ */
 export function createSequencer(transport: Transport, name: string): Sequencer {
   const client = generatedClient(Runtime, transport);
   const storeName = checkedName("the sequencer store", name);
 
-  const begin = (key: string, options: IdsOptions) => {
-    const what = `Cannot take ids of ${quote(key)} from sequencer store ${quote(name)}`;
-    checkedName(`${what}: the key`, key);
-    checkOptions(what, options, { guarantee: ["strong", "weak"] });
-    if (options.block !== undefined) checkedCount(what, "block", options.block, 100_000);
+  const checkCall = (key: string, options: IdsOptions) => {
+    const failure = `Cannot take ids of ${quote(key)} from sequencer store ${quote(name)}`;
+    checkedName(`${failure}: the key`, key);
+    checkOptions(failure, options, { guarantee: ["strong", "weak"] });
+    if (options.block !== undefined) checkedCount(failure, "block", options.block, 100_000);
   };
 
-  const request = async (
+  const nextId = async (
     key: string,
     { guarantee, ...call }: NextOptions,
     metadata: Record<string, string>,
   ): Promise<bigint> => {
     const options = guarantee && { options: { increment: INCREMENT[guarantee] } };
-    // Asking twice loses an id at worst, and a sequence may have gaps.
+    // May be retried: that loses an id at worst, and a sequence may have gaps.
     const contextValues = repeatable(call.contextValues);
-    const response = await client.getNextId(
-      { storeName, key, metadata, ...options },
-      { ...call, contextValues },
-    );
-    return response.nextId;
+    const request = { storeName, key, metadata, ...options };
+    return (await client.getNextId(request, { ...call, contextValues })).nextId;
   };
 
   return {
     async next(key, options = {}) {
-      begin(key, options);
-      return request(key, options, {});
+      checkCall(key, options);
+      return nextId(key, options, {});
     },
     ids(key, options = {}) {
-      begin(key, options);
+      checkCall(key, options);
       const { block = 1000, ...call } = options;
-      const reserve = (call: NextOptions) => request(key, call, { count: String(block) });
+      const reserve = (call: NextOptions) => nextId(key, call, { count: String(block) });
       return lazyIterator(({ idBlocks }) => idBlocks(reserve, call));
     },
   };

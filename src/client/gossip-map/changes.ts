@@ -4,48 +4,48 @@ import { live } from "../../gossip/version.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { canceled } from "../../rpc/canceled.js";
 
-/** How a key's value differs from what the reader was told last; undefined: there is none. */
+/** The values of a key at the reader's last step and now; undefined if there is none. */
 export type Difference = {
   key: string;
   before: MapValue | undefined;
   after: MapValue | undefined;
-  /** Whether this member did it, or did it last. */
+  /** Whether this member made the last change. */
   local: boolean;
 };
 
 /**
- * The changes of a map for one reader. Those of one key between two steps of the reader become one, so a reader that
- * does not keep up costs no more than the map itself.
+ * The pending changes of a map for one reader. Several changes of a key between two steps of the reader become one, so a
+ * slow reader needs no more memory than the map itself.
  */
 export class Changes {
   readonly #pending = new Map<string, Difference>();
-  #ended: { error?: unknown; failed: boolean } | undefined;
+  #end: { error?: unknown; isFailure: boolean } | undefined;
   #wake: (() => void) | undefined;
 
   add({ key, before, after }: Stored, local: boolean): void {
     const earlier = this.#pending.get(key);
     const difference = { key, before: earlier ? earlier.before : live(before), after: live(after), local };
-    // A key that came and went meanwhile is no difference.
+    // The key was added and removed again since the last step.
     if (!difference.before && !difference.after) this.#pending.delete(key);
     else this.#pending.set(key, difference);
     this.#wake?.();
   }
 
-  /** Ends the reader's loop once it has seen what there is. */
+  /** Ends the reader's loop after the pending changes. */
   end(): void {
-    this.#ended ??= { failed: false };
+    this.#end ??= { isFailure: false };
     this.#wake?.();
   }
 
-  /** As end(), and throws `error` in the loop. */
+  /** Makes the reader's loop throw `error` after the pending changes. */
   fail(error: unknown): void {
-    this.#ended ??= { failed: true, error };
+    this.#end ??= { isFailure: true, error };
     this.#wake?.();
   }
 
-  /** Aborting `signal` throws in the loop at once. */
+  /** Yields the changes. Throws as soon as `signal` aborts. */
   async *read(signal: AbortSignal): AsyncGenerator<Difference, void, undefined> {
-    const stop = onAbort(signal, () => this.#wake?.());
+    const stopListening = onAbort(signal, () => this.#wake?.());
     try {
       while (true) {
         if (signal.aborted) throw canceled(signal);
@@ -53,8 +53,8 @@ export class Changes {
         if (next) {
           this.#pending.delete(next.key);
           yield next;
-        } else if (this.#ended) {
-          if (this.#ended.failed) throw this.#ended.error;
+        } else if (this.#end) {
+          if (this.#end.isFailure) throw this.#end.error;
           return;
         } else {
           await new Promise<void>((resolve) => {
@@ -63,7 +63,7 @@ export class Changes {
         }
       }
     } finally {
-      stop();
+      stopListening();
       this.#pending.clear();
     }
   }

@@ -14,29 +14,29 @@ import { attemptOf } from "../status/attempt.js";
 import type { ConnectionStatus } from "../status/connection-status.js";
 import { type Wait, Waiters, type WaitOptions } from "./waiters.js";
 
-export interface UplinkOptions extends Omit<LinkOptions, "wake"> {
+export interface ServerSyncOptions extends Omit<LinkOptions, "wake"> {
   replica: Replica;
-  /** Is told how the connection is. */
+  /** Gets the state of the connection. */
   status: ConnectionStatus;
   /** Opens a stream to the server. */
   open: (messages: AsyncIterable<Message>, signal: AbortSignal) => AsyncIterable<Message>;
   antiEntropyMs: number;
   /** Called with each entry of the server that was stored. */
   onStored: (stored: Stored) => void;
-  /** Called when the server has refused for good what this member is or sends. */
+  /** Called if the server refuses this member or its entries for good. */
   onRefused: (error: ConnectError) => void;
 }
 
 const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 
-/** How often a server is compared with while nothing changes. */
+/** How often the replica is compared with the server's while nothing changes. */
 const IDLE_MS = 30_000;
 
-/** How long close() waits for the server to take what was sent last. */
-const FAREWELL_MS = 2000;
+/** How long close() waits for the server to receive the last messages. */
+const FLUSH_ON_CLOSE_MS = 2000;
 
-/** What may be otherwise the next time. */
-const PASSING = new Set([
+/** The codes after which the stream is opened again. */
+const TRANSIENT = new Set([
   Code.Unavailable,
   Code.Canceled,
   Code.DeadlineExceeded,
@@ -46,80 +46,80 @@ const PASSING = new Set([
   Code.Unknown,
 ]);
 
-/** Keeps a replica like the server's, over one stream after the other, until it is closed. */
-export class Uplink {
-  readonly #options: UplinkOptions;
+/** Synchronizes a replica with the server's until it is closed. It opens another stream when one ends. */
+export class ServerSync {
+  readonly #options: ServerSyncOptions;
   readonly #waiters = new Waiters();
   readonly #closing = new AbortController();
-  readonly #stopTurns: () => void;
+  readonly #stopAntiEntropy: () => void;
   readonly #links = new Set<Link>();
   #stream: { link: Link; carrier: Carrier; connected: boolean } | undefined;
-  #refused: ConnectError | undefined;
-  #closed = false;
+  #refusal: ConnectError | undefined;
+  #isClosed = false;
   readonly #ended: Promise<void>;
 
-  constructor(options: UplinkOptions) {
+  constructor(options: ServerSyncOptions) {
     this.#options = options;
     const { antiEntropyMs: everyMs, replica } = options;
-    this.#stopTurns = runAntiEntropy(this.#links, {
+    this.#stopAntiEntropy = runAntiEntropy(this.#links, {
       everyMs,
       idleMs: IDLE_MS,
-      onTurn: () => this.#forget(replica),
+      onTurn: () => this.#forgetTombstones(replica),
     });
     this.#ended = this.#run();
   }
 
-  /** Sends the entry at `key` to the server, now or once there is a connection. */
+  /** Sends the entry at `key` to the server when there is a connection. */
   changed(key: string): void {
     this.#stream?.link.changed(key);
   }
 
-  /** Resolves once everything that the server has is here. Rejects where it cannot be reached. */
+  /** Resolves when all entries of the server are here. Rejects if the server cannot be reached. */
   caughtUp(options: WaitOptions): Promise<void> {
-    const met = () => this.#stream?.link.caughtUp ?? false;
-    return this.#wait(met, { ...options, what: "Cannot open", patient: false });
+    const isMet = () => this.#stream?.link.caughtUp ?? false;
+    return this.#wait(isMet, { ...options, operation: "Cannot open", isPatient: false });
   }
 
-  /** Resolves once the server has everything that is here now, however often the connection is lost until then. */
+  /** Resolves when the server has all entries that are here now. Waits through lost connections. */
   synced(options: WaitOptions): Promise<void> {
     const { revision } = this.#options.replica;
-    const met = () => this.#stream?.link.hasAll(revision) ?? false;
-    const synced = this.#wait(met, { ...options, what: "Cannot confirm", patient: true });
+    const isMet = () => this.#stream?.link.hasAll(revision) ?? false;
+    const synced = this.#wait(isMet, { ...options, operation: "Cannot confirm", isPatient: true });
     this.#confirmForWaiters();
     return synced;
   }
 
-  /** Sends what waits, then ends the stream. Idempotent. */
+  /** Sends pending entries, then ends the stream. Idempotent. */
   close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true;
-      this.#stopTurns();
+    if (!this.#isClosed) {
+      this.#isClosed = true;
+      this.#stopAntiEntropy();
       this.#stream?.carrier.finish();
-      const cut = () => this.#closing.abort();
-      if (!this.#stream?.connected) cut();
-      const keep = runAfter(FAREWELL_MS, cut);
-      void this.#ended.then(keep);
-      this.#waiters.reject(closed());
+      const abort = () => this.#closing.abort();
+      if (!this.#stream?.connected) abort();
+      const cancelAbort = runAfter(FLUSH_ON_CLOSE_MS, abort);
+      void this.#ended.then(cancelAbort);
+      this.#waiters.reject(closedError());
     }
     return this.#ended;
   }
 
   async #run(): Promise<void> {
     const mayRenew = createTokenRefreshCheck();
-    for (let failures = 1; !this.#closed; failures++) {
-      const beganMs = Date.now();
-      const error = await this.#session();
-      if (this.#closed) return;
+    for (let failures = 1; !this.#isClosed; failures++) {
+      const openedMs = Date.now();
+      const error = await this.#runStream();
+      if (this.#isClosed) return;
       if (mayRenew(error)) continue;
-      // A stream that fails soon each time, from a full map for instance, is not to be opened all the time.
-      if (Date.now() - beganMs > BACKOFF.maxMs) failures = 1;
-      const refused = !PASSING.has(error.code);
+      // Only a stream that lasted resets the backoff: a full map, for example, ends each stream soon.
+      if (Date.now() - openedMs > BACKOFF.maxMs) failures = 1;
       this.#options.status.disconnected(error);
-      const evenPatient = refused || error.code === Code.ResourceExhausted;
+      const isRefused = !TRANSIENT.has(error.code);
+      const evenPatient = isRefused || error.code === Code.ResourceExhausted;
       this.#waiters.reject(error, { evenPatient });
-      if (refused) {
-        this.#refused = error;
-        this.#stopTurns();
+      if (isRefused) {
+        this.#refusal = error;
+        this.#stopAntiEntropy();
         this.#options.onRefused(error);
         return;
       }
@@ -129,21 +129,21 @@ export class Uplink {
     }
   }
 
-  /** One stream, from its beginning to its end. Returns what ended it. */
-  async #session(): Promise<ConnectError> {
+  /** Opens a stream and reads it to its end. Returns the error that ended it. */
+  async #runStream(): Promise<ConnectError> {
     const { replica, open, status, ...options } = this.#options;
     const carrier = new Carrier();
     const link = new Link(replica, { ...options, wake: carrier.wake });
     carrier.add(link);
-    // What was written while there was no stream is found by comparing.
+    // The comparison finds the entries that were written without a stream.
     link.advertise();
     this.#links.add(link);
     const stream = { link, carrier, connected: false };
     this.#stream = stream;
-    const opened = (signal: AbortSignal) => open(carrier.messages(), signal);
+    const connect = (signal: AbortSignal) => open(carrier.messages(), signal);
     const attempt = attemptOf(status, this.#closing.signal);
     try {
-      for await (const message of abortOnBreak(opened, attempt.signal)) {
+      for await (const message of abortOnBreak(connect, attempt.signal)) {
         stream.connected = true;
         status.connected();
         this.#receive(link, message);
@@ -162,40 +162,38 @@ export class Uplink {
   #receive(link: Link, message: Message): void {
     const { replica, target, onStored } = this.#options;
     if (message.target?.name !== target.name || message.target.namespace !== target.namespace) return;
-    const rounds = link.rounds;
+    const { rounds } = link;
     for (const [key, value] of link.receive(message)) {
-      const stored = replica.takes(key, value) && replica.apply(key, detached(value));
+      const stored = replica.takes(key, value) && replica.apply(key, copyOf(value));
       if (!stored) continue;
       link.knows(stored);
       onStored(stored);
     }
     this.#waiters.check();
-    // The server's round may have crossed what it was to confirm: another one will do.
+    // The server may have sent its round before it received what it is to confirm, so another round is needed.
     if (link.rounds > rounds) runAfter(this.#options.flushMs, () => this.#confirmForWaiters());
   }
 
   #confirmForWaiters(): void {
-    if (this.#waiters.anyPatient) this.#stream?.link.confirm();
+    if (this.#waiters.hasPatient) this.#stream?.link.confirm();
   }
 
-  async #wait(met: () => boolean, wait: Wait): Promise<void> {
-    if (met()) return;
-    if (this.#refused) throw this.#refused;
-    if (this.#closed) throw closed();
-    await this.#waiters.until(met, {
-      ...wait,
-      what: `${wait.what} gossip map "${this.#options.target.name}"`,
-    });
+  async #wait(isMet: () => boolean, wait: Wait): Promise<void> {
+    if (isMet()) return;
+    if (this.#refusal) throw this.#refusal;
+    if (this.#isClosed) throw closedError();
+    const operation = `${wait.operation} gossip map "${this.#options.target.name}"`;
+    await this.#waiters.until(isMet, { ...wait, operation });
   }
 
-  #forget(replica: Replica): void {
-    // Without a connection it cannot be known what the server has.
+  #forgetTombstones(replica: Replica): void {
+    // Without a connection, it is unknown which tombstones the server has.
     const { link } = this.#stream ?? {};
     if (link) replica.forget(replica.forgettable((key) => link.has(key)));
   }
 }
 
-/** A copy of its own: what is decoded from a message shares the memory of all of it. */
-const detached = (value: MapValue): MapValue => fromBinary(MapValueSchema, toBinary(MapValueSchema, value));
+/** A copy with its own memory: a decoded value shares the buffer of its whole message. */
+const copyOf = (value: MapValue): MapValue => fromBinary(MapValueSchema, toBinary(MapValueSchema, value));
 
-const closed = () => new ConnectError("the gossip map is closed", Code.Canceled);
+const closedError = () => new ConnectError("the gossip map is closed", Code.Canceled);

@@ -4,43 +4,51 @@ import { canceled } from "../../rpc/canceled.js";
 import { sleep } from "../../rpc/sleep.js";
 
 export interface WaitOptions {
-  /** Gives up. */
+  /** Aborts the wait. */
   signal?: AbortSignal | undefined;
-  /** How long to wait, in milliseconds. Default, and for 0: for ever. */
+  /** How long to wait, in milliseconds; 0: no limit. Default: 0. */
   timeoutMs?: number | undefined;
 }
 
 export interface Wait extends WaitOptions {
-  /** What is waited for, as an error says it: "Cannot open …". */
-  what: string;
-  /** Whether to go on waiting through failures that may pass. */
-  patient: boolean;
+  /** The beginning of an error message: "Cannot open …". */
+  operation: string;
+  /** Whether to wait through errors that may pass. */
+  isPatient: boolean;
 }
 
-type Waiter = { met: () => boolean; patient: boolean; resolve: () => void; reject: (error: unknown) => void };
+type Waiter = {
+  isMet: () => boolean;
+  isPatient: boolean;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+};
 
-/** Those who wait for something to come about. */
+/** Promises that wait for conditions. */
 export class Waiters {
   readonly #all = new Set<Waiter>();
 
-  get anyPatient(): boolean {
-    return [...this.#all].some(({ patient }) => patient);
+  get hasPatient(): boolean {
+    return [...this.#all].some(({ isPatient }) => isPatient);
   }
 
-  /** Resolves at the first check() at which `met` is true. */
-  async until(met: () => boolean, { what, patient, signal, timeoutMs = 0 }: Wait): Promise<void> {
+  /** Resolves at the first check() at which `isMet` returns true. */
+  async until(isMet: () => boolean, { operation, isPatient, signal, timeoutMs = 0 }: Wait): Promise<void> {
     if (signal?.aborted) throw canceled(signal);
     const done = new AbortController();
     let waiter: Waiter | undefined;
     let stopListening = () => {};
     try {
       await new Promise<void>((resolve, reject) => {
-        this.#all.add((waiter = { met, patient, resolve, reject }));
+        this.#all.add((waiter = { isMet, isPatient, resolve, reject }));
         stopListening = onAbort(signal, () => reject(signal && canceled(signal)));
         if (timeoutMs <= 0) return;
-        const late = new ConnectError(`${what}: not done after ${timeoutMs} ms`, Code.DeadlineExceeded);
+        const timeout = new ConnectError(
+          `${operation}: not done after ${timeoutMs} ms`,
+          Code.DeadlineExceeded,
+        );
         sleep(timeoutMs, done.signal).then(
-          () => reject(late),
+          () => reject(timeout),
           () => {},
         );
       });
@@ -51,13 +59,13 @@ export class Waiters {
     }
   }
 
-  /** Lets those go whose condition is met. */
+  /** Resolves the waiters whose condition is met. */
   check(): void {
-    for (const { met, resolve } of this.#all) if (met()) resolve();
+    for (const { isMet, resolve } of this.#all) if (isMet()) resolve();
   }
 
-  /** Fails those that wait: all, or the impatient ones. */
+  /** Rejects all waiters, or only those that are not patient. */
   reject(error: unknown, { evenPatient = true } = {}): void {
-    for (const { patient, reject } of this.#all) if (evenPatient || !patient) reject(error);
+    for (const { isPatient, reject } of this.#all) if (evenPatient || !isPatient) reject(error);
   }
 }

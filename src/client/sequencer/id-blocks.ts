@@ -4,7 +4,7 @@ import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 
-/** Ids without end, out of the blocks that `reserve` reserves: it gives the first id of each. */
+/** Ids without end. `reserve` reserves a block and returns its first id; a response header has the size of the block. */
 export function idBlocks<O extends CallOptions>(
   reserve: (options: O) => Promise<bigint>,
   options: O,
@@ -12,10 +12,10 @@ export function idBlocks<O extends CallOptions>(
   const ids = async function* (signal: AbortSignal) {
     while (true) {
       let count = 1n;
-      const told = withOnHeader({ ...options, signal }, (headers) => {
+      const call = withOnHeader({ ...options, signal }, (headers) => {
         count = BigInt(headers.get(ID_COUNT_HEADER) ?? "1");
       });
-      const first = await reserve(told);
+      const first = await reserve(call);
       for (let id = first; id < first + count; id++) {
         if (signal.aborted) throw canceled(signal);
         yield id;

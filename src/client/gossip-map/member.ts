@@ -1,0 +1,122 @@
+import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
+import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
+import { Replica, type Stored } from "../../gossip/replica.js";
+import { live } from "../../gossip/version.js";
+import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
+import { onAbort } from "../../lib/on-abort.js";
+import { openFor } from "../client-lifetime.js";
+import { generatedClient } from "../generated-client.js";
+import { ConnectionStatus } from "../status/connection-status.js";
+import { Changes, type Difference } from "./changes.js";
+import { ServerSync } from "./sync.js";
+import type { WaitOptions } from "./waiters.js";
+
+export interface MemberOptions {
+  namespace: string;
+  memberId: string;
+  flushMs: number;
+  antiEntropyMs: number;
+  tombstoneMs: number;
+  /** Closes the member when it aborts. */
+  signal: AbortSignal | undefined;
+  /** The options of every stream to the server. */
+  call: CallOptions;
+}
+
+/** This member of a gossip map: its replica, its connection to the server, and the loops over its changes. */
+export class Member {
+  readonly name: string;
+  readonly status: ConnectionStatus;
+  readonly replica: Replica;
+  readonly #sync: ServerSync;
+  readonly #loops = new Set<Changes>();
+  readonly #unregister: () => void;
+  readonly #stopListening: () => void;
+  #size = 0;
+  #refusal: ConnectError | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(transport: Transport, name: string, options: MemberOptions) {
+    const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, signal, call } = options;
+    const client = generatedClient(GossipMapService, transport);
+    this.name = name;
+    this.#unregister = openFor(transport, () => this.close());
+    this.status = new ConnectionStatus().begin();
+    this.replica = new Replica(memberId, { tombstoneMs });
+    this.#sync = new ServerSync({
+      replica: this.replica,
+      status: this.status,
+      source: memberId,
+      target: { namespace, name },
+      flushMs,
+      antiEntropyMs,
+      open: (messages, signal) => client.connect(messages, { ...call, signal, timeoutMs: 0 }),
+      onStored: (stored) => this.#publish(stored, false),
+      onRefused: (error) => this.#refuse(error),
+    });
+    this.#stopListening = onAbort(signal, () => void this.close());
+  }
+
+  /** The number of keys that have a value. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Resolves when the replica has all entries of the server. */
+  caughtUp(options: WaitOptions): Promise<void> {
+    return this.#sync.caughtUp(options);
+  }
+
+  /** Resolves when the server has all entries of the replica. */
+  synced(options: WaitOptions): Promise<void> {
+    return this.#sync.synced(options);
+  }
+
+  /** Changes the replica, and returns the number of changed entries. `operation` names it in errors. */
+  write(operation: string, change: () => Stored[]): number {
+    if (this.#closing) throw new TypeError(`Cannot ${operation}: the gossip map "${this.name}" is closed`);
+    const changed = change();
+    for (const stored of changed) {
+      this.#publish(stored, true);
+      this.#sync.changed(stored.key);
+    }
+    return changed.length;
+  }
+
+  /** Iterates over the changes from now on, with the values that `generate` makes of them. */
+  changes<T>(
+    signal: AbortSignal | undefined,
+    generate: (differences: AsyncIterable<Difference>) => AsyncGenerator<T, void, undefined>,
+  ): CancelableIterator<T> {
+    const loop = new Changes();
+    if (this.#refusal) loop.fail(this.#refusal);
+    else if (this.#closing) loop.end();
+    else this.#loops.add(loop);
+    return cancelable((signal) => generate(loop.read(signal)), {
+      signal,
+      onEnd: () => this.#loops.delete(loop),
+    });
+  }
+
+  close(): Promise<void> {
+    for (const loop of this.#loops) loop.end();
+    return (this.#closing ??= this.#sync.close().finally(() => this.#end()));
+  }
+
+  #publish(stored: Stored, local: boolean): void {
+    this.#size += Number(live(stored.after) !== undefined) - Number(live(stored.before) !== undefined);
+    for (const loop of this.#loops) loop.add(stored, local);
+  }
+
+  #refuse(error: ConnectError): void {
+    this.#refusal = error;
+    this.#end(error);
+    for (const loop of this.#loops) loop.fail(error);
+  }
+
+  #end(error?: ConnectError): void {
+    this.#unregister();
+    this.#stopListening();
+    this.status.close(error);
+  }
+}
