@@ -1,12 +1,6 @@
 // Every header and trailer that Fairlead adds to the APIs of Layotto and Atomix. Other servers and clients ignore them.
 
-/**
- * Response header of every answer and error of a Fairlead server. Clients take it as the sign that the server knows the
- * headers below.
- *
- * Format: the version of the package, "0.1.0".
- */
-export const SERVER_HEADER = "fairlead-server";
+export { ETAG_HEADER, SERVER_HEADER } from "./extension-headers/page.js";
 
 /**
  * Response header with the id of the call, which is also in each log line of the server about the call.
@@ -31,13 +25,6 @@ export const HEARTBEAT_HEADER = "fairlead-heartbeat-ms";
  * Format of the response: a number.
  */
 export const FENCE_HEADER = "fairlead-fence";
-
-/**
- * Response header of SaveState and ExecuteStateTransaction: the etag of every entry that was written.
- *
- * Format: an etag.
- */
-export const ETAG_HEADER = "fairlead-etag";
 
 /**
  * Request header of the map's Put: fail with `aborted` if the key has an entry.

@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { SERVER_HEADER } from "./extension-headers.js";
+import { SERVER_HEADER } from "./extension-headers/page.js";
 
 /** Whether answers that came by a transport had the header `fairlead-server`, by which a server says what it is. */
 const marks = new WeakMap<Transport, boolean>();

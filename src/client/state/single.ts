@@ -9,7 +9,7 @@ import {
 import { checkedName, checkOptions, type OptionType } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
 import { withHeaders, withOnHeader } from "../../rpc/call-headers.js";
-import { ETAG_HEADER } from "../../rpc/extension-headers.js";
+import { ETAG_HEADER } from "../../rpc/extension-headers/page.js";
 import { conditional } from "../../rpc/repeatable.js";
 import { wholeSeconds } from "../../rpc/ttl.js";
 import { type Codec, encoded } from "../codec.js";
