@@ -2,84 +2,89 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
 import { runAfter } from "../lib/timer.js";
 import { onWake } from "../lib/wake-events.js";
-import type { OutgoingCall } from "./call/call.js";
+import type { Channel, OutgoingCall } from "./call/call.js";
+import { DialPause } from "./connection/dial-pause.js";
 import type { Stream } from "./flow/stream.js";
+import type { AnswerCall, SessionOptions } from "./session/options.js";
+import type { PeerSettings } from "./session/peer.js";
 import { Session } from "./session.js";
-import type { PeerSettings, SessionOptions } from "./session-options.js";
 import type { OpenSocket } from "./socket/socket.js";
 import type { TunnelLimits } from "./wire/limits.js";
 import { CLOSE_CODE } from "./wire/protocol-error.js";
 
 export interface TunnelConnectionOptions {
-  /** Opens a socket to the other end; rejects where that cannot be had. */
+  /** Opens a socket to the other end. Rejects if that fails. */
   readonly dial: () => Promise<OpenSocket>;
-  /** What the other end is called in errors, as "localhost:34904". */
+  /** The other end's name in errors, as "localhost:34904". */
   readonly host: string;
   readonly limits?: Partial<TunnelLimits> | undefined;
-  /** What has to be known before a socket is dialled. */
+  /** Runs before each dial. */
   readonly prepare?: () => Promise<void>;
-  /** Who this end is when a socket has opened. */
+  /** Who this end is; called for each session. */
   readonly identity: () => SessionOptions["identity"];
-  /** The other end has told its settings, at first or again. */
+  /** The other end has sent SETTINGS, the first or later ones. */
   readonly onSettings?: (settings: PeerSettings) => void;
-  /** The other end let this one not in, or not any more, as it was. */
+  /** The other end does not admit this one, at first or any more. */
   readonly onRefused?: () => void;
-  /** There is no session any more, or another one could not be had. */
+  /** The session was lost, or could not be opened. */
   readonly onLost?: (error: ConnectError) => void;
-  readonly answer: (session: () => Session) => SessionOptions["answer"];
-  /** How long a socket that nothing uses stays open, in milliseconds. */
+  readonly answer: (session: () => Session) => AnswerCall;
+  /** How long a session stays open without calls, in milliseconds. */
   readonly idleMs: number;
 }
 
-/** How long to wait before the other end is dialled again. */
+/** The pauses between dials. */
 const BACKOFF: Backoff = { minMs: 100, maxMs: 30_000 };
 
-/** A session that lasted for less is no sign that all is well, in milliseconds. */
-const SHORT_MS = 1000;
+/** A session that lasted for less counts as a failed dial, in milliseconds. */
+const SHORT_SESSION_MS = 1000;
 
-/** A session that said something within so many milliseconds is there. */
-const JUST_HEARD_MS = 500;
+/** A retried call may use a session that received something within so many milliseconds. */
+const RECENTLY_RECEIVED_MS = 500;
 
-/** A call that waits for the next try, in milliseconds, does so no longer. */
-const MOST_WAIT_MS = 1000;
+/** One session, and what is known of it. */
+interface SessionState {
+  readonly session: Session;
+  readonly openedAtMs: number;
+  hasSettings: boolean;
+}
 
 /**
- * A session with the other end whenever there is something to say: dialled with the first call, closed when idle, and
- * dialled again after it was lost. Calls that never left, or that the other end did not take, go by the next one.
+ * A channel that keeps a session with the other end whenever it is needed: dials for the first call, closes when idle,
+ * and dials again after a loss. Calls that were never sent, or not accepted, are made again on the next session.
  */
-export class TunnelConnection {
+export class TunnelConnection implements Channel {
   readonly #options: TunnelConnectionOptions;
   #session: Session | undefined;
-  /** Sessions whose other end takes no more calls, with those that are still under way. */
+  /** Sessions that take no new calls, and are closed with the last of their open ones. */
   readonly #draining = new Set<Session>();
   #waiting: OutgoingCall[] = [];
   #isDialling = false;
   #failures = 0;
-  #keep = false;
+  #isKeptOpen = false;
   #closed: ConnectError | undefined;
-  #stopIdle: () => void = () => {};
-  readonly #stopWaking: () => void;
-  /** Ends the wait before the next try. */
-  #wake: () => void = () => {};
+  #stopIdleTimer: () => void = () => {};
+  readonly #stopWakeEvents: () => void;
+  readonly #pause = new DialPause(() => this.#waiting.length > 0);
 
   constructor(options: TunnelConnectionOptions) {
     this.#options = options;
-    // A browser that is online again need not wait for its turn, and one that was away may have lost its socket.
-    this.#stopWaking = onWake(() => {
-      this.#hurry();
-      if (this.#keep || this.#session?.isIdle === false) this.#session?.probe();
+    // A browser that is online again dials at once; one that was suspended may have lost its socket.
+    this.#stopWakeEvents = onWake(() => {
+      this.#pause.end();
+      if (this.#isKeptOpen || this.#session?.isIdle === false) this.#session?.probe();
     });
   }
 
-  /** Whether a socket is wanted although nothing calls: this end is called. */
+  /** Sets whether a session is kept open without calls, because this end is called. */
   keepOpen(keep: boolean): void {
-    this.#keep = keep;
+    this.#isKeptOpen = keep;
     this.#session?.setServing(keep);
     if (keep) this.#dial();
-    else if (this.#session?.isIdle) this.#whenIdle(this.#session);
+    else if (this.#session?.isIdle) this.#startIdleTimer(this.#session);
   }
 
-  /** The session as it is now, if there is one. */
+  /** The open session, if there is one. */
   get session(): Session | undefined {
     return this.#session;
   }
@@ -90,14 +95,14 @@ export class TunnelConnection {
       return;
     }
     const session = this.#session;
-    if (call.needsNewSession && session && session.silentMs > JUST_HEARD_MS) this.#replace(session);
+    if (call.needsNewSession && session && session.silentMs > RECENTLY_RECEIVED_MS) this.#replace(session);
     if (this.#session?.canBeginCalls && !this.#session.isProbing) {
       this.#session.begin(call);
       return;
     }
     this.#waiting.push(call);
     this.#dial();
-    this.#wake();
+    this.#pause.update();
   }
 
   reset(stream: Stream, code: Code): void {
@@ -111,163 +116,154 @@ export class TunnelConnection {
   close(): void {
     if (this.#closed) return;
     this.#closed = new ConnectError("the transport is closed", Code.Canceled);
-    this.#stopWaking();
-    this.#stopIdle();
+    this.#stopWakeEvents();
+    this.#stopIdleTimer();
     this.#fail(this.#closed);
     for (const session of [...this.#draining, this.#session]) session?.close(CLOSE_CODE.normal, "closed");
-    this.#wake();
+    this.#pause.end();
+  }
+
+  get #needsSession(): boolean {
+    return this.#waiting.length > 0 || this.#isKeptOpen;
   }
 
   #dial(): void {
     if (this.#isDialling || this.#session || this.#closed) return;
     this.#isDialling = true;
-    void this.#try().finally(() => {
+    void this.#dialOnce().finally(() => {
       this.#isDialling = false;
-      if (!this.#session && (this.#waiting.length > 0 || this.#keep)) this.#dial();
+      if (!this.#session && this.#needsSession) this.#dial();
     });
   }
 
-  async #try(): Promise<void> {
-    if (this.#failures > 0) await this.#pause(jitteredMs(BACKOFF, this.#failures));
-    if (this.#closed || (this.#waiting.length === 0 && !this.#keep)) return;
+  async #dialOnce(): Promise<void> {
+    if (this.#failures > 0) await this.#pause.wait(jitteredMs(BACKOFF, this.#failures));
+    if (this.#closed || !this.#needsSession) return;
     try {
       await this.#options.prepare?.();
       const open = await this.#options.dial();
-      if (!this.#closed) this.#begin(open);
-      else open({ onMessage() {}, onDrained() {}, onClosed() {} }).close(CLOSE_CODE.normal, "closed");
+      if (!this.#closed) this.#openSession(open);
+      else open(NO_EVENTS).close(CLOSE_CODE.normal, "closed");
     } catch (error) {
       this.#failures++;
       this.#fail(this.#unreachable(error));
     }
   }
 
-  #begin(open: OpenSocket): void {
-    let hasSettings = false;
-    const begunAtMs = Date.now();
+  #openSession(open: OpenSocket): void {
     const session: Session = new Session(open, {
       isDialler: true,
       limits: this.#options.limits,
       identity: this.#options.identity(),
       answer: this.#options.answer(() => session),
       onSettings: (settings) => {
-        hasSettings = true;
+        state.hasSettings = true;
         this.#options.onSettings?.(settings);
       },
       onProbed: () => {
-        if (this.#session === session) for (const call of this.#waiting.splice(0)) session.begin(call);
+        if (this.#session === session) this.#beginWaiting(session);
       },
-      onBusy: (busy) => {
-        // One that drains is closed by itself, and says nothing of how idle the next one is.
-        if (!this.#draining.has(session)) this.#stopIdle();
-        if (!busy) this.#whenIdle(session);
-      },
-      onGoaway: (untaken) => {
-        if (this.#session === session) this.#session = undefined;
-        if (Date.now() - begunAtMs >= SHORT_MS) this.#failures = 0;
-        this.#draining.add(session);
-        this.#again(untaken);
-        if (session.isIdle) session.close(CLOSE_CODE.normal, "drained");
-      },
-      onClosed: (why, unsent, code) => {
-        if (this.#session === session) this.#session = undefined;
-        this.#draining.delete(session);
-        if (!this.#session) this.#options.onLost?.(this.#unreachable(why));
-        if (code === CLOSE_CODE.refused) this.#options.onRefused?.();
-        if (!hasSettings || code === CLOSE_CODE.refused) {
-          // It was let in and put out again: as good as not reached.
-          this.#failures++;
-          this.#waiting.push(...unsent);
-          return this.#fail(this.#unreachable(why));
-        }
-        // One that comes and goes is not dialled without a pause.
-        const isShort = code !== CLOSE_CODE.normal && Date.now() - begunAtMs < SHORT_MS;
-        this.#failures = isShort ? this.#failures + 1 : 0;
-        this.#again(unsent);
-      },
+      onBusy: (isBusy) => this.#onBusy(session, isBusy),
+      onGoaway: (unaccepted) => this.#onGoaway(state, unaccepted),
+      onClosed: (error, unsent, code) => this.#onClosed(state, error, unsent, code),
     });
+    const state: SessionState = { session, openedAtMs: Date.now(), hasSettings: false };
     this.#session = session;
-    session.setServing(this.#keep);
-    for (const call of this.#waiting.splice(0)) session.begin(call);
-    this.#whenIdle(session);
+    session.setServing(this.#isKeptOpen);
+    this.#beginWaiting(session);
+    this.#startIdleTimer(session);
   }
 
-  /** Takes no more calls to `session`, which may be lost; those under way go on if it is not. */
+  #beginWaiting(session: Session): void {
+    for (const call of this.#waiting.splice(0)) session.begin(call);
+  }
+
+  #onBusy(session: Session, isBusy: boolean): void {
+    // The idle timer is that of the current session; a draining one is closed as soon as it is idle.
+    if (!this.#draining.has(session)) this.#stopIdleTimer();
+    if (!isBusy) this.#startIdleTimer(session);
+  }
+
+  #onGoaway({ session, openedAtMs }: SessionState, unaccepted: OutgoingCall[]): void {
+    if (this.#session === session) this.#session = undefined;
+    if (Date.now() - openedAtMs >= SHORT_SESSION_MS) this.#failures = 0;
+    this.#draining.add(session);
+    this.#beginAgain(unaccepted);
+    if (session.isIdle) session.close(CLOSE_CODE.normal, "drained");
+  }
+
+  #onClosed(
+    { session, openedAtMs, hasSettings }: SessionState,
+    error: ConnectError,
+    unsent: OutgoingCall[],
+    code: number,
+  ): void {
+    if (this.#session === session) this.#session = undefined;
+    this.#draining.delete(session);
+    if (!this.#session) this.#options.onLost?.(this.#unreachable(error));
+    if (code === CLOSE_CODE.refused) this.#options.onRefused?.();
+    if (!hasSettings || code === CLOSE_CODE.refused) {
+      // The socket was accepted and closed again: that counts as a failed dial.
+      this.#failures++;
+      this.#waiting.push(...unsent);
+      this.#fail(this.#unreachable(error));
+      return;
+    }
+    const isShort = code !== CLOSE_CODE.normal && Date.now() - openedAtMs < SHORT_SESSION_MS;
+    this.#failures = isShort ? this.#failures + 1 : 0;
+    this.#beginAgain(unsent);
+  }
+
+  /** Begins no more calls on `session`, which may be lost; its open calls go on if it is not. */
   #replace(session: Session): void {
     this.#session = undefined;
     this.#draining.add(session);
     session.probe();
-    this.#whenIdle(session);
+    this.#startIdleTimer(session);
   }
 
-  #again(calls: OutgoingCall[]): void {
+  #beginAgain(calls: OutgoingCall[]): void {
     if (this.#closed) {
       for (const { stream } of calls) stream.events.onError(this.#closed);
       return;
     }
     this.#waiting.push(...calls);
-    if (this.#waiting.length > 0 || this.#keep) this.#dial();
+    if (this.#needsSession) this.#dial();
   }
 
-  #whenIdle(session: Session): void {
+  /** Closes the session if it stays idle for `idleMs`; at once if it is draining. */
+  #startIdleTimer(session: Session): void {
     if (!session.isIdle) return;
     if (this.#draining.has(session)) {
       session.close(CLOSE_CODE.normal, "drained");
       return;
     }
-    if (this.#keep) return;
-    this.#stopIdle();
-    this.#stopIdle = runAfter(this.#options.idleMs, () => {
-      if (session.isIdle && !this.#keep) session.close(CLOSE_CODE.normal, "idle");
+    if (this.#isKeptOpen) return;
+    this.#stopIdleTimer();
+    this.#stopIdleTimer = runAfter(this.#options.idleMs, () => {
+      if (session.isIdle && !this.#isKeptOpen) session.close(CLOSE_CODE.normal, "idle");
     });
   }
 
   #fail(error: ConnectError): void {
     if (!this.#session) this.#options.onLost?.(error);
     for (const { stream } of this.#waiting.splice(0)) stream.events.onError(error);
-    if (this.#keep && !this.#closed) this.#dial();
+    if (this.#isKeptOpen && !this.#closed) this.#dial();
   }
 
   #unreachable(error: unknown): ConnectError {
-    // Another try would change nothing about it.
+    // Unimplemented is permanent: no WebSocket in this runtime.
     if (error instanceof ConnectError && error.code === Code.Unimplemented) return error;
-    const why =
+    const reason =
       error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : error;
     return new ConnectError(
-      `cannot reach ${this.#options.host}: ${why}`,
+      `cannot reach ${this.#options.host}: ${reason}`,
       Code.Unavailable,
       undefined,
       undefined,
       error,
     );
   }
-
-  /** Waits before the next try: less long where a call waits for it, and not at all when the browser comes online. */
-  #pause(delayMs: number): Promise<void> {
-    const startMs = Date.now();
-    return new Promise((resolve) => {
-      let stop = () => {};
-      const end = () => {
-        stop();
-        this.#wake = () => {};
-        resolve();
-      };
-      const wait = () => {
-        stop();
-        const isAwaited = this.#waiting.length > 0;
-        const leftMs = startMs + Math.min(delayMs, isAwaited ? MOST_WAIT_MS : delayMs) - Date.now();
-        // A process that waits for nothing but a call must not end before it is made.
-        if (isAwaited) {
-          const timer = setTimeout(end, leftMs);
-          stop = () => clearTimeout(timer);
-        } else {
-          stop = runAfter(leftMs, end);
-        }
-      };
-      this.#wake = () => (this.#closed ? end() : wait());
-      this.#hurry = end;
-      wait();
-    });
-  }
-
-  #hurry: () => void = () => {};
 }
+
+const NO_EVENTS = { onMessage() {}, onDrained() {}, onClosed() {} };

@@ -1,47 +1,54 @@
 import { runAfter } from "../lib/timer.js";
 import type { TunnelLimits } from "./wire/limits.js";
 
-export const now = (): number => performance.now();
-
 export interface HeartbeatOptions {
   readonly limits: TunnelLimits;
   readonly sendPing: (number: number) => void;
-  readonly onTimeout: (why: string) => void;
-  /** The other end has answered a probe. */
+  readonly onTimeout: (reason: string) => void;
+  /** Something was received after probe(). */
   readonly onProbed: () => void;
-  /** Whether anything depends on the other end now: it is then asked sooner. */
+  /** Whether calls depend on the other end now: a loss is then detected earlier. */
   readonly isActive: () => boolean;
-  /** Whether this end still sends, so that an answer may be behind it. */
+  /** Whether the socket has much to send, so that the PING may wait behind it. */
   readonly isSending: () => boolean;
 }
 
 /**
- * Finds out whether the other end is there, and how far away: after some silence it is asked, and has to answer in
- * time. An answer is anything that comes.
+ * Detects a lost connection, and measures the round trip: sends a PING after a silence, and times out if nothing at all
+ * is received for too long after it.
  */
 export class Heartbeat {
-  /** The shortest round trip that was measured, in milliseconds; Infinity before the first. */
+  /** The shortest round trip so far, in milliseconds; Infinity before the first. */
   rttMs = Number.POSITIVE_INFINITY;
   readonly #options: HeartbeatOptions;
-  #heardAtMs = now();
-  #number = 0;
-  /** When the question was asked that has no answer yet. */
-  #askedAtMs: number | undefined;
-  #hasHeard = false;
-  #stop: () => void;
+  #receivedAtMs = performance.now();
+  #hasReceived = false;
+  #pingNumber = 0;
+  /** When the pending PING was sent. */
+  #pingSentAtMs: number | undefined;
+  #stopTimer: () => void = () => {};
   #stopProbe: (() => void) | undefined;
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
-    this.ping();
-    this.#stop = runAfter(options.limits.pingTimeoutMs, this.#look);
   }
 
-  /** Something came. */
+  /** Sends the first PING. */
+  start(): void {
+    this.ping();
+    this.#stopTimer = runAfter(this.#options.limits.pingTimeoutMs, this.#check);
+  }
+
+  stop(): void {
+    this.#stopTimer();
+    this.#stopProbe?.();
+  }
+
+  /** Notes that something was received. */
   onReceived(): void {
-    this.#heardAtMs = now();
-    if (!this.#hasHeard) {
-      this.#hasHeard = true;
+    this.#receivedAtMs = performance.now();
+    if (!this.#hasReceived) {
+      this.#hasReceived = true;
       this.activityChanged();
     }
     if (!this.#stopProbe) return;
@@ -50,71 +57,68 @@ export class Heartbeat {
     this.#options.onProbed();
   }
 
+  /** The time since something was received, in milliseconds. */
   get silentMs(): number {
-    return now() - this.#heardAtMs;
+    return performance.now() - this.#receivedAtMs;
   }
 
-  /** Whether an answer is waited for that decides whether the other end is still there. */
   get isProbing(): boolean {
     return this.#stopProbe !== undefined;
   }
 
-  /** Asks at once, and takes the other end for lost unless something comes soon. */
+  /** Sends a PING unless one is pending, and times out unless something is received within `probeTimeoutMs`. */
   probe(): void {
     if (this.isProbing) return;
     if (!this.isPingPending) this.ping();
-    this.#stopProbe = runAfter(this.#options.limits.probeTimeoutMs, () => this.#options.onTimeout(this.#why));
+    this.#stopProbe = runAfter(this.#options.limits.probeTimeoutMs, () =>
+      this.#options.onTimeout(this.#timeoutReason),
+    );
   }
 
-  /** More, or less, depends on the other end than before. */
+  /** Notes that `isActive` may have changed. */
   activityChanged(): void {
-    this.#stop();
-    this.#look();
+    this.#stopTimer();
+    this.#check();
   }
 
   get isPingPending(): boolean {
-    return this.#askedAtMs !== undefined;
+    return this.#pingSentAtMs !== undefined;
   }
 
   ping(): void {
-    this.#askedAtMs = now();
-    this.#options.sendPing(++this.#number);
+    this.#pingSentAtMs = performance.now();
+    this.#options.sendPing(++this.#pingNumber);
   }
 
-  /** The answer to the last ping took so long, in milliseconds; undefined where it is to another one. */
+  /** Returns the round trip of the pending PING in milliseconds; undefined if the PONG answers an earlier one. */
   pong(number: number): number | undefined {
-    if (number !== this.#number || this.#askedAtMs === undefined) return undefined;
-    const tookMs = Math.max(now() - this.#askedAtMs, 0.001);
-    this.#askedAtMs = undefined;
+    if (number !== this.#pingNumber || this.#pingSentAtMs === undefined) return undefined;
+    const tookMs = Math.max(performance.now() - this.#pingSentAtMs, 0.001);
+    this.#pingSentAtMs = undefined;
     this.rttMs = Math.min(this.rttMs, tookMs);
     return tookMs;
   }
 
-  stop(): void {
-    this.#stop();
-    this.#stopProbe?.();
-  }
-
-  get #why(): string {
+  get #timeoutReason(): string {
     return `nothing was heard for ${Math.round(this.silentMs)} ms`;
   }
 
-  readonly #look = (): void => {
-    const { limits, isActive, isSending, onTimeout: onSilent } = this.#options;
-    const active = this.#hasHeard && isActive();
-    const silenceMs = active ? Math.min(limits.pingMs, limits.activePingMs) : limits.pingMs;
-    const answerMs =
+  readonly #check = (): void => {
+    const { limits, isActive, isSending, onTimeout } = this.#options;
+    const active = this.#hasReceived && isActive();
+    const pingMs = active ? Math.min(limits.pingMs, limits.activePingMs) : limits.pingMs;
+    const timeoutMs =
       active && !isSending()
         ? Math.min(limits.pingTimeoutMs, limits.activePingTimeoutMs)
         : limits.pingTimeoutMs;
     const { silentMs } = this;
-    const waitedMs = this.#askedAtMs === undefined ? 0 : now() - this.#askedAtMs;
-    if (silentMs >= answerMs && waitedMs >= answerMs) {
-      onSilent(this.#why);
+    const waitedMs = this.#pingSentAtMs === undefined ? 0 : performance.now() - this.#pingSentAtMs;
+    if (silentMs >= timeoutMs && waitedMs >= timeoutMs) {
+      onTimeout(this.#timeoutReason);
       return;
     }
-    if (!this.isPingPending && silentMs >= silenceMs) this.ping();
-    const nextMs = this.isPingPending ? answerMs - Math.min(silentMs, waitedMs) : silenceMs - silentMs;
-    this.#stop = runAfter(Math.max(nextMs, 1), this.#look);
+    if (!this.isPingPending && silentMs >= pingMs) this.ping();
+    const nextMs = this.isPingPending ? timeoutMs - Math.min(silentMs, waitedMs) : pingMs - silentMs;
+    this.#stopTimer = runAfter(Math.max(nextMs, 1), this.#check);
   };
 }

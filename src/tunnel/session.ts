@@ -2,201 +2,190 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { IncomingCalls } from "./answer/incoming-calls.js";
 import type { Channel, OutgoingCall } from "./call/call.js";
 import { OutgoingCalls } from "./call/outgoing-calls.js";
-import { FRAME_COST } from "./flow/frame-cost.js";
+import { ControlFrames } from "./flow/control-frames.js";
 import { ReceiveWindow } from "./flow/receive-window.js";
 import { Sender } from "./flow/sender.js";
-import { Stream, type StreamEvents, type StreamSession } from "./flow/stream.js";
+import type { Stream, StreamSession } from "./flow/stream.js";
 import { StreamTable } from "./flow/stream-table.js";
 import { Heartbeat } from "./heartbeat.js";
-import { DEFAULT_PEER_SETTINGS, type PeerSettings, type SessionOptions } from "./session-options.js";
-import { closeReason, LOW_WATER, type OpenSocket, type Socket } from "./socket/socket.js";
+import { addCredit, FrameRouter } from "./session/frame-router.js";
+import type { SessionOptions } from "./session/options.js";
+import { DEFAULT_PEER_SETTINGS, Peer, type PeerSettings } from "./session/peer.js";
+import { closeReason, LOW_WATER_BYTES, type OpenSocket, type Socket } from "./socket/socket.js";
 import type { CallStatus, HeaderList, Settings } from "./wire/frame.js";
-import * as frame from "./wire/frame.js";
-import { OK_STATUS } from "./wire/frame.js";
 import { checkHeaderSize, fitStatus } from "./wire/frame-limits.js";
-import { type CheckMessage, maxMessageBytes, TUNNEL_LIMITS, type TunnelLimits } from "./wire/limits.js";
+import { maxMessageBytes, TUNNEL_LIMITS, type TunnelLimits } from "./wire/limits.js";
 import { MethodNumbers } from "./wire/method-numbers.js";
 import { CLOSE_CODE, ProtocolError } from "./wire/protocol-error.js";
+import { type FrameLimits, readFrames, startsWithSettings } from "./wire/read-frame.js";
+import { writeSettings } from "./wire/write-frame.js";
 
-/** The most bytes of a frame that is taken: a piece, a header block or an error, with what stands around it. */
-const FRAME_BYTES = 256 * 1024;
+/** The most bytes of a frame: enough for a piece of a message, a header list or a status. */
+const MAX_FRAME_BYTES = 256 * 1024;
 
 /**
- * Many calls in both directions over one socket. It knows frames, credit and whose turn it is, and nothing of what
- * calls mean: caller.ts and dispatcher.ts do.
+ * Many calls in both directions over one socket: frames, flow control and round robin. It does not know what calls mean:
+ * caller.ts and dispatcher.ts do.
  */
 export class Session implements StreamSession, Channel {
   readonly limits: TunnelLimits;
   readonly #options: SessionOptions;
+  readonly #frameLimits: FrameLimits;
   readonly #socket: Socket;
   readonly #sender: Sender;
+  readonly #frames: ControlFrames;
+  readonly #router: FrameRouter;
   readonly #heartbeat: Heartbeat;
-  readonly #inflow: ReceiveWindow;
+  readonly #receiveWindow: ReceiveWindow;
   readonly #streams: StreamTable;
-  readonly #calls: OutgoingCalls;
-  readonly #theirs: IncomingCalls;
-  readonly #most: frame.FrameLimits;
-  readonly #check: CheckMessage;
-
-  #peer: PeerSettings = DEFAULT_PEER_SETTINGS;
-  #isToldOfPeer = false;
-  readonly #methods = new MethodNumbers();
-
+  readonly #outgoing: OutgoingCalls;
+  readonly #incoming: IncomingCalls;
+  readonly #peer = new Peer();
   #isBusy = false;
   #isServing = false;
-  #hasPeerLeft = false;
   #closed: ConnectError | undefined;
 
   constructor(open: OpenSocket, options: SessionOptions) {
     this.#options = options;
     this.limits = { ...TUNNEL_LIMITS, ...options.limits };
-    this.#most = { frameBytes: FRAME_BYTES, headerBytes: this.limits.headerBytes };
-    this.#check = options.checkMessage ?? maxMessageBytes(this.limits.messageBytes);
-    this.#streams = new StreamTable(options.isDialler);
-    this.#calls = new OutgoingCalls(this.#streams);
-    this.#theirs = new IncomingCalls(this.limits.calls, () => this.#tellBusy());
+    this.#frameLimits = { frameBytes: MAX_FRAME_BYTES, headerBytes: this.limits.headerBytes };
     this.#sender = new Sender(
       () => this.#socket,
       DEFAULT_PEER_SETTINGS.connectionWindow,
-      () => this.#calls.markAllSent(),
-      (fault) => this.#broken(fault),
+      () => this.#outgoing.markAllSent(),
+      (error) => this.#fail(error),
     );
-    this.#inflow = new ReceiveWindow(this.limits, DEFAULT_PEER_SETTINGS, {
-      pay: (id, credit) => this.#control(() => frame.writeCredit(this.#sender.out, id, credit)),
-      // One question at a time: an answer that is under way would be taken for that to this one.
-      ask: () => {
-        if (this.#heartbeat.isPingPending) return false;
-        this.#heartbeat.ping();
-        return true;
-      },
+    this.#frames = new ControlFrames(this.#sender);
+    this.#heartbeat = this.#createHeartbeat();
+    this.#receiveWindow = this.#createReceiveWindow();
+    this.#streams = new StreamTable(options.isDialler);
+    const calls = {
+      streams: this.#streams,
+      methods: new MethodNumbers(),
+      attach: (stream: Stream) => this.#attach(stream),
+    };
+    this.#outgoing = new OutgoingCalls({ ...calls, frames: this.#frames, peer: this.#peer });
+    this.#incoming = new IncomingCalls({
+      ...calls,
+      maxCalls: this.limits.calls,
+      checkMessage: options.checkMessage ?? maxMessageBytes(this.limits.messageBytes),
+      answer: options.answer,
+      onRunningChanged: () => this.#updateBusy(),
     });
-    const { calls, headerBytes } = this.limits;
-    frame.writeSettings(this.#sender.out, {
-      streamWindow: this.#inflow.streamWindow,
-      connectionWindow: this.#inflow.connectionWindow,
-      calls,
-      headerBytes,
-      ...options.identity,
-    });
-    this.#heartbeat = new Heartbeat({
-      limits: this.limits,
-      sendPing: (number) => this.#control(() => frame.writePing(this.#sender.out, number)),
-      onTimeout: (why) => this.close(CLOSE_CODE.timeout, why),
-      onProbed: () => this.#options.onProbed?.(),
-      isActive: () => this.#isBusy || this.#isServing,
-      isSending: () => this.#socket.bufferedBytes > LOW_WATER,
-    });
+    this.#router = this.#createRouter();
+    // SETTINGS are the first frame; they leave together with the first PING.
+    writeSettings(this.#sender.out, this.#initialSettings);
     this.#socket = open({
-      onMessage: (bytes) => this.#read(bytes),
+      onMessage: (bytes) => this.#receive(bytes),
       onDrained: () => this.#sender.unblock(),
       onClosed: (code, reason) =>
-        this.#end(`its socket was closed (${code}${reason && `: ${reason}`})`, code),
+        this.#terminate(`its socket was closed (${code}${reason && `: ${reason}`})`, code),
     });
     this.#socket.keepProcessAlive(false);
+    if (!this.#closed) this.#heartbeat.start();
   }
 
-  /** The other end's settings: the least there is, until it has told its own. */
+  /** The settings of the other end: defaults until it has sent its own. */
   get peer(): PeerSettings {
-    return this.#peer;
+    return this.#peer.settings;
   }
 
-  /** The shortest round trip that was measured, in milliseconds; Infinity before the first. */
+  /** The shortest round trip so far, in milliseconds; Infinity before the first. */
   get rttMs(): number {
     return this.#heartbeat.rttMs;
   }
 
-  /** How long nothing was heard of the other end, in milliseconds. */
+  /** The time since something was received, in milliseconds. */
   get silentMs(): number {
     return this.#heartbeat.silentMs;
   }
 
-  /** Whether it is being found out whether the other end is still there. */
+  /** Whether probe() has had no answer yet. */
   get isProbing(): boolean {
     return this.#heartbeat.isProbing;
   }
 
-  /** Finds out whether the other end is still there; if not, the session ends soon. */
+  /** Checks with a PING whether the other end is still there; if not, the session soon ends. */
   probe(): void {
     if (!this.#closed) this.#heartbeat.probe();
   }
 
-  /** Says whether one of the ends waits to be called, so that a loss has to be noticed soon. */
+  /** Sets whether one of the ends waits to be called, so that a loss has to be detected early. */
   setServing(isServing: boolean): void {
     if (isServing === this.#isServing || this.#closed) return;
     this.#isServing = isServing;
     this.#heartbeat.activityChanged();
   }
 
-  /** How many bytes wait in the socket. */
+  /** The bytes that wait in the socket. */
   get bufferedBytes(): number {
     return this.#socket.bufferedBytes;
   }
 
   /** Whether no call is open or worked on, in either direction. */
   get isIdle(): boolean {
-    return this.#streams.size === 0 && !this.#calls.hasWaiting && !this.#theirs.hasRunning;
+    return this.#streams.size === 0 && !this.#outgoing.hasWaiting && !this.#incoming.hasRunning;
   }
 
-  /** Whether calls of this end may begin. */
+  /** Whether this end may begin calls: the session is open, and the other end has not sent GOAWAY. */
   get canBeginCalls(): boolean {
-    return !this.#closed && !this.#hasPeerLeft;
+    return !this.#closed && !this.#peer.hasSentGoaway;
   }
 
-  /** Makes a call: at once, or when one of those under way has ended. */
+  /** Begins a call, at once or when one of the open calls has ended. */
   begin(call: OutgoingCall): void {
-    const closed = this.#closed ?? (this.#hasPeerLeft ? left() : undefined);
-    if (closed) {
-      call.stream.events.onError(closed);
+    const error = this.#closed ?? (this.#peer.hasSentGoaway ? noMoreCalls() : undefined);
+    if (error) {
+      call.stream.events.onError(error);
       return;
     }
-    if (this.#calls.hasWaiting || !this.#mayBegin(call)) this.#calls.wait(call);
-    else this.#begin(call);
-    this.#tellBusy();
+    this.#outgoing.begin(call);
+    this.#updateBusy();
   }
 
-  /** Gives a stream up: the other end hears of it and stops. Nothing more is told of it. */
+  /** Resets a stream at both ends. It gets no more events. */
   reset(stream: Stream, code: Code): void {
-    if (stream.id === 0) this.#calls.stopWaiting(stream);
+    if (stream.id === 0) this.#outgoing.stopWaiting(stream);
     else if (!stream.isClosed) {
-      this.#control(() => frame.writeReset(this.#sender.out, stream.id, code));
-      this.#forget(stream);
-      // A call that waited in vain while nothing else came either: perhaps nobody is there any more.
-      if (code === Code.DeadlineExceeded && this.silentMs >= DOUBT_MS) this.probe();
+      this.#frames.reset(stream.id, code);
+      this.#remove(stream);
+      // A call ran out of time while nothing was received: the connection may be lost.
+      if (code === Code.DeadlineExceeded && this.silentMs >= SUSPECT_AFTER_MS) this.probe();
     }
-    // Also where all of it has come: what nobody reads of it is still to be given back.
+    // Also if the stream is closed: the credit of what was not read still has to be returned.
     stream.destroy();
-    this.#tellBusy();
+    this.#updateBusy();
   }
 
-  /** Sends headers of an answer, before its first message. */
+  /** Sends the headers of a response, before its first message. */
   sendHeaders(stream: Stream, header: HeaderList): void {
     if (stream.isClosed || header.length === 0) return;
-    const fault = checkHeaderSize("headers", header, this.#peer.headerBytes);
-    if (fault) stream.end(fault);
-    else this.#control(() => frame.writeHeaders(this.#sender.out, stream.id, header));
+    const tooLarge = checkHeaderSize("headers", header, this.peer.headerBytes);
+    if (tooLarge) stream.end(tooLarge);
+    else this.#frames.headers(stream.id, header);
   }
 
-  /** Tells the other end what has changed of this one: it holds for what is sent from now on. */
+  /** Sends changed settings. They hold for what is sent after them. */
   sendSettings(settings: Pick<Settings, "authorization" | "offer" | "calledOffer">): void {
-    this.#control(() => frame.writeSettings(this.#sender.out, settings));
+    this.#frames.settings(settings);
   }
 
-  /** Takes no more calls; those under way go on. */
+  /** Accepts no more calls; open ones go on. */
   sendGoaway(reason: string): void {
     if (this.#streams.hasSentGoaway || this.#closed) return;
     this.#streams.hasSentGoaway = true;
-    this.#control(() => frame.writeGoaway(this.#sender.out, this.#streams.lastRemoteId, reason));
+    this.#frames.goaway(this.#streams.lastRemoteId, reason);
   }
 
-  /** Closes the socket. Calls under way fail with `unavailable`. Idempotent. */
+  /** Closes the socket. Open calls fail with `Code.Unavailable`. Idempotent. */
   close(code: number, reason: string): void {
     if (this.#closed) return;
     this.#sender.close();
     this.#socket.close(code, closeReason(reason));
-    this.#end(reason, code);
+    this.#terminate(reason, code);
   }
 
-  // What streams ask for.
+  // StreamSession: for the streams.
 
   tryWrite(stream: Stream, bytes: Uint8Array, end: boolean): boolean {
     return this.#sender.tryWrite(stream, bytes, end);
@@ -207,34 +196,31 @@ export class Session implements StreamSession, Channel {
   }
 
   writeEnd({ id }: Stream, status: CallStatus | undefined): void {
-    const { out } = this.#sender;
-    this.#control(() => {
-      if (!status) frame.writeEnd(out, id);
-      else
-        frame.writeStatus(
-          out,
-          id,
-          checkHeaderSize("trailers", status.trailers, this.#peer.headerBytes) ?? fitStatus(status),
-        );
-    });
+    if (!status) {
+      this.#frames.end(id);
+      return;
+    }
+    const tooLarge = checkHeaderSize("trailers", status.trailers, this.peer.headerBytes);
+    this.#frames.status(id, tooLarge ?? fitStatus(status));
   }
 
   release(stream: Stream, cost: number): void {
-    this.#inflow.release(stream, cost);
+    this.#receiveWindow.release(stream, cost);
   }
 
   onHalfClosed(stream: Stream): void {
     if (stream.isClosed) return;
-    // An answer that has ended ends its call too: who has answered wants nothing more of it.
-    if (this.#streams.isLocal(stream.id) ? !stream.isReceiveClosed : !stream.isSendClosed) return;
-    this.#forget(stream);
-    if (this.#streams.isLocal(stream.id)) stream.close();
+    const isLocal = this.#streams.isLocal(stream.id);
+    // The end of the answering half ends the whole call.
+    if (isLocal ? !stream.isReceiveClosed : !stream.isSendClosed) return;
+    this.#remove(stream);
+    if (isLocal) stream.close();
     else stream.destroy();
-    this.#tellBusy();
+    this.#updateBusy();
   }
 
   addArriving(stream: Stream, change: number): ConnectError | undefined {
-    // What this end asked for itself, it wants to have.
+    // Responses that this end asked for are not counted.
     return this.#streams.isLocal(stream.id) ? undefined : this.#options.onArriving?.(change, stream);
   }
 
@@ -242,242 +228,144 @@ export class Session implements StreamSession, Channel {
     if (!this.#streams.isLocal(stream.id)) this.#options.onLeaving?.(change, stream);
   }
 
-  // What the other end says.
+  get #initialSettings(): Settings {
+    const { streamWindow, connectionWindow } = this.#receiveWindow;
+    const { calls, headerBytes } = this.limits;
+    return { streamWindow, connectionWindow, calls, headerBytes, ...this.#options.identity };
+  }
 
-  readonly #receiver: frame.FrameReceiver & { isClosed: boolean } = {
-    isClosed: false,
-    settings: (settings) => this.#settings(settings),
-    call: (id, method, timeoutMs, header) => this.#call(id, method, timeoutMs, header),
-    message: (id, bytes, end, more) => this.#message(id, bytes, end, more),
+  #createHeartbeat(): Heartbeat {
+    return new Heartbeat({
+      limits: this.limits,
+      sendPing: (number) => this.#frames.ping(number),
+      onTimeout: (reason) => this.close(CLOSE_CODE.timeout, reason),
+      onProbed: () => this.#options.onProbed?.(),
+      isActive: () => this.#isBusy || this.#isServing,
+      isSending: () => this.#socket.bufferedBytes > LOW_WATER_BYTES,
+    });
+  }
 
-    end: (id) => {
-      const stream = this.#streams.find(id);
-      if (this.#streams.isLocal(id))
-        throw new ProtocolError(`stream ${id} is answered, and ends without a status`);
-      if (stream?.isReceiveClosed) throw new ProtocolError(`stream ${id} ends twice`);
-      stream?.receiveEnd(OK_STATUS);
-    },
+  #createReceiveWindow(): ReceiveWindow {
+    return new ReceiveWindow(this.limits, DEFAULT_PEER_SETTINGS, {
+      sendCredit: (id, bytes) => this.#frames.credit(id, bytes),
+      // One PING at a time: the PONG of an earlier one would be taken for that of this one.
+      ping: () => {
+        if (this.#heartbeat.isPingPending) return false;
+        this.#heartbeat.ping();
+        return true;
+      },
+    });
+  }
 
-    headers: (id, header) => {
-      const stream = this.#streams.findForResponse(id);
-      if (!stream) return;
-      if (stream.hasResponse) throw new ProtocolError(`the headers of stream ${id} come again or late`);
-      stream.hasResponse = true;
-      stream.markAccepted();
-      stream.events.onHeaders?.(header);
-    },
+  #createRouter(): FrameRouter {
+    return new FrameRouter({
+      streams: this.#streams,
+      incoming: this.#incoming,
+      receiveWindow: this.#receiveWindow,
+      sender: this.#sender,
+      frames: this.#frames,
+      heartbeat: this.#heartbeat,
+      onSettings: (settings) => this.#onSettings(settings),
+      onGoaway: (lastId) => this.#onGoaway(lastId),
+      remove: (stream) => this.#remove(stream),
+      updateBusy: () => this.#updateBusy(),
+    });
+  }
 
-    status: (id, status) => {
-      const stream = this.#streams.findForResponse(id);
-      stream?.markAccepted();
-      stream?.receiveEnd(status);
-    },
-
-    reset: (id, code) => {
-      if (code < 1 || code > 16) throw new ProtocolError(`a reset has the code ${code}: they are 1 to 16`);
-      if (!this.#streams.isLocal(id)) this.#theirs.countReset();
-      const stream = this.#streams.find(id);
-      if (!stream) return;
-      this.#forget(stream);
-      stream.destroy();
-      stream.events.onError(new ConnectError("the other end gave the call up", code));
-      this.#tellBusy();
-    },
-
-    credit: (id, bytes) => {
-      if (id === 0) {
-        this.#sender.credit = added(this.#sender.credit, bytes);
-        this.#sender.schedule();
-        return;
-      }
-      const stream = this.#streams.find(id);
-      if (!stream) return;
-      stream.markAccepted();
-      stream.sendCredit = added(stream.sendCredit, bytes);
-      stream.flush();
-    },
-
-    ping: (number) => this.#control(() => frame.writePong(this.#sender.out, number)),
-    pong: (number) => {
-      const tookMs = this.#heartbeat.pong(number);
-      if (tookMs !== undefined) this.#inflow.onRoundTrip(tookMs, this.#heartbeat.rttMs);
-    },
-
-    goaway: (lastId) => {
-      this.#hasPeerLeft = true;
-      const untaken = this.#calls.unacceptedAbove(lastId);
-      for (const { stream } of untaken) this.#forget(stream);
-      untaken.push(...this.#calls.takeWaiting());
-      for (const { stream } of untaken) stream.detach();
-      this.#options.onGoaway?.(untaken);
-      for (const { stream } of this.#options.onGoaway ? [] : untaken) stream.events.onError(left());
-      this.#tellBusy();
-    },
-  };
-
-  #read(bytes: Uint8Array): void {
+  #receive(bytes: Uint8Array): void {
     if (this.#closed) return;
     this.#heartbeat.onReceived();
     try {
-      // What the other end is comes first, so that no call is answered to nobody.
-      if (!this.#isToldOfPeer && !frame.startsWithSettings(bytes)) {
+      // The settings identify the other end, so they have to precede its calls.
+      if (!this.#peer.hasSentSettings && !startsWithSettings(bytes)) {
         throw new ProtocolError("the first frame is not the settings");
       }
-      frame.readFrames(bytes, this.#receiver, this.#most);
+      readFrames(bytes, this.#router, this.#frameLimits);
     } catch (error) {
-      this.#broken(error);
+      this.#fail(error);
     }
   }
 
-  #broken(error: unknown): void {
-    const { closeCode, message } =
-      error instanceof ProtocolError
-        ? error
-        : { closeCode: INTERNAL, message: `unexpected failure: ${error}` };
-    this.close(closeCode, message);
+  #fail(error: unknown): void {
+    if (error instanceof ProtocolError) this.close(error.closeCode, error.message);
+    else this.close(INTERNAL_ERROR, `unexpected failure: ${error}`);
   }
 
-  #settings(settings: Settings): void {
-    const before = this.#peer;
-    this.#peer = { ...before, ...settings };
-    this.#isToldOfPeer = true;
-    const { streamWindow, connectionWindow } = this.#peer;
-    if (streamWindow < before.streamWindow || connectionWindow < before.connectionWindow) {
-      throw new ProtocolError("a window is smaller than it was before");
-    }
-    this.#sender.credit = added(this.#sender.credit, connectionWindow - before.connectionWindow);
+  #onSettings(settings: Settings): void {
+    const before = this.#peer.update(settings);
+    const { streamWindow, connectionWindow } = this.peer;
+    this.#sender.credit = addCredit(this.#sender.credit, connectionWindow - before.connectionWindow);
     for (const stream of this.#streams.all()) {
-      stream.sendCredit = added(stream.sendCredit, streamWindow - before.streamWindow);
+      stream.sendCredit = addCredit(stream.sendCredit, streamWindow - before.streamWindow);
       stream.flush();
     }
     this.#sender.schedule();
-    this.#options.onSettings?.(this.#peer);
-    this.#beginWaiting();
+    this.#options.onSettings?.(this.peer);
+    this.#outgoing.beginWaiting();
   }
 
-  #call(id: number, method: number | string, timeoutMs: number | undefined, header: HeaderList): void {
-    this.#streams.checkRemoteId(id);
-    const path = this.#methods.pathOf(method);
-    // What comes behind our goodbye is sent elsewhere.
-    if (this.#streams.hasSentGoaway) return;
-    const stream = new Stream(IGNORED, this.#check, true);
-    this.#streams.addRemote(id, stream);
-    this.#carry(stream);
-    if (!this.#theirs.open()) {
-      const text = `too many calls: at most ${this.limits.calls} at once`;
-      stream.end({ ...OK_STATUS, code: Code.ResourceExhausted, text });
-      return;
-    }
-    const settle = this.#theirs.startWork();
-    this.#tellBusy();
-    this.#options.answer({ path, timeoutMs, header }, stream, settle);
+  #onGoaway(lastId: number): void {
+    this.#peer.hasSentGoaway = true;
+    const unaccepted = this.#outgoing.unacceptedAbove(lastId);
+    for (const { stream } of unaccepted) this.#remove(stream);
+    unaccepted.push(...this.#outgoing.takeWaiting());
+    for (const { stream } of unaccepted) stream.detach();
+    if (this.#options.onGoaway) this.#options.onGoaway(unaccepted);
+    else for (const { stream } of unaccepted) stream.events.onError(noMoreCalls());
+    this.#updateBusy();
   }
 
-  #message(id: number, bytes: Uint8Array, end: boolean, more: boolean): void {
-    const stream = this.#streams.find(id);
-    this.#inflow.charge(stream, bytes.length + FRAME_COST);
-    if (!stream) return;
-    if (stream.isReceiveClosed) throw new ProtocolError(`a message of stream ${id}, whose half has ended`);
-    stream.markAccepted();
-    stream.receiveMessage(bytes, more, end);
-  }
-
-  #write(call: OutgoingCall): void {
-    const { stream, path, timeoutMs, header } = call;
-    this.#streams.addLocal(stream);
-    stream.call = call;
-    this.#carry(stream);
-    this.#control(() =>
-      frame.writeCall(this.#sender.out, stream.id, this.#methods.numberOf(path), timeoutMs, header),
-    );
-    stream.flush();
-  }
-
-  #carry(stream: Stream): void {
+  #attach(stream: Stream): void {
     stream.session = this;
-    stream.sendCredit = this.#peer.streamWindow;
-    this.#inflow.openStream(stream);
+    stream.sendCredit = this.peer.streamWindow;
+    this.#receiveWindow.openStream(stream);
   }
 
-  #forget(stream: Stream): void {
+  #remove(stream: Stream): void {
     if (!this.#streams.delete(stream)) return;
     this.#sender.remove(stream);
-    this.#inflow.removeStream(stream);
-    if (!this.#streams.isLocal(stream.id)) {
-      this.#theirs.close();
-      return;
-    }
-    this.#beginWaiting();
+    this.#receiveWindow.removeStream(stream);
+    if (this.#streams.isLocal(stream.id)) this.#outgoing.beginWaiting();
+    else this.#incoming.close();
   }
 
-  #beginWaiting(): void {
-    for (let call = this.#calls.next; call && this.#mayBegin(call); call = this.#calls.next) {
-      this.#calls.shift();
-      this.#begin(call);
-    }
-  }
-
-  #mayBegin({ header }: OutgoingCall): boolean {
-    if (this.#streams.localCount >= this.#peer.calls || this.#hasPeerLeft) return false;
-    // What the other end takes is more than what is assumed until it has told.
-    return this.#isToldOfPeer || !checkHeaderSize("headers", header, this.#peer.headerBytes);
-  }
-
-  #begin(call: OutgoingCall): void {
-    const fault = checkHeaderSize("headers", call.header, this.#peer.headerBytes);
-    if (fault) call.stream.events.onError(new ConnectError(fault.text, fault.code));
-    else this.#write(call);
-  }
-
-  #control(write: () => void): void {
-    if (this.#closed) return;
-    write();
-    this.#sender.schedule();
-  }
-
-  #tellBusy(): void {
-    const busy = !this.isIdle;
-    if (busy === this.#isBusy || this.#closed) return;
-    this.#isBusy = busy;
-    this.#socket.keepProcessAlive(busy);
+  #updateBusy(): void {
+    const isBusy = !this.isIdle;
+    if (isBusy === this.#isBusy || this.#closed) return;
+    this.#isBusy = isBusy;
+    this.#socket.keepProcessAlive(isBusy);
     this.#heartbeat.activityChanged();
-    this.#options.onBusy?.(busy);
+    this.#options.onBusy?.(isBusy);
   }
 
-  /** All is over: told to each stream, but for the calls that never left. */
-  #end(why: string, code: number): void {
+  /** Ends the session: every stream fails but those of calls of which nothing was sent. */
+  #terminate(reason: string, code: number): void {
     if (this.#closed) return;
-    const error = new ConnectError(`the tunnel was lost: ${why}`, Code.Unavailable);
+    const error = new ConnectError(`the tunnel was lost: ${reason}`, Code.Unavailable);
     this.#closed = error;
-    this.#receiver.isClosed = true;
+    this.#router.isClosed = true;
     this.#heartbeat.stop();
     this.#sender.stop();
     const streams = this.#streams.all();
-    const unsent = this.#calls.takeUnsent();
-    const safe = new Set(unsent.map(({ stream }) => stream));
+    const unsent = this.#outgoing.takeUnsent();
+    const unsentStreams = new Set(unsent.map(({ stream }) => stream));
     this.#streams.clear();
     for (const stream of streams) {
-      if (safe.has(stream)) continue;
+      if (unsentStreams.has(stream)) continue;
       stream.destroy();
       stream.events.onError(error);
     }
     for (const { stream } of unsent) stream.detach();
-    this.#options.onClosed?.(error, unsent, code);
-    for (const { stream } of this.#options.onClosed ? [] : unsent) stream.events.onError(error);
+    if (this.#options.onClosed) this.#options.onClosed(error, unsent, code);
+    else for (const { stream } of unsent) stream.events.onError(error);
   }
 }
 
-/** A session that was silent for less is not doubted, in milliseconds. */
-const DOUBT_MS = 1000;
+/** If a call runs out of time after so long a silence, in milliseconds, the connection is suspected to be lost. */
+const SUSPECT_AFTER_MS = 1000;
 
-/** The close code of WebSocket for what nobody foresaw. */
-const INTERNAL = 1011;
+/** The WebSocket close code for an unexpected condition. */
+const INTERNAL_ERROR = 1011;
 
-const IGNORED: StreamEvents = { onMessage() {}, onEnd() {}, onError() {}, onRefused() {} };
-
-const left = (): ConnectError => new ConnectError("the other end takes no more calls", Code.Unavailable);
-
-function added(credit: number, more: number): number {
-  if (credit + more > Number.MAX_SAFE_INTEGER) throw new ProtocolError("more credit than a number holds");
-  return credit + more;
-}
+const noMoreCalls = (): ConnectError =>
+  new ConnectError("the other end takes no more calls", Code.Unavailable);

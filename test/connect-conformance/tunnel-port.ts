@@ -4,7 +4,7 @@ import { type OnePort, type OnePortOptions, openPort } from "../../src/node-http
 import { tunnelUpgrade } from "../../src/server/tunnel/upgrade.js";
 import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
 import { Session } from "../../src/tunnel/session.js";
-import type { PeerSettings } from "../../src/tunnel/session-options.js";
+import type { PeerSettings } from "../../src/tunnel/session/peer.js";
 
 /** The server's port, with nothing on it but tunnels, on which `routes` are served. */
 export function openTunnelPort(

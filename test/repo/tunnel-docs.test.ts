@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "vitest";
-import { type FrameReceiver, readFrames, SUBPROTOCOL } from "../../src/tunnel/wire/frame.js";
+import { type FrameReceiver, SUBPROTOCOL } from "../../src/tunnel/wire/frame.js";
+import { readFrames } from "../../src/tunnel/wire/read-frame.js";
 
 const page = readFileSync(join(import.meta.dirname, "../../docs/tunnel.md"), "utf8");
 

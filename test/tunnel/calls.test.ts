@@ -454,3 +454,14 @@ test("a path is sent once in each direction, and then its number", async () => {
   assert.equal(calls.filter((length) => length > 20).length, 2);
   close();
 });
+
+test("a session opens with a token that is longer than what is sent at once", async () => {
+  const authorization = `Bearer ${"x".repeat(4000)}`;
+  const { dialler, acceptor, close } = openEnds(
+    { identity: { authorization } },
+    { serves: { unary: (b) => b } },
+  );
+  assert.equal((await dialler.client.unary(blob(3))).value.length, 3);
+  assert.equal(acceptor.session.peer.authorization, authorization);
+  close();
+});

@@ -7,8 +7,8 @@ import {
 } from "@connectrpc/connect";
 import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
 import { createCaller } from "../../src/tunnel/call/caller.js";
+import type { SessionOptions } from "../../src/tunnel/session/options.js";
 import { Session } from "../../src/tunnel/session.js";
-import type { SessionOptions } from "../../src/tunnel/session-options.js";
 import { createSocketPair, type Pair, type PairOptions } from "../../src/tunnel/socket/pair.js";
 import type { TunnelLimits } from "../../src/tunnel/wire/limits.js";
 import { Blobs } from "./blobs.js";

@@ -1,6 +1,7 @@
 import { ByteWriter } from "../../src/tunnel/wire/bytes.js";
 import type { CallStatus, FrameReceiver, HeaderList, Settings } from "../../src/tunnel/wire/frame.js";
-import * as frame from "../../src/tunnel/wire/frame.js";
+import { type FrameLimits, readFrames } from "../../src/tunnel/wire/read-frame.js";
+import * as frame from "../../src/tunnel/wire/write-frame.js";
 
 /** A frame as a value. */
 export type Frame =
@@ -16,7 +17,7 @@ export type Frame =
   | { kind: "goaway"; lastId: number; reason: string }
   | { kind: "end"; id: number };
 
-export const ANY: frame.FrameLimits = { frameBytes: 256 * 1024, headerBytes: 64 * 1024 };
+export const ANY: FrameLimits = { frameBytes: 256 * 1024, headerBytes: 64 * 1024 };
 
 /** The bytes of frames, as the code writes them. */
 export function bytesOf(...frames: Frame[]): Uint8Array<ArrayBuffer> {
@@ -42,7 +43,7 @@ const write: { [K in Frame["kind"]]: (to: ByteWriter, each: Extract<Frame, { kin
 /** The frames that are in a message, as the code reads them. Throws what that throws. */
 export function framesOf(message: Uint8Array, most = ANY): Frame[] {
   const frames: Frame[] = [];
-  frame.readFrames(
+  readFrames(
     message,
     receiver((each) => frames.push(each)),
     most,

@@ -15,7 +15,7 @@ import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
 import { createCaller } from "../../tunnel/call/caller.js";
 import { StallWatch } from "../../tunnel/flow/stall-watch.js";
 import { Session } from "../../tunnel/session.js";
-import type { PeerSettings } from "../../tunnel/session-options.js";
+import type { PeerSettings } from "../../tunnel/session/peer.js";
 import type { OpenSocket } from "../../tunnel/socket/socket.js";
 import { CLOSE_CODE } from "../../tunnel/wire/protocol-error.js";
 import { type Access, subjectOf } from "../access/gate.js";

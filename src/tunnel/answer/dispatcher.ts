@@ -1,8 +1,8 @@
 import { Code, type ConnectRouter, type ConnectRouterOptions } from "@connectrpc/connect";
 import { createMethodTable } from "../../rpc/dispatch/method-table.js";
 import type { Admit } from "../../rpc/dispatch/served-method.js";
+import type { SessionOptions } from "../session/options.js";
 import type { Session } from "../session.js";
-import type { SessionOptions } from "../session-options.js";
 import type { ToDecodeError } from "../wire/decode.js";
 import { ServerCall } from "./server-call.js";
 

@@ -1,2 +1,2 @@
-/** What each frame of a message costs of the credit beside its bytes, so that empty messages are not free. */
+/** The credit that each MESSAGE frame costs beside its bytes, so that empty messages are not free. */
 export const FRAME_COST = 32;

@@ -1,37 +1,43 @@
 import type { Stream } from "./stream.js";
 
-/** The messages of a stream's other half, in order: each is taken off the stream when it is asked for. For one reader. */
+/** A call of next() that waits for a message. */
+interface PendingRead<T> {
+  resolve(step: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+/** Reads the messages of a stream in order; each is pulled when it is asked for. For one reader. */
 export class MessageReader<T> implements AsyncIterableIterator<T, undefined, undefined> {
   readonly #stream: Stream;
   readonly #decode: (bytes: Uint8Array) => T;
-  readonly #onLeave: () => void;
-  #waiting: { resolve(step: IteratorResult<T, undefined>): void; reject(error: unknown): void }[] = [];
-  /** The first message, where it was asked for before there was a reader. */
-  #first: { value: T } | undefined;
+  readonly #onReturn: () => void;
+  #pending: PendingRead<T>[] = [];
+  /** A message that was pulled before there was a reader. */
+  #buffered: { value: T } | undefined;
   #end: { error?: unknown } | undefined;
 
-  /** `onLeave`: the reader has left before the end. */
-  constructor(stream: Stream, decode: (bytes: Uint8Array) => T, onLeave: () => void) {
+  /** `onReturn` is called if the reader leaves before the end. */
+  constructor(stream: Stream, decode: (bytes: Uint8Array) => T, onReturn: () => void) {
     this.#stream = stream;
     this.#decode = decode;
-    this.#onLeave = onLeave;
+    this.#onReturn = onReturn;
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#first) {
-      const { value } = this.#first;
-      this.#first = undefined;
+    if (this.#buffered) {
+      const { value } = this.#buffered;
+      this.#buffered = undefined;
       return Promise.resolve({ value, done: false });
     }
     const end = this.#end;
     if (end) {
       if (!("error" in end)) return Promise.resolve(DONE);
-      // It is told once: whoever reads on is at the end.
+      // The error is thrown once; further reads are at the end.
       this.#end = {};
       return Promise.reject(end.error);
     }
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ resolve, reject }) === 1) this.#stream.pull();
+      if (this.#pending.push({ resolve, reject }) === 1) this.#stream.pull();
     });
   }
 
@@ -49,7 +55,7 @@ export class MessageReader<T> implements AsyncIterableIterator<T, undefined, und
     return this;
   }
 
-  /** A message was taken off the stream. */
+  /** Hands over a message that was pulled. */
   push(bytes: Uint8Array): void {
     let value: T;
     try {
@@ -59,20 +65,20 @@ export class MessageReader<T> implements AsyncIterableIterator<T, undefined, und
       this.close({ error });
       return;
     }
-    const first = this.#waiting.shift();
+    const first = this.#pending.shift();
     if (!first) {
-      this.#first = { value };
+      this.#buffered = { value };
       return;
     }
     first.resolve({ value, done: false });
-    if (this.#waiting.length > 0) this.#stream.pull();
+    if (this.#pending.length > 0) this.#stream.pull();
   }
 
-  /** Nothing comes any more: all is well, or there is an error. Idempotent. */
+  /** Ends the messages, with `error` if there is one. Idempotent. */
   close(end: { error?: unknown } = {}): void {
     if (this.#end) return;
-    const [first, ...others] = this.#waiting;
-    this.#waiting = [];
+    const [first, ...others] = this.#pending;
+    this.#pending = [];
     this.#end = first ? {} : end;
     if (first) {
       if ("error" in end) first.reject(end.error);
@@ -82,11 +88,11 @@ export class MessageReader<T> implements AsyncIterableIterator<T, undefined, und
   }
 
   #leave(): void {
-    this.#first = undefined;
+    this.#buffered = undefined;
     if (this.#end) return;
     this.close();
     this.#stream.discardIncoming();
-    this.#onLeave();
+    this.#onReturn();
   }
 }
 

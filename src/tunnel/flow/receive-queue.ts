@@ -2,182 +2,179 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import type { CallStatus } from "../wire/frame.js";
 import type { CheckMessage } from "../wire/limits.js";
 
-/** What an inbox needs of its stream. */
+/** What a receive queue needs of its stream. */
 export interface ReceiveQueueOwner {
-  /** A message that was asked for. */
+  /** Delivers a message that pull() asked for. */
   deliverMessage(bytes: Uint8Array): void;
   /** The half has ended, after all of its messages. */
   deliverEnd(status: CallStatus): void;
-  /** A message is more than this end takes; nothing comes after that. */
+  /** A message is larger than this end accepts; nothing follows. */
   deliverError(error: ConnectError): void;
-  /** So many bytes were taken: they are to be paid for. */
+  /** `bytes` were consumed or discarded: their credit can be returned. */
   consume(bytes: number): void;
-  /** So many bytes more, or fewer, are there of messages that are not whole; what stands against it. */
+  /** The buffered bytes of incomplete messages change by `change`. Returns the error if they are too many. */
   countPartial(change: number): ConnectError | undefined;
 }
 
-/** A part of a message as it came. */
-interface Part {
+/** A message, or a piece of one if `more` follow. */
+interface Piece {
   readonly bytes: Uint8Array;
   readonly more: boolean;
 }
 
-/** The messages that a stream receives: they wait until they are asked for, and are paid for then. */
+/** The received messages of a stream. They wait until they are pulled; only then their credit is returned. */
 export class ReceiveQueue {
-  readonly #reader: ReceiveQueueOwner;
+  readonly #owner: ReceiveQueueOwner;
   readonly #check: CheckMessage;
-  #waiting: Part[] = NO_PARTS;
-  /** The first part that has not been handed over. */
-  #first = 0;
-  /** The parts of a message that is not whole yet, and how much of them has been told of. */
-  #parts: Uint8Array[] = NO_BYTES;
-  #partBytes = 0;
-  #counted = 0;
+  #waiting: Piece[] = NO_PIECES;
+  /** The index of the next piece in `#waiting`. */
+  #next = 0;
+  /** The pieces so far of an incomplete message, and how many of their bytes the owner has counted. */
+  #partial: Uint8Array[] = NO_BYTES;
+  #partialBytes = 0;
+  #countedBytes = 0;
   #status: CallStatus | undefined;
-  #isAsked = false;
+  #isPulled = false;
   #isDelivering = false;
-  #isDeaf = false;
+  #isDiscarding = false;
 
-  constructor(reader: ReceiveQueueOwner, check: CheckMessage) {
-    this.#reader = reader;
+  constructor(owner: ReceiveQueueOwner, check: CheckMessage) {
+    this.#owner = owner;
     this.#check = check;
   }
 
   /** Asks for the next message. */
   pull(): void {
-    this.#isAsked = true;
+    this.#isPulled = true;
     this.deliver();
   }
 
-  /** Wants nothing more: what comes is thrown away. */
+  /** Discards what waits and everything that is received later. */
   discard(): void {
-    this.#isDeaf = true;
-    this.#forgetParts();
+    this.#isDiscarding = true;
+    this.#dropPartial();
     if (this.#isEmpty) return;
-    const thrownAway = this.#waiting.slice(this.#first);
-    this.#waiting = NO_PARTS;
-    this.#first = 0;
-    for (const { bytes } of thrownAway) this.#reader.consume(bytes.length);
+    const discarded = this.#waiting.slice(this.#next);
+    this.#waiting = NO_PIECES;
+    this.#next = 0;
+    for (const { bytes } of discarded) this.#owner.consume(bytes.length);
   }
 
-  /** Takes what came. Whether deliver() has to follow. */
+  /** Adds a received piece. Returns whether the caller has to call deliver(). */
   add(bytes: Uint8Array, more: boolean): boolean {
-    if (this.#isDeaf) {
-      this.#reader.consume(bytes.length);
+    if (this.#isDiscarding) {
+      this.#owner.consume(bytes.length);
       return true;
     }
-    const isFirst = this.#isEmpty && this.#parts.length === 0;
-    if (!this.#isAsked || more || !isFirst || this.#isDelivering) {
+    const isFirst = this.#isEmpty && this.#partial.length === 0;
+    if (!this.#isPulled || more || !isFirst || this.#isDelivering) {
       if (this.#isEmpty) this.#waiting = [];
       this.#waiting.push({ bytes, more });
       return true;
     }
-    // What nearly all messages are: whole, and awaited.
-    this.#reader.consume(bytes.length);
-    const fault = this.#check(bytes.length);
-    if (fault) {
-      this.#refuse(fault);
+    // The fast path: nearly all messages are complete and have been pulled.
+    this.#owner.consume(bytes.length);
+    const error = this.#check(bytes.length);
+    if (error) {
+      this.#fail(error);
       return false;
     }
-    this.#isAsked = false;
+    this.#isPulled = false;
     this.#isDelivering = true;
-    this.#reader.deliverMessage(bytes);
+    this.#owner.deliverMessage(bytes);
     this.#isDelivering = false;
-    return this.#isAsked;
+    return this.#isPulled;
   }
 
-  /** Nothing comes any more, and how that half went; deliver() has to follow. */
+  /** Ends the half with `status`. The caller has to call deliver(). */
   end(status: CallStatus): void {
     this.#status ??= status;
   }
 
-  /** Hands over what is asked for, as far as it is there. */
+  /** Delivers what is pulled, as far as it has been received. */
   deliver(): void {
     if (this.#isDelivering) return;
     this.#isDelivering = true;
-    const fault = this.#handOver();
+    const error = this.#deliverMessages();
     this.#isDelivering = false;
-    if (fault) {
-      this.#refuse(fault);
+    if (error) {
+      this.#fail(error);
       return;
     }
-    if (!this.#status || !this.#isEmpty || this.#isDeaf) return;
-    this.#isDeaf = true;
-    this.#reader.deliverEnd(this.#parts.length > 0 ? CUT : this.#status);
+    if (!this.#status || !this.#isEmpty || this.#isDiscarding) return;
+    this.#isDiscarding = true;
+    this.#owner.deliverEnd(this.#partial.length > 0 ? TRUNCATED_STATUS : this.#status);
   }
 
-  #handOver(): ConnectError | undefined {
-    while (this.#isAsked && !this.#isEmpty) {
-      const { bytes, more } = this.#takePart();
-      this.#reader.consume(bytes.length);
-      const isWhole = !more && this.#parts.length === 0;
-      const fault = isWhole ? this.#check(bytes.length) : this.#addPart(bytes);
-      if (fault) return fault;
+  #deliverMessages(): ConnectError | undefined {
+    while (this.#isPulled && !this.#isEmpty) {
+      const { bytes, more } = this.#takePiece();
+      this.#owner.consume(bytes.length);
+      const isWhole = !more && this.#partial.length === 0;
+      const error = isWhole ? this.#check(bytes.length) : this.#addPartial(bytes);
+      if (error) return error;
       if (more) continue;
-      const message = isWhole ? bytes : joined(this.#parts, this.#partBytes);
-      if (!isWhole) this.#forgetParts();
-      this.#isAsked = false;
-      this.#reader.deliverMessage(message);
+      const message = isWhole ? bytes : concat(this.#partial, this.#partialBytes);
+      if (!isWhole) this.#dropPartial();
+      this.#isPulled = false;
+      this.#owner.deliverMessage(message);
     }
     return undefined;
   }
 
-  #addPart(bytes: Uint8Array): ConnectError | undefined {
-    if (this.#parts.length === 0) this.#parts = [];
-    this.#parts.push(bytes);
-    this.#partBytes += bytes.length;
-    return this.#check(this.#partBytes) ?? this.#count(bytes.length);
-  }
-
   get #isEmpty(): boolean {
-    return this.#first === this.#waiting.length;
+    return this.#next === this.#waiting.length;
   }
 
-  #takePart(): Part {
-    const part = this.#waiting[this.#first++] as Part;
+  #takePiece(): Piece {
+    const piece = this.#waiting[this.#next++] as Piece;
     if (this.#isEmpty) {
-      this.#waiting = NO_PARTS;
-      this.#first = 0;
+      this.#waiting = NO_PIECES;
+      this.#next = 0;
     }
-    return part;
+    return piece;
   }
 
-  #refuse(fault: ConnectError): void {
+  #addPartial(bytes: Uint8Array): ConnectError | undefined {
+    if (this.#partial.length === 0) this.#partial = [];
+    this.#partial.push(bytes);
+    this.#partialBytes += bytes.length;
+    const error = this.#check(this.#partialBytes);
+    if (error) return error;
+    this.#countedBytes += bytes.length;
+    return this.#owner.countPartial(bytes.length);
+  }
+
+  #dropPartial(): void {
+    if (this.#countedBytes > 0) this.#owner.countPartial(-this.#countedBytes);
+    this.#countedBytes = 0;
+    this.#partial = NO_BYTES;
+    this.#partialBytes = 0;
+  }
+
+  #fail(error: ConnectError): void {
     this.discard();
-    this.#reader.deliverError(fault);
-  }
-
-  /** Counts a part of a message that is not whole. */
-  #count(bytes: number): ConnectError | undefined {
-    this.#counted += bytes;
-    return this.#reader.countPartial(bytes);
-  }
-
-  #forgetParts(): void {
-    if (this.#counted > 0) this.#reader.countPartial(-this.#counted);
-    this.#counted = 0;
-    this.#parts = NO_BYTES;
-    this.#partBytes = 0;
+    this.#owner.deliverError(error);
   }
 }
 
-// Most streams never need one of their own.
-const NO_PARTS: Part[] = [];
+// Most streams never need an array of their own.
+const NO_PIECES: Piece[] = [];
 const NO_BYTES: Uint8Array[] = [];
 
-const CUT: CallStatus = {
+const TRUNCATED_STATUS: CallStatus = {
   code: Code.Internal,
   text: "the stream ended within a message",
   details: [],
   trailers: [],
 };
 
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
   const whole = new Uint8Array(length);
-  let at = 0;
+  let offset = 0;
   for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
+    whole.set(part, offset);
+    offset += part.length;
   }
   return whole;
 }

@@ -2,25 +2,25 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufb
 import { encodeMessage } from "../wire/encode.js";
 import type { Stream } from "./stream.js";
 
-/** Sends all of `input`, no faster than it goes, and leaves the end to be sent. `before`: what comes before each message. */
+/** Sends all messages of `input` with backpressure, and leaves the stream open. `beforeEach` runs before each message. */
 export async function sendMessages<T extends DescMessage>(
   type: T,
   input: AsyncIterable<MessageInitShape<T>>,
   stream: Stream,
-  before?: () => void,
+  beforeEach?: () => void,
 ): Promise<void> {
   const source = input[Symbol.asyncIterator]();
-  // A source that waits for what nobody will take is told to stop; one that is busy stops when it comes back.
-  let isRead = false;
-  stream.onSendEnd(() => void (isRead || source.return?.()?.catch(() => {})));
+  // Returns a source that waits for its next item when the stream ends; one that is exhausted needs no return().
+  let isExhausted = false;
+  stream.onSendEnd(() => void (isExhausted || source.return?.()?.catch(() => {})));
   for (;;) {
     const step = await source.next();
-    if (step.done) isRead = true;
-    if (step.done || stream.isSendEnded) return;
+    if (step.done) isExhausted = true;
+    if (step.done || !stream.canSend) return;
     try {
       const message = create(type, step.value);
-      before?.();
-      // What may have to be sent again has to stay as it is.
+      beforeEach?.();
+      // A message that may be sent again must not share memory with the app.
       if (stream.isAccepted) {
         const { bytes, tail } = encodeMessage(type, message);
         stream.send(bytes, false, tail);

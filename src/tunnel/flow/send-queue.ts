@@ -1,26 +1,26 @@
 import type { ByteWriter } from "../wire/bytes.js";
-import { writeMessage } from "../wire/frame.js";
+import { writeMessage } from "../wire/write-frame.js";
 import { FRAME_COST } from "./frame-cost.js";
 
-/** How many bytes may wait to be written before a writer is asked to wait. */
-const ENOUGH_PENDING = 64 * 1024;
+/** From this many pending bytes on, the writer has to wait. */
+const HIGH_WATER_BYTES = 64 * 1024;
 
-/** The messages that a stream sends: those that wait for credit, and those that may have to be sent again elsewhere. */
+/** The messages of a stream that wait for credit, and those that are kept to be sent again on another session. */
 export class SendQueue {
   readonly #messages: Uint8Array[] = [];
-  /** How the last of them goes on, in memory that is not the tunnel's. */
+  /** The rest of the last message, in memory that belongs to the app. */
   #tail: Uint8Array | undefined;
-  /** The next message to be written, and how much of it is. */
+  /** The index of the next message to be written, and how many of its bytes are. */
   #next = 0;
-  #written = 0;
+  #writtenBytes = 0;
   #pendingBytes = 0;
 
-  /** How many bytes wait to be written, with what their frames cost. */
+  /** The bytes that wait to be written, with the cost of their frames. */
   get pendingBytes(): number {
     return this.#pendingBytes;
   }
 
-  /** Adds a message that waits. Its `tail` must stay as it is until there is room again. */
+  /** Adds a message to be written. Its `tail` must not change until the queue is no longer full. */
   add(bytes: Uint8Array, tail?: Uint8Array): void {
     this.#messages.push(bytes);
     this.#tail = tail;
@@ -33,51 +33,53 @@ export class SendQueue {
     this.#next++;
   }
 
-  /** Whether something waits to be written. */
   get hasPending(): boolean {
     return this.#next < this.#messages.length;
   }
 
-  /** Whether a writer had better wait before it adds more. */
+  /** Whether the writer should wait before it adds more. */
   get isFull(): boolean {
-    return this.#pendingBytes >= ENOUGH_PENDING || this.#tail !== undefined;
+    return this.#pendingBytes >= HIGH_WATER_BYTES || this.#tail !== undefined;
   }
 
-  /** How many bytes of the next message have still to be written. */
+  /** The bytes of the next message that are not written yet. */
   get nextSize(): number {
-    return (this.#messages[this.#next] as Uint8Array).length + this.#tailOfNext.length - this.#written;
+    return (this.#messages[this.#next] as Uint8Array).length + this.#tailOfNext.length - this.#writtenBytes;
   }
 
   get #tailOfNext(): Uint8Array {
-    return this.#tail && this.#next === this.#messages.length - 1 ? this.#tail : NONE;
+    return this.#tail && this.#next === this.#messages.length - 1 ? this.#tail : NO_BYTES;
   }
 
-  /** Writes the next piece, of at most `most` bytes, with the end of the half if it is the last; how many they were. */
-  writePiece(to: ByteWriter, id: number, most: number, endsHere: boolean): number {
+  /**
+   * Writes the next piece, of at most `maxBytes`. With `endsHere` the last piece of all has the END flag. Returns the
+   * size of the piece.
+   */
+  writePiece(to: ByteWriter, id: number, maxBytes: number, endsHere: boolean): number {
     const head = this.#messages[this.#next] as Uint8Array;
     const tail = this.#tailOfNext;
-    const rest = this.nextSize;
-    const size = Math.min(most, rest);
-    const from = this.#written;
-    const isLast = size === rest;
+    const remaining = this.nextSize;
+    const size = Math.min(maxBytes, remaining);
+    const from = this.#writtenBytes;
+    const isLast = size === remaining;
     this.#pendingBytes -= size;
     if (isLast) {
       this.#pendingBytes -= FRAME_COST;
-      this.#written = 0;
+      this.#writtenBytes = 0;
       this.#next++;
-      if (tail !== NONE) this.#tail = undefined;
+      if (tail !== NO_BYTES) this.#tail = undefined;
     } else {
-      this.#written += size;
+      this.#writtenBytes += size;
     }
     const end = endsHere && !this.hasPending;
-    const inTail = Math.max(from - head.length, 0);
+    const fromInTail = Math.max(from - head.length, 0);
     const part = head.subarray(from, from + size);
-    writeMessage(to, id, part, end, !isLast, tail.subarray(inTail, inTail + size - part.length));
+    writeMessage(to, id, part, end, !isLast, tail.subarray(fromInTail, fromInTail + size - part.length));
     return size;
   }
 
-  /** Forgets what has been written: it will not be sent again. */
-  forgetWritten(): void {
+  /** Drops what has been written: it will not be sent again. */
+  dropWritten(): void {
     this.#messages.splice(0, this.#next);
     this.#next = 0;
   }
@@ -85,7 +87,7 @@ export class SendQueue {
   /** Goes back to the first message that is kept. */
   rewind(): void {
     this.#next = 0;
-    this.#written = 0;
+    this.#writtenBytes = 0;
     this.#pendingBytes = this.#tail?.length ?? 0;
     for (const { length } of this.#messages) this.#pendingBytes += length + FRAME_COST;
   }
@@ -94,9 +96,9 @@ export class SendQueue {
     this.#messages.length = 0;
     this.#tail = undefined;
     this.#next = 0;
-    this.#written = 0;
+    this.#writtenBytes = 0;
     this.#pendingBytes = 0;
   }
 }
 
-const NONE = new Uint8Array();
+const NO_BYTES = new Uint8Array();

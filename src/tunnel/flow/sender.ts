@@ -1,35 +1,36 @@
 import { queueMacrotask } from "../../lib/set-immediate.js";
 import type { Socket } from "../socket/socket.js";
 import { ByteWriter, releaseBytes } from "../wire/bytes.js";
-import { writeMessage } from "../wire/frame.js";
 import { CLOSE_CODE, ProtocolError } from "../wire/protocol-error.js";
+import { writeMessage } from "../wire/write-frame.js";
 import { FRAME_COST } from "./frame-cost.js";
 import type { Stream } from "./stream.js";
 
-/** How many bytes do not wait for the end of their turn: the other end begins with them while this one goes on. */
-const ENOUGH_BYTES = 1000;
-/** How many bytes leave in one WebSocket message, about: a message of 64 KiB, as files have them, fits whole. */
+/** From this many bytes on, a batch leaves before the turn of the event loop ends, so that the other end can begin. */
+const EARLY_FLUSH_BYTES = 1000;
+/** The approximate size of a WebSocket message: a file chunk of 64 KiB fits whole. */
 const BATCH_BYTES = 65 * 1024;
-/** The most bytes of a message in one frame while other streams wait for their turn, so that none holds the others up. */
+/** The most bytes of a MESSAGE frame while other streams have something to send. */
 const PIECE_BYTES = 16 * 1024;
-/** How many bytes may wait in the socket before it is given no more. */
-const HIGH_WATER = 64 * 1024;
-/** How many bytes may wait for a peer that reads nothing and asks for answers. */
-const MOST_WAITING = 4 * 1024 * 1024;
+/** Above this many bytes in the socket, nothing more is sent. */
+const HIGH_WATER_BYTES = 64 * 1024;
+/** The most bytes of control frames that wait for a peer that sends but does not read. */
+const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
 /**
- * The writing side of a session: the frames of one turn of the event loop leave together, what controls before
- * what carries, and of what carries a piece of each stream in turn, as far as credit and the socket allow it.
+ * The sending direction of a session. The frames of one turn of the event loop leave together: control frames first, then
+ * a piece of each stream, round robin, as far as credit and the socket allow.
  */
 export class Sender {
-  /** Where frames are written that wait for nothing; schedule() has to follow. */
+  /** The batch that leaves next. Whoever writes to it has to call schedule(). */
   readonly out = new ByteWriter();
-  /** How many bytes of messages may be sent, on all streams together. */
+  /** The connection's credit: the bytes that may be sent on all streams together. */
   credit: number;
   readonly #socket: () => Socket;
   readonly #onSent: () => void;
-  readonly #onFault: (fault: ProtocolError) => void;
-  #round: Stream[] = [];
+  readonly #onError: (error: ProtocolError) => void;
+  /** The streams that have pending messages, in the order of their turns. */
+  #queue: Stream[] = [];
   #isScheduled = false;
   #isFlushing = false;
   #isBlocked = false;
@@ -39,25 +40,30 @@ export class Sender {
     socket: () => Socket,
     credit: number,
     onSent: () => void,
-    onFault: (fault: ProtocolError) => void,
+    onError: (error: ProtocolError) => void,
   ) {
     this.#socket = socket;
     this.credit = credit;
     this.#onSent = onSent;
-    this.#onFault = onFault;
+    this.#onError = onError;
   }
 
-  /** Sends what there is at the end of this turn, or now where it is enough. */
+  /** Whether nothing is sent any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Sends the batch at the end of this turn of the event loop, or at once if it is large enough. */
   schedule(): void {
-    if (this.out.length >= ENOUGH_BYTES && !this.#isFlushing) this.#flushNow();
+    if (this.out.length >= EARLY_FLUSH_BYTES && !this.#isFlushing) this.#flushNow();
     if (this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
     queueMacrotask(this.#flush);
   }
 
-  /** Writes a small message behind the frames that wait already, if credit and the socket allow it. */
+  /** Writes a small message into the batch if credit and the socket allow it. Returns whether it did. */
   tryWrite(stream: Stream, bytes: Uint8Array, end: boolean): boolean {
-    if (bytes.length > PIECE_BYTES || !this.#takesMore) return false;
+    if (bytes.length > PIECE_BYTES || !this.#hasRoom) return false;
     const cost = bytes.length + FRAME_COST;
     if (cost > stream.sendCredit || cost > this.credit) return false;
     stream.sendCredit -= cost;
@@ -67,34 +73,34 @@ export class Sender {
     return true;
   }
 
-  /** Writes what a stream has that is small, as tryWrite() does, or gives it its place in the round. */
+  /** Queues a stream that has pending messages. If no other one is queued, a small message is written at once. */
   enqueue(stream: Stream): void {
     if (stream.isQueued || stream.id === 0) return;
-    const isNext = this.#round.length === 0 && this.#takesMore;
+    const isNext = this.#queue.length === 0 && this.#hasRoom;
     if (isNext && stream.nextSize <= PIECE_BYTES) this.#writePiece(stream, PIECE_BYTES);
-    else this.#keep(stream);
+    else this.#addToQueue(stream);
     this.schedule();
   }
 
-  get #takesMore(): boolean {
+  get #hasRoom(): boolean {
     return !this.#isBlocked && this.out.length <= BATCH_BYTES;
   }
 
-  /** Takes a stream out of the round. */
+  /** Removes a stream from the queue. */
   remove(stream: Stream): void {
     if (!stream.isQueued) return;
     stream.isQueued = false;
-    const at = this.#round.indexOf(stream);
-    if (at >= 0) this.#round.splice(at, 1);
+    const index = this.#queue.indexOf(stream);
+    if (index >= 0) this.#queue.splice(index, 1);
   }
 
-  /** The socket takes more again. */
+  /** Goes on after the socket has drained. */
   unblock(): void {
     this.#isBlocked = false;
-    if (this.out.length > 0 || this.#round.length > 0) this.schedule();
+    if (this.out.length > 0 || this.#queue.length > 0) this.schedule();
   }
 
-  /** Sends what has been written, and nothing more. */
+  /** Sends the batch, and nothing more. */
   close(): void {
     if (!this.#isClosed) this.#send();
     this.stop();
@@ -103,7 +109,7 @@ export class Sender {
   /** Sends nothing more. */
   stop(): void {
     this.#isClosed = true;
-    this.#round = [];
+    this.#queue = [];
   }
 
   #send(): void {
@@ -121,10 +127,10 @@ export class Sender {
   #flushNow(): void {
     if (this.#isClosed) return;
     const socket = this.#socket();
-    if (this.#isBlocked || socket.bufferedBytes > HIGH_WATER) {
+    if (this.#isBlocked || socket.bufferedBytes > HIGH_WATER_BYTES) {
       this.#isBlocked = true;
-      if (this.out.length > MOST_WAITING) {
-        this.#onFault(new ProtocolError("too much waits for a peer that reads nothing", CLOSE_CODE.limit));
+      if (this.out.length > MAX_WAITING_BYTES) {
+        this.#onError(new ProtocolError("too much waits for a peer that reads nothing", CLOSE_CODE.limit));
       }
       return;
     }
@@ -135,46 +141,46 @@ export class Sender {
     if (isMore) this.schedule();
   }
 
-  /** A piece of each stream in turn, until the message is full. Whether there is more that could be written. */
+  /** Writes a piece of each queued stream in turn until the batch is full. Returns whether more could be written. */
   #writePieces(): boolean {
-    // One at least: small messages alone could fill every message.
+    // At least one piece: control frames and small messages alone could fill every batch.
     let room = Math.max(BATCH_BYTES - this.out.length, 1);
     while (room > 0) {
-      if (this.#round.length === 0 || this.credit <= FRAME_COST) return false;
-      const turn = this.#round;
-      this.#round = [];
-      const most = turn.length === 1 ? room : PIECE_BYTES;
-      for (const [i, stream] of turn.entries()) {
+      if (this.#queue.length === 0 || this.credit <= FRAME_COST) return false;
+      const round = this.#queue;
+      this.#queue = [];
+      const maxBytes = round.length === 1 ? room : PIECE_BYTES;
+      for (const [i, stream] of round.entries()) {
         if (room <= 0) {
-          // Before those that have had their turn.
-          this.#round = turn.slice(i).concat(this.#round);
+          // Those that had no turn come first.
+          this.#queue = round.slice(i).concat(this.#queue);
           return true;
         }
-        room -= this.#writePiece(stream, most);
+        room -= this.#writePiece(stream, maxBytes);
       }
     }
-    return this.#round.length > 0;
+    return this.#queue.length > 0;
   }
 
-  /** Writes at most `room` bytes of what the stream has; what it cost. */
-  #writePiece(stream: Stream, room: number): number {
+  /** Writes a piece of at most `maxBytes` of the stream's next message. Returns its cost. */
+  #writePiece(stream: Stream, maxBytes: number): number {
     stream.isQueued = false;
     if (stream.isClosed || !stream.hasPending) return 0;
-    const most = Math.min(room, stream.sendCredit - FRAME_COST, this.credit - FRAME_COST);
-    // Without credit it waits for it; but an empty message needs no more than its frame.
-    if (most < 0 || (most === 0 && stream.nextSize > 0)) {
-      if (this.credit <= FRAME_COST) this.#keep(stream);
+    const size = Math.min(maxBytes, stream.sendCredit - FRAME_COST, this.credit - FRAME_COST);
+    // Without credit the stream waits; an empty message needs credit for its frame only.
+    if (size < 0 || (size === 0 && stream.nextSize > 0)) {
+      if (this.credit <= FRAME_COST) this.#addToQueue(stream);
       return 0;
     }
-    const cost = stream.writePiece(this.out, most) + FRAME_COST;
+    const cost = stream.writePiece(this.out, size) + FRAME_COST;
     stream.sendCredit -= cost;
     this.credit -= cost;
-    if (stream.hasPending) this.#keep(stream);
+    if (stream.hasPending) this.#addToQueue(stream);
     return cost;
   }
 
-  #keep(stream: Stream): void {
+  #addToQueue(stream: Stream): void {
     stream.isQueued = true;
-    this.#round.push(stream);
+    this.#queue.push(stream);
   }
 }

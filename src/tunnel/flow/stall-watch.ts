@@ -2,64 +2,64 @@ import { runAfter } from "../../lib/timer.js";
 import { FRAME_COST } from "./frame-cost.js";
 import type { Stream } from "./stream.js";
 
-/** How often within the longest standstill the streams are looked at. */
-const LOOKS = 8;
+/** How often streams are checked within the longest stall. */
+const CHECKS_PER_STALL = 8;
 
 /**
- * Finds streams of which nothing could be sent for too long. One that has credit and waits for its turn on a slow
- * connection is not stalled while the connection moves; one without credit is, whatever the others do.
+ * Finds streams of which nothing could be sent for too long. A stream that has credit and waits for a slow connection is
+ * not stalled as long as the connection sends; one without credit is, whatever the others do.
  */
 export class StallWatch {
-  readonly #mostMs: number;
-  readonly #buffered: () => number;
+  readonly #maxStallMs: number;
+  readonly #bufferedBytes: () => number;
   readonly #onStalled: (stream: Stream) => void;
   /**
-   * The streams that wait, and how often they were looked at since something of each was sent: time in which this process
-   * stood still is no standstill of theirs.
+   * The streams that wait, and how often each was checked since it last sent. Checks are counted instead of time, so that
+   * a pause of this process is no stall.
    */
-  readonly #looks = new Map<Stream, number>();
-  #connectionLooks = 0;
+  readonly #checks = new Map<Stream, number>();
+  #connectionChecks = 0;
   #bufferedBefore = 0;
-  #stop: (() => void) | undefined;
+  #callOff: (() => void) | undefined;
 
-  /** `buffered`: how many bytes wait in the socket. */
-  constructor(mostMs: number, buffered: () => number, onStalled: (stream: Stream) => void) {
-    this.#mostMs = mostMs;
-    this.#buffered = buffered;
+  /** `bufferedBytes` returns how many bytes wait in the socket. */
+  constructor(maxStallMs: number, bufferedBytes: () => number, onStalled: (stream: Stream) => void) {
+    this.#maxStallMs = maxStallMs;
+    this.#bufferedBytes = bufferedBytes;
     this.#onStalled = onStalled;
   }
 
-  /** More bytes, or fewer, of the stream wait. */
+  /** Notes that the bytes of the stream that wait to be sent have changed by `change`. */
   update(stream: Stream, change: number): void {
-    if (!stream.hasPending) this.#looks.delete(stream);
-    else if (change < 0 || !this.#looks.has(stream)) this.#looks.set(stream, 0);
-    // What is dropped with its stream is not sent.
-    if (change < 0 && !stream.isClosed) this.#connectionLooks = 0;
-    this.#plan();
+    if (!stream.hasPending) this.#checks.delete(stream);
+    else if (change < 0 || !this.#checks.has(stream)) this.#checks.set(stream, 0);
+    // Bytes that are dropped with their stream have not been sent.
+    if (change < 0 && !stream.isClosed) this.#connectionChecks = 0;
+    this.#schedule();
   }
 
   stop(): void {
-    this.#stop?.();
-    this.#looks.clear();
+    this.#callOff?.();
+    this.#checks.clear();
   }
 
-  #plan(): void {
-    if (this.#looks.size > 0) this.#stop ??= runAfter(this.#mostMs / LOOKS, this.#look);
+  #schedule(): void {
+    if (this.#checks.size > 0) this.#callOff ??= runAfter(this.#maxStallMs / CHECKS_PER_STALL, this.#check);
   }
 
-  readonly #look = (): void => {
-    this.#stop = undefined;
-    const buffered = this.#buffered();
-    this.#connectionLooks = buffered < this.#bufferedBefore ? 0 : this.#connectionLooks + 1;
+  readonly #check = (): void => {
+    this.#callOff = undefined;
+    const buffered = this.#bufferedBytes();
+    this.#connectionChecks = buffered < this.#bufferedBefore ? 0 : this.#connectionChecks + 1;
     this.#bufferedBefore = buffered;
-    for (const [stream, before] of this.#looks) {
-      const looks = before + 1;
-      this.#looks.set(stream, looks);
-      const waitsForConnection = stream.sendCredit > FRAME_COST;
-      if (Math.min(looks, waitsForConnection ? this.#connectionLooks : looks) <= LOOKS) continue;
-      this.#looks.delete(stream);
+    for (const [stream, before] of this.#checks) {
+      const checks = before + 1;
+      this.#checks.set(stream, checks);
+      const hasCredit = stream.sendCredit > FRAME_COST;
+      if (Math.min(checks, hasCredit ? this.#connectionChecks : checks) <= CHECKS_PER_STALL) continue;
+      this.#checks.delete(stream);
       this.#onStalled(stream);
     }
-    this.#plan();
+    this.#schedule();
   };
 }

@@ -1,14 +1,14 @@
 import type { Stream } from "./stream.js";
 
-const FIRST_BUCKETS = 16;
+const INITIAL_BUCKETS = 16;
 
 /**
- * Streams by their numbers. A Map would do, if not for V8's collector: a Map's table that is full points to the next one,
- * for iterators, so that an old one, though dead, keeps alive every stream that any table since had in it.
+ * Streams by their ids: a hash table whose buckets are linked lists. A Map would leak: in V8 the old table of a Map points
+ * to the new one, so an old table that survives a collection keeps every later stream alive.
  */
 export class StreamMap {
-  /** Numbers come in their order, so they spread well. Streams of one bucket follow each other. */
-  #buckets: (Stream | undefined)[] = new Array(FIRST_BUCKETS).fill(undefined);
+  /** Ids ascend, so they spread evenly. The streams of a bucket are linked by `nextInBucket`. */
+  #buckets: (Stream | undefined)[] = new Array(INITIAL_BUCKETS).fill(undefined);
   #size = 0;
 
   get size(): number {
@@ -16,36 +16,36 @@ export class StreamMap {
   }
 
   get(id: number): Stream | undefined {
-    let stream = this.#buckets[this.#at(id)];
+    let stream = this.#buckets[this.#bucketOf(id)];
     while (stream && stream.id !== id) stream = stream.nextInBucket;
     return stream;
   }
 
-  /** Adds one that is not there. */
+  /** Adds a stream that is not in the map. */
   add(stream: Stream): void {
     if (this.#size === this.#buckets.length) this.#grow();
     this.#size++;
     this.#put(stream);
   }
 
-  /** Whether it was there. */
+  /** Returns whether the stream was in the map. */
   delete(stream: Stream): boolean {
-    const at = this.#at(stream.id);
-    let before: Stream | undefined;
-    let found = this.#buckets[at];
-    while (found && found !== stream) {
-      before = found;
-      found = found.nextInBucket;
+    const bucket = this.#bucketOf(stream.id);
+    let previous: Stream | undefined;
+    let current = this.#buckets[bucket];
+    while (current && current !== stream) {
+      previous = current;
+      current = current.nextInBucket;
     }
-    if (!found) return false;
-    if (before) before.nextInBucket = stream.nextInBucket;
-    else this.#buckets[at] = stream.nextInBucket;
+    if (!current) return false;
+    if (previous) previous.nextInBucket = stream.nextInBucket;
+    else this.#buckets[bucket] = stream.nextInBucket;
     stream.nextInBucket = undefined;
     this.#size--;
     return true;
   }
 
-  /** All of them by their numbers. They may go meanwhile. */
+  /** A copy of all streams, in the order of their ids. */
   all(): Stream[] {
     const streams: Stream[] = [];
     for (const first of this.#buckets) {
@@ -58,15 +58,15 @@ export class StreamMap {
     for (const stream of this.all()) this.delete(stream);
   }
 
-  /** Halves, as the numbers of one end are all odd or all even; a remainder of 2^32 is as good as the number. */
-  #at(id: number): number {
+  /** Halves the id, as those of one end are all odd or all even. `&` takes it modulo 2^32, which is as good. */
+  #bucketOf(id: number): number {
     return (id / 2) & (this.#buckets.length - 1);
   }
 
   #put(stream: Stream): void {
-    const at = this.#at(stream.id);
-    stream.nextInBucket = this.#buckets[at];
-    this.#buckets[at] = stream;
+    const bucket = this.#bucketOf(stream.id);
+    stream.nextInBucket = this.#buckets[bucket];
+    this.#buckets[bucket] = stream;
   }
 
   #grow(): void {

@@ -2,21 +2,24 @@ import { ProtocolError } from "../wire/protocol-error.js";
 import type { Stream } from "./stream.js";
 import { StreamMap } from "./stream-map.js";
 
-/** The open streams of a session by their numbers: odd ones are the dialler's calls, even ones the acceptor's. */
+/**
+ * The open streams of a session. Local ones are calls of this end, remote ones calls of the other end; the dialler's
+ * have odd ids, the acceptor's even ones.
+ */
 export class StreamTable {
   readonly #streams = new StreamMap();
   #nextId: number;
-  #mine = 0;
-  /** The last stream that the other end has begun. */
+  #localCount = 0;
+  /** The id of the last remote stream. */
   lastRemoteId = 0;
-  /** Whether calls of the other end are not taken any more: what belongs to them is passed over. */
+  /** Whether GOAWAY was sent: frames of later remote streams are ignored. */
   hasSentGoaway = false;
 
-  constructor(dialled: boolean) {
-    this.#nextId = dialled ? 1 : 2;
+  constructor(isDialler: boolean) {
+    this.#nextId = isDialler ? 1 : 2;
   }
 
-  /** The number of this end's next call. */
+  /** The id of the next local stream. */
   get nextId(): number {
     return this.#nextId;
   }
@@ -25,25 +28,23 @@ export class StreamTable {
     return this.#streams.size;
   }
 
-  /** How many are calls of this end. */
   get localCount(): number {
-    return this.#mine;
+    return this.#localCount;
   }
 
-  /** Whether a stream of that number is a call of this end. */
   isLocal(id: number): boolean {
     return id % 2 === this.#nextId % 2;
   }
 
-  /** Opens the next call of this end. */
+  /** Adds a local stream, with the next id. */
   addLocal(stream: Stream): void {
     stream.id = this.#nextId;
     this.#nextId += 2;
-    this.#mine++;
+    this.#localCount++;
     this.#streams.add(stream);
   }
 
-  /** Throws unless a call of the other end may have that number. */
+  /** Throws a ProtocolError unless a new remote stream may have this id. */
   checkRemoteId(id: number): void {
     if (!this.isLocal(id) && id > this.lastRemoteId) return;
     throw new ProtocolError(
@@ -51,22 +52,21 @@ export class StreamTable {
     );
   }
 
-  /** Opens a call of the other end. */
   addRemote(id: number, stream: Stream): void {
     this.lastRemoteId = stream.id = id;
     this.#streams.add(stream);
   }
 
-  /** The stream of that number; undefined if it is over. Throws if there never was one. */
+  /** The stream of this id, or undefined if it is closed. Throws a ProtocolError if it never began. */
   find(id: number): Stream | undefined {
     const stream = this.#streams.get(id);
     if (stream) return stream;
-    if (this.isLocal(id) ? id < this.#nextId : id <= this.lastRemoteId || this.hasSentGoaway)
-      return undefined;
+    const hasBegun = this.isLocal(id) ? id < this.#nextId : id <= this.lastRemoteId || this.hasSentGoaway;
+    if (hasBegun) return undefined;
     throw new ProtocolError(`stream ${id} has not begun`);
   }
 
-  /** The same of a call of this end, of which a part of the answer has come. */
+  /** As find(), for a frame of a response: throws if the stream is remote or its response has ended. */
   findForResponse(id: number): Stream | undefined {
     const stream = this.find(id);
     if (!this.isLocal(id)) throw new ProtocolError(`stream ${id} is answered by who calls`);
@@ -74,20 +74,20 @@ export class StreamTable {
     return stream;
   }
 
-  /** Whether it was there. */
+  /** Returns whether the stream was in the table. */
   delete(stream: Stream): boolean {
-    const isThere = this.#streams.delete(stream);
-    if (isThere && this.isLocal(stream.id)) this.#mine--;
-    return isThere;
+    const wasOpen = this.#streams.delete(stream);
+    if (wasOpen && this.isLocal(stream.id)) this.#localCount--;
+    return wasOpen;
   }
 
-  /** All of them in the order of their numbers, which may end meanwhile. */
+  /** A copy of all streams, in the order of their ids. */
   all(): Stream[] {
     return this.#streams.all();
   }
 
   clear(): void {
     this.#streams.clear();
-    this.#mine = 0;
+    this.#localCount = 0;
   }
 }

@@ -7,239 +7,242 @@ import { FRAME_COST } from "./frame-cost.js";
 import { ReceiveQueue, type ReceiveQueueOwner } from "./receive-queue.js";
 import { SendQueue } from "./send-queue.js";
 
-/** What a stream tells whoever calls or answers by it. */
+/** What a stream reports to its caller or handler. */
 export interface StreamEvents {
-  /** A message that was asked for with pull(). */
+  /** A message that pull() asked for. */
   onMessage(bytes: Uint8Array): void;
-  /** The other half has ended, after all of its messages: a caller hears how, a handler only that. */
+  /** The other half has ended, after all of its messages. For a handler the status is always OK. */
   onEnd(status: CallStatus): void;
-  /** Headers of the answer, before its first message. */
+  /** The headers of the response, before its first message. */
   onHeaders?(header: HeaderList): void;
-  /** It is over before its time: given up by the other end, or its socket was lost. Nothing comes after that. */
+  /** The stream was reset by the other end, or its socket was lost. Nothing follows. */
   onError(error: ConnectError): void;
-  /** A message is more than this end takes; nothing comes after that, and the stream still has to be ended. */
+  /** A message is larger than this end accepts. Nothing follows, and the stream still has to be ended. */
   onRefused(error: ConnectError): void;
 }
 
-/** Counts what a call has in memory. */
+/** Counts the bytes that a call has in memory. */
 export interface StreamUsage {
-  /** The method that is called, as "/package.Service/Method". */
+  /** The method, as "/package.Service/Method". */
   readonly path: string;
+  /** The received bytes of incomplete messages change by `change`. Returns the error if they are too many. */
   addArriving(change: number): ConnectError | undefined;
+  /** The bytes that wait to be sent change by `change`. */
   addLeaving(change: number): void;
 }
 
-/** What a stream needs of the session that carries it. */
+/** What a stream needs of its session. */
 export interface StreamSession {
-  /** Writes a message at once if credit and socket allow it. */
+  /** Writes a message at once if credit and the socket allow it. Returns whether it did. */
   tryWrite(stream: Stream, bytes: Uint8Array, end: boolean): boolean;
-  /** Writes the rest of the stream's messages in turn with the others. */
+  /** Writes the pending messages of the stream in turn with those of the others. */
   enqueue(stream: Stream): void;
-  /** The end of a half that has nothing else to write: an answering half says how it went. */
+  /** Ends the sending half: with its status if it is the answering one. */
   writeEnd(stream: Stream, status: CallStatus | undefined): void;
-  /** The app has taken what cost so much credit. */
+  /** Releases the credit of a message that was consumed. */
   release(stream: Stream, cost: number): void;
   /** One of the halves has ended. */
   onHalfClosed(stream: Stream): void;
-  /** So many bytes more, or fewer, are there of messages that are not whole; what stands against it. */
+  /** As StreamUsage has it, for the stream. */
   addArriving(stream: Stream, change: number): ConnectError | undefined;
-  /** So many bytes more, or fewer, wait to be written. */
   addLeaving(stream: Stream, change: number): void;
 }
 
 /**
- * One call, as one end sees it: a half that is sent and a half that is received. Messages wait on the sending half for
- * credit, and on the receiving half for pull(), whereby they are paid for.
+ * One call as one end sees it: a sending and a receiving half. Messages wait on the sending half for credit, and on the
+ * receiving half for pull(), which releases their credit.
  */
 export class Stream implements ReceiveQueueOwner {
-  /** Set before anything can be told. */
+  /** Must be set before the first frame is received. */
   events: StreamEvents;
   id = 0;
-  /** The call that it was begun for, at the calling end: to be made again elsewhere where it was not taken. */
+  /** The call of a local stream: it is made again on another session if this one did not accept it. */
   call: OutgoingCall | undefined;
   session: StreamSession | undefined;
-  /** Where what it has in memory is counted, at an answering end that counts it. */
+  /** Counts the memory of a remote stream, if the server limits it. */
   usage: StreamUsage | undefined;
-  /** How many bytes may still be sent, and may still be received. */
+  /** The bytes that may still be sent. */
   sendCredit = 0;
+  /** The bytes that may still be received. */
   receiveCredit = 0;
   receiveWindow = 0;
-  /** What was taken and not yet given back. */
+  /** Consumed bytes whose credit has not been returned yet. */
   pendingCredit = 0;
-  /** Whether the stream is in the session's round. */
+  /** Whether the stream is in the sender's queue. */
   isQueued = false;
-  /** Whether the other end has shown that it has begun: what was sent up to then is kept, to be sent again elsewhere. */
+  /** Whether the other end has begun with the call: until then sent messages are kept to be sent again. */
   isAccepted: boolean;
   /** Whether the sending half has ended, and all of it is written. */
   isSendClosed = false;
   isReceiveClosed = false;
-  /** Whether anything of the answer has come: its headers come before all else, and once. */
+  /** Whether any part of the response has been received. Its headers come first, and once. */
   hasResponse = false;
   isClosed = false;
-  /** The one behind it in the same bucket of the session's streams. */
+  /** The next stream of the same bucket of StreamMap. */
   nextInBucket: Stream | undefined;
 
-  readonly #outbox = new SendQueue();
-  readonly #inbox: ReceiveQueue;
-  /** How many of the bytes that wait to be written the carrier knows of. */
-  #leaving = 0;
-  #endWanted = false;
-  /** How the answering half ends, where the END of its last message does not say it. */
+  readonly #sendQueue = new SendQueue();
+  readonly #receiveQueue: ReceiveQueue;
+  /** The pending bytes that the session has counted. */
+  #countedLeaving = 0;
+  #isEndRequested = false;
+  /** The status of the answering half, unless the END flag of its last message says it. */
   #endStatus: CallStatus | undefined;
-  #drained: (() => void) | undefined;
-  #onEnded: (() => void) | undefined;
+  #onDrained: (() => void) | undefined;
+  #onSendEnd: (() => void) | undefined;
 
-  constructor(events: StreamEvents, check: CheckMessage, isTaken: boolean) {
+  constructor(events: StreamEvents, check: CheckMessage, isAccepted: boolean) {
     this.events = events;
-    this.#inbox = new ReceiveQueue(this, check);
-    this.isAccepted = isTaken;
+    this.#receiveQueue = new ReceiveQueue(this, check);
+    this.isAccepted = isAccepted;
   }
 
-  // What the app does.
+  // For the caller or handler.
 
   /**
-   * Sends a message; `end`: the last one. What is sent when the stream is over is dropped. `tail` is how the message goes
-   * on: of a stream that is taken only, and as it is until drained().
+   * Sends a message, with `end` the last one. A message after the end is dropped. `tail` continues the message without
+   * a copy: only if the stream is accepted, and it must not change before whenDrained() resolves.
    */
   send(bytes: Uint8Array, end = false, tail?: Uint8Array): void {
-    if (this.isClosed || this.#endWanted) return;
-    if (end) this.#endWanted = true;
+    if (!this.canSend) return;
+    if (end) this.#isEndRequested = true;
     if (!tail && !this.hasPending && this.session?.tryWrite(this, bytes, end)) {
-      if (!this.isAccepted) this.#outbox.keep(bytes);
-      if (end) this.#sent();
+      if (!this.isAccepted) this.#sendQueue.keep(bytes);
+      if (end) this.#closeSend();
       return;
     }
-    this.#outbox.add(bytes, tail);
-    this.#tellLeaving();
+    this.#sendQueue.add(bytes, tail);
+    this.#countLeaving();
     this.session?.enqueue(this);
   }
 
-  /** Ends the sending half, after what was sent: that of an answer with its status. */
+  /** Ends the sending half after the messages so far: the answering half with its status. */
   end(status?: CallStatus): void {
-    if (this.isClosed || this.#endWanted) return;
-    this.#endWanted = true;
+    if (!this.canSend) return;
+    this.#isEndRequested = true;
     this.#endStatus = status;
-    this.#tellEnded();
+    this.#notifySendEnd();
     if (!this.hasPending && this.session) this.#writeEnd();
   }
 
-  /** Whether a writer had better wait for drained() before it sends more. */
-  get isFull(): boolean {
-    return this.#outbox.isFull;
+  /** Whether the sending half is open: end() was not called, and the stream is not closed. */
+  get canSend(): boolean {
+    return !this.isClosed && !this.#isEndRequested;
   }
 
-  /** Resolves when there is room for more, or nothing more can be sent. For one writer. */
+  /** Whether a writer should wait for whenDrained() before it sends more. */
+  get isFull(): boolean {
+    return this.#sendQueue.isFull;
+  }
+
+  /** Resolves when there is room for more, or the sending half is not open any more. For one writer. */
   whenDrained(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.isSendEnded || !this.isFull) resolve();
-      else this.#drained = resolve;
+      if (!this.canSend || !this.isFull) resolve();
+      else this.#onDrained = resolve;
     });
   }
 
-  /** Whether nothing more can be sent: it has ended, though not all of it may have left, or is over. */
-  get isSendEnded(): boolean {
-    return this.isClosed || this.#endWanted;
-  }
-
-  /** Has `task` run when nothing more can be sent; of several the last one. At once, if that is so already. */
+  /** Runs `task` when the sending half ends, at once if it has. Only the last task is kept. */
   onSendEnd(task: () => void): void {
-    if (this.isSendEnded) task();
-    else this.#onEnded = task;
+    if (this.canSend) this.#onSendEnd = task;
+    else task();
   }
 
   /** Asks for the next message. */
   pull(): void {
-    this.#inbox.pull();
+    this.#receiveQueue.pull();
   }
 
-  /** Wants nothing more of the other half: what comes of it is thrown away. */
+  /** Discards the rest of the receiving half. */
   discardIncoming(): void {
-    this.#inbox.discard();
+    this.#receiveQueue.discard();
   }
 
-  /** Ends both halves without a word to the app. What waits to be written is dropped. */
+  /** Closes both halves without events. Pending messages are dropped. */
   destroy(): void {
     this.discardIncoming();
     this.close();
     this.session = undefined;
   }
 
-  // What the session does.
+  // For the session.
 
-  /** Sends nothing any more. What has been received is still there to be read. */
+  /** Closes the stream. Messages that have been received can still be pulled. */
   close(): void {
     this.isClosed = true;
-    this.#outbox.clear();
-    this.#tellLeaving();
-    this.#tellEnded();
+    this.#sendQueue.clear();
+    this.#countLeaving();
+    this.#notifySendEnd();
   }
 
-  /** Whether something waits to be written. */
+  /** Whether messages wait to be written. */
   get hasPending(): boolean {
-    return this.#outbox.hasPending;
+    return this.#sendQueue.hasPending;
   }
 
-  /** How many bytes of the next message have still to be written. */
+  /** The bytes of the next message that are not written yet. */
   get nextSize(): number {
-    return this.#outbox.nextSize;
+    return this.#sendQueue.nextSize;
   }
 
-  /** Goes back to the start, to begin on another session where nothing is known of it. */
+  /** Goes back to the start, to begin again on another session. */
   detach(): void {
     this.session = undefined;
     this.id = 0;
-    this.#outbox.rewind();
+    this.#sendQueue.rewind();
     this.isSendClosed = false;
     this.pendingCredit = 0;
     this.isQueued = false;
   }
 
-  /** Writes what waits: all that fits, or a place in the round. */
+  /** Writes what is pending, or queues the stream for its turn. */
   flush(): void {
     if (this.hasPending) this.session?.enqueue(this);
-    else if (this.#endWanted && !this.isSendClosed) this.#writeEnd();
+    else if (this.#isEndRequested && !this.isSendClosed) this.#writeEnd();
   }
 
-  /** Writes the next piece of what waits, of at most `most` bytes; how many they were. */
-  writePiece(to: ByteWriter, most: number): number {
-    const size = this.#outbox.writePiece(to, this.id, most, this.#endWanted && !this.#endStatus);
-    this.#tellLeaving();
-    if (this.isAccepted) this.#outbox.forgetWritten();
-    if (this.#endWanted && !this.hasPending) {
+  /** Writes the next piece of at most `maxBytes` of what is pending. Returns its size. */
+  writePiece(to: ByteWriter, maxBytes: number): number {
+    const endsHere = this.#isEndRequested && !this.#endStatus;
+    const size = this.#sendQueue.writePiece(to, this.id, maxBytes, endsHere);
+    this.#countLeaving();
+    if (this.isAccepted) this.#sendQueue.dropWritten();
+    if (this.#isEndRequested && !this.hasPending) {
       if (this.#endStatus) this.#writeEnd();
-      else this.#sent();
+      else this.#closeSend();
     }
-    if (this.#drained && !this.isFull) {
-      this.#drained();
-      this.#drained = undefined;
+    if (this.#onDrained && !this.isFull) {
+      this.#onDrained();
+      this.#onDrained = undefined;
     }
     return size;
   }
 
-  /** The other end has begun with it: it will not be sent again. */
+  /** Notes that the other end has begun with the call: it will not be sent again. */
   markAccepted(): void {
     if (this.isAccepted) return;
     this.isAccepted = true;
-    this.#outbox.forgetWritten();
+    this.#sendQueue.dropWritten();
   }
 
-  /** A message came, or a piece of one. */
+  /** Receives a message, or a piece of one if `more` follow. */
   receiveMessage(bytes: Uint8Array, more: boolean, end: boolean): void {
     this.hasResponse = true;
-    if (end) this.#inbox.end(OK_STATUS);
-    const isToDeliver = this.#inbox.add(bytes, more);
-    if (end) this.#receiveEnds();
-    if (isToDeliver || end) this.#inbox.deliver();
+    if (end) this.#receiveQueue.end(OK_STATUS);
+    const hasToDeliver = this.#receiveQueue.add(bytes, more);
+    if (end) this.#closeReceive();
+    if (hasToDeliver || end) this.#receiveQueue.deliver();
   }
 
-  /** The receiving half has ended. */
+  /** Receives the end of the receiving half. */
   receiveEnd(status: CallStatus): void {
-    this.#inbox.end(status);
-    this.#receiveEnds();
-    this.#inbox.deliver();
+    this.#receiveQueue.end(status);
+    this.#closeReceive();
+    this.#receiveQueue.deliver();
   }
 
-  // What the inbox tells.
+  // For the receive queue.
 
   deliverMessage(bytes: Uint8Array): void {
     this.events.onMessage(bytes);
@@ -261,31 +264,31 @@ export class Stream implements ReceiveQueueOwner {
     return this.session?.addArriving(this, change);
   }
 
-  #tellLeaving(): void {
-    const { pendingBytes } = this.#outbox;
-    this.session?.addLeaving(this, pendingBytes - this.#leaving);
-    this.#leaving = pendingBytes;
+  #countLeaving(): void {
+    const { pendingBytes } = this.#sendQueue;
+    this.session?.addLeaving(this, pendingBytes - this.#countedLeaving);
+    this.#countedLeaving = pendingBytes;
   }
 
-  #tellEnded(): void {
-    this.#drained?.();
-    this.#drained = undefined;
-    this.#onEnded?.();
-    this.#onEnded = undefined;
+  #notifySendEnd(): void {
+    this.#onDrained?.();
+    this.#onDrained = undefined;
+    this.#onSendEnd?.();
+    this.#onSendEnd = undefined;
   }
 
-  #receiveEnds(): void {
+  #closeReceive(): void {
     this.isReceiveClosed = true;
     this.session?.onHalfClosed(this);
   }
 
-  #sent(): void {
+  #closeSend(): void {
     this.isSendClosed = true;
     this.session?.onHalfClosed(this);
   }
 
   #writeEnd(): void {
     this.session?.writeEnd(this, this.#endStatus);
-    this.#sent();
+    this.#closeSend();
   }
 }

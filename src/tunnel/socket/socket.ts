@@ -1,43 +1,44 @@
 /**
- * What carries a session: whole binary messages, in order, until it is closed. Browsers' and Node's `WebSocket`, `ws`,
- * a `MessagePort` and a pair in memory are such; another one needs these four members.
+ * Carries a session: whole binary messages, in order, until it is closed. Browsers' and Node's `WebSocket`, `ws`,
+ * a `MessagePort` and a pair in memory are supported; another carrier implements these four members.
  */
 export interface Socket {
   /**
-   * Takes a message, which the caller does not touch again before `free` is called: when nobody needs its bytes any
-   * more. A socket whose other end goes on with the same bytes never calls it. Never throws: a closed socket drops it.
+   * Sends a message. The caller does not touch its bytes again before `free` is called, when they are not needed any
+   * more; a socket that hands the bytes themselves to the other end never calls it. Never throws: a closed socket drops
+   * the message.
    */
   send(message: Uint8Array<ArrayBuffer>, free: () => void): void;
-  /** How many bytes it has taken and not yet handed on to the network. */
+  /** The bytes that were accepted and are not yet passed to the network. */
   readonly bufferedBytes: number;
-  /** Whether it keeps a process alive that has nothing else to do. */
-  keepProcessAlive(busy: boolean): void;
-  /** Closes it, with a WebSocket close code and a reason of at most 123 bytes. Idempotent. */
+  /** Sets whether the open socket keeps a process alive that has nothing else to do. */
+  keepProcessAlive(isBusy: boolean): void;
+  /** Closes the socket, with a WebSocket close code and a reason of at most 123 bytes. Idempotent. */
   close(code: number, reason: string): void;
 }
 
-/** What a socket tells. Nothing before it is given them, and nothing after `closed`. */
+/** What a socket reports. Nothing is reported before a session listens, and nothing after `onClosed`. */
 export interface SocketEvents {
-  /** A message came; the bytes are whoever's takes them, and of the type Uint8Array itself. */
+  /** A message was received. The bytes belong to the receiver, and are a plain Uint8Array, not a Buffer. */
   onMessage(bytes: Uint8Array): void;
-  /** `buffered` has fallen so low that more can be sent. */
+  /** `bufferedBytes` has fallen to 32 KiB or less, so that more can be sent. */
   onDrained(): void;
-  /** It is closed, by either end or by what lies between. */
+  /** The socket was closed by either end, or the connection was lost. */
   onClosed(code: number, reason: string): void;
 }
 
-/** An open socket, which begins to tell once it knows whom. */
+/** An open socket: reports to `events` from now on. */
 export type OpenSocket = (events: SocketEvents) => Socket;
 
-/** Below how many bytes `drained` is told. */
-export const LOW_WATER = 32 * 1024;
+/** `onDrained` is called when the buffered bytes fall to this. */
+export const LOW_WATER_BYTES = 32 * 1024;
 
-/** A close reason in as many bytes as WebSocket allows. */
+const MAX_REASON_BYTES = 123;
+
+/** Truncates a close reason to the bytes that WebSocket allows. */
 export function closeReason(text: string): string {
   const bytes = new TextEncoder().encode(text);
-  if (bytes.length <= MOST_REASON) return text;
-  // Cut at a character, not within one.
-  return new TextDecoder().decode(bytes.subarray(0, MOST_REASON)).replace(/\ufffd+$/, "");
+  if (bytes.length <= MAX_REASON_BYTES) return text;
+  // Removes a character that was cut in two.
+  return new TextDecoder().decode(bytes.subarray(0, MAX_REASON_BYTES)).replace(/\ufffd+$/, "");
 }
-
-const MOST_REASON = 123;

@@ -4,13 +4,13 @@ import { WebSocket } from "ws";
 import { isLoopback } from "../../lib/loopback.js";
 import { SUBPROTOCOL } from "../wire/frame.js";
 import { CLOSE_CODE } from "../wire/protocol-error.js";
-import { LOW_WATER, type OpenSocket } from "./socket.js";
+import { LOW_WATER_BYTES, type OpenSocket } from "./socket.js";
 import { PROXY_ADVICE } from "./web-socket.js";
 
-/** The most bytes of one WebSocket message that is taken: what leaves in one is far less. */
+/** The most bytes of a WebSocket message that is accepted. Those that are sent are far smaller. */
 export const MAX_WS_MESSAGE_BYTES = 1024 * 1024;
 
-/** Opens a WebSocket with `ws`. Rejects with what is known of why not. */
+/** Opens a WebSocket with `ws`. Rejects with the reason. */
 export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions = {}): Promise<OpenSocket> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, SUBPROTOCOL, {
@@ -18,14 +18,14 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
       handshakeTimeout: timeoutMs,
       perMessageDeflate: false,
       maxPayload: MAX_WS_MESSAGE_BYTES,
-      ...(isDirect(url) && { generateMask: noMask }),
+      ...(isMaskNeedless(url) && { generateMask: zeroMask }),
     });
-    let answer: IncomingMessage | undefined;
+    let upgrade: IncomingMessage | undefined;
     socket.once("upgrade", (response) => {
-      answer = response;
+      upgrade = response;
     });
     socket.once("unexpected-response", (_request, response) => {
-      void refusal(response).then((error) => {
+      void refusalError(response).then((error) => {
         reject(error);
         socket.terminate();
       });
@@ -33,96 +33,95 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
     socket.once("error", reject);
     socket.once("open", () => {
       socket.removeListener("error", reject);
-      resolve(overWs(socket, answer?.socket));
+      resolve(overWs(socket, upgrade?.socket));
     });
   });
 }
 
-/** An answer of another status than 101 is read so far, in bytes and in milliseconds. */
-const MOST_REFUSAL_BYTES = 300;
-const MOST_REFUSAL_MS = 1000;
+/** How much of a response with another status than 101 is read, in characters and in milliseconds. */
+const MAX_REFUSAL_LENGTH = 300;
+const MAX_REFUSAL_MS = 1000;
 
-/** Says who answered instead of opening the WebSocket, and which proxies do so. */
-async function refusal(response: IncomingMessage): Promise<Error> {
+/** The error for a response other than the upgrade: its status, server and text, and advice if a proxy may be the cause. */
+async function refusalError(response: IncomingMessage): Promise<Error> {
   const { statusCode = 0, headers } = response;
   let text = "";
-  const late = setTimeout(() => response.destroy(), MOST_REFUSAL_MS);
+  const timer = setTimeout(() => response.destroy(), MAX_REFUSAL_MS);
   try {
     for await (const bytes of response) {
       text += bytes;
-      if (text.length > MOST_REFUSAL_BYTES) break;
+      if (text.length > MAX_REFUSAL_LENGTH) break;
     }
   } catch {
-    // The status tells enough.
+    // The status is enough for the error.
   }
-  clearTimeout(late);
-  const isPlain = headers["content-type"]?.startsWith("text/plain");
-  const said = isPlain && text ? `: ${text.slice(0, MOST_REFUSAL_BYTES).trim()}` : "";
+  clearTimeout(timer);
+  const isText = headers["content-type"]?.startsWith("text/plain");
+  const detail = isText && text ? `: ${text.slice(0, MAX_REFUSAL_LENGTH).trim()}` : "";
   const by = headers.server ? ` by ${headers.server.slice(0, 100)}` : "";
   const advice = PROXY_STATUSES.has(statusCode) ? `; ${PROXY_ADVICE}` : "";
-  return new Error(`the WebSocket was answered with HTTP ${statusCode}${by}${said}${advice}`);
+  return new Error(`the WebSocket was answered with HTTP ${statusCode}${by}${detail}${advice}`);
 }
 
-/** The statuses of proxies that do not pass the upgrade on, or have no answer from where they passed it. */
+/** The statuses of proxies that do not pass the upgrade on, or get no response to it. */
 const PROXY_STATUSES: ReadonlySet<number> = new Set([200, 400, 404, 405, 426, 501, 502, 503, 504]);
 
 /**
- * Whether nothing stands between the two ends that could take a part of a message for HTTP, which is all that masks are
- * for: nobody reads what is encrypted, and nobody stands within one machine.
+ * Whether masks have no use. They protect proxies that might take a part of a message for HTTP; TLS hides messages from
+ * proxies, and a loopback connection has none.
  */
-function isDirect(url: string): boolean {
+function isMaskNeedless(url: string): boolean {
   const { protocol, hostname } = new URL(url);
   return protocol === "wss:" || isLoopback(hostname);
 }
 
-/** Zeros: `ws` then neither copies what it sends nor goes through what it receives. */
-const noMask = (mask: Buffer): void => void mask.fill(0);
+/** A mask of zeros: `ws` then neither copies what it sends nor unmasks what it receives. */
+const zeroMask = (mask: Buffer): void => void mask.fill(0);
 
-/** A socket of `ws` that is open; `held` is what keeps the process alive, where that is to depend on its use. */
-export function overWs(socket: WebSocket, held?: { ref(): void; unref(): void }): OpenSocket {
-  // Its close tells more, and comes as well.
+/** An open socket of `ws`. `handle`, if there is one, is referenced while the session is busy, and keeps the process alive. */
+export function overWs(socket: WebSocket, handle?: { ref(): void; unref(): void }): OpenSocket {
+  // The close event follows, and has more information.
   socket.on("error", () => {});
-  // What comes before anyone listens is kept: it may come with the answer to the handshake.
+  // Keeps messages that are received before a session listens: they may arrive with the handshake's response.
   let early: Uint8Array[] | undefined = [];
-  let take = (bytes: Uint8Array): void => void early?.push(bytes);
+  let onMessage = (bytes: Uint8Array): void => void early?.push(bytes);
   socket.on("message", (data: Buffer, isBinary) => {
-    if (isBinary) take(new Uint8Array(data.buffer, data.byteOffset, data.length));
+    if (isBinary) onMessage(new Uint8Array(data.buffer, data.byteOffset, data.length));
     else socket.close(CLOSE_CODE.protocolError, "a message is text: all of this protocol is binary");
   });
   return (events) => {
-    take = events.onMessage;
+    onMessage = events.onMessage;
     for (const bytes of early ?? []) queueMicrotask(() => events.onMessage(bytes));
     early = undefined;
     socket.on("close", (code, reason) => events.onClosed(code, reason.toString()));
-    const sent = () => {
-      if (socket.bufferedAmount <= LOW_WATER) events.onDrained();
-    };
     return {
       send(message, free) {
         if (socket.readyState !== WebSocket.OPEN) return;
         socket.send(message, BINARY, () => {
           free();
-          sent();
+          if (socket.bufferedAmount <= LOW_WATER_BYTES) events.onDrained();
         });
       },
       get bufferedBytes() {
         return socket.bufferedAmount;
       },
-      keepProcessAlive(busy) {
-        if (busy) held?.ref();
-        else held?.unref();
+      keepProcessAlive(isBusy) {
+        if (isBusy) handle?.ref();
+        else handle?.unref();
       },
-      close(code, reason) {
-        socket.close(code, reason);
-        // One that does not answer is not waited for.
-        const cut = setTimeout(() => socket.terminate(), CLOSE_MS);
-        cut.unref();
-        socket.once("close", () => clearTimeout(cut));
-      },
+      close: (code, reason) => closeOrTerminate(socket, code, reason),
     };
   };
 }
 
-const CLOSE_MS = 2000;
-
 const BINARY = { binary: true };
+
+/** How long the other end may take to answer a close, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 2000;
+
+function closeOrTerminate(socket: WebSocket, code: number, reason: string): void {
+  socket.close(code, reason);
+  const timer = setTimeout(() => socket.terminate(), CLOSE_TIMEOUT_MS);
+  timer.unref();
+  socket.once("close", () => clearTimeout(timer));
+}

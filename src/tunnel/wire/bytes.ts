@@ -1,33 +1,34 @@
 import { ProtocolError } from "./protocol-error.js";
 
-/** The largest number that a varint may hold: what JavaScript counts to without a gap. */
-const MOST = Number.MAX_SAFE_INTEGER;
+/** The largest value of a varint. */
+const MAX_VARINT = Number.MAX_SAFE_INTEGER;
 
 const utf8 = new TextEncoder();
-// A mark in front of a text is a part of it.
+// A byte order mark is part of the text.
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** How large a writer's buffer is at first. */
+/** The initial size of a writer's buffer. */
 const FIRST_BYTES = 4096;
-/** Where it would grow beyond the first of these, it becomes the other at once: what leaves in one when there is much. */
+/** A buffer that outgrows the first of these gets the second at once: the size of a full batch. */
 const MIDDLE_BYTES = 16 * 1024;
 const LARGE_BYTES = 96 * 1024;
 
-/** Large buffers that wait for another use, and how many are kept: what they hold is sent again and again. */
-const free: Uint8Array<ArrayBuffer>[] = [];
-const MOST_FREE = 16;
+/** Large buffers for reuse. */
+const freeBuffers: Uint8Array<ArrayBuffer>[] = [];
+const MAX_FREE_BUFFERS = 16;
 
-/** Gives back what take() returned, once nobody needs it any more. */
+/** Returns the buffer of take() for reuse. Nobody may use it afterwards. */
 export function releaseBytes({ buffer }: Uint8Array<ArrayBuffer>): void {
-  if (buffer.byteLength === LARGE_BYTES && free.length < MOST_FREE) free.push(new Uint8Array(buffer));
+  if (buffer.byteLength === LARGE_BYTES && freeBuffers.length < MAX_FREE_BUFFERS)
+    freeBuffers.push(new Uint8Array(buffer));
 }
 
-/** Bytes that grow at their end, and are taken as a whole. */
+/** A growing buffer that frames are appended to. */
 export class ByteWriter {
-  /** What is not large is kept for the next time; there may be thousands of these, nearly all of them idle. */
+  /** The small buffer is kept; larger ones are not, as there may be thousands of idle writers. */
   readonly #small = new Uint8Array(FIRST_BYTES);
   #bytes = this.#small;
-  /** How many bytes have been written since the last take(). */
+  /** The bytes written since the last take(). */
   length = 0;
 
   byte(value: number): void {
@@ -48,7 +49,7 @@ export class ByteWriter {
     this.length += bytes.length;
   }
 
-  /** A text of one byte a character, its length in front. */
+  /** Writes a text as its length and Latin-1. */
   latin1(text: string): void {
     const { length } = text;
     this.varint(length);
@@ -56,14 +57,14 @@ export class ByteWriter {
     for (let i = 0; i < length; i++) this.#bytes[this.length++] = text.charCodeAt(i);
   }
 
-  /** A text of any characters, its length in bytes in front. */
+  /** Writes a text as its length in bytes and UTF-8. */
   utf8(text: string): void {
     const bytes = utf8.encode(text);
     this.varint(bytes.length);
     this.bytes(bytes);
   }
 
-  /** Starts something whose length stands in front of it; lengthFrom() writes that, with what this returned. */
+  /** Starts a part that its length precedes; endLength(), given the result, writes that length. */
   beginLength(): number {
     this.byte(0);
     return this.length;
@@ -73,7 +74,7 @@ export class ByteWriter {
     const { length } = this;
     const size = length - start;
     if (size > 0x7f) {
-      // Rare: most frames are short, so the one byte that was kept free is enough.
+      // Rare: one byte is reserved, which is enough for the length of most frames.
       const extra = varintSize(size) - 1;
       if (length + extra > this.#bytes.length) this.#grow(extra);
       this.#bytes.copyWithin(start + extra, start, length);
@@ -85,7 +86,7 @@ export class ByteWriter {
     }
   }
 
-  /** All that was written, in a buffer of its own, and starts again. */
+  /** Returns all that was written, in a buffer that the caller owns, and starts again. */
   take(): Uint8Array<ArrayBuffer> {
     const { length } = this;
     const bytes = this.#bytes;
@@ -95,31 +96,31 @@ export class ByteWriter {
     return bytes.subarray(0, length);
   }
 
-  #grow(by: number): void {
-    const needed = Math.max(this.#bytes.length * 2, this.length + by);
-    const larger = largerThan(needed);
+  #grow(added: number): void {
+    const needed = Math.max(this.#bytes.length * 2, this.length + added);
+    const larger = allocate(needed);
     larger.set(this.#bytes.subarray(0, this.length));
     this.#bytes = larger;
   }
 }
 
-function largerThan(size: number): Uint8Array<ArrayBuffer> {
+function allocate(size: number): Uint8Array<ArrayBuffer> {
   if (size <= MIDDLE_BYTES || size > LARGE_BYTES) return new Uint8Array(size);
-  return free.pop() ?? new Uint8Array(LARGE_BYTES);
+  return freeBuffers.pop() ?? new Uint8Array(LARGE_BYTES);
 }
 
-/** How many bytes `value` takes as a varint. */
+/** The bytes of `value` as a varint. */
 export function varintSize(value: number): number {
   let size = 1;
   for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 128)) size++;
   return size;
 }
 
-/** Reads bytes from the front, and throws a ProtocolError where they end too early or make no sense. */
+/** Reads fields from the front. Throws a ProtocolError if the bytes end too early or a field is malformed. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
   offset: number;
-  /** Where what can be read ends. */
+  /** Fields may be read up to this offset. */
   end: number;
 
   constructor(bytes: Uint8Array, at = 0, end = bytes.length) {
@@ -147,7 +148,7 @@ export class ByteReader {
       value += (next & 0x7f) * scale;
       if (next < 0x80) {
         if (next === 0) throw new ProtocolError("a number is longer than it need be");
-        if (value > MOST) break;
+        if (value > MAX_VARINT) break;
         return value;
       }
       scale *= 128;
@@ -155,23 +156,19 @@ export class ByteReader {
     throw new ProtocolError("a number is above 2^53 - 1");
   }
 
-  /** The next `length` bytes, which are still those of the message they came in. */
+  /** The next `length` bytes, as a view of the message. */
   bytes(length: number): Uint8Array {
     if (length > this.end - this.offset) throw new ProtocolError("a frame ends within a field");
     this.offset += length;
     return this.#bytes.subarray(this.offset - length, this.offset);
   }
 
-  rest(): Uint8Array {
-    return this.bytes(this.end - this.offset);
-  }
-
-  /** The rest as it may be kept: a few bytes out of many are copied, so that they do not keep all of them in memory. */
+  /** The rest, to be kept: a small part of a large message is copied, so that it does not retain all of it. */
   restToKeep(): Uint8Array {
     const start = this.offset;
     this.offset = this.end;
-    const isFew = (this.end - start) * 4 < this.#bytes.buffer.byteLength;
-    return isFew ? this.#bytes.slice(start, this.end) : this.#bytes.subarray(start, this.end);
+    const isSmall = (this.end - start) * 4 < this.#bytes.buffer.byteLength;
+    return isSmall ? this.#bytes.slice(start, this.end) : this.#bytes.subarray(start, this.end);
   }
 
   latin1(): string {

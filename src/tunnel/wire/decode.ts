@@ -1,18 +1,18 @@
 import { type DescMessage, fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** What a message of the type is answered that cannot be read. */
+/** Makes the error for bytes that are not a message of the type. */
 export type ToDecodeError = (type: DescMessage, bytes: Uint8Array) => ConnectError;
 
-/** A message that a caller sent. Throws `invalid_argument`, or what `malformed` says, where it is none of its type. */
-export function decodeMessage(type: DescMessage, bytes: Uint8Array, malformed?: ToDecodeError): unknown {
+/** Decodes a caller's message. Throws what `toDecodeError` returns, by default `Code.InvalidArgument`. */
+export function decodeMessage(type: DescMessage, bytes: Uint8Array, toDecodeError?: ToDecodeError): unknown {
   try {
     return fromBinary(type, bytes);
   } catch (error) {
-    if (malformed) throw malformed(type, bytes);
-    const why = error instanceof Error ? error.message : error;
+    if (toDecodeError) throw toDecodeError(type, bytes);
+    const reason = error instanceof Error ? error.message : error;
     throw new ConnectError(
-      `cannot read the message: ${why}`,
+      `cannot read the message: ${reason}`,
       Code.InvalidArgument,
       undefined,
       undefined,

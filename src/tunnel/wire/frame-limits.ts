@@ -1,32 +1,32 @@
 import { Code } from "@connectrpc/connect";
 import { type CallStatus, type HeaderList, MAX_DETAILS } from "./frame.js";
 
-/** How much of a frame header lists may have, a status's text (in characters, of three bytes at most) and its details. */
-const MOST_HEADER_BYTES = 128 * 1024;
-const MOST_TEXT = 8 * 1024;
-const MOST_DETAIL_BYTES = 96 * 1024;
+/** The shares of a frame: bytes of a header list, characters of a status text (up to three bytes each), details. */
+const MAX_HEADER_BYTES = 128 * 1024;
+const MAX_TEXT_LENGTH = 8 * 1024;
+const MAX_DETAIL_BYTES = 96 * 1024;
 
-/** What is answered in the place of a header list that the other end, which takes `mostBytes`, would close the socket for. */
-export function checkHeaderSize(what: string, list: HeaderList, mostBytes: number): CallStatus | undefined {
-  const most = Math.min(mostBytes, MOST_HEADER_BYTES);
-  const bytes = sizeOf(list);
-  if (bytes <= most) return undefined;
-  const text = `the ${what} have ${bytes} bytes: the other end takes at most ${most}`;
+/** The status to answer if the other end, which accepts `maxBytes`, would close the socket for such a header list. */
+export function checkHeaderSize(noun: string, list: HeaderList, maxBytes: number): CallStatus | undefined {
+  const max = Math.min(maxBytes, MAX_HEADER_BYTES);
+  const bytes = headerListBytes(list);
+  if (bytes <= max) return undefined;
+  const text = `the ${noun} have ${bytes} bytes: the other end takes at most ${max}`;
   return { code: Code.ResourceExhausted, text, details: [], trailers: [] };
 }
 
-/** A status as a frame can carry it: what would be too much loses its details, and then the end of its text. */
+/** Makes a status fit into one frame: drops details that are too large, and truncates the text. */
 export function fitStatus(status: CallStatus): CallStatus {
   const { text, details } = status;
   let bytes = 0;
   for (const { type, value } of details) bytes += type.length * 3 + value.length + 8;
-  const fits = details.length <= MAX_DETAILS && bytes <= MOST_DETAIL_BYTES;
-  if (fits && text.length <= MOST_TEXT) return status;
-  return { ...status, text: text.slice(0, MOST_TEXT), details: fits ? details : [] };
+  const doDetailsFit = details.length <= MAX_DETAILS && bytes <= MAX_DETAIL_BYTES;
+  if (doDetailsFit && text.length <= MAX_TEXT_LENGTH) return status;
+  return { ...status, text: text.slice(0, MAX_TEXT_LENGTH), details: doDetailsFit ? details : [] };
 }
 
-/** About as many bytes as the list takes in a frame, and never fewer. */
-function sizeOf(header: HeaderList): number {
+/** An upper bound of the bytes that the list takes in a frame. */
+function headerListBytes(header: HeaderList): number {
   let bytes = 0;
   for (const [name, value] of header) bytes += name.length + value.length + 8;
   return bytes;

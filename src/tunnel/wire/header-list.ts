@@ -1,10 +1,7 @@
-import type { HeaderList } from "./frame.js";
+import { type HeaderList, NO_HEADERS } from "./frame.js";
 
-const NONE: HeaderList = [];
-
-/** Headers as a frame carries them. */
 export function toHeaderList(header: HeadersInit | undefined): HeaderList {
-  if (header === undefined) return NONE;
+  if (header === undefined) return NO_HEADERS;
   const list: [string, string][] = [];
   (header instanceof Headers ? header : new Headers(header)).forEach((value, name) => {
     list.push([name, value]);

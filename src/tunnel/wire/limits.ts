@@ -1,28 +1,28 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** What one end takes of the other. Passing a limit costs the call, or the socket. */
+/** What this end accepts from the other one. Exceeding a limit fails the call, or closes the socket. */
 export interface TunnelLimits {
-  /** How many bytes of messages a stream may have under way at first. It grows with the round trip. Default: 262144. */
+  /** The bytes of messages that a stream may have in flight at first; it grows with the round trip. Default: 262144. */
   streamWindow: number;
-  /** How far that may grow. Default: 4194304. */
+  /** The most bytes that `streamWindow` may grow to. Default: 4194304. */
   maxStreamWindow: number;
-  /** The same for all streams together. Default: 4194304. */
+  /** The bytes of messages that all streams together may have in flight. Default: 4194304. */
   connectionWindow: number;
   /** How many calls of the other end are answered at the same time. Default: 1000. */
   calls: number;
-  /** The most bytes of a header block. Default: 65536. */
+  /** The most bytes of a header list. Default: 65536. */
   headerBytes: number;
   /** The most bytes of a message. Default: 67108864. */
   messageBytes: number;
-  /** After how much silence, in milliseconds, the other end is asked whether it is there. Default: 25000. */
+  /** Sends a PING if nothing was received for this long, in milliseconds. Default: 25000. */
   pingMs: number;
-  /** How long it may take to answer that, and to say who it is at first, in milliseconds. Default: 10000. */
+  /** Closes the socket if nothing is received for this long after a PING or at first, in milliseconds. Default: 10000. */
   pingTimeoutMs: number;
-  /** As `silenceMs` while calls are open or something is served. Default: 4000. */
+  /** `pingMs` while calls are open or routes are served, in milliseconds. Default: 4000. */
   activePingMs: number;
-  /** As `answerMs` while calls are open or something is served, unless much waits to be sent. Default: 4000. */
+  /** `pingTimeoutMs` while calls are open or routes are served, and little waits to be sent. Default: 4000. */
   activePingTimeoutMs: number;
-  /** How long an answer may take where something points to a loss already, in milliseconds. Default: 2000. */
+  /** The timeout of a PING if the connection is already suspected to be lost, in milliseconds. Default: 2000. */
   probeTimeoutMs: number;
 }
 
@@ -40,13 +40,13 @@ export const TUNNEL_LIMITS: Readonly<TunnelLimits> = {
   probeTimeoutMs: 2000,
 };
 
-/** What stands against a message of so many bytes. */
+/** The error for a message of `bytes`, or undefined if it is accepted. */
 export type CheckMessage = (bytes: number) => ConnectError | undefined;
 
-/** Refuses messages of more than `most` bytes. */
+/** Refuses messages of more than `max` bytes. */
 export const maxMessageBytes =
-  (most: number): CheckMessage =>
+  (max: number): CheckMessage =>
   (bytes) =>
-    bytes > most
-      ? new ConnectError(`a message has more than the ${most} bytes that it may have`, Code.ResourceExhausted)
+    bytes > max
+      ? new ConnectError(`a message has more than the ${max} bytes that it may have`, Code.ResourceExhausted)
       : undefined;

@@ -1,7 +1,6 @@
-/** What a peer did that the protocol forbids. It costs the peer its socket, and no one else anything. */
+/** A violation of the protocol by the peer. It closes the socket with `closeCode`. */
 export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
-  /** The code that the socket is closed with. */
   readonly closeCode: number;
 
   constructor(reason: string, closeCode: number = CLOSE_CODE.protocolError) {
@@ -10,18 +9,18 @@ export class ProtocolError extends Error {
   }
 }
 
-/** Why a socket is closed: WebSocket close codes, of which 4000 and above are ours. */
+/** The WebSocket close codes of the protocol; those from 4000 on are its own. */
 export const CLOSE_CODE = {
-  /** Nothing is wrong: idle, drained, or not needed any more. */
+  /** Idle, drained, or not needed any more. */
   normal: 1000,
-  /** A frame that is broken, of an unknown kind, or not allowed where it came. */
+  /** A frame that is malformed, of an unknown kind, or not allowed at this point. */
   protocolError: 4000,
   /** More bytes than there was credit for. */
   flowControl: 4001,
-  /** A limit on frames, headers or calls was passed. */
+  /** A limit of frames, headers or calls was exceeded. */
   limit: 4002,
-  /** Nothing was heard for too long. */
+  /** Nothing was received for too long. */
   timeout: 4003,
-  /** The server lets this peer or its credentials not in. */
+  /** The server does not admit this peer or its credentials. */
   refused: 4004,
 } as const;
