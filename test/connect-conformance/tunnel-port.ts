@@ -3,8 +3,8 @@ import { Connections } from "../../src/node-http/connections.js";
 import { type OnePort, type OnePortOptions, openPort } from "../../src/node-http/one-port.js";
 import { tunnelUpgrade } from "../../src/server/tunnel/upgrade.js";
 import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
-import { Session } from "../../src/tunnel/session.js";
 import type { PeerSettings } from "../../src/tunnel/session/peer.js";
+import { Session } from "../../src/tunnel/session.js";
 
 /** The server's port, with nothing on it but tunnels, on which `routes` are served. */
 export function openTunnelPort(
