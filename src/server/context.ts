@@ -3,7 +3,7 @@ import type { Interceptor, Transport } from "@connectrpc/connect";
 import type { Components } from "./config/components.js";
 import type { Config, Limits } from "./config/config.js";
 import type { Engine } from "./engine.js";
-import type { DialledApps } from "./tunnel/app-registry.js";
+import type { AppRegistry } from "./tunnel/app-registry.js";
 
 /** What every service is given. */
 export interface ServiceContext {
@@ -17,7 +17,7 @@ export interface ServiceContext {
   /** Aborts when the server closes: what runs beside the calls ends with it. */
   readonly closing: AbortSignal;
   /** The apps that have dialled in. */
-  readonly apps: DialledApps;
+  readonly apps: AppRegistry;
   /** This runtime's own app id. */
   readonly appId: string;
 }

@@ -6,7 +6,7 @@
 
 export type { OpenSocket, Socket, SocketEvents } from "../tunnel/socket/socket.js";
 export { overWebSocket } from "../tunnel/socket/web-socket.js";
-export type { Connection } from "./calls/admission.js";
+export type { Connection } from "./calls/connection.js";
 export { VERSION } from "./calls/error-mapping.js";
 export type { MetricsPage } from "./calls/metrics.js";
 export type { Usage } from "./calls/usage.js";

@@ -11,19 +11,13 @@ import {
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { asyncDispose } from "../lib/dispose.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
-import { takeAnyInJson } from "../rpc/any-in-json.js";
 import { envelopesFit } from "../rpc/envelopes.js";
 import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
-import { createAccess, needsNoCredentials, subjectOf } from "./access/gate.js";
-import { createAdmission, type GroupOf } from "./calls/admission.js";
+import { createAccess } from "./access/gate.js";
 import { boundedLog } from "./calls/bounded-log.js";
-import { mapErrors } from "./calls/error-mapping.js";
-import { heartbeat } from "./calls/heartbeat.js";
 import { callLog } from "./calls/log.js";
-import { strictTextDecoder } from "./calls/malformed.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
-import { observeCalls } from "./calls/observe.js";
-import { validateRequests } from "./calls/validate.js";
+import { createPipeline } from "./calls/pipeline.js";
 import { Components } from "./config/components.js";
 import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config/config.js";
 import { isBeyondFetch, type Log, type Platform, type ServiceContext, silent } from "./context.js";
@@ -35,11 +29,10 @@ import { fetchHandler } from "./http/fetch.js";
 import { hostCheck } from "./http/host-check.js";
 import { serverPages } from "./http/pages.js";
 import { type Readiness, readiness } from "./http/readiness.js";
-import { types } from "./message-registry.js";
 import { routes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
 import { createTunnels, type Tunnels } from "./tunnel/accept.js";
-import { DialledApps } from "./tunnel/app-registry.js";
+import { AppRegistry } from "./tunnel/app-registry.js";
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -136,39 +129,23 @@ export function createServer({
     components: new Components(checked),
     platform: { ...offered, dial: (url, protocol) => offered.dial(url, protocol, clientInterceptors) },
     closing: closing.signal,
-    apps: new DialledApps(engine, limits, closing.signal),
+    apps: new AppRegistry(engine, limits, closing.signal),
     appId: checked.appId,
   };
   const access = createAccess(checked.access, { ...context, isApp: (id) => isApp(context, id) });
   const metrics = createMetrics();
-  const calls = observeCalls([callLog(log), metrics]);
-  const admission = createAdmission(limits);
-  const options: ConnectRouterOptions = {
-    interceptors: [
-      heartbeat,
-      calls.interceptor,
-      ...interceptors,
-      mapErrors(log),
-      admission.interceptor,
-      takeAnyInJson,
-      access.interceptor,
-      validateRequests(limits),
-    ],
-    jsonOptions: { registry: types, ...{ textDecoder: strictTextDecoder } },
-    readMaxBytes: limits.messageBytes,
+  const pipeline = createPipeline({
+    limits,
+    access,
+    observers: [callLog(log), metrics],
+    interceptors,
+    log,
     shutdownSignal: cut.signal,
-  };
+  });
+  const { options } = pipeline;
   const ready = readiness(engine, draining.signal);
   const register = routes(context, ready, draining.signal);
-  const groupOf: GroupOf = (method, header) => {
-    if (needsNoCredentials(method)) return "anonymous";
-    if (!access.isOn) return "trusted";
-    return header.has("authorization") ? "unverified" : "anonymous";
-  };
-  const gated = calls.through(
-    admission.limited(access.gated(admission.shared(register, subjectOf)), groupOf),
-  );
-  const open = calls.through(admission.limited(access.open(register), () => "trusted"));
+  const gated = pipeline.forClients(register);
   startApps(context);
   const readMetrics = async (authorization: string | null) =>
     metricsPage((await access.isKnown(authorization)) ? metrics.text(context.platform.memory()) : undefined);
@@ -177,16 +154,7 @@ export function createServer({
   const cors = corsFor(checked.cors);
   // Where it listens is not known here: who puts `fetch` on loopback names the hosts.
   const check = hostCheck({ hosts: checked.hosts, cors, onLoopback: false });
-  const tunnels = createTunnels(context, {
-    routes: register,
-    options,
-    calls,
-    admission,
-    groupOf,
-    access,
-    check,
-    clientInterceptors,
-  });
+  const tunnels = createTunnels(context, { routes: register, pipeline, check, clientInterceptors });
   const drain = () => draining.abort();
   const endStreams = () => {
     drain();
@@ -211,7 +179,7 @@ export function createServer({
       pages: serverPages({ readiness: ready, metrics: readMetrics }),
     }),
     transport: ({ trusted = true } = {}) =>
-      createRouterTransport(trusted ? open : gated, { router: options }),
+      createRouterTransport(trusted ? pipeline.forThisProcess(register) : gated, { router: options }),
     tunnels,
     readiness: ready,
     metrics: readMetrics,
@@ -256,8 +224,6 @@ const anywhere: Platform = {
 /** Whether `id` is one that apps are called by: a configured one, or one that has dialled in. */
 async function isApp({ components, apps }: ServiceContext, id: string): Promise<boolean> {
   return (
-    components.find("apps", id) !== undefined ||
-    components.find("services", id) !== undefined ||
-    apps.knows(id)
+    components.find("apps", id) !== undefined || components.find("services", id) !== undefined || apps.has(id)
   );
 }

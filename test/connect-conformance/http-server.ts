@@ -32,7 +32,7 @@ const { port } = await listen(
     ...server,
     routes: isBare
       ? conformanceService
-      : observeCalls([]).through(admission.limited(access.gated(conformanceService))),
+      : observeCalls([]).observe(admission.limitCalls(access.protect(conformanceService))),
     options: {
       ...server.options,
       ...(isBare && { interceptors: [] }),

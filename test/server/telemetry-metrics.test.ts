@@ -86,8 +86,8 @@ test("a histogram's buckets have those of the smaller ones, and a duration on a 
   const metrics = createMetrics();
   const call = { id: "", method: "s/M", protocol: "grpc", isStream: false } as const;
   for (const ms of [0.1, 0.5, 3, 20_000]) {
-    metrics.began(call);
-    metrics.ended(call, "ok", ms);
+    metrics.onStart(call);
+    metrics.onEnd(call, "ok", ms);
   }
   const samples = parse(metrics.text({}));
   const bucket = (le: string) =>

@@ -4,7 +4,7 @@ import { createRouterTransport } from "@connectrpc/connect";
 import { test } from "vitest";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { createServer } from "../../src/server/index.js";
-import { DialledApps } from "../../src/server/tunnel/app-registry.js";
+import { AppRegistry } from "../../src/server/tunnel/app-registry.js";
 import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { failure } from "../decisions/failure.js";
 import { RawPeer } from "../tunnel/raw.js";
@@ -66,21 +66,21 @@ test("an authorization that is longer than headers may be is refused", async () 
 test("remembered apps are bounded, and none that is here or has events waiting is forgotten", async () => {
   await using engine = memoryEngine();
   const closing = new AbortController();
-  const apps = new DialledApps(engine, { apps: 3 }, closing.signal);
+  const apps = new AppRegistry(engine, { apps: 3 }, closing.signal);
   const transport = createRouterTransport(() => {});
   const leaveHere = await apps.add("here", transport);
   const waiting = await apps.add("waiting", transport);
   engine.topics.consume("t", "waiting", AbortSignal.abort());
-  await apps.follows("waiting", [{ topic: "t", group: "waiting" }]);
+  await apps.setGroups("waiting", [{ topic: "t", group: "waiting" }]);
   await engine.topics.publish("t", [new Uint8Array(1)]);
   waiting();
   for (let i = 0; i < 20; i++) (await apps.add(`short-${i}`, transport))();
-  assert.equal(await apps.knows("here"), true);
-  assert.equal(await apps.knows("waiting"), true);
-  assert.equal(await apps.knows("short-19"), true);
-  assert.equal(await apps.knows("short-18"), false);
+  assert.equal(await apps.has("here"), true);
+  assert.equal(await apps.has("waiting"), true);
+  assert.equal(await apps.has("short-19"), true);
+  assert.equal(await apps.has("short-18"), false);
   const third = await apps.add("third", transport);
-  assert.equal(await apps.knows("short-19"), false);
+  assert.equal(await apps.has("short-19"), false);
   const refused = await failure(apps.add("fourth", transport));
   assert.match(refused.rawMessage, /^limit apps 3: /);
   // One that is known comes back all the same.

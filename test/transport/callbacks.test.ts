@@ -24,7 +24,7 @@ import { nodePlatform } from "../../src/server/node.js";
 import type { ServerOptions } from "../../src/server/server.js";
 import { joinApp } from "../../src/server/services/pubsub/apps.js";
 import { topicOf } from "../../src/server/services/pubsub/delivery.js";
-import { DialledApps } from "../../src/server/tunnel/app-registry.js";
+import { AppRegistry } from "../../src/server/tunnel/app-registry.js";
 import { type ServedCallbacks, serveCallbacks } from "../../src/transport/callbacks.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { openHere } from "../support/protocols.js";
@@ -374,7 +374,7 @@ test("an app that joined at run time is gone when its signal aborts: others of i
     components: new Components(config),
     limits: config.limits,
     gossip: config.gossip,
-    apps: new DialledApps(engine, config.limits, closing.signal),
+    apps: new AppRegistry(engine, config.limits, closing.signal),
     platform: nodePlatform,
     log: silent,
     closing: closing.signal,

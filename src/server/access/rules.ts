@@ -1,32 +1,32 @@
 import type { Primitive } from "../primitives.js";
 import type { Verb } from "./permissions.js";
 
-/** What a caller may do. */
+/** A permission of a caller. */
 export interface Rule {
   readonly primitive: Primitive | "*";
-  /** A store's name, or with `*` at the end all that begin so. Left out: every store. */
+  /** A store's name, or a prefix and `*`. Left out: every store. */
   readonly store?: string | undefined;
-  /** A consumer group's name, or with `*` at the end all that begin so. Left out: every group but those of apps. */
+  /** A consumer group's name, or a prefix and `*`. Left out: every group but those of apps. */
   readonly group?: string | undefined;
   /** "read", "write", the names of single RPCs, or "*" for all. */
   readonly verbs: readonly string[];
 }
 
-/** What a call is about to do. */
-export interface Deed {
+/** The operation of a call, which rules may permit. */
+export interface Operation {
   readonly primitive: Primitive;
   readonly rpc: string;
-  /** The verbs that let it pass, all of them. */
+  /** A rule must allow all of these verbs, or the RPC by its name. */
   readonly verbs: readonly Verb[];
 }
 
 /**
- * Whether `rules` let `deed` pass on `store`, and for the consumer group `group`; without a store or a group: on any at
- * all. What no rule allows is forbidden.
+ * Whether `rules` permit the operation on `store` and for the consumer group `group`; without a store or a group,
+ * whether they permit it on any. An operation that no rule allows is forbidden.
  */
 export function permits(
   rules: readonly Rule[],
-  { primitive, rpc, verbs }: Deed,
+  { primitive, rpc, verbs }: Operation,
   store?: string,
   group?: string,
 ): boolean {
@@ -35,21 +35,21 @@ export function permits(
       (rule) =>
         rule.verbs.includes(verb) &&
         isAbout(rule, primitive, store) &&
-        (group === undefined || fits(rule.group, group)),
+        (group === undefined || matches(rule.group, group)),
     );
   if (allows("*") || allows(rpc)) return true;
   return verbs.length > 0 && verbs.every(allows);
 }
 
-/** Whether `rules` let anything at all be done to `store`. */
-export const knows = (rules: readonly Rule[], primitive: Primitive, store: string): boolean =>
+/** Whether any of the `rules` is about `store`. */
+export const mentions = (rules: readonly Rule[], primitive: Primitive, store: string): boolean =>
   rules.some((rule) => isAbout(rule, primitive, store));
 
 function isAbout(rule: Rule, primitive: Primitive, store: string | undefined): boolean {
   if (rule.primitive !== "*" && rule.primitive !== primitive) return false;
-  return store === undefined || fits(rule.store, store);
+  return store === undefined || matches(rule.store, store);
 }
 
-/** Whether a rule's pattern, where it has one, is for `name`. */
-const fits = (pattern: string | undefined, name: string): boolean =>
+/** Whether a rule's pattern, if it has one, matches `name`. */
+const matches = (pattern: string | undefined, name: string): boolean =>
   pattern === undefined || (pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern);

@@ -2,7 +2,6 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
-  type ConnectRouter,
   type ContextKey,
   type ContextValues,
   createContextKey,
@@ -21,213 +20,225 @@ import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { sendRefusal } from "../access/refusal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
-import { Arrival, Departure, inspectChunks, isEnveloped, tooLarge } from "./byte-accounting.js";
+import { inspectChunks, isEnveloped, RequestBytes, ResponseBytes, tooLarge } from "./byte-accounting.js";
+import type { CallUsage } from "./call-usage.js";
+import { type Connection, connectionKey } from "./connection.js";
 import { VERSION } from "./error-mapping.js";
 import { hasMalformedQuery, isMalformed, malformed, readMalformed } from "./malformed.js";
 import { messageSize } from "./message-size.js";
 import { noteRefusal } from "./observe.js";
-import { type CallGroup, type CallUsage, Shares } from "./shares.js";
-import type { Usage } from "./usage.js";
-import { wrapHandlers } from "./wrap-handlers.js";
+import { type CallGroup, Shares } from "./shares.js";
+import { type Handle, type Routes, wrapHandlers } from "./wrap-handlers.js";
 
-/** What the calls of one connection have in common, on the doors that have connections. */
-export interface Connection {
-  /** What they use of the limits together. */
-  readonly usage: Usage;
-  /** Whether it is one more than there may be: all of its calls are refused. */
-  readonly isExtra: boolean;
-  /** Something uses it from now on, besides the requests that its door sees. */
-  begin?(): void;
-  /** That is over. */
-  end?(): void;
-  /** Closes it in the way of its protocol. */
-  close?: () => void;
-}
+/** The received bytes of a call, in its context values. */
+const requestBytesKey: ContextKey<RequestBytes | undefined> = createContextKey(undefined);
 
-/** The connection that a call came by, in its context values. */
-export const connectionKey: ContextKey<Connection | undefined> = createContextKey(undefined);
-
-/** What has arrived of a call's next message, in its context values. */
-const arrivalKey: ContextKey<Arrival | undefined> = createContextKey(undefined);
-
-/** What a call uses of the limits, in its context values. */
+/** The use that a call makes of the limits, in its context values. */
 const usageKey: ContextKey<CallUsage | undefined> = createContextKey(undefined);
 
-/** The same, of calls whose answers are counted until they are sent. */
-const roomKey: ContextKey<CallUsage | undefined> = createContextKey(undefined);
-
-type Routes = (router: ConnectRouter) => void;
+/** The same, of calls whose answers count until they are sent. */
+const responseUsageKey: ContextKey<CallUsage | undefined> = createContextKey(undefined);
 
 /** Server-wide limits on open calls and buffered bytes, checked before a body is read and while it is read. */
 export interface Admission {
-  /** `routes`, with the calls that would pass a limit refused. `group`: whose calls they are. Default: trusted ones. */
-  limited(routes: Routes, group?: GroupOf): Routes;
-  /** `routes` behind the access gate: calls whose caller is known now, `subjectOf` tells, count to that subject. */
-  shared(routes: Routes, subjectOf: (values: ContextValues) => string | undefined): Routes;
-  /** Counts one call that comes by no HTTP handler, until it is closed. Throws a refusal. */
-  enter(call: { method: DescMethod; header: Headers }, connection: Connection, group: GroupOf): CallUsage;
-  /** The same as `shared` for such a call: it counts to that subject. Throws a refusal. */
-  identified(usage: CallUsage, subject: string | undefined): void;
-  /** Notes in the context of a call that comes by no HTTP handler what it uses. */
-  note(values: ContextValues, usage: CallUsage): void;
-  /** What stands against a message of so many bytes. */
+  /** Wraps the handlers of `routes`: calls that would exceed a limit are refused. Default group: trusted. */
+  limitCalls(routes: Routes, groupOf?: GroupOf): Routes;
+  /** Wraps the handlers of `routes` inside the access gate: calls with a subject now count to that subject. */
+  limitSubjects(routes: Routes, subjectOf: (values: ContextValues) => string | undefined): Routes;
+  /** Counts one call of a tunnel, until its usage is closed. Throws a refusal. */
+  startCall(
+    call: { method: DescMethod; header: Headers },
+    connection: Connection,
+    groupOf: GroupOf,
+  ): CallUsage;
+  /** Counts a call of a tunnel to its subject, if it has one. Throws a refusal. */
+  identify(usage: CallUsage, subject: string | undefined): void;
+  /** Makes the answers of a call of a tunnel wait for room. */
+  attach(values: ContextValues, usage: CallUsage): void;
+  /** The refusal of a message of so many bytes, if it is too large. */
   checkMessage(bytes: number): ConnectError | undefined;
-  /** Notes which messages have arrived whole, makes answers wait for room, and names the limit that a message was too large for. */
+  /** Notes which messages are complete, makes answers wait for room, and names the limit that a message exceeds. */
   readonly interceptor: Interceptor;
 }
 
-/** Whose calls of a method with these headers are, before their caller is known. */
+/** The group that a call with this method and these headers counts to before its caller is known. */
 export type GroupOf = (method: DescMethod, header: Headers) => CallGroup;
 
 export function createAdmission(limits: Limits): Admission {
   const shares = new Shares(limits);
-
-  /** Counts one more call, or tells what stands against it. */
-  const take = (header: Headers, connection: Connection | undefined, group: CallGroup) => {
-    const { connections, headerBytes, messageBytes } = limits;
-    if (connection?.isExtra)
-      return exhausted("connections", connections, "as many are open without this one");
-    const bytes = sizeOf(header);
-    if (bytes > headerBytes) return exhausted("headerBytes", headerBytes, `the headers have ${bytes} bytes`);
-    const length = header.get("content-length");
-    if (!isEnveloped(header) && Number(length) > messageBytes) return tooLarge(messageBytes, length);
-    return shares.open(connection?.usage, group);
-  };
-
-  const refused = (request: UniversalServerRequest, refusal: ConnectError) => {
-    noteRefusal(request.contextValues, refusal.code);
-    refusal.metadata.set(SERVER_HEADER, VERSION);
-    return sendRefusal(request, refusal);
-  };
-
-  const limit = (handler: UniversalHandler, group: GroupOf) => async (request: UniversalServerRequest) => {
-    const contextValues = request.contextValues ?? createContextValues();
-    const connection = contextValues.get(connectionKey);
-    const usage = take(request.header, connection, group(handler.method, request.header));
-    if (usage instanceof ConnectError) return refused({ ...request, contextValues }, usage);
-    if (request.method === "GET" && hasMalformedQuery(request.url)) {
-      usage.close();
-      return refused({ ...request, contextValues }, malformed(handler.method.input, undefined));
-    }
-    const arrival: Arrival = new Arrival(request.header, limits.messageBytes, (change) => {
-      const refusal = usage.addArriving(change);
-      if (!refusal) return;
-      // What has come of it is of no use any more, however long its client goes on to send.
-      arrival.end();
-      throw refusal;
-    });
-    const departure = new Departure((change) => usage.addLeaving(change));
-    const over = () => {
-      arrival.end();
-      departure.end();
-      usage.close();
-      request.signal.removeEventListener("abort", over);
-    };
-    if (request.signal.aborted) over();
-    else request.signal.addEventListener("abort", over);
-    contextValues.set(arrivalKey, arrival);
-    // Where there are no connections, nobody tells when an answer has been sent.
-    if (connection) contextValues.set(roomKey, usage);
-    const counted = {
-      ...request,
-      contextValues: contextValues.set(usageKey, usage),
-      body: isBytes(request.body) ? inspectChunks(request.body, (chunk) => arrival.add(chunk)) : request.body,
-    };
-    try {
-      const response = await readable(await handler(counted), handler.method, arrival, request);
-      // Where there are connections, the signal aborts when the answer is sent as well.
-      return connection ? departure.of(response) : ended(response, over);
-    } catch (error) {
-      over();
-      throw error;
-    }
-  };
-
-  /** The response; where it says that the one message could not be read, the refusal of it. */
-  const readable = async (
-    response: UniversalServerResponse,
-    method: DescMethod,
-    arrival: Arrival,
-    request: UniversalServerRequest,
-  ): Promise<UniversalServerResponse> => {
-    if (method.methodKind !== "unary" || !arrival.isAtFirst) return response;
-    const read = await readMalformed(response);
-    if (!read.isMalformed) return read.response;
-    return refused(request, malformed(method.input, arrival.firstMessage()));
-  };
-
-  const identify: Admission["identified"] = (usage, subject) => {
-    const refusal = subject === undefined ? undefined : usage.identified(subject);
-    if (refusal) throw refusal;
-  };
-
   return {
-    limited: (routes, group = () => "trusted") => wrapHandlers(routes, (handler) => limit(handler, group)),
-    shared: (routes, subjectOf) =>
-      wrapHandlers(routes, (handler) => async (request) => {
-        const values = request.contextValues;
-        const usage = values?.get(usageKey);
-        if (!values || !usage) return handler(request);
-        const subject = subjectOf(values);
-        const refusal = subject === undefined ? undefined : usage.identified(subject);
-        return refusal ? refused(request, refusal) : handler(request);
-      }),
-    enter({ method, header }, connection, group) {
-      const usage = take(header, connection, group(method, header));
+    limitCalls: (routes, groupOf = () => "trusted") =>
+      wrapHandlers(routes, (handler) => limitHandler(handler, groupOf, shares, limits)),
+    limitSubjects: (routes, subjectOf) => wrapHandlers(routes, (handler) => limitSubject(handler, subjectOf)),
+    startCall({ method, header }, connection, groupOf) {
+      const usage = openCall(header, connection, groupOf(method, header), shares, limits);
       if (usage instanceof ConnectError) throw usage;
       return usage;
     },
-    identified: identify,
-    note: (values, usage) => void values.set(roomKey, usage),
+    identify(usage, subject) {
+      const refusal = subject === undefined ? undefined : usage.identify(subject);
+      if (refusal) throw refusal;
+    },
+    attach: (values, usage) => void values.set(responseUsageKey, usage),
     checkMessage: (bytes) => (bytes > limits.messageBytes ? tooLarge(limits.messageBytes, bytes) : undefined),
     interceptor: (next) => async (request) => {
-      const arrival = request.contextValues.get(arrivalKey);
-      const usage = request.contextValues.get(roomKey);
-      if (!request.stream) arrival?.whole();
-      const response = await next(request.stream ? wholeMessages(request, arrival, limits) : request);
-      return usage ? withRoom(response, usage, request.signal) : response;
+      const requestBytes = request.contextValues.get(requestBytesKey);
+      const usage = request.contextValues.get(responseUsageKey);
+      if (!request.stream) requestBytes?.completeMessage();
+      const response = await next(request.stream ? completeMessages(request, requestBytes, limits) : request);
+      return usage ? waitForRoom(response, usage, request.signal) : response;
     },
   };
 }
 
-/** The request, whose messages are told of as they are whole. */
-function wholeMessages(request: StreamRequest, arrival: Arrival | undefined, limits: Limits): StreamRequest {
-  const { message } = request;
-  const whole = async function* () {
+/** Counts one more call, or returns its refusal. */
+function openCall(
+  header: Headers,
+  connection: Connection | undefined,
+  group: CallGroup,
+  shares: Shares,
+  limits: Limits,
+): CallUsage | ConnectError {
+  const { connections, headerBytes, messageBytes } = limits;
+  if (connection?.isExtra) return exhausted("connections", connections, "as many are open without this one");
+  const bytes = sizeOf(header);
+  if (bytes > headerBytes) return exhausted("headerBytes", headerBytes, `the headers have ${bytes} bytes`);
+  const length = header.get("content-length");
+  if (!isEnveloped(header) && Number(length) > messageBytes) return tooLarge(messageBytes, length);
+  return shares.open(connection?.usage, group);
+}
+
+/** Refuses calls that would exceed a limit, and counts the bytes of the others while they are read and sent. */
+function limitHandler(handler: UniversalHandler, groupOf: GroupOf, shares: Shares, limits: Limits): Handle {
+  const { method } = handler;
+  return async (request) => {
+    const contextValues = request.contextValues ?? createContextValues();
+    const connection = contextValues.get(connectionKey);
+    const usage = openCall(request.header, connection, groupOf(method, request.header), shares, limits);
+    if (usage instanceof ConnectError) return refuse({ ...request, contextValues }, usage);
+    if (request.method === "GET" && hasMalformedQuery(request.url)) {
+      usage.close();
+      return refuse({ ...request, contextValues }, malformed(method.input, undefined));
+    }
+    const { requestBytes, responseBytes, end } = countCall(request, usage, limits);
+    contextValues.set(requestBytesKey, requestBytes).set(usageKey, usage);
+    // Without connections, nothing reports when an answer has been sent.
+    if (connection) contextValues.set(responseUsageKey, usage);
+    const { body } = request;
+    const counted = isBytes(body) ? inspectChunks(body, (chunk) => requestBytes.add(chunk)) : body;
     try {
-      for await (const part of message) {
-        arrival?.whole();
-        yield part;
+      const answer = await handler({ ...request, contextValues, body: counted });
+      const response = await mapMalformed(answer, method, requestBytes, request);
+      // With connections, the signal aborts when the answer has been sent, too.
+      return connection ? responseBytes.count(response) : onceRead(response, end);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  };
+}
+
+/** Counts the bytes of a call until its signal aborts, or until `end` is called. */
+function countCall(
+  { header, signal }: UniversalServerRequest,
+  usage: CallUsage,
+  { messageBytes }: Limits,
+): { requestBytes: RequestBytes; responseBytes: ResponseBytes; end(): void } {
+  const requestBytes: RequestBytes = new RequestBytes(header, messageBytes, (change) => {
+    const refusal = usage.addArriving(change);
+    if (!refusal) return;
+    // The bytes so far are of no use any more, however long the client goes on to send.
+    requestBytes.end();
+    throw refusal;
+  });
+  const responseBytes = new ResponseBytes((change) => usage.addLeaving(change));
+  const end = () => {
+    requestBytes.end();
+    responseBytes.end();
+    usage.close();
+    signal.removeEventListener("abort", end);
+  };
+  if (signal.aborted) end();
+  else signal.addEventListener("abort", end);
+  return { requestBytes, responseBytes, end };
+}
+
+/** Counts a call to its subject, if it has one, or refuses it. */
+function limitSubject(
+  handler: UniversalHandler,
+  subjectOf: (values: ContextValues) => string | undefined,
+): Handle {
+  return async (request) => {
+    const values = request.contextValues;
+    const usage = values?.get(usageKey);
+    if (!values || !usage) return handler(request);
+    const subject = subjectOf(values);
+    const refusal = subject === undefined ? undefined : usage.identify(subject);
+    return refusal ? refuse(request, refusal) : handler(request);
+  };
+}
+
+function refuse(request: UniversalServerRequest, refusal: ConnectError): UniversalServerResponse {
+  noteRefusal(request.contextValues, refusal.code);
+  refusal.metadata.set(SERVER_HEADER, VERSION);
+  return sendRefusal(request, refusal);
+}
+
+/** The response; if it says that Connect could not read the one message of the call, the refusal of that message. */
+async function mapMalformed(
+  response: UniversalServerResponse,
+  method: DescMethod,
+  requestBytes: RequestBytes,
+  request: UniversalServerRequest,
+): Promise<UniversalServerResponse> {
+  if (method.methodKind !== "unary" || !requestBytes.isAtFirst) return response;
+  const result = await readMalformed(response);
+  if (!result.isMalformed) return result.response;
+  return refuse(request, malformed(method.input, requestBytes.firstMessage()));
+}
+
+/** The request; notes each of its messages as complete when it is read. */
+function completeMessages(
+  request: StreamRequest,
+  requestBytes: RequestBytes | undefined,
+  limits: Limits,
+): StreamRequest {
+  const { message: messages } = request;
+  const completed = async function* () {
+    try {
+      for await (const message of messages) {
+        requestBytes?.completeMessage();
+        yield message;
       }
     } catch (error) {
-      if (isMalformed(error)) throw malformed(request.method.input, arrival?.firstMessage());
+      if (isMalformed(error)) throw malformed(request.method.input, requestBytes?.firstMessage());
       throw isTooLarge(error) ? tooLarge(limits.messageBytes) : error;
     }
   };
-  return { ...request, message: whole() };
+  return { ...request, message: completed() };
 }
 
-/** The response, each of whose messages waits until there is room for its bytes. */
-async function withRoom<R extends UnaryResponse | StreamResponse>(
+/** The response; each of its messages waits until there is room for its bytes. */
+async function waitForRoom<R extends UnaryResponse | StreamResponse>(
   response: R,
   usage: CallUsage,
   signal: AbortSignal,
 ): Promise<R> {
   if (!response.stream) {
-    await usage.room(messageSize(response.message), signal);
+    await usage.waitForRoom(messageSize(response.message), signal);
     return response;
   }
-  const { message } = response;
-  const spaced = async function* () {
-    for await (const part of message) {
-      await usage.room(messageSize(part), signal);
-      yield part;
+  const { message: messages } = response;
+  const delayed = async function* () {
+    for await (const message of messages) {
+      await usage.waitForRoom(messageSize(message), signal);
+      yield message;
     }
   };
-  return { ...response, message: spaced() };
+  return { ...response, message: delayed() };
 }
 
-/** What a header weighs beside its name and value, as HTTP/2 counts. */
+/** The bytes that HTTP/2 counts for a header beside its name and value. */
 const HEADER_OVERHEAD_BYTES = 32;
 
 function sizeOf(header: Headers): number {
@@ -238,7 +249,7 @@ function sizeOf(header: Headers): number {
   return bytes;
 }
 
-/** Connect refuses a message itself once it sees its length, by the name of its own option. */
+/** Whether Connect refused a message itself, once it saw its length, by the name of its own option. */
 const isTooLarge = (error: unknown): boolean =>
   error instanceof ConnectError &&
   error.code === Code.ResourceExhausted &&
@@ -247,19 +258,19 @@ const isTooLarge = (error: unknown): boolean =>
 const isBytes = (body: UniversalServerRequest["body"]): body is AsyncIterable<Uint8Array> =>
   typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 
-/** `response`, with `over` called when nothing more is read of it. */
-function ended(response: UniversalServerResponse, over: () => void): UniversalServerResponse {
+/** The response; calls `end` once nothing more is read of it. */
+function onceRead(response: UniversalServerResponse, end: () => void): UniversalServerResponse {
   const { body } = response;
   if (!body) {
-    over();
+    end();
     return response;
   }
-  const told = async function* () {
+  const ending = async function* () {
     try {
       yield* body;
     } finally {
-      over();
+      end();
     }
   };
-  return { ...response, body: told() };
+  return { ...response, body: ending() };
 }

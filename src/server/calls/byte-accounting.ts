@@ -2,142 +2,145 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { exhausted } from "../errors.js";
 
-/** Whether each message has its length in front: all but the unary calls of Connect. */
+/** Whether each message has its length in front: in all protocols but Connect's unary calls. */
 export const isEnveloped = (header: Headers): boolean =>
   /^application\/(grpc|connect\+)/i.test(header.get("content-type") ?? "");
 
-/** The bytes of one answer that are there, and that the connection has no room for yet. */
-export class Departure {
+/** The length of an envelope's prefix: a byte of flags and four bytes of length. */
+const PREFIX_BYTES = 5;
+
+/** Counts the bytes of one response that exist and that the connection has no room for yet. */
+export class ResponseBytes {
   readonly #onChange: (bytes: number) => void;
   #bytes = 0;
-  #isOver = false;
+  #hasEnded = false;
 
   constructor(onChange: (bytes: number) => void) {
     this.#onChange = onChange;
   }
 
-  /** The same response, whose body is counted: each piece until the next one is asked for. */
-  of(response: UniversalServerResponse): UniversalServerResponse {
+  /** The same response with a counted body: each chunk counts until the next one is read. */
+  count(response: UniversalServerResponse): UniversalServerResponse {
     const { body } = response;
-    if (!body || this.#isOver) return response;
+    if (!body || this.#hasEnded) return response;
     if (body instanceof Uint8Array) {
       this.#set(body.length);
       return response;
     }
-    const pieces = inspectChunks(body, (piece) => this.#set(piece.length));
-    return { ...response, body: pieces };
+    return { ...response, body: inspectChunks(body, (chunk) => this.#set(chunk.length)) };
   }
 
-  /** The answer has been sent, or nobody waits for it. */
+  /** Counts nothing from now on: the response has been sent, or nobody waits for it. */
   end(): void {
     this.#set(0);
-    this.#isOver = true;
+    this.#hasEnded = true;
   }
 
   #set(bytes: number): void {
-    if (this.#isOver) return;
+    if (this.#hasEnded) return;
     this.#onChange(bytes - this.#bytes);
     this.#bytes = bytes;
   }
 }
 
-/** The bytes of one call that have been read, and of which no message has come out yet. */
-export class Arrival {
-  readonly #most: number;
+/** Counts the bytes of one request that have been read and are not a complete message yet. */
+export class RequestBytes {
+  readonly #messageBytes: number;
   readonly #isEnveloped: boolean;
+  readonly #isCompressed: boolean;
   readonly #onChange: (bytes: number) => void;
   #bytes = 0;
-  #isFirst = true;
-  #isOver = false;
-  readonly #isCompressed: boolean;
-  /** What has come of the first message; undefined once that is whole. */
-  #first: Uint8Array[] | undefined = [];
+  #hasBegun = false;
+  #hasEnded = false;
+  /** The chunks of the first message; undefined once it is complete. */
+  #firstMessage: Uint8Array[] | undefined = [];
 
-  /** `onChange` is told of more bytes and of fewer, and may throw at more. */
-  constructor(header: Headers, most: number, onChange: (bytes: number) => void) {
-    this.#most = most;
+  /** `onChange` receives increases and decreases, and may throw at an increase. A message has up to `messageBytes`. */
+  constructor(header: Headers, messageBytes: number, onChange: (bytes: number) => void) {
+    this.#messageBytes = messageBytes;
     this.#isCompressed = (header.get("content-encoding") ?? "identity") !== "identity";
     this.#isEnveloped = isEnveloped(header);
     this.#onChange = onChange;
   }
 
   add(chunk: Uint8Array): void {
-    if (this.#isOver) return;
-    // The framework sees a first message that is too large as well, but tells it by another name.
-    if (this.#isFirst && this.#isEnveloped && chunk.length >= 5) {
+    if (this.#hasEnded) return;
+    // Connect refuses a first message that is too large as well, but by the name of its own option.
+    if (!this.#hasBegun && this.#isEnveloped && chunk.length >= PREFIX_BYTES) {
       const length = new DataView(chunk.buffer, chunk.byteOffset).getUint32(1);
-      if (length > this.#most) throw tooLarge(this.#most, length);
+      if (length > this.#messageBytes) throw tooLarge(this.#messageBytes, length);
     }
-    this.#isFirst = false;
-    this.#first?.push(chunk);
+    this.#hasBegun = true;
+    this.#firstMessage?.push(chunk);
     this.#bytes += chunk.length;
     this.#onChange(chunk.length);
-    if (!this.#isEnveloped && this.#bytes > this.#most) throw tooLarge(this.#most);
+    if (!this.#isEnveloped && this.#bytes > this.#messageBytes) throw tooLarge(this.#messageBytes);
   }
 
-  /** Whether no message has come out yet. */
+  /** Whether no message is complete yet. */
   get isAtFirst(): boolean {
-    return this.#first !== undefined;
+    return this.#firstMessage !== undefined;
   }
 
-  /** The first message as it came; undefined where it is compressed, has come out already or is not all there. */
+  /** The bytes of the first message; undefined if it is compressed, has been completed before or is not all there. */
   firstMessage(): Uint8Array | undefined {
-    if (!this.#first || this.#isCompressed) return undefined;
-    const bytes = joined(this.#first);
+    if (!this.#firstMessage || this.#isCompressed) return undefined;
+    const bytes = concat(this.#firstMessage);
     if (!this.#isEnveloped) return bytes;
-    if (bytes.length < 5 || bytes[0] !== 0) return undefined;
-    const end = 5 + new DataView(bytes.buffer).getUint32(1);
-    return bytes.length < end ? undefined : bytes.subarray(5, end);
+    if (bytes.length < PREFIX_BYTES || bytes[0] !== 0) return undefined;
+    const end = PREFIX_BYTES + new DataView(bytes.buffer).getUint32(1);
+    return bytes.length < end ? undefined : bytes.subarray(PREFIX_BYTES, end);
   }
 
-  /** What has come so far is a message. */
-  whole(): void {
-    this.#first = undefined;
+  /** Notes that the bytes so far are a complete message. */
+  completeMessage(): void {
+    this.#firstMessage = undefined;
     this.#onChange(-this.#bytes);
     this.#bytes = 0;
   }
 
-  /** What has come so far, and what comes from now on, is of no use any more. */
+  /** Counts nothing from now on: nobody needs the bytes any more. */
   end(): void {
-    this.#isOver = true;
-    this.whole();
+    this.#hasEnded = true;
+    this.completeMessage();
   }
 }
 
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+function concat(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
   }
-  return all;
+  return bytes;
 }
 
-export const tooLarge = (most: number, bytes?: number | string | null): ConnectError =>
+/** The refusal of a message, with its size if that is known. */
+export const tooLarge = (messageBytes: number, bytes?: number | string | null): ConnectError =>
   exhausted(
     "messageBytes",
-    most,
+    messageBytes,
     bytes === undefined ? "the message is larger" : `the message has ${bytes} bytes`,
   );
 
 /**
- * `chunks`, each shown to `look` first, which may throw. They are not ended then: a request that is cut off could not
- * carry the answer.
+ * Passes `chunks` on, each to `inspect` first, which may throw. The source is not ended then: a request that is cut off
+ * could not receive the answer.
  */
 export function inspectChunks(
   chunks: AsyncIterable<Uint8Array>,
-  look: (chunk: Uint8Array) => void,
+  inspect: (chunk: Uint8Array) => void,
 ): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const inner = chunks[Symbol.asyncIterator]();
-      const seen = (step: IteratorResult<Uint8Array>) => {
-        if (!step.done) look(step.value);
-        return step;
+      const inspectResult = (result: IteratorResult<Uint8Array>) => {
+        if (!result.done) inspect(result.value);
+        return result;
       };
       return {
-        next: () => inner.next().then(seen),
+        next: () => inner.next().then(inspectResult),
         return: async (value) => (await inner.return?.(value)) ?? { done: true, value },
         throw: async (error) => {
           if (inner.throw) return inner.throw(error);

@@ -1,22 +1,22 @@
 import type { Call, CallObserver } from "./observe.js";
 
-/** Counts what the calls do, for Prometheus to read. */
+/** Counts calls, for Prometheus. */
 export interface Metrics extends CallObserver {
-  /** Everything counted so far, in Prometheus' text format. `memory`: bytes by the name of their metric. */
+  /** Everything counted so far, in Prometheus' text format. `memory` has bytes by the names of their metrics. */
   text(memory: Readonly<Record<string, number>>): string;
 }
 
-/** The page for Prometheus, at `/metrics`: an HTTP status, headers and a body. */
+/** The page for Prometheus at `/metrics`, as an HTTP response. */
 export interface MetricsPage {
-  /** 200, or 401 for those who may not read it. */
+  /** 200, or 401 if the request may not read it. */
   status: number;
-  /** The media type, and what caches are told. */
+  /** The media type and the cache control. */
   headers: Record<string, string>;
-  /** The page. */
+  /** The text of the page. */
   body: string;
 }
 
-/** The page, for those who may read it. */
+/** The page with `text`; without it, the refusal of a request that may not read it. */
 export function metricsPage(text: string | undefined): MetricsPage {
   const headers = { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" };
   if (text !== undefined) return { status: 200, headers, body: text };
@@ -27,16 +27,16 @@ export function metricsPage(text: string | undefined): MetricsPage {
 /** The upper bounds of the buckets of durations, in seconds. */
 const BOUNDS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** How long the unary calls of a method took. */
+/** The durations of the unary calls of a method. */
 interface Durations {
-  /** How many were no longer than each bound, and than the one before longer; the last: longer than all. */
+  /** The number of calls per bucket: up to its bound, and above the bound before. The last one is above all bounds. */
   buckets: number[];
   sumS: number;
 }
 
 /**
- * What is counted grows with the methods, the protocols and the codes that there are, and with nothing that a client
- * can choose. Streams are not timed: they last for as long as their clients want.
+ * Creates counters by method, protocol and code: a client cannot make their number grow. Streams are not timed, as they
+ * last for as long as their clients want.
  */
 export function createMetrics(): Metrics {
   const calls = new Map<string, number>();
@@ -44,11 +44,11 @@ export function createMetrics(): Metrics {
   const streams = new Map<string, number>();
 
   return {
-    began({ isStream, method }) {
+    onStart({ isStream, method }) {
       if (isStream) streams.set(method, (streams.get(method) ?? 0) + 1);
     },
-    ended(call, code, durationMs) {
-      // By hand: this is done for every call.
+    onEnd(call, code, durationMs) {
+      // Not by labelsOf(), which is slower: this runs for every call.
       const labels = `{method="${call.method}",protocol="${call.protocol}",code="${code}"}`;
       calls.set(labels, (calls.get(labels) ?? 0) + 1);
       if (call.isStream) streams.set(call.method, (streams.get(call.method) ?? 1) - 1);
@@ -84,7 +84,7 @@ function time(durations: Map<string, Durations>, { method }: Call, seconds: numb
 function histogram(method: string, { buckets, sumS }: Durations): string[] {
   const name = "fairlead_call_duration_seconds";
   let count = 0;
-  // In the text format each bucket has those of the smaller ones as well.
+  // In the text format each bucket includes the smaller ones.
   const lines = buckets.map((taken, i) => {
     count += taken;
     return `${name}_bucket${labelsOf({ method, le: String(BOUNDS_S[i] ?? "+Inf") })} ${count}`;
@@ -98,7 +98,7 @@ const family = (name: string, type: string, help: string): string[] => [
   `# TYPE ${name} ${type}`,
 ];
 
-/** None of the values needs escaping: methods, protocols, codes and numbers have no quotes in them. */
+/** Labels in the text format. No value needs escaping: methods, protocols, codes and numbers have no quotes. */
 const labelsOf = (labels: Record<string, string>): string =>
   `{${Object.entries(labels)
     .map(([name, value]) => `${name}="${value}"`)

@@ -6,14 +6,18 @@ import {
   createContextKey,
   type Interceptor,
 } from "@connectrpc/connect";
-import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type {
+  UniversalHandler,
+  UniversalServerRequest,
+  UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
 import { randomId } from "../../lib/random-id.js";
 import { REQUEST_ID_HEADER } from "../../rpc/extension-headers.js";
-import { type Routes, withValue, wrapHandlers } from "./wrap-handlers.js";
+import { type Handle, type Routes, withValue, wrapHandlers } from "./wrap-handlers.js";
 
-/** One call, as those see it who watch all of them: nothing of what it carries. */
+/** A call as its observers see it: nothing of its messages. */
 export interface Call {
-  /** What its caller named it in `x-request-id`, or one of our own. */
+  /** The caller's `x-request-id`, or an id of this server. */
   readonly id: string;
   /** As "spec.proto.runtime.v1.Runtime/GetState". */
   readonly method: string;
@@ -21,21 +25,21 @@ export interface Call {
   readonly isStream: boolean;
 }
 
-/** Is told of every call, whoever refuses it and however it ends. */
+/** Observes every call, also those that are refused. */
 export interface CallObserver {
-  began(call: Call): void;
-  /** Once: when the last byte is sent, or the caller has gone. `code` is "ok", or as "not_found". */
-  ended(call: Call, code: string, durationMs: number): void;
+  onStart(call: Call): void;
+  /** Runs once, when the last byte is sent or the caller has left. `code` is "ok" or a code like "not_found". */
+  onEnd(call: Call, code: string, durationMs: number): void;
 }
 
-interface CallUnderWay extends Call {
-  /** How it ended as far as the services tell; undefined while they do not. */
+/** A call with its outcome as far as the services have reported it. */
+interface ObservedCall extends Call {
   code?: string;
 }
 
-const callKey: ContextKey<CallUnderWay | undefined> = createContextKey(undefined);
+const callKey: ContextKey<ObservedCall | undefined> = createContextKey(undefined);
 
-/** The id of a call, by its context values; "" for one that came by none of the server's routes. */
+/** The id of a call, from its context values; "" if the call came by none of the server's routes. */
 export const requestIdIn = (values: UniversalServerRequest["contextValues"]): string =>
   values?.get(callKey)?.id ?? "";
 
@@ -45,92 +49,102 @@ export function noteRefusal(values: UniversalServerRequest["contextValues"], cod
   if (call) call.code = nameOf(code);
 }
 
-/** What watches all calls. */
-export interface Calls {
-  through(routes: Routes): Routes;
-  /** Tells of one call that comes by no HTTP handler, and notes it in `values`. */
-  begin(
+/** Reports all calls of a server to its observers. */
+export interface CallMonitor {
+  /** Wraps the handlers of `routes`: their calls are observed from the request to the last byte of the response. */
+  observe(routes: Routes): Routes;
+  /** Starts to observe one call of a tunnel, and notes it in `values`. The caller of this ends it. */
+  startCall(
     call: Pick<Call, "method" | "protocol" | "isStream">,
     header: Headers,
     values: ContextValues,
-  ): { id: string; ended(code: Code | 0): void };
-  interceptor: Interceptor;
+  ): { id: string; end(code: Code | 0): void };
+  /** The outermost interceptor but for heartbeats: notes with which code the services end a call. */
+  readonly interceptor: Interceptor;
 }
 
-/** Tells `observers` of every call: `through` sees it begin and end, `interceptor`, the outermost one, how it ended. */
-export function observeCalls(observers: readonly CallObserver[]): Calls {
-  const newId = ids();
-  const begin = (
-    call: Pick<Call, "method" | "protocol" | "isStream">,
-    header: Headers,
-    values: ContextValues,
-  ) => {
-    const known: CallUnderWay = { id: saneId(header.get("x-request-id")) ?? newId(), ...call };
-    values.set(callKey, known);
+/** Reports every call to all `observers`. */
+export function observeCalls(observers: readonly CallObserver[]): CallMonitor {
+  const newId = idSequence();
+  const idFrom = (header: Headers): string => safeId(header.get("x-request-id")) ?? newId();
+  const start = (call: ObservedCall): EndCall => {
     const startMs = performance.now();
-    for (const observer of observers) observer.began(known);
-    const ended = (code: Code | 0) => {
+    for (const observer of observers) observer.onStart(call);
+    let hasEnded = false;
+    return (code) => {
+      if (hasEnded) return;
+      hasEnded = true;
       const durationMs = performance.now() - startMs;
-      for (const observer of observers) observer.ended(known, code === 0 ? "ok" : nameOf(code), durationMs);
+      for (const observer of observers) observer.onEnd(call, code, durationMs);
     };
-    return { id: known.id, ended };
   };
-  const through = (routes: Routes) =>
-    wrapHandlers(routes, (handler) => {
-      const method = handler.requestPath.slice(1);
-      const isStream = handler.method.methodKind !== "unary";
-      return async (request) => {
-        const { header } = request;
-        const call: CallUnderWay = {
-          id: saneId(header.get("x-request-id")) ?? newId(),
-          method,
-          protocol: protocolOf(header.get("content-type")),
-          isStream,
-        };
-        const startMs = performance.now();
-        for (const observer of observers) observer.began(call);
-        let isOver = false;
-        const end = (code: string) => {
-          if (isOver) return;
-          isOver = true;
-          const durationMs = performance.now() - startMs;
-          for (const observer of observers) observer.ended(call, code, durationMs);
-        };
-        const leave = () => end("canceled");
-        if (isStream) request.signal.addEventListener("abort", leave, { once: true });
-        const settle = (code: string) => {
-          request.signal.removeEventListener("abort", leave);
-          end(code);
-        };
-        try {
-          const response = await handler(withValue(request, callKey, call));
-          // Of the answer itself, so that it is there once, in every protocol and whoever answers.
-          const { body, header = new Headers() } = response;
-          header.set(REQUEST_ID_HEADER, call.id);
-          // A unary answer of Connect is whole; every other one tells at its end how it went.
-          if (!body || (call.protocol === "connect" && !isStream)) {
-            settle(codeOf(call, response));
-            return { ...response, header };
-          }
-          return {
-            ...response,
-            header,
-            body: watched(body, (last) => settle(codeOf(call, response, last)), leave),
-          };
-        } catch (error) {
-          settle(request.signal.aborted ? "canceled" : "internal");
-          throw error;
-        }
-      };
-    });
-  return { through, begin, interceptor: noteCodes };
+  return {
+    observe: (routes) => wrapHandlers(routes, (handler) => observeHandler(handler, idFrom, start)),
+    startCall(call, header, values) {
+      const observed: ObservedCall = { id: idFrom(header), ...call };
+      values.set(callKey, observed);
+      const end = start(observed);
+      return { id: observed.id, end: (code) => end(code === 0 ? "ok" : nameOf(code)) };
+    },
+    interceptor: noteCode,
+  };
 }
 
-/** Notes in the call how the services and all that is around them answered it. */
-const noteCodes: Interceptor = (next) => async (request) => {
+/** Reports the end of a call, once. */
+type EndCall = (code: string) => void;
+
+function observeHandler(
+  handler: UniversalHandler,
+  idFrom: (header: Headers) => string,
+  start: (call: ObservedCall) => EndCall,
+): Handle {
+  const method = handler.requestPath.slice(1);
+  const isStream = handler.method.methodKind !== "unary";
+  return async (request) => {
+    const { header, signal } = request;
+    const protocol = protocolOf(header.get("content-type"));
+    const call: ObservedCall = { id: idFrom(header), method, protocol, isStream };
+    const end = start(call);
+    const cancel = () => end("canceled");
+    if (isStream) signal.addEventListener("abort", cancel, { once: true });
+    const settle: EndCall = (code) => {
+      signal.removeEventListener("abort", cancel);
+      end(code);
+    };
+    try {
+      const response = await handler(withValue(request, callKey, call));
+      return observeResponse(call, response, settle, cancel);
+    } catch (error) {
+      settle(signal.aborted ? "canceled" : "internal");
+      throw error;
+    }
+  };
+}
+
+/** The response with the call's id. `settle` runs at its end, `cancel` if the caller leaves before. */
+function observeResponse(
+  call: ObservedCall,
+  response: UniversalServerResponse,
+  settle: EndCall,
+  cancel: () => void,
+): UniversalServerResponse {
+  // The header is set on the response itself, so that it is there once, in every protocol and whoever answers.
+  const { body, header = new Headers() } = response;
+  header.set(REQUEST_ID_HEADER, call.id);
+  // A unary response of Connect is whole; every other one has its status at the end.
+  if (!body || (call.protocol === "connect" && !call.isStream)) {
+    settle(codeOf(call, response));
+    return { ...response, header };
+  }
+  const onEnd = (lastChunk: Uint8Array | undefined) => settle(codeOf(call, response, lastChunk));
+  return { ...response, header, body: observeBody(body, onEnd, cancel) };
+}
+
+/** Notes in the call with which code the services and the interceptors around them answered it. */
+const noteCode: Interceptor = (next) => async (request) => {
   const call = request.contextValues.get(callKey);
   if (!call) return next(request);
-  const failed = (error: unknown) => {
+  const noteError = (error: unknown) => {
     call.code = nameOf(ConnectError.from(error, Code.Internal).code);
     return error;
   };
@@ -146,24 +160,24 @@ const noteCodes: Interceptor = (next) => async (request) => {
         yield* message;
         call.code = "ok";
       } catch (error) {
-        throw failed(error);
+        throw noteError(error);
       }
     };
     return { ...response, message: noted() };
   } catch (error) {
-    throw failed(error);
+    throw noteError(error);
   }
 };
 
-/** Ids that no other server makes, and cheap: a call should not wait for random numbers. */
-function ids(): () => string {
+/** Makes ids that no other server makes. A counter is cheap: a call should not wait for random numbers. */
+function idSequence(): () => string {
   const prefix = randomId().slice(0, 12);
   let count = 0;
   return () => `${prefix}-${(++count).toString(36)}`;
 }
 
-/** An id from outside that is safe in a header and in a line of a log. */
-const saneId = (id: string | null): string | undefined =>
+/** The id, if it is safe in a header and in a line of a log. */
+const safeId = (id: string | null): string | undefined =>
   id !== null && /^[\w.:@/+=-]{1,100}$/.test(id) ? id : undefined;
 
 function protocolOf(contentType: string | null): Call["protocol"] {
@@ -171,22 +185,29 @@ function protocolOf(contentType: string | null): Call["protocol"] {
   return contentType.startsWith("application/grpc-web") ? "grpc-web" : "grpc";
 }
 
-/** How a call ended, where nothing but its answer tells: a body that cannot be read is refused before any interceptor. */
-function codeOf(call: CallUnderWay, { status, trailer }: UniversalServerResponse, last?: Uint8Array): string {
+/**
+ * The code that a call ended with. If no interceptor noted one, only the response has it: a body that cannot be read is
+ * refused before any interceptor.
+ */
+function codeOf(
+  call: ObservedCall,
+  { status, trailer }: UniversalServerResponse,
+  lastChunk?: Uint8Array,
+): string {
   if (call.code !== undefined && call.code !== "ok") return call.code;
   if (status !== 200) return HTTP_STATUS[status] ?? "unknown";
-  const grpcStatus = trailer?.get("grpc-status") ?? statusIn(last);
+  const grpcStatus = trailer?.get("grpc-status") ?? statusIn(lastChunk);
   if (grpcStatus === undefined) return call.code ?? "unknown";
   return grpcStatus === "0" ? "ok" : nameOf(Number(grpcStatus));
 }
 
 /** The status in the trailers at the end of a body of gRPC-Web. */
-function statusIn(last: Uint8Array | undefined): string | undefined {
-  if (last?.[0] !== 0x80) return undefined;
-  return /grpc-status:\s*(\d+)/i.exec(new TextDecoder().decode(last))?.[1];
+function statusIn(chunk: Uint8Array | undefined): string | undefined {
+  if (chunk?.[0] !== 0x80) return undefined;
+  return /grpc-status:\s*(\d+)/i.exec(new TextDecoder().decode(chunk))?.[1];
 }
 
-/** What Connect answers before there is a call: the statuses of refusals by the gate, and of bodies it cannot read. */
+/** The code for each status with which Connect or the access gate refuses a call before its body has been read. */
 const HTTP_STATUS: Record<number, string> = {
   400: "invalid_argument",
   401: "unauthenticated",
@@ -209,38 +230,34 @@ const NAMES = new Map(
 
 const nameOf = (code: number): string => NAMES.get(code) ?? "unknown";
 
-/** `body`, telling of its end with its last chunk, or of being left before. */
-function watched(
+/** The chunks of `body`: `onEnd` receives the last one when they end, `onAbandoned` runs if the reader leaves before. */
+function observeBody(
   body: AsyncIterable<Uint8Array>,
-  ended: (last: Uint8Array | undefined) => void,
-  left: () => void,
+  onEnd: (lastChunk: Uint8Array | undefined) => void,
+  onAbandoned: () => void,
 ): AsyncIterable<Uint8Array> {
   return {
     [Symbol.asyncIterator]() {
       const inner = body[Symbol.asyncIterator]();
-      let last: Uint8Array | undefined;
-      const leave = () => {
-        left();
-        return { done: true as const, value: undefined };
-      };
+      let lastChunk: Uint8Array | undefined;
       return {
         async next() {
           try {
             const result = await inner.next();
-            if (result.done) ended(last);
-            else last = result.value;
+            if (result.done) onEnd(lastChunk);
+            else lastChunk = result.value;
             return result;
           } catch (error) {
-            ended(last);
+            onEnd(lastChunk);
             throw error;
           }
         },
         async return(value) {
-          const over = leave();
-          return inner.return ? inner.return(value) : over;
+          onAbandoned();
+          return inner.return ? inner.return(value) : { done: true, value: undefined };
         },
         async throw(error) {
-          left();
+          onAbandoned();
           if (inner.throw) return inner.throw(error);
           throw error;
         },

@@ -1,13 +1,13 @@
 import { type ConnectRouter, type ContextKey, createContextValues } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 
-/** What registers services with a router. */
+/** Registers services with a router. */
 export type Routes = (router: ConnectRouter) => void;
 
-/** Answers one request, whatever its protocol. */
+/** Answers one request of any protocol. */
 export type Handle = (request: UniversalServerRequest) => ReturnType<UniversalHandler>;
 
-/** Registers `routes` with each of their handlers behind what `wrap` makes of it: on every adapter, as all call those. */
+/** Wraps each handler that `routes` register with `wrap`. Every adapter of Connect calls these handlers. */
 export function wrapHandlers(routes: Routes, wrap: (handler: UniversalHandler) => Handle): Routes {
   return (router) => {
     const { handlers } = router;
@@ -19,7 +19,7 @@ export function wrapHandlers(routes: Routes, wrap: (handler: UniversalHandler) =
   };
 }
 
-/** `request`, in whose context `key` has `value` from now on. */
+/** `request` with `value` at `key` of its context values. */
 export function withValue<T>(
   request: UniversalServerRequest,
   key: ContextKey<T>,

@@ -14,7 +14,7 @@ import { abortable } from "../../rpc/abortable.js";
 import { canceled } from "../../rpc/canceled.js";
 import { FILE_HEADER, RANGE_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
-import { connectionKey } from "../calls/admission.js";
+import { connectionKey } from "../calls/connection.js";
 import type { ServiceContext } from "../context.js";
 import type { BlobInfo } from "../engine.js";
 import { conflict, invalid, notFound } from "../errors.js";

@@ -10,7 +10,7 @@ import {
   LOG_HEADER,
 } from "../../rpc/extension-headers.js";
 import { logNameIn } from "../calls/request-names.js";
-import { checkName } from "../calls/validate.js";
+import { checkName } from "../calls/validate/field-rules.js";
 import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";

@@ -9,7 +9,7 @@ import type {
 import { APP_ID_HEADER } from "../../rpc/extension-headers.js";
 import { withCallId } from "../calls/log.js";
 import { consumerGroupOf } from "../calls/request-names.js";
-import { checkName } from "../calls/validate.js";
+import { checkName } from "../calls/validate/field-rules.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
 import { eventOf } from "./pubsub/cloud-event.js";

@@ -45,7 +45,7 @@ export function invocationService(
       if (!context.components.find("services", id)) {
         const dialled = context.apps.next(id);
         if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);
-        if (await context.apps.knows(id)) throw unavailable(`the app ${quote(id)} is not connected now`);
+        if (await context.apps.has(id)) throw unavailable(`the app ${quote(id)} is not connected now`);
       }
       const app = appAt(withCallId(context, call), id);
       const { status, headers, body } = await app(

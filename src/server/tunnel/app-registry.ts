@@ -5,23 +5,23 @@ import type { Engine } from "../engine.js";
 import { Population } from "../services/shared/key-quota.js";
 import { keyOf, under } from "../services/shared/keyspace.js";
 
-/** A consumer group of a topic, as the engine calls both. */
+/** A consumer group of a topic, by the names that the engine has for both. */
 interface TopicGroup {
   topic: string;
   group: string;
 }
 
-/** What the record of an app begins with, in the engine's keys. */
+/** The prefix of the records of apps in the engine's keys. */
 const RECORDS = under("app");
 
 /**
- * The apps that have dialled in, and can be called by the sockets they opened. Their names are kept in the engine: an
- * app that has left is told from one that never was, and the groups that are called like it stay its own.
+ * The apps that have dialled in, and can be called by the sockets that they opened. The engine keeps their names, so
+ * that an app that is away differs from one that never was, and the groups with its name stay its own.
  */
-export class DialledApps {
+export class AppRegistry {
   readonly #engine: Engine;
-  readonly #remembered: Population;
-  readonly #here = new Map<string, Transport[]>();
+  readonly #quota: Population;
+  readonly #connected = new Map<string, Transport[]>();
 
   constructor(engine: Engine, { apps: most }: Pick<Limits, "apps">, closing: AbortSignal) {
     this.#engine = engine;
@@ -30,55 +30,55 @@ export class DialledApps {
       most,
       what: "as many apps are connected, or have events that wait for them",
     };
-    this.#remembered = new Population({ keys: engine.keys, prefix: RECORDS, limit, closing });
+    this.#quota = new Population({ keys: engine.keys, prefix: RECORDS, limit, closing });
   }
 
   /**
-   * Takes an app in, beside others of its name, and returns the way to take it out. Fails with `resource_exhausted`
-   * where too many are remembered, and none of them can be forgotten.
+   * Adds an app, beside others of its name, and returns a function that removes it. Fails with `resource_exhausted` if
+   * too many names are kept, and none of them can be deleted.
    */
   async add(name: string, transport: Transport): Promise<() => void> {
     const key = keyOf("app", name);
     const { keys } = this.#engine;
     if (!(await keys.get(key))) {
-      if (await this.#remembered.isFull()) await this.#forgetOne();
-      await this.#remembered.admit(key, () => this.#write(key, []));
+      if (await this.#quota.isFull()) await this.#deleteOne();
+      await this.#quota.admit(key, () => this.#write(key, []));
     }
-    this.#here.set(name, [...(this.#here.get(name) ?? []), transport]);
+    this.#connected.set(name, [...(this.#connected.get(name) ?? []), transport]);
     return () => {
-      const left = (this.#here.get(name) ?? []).filter((each) => each !== transport);
-      if (left.length > 0) this.#here.set(name, left);
-      else this.#here.delete(name);
+      const others = (this.#connected.get(name) ?? []).filter((each) => each !== transport);
+      if (others.length > 0) this.#connected.set(name, others);
+      else this.#connected.delete(name);
     };
   }
 
-  /** Notes whose events the app takes: while any of them wait, it is not forgotten. */
-  async follows(name: string, groups: readonly TopicGroup[]): Promise<void> {
+  /** Stores the groups whose events the app takes: while any of them wait, its name is kept. */
+  async setGroups(name: string, groups: readonly TopicGroup[]): Promise<void> {
     await this.#write(keyOf("app", name), groups);
   }
 
-  /** One of the apps of that name, each in turn; undefined if none is here. */
+  /** One of the connected apps of that name, each in turn; undefined if there is none. */
   next(name: string): Transport | undefined {
-    const [first, ...others] = this.#here.get(name) ?? [];
-    if (first) this.#here.set(name, [...others, first]);
+    const [first, ...others] = this.#connected.get(name) ?? [];
+    if (first) this.#connected.set(name, [...others, first]);
     return first;
   }
 
-  /** Whether an app of that name is here, or is remembered to have been. */
-  async knows(name: string): Promise<boolean> {
-    return this.#here.has(name) || (await this.#engine.keys.get(keyOf("app", name))) !== undefined;
+  /** Whether an app of that name is connected, or has been. */
+  async has(name: string): Promise<boolean> {
+    return this.#connected.has(name) || (await this.#engine.keys.get(keyOf("app", name))) !== undefined;
   }
 
-  /** Forgets an app that is not here and has no events that wait. */
-  async #forgetOne(): Promise<void> {
+  /** Deletes the name of one app that is not connected and has no events that wait. */
+  async #deleteOne(): Promise<void> {
     const { keys, topics } = this.#engine;
     for await (const { key, value } of keys.list(RECORDS)) {
-      if (this.#here.has(key.slice(RECORDS.length))) continue;
+      if (this.#connected.has(key.slice(RECORDS.length))) continue;
       const groups = JSON.parse(fromUtf8(value)) as TopicGroup[];
       const waiting = await Promise.all(groups.map(({ topic, group }) => topics.hasWaiting(topic, group)));
       if (waiting.includes(true)) continue;
       await keys.commit([{ type: "delete", key }]);
-      await this.#remembered.forget(key);
+      await this.#quota.forget(key);
       return;
     }
   }

@@ -4,7 +4,7 @@ import { Session } from "../../tunnel/session.js";
 import { CLOSE_CODE } from "../../tunnel/wire/protocol-error.js";
 import type { Tunnels } from "./accept.js";
 
-/** Tunnels to `routes` with nothing in between: no gate, no marks on the answers, and no app is called back. */
+/** Creates tunnels to `routes` without the steps of the pipeline: no gate, no server header, and no app is called. */
 export function bareTunnels(routes: (router: ConnectRouter) => void, router: ConnectRouterOptions): Tunnels {
   const dispatcher = createDispatcher(routes, { router });
   const sessions = new Set<Session>();

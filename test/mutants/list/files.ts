@@ -117,7 +117,7 @@ export const filesMutants: readonly Mutant[] = [
       /in a header as GetFileMeta/,
     ],
   ]),
-  ...faultsOf("files", "calls/validate.ts", [
+  ...faultsOf("files", "calls/validate/field-rules.ts", [
     [
       "metadata is not bounded",
       "if (bytes > fileMetadataBytes) {",

@@ -11,13 +11,15 @@ export const gossipMapMutants: readonly Mutant[] = [
       /not told again/,
     ],
   ]),
-  ...faultsOf("gossipMap", "calls/validate.ts", [
+  ...faultsOf("gossipMap", "calls/validate/message-rules.ts", [
     [
       "sources may be empty",
       "rule(gossip.MessageSchema, { source: name, target: required });",
       "rule(gossip.MessageSchema, { target: required });",
       /no source/,
     ],
+  ]),
+  ...faultsOf("gossipMap", "calls/validate/field-rules.ts", [
     [
       "times far ahead are taken",
       "const fault = timestampFault(value as Uint8Array, Date.now());",

@@ -68,7 +68,7 @@ export const lockMutants: readonly Mutant[] = [
       /several fences/,
     ],
   ]),
-  ...faultsOf("lock", "calls/validate.ts", [
+  ...faultsOf("lock", "calls/validate/field-rules.ts", [
     [
       "expire may be 0",
       'if ((value as number) <= 0) throw invalid(field, value, "must be above 0");',
@@ -124,7 +124,7 @@ export const lockMutants: readonly Mutant[] = [
       /a fence of a lock store that is not configured/,
     ],
   ]),
-  ...faultsOf("lock", "calls/validate.ts", [
+  ...faultsOf("lock", "calls/validate/field-rules.ts", [
     [
       "expire may be below 0",
       'if ((value as number) <= 0) throw invalid(field, value, "must be above 0");',

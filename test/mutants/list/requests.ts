@@ -6,18 +6,6 @@ import { faultsOf, type Mutant } from "../mutant.js";
 export const requestsMutants: readonly Mutant[] = [
   ...faultsOf(PRIMITIVE_NAMES, "calls/validate.ts", [
     [
-      "secrets may have control characters",
-      "rule(runtime.GetSecretRequestSchema, { storeName: name, key: secretKey });",
-      "rule(runtime.GetSecretRequestSchema, { storeName: name, key });",
-      /names are exact/,
-    ],
-    [
-      "content types may have line breaks",
-      "if (/^[\\x20-\\x7e]{0,255}$/.test(text)) return;",
-      "if (text.length < 1000) return;",
-      /content type that is no|a content type with a line break/,
-    ],
-    [
       "requests are not checked",
       "check(request.method.input, request.message);",
       "void check;",
@@ -28,6 +16,22 @@ export const requestsMutants: readonly Mutant[] = [
       "check(method.input, part);",
       "void check;",
       /malformed|well formed|an offset or a length|ends the stream|without a store|subscription needs a|entry needs a|above the limit|metadata that means|names the field/,
+    ],
+  ]),
+  ...faultsOf(PRIMITIVE_NAMES, "calls/validate/message-rules.ts", [
+    [
+      "secrets may have control characters",
+      "rule(runtime.GetSecretRequestSchema, { storeName: name, key: secretKey });",
+      "rule(runtime.GetSecretRequestSchema, { storeName: name, key });",
+      /names are exact/,
+    ],
+  ]),
+  ...faultsOf(PRIMITIVE_NAMES, "calls/validate/field-rules.ts", [
+    [
+      "content types may have line breaks",
+      "if (/^[\\x20-\\x7e]{0,255}$/.test(text)) return;",
+      "if (text.length < 1000) return;",
+      /content type that is no|a content type with a line break/,
     ],
     [
       "keys may be longer",
@@ -49,8 +53,8 @@ export const requestsMutants: readonly Mutant[] = [
     ],
     [
       "values are not bounded",
-      'if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);\n};\n\n/** What an Any',
-      "};\n\n/** What an Any",
+      'if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);\n};\n\n/** The content of a google',
+      "};\n\n/** The content of a google",
       /above the limit/,
     ],
   ]),

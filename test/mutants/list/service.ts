@@ -21,7 +21,7 @@ export const serviceMutants: readonly Mutant[] = [
     ],
     [
       "apps that left are unknown",
-      "if (await context.apps.knows(id)) throw",
+      "if (await context.apps.has(id)) throw",
       'if (id === "never") throw',
       /has left is unavailable/,
     ],
@@ -110,8 +110,8 @@ export const serviceMutants: readonly Mutant[] = [
   ...faultsOf("service", "tunnel/app-registry.ts", [
     [
       "one app is asked all the time",
-      "this.#here.set(name, [...others, first]);",
-      "this.#here.set(name, [first, ...others]);",
+      "this.#connected.set(name, [...others, first]);",
+      "this.#connected.set(name, [first, ...others]);",
       /in turn/,
     ],
   ]),

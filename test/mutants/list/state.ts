@@ -107,8 +107,16 @@ export const stateMutants: readonly Mutant[] = [
   ]),
   ...faultsOf("state", "calls/validate.ts", [
     [
+      "enum numbers are not checked",
+      "if (desc.value[value as number]) return;",
+      "return;",
+      /consistency that is none|concurrency that is none/,
+    ],
+  ]),
+  ...faultsOf("state", "calls/validate/field-rules.ts", [
+    [
       "keys may be empty",
-      'if (value === "") throw invalid(field, value, `${empty}: 1 to ${limits.keyBytes} bytes`);',
+      'if (value === "") throw invalid(field, value, `${EMPTY}: 1 to ${limits.keyBytes} bytes`);',
       "",
       /without a key/,
     ],
@@ -125,15 +133,9 @@ export const stateMutants: readonly Mutant[] = [
       /malformed name/,
     ],
     [
-      "enum numbers are not checked",
-      "if (numbers.value[value as number]) return;",
-      "return;",
-      /consistency that is none|concurrency that is none/,
-    ],
-    [
       "values are not bounded",
-      'if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);\n};\n\n/** What an Any',
-      "};\n\n/** What an Any",
+      'if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);\n};\n\n/** The content of a google',
+      "};\n\n/** The content of a google",
       /naming valueBytes/,
     ],
   ]),

@@ -10,8 +10,8 @@ import {
 import { createConnectHandler } from "../../../node-http/connect-handler.js";
 import type { Connections } from "../../../node-http/connections.js";
 import type { Answer } from "../../../node-http/one-port.js";
-import { connectionKey } from "../../calls/admission.js";
-import { givenUp } from "../../calls/shares.js";
+import { connectionKey } from "../../calls/connection.js";
+import { stalledMessage } from "../../calls/log.js";
 import type { Server } from "../../server.js";
 import type { Cors } from "../cors.js";
 import { createRequestRouter, type RequestHead, type RequestRouterOptions } from "../request-router.js";
@@ -59,7 +59,7 @@ function callListener(server: Server, connections: Connections): Answer {
     routes: server.routes,
     contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
     stalledMs: limits.stalledMs,
-    onStalled: (method, address) => server.log.warn({ method, address }, givenUp(limits)),
+    onStalled: (method, address) => server.log.warn({ method, address }, stalledMessage(limits)),
     onBroken: (err, method) => server.log.error({ err, method }, "an answer broke off"),
   });
 }

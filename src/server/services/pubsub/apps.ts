@@ -7,7 +7,7 @@ import { delay } from "../../../lib/timer.js";
 import { lostConnection } from "../../../rpc/lost-connection.js";
 import { type ReadError, withErrorMapping } from "../../../rpc/with-error-mapping.js";
 import { tokenOf, withCredential } from "../../access/credential.js";
-import { checkName } from "../../calls/validate.js";
+import { checkName } from "../../calls/validate/field-rules.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
 import { type App, runAppSession } from "./app-session.js";
 import { type Subscription, topicOf } from "./delivery.js";

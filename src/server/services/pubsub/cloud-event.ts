@@ -8,7 +8,7 @@ import type { PublishEventRequest } from "../../../../gen/spec/proto/runtime/v1/
 import { isJson, mediaTypeOf } from "../../../lib/media-type.js";
 import { randomId } from "../../../lib/random-id.js";
 import { utf8 } from "../../../lib/utf8.js";
-import { checkMediaType } from "../../calls/validate.js";
+import { checkMediaType } from "../../calls/validate/field-rules.js";
 import type { EngineClock } from "../../engine.js";
 import { invalid } from "../../errors.js";
 import { jsonMembers } from "./json-members.js";

@@ -1,0 +1,103 @@
+import type { ConnectRouterOptions, Interceptor } from "@connectrpc/connect";
+import { takeAnyInJson } from "../../rpc/any-in-json.js";
+import { type Access, needsNoCredentials, subjectOf } from "../access/gate.js";
+import type { Limits } from "../config/config.js";
+import type { Log } from "../context.js";
+import { types } from "../message-registry.js";
+import { type Admission, createAdmission, type GroupOf } from "./admission.js";
+import { mapErrors } from "./error-mapping.js";
+import { heartbeat } from "./heartbeat.js";
+import { strictTextDecoder } from "./malformed.js";
+import { type CallMonitor, type CallObserver, observeCalls } from "./observe.js";
+import { validateRequests } from "./validate.js";
+import type { Routes } from "./wrap-handlers.js";
+
+/** Everything that a call passes on its way to a service. */
+export interface CallPipeline {
+  /** Wraps `routes` for callers from outside. */
+  forClients(routes: Routes): Routes;
+  /** Wraps `routes` for this process itself, which needs no credentials. */
+  forThisProcess(routes: Routes): Routes;
+  /** The options of the router that the wrapped routes are registered with. */
+  readonly options: ConnectRouterOptions;
+  /** The steps themselves, for calls of a tunnel, which come by no HTTP handler. */
+  readonly monitor: CallMonitor;
+  readonly admission: Admission;
+  readonly access: Access;
+  readonly groupOf: GroupOf;
+}
+
+export interface CallPipelineOptions {
+  readonly limits: Limits;
+  readonly access: Access;
+  readonly observers: readonly CallObserver[];
+  /** The interceptors of the server's user. */
+  readonly interceptors: readonly Interceptor[];
+  readonly log: Log;
+  readonly shutdownSignal: AbortSignal;
+}
+
+/**
+ * The order in which a call meets everything between its entry point and its service. First come the wrappers around
+ * Connect's handlers, which see the headers before the body is read:
+ *
+ * 1. `observe`: gives the call its id, and reports its start and its end to the log and the metrics.
+ * 2. `admission`: refuses calls that would exceed a limit, and counts the bytes of the body and of the answer.
+ * 3. `access`: refuses callers that may not make the call, as far as its headers tell.
+ * 4. `admission`, again: counts the call to its subject, which is known now.
+ *
+ * Then Connect reads the body, and calls the interceptors with its messages, the outermost first:
+ *
+ * 5. `heartbeat`: keeps quiet streams alive.
+ * 6. `observe`: notes the code that the call ends with.
+ * 7. The interceptors of the server's user.
+ * 8. `error-mapping`: maps every error to the error table.
+ * 9. `admission`: notes which messages are complete, and makes answers wait until there is room for their bytes.
+ * 10. `any-in-json`: decodes google.protobuf.Any in JSON.
+ * 11. `access`: refuses messages about stores that the caller has no right to.
+ * 12. `validate`: refuses requests that are not valid. The service comes after it.
+ *
+ * A call of a tunnel passes the same steps: `tunnel/call-admission.ts` takes the place of the wrappers.
+ */
+export function createPipeline({
+  limits,
+  access,
+  observers,
+  interceptors,
+  log,
+  shutdownSignal,
+}: CallPipelineOptions): CallPipeline {
+  const monitor = observeCalls(observers);
+  const admission = createAdmission(limits);
+  const groupOf: GroupOf = (method, header) => {
+    if (needsNoCredentials(method)) return "anonymous";
+    if (!access.isOn) return "trusted";
+    return header.has("authorization") ? "unverified" : "anonymous";
+  };
+  return {
+    forClients: (routes) =>
+      monitor.observe(
+        admission.limitCalls(access.protect(admission.limitSubjects(routes, subjectOf)), groupOf),
+      ),
+    forThisProcess: (routes) => monitor.observe(admission.limitCalls(access.trust(routes))),
+    options: {
+      interceptors: [
+        heartbeat,
+        monitor.interceptor,
+        ...interceptors,
+        mapErrors(log),
+        admission.interceptor,
+        takeAnyInJson,
+        access.interceptor,
+        validateRequests(limits),
+      ],
+      jsonOptions: { registry: types, ...{ textDecoder: strictTextDecoder } },
+      readMaxBytes: limits.messageBytes,
+      shutdownSignal,
+    },
+    monitor,
+    admission,
+    access,
+    groupOf,
+  };
+}
