@@ -24,6 +24,9 @@ export interface ConfigFile {
   warnings: string[];
 }
 
+/** The engines that `fairlead serve` has. */
+const ENGINES = ["memory", "disk"];
+
 /**
  * Reads and checks the components file at `path`, with the environment variables and files that it refers to. It is JSON
  * that may have comments and trailing commas. Fails with every problem on a line of its own:
@@ -42,7 +45,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   let config: Config | undefined;
   let warnings: string[] = [];
   try {
-    config = parseConfig(input);
+    config = parseConfig(input, { engines: ENGINES });
     const missing = await checkReferences(config, nodePlatform);
     for (const problem of missing.problems) {
       found.push({ offset: offsetOf(tree, problem), message: problem.message });

@@ -46,7 +46,7 @@ function table(config: Config): string {
   const defaults = parseConfig();
   for (const group of ["gossip", "limits"] as const)
     rows.push(...changed(group, config[group], defaults[group]));
-  for (const name of ["memory", "disk"] as const)
+  for (const name of Object.keys(defaults.engines) as (keyof Config["engines"])[])
     rows.push(...changed("engines", config.engines[name], defaults.engines[name], name));
   const { tokens, jwt, roles, anonymous } = config.access;
   const access = {

@@ -10,7 +10,7 @@ export type { Connection } from "./calls/connection.js";
 export { VERSION } from "./calls/error-mapping.js";
 export type { MetricsPage } from "./calls/metrics.js";
 export type { Usage } from "./calls/usage.js";
-export { type Config, type ConfigInput, parseConfig } from "./config/config.js";
+export { type Config, type ConfigInput, type ParseOptions, parseConfig } from "./config/config.js";
 export { configJsonSchema } from "./config/json-schema.js";
 export { ConfigError, type ConfigProblem } from "./config/problems.js";
 export { checkReferences, type MissingReferences } from "./config/references.js";

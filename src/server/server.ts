@@ -19,7 +19,7 @@ import { callLog } from "./calls/log.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
 import { createPipeline } from "./calls/pipeline.js";
 import { Components } from "./config/components.js";
-import { type Config, type ConfigInput, checkEngines, parseConfig } from "./config/config.js";
+import { type Config, type ConfigInput, parseConfig } from "./config/config.js";
 import { isBeyondFetch, type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
@@ -116,10 +116,9 @@ export function createServer({
   const cut = new AbortController();
   expectManyListeners(closing.signal);
   expectManyListeners(cut.signal);
-  const checked = parseConfig(config);
+  const checked = parseConfig(config, { engines: [kept?.name ?? "memory"] });
   const { limits } = checked;
   const engine = kept ?? memoryEngine({ ...checked.engines.memory, log });
-  checkEngines(checked, engine.name);
   const offered: Platform = { ...anywhere, ...platform };
   const context: ServiceContext = {
     engine,

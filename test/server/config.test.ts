@@ -16,7 +16,7 @@ const root = join(import.meta.dirname, "../..");
 /** What is wrong with `input`, each problem in a line of its own. */
 function problems(input: unknown): string[] {
   try {
-    parseConfig(input);
+    parseConfig(input, { engines: ["memory", "disk"] });
   } catch (error) {
     assert.ok(error instanceof ConfigError);
     return error.problems.map(({ message }) => message);
@@ -308,4 +308,11 @@ test("a server without an engine makes the configured one; one that is given mus
       'Cannot use this configuration: state.a.engine "memory": must be "disk", the engine that this server was given',
   });
   createServer({ engine, config: { state: { a: {} } } });
+});
+
+test("components may name any engine that the server is given", () => {
+  const engine = { ...memoryEngine(), name: "redis" };
+  const { config } = createServer({ engine, config: { state: { a: { engine: "redis" } } } });
+  assert.deepEqual(config.state, { a: { engine: "redis" } });
+  assert.deepEqual(parseConfig({ state: { a: { engine: "redis" } } }).state, config.state);
 });

@@ -2,7 +2,8 @@ import type { ConnectError } from "@connectrpc/connect";
 import { z } from "zod";
 import { invalid, notConfigured } from "../errors.js";
 import { COMPONENT_LABELS, type ComponentKind } from "../primitives.js";
-import { type Config, configSchema } from "./config.js";
+import { componentTables } from "./component-settings.js";
+import type { Config } from "./config.js";
 import { explainIssue } from "./problems.js";
 
 /** The components that this server has, as they are now: ApplyConfiguration may change one at run time. */
@@ -39,7 +40,7 @@ export class Components {
    */
   replace(kind: ComponentKind, name: string, settings: Record<string, unknown>): void {
     this.get(kind, name);
-    const schema = configSchema.shape[kind].unwrap().valueType;
+    const schema = componentTables[kind].unwrap().valueType;
     const asTold = schema.safeParse(settings, { error: explainIssue });
     const result = asTold.success
       ? asTold
@@ -81,7 +82,7 @@ function refusal(
 
 /** The names of the settings that a component of this kind, and of its type where there are several, can have. */
 function settingsOf(kind: ComponentKind, { type }: Record<string, unknown>): string[] {
-  const schema = configSchema.shape[kind].unwrap().valueType;
+  const schema = componentTables[kind].unwrap().valueType;
   if (schema instanceof z.ZodObject) return Object.keys(schema.shape);
   const shapes = schema.options.map(({ shape }) => shape).filter((shape) => shape.type.value === type);
   return shapes.flatMap((shape) => Object.keys(shape));

@@ -2,10 +2,11 @@ import { asyncDispose } from "../../lib/dispose.js";
 import { type Log, silent } from "../context.js";
 import type { Engine } from "../engine.js";
 import { MemoryBlobs } from "./memory/blobs.js";
+import { MEMORY_BOUNDS } from "./memory/bounds.js";
 import { MemoryKeys } from "./memory/keys.js";
 import { MemoryLogs } from "./memory/logs.js";
 import { MemoryTopics } from "./memory/topics.js";
-import { MEMORY_BOUNDS } from "./shared/bounds.js";
+import { withDefaults } from "./shared/bounds.js";
 import { Clock } from "./shared/clock.js";
 
 /** The bounds of a memory engine. A write that would exceed one fails as `resource_exhausted`. */
@@ -46,26 +47,13 @@ export interface MemoryEngineOptions {
  * An engine that keeps everything in the memory of this process: for tests, demos, browsers and the edge. A write is
  * acknowledged when it is applied. All data is lost when the process ends.
  */
-export function memoryEngine({
-  maxKeyBytes = MEMORY_BOUNDS.maxKeyBytes,
-  maxWatchBacklog = MEMORY_BOUNDS.maxWatchBacklog,
-  maxLogBytes = MEMORY_BOUNDS.maxLogBytes,
-  maxBlobBytes = MEMORY_BOUNDS.maxBlobBytes,
-  maxBacklogBytes = MEMORY_BOUNDS.maxBacklogBytes,
-  maxTopicBytes = MEMORY_BOUNDS.maxTopicBytes,
-  maxTopics = MEMORY_BOUNDS.maxTopics,
-  maxGroups = MEMORY_BOUNDS.maxGroups,
-  groupIdleMs = MEMORY_BOUNDS.groupIdleMs,
-  groupBacklogIdleMs = Number.POSITIVE_INFINITY,
-  log = silent,
-  now,
-}: MemoryEngineOptions = {}): Engine {
+export function memoryEngine({ log = silent, now, ...options }: MemoryEngineOptions = {}): Engine {
+  const bounds = withDefaults(MEMORY_BOUNDS, options);
   const clock = new Clock(Clock.sourcesOf(now));
-  const keys = new MemoryKeys({ maxKeyBytes, maxWatchBacklog, now: clock.now });
-  const logs = new MemoryLogs({ maxLogBytes, clock });
-  const kept = { groupIdleMs, groupBacklogIdleMs };
-  const topics = new MemoryTopics({ maxBacklogBytes, maxTopicBytes, maxTopics, maxGroups, ...kept, log });
-  const blobs = new MemoryBlobs({ maxBlobBytes, now: clock.wall });
+  const keys = new MemoryKeys({ ...bounds, now: clock.now });
+  const logs = new MemoryLogs({ ...bounds, clock });
+  const topics = new MemoryTopics({ ...bounds, log });
+  const blobs = new MemoryBlobs({ ...bounds, now: clock.wall });
   const close = async () => {
     for (const port of [keys, logs, topics, blobs]) port.close();
   };

@@ -2,11 +2,12 @@ import { resolve } from "node:path";
 import { asyncDispose } from "../../../lib/dispose.js";
 import { type Log, silent } from "../../context.js";
 import type { Engine } from "../../engine.js";
-import { DISK_BOUNDS } from "../shared/bounds.js";
+import { withDefaults } from "../shared/bounds.js";
 import { Clock } from "../shared/clock.js";
 import { backUp } from "./backup.js";
 import { serveBackupRequests } from "./backup-request.js";
 import { blobBytesOf, DiskBlobs } from "./blobs.js";
+import { DISK_BOUNDS } from "./bounds.js";
 import { DamageError, FolderError, toEngineFault } from "./errors.js";
 import { type Files, nodeFiles } from "./files.js";
 import { formatOf, makeFolder, partsOf, prepareFolder } from "./folder.js";
@@ -80,13 +81,8 @@ export interface DiskEngine extends Engine {
  * damaged.
  */
 export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEngine> {
-  const {
-    files = nodeFiles,
-    now,
-    memtableBytes = DISK_BOUNDS.memtableBytes,
-    cacheBytes = DISK_BOUNDS.cacheBytes,
-    log = silent,
-  } = options;
+  const { files = nodeFiles, now, log = silent } = options;
+  const bounds = withDefaults(DISK_BOUNDS, options);
   const folder = resolve(options.folder);
   const parts = partsOf(folder);
   try {
@@ -107,10 +103,10 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
     for (const part of Object.values(parts)) await files.mkdir(part);
     await files.syncFolder(folder);
     const clocks = Clock.sourcesOf(now);
-    const tree = await Tree.open(parts.tree, { memtableBytes, cacheBytes, clocks, files, log });
+    const tree = await Tree.open(parts.tree, { ...bounds, clocks, files, log });
     try {
       const setOnLoss = (close: () => void) => (closeOnLoss = close);
-      return await createEngine({ folder, files, tree, lock, log, options, setOnLoss });
+      return await createEngine({ folder, files, tree, lock, log, bounds, setOnLoss });
     } catch (error) {
       await tree.close();
       throw error;
@@ -127,26 +123,19 @@ interface OpenFolder {
   tree: Tree;
   lock: FolderLock;
   log: Pick<Log, "info" | "warn">;
-  options: DiskEngineOptions;
+  bounds: Record<keyof typeof DISK_BOUNDS, number>;
   /** Sets the function to call if another process takes the folder. */
   setOnLoss: (close: () => void) => void;
 }
 
 async function createEngine(opened: OpenFolder): Promise<DiskEngine> {
-  const { folder, files, tree, lock, log, options, setOnLoss } = opened;
+  const { folder, files, tree, lock, log, bounds, setOnLoss } = opened;
   const parts = partsOf(folder);
-  const {
-    maxKeyBytes = DISK_BOUNDS.maxKeyBytes,
-    maxWatchBacklog = DISK_BOUNDS.maxWatchBacklog,
-    maxLogBytes = DISK_BOUNDS.maxLogBytes,
-    maxBlobBytes = DISK_BOUNDS.maxBlobBytes,
-    segmentBytes = DISK_BOUNDS.segmentBytes,
-  } = options;
   if (!tree.isCounted) await tree.setUsage({ keys: await keyBytesOf(tree), blobs: await blobBytesOf(tree) });
-  const logs = await DiskLogs.open(tree, { files, folder: parts.logs, segmentBytes, maxLogBytes });
-  const topics = await DiskTopics.open(tree, { ...topicLimits(options), log });
-  const keys = new DiskKeys(tree, { maxKeyBytes, maxWatchBacklog });
-  const blobs = new DiskBlobs(tree, { files, folder: parts.blobs, maxBlobBytes });
+  const logs = await DiskLogs.open(tree, { ...bounds, files, folder: parts.logs });
+  const topics = await DiskTopics.open(tree, { ...bounds, log });
+  const keys = new DiskKeys(tree, bounds);
+  const blobs = new DiskBlobs(tree, { ...bounds, files, folder: parts.blobs });
   const sweeping = blobs.sweep().catch(() => {});
   const stopWatching = watchClock(tree);
   const backup = (to: string) => backUp({ folder, tree, logs, blobs }, to);
@@ -179,17 +168,6 @@ function watchClock(tree: Tree): () => void {
   }, CLOCK_CHECK_MS);
   timer.unref();
   return () => clearInterval(timer);
-}
-
-function topicLimits({
-  maxBacklogBytes = DISK_BOUNDS.maxBacklogBytes,
-  maxTopicBytes = DISK_BOUNDS.maxTopicBytes,
-  maxTopics = DISK_BOUNDS.maxTopics,
-  maxGroups = DISK_BOUNDS.maxGroups,
-  groupIdleMs = DISK_BOUNDS.groupIdleMs,
-  groupBacklogIdleMs = Number.POSITIVE_INFINITY,
-}: DiskEngineOptions) {
-  return { maxBacklogBytes, maxTopicBytes, maxTopics, maxGroups, groupIdleMs, groupBacklogIdleMs };
 }
 
 /** The FolderError for an error of opening the folder. */

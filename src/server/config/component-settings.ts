@@ -1,0 +1,163 @@
+import { z } from "zod";
+import { credential, ONE_CREDENTIAL, oneCredential } from "../access/settings.js";
+import type { ComponentKind } from "../primitives.js";
+import {
+  count,
+  fromNumberOrDigits,
+  milliseconds,
+  named,
+  serverUrl,
+  text,
+  typedUnion,
+  url,
+  wholeNumber,
+} from "./fields.js";
+
+/** The setting of every component whose data an engine keeps. */
+const stored = {
+  engine: text
+    .optional()
+    .describe("The name of the engine that keeps its data: the server's own, which is also the default."),
+};
+
+const store = z.strictObject(stored);
+
+const sequencer = z.strictObject({
+  biggerThan: z
+    .record(z.string(), wholeNumber(0n, 2n ** 63n - 1n, fromNumberOrDigits), {
+      error: "must be an object of keys and numbers",
+    })
+    .default({})
+    .describe("For each key the number that all its ids are greater than."),
+  segment: count(1_000_000)
+    .default(1000)
+    .describe("How many ids a server reserves at a time for WEAK requests."),
+  ...stored,
+});
+
+const pubsub = z.strictObject({
+  maxDeliveries: count()
+    .default(16)
+    .describe(
+      "How often an event is delivered to a group before it goes to the dead letter topic, or is dropped.",
+    ),
+  retryMinMs: milliseconds
+    .default(100)
+    .describe("The wait before the first redelivery. Each further wait is twice as long, up to retryMaxMs."),
+  retryMaxMs: milliseconds.default(30_000).describe("The longest wait before a redelivery."),
+  ...stored,
+});
+
+const secretStore = typedUnion('"env", "file" or "values"', [
+  z.strictObject({
+    type: z.literal("env").describe("Environment variables."),
+    allow: z
+      .array(text.regex(/^[^*=\0]*\*?$/, "must be the name of a variable, with * at its end at most"))
+      .describe("The variables that may be read. * at the end of a name allows all that begin so."),
+  }),
+  z.strictObject({
+    type: z.literal("file").describe("A JSON file. Names in nested objects are joined by colons."),
+    path: text.describe("Its path, from the folder that the server runs in."),
+  }),
+  z.strictObject({
+    type: z.literal("values").describe("Values in the configuration itself, for tests and demos."),
+    values: z.record(z.string(), z.string()).describe("The secrets, by name."),
+  }),
+]);
+
+const binding = typedUnion('"echo" or "http"', [
+  z.strictObject({ type: z.literal("echo").describe("Answers with what it was sent.") }),
+  z.strictObject({
+    type: z.literal("http").describe("Sends an HTTP request for each call."),
+    url: url.describe("The URL of the requests. A call's path is appended to it."),
+    timeoutMs: milliseconds.default(10_000).describe("How long an answer may take."),
+  }),
+]);
+
+const service = z.strictObject({ url: url.describe("Its base URL.") });
+
+const hello = z.strictObject({
+  greeting: z.string().default("Hello").describe("The text before the name."),
+});
+
+const log = z.strictObject({
+  maxAgeMs: milliseconds.optional().describe("How long a record is kept. Default: for ever."),
+  maxBytes: count()
+    .optional()
+    .describe("The bytes of its records, plus 32 for each. The oldest are removed first. Default: no limit."),
+  maxRecords: count()
+    .optional()
+    .describe("The number of its records. The oldest are removed first. Default: no limit."),
+  ...stored,
+});
+
+const mapGroup = z
+  .strictObject({
+    primary: serverUrl.optional().describe("The URL of the primary. Default: this server is the primary."),
+    backups: z
+      .array(serverUrl)
+      .default([])
+      .describe("The URLs of the servers that keep a copy. Only the primary's own list counts."),
+    term: wholeNumber(1n, 2n ** 31n)
+      .default(1n)
+      .describe("The primary's term. Each new primary needs a higher one than the last."),
+    ackTimeoutMs: milliseconds
+      .default(2000)
+      .describe(
+        "How long a backup may take to answer. After that it is out of sync, and writes do not wait for it.",
+      ),
+    ...credential,
+    ...stored,
+  })
+  .refine(oneCredential, ONE_CREDENTIAL);
+
+const app = z
+  .strictObject({
+    url: serverUrl.describe("The URL of its AppCallback service."),
+    protocol: z
+      .enum(["grpc", "grpc-web", "connect"], 'must be "grpc", "grpc-web" or "connect"')
+      .default("grpc")
+      .describe("The protocol that it is called by."),
+    askEveryMs: milliseconds
+      .default(15_000)
+      .describe(
+        "How often it is asked for its subscriptions again, to notice that it is gone or has others.",
+      ),
+    timeoutMs: milliseconds
+      .default(60_000)
+      .describe("How long it may take to handle one event. After that the delivery has failed."),
+    ...credential,
+  })
+  .refine(oneCredential, ONE_CREDENTIAL);
+
+/** The parts of the configuration that are tables of components: each with its settings, default and description. */
+export const componentTables = {
+  state: named(store).default({ default: {} }).describe("The state stores, by name."),
+  lock: named(store).default({ default: {} }).describe("The lock stores, by name."),
+  sequencer: named(sequencer)
+    .default({ default: sequencer.parse({}) })
+    .describe("The sequencer stores, by name."),
+  pubsub: named(pubsub)
+    .default({ default: pubsub.parse({}) })
+    .describe("The pubsubs, by name."),
+  files: named(store).default({ default: {} }).describe("The file stores, by name."),
+  configuration: named(store).default({ default: {} }).describe("The configuration stores, by name."),
+  secrets: named(secretStore)
+    .default({ default: { type: "env", allow: ["FAIRLEAD_SECRET_*"] } })
+    .describe("The secret stores, by name."),
+  bindings: named(binding)
+    .default({ echo: { type: "echo" } })
+    .describe("The bindings that InvokeBinding may call, by name."),
+  services: named(service).default({}).describe("The services that InvokeService may call, by app id."),
+  apps: named(app).default({}).describe("The apps that serve AppCallback, by app id."),
+  hello: named(hello)
+    .default({ helloworld: { greeting: "Hello" } })
+    .describe("The instances that SayHello may name."),
+  logs: named(log).default({}).describe("The retention of logs, by name. Logs without one are kept whole."),
+  maps: named(mapGroup)
+    .default({})
+    .describe(
+      'Which servers hold the map partitions of a protocol group, by "<namespace>/<name>". ' +
+        "Without an entry a group is this server's own and has no backups.",
+    ),
+} satisfies Record<ComponentKind, z.ZodType>;
