@@ -3,7 +3,6 @@
  *
  * @module
  */
-
 export type { Primitive } from "../server/primitives.js";
 export type { Case } from "./case.js";
 export type { CaseContext } from "./case-context.js";
@@ -26,9 +25,6 @@ export {
   countResults,
   hasPassed,
   type Report,
-  type Run,
-  type RunOptions,
-  run,
 } from "./report.js";
 export { htmlReport } from "./reports/html.js";
 export { jsonReport } from "./reports/json.js";
@@ -36,6 +32,7 @@ export { junitReport } from "./reports/junit.js";
 export { tapReport } from "./reports/tap.js";
 export { textReport } from "./reports/text.js";
 export { RULES, type Rule } from "./rules.js";
+export { type Run, type RunOptions, run } from "./run.js";
 export { type Outcome, runCase } from "./run-case.js";
 export type { Skips, Test } from "./runner.js";
 export { missingStores } from "./store-check.js";

@@ -1,9 +1,6 @@
 import { Code } from "@connectrpc/connect";
-import { fromUtf8 } from "../lib/utf8.js";
 import type { Primitive } from "../server/primitives.js";
 import {
-  differentValue,
-  type Expectation,
   earlyEnd,
   errorWithCode,
   errorWithMessage,
@@ -12,64 +9,14 @@ import {
   noMessage,
   unexpectedAnswer,
 } from "./expectation.js";
+import { another, base64, noEtag, nothing, other } from "./layotto/deviation.js";
 import type { Deviation, Profile } from "./profile.js";
 import { LIMIT, MALFORMED, MISMATCH, REQUIRED, type Rule, UNKNOWN } from "./rules.js";
 
 const { Aborted, Internal, InvalidArgument, Unimplemented, Unknown } = Code;
 const { ResourceExhausted } = Code;
 
-/** Text as the in-memory state store gives it back: base64 of what was stored. */
-const base64 = differentValue("the value in base64", (actual, expected) => {
-  const [got, wanted] = [textOf(actual), textOf(expected)];
-  return (
-    got !== undefined && wanted !== undefined && (got === toBase64(wanted) || areBase64(actual, expected))
-  );
-});
-const noEtag = finding(
-  "no etag, or the one that the client sent",
-  /^(not so: it is a number: ""|not so: etag .* is new)/,
-);
-const another = differentValue(
-  "another value",
-  (actual, expected) => actual !== undefined && expected !== undefined,
-);
-const nothing = differentValue("nothing", (actual) => isEmpty(actual));
-
-/** A value, in an array of the same form or alone, that is the base64 of the expected one. */
-function areBase64(actual: unknown, expected: unknown): boolean {
-  if (!Array.isArray(actual) || !Array.isArray(expected) || actual.length !== expected.length) return false;
-  return actual.every((value, i) => {
-    const [got, wanted] = [textOf(value), textOf(expected[i])];
-    if (Array.isArray(value)) return areBase64(value, expected[i]);
-    return value === expected[i] || (got !== undefined && wanted !== undefined && got === toBase64(wanted));
-  });
-}
-
-function textOf(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  return value instanceof Uint8Array ? fromUtf8(value) : undefined;
-}
-
-const toBase64 = (text: string): string => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-
-const isEmpty = (value: unknown): boolean =>
-  value === undefined || value === "" || (Object(value) as ArrayLike<unknown>).length === 0;
-
-/** Something that the runtime does otherwise in the cases of a rule. */
-const other =
-  (primitive: Primitive) =>
-  (rule: Rule, why: string, expected: Expectation[], name?: RegExp): Deviation => ({
-    primitive,
-    rule,
-    reason: why,
-    expected,
-    ...(name && { name }),
-  });
-
-/**
- * The primitives of the Go runtime, each with about half of what passes on it with Redis: what falls below is not the
- * runtime that this profile knows.
- */
+/** The primitives of the Go runtime, each with a floor: about half of the share of cases that pass on it with Redis. */
 const FLOORS: Readonly<Partial<Record<Primitive, number>>> = {
   state: 0.15,
   lock: 0.2,
@@ -84,7 +31,7 @@ const FLOORS: Readonly<Partial<Record<Primitive, number>>> = {
   lifecycle: 0.03,
 };
 
-/** What all primitives of the Go runtime have in common: it checks little before its components do. */
+/** Deviations of all primitives: the Go runtime validates little before its components do. */
 const everywhere: Deviation[] = (Object.keys(FLOORS) as Primitive[]).flatMap((primitive): Deviation[] => {
   const does = other(primitive);
   return [

@@ -1,4 +1,6 @@
-import { collect, neverAborts, reader } from "../../src/conformance/engine/steps.js";
+import { collect, reader } from "../../src/conformance/engine/reader.js";
+import { neverAborts } from "../../src/conformance/engine/timing.js";
+
 import { fromUtf8 } from "../../src/lib/utf8.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { SMALL, texts } from "./fill.js";

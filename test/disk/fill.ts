@@ -1,4 +1,7 @@
-import { collect, commitWrites, neverAborts, patternBytes, set } from "../../src/conformance/engine/steps.js";
+import { collect } from "../../src/conformance/engine/reader.js";
+import { neverAborts } from "../../src/conformance/engine/timing.js";
+import { commitWrites, set } from "../../src/conformance/engine/writes.js";
+import { patternBytes } from "../../src/conformance/test-data.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { LogStore } from "../../src/server/engine.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";

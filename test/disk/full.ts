@@ -1,6 +1,8 @@
 /** A process whose files may not grow beyond what its parent allows. It tells what became of its writes. */
 import { once } from "node:events";
-import { neverAborts, reader, set } from "../../src/conformance/engine/steps.js";
+import { reader } from "../../src/conformance/engine/reader.js";
+import { neverAborts } from "../../src/conformance/engine/timing.js";
+import { set } from "../../src/conformance/engine/writes.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { EngineFault } from "../../src/server/engine.js";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { collect, neverAborts } from "../../src/conformance/engine/steps.js";
+import { collect } from "../../src/conformance/engine/reader.js";
+import { neverAborts } from "../../src/conformance/engine/timing.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";

@@ -1,4 +1,4 @@
-import { patternBytes } from "../../src/conformance/engine/steps.js";
+import { patternBytes } from "../../src/conformance/test-data.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";

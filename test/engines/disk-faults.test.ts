@@ -6,14 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
-import {
-  collect,
-  commitWrites,
-  neverAborts,
-  patternBytes,
-  reader,
-  set,
-} from "../../src/conformance/engine/steps.js";
+import { collect, reader } from "../../src/conformance/engine/reader.js";
+import { neverAborts } from "../../src/conformance/engine/timing.js";
+import { commitWrites, set } from "../../src/conformance/engine/writes.js";
+
+import { patternBytes } from "../../src/conformance/test-data.js";
 import { utf8 } from "../../src/lib/utf8.js";
 import { EngineFault } from "../../src/server/engine.js";
 import { checkFolder } from "../../src/server/engines/disk/check.js";

@@ -6,16 +6,11 @@ import { setTimeout as later } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { ClassicLevel } from "classic-level";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";
-import {
-  collect,
-  commitWrites,
-  neverAborts,
-  patternBytes,
-  reader,
-  set,
-  waitUntilAfter,
-} from "../../src/conformance/engine/steps.js";
+import { collect, reader } from "../../src/conformance/engine/reader.js";
+import { neverAborts, waitUntilAfter } from "../../src/conformance/engine/timing.js";
+import { commitWrites, set } from "../../src/conformance/engine/writes.js";
 import { engineConformance } from "../../src/conformance/engine.js";
+import { patternBytes } from "../../src/conformance/test-data.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { Log } from "../../src/server/context.js";
 import { type Engine, EngineFault } from "../../src/server/engine.js";

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describe, test } from "vitest";
-import { collect, neverAborts, reader } from "../../src/conformance/engine/steps.js";
+import { collect, reader } from "../../src/conformance/engine/reader.js";
+import { neverAborts } from "../../src/conformance/engine/timing.js";
+
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { Change, Delivery, Entry, LogRecord, Retention, Write } from "../../src/server/engine.js";
 import { SortedMap } from "../../src/server/engines/memory/sorted-map.js";

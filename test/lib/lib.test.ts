@@ -9,7 +9,8 @@ import { json, text } from "../../src/client/codec.js";
 import { streamWithReconnect } from "../../src/client/follower/reconnect.js";
 import { withRetry } from "../../src/client/retry.js";
 import { ConnectionStatus } from "../../src/client/status/connection-status.js";
-import { collect, reader } from "../../src/conformance/engine/steps.js";
+import { collect, reader } from "../../src/conformance/engine/reader.js";
+
 import { abortOnBreak } from "../../src/lib/abort-on-break.js";
 import { Queue } from "../../src/lib/queue.js";
 import { runAfter } from "../../src/lib/timer.js";

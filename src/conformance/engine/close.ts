@@ -1,18 +1,12 @@
 import { utf8 } from "../../lib/utf8.js";
-import type { Engine } from "../../server/engine.js";
+import { type Engine, EngineFault } from "../../server/engine.js";
 import type { DeclareEngineCase } from "../engine.js";
 import { equal, ok, rejects } from "../expect.js";
-import {
-  collect,
-  commitWrites,
-  isUnavailable,
-  neverAborts,
-  patternBytes,
-  pausedContent,
-  type Reader,
-  reader,
-  set,
-} from "./steps.js";
+import { patternBytes } from "../test-data.js";
+import { pausedContent } from "./paused-content.js";
+import { collect, type Reader, reader } from "./reader.js";
+import { neverAborts } from "./timing.js";
+import { commitWrites, set } from "./writes.js";
 
 /** The end of an engine. */
 export function engineCloseCases(on: DeclareEngineCase): void {
@@ -36,13 +30,13 @@ function closedEngineCases(on: DeclareEngineCase): void {
   on("engine: leaving an `await using` closes", async (engine) => {
     if (Symbol.asyncDispose === undefined) return;
     await engine[Symbol.asyncDispose]();
-    await rejects(() => engine.keys.get("k"), isUnavailable);
+    await rejects(() => engine.keys.get("k"), isEngineUnavailable);
   });
 
   on("engine.close() makes every later call fail as away", async (engine) => {
     await engine.close();
     for (const [what, call] of Object.entries(callEveryMethod(engine)))
-      await rejects(call, isUnavailable, what);
+      await rejects(call, isEngineUnavailable, what);
   });
 
   on("engine.close() makes every later call fail as away where there was something", async (engine) => {
@@ -55,7 +49,7 @@ function closedEngineCases(on: DeclareEngineCase): void {
     await blobs.put("b", content("text"), { metadata: {}, ifAbsent: false });
     await engine.close();
     for (const [what, call] of Object.entries(callEveryMethod(engine)))
-      await rejects(call, isUnavailable, what);
+      await rejects(call, isEngineUnavailable, what);
   });
 }
 
@@ -121,7 +115,7 @@ function closedReadCases(on: DeclareEngineCase): void {
           for await (const count of { [Symbol.asyncIterator]: () => rest }) sum += count;
           equal(sum, most, what);
         } catch (error) {
-          if (!isUnavailable(error)) throw error;
+          if (!isEngineUnavailable(error)) throw error;
         }
       }
     },
@@ -135,7 +129,10 @@ function closedUploadCases(on: DeclareEngineCase): void {
       pausedContent(patternBytes(128 * 1024)),
     ];
     const putting = contents.map(({ content }, i) =>
-      rejects(() => engine.blobs.put(`b${i}`, content, { metadata: {}, ifAbsent: false }), isUnavailable),
+      rejects(
+        () => engine.blobs.put(`b${i}`, content, { metadata: {}, ifAbsent: false }),
+        isEngineUnavailable,
+      ),
     );
     for (const { stopped } of contents) await stopped;
     const closing = engine.close();
@@ -155,6 +152,9 @@ async function* countItems<T>(
 async function* content(of: string | Uint8Array): AsyncGenerator<Uint8Array> {
   yield typeof of === "string" ? utf8(of) : of;
 }
+
+const isEngineUnavailable = (error: unknown): boolean =>
+  error instanceof EngineFault && error.reason === "unavailable";
 
 /** Every method of every port. */
 function callEveryMethod({ keys, logs, topics, blobs }: Engine): Record<string, () => Promise<unknown>> {

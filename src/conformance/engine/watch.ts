@@ -1,18 +1,11 @@
 import { utf8 } from "../../lib/utf8.js";
+import { sleep } from "../../rpc/sleep.js";
 import type { Change } from "../../server/engine.js";
 import type { DeclareEngineCase } from "../engine.js";
 import { equal, ok } from "../expect.js";
-import {
-  collect,
-  commitWrites,
-  expectConflict,
-  LATE_MS,
-  neverAborts,
-  reader,
-  set,
-  sleepMs,
-  waitUntilAfter,
-} from "./steps.js";
+import { collect, reader } from "./reader.js";
+import { LATE_MS, neverAborts, waitUntilAfter } from "./timing.js";
+import { commitWrites, expectConflict, set } from "./writes.js";
 
 const keyOf = (change: Change) => (change.type === "set" ? change.entry.key : change.key);
 
@@ -185,7 +178,7 @@ function watchEndCases(on: DeclareEngineCase): void {
     await commitWrites(keys, set("k"));
     await changes.next();
     enough.abort();
-    await sleepMs(0);
+    await sleep(0);
     await changes.end();
   });
 }

@@ -15,42 +15,64 @@ import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import type { Scenario, Script, WireCall } from "./scenario.js";
 import { scenarioIdOf } from "./scenario-id.js";
 
-/** The services of the API, played by scenarios. */
+/** The services of the API, answered by scenarios. */
 export interface ScenarioServices {
   /** Registers the services with a router. */
   readonly routes: (router: ConnectRouter) => void;
-  /** What came for the scenario `id` since it began. */
+  /** The calls of the scenario `id` since its first one, or since reset(). */
   calls(id: string): readonly WireCall[];
-  /** The next call of the scenario `id` begins it anew. */
+  /** Starts the scenario `id` again with its next call. */
   reset(id: string): void;
 }
 
 const SERVICES: readonly DescService[] = [Runtime, Lifecycle, MapService, LogService, GossipMapService];
 
-/** What is remembered of one run of a scenario, so that a client that never stops is stopped. */
-const CALLS = 200;
-const REQUESTS = 100;
+/** Limits of one run of a scenario, for clients that never stop. */
+const MAX_CALLS = 200;
+const MAX_REQUESTS = 100;
 
 type ScenarioRun = { scenario: Scenario; script: Script; calls: MutableWireCall[] };
 type MutableWireCall = { -readonly [name in keyof WireCall]: WireCall[name] } & { requests: unknown[] };
 type Handler = (input: unknown, context: HandlerContext) => unknown;
 
-/** Sets up `scenarios` to be played to whoever calls. */
+/** Creates the services that answer calls by the scripts of `scenarios`. */
 export function createScenarioServices(scenarios: readonly Scenario[]): ScenarioServices {
-  const known = new Map(scenarios.map((scenario) => [scenario.id, scenario] as const));
-  const runs = new Map<string, ScenarioRun>();
+  const runs = new ScenarioRuns(scenarios);
+  return {
+    routes(router) {
+      for (const { methods } of SERVICES) {
+        for (const method of methods) router.rpc(method, handlerOf(method, runs) as MethodImpl<DescMethod>);
+      }
+    },
+    calls: (id) => runs.get(id)?.calls ?? [],
+    reset: (id) => runs.delete(id),
+  };
+}
 
-  /** Notes a call of the scenario that it names, and gives what answers it. */
-  const begin = (method: DescMethod, name: string | undefined, context: HandlerContext) => {
-    const scenario = known.get(name ?? "");
-    // Whether anyone is there, and of which make, may be asked beside all scenarios.
-    if (!scenario) throw method.localName === "sayHello" && !name ? NO_INSTANCE() : unknownScenario(name);
-    let run = runs.get(scenario.id);
-    if (!run) runs.set(scenario.id, (run = { scenario, script: scenario.createScript(), calls: [] }));
-    if (run.calls.length >= CALLS) {
-      throw new ConnectError(`${scenario.id}: more than ${CALLS} calls`, Code.ResourceExhausted);
+/** The runs of all scenarios, by their ids. */
+class ScenarioRuns {
+  readonly #scenarios: ReadonlyMap<string, Scenario>;
+  readonly #runs = new Map<string, ScenarioRun>();
+
+  constructor(scenarios: readonly Scenario[]) {
+    this.#scenarios = new Map(scenarios.map((scenario) => [scenario.id, scenario]));
+  }
+
+  get(id: string): ScenarioRun | undefined {
+    return this.#runs.get(id);
+  }
+
+  delete(id: string): void {
+    this.#runs.delete(id);
+  }
+
+  /** Records a call of the scenario `id`, and gives the record and the handler of the script. */
+  begin(method: DescMethod, id: string | undefined, context: HandlerContext) {
+    const { scenario, script, calls } = this.#run(method, id);
+    if (calls.length >= MAX_CALLS) {
+      throw new ConnectError(`${scenario.id}: more than ${MAX_CALLS} calls`, Code.ResourceExhausted);
     }
-    const note: MutableWireCall = {
+    const call: MutableWireCall = {
       method: method.localName,
       headers: context.requestHeader,
       requests: [],
@@ -58,73 +80,77 @@ export function createScenarioServices(scenarios: readonly Scenario[]): Scenario
       halfClosed: false,
       aborted: false,
     };
-    run.calls.push(note);
-    context.signal.addEventListener("abort", () => (note.aborted = true), { once: true });
+    calls.push(call);
+    context.signal.addEventListener("abort", () => (call.aborted = true), { once: true });
     if (scenario.isFairlead) context.responseHeader.set(SERVER_HEADER, "conformance");
-    const answer = run.script[method.localName as keyof Script] as Handler | undefined;
-    return { note, answer: answer ?? (() => answerUnscripted(method, scenario.id)) };
-  };
+    const handler = script[method.localName as keyof Script] as Handler | undefined;
+    return { call, handler: handler ?? (() => answerUnscripted(method, scenario.id)) };
+  }
 
-  const unary: (method: DescMethod) => Handler = (method) => (request, context) => {
-    const { note, answer } = begin(method, scenarioIdOf(context.requestHeader, request), context);
-    note.requests.push(request);
-    return answer(request, context);
-  };
-
-  /** The requests of a stream, the first of which says which scenario it is of. */
-  const streamed = async (method: DescMethod, input: AsyncIterable<unknown>, context: HandlerContext) => {
-    const requests = input[Symbol.asyncIterator]();
-    let step = await requests.next();
-    const name = scenarioIdOf(context.requestHeader, step.value);
-    const { note, answer } = begin(method, name, context);
-    const noted = async function* () {
-      for (; !step.done; step = await requests.next()) {
-        if (note.requests.length < REQUESTS) note.requests.push(step.value);
-        yield step.value;
-      }
-      note.halfClosed = !context.signal.aborted;
-    };
-    return { requests: noted(), answer };
-  };
-
-  const handlers: Record<DescMethod["methodKind"], (method: DescMethod) => Handler> = {
-    unary,
-    server_streaming: (method) =>
-      async function* (request, context) {
-        yield* unary(method)(request, context) as AsyncIterable<unknown>;
-      },
-    client_streaming: (method) => async (input, context) => {
-      const { requests, answer } = await streamed(method, input as AsyncIterable<unknown>, context);
-      return answer(requests, context);
-    },
-    bidi_streaming: (method) =>
-      async function* (input, context) {
-        const { requests, answer } = await streamed(method, input as AsyncIterable<unknown>, context);
-        yield* answer(requests, context) as AsyncIterable<unknown>;
-      },
-  };
-
-  return {
-    routes(router) {
-      for (const { methods } of SERVICES) {
-        for (const method of methods) {
-          router.rpc(method, handlers[method.methodKind](method) as MethodImpl<DescMethod>);
-        }
-      }
-    },
-    calls: (id) => runs.get(id)?.calls ?? [],
-    reset: (id) => void runs.delete(id),
-  };
+  #run(method: DescMethod, id: string | undefined): ScenarioRun {
+    const scenario = this.#scenarios.get(id ?? "");
+    if (!scenario) {
+      // A client may probe the server by SayHello outside of all scenarios.
+      throw method.localName === "sayHello" && !id ? noInstance() : unknownScenario(id);
+    }
+    let run = this.#runs.get(scenario.id);
+    if (!run) this.#runs.set(scenario.id, (run = { scenario, script: scenario.createScript(), calls: [] }));
+    return run;
+  }
 }
 
-/** What a call gets that its scenario does not speak of. */
+function handlerOf(method: DescMethod, runs: ScenarioRuns): Handler {
+  switch (method.methodKind) {
+    case "unary":
+      return (request, context) => handleRequest(method, runs, request, context);
+    case "server_streaming":
+      return async function* (request, context) {
+        yield* handleRequest(method, runs, request, context) as AsyncIterable<unknown>;
+      };
+    case "client_streaming":
+      return (input, context) => handleStream(method, runs, input as AsyncIterable<unknown>, context);
+    case "bidi_streaming":
+      return async function* (input, context) {
+        const responses = await handleStream(method, runs, input as AsyncIterable<unknown>, context);
+        yield* responses as AsyncIterable<unknown>;
+      };
+  }
+}
+
+function handleRequest(method: DescMethod, runs: ScenarioRuns, request: unknown, context: HandlerContext) {
+  const { call, handler } = runs.begin(method, scenarioIdOf(context.requestHeader, request), context);
+  call.requests.push(request);
+  return handler(request, context);
+}
+
+/** Reads the first message of a stream, which may name the scenario, and passes all messages to the handler. */
+async function handleStream(
+  method: DescMethod,
+  runs: ScenarioRuns,
+  input: AsyncIterable<unknown>,
+  context: HandlerContext,
+): Promise<unknown> {
+  const requests = input[Symbol.asyncIterator]();
+  let step = await requests.next();
+  const { call, handler } = runs.begin(method, scenarioIdOf(context.requestHeader, step.value), context);
+  const recorded = async function* () {
+    for (; !step.done; step = await requests.next()) {
+      if (call.requests.length < MAX_REQUESTS) call.requests.push(step.value);
+      yield step.value;
+    }
+    call.halfClosed = !context.signal.aborted;
+  };
+  return handler(recorded(), context);
+}
+
+/** Answers a call for which the scenario has no script. */
 function answerUnscripted(method: DescMethod, id: string): never {
-  if (method.localName === "sayHello") throw NO_INSTANCE();
+  if (method.localName === "sayHello") throw noInstance();
   throw new ConnectError(`${id} has no answer to ${method.name}`, Code.Unimplemented);
 }
 
-/** As the Go runtime says that there is no such greeting. */
-const NO_INSTANCE = () => new ConnectError("no instance found", Code.Unknown);
+/** The error of the Go runtime for a greeting that does not exist. */
+const noInstance = () => new ConnectError("no instance found", Code.Unknown);
 
 const unknownScenario = (name: string | undefined): ConnectError =>
   new ConnectError(

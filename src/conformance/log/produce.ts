@@ -4,10 +4,10 @@ import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { FOLLOW_HEADER, LAST_OFFSET_TRAILER, LOG_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
-import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
 import { expectLimit, expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
+import { patternBytes } from "../test-data.js";
 import type { LogCalls } from "./calls.js";
 
 const BAD_NAMES = ["", "%00", "a%0Ab", "%zz", "a".repeat(256)];

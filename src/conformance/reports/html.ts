@@ -1,12 +1,5 @@
-import {
-  countResults,
-  formatShortfall,
-  primitivesOf,
-  type Report,
-  type Run,
-  reasonOf,
-  statusOf,
-} from "../report.js";
+import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, statusOf } from "../report.js";
+import type { Run } from "../run.js";
 import { formatCall } from "../run-case.js";
 import { escapeMarkup } from "./escape-markup.js";
 

@@ -1,12 +1,5 @@
-import {
-  countResults,
-  formatShortfall,
-  primitivesOf,
-  type Report,
-  type Run,
-  reasonOf,
-  statusOf,
-} from "../report.js";
+import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, statusOf } from "../report.js";
+import type { Run } from "../run.js";
 import { formatCall } from "../run-case.js";
 
 /** The report for a terminal: a table of primitives, then what failed, deviates and was skipped. */

@@ -1,10 +1,10 @@
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
-import { patternBytes } from "../engine/steps.js";
 import { equal, ok } from "../expect.js";
 import { expectLimit } from "../expect-refusal.js";
 import { LIMIT, MOST_BYTES } from "../rules.js";
+import { patternBytes } from "../test-data.js";
 import { NO_CONDITION, type StateCalls } from "./calls.js";
 
 /** Keys, values, and what is not there. */

@@ -1,0 +1,18 @@
+/** Content that stops after its first chunk, which `stopped` tells, until go() is called. */
+export function pausedContent(first: Uint8Array, ...rest: Uint8Array[]) {
+  let go = () => {};
+  let stop = () => {};
+  const going = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  const content = (async function* () {
+    yield first;
+    stop();
+    await going;
+    yield* rest;
+  })();
+  return { content, stopped, go };
+}

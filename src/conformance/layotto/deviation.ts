@@ -1,0 +1,53 @@
+import { fromUtf8 } from "../../lib/utf8.js";
+import type { Primitive } from "../../server/primitives.js";
+import { differentValue, type Expectation, finding } from "../expectation.js";
+import type { Deviation } from "../profile.js";
+import type { Rule } from "../rules.js";
+
+/** Text as the in-memory state store gives it back: base64 of what was stored. */
+export const base64 = differentValue("the value in base64", (actual, expected) => {
+  const [got, wanted] = [textOf(actual), textOf(expected)];
+  return (
+    got !== undefined && wanted !== undefined && (got === toBase64(wanted) || areBase64(actual, expected))
+  );
+});
+
+export const noEtag = finding(
+  "no etag, or the one that the client sent",
+  /^(not so: it is a number: ""|not so: etag .* is new)/,
+);
+export const another = differentValue(
+  "another value",
+  (actual, expected) => actual !== undefined && expected !== undefined,
+);
+export const nothing = differentValue("nothing", (actual) => isEmpty(actual));
+
+/** A value, in an array of the same form or alone, that is the base64 of the expected one. */
+function areBase64(actual: unknown, expected: unknown): boolean {
+  if (!Array.isArray(actual) || !Array.isArray(expected) || actual.length !== expected.length) return false;
+  return actual.every((value, i) => {
+    const [got, wanted] = [textOf(value), textOf(expected[i])];
+    if (Array.isArray(value)) return areBase64(value, expected[i]);
+    return value === expected[i] || (got !== undefined && wanted !== undefined && got === toBase64(wanted));
+  });
+}
+
+export function textOf(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  return value instanceof Uint8Array ? fromUtf8(value) : undefined;
+}
+
+const toBase64 = (text: string): string => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || value === "" || (Object(value) as ArrayLike<unknown>).length === 0;
+
+/** Something that the runtime does otherwise in the cases of a rule. */
+export const other =
+  (primitive: Primitive) =>
+  (rule: Rule, why: string, expected: Expectation[], name?: RegExp): Deviation => ({
+    primitive,
+    rule,
+    reason: why,
+    expected,
+    ...(name && { name }),
+  });
