@@ -36,7 +36,7 @@ function bindingCalls(bench: CaseContext) {
 
 type BindingCalls = ReturnType<typeof bindingCalls>;
 
-/** What must hold of bindings. */
+/** The cases of bindings. */
 export const bindingCases: readonly Case[] = casesOf("bindings", bindingCalls, [
   echoCases,
   methodCases,

@@ -8,27 +8,27 @@ import { type RecordedCall, recordCalls } from "./recorder.js";
 import type { Stores } from "./stores.js";
 import type { Target } from "./target.js";
 
-/** What a case works with. */
+/** The tools of one case: a transport, names of its own, and cleanup. */
 export interface CaseContext {
-  /** The way to the server; what goes through it is remembered for the report. */
+  /** The transport to the server. It records calls for the report. */
   readonly transport: Transport;
-  /** What the server calls its stores. */
+  /** The names of the server's stores. */
   readonly stores: Stores;
-  /** A name that is this case's own, so that cases never meet each other's data. */
+  /** `name` with a prefix that is unique to this case, so that cases do not share data. */
   own(name: string): string;
   /** The generated client of `service`. */
   client<S extends DescService>(service: S, transport?: Transport): Client<S>;
-  /** Another client's way to the same server. Needs "second client". */
+  /** Opens the transport of a second client. Needs "second client". */
   second(): Promise<Transport>;
-  /** A tunnel of the app `appId`, on which the server can call it. Needs "app". */
+  /** Opens a tunnel through which the server can call the app `appId`. Needs "app". */
   dialIn(appId: string): TunnelTransport;
-  /** Lets `ms` pass for the server. Needs "time". */
+  /** Waits, or moves the server's clock, by `ms`. Needs "time". */
   pass(ms: number): Promise<void>;
-  /** Does `clean` once the case is over, the last one first; that it fails is no one's loss. */
+  /** Calls `clean` after the case, in reverse order. Its errors are ignored. */
   after(clean: () => unknown): void;
 }
 
-/** A bench on `target`, what went through it, and the way to clear it away. */
+/** Creates the context of one case on `target`. `calls` are the recorded calls; `clear` cleans up. */
 export function openCaseContext(target: Target): {
   bench: CaseContext;
   calls: RecordedCall[];
@@ -65,15 +65,15 @@ export function openCaseContext(target: Target): {
     bench,
     calls,
     async clear() {
-      // A server that is gone, or a way that is closed, leaves nothing to clear.
+      // If the server or the transport is gone, there is nothing to clean up.
       for (const clean of cleaning.reverse()) await Promise.resolve(clean()).catch(() => {});
-      // A subscription that is left open takes events from others, and on some servers holds up every publisher.
+      // An open subscription would take events of other cases. On some servers it also blocks every publisher.
       left.abort(new ConnectError("the case is over", Code.Canceled));
     },
   };
 }
 
-/** `transport`, of which every call that is under way when `over` aborts is cancelled. */
+/** Wraps `transport`: cancels all open calls when `over` aborts. */
 function cancelWith(over: AbortSignal, transport: Transport): Transport {
   const either = (signal?: AbortSignal) => (signal ? AbortSignal.any([signal, over]) : over);
   return {

@@ -3,28 +3,28 @@ import type { CaseContext } from "./case-context.js";
 import type { Need } from "./needs.js";
 import type { Rule } from "./rules.js";
 
-/** One thing that must hold. */
+/** One requirement on a server, and the function that checks it. */
 export interface Case {
-  /** What it is about. */
+  /** The primitive that it checks. */
   readonly primitive: Primitive;
-  /** A sentence of the specification: what is so. No two cases of a primitive have the same. */
+  /** The requirement as a sentence, unique within the primitive. */
   readonly name: string;
-  /** Where it is written. */
+  /** The source of the requirement. */
   readonly rule: Rule;
-  /** What has to be there for it; where something is missing, the case is skipped for that reason. */
+  /** The needs of the case. It is skipped if one of them is not met. */
   readonly needs: readonly Need[];
-  /** Fails where the server does otherwise. */
+  /** Rejects if the server does not meet the requirement. */
   run(bench: CaseContext): Promise<void>;
 }
 
-/** Declares a case: where it is written, perhaps with what it needs, and the sentence. */
+/** Declares a case by its rule, with needs if it has any, and its sentence. */
 export type DeclareCase<T> = (
   place: Rule | readonly [Rule, ...Need[]],
   name: string,
   run: (at: T) => Promise<void>,
 ) => void;
 
-/** The cases of one primitive: each is given what `calls` makes of its bench. `needs` are those of all of them. */
+/** Creates the cases of one primitive. `calls` creates the argument of each case from its context. All cases have `needs`. */
 export function casesOf<T>(
   primitive: Primitive,
   calls: (bench: CaseContext) => T,

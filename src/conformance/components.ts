@@ -2,7 +2,7 @@ import { type ConfigInput, parseConfig } from "../server/index.js";
 import { CONFIGURED_STORES } from "../server/primitives.js";
 import { type Stores, storesNamed, WITH_TWO_STORES } from "./stores.js";
 
-/** The suite's own components: nothing that the server has beside them is touched. */
+/** The suite's own components. It does not use others. */
 const NAME = "conformance";
 const OTHER = "conformance-other";
 const QUICK = { maxDeliveries: 4, retryMinMs: 10, retryMaxMs: 25 };
@@ -10,7 +10,7 @@ const FLOOR = { key: "conformance-floor", value: "9007199254740993" };
 const SECRET = { key: "db", value: "not for every eye" };
 const ELSEWHERE = "http://127.0.0.1:9";
 
-/** What a server that was configured by `withConformance()` calls what it has for the suite. */
+/** The stores of a server that was configured by withConformance(). */
 export const CONFORMANCE_STORES: Stores = {
   ...storesNamed(CONFIGURED_STORES, NAME),
   hello: { name: NAME, greeting: "Hello" },
@@ -27,9 +27,9 @@ export const CONFORMANCE_STORES: Stores = {
 };
 
 /**
- * `config` with what every case of the suite needs, under names that begin with "conformance". `mirrorUrl`: where an app
- * listens that answers as `mirrored()` does. Not for production: whoever reaches the server can read the suite's secret
- * and change its greeting.
+ * Adds the components that the suite needs to `config`, under names that begin with "conformance". `mirrorUrl`: the URL of
+ * an app that answers as mirrorResponse() does. Not for production: everyone can read the suite's secret and change its
+ * greeting.
  */
 export function withConformance(config: ConfigInput, mirrorUrl: string): ConfigInput {
   const suite = {

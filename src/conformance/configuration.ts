@@ -3,7 +3,7 @@ import { configurationCalls } from "./configuration/calls.js";
 import { configurationItemCases } from "./configuration/items.js";
 import { subscriptionCases } from "./configuration/subscriptions.js";
 
-/** What must hold of configurations. */
+/** The cases of configuration. */
 export const configurationCases: readonly Case[] = casesOf("configuration", configurationCalls, [
   configurationItemCases,
   subscriptionCases,

@@ -8,19 +8,19 @@ import { engineWatchCases } from "./engine/watch.js";
 import { within } from "./expect.js";
 import type { Test } from "./runner.js";
 
-/** No case takes a second; one that is not done by then waits for what does not come. */
-const PATIENCE_MS = 10_000;
+/** The timeout of a case. No case needs a second. */
+const TIMEOUT_MS = 10_000;
 
 /**
- * What every engine must do, all of it: there is no way to skip a case. `open` makes an engine that holds nothing;
- * each case opens its own and closes it.
+ * Declares the cases that every engine must pass. None can be skipped. `open` creates an empty engine; each case opens its
+ * own and closes it.
  */
 export function engineConformance(test: Test, open: () => Promise<Engine>): void {
   const on: DeclareEngineCase = (name, run) =>
     test(name, async () => {
       const engine = await open();
       try {
-        await within(PATIENCE_MS, run(engine), name);
+        await within(TIMEOUT_MS, run(engine), name);
       } finally {
         await engine.close();
       }
@@ -36,5 +36,5 @@ export function engineConformance(test: Test, open: () => Promise<Engine>): void
     cases(on);
 }
 
-/** Declares a case that is given an engine of its own. */
+/** Declares a case that runs on an engine of its own. */
 export type DeclareEngineCase = (name: string, run: (engine: Engine) => Promise<void>) => void;

@@ -1,4 +1,4 @@
-/** Paths that lead out of a configured URL, or may be read so by what is behind it. */
+/** Paths that lead out of a configured URL, or that the server behind it may interpret so. */
 export const ESCAPING_PATHS = [
   "..",
   "../admin",

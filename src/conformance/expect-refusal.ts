@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { AssertionError, equal, ok } from "./expect.js";
 
-/** The error that a call fails with. */
+/** Resolves with the error of `call`. Fails if the call succeeds. */
 async function errorOf(call: Promise<unknown>, what = "the call"): Promise<ConnectError> {
   let answer: unknown;
   try {
@@ -16,7 +16,7 @@ async function errorOf(call: Promise<unknown>, what = "the call"): Promise<Conne
   });
 }
 
-/** Fails unless the call fails with `code`; returns the error. */
+/** Fails unless the call fails with `code`. Returns the error. */
 export async function expectRefusal(
   call: Promise<unknown>,
   code: Code,
@@ -32,7 +32,7 @@ export async function expectRefusal(
   );
 }
 
-/** Runs `look` at an error of the right code: what it finds wrong is a matter of the message or the details. */
+/** Runs `check` on an error that has the right code. Marks its failures as concerning only message or details. */
 function checkDetails(error: ConnectError, look: () => void): void {
   try {
     look();
@@ -43,7 +43,7 @@ function checkDetails(error: ConnectError, look: () => void): void {
   }
 }
 
-/** Fails unless the call is refused as malformed, with a message and a BadRequest that name `field`. */
+/** Fails unless the call fails with InvalidArgument, with a message and a BadRequest detail that name `field`. */
 export async function expectMalformed(call: Promise<unknown>, field: string, what = field): Promise<void> {
   const error = await expectRefusal(call, Code.InvalidArgument, what);
   checkDetails(error, () => {
@@ -52,13 +52,13 @@ export async function expectMalformed(call: Promise<unknown>, field: string, wha
   });
 }
 
-/** The metadata of the error's ErrorInfo. */
+/** The metadata of the error's ErrorInfo detail. */
 export const errorMetadata = (error: ConnectError): Record<string, string> | undefined => {
   const metadata = error.findDetails(ErrorInfoSchema)[0]?.metadata;
   return metadata && { ...metadata };
 };
 
-/** Fails unless the call is refused because the server has no component `name`, which is told with its kind. */
+/** Fails unless the call is refused because the component `name` of `kind` is not configured. */
 export async function expectUnconfigured(call: Promise<unknown>, kind: string, name: string): Promise<void> {
   const error = await expectRefusal(call, Code.InvalidArgument, `${kind} ${JSON.stringify(name)}`);
   checkDetails(error, () => {
@@ -68,7 +68,7 @@ export async function expectUnconfigured(call: Promise<unknown>, kind: string, n
   });
 }
 
-/** Fails unless the call is refused because it would pass the limit called `name`, which is told with its measure. */
+/** Fails unless the call is refused because of the limit `name`, with that name and the maximum in the details. */
 export async function expectLimit(call: Promise<unknown>, name: string): Promise<void> {
   const error = await expectRefusal(call, Code.ResourceExhausted, `the limit ${name}`);
   checkDetails(error, () => {
@@ -79,5 +79,5 @@ export async function expectLimit(call: Promise<unknown>, name: string): Promise
   });
 }
 
-/** Names that are no component's, among them those that every object has. */
+/** Names that no component has. Some are properties of every JavaScript object. */
 export const UNKNOWN_NAMES = ["conformance-nope", "__proto__", "constructor"];

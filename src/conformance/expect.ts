@@ -1,12 +1,12 @@
 import type { Code } from "@connectrpc/connect";
 
-/** How the server behaved where a case found it otherwise than it has to be. */
+/** The behaviour of the server that made an assertion fail. */
 export interface AssertionFacts {
   /** The code of the error that the server answered with. */
   readonly code?: Code;
-  /** Whether it answered where it has to refuse. */
+  /** Whether it answered a call that it must refuse. */
   readonly isAnswer?: boolean;
-  /** Whether its error has the right code, and only the message or the details are not as they have to be. */
+  /** Whether its error has the right code, but a wrong message or wrong details. */
   readonly isDetail?: boolean;
   /** Whether nothing came in time. */
   readonly isLate?: boolean;
@@ -14,7 +14,7 @@ export interface AssertionFacts {
   readonly isEnd?: boolean;
 }
 
-/** What a case of a suite found otherwise than it has to be. Test runners show `actual` and `expected` as a difference. */
+/** A failed assertion of a case. Test runners show the difference between `actual` and `expected`. */
 export class AssertionError extends Error {
   readonly actual: unknown;
   readonly expected: unknown;
@@ -29,7 +29,7 @@ export class AssertionError extends Error {
   }
 }
 
-/** Fails unless both are the same by value. A field that is undefined is as good as none. */
+/** Fails unless both are deeply equal. An undefined field equals a missing one. */
 export function equal(actual: unknown, expected: unknown, what = "the value"): void {
   if (isSame(actual, expected)) return;
   throw new AssertionError(
@@ -44,7 +44,7 @@ export function ok(holds: unknown, what: string): asserts holds {
   if (!holds) throw new AssertionError(`not so: ${what}`, holds, true);
 }
 
-/** Fails unless `run` rejects, or throws, with an error that `is` wants; returns the error. */
+/** Fails unless `run` rejects or throws an error for which `is` is true. Returns the error. */
 export async function rejects(
   run: () => Promise<unknown>,
   is: (error: unknown) => boolean = () => true,
@@ -95,11 +95,11 @@ function areSameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-/** Objects whose fields are all that there is to them. */
+/** Whether `value` is an object that is compared by its fields. */
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === "[object Object]";
 
-/** `value` on a line that is not too long. */
+/** `value` as text on one line, at most 500 characters. */
 export function formatValue(value: unknown): string {
   const text = JSON.stringify(value, (_, part: unknown) => {
     if (typeof part === "bigint") return `${part}n`;

@@ -3,25 +3,25 @@ import { AssertionError, type AssertionFacts } from "./expect.js";
 
 /** How a server behaved in a case that failed. */
 export interface Failure extends AssertionFacts {
-  /** What the case got, where it compares values. */
+  /** The actual value, if the case compares values. */
   readonly actual?: unknown;
-  /** What it wanted. */
+  /** The expected value. */
   readonly expected?: unknown;
-  /** Whether it is the case that found something wrong: neither an error of the server, nor a fault of the case itself. */
+  /** Whether an assertion of the case failed, rather than a call or the case itself. */
   readonly isFinding?: boolean;
-  /** The text of the failure, with the server's own message where it answered with an error. */
+  /** The text of the failure. It includes the server's message if a call failed. */
   readonly text: string;
 }
 
-/** What a server is expected to do in a case that it is known to fail. */
+/** An expected outcome of a case that a server is known to fail. */
 export interface Expectation {
-  /** In words, for a report. */
+  /** A description for the report. */
   readonly description: string;
-  /** Whether this is what happened. */
+  /** Whether the failure has this outcome. */
   matches(seen: Failure): boolean;
 }
 
-/** How the server behaved, from the error that a case failed with. */
+/** The behaviour of the server, from the error of a failed case. */
 export function failureOf(error: Error): Failure {
   if (error instanceof ConnectError) return { code: error.code, text: error.message };
   const { message: text } = error;
@@ -32,7 +32,7 @@ export function failureOf(error: Error): Failure {
     : { ...facts, actual, expected, text, isFinding: true };
 }
 
-/** It answers with one of these codes. None of them may be `unavailable`: that is what a server that is gone looks like. */
+/** The server answers with one of these codes. `unavailable` is not allowed: a server that is gone looks like that. */
 export function errorWithCode(...codes: Code[]): Expectation {
   if (codes.includes(Code.Unavailable)) throw new TypeError("unavailable is no expected outcome");
   return {
@@ -41,38 +41,38 @@ export function errorWithCode(...codes: Code[]): Expectation {
   };
 }
 
-/** It answers where it has to refuse. */
+/** The server answers a call that it must refuse. */
 export const unexpectedAnswer: Expectation = {
   description: "answers, where it has to refuse",
   matches: ({ isAnswer }) => isAnswer === true,
 };
 
-/** It refuses with the right code, and without the details that the error has to have. */
+/** The server refuses with the right code, but without the required details. */
 export const missingDetails: Expectation = {
   description: "refuses without details",
   matches: ({ isDetail, isFinding, actual, expected }) =>
     isDetail === true || (isFinding === true && actual === undefined && expected !== undefined),
 };
 
-/** A stream ends early. */
+/** The server ends a stream early. */
 export const earlyEnd: Expectation = {
   description: "ends the stream early",
   matches: ({ isEnd }) => isEnd === true,
 };
 
-/** Something that has to come does not. */
+/** The server does not send a required message in time. */
 export const noMessage: Expectation = {
   description: "sends nothing",
   matches: ({ isLate }) => isLate === true,
 };
 
-/** It answers, and the text of what the case finds wrong fits. */
+/** The server answers, and the case fails with a message that matches `text`. */
 export const finding = (what: string, text: RegExp): Expectation => ({
   description: what,
   matches: (seen) => isOnAnswer(seen) && text.test(seen.text),
 });
 
-/** It answers with another value, for which `holds` is true. */
+/** The server answers with a different value for which `matches` is true. */
 export const differentValue = (
   what: string,
   holds: (actual: unknown, expected: unknown) => boolean,
@@ -81,7 +81,7 @@ export const differentValue = (
   matches: (seen) => isOnAnswer(seen) && holds(seen.actual, seen.expected),
 });
 
-/** It answers with an error whose text fits, whatever its code. A connection that is lost has no such text. */
+/** The server answers with an error of any code whose message matches. A lost connection has no such message. */
 export const errorWithMessage = (text: RegExp): Expectation => ({
   description: `says ${text.source}`,
   matches: (seen) => seen.code !== undefined && text.test(seen.text),

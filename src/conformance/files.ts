@@ -3,7 +3,7 @@ import { fileCalls } from "./files/calls.js";
 import { fileContentCases } from "./files/contents.js";
 import { fileListCases } from "./files/lists.js";
 
-/** What must hold of files. */
+/** The cases of files. */
 export const fileCases: readonly Case[] = casesOf(
   "files",
   fileCalls,

@@ -5,9 +5,9 @@ import { convergenceCases } from "./gossip-map/convergence.js";
 import { joinAs, type Member } from "./gossip-map/member.js";
 import { gossipMessageCases } from "./gossip-map/messages.js";
 
-/** Members of a gossip map of the case's own. */
+/** Members of a gossip map that belongs to the case. */
 export interface GossipCalls extends CaseContext {
-  /** Joins as "member-1", or by another name. */
+  /** Joins the map. The default source is "member-1". */
   join(options?: { source?: string; namespace?: string; name?: string }): Member;
   readonly name: string;
 }
@@ -26,7 +26,7 @@ function gossipCalls(bench: CaseContext): GossipCalls {
   };
 }
 
-/** What must hold of gossip maps. */
+/** The cases of gossip maps. */
 export const gossipMapCases: readonly Case[] = casesOf(
   "gossipMap",
   gossipCalls,

@@ -12,7 +12,7 @@ const helloCalls = (bench: CaseContext) => ({
   greeting: bench.stores.hello.greeting,
 });
 
-/** What must hold of SayHello. */
+/** The cases of SayHello. */
 export const helloCases: readonly Case[] = casesOf("hello", helloCalls, [greetingCases]);
 
 function greetingCases(on: DeclareCase<ReturnType<typeof helloCalls>>): void {

@@ -1,5 +1,5 @@
 /**
- * `fairlead/conformance`: what must hold of a server that speaks the API, and of an engine, as suites for any runner.
+ * `fairlead/conformance`: conformance suites for servers of the API, for engines and for clients, for any test runner.
  *
  * @module
  */

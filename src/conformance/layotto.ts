@@ -237,10 +237,7 @@ const others: Deviation[] = [
   ]),
 ];
 
-/**
- * What the Go runtime (mosn/layotto) is known to do otherwise. The numbers are the sections of runtime-behaviour.md, which
- * says more.
- */
+/** The known deviations of the Go runtime (mosn/layotto). The numbers are the sections of runtime-behaviour.md. */
 export const LAYOTTO: Profile = {
   name: "layotto",
   deviations: [...state, ...others, ...everywhere],

@@ -17,7 +17,7 @@ function lifecycleCalls(bench: CaseContext) {
 
 type LifecycleCalls = ReturnType<typeof lifecycleCalls>;
 
-/** What must hold of ApplyConfiguration. What it changes is put back as it was. */
+/** The cases of ApplyConfiguration. They restore the components that they change. */
 export const lifecycleCases: readonly Case[] = casesOf(
   "lifecycle",
   lifecycleCalls,

@@ -9,7 +9,7 @@ import { LIMIT, REQUIRED, UNKNOWN } from "./rules.js";
 
 const RPCS = ["tryLock", "unlock", "lockKeepAlive"] as const;
 
-/** What must hold of locks. */
+/** The cases of locks. */
 export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [
   lockGrantCases,
   lockFenceCases,
@@ -17,7 +17,7 @@ export const lockCases: readonly Case[] = casesOf("lock", lockCalls, [
   lockHistoryCases,
 ]);
 
-/** What the lock RPCs do not take. */
+/** Requests that the lock RPCs refuse. */
 function lockRefusalCases(on: DeclareCase<LockCalls>): void {
   for (const rpc of RPCS) {
     const name = rpc[0]?.toUpperCase() + rpc.slice(1);

@@ -4,7 +4,7 @@ import { consumeCases } from "./log/consume.js";
 import { logHistoryCases } from "./log/histories.js";
 import { logProduceCases } from "./log/produce.js";
 
-/** What must hold of logs. */
+/** The cases of logs. */
 export const logCases: readonly Case[] = casesOf(
   "log",
   logCalls,

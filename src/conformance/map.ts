@@ -4,7 +4,7 @@ import { mapCalls } from "./map/calls.js";
 import { mapEntryCases } from "./map/entries.js";
 import { mapHistoryCases } from "./map/histories.js";
 
-/** What must hold of maps. */
+/** The cases of maps. */
 export const mapCases: readonly Case[] = casesOf(
   "map",
   mapCalls,

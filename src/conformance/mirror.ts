@@ -1,29 +1,29 @@
-/** An HTTP request, as an app gets it. */
+/** An HTTP request that the mirror receives. */
 export interface MirrorRequest {
   /** The method, in upper case. */
   method: string;
   /** Path and query. */
   url: string;
-  /** By their names in lower case. */
+  /** The headers, by names in lower case. */
   headers: Record<string, string>;
   /** The whole body, as text. */
   body: string;
 }
 
-/** An HTTP answer. */
+/** The mirror's HTTP response. */
 export interface MirrorResponse {
-  /** Its status code. */
+  /** The status code. */
   status: number;
-  /** Its headers, by their names in lower case. */
+  /** The headers, by names in lower case. */
   headers: Record<string, string>;
-  /** Its whole body, as text. */
+  /** The whole body, as text. */
   body: string;
 }
 
 /**
- * What a mirror answers: the suite's cases of InvokeService and InvokeBinding need a service and a binding that lead to
- * an app which does this. `/status/<n>` is answered with that status and the body "why", `/bytes/<n>` with so many
- * bytes, and all else with what was asked, as JSON.
+ * The response of a mirror app. The cases of InvokeService and InvokeBinding need a service and a binding that lead to such
+ * an app. `/status/<n>` returns that status and the body "why", `/bytes/<n>` returns n bytes, and every other path returns
+ * the request as JSON.
  */
 export function mirrorResponse(asked: MirrorRequest): MirrorResponse {
   const [path = ""] = asked.url.split("?");

@@ -1,4 +1,4 @@
-/** What a case may need, and why it is skipped where that is missing. */
+/** The needs of cases, each with the reason that is given when a case is skipped for it. */
 export const NEEDS = {
   extensions: "its answers carry no fairlead-server header: it has none of Fairlead's extensions",
   lifecycle: "it has no spec.proto.runtime.v1.Lifecycle",
@@ -23,5 +23,5 @@ export const NEEDS = {
   "short log": "the configuration names no log that keeps few records (`shortLog`)",
 } as const;
 
-/** A fact about the server, the way to it or the run. */
+/** A requirement of a case on the server, the transport or the run. */
 export type Need = keyof typeof NEEDS;

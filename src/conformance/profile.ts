@@ -4,47 +4,47 @@ import { type Expectation, failureOf } from "./expectation.js";
 import type { Rule } from "./rules.js";
 import type { Outcome } from "./run-case.js";
 
-/** Something that a server is known to do otherwise: what it does instead is expected, and anything else is a failure. */
+/** A known deviation of a server: another outcome of some cases. Any third outcome is a failure. */
 export interface Deviation {
-  /** The primitive of the cases that it is about. */
+  /** The primitive of the cases. */
   readonly primitive: Primitive;
-  /** The cases that it is about: those of this rule, */
+  /** The rule of the cases. Default: any. */
   readonly rule?: Rule;
-  /** and those whose name this fits. */
+  /** Matches the names of the cases. Default: any. */
   readonly name?: RegExp;
-  /** The outcomes that are expected instead: one of them has to be what happened. */
+  /** The outcomes that are expected instead. One of them must match. */
   readonly expected: readonly Expectation[];
-  /** What the server does instead, and where that is written. */
+  /** A description of what the server does instead, and where that is documented. */
   readonly reason: string;
 }
 
-/** What is expected of a server. */
+/** The known deviations of a kind of server. */
 export interface Profile {
-  /** What `--profile` calls it. */
+  /** The value of `--profile`. */
   readonly name: string;
-  /** What the server is known to do otherwise. */
+  /** The known deviations. */
   readonly deviations: readonly Deviation[];
   /**
-   * For each primitive the share of the cases that were run that has to pass, from 0 to 1: below it the run fails, however
-   * well its deviations are known. Left out: none.
+   * For each primitive, the share of cases that must pass, from 0 to 1, even if all failures are known deviations.
+   * Default: none.
    */
   readonly floors?: Partial<Record<Primitive, number>>;
 }
 
-/** All that Fairlead promises. */
+/** The profile without deviations: every promise of Fairlead. */
 export const FAIRLEAD: Profile = { name: "fairlead", deviations: [] };
 
-/** A case that was run, and what that means under a profile. */
+/** A case, its outcome, and the deviation that explains it. */
 export interface Result {
   /** The case. */
   readonly case: Case;
-  /** What became of it. */
+  /** The outcome. */
   readonly outcome: Outcome;
-  /** The known deviation that explains a failure; a failure without one counts. */
+  /** The known deviation that explains a failure. Without one the run fails. */
   readonly deviation?: Deviation;
 }
 
-/** What an outcome means under `profile`. A failure by a lost connection is never a known deviation. */
+/** Finds the deviation of `profile` that explains an outcome. None explains a lost connection. */
 export function applyProfile(one: Case, outcome: Outcome, profile: Profile): Result {
   if (outcome.status !== "failed") return { case: one, outcome };
   const seen = failureOf(outcome.error);
@@ -75,13 +75,13 @@ export function shortfalls({ floors = {} }: Profile, results: readonly Result[])
       .map(({ outcome }) => outcome.status);
     const ran = outcomes.length;
     const passed = outcomes.filter((status) => status === "passed").length;
-    // Rounded down: of a few cases none has to pass.
+    // Rounded down: of very few cases, none must pass.
     const floor = Math.floor(share * ran);
     return passed < floor ? [{ primitive, passed, floor, ran }] : [];
   });
 }
 
-/** The deviations of which nothing was seen, though all cases that they are about were run. */
+/** The deviations whose cases were all run and passed. */
 export function unseenDeviations(profile: Profile, results: readonly Result[]): Deviation[] {
   return profile.deviations.filter((deviation) => {
     const about = results.filter((result) => isAbout(deviation, result.case));

@@ -5,7 +5,7 @@ import { deliveryCases } from "./pubsub/delivery.js";
 import { eventCases } from "./pubsub/events.js";
 import { topicStreamCases } from "./pubsub/streams.js";
 
-/** What must hold of pub/sub. */
+/** The cases of pub/sub. */
 export const pubsubCases: readonly Case[] = casesOf(
   "pubsub",
   pubsubCalls,

@@ -2,27 +2,27 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { ConnectError, type Transport } from "@connectrpc/connect";
 import { formatValue } from "./expect.js";
 
-/** How many calls of a case are remembered, and how many messages of a stream. */
+/** The number of recorded calls of a case, and of recorded messages of a stream. */
 const CALLS = 8;
 const MESSAGES = 6;
 
-/** What went over the wire in one call, as text. */
+/** The messages and headers of one call, as text. */
 export interface RecordedCall {
   /** Service and method, as in its path. */
   readonly method: string;
   /** The request headers, each as "name: value". */
   readonly headers: readonly string[];
-  /** The messages that were sent, the first few of a stream. */
+  /** The messages that were sent; the first few, if it is a stream. */
   readonly sent: readonly string[];
   /** The headers, messages and trailers that came back. */
   readonly got: readonly string[];
-  /** How it ended; "" while it is under way. */
+  /** "ok" or the error; "" while the call is open. */
   readonly ended: string;
 }
 
 type Note = { method: string; headers: string[]; sent: string[]; got: string[]; ended: string };
 
-/** `transport`, with the last calls that went through it in `calls`. */
+/** Wraps `transport`: keeps the last calls in `calls`. */
 export function recordCalls(transport: Transport, calls: RecordedCall[]): Transport {
   const begin = (method: string, header: HeadersInit | undefined): Note => {
     const headers = [...new Headers(header)].map(([name, value]) => `${name}: ${value}`);
@@ -81,7 +81,7 @@ async function* noted<T>(messages: AsyncIterable<T>, into: string[], note?: Note
   }
 }
 
-/** The headers that say something of the call itself. */
+/** The headers of the API and its extensions. */
 const extras = (headers: Headers): string[] =>
   [...headers].filter(([name]) => name.startsWith("fairlead-")).map(([name, value]) => `${name}: ${value}`);
 

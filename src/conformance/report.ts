@@ -2,36 +2,36 @@ import type { Primitive } from "../server/primitives.js";
 import type { Result, Shortfall } from "./profile.js";
 import type { Run } from "./run.js";
 
-/** What came of a whole conformance run. */
+/** The results over all transports. */
 export interface Report {
-  /** Where the server is. */
+  /** The URL of the server. */
   readonly server: string;
-  /** The profile that it was held against. */
+  /** The name of the profile. */
   readonly profile: string;
   /** When the run ended. */
   readonly at: Date;
-  /** One for each way. */
+  /** One run for each transport. */
   readonly runs: readonly Run[];
 }
 
-/** How many cases came out in which way. */
+/** The number of cases by status. */
 export interface Counts {
-  /** Those that hold. */
+  /** Cases that passed. */
   passed: number;
-  /** Those that do not, without a known deviation. */
+  /** Cases that failed without a known deviation. */
   failed: number;
-  /** Those that do not, by a known deviation. */
+  /** Cases that failed by a known deviation. */
   deviates: number;
-  /** Those that could not be run. */
+  /** Cases that were skipped. */
   skipped: number;
 }
 
-/** What a result counts as. */
+/** The status that a result counts as. */
 export function statusOf({ outcome, deviation }: Result): keyof Counts {
   return outcome.status === "failed" && deviation ? "deviates" : outcome.status;
 }
 
-/** How the results of a run, or of one primitive of it, came out. */
+/** Counts the results, or those of one primitive, by status. */
 export function countResults(results: readonly Result[], primitive?: Primitive): Counts {
   const counts: Counts = { passed: 0, failed: 0, deviates: 0, skipped: 0 };
   for (const result of results) {
@@ -40,12 +40,12 @@ export function countResults(results: readonly Result[], primitive?: Primitive):
   return counts;
 }
 
-/** The primitives that the results are of, in their order. */
+/** The primitives of the results, in order. */
 export const primitivesOf = (results: readonly Result[]): Primitive[] => [
   ...new Set(results.map((result) => result.case.primitive)),
 ];
 
-/** What a result has to say for itself: an error, a reason, nothing. */
+/** The error or the reason of a result; "" if it passed. */
 export function reasonOf({ outcome, deviation }: Result): string {
   if (outcome.status === "passed") return "";
   if (outcome.status === "skipped") return outcome.reason;
@@ -53,10 +53,10 @@ export function reasonOf({ outcome, deviation }: Result): string {
   return deviation ? `${deviation.reason}: ${own}` : own;
 }
 
-/** Whether all that was expected holds: nothing failed, enough passed, and the server was there to the end. */
+/** Whether a run passed: no case failed, enough passed, and the server answered to the end. */
 export const hasPassed = ({ results, shortfalls, lost }: Run): boolean =>
   lost === undefined && shortfalls.length === 0 && countResults(results).failed === 0;
 
-/** A primitive of which too few cases passed, as a sentence. */
+/** A shortfall as a sentence. */
 export const formatShortfall = ({ primitive, passed, floor, ran }: Shortfall): string =>
   `${primitive}: ${passed} of ${ran} cases passed, and this profile wants ${floor}`;

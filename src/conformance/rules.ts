@@ -1,4 +1,4 @@
-/** The rows of decisions.md, each by its topic: what a case of the suite is written for. */
+/** The topics of the rows of decisions.md. Each case of the suite checks one of them. */
 export const RULES = [
   "a required field is empty, an enum number or a number is out of range, a name is malformed",
   "unknown store, pubsub, binding, hello or app",
@@ -52,7 +52,7 @@ export const RULES = [
   "Consume",
 ] as const;
 
-/** Where a case is written: a row of decisions.md, or a name on a reference page. */
+/** The source of a case: a row of decisions.md, or a name on a reference page. */
 export type Rule = (typeof RULES)[number] | `reference: ${string}`;
 
 export const REQUIRED =
@@ -63,5 +63,5 @@ export const MISMATCH = "etag, version or fence does not match";
 export const MALFORMED = "malformed etag or version";
 export const LIMIT = "a limit is hit";
 
-/** The bytes that a value may have: default gRPC clients read 4 MiB, with what stands around it. */
+/** The maximum bytes of a value: gRPC clients read messages of at most 4 MiB by default. */
 export const MOST_BYTES = 4 * 1024 ** 2 - 16 * 1024;

@@ -12,37 +12,37 @@ import {
 import { runCase } from "./run-case.js";
 import { checkAlive, type Target } from "./target.js";
 
-/** What came of all cases on one way to a server. */
+/** The results of all cases over one transport. */
 export interface Run {
-  /** What the way is called. */
+  /** The name of the transport, such as "grpc". */
   readonly way: string;
-  /** How long it took, in milliseconds. */
+  /** The duration in milliseconds. */
   readonly ms: number;
-  /** In the order of the suite. */
+  /** The results in the order of the suite. */
   readonly results: readonly Result[];
-  /** The profile's deviations of which nothing was seen. */
+  /** Deviations of the profile that no case found. */
   readonly unseenDeviations: readonly Deviation[];
-  /** The primitives of which fewer cases passed than the profile wants. */
+  /** The primitives of which fewer cases passed than the profile requires. */
   readonly shortfalls: readonly Shortfall[];
-  /** Why the run ended early: the server went away. What was not run by then is not among the results. */
+  /** The reason if the run ended early because the server went away. `results` then lacks the remaining cases. */
   readonly lost?: string;
 }
 
-/** How cases are run. */
+/** Options of run(). */
 export interface RunOptions {
-  /** What the way is called in the report. Default: "". */
+  /** The name of the transport in the report. Default: "". */
   way?: string;
-  /** What is expected. Default: all that Fairlead promises. */
+  /** The profile that results are compared with. Default: FAIRLEAD, without deviations. */
   profile?: Profile;
-  /** How many cases run at the same time. Default: 12. */
+  /** The number of cases that run at the same time. Default: 12. */
   atOnce?: number;
-  /** Told of each case as it ends. Default: no one. */
+  /** Called with each result as its case ends. */
   onResult?: (result: Result) => void;
 }
 
 /**
- * Runs `cases` on one way to a server. After each failure the server is asked whether it is still there; where it is not, the
- * run ends, and says so in `lost`.
+ * Runs `cases` over one transport. After each failure it checks whether the server still answers. If it does not, the run
+ * ends early, with the reason in `lost`.
  */
 export async function run(
   target: Target,
@@ -63,7 +63,7 @@ export async function run(
       if (lost !== undefined) return;
       const outcome = await runCase(one, target);
       if (outcome.status === "failed") await look();
-      // What a case that was under way found then says nothing about it.
+      // A case that failed because the server went away has no result.
       if (lost !== undefined && outcome.status === "failed") return;
       const result = applyProfile(one, outcome, profile);
       results[i] = result;

@@ -1,8 +1,8 @@
-/** What a runner may hand to a case, to be told that it is not run. */
+/** The context that a runner may pass to a case, with a function to skip the case. */
 export interface Skips {
-  /** Called with the reason where a case is skipped. */
+  /** Called with the reason if the case is skipped. */
   skip?: (reason?: string) => unknown;
 }
 
-/** How a suite declares a case: `test` of most runners fits, and so does a function of your own that runs it. */
+/** Declares one case. The `test` function of most runners fits. */
 export type Test = (name: string, run: (context?: Skips) => Promise<void>) => void;

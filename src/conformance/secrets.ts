@@ -26,7 +26,7 @@ function secretCalls(bench: CaseContext) {
   };
 }
 
-/** What must hold of secrets. */
+/** The cases of secrets. */
 export const secretCases: readonly Case[] = casesOf("secrets", secretCalls, [
   secretReadCases,
   secretNameCases,

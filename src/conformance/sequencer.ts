@@ -21,7 +21,7 @@ type Wish = { increment?: Increment; count?: string; storeName?: string };
 
 function sequencerCalls(bench: CaseContext) {
   const runtime = bench.client(Runtime);
-  /** The id, and what the answer says of a block. */
+  /** Requests ids. `confirmed` is the header fairlead-id-count. */
   const block = async (key: string, { increment, count, storeName = bench.stores.sequencer }: Wish = {}) => {
     let confirmed: string | null = null;
     const onHeader = (headers: Headers) => {
@@ -44,7 +44,7 @@ function sequencerCalls(bench: CaseContext) {
 
 type SequencerCalls = ReturnType<typeof sequencerCalls>;
 
-/** What must hold of sequencers. */
+/** The cases of sequencers. */
 export const sequencerCases: readonly Case[] = casesOf("sequencer", sequencerCalls, [
   uniqueIdCases,
   strongIdCases,

@@ -6,7 +6,7 @@ import { invocationRefusalCases } from "./service/refusals.js";
 import { methodCases, requestTargetCases } from "./service/requests.js";
 import { responseCases } from "./service/responses.js";
 
-/** What must hold of invocation. */
+/** The cases of service invocation. */
 export const serviceCases: readonly Case[] = casesOf("service", serviceCalls, [
   methodCases,
   requestTargetCases,

@@ -7,7 +7,7 @@ import { stateHistoryCases } from "./state/histories.js";
 import { stateLifetimeCases } from "./state/lifetimes.js";
 import { stateRefusalCases } from "./state/refusals.js";
 
-/** What must hold of state. */
+/** The cases of state. */
 export const stateCases: readonly Case[] = casesOf("state", stateCalls, [
   stateEntryCases,
   stateEtagCases,

@@ -4,7 +4,7 @@ import { type ConfiguredStore, PRIMITIVES, type Primitive } from "../server/prim
 import { CONFORMANCE_STORES } from "./components.js";
 import { DEFAULT_STORES, type Stores } from "./stores.js";
 
-/** What the server behind `transport` calls its stores, where nobody says: the suite's own, or the default ones. */
+/** Finds out which stores a server has: those of withConformance(), otherwise the default ones. */
 export async function storesOf(transport: Transport): Promise<Stores> {
   const { sayHello } = createClient(Runtime, transport);
   try {
@@ -16,10 +16,10 @@ export async function storesOf(transport: Transport): Promise<Stores> {
   }
 }
 
-/** The primitives some of whose cases need the stores of another one: for fences. */
+/** Primitives whose stores are also used by cases of others, for fences. */
 const ALSO_USED_BY: Partial<Record<Primitive, Primitive[]>> = { state: ["lock"], lock: ["map"] };
 
-/** How a server says that it has no component of a name: ours, and the Go runtime. */
+/** The messages with which this server and the Go runtime refuse an unknown component. */
 const NOT_THERE =
   /is not configured|not found|not (find|init|support)|don't support|no instance found|couldn't find|not support/i;
 
@@ -35,7 +35,7 @@ const PROBES: Readonly<Record<Probed, Probe>> = {
   state: (runtime, storeName) => runtime.getState({ storeName, key }),
   lock: (runtime, storeName) => runtime.unlock({ storeName, resourceId: key, lockOwner: key }),
   sequencer: (runtime, storeName) => runtime.getNextId({ storeName, key }),
-  // Not an event: what is no CloudEvent is refused, once the pubsub is found.
+  // Publishes nothing: the server refuses an invalid CloudEvent after it has found the pubsub.
   pubsub: (runtime, pubsubName) =>
     runtime.publishEvent({ pubsubName, topic: key, dataContentType: "application/cloudevents+json" }),
   files: (runtime, storeName) => runtime.listFile({ request: { storeName, name: key } }),
@@ -53,7 +53,7 @@ function namesOf(primitive: Probed, { hello, secret, quickPubsub, others, ...sto
 }
 
 /**
- * The stores among `stores` that the server does not have, each as "state store \"x\"". Asks only for what cases of
+ * The stores among `stores` that the server does not have, each as "state store \"x\"". Probes only stores that cases of
  * `primitives` use.
  */
 export async function missingStores(
@@ -81,7 +81,7 @@ async function isMissing(ask: () => Promise<unknown>, name: string): Promise<boo
   } catch (reason) {
     const { code, rawMessage } = ConnectError.from(reason);
     if (code === Code.Unavailable) throw reason;
-    // An entry that is not there, as a secret, is not the store.
+    // A missing entry, such as a secret, is not a missing store.
     if (code === Code.NotFound) return false;
     const isAbout =
       code === Code.FailedPrecondition || rawMessage.includes(name) || /no instance found/.test(rawMessage);

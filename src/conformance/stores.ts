@@ -8,11 +8,11 @@ export const WITH_TWO_STORES = [
   "configuration",
 ] as const satisfies ConfiguredStore[];
 
-/** What the server under test calls its stores, and what else it was configured with for the suite. */
+/** The names of the stores of the server under test, and its other components for the suite. */
 export interface Stores extends Record<ConfiguredStore, string> {
   /** The instance that SayHello names, and its greeting. */
   hello: { name: string; greeting: string };
-  /** Another greeting, which the suite may change, and what it is. */
+  /** Another instance whose greeting the suite may change, and its greeting. */
   spareHello?: { name: string; greeting: string };
   /** A second store of each of these kinds. */
   others?: Record<(typeof WITH_TWO_STORES)[number], string>;
@@ -20,15 +20,15 @@ export interface Stores extends Record<ConfiguredStore, string> {
   quickPubsub?: { name: string; maxDeliveries: number; retryMinMs: number; retryMaxMs: number };
   /** A key of the sequencer whose ids are all greater than `value`, a decimal number. */
   biggerThan?: { key: string; value: string };
-  /** A binding that answers with what it was sent. */
+  /** A binding that returns the data that it receives. */
   echo?: string;
-  /** A service and a binding that lead to an app which answers with what it was asked; see `mirrored()`. */
+  /** A service and a binding that lead to an app that answers as mirrorResponse() does. */
   mirror?: { service: string; binding: string };
-  /** A secret that may be read, and what it holds. */
+  /** A secret that the suite may read, and its value. */
   secret?: { store: string; key: string; value: string };
-  /** A protocol group of maps whose primary is at `primary`, somewhere else. */
+  /** A protocol group of maps whose primary is another server, at `primary`. */
   backupGroup?: { namespace: string; name: string; primary: string };
-  /** A protocol group of maps that is configured with this server as its primary, in the term `term`. */
+  /** A protocol group of maps of which the server is the primary, in the term `term`. */
   ledGroup?: { namespace: string; name: string; term: number };
   /** A log that keeps its last `maxRecords` records. */
   shortLog?: { name: string; maxRecords: number };
@@ -41,7 +41,7 @@ export const storesNamed = <P extends ConfiguredStore>(
 ): Record<P, string> =>
   Object.fromEntries(primitives.map((primitive) => [primitive, name])) as Record<P, string>;
 
-/** As `fairlead serve` has them without a components file. */
+/** The stores of `fairlead serve` without a components file. */
 export const DEFAULT_STORES: Stores = {
   ...storesNamed(CONFIGURED_STORES, "default"),
   hello: { name: "helloworld", greeting: "Hello" },

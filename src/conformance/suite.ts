@@ -35,12 +35,12 @@ const CASES: Readonly<Record<Primitive, readonly Case[]>> = {
   lifecycle: lifecycleCases,
 };
 
-/** Every case of the suite. */
+/** All cases of the suite. */
 export const cases: readonly Case[] = Object.values(CASES).flat();
 
 /**
- * Declares every case of the suite with the `test` of a runner. `open` gives the server that a case is run against, which
- * may be the same for all of them: cases keep out of each other's way, and may run at the same time.
+ * Declares all cases of the suite with the `test` function of a runner. `open` returns the server under test. It may return
+ * the same one for all cases: cases share no data and may run at the same time.
  */
 export function conformance(test: Test, open: (one: Case) => Target | Promise<Target>): void {
   for (const one of cases) {

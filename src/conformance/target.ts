@@ -12,35 +12,35 @@ import type { Need } from "./needs.js";
 import { storesOf } from "./store-check.js";
 import { DEFAULT_STORES, type Stores } from "./stores.js";
 
-/** A server that is judged, by one way. */
+/** A server under test, by one transport. */
 export interface TargetOptions {
-  /** The way to it. */
+  /** The transport to the server. */
   transport: Transport;
   /**
-   * What it calls its stores. Default: as `fairlead serve --conformance` has them where it answers as that does, otherwise
-   * as `fairlead serve` has them.
+   * The names of its stores. Default: those of `fairlead serve --conformance` if the server has them, otherwise those of
+   * `fairlead serve`.
    */
   stores?: Partial<Stores>;
-  /** What the way carries beside unary calls and answers in a stream. Default: both. */
+  /** Kinds of streams that the transport carries beside server streams. Default: both. */
   streams?: readonly ("upload" | "duplex")[];
-  /** Opens another client's way to it. Default: there is none. */
+  /** Opens the transport of a second client. Default: cases that need it are skipped. */
   second?: () => Promise<{ transport: Transport; close(): Promise<void> }>;
-  /** Opens a tunnel of an app, to be called through it. Default: there is none. */
+  /** Opens a tunnel through which the server calls an app. Default: cases that need it are skipped. */
   dialIn?: (appId: string) => TunnelTransport;
-  /** Moves the server's clock, for a server in this process. Default: it is waited for. */
+  /** Moves the clock of a server in this process by `ms`. Default: cases wait. */
   passTime?: (ms: number) => void;
-  /** Whether cases that wait for time to pass are run. Default: true. */
+  /** Whether cases that wait for time to pass run. Default: true. */
   waits?: boolean;
 }
 
-/** A server that is judged, and what is known of it. */
+/** A server under test, and the needs of cases that it meets. */
 export interface Target extends TargetOptions {
   readonly stores: Stores;
-  /** What cases may need and is there. */
+  /** The needs of cases that are met. */
   readonly has: ReadonlySet<Need>;
 }
 
-/** Asks a server what it has. Fails where it cannot be reached. */
+/** Probes a server for its services and extensions. Fails if it cannot be reached. */
 export async function openTarget(options: TargetOptions): Promise<Target> {
   const { transport, streams = ["upload", "duplex"], second, dialIn, passTime, waits = true } = options;
   const stores = options.stores ? { ...DEFAULT_STORES, ...options.stores } : await storesOf(transport);
@@ -50,7 +50,7 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   note(await isImplemented(createClient(Lifecycle, transport).applyConfiguration({})), "lifecycle");
   note(await isImplemented(createClient(MapService, transport).get({})), "map");
   note(await isImplemented(firstMessage(createClient(LogService, transport).consume({}, NO_LOG))), "log");
-  // Without duplex its cases are skipped for that: nothing is known of the service.
+  // Without duplex the service cannot be probed. Its cases are skipped for that need.
   const gossips = () =>
     isImplemented(firstMessage(createClient(GossipMapService, transport).connect(noMessages())));
   note(!has.has("duplex") || (await gossips()), "gossip map");
@@ -71,7 +71,7 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   return { ...options, stores, has };
 }
 
-/** Asks for no log that is there, and does not stay. */
+/** Headers that read a log that does not exist, without following. */
 const NO_LOG = { headers: { [LOG_HEADER]: "conformance-probe", [FOLLOW_HEADER]: "false" } };
 
 async function* noMessages(): AsyncGenerator<never> {}
@@ -81,7 +81,7 @@ const firstMessage = async (stream: AsyncIterable<unknown>): Promise<unknown> =>
   return undefined;
 };
 
-/** Whether there is someone to answer: an error of the method's own is an answer. */
+/** Whether the server implements the method: any error but Unimplemented counts. */
 async function isImplemented(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;
@@ -93,11 +93,11 @@ async function isImplemented(call: Promise<unknown>): Promise<boolean> {
   }
 }
 
-/** How long a server may take to answer, and how often it is asked, before it counts as gone. */
+/** The timeout and the number of attempts before a server counts as gone. */
 const ANSWER_MS = 3000;
 const TRIES = 3;
 
-/** Why the server counts as gone; undefined where it answers, whatever that is. */
+/** Undefined if the server answers, even with an error; otherwise the error. */
 export async function checkAlive({ transport, stores }: Target): Promise<string | undefined> {
   const { sayHello } = createClient(Runtime, transport);
   let why = "";

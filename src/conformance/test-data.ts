@@ -1,11 +1,11 @@
-/** `count` bytes that differ by place and by `seed`. */
+/** `count` bytes that depend on their position and on `seed`. */
 export function patternBytes(count: number, seed = 0): Uint8Array {
   const bytes = new Uint8Array(count);
   for (let i = 0; i < count; i++) bytes[i] = i * 31 + (i >>> 8) + seed;
   return bytes;
 }
 
-/** Names that an engine must not take apart, fold or confuse with each other. */
+/** Names that an engine must not split, fold or confuse with each other. */
 export const DISTINCT_NAMES = [
   "a",
   "A",
@@ -26,7 +26,7 @@ export const DISTINCT_NAMES = [
   "x".repeat(1024),
 ];
 
-/** In the byte order of their UTF-8; UTF-16 units would put the astral ones before U+E000 and U+FFFF. */
+/** Names in the byte order of UTF-8. In UTF-16 order, characters above U+FFFF come before U+E000 and U+FFFF. */
 export const ORDERED_NAMES = [
   "",
   "\0",

@@ -11,7 +11,7 @@ import { INITIAL_HEADER } from "../../rpc/extension-headers.js";
 import type { CaseContext } from "../case-context.js";
 import { AssertionError } from "../expect.js";
 
-/** What is asked for; the group is the case's own where none is named. */
+/** A place and keys. The default group belongs to the case. */
 type Asked = { storeName?: string; appId?: string; group?: string; label?: string; keys?: string[] };
 
 type Item = Omit<MessageInitShape<typeof ConfigurationItemSchema>, "$typeName">;
@@ -26,7 +26,7 @@ interface Following {
   leave(): void;
 }
 
-/** The configuration RPCs on a group of the case's own, which is emptied at the end. */
+/** The configuration RPCs on a group that belongs to the case. The group is emptied at the end. */
 export interface ConfigurationCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
@@ -36,7 +36,7 @@ export interface ConfigurationCalls extends CaseContext {
   remove(keys: string[], place?: Asked): Promise<unknown>;
   get(place?: Asked): Promise<Record<string, string>>;
   items(place?: Asked): Promise<ConfigurationItem[]>;
-  /** `headers` default to those that ask for an answer at once, whether there is an item or not. */
+  /** Subscribes. By default the headers ask for an immediate response, even if there are no items. */
   follow(first?: Asked, headers?: Record<string, string>): Following;
 }
 

@@ -4,7 +4,7 @@ import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../expect-re
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type ConfigurationCalls, shownItem } from "./calls.js";
 
-/** Items that are saved, read and deleted. */
+/** Cases of saving, reading and deleting items. */
 export function configurationItemCases(on: DeclareCase<ConfigurationCalls>): void {
   itemIdentityCases(on);
   defaultGroupCases(on);

@@ -6,7 +6,7 @@ import { REQUIRED, UNKNOWN } from "../rules.js";
 import type { ConfigurationCalls } from "./calls.js";
 import { severalSubscriberCases, subscriptionEndCases } from "./subscribers.js";
 
-/** Subscriptions. */
+/** Cases of SubscribeConfiguration. */
 export function subscriptionCases(on: DeclareCase<ConfigurationCalls>): void {
   initialValueCases(on);
   changeCases(on);
@@ -41,7 +41,7 @@ function initialValueCases(on: DeclareCase<ConfigurationCalls>): void {
     async (at) => {
       const stream = at.follow({ keys: ["a"] }, {});
       const first = stream.items();
-      // The subscription is there by then, or is a little later: the answer is the same.
+      // If the subscription begins a little later, the first response is the same.
       await sleep(50);
       await at.save({ b: "no", a: "1" });
       equal(await first, ["a: 1"]);

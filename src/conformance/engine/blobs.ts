@@ -10,7 +10,7 @@ import { listBlobCases } from "./blobs/lists.js";
 import { collect } from "./reader.js";
 import { LATE_MS } from "./timing.js";
 
-/** Blobs: whole or nothing, ranges, lists. */
+/** Cases of blobs: atomic writes, ranges, lists. */
 export function engineBlobCases(on: DeclareEngineCase): void {
   putBlobCases(on);
   replaceBlobCases(on);

@@ -8,7 +8,7 @@ import { collect, type Reader, reader } from "./reader.js";
 import { neverAborts } from "./timing.js";
 import { commitWrites, set } from "./writes.js";
 
-/** The end of an engine. */
+/** Cases of engine.close(). */
 export function engineCloseCases(on: DeclareEngineCase): void {
   closedEngineCases(on);
   closedStreamCases(on);
@@ -156,7 +156,7 @@ async function* content(of: string | Uint8Array): AsyncGenerator<Uint8Array> {
 const isEngineUnavailable = (error: unknown): boolean =>
   error instanceof EngineFault && error.reason === "unavailable";
 
-/** Every method of every port. */
+/** One call of every method of the engine. */
 function callEveryMethod({ keys, logs, topics, blobs }: Engine): Record<string, () => Promise<unknown>> {
   return {
     "keys.get": () => keys.get("k"),

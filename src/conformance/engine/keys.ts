@@ -8,7 +8,7 @@ import { keyListCases, keyListPageCases } from "./keys/lists.js";
 import { collect } from "./reader.js";
 import { commitWrites, set } from "./writes.js";
 
-/** Keyed bytes: reading, commits and their conditions, lifetimes, lists. */
+/** Cases of keys: reads, commits and their conditions, lifetimes, lists. */
 export function engineKeyCases(on: DeclareEngineCase): void {
   keyReadCases(on);
   commitCases(on);

@@ -8,7 +8,7 @@ import { append, follow, offsets, readable, texts } from "./logs/read.js";
 import { retainedReadCases, retentionCases } from "./logs/retention.js";
 import { LATE_MS, neverAborts } from "./timing.js";
 
-/** Logs: appending, reading and following, bounds and times, retention. */
+/** Cases of logs: append, read and follow, bounds and times, retention. */
 export function engineLogCases(on: DeclareEngineCase): void {
   appendCases(on);
   logReadCases(on);

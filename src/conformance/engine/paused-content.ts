@@ -1,4 +1,4 @@
-/** Content that stops after its first chunk, which `stopped` tells, until go() is called. */
+/** Content that pauses after its first chunk until go() is called. `stopped` resolves at the pause. */
 export function pausedContent(first: Uint8Array, ...rest: Uint8Array[]) {
   let go = () => {};
   let stop = () => {};

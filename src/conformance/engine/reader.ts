@@ -1,18 +1,18 @@
 import { sleep } from "../../rpc/sleep.js";
 
-/** Reads an iteration step by step. */
+/** Reads an async iterable step by step. */
 
 import { AssertionError } from "../expect.js";
 
 export interface Reader<T> {
-  /** The next item; fails where the iteration ends instead. */
+  /** Resolves with the next item. Fails if the iteration ends. */
   next(): Promise<T>;
   take(count: number): Promise<T[]>;
-  /** Fails where an item comes within `ms`. What comes later is next()'s. */
+  /** Fails if an item comes within `ms`. A later item is returned by next(). */
   quiet(ms?: number): Promise<void>;
-  /** Resolves when it ends; fails where an item comes instead. */
+  /** Resolves when the iteration ends. Fails if an item comes. */
   end(): Promise<void>;
-  /** Leaves it, as `break` does. */
+  /** Ends the iteration, as `break` does. */
   leave(): Promise<void>;
 }
 
@@ -50,7 +50,7 @@ export function reader<T>(iterable: AsyncIterable<T>): Reader<T> {
   };
 }
 
-/** Everything that `iterable` yields until it ends. */
+/** All items of `iterable`. */
 export async function collect<T>(iterable: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = [];
   for await (const item of iterable) items.push(item);

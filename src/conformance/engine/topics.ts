@@ -13,7 +13,7 @@ import {
   waitingConsumerCases,
 } from "./topics/groups.js";
 
-/** Topics: groups, their competing consumers, answers and what comes again. */
+/** Cases of topics: groups, competing consumers, answers and redelivery. */
 export function engineTopicCases(on: DeclareEngineCase): void {
   topicGroupCases(on);
   topicOrderCases(on);

@@ -9,7 +9,7 @@ import { commitWrites, expectConflict, set } from "./writes.js";
 
 const keyOf = (change: Change) => (change.type === "set" ? change.entry.key : change.key);
 
-/** Changes of keys as they are told. */
+/** Cases of keys.watch(). */
 export function engineWatchCases(on: DeclareEngineCase): void {
   watchChangeCases(on);
   watchExpiryCases(on);
@@ -114,7 +114,7 @@ function watchReaderCases(on: DeclareEngineCase): void {
     const changes = reader(keys.watch("", neverAborts()));
     const last = new Map<string, bigint>();
     for (let i = 0; i < 1500; i++) {
-      // Some keys are written early only, so that what is told of them is old.
+      // Some keys are written only at the beginning, so that their last change is old.
       const key = `k${i % (i < 600 ? 7 : 4)}`;
       last.set(key, await commitWrites(keys, set(key, `${i}`)));
     }

@@ -2,7 +2,7 @@ import { utf8 } from "../../lib/utf8.js";
 import type { Commit, KeyStore, Write } from "../../server/engine.js";
 import { ok } from "../expect.js";
 
-/** Sets `key` to the text `value`. */
+/** A write that sets `key` to the text `value`. */
 export const set = (key: string, value = key, options: Partial<Write & { type: "set" }> = {}): Write => ({
   type: "set",
   key,
@@ -10,14 +10,14 @@ export const set = (key: string, value = key, options: Partial<Write & { type: "
   ...options,
 });
 
-/** Commits what nothing stands in the way of; the version. */
+/** Commits `writes` and returns the version. Fails if there is a conflict. */
 export async function commitWrites(keys: KeyStore, ...writes: Write[]): Promise<bigint> {
   const commit = await keys.commit(writes);
   ok("version" in commit, "the commit meets no conflict");
   return commit.version;
 }
 
-/** Commits what something stands in the way of; the conflict. */
+/** Commits `writes` and returns the conflict. Fails if there is none. */
 export async function expectConflict(
   keys: KeyStore,
   ...writes: Write[]

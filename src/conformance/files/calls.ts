@@ -16,24 +16,24 @@ export type Part = MessageInitShape<typeof PutFileRequestSchema>;
 
 type ReadFile = { chunks: Uint8Array[]; headers: Headers; bytes: Uint8Array; text: string };
 
-/** The file RPCs on files of the case's own, which are deleted at the end. */
+/** The file RPCs on files that belong to the case. They are deleted at the end. */
 export interface FileCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
-  /** The whole name of the file that the case calls `name`. */
+  /** The full name of the file that the case calls `name`. */
   file(name: string): string;
   /** Sends the messages as they are. */
   put(...parts: Part[]): Promise<unknown>;
-  /** Sends what `parts` gives, as it gives it. */
+  /** Sends the messages of `parts` as they come. */
   stream(parts: AsyncIterable<Part>, signal?: AbortSignal): Promise<unknown>;
   /** Stores a file in one message. */
   store(name: string, content?: string | Uint8Array, metadata?: Record<string, string>): Promise<unknown>;
   get(name: string, metadata?: Record<string, string>): Promise<ReadFile>;
   meta(name: string): Promise<GetFileMetaResponse>;
-  /** What is kept with a file. */
+  /** The metadata of a file. */
   kept(name: string): Promise<Record<string, string>>;
   list(prefix?: string, rest?: { pageSize?: number; marker?: string }): Promise<ListFileResp>;
-  /** The names on such a page, as the case calls them. */
+  /** The names on a page, without the prefix of the case. */
   names(page: { files: FileInfo[] }): string[];
   delete(name: string): Promise<unknown>;
 }
@@ -91,10 +91,10 @@ export function fileCalls(bench: CaseContext): FileCalls {
   };
 }
 
-/** What the Go runtime's local store requires: 0644, and open to write, create and truncate, as decimal numbers. */
+/** Metadata that the Go runtime's local store requires, in decimal: mode 0644; write, create and truncate. */
 export const GO_FILE = { FileMode: "420", FileFlag: "578" };
 
-/** `parts` with what the Go runtime requires in the first one, if it names a file, whose name goes to `written`. */
+/** Adds GO_FILE to the first message if it names a file. Adds the name of the file to `written`. */
 async function* withGoMetadata(parts: AsyncIterable<Part>, written: Set<string>): AsyncGenerator<Part> {
   let isFirst = true;
   for await (const part of parts) {

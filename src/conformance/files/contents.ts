@@ -8,7 +8,7 @@ import { patternBytes } from "../test-data.js";
 import { CHUNK_BYTES, type FileCalls } from "./calls.js";
 import { createOnlyFileCases, putFileCases, unfinishedUploadCases } from "./writes.js";
 
-/** Writing and reading. */
+/** Cases of PutFile, GetFile and DelFile. */
 export function fileContentCases(on: DeclareCase<FileCalls>): void {
   putFileCases(on);
   createOnlyFileCases(on);

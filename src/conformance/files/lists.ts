@@ -9,7 +9,7 @@ import { expectLimit, expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from 
 import { LIMIT, REQUIRED, UNKNOWN } from "../rules.js";
 import { type FileCalls, GO_FILE, streamOf } from "./calls.js";
 
-/** Listing, and what is kept with a file. */
+/** Cases of ListFile and file metadata. */
 export function fileListCases(on: DeclareCase<FileCalls>): void {
   listCases(on);
   listPageCases(on);
@@ -19,7 +19,7 @@ export function fileListCases(on: DeclareCase<FileCalls>): void {
 
 function listCases(on: DeclareCase<FileCalls>): void {
   on("ListFile", "name is a prefix, and files come in byte order", async (at) => {
-    // UTF-16 has the last two the other way round.
+    // In UTF-16 order the last two are swapped.
     const names = ["a", "a/", "a/b", "a0", "b", "ж", "\u{ffff}", "\u{1f511}"];
     equal(names, names.toSorted(compareUtf8));
     for (const name of names.toReversed()) await at.store(name);

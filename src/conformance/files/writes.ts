@@ -77,7 +77,7 @@ export function createOnlyFileCases(on: DeclareCase<FileCalls>): void {
   });
 }
 
-/** A promise and the way to settle it. */
+/** A promise and the function that resolves it. */
 function createGate(): { opened: Promise<void>; open: () => void } {
   let open = () => {};
   const opened = new Promise<void>((resolve) => {

@@ -6,7 +6,7 @@ import { clock } from "./member.js";
 
 const withId = (at: number, id: string) => Uint8Array.of(...clock(at), ...new TextEncoder().encode(id));
 
-/** What members come to agree on. */
+/** Cases of how members converge. */
 export function convergenceCases(on: DeclareCase<GossipCalls>): void {
   updateCases(on);
   updateRequestCases(on);
@@ -222,7 +222,7 @@ function sameClockCases(on: DeclareCase<GossipCalls>): void {
       one.request("k");
       await one.entry("k");
       two.update({ k: second });
-      // Whatever becomes of it, both are told the same in the end.
+      // Whichever write wins, both members receive the same entry in the end.
       await sleep(20);
       two.request("k");
       one.request("k");
@@ -231,7 +231,7 @@ function sameClockCases(on: DeclareCase<GossipCalls>): void {
     });
   }
 
-  /** The last that is told of the key before a mark that comes after it. */
+  /** The last entry of the key that the member receives. */
   const settled = async (member: ReturnType<GossipCalls["join"]>) => {
     let last = await member.entry("k");
     for (;;) {

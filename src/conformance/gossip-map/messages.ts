@@ -9,7 +9,7 @@ import { clock, type Member } from "./member.js";
 const HOURS_MS = 3_600_000;
 const ahead = (ms: number) => BigInt(Date.now() + ms) << 16n;
 
-/** The messages themselves: who sends them, in what pieces, and which are none. */
+/** Cases of messages: sources, chunks and malformed ones. */
 export function gossipMessageCases(on: DeclareCase<GossipCalls>): void {
   sourceCases(on);
   chunkCases(on);
@@ -67,7 +67,7 @@ function chunkCases(on: DeclareCase<GossipCalls>): void {
   on(["gossip repair", "extensions"], "advertisements come in chunks of 1000 keys, in order", async (at) => {
     const one = at.join();
     one.update(Object.fromEntries(KEYS.map((key) => [key, ["v", 1]])));
-    // A round that falls into the update has what is stored by then.
+    // A round of advertisements during the update would lack the entries that are not stored yet.
     one.request("k0000");
     await one.entry("k0000");
     one.advertise(digestOf(KEYS));
@@ -93,7 +93,7 @@ function chunkCases(on: DeclareCase<GossipCalls>): void {
       }
       return pushed.splice(0).sort();
     };
-    // Two of the first 1002 keys are missing, and the second part is still to come.
+    // Two of the first 1002 keys are missing. The second part of the digest follows later.
     two.advertise(digestOf(KEYS.slice(0, 1002).filter((key) => key !== "k0003" && key !== "k0500")));
     equal(await push(2), ["k0003", "k0500"]);
     two.advertise(digestOf(KEYS.slice(1002, 2400)));

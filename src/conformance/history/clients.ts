@@ -2,18 +2,18 @@ import type { Transport } from "@connectrpc/connect";
 import { randomFrom } from "../../lib/seeded-random.js";
 import type { CaseContext } from "../case-context.js";
 
-/** How many clients work at the same time. */
+/** The number of concurrent clients. */
 const CLIENTS = 4;
 
-/** One of several clients, and what its run depends on. */
+/** One of several concurrent clients. */
 export interface Client {
   readonly number: number;
   readonly transport: Transport;
-  /** A number from 0 to 1. */
+  /** The next random number from 0 to 1. */
   chance(): number;
 }
 
-/** Has several clients work on the same at the same time, each `steps` steps, one after the other. */
+/** Runs several clients at the same time. Each takes `steps` steps, one after the other. */
 export async function concurrently(
   bench: CaseContext,
   steps: number,
@@ -21,7 +21,7 @@ export async function concurrently(
 ): Promise<void> {
   const transports = [bench.transport];
   while (transports.length < CLIENTS) transports.push(await bench.second());
-  // Another run each time; the history that fails is in the report.
+  // Each run is different. The report contains the history that failed.
   const seed = Math.floor(Math.random() * 2 ** 32);
   await Promise.all(
     transports.map(async (transport, number) => {
@@ -31,6 +31,6 @@ export async function concurrently(
   );
 }
 
-/** One of `choices`. */
+/** A random one of `choices`. */
 export const oneOf = <T>({ chance }: Client, choices: readonly [T, ...T[]]): T =>
   choices[Math.floor(chance() * choices.length)] as T;

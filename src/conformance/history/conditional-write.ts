@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { StepResult } from "./register.js";
 
-/** Whether a conditional write was done. */
+/** The result of a conditional write: Code.Aborted means that it was not done. */
 export async function conditionalWrite(write: Promise<unknown>): Promise<StepResult> {
   try {
     await write;

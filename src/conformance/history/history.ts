@@ -1,16 +1,16 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** What one client asked for, and what it was told. Times count calls and returns, so that their order is exact. */
+/** One call of one client and its outcome. Times count calls and returns, so that their order is exact. */
 export interface Operation<I, O> {
   readonly client: number;
   readonly input: I;
   readonly calledAt: number;
-  /** Infinity where it is not known whether it was done, nor when. */
+  /** Infinity if it is not known whether the call took effect. */
   returnedAt: number;
   output: O | undefined;
 }
 
-/** Errors that leave open whether a call was done. */
+/** Errors after which it is unknown whether the call took effect. */
 const UNCERTAIN_CODES: ReadonlySet<Code> = new Set([
   Code.Unavailable,
   Code.DeadlineExceeded,
@@ -19,15 +19,15 @@ const UNCERTAIN_CODES: ReadonlySet<Code> = new Set([
   Code.Internal,
 ]);
 
-/** Whether a call that failed so may have been done. */
+/** Whether a call that failed with `reason` may have taken effect. */
 export const isUncertain = (reason: unknown): boolean => UNCERTAIN_CODES.has(ConnectError.from(reason).code);
 
-/** What concurrent clients did, in the order of its calls. */
+/** The calls of concurrent clients, in the order in which they began. */
 export class History<I, O> {
   readonly operations: Operation<I, O>[] = [];
   #events = 0;
 
-  /** Makes a call and writes it down. Undefined where nobody knows whether it was done; other errors are thrown. */
+  /** Makes a call and records it. Undefined if it is unknown whether the call took effect; throws other errors. */
   async call(client: number, input: I, run: () => Promise<O>): Promise<O | undefined> {
     const operation: Operation<I, O> = {
       client,
@@ -47,7 +47,7 @@ export class History<I, O> {
     return operation.output;
   }
 
-  /** Those that are known to have been done. */
+  /** The operations that are known to have taken effect. */
   get done(): (Operation<I, O> & { output: O })[] {
     return this.operations.filter((each): each is Operation<I, O> & { output: O } => isDone(each));
   }

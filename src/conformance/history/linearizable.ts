@@ -1,24 +1,24 @@
 import { isDone, type Operation } from "./history.js";
 
-/** What one object does that is used by one client at a time. */
+/** The sequential specification of an object. */
 export interface Model<S, I, O> {
   readonly initial: S;
   /**
-   * The state behind an operation; undefined where it cannot have told `output` in `state`. An `output` of undefined is
-   * not known.
+   * The state after an operation, or undefined if the operation cannot return `output` in `state`. `output` is undefined if
+   * it is not known.
    */
   apply(state: S, input: I, output: O | undefined): { state: S } | undefined;
-  /** The same text for the same state. */
+  /** A text that is equal for equal states. */
   key(state: S): string;
 }
 
 /**
- * Looks for an order of the operations, each at some moment between its call and its return, in which one client could
- * have done them with the same outcome. What is not known to have been done may stand anywhere behind its call, or
- * nowhere. Tells which operations stood in the way; undefined where there is such an order.
+ * Searches for a linearization: an order in which each operation takes effect at one moment between its call and its return,
+ * and in which `model` returns the same outputs. An operation of which the effect is unknown may come at any time after its
+ * call, or never. Returns undefined if there is such an order, otherwise the operations of which none could come next.
  *
- * It goes forward as long as an operation fits, and back where one has returned that did not (Wing and Gong), never twice
- * to the same state with the same operations done (Lowe).
+ * The search backtracks at each return of an operation that was not ordered yet (Wing and Gong), and visits no state twice
+ * with the same set of operations done (Lowe).
  */
 export function findConflict<S, I, O>(
   operations: readonly Operation<I, O>[],
@@ -49,7 +49,7 @@ export function findConflict<S, I, O>(
       entry = line.first;
       continue;
     }
-    // One has returned that was not done yet, in this order.
+    // An operation has returned that has no place in this order yet: backtrack.
     if (done.length > furthest) {
       furthest = done.length;
       stuck = line.before(entry);
@@ -69,15 +69,15 @@ interface Entry<I, O> {
   readonly operation: Operation<I, O>;
   readonly isCall: boolean;
   readonly bit: bigint;
-  /** Of a call: its return, where it has one. */
+  /** The return, if this is the call of an operation that has returned. */
   end?: Entry<I, O>;
   previous?: Entry<I, O> | undefined;
   next?: Entry<I, O> | undefined;
 }
 
-/** Calls and returns in their order, without those of the operations that have been taken out. */
+/** Calls and returns in their order, without those of operations that were taken out. */
 class Line<I, O> {
-  /** How many operations have returned and are not taken out. */
+  /** The number of operations that have returned and are not taken out. */
   mustFollow = 0;
   #first: Entry<I, O> | undefined;
 
@@ -119,7 +119,7 @@ class Line<I, O> {
     this.#link(call);
   }
 
-  /** What has been called, and stands in front of `entry`, with the operation of that. */
+  /** The operations that were called before `entry`. */
   before(entry: Entry<I, O> | undefined): Operation<I, O>[] {
     const operations: Operation<I, O>[] = [];
     for (let at = this.#first; at && at !== entry; at = at.next) if (at.isCall) operations.push(at.operation);

@@ -1,13 +1,13 @@
 import { AssertionError } from "../expect.js";
 import type { Operation } from "./history.js";
 
-/** Ids that a client was given: `count` from `first` on. */
+/** Ids that a client received: `count` of them, starting with `first`. */
 export interface Ids {
   readonly first: bigint;
   readonly count: number;
 }
 
-/** Fails unless no id was given twice; with `inOrder` also where a later call was given a smaller one. */
+/** Fails if an id was given twice or, with `inOrder`, if a later call was given a smaller id. */
 export function checkIds(
   given: readonly (Operation<unknown, Ids> & { output: Ids })[],
   inOrder: boolean,
@@ -23,16 +23,16 @@ export function checkIds(
   if (inOrder) checkOrder(given, ({ output }) => output.first, "id");
 }
 
-/** What a holder of a lock knows of its time with it. */
+/** The time for which a client knows that it held a lock. */
 export interface Hold {
   readonly client: number;
   readonly fence: bigint;
-  /** When it knew that it had it, and when it began to give it back. */
+  /** From the response to TryLock until the request to unlock. */
   readonly from: number;
   readonly to: number;
 }
 
-/** Fails where two held the lock at the same time, or a later holder had no higher fence. */
+/** Fails if two clients held the lock at the same time, or if a later holder did not have a higher fence. */
 export function checkHolds(holds: readonly Hold[]): void {
   const inTime = [...holds].sort((a, b) => a.from - b.from);
   for (const [i, hold] of inTime.entries()) {
@@ -49,7 +49,7 @@ export function checkHolds(holds: readonly Hold[]): void {
   }
 }
 
-/** Values that a client appended to a log in one call, and where they were told to stand. */
+/** Values that a client appended to a log in one call. */
 export interface Appended {
   readonly values: readonly string[];
 }
@@ -60,9 +60,9 @@ export interface LogRecord {
 }
 
 /**
- * Fails unless the log holds what was appended: each value of an acknowledged call once, at its offset, beside those of
- * the same call, and behind what had been acknowledged before; of a call that may have been done all or nothing; and
- * nothing else.
+ * Fails unless the log holds exactly the appended values. Each value of an acknowledged call is there once, at its offset,
+ * next to the others of its call and after all values that were acknowledged before. A call of which the outcome is unknown
+ * has added all of its values or none.
  */
 export function checkLog(
   operations: readonly Operation<Appended, { first: bigint }>[],
@@ -118,7 +118,7 @@ function checkAppended(
   }
 }
 
-/** Fails where a call that began after another had returned was given a smaller number. */
+/** Fails if a call that began after another had returned was given a smaller number. */
 function checkOrder<T extends Operation<unknown, unknown>>(
   operations: readonly T[],
   numberOf: (operation: T) => bigint,

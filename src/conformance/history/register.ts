@@ -2,14 +2,14 @@ import { AssertionError } from "../expect.js";
 import type { Operation } from "./history.js";
 import { findConflict, type Model } from "./linearizable.js";
 
-/** A key with one value, or none. */
+/** An operation on a key that has one value, or none. */
 export type RegisterStep =
   | { readonly do: "read" }
   | { readonly do: "write"; readonly value: string | undefined }
-  /** Writes where the value is `expected`, which no other write has had. */
+  /** Compare and set. No other write has the value `expected`. */
   | { readonly do: "exchange"; readonly expected: string | undefined; readonly value: string | undefined };
 
-/** What a read found, and whether an exchange was done. */
+/** The value that a read returned, or whether an exchange was done. */
 export type StepResult = { readonly value?: string | undefined; readonly isDone?: boolean };
 
 const model: Model<string | undefined, RegisterStep, StepResult> = {
@@ -24,7 +24,7 @@ const model: Model<string | undefined, RegisterStep, StepResult> = {
   },
 };
 
-/** Fails unless one client could have done the same, one after the other, without a contradiction in time. */
+/** Fails unless the operations are linearizable. */
 export function checkRegister(key: string, operations: readonly Operation<RegisterStep, StepResult>[]): void {
   const stuck = findConflict(operations, model);
   if (!stuck) return;

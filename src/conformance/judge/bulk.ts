@@ -7,7 +7,7 @@ const item = (key: string, etag = "1") => ({ key, data: utf8(key.toUpperCase()),
 const read = (key: string) => ({ text: key.toUpperCase(), etag: "1" });
 const asked = (...keys: string[]) => ({ call: "state.getMany", keys }) as const;
 
-/** What a read of several entries may be answered. */
+/** Possible answers to bulk reads. */
 export const bulkScenarios: readonly Scenario[] = [
   {
     ...BULK,

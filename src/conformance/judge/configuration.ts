@@ -10,12 +10,12 @@ const FOLLOW = { primitive: "configuration", rule: "SubscribeConfiguration" } as
 const both = { call: "configuration.get", keys: ["a", "b"] } as const;
 const item = (key: string, content: string) => ({ key, content });
 const a = (content: string) => ({ items: [item("a", content)] });
-/** Long enough that who reads now and then does so once while a scenario lasts. */
+/** Longer than a scenario: a client that polls reads only once. */
 const seldom = 60_000;
 const follow = (until: Record<string, string>, pollMs = seldom) =>
   ({ call: "configuration.follow", keys: ["a", "b"], until, pollMs, forMs: 5000 }) as const;
 
-/** A subscription that tells `pushes`, a moment apart, and stays, beside a reading that gives `first`. */
+/** A read returns `first`; a subscription sends `pushes`, 100 ms apart, and stays open. */
 function telling(first: object, ...pushes: object[]): Script {
   return {
     getConfiguration: () => first,
@@ -29,7 +29,7 @@ function telling(first: object, ...pushes: object[]): Script {
   };
 }
 
-/** What readings and subscriptions of settings may be answered. */
+/** Possible answers to reads and subscriptions of configuration. */
 export const configurationScenarios: readonly Scenario[] = [
   {
     ...GET,
@@ -196,7 +196,7 @@ export const configurationScenarios: readonly Scenario[] = [
   },
 ];
 
-/** How a stream may end that nobody ended, and has to be opened again. */
+/** Streams that the server ends and that the client must reopen. */
 function broken(): Scenario[] {
   const endings: [string, Code | undefined, Scenario["rule"]][] = [
     ["ok", undefined, "SubscribeConfiguration"],
@@ -234,7 +234,7 @@ async function drained(requests: AsyncIterable<unknown>): Promise<void> {
   try {
     for await (const _ of requests);
   } catch {
-    // Given up rather than ended: that is for the stream to see.
+    // The call was cancelled, not half-closed: the response stream handles that.
     await new Promise(() => {});
   }
 }

@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { codeName, type Scenario, serverError } from "./scenario.js";
 
-/** What the existing servers say with each code, where a read of an entry fails so. */
+/** The message of existing servers for each code with which a read may fail. */
 const TEXTS: readonly (readonly [Code, string, Scenario["rule"]])[] = [
   [Code.Canceled, "context canceled", "Go runtime: 0 a canceled context keeps its code"],
   [Code.Unknown, "key/keyPrefix 'a||b' can't contain '||'", "Go runtime: 0.1 a plain error is Unknown"],
@@ -24,7 +24,7 @@ const TEXTS: readonly (readonly [Code, string, Scenario["rule"]])[] = [
   [Code.Unauthenticated, "no token", "the caller has no or a bad credential / may not do this"],
 ];
 
-/** Every code that a call may fail with, and the text beside it. */
+/** Scenarios of every error code, and of the error message. */
 export const errorScenarios: readonly Scenario[] = [
   ...TEXTS.map(
     ([code, text, rule]): Scenario => ({

@@ -10,7 +10,7 @@ const FILE = { primitive: "files", rule: "PutFile" } as const;
 const MISSING = { primitive: "files", rule: "no entry where one is required" } as const;
 const GET = { call: "files.get", name: "f.txt" } as const;
 
-/** Reads that give `pieces`, and what the Go runtime knows of the file. */
+/** GetFile returns `pieces`; GetFileMeta returns metadata as the Go runtime does. */
 const reading = (...pieces: Uint8Array[]): Script => ({
   async *getFile() {
     for (const data of pieces) yield { data };
@@ -29,7 +29,7 @@ function failing(code: Code, message: string): Script {
     throw serverError(code, message);
   };
   return {
-    // biome-ignore lint/correctness/useYield: it fails before its first piece.
+    // biome-ignore lint/correctness/useYield: it fails before its first chunk.
     async *getFile() {
       fail();
     },
@@ -38,7 +38,7 @@ function failing(code: Code, message: string): Script {
   };
 }
 
-/** What the reading of a file may be answered. */
+/** Possible answers to reads of a file. */
 export const fileScenarios: readonly Scenario[] = [
   {
     ...MISSING,

@@ -11,7 +11,7 @@ const MISSING = { primitive: "files", rule: "no entry where one is required" } a
 const files = (...names: string[]) => names.map((fileName) => ({ fileName, size: 1n, lastModified: "" }));
 const listing = { call: "files.list", prefix: "d/" } as const;
 
-/** What the description, listing, writing and removal of files may be answered. */
+/** Possible answers to GetFileMeta, ListFile, PutFile and DelFile. */
 export const folderScenarios: readonly Scenario[] = [
   ...times(),
   {
@@ -208,7 +208,7 @@ export const folderScenarios: readonly Scenario[] = [
   },
 ];
 
-/** The times that servers write, and the moments that they mean. */
+/** Time formats of servers, and the moments that they mean. */
 function times(): Scenario[] {
   const texts: [string, string, string | null][] = [
     ["rfc3339", "2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678Z"],

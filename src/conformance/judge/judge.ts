@@ -12,46 +12,46 @@ import type { Scenario, WireCall } from "./scenario.js";
 import { createScenarioServices } from "./scenario-services.js";
 import { scenarios as all } from "./scenarios.js";
 
-/** What the judge found of one scenario. */
+/** The judge's verdict on one scenario. */
 export interface ScenarioVerdict {
-  /** What the client was to do. */
+  /** The scenario. */
   readonly scenario: Scenario;
-  /** What became of it. */
+  /** Whether the client handled it. */
   readonly status: "handled" | "mishandled" | "not tried";
-  /** What was not right; "" where nothing was. */
+  /** The first mistake; "" if there is none. */
   readonly reason: string;
-  /** What the client reported. */
+  /** The client's report. */
   readonly observation?: Observation;
-  /** What came of it over the wire. */
+  /** The calls that the client made. */
   readonly calls: readonly WireCall[];
 }
 
-/** A server that plays every answer a runtime may give, and tells which of them a client mishandled. */
+/** A server that gives every answer that a runtime may give, and judges how a client handles it. */
 export interface Judge {
-  /** To be put behind any door, as every server. */
+  /** The server that clients call: pass it to listen(), or use its transport(). */
   readonly server: Server;
-  /** What it plays. */
+  /** The scenarios that it serves. */
   readonly scenarios: readonly Scenario[];
-  /** Judges what a client reports of the scenario `id`, which begins anew with its next call. */
+  /** Judges the client's report on the scenario `id`. The scenario starts again with its next call. */
   evaluate(id: string, seen: Observation): Promise<ScenarioVerdict>;
-  /** One for each scenario, the last where there were several. */
+  /** The last verdict of each scenario. */
   verdicts(): ScenarioVerdict[];
 }
 
-/** How long a client may take over what it does after it has the answer, in milliseconds. */
+/** The default of `lateMs`. */
 const LATE_MS = 2000;
 
-/** What a judge is made of. */
+/** Options of createJudge(). */
 export interface JudgeOptions {
-  /** Where its server tells of what it does. Default: nowhere. */
+  /** The log of the server. Default: none. */
   log?: Log;
-  /** What it plays. Default: every scenario. */
+  /** The scenarios. Default: all. */
   scenarios?: readonly Scenario[];
-  /** How long a client may take over what it does after it has reported, in milliseconds. Default: 2000. */
+  /** The time for calls that a client makes after its report, such as a release, in milliseconds. Default: 2000. */
   lateMs?: number;
 }
 
-/** Makes a judge of clients. */
+/** Creates a judge of clients. */
 export function createJudge({ log, scenarios = all, lateMs = LATE_MS }: JudgeOptions = {}): Judge {
   const played = createScenarioServices(scenarios);
   const verdicts = new Map<string, ScenarioVerdict>();
@@ -82,7 +82,7 @@ export function createJudge({ log, scenarios = all, lateMs = LATE_MS }: JudgeOpt
   };
 }
 
-/** What a client did not do as it must; "" where it did. */
+/** The first mistake of the client; "" if there is none. Waits up to `lateMs` for late calls. */
 async function findMismatch(
   { expected, checkCalls: wire }: Scenario,
   seen: Observation,
@@ -104,7 +104,7 @@ async function findMismatch(
   }
 }
 
-/** Fails where a client reports something else than it must. */
+/** Fails if the client's report is not the expected one. */
 function checkObservation(expected: Scenario["expected"], seen: Observation): void {
   const codes = [expected.code ?? []].flat();
   if (codes.length === 0) equal(seen.code, undefined, "the error");
@@ -117,7 +117,7 @@ function checkObservation(expected: Scenario["expected"], seen: Observation): vo
   if (expected.message !== undefined) equal(seen.message, expected.message, "the text of the error");
 }
 
-/** A server like any other, but for what it answers: without marks, gates and tables of errors. */
+/** A server with these routes, without Fairlead's headers, access checks and error mapping. */
 function createScenarioServer(routes: Server["routes"], log: Log | undefined): Server {
   const base = createServer({ config: { cors: { origins: ["*"] } }, ...(log && { log }) });
   const options: Server["options"] = { ...base.options, interceptors: [] };

@@ -20,7 +20,7 @@ const granted = (more: Script = {}): Script => ({
   ...more,
 });
 
-/** What grants, renewals and releases may be answered. */
+/** Possible answers to TryLock, LockKeepAlive and Unlock. */
 export const lockScenarios: readonly Scenario[] = [
   {
     ...LOCK,
@@ -142,7 +142,7 @@ export const lockScenarios: readonly Scenario[] = [
   ...lost(),
 ];
 
-/** What Unlock may answer, by number: two of them are of no version. */
+/** Statuses of Unlock. 99 is in no version of the API. */
 function released(): Scenario[] {
   const statuses: [string, number, string][] = [
     ["gone", 1, "a release that finds no lock did not release one"],
@@ -162,7 +162,7 @@ function released(): Scenario[] {
   }));
 }
 
-/** What a renewal may be answered that leaves the lock to end: at once, or with its lease. */
+/** Answers to LockKeepAlive after which the lock is lost: at once, or when its lease ends. */
 function lost(): Scenario[] {
   const statuses: [name: string, status: number, ttlSeconds: number, sentence: string][] = [
     ["gone", 1, 6, "a lock that a renewal finds gone is lost at once"],
@@ -198,7 +198,7 @@ function lost(): Scenario[] {
   return [...scenarios, go];
 }
 
-/** Fails unless the first grant was given back by its own names. */
+/** Fails unless Unlock was called for the first grant. */
 function givenBack(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): void {
   const [claim] = firstRequests(calls, tryLock);
   const [back] = firstRequests(calls, unlock);

@@ -14,7 +14,7 @@ const record = (offset: bigint) => ({ offset, timestamp: 1_559_000_000_000n, val
 const told = (...offsets: string[]) =>
   offsets.map((offset) => ({ offset, text: `r${offset}`, atMs: 1_559_000_000_000 }));
 
-/** Tells each of `streams` once, one after the other, and the last for ever; of each the records, then how it ends. */
+/** The n-th call of Consume answers with the n-th of `streams`, or the last one: its records, then its ending. */
 function consuming(...streams: [offsets: bigint[], ending: "stays" | "ends" | Code][]): Script {
   let turn = 0;
   return {
@@ -35,7 +35,7 @@ const produced = (trailers: Record<string, string>): Script => ({
   },
 });
 
-/** What appends to a log and readings of it may be answered. */
+/** Possible answers to Produce and Consume. */
 export const logScenarios: readonly Scenario[] = [
   {
     ...APPEND,

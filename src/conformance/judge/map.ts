@@ -15,7 +15,7 @@ import {
 const { get, put, remove } = MapService.method;
 const MAP = { primitive: "map", rule: "versions" } as const;
 const CONDITION = { primitive: "map", rule: "Put, Remove with value.version > 0" } as const;
-/** Of "größe" in 7 partitions: FNV-1a 32 of its UTF-8 bytes is 0xcd38f49a. */
+/** The partition of "größe" in 7 partitions: FNV-1a 32 of its UTF-8 bytes is 0xcd38f49a. */
 const PARTITION = 6;
 const GET = { call: "map.get", key: "k" } as const;
 const PUT = { call: "map.put", key: "k", text: "v", ifVersion: "3" } as const;
@@ -23,7 +23,7 @@ const failing = (code: Code, text: string) => () => {
   throw serverError(code, text);
 };
 
-/** What calls of a versioned map may be answered. */
+/** Possible answers to calls of a versioned map. */
 export const mapScenarios: readonly Scenario[] = [
   {
     ...MAP,

@@ -1,48 +1,48 @@
-/** What JSON can hold. */
+/** A JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /**
- * What a client is asked to do, in the words of its own API, against the store, map, topic, service or component that has
- * the scenario's id for a name. What it is to report is told at each.
+ * A task for a client, in terms of its own API, on the store, map, topic, service or component whose name is the scenario's
+ * id. Each comment says what to report.
  */
 export type Operation =
-  /** `{ text, etag }`, null where there is no entry. `timeoutMs` is the deadline of the call. */
+  /** `{ text, etag }`, null if there is no entry. `timeoutMs` is the deadline of the call. */
   | { call: "state.get"; key: string; timeoutMs?: number }
   /** `{ entries: { key: { text, etag } }, errors: [key] }`. */
   | { call: "state.getMany"; keys: readonly string[] }
-  /** null. `etag` is the condition; without it there is none. */
+  /** null. `etag` is the condition, if there is one. */
   | { call: "state.set"; key: string; text: string; etag?: string }
   /** null. */
   | { call: "state.delete"; key: string; etag?: string }
-  /** null. Each step writes `text`, or deletes where there is none. */
+  /** null. Each step writes `text`, or deletes if there is none. */
   | { call: "state.transaction"; steps: readonly { key: string; text?: string; etag?: string }[] }
-  /** null. Reads the entry and writes its text with `add` behind it, over nothing but what was read. */
+  /** null. Reads the entry, appends `add` to its text and writes that on condition of the etag that was read. */
   | { call: "state.update"; key: string; add: string }
-  /** `{ granted, fence }`: the fence in decimal, null where none is told. Asks `times` (default 1) one after the other, and reports the last. */
+  /** `{ granted, fence }`: the fence in decimal, or null. Tries `times` times (default 1) in a row and reports the last. */
   | { call: "lock.tryAcquire"; resource: string; ttlSeconds: number; times?: number }
-  /** Takes the lock, then gives it up: whether it had been held until then. */
+  /** Whether the lock was still held when the client released it. Acquires it first. */
   | { call: "lock.release"; resource: string; ttlSeconds: number }
-  /** Takes the lock and holds it for `forMs`: "held", or "lost" as soon as it does not count as held any more. */
+  /** "held", or "lost" as soon as the lock is lost. Acquires the lock and holds it for `forMs`. */
   | { call: "lock.hold"; resource: string; ttlSeconds: number; forMs: number }
-  /** The next `count` ids in decimal, by the client's way to take many where it has one. */
+  /** The next `count` ids in decimal, requested in blocks if the client can do that. */
   | { call: "sequencer.take"; key: string; count: number; strong?: boolean }
-  /** The text of the file, null where there is none. With a range: of these bytes. */
+  /** The text of the file or of the range, null if there is no file. */
   | { call: "files.get"; name: string; offset?: number; length?: number }
-  /** Begins to read and leaves after the first piece: its text. */
+  /** The text of the first chunk. Stops reading after it. */
   | { call: "files.getFirst"; name: string }
-  /** `{ size, modifiedAt }`, the time as `toISOString()` has it, null where it cannot be read; null where there is no file. */
+  /** `{ size, modifiedAt }`, or null if there is no file. The time is in the form of toISOString(), or null if unknown. */
   | { call: "files.stat"; name: string }
   /** The names. */
   | { call: "files.list"; prefix: string }
   /** null. */
   | { call: "files.put"; name: string; text: string }
-  /** Whether it was there. */
+  /** Whether the file existed. */
   | { call: "files.delete"; name: string }
   /** `{ key: content }` of the items that have a value. */
   | { call: "configuration.get"; keys: readonly string[] }
   /**
-   * Follows `keys` until their values are `until`, for `forMs` at most, and stops: the values then. A client that reads
-   * them now and then does so every `pollMs`.
+   * The values after following `keys` until the values are `until`, for `forMs` at most. A client that polls does so every
+   * `pollMs`.
    */
   | {
       call: "configuration.follow";
@@ -53,38 +53,38 @@ export type Operation =
     }
   /** null. `json` is published as JSON, `text` as plain text. */
   | { call: "pubsub.publish"; topic: string; text?: string; json?: Json }
-  /** Takes `answers.length` events, answers each so, and leaves: their ids. */
+  /** The ids of `answers.length` events. Answers each event so, then unsubscribes. */
   | { call: "pubsub.consume"; topic: string; answers: readonly ("ack" | "retry" | "drop")[] }
-  /** As above, but reports the data: JSON as it is, all else as text. */
+  /** The data of `count` events: JSON as it is, anything else as text. Acknowledges each, then unsubscribes. */
   | { call: "pubsub.consumeData"; topic: string; count: number }
-  /** `{ text, version }`, null where there is no entry. The version in decimal. */
+  /** `{ text, version }`, null if there is no entry. The version is in decimal. */
   | { call: "map.get"; key: string; partitions?: number }
   /** The new version. `ifVersion` is the condition. */
   | { call: "map.put"; key: string; text: string; ifVersion?: string }
-  /** The entry that was there, as of map.get. */
+  /** The removed entry, as for map.get. */
   | { call: "map.remove"; key: string; ifVersion?: string }
-  /** The offsets `[first, last]`, null each where they are not told. */
+  /** The offsets `[first, last]`; each is null if unknown. */
   | { call: "log.append"; texts: readonly string[] }
-  /** `count` records from `from` on, then leaves: `[{ offset, text, atMs }]`. */
+  /** `[{ offset, text, atMs }]`: `count` records starting at `from`. Then stops reading. */
   | { call: "log.read"; from: string; count: number }
-  /** The parts of the secret, `{ name: value }`; null where there is none. */
+  /** The parts of the secret, `{ name: value }`; null if there is none. */
   | { call: "secrets.get"; name: string }
   /** `{ secret: { name: value } }`. */
   | { call: "secrets.getAll" }
   /** `{ text, metadata }`. */
   | { call: "bindings.invoke"; operation: string; text: string }
-  /** `{ status, text, contentType }`: what the app answered. */
+  /** `{ status, text, contentType }` of the app's response. */
   | { call: "service.fetch"; path: string; verb: "GET" | "POST"; text?: string }
   /** The greeting. */
   | { call: "hello.say"; to: string }
   /** null. */
   | { call: "lifecycle.apply"; kind: string; metadata: Readonly<Record<string, string>> };
 
-/** What a client saw: `value` where the operation went well, `code` where it failed, as Connect writes it: "not_found". */
+/** The client's report: `value` if the operation succeeded, or `code` in Connect's spelling, such as "not_found". */
 export interface Observation {
-  /** As the operation says. Of one that failed: null, or left out. */
+  /** As the operation specifies. Null or left out if the operation failed. */
   value?: Json;
-  /** The name of the error's code. Left out where it went well. */
+  /** The name of the error's code. Left out if the operation succeeded. */
   code?: string;
   /** The text of the error. */
   message?: string;

@@ -15,7 +15,7 @@ const failing = (code: Code, text: string) => () => {
   throw serverError(code, text);
 };
 
-/** What calls of secrets, bindings, services, greetings and components may be answered. */
+/** Possible answers to calls of secrets, bindings, services, hello and lifecycle. */
 export const otherScenarios: readonly Scenario[] = [
   {
     ...SECRET,

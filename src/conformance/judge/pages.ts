@@ -2,22 +2,22 @@ import type { Judge } from "./judge.js";
 import type { Observation } from "./operations.js";
 import { verdictTable } from "./table.js";
 
-/** The pages by which a client and its judge speak, below `/scenarios`, `/report` and `/done`. */
+/** The HTTP pages of a judge: `/scenarios`, `/report` and `/done`. */
 export interface JudgePages {
-  /** The first parts of the paths that it answers. */
+  /** The prefixes of the paths. */
   readonly paths: readonly string[];
-  /** Answers what is asked for below one of `paths`. */
+  /** Answers a request below one of `paths`. */
   fetch(request: Request): Promise<Response>;
-  /** Resolves once the client says that it is done. */
+  /** Resolves when the client posts to `/done`. */
   readonly done: Promise<void>;
 }
 
-/** The most that a client may report of one scenario, in characters. */
+/** The maximum length of a report, in characters. */
 const MOST_REPORTED = 1024 * 1024;
 
 /**
- * `GET /scenarios` lists what a client has to do, `POST /scenarios/<id>` takes what it saw and answers with the verdict,
- * `GET /report` tells all verdicts (as text where the client asks for it), `POST /done` ends.
+ * `GET /scenarios` lists the scenarios, `POST /scenarios/<id>` takes the client's report and returns the verdict,
+ * `GET /report` returns all verdicts (as text if the client accepts that), `POST /done` ends the run.
  */
 export function judgePages(judge: Judge): JudgePages {
   let finish = () => {};
@@ -56,7 +56,7 @@ export function judgePages(judge: Judge): JudgePages {
   return { paths: ["scenarios", "report", "done"], fetch: answer, done };
 }
 
-/** What a client has to know of a scenario: not what is expected of it. */
+/** The fields of a scenario that a client may see: not the expected outcome. */
 const listed = ({ id, primitive, sentence, rule, operation }: Judge["scenarios"][number]) => ({
   id,
   primitive,
@@ -67,7 +67,7 @@ const listed = ({ id, primitive, sentence, rule, operation }: Judge["scenarios"]
 
 const refused = (status: number, error: string): Response => Response.json({ error }, { status });
 
-/** What was reported, or why that cannot be. */
+/** The parsed report, or the reason why it is invalid. */
 function seenIn(text: string): Observation | string {
   const shape =
     'a report is { "value": …, "code": "not_found", "message": … }, of which each may be left out';

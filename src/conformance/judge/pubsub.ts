@@ -32,7 +32,7 @@ const event = (id: string, text = id, dataContentType = "text/plain") =>
     },
   });
 
-/** A stream that tells `messages`, and stays until the requests end: then it fails as the Go runtime does. */
+/** A stream that sends `messages` and stays open until the requests end. Then it fails as the Go runtime does. */
 const streaming = (...messages: never[]): Script => ({
   async *subscribeTopicEvents(requests) {
     yield* messages;
@@ -41,7 +41,7 @@ const streaming = (...messages: never[]): Script => ({
   },
 });
 
-/** What a publisher and a consumer may be answered. */
+/** Possible answers to publishers and consumers. */
 export const pubsubScenarios: readonly Scenario[] = [
   {
     ...PUBLISH,
@@ -179,7 +179,7 @@ const streamed = (...[requests, , ...messages]: [AsyncIterable<unknown>, unknown
     throw serverError(Code.Unknown, "EOF");
   })();
 
-/** What each answer of an application is on the checkCalls: TopicEventResponseStatus, where RETRY asks for the event again. */
+/** The TopicEventResponseStatus of each answer of an application. */
 function answered(): Scenario[] {
   const statuses = { ack: 0, retry: 1, drop: 2 } as const;
   return (["ack", "retry", "drop"] as const).map((answer) => ({
@@ -193,7 +193,7 @@ function answered(): Scenario[] {
   }));
 }
 
-/** What events may hold, and what is to be made of it. */
+/** Contents of events, and the values that the client must return for them. */
 function contents(): Scenario[] {
   const all: [string, string, string, Scenario["expected"]["value"] & {}][] = [
     ["json", '{"a":[1,"ü"]}', "application/json", { a: [1, "ü"] }],
@@ -214,7 +214,7 @@ function contents(): Scenario[] {
   }));
 }
 
-/** Each answer that came, as "id status". */
+/** The answers that the client sent, each as "id status". */
 function answersIn(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): string[] {
   const all = callsOf(calls, subscribeTopicEvents).flatMap(({ requests }) => requests) as ReturnType<
     typeof firstRequests<typeof subscribeTopicEvents>

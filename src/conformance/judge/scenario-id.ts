@@ -1,6 +1,6 @@
 import { LOG_HEADER } from "../../rpc/extension-headers.js";
 
-/** Where requests say which store, map, topic, service or component they mean, outermost first. */
+/** The paths of request fields that name the store, map, service or component. The first that is set counts. */
 const NAME_FIELDS: readonly (readonly string[])[] = [
   ["storeName"],
   ["pubsubName"],
@@ -15,8 +15,8 @@ const NAME_FIELDS: readonly (readonly string[])[] = [
 ];
 
 /**
- * The scenario that a call is of: by the header `scenario`, which every client may send and those of a log have to, as
- * nothing else names one; else by the name of the store in its first message.
+ * The id of the scenario that a call belongs to: the header `scenario`, otherwise the name of the store in the first
+ * message. Calls of a log name no store, so they need the header.
  */
 export function scenarioIdOf(headers: Headers, message: unknown): string | undefined {
   const told = headers.get("scenario") ?? headers.get(LOG_HEADER);

@@ -10,7 +10,7 @@ import type { Primitive } from "../../server/primitives.js";
 import type { Rule } from "../rules.js";
 import type { Observation, Operation } from "./operations.js";
 
-/** What answers the calls of one scenario, by method; every other call of it fails with `unimplemented`. */
+/** The handlers of one scenario, by method. Other calls of the scenario fail with `unimplemented`. */
 export type Script = Partial<
   ServiceImpl<typeof Runtime> &
     ServiceImpl<typeof Lifecycle> &
@@ -19,45 +19,45 @@ export type Script = Partial<
     ServiceImpl<typeof GossipMapService>
 >;
 
-/** What the judge saw of one call. */
+/** One call that the judge received. */
 export interface WireCall {
-  /** As the generated clients call it: "getState". */
+  /** The local name of the method: "getState". */
   readonly method: string;
-  /** What it came with. */
+  /** The request headers. */
   readonly headers: Headers;
-  /** The messages that came, the first 100. */
+  /** The first 100 request messages. */
   readonly requests: readonly unknown[];
-  /** When it came, in milliseconds of a clock that only goes forward. */
+  /** The time of the call, in milliseconds of a monotonic clock. */
   readonly atMs: number;
-  /** Whether the client has ended its side of a stream, rather than cut all of it. */
+  /** Whether the client half-closed the stream, rather than cancelled it. */
   readonly halfClosed: boolean;
-  /** Whether the client gave it up. */
+  /** Whether the client cancelled the call. */
   readonly aborted: boolean;
 }
 
-/** One answer that a server may give, and what a client has to make of it. */
+/** One answer that a server may give, and what a client must do with it. */
 export interface Scenario {
-  /** Its name, and the name of the store that the client has to use. */
+  /** The id, which is also the name of the store that the client must use. */
   readonly id: string;
   /** What it is about: a primitive, or calls of any. */
   readonly primitive: Primitive | "calls";
-  /** What must be so. */
+  /** The requirement as a sentence. */
   readonly sentence: string;
-  /** Where it is written: a row of decisions.md, or what the existing servers do. */
+  /** The source of the requirement: a row of decisions.md, or the behaviour of existing servers. */
   readonly rule: Rule | `Go runtime: ${string}` | `Atomix: ${string}`;
-  /** Whether the answers carry Fairlead's mark. Default: as of a server that has never heard of it. */
+  /** Whether responses carry the header fairlead-server. Default: false. */
   readonly isFairlead?: boolean;
-  /** What the client is asked to do. */
+  /** The task of the client. */
   readonly operation: Operation;
-  /** What it must report: one of several codes where they are all right. */
+  /** The report that the client must give. `code` may list several allowed codes. */
   readonly expected: Omit<Observation, "code"> & { readonly code?: string | readonly string[] };
-  /** What the server does, from the first call on. */
+  /** Creates the server's handlers for one run of the scenario. */
   createScript(): Script;
-  /** Fails where what came over the wire was not right. Asked again for a second, as a client may do the last of it late. */
+  /** Fails if the client's calls are wrong. Repeated until `lateMs` after the report, because calls may come late. */
   checkCalls?(calls: readonly WireCall[]): void;
 }
 
-/** The first messages of the calls of `method`, in the order in which they came. */
+/** The first request of each call of `method`, in order. */
 export function firstRequests<M extends DescMethod>(
   calls: readonly WireCall[],
   method: M,
@@ -69,14 +69,14 @@ export function firstRequests<M extends DescMethod>(
 export const callsOf = (calls: readonly WireCall[], method: DescMethod): WireCall[] =>
   calls.filter((call) => call.method === method.localName);
 
-/** An error as a server answers it. */
+/** An error that the server answers with. */
 export const serverError = (
   code: Code,
   message: string,
   details?: ConstructorParameters<typeof ConnectError>[3],
 ) => new ConnectError(message, code, undefined, details);
 
-/** Answers each call by the next of `answers`, and all further ones by the last; an error is thrown. */
+/** Answers the n-th call with the n-th of `answers`, or the last one. Throws answers that are errors. */
 export function respondInOrder<T>(...answers: readonly (T | ConnectError)[]): () => T {
   let turn = 0;
   return () => {
@@ -86,7 +86,7 @@ export function respondInOrder<T>(...answers: readonly (T | ConnectError)[]): ()
   };
 }
 
-/** A message with fields that no version of the contract has: a varint, bytes and a fixed number. */
+/** A message with fields that no version of the API has: a varint, bytes and a fixed32. */
 export function withUnknownFields<D extends DescMessage>(
   desc: D,
   init: MessageInitShape<D>,
@@ -100,12 +100,12 @@ export function withUnknownFields<D extends DescMessage>(
   return message;
 }
 
-/** The names of all codes, as Connect writes them. */
+/** The names of all codes in Connect's spelling. */
 export const CODES: readonly string[] = Object.values(Code)
   .filter((code): code is Code => typeof code === "number")
   .map(codeName);
 
-/** As Connect writes it: "not_found". */
+/** The name of a code in Connect's spelling, such as "not_found". */
 export function codeName(code: Code): string {
   return Code[code].replace(/[A-Z]/g, (letter, at: number) => `${at > 0 ? "_" : ""}${letter.toLowerCase()}`);
 }

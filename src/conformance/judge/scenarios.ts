@@ -13,7 +13,7 @@ import { sequencerScenarios } from "./sequencer.js";
 import { stateScenarios } from "./state.js";
 import { transactionScenarios } from "./transactions.js";
 
-/** Every answer that is played. */
+/** All scenarios. */
 export const scenarios: readonly Scenario[] = [
   ...errorScenarios,
   ...stateScenarios,

@@ -9,7 +9,7 @@ const IDS = { primitive: "sequencer", rule: "GetNextId" } as const;
 const take = (count: number) => ({ call: "sequencer.take", key: "k", count }) as const;
 const ids = (...all: bigint[]) => ({ getNextId: respondInOrder(...all.map((nextId) => ({ nextId }))) });
 
-/** What a request for ids may be answered. */
+/** Possible answers to GetNextId. */
 export const sequencerScenarios: readonly Scenario[] = [
   {
     ...IDS,
@@ -59,7 +59,7 @@ export const sequencerScenarios: readonly Scenario[] = [
       const single = respondInOrder({ nextId: 10n }, { nextId: 11n }, { nextId: 50n });
       return {
         getNextId({ metadata }, { responseHeader }) {
-          // Who asks for single ids gets the same ones.
+          // A client that requests single ids gets the same ids.
           if (!metadata["count"]) return single();
           responseHeader.set(ID_COUNT_HEADER, "2");
           return blocks();

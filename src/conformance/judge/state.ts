@@ -19,7 +19,7 @@ const AWAY = () => serverError(Code.Unavailable, "the engine is away");
 const entry = { data: utf8("v"), etag: "7" };
 const read = { text: "v", etag: "7" };
 
-/** What single reads and writes of entries may be answered. */
+/** Possible answers to reads and writes of single entries. */
 export const stateScenarios: readonly Scenario[] = [
   {
     id: "state-missing",
@@ -124,7 +124,7 @@ export const stateScenarios: readonly Scenario[] = [
     checkCalls(calls) {
       const [first, second, ...more] = callsOf(calls, getState).map(({ atMs }) => atMs);
       ok(more.length === 0, "it was tried twice");
-      // Clocks of two processes may count a little differently.
+      // The clocks of two processes may differ a little.
       ok((second ?? 0) - (first ?? 0) >= 990, "the second try came a second after the first, or later");
     },
   },

@@ -1,7 +1,7 @@
 import { formatValue } from "../expect.js";
 import type { ScenarioVerdict } from "./judge.js";
 
-/** The verdicts for a terminal: a table of primitives, then what was mishandled. */
+/** The verdicts for a terminal: a table of primitives, then the mishandled scenarios. */
 export function verdictTable(verdicts: readonly ScenarioVerdict[]): string {
   const primitives = [...new Set(verdicts.map(({ scenario }) => scenario.primitive))];
   return [

@@ -5,7 +5,7 @@ import { callsOf, firstRequests, type Scenario, serverError } from "./scenario.j
 
 const { saveState, executeStateTransaction } = Runtime.method;
 
-/** What transactions may be answered. */
+/** Possible answers to transactions. */
 export const transactionScenarios: readonly Scenario[] = [
   {
     id: "state-transaction-conflict",

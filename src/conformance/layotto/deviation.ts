@@ -4,7 +4,7 @@ import { differentValue, type Expectation, finding } from "../expectation.js";
 import type { Deviation } from "../profile.js";
 import type { Rule } from "../rules.js";
 
-/** Text as the in-memory state store gives it back: base64 of what was stored. */
+/** The in-memory state store returns the base64 of the stored value. */
 export const base64 = differentValue("the value in base64", (actual, expected) => {
   const [got, wanted] = [textOf(actual), textOf(expected)];
   return (
@@ -22,7 +22,7 @@ export const another = differentValue(
 );
 export const nothing = differentValue("nothing", (actual) => isEmpty(actual));
 
-/** A value, in an array of the same form or alone, that is the base64 of the expected one. */
+/** Whether `actual` is `expected` with some values replaced by their base64. */
 function areBase64(actual: unknown, expected: unknown): boolean {
   if (!Array.isArray(actual) || !Array.isArray(expected) || actual.length !== expected.length) return false;
   return actual.every((value, i) => {
@@ -41,7 +41,7 @@ const toBase64 = (text: string): string => btoa(String.fromCharCode(...new TextE
 const isEmpty = (value: unknown): boolean =>
   value === undefined || value === "" || (Object(value) as ArrayLike<unknown>).length === 0;
 
-/** Something that the runtime does otherwise in the cases of a rule. */
+/** A deviation of the runtime in the cases of a rule. */
 export const other =
   (primitive: Primitive) =>
   (rule: Rule, why: string, expected: Expectation[], name?: RegExp): Deviation => ({

@@ -11,23 +11,23 @@ import { ok } from "../expect.js";
 
 export { KeepAlive, Unlock };
 
-/** The lock RPCs on resources of the case's own, "r" where none is named; all are freed at the end. */
+/** The lock RPCs on resources that belong to the case. The default resource is "r". All locks are released at the end. */
 export interface LockCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
   /** Whether the lock was granted. */
   tryLock(owner: string, options?: { expire?: number; resource?: string }): Promise<boolean>;
-  /** The fence of a grant, which has to be one. */
+  /** Takes the lock, and returns its fence. Fails if the lock is not granted. */
   fence(owner: string, options?: { expire?: number; resource?: string }): Promise<bigint>;
   unlock(owner: string, resource?: string): Promise<Unlock>;
   keepAlive(owner: string, expire?: number, resource?: string): Promise<KeepAlive>;
-  /** The fence that LockKeepAlive answers with. */
+  /** The fence in the response of LockKeepAlive. */
   keptFence(owner: string, expire?: number): Promise<bigint | undefined>;
-  /** The header of a write that needs the lock on `resource`. */
+  /** The fence header of a write that requires the lock on `resource`. */
   header(fence: bigint | string, resource?: string): Record<string, string>;
-  /** Saves a state under such a header. */
+  /** Saves a state with these headers. */
   save(key: string, headers: Record<string, string>): Promise<unknown>;
-  /** Whether that state is there. */
+  /** Whether the state exists. */
   has(key: string): Promise<boolean>;
 }
 

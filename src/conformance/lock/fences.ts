@@ -6,7 +6,7 @@ import { errorMetadata, expectMalformed, expectRefusal, expectUnconfigured } fro
 import { MISMATCH, UNKNOWN } from "../rules.js";
 import type { LockCalls } from "./calls.js";
 
-/** The numbers of grants, and writes that need them. */
+/** Cases of fences and of writes that carry them. */
 export function lockFenceCases(on: DeclareCase<LockCalls>): void {
   grantFenceCases(on);
   fencedWriteCases(on);

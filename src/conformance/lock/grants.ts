@@ -4,7 +4,7 @@ import { equal, ok } from "../expect.js";
 import { expectMalformed } from "../expect-refusal.js";
 import { KeepAlive, type LockCalls, Unlock } from "./calls.js";
 
-/** Locks that are granted, extended and freed. */
+/** Cases of granting, extending and releasing locks. */
 export function lockGrantCases(on: DeclareCase<LockCalls>): void {
   grantCases(on);
   lockExpiryCases(on);

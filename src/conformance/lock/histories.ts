@@ -25,7 +25,7 @@ export function lockHistoryCases(on: DeclareCase<LockCalls>): void {
   );
 }
 
-/** Tries once, and where it was granted gives it back. */
+/** Tries once to take the lock, and releases it if it was granted. */
 async function holdOnce(
   at: LockCalls,
   { number, transport }: Client,
@@ -43,18 +43,18 @@ async function holdOnce(
     if (!success) return;
   } catch (reason) {
     if (!isUncertain(reason)) throw reason;
-    // It may have been granted.
+    // The lock may have been granted.
     await callUntilAnswered(() => runtime.unlock(claim));
     return;
   }
   const from = now();
-  // Others try meanwhile.
+  // Give other clients time to try.
   await callUntilAnswered(() => runtime.sayHello({ serviceName: at.stores.hello.name }));
   holds.push({ client: number, fence: BigInt(fence), from, to: now() });
   await callUntilAnswered(() => runtime.unlock(claim));
 }
 
-/** Makes a call that may be made again until it is answered. */
+/** Repeats an idempotent call until the server answers. */
 async function callUntilAnswered(call: () => Promise<unknown>): Promise<void> {
   for (;;) {
     try {

@@ -11,14 +11,14 @@ import type { CaseContext } from "../case-context.js";
 
 type Sent = Record<string, string>;
 
-/** The log RPCs on logs of the case's own, "l" where none is named. */
+/** The log RPCs on logs that belong to the case. The default log is "l". */
 export interface LogCalls extends CaseContext {
   readonly logs: Client<typeof LogService>;
   /** The header that names the case's log. */
   log(name?: string): Sent;
-  /** Appends, and returns the first and the last offset as the trailers tell them. */
+  /** Appends, and returns the first and the last offset of the trailers. */
   produce(values: Iterable<string> | AsyncIterable<string>, headers?: Sent): Promise<(string | null)[]>;
-  /** Records as "offset value": `count` of them, or all to the end. */
+  /** Reads records as "offset value": `count` of them, or all up to the end of the log. */
   consume(offset: bigint, headers?: Sent, count?: number, transport?: Transport): Promise<string[]>;
 }
 

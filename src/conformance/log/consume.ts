@@ -8,7 +8,7 @@ import { expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { REQUIRED } from "../rules.js";
 import type { LogCalls } from "./calls.js";
 
-/** Reading and following. */
+/** Cases of Consume. */
 export function consumeCases(on: DeclareCase<LogCalls>): void {
   offsetCases(on);
   followCases(on);
@@ -95,7 +95,7 @@ function followerCases(on: DeclareCase<LogCalls>): void {
     const stays = at.consume(0n, {}, 3);
     await at.produce(["a"]);
     await at.consume(0n, {}, 1);
-    // The server shall have seen it leave.
+    // Give the server time to notice that the follower has left.
     await sleep(20);
     await at.produce(["b", "c"]);
     equal(await stays, ["1 a", "2 b", "3 c"]);

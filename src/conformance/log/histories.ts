@@ -44,7 +44,7 @@ export function logHistoryCases(on: DeclareCase<LogCalls>): void {
   );
 }
 
-/** Appends up to MOST_VALUES values that nobody else does, in one call. */
+/** Appends up to MOST_VALUES unique values in one call. */
 async function append(
   at: LogCalls,
   history: History<Appended, { first: bigint }>,

@@ -12,7 +12,7 @@ import type { LogCalls } from "./calls.js";
 
 const BAD_NAMES = ["", "%00", "a%0Ab", "%zz", "a".repeat(256)];
 
-/** Logs by name, and appending. */
+/** Cases of log names and Produce. */
 export function logProduceCases(on: DeclareCase<LogCalls>): void {
   logNameCases(on);
   produceCases(on);

@@ -8,7 +8,7 @@ import { ERROR, entryOf, type MapCalls, OK } from "./calls.js";
 
 const NOT_PRIMARY = "not the primary of the partition";
 
-/** What a primary sends, and who may answer for a partition. */
+/** Cases of Backup and of the primary of a partition. */
 export function mapBackupCases(on: DeclareCase<MapCalls>): void {
   backupCases(on);
   backupTermCases(on);

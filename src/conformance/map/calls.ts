@@ -15,16 +15,16 @@ type Header = Exclude<MessageInitShape<typeof RequestHeaderSchema>, RequestHeade
 export type Entry = MessageInitShape<typeof EntrySchema>;
 type Sent = Record<string, string>;
 
-/** The map RPCs on a map of the case's own, whose keys are removed at the end. */
+/** The map RPCs on a map that belongs to the case. Its keys are removed at the end. */
 export interface MapCalls extends CaseContext {
   readonly maps: Client<typeof MapService>;
   readonly header: Header;
-  /** The header of the same map in the group that this server is a backup of. Needs "backup group". */
+  /** The header of the map in a group of which the server is a backup. Needs "backup group". */
   readonly backupHeader: Header;
-  /** The header of the same map in a group that this server is the configured primary of, and its term. Needs "led group". */
+  /** The header of the map in a group of which the server is the primary, and the term. Needs "led group". */
   readonly ledHeader: Header;
   readonly ledTerm: number;
-  /** The version that the put gave. */
+  /** Puts and returns the new version. */
   put(
     key: string,
     value: string,
@@ -35,7 +35,7 @@ export interface MapCalls extends CaseContext {
     key: string,
     options?: { version?: bigint; headers?: Sent; at?: Header },
   ): Promise<{ text: string; version: bigint } | undefined>;
-  /** Sends `requests` in one Backup stream, and gives the statuses of the answers. */
+  /** Sends `requests` in one Backup stream, and returns the statuses of the responses. */
   backup(header: Header, ...requests: Entry[][]): Promise<(ResponseStatus | undefined)[]>;
 }
 
@@ -78,7 +78,7 @@ export function mapCalls(bench: CaseContext): MapCalls {
   };
 }
 
-/** An entry on the wire; no value deletes. */
+/** An entry of a Backup request. Without a value it deletes. */
 export function entryOf(key: string, [term, timestamp]: [number, number], value?: string): Entry {
   const version = BigInt(timestamp);
   return {

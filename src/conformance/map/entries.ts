@@ -10,7 +10,7 @@ import { addressCases, malformedAddressCases } from "./addresses.js";
 import type { MapCalls } from "./calls.js";
 import { conditionCases, entryFenceCases, ifAbsentCases, unconditionalCases } from "./conditions.js";
 
-/** Entries, their versions, and the places that they are in. */
+/** Cases of entries, their versions, and their addresses. */
 export function mapEntryCases(on: DeclareCase<MapCalls>): void {
   addressCases(on);
   malformedAddressCases(on);

@@ -12,7 +12,7 @@ import type { MapCalls } from "./calls.js";
 const KEYS = ["a", "b"] as const;
 const STEPS = 15;
 
-/** What a get found. */
+/** The value and version that a get returned. */
 interface MapRead extends StepResult {
   readonly version: bigint;
 }
@@ -36,12 +36,12 @@ export function mapHistoryCases(on: DeclareCase<MapCalls>): void {
   );
 }
 
-/** One client with one key. */
+/** One client that works on one key. */
 class Actor {
   readonly #maps: RpcClient<typeof MapService>;
   readonly #place: { header: MapCalls["header"]; key: string };
   readonly #history: History<RegisterStep, StepResult>;
-  /** The versions that puts were told, by value. */
+  /** The versions that puts returned, by value. */
   readonly #versions: Map<string, bigint>;
   readonly #client: Client;
 
@@ -59,7 +59,7 @@ class Actor {
     this.#client = client;
   }
 
-  /** Does one thing; `value` is one that nobody else puts. */
+  /** Runs one random operation. `value` is unique. */
   async act(value: string): Promise<void> {
     const roll = this.#client.chance();
     if (roll < 0.35) {
@@ -107,7 +107,7 @@ class Actor {
 
   async #exchange(value: string | undefined): Promise<void> {
     const seen = await this.#read();
-    // There is no put that needs the key to be away.
+    // Put has no condition for an absent key.
     if (!seen || seen.version === 0n) return;
     const { version, value: expected } = seen;
     await this.#call({ do: "exchange", expected, value }, () =>

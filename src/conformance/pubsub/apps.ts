@@ -12,12 +12,12 @@ interface AppOptions {
   topic?: string;
   metadata?: Record<string, string>;
   pubsubName?: string;
-  /** What it fails with when it is asked what it wants, one after the other, before it answers. */
+  /** Codes with which the first calls of ListTopicSubscriptions fail, in order. */
   refusals?: Code[];
   handle?: Handle;
 }
 
-/** An app that dials in and wants the events of one topic. */
+/** Starts an app that dials in and subscribes to one topic. */
 async function openApp(at: PubsubCalls, options: AppOptions = {}) {
   const { app = "app", topic = "t", metadata = {}, pubsubName = at.pubsubName, refusals = [] } = options;
   const events = new Queue<TopicEventRequest>();
@@ -45,7 +45,7 @@ async function openApp(at: PubsubCalls, options: AppOptions = {}) {
   };
 }
 
-/** Apps that are called. */
+/** Cases of apps that the server calls. */
 export function appCallbackCases(on: DeclareCase<PubsubCalls>): void {
   appEventCases(on);
   appAnswerCases(on);
@@ -94,7 +94,7 @@ function appAnswerCases(on: DeclareCase<PubsubCalls>): void {
       equal(textOf(await app.next()), text);
     }
     await app.leave();
-    // The answer to the last one may have been lost on the way.
+    // The answer to the last event may have been lost.
     await at.publish("t", "end");
     const stream = await at.subscribe({ group: "app" });
     const first = await stream.text();
@@ -183,7 +183,7 @@ function appGroupCases(on: DeclareCase<PubsubCalls>): void {
     await app.leave();
     await at.publish("t", "2");
     const again = await openApp(at);
-    // The answer to the first one may have been lost on the way.
+    // The answer to the first event may have been lost.
     const first = textOf(await again.next());
     equal(first === "1" ? textOf(await again.next()) : first, "2");
   });

@@ -17,10 +17,10 @@ import { AssertionError, equal } from "../expect.js";
 
 export { Status };
 
-/** How a subscription begins; the topic is "t" where none is named, and the group the case's own. */
+/** The first request of a subscription. The default topic is "t", in a group that belongs to the case. */
 interface Initial {
   topic?: string;
-  /** "" leaves it to the server. */
+  /** "": the server chooses the group. */
   group?: string;
   deadLetterTopic?: string;
   metadata?: Record<string, string>;
@@ -31,19 +31,19 @@ interface Initial {
 /** One SubscribeTopicEvents call, message by message. */
 interface Member {
   next(): Promise<TopicEventRequest>;
-  /** The text of the next event, which is answered with `status`. */
+  /** Receives the next event, answers it with `status`, and returns its text. */
   text(status?: Status): Promise<string>;
   /** Fails if an event comes within `ms`. */
   quiet(ms?: number): Promise<void>;
   answer(id: string, status?: Status): void;
   send(message: SubscribeTopicEventsRequest): void;
   halfClose(): void;
-  /** How the call ends: undefined is OK. Events that still come are not answered. */
+  /** Reads the stream to its end; undefined if it ends with OK. Does not answer further events. */
   end(): Promise<ConnectError | undefined>;
   cancel(): void;
 }
 
-/** The pub/sub RPCs on topics of the case's own. */
+/** The pub/sub RPCs on topics that belong to the case. */
 export interface PubsubCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly pubsubName: string;
@@ -53,7 +53,7 @@ export interface PubsubCalls extends CaseContext {
     rest?: { dataContentType?: string; metadata?: Record<string, string>; pubsubName?: string },
   ): Promise<unknown>;
   subscribe(initial?: Initial, transport?: Transport): Promise<Member>;
-  /** Begins the group, so that events wait for it. */
+  /** Creates the group, so that events wait for it. */
   begin(initial?: Initial): Promise<void>;
 }
 
@@ -64,7 +64,7 @@ export const request = (
   value: object,
 ): SubscribeTopicEventsRequest =>
   create(SubscribeTopicEventsRequestSchema, {
-    // The two kinds differ in their value only.
+    // The two kinds differ only in the type of their value.
     subscribeTopicEventsRequestType: { case: kind, value } as never,
   });
 

@@ -3,7 +3,7 @@ import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { type PubsubCalls, Status, textOf } from "./calls.js";
 
-/** Whose an event is, and what becomes of it. */
+/** Cases of groups, answers, redelivery, expiry and dead letters. */
 export function deliveryCases(on: DeclareCase<PubsubCalls>): void {
   groups(on);
   ackCases(on);
@@ -81,7 +81,7 @@ function ackCases(on: DeclareCase<PubsubCalls>): void {
   }
 
   on("delivery", "DROP acks: the event does not come again", async (at) => {
-    // Where there is a quick one, what was taken for RETRY would be back before the end.
+    // With a quick pubsub, a DROP that was taken for RETRY is redelivered before the case ends.
     const pubsubName = at.stores.quickPubsub?.name ?? at.pubsubName;
     const stream = await at.subscribe({ pubsubName });
     await at.publish("t", "x", { pubsubName });
@@ -137,7 +137,7 @@ function redeliveryCases(on: DeclareCase<PubsubCalls>): void {
       for (const [i, time] of times.slice(1).entries()) {
         const least = Math.min(retryMaxMs, retryMinMs * 2 ** i);
         const waited = time - (times[i] ?? 0);
-        // A timer may be a millisecond early.
+        // Timers may fire a millisecond early.
         ok(waited >= least - 2, `wait ${i + 1} was ${waited} ms, of at least ${least}`);
       }
     },

@@ -7,7 +7,7 @@ import { type PubsubCalls, textOf } from "./calls.js";
 
 const CLOUD_EVENT = "application/cloudevents+json";
 
-/** What is published, and what arrives. */
+/** Cases of the contents of events. */
 export function eventCases(on: DeclareCase<PubsubCalls>): void {
   eventShapeCases(on);
   eventBytesCases(on);

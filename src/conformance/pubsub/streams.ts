@@ -8,7 +8,7 @@ import { expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } fro
 import { REQUIRED, UNKNOWN } from "../rules.js";
 import { type PubsubCalls, request, Status, textOf } from "./calls.js";
 
-/** SubscribeTopicEvents as a stream. */
+/** Cases of the stream of SubscribeTopicEvents. */
 export function topicStreamCases(on: DeclareCase<PubsubCalls>): void {
   initialRequestCases(on);
   sharedTopicCases(on);
@@ -134,7 +134,7 @@ function streamEndCases(on: DeclareCase<PubsubCalls>): void {
       await at.publish("t", "1");
       await at.publish("t", "2");
       equal(await stream.text(), "1");
-      // The second comes once the first has been settled.
+      // The second event comes after the first answer was processed.
       equal(textOf(await stream.next()), "2");
       stream.cancel();
       const next = await at.subscribe();

@@ -6,9 +6,9 @@ const ENTITIES: Record<string, string> = {
   "'": "&#39;",
 };
 
-/** `text` as it stands in XML or HTML, also between quotes. What XML 1.0 has no place for becomes U+FFFD. */
+/** Escapes `text` for XML and HTML, also in attributes. Characters that XML 1.0 does not allow become U+FFFD. */
 export const escapeMarkup = (text: string): string =>
   text
     .replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what XML does not take
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: XML does not allow them
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, "\ufffd");

@@ -8,7 +8,7 @@ table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .8rem;text-alig
 th:first-child,td:first-child{text-align:left}.failed{color:#c22}.passed{color:#282}.deviates{color:#a60}.skipped{color:#777}
 pre{overflow:auto;background:#8881;padding:.6rem}summary{cursor:pointer}`;
 
-/** The report as one page that needs nothing else. */
+/** The report as one self-contained HTML page. */
 export function htmlReport({ server, profile, at, runs }: Report): string {
   const title = `Conformance of ${escapeMarkup(server)}`;
   return `<!doctype html>

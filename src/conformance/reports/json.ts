@@ -1,6 +1,6 @@
 import { countResults, type Report, reasonOf, statusOf } from "../report.js";
 
-/** The report as JSON: every case with its outcome, and the calls of those that failed. */
+/** The report as JSON: every case with its outcome, and the calls of failed cases. */
 export function jsonReport({ server, profile, at, runs }: Report): string {
   const runReports = runs.map(({ way, ms, results, unseenDeviations, shortfalls, lost }) => ({
     way,

@@ -2,7 +2,7 @@ import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, sta
 import { formatCall } from "../run-case.js";
 import { escapeMarkup } from "./escape-markup.js";
 
-/** The report as JUnit's XML, as CI systems read it: a suite for each way and primitive. Known deviations count as skipped. */
+/** The report as JUnit XML: one suite for each transport and primitive. Known deviations count as skipped. */
 export function junitReport({ server, at, runs }: Report): string {
   const suites = runs.flatMap(({ way, results, lost, shortfalls }) => [
     ...primitivesOf(results).map((primitive) => {

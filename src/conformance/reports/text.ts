@@ -2,7 +2,7 @@ import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, sta
 import type { Run } from "../run.js";
 import { formatCall } from "../run-case.js";
 
-/** The report for a terminal: a table of primitives, then what failed, deviates and was skipped. */
+/** The report for a terminal: a table of primitives, then failures, known deviations and skipped cases. */
 export function textReport({ server, profile, runs }: Report): string {
   return `\n  Conformance of ${server}, profile ${profile}\n${runs.map(section).join("")}`;
 }

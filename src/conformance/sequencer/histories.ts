@@ -25,7 +25,7 @@ export function sequencerHistoryCases(on: DeclareCase<CaseContext>): void {
         await history.call(number, undefined, async () => {
           let count = 1;
           const onHeader = (headers: Headers) => {
-            // A server that gives no blocks gives one id, and does not say so.
+            // A server without blocks gives one id and sends no header.
             count = Number(headers.get(ID_COUNT_HEADER) ?? 1);
           };
           const { nextId } = await runtime.getNextId(

@@ -5,7 +5,7 @@ import { AssertionError, equal, ok } from "../expect.js";
 import { errorMetadata, expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { create, type StateCalls, withEtag } from "./calls.js";
 
-/** Many keys at once: bulk reads, batches, transactions. */
+/** Cases of bulk reads, batches and transactions. */
 export function stateBatchCases(on: DeclareCase<StateCalls>): void {
   bulkReadCases(on);
   saveBatchCases(on);

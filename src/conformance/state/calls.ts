@@ -15,19 +15,16 @@ export const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAS
 type Item = Omit<MessageInitShape<typeof StateItemSchema>, "$typeName">;
 type Rest = Omit<Item, "key" | "value">;
 
-/**
- * One operation of a transaction: "upsert" or "delete", the key, the value and what else there is to say. A delete of which
- * nothing else is said has the etag "0".
- */
+/** One operation of a transaction: "upsert" or "delete", key, value and other fields. A delete has the etag "0" by default. */
 type Operation = readonly [type: string, key: string, value?: string, rest?: Rest];
 
-/** The state RPCs on keys of the case's own: each is called by its short name, and forgotten at the end. */
+/** The state RPCs on keys that belong to the case. The keys are deleted at the end. */
 export interface StateCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
-  /** The key that is called `name` in the case. */
+  /** The full key of `name`. */
   key(name: string): string;
-  /** An item as the wire has it. */
+  /** A StateItem message. */
   item(key: string, value?: string | Uint8Array, rest?: Rest): Item;
   save(key: string, value?: string | Uint8Array, rest?: Rest): Promise<unknown>;
   saveAll(...items: Item[]): Promise<unknown>;
@@ -35,7 +32,7 @@ export interface StateCalls extends CaseContext {
   get(key: string): Promise<{ text: string; etag: string; metadata: Record<string, string> }>;
   etag(key: string): Promise<string>;
   text(key: string): Promise<string>;
-  /** Deletes by the etag, which is "0" where none is given: no condition, for the Go runtime as well. */
+  /** Deletes with an etag. The default "0" is no condition, also for the Go runtime. */
   delete(key: string, etag?: string): Promise<unknown>;
   /** Deletes without the field `etag`. */
   deleteWithoutEtag(key: string): Promise<unknown>;
@@ -93,7 +90,7 @@ export function stateCalls(bench: CaseContext): StateCalls {
   };
 }
 
-/** An etag that is no condition: the Go runtime takes one that is unset for "" on deletes, and refuses them. */
+/** An etag that is no condition. The Go runtime treats an unset etag of a delete as "", and refuses the delete. */
 export const NO_CONDITION = { etag: { value: "0" } };
 export const withEtag = (value: string) => ({ etag: { value } });
 export const create = { options: { concurrency: FIRST_WRITE } };

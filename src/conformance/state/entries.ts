@@ -7,7 +7,7 @@ import { LIMIT, MOST_BYTES } from "../rules.js";
 import { patternBytes } from "../test-data.js";
 import { NO_CONDITION, type StateCalls } from "./calls.js";
 
-/** Keys, values, and what is not there. */
+/** Cases of keys, values, missing keys and consistency. */
 export function stateEntryCases(on: DeclareCase<StateCalls>): void {
   keyCases(on);
   valueCases(on);

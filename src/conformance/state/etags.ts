@@ -5,7 +5,7 @@ import { errorMetadata, expectRefusal } from "../expect-refusal.js";
 import { MALFORMED, MISMATCH } from "../rules.js";
 import { create, FIRST_WRITE, LAST_WRITE, type StateCalls, withEtag } from "./calls.js";
 
-/** Etags, and the conditions that they are. */
+/** Cases of etags and of writes that carry them. */
 export function stateEtagCases(on: DeclareCase<StateCalls>): void {
   etagVersionCases(on);
   absentEtagCases(on);

@@ -28,7 +28,7 @@ export function stateHistoryCases(on: DeclareCase<StateCalls>): void {
   );
 }
 
-/** Does one thing with a key; `value` is one that nobody else writes. */
+/** Runs one random operation on a key. `value` is unique. */
 async function runStep(
   at: StateCalls,
   history: History<RegisterStep, StepResult>,

@@ -4,7 +4,7 @@ import { equal, ok } from "../expect.js";
 import { expectMalformed, expectRefusal } from "../expect-refusal.js";
 import { create, type StateCalls, ttl, withEtag } from "./calls.js";
 
-/** What is left of an entry's lifetime; fails where it is gone. */
+/** The remaining lifetime of an entry in milliseconds. Fails if the entry does not exist. */
 async function remainingMs(at: StateCalls, key: string): Promise<number | undefined> {
   const { etag, metadata } = await at.get(key);
   ok(etag !== "", `${key} is still there`);
@@ -12,12 +12,12 @@ async function remainingMs(at: StateCalls, key: string): Promise<number | undefi
   return left === undefined ? undefined : Number(left);
 }
 
-/** About `ms`: a slow network takes time too. */
+/** Fails unless `left` is at most `ms`, and at most 20 s less: a slow network takes time. */
 function expectAbout(left: number | undefined, ms: number): void {
   ok(left !== undefined && left <= ms && left > ms - 20_000, `${left} ms are left, of ${ms}`);
 }
 
-/** Entries that expire. */
+/** Cases of entries that expire. */
 export function stateLifetimeCases(on: DeclareCase<StateCalls>): void {
   ttlCases(on);
   batchTtlCases(on);

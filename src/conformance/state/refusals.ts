@@ -27,7 +27,7 @@ const KEY_FIELD: Record<string, string> = {
   ExecuteStateTransaction: "operations[0].request.key",
 };
 
-/** What the state RPCs do not take. */
+/** Requests that the state RPCs refuse. */
 export function stateRefusalCases(on: DeclareCase<StateCalls>): void {
   for (const [rpc, call] of Object.entries(CALLS)) {
     const storeField = rpc === "ExecuteStateTransaction" ? "storeName" : "store_name";

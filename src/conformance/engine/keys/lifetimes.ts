@@ -12,7 +12,7 @@ export function keyExpiryCases(on: DeclareEngineCase): void {
     const tookMs = Date.now() - beforeMs;
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
     const lateMs = expiresAtMs - beforeMs - 60000;
-    // Its clock may be another one: a tenth of a second is what may lie between the two.
+    // The engine may have another clock. The two may differ by a tenth of a second.
     ok(lateMs > -100 && lateMs < tookMs + 100, `${expiresAtMs} is 60 s from ${beforeMs}`);
   });
 
@@ -20,7 +20,7 @@ export function keyExpiryCases(on: DeclareEngineCase): void {
     await commitWrites(keys, set("k", "v", { ttlMs: 40 }), set("k2", "stays"));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
     blockUntil(expiresAtMs);
-    // The list first: the others may clear away what they do not find.
+    // List first: the other calls may remove the expired entry.
     const listing = collect(keys.list("k"));
     const [got, many] = await Promise.all([keys.get("k"), keys.getMany(["k", "k2"])]);
     equal([got, many[0], many[1]?.key], [undefined, undefined, "k2"]);

@@ -6,7 +6,7 @@ import { neverAborts } from "../timing.js";
 
 export const append = (logs: LogStore, log: string, ...texts: string[]) => logs.append(log, texts.map(utf8));
 
-/** The records from `from` on that are there now; checks that no batch is empty. */
+/** The current records starting at `from`. Fails if a batch is empty. */
 export async function readable(logs: LogStore, log: string, from = 1n): Promise<LogRecord[]> {
   const batches = await collect(logs.read(log, from, { follow: false, signal: neverAborts() }));
   for (const batch of batches) ok(batch.length > 0, "no batch is empty");
@@ -16,7 +16,7 @@ export async function readable(logs: LogStore, log: string, from = 1n): Promise<
 export const texts = (records: LogRecord[]) => records.map(({ value }) => fromUtf8(value));
 export const offsets = (records: LogRecord[]) => records.map(({ offset }) => offset);
 
-/** Records one by one. */
+/** A reader that follows the log record by record. */
 export const follow = (
   logs: LogStore,
   log: string,

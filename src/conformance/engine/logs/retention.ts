@@ -66,7 +66,7 @@ export function retainedReadCases(on: DeclareEngineCase): void {
     await append(logs, "l", "a");
     equal((await records.next()).offset, 1n);
     await append(logs, "l", "b", "c", "d", "e", "f");
-    // What the reader has been handed already is its own: it may have more than is retained, in order.
+    // The reader may have buffered records that are not retained any more. They still come in order.
     const seen: bigint[] = [];
     while (seen.at(-1) !== 6n) seen.push((await records.next()).offset);
     equal(

@@ -12,7 +12,7 @@ export const consumer = (
 ): Reader<Delivery> => reader(topics.consume(topic, group, signal));
 export const formatDelivery = ({ value, attempt }: Delivery) => `${fromUtf8(value)}#${attempt}`;
 
-/** Takes and acknowledges the next `count` events, one after the other. */
+/** Receives and acknowledges the next `count` events, one after the other. */
 export async function acknowledgeNext(events: Reader<Delivery>, count: number): Promise<string[]> {
   const seen: string[] = [];
   while (seen.length < count) {

@@ -71,7 +71,7 @@ export function waitingConsumerCases(on: DeclareEngineCase): void {
     const [leaves, stays] = [consumer(topics, "g", enough.signal), consumer(topics)];
     await leaves.quiet(5);
     await stays.quiet(5);
-    // The event may be on its way to the one that leaves.
+    // The event may be on its way to the consumer that leaves.
     const published = publish(topics, "1");
     enough.abort();
     await published;
