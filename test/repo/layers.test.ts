@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { test } from "vitest";
+import { publicDeclarations } from "../support/snippets.js";
 
 const src = join(import.meta.dirname, "../../src");
 const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
@@ -144,4 +145,19 @@ test("entry points hold no code, and no file exports a default or everything", (
       assert.doesNotMatch(text, /^(const|let|function|class|import)\b/m, file);
     }
   }
+});
+
+test("nothing public is declared in rpc/ or lib/", () => {
+  const wrong = publicDeclarations().filter(({ file }) => /^src\/(rpc|lib)\//.test(file));
+  assert.deepEqual(wrong, []);
+});
+
+test("the client's contract is declared in the facade files, client/<noun>.ts", () => {
+  const isFacade = (file: string) => /^src\/client\/[\w-]+\.ts$/.test(file);
+  const wrong = publicDeclarations("src/index.ts").filter(
+    ({ file }) => file.startsWith("src/client/") && !isFacade(file),
+  );
+  assert.deepEqual(wrong, []);
+  const paths = importsOf("index.ts").filter((path) => /^\.\/client\/.*\//.test(path));
+  assert.deepEqual(paths, []);
 });

@@ -56,24 +56,27 @@ const examplesIn = (file: string): Example[] =>
 /** The examples in the doc comments of src/. */
 export const sourceExamples: readonly Example[] = filesIn("src", ".ts").flatMap(examplesIn);
 
-/** Where the package's entry points have their exports from. */
-export function publicDeclarations(): Declaration[] {
+/** Everything that the package, or one of its entry points, exports, with the files that declare it. */
+export function publicDeclarations(entryPoint?: string): Declaration[] {
   const { exports } = JSON.parse(read("package.json")) as { exports: Record<string, { types?: string }> };
   const entries = Object.values(exports).flatMap(
     ({ types }) => /^\.\/dist\/(src\/.*)\.d\.ts$/.exec(types ?? "")?.[1] ?? [],
   );
-  return entries.flatMap((entry) => exportsOf(`${entry}.ts`));
+  return entries
+    .map((entry) => `${entry}.ts`)
+    .filter((file) => entryPoint === undefined || file === entryPoint)
+    .flatMap(exportsOf);
 }
 
-/** The values that a file exports, where they are declared. */
+/** The names that a file exports, types too, with the files that declare them. */
 function exportsOf(file: string): Declaration[] {
   const code = read(file);
-  const declared = [...code.matchAll(/^export (?:async )?(?:function\*?|const|class) (\w+)/gm)];
-  const reexports = [...code.matchAll(/^export \{([^}]*)\} from "(\..*)\.js";/gm)];
+  const declared = code.matchAll(/^export (?:async )?(?:function\*?|const|class|interface|type) (\w+)/gm);
+  const reexports = code.matchAll(/^export (?:type )?\{([^}]*)\} from "(\..*)\.js";/gm);
   return [
-    ...declared.map(([, name = ""]) => ({ file, name })),
-    ...reexports.flatMap(([, names = "", path = ""]) => {
-      const exported = new Set(names.split(",").map((name) => name.trim()));
+    ...[...declared].map(([, name = ""]) => ({ file, name })),
+    ...[...reexports].flatMap(([, names = "", path = ""]) => {
+      const exported = new Set(names.split(",").map((name) => name.trim().replace(/^type /, "")));
       return exportsOf(join(dirname(file), `${path}.ts`)).filter(({ name }) => exported.has(name));
     }),
   ];
