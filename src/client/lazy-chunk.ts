@@ -6,7 +6,7 @@
  * @module
  */
 
-export { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
+export { anyJsonOptions, sendAnyInJson } from "../rpc/any-in-json.js";
 export { envelopesFit } from "../rpc/envelopes.js";
 export { foreignError, lostConnection } from "../rpc/lost-connection.js";
 export { withStreamWatchdog } from "../rpc/stream-watchdog.js";

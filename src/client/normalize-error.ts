@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ReadError } from "../rpc/with-error-mapping.js";
+import type { ErrorMapping } from "../rpc/with-error-mapping.js";
 import { lazyChunk } from "./lazy.js";
 
 /** Maps server- and transport-specific errors to one code per outcome, that of this project's error table. */
@@ -9,7 +9,7 @@ export const normalizeError = mappedBy("foreignError");
 export const lostConnectionOnly = mappedBy("lostConnection");
 
 /** The code for it is only loaded where an error may mean something else than it says. */
-function mappedBy(by: "foreignError" | "lostConnection"): ReadError {
+function mappedBy(by: "foreignError" | "lostConnection"): ErrorMapping {
   return async (error) => {
     if (!(error instanceof ConnectError) || PLAIN.has(error.code)) return error;
     // Who gives a call up need not wait for any code.

@@ -1,13 +1,14 @@
-/** How long to wait before further tries: each wait is random, below a bound that doubles up to `maxMs`. */
+/** The delays between retries: each one is random, below a bound that doubles with each failure, up to `maxMs`. */
 export interface Backoff {
-  /** The bound of the first wait, in milliseconds. */
+  /** The bound of the first delay, in milliseconds. */
   minMs: number;
+  /** The highest bound, in milliseconds. */
   maxMs: number;
 }
 
 /**
- * Milliseconds to wait before the next try after `failures` of them (1 or more). Full jitter: clients that failed
- * together do not come back together.
+ * The delay in milliseconds before the next retry after `failures` failures (1 or more). It has full jitter, so that clients
+ * that failed at the same time do not retry at the same time.
  */
 export function jitteredMs({ minMs, maxMs }: Backoff, failures: number): number {
   return Math.random() * Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, 30));

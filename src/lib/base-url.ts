@@ -1,7 +1,6 @@
 /**
- * The URL of a server as every transport takes it: http or https, with the base path of a reverse proxy where it has
- * one, without slashes at its end. A browser also takes a path alone, on the page's own origin. Fails with a TypeError
- * that names what was given.
+ * The normalized URL of a server: http or https, with a base path if it is behind a reverse proxy, without slashes at the
+ * end. In a browser it may be a path on the page's origin. Throws TypeError for anything else.
  */
 export function baseUrlOf(given: unknown): string {
   if (typeof given === "string") {
@@ -11,10 +10,11 @@ export function baseUrlOf(given: unknown): string {
       if (/^https?:\/\/[^/?#@]+\/[^?#]*$/.test(href)) return href.replace(/\/+$/, "");
     } catch {}
   }
-  // A password is not for a log.
-  const shown =
+  // Without the credentials, since error messages are logged.
+  const quoted =
     typeof given === "string" ? JSON.stringify(given.replace(/\/\/.*@/, "//…@").slice(0, 99)) : typeof given;
   throw new TypeError(
-    `Cannot connect: the URL must be like "http://localhost:34904" or "https://example.com/base", without credentials, query and fragment, got ${shown}`,
+    'Cannot connect: the URL must be like "http://localhost:34904" or "https://example.com/base", ' +
+      `without credentials, query and fragment, got ${quoted}`,
   );
 }

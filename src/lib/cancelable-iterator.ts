@@ -1,6 +1,6 @@
 import { onAbort } from "./on-abort.js";
 
-/** An iterator that can be left at any time, from anywhere: also while its `next()` waits. */
+/** An iterator that can be left at any time, even while its `next()` waits. */
 export interface CancelableIterator<T> extends AsyncIterableIterator<T, undefined, undefined> {
   next(): Promise<IteratorResult<T, undefined>>;
   return(): Promise<IteratorResult<T, undefined>>;
@@ -10,84 +10,103 @@ export interface CancelableIterator<T> extends AsyncIterableIterator<T, undefine
 export interface CancelableOptions {
   /** Aborting it aborts the signal that the generator has. */
   signal?: AbortSignal | undefined;
-  /** Called once, before the first step; what it throws is what that step throws. */
+  /** Called once, before the first step. An error that it throws is thrown by that step. */
   onStart?: (() => void) | undefined;
-  /** Called once, when the iteration is over in any way, or left before it began. */
+  /** Called once, when the iteration ends, fails or is left, even before its first step. */
   onEnd?: ((error?: unknown) => void) | undefined;
 }
 
 const DONE = { value: undefined, done: true } as const;
 
 /**
- * Iterates over what `generate` yields. An async generator queues `return()` behind a `next()` that waits; here it ends
- * the wait: that `next()` resolves as done, the generator's signal aborts, and `return()` resolves when the generator
- * has cleaned up. Where none waits, the generator stands at a `yield` and goes on with its `finally` blocks.
+ * Iterates over the items of `generate`. An async generator queues `return()` behind a `next()` that waits. Here `return()`
+ * ends the wait: that `next()` resolves as done, the generator's signal aborts, and `return()` resolves after the `finally`
+ * blocks of the generator. If no `next()` waits, the generator is at a `yield` and runs its `finally` blocks at once.
  */
 export function cancelable<T>(
   generate: (signal: AbortSignal) => AsyncGenerator<T, void, undefined>,
-  { signal, onStart, onEnd }: CancelableOptions = {},
+  options: CancelableOptions = {},
 ): CancelableIterator<T> {
-  const abandoned = new AbortController();
-  const waiting = new Set<() => void>();
-  let generator: AsyncGenerator<T, void, undefined> | undefined;
-  let unlink = () => {};
-  let isOver = false;
-  let left: Promise<unknown> | undefined;
+  return new CancelableGenerator(generate, options);
+}
 
-  const end = (error?: unknown) => {
-    if (isOver) return;
-    isOver = true;
-    unlink();
-    onEnd?.(error);
-  };
-  const start = () => {
+class CancelableGenerator<T> implements CancelableIterator<T> {
+  readonly #generate: (signal: AbortSignal) => AsyncGenerator<T, void, undefined>;
+  readonly #options: CancelableOptions;
+  readonly #abandoned = new AbortController();
+  /** Each resolves one `next()` that waits. */
+  readonly #waiting = new Set<() => void>();
+  #generator: AsyncGenerator<T, void, undefined> | undefined;
+  #stopListening = () => {};
+  #hasEnded = false;
+  #leaving: Promise<unknown> | undefined;
+
+  constructor(
+    generate: (signal: AbortSignal) => AsyncGenerator<T, void, undefined>,
+    options: CancelableOptions,
+  ) {
+    this.#generate = generate;
+    this.#options = options;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#leaving || this.#hasEnded) return Promise.resolve(DONE);
+    return new Promise((resolve, reject) => {
+      const settle = () => resolve(DONE);
+      const fail = (error: unknown) => {
+        this.#waiting.delete(settle);
+        this.#end(error);
+        reject(error);
+      };
+      try {
+        this.#generator ??= this.#start();
+      } catch (error) {
+        return fail(error);
+      }
+      this.#waiting.add(settle);
+      this.#generator.next().then((step) => {
+        this.#waiting.delete(settle);
+        if (step.done) this.#end();
+        resolve(step as IteratorResult<T, undefined>);
+      }, fail);
+    });
+  }
+
+  async return(): Promise<IteratorResult<T, undefined>> {
+    await this.#leave();
+    return DONE;
+  }
+
+  async throw(error?: unknown): Promise<IteratorResult<T, undefined>> {
+    await this.#leave();
+    throw error;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #start(): AsyncGenerator<T, void, undefined> {
+    const { signal, onStart } = this.#options;
     onStart?.();
-    unlink = onAbort(signal, () => abandoned.abort(signal?.reason));
-    return generate(abandoned.signal);
-  };
-  const leave = () => {
-    if (left) return left;
-    const cleaned = generator?.return();
-    if (waiting.size > 0) abandoned.abort();
-    for (const resolve of waiting) resolve();
-    end();
-    left = cleaned ?? Promise.resolve();
-    return left;
-  };
+    this.#stopListening = onAbort(signal, () => this.#abandoned.abort(signal?.reason));
+    return this.#generate(this.#abandoned.signal);
+  }
 
-  return {
-    next() {
-      if (left || isOver) return Promise.resolve(DONE);
-      return new Promise((resolve, reject) => {
-        const settle = () => resolve(DONE);
-        const fail = (error: unknown) => {
-          waiting.delete(settle);
-          end(error);
-          reject(error);
-        };
-        try {
-          generator ??= start();
-        } catch (error) {
-          return fail(error);
-        }
-        waiting.add(settle);
-        generator.next().then((step) => {
-          waiting.delete(settle);
-          if (step.done) end();
-          resolve(step as IteratorResult<T, undefined>);
-        }, fail);
-      });
-    },
-    async return() {
-      await leave();
-      return DONE;
-    },
-    async throw(error) {
-      await leave();
-      throw error;
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+  #leave(): Promise<unknown> {
+    if (this.#leaving) return this.#leaving;
+    const cleanup = this.#generator?.return();
+    if (this.#waiting.size > 0) this.#abandoned.abort();
+    for (const resolve of this.#waiting) resolve();
+    this.#end();
+    this.#leaving = cleanup ?? Promise.resolve();
+    return this.#leaving;
+  }
+
+  #end(error?: unknown): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#stopListening();
+    this.#options.onEnd?.(error);
+  }
 }

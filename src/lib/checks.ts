@@ -5,8 +5,8 @@ import { utf8Length } from "./utf8.js";
 const NAME_BYTES = 1024;
 
 /**
- * `text` as a name or key: well-formed text, since two lone surrogates are one and the same in UTF-8. `what` calls it in
- * the error: TypeError for what is no such text, RangeError where it is empty or longer than 1024 bytes.
+ * `text` if it is a valid name or key. Throws TypeError if it is not a well-formed string, since all lone surrogates are
+ * equal in UTF-8, and RangeError if it is empty or longer than 1024 bytes. `what` begins the message.
  */
 export function checkedName(what: string, text: string): string {
   if (typeof text !== "string" || /\p{Surrogate}/u.test(text)) {
@@ -17,7 +17,7 @@ export function checkedName(what: string, text: string): string {
   throw new RangeError(`${what} must have 1 to ${NAME_BYTES} bytes, ${quote(text)} has ${bytes}`);
 }
 
-/** The type of an option, as typeof has it; "texts": an object of texts; an array: one of these texts. */
+/** The type of an option: that of typeof, "texts" for an object of strings, or an array for one of its strings. */
 export type OptionType =
   | "string"
   | "boolean"
@@ -29,8 +29,8 @@ export type OptionType =
   | readonly string[];
 
 /**
- * Throws TypeError where an option of `types` is there and not of its type; null is not the same as undefined. NaN is a
- * number: ranges are for others to check. `what` begins the message.
+ * Throws TypeError if an option of `types` is set and not of its type; null counts as set. NaN is a number: ranges are
+ * checked elsewhere. `what` begins the message.
  */
 export function checkOptions(
   what: string,
@@ -44,14 +44,14 @@ export function checkOptions(
     if (value !== undefined) checkType(what, name, type, value);
   }
   const { timeoutMs } = options as { timeoutMs?: number };
-  // 0 and less are no deadline, as for Connect; NaN would be one that is over at once, or never.
+  // 0 and less mean no deadline, as in Connect. NaN would time out at once, or never.
   if (Number.isNaN(timeoutMs))
     throw new RangeError(`${what}: timeoutMs must be a number of milliseconds, got NaN`);
 }
 
-/** Throws TypeError where `value` is not of `type`. */
+/** Throws TypeError if `value` is not of `type`. */
 export function checkType(what: string, name: string, type: OptionType, value: unknown): void {
-  const isText = (each: unknown) => typeof each === "string";
+  const isText = (item: unknown) => typeof item === "string";
   const fits =
     typeof type !== "string"
       ? isText(value) && type.includes(value as string)
@@ -59,11 +59,11 @@ export function checkType(what: string, name: string, type: OptionType, value: u
         ? typeof value === "object" && value !== null && Object.values(value).every(isText)
         : typeof value === type && value !== null;
   if (fits) return;
-  const right =
+  const expected =
     typeof type === "string"
       ? type === "texts"
         ? "an object of texts"
         : `of type ${type}`
       : type.map(quote).join(" or ");
-  throw new TypeError(`${what}: ${name} must be ${right}, got ${quote(value)}`);
+  throw new TypeError(`${what}: ${name} must be ${expected}, got ${quote(value)}`);
 }

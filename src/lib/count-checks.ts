@@ -1,19 +1,19 @@
 import { checkType } from "./checks.js";
 
-/** `value` as a whole number from 1 to `most`, Infinity only where that is `most`. */
+/** `value` if it is an integer from 1 to `max`; Infinity only if that is `max`. Throws TypeError or RangeError. */
 export function checkedCount(
   what: string,
   name: string,
   value: number,
-  most = Number.POSITIVE_INFINITY,
+  max = Number.POSITIVE_INFINITY,
 ): number {
   checkType(what, name, "number", value);
-  if (value >= 1 && value <= most && (Number.isInteger(value) || value === most)) return value;
-  const to = Number.isFinite(most) ? ` to ${most}` : "";
+  if (value >= 1 && value <= max && (Number.isInteger(value) || value === max)) return value;
+  const to = Number.isFinite(max) ? ` to ${max}` : "";
   throw new RangeError(`${what}: ${name} must be a whole number from 1${to}, got ${value}`);
 }
 
-/** `value` as a time in milliseconds, 0 or more and not Infinity, unless `bounds` say otherwise. */
+/** `value` if it is a time in milliseconds of `least` or more, and not Infinity unless `endless`. Throws otherwise. */
 export function checkedMs(
   what: string,
   name: string,

@@ -1,19 +1,19 @@
-/** The one of `known` that `name` was most likely meant to be; undefined where none is close. */
+/** The element of `known` that is most similar to `name`; undefined if none is similar enough. */
 export function didYouMean(name: string, known: readonly string[]): string | undefined {
   const wanted = name.toLowerCase();
-  // A third of the letters may be wrong: further away, a suggestion is a guess.
-  let most = Math.max(1, Math.floor(name.length / 3));
+  // At most a third of the letters may differ.
+  let maxEdits = Math.max(1, Math.floor(name.length / 3));
   let best: string | undefined;
   for (const candidate of known) {
     const edits = distance(wanted, candidate.toLowerCase());
-    if (edits > most || (best !== undefined && edits === most)) continue;
-    most = edits;
+    if (edits > maxEdits || (best !== undefined && edits === maxEdits)) continue;
+    maxEdits = edits;
     best = candidate;
   }
   return best;
 }
 
-/** How many letters have to be added, removed, changed or swapped with their neighbour to make `b` of `a`. */
+/** The edit distance of `a` and `b`: insertions, deletions, substitutions, and swaps of neighbours. */
 function distance(a: string, b: string): number {
   let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * `Symbol.asyncDispose`, or a stand-in where the runtime has none: an object literal would get a key "undefined". The
- * stand-in is the one that esbuild and Babel look for when they compile `await using` for older runtimes.
+ * `Symbol.asyncDispose`, or in older runtimes the symbol that esbuild and Babel use when they compile `await using`.
+ * Without it an object literal would get the key "undefined" there.
  */
 export const asyncDispose: typeof Symbol.asyncDispose =
   Symbol.asyncDispose ?? (Symbol.for("Symbol.asyncDispose") as typeof Symbol.asyncDispose);

@@ -2,10 +2,10 @@
 export const mediaTypeOf = (contentType: string): string =>
   (contentType.split(";", 1)[0] ?? "").trim().toLowerCase();
 
-/** Whether what `contentType` names is JSON text. */
+/** Whether `contentType` is a type of JSON. */
 export const isJson = (contentType: string): boolean =>
   /^(application|text)\/json$|\+json$/.test(mediaTypeOf(contentType));
 
-/** Whether what `contentType` names is text, JSON left aside. */
+/** Whether `contentType` is a type of text other than JSON. */
 export const isText = (contentType: string): boolean =>
   /^text\/|^application\/xml$|\+xml$/.test(mediaTypeOf(contentType));

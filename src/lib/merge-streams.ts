@@ -1,22 +1,22 @@
 /**
- * Several streams as one: whatever comes first, in the order of each. A stream is asked for its next item only when
- * the last one has been dealt with, so nothing piles up here. Ends when all streams have ended or `signal` aborts,
- * even where a stream does not notice; fails as the first one that fails. The streams themselves are not ended by
- * leaving the loop: that is up to the signal, because a request stream that is cut off could not carry the answer.
+ * Merges streams into one: items come in the order of arrival, those of one stream in their order. The next item of a
+ * stream is requested after its last one was consumed, so that none are buffered. Ends when all streams have ended or
+ * `signal` aborts, even if a stream ignores that; fails when the first stream fails. Leaving the loop does not end the
+ * streams, only the signal does: without its request stream a call could not be answered.
  */
-export class Merged<T> implements AsyncIterable<T> {
+export class MergedStream<T> implements AsyncIterable<T> {
   readonly #signal: AbortSignal;
-  readonly #arrived: { item: T; dealtWith: () => void }[] = [];
+  readonly #arrived: { item: T; consumed: () => void }[] = [];
   #streams = 0;
-  #failed: { error: unknown } | undefined;
-  #left = false;
+  #failure: { error: unknown } | undefined;
+  #isAbandoned = false;
   #wake: (() => void) | undefined;
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;
   }
 
-  /** Takes one stream more in, at any time before the end. */
+  /** Adds a stream, at any time before the end. */
   add(stream: AsyncIterable<T>): void {
     this.#streams++;
     void this.#pump(stream);
@@ -30,9 +30,9 @@ export class Merged<T> implements AsyncIterable<T> {
         const next = this.#arrived.shift();
         if (next) {
           yield next.item;
-          next.dealtWith();
-        } else if (this.#failed) {
-          throw this.#failed.error;
+          next.consumed();
+        } else if (this.#failure) {
+          throw this.#failure.error;
         } else if (this.#streams === 0) {
           return;
         } else {
@@ -42,25 +42,25 @@ export class Merged<T> implements AsyncIterable<T> {
         }
       }
     } finally {
-      this.#left = true;
+      this.#isAbandoned = true;
       this.#signal.removeEventListener("abort", wake);
-      for (const { dealtWith } of this.#arrived.splice(0)) dealtWith();
+      for (const { consumed } of this.#arrived.splice(0)) consumed();
     }
   }
 
   async #pump(stream: AsyncIterable<T>): Promise<void> {
     try {
       const items = stream[Symbol.asyncIterator]();
-      while (!this.#left) {
+      while (!this.#isAbandoned) {
         const step = await items.next();
         if (step.done) return;
-        await new Promise<void>((dealtWith) => {
-          this.#arrived.push({ item: step.value, dealtWith });
+        await new Promise<void>((consumed) => {
+          this.#arrived.push({ item: step.value, consumed });
           this.#wake?.();
         });
       }
     } catch (error) {
-      this.#failed ??= { error };
+      this.#failure ??= { error };
     } finally {
       this.#streams--;
       this.#wake?.();

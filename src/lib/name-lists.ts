@@ -1,9 +1,9 @@
 import { checkedName } from "./checks.js";
 import { quote } from "./quote.js";
 
-/** A copy of `names`, an array of names or keys without holes. */
+/** A copy of `names`. Throws TypeError or RangeError unless it is an array of valid names or keys. */
 export function checkedNames(what: string, names: readonly string[]): string[] {
   if (!Array.isArray(names)) throw new TypeError(`${what} must be an array of text, got ${quote(names)}`);
-  // Not by map(), which passes over holes.
+  // Array.from(), not map(): map() skips holes.
   return Array.from(names, (name, i) => checkedName(`${what}[${i}]`, name));
 }

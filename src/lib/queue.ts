@@ -1,14 +1,13 @@
 /**
- * A queue: what is pushed comes out of the iteration in order, also what was pushed before it began. `end()` lets
- * the reader finish what is there; `fail()` does too, and then throws in its loop. Leaving the loop calls `onLeave`
- * and drops the rest, also where the reader leaves before its first step or while it waits. Each item goes to one
- * reader, and all of them end together.
+ * A queue: the iteration yields pushed items in order, including those pushed before it began. After `end()` the loop ends
+ * with the last item; after `fail()` it throws then. Leaving the loop calls `onLeave` and drops the remaining items, even
+ * before the first step or during a wait. Several readers share the items and end together.
  */
 export class Queue<T> implements AsyncIterable<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
   #ended: { error?: unknown; failed: boolean } | undefined;
-  #left = false;
+  #isAbandoned = false;
   #waiting: ((result: Step<T> | Promise<Step<T>>) => void)[] = [];
   readonly #onLeave: (() => void) | undefined;
 
@@ -16,12 +15,12 @@ export class Queue<T> implements AsyncIterable<T> {
     this.#onLeave = onLeave;
   }
 
-  /** How many items wait to be read. */
+  /** The number of items that wait to be read. */
   get size(): number {
     return this.#items.length - this.#head;
   }
 
-  /** Whether end(), fail() or the reader's leaving has closed it; what is pushed from then on is dropped. */
+  /** Whether end(), fail() or a reader that left has closed the queue. Items that are pushed later are dropped. */
   get ended(): boolean {
     return this.#ended !== undefined;
   }
@@ -48,7 +47,7 @@ export class Queue<T> implements AsyncIterable<T> {
         this.#leave();
         return DONE;
       },
-      // Connect ends a stream of requests so, when the call has failed.
+      // Connect calls it on a stream of requests when the call has failed.
       throw: async (error) => {
         this.#leave();
         throw error;
@@ -56,10 +55,10 @@ export class Queue<T> implements AsyncIterable<T> {
     };
   }
 
-  #close(how: { error?: unknown; failed: boolean }): void {
+  #close(end: { error?: unknown; failed: boolean }): void {
     if (this.#ended) return;
-    this.#ended = how;
-    // Whoever waits has read all that there was.
+    this.#ended = end;
+    // A reader waits only if there are no more items.
     for (const resolve of this.#waiting.splice(0)) resolve(this.#next());
   }
 
@@ -72,12 +71,12 @@ export class Queue<T> implements AsyncIterable<T> {
   }
 
   #leave(): void {
-    if (this.#left) return;
-    this.#left = true;
+    if (this.#isAbandoned) return;
+    this.#isAbandoned = true;
     this.#items = [];
     this.#head = 0;
     this.end();
-    // An error is thrown once; whoever iterates on is at the end.
+    // The error is thrown once. A further step is at the end.
     this.#ended = { failed: false };
     this.#onLeave?.();
   }
@@ -85,7 +84,7 @@ export class Queue<T> implements AsyncIterable<T> {
   #take(): T {
     const item = this.#items[this.#head] as T;
     this.#items[this.#head++] = undefined;
-    // Taking from the front stays cheap: the array is cut now and then, in large pieces.
+    // Shortened rarely and by large parts, so that taking from the front stays cheap.
     if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;

@@ -1,9 +1,9 @@
-/** The most bytes of a file in one message, either way. */
+/** The size of the pieces of a file in messages of PutFile and GetFile. */
 export const PIECE_BYTES = 64 * 1024;
 
 /**
- * The bytes of `chunks` in pieces of `size`, only the last one shorter: small chunks are put together, large ones
- * cut. Reads no further than the next piece needs.
+ * The bytes of `chunks` in pieces of `size`; only the last one may be shorter. Small chunks are joined and large ones
+ * split. Reads no chunk that the next piece does not need.
  */
 export async function* rechunk(chunks: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
   let piece: Uint8Array | undefined;
@@ -26,6 +26,6 @@ export async function* rechunk(chunks: AsyncIterable<Uint8Array>, size: number):
       filled = 0;
     }
   }
-  // A copy: whoever keeps the end of a small file shall not keep a whole piece for it.
+  // A copy, so that a reader that keeps a small file does not keep the buffer of a whole piece.
   if (piece && filled > 0) yield piece.slice(0, filled);
 }

@@ -1,12 +1,12 @@
 /**
- * Runs `task` once the turn of the event loop that goes on now has ended, with all the promises that it settles. It is
- * what `setImmediate` does where that exists; a timer would wait for a millisecond or more.
+ * Runs `task` in the next turn of the event loop, after all microtasks of this one: `setImmediate` where it exists. A timer
+ * would wait for a millisecond or more.
  */
 export const queueMacrotask: (task: () => void) => void =
-  (globalThis as { setImmediate?: (task: () => void) => void }).setImmediate ?? byMessages();
+  (globalThis as { setImmediate?: (task: () => void) => void }).setImmediate ?? createMessageQueue();
 
-/** By messages to ourselves: browsers run one of them a turn, without any delay. */
-function byMessages(): (task: () => void) => void {
+/** Runs tasks by messages to a port of this realm, which browsers deliver without a delay, one in each turn. */
+function createMessageQueue(): (task: () => void) => void {
   if (typeof MessageChannel === "undefined") return (task) => void setTimeout(task, 0);
   let tasks: (() => void)[] = [];
   let channel: MessageChannel | undefined;

@@ -1,26 +1,26 @@
 const encoder = new TextEncoder();
-// A byte order mark is a character like any other: what was encoded comes back whole.
+// A byte order mark is kept, so that encoding and decoding a text returns the same text.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The UTF-8 bytes of `text`. */
 export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text);
 
-/** The text in `bytes`; what is not UTF-8 becomes U+FFFD. */
+/** The text in `bytes`; invalid UTF-8 becomes U+FFFD. */
 export const fromUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
 
 const strict = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 
-/** The text in `bytes`. Throws TypeError where they are not UTF-8. */
+/** The text in `bytes`. Throws TypeError for invalid UTF-8. */
 export const strictUtf8 = (bytes: Uint8Array): string => strict.decode(bytes);
 
-/** How many bytes `text` takes as UTF-8, without encoding it. */
+/** The number of bytes of `text` in UTF-8, without encoding it. */
 export function utf8Length(text: string): number {
   let length = text.length;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit < 0x80) continue;
     length += unit < 0x800 ? 1 : 2;
-    // A surrogate pair is two units and four bytes: two already counted, two more.
+    // A surrogate pair is two code units and four bytes, of which the units are counted already.
     if (unit >= 0xd800 && unit < 0xdc00 && i + 1 < text.length) {
       const next = text.charCodeAt(i + 1);
       if (next >= 0xdc00 && next < 0xe000) i++;
@@ -30,8 +30,8 @@ export function utf8Length(text: string): number {
 }
 
 /**
- * Compares two strings as their UTF-8 bytes would compare. JavaScript's own `<` compares UTF-16 units, which puts
- * the surrogates of U+10000 and above before U+E000 to U+FFFF.
+ * Compares two strings by their UTF-8 bytes. JavaScript's `<` compares UTF-16 code units, which puts U+10000 and above
+ * before U+E000 to U+FFFF.
  */
 export function compareUtf8(a: string, b: string): number {
   const shared = Math.min(a.length, b.length);
@@ -44,5 +44,5 @@ export function compareUtf8(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** Moves the surrogates behind the rest of the basic plane. */
+/** Orders surrogates after the other code units. */
 const byCodePoint = (unit: number): number => (unit >= 0xe000 ? unit - 0x800 : unit + 0x2000);

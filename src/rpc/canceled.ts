@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** What to throw where `signal` ended a wait: as Connect's own calls do, `Code.Canceled` unless it says another. */
+/** The error of a wait that `signal` aborted: its reason, with `Code.Canceled` unless that is a ConnectError. */
 export function canceled(signal: AbortSignal): ConnectError {
   return signal.reason instanceof ConnectError
     ? signal.reason

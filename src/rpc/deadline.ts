@@ -1,17 +1,17 @@
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 
 /**
- * One deadline for an operation of several calls: each of them is given what is left of `timeoutMs`. Fails with
- * `Code.DeadlineExceeded` once nothing is left.
+ * One deadline for an operation of several calls. Returns a function that gives the options of each call, with the rest of
+ * `timeoutMs`, or throws `Code.DeadlineExceeded` if no time is left.
  */
 export function deadline<O extends CallOptions>(call: O, what: string): () => O {
   const { timeoutMs } = call;
-  // Connect takes 0 and less for no deadline at all.
+  // To Connect, 0 and less mean no deadline.
   if (timeoutMs === undefined || timeoutMs <= 0) return () => call;
   const endsAtMs = Date.now() + timeoutMs;
   return () => {
-    const leftMs = endsAtMs - Date.now();
-    if (leftMs > 0) return { ...call, timeoutMs: leftMs };
+    const remainingMs = endsAtMs - Date.now();
+    if (remainingMs > 0) return { ...call, timeoutMs: remainingMs };
     throw new ConnectError(`${what}: not done after ${timeoutMs} ms`, Code.DeadlineExceeded);
   };
 }

@@ -1,15 +1,14 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { envelopesFit } from "./envelopes.js";
 
-/** The most bytes that a message of an answer may have by default. */
+/** The default limit for the bytes of a response message. */
 export const READ_MAX_BYTES = 64 * 1024 * 1024;
 
 /**
- * A fetch for Connect's transports, in every runtime. A network that fails is `unavailable`, as on every other
- * transport, not an error of another name in each browser: before the answer and within it. So are redirects, which
- * Connect would have fetch refuse: workerd does not know how to, so they are asked for, and refused here. A message of
- * more than `readMaxBytes`, which fetch has decompressed by then, is `resource_exhausted`. `loadEnvelopes` is called with
- * the first stream.
+ * A fetch for Connect's transports, with the same errors in every runtime. If the network fails, before the response or
+ * within it, the error is `unavailable`, as on other transports. Redirects are `unavailable` too: Connect asks fetch to
+ * refuse them, which workerd cannot, so they are refused here. A message of more than `readMaxBytes` after decompression is
+ * `resource_exhausted`. `loadEnvelopes` is called for the first stream.
  */
 export function fetchOrUnavailable(
   loadEnvelopes: () => Promise<{ envelopesFit: typeof envelopesFit }>,
@@ -18,28 +17,28 @@ export function fetchOrUnavailable(
 ): typeof globalThis.fetch {
   return async (input, init) => {
     const { host } = new URL(input instanceof Request ? input.url : String(input));
-    const failed = (what: string, cause?: unknown) =>
+    const unavailable = (message: string, cause?: unknown) =>
       cause instanceof ConnectError || init?.signal?.aborted
         ? cause
-        : new ConnectError(what, Code.Unavailable, undefined, undefined, cause);
+        : new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
     let response: Response;
     try {
       response = await (fetch ?? globalThis.fetch)(input, { ...init, redirect: "manual" });
     } catch (error) {
-      throw failed(`cannot reach ${host}`, error);
+      throw unavailable(`cannot reach ${host}`, error);
     }
     const { type, status, body } = response;
-    // Of a redirect a browser shows the type only.
+    // Browsers hide the status of a redirect.
     if (type === "opaqueredirect" || (status >= 300 && status < 400)) {
-      throw failed(`cannot reach ${host}: it redirects`);
+      throw unavailable(`cannot reach ${host}: it redirects`);
     }
     if (!body) return response;
-    // Streams are of no use to a page that has not loaded the code for them.
+    // Only streams have envelopes, so that a page without streams does not load that code.
     const isStream = /^application\/(connect\+|grpc)/.test(response.headers.get("content-type") ?? "");
     const envelopes = isStream && (await loadEnvelopes()).envelopesFit(readMaxBytes);
     let bytes = 0;
     const fits = envelopes || ((chunk: Uint8Array) => (bytes += chunk.length) <= readMaxBytes);
-    return bounded(
+    return checkedResponse(
       body,
       response,
       (chunk) => {
@@ -47,17 +46,17 @@ export function fetchOrUnavailable(
         const text = `a message has more than ${readMaxBytes} bytes (readMaxBytes)`;
         throw new ConnectError(text, Code.ResourceExhausted);
       },
-      (error) => failed(`lost the connection to ${host}`, error),
+      (error) => unavailable(`lost the connection to ${host}`, error),
     );
   };
 }
 
-/** `response`, whose chunks `check` looks at first, and whose body fails as `failed` says. */
-function bounded(
+/** `response` whose chunks are passed to `check` first, and whose errors are mapped by `mapError`. */
+function checkedResponse(
   chunks: ReadableStream<Uint8Array>,
   response: Response,
   check: (chunk: Uint8Array) => void,
-  failed: (error: unknown) => unknown,
+  mapError: (error: unknown) => unknown,
 ): Response {
   const reader = chunks.getReader();
   let failure: unknown;
@@ -71,7 +70,7 @@ function bounded(
           controller.enqueue(value);
         } catch (error) {
           void reader.cancel(error).catch(() => {});
-          throw (failure = failed(error));
+          throw (failure = mapError(error));
         }
       },
       cancel: (reason) => reader.cancel(reason),
@@ -79,7 +78,7 @@ function bounded(
     { highWaterMark: 0 },
   );
   const answer = new Response(body, response);
-  // Chromium tells of a failed body in words of its own, whatever it failed with.
+  // Chromium throws an error of its own for a failed body, instead of the one that the stream failed with.
   for (const read of ["arrayBuffer", "json"] as const) {
     const method = answer[read];
     answer[read] = () =>

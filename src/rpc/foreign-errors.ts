@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 
 /**
- * The code that this project's error table has for an error of another server: the Go runtime answers several outcomes
- * as `unknown` or `internal` and tells them apart by the text, Atomix a conflict as `permission_denied`.
+ * The code of the error table for an error of another server. The Go runtime answers several outcomes as `unknown` or
+ * `internal`, which only differ in their text; Atomix answers a conflict as `permission_denied`.
  */
 export function foreignCode({ code, rawMessage }: ConnectError): Code {
   switch (code) {

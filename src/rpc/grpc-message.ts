@@ -1,18 +1,18 @@
 import { encodeEnvelope, type UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 
-/** Decompresses as one of Connect's compressions does. */
+/** The part of Connect's Compression that is used here. */
 interface Decompression {
   readonly name: string;
   decompress(bytes: Uint8Array, readMaxBytes: number): Promise<Uint8Array>;
 }
 
-/** The most bytes of trailers that are decompressed: a server's own. */
-const MOST_TRAILER_BYTES = 1024 * 1024;
+/** The limit for decompressed trailers. They are the server's own. */
+const MAX_TRAILER_BYTES = 1024 * 1024;
 
 /**
- * The answer with `grpc-message` as gRPC has it: only "%" and bytes outside of 0x20 to 0x7E are percent-encoded. Connect
- * encodes all that a URL would need encoded, and other clients show "%3A" where the server said ":".
+ * The answer with `grpc-message` encoded as gRPC specifies it: only "%" and bytes outside of 0x20 to 0x7E are
+ * percent-encoded. Connect encodes it like a part of a URL, so that other clients would show "%3A" for ":".
  */
 export function withGrpcMessage(
   answer: UniversalServerResponse,
@@ -30,15 +30,15 @@ export function withGrpcMessage(
   return { ...answer, body: recodeFrames(body, compression) };
 }
 
-/** Connect sets the status when the body has ended, and the message after that: it is encoded as it is set. */
+/** Connect sets the message after the body has ended, so it is encoded again when it is set. */
 function recodeTrailer(trailer: Headers): void {
   const { set } = trailer;
-  trailer.set = (name, value) => set.call(trailer, name, name === MESSAGE ? recoded(value) : value);
+  trailer.set = (name, value) => set.call(trailer, name, name === MESSAGE ? recode(value) : value);
   const message = trailer.get(MESSAGE);
   if (message !== null) trailer.set(MESSAGE, message);
 }
 
-/** The trailers of gRPC-Web are the last frame of the body. */
+/** Encodes the trailers of gRPC-Web again, which are the last frame of the body. */
 async function* recodeFrames(
   body: AsyncIterable<Uint8Array>,
   compression: Decompression | undefined,
@@ -52,7 +52,7 @@ async function* recodeFrames(
     }
     const data = frame.subarray(ENVELOPE_BYTES);
     const trailer = trailerParse(
-      isCompressed && compression ? await compression.decompress(data, MOST_TRAILER_BYTES) : data,
+      isCompressed && compression ? await compression.decompress(data, MAX_TRAILER_BYTES) : data,
     );
     recodeTrailer(trailer);
     yield encodeEnvelope(trailerFlag, trailerSerialize(trailer));
@@ -63,8 +63,8 @@ const MESSAGE = "grpc-message";
 const COMPRESSED = 1;
 const ENVELOPE_BYTES = 5;
 
-/** Text as Connect has encoded it, by gRPC's rule. Spaces at the ends stay encoded, as HTTP would take them away. */
-const recoded = (encoded: string): string =>
+/** The text that Connect has encoded, in gRPC's encoding. Spaces at the ends stay encoded, because HTTP trims them. */
+const recode = (encoded: string): string =>
   encoded
     .replace(/%([2-7][\dA-F])/gi, (code, hex) =>
       hex === "25" || hex.toUpperCase() === "7F" ? code : String.fromCharCode(Number.parseInt(hex, 16)),
@@ -72,4 +72,4 @@ const recoded = (encoded: string): string =>
     .replace(/^ +| +$/g, (spaces) => "%20".repeat(spaces.length));
 
 /** `text` as the value of `grpc-message`. */
-export const encodeGrpcMessage = (text: string): string => recoded(encodeURIComponent(text));
+export const encodeGrpcMessage = (text: string): string => recode(encodeURIComponent(text));

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 
-/** The code for an HTTP answer that is no success: of what a binding or a service leads to, not of the call itself. */
+/** The code for an HTTP error of a binding's target or of a service. It is not about the call itself. */
 export function codeOfStatus(status: number): Code {
   const code = CODES.get(status);
   if (code !== undefined) return code;
@@ -9,7 +9,7 @@ export function codeOfStatus(status: number): Code {
 }
 
 const CODES = new Map<number, Code>([
-  // The credential that was refused is not the caller's: renewing that one would not help.
+  // Not `unauthenticated`: the target refused the server's credentials, not the caller's token.
   [401, Code.PermissionDenied],
   [403, Code.PermissionDenied],
   [404, Code.NotFound],

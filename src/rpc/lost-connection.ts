@@ -9,26 +9,26 @@ export function lostConnection(error: unknown): unknown {
   return error.code === Code.Unknown ? withCode(error, HTTP_CODES[error.rawMessage] ?? error.code) : error;
 }
 
-/** Maps lost connections, and other servers' codes, to those of this project's error table. */
+/** Maps errors of lost connections and of other servers to the codes of the error table. */
 export function foreignError(error: unknown): unknown {
-  const found = lostConnection(error);
-  return found === error && isForeign(error) ? withCode(error, foreignCode(error)) : found;
+  const result = lostConnection(error);
+  return result === error && isForeign(error) ? withCode(error, foreignCode(error)) : result;
 }
 
-/** What was mapped already: a call passes here more than once, and its new code must not be mapped again. */
+/** Errors that were mapped. An error may come here more than once, and its new code must not be mapped again. */
 const mapped = new WeakSet<ConnectError>();
 
-/** Texts are only looked at where the answer is not one of a Fairlead server: there they may be an app's own words. */
+/** Whether the error is not from a Fairlead server, whose texts may be those of an app. */
 const isForeign = (error: unknown): error is ConnectError =>
   error instanceof ConnectError && !mapped.has(error) && !error.metadata.has(SERVER_HEADER);
 
 function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
   switch (code) {
     case Code.Aborted:
-      // What came over the wire has no cause; a broken socket is one.
+      // An error that came over the wire has no cause; that of a broken socket has one.
       return cause !== undefined;
     case Code.Canceled:
-      // A call that its own caller gave up says so in other words: these are those of a socket that closed under it.
+      // The text for a socket that was closed during the call. A call that its caller aborted has another one.
       return /stream closed with error code CANCEL/.test(rawMessage);
     case Code.Unknown:
     case Code.Internal:
@@ -40,28 +40,31 @@ function isLost({ code, rawMessage, cause, metadata }: ConnectError): boolean {
   }
 }
 
-/** A gRPC-Web stream that ends without trailers is `internal`; a unary answer without them is malformed, and `unknown`. */
+/** Whether a gRPC-Web stream ended without trailers. A unary answer without them is malformed, and `unknown`. */
 const isCutStream = (code: Code, text: string): boolean =>
   code === Code.Internal && /missing trailer$/.test(text);
 
-/** How Connect's protocols say that the connection ended before the answer did. */
-const LOST =
-  /missing (EndStreamResponse|status)|promised \d+ bytes, received|socket hang up|premature (close|end)|session (closed|destroyed)|GOAWAY/i;
+/** The texts by which Connect's protocols report that the connection ended before the answer. */
+const LOST = new RegExp(
+  "missing (EndStreamResponse|status)|promised \\d+ bytes, received|socket hang up|" +
+    "premature (close|end)|session (closed|destroyed)|GOAWAY",
+  "i",
+);
 
 function withCode(error: ConnectError, code: Code): ConnectError {
   if (code === error.code) return error;
-  const told = new ConnectError(error.rawMessage, code, error.metadata, undefined, error);
-  told.details = error.details;
-  mapped.add(told);
-  return told;
+  const result = new ConnectError(error.rawMessage, code, error.metadata, undefined, error);
+  result.details = error.details;
+  mapped.add(result);
+  return result;
 }
 
-/** The code for HTTP statuses that Connect knows nothing of: those of proxies in front of the server, and of Node. */
+/** The codes for HTTP statuses of proxies and of Node's HTTP server that Connect answers as `unknown`. */
 const HTTP_CODES: Readonly<Record<string, Code>> = {
   "HTTP 408": Code.Unavailable,
   "HTTP 413": Code.ResourceExhausted,
   "HTTP 414": Code.ResourceExhausted,
   "HTTP 431": Code.ResourceExhausted,
-  // A stream both ways over HTTP/1.1: the server's answer to what this connection cannot carry.
+  // The server's answer to a bidirectional stream over HTTP/1.1.
   "HTTP 505": Code.Unimplemented,
 };

@@ -6,16 +6,16 @@ import {
 } from "@connectrpc/connect";
 
 /**
- * Set on a call whose last try had no answer: it does not go over a connection that has been silent since. For what has
- * to arrive in time although a connection may have died without a word, as the renewal of a lease.
+ * Set on a retry of a call that had no answer: it does not use a connection that has been silent since. For calls with a
+ * deadline, such as the renewal of a lease, because a connection may be lost without a signal.
  */
 export const needsNewConnection: ContextKey<boolean> = createContextKey(false, {
   description: "needs a new connection",
 });
 
-/** The context values of a call that must not rely on a silent connection, for its call options. */
+/** `values` for the options of a call that must not use a silent connection. */
 export function requireNewConnection(values = createContextValues()): ContextValues {
-  // The caller's own values may be used for other calls, so they stay as they are.
+  // Not set on `values` themselves: the caller may use them for other calls.
   const view: ContextValues = {
     get: <T>(key: ContextKey<T>) => (key.id === needsNewConnection.id ? true : values.get(key)) as T,
     set(key, value) {

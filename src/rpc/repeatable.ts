@@ -6,19 +6,19 @@ import {
 } from "@connectrpc/connect";
 
 /**
- * Set on a call that may be sent again although its method may not: "once" for a write whose condition lets it happen
- * only once, "again" for a call that does no harm by happening twice. Where a second try of a conditional write meets
- * a conflict, that may be the first one's own doing, so the first failure is what the caller is told.
+ * Set on a call that may be retried although its method is not idempotent: "once" for a write whose condition lets it take
+ * effect only once, "again" for a call that may take effect twice. If a retry of a conditional write meets a conflict, the
+ * first attempt may have caused it, so the caller gets the first error.
  */
 export const mayRepeat: ContextKey<"no" | "once" | "again"> = createContextKey("no");
 
-/** The context values of a conditional write, for its call options. */
+/** `values` for the options of a conditional write. */
 export const conditional = (values?: ContextValues): ContextValues => marked("once", values);
 
-/** The context values of a call that may happen twice, for its call options. */
+/** `values` for the options of a call that may take effect twice. */
 export const repeatable = (values?: ContextValues): ContextValues => marked("again", values);
 
-/** The caller's own `values`, seen through a mark: they may be used for other calls, so they stay as they are. */
+/** A view of `values` with the mark. It is not set on `values` themselves: the caller may use them for other calls. */
 function marked(mark: "once" | "again", values = createContextValues()): ContextValues {
   const view: ContextValues = {
     get: <T>(key: ContextKey<T>) => (key.id === mayRepeat.id ? mark : values.get(key)) as T,

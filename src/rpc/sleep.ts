@@ -5,12 +5,12 @@ import { canceled } from "./canceled.js";
 export function sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(canceled(signal));
-    const callOff = armTimeout(delayMs, () => {
+    const stopTimer = armTimeout(delayMs, () => {
       signal?.removeEventListener("abort", abort);
       resolve();
     });
     const abort = () => {
-      callOff();
+      stopTimer();
       if (signal) reject(canceled(signal));
     };
     signal?.addEventListener("abort", abort, { once: true });

@@ -5,29 +5,29 @@ import { runAfter } from "../lib/timer.js";
 import { onWake } from "../lib/wake-events.js";
 import { HEARTBEAT_HEADER } from "./extension-headers.js";
 
-/** How often a client asks for a sign of life. Followers are back within 10 s after a connection died without a word. */
+/** How often a client requests a heartbeat. It reconnects within 10 s after a connection was lost without a signal. */
 const EVERY_MS = 2500;
 
-/** How long the headers of an answer may take where the server sends them at once; twice as long after each time in vain. */
+/** How long the headers of an answer may take if the server sends them at once. It doubles with each failure. */
 const OPENING_MS = 2000;
-const LONGEST_OPENING_MS = 16_000;
+const MAX_OPENING_MS = 16_000;
 
-/** The streams whose headers tell what is known only with the first message: there is no sign of life before it. */
+/** The methods whose headers are known only with the first message, so that no heartbeat precedes it. */
 export const LATE_HEADERS: ReadonlySet<string> = new Set(["GetFile"]);
 
-/** After how many times of that a stream is taken for lost. */
-const MISSED = 2.5;
+/** A stream is lost after so many heartbeat intervals without a message. */
+const MAX_MISSED = 2.5;
 
-/** A timer that fires so late tells of a process that was held up, not of the network. */
-const LATE_MS = 1000;
+/** A timer that fires so late means that the process was suspended, not that the network was silent. */
+const SUSPENDED_MS = 1000;
 
 /**
- * `transport`, whose streams of answers fail as `unavailable` where a server that sends signs of life has been silent
- * for too long. The signs themselves are not passed on. Keeps no Node process alive.
+ * `transport` with heartbeats: a stream of answers fails with `unavailable` if a server that sends heartbeats is silent for
+ * too long. The heartbeats are removed from the messages. Does not keep a Node process alive.
  */
 export function withStreamWatchdog(transport: Transport, everyMs = EVERY_MS): Transport {
-  // Of a server that has not said so yet, the first headers may take as long as they like.
-  let beatMs: number | undefined;
+  // Undefined until a server has confirmed heartbeats: any other may take its time for the first headers.
+  let confirmedMs: number | undefined;
   let openingMs = OPENING_MS;
   return {
     unary: (...args) => transport.unary(...args),
@@ -38,43 +38,47 @@ export function withStreamWatchdog(transport: Transport, everyMs = EVERY_MS): Tr
       const headers = new Headers(header);
       headers.set(HEARTBEAT_HEADER, String(everyMs));
       const call = new AbortController();
-      const over = onAbort(signal, () => call.abort(signal?.reason));
-      const lost = (error: ConnectError) => {
-        over();
+      const stopListening = onAbort(signal, () => call.abort(signal?.reason));
+      const onLost = (error: ConnectError) => {
+        stopListening();
         call.abort(error);
       };
       try {
         const opening = transport.stream(method, call.signal, timeoutMs, headers, input, values);
-        const isPrompt = beatMs !== undefined && !LATE_HEADERS.has(method.name);
-        const response = await heard(opening, isPrompt ? openingMs : undefined, lost, () => {
-          openingMs = Math.min(openingMs * 2, LONGEST_OPENING_MS);
+        const isPrompt = confirmedMs !== undefined && !LATE_HEADERS.has(method.name);
+        const response = await withLimit(opening, isPrompt ? openingMs : undefined, (error) => {
+          openingMs = Math.min(openingMs * 2, MAX_OPENING_MS);
+          onLost(error);
         });
         openingMs = OPENING_MS;
-        const keptMs = Number(response.header.get(HEARTBEAT_HEADER));
-        if (keptMs > 0) beatMs = keptMs;
-        const isBeat = (message: unknown) =>
-          keptMs > 0 && method.output.fields.every((field) => !isFieldSet(message as Message, field));
-        const wait = <T>(step: Promise<T>) => heard(step, keptMs > 0 ? keptMs * MISSED : undefined, lost);
-        return { ...response, message: alive(response.message, { wait, isBeat, over }) };
+        const intervalMs = Number(response.header.get(HEARTBEAT_HEADER));
+        const hasHeartbeats = intervalMs > 0;
+        if (hasHeartbeats) confirmedMs = intervalMs;
+        const isHeartbeat = (message: unknown) =>
+          hasHeartbeats && method.output.fields.every((field) => !isFieldSet(message as Message, field));
+        const limitMs = hasHeartbeats ? intervalMs * MAX_MISSED : undefined;
+        const wait = <T>(step: Promise<T>) => withLimit(step, limitMs, onLost);
+        const message = withoutHeartbeats(response.message, { wait, isHeartbeat, onEnd: stopListening });
+        return { ...response, message };
       } catch (error) {
-        over();
+        stopListening();
         throw error;
       }
     },
   };
 }
 
-/** `messages` without those that are only a sign of life, each of which is waited for as `wait` does. */
-function alive<T>(
+/** `messages` without heartbeats. Waits for each step as `wait` does, and calls `onEnd` at the end of the stream. */
+function withoutHeartbeats<T>(
   messages: AsyncIterable<T>,
   {
     wait,
-    isBeat,
-    over,
+    isHeartbeat,
+    onEnd,
   }: {
     wait<R>(step: Promise<R>): Promise<R>;
-    isBeat(message: unknown): boolean;
-    over(): void;
+    isHeartbeat(message: unknown): boolean;
+    onEnd(): void;
   },
 ): AsyncIterable<T> {
   return {
@@ -85,16 +89,16 @@ function alive<T>(
           try {
             for (;;) {
               const step = await wait(inner.next());
-              if (step.done) over();
-              if (step.done || !isBeat(step.value)) return step;
+              if (step.done) onEnd();
+              if (step.done || !isHeartbeat(step.value)) return step;
             }
           } catch (error) {
-            over();
+            onEnd();
             throw error;
           }
         },
         async return(value) {
-          over();
+          onEnd();
           return (await inner.return?.(value)) ?? { done: true, value: undefined };
         },
       };
@@ -102,37 +106,35 @@ function alive<T>(
   };
 }
 
-/** Settles as `step` does, or fails where it takes longer than `limitMs`, after `lost` was told. */
-function heard<T>(
+/** Settles as `step` does, but rejects after `limitMs`, and calls `onLost` before. Undefined: no limit. */
+function withLimit<T>(
   step: Promise<T>,
   limitMs: number | undefined,
-  lost: (error: ConnectError) => void,
-  onLost = () => {},
+  onLost: (error: ConnectError) => void,
 ): Promise<T> {
   if (limitMs === undefined) return step;
   return new Promise((resolve, reject) => {
     const startMs = performance.now();
     const endMs = startMs + limitMs;
-    let stop = () => {};
+    let stopTimer = () => {};
     const watch = (delayMs: number) => {
-      stop();
+      stopTimer();
       const dueMs = performance.now() + delayMs;
-      stop = runAfter(delayMs, () => {
+      stopTimer = runAfter(delayMs, () => {
         const nowMs = performance.now();
-        // What came meanwhile is still to be read.
-        if (nowMs - dueMs > LATE_MS) return watch(limitMs / 2);
+        // Messages may have arrived while the process was suspended, and are not read yet.
+        if (nowMs - dueMs > SUSPENDED_MS) return watch(limitMs / 2);
         const text = `the connection was lost: nothing was heard for ${Math.round(nowMs - startMs)} ms`;
         const error = new ConnectError(text, Code.Unavailable);
         settle();
-        onLost();
-        lost(error);
+        onLost(error);
         reject(error);
       });
     };
-    const off = onWake(() => watch(Math.max(0, Math.min(endMs - performance.now(), limitMs / 2))));
+    const stopWake = onWake(() => watch(Math.max(0, Math.min(endMs - performance.now(), limitMs / 2))));
     const settle = () => {
-      stop();
-      off();
+      stopTimer();
+      stopWake();
     };
     watch(limitMs);
     step.then(resolve, reject).finally(settle);

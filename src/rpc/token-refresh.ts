@@ -1,17 +1,17 @@
 /**
- * The failures of streams that were refused their token, where another one is there by now: those that "ended" because
- * it expired, and those that were "refused" when they began.
+ * Errors of streams whose token the server refused although there is a fresh one now: "ended" if the token expired during
+ * the stream, "refused" if the stream was refused when it began.
  */
 export const tokenRefreshes = new WeakMap<object, "ended" | "refused">();
 
-/** Whether a stream that failed so is to be opened again at once; asked of each failure of one stream, in their order. */
+/** Returns a function that tells, of each error of one stream in order, whether to reopen it at once with a fresh token. */
 export function createTokenRefreshCheck(): (error: unknown) => boolean {
   let isRefused = false;
   return (error) => {
-    const how = tokenRefreshes.get(error as object);
-    // One that is refused with the other token too would be for ever.
-    const again = how === "ended" || (how === "refused" && !isRefused);
-    isRefused = how === "refused";
-    return again;
+    const reason = tokenRefreshes.get(error as object);
+    // If the server refuses the fresh token as well, reopening would never end.
+    const shouldReopen = reason === "ended" || (reason === "refused" && !isRefused);
+    isRefused = reason === "refused";
+    return shouldReopen;
   };
 }

@@ -1,6 +1,6 @@
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 
-/** Tells nginx, and those who took that over from it, to pass each message of a stream on as it comes. */
+/** Adds the header by which nginx, and proxies with the same convention, forward each message of a stream at once. */
 export function withoutProxyBuffering(
   answer: UniversalServerResponse,
   { methodKind }: { methodKind: string },

@@ -2,15 +2,15 @@ import type { Transport } from "@connectrpc/connect";
 import { expectManyListeners } from "../lib/max-listeners.js";
 import { hasMark, noteMark } from "./server-mark.js";
 
-/** Gives the error that a caller is to see in the place of `error`; the same one where nothing is to be changed. */
-export type ReadError = (error: unknown) => unknown;
+/** Maps an error of a transport to the error that the caller gets; it may be the same. */
+export type ErrorMapping = (error: unknown) => unknown;
 
-/** For the calls to apps through the tunnel, which reports a lost connection as it is: their texts mean nothing. */
-export const unchangedError: ReadError = (error) => error;
+/** For calls to apps through the tunnel, which reports lost connections by itself. The texts of errors are the apps'. */
+export const unchangedError: ErrorMapping = (error) => error;
 
-/** `transport` whose errors are what `read` makes of them, and which takes a `timeoutMs` of any size. */
-export function withErrorMapping(transport: Transport, read: ReadError): Transport {
-  // Once it is known, no headers are made of what a tunnel has sent.
+/** `transport` with errors mapped by `mapError`. It accepts a `timeoutMs` of any size, and notes whether the server is Fairlead. */
+export function withErrorMapping(transport: Transport, mapError: ErrorMapping): Transport {
+  // Reads the headers only until the server is known: those of a tunnel are created when they are read.
   const note = (response: { header: Headers }) => {
     if (!hasMark(transport)) noteMark(transport, response.header);
   };
@@ -22,7 +22,7 @@ export function withErrorMapping(transport: Transport, read: ReadError): Transpo
         note(response);
         return response;
       } catch (error) {
-        throw await read(error);
+        throw await mapError(error);
       }
     },
     async stream(method, signal, timeoutMs, header, input, values) {
@@ -30,18 +30,18 @@ export function withErrorMapping(transport: Transport, read: ReadError): Transpo
       try {
         const response = await transport.stream(method, signal, wholeMs(timeoutMs), header, input, values);
         note(response);
-        return { ...response, message: told(response.message, read) };
+        return { ...response, message: withMappedErrors(response.message, mapError) };
       } catch (error) {
-        throw await read(error);
+        throw await mapError(error);
       }
     },
   };
 }
 
-/** gRPC has eight digits for a deadline, which Connect writes in milliseconds: a longer one is as good as that, 27 hours. */
+/** The longest deadline that gRPC can express in milliseconds, in eight digits: 27 hours. */
 const LONGEST_TIMEOUT_MS = 99_999_999;
 
-/** Connect takes whole milliseconds only. */
+/** `timeoutMs` as an integer, since Connect takes no fractions, and at most LONGEST_TIMEOUT_MS. */
 function wholeMs(timeoutMs: number | undefined): number | undefined {
   if (timeoutMs === undefined) return undefined;
   if (Number.isNaN(timeoutMs))
@@ -49,13 +49,13 @@ function wholeMs(timeoutMs: number | undefined): number | undefined {
   return Math.min(Math.ceil(timeoutMs), LONGEST_TIMEOUT_MS);
 }
 
-/** By hand instead of a generator: one promise fewer for each message. */
-function told<T>(messages: AsyncIterable<T>, read: ReadError): AsyncIterable<T> {
+/** Not a generator, which would create one more promise for each message. */
+function withMappedErrors<T>(messages: AsyncIterable<T>, mapError: ErrorMapping): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
       const inner = messages[Symbol.asyncIterator]();
       const rethrow = async (error: unknown) => {
-        throw await read(error);
+        throw await mapError(error);
       };
       return {
         next: () => inner.next().catch(rethrow),

@@ -86,10 +86,10 @@ export function createFetchTransport(
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
   };
   const transport = json
-    ? lazyTransport(({ jsonWith, sendAnyInJson }) =>
+    ? lazyTransport(({ anyJsonOptions, sendAnyInJson }) =>
         create({
           ...wire,
-          jsonOptions: jsonWith(registry),
+          jsonOptions: anyJsonOptions(registry),
           interceptors: [...interceptors, sendAnyInJson],
         }),
       )

@@ -15,7 +15,7 @@ import { deadlineReset } from "../node-http/deadline-reset.js";
 import { Http1Connections } from "../node-http/http1-connections.js";
 import { Http2Sessions } from "../node-http/http2-sessions.js";
 import { createUnaryClient } from "../node-http/unary-client/unary-client.js";
-import { jsonWith, sendAnyInJson } from "../rpc/any-in-json.js";
+import { anyJsonOptions, sendAnyInJson } from "../rpc/any-in-json.js";
 import { READ_MAX_BYTES } from "../rpc/fetch-unavailable.js";
 import { lostConnection } from "../rpc/lost-connection.js";
 import { withStreamWatchdog } from "../rpc/stream-watchdog.js";
@@ -91,7 +91,7 @@ export function createNodeTransport(
   const shared = {
     baseUrl,
     useBinaryFormat: !json,
-    jsonOptions: jsonWith(registry),
+    jsonOptions: anyJsonOptions(registry),
     interceptors: [
       ...interceptors,
       ...(json ? [sendAnyInJson] : []),
@@ -118,7 +118,7 @@ export function createNodeTransport(
         baseUrl,
         protocol,
         useBinaryFormat: !json,
-        jsonOptions: jsonWith(registry),
+        jsonOptions: anyJsonOptions(registry),
         interceptors: [...interceptors, ...(json ? [sendAnyInJson] : [])],
         readMaxBytes,
         acceptCompression: compression ? [compressionGzip, compressionBrotli] : [],

@@ -7,7 +7,7 @@ import {
   type SubscribeConfigurationRequest,
   type SubscribeConfigurationResponseSchema,
 } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { Merged } from "../../lib/merge-streams.js";
+import { MergedStream } from "../../lib/merge-streams.js";
 import { quote } from "../../lib/quote.js";
 import { canceled } from "../../rpc/canceled.js";
 import { INITIAL_HEADER } from "../../rpc/extension-headers.js";
@@ -78,7 +78,7 @@ export function configurationService(context: ServiceContext): ConfigurationMeth
     async *subscribeConfiguration(requests, { requestHeader, signal }) {
       const wantsInitial = requestHeader.get(INITIAL_HEADER) === "true";
       const groups = new Map<string, Followed>();
-      const inputs = new Merged<Input>(signal);
+      const inputs = new MergedStream<Input>(signal);
       let keyCount = 0;
       inputs.add(asked(requests));
       // One thing after the other: no change can slip between what a request was answered and what is told after it.

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { LogService } from "../../../gen/atomix/log/log_pb.js";
-import { Merged } from "../../lib/merge-streams.js";
+import { MergedStream } from "../../lib/merge-streams.js";
 import { canceled } from "../../rpc/canceled.js";
 import {
   FIRST_OFFSET_TRAILER,
@@ -35,7 +35,7 @@ export function logService(context: ServiceContext): ServiceImpl<typeof LogServi
         responseTrailer.set(LAST_OFFSET_TRAILER, String(appended.last));
       });
       try {
-        const values = new Merged<{ value: Uint8Array }>(signal);
+        const values = new MergedStream<{ value: Uint8Array }>(signal);
         values.add(requests);
         for await (const { value } of values) await batches.add(value);
         // A producer that gave up looks like one that has finished, on some ways: what it did not finish is not written.

@@ -5,7 +5,7 @@ import { asyncDispose } from "../../../lib/dispose.js";
 import { quote } from "../../../lib/quote.js";
 import { delay } from "../../../lib/timer.js";
 import { lostConnection } from "../../../rpc/lost-connection.js";
-import { type ReadError, withErrorMapping } from "../../../rpc/with-error-mapping.js";
+import { type ErrorMapping, withErrorMapping } from "../../../rpc/with-error-mapping.js";
 import { tokenOf, withCredential } from "../../access/credential.js";
 import { checkName } from "../../calls/validate/field-rules.js";
 import { type Log, type ServiceContext, silent } from "../../context.js";
@@ -38,7 +38,7 @@ interface JoinOptions extends Partial<Pick<App, "askEveryMs" | "timeoutMs">> {
   /** Is told what it wants, before it has any of it. Default: no one is. */
   onSubscriptions?: (subscriptions: readonly Subscription[]) => Promise<void>;
   /** Maps what the transport reports of a lost connection. Never the texts of errors: they are the app's own words. */
-  readError?: ReadError;
+  readError?: ErrorMapping;
 }
 
 /**
