@@ -10,24 +10,24 @@ import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { withGrpcMessage } from "../rpc/grpc-message.js";
 import { withoutProxyBuffering } from "../rpc/unbuffered.js";
 import type { Answer } from "./one-port.js";
-import { NotTaken, sendAnswer } from "./send-answer.js";
-import { nodeCall } from "./universal-request.js";
+import { ResponseNotRead, sendResponse } from "./send-response.js";
+import { toUniversalRequest } from "./universal-request.js";
 
 export interface AnsweringOptions extends ConnectRouterOptions {
   routes(router: ConnectRouter): void;
-  /** What each call begins with. Default: nothing. */
+  /** The context values that each call starts with. Default: none. */
   contextValues?: (request: Parameters<Answer>[0]) => ContextValues;
-  /** Told of a call that broke off for another reason than that its caller has left. Default: no one is. */
+  /** Runs when a response fails for another reason than that its caller has left. Default: nothing. */
   onBroken?: (error: unknown, method: string) => void;
-  /** For how long nothing of an answer may be taken before it is given up, in milliseconds. Default: 60,000. */
+  /** How long a caller may read nothing of a response before it is canceled, in milliseconds. Default: 60,000. */
   stalledMs?: number;
-  /** Told of a call whose answer was given up for that. Default: no one is. */
+  /** Runs when a response is canceled for that. Default: nothing. */
   onStalled?: (method: string, address: string) => void;
 }
 
 /**
- * Answers calls, and everything else with 404: as Connect's own adapter does, which prints a stack for each caller that
- * leaves while it is answered, leaves a caller waiting whose answer breaks off, and throws at a host that is none.
+ * Answers calls, and all other requests with 404, like Connect's own adapter. That one prints a stack for each caller
+ * that leaves too early, leaves a caller waiting if its response fails, and throws if the host header is malformed.
  */
 export function createConnectHandler({
   routes,
@@ -48,7 +48,7 @@ export function createConnectHandler({
       response.end("not found\n");
       return;
     }
-    const call = nodeCall(request, response);
+    const call = toUniversalRequest(request, response);
     if (!call) {
       response.writeHead(400, { "content-type": "text/plain" });
       response.end("the host header must name a host\n");
@@ -57,28 +57,28 @@ export function createConnectHandler({
     handler(contextValues ? { ...call, contextValues: contextValues(request) } : call)
       .then((answer) => {
         const passed = withoutProxyBuffering(withGrpcMessage(answer, acceptCompression), handler.method);
-        return sendAnswer(passed, request, response, {
+        return sendResponse(passed, request, response, {
           stalledMs,
           onStalled() {
             onStalled?.(handler.requestPath.slice(1), request.socket.remoteAddress ?? "");
-            giveUp(request);
+            cancelStalled(request);
           },
         });
       })
       .catch((error: unknown) => {
-        if (error instanceof NotTaken || hasLeft(request)) return;
+        if (error instanceof ResponseNotRead || hasLeft(request)) return;
         response.destroy(error as Error);
         onBroken?.(ConnectError.from(error), handler.requestPath.slice(1));
       });
   };
 }
 
-/** Ends a call whose caller takes nothing of its answer: the stream, or, over HTTP/1.1, the connection. */
-function giveUp({ httpVersionMajor, stream, socket }: Parameters<Answer>[0]): void {
+/** Ends a call whose caller reads nothing of its response: the stream or, over HTTP/1.1, the connection. */
+function cancelStalled({ httpVersionMajor, stream, socket }: Parameters<Answer>[0]): void {
   if (httpVersionMajor === 1) socket.destroy();
   else stream.close(constants.NGHTTP2_CANCEL);
 }
 
-/** Whether no one is there any more to be answered. */
+/** Whether the caller has left. */
 const hasLeft = ({ httpVersionMajor, stream, socket }: Parameters<Answer>[0]): boolean =>
   httpVersionMajor === 1 ? socket.destroyed : stream.destroyed;

@@ -2,45 +2,49 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { Socket } from "node:net";
 import { runAfter } from "../lib/timer.js";
 
-/** How many connections more than there may be are kept for as long as it takes to say so; others are cut at once. */
-const TOLD = 100;
+/** How many connections above the limit are kept until they have been refused; further ones are cut at once. */
+const MAX_EXTRA = 100;
 
-/** For how long a connection is not given up for a new one, so that it can send its first call. */
+/** How long a connection is not closed for a new one, so that it can send its first call, in milliseconds. */
 const FIRST_CALL_MS = 1000;
 
-/** How long one more connection than there may be can take to ask why. */
+/** How long a connection above the limit may stay open to read its refusal, in milliseconds. */
 const EXTRA_MS = 10_000;
 
-/** How long a connection may take to close by itself. */
+/** How long a connection may take to close by itself, in milliseconds. */
 const CLOSE_MS = 1000;
 
 /** One connection of a port. */
-export class Connection {
+export class PortConnection {
   /** What its calls use of the server's limits. The server counts it. */
   readonly usage = { calls: 0, identifiedCalls: 0, arrivingBytes: 0, leavingBytes: 0, waitingBytes: 0 };
-  /** Whether it is one more than there may be: all of its calls are refused. */
+  /** Whether it exceeds the limit: all of its calls are refused. */
   readonly isExtra: boolean;
   readonly socket: Pick<Socket, "destroy" | "destroyed" | "once">;
-  /** Since when it is idle, or, where it is not, has not been. By performance.now(). */
+  /** When it became idle, or stopped to be idle, by performance.now(). */
   sinceMs = performance.now();
-  /** Closes it in the way of its protocol, once it is idle. */
+  /** Closes it in the way of its protocol. */
   close: () => void;
-  readonly #onChange: (connection: Connection) => void;
+  readonly #onChange: (connection: PortConnection) => void;
   #uses = 0;
 
-  constructor(socket: Connection["socket"], isExtra: boolean, onChange: (connection: Connection) => void) {
+  constructor(
+    socket: PortConnection["socket"],
+    isExtra: boolean,
+    onChange: (connection: PortConnection) => void,
+  ) {
     this.socket = socket;
     this.isExtra = isExtra;
     this.#onChange = onChange;
     this.close = () => void socket.destroy();
   }
 
-  /** Whether no request is answered on it and no tunnel needs it. */
+  /** Whether it has no open requests and no tunnel uses it. */
   get isIdle(): boolean {
     return this.#uses === 0;
   }
 
-  /** It is used until the matching end(). */
+  /** Marks it as used until the matching end(). */
   begin(): void {
     if (this.#uses++ === 0) this.#changed();
   }
@@ -56,36 +60,36 @@ export class Connection {
 }
 
 /**
- * The connections of a port, of which there may be only so many. Where there are as many, the one that has been idle for
- * longest is closed for a new one; where none is idle, one whose callers have shown no credentials. Without such a one
- * the new connection is told so, and closed.
+ * The connections of a port, up to a limit. At the limit, a new connection makes the one close that has been idle for
+ * longest; if none is idle, one whose callers have shown no credentials. If there is none either, the new connection
+ * is refused: it gets the reason, and is closed.
  */
 export class Connections {
   readonly #most: number;
   readonly #idleMs: number;
-  readonly #open = new Set<Connection>();
-  /** In the order in which they became idle. */
-  readonly #idle = new Set<Connection>();
-  /** By the client's address: with TLS, calls come by another socket than the one that was accepted. */
-  readonly #byAddress = new Map<string, Connection>();
-  readonly #known = new WeakMap<object, Connection>();
+  readonly #open = new Set<PortConnection>();
+  /** The idle connections, in the order in which they became idle. */
+  readonly #idle = new Set<PortConnection>();
+  /** By the client's address: with TLS, calls come by another socket than the accepted one. */
+  readonly #byAddress = new Map<string, PortConnection>();
+  readonly #known = new WeakMap<object, PortConnection>();
   #sockets = 0;
   #isSweepPlanned = false;
 
-  /** `idleMs`: for how long a connection that nothing uses is kept. Default: for ever. */
+  /** An idle connection is closed after `idleMs`. Default: never. */
   constructor(most: number, idleMs = Number.POSITIVE_INFINITY) {
     this.#most = most;
     this.#idleMs = idleMs;
   }
 
-  /** Takes in a connection, or cuts it: false. */
+  /** Adds a connection; cuts it and returns false if there are far too many. */
   add(socket: Socket): boolean {
-    if (this.#sockets >= this.#most + TOLD) {
+    if (this.#sockets >= this.#most + MAX_EXTRA) {
       socket.destroy();
       return false;
     }
-    if (this.#open.size >= this.#most) this.#giveUpOne();
-    const connection = new Connection(socket, this.#open.size >= this.#most, this.#changed);
+    if (this.#open.size >= this.#most) this.#closeLeastUseful();
+    const connection = new PortConnection(socket, this.#open.size >= this.#most, this.#changed);
     const address = addressOf(socket);
     this.#byAddress.set(address, connection);
     this.#sockets++;
@@ -104,35 +108,35 @@ export class Connections {
   }
 
   /** The connection that the request came by. */
-  of({ httpVersionMajor, socket, stream }: Http2ServerRequest): Connection {
+  of({ httpVersionMajor, socket, stream }: Http2ServerRequest): PortConnection {
     return this.at((httpVersionMajor === 2 && stream.session) || socket, socket);
   }
 
-  /** The connection that `key`, its session or its socket, stands for. */
-  at(key: object, socket: Pick<Socket, "destroy" | "remoteAddress" | "remotePort">): Connection {
+  /** The connection with the HTTP/2 session or the socket `key`. */
+  at(key: object, socket: Pick<Socket, "destroy" | "remoteAddress" | "remotePort">): PortConnection {
     let connection = this.#known.get(key);
     if (!connection) {
       connection =
-        this.#byAddress.get(addressOf(socket)) ?? new Connection(socket as Socket, false, () => {});
+        this.#byAddress.get(addressOf(socket)) ?? new PortConnection(socket as Socket, false, () => {});
       this.#known.set(key, connection);
     }
     return connection;
   }
 
-  /** Makes the response the last one of its connection if that is one too many. */
+  /** Closes the connection after this response if it exceeds the limit. */
   endExtra(request: Http2ServerRequest, response: Http2ServerResponse): void {
     if (!this.of(request).isExtra) return;
     if (request.httpVersionMajor === 1) {
       response.setHeader("connection", "close");
     } else {
       const { session } = request.stream;
-      // Some Node (20.19.0 for one) tells of the close in the midst of sending, and a session that is closed there and
-      // then drops the rest of the answer.
+      // Some versions of Node (like 20.19.0) emit "close" while they still send, and a session that closes at once drops
+      // the rest of the response.
       response.once("close", () => setImmediate(() => session?.close()));
     }
   }
 
-  readonly #changed = (connection: Connection): void => {
+  readonly #changed = (connection: PortConnection): void => {
     this.#idle.delete(connection);
     if (!connection.isIdle || !this.#open.has(connection)) return;
     this.#idle.add(connection);
@@ -153,35 +157,35 @@ export class Connections {
     });
   }
 
-  /** Closes the connection that is missed least, if there is one. */
-  #giveUpOne(): void {
-    const isFree = ({ sinceMs }: Connection) => performance.now() - sinceMs >= FIRST_CALL_MS;
+  /** Closes an idle connection, else one without identified callers, if there is one that may be closed. */
+  #closeLeastUseful(): void {
+    const mayClose = ({ sinceMs }: PortConnection) => performance.now() - sinceMs >= FIRST_CALL_MS;
     const [longestIdle] = this.#idle;
-    const least = longestIdle && isFree(longestIdle) ? longestIdle : this.#firstUnidentified(isFree);
-    if (least) this.#close(least);
+    const candidate = longestIdle && mayClose(longestIdle) ? longestIdle : this.#firstUnidentified(mayClose);
+    if (candidate) this.#close(candidate);
   }
 
-  #firstUnidentified(isFree: (connection: Connection) => boolean): Connection | undefined {
+  #firstUnidentified(mayClose: (connection: PortConnection) => boolean): PortConnection | undefined {
     for (const each of this.#open) {
-      if (!each.isIdle && each.usage.identifiedCalls === 0 && isFree(each)) return each;
+      if (!each.isIdle && each.usage.identifiedCalls === 0 && mayClose(each)) return each;
     }
     return undefined;
   }
 
-  #close(connection: Connection): void {
+  #close(connection: PortConnection): void {
     this.#forget(connection);
     connection.close();
     cutAfter(CLOSE_MS, connection.socket);
   }
 
-  #forget(connection: Connection): void {
+  #forget(connection: PortConnection): void {
     this.#open.delete(connection);
     this.#idle.delete(connection);
   }
 }
 
-/** Destroys a socket that is still there after so many milliseconds. */
-function cutAfter(delayMs: number, socket: Connection["socket"]): void {
+/** Destroys a socket that is still open after `delayMs`. */
+function cutAfter(delayMs: number, socket: PortConnection["socket"]): void {
   if (socket.destroyed) return;
   socket.once(
     "close",

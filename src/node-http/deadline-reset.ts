@@ -1,6 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 
-/** What timers of two machines may differ by. */
+/** How much the timers of two machines may differ, in milliseconds. */
 const SLACK_MS = 5;
 
 /**
@@ -11,7 +11,7 @@ export const deadlineReset: Interceptor = (next) => async (request) => {
   const timeoutMs = timeoutOf(request.header);
   if (timeoutMs === undefined) return next(request);
   const startMs = performance.now();
-  const mapped = (error: unknown): unknown => {
+  const mapError = (error: unknown): unknown => {
     const isAtDeadline = performance.now() - startMs >= timeoutMs - SLACK_MS;
     if (!isAtDeadline || !isReset(error)) return error;
     return new ConnectError("the deadline has passed", Code.DeadlineExceeded, undefined, undefined, error);
@@ -19,19 +19,22 @@ export const deadlineReset: Interceptor = (next) => async (request) => {
   try {
     const response = await next(request);
     if (!response.stream) return response;
-    return { ...response, message: readBy(response.message, mapped) };
+    return { ...response, message: withMappedErrors(response.message, mapError) };
   } catch (error) {
-    throw mapped(error);
+    throw mapError(error);
   }
 };
 
-/** By hand: the return() of a generator would wait for its next(). */
-function readBy<T>(messages: AsyncIterable<T>, mapped: (error: unknown) => unknown): AsyncIterable<T> {
+/** Not a generator: its return() would wait for its next(). */
+function withMappedErrors<T>(
+  messages: AsyncIterable<T>,
+  mapError: (error: unknown) => unknown,
+): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
       const inner = messages[Symbol.asyncIterator]();
       const rethrow = (error: unknown): never => {
-        throw mapped(error);
+        throw mapError(error);
       };
       return {
         next: () => inner.next().catch(rethrow),

@@ -5,9 +5,9 @@ import { Duplex } from "node:stream";
 import type { PipelinedResponses } from "./pipelined-responses.js";
 
 /**
- * Answers a request for another protocol as the plain request that it is (RFC 9110, 7.8). Node emits "upgrade" for it
- * and stops to parse the connection; without a listener it even loses the requests that are pipelined behind. So the
- * connection is handed to `server` again, with the same request in front, without its offer.
+ * Answers a request that offers another protocol as a plain request (RFC 9110, 7.8). Node emits "upgrade" for it and
+ * stops parsing the connection; without a listener it even loses the pipelined requests behind it. So the connection is
+ * handed to `server` again, with the same request in front, without the offer.
  */
 export async function declineUpgrade(
   server: Server,
@@ -16,10 +16,10 @@ export async function declineUpgrade(
   head: Buffer,
   pipelined: PipelinedResponses,
 ): Promise<void> {
-  // A connection that breaks is closed by whoever holds it.
+  // The owner of the connection closes it if it breaks.
   stream.on("error", () => {});
   const { socket } = request;
-  await sent(pipelined.of(socket), socket);
+  await allSent(pipelined.of(socket), socket);
   if (socket.destroyed || !socket.writable) return;
   if (stream === socket) {
     const body = readNow(request);
@@ -33,14 +33,14 @@ export async function declineUpgrade(
 }
 
 /** Resolves when the `responses` have been sent, or have failed with the connection. */
-async function sent(responses: readonly EventEmitter[], socket: Socket): Promise<void> {
-  // Node has stopped to tell them.
-  const drained = () => {
+async function allSent(responses: readonly EventEmitter[], socket: Socket): Promise<void> {
+  // Node emits it on them no more.
+  const emitDrain = () => {
     for (const response of responses) response.emit("drain");
   };
-  socket.on("drain", drained);
+  socket.on("drain", emitDrain);
   await Promise.all(responses.map((response) => new Promise((close) => response.once("close", close))));
-  socket.off("drain", drained);
+  socket.off("drain", emitDrain);
 }
 
 let parsed: Promise<boolean> | undefined;
@@ -57,10 +57,10 @@ function bodyIsParsed(): Promise<boolean> {
   }));
 }
 
-/** The headers of an offer to change the protocol, which belong to this hop only. */
+/** The headers of an offer to change the protocol. */
 const OFFER = new Set(["upgrade", "http2-settings"]);
 
-/** The request line and the headers as they came, but for the offer. */
+/** The request line and the headers as they came, without the offer. */
 function headerBlock({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
   const lines = [`${method} ${url} HTTP/${httpVersion}`];
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -103,7 +103,7 @@ class BodyInFront extends Duplex {
     stream.once("close", () => this.destroy());
   }
 
-  /** For the server's watch over idle connections. */
+  /** The server limits idle connections by it. */
   setTimeout(ms: number): this {
     this.#socket.setTimeout(ms);
     return this;
@@ -141,11 +141,11 @@ async function* bytesOf(request: IncomingMessage, stream: Duplex, head: Buffer):
   yield* stream as AsyncIterable<Buffer>;
 }
 
-/** The bytes of the body that have come. */
+/** The bytes of the body that have arrived. */
 function readNow(request: IncomingMessage): Buffer {
-  const pieces: Buffer[] = [];
-  for (let piece = request.read(); piece !== null; piece = request.read()) pieces.push(piece as Buffer);
-  return Buffer.concat(pieces);
+  const chunks: Buffer[] = [];
+  for (let chunk = request.read(); chunk !== null; chunk = request.read()) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
 }
 
 const isChunked = ({ headers }: IncomingMessage): boolean => "transfer-encoding" in headers;

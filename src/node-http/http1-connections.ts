@@ -6,10 +6,10 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { runAfter } from "../lib/timer.js";
 import { needsNewConnection } from "../rpc/new-connection.js";
 
-/** Like Node's own agent: an idle connection is kept for so many milliseconds, if the server does not say less. */
+/** As Node's own agent: idle connections close after this many milliseconds, or earlier if the server says so. */
 const IDLE: AgentOptions = { keepAlive: true, scheduling: "lifo", timeout: 5000 };
 
-/** HTTP/1.1 connections to one server, each of which may take `dialMs` to be there. */
+/** HTTP/1.1 connections to one server. A connection fails if it is not established within `dialMs`. */
 export class Http1Connections {
   readonly agent: HttpAgent | HttpsAgent;
   /** The innermost interceptor of a transport over these connections. */
@@ -29,7 +29,7 @@ export class Http1Connections {
       try {
         return await next(request);
       } catch (error) {
-        // A network that swallowed this call has swallowed the idle connections too.
+        // A network that lost this call has lost the idle connections too.
         if (isLate(error) || isLate(request.signal.reason)) this.#dropIdle();
         throw error;
       }

@@ -4,21 +4,21 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { runAfter } from "../lib/timer.js";
 import { SERVER_HEADER } from "../rpc/extension-headers.js";
 import { openWindow, WINDOW_BYTES } from "./flow-window.js";
-import { NO_BOUND_MB } from "./session-memory.js";
+import { UNLIMITED_SESSION_MB } from "./session-memory.js";
 
-/** When a connection is taken for lost, in milliseconds. */
+/** When a connection counts as lost, in milliseconds. */
 export interface Keepalive {
   /** How long connecting may take: TCP, TLS and the peer's SETTINGS together. */
   dialMs: number;
-  /** After how much silence a Fairlead server is pinged while calls are open. */
+  /** The silence after which a Fairlead server gets a PING while calls are open. */
   silenceMs: number;
-  /** The same for other servers: some take frequent pings for an attack. */
+  /** The same for other servers: some treat frequent PINGs as an attack. */
   foreignSilenceMs: number;
-  /** How long the answer to such a ping may take. */
+  /** How long the answer to such a PING may take. */
   answerMs: number;
-  /** How long the answer may take where something points to a loss already. */
+  /** How long the answer may take if the connection seems to be lost already. */
   probeMs: number;
-  /** After how long without a call the connection is closed. */
+  /** How long a connection without calls is kept. */
   idleMs: number;
 }
 
@@ -31,24 +31,24 @@ export const KEEPALIVE: Readonly<Keepalive> = {
   idleMs: 15 * 60_000,
 };
 
-/** How often a connection with open calls is looked at: a whole number of these is the precision of `silenceMs`. */
+/** How often a connection with open calls is checked: the precision of `silenceMs`. */
 const TICK_MS = 1000;
 
 export interface ConnectionOptions {
   authority: string;
   keepalive: Keepalive;
   tls: SecureContextOptions | undefined;
-  /** A call has ended, or the peer takes another number of them. */
+  /** Runs when a call has ended, or the peer has changed the limit on calls. */
   onRoom(): void;
-  /** It takes no more calls: it was lost, closed, or the peer is leaving. */
+  /** Runs when it takes no more calls: it was lost or closed, or the peer sent GOAWAY. */
   onLeaving(why: "closed" | "pinged too often"): void;
-  /** It is gone, and its calls with it. */
+  /** Runs when it is closed, and all of its calls have ended. */
   onClosed(): void;
 }
 
 /** One HTTP/2 connection: which calls it takes, and whether the peer is still there. */
 export class Http2Connection {
-  /** Resolves when the peer has sent its SETTINGS; rejects where that is not to be had. */
+  /** Resolves when the peer has sent its SETTINGS; rejects if the connection fails before. */
   readonly ready: Promise<void>;
   readonly #session: ClientHttp2Session;
   readonly #options: ConnectionOptions;
@@ -69,11 +69,11 @@ export class Http2Connection {
     const session = connect(options.authority, {
       ...options.tls,
       settings: { initialWindowSize: WINDOW_BYTES },
-      maxSessionMemory: NO_BOUND_MB,
+      maxSessionMemory: UNLIMITED_SESSION_MB,
     });
     this.#session = session;
     this.ready = this.#dialled(options.keepalive.dialMs);
-    // Whoever waits for it is told; later failures are those of its calls.
+    // Callers that wait for it see the rejection; later failures are those of their calls.
     this.ready.catch(() => {});
     session.on("error", () => {});
     session.on("close", () => {
@@ -99,19 +99,19 @@ export class Http2Connection {
     return !this.#isLeaving && !this.#session.closed && !this.#session.destroyed;
   }
 
-  /** Whether it was silent for so long that a call should not rely on it. */
+  /** Whether it has been silent for so long that a call needs a probe first. */
   get isDoubtful(): boolean {
     this.#look();
     return performance.now() - this.#heardAtMs >= this.#options.keepalive.foreignSilenceMs;
   }
 
-  /** How long nothing was heard, in milliseconds. */
+  /** How long nothing has been received, in milliseconds. */
   get silentMs(): number {
     this.#look();
     return performance.now() - this.#heardAtMs;
   }
 
-  /** The probe under way, if there is one; resolves in any case. */
+  /** The probe under way, if there is one. It never rejects. */
   get probing(): Promise<void> | undefined {
     return this.#probing;
   }
@@ -138,12 +138,12 @@ export class Http2Connection {
     });
   }
 
-  /** Takes no more calls; those under way go on. */
+  /** Takes no more calls; those under way continue. */
   leave(): void {
     this.#leave("closed");
   }
 
-  /** Asks whether the peer is there, which it has to answer soon; else all calls fail. One question at a time. */
+  /** Sends a PING, unless one is under way: without an answer in time all calls fail. */
   probe(answerMs = this.#options.keepalive.probeMs): Promise<void> {
     this.#probing ??= this.#ping(answerMs).finally(() => {
       this.#probing = undefined;
@@ -160,7 +160,7 @@ export class Http2Connection {
   #dialled(dialMs: number): Promise<void> {
     const session = this.#session;
     return new Promise((resolve, reject) => {
-      // A call waits for it, which keeps the process alive.
+      // The timer keeps the process alive: a call waits for the connection.
       const late = setTimeout(() => {
         fail(new ConnectError(`no HTTP/2 connection within ${dialMs} ms`, Code.Unavailable));
       }, dialMs);
@@ -199,7 +199,7 @@ export class Http2Connection {
       this.#calls--;
       if (this.#calls === 0) this.#ended();
       this.#look();
-      // A call that waited in vain while nothing else came either: perhaps nobody is there any more.
+      // The call got nothing, and nothing else was received meanwhile: the peer may be gone.
       const isSilent = this.#heardBytes === heardBytes && performance.now() - openedAtMs >= TICK_MS;
       if (isSilent) void this.probe();
       this.#options.onRoom();
@@ -212,7 +212,7 @@ export class Http2Connection {
     for (const send of this.#heldBodies.splice(0)) send();
   }
 
-  /** The last of its calls is over. */
+  /** Runs when its last call has ended. */
   #ended(): void {
     this.#stopTicks();
     if (this.#session.destroyed) return;
@@ -222,7 +222,7 @@ export class Http2Connection {
     else this.#whenIdle();
   }
 
-  /** Notes whether bytes have come since the last look. */
+  /** Notes whether bytes have been received since the last check. */
   #look(): void {
     const { socket, destroyed } = this.#session;
     const bytes = destroyed ? this.#heardBytes : socket.bytesRead;
@@ -253,7 +253,7 @@ export class Http2Connection {
       const heardBytes = this.#heardBytes;
       const stop = runAfter(answerMs, () => {
         this.#look();
-        // Anything that came is an answer, also where the pong waits behind a large one.
+        // Any received bytes are an answer: the PONG may wait behind a large message.
         if (this.#heardBytes === heardBytes) {
           const why = `the connection was lost: nothing was heard for ${Math.round(this.silentMs)} ms`;
           this.destroy(new ConnectError(why, Code.Unavailable));

@@ -13,10 +13,10 @@ import { type Attempt, watchAnswer, withResend } from "./resend.js";
 type SessionManager = NonNullable<Extract<ConnectTransportOptions, { httpVersion: "2" }>["sessionManager"]>;
 
 export interface Http2SessionsOptions {
-  /** When a connection is taken for lost. Default: KEEPALIVE. */
+  /** When a connection counts as lost. Default: KEEPALIVE. */
   keepalive?: Partial<Keepalive>;
   tls?: SecureContextOptions | undefined;
-  /** Added to the error of calls to a server that speaks no HTTP/2. */
+  /** Appended to the error of calls to a server that does not support HTTP/2. */
   advice?: string;
 }
 
@@ -36,16 +36,16 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** A connection that said something within so many milliseconds is there. */
+/** A connection that received something within so many milliseconds needs no probe. */
 const JUST_HEARD_MS = 500;
 
 /**
- * The HTTP/2 connections to one server: usually one, and others that only finish their calls. Calls beyond the number
- * that the peer takes at once wait for their turn, in their order.
+ * The HTTP/2 connections to one server: usually one, and others that only finish their calls. Calls above the peer's
+ * limit on open calls wait in a queue.
  */
 export class Http2Sessions implements SessionManager {
   readonly authority: string;
-  /** The innermost interceptor of a transport over these connections: it makes calls that are given up leave the queue. */
+  /** The innermost interceptor of a transport over these connections: it removes canceled calls from the queue. */
   readonly interceptor: Interceptor;
   readonly #host: string;
   readonly #options: Http2SessionsOptions;
@@ -121,7 +121,7 @@ export class Http2Sessions implements SessionManager {
 
   notifyResponseByteRead(): void {}
 
-  /** Closes the connections: calls under way fail, as do those that wait. */
+  /** Closes the connections: all calls fail, also those that wait. */
   close(): void {
     const reason = new ConnectError("connection aborted", Code.Canceled);
     this.#current = undefined;
@@ -156,7 +156,7 @@ export class Http2Sessions implements SessionManager {
         waiting.resolve(quietlyClosed(connection.request(waiting.headers)), connection);
       } catch (error) {
         if (connection.takesCalls) waiting.reject(error);
-        // It was closed just now, and nothing has been sent.
+        // The connection has just closed, and nothing has been sent.
         else this.#waiting.add(waiting);
       }
     }
@@ -208,8 +208,8 @@ export class Http2Sessions implements SessionManager {
 }
 
 /**
- * A call that is given up resets its stream and does nothing else: Node's own `close(code)` ends the request first, and
- * a server that reads no further takes an upload cut short for whole.
+ * Makes `close(code)` of a canceled call only reset the stream: Node's own ends the request first, so that a server
+ * could take an upload that was cut short for complete.
  */
 function quietlyClosed(stream: ClientHttp2Stream): ClientHttp2Stream {
   const { close } = stream;
@@ -221,7 +221,7 @@ function quietlyClosed(stream: ClientHttp2Stream): ClientHttp2Stream {
   return stream;
 }
 
-/** Whether the error, or what Connect has wrapped into it, is the one that Node calls `code`. */
+/** Whether the error, or one of its causes, has Node's `code`. */
 function hasCode(error: unknown, code: string): boolean {
   if (!(error instanceof Error)) return false;
   return (error as NodeJS.ErrnoException).code === code || hasCode(error.cause, code);

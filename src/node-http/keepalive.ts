@@ -5,28 +5,28 @@ import { unsentBytes } from "./unsent.js";
 
 /** When an HTTP/2 connection counts as lost, in milliseconds. */
 export interface KeepaliveOptions {
-  /** After how much silence on a connection that is in use its client is asked for a sign of life, by a PING. */
+  /** The silence on a connection in use after which its client gets a PING. */
   pingMs: number;
-  /** How long the client may say nothing after that. */
+  /** How long the client may send nothing after that. */
   pingTimeoutMs: number;
-  /** How long the first SETTINGS may take, and the answer to a PING of a client that does send something. */
+  /** How long the first SETTINGS may take, and the answer to a PING if the client sends other bytes. */
   headersTimeoutMs: number;
 }
 
 /**
- * Finds connections whose client has vanished, or began a header block that it does not end: `lost` is told why. A
- * client that is only busy or slow is kept: what it sends is a sign of life, and so is that it takes what had to wait.
+ * Calls `onLost` with the reason if the client of a connection has vanished, or does not end a header block. A busy or
+ * slow client is kept: sending bytes, or receiving bytes that had to wait, counts as an answer.
  */
 export function keepAlive(
   session: ServerHttp2Session,
   { isIdle, socket }: { isIdle: () => boolean; socket: Socket },
   { pingMs, pingTimeoutMs, headersTimeoutMs }: KeepaliveOptions,
-  lost: (why: string) => void,
+  onLost: (why: string) => void,
 ): void {
   const stepMs = Math.min(pingMs, pingTimeoutMs, headersTimeoutMs) / 4;
   let bytesRead = 0;
   let unsent = 0;
-  // Counted in steps: time in which this process stood still is no silence of the client.
+  // Counted in steps: time in which this process was suspended is no silence of the client.
   let silentMs = 0;
   let unansweredMs = 0;
   let pingedMs: number | undefined;
@@ -44,34 +44,34 @@ export function keepAlive(
     });
   };
 
-  /** Why the connection is lost; undefined: it is not, as far as can be seen. */
+  /** The reason why the connection is lost; undefined: it seems to be alive. */
   const reason = (): string | undefined => {
     if (!hasSettings) return unansweredMs >= headersTimeoutMs ? "its client sent no SETTINGS" : undefined;
     if (pingedMs === undefined) return undefined;
     if (pingedMs >= pingTimeoutMs && silentMs >= pingTimeoutMs) {
       return `its client was silent for ${Math.round(silentMs)} ms and answered no PING`;
     }
-    // Within a header block nothing else can be sent, no answer to a PING either.
+    // Within a header block a client cannot answer a PING either.
     if (pingedMs < headersTimeoutMs) return undefined;
     return `its client sends, and answered no PING for ${Math.round(pingedMs)} ms: a header block that does not end`;
   };
 
-  const look = () => {
+  const check = () => {
     silentMs += stepMs;
     unansweredMs += stepMs;
     if (pingedMs !== undefined) pingedMs += stepMs;
-    // What the kernel takes at once says nothing of the client.
-    const takes = unsent > 0 && unsentBytes(socket) !== unsent;
-    if (takes || socket.bytesRead !== bytesRead) silentMs = 0;
+    // Bytes that the kernel accepts at once say nothing about the client.
+    const isReceiving = unsent > 0 && unsentBytes(socket) !== unsent;
+    if (isReceiving || socket.bytesRead !== bytesRead) silentMs = 0;
     bytesRead = socket.bytesRead;
     unsent = unsentBytes(socket);
     const why = reason();
-    if (why !== undefined) return lost(why);
+    if (why !== undefined) return onLost(why);
     const isDue = unansweredMs >= headersTimeoutMs || (silentMs >= pingMs && !isIdle());
     if (hasSettings && pingedMs === undefined && isDue) ping();
-    stop = runAfter(stepMs, look);
+    stop = runAfter(stepMs, check);
   };
 
-  let stop = runAfter(stepMs, look);
+  let stop = runAfter(stepMs, check);
   session.once("close", () => stop());
 }

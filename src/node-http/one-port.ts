@@ -1,12 +1,18 @@
-import { createServer as createHttp1, type IncomingMessage, type RequestListener } from "node:http";
+import {
+  createServer as createHttp1,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from "node:http";
 import {
   constants,
   createServer as createHttp2,
+  type Http2Server,
   type Http2ServerRequest,
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
-import { type AddressInfo, createServer as createTcp, type Socket } from "node:net";
+import { type AddressInfo, createServer as createTcp, type Socket, type Server as TcpServer } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   createServer as createTls,
@@ -19,15 +25,17 @@ import { Connections } from "./connections.js";
 import { declineUpgrade } from "./declined-upgrade.js";
 import { openWindow, WINDOW_BYTES } from "./flow-window.js";
 import { type KeepaliveOptions, keepAlive } from "./keepalive.js";
+import { OpenCalls } from "./open-calls.js";
 import { PipelinedResponses } from "./pipelined-responses.js";
-import { NO_BOUND_MB } from "./session-memory.js";
+import { detectProtocol, SILENT_MS } from "./protocol-detection.js";
+import { UNLIMITED_SESSION_MB } from "./session-memory.js";
 
-/** Answers requests of both HTTP versions, by what they have in common. */
+/** Answers requests of HTTP/1.1 and HTTP/2, by the part of their types that both have. */
 export type Answer = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
-/** Takes connections whose client wants to go on in another protocol. */
+/** Takes over connections whose client asks for another protocol. */
 export interface Upgrade {
-  /** Whether it takes this one. */
+  /** Whether it takes over the connection of this request. */
   wants(request: IncomingMessage): boolean;
   take(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
@@ -35,56 +43,50 @@ export interface Upgrade {
 export interface OnePortOptions {
   host: string;
   port: number;
-  /** A key and its certificate, and what else Node takes beside them: TLS, and nothing without it. */
+  /** The key, the certificate and Node's other options of TLS: the port then speaks TLS only. Default: no TLS. */
   tls?: SecureContextOptions | undefined;
-  /** Takes in the connections. Default: 10,000 of them. */
+  /** Counts and limits the connections. Default: at most 10,000 of them. */
   connections?: Connections;
-  /** How many calls of one connection HTTP/2 lets a client begin at the same time. Default: 1000. */
+  /** How many calls a client may have open on one HTTP/2 connection. Default: 1000. */
   callsPerConnection?: number;
-  /** The bytes of the headers of one request, above which the connection is closed without an answer of ours. Default: 64 KiB. */
+  /** The largest headers of a request in bytes; Node itself refuses larger ones. Default: 64 KiB. */
   headerBytes?: number;
-  /** When a connection counts as lost. */
+  /** When a connection counts as lost, in milliseconds. */
   keepalive?: KeepaliveOptions & {
-    /** After how much silence the kernel asks the client's, by TCP, whether it is there. */
+    /** The silence after which the kernel sends TCP keep-alive probes. */
     tcpKeepaliveMs: number;
-    /** For how long a connection without calls is kept. */
+    /** How long an idle connection is kept. */
     connectionIdleMs: number;
   };
-  /** Told of each connection that is cut because it counts as lost, and why. Default: no one is. */
+  /** Runs when a connection is cut because it counts as lost. Default: nothing. */
   onLost?: (why: string, address: string) => void;
-  /** Takes requests to go on in another protocol, if it wants them. All others are answered as plain requests. Default: none. */
+  /** Takes over connections that ask for another protocol; all others get a plain response. Default: none. */
   upgrade?: Upgrade;
-  /** Which requests are answered while the port closes; all others get 503. Default: none. */
+  /** The requests that are answered while the port closes; all others get 503. Default: none. */
   whileClosing?: (request: Http2ServerRequest) => boolean;
 }
 
-/** A port that is listened on. */
+/** An open port. */
 export interface OnePort {
-  /** Where it is, as "http://127.0.0.1:34904". */
+  /** As "http://127.0.0.1:34904". */
   url: string;
   port: number;
-  /** Serves further connections of a port with TLS by this key and certificate; open ones go on with theirs. */
+  /** Uses this key and certificate for further connections of a port with TLS; open connections keep theirs. */
   setTls(tls: SecureContextOptions): void;
-  /** Still takes calls, but no more than one by each connection of HTTP/1.1: its answer is the last. */
+  /** Still takes calls, but closes each connection of HTTP/1.1 with its next response. */
   drain(): void;
   /**
    * Refuses further calls, and resolves when the calls under way have ended, or have been cut after `graceMs`, and the
-   * port is free. Streams have to be ended by whoever serves them. Called once.
+   * port is free. The services have to end their streams themselves. Must be called once at most.
    */
   close(graceMs: number): Promise<void>;
 }
 
-/** What every HTTP/2 connection begins with. */
-const HTTP2_PREFACE = "PRI * HTTP/2.0";
+/** The limit on the number of headers that Node has for HTTP/1.1, for HTTP/2 too. */
+const MAX_HEADERS = 2000;
 
-/** The type of the record that every TLS connection begins with. */
-const TLS_HANDSHAKE = "\u0016";
-
-/** What Node's HTTP/1.1 takes as well. */
-const MOST_HEADERS = 2000;
-
-/** How long a connection may say nothing before it is closed. */
-const SILENT_MS = 10_000;
+/** How often a closing port closes the connections of HTTP/1.1 that have become idle, in milliseconds. */
+const CLOSE_IDLE_MS = 20;
 
 const KEEPALIVE = {
   pingMs: 10_000,
@@ -94,87 +96,155 @@ const KEEPALIVE = {
   connectionIdleMs: 300_000,
 };
 
-/** What an HTTP client is told that does not know of the port's TLS. */
-const NO_TLS =
-  "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nthis port speaks TLS: call it by https://\n";
+/** The response to an HTTP client that calls a port with TLS without TLS. */
+const TLS_REQUIRED =
+  "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n" +
+  "this port speaks TLS: call it by https://\n";
 
-/** What a client is told that wants another protocol while the port closes. */
+/** The response to a client that asks for another protocol while the port closes. */
 const CLOSING = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /**
- * Serves HTTP/1.1 and HTTP/2 on one port: without TLS told apart by the first bytes of the connection, with it by ALPN.
+ * Serves HTTP/1.1 and HTTP/2 on one port: told apart by ALPN with TLS, and by the first bytes of a connection without.
  */
-export async function openPort(
-  answer: Answer,
-  {
-    host,
-    port,
-    tls,
-    connections = new Connections(10_000),
-    callsPerConnection = 1000,
-    headerBytes = 64 * 1024,
-    keepalive = KEEPALIVE,
-    onLost = () => {},
-    upgrade,
-    whileClosing = () => false,
-  }: OnePortOptions,
-): Promise<OnePort> {
-  const sockets = new Set<Socket>();
-  const sessions = new Set<{ close(): void }>();
-  const calls = new Calls();
-  const pipelined = new PipelinedResponses();
-  let shut = false;
-  let isDraining = false;
-  const answerOrRefuse: Answer = (request, response) => {
-    connections.endExtra(request, response);
-    const connection = connections.of(request);
-    connection.begin();
-    if (request.httpVersionMajor === 1) pipelined.add(request.socket, response);
-    response.once("close", () => connection.end());
-    if (isDraining && request.httpVersionMajor === 1) response.setHeader("connection", "close");
-    if (!calls.closing) {
-      calls.add(response);
-      return answer(request, response);
-    }
-    if (whileClosing(request)) return answer(request, response);
-    response.writeHead(503, { "content-type": "text/plain" });
-    response.end("the server is closing\n");
-    request.resume();
-  };
-  const http1 = createHttp1(
-    {
-      maxHeaderSize: headerBytes,
-      // Longer than proxies keep theirs, which else send a call just as it is closed. Where there may be no more
-      // connections, idle ones are closed earlier.
-      keepAliveTimeout: keepalive.connectionIdleMs,
-      headersTimeout: keepalive.headersTimeoutMs,
-      connectionsCheckingInterval: Math.min(30_000, keepalive.headersTimeoutMs / 2),
-      // An upload, or a stream of requests, may last for as long as its client wants.
-      requestTimeout: 0,
-    },
-    answerOrRefuse as unknown as RequestListener,
-  );
-  const settings = {
-    maxConcurrentStreams: callsPerConnection,
-    maxHeaderListSize: headerBytes,
-    initialWindowSize: WINDOW_BYTES,
-  };
-  const http2 = createHttp2(
-    { settings, maxHeaderListPairs: MOST_HEADERS, maxSessionMemory: NO_BOUND_MB },
-    answerOrRefuse,
-  );
-  http1.on("upgrade", (request, socket, head) => {
-    if (!upgrade?.wants(request)) {
-      declineUpgrade(http1, request, socket, head, pipelined).catch(() => socket.destroy());
-    } else if (calls.closing) socket.end(CLOSING);
-    else upgrade.take(request, socket, head);
-  });
-  // It never listens itself, so its watch over slow and idle connections has to be started by hand.
-  http1.emit("listening");
-  const watch = (session: ServerHttp2Session, socket: Socket) => {
-    sessions.add(session);
+export async function openPort(answer: Answer, options: OnePortOptions): Promise<OnePort> {
+  const port = new Port(answer, options);
+  return port.listen(options.host, options.port);
+}
+
+class Port {
+  readonly #answer: Answer;
+  readonly #options: Required<Pick<OnePortOptions, "connections" | "keepalive" | "onLost" | "whileClosing">>;
+  readonly #upgrade: Upgrade | undefined;
+  readonly #sockets = new Set<Socket>();
+  readonly #sessions = new Set<{ close(): void }>();
+  readonly #calls = new OpenCalls();
+  readonly #pipelined = new PipelinedResponses();
+  readonly #http1: Server;
+  readonly #http2: Http2Server;
+  readonly #tls: TlsServer | undefined;
+  readonly #tcp: TcpServer;
+  #isDraining = false;
+  /** Whether all calls have ended, so that no further connection is served. */
+  #isShut = false;
+
+  constructor(answer: Answer, options: OnePortOptions) {
+    const { callsPerConnection = 1000, headerBytes = 64 * 1024, tls } = options;
+    this.#answer = answer;
+    this.#upgrade = options.upgrade;
+    this.#options = {
+      connections: options.connections ?? new Connections(10_000),
+      keepalive: options.keepalive ?? KEEPALIVE,
+      onLost: options.onLost ?? (() => {}),
+      whileClosing: options.whileClosing ?? (() => false),
+    };
+    this.#http1 = this.#createHttp1(headerBytes);
+    this.#http2 = this.#createHttp2(headerBytes, callsPerConnection);
+    this.#tls = tls && this.#createTls(tls);
+    const keepAliveInitialDelay = this.#options.keepalive.tcpKeepaliveMs;
+    this.#tcp = createTcp({ noDelay: true, keepAlive: true, keepAliveInitialDelay }, (socket) =>
+      this.#accept(socket),
+    );
+  }
+
+  async listen(host: string, port: number): Promise<OnePort> {
+    await new Promise<void>((resolve, reject) => {
+      this.#tcp.once("error", reject);
+      this.#tcp.listen({ host, port }, () => resolve());
+    });
+    const { port: boundPort } = this.#tcp.address() as AddressInfo;
+    const urlHost = host.includes(":") ? `[${host}]` : host;
+    return {
+      url: `${this.#tls ? "https" : "http"}://${urlHost}:${boundPort}`,
+      port: boundPort,
+      setTls: (tls) => this.#tls?.setSecureContext(tls),
+      drain: () => {
+        this.#isDraining = true;
+      },
+      close: (graceMs) => this.#close(graceMs),
+    };
+  }
+
+  #createHttp1(headerBytes: number): Server {
+    const { connectionIdleMs, headersTimeoutMs } = this.#options.keepalive;
+    const server = createHttp1(
+      {
+        maxHeaderSize: headerBytes,
+        // Longer than proxies keep theirs: else they send a call just as its connection is closed. When there are too
+        // many connections, idle ones are closed earlier.
+        keepAliveTimeout: connectionIdleMs,
+        headersTimeout: headersTimeoutMs,
+        connectionsCheckingInterval: Math.min(30_000, headersTimeoutMs / 2),
+        // An upload, or a stream of requests, may last for as long as its client wants.
+        requestTimeout: 0,
+      },
+      this.#handle as unknown as RequestListener,
+    );
+    server.on("upgrade", (request, socket, head) => {
+      if (!this.#upgrade?.wants(request)) {
+        declineUpgrade(server, request, socket, head, this.#pipelined).catch(() => socket.destroy());
+      } else if (this.#calls.isClosing) socket.end(CLOSING);
+      else this.#upgrade.take(request, socket, head);
+    });
+    // The server itself never listens, so the event has to start its check of slow and idle connections.
+    server.emit("listening");
+    return server;
+  }
+
+  #createHttp2(headerBytes: number, callsPerConnection: number): Http2Server {
+    const settings = {
+      maxConcurrentStreams: callsPerConnection,
+      maxHeaderListSize: headerBytes,
+      initialWindowSize: WINDOW_BYTES,
+    };
+    const options = { settings, maxHeaderListPairs: MAX_HEADERS, maxSessionMemory: UNLIMITED_SESSION_MB };
+    const server = createHttp2(options, this.#handle);
+    // A client that vanishes is an error of its session only; without a listener it would end the process.
+    server.on("sessionError", () => {});
+    return server;
+  }
+
+  /** The TLS side of the port: it never listens itself, and takes the connections that are handed to it. */
+  #createTls(options: SecureContextOptions): TlsServer {
+    const ALPNProtocols = ["h2", "http/1.1"];
+    const onConnection = (socket: TLSSocket) => {
+      if (this.#isShut) return void socket.destroy();
+      this.#track(socket);
+      this.#serve(socket, socket.alpnProtocol === "h2");
+    };
+    const server = createTls({ ...options, ALPNProtocols, handshakeTimeout: SILENT_MS }, onConnection);
+    // A client that does not trust the certificate, or has no version of TLS in common, only loses its connection.
+    server.on("tlsClientError", (_error, socket) => socket.destroy());
+    return server;
+  }
+
+  #accept(socket: Socket): void {
+    if (!this.#options.connections.add(socket)) return;
+    this.#track(socket);
+    detectProtocol(socket, (protocol) => {
+      if (!this.#tls) this.#serve(socket, protocol === "http2");
+      else if (protocol === "tls") this.#tls.emit("connection", socket);
+      else if (protocol === "http1") socket.resume().end(TLS_REQUIRED);
+      else socket.destroy();
+    });
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    socket.on("error", () => socket.destroy());
+  }
+
+  #serve(socket: Socket, isHttp2: boolean): void {
+    if (isHttp2) this.#http2.once("session", (session) => this.#watch(session, socket));
+    (isHttp2 ? this.#http2 : this.#http1).emit("connection", socket);
+  }
+
+  #watch(session: ServerHttp2Session, socket: Socket): void {
+    const { connections, keepalive, onLost } = this.#options;
+    this.#sessions.add(session);
     openWindow(session);
-    session.once("close", () => sessions.delete(session));
+    session.once("close", () => this.#sessions.delete(session));
     const connection = connections.at(session, socket);
     connection.close = () => session.close();
     keepAlive(session, { isIdle: () => connection.isIdle, socket }, keepalive, (why) => {
@@ -182,124 +252,48 @@ export async function openPort(
       session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
       socket.destroy();
     });
-  };
-  // A client that vanishes is an error of its session only; unhandled, it would end the process.
-  http2.on("sessionError", () => {});
-  const hold = (socket: Socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    socket.on("error", () => socket.destroy());
-  };
-  const serve = (socket: Socket, isHttp2: boolean) => {
-    if (isHttp2) http2.once("session", (session) => watch(session, socket));
-    (isHttp2 ? http2 : http1).emit("connection", socket);
-  };
-  const secure =
-    tls &&
-    openTls(tls, (socket) => {
-      if (shut) return void socket.destroy();
-      hold(socket);
-      serve(socket, socket.alpnProtocol === "h2");
-    });
-  const watched = { noDelay: true, keepAlive: true, keepAliveInitialDelay: keepalive.tcpKeepaliveMs };
-  const tcp = createTcp(watched, (socket) => {
-    if (!connections.add(socket)) return;
-    hold(socket);
-    handOver(socket, (first) => {
-      if (!secure) serve(socket, first === "http2");
-      else if (first === "tls") secure.emit("connection", socket);
-      else if (first === "http1") socket.resume().end(NO_TLS);
-      else socket.destroy();
-    });
-  });
-  await new Promise<void>((resolve, reject) => {
-    tcp.once("error", reject);
-    tcp.listen({ host, port }, () => resolve());
-  });
-  const { port: taken } = tcp.address() as AddressInfo;
-  const shownHost = host.includes(":") ? `[${host}]` : host;
-
-  return {
-    url: `${tls ? "https" : "http"}://${shownHost}:${taken}`,
-    port: taken,
-    setTls: (tls) => secure?.setSecureContext(tls),
-    drain() {
-      isDraining = true;
-    },
-    async close(graceMs) {
-      isDraining = true;
-      const cut = setTimeout(() => {
-        for (const socket of sockets) socket.destroy();
-      }, graceMs);
-      // Each HTTP/2 connection that there is takes no more calls, and closes with its last one. Its GOAWAY names the last
-      // call that was taken, so that clients may send again what they sent behind it. One before that, which names none,
-      // would spare them that elsewhere; but Node takes no calls behind any GOAWAY.
-      for (const session of sessions) session.close();
-      // The port stays until then, so that whoever asks hears that it closes.
-      await calls.ended();
-      shut = true;
-      const ended = new Promise<void>((resolve) => tcp.close(() => resolve()));
-      for (const session of sessions) session.close();
-      // Some clients connect ahead of their next call: fetch does after one that it has given up.
-      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
-      // One of HTTP/1.1 has to be found idle.
-      const idle = setInterval(() => http1.closeIdleConnections(), 20);
-      http1.closeIdleConnections();
-      await ended;
-      clearTimeout(cut);
-      clearInterval(idle);
-    },
-  };
-}
-
-/** The calls under way. */
-class Calls {
-  /** Whether further ones are not counted any more. */
-  closing = false;
-  #open = 0;
-  #tell: () => void = () => {};
-
-  add(response: Http2ServerResponse): void {
-    this.#open++;
-    response.once("close", () => {
-      if (--this.#open === 0) this.#tell();
-    });
   }
 
-  /** Resolves when those that have begun before have ended. */
-  ended(): Promise<void> {
-    this.closing = true;
-    return new Promise((resolve) => {
-      this.#tell = resolve;
-      if (this.#open === 0) resolve();
-    });
-  }
-}
-
-/** The TLS side of a port: it never listens itself, and takes the connections that are handed to it. */
-function openTls(options: SecureContextOptions, take: (socket: TLSSocket) => void): TlsServer {
-  const ALPNProtocols = ["h2", "http/1.1"];
-  const server = createTls({ ...options, ALPNProtocols, handshakeTimeout: SILENT_MS }, take);
-  // A client that does not trust the certificate, or speaks no version of ours, is its own problem.
-  server.on("tlsClientError", (_error, socket) => socket.destroy());
-  return server;
-}
-
-/** Reads as much of the first bytes as it takes to know the protocol, puts them back, and tells. */
-function handOver(socket: Socket, tell: (first: "http1" | "http2" | "tls") => void): void {
-  let seen = Buffer.alloc(0);
-  socket.setTimeout(SILENT_MS, () => socket.destroy());
-  const look = () => {
-    const chunk = socket.read() as Buffer | null;
-    if (chunk === null) return;
-    seen = Buffer.concat([seen, chunk]);
-    const start = seen.subarray(0, HTTP2_PREFACE.length).toString("latin1");
-    if (start.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(start)) return;
-    socket.removeListener("readable", look);
-    socket.removeAllListeners("timeout");
-    socket.setTimeout(0);
-    socket.unshift(seen);
-    tell(start === HTTP2_PREFACE ? "http2" : start.startsWith(TLS_HANDSHAKE) ? "tls" : "http1");
+  /** Answers a request, or refuses it while the port closes. */
+  readonly #handle: Answer = (request, response) => {
+    const { connections, whileClosing } = this.#options;
+    connections.endExtra(request, response);
+    const connection = connections.of(request);
+    connection.begin();
+    if (request.httpVersionMajor === 1) this.#pipelined.add(request.socket, response);
+    response.once("close", () => connection.end());
+    if (this.#isDraining && request.httpVersionMajor === 1) response.setHeader("connection", "close");
+    if (!this.#calls.isClosing) {
+      this.#calls.add(response);
+      return this.#answer(request, response);
+    }
+    if (whileClosing(request)) return this.#answer(request, response);
+    response.writeHead(503, { "content-type": "text/plain" });
+    response.end("the server is closing\n");
+    request.resume();
   };
-  socket.on("readable", look);
+
+  async #close(graceMs: number): Promise<void> {
+    this.#isDraining = true;
+    const cut = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, graceMs);
+    // Every HTTP/2 connection takes no more calls from now on, and closes with its last one. Its GOAWAY names the last
+    // call that was taken, so that clients may send again what they sent after it. gRPC's servers send another GOAWAY
+    // before, which names none, to spare clients that; but Node takes no calls after any GOAWAY.
+    for (const session of this.#sessions) session.close();
+    // The port stays open until all calls have ended, so that clients that connect meanwhile get an answer.
+    await this.#calls.whenEnded();
+    this.#isShut = true;
+    const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
+    for (const session of this.#sessions) session.close();
+    // Some clients connect ahead of their next call: fetch does after a call that it has abandoned.
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    // Node reports no event when a connection of HTTP/1.1 becomes idle.
+    const closeIdle = setInterval(() => this.#http1.closeIdleConnections(), CLOSE_IDLE_MS);
+    this.#http1.closeIdleConnections();
+    await closed;
+    clearTimeout(cut);
+    clearInterval(closeIdle);
+  }
 }

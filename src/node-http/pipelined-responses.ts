@@ -2,8 +2,8 @@ import type { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 
 /**
- * Closes every response of HTTP/1.1 with its connection. Node tells only the one that is being sent: those that are
- * queued behind it, to requests that were pipelined, would be open for ever.
+ * Emits "close" on every HTTP/1.1 response when its connection closes. Node does so only for the response that is being
+ * sent: those queued behind it, for pipelined requests, would stay open for ever.
  */
 export class PipelinedResponses {
   readonly #open = new WeakMap<Socket, Set<EventEmitter>>();
@@ -14,14 +14,14 @@ export class PipelinedResponses {
       const all = new Set<EventEmitter>();
       open = all;
       this.#open.set(socket, all);
-      // Behind Node's own word to the one that is being sent.
+      // After Node's own event for the response that is being sent.
       socket.once("close", () => setImmediate(() => all.forEach((each) => void each.emit("close"))));
     }
     open.add(response);
     response.once("close", () => open.delete(response));
   }
 
-  /** Those that are under way on the connection. */
+  /** The open responses of a connection. */
   of(socket: Socket): readonly EventEmitter[] {
     return [...(this.#open.get(socket) ?? [])];
   }

@@ -1,9 +1,9 @@
-/** The most messages that are kept to be sent again, until the answer begins. */
-const MOST_MESSAGES = 8;
+/** The most messages that are kept for another attempt. */
+const MAX_MESSAGES = 8;
 
 /**
- * The messages of a call that may be sent a second time: those that were sent before are kept until the answer begins,
- * or there are too many of them. One try at a time reads them.
+ * The messages of a call that may be sent again: sent messages are kept until the response begins, or until there are
+ * too many. One attempt at a time reads them.
  */
 export class ReplayedInput<T> {
   readonly #source: AsyncIterator<T>;
@@ -17,12 +17,12 @@ export class ReplayedInput<T> {
     this.#source = messages[Symbol.asyncIterator]();
   }
 
-  /** Whether every message that was sent is still known. */
+  /** Whether every sent message is still kept. */
   get isWhole(): boolean {
     return this.#first === 0;
   }
 
-  /** All messages from the first one on, for a try. */
+  /** All messages from the first one on, for one attempt. */
   open(): AsyncIterable<T> {
     let at = 0;
     const iterator: AsyncIterator<T> = {
@@ -30,14 +30,14 @@ export class ReplayedInput<T> {
         while (at >= this.#first + this.#results.length) await (this.#pull ??= this.#pullOne());
         const result = this.#results[at - this.#first] as IteratorResult<T>;
         if (!result.done) at++;
-        if (!this.#isKept || at > MOST_MESSAGES) {
+        if (!this.#isKept || at > MAX_MESSAGES) {
           this.#isKept = false;
           this.#results.splice(0, at - this.#first);
           this.#first = at;
         }
         return result;
       },
-      // The end of a try is the end of the call only where there is no other one.
+      // The end of an attempt is the end of the call only if there is no other attempt.
       return: async (value) =>
         this.#isKept
           ? { done: true, value }
@@ -50,12 +50,12 @@ export class ReplayedInput<T> {
     return { [Symbol.asyncIterator]: () => iterator };
   }
 
-  /** The answer has begun: there will be no other try. */
+  /** Keeps no more messages: the response has begun, and there will be no other attempt. */
   release(): void {
     this.#isKept = false;
   }
 
-  /** The call has failed: tells where the messages come from. */
+  /** Passes the failure of the call on to the source of the messages. */
   fail(error: unknown): void {
     if (!this.#isKept) return;
     this.#isKept = false;

@@ -4,24 +4,25 @@ import { type Backoff, jitteredMs } from "../lib/backoff.js";
 import { sleep } from "../rpc/sleep.js";
 import { ReplayedInput } from "./replayed-input.js";
 
-/** One try of a call: the stream that it went by, once there is one. */
+/** One attempt of a call, with its stream once it is open. */
 export interface Attempt {
   stream?: ClientHttp2Stream;
 }
 
-/** The tries of a call in all that the peer refuses. */
+/** The most attempts of a call whose streams the peer refuses. */
 export const MOST_TRIES = 5;
 
-/** How long to wait before the third try and later ones: a peer that refuses again may be busy. */
+/** The delay before the third attempt and later ones: a peer that refuses again may be busy. */
 const BACKOFF: Backoff = { minMs: 20, maxMs: 1000 };
 
 /** How long to wait after so many refusals beyond the first. */
 export const resendDelayMs = (refusals: number): number => jitteredMs(BACKOFF, refusals);
 
 /**
- * Makes calls of tries, each over a stream of its own. A stream that the peer refused, by RST_STREAM or as one above the
- * last of its GOAWAY, was certainly not processed (RFC 9113, 8.7): the call is sent again at once, writes too, as long as
- * what it has sent is still known. A stream that broke off without a status of the server is a lost connection.
+ * Makes a call in attempts, each over a stream of its own. The peer has certainly not processed a stream that it refused,
+ * by RST_STREAM or as one above the last of its GOAWAY (RFC 9113, 8.7): the call is sent again at once, writes too, if
+ * all messages that it has sent are still kept. A stream that is reset without a status of the server is a lost
+ * connection.
  */
 export async function withResend<Request extends UnaryRequest | StreamRequest, Response>(
   request: Request,
@@ -47,19 +48,19 @@ export async function withResend<Request extends UnaryRequest | StreamRequest, R
   }
 }
 
-/** Whether the peer has certainly not processed the stream: it said so, or has never seen it. */
+/** Whether the peer has certainly not processed the stream: it refused it, or has never seen it. */
 const isRefused = ({ stream }: Attempt): boolean =>
   stream !== undefined &&
   ((stream.id === undefined && hasIds) ||
     (stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !answered.has(stream)));
 
-/** The streams whose answer has begun. */
+/** The streams whose response has begun. */
 const answered = new WeakSet<ClientHttp2Stream>();
 
-/** Whether the runtime tells the ids of streams: where it does, a stream without one has never been sent. */
+/** Whether the runtime exposes the ids of streams: if so, a stream without one has never been sent. */
 let hasIds = false;
 
-/** Notes when the answer begins. */
+/** Notes when the response begins. */
 export function watchAnswer(stream: ClientHttp2Stream): void {
   stream.once("response", () => {
     answered.add(stream);
@@ -67,17 +68,17 @@ export function watchAnswer(stream: ClientHttp2Stream): void {
   });
 }
 
-/** These ask for another way to call, which no further try is. */
+/** Error codes that ask for another protocol or better TLS: another attempt cannot help. */
 const MEANT: ReadonlySet<number | undefined> = new Set([
   constants.NGHTTP2_INADEQUATE_SECURITY,
   constants.NGHTTP2_HTTP_1_1_REQUIRED,
 ]);
 
-/** Maps what a stream failed with that no status of the server explains, to `unavailable`. */
+/** Maps the error of a stream that was reset without a status of the server to `unavailable`. */
 function mapped(error: unknown, signal: AbortSignal, { stream }: Attempt): unknown {
   if (!(error instanceof ConnectError) || error.code === Code.Unavailable || signal.aborted) return error;
   const { rstCode } = stream ?? {};
-  // An error that came over the wire has the headers of its answer, and no cause.
+  // An error that the server sent has the headers of its response, and no cause.
   const isReset = error.cause !== undefined || /^http\/2 stream closed/.test(error.rawMessage);
   if ([...error.metadata].length > 0 || !isReset || !rstCode || MEANT.has(rstCode)) return error;
   return new ConnectError(

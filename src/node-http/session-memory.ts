@@ -1,7 +1,7 @@
 /**
- * What Node lets one HTTP/2 connection hold, in MB, before it refuses every further call on it. Node counts what was
- * still to be sent of a call that is given up as held for ever: with its own 10, three messages of 4 MiB that were not
- * waited for end a connection, on the side that sent them. So there is no such bound here. What is held is bounded by the
- * windows, by the calls of a connection and by the server's limits.
+ * Node's limit on the memory of one HTTP/2 connection, in MB, above which it refuses all further calls on it: none. Node
+ * never subtracts the unsent bytes of canceled calls: with its default of 10, three canceled messages of 4 MiB make the
+ * sender's connection useless. Memory is bounded by the flow-control windows, the calls of a connection and the server's
+ * limits.
  */
-export const NO_BOUND_MB = 2 ** 32 - 1;
+export const UNLIMITED_SESSION_MB = 2 ** 32 - 1;

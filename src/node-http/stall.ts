@@ -1,17 +1,18 @@
 import type { Http2ServerRequest } from "node:http2";
 import { unsentBytes } from "./unsent.js";
 
-/** Fewer bytes than that are no progress of a connection: a PING is sent on one that stands, too. */
+/** Fewer sent bytes are no progress of a connection: PINGs are sent on a stalled one, too. */
 const PROGRESS_BYTES = 1024;
 
 /**
- * Tells for how long nothing of an answer could be sent. Over HTTP/2 a stream that waits for its turn on a slow
- * connection is not stalled while the connection moves; one whose own window is closed is, whatever the others do.
+ * Counts for how long nothing of a response could be sent. Over HTTP/2, a stream that waits for its turn on a slow
+ * connection is not stalled while the connection makes progress; a stream whose own window is closed is stalled,
+ * whatever the others do.
  */
 export class Stall {
   readonly #request: Http2ServerRequest;
-  /** Looks since something was sent: time in which this process stood still is no standstill of the answer. */
-  #looks = 0;
+  /** Checks since something was sent. Time in which this process was suspended does not count. */
+  #checks = 0;
   #written: number;
   #unsent = 0;
 
@@ -20,21 +21,21 @@ export class Stall {
     this.#written = request.socket.bytesWritten;
   }
 
-  /** Something of the answer has been sent. */
-  moved(): void {
-    this.#looks = 0;
+  /** Notes that something of the response has been sent. */
+  reset(): void {
+    this.#checks = 0;
   }
 
-  /** Looks at the connection; tells for how many looks nothing could be sent. */
-  look(): number {
+  /** Checks the connection, and returns for how many checks nothing could be sent. */
+  check(): number {
     const { socket } = this.#request;
     const unsent = unsentBytes(socket);
     const drains = this.#unsent > 0 && unsent !== this.#unsent;
     const isMoving = drains || socket.bytesWritten - this.#written >= PROGRESS_BYTES;
     this.#unsent = unsent;
     if (isMoving) this.#written = socket.bytesWritten;
-    if (isMoving && this.#waitsForConnection(unsent)) this.#looks = 0;
-    return this.#looks++;
+    if (isMoving && this.#waitsForConnection(unsent)) this.#checks = 0;
+    return this.#checks++;
   }
 
   #waitsForConnection(unsent: number): boolean {

@@ -3,10 +3,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 
 /**
- * The request as Connect's handlers take it: what its own `universalRequestFromNodeRequest` makes, without the two URLs,
- * the generator around the body and the stack of an abort error that it makes for each. undefined where the host is none.
+ * Converts a request for Connect's handlers. Connect's own `universalRequestFromNodeRequest` costs more: it makes two
+ * URLs, a generator around the body and an error with a stack for each request. Returns undefined if the host is
+ * malformed.
  */
-export function nodeCall(
+export function toUniversalRequest(
   request: Http2ServerRequest,
   response: Http2ServerResponse,
 ): UniversalServerRequest | undefined {
@@ -19,7 +20,7 @@ export function nodeCall(
     method,
     url: `${scheme}://${host}${url}`,
     header: headersOf(request),
-    // A reader that leaves does not end the request by it, and over HTTP/1.1 the connection, before it is answered.
+    // A reader that leaves must not end the request before it is answered: over HTTP/1.1 that ends the connection.
     body: request.iterator({ destroyOnReturn: false }),
     signal: signalOf(request, response),
   };
@@ -36,28 +37,28 @@ function headersOf({ headers }: Http2ServerRequest): Headers {
   return all;
 }
 
-/** Why a signal aborts whose call has come to its end. Cheaper than the error that it has by default. */
-const OVER = "the call is over";
+/** The abort reason of a call that has ended. It is cheaper than the default error. */
+const ENDED = "the call is over";
 
-/** Aborts when the call is over, with a ConnectError where the client or the connection ended it. */
+/** Aborts when the call has ended, with a ConnectError if the client or the connection ended it. */
 function signalOf(request: Http2ServerRequest, response: Http2ServerResponse): AbortSignal {
-  const over = new AbortController();
+  const ended = new AbortController();
   if (request.httpVersionMajor === 2) {
     const { stream } = request;
     request.once("close", () => {
-      over.abort(resetError(stream.rstCode) ?? (response.writableEnded ? OVER : undefined));
+      ended.abort(resetError(stream.rstCode) ?? (response.writableEnded ? ENDED : undefined));
     });
-    return over.signal;
+    return ended.signal;
   }
   request.once("error", (error) =>
-    over.abort(new ConnectError(error.message, Code.Aborted, undefined, undefined, error)),
+    ended.abort(new ConnectError(error.message, Code.Aborted, undefined, undefined, error)),
   );
-  // The request closes as soon as it is read, the response when it is sent, or cannot be.
-  response.once("close", () => over.abort(response.writableEnded ? OVER : undefined));
-  return over.signal;
+  // The request closes as soon as it is read; the response when it is sent, or cannot be sent.
+  response.once("close", () => ended.abort(response.writableEnded ? ENDED : undefined));
+  return ended.signal;
 }
 
-/** What a stream of HTTP/2 was reset for, by gRPC's own table; every other code is a fault of the connection. */
+/** The code for each HTTP/2 error code of a reset, by gRPC's table. All others are errors of the connection. */
 const RESETS: Record<number, Code> = {
   [constants.NGHTTP2_REFUSED_STREAM]: Code.Unavailable,
   [constants.NGHTTP2_CANCEL]: Code.Canceled,

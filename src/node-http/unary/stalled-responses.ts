@@ -40,9 +40,9 @@ export class StalledResponses {
     for (const [exchange, sending] of this.#sending) {
       const { socket, stream } = exchange;
       sending.stall ??= new Stall({ socket, stream, httpVersionMajor: stream ? 2 : 1 } as never);
-      if (exchange.progress !== sending.progress) sending.stall.moved();
+      if (exchange.progress !== sending.progress) sending.stall.reset();
       sending.progress = exchange.progress;
-      if (sending.stall.look() < CHECKS) continue;
+      if (sending.stall.check() < CHECKS) continue;
       this.#sending.delete(exchange);
       this.#onStalled?.(sending.method.slice(1), exchange.socket.remoteAddress ?? "");
       exchange.reset();

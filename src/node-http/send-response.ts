@@ -2,52 +2,52 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { Stall } from "./stall.js";
 
-/** An answer could not be sent because its caller has left, or takes nothing. */
-export class NotTaken extends Error {
-  override readonly name = "NotTaken";
+/** The error of a response that could not be sent: its caller has left, or reads nothing. */
+export class ResponseNotRead extends Error {
+  override readonly name = "ResponseNotRead";
 }
 
-/** The bytes that are written at a time, so that the progress of a large message can be seen. */
-const PIECE_BYTES = 64 * 1024;
+/** The bytes that are written at once, so that the progress of a large message can be seen. */
+const CHUNK_BYTES = 64 * 1024;
 
-/** How often within the longest standstill it is looked for progress. */
-const LOOKS = 8;
+/** How often progress is checked within `stalledMs`. */
+const CHECKS = 8;
 
 export interface SendOptions {
-  /** For how long nothing of the answer may be taken, in milliseconds, before it is given up. */
+  /** How long the caller may read nothing of the response before it is canceled, in milliseconds. */
   stalledMs: number;
-  /** Told that it was. */
+  /** Runs when it is canceled for that. */
   onStalled: () => void;
 }
 
 /**
- * Sends an answer, no faster than its caller takes it, and resolves when it is sent: as Connect's own adapter does, but
- * that it gives up on a caller that takes nothing. Rejects with NotTaken then, and when its caller leaves; with any other
- * error when the answer breaks off.
+ * Sends a response, no faster than its caller reads it, and resolves when it is sent. Unlike Connect's own adapter, it
+ * cancels the response if the caller reads nothing. Rejects with ResponseNotRead then, and when the caller leaves; with
+ * other errors when the response fails.
  */
-export async function sendAnswer(
+export async function sendResponse(
   { status, header, body, trailer }: UniversalServerResponse,
   request: Http2ServerRequest,
   response: Http2ServerResponse,
   options: SendOptions,
 ): Promise<void> {
-  const outgoing = new Outgoing(request, response, options);
+  const output = new ResponseOutput(request, response, options);
   const chunks = body?.[Symbol.asyncIterator]();
   try {
-    // Headers may be set until there is something to send.
+    // The handler may set headers until its first chunk.
     let step = await chunks?.next();
     response.writeHead(status, nodeHeaders(header));
-    for (; step && !step.done; step = await chunks?.next()) await outgoing.write(step.value);
+    for (; step && !step.done; step = await chunks?.next()) await output.write(step.value);
     if (trailer) response.addTrailers(nodeHeaders(trailer));
-    await outgoing.end();
+    await output.end();
   } finally {
-    outgoing.release();
+    output.release();
     void chunks?.return?.().catch(() => {});
   }
 }
 
-/** The sending half of a call. */
-class Outgoing {
+/** The output of one response, with flow control. */
+class ResponseOutput {
   readonly #request: Http2ServerRequest;
   readonly #response: Http2ServerResponse;
   /** Emits "drain", "finish" and "close". */
@@ -65,18 +65,18 @@ class Outgoing {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.length || at === 0; at += PIECE_BYTES) {
+    for (let at = 0; at < chunk.length || at === 0; at += CHUNK_BYTES) {
       this.#checkOpen();
-      if (!this.#response.write(chunk.subarray(at, at + PIECE_BYTES))) await this.#next();
-      this.#stall?.moved();
+      if (!this.#response.write(chunk.subarray(at, at + CHUNK_BYTES))) await this.#waitForRoom();
+      this.#stall?.reset();
     }
   }
 
-  /** Resolves when all of it is sent. */
+  /** Resolves when the whole response is sent. */
   async end(): Promise<void> {
     this.#checkOpen();
     this.#response.end();
-    if (!this.#isSent) await this.#next();
+    if (!this.#isSent) await this.#waitForRoom();
   }
 
   release(): void {
@@ -90,25 +90,25 @@ class Outgoing {
     return httpVersionMajor === 2 ? stream.writableFinished : this.#response.writableFinished;
   }
 
-  /** Resolves when there is room for more, or all is sent; rejects once the caller has left, or takes nothing. */
-  #next(): Promise<void> {
+  /** Resolves when there is room for more, or all is sent; rejects when the caller has left, or reads nothing. */
+  #waitForRoom(): Promise<void> {
     this.#stall ??= new Stall(this.#request);
     const stall = this.#stall;
     return new Promise((resolve, reject) => {
       const stop = () => {
-        clearInterval(look);
+        clearInterval(timer);
         this.#resume = undefined;
       };
-      const look = setInterval(() => {
-        if (this.#isClosed || stall.look() < LOOKS) return;
+      const timer = setInterval(() => {
+        if (this.#isClosed || stall.check() < CHECKS) return;
         stop();
         this.#options.onStalled();
-        reject(new NotTaken("nothing of the answer was taken for too long"));
-      }, this.#options.stalledMs / LOOKS);
-      look.unref();
+        reject(new ResponseNotRead("nothing of the answer was taken for too long"));
+      }, this.#options.stalledMs / CHECKS);
+      timer.unref();
       this.#resume = () => {
         stop();
-        if (this.#isClosed && !this.#isSent) reject(new NotTaken("the caller has left"));
+        if (this.#isClosed && !this.#isSent) reject(new ResponseNotRead("the caller has left"));
         else resolve();
       };
     });
@@ -120,7 +120,7 @@ class Outgoing {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw new NotTaken("the caller has left");
+    if (this.#isClosed) throw new ResponseNotRead("the caller has left");
   }
 }
 

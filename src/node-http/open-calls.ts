@@ -1,0 +1,29 @@
+import type { Http2ServerResponse } from "node:http2";
+
+/** Counts the calls under way of a port, until it closes. */
+export class OpenCalls {
+  #isClosing = false;
+  #count = 0;
+  #onEnded: () => void = () => {};
+
+  /** Whether further calls are not counted any more. */
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
+  add(response: Http2ServerResponse): void {
+    this.#count++;
+    response.once("close", () => {
+      if (--this.#count === 0) this.#onEnded();
+    });
+  }
+
+  /** Resolves when the calls that have begun before have ended. */
+  whenEnded(): Promise<void> {
+    this.#isClosing = true;
+    return new Promise((resolve) => {
+      this.#onEnded = resolve;
+      if (this.#count === 0) resolve();
+    });
+  }
+}
