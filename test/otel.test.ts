@@ -51,7 +51,7 @@ const spanOf = (all: ReadableSpan[], kind: SpanKind, name: string): ReadableSpan
   return found;
 };
 
-const doors: [name: string, options: NodeTransportOptions][] = [
+const protocols: [name: string, options: NodeTransportOptions][] = [
   ["Connect", {}],
   ["Connect JSON over HTTP/1.1", { httpVersion: "1.1", json: true }],
   ["gRPC", { protocol: "grpc" }],
@@ -60,7 +60,7 @@ const doors: [name: string, options: NodeTransportOptions][] = [
 
 const RUNTIME = "spec.proto.runtime.v1.Runtime";
 
-for (const [name, options] of doors) {
+for (const [name, options] of protocols) {
   const isGrpc = name.startsWith("gRPC");
   const open = (server?: ServerOptions) =>
     overHttp((url) => createNodeTransport(url, { ...options, interceptors: [otelClient()] }))({

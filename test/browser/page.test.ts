@@ -9,7 +9,7 @@ import { createClient } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
-import { cuttable } from "../support/cuttable.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
 import { bundle } from "./bundle.js";
 import type { Told } from "./page.js";
 
@@ -97,7 +97,7 @@ describe.skipIf(missing)("in Chromium", () => {
   )) {
     test(`a log that is read by ${by} goes on after its connection broke: ${how}`, async () => {
       await using at = await listen(createServer({ platform: nodePlatform }), { port: 0 });
-      await using way = await cuttable(at.port);
+      await using way = await openCuttableProxy(at.port);
       await using fl = createClient(createNodeTransport(at.url));
       await fl.log().append(["a"]);
       await page.evaluate(([url, by]) => globalThis.follow(url, by), [way.url, by] as const);

@@ -6,9 +6,9 @@ import { httpStatus } from "../../src/client/errors.js";
 import { withRetry } from "../../src/client/retry.js";
 import { fromUtf8 } from "../../src/lib/utf8.js";
 import { httpApp } from "../support/http-app.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("invoke() of an echo gives back data and metadata as they were sent", async () => {
     await using at = await open();
     const data = Uint8Array.from({ length: 256 }, (_, i) => i);
@@ -36,7 +36,7 @@ throughEveryDoor("unary", (open) => {
 
 test("invoke() is not tried again, whatever happened", async () => {
   await using app = await httpApp((_asked, response) => response.writeHead(503).end());
-  await using at = await openHere({ config: { bindings: { mailer: { type: "http", url: app.url } } } });
+  await using at = await openInProcess({ config: { bindings: { mailer: { type: "http", url: app.url } } } });
   const bindings = createBindings(withRetry(at.transport, { minDelayMs: 1 }));
   const call = bindings.invoke("mailer", "get");
   await assert.rejects(call, { code: Code.Unavailable, rawMessage: /503 Service Unavailable/ });
@@ -50,7 +50,7 @@ test("invoke() past its deadline ends the request, and so does giving up", async
     gone.push(new Promise((resolve) => response.on("close", resolve)));
     giveUp.abort();
   });
-  await using at = await openHere({ config: { bindings: { slow: { type: "http", url: app.url } } } });
+  await using at = await openInProcess({ config: { bindings: { slow: { type: "http", url: app.url } } } });
   const bindings = createBindings(at.transport);
   let giveUp = new AbortController();
   await assert.rejects(bindings.invoke("slow", "get", "", { timeoutMs: 100 }), {
@@ -66,7 +66,7 @@ test("invoke() past its deadline ends the request, and so does giving up", async
 
 test("64 calls at once each get their own answer", async () => {
   await using app = await httpApp(({ body }, response) => response.end(body));
-  await using at = await openHere({ config: { bindings: { echo: { type: "http", url: app.url } } } });
+  await using at = await openInProcess({ config: { bindings: { echo: { type: "http", url: app.url } } } });
   const bindings = createBindings(at.transport);
   const calls = Array.from({ length: 64 }, (_, i) => bindings.invoke("echo", "post", String(i)));
   const answers = (await Promise.all(calls)).map(({ data }) => fromUtf8(data));

@@ -4,7 +4,7 @@ import { describe, test } from "vitest";
 import { createClient, type Fairlead } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { createWebTransport } from "../../src/web.js";
-import { openHere, overHttp } from "../support/protocols.js";
+import { openInProcess, overHttp } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
 const app = { appId: "shop" };
@@ -17,7 +17,7 @@ const WAYS = [
   },
   { name: "the tunnel", open: overHttp((url) => createTunnelTransport(url, app)), duplex: true },
   { name: "fetch", open: overHttp((url) => createWebTransport(url)), duplex: false },
-  { name: "in process", open: openHere, duplex: true },
+  { name: "in process", open: openInProcess, duplex: true },
 ];
 
 const CLOSED = { code: Code.Canceled, rawMessage: "the client is closed" };

@@ -17,8 +17,8 @@ import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { createWebTransport } from "../../src/transport/web.js";
-import { cuttable } from "../support/cuttable.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 /** The first `count` changes, shortly. */
 async function take(changes: AsyncIterable<ConfigurationChange>, count: number): Promise<string[]> {
@@ -29,7 +29,7 @@ async function take(changes: AsyncIterable<ConfigurationChange>, count: number):
   return taken;
 }
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("get() finds what save() stored and delete() left, in the order asked for", async () => {
     await using at = await open();
     const store = createConfiguration(at.transport, "default", { appId: "shop", group: "web" });
@@ -62,7 +62,7 @@ throughEveryDoor("unary", (open) => {
   });
 });
 
-throughEveryDoor("duplex", (open) => {
+forEachProtocol("duplex", (open) => {
   test("open() tells each change of each key, also a deletion, which brings back the fallback", async () => {
     await using at = await open();
     const store = createConfiguration(at.transport, "default");
@@ -85,7 +85,7 @@ throughEveryDoor("duplex", (open) => {
 });
 
 test("rooms of another app, group or label are their own", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const open = (options: object) => createConfiguration(at.transport, "default", options);
   const rooms = [{}, { appId: "a" }, { group: "g" }, { label: "l" }];
   for (const [i, options] of rooms.entries()) await open(options).save({ k: String(i) });
@@ -95,7 +95,7 @@ test("rooms of another app, group or label are their own", async () => {
 });
 
 test("save() of an item that get() gave keeps its tags, its metadata and what is not known of it", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createConfiguration(at.transport, "default", { group: "web" });
   // Field 99, a varint: 7.
   const unknown = new Uint8Array([0x98, 0x06, 7]);
@@ -118,7 +118,7 @@ test("save() of an item that get() gave keeps its tags, its metadata and what is
 });
 
 test("no keys are no keys: nothing is read, written, deleted or opened by mistake", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createConfiguration(at.transport, "default");
   await store.save({ k: "1" });
   assert.equal((await store.get([])).size, 0);
@@ -130,7 +130,7 @@ test("no keys are no keys: nothing is read, written, deleted or opened by mistak
 });
 
 test("`current` is a frozen object that stays as it is, without keys of its own", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createConfiguration(at.transport, "default");
   await using config = await store.open();
   const before = config.current;
@@ -145,7 +145,7 @@ test("`current` is a frozen object that stays as it is, without keys of its own"
 
 test("64 writers at once: the subscriber ends with the last value, and never goes back", async () => {
   const engine = memoryEngine();
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const store = createConfiguration(at.transport, "default");
   const writing = Promise.all(
     Array.from({ length: 64 }, async (_, writer) => {
@@ -169,7 +169,7 @@ test("64 writers at once: the subscriber ends with the last value, and never goe
 });
 
 test("subscribers that open while others write miss nothing", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createConfiguration(at.transport, "default");
   let stop = false;
   let n = 0;
@@ -190,7 +190,7 @@ test("subscribers that open while others write miss nothing", async () => {
 });
 
 test("a reader of changes() that falls behind is told the last value of each key", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createConfiguration(at.transport, "default");
   await using config = await store.open();
   const changes = config.changes();
@@ -223,7 +223,7 @@ test("close() ends the loops over changes() and the server's watch; aborting thr
       return engine.keys.watch(prefix, signal);
     },
   };
-  await using at = await openHere({ engine: { ...engine, keys } });
+  await using at = await openInProcess({ engine: { ...engine, keys } });
   const store = createConfiguration(at.transport, "default");
   const config = await store.open();
   const loop = take(config.changes(), 1);
@@ -245,7 +245,7 @@ test("close() ends the loops over changes() and the server's watch; aborting thr
 });
 
 test("open() of a store that is not there rejects, with a fallback too", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createConfiguration(at.transport, "nope");
   await assert.rejects(store.open(), { code: Code.InvalidArgument });
   await assert.rejects(store.open({ fallback: { a: "1" } }), { code: Code.InvalidArgument });
@@ -308,7 +308,7 @@ describe("a server that cannot be reached", () => {
   test("a connection that is cut is opened again", async () => {
     const server = createServer({ platform: nodePlatform });
     await using at = await listen(server, { port: 0 });
-    await using way = await cuttable(at.port);
+    await using way = await openCuttableProxy(at.port);
     await using transport = createNodeTransport(way.url);
     const here = createConfiguration(server.transport(), "default");
     await using config = await createConfiguration(transport, "default").open();

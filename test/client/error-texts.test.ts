@@ -6,7 +6,7 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { generatedClient } from "../../src/client/generated-client.js";
 import { createClient } from "../../src/index.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
-import { overHttp, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, overHttp } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
 /** What other servers and transports say of outcomes of their own, here as the words of an app. */
@@ -66,7 +66,7 @@ test("an app whose handler of events speaks of lost connections has not left", a
   );
 });
 
-throughEveryDoor("download", (open) => {
+forEachProtocol("download", (open) => {
   test("every error of this server carries its mark", async () => {
     await using at = await open();
     const raw = rawClient(Runtime, at.transport);

@@ -4,8 +4,8 @@ import { createFiles } from "../../src/client/files.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import type { BlobInfo, BlobStore, Engine } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { collect } from "../support/gc.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { collectGarbage } from "../support/gc.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 const MiB = 1024 ** 2;
 /** Random, as compression would hide how much is on its way. */
@@ -55,10 +55,10 @@ function source(size: number) {
 test("200 MiB go up and down in bounded memory", async () => {
   const size = 200 * MiB;
   const { engine, bytes } = throwaway(size);
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const files = createFiles(at.transport, "default");
   const used = () => {
-    collect();
+    collectGarbage();
     const { heapUsed, external } = process.memoryUsage();
     return heapUsed + external;
   };
@@ -86,7 +86,7 @@ test("neither side reads ahead of the other by more than a few pieces", async ()
     await sleep(0);
     ahead = Math.max(ahead, given.bytes - bytes.in);
   });
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const files = createFiles(at.transport, "default");
   await files.put("f", content);
   assert.ok(ahead <= 4 * BLOCK.length, `put() was ${ahead} bytes ahead`);
@@ -100,7 +100,7 @@ test("neither side reads ahead of the other by more than a few pieces", async ()
   assert.ok(ahead <= 4 * BLOCK.length, `the server was ${ahead} bytes ahead`);
 });
 
-throughEveryDoor("download", (open) => {
+forEachProtocol("download", (open) => {
   test("the server waits for a reader that has stopped", async () => {
     const { engine, bytes } = throwaway(1024 * MiB);
     await using at = await open({ engine });
@@ -112,7 +112,7 @@ throughEveryDoor("download", (open) => {
   });
 });
 
-throughEveryDoor("upload", (open) => {
+forEachProtocol("upload", (open) => {
   test("put() waits for a server that has stopped reading", async () => {
     const size = 1024 * MiB;
     const { given, content } = source(size);

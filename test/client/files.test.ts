@@ -18,7 +18,7 @@ import { sleep } from "../../src/rpc/sleep.js";
 import { silent } from "../../src/server/context.js";
 import type { BlobStore } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { openHere, overHttp, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess, overHttp } from "../support/protocols.js";
 
 const PIECE = 64 * 1024;
 
@@ -82,7 +82,7 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-throughEveryDoor("upload", (open) => {
+forEachProtocol("upload", (open) => {
   test("put() and get() carry several MB, a stream in pieces of any size", async () => {
     await using at = await open();
     const files = createFiles(at.transport, "default");
@@ -182,7 +182,7 @@ throughEveryDoor("upload", (open) => {
   });
 });
 
-throughEveryDoor("download", (open) => {
+forEachProtocol("download", (open) => {
   test("get() reads ranges, and what is not there is undefined", async () => {
     await using at = await open();
     const content = bytesOf(300_000);
@@ -268,7 +268,7 @@ throughEveryDoor("download", (open) => {
 });
 
 test("put() takes every kind of content, and knows the type of most", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   const bytes = utf8("Grüße");
   const octets = "application/octet-stream";
@@ -293,7 +293,7 @@ test("put() takes every kind of content, and knows the type of most", async () =
 });
 
 test("put() refuses what cannot be put before it calls", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   for (const content of [undefined, null, 7, {}, [1, 2]]) {
     await assert.rejects(files.put("f", content as never), /^TypeError: Cannot put "f": the content must be/);
@@ -312,7 +312,7 @@ test("put() refuses what cannot be put before it calls", async () => {
 });
 
 test("get() and list() refuse numbers that are none", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   for (const range of [{ offset: -1 }, { offset: 0.5 }, { offset: 0, length: Number.NaN }]) {
     await assert.rejects(files.get("f", { range }), RangeError);
@@ -321,7 +321,7 @@ test("get() and list() refuse numbers that are none", async () => {
 });
 
 test("get() takes a range without bounds for the whole file, and one past the end for what there is", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   await files.put("f", "0123456789");
   const ranges: [range: FileRange, text: string, status: number][] = [
@@ -345,7 +345,7 @@ test("get() takes a range without bounds for the whole file, and one past the en
 });
 
 test("the content of a file can be taken once, in any form", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   await files.put("f", "hello", { contentType: "text/x-hello" });
   const open = async () => (await files.get("f")) ?? assert.fail();
@@ -363,7 +363,7 @@ test("the content of a file can be taken once, in any form", async () => {
 });
 
 test("response() is what a web server would answer, for a range too", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   const info = await files.put("f", "0123456789");
   const answer = async (range?: { offset: number; length?: number }) => {
@@ -384,7 +384,7 @@ test("response() is what a web server would answer, for a range too", async () =
 
 test("onProgress tells of each piece, and what it throws ends the transfer", async () => {
   const engine = watchedEngine();
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const files = createFiles(at.transport, "default");
   const content = bytesOf(PIECE * 2 + 1);
   const sent: UploadProgress[] = [];
@@ -413,7 +413,7 @@ test("onProgress tells of each piece, and what it throws ends the transfer", asy
 });
 
 test("of 64 that put the same absent file one wins, and the file is its", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   const put = (i: number) => files.put("f", chunks(utf8(`content of ${i}`)), { ifAbsent: true });
   const results = await Promise.allSettled(Array.from({ length: 64 }, (_, i) => put(i)));
@@ -427,7 +427,7 @@ test("of 64 that put the same absent file one wins, and the file is its", async 
 });
 
 test("a reader of a file that is overwritten or deleted sees the old one to its end", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   const old = bytesOf(1_000_000);
   await files.put("f", old);
@@ -439,7 +439,7 @@ test("a reader of a file that is overwritten or deleted sees the old one to its 
 });
 
 test("a put() that waits for its source ends at its deadline, and when the server closes", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   await files.put("f", "old");
   const waiting = () =>
@@ -459,7 +459,7 @@ test("a put() that waits for its source ends at its deadline, and when the serve
 });
 
 test("put() does not wait for a source that never comes back", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   async function* stuck() {
     yield await new Promise<Uint8Array>(() => {});
   }
@@ -518,7 +518,7 @@ test("list() gives every name once, in byte order, whatever the page size and th
       for (const name of names) {
         await blobs.put(`default\0${name}`, none(), { metadata: {}, ifAbsent: false });
       }
-      await using at = await openHere({ engine: { ...engine, blobs } });
+      await using at = await openInProcess({ engine: { ...engine, blobs } });
       const listed = await all(createFiles(at.transport, "default").list(prefix, { pageSize }));
       const wanted = names.filter((name) => name.startsWith(prefix));
       wanted.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
@@ -538,7 +538,7 @@ const range = fc.record(
 );
 
 test("get() of any range is the slice of the content", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const files = createFiles(at.transport, "default");
   const content = bytesOf(SIZE);
   await files.put("f", chunks(content));

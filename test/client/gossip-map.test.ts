@@ -10,7 +10,7 @@ import { type GossipChange, type GossipMap, openGossipMap } from "../../src/clie
 import { clockOf } from "../../src/gossip/clock.js";
 import { type Engine, EngineFault, type KeyStore } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 import { advertises, clock, rawMember, updates } from "../support/raw-member.js";
 
 /** What has to come about soon: looks again and again. */
@@ -67,7 +67,7 @@ function kept(replace: (keys: KeyStore) => Partial<KeyStore> = () => ({})): Engi
   return { ...engine, keys: { ...own, ...replace(own) }, close, [Symbol.asyncDispose]: close };
 }
 
-throughEveryDoor("duplex", (open) => {
+forEachProtocol("duplex", (open) => {
   test("what members set, change and delete, all others see", async () => {
     await using at = await open();
     await using ada = await openGossipMap<number>(at.transport, "presence");
@@ -97,7 +97,7 @@ throughEveryDoor("duplex", (open) => {
 });
 
 test("reading and writing is local and at once", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using map = await openGossipMap<number>(at.transport, "m", { flushMs: 10_000 });
   map.set("b", 2);
   map.set("a", 1);
@@ -128,7 +128,7 @@ test("reading and writing is local and at once", async () => {
 });
 
 test("a value is what was set, whatever becomes of the object, and stays the same object until it changes", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using map = await openGossipMap<{ n: number }>(at.transport, "m");
   const value = { n: 1 };
   map.set("k", value);
@@ -143,7 +143,7 @@ test("a value is what was set, whatever becomes of the object, and stays the sam
 });
 
 test("what no server would take is refused before it stands in the way of the rest", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using map = await openGossipMap(at.transport, "m", { codec: text() });
   assert.throws(() => map.set("", "v"), RangeError);
   assert.throws(() => map.set("k".repeat(1025), "v"), RangeError);
@@ -157,7 +157,7 @@ test("what no server would take is refused before it stands in the way of the re
 });
 
 test("what both sides changed while they were apart is the same on both once they are not", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const wire = fragile(at.transport);
   await using ada = await openGossipMap<string>(wire, "m", { codec: text() });
   await using bob = await openGossipMap<string>(at.transport, "m", { codec: text() });
@@ -183,8 +183,8 @@ test("what both sides changed while they were apart is the same on both once the
 });
 
 test("a server that lost everything has it back from its members", async () => {
-  const first = await openHere();
-  await using second = await openHere();
+  const first = await openInProcess();
+  await using second = await openInProcess();
   const wire = fragile(first.transport);
   await using ada = await openGossipMap<number>(wire, "m");
   ada.set("a", 1);
@@ -199,13 +199,13 @@ test("a server that lost everything has it back from its members", async () => {
 
 test("a server that comes back with its engine has the map as it was", async () => {
   const engine = kept();
-  const first = await openHere({ engine });
+  const first = await openInProcess({ engine });
   const ada = await openGossipMap<number>(first.transport, "m");
   for (let i = 0; i < 250; i++) ada.set(`k${i}`, i);
   ada.delete("k7");
   await ada.close();
   await first.server.close();
-  await using second = await openHere({ engine });
+  await using second = await openInProcess({ engine });
   await using bob = await openGossipMap<number>(second.transport, "m");
   assert.deepEqual([bob.size, bob.get("k8"), bob.has("k7")], [249, 8, false]);
 });
@@ -219,8 +219,8 @@ test("servers that share an engine tell each other's members, and the newest sta
       return keys.commit(writes);
     },
   }));
-  await using one = await openHere({ engine });
-  await using two = await openHere({ engine });
+  await using one = await openInProcess({ engine });
+  await using two = await openInProcess({ engine });
   await using ada = await openGossipMap<string>(one.transport, "m", { flushMs: 1 });
   await using bob = await openGossipMap<string>(two.transport, "m", { flushMs: 1 });
   for (let round = 0; round < 10; round++) {
@@ -233,13 +233,13 @@ test("servers that share an engine tell each other's members, and the newest sta
   await Promise.all([ada.synced(), bob.synced()]);
   await eventually(() => JSON.stringify([...ada]) === JSON.stringify([...bob]));
   assert.equal(ada.size, 20);
-  await using three = await openHere({ engine });
+  await using three = await openInProcess({ engine });
   await using late = await openGossipMap<string>(three.transport, "m");
   assert.deepEqual(contents(late), contents(bob));
 });
 
 test("a member is not told what it said itself", async () => {
-  await using at = await openHere({ config: { gossip: { flushMs: 1 } } });
+  await using at = await openInProcess({ config: { gossip: { flushMs: 1 } } });
   await using one = rawMember(at.transport, "m");
   await using two = rawMember(at.transport, "m");
   for (const member of [one, two]) {
@@ -270,7 +270,7 @@ test("members come back to a map that lost its engine for a while", async () => 
       }
     },
   }));
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   await using ada = await openGossipMap<number>(at.transport, "m");
   ada.set("a", 1);
   await ada.synced();
@@ -283,7 +283,7 @@ test("members come back to a map that lost its engine for a while", async () => 
 });
 
 test("64 members that write the same keys at once agree", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const open = () => openGossipMap<number>(at.transport, "m");
   const members = await Promise.all(Array.from({ length: 64 }, open));
   for (const [i, member] of members.entries()) {
@@ -297,7 +297,7 @@ test("64 members that write the same keys at once agree", async () => {
 });
 
 test("a value that a third member held back does not bring a removed key back", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const wire = fragile(at.transport);
   wire.cut();
   await using stale = await openGossipMap<string>(wire, "m", { offline: true });
@@ -314,7 +314,7 @@ test("a value that a third member held back does not bring a removed key back", 
 });
 
 test("thousands of keys are compared in chunks, and a map that does not change is quiet", async () => {
-  await using at = await openHere({ config: { gossip: { antiEntropyMs: 10, flushMs: 1 } } });
+  await using at = await openInProcess({ config: { gossip: { antiEntropyMs: 10, flushMs: 1 } } });
   const wire = fragile(at.transport);
   await using ada = await openGossipMap<number>(wire, "m", { antiEntropyMs: 10, flushMs: 1 });
   for (let i = 0; i < 3500; i++) ada.set(`k${i}`, i);
@@ -350,7 +350,7 @@ test("thousands of keys are compared in chunks, and a map that does not change i
 });
 
 test("a peer in the Go manner takes part", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using ada = await openGossipMap<string>(at.transport, "m", { codec: text() });
   await using go = rawMember(at.transport, "m");
   go.update({ foo: ["bar", 5] });
@@ -382,7 +382,7 @@ test("a peer in the Go manner takes part", async () => {
 });
 
 test("a digest of more keys than a chunk in one message is a whole one", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using ada = await openGossipMap<string>(at.transport, "m", { codec: text() });
   await using go = rawMember(at.transport, "m");
   const keys = Array.from({ length: 1500 }, (_, i) => `k${i}`);
@@ -396,7 +396,7 @@ test("a digest of more keys than a chunk in one message is a whole one", async (
 });
 
 test("two values under one timestamp end as the same one for all", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using ada = await openGossipMap<string>(at.transport, "m", { codec: text() });
   await using one = rawMember(at.transport, "m");
   await using two = rawMember(at.transport, "m");
@@ -493,7 +493,7 @@ test("a server in the Go manner is good enough", async () => {
 });
 
 test("one stream may carry many maps, and each is told only of its own", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using one = await openGossipMap<string>(at.transport, "one", { codec: text() });
   await using two = await openGossipMap<string>(at.transport, "two", { namespace: "n", codec: text() });
   await using raw = rawMember(at.transport, "one");
@@ -509,7 +509,7 @@ test("one stream may carry many maps, and each is told only of its own", async (
 });
 
 test("a member that does not read costs one entry for each key, and is told the newest", async () => {
-  await using at = await openHere({ config: { gossip: { flushMs: 1 } } });
+  await using at = await openInProcess({ config: { gossip: { flushMs: 1 } } });
   await using ada = await openGossipMap<number>(at.transport, "m", { flushMs: 1 });
   await using lazy = rawMember(at.transport, "m", { lazy: true });
   lazy.advertise({});
@@ -539,7 +539,7 @@ test("a member that does not read costs one entry for each key, and is told the 
 });
 
 test("openGossipMap() rejects where the server cannot be reached, unless it may be offline", async () => {
-  const at = await openHere();
+  const at = await openInProcess();
   const wire = fragile(at.transport);
   wire.cut();
   await assert.rejects(openGossipMap(wire, "m"), { code: Code.Unavailable });
@@ -586,7 +586,7 @@ test("waits end with their signal and their deadline", async () => {
 });
 
 test("close() sends what waits, ends changes(), and can be called again", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const ada = await openGossipMap<number>(at.transport, "m", { flushMs: 60_000 });
   const loop = (async () => {
     const seen: string[] = [];
@@ -606,7 +606,7 @@ test("close() sends what waits, ends changes(), and can be called again", async 
 });
 
 test("aborting the signal of openGossipMap() closes the map", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const given = new AbortController();
   const map = await openGossipMap<number>(at.transport, "m", { signal: given.signal });
   given.abort();
@@ -615,7 +615,7 @@ test("aborting the signal of openGossipMap() closes the map", async () => {
 });
 
 test("changes() tells what differs since the last step, from the call on", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using map = await openGossipMap<number>(at.transport, "m");
   map.set("before", 0);
   const changes = map.changes();
@@ -644,7 +644,7 @@ test("changes() tells what differs since the last step, from the call on", async
 });
 
 test("a value that the codec cannot read harms nothing else", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const schema = z.object({ age: z.number() });
   await using people = await openGossipMap(at.transport, "m", { schema });
   assert.throws(() => people.set("bob", { age: "?" } as never), SchemaError);
@@ -677,7 +677,7 @@ test("a value that the codec cannot read harms nothing else", async () => {
 });
 
 test("a full map refuses more with resource_exhausted, without haste, and takes it once there is room", async () => {
-  await using at = await openHere({ config: { limits: { gossipBytes: 100 } } });
+  await using at = await openInProcess({ config: { limits: { gossipBytes: 100 } } });
   let streams = 0;
   const counting: Transport = {
     unary: (...args) => at.transport.unary(...args),
@@ -703,7 +703,7 @@ test("a full map refuses more with resource_exhausted, without haste, and takes 
 });
 
 test("what the server refuses for good ends the waits, and is not tried again", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const wire = fragile(at.transport);
   await assert.rejects(openGossipMap(wire, "m", { memberId: "a\u0000b" }), { code: Code.InvalidArgument });
   await using map = await openGossipMap<number>(wire, "m", { memberId: "a\u0000b", offline: true });
@@ -728,7 +728,7 @@ test("the last member to leave frees the map on the server, and not before", asy
       return keys.watch(prefix, signal);
     },
   }));
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const ada = await openGossipMap<number>(at.transport, "m");
   const bob = await openGossipMap<number>(at.transport, "m");
   ada.set("a", 1);
@@ -748,7 +748,7 @@ test("the last member to leave frees the map on the server, and not before", asy
 test("removed keys are forgotten once they are old and every member has them, and not before", async () => {
   const engine = memoryEngine();
   const config = { gossip: { tombstoneMs: 30, antiEntropyMs: 10, flushMs: 1, idleMs: 20 } };
-  await using at = await openHere({ engine, config });
+  await using at = await openInProcess({ engine, config });
   const left = async () => {
     const keys: string[] = [];
     for await (const { key } of engine.keys.list("gossip\0")) keys.push(key.split("\0")[3] ?? "");
@@ -776,7 +776,7 @@ test("removed keys are forgotten once they are old and every member has them, an
 });
 
 test("a peer that ends its half of the stream is told all, then the stream ends", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using ada = await openGossipMap<number>(at.transport, "m");
   ada.set("a", 1);
   await ada.synced();

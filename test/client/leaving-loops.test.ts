@@ -5,11 +5,11 @@ import { createClient, type Fairlead } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { createWebTransport } from "../../src/web.js";
-import { type Opened, openHere, overHttp } from "../support/protocols.js";
+import { openInProcess, overHttp, type TestServer } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
 /** How many streams the server has open. */
-async function streamsOpen({ server }: Opened): Promise<number> {
+async function streamsOpen({ server }: TestServer): Promise<number> {
   const { body } = await server.metrics(null);
   const counts = [...String(body).matchAll(/^fairlead_streams_open\{.*\} (\d+)$/gm)];
   return counts.reduce((sum, [, count]) => sum + Number(count), 0);
@@ -43,7 +43,7 @@ const WAYS = [
   { name: "HTTP/2", open: overHttp((url) => createNodeTransport(url)), duplex: true },
   { name: "the tunnel", open: overHttp((url) => createTunnelTransport(url)), duplex: true },
   { name: "fetch", open: overHttp((url) => createWebTransport(url)), duplex: false },
-  { name: "in process", open: openHere, duplex: true },
+  { name: "in process", open: openInProcess, duplex: true },
 ];
 
 describe.each(WAYS)("over $name", ({ open, duplex }) => {
@@ -110,7 +110,7 @@ describe.each(WAYS)("over $name", ({ open, duplex }) => {
 
 describe.each(Object.entries(CHANGES))("%s", (_, loopOf) => {
   test("return() while next() waits ends the wait", async () => {
-    await using at = await openHere();
+    await using at = await openInProcess();
     await using fl = createClient(at.transport);
     const loop = await loopOf(fl);
     const step = loop.next();
@@ -120,7 +120,7 @@ describe.each(Object.entries(CHANGES))("%s", (_, loopOf) => {
   });
 
   test("an abort while next() waits throws", async () => {
-    await using at = await openHere();
+    await using at = await openInProcess();
     await using fl = createClient(at.transport);
     const enough = new AbortController();
     const loop = await loopOf(fl, enough.signal);
@@ -131,7 +131,7 @@ describe.each(Object.entries(CHANGES))("%s", (_, loopOf) => {
 });
 
 test("ids() and files.list() are left while their request waits", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let aborted = 0;
   const hanging = createClient({
     ...at.transport,
@@ -153,7 +153,7 @@ test("ids() and files.list() are left while their request waits", async () => {
 });
 
 test("several steps that wait all end when the loop is left", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using fl = createClient(at.transport);
   const loop = fl.log().read();
   const steps = [loop.next(), loop.next(), loop.next()];
@@ -163,7 +163,7 @@ test("several steps that wait all end when the loop is left", async () => {
 });
 
 test("leaving by break while the body is at work frees the server, and a message goes back", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using fl = createClient(at.transport);
   const first = fl.pubsub().subscribe<string>("orders");
   const step = first.next();

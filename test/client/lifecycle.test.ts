@@ -6,9 +6,9 @@ import { createHello } from "../../src/client/hello.js";
 import { createLifecycle } from "../../src/client/lifecycle.js";
 import { createService } from "../../src/client/service.js";
 import { httpApp } from "../support/http-app.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("apply() changes a greeting for the calls that come after", async () => {
     await using at = await open();
     const hello = createHello(at.transport);
@@ -21,7 +21,7 @@ throughEveryDoor("unary", (open) => {
 test("apply() moves a service to another address", async () => {
   await using old = await httpApp((_asked, response) => response.end('"old"'));
   await using young = await httpApp((_asked, response) => response.end('"young"'));
-  await using at = await openHere({ config: { services: { inventory: { url: old.url } } } });
+  await using at = await openInProcess({ config: { services: { inventory: { url: old.url } } } });
   const inventory = createService(at.transport, "inventory");
   assert.equal(await inventory.call("/"), "old");
   await createLifecycle(at.transport).apply("services", "inventory", { url: young.url });
@@ -29,7 +29,7 @@ test("apply() moves a service to another address", async () => {
 });
 
 test("apply() of what cannot change says what can", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const lifecycle = createLifecycle(at.transport);
   await assert.rejects(lifecycle.apply("state", "default", { a: "b" }), {
     code: Code.InvalidArgument,
@@ -40,7 +40,7 @@ test("apply() of what cannot change says what can", async () => {
 });
 
 test("apply() 64 times at once leaves one of the settings whole", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const lifecycle = createLifecycle(at.transport);
   const greetings = Array.from({ length: 64 }, (_, i) => `greeting ${i}`);
   await Promise.all(greetings.map((greeting) => lifecycle.apply("hello", "helloworld", { greeting })));

@@ -4,8 +4,8 @@ import { afterEach, beforeEach, test, vi } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createLock, type HeldLock } from "../../src/client/lock.js";
 import { sleep } from "../../src/rpc/sleep.js";
-import { between, type OnItsWay } from "../support/intercept.js";
-import { openHere } from "../support/protocols.js";
+import { type InterceptedCall, intercept } from "../support/intercept.js";
+import { openInProcess } from "../support/protocols.js";
 
 // Time is the subject here: one clock for the client and the server, which goes on when the test says so.
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] }));
@@ -14,10 +14,12 @@ afterEach(() => void vi.useRealTimers());
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
 /** A server, a second client's look at it, and a lock store with `meet` in the way of its calls. */
-async function open(meet: (call: OnItsWay) => ReturnType<OnItsWay["send"]> = ({ send }) => send()) {
-  const at = await openHere();
+async function open(
+  meet: (call: InterceptedCall) => ReturnType<InterceptedCall["send"]> = ({ send }) => send(),
+) {
+  const at = await openInProcess();
   const calls: string[] = [];
-  const transport = between(at.transport, (call) => {
+  const transport = intercept(at.transport, (call) => {
     calls.push(call.method);
     return meet(call);
   });
@@ -170,7 +172,7 @@ test("withLock() fails with Code.Aborted where the lock was lost before its task
 });
 
 test("what is renewed and released carries the headers of the call", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const seen: string[] = [];
   const transport: Transport = {
     unary(method, signal, timeoutMs, header, message, values) {

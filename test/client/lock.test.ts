@@ -13,10 +13,10 @@ import { createState } from "../../src/client/state.js";
 import { asyncDispose } from "../../src/lib/dispose.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { between } from "../support/intercept.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { intercept } from "../support/intercept.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("tryAcquire() holds until release(), and the next holder has the higher fence", async () => {
     await using at = await open();
     const locks = createLock(at.transport, "default");
@@ -49,7 +49,7 @@ throughEveryDoor("unary", (open) => {
 });
 
 test("a server whose wall clock is set does not grant a lock that is held", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   // A client in the same process would see its own clock jump.
   const runtime = createClient(Runtime, at.transport);
   const lock = { storeName: "default", resourceId: "r", expire: 5 };
@@ -70,7 +70,7 @@ test("a server whose wall clock is set does not grant a lock that is held", asyn
 });
 
 test("tryAcquire() of 64 at once lets exactly one win", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const locks = Array.from({ length: 64 }, () => createLock(at.transport, "default"));
   for (let round = 0; round < 5; round++) {
     const held = (await Promise.all(locks.map((lock) => lock.tryAcquire("r")))).filter((each) => each);
@@ -80,7 +80,7 @@ test("tryAcquire() of 64 at once lets exactly one win", async () => {
 });
 
 test("acquire() of several at once lets them in one after the other, with growing fences", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const lock = createLock(at.transport, "default");
   const fences: bigint[] = [];
   let inside = 0;
@@ -110,7 +110,7 @@ test("whatever owners do and however time passes, the server does what a lock is
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       let now = 0;
-      await using at = await openHere({ engine: memoryEngine({ now: () => now }) });
+      await using at = await openInProcess({ engine: memoryEngine({ now: () => now }) });
       const runtime = createClient(Runtime, at.transport);
       const model = new Map<string, { owner: string; endsAt: number }>();
       let fence = 0n;
@@ -146,9 +146,9 @@ test("whatever owners do and however time passes, the server does what a lock is
 });
 
 test("acquire() fails with Code.DeadlineExceeded after waitMs, and after timeoutMs", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let asked = 0;
-  const counted = between(at.transport, ({ method, send }) => {
+  const counted = intercept(at.transport, ({ method, send }) => {
     if (method === "TryLock") asked++;
     return send();
   });
@@ -166,7 +166,7 @@ test("acquire() fails with Code.DeadlineExceeded after waitMs, and after timeout
 });
 
 test("acquire() fails with Code.Canceled once its signal aborts", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const lock = createLock(at.transport, "default");
   await using _held = await lock.acquire("r");
   const enough = new AbortController();
@@ -178,7 +178,7 @@ test("acquire() fails with Code.Canceled once its signal aborts", async () => {
 });
 
 test("the signal of acquire() has no say once the lock is there", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const asking = new AbortController();
   const held = await createLock(at.transport, "default").acquire("r", { signal: asking.signal });
   asking.abort();
@@ -187,11 +187,11 @@ test("the signal of acquire() has no say once the lock is there", async () => {
 });
 
 test("acquire() fails where the server is away at first, and waits for one that has answered before", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const holder = await createLock(at.transport, "default").acquire("r");
   let away = true;
   let refusals = 0;
-  const lossy = between(at.transport, async ({ method, send }) => {
+  const lossy = intercept(at.transport, async ({ method, send }) => {
     if (method === "TryLock" && away) {
       refusals++;
       throw new ConnectError("away", Code.Unavailable);
@@ -211,9 +211,9 @@ test("acquire() fails where the server is away at first, and waits for one that 
 });
 
 test("release() a second time does what the first did: nothing more", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let unlocks = 0;
-  const counted = between(at.transport, ({ method, send }) => {
+  const counted = intercept(at.transport, ({ method, send }) => {
     if (method === "Unlock") unlocks++;
     return send();
   });
@@ -229,7 +229,7 @@ test("release() a second time does what the first did: nothing more", async () =
 });
 
 test("release() aborts the signal, and tells where the lock was not held any more", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const held = await createLock(at.transport, "default").acquire("r");
   await createClient(Runtime, at.transport).unlock({
     storeName: "default",
@@ -244,9 +244,9 @@ test("release() aborts the signal, and tells where the lock was not held any mor
 });
 
 test("release() that could not reach the server can be called again; leaving the scope does not fail", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let away = true;
-  const lossy = between(at.transport, async ({ method, send }) => {
+  const lossy = intercept(at.transport, async ({ method, send }) => {
     if (method === "Unlock" && away) throw new ConnectError("away", Code.Unavailable);
     return send();
   });
@@ -260,7 +260,7 @@ test("release() that could not reach the server can be called again; leaving the
 });
 
 test("withLock() gives back what its task made, and frees the lock also where it fails", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const lock = createLock(at.transport, "default");
   assert.equal(await lock.withLock("r", async ({ fence }) => typeof fence), "bigint");
   await assert.rejects(
@@ -275,9 +275,9 @@ test("withLock() gives back what its task made, and frees the lock also where it
 });
 
 test("ttlMs is rounded up to whole seconds, and one that the wire cannot hold is a RangeError", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const asked: unknown[] = [];
-  const seen = between(at.transport, ({ method, message, send }) => {
+  const seen = intercept(at.transport, ({ method, message, send }) => {
     if (method === "TryLock") asked.push(message["expire"]);
     return send();
   });
@@ -291,7 +291,7 @@ test("ttlMs is rounded up to whole seconds, and one that the wire cannot hold is
 });
 
 test("tryAcquire() hands the answer's headers to the caller's own onHeader as well", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let told: string | null = null;
   const onHeader = (headers: Headers) => {
     told = headers.get("fairlead-fence");
@@ -304,7 +304,7 @@ test("tryAcquire() hands the answer's headers to the caller's own onHeader as we
 const block = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
 test("withLock() fails as aborted where the event loop was blocked until the lease had ended", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const lock = createLock(at.transport, "default");
   const blocked = lock.withLock("r", () => block(1500), { ttlMs: 1000 });
   await assert.rejects(blocked, {
@@ -314,7 +314,7 @@ test("withLock() fails as aborted where the event loop was blocked until the lea
 });
 
 test("a lock's signal is right at once after the event loop was blocked", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const held = await createLock(at.transport, "default").acquire("r", { ttlMs: 1000 });
   const { signal } = held;
   let events = 0;

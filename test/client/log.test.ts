@@ -11,8 +11,8 @@ import { memoryEngine } from "../../src/server/engines/memory.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
-import { cuttable } from "../support/cuttable.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 const texts = (transport: Transport, name?: string): Log<string> =>
   createLog(transport, name, { codec: text() });
@@ -31,7 +31,7 @@ async function take<T>(log: Log<T>, count: number, options?: LogReadOptions) {
   return entries;
 }
 
-throughEveryDoor("upload", (open) => {
+forEachProtocol("upload", (open) => {
   test("append() tells where the values are, and read() gives them from any offset on", async () => {
     await using at = await open();
     const log = texts(at.transport, "audit");
@@ -64,7 +64,7 @@ throughEveryDoor("upload", (open) => {
   });
 });
 
-throughEveryDoor("download", (open) => {
+forEachProtocol("download", (open) => {
   test("read() ends at the tail with follow: false, and leaving a loop that follows frees the server", async () => {
     await using at = await open();
     await texts(at.server.transport(), "журнал/1").append(["a", "b"]);
@@ -75,7 +75,7 @@ throughEveryDoor("download", (open) => {
 });
 
 test("append() of nothing calls nobody, and a value that does not fit its schema is not sent", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   assert.deepEqual(await texts(at.transport).append([]), { firstOffset: undefined, lastOffset: undefined });
   const ages = createLog(at.transport, "ages", { schema: z.object({ age: z.number() }) });
   await assert.rejects(ages.append([{ age: 1 }, { age: "?" } as never]), SchemaError);
@@ -83,7 +83,7 @@ test("append() of nothing calls nobody, and a value that does not fit its schema
 });
 
 test("append() takes an array for several values; one that is itself a value goes inside another", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const pairs = createLog<[number, number]>(at.transport);
   await pairs.append([[1, 2]]);
   // @ts-expect-error numbers are no values of this log
@@ -92,7 +92,7 @@ test("append() takes an array for several values; one that is itself a value goe
 });
 
 test("append() of 64 at once: each call's values stand next to each other, and no offset is given twice", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const log = createLog<number>(at.transport);
   const appends = await Promise.all(Array.from({ length: 64 }, (_, i) => log.append([i, i, i])));
   const values = await all(log);
@@ -105,7 +105,7 @@ test("append() of 64 at once: each call's values stand next to each other, and n
 });
 
 test("append() that is aborted in the middle writes nothing", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const leave = new AbortController();
   const log = texts(at.transport);
   const appending = log.append(
@@ -122,7 +122,7 @@ test("records are read in the order of their appends, whatever their number and 
     fc.asyncProperty(
       fc.array(fc.array(fc.integer({ min: 1, max: 700 }), { maxLength: 4 }), { minLength: 1, maxLength: 4 }),
       async (writers) => {
-        await using at = await openHere();
+        await using at = await openInProcess();
         const log = createLog<[number, number]>(at.transport);
         const total = writers.flat().reduce((sum, size) => sum + size, 0);
         const reading = total > 0 ? take(log, total) : [];
@@ -156,7 +156,7 @@ test("records are read in the order of their appends, whatever their number and 
 
 test("read() from a time begins with the first record of it, and with `from` at the later of both", async () => {
   let nowMs = 1_000_000;
-  await using at = await openHere({ engine: memoryEngine({ now: () => nowMs }) });
+  await using at = await openInProcess({ engine: memoryEngine({ now: () => nowMs }) });
   const log = texts(at.transport);
   for (const value of ["a", "b", "c"]) {
     await log.append(value);
@@ -189,7 +189,7 @@ test("read() from a time begins with the first record of it, and with `from` at 
 test("what retention took is skipped, by count, by bytes and by age, also without further appends", async () => {
   let nowMs = 1_000_000;
   const logs = { few: { maxRecords: 2 }, small: { maxBytes: 100 }, young: { maxAgeMs: 1000 } };
-  await using at = await openHere({ engine: memoryEngine({ now: () => nowMs }), config: { logs } });
+  await using at = await openInProcess({ engine: memoryEngine({ now: () => nowMs }), config: { logs } });
   const [few, small, young] = ["few", "small", "young"].map((name) => texts(at.transport, name));
   for (const log of [few, small, young]) await log?.append(["1", "2", "3", "4"]);
   assert.deepEqual(await all(few as Log<string>), ["3", "4"]);
@@ -202,7 +202,7 @@ test("what retention took is skipped, by count, by bytes and by age, also withou
 });
 
 test("read() with a deadline fails at its end, and an abort ends it at once", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const log = texts(at.transport);
   await assert.rejects(take(log, 1, { timeoutMs: 30 }), { code: Code.DeadlineExceeded });
   const leave = new AbortController();
@@ -225,7 +225,7 @@ test("read() ends the engine's read when its loop is left", async () => {
     retain: engine.logs.retain.bind(engine.logs),
     read,
   });
-  await using at = await openHere({ engine: { ...engine, logs } });
+  await using at = await openInProcess({ engine: { ...engine, logs } });
   const log = texts(at.transport);
   await log.append(["a", "b"]);
   await take(log, 1);
@@ -242,7 +242,7 @@ describe("a lost connection", () => {
   test("read() goes on where it was, without gap or repeat, each time that the connection is cut", async () => {
     const server = createServer({ platform: nodePlatform });
     await using at = await listen(server, { port: 0 });
-    await using way = await cuttable(at.port);
+    await using way = await openCuttableProxy(at.port);
     await using transport = createNodeTransport(way.url);
     const total = 300;
     const here = createLog<number>(server.transport());

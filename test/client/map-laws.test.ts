@@ -5,7 +5,7 @@ import { ResponseStatus } from "../../gen/atomix/pb/headers/headers_pb.js";
 import { conflictFacts } from "../../src/client/errors.js";
 import { createMap, type VersionedMap } from "../../src/client/map.js";
 import { fakeBackup, live, serveHere } from "../support/map-servers.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 const KEYS = ["a", "b", "c"] as const;
 const step = fc.record({
@@ -36,7 +36,7 @@ async function take(
 }
 
 test("a partition answers every step as a plain map with a counter does", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let maps = 0;
   const law = fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
     const map = createMap<number>(at.transport, `m${maps++}`);
@@ -67,7 +67,7 @@ test("a partition answers every step as a plain map with a counter does", async 
 });
 
 test("steps that run at the same time have an order in which a plain map answers them so: that of the versions", async () => {
-  await using one = await openHere();
+  await using one = await openInProcess();
   let maps = 0;
   const law = fc.asyncProperty(
     fc.array(fc.array(step, { maxLength: 8 }), { maxLength: 8 }),

@@ -18,12 +18,12 @@ import { createMap } from "../../src/client/map.js";
 import { withRetry } from "../../src/client/retry.js";
 import type { Commit, Engine, Write } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { between } from "../support/intercept.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { intercept } from "../support/intercept.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 type Seat = { guest: string };
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("get() finds what put() stored, with a version that a stale write is refused by", async () => {
     await using at = await open();
     const seats = createMap<Seat>(at.transport, "seats");
@@ -66,7 +66,7 @@ throughEveryDoor("unary", (open) => {
 });
 
 test("compute() of 64 at once loses none, from the first one on", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const counts = createMap<number>(at.transport, "counts");
   const add = () => counts.compute("n", (n = 0) => n + 1, { maxAttempts: 1000 });
   await Promise.all(Array.from({ length: 64 }, add));
@@ -74,7 +74,7 @@ test("compute() of 64 at once loses none, from the first one on", async () => {
 });
 
 test("of 64 writers over the same version exactly one wins, round after round", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   let version = await map.put("k", -1);
   for (let round = 0; round < 8; round++) {
@@ -91,7 +91,7 @@ test("of 64 writers over the same version exactly one wins, round after round", 
 });
 
 test("of 64 writers with ifAbsent exactly one wins", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   const outcomes = await Promise.allSettled(
     Array.from({ length: 64 }, (_, i) => map.put("k", i, { ifAbsent: true })),
@@ -100,7 +100,7 @@ test("of 64 writers with ifAbsent exactly one wins", async () => {
 });
 
 test("compute() to undefined removes the entry, and only the version that it saw", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   assert.equal(await map.compute("n", () => undefined), undefined);
   await map.put("n", 1);
@@ -113,7 +113,7 @@ test("compute() to undefined removes the entry, and only the version that it saw
 });
 
 test("compute() keeps what else the value's message holds: fields of a later version of the API", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const { put, get } = createClient(MapService, at.transport);
   const header = { protocol: { name: "default" }, primitive: { name: "m" }, partition: 1 };
   // Field 15, a string that this version does not know.
@@ -134,7 +134,7 @@ test("compute() keeps what else the value's message holds: fields of a later ver
 });
 
 test("compute() gives up after maxAttempts with the last conflict, and at its deadline", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   await map.put("n", 0);
   let calls = 0;
@@ -152,7 +152,7 @@ test("compute() gives up after maxAttempts with the last conflict, and at its de
 });
 
 test("a write under the fence of a lock that was granted anew is refused, and one that runs beside it is not", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const locks = createLock(at.transport, "default");
   const map = createMap<string>(at.transport, "m");
   const old = await locks.acquire("seat");
@@ -178,7 +178,7 @@ test("a write under the fence of a lock that was granted anew is refused, and on
 });
 
 test("what was meant as a condition does not become none", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   await assert.rejects(map.put("k", 1, { ifVersion: 0n }), RangeError);
   await assert.rejects(map.remove("k", { ifVersion: -1n }), RangeError);
@@ -187,7 +187,7 @@ test("what was meant as a condition does not become none", async () => {
 });
 
 test("maps of another name, namespace or group share nothing", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const ways = [
     createMap<number>(at.transport, "m"),
     createMap<number>(at.transport, "m2"),
@@ -210,9 +210,9 @@ test("a key's partition is its FNV-1a hash modulo their number, counted from 1",
     ["ключ 🔑", 0x462cbdb9],
   ];
   for (const [key, hash] of vectors) assert.equal(fnv1a32(key), hash);
-  await using at = await openHere();
+  await using at = await openInProcess();
   const seen: number[] = [];
-  const spied = between(at.transport, (call) => {
+  const spied = intercept(at.transport, (call) => {
     seen.push((call.message as unknown as PutRequest).header?.partition ?? 0);
     return call.send();
   });
@@ -228,7 +228,7 @@ test("a key's partition is its FNV-1a hash modulo their number, counted from 1",
 });
 
 test("a schema is checked when writing and when reading", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await createMap(at.transport, "m").put("old", { guest: 7 });
   const seats = createMap(at.transport, "m", { schema: z.object({ guest: z.string() }) });
   await seats.put("new", { guest: "Ada" });
@@ -241,7 +241,7 @@ test("a schema is checked when writing and when reading", async () => {
 });
 
 test("an empty value is there, unlike a missing one", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const map = createMap(at.transport, "m", { codec: text() });
   const version = await map.put("k", "");
   assert.deepEqual(await map.get("k"), { key: "k", value: "", version });
@@ -249,9 +249,9 @@ test("an empty value is there, unlike a missing one", async () => {
 });
 
 test("a conditional write whose answer was lost is tried again, and does not take its own doing for a conflict", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let lost = 0;
-  const lossy = between(at.transport, async (call) => {
+  const lossy = intercept(at.transport, async (call) => {
     const answer = await call.send();
     if (call.method !== "Put" || lost++ > 0) return answer;
     throw new ConnectError("lost", Code.Unavailable);
@@ -314,7 +314,7 @@ test("a server without extensions: conflicts read the same, and what it cannot d
 });
 
 test("call options reach the wire", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   let told = 0;
   const call: CallOptions = { onHeader: (headers) => (told += headers.has("fairlead-server") ? 1 : 0) };
@@ -348,7 +348,7 @@ test("writes that come together share a commit", async () => {
     commits++;
     return go();
   });
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const map = createMap<number>(at.transport, "m");
   const versions = await Promise.all(Array.from({ length: 64 }, (_, i) => map.put(`k${i}`, i)));
   assert.deepEqual(
@@ -360,8 +360,8 @@ test("writes that come together share a commit", async () => {
 
 test("two servers on one engine count one partition together, and one write of 64 wins", async () => {
   const engine = memoryEngine();
-  await using one = await openHere({ engine });
-  await using two = await openHere({ engine });
+  await using one = await openInProcess({ engine });
+  await using two = await openInProcess({ engine });
   const maps = [one, two].map(({ transport }) => createMap<number>(transport, "m"));
   const versions = await Promise.all(
     Array.from({ length: 64 }, (_, i) => maps[i % 2]?.put(`k${i % 5}`, i) ?? assert.fail()),
@@ -379,7 +379,7 @@ test("a write whose caller has gone before its turn is not done", async () => {
   const gate = new Promise<void>((resolve) => {
     open = resolve;
   });
-  await using at = await openHere({
+  await using at = await openInProcess({
     engine: watched(async (_, go) => {
       await gate;
       return go();

@@ -7,7 +7,7 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient, createLock, createLog, createState } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { createWebTransport } from "../../src/web.js";
-import { openHere, overHttp } from "../support/protocols.js";
+import { openInProcess, overHttp } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
 /** More than Node allows before it warns of a leak. */
@@ -19,7 +19,7 @@ const WAYS = [
   { name: "gRPC", open: overHttp((url) => createNodeTransport(url, { protocol: "grpc" })) },
   { name: "the tunnel", open: overHttp((url) => createTunnelTransport(url)) },
   { name: "fetch", open: overHttp((url) => createWebTransport(url)) },
-  { name: "in process", open: openHere, isOurs: false },
+  { name: "in process", open: openInProcess, isOurs: false },
 ];
 
 /** Node emits its warnings in a later turn. */

@@ -12,8 +12,8 @@ import { silent } from "../../src/server/context.js";
 import type { TopicStore } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { createNodeTransport } from "../../src/transport/node.js";
-import { cuttable } from "../support/cuttable.js";
-import { openHere, overHttp, throughEveryDoor } from "../support/protocols.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
+import { forEachProtocol, openInProcess, overHttp } from "../support/protocols.js";
 
 /** Delivers again at once, and gives up soon. */
 const quick = { pubsub: { default: { retryMinMs: 1, retryMaxMs: 8, maxDeliveries: 3 } } };
@@ -62,7 +62,7 @@ async function consume<T = unknown>(transport: Transport, topic: string, options
   return { next, take, stop, leave };
 }
 
-throughEveryDoor("duplex", (open) => {
+forEachProtocol("duplex", (open) => {
   test("subscribe() receives what publish() sends, in order and byte for byte", async () => {
     await using at = await open();
     const consumer = await consume(at.transport, "orders");
@@ -115,7 +115,7 @@ throughEveryDoor("duplex", (open) => {
 });
 
 test("consumers of a group share its events, and every group receives all of them", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const seen: Record<string, number[]> = { a: [], b: [], c: [] };
   const [a, b, c] = [
     await consume<number>(at.transport, "t", { group: "one", maxInFlight: 1 }),
@@ -142,7 +142,7 @@ test("consumers of a group share its events, and every group receives all of the
 });
 
 test("the group is the app id of the fairlead-app-id header, else the server's own", async () => {
-  await using at = await openHere({ config: { appId: "own" } });
+  await using at = await openInProcess({ config: { appId: "own" } });
   const headers = { "fairlead-app-id": "billing" };
   const [mine, named, own] = [
     await consume<number>(at.transport, "t", { headers }),
@@ -159,7 +159,7 @@ test("the group is the app id of the fairlead-app-id header, else the server's o
 });
 
 test("events wait for a group whose consumers are all gone", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await (await consume(at.transport, "t")).leave();
   for (const n of [1, 2, 3]) await pubsubOf(at.transport).publish("t", n);
   const back = await consume<number>(at.transport, "t");
@@ -169,7 +169,7 @@ test("events wait for a group whose consumers are all gone", async () => {
 
 test("retry() brings the event again, each time after a longer wait", async () => {
   const config = { pubsub: { default: { retryMinMs: 20, retryMaxMs: 50, maxDeliveries: 16 } } };
-  await using at = await openHere({ config });
+  await using at = await openInProcess({ config });
   const consumer = await consume(at.transport, "t");
   await pubsubOf(at.transport).publish("t", "x");
   const times: number[] = [];
@@ -187,7 +187,7 @@ test("retry() brings the event again, each time after a longer wait", async () =
 });
 
 test("a throw in the loop brings the event again, and after the last delivery it goes to the dead letter topic", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   const dead = await consume(at.transport, "dead");
   const pubsub = pubsubOf(at.transport);
   let tries = 0;
@@ -218,7 +218,7 @@ test("a throw in the loop brings the event again, and after the last delivery it
 });
 
 test("an event whose consumers go away without an answer is not dropped for that", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   await (await consume(at.transport, "t")).leave();
   const pubsub = pubsubOf(at.transport);
   for (const n of [1, 2, 3]) await pubsub.publish("t", n);
@@ -230,7 +230,7 @@ test("an event whose consumers go away without an answer is not dropped for that
 });
 
 test("an event that its consumers never settle goes to the dead letter topic where one is set", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   const dead = await consume(at.transport, "dead");
   await (await consume(at.transport, "t")).leave();
   const pubsub = pubsubOf(at.transport);
@@ -250,7 +250,7 @@ test("drop() ends the event with a warning, and so does the last retry() without
     ...silent,
     warn: (fields: object, text: string) => void warned.push([text, fields]),
   };
-  await using at = await openHere({ config: quick, log });
+  await using at = await openInProcess({ config: quick, log });
   const consumer = await consume(at.transport, "t");
   const pubsub = pubsubOf(at.transport);
   await pubsub.publish("t", "dropped");
@@ -274,7 +274,7 @@ test("drop() ends the event with a warning, and so does the last retry() without
 });
 
 test("only the first answer to an event counts", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   const consumer = await consume(at.transport, "t");
   const pubsub = pubsubOf(at.transport);
   await pubsub.publish("t", 1);
@@ -288,7 +288,7 @@ test("only the first answer to an event counts", async () => {
 });
 
 test("with `manual`, events are answered in any order while more of them come", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   const consumer = await consume<number>(at.transport, "t", { manual: true, maxInFlight: 3 });
   const pubsub = pubsubOf(at.transport);
   for (const n of [1, 2, 3, 4]) await pubsub.publish("t", n);
@@ -303,7 +303,7 @@ test("with `manual`, events are answered in any order while more of them come", 
 });
 
 test("abort while the body of the loop is at work lets it finish: its event is answered", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   const pubsub = pubsubOf(at.transport);
   const stop = new AbortController();
   const publish = () => void pubsub.publish("t", 1).then(() => pubsub.publish("t", 2));
@@ -330,7 +330,7 @@ test("aborted before it begins, a loop throws without a call", async () => {
 });
 
 test("a deadline of the caller's own ends the subscription", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const loop = async () => {
     for await (const _ of pubsubOf(at.transport).subscribe("t", { timeoutMs: 20 }));
   };
@@ -338,7 +338,7 @@ test("a deadline of the caller's own ends the subscription", async () => {
 });
 
 test("data that cannot be decoded throws where it is asked for, so that the event ends as a dead letter", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   const dead = await consume(at.transport, "dead");
   const pubsub = pubsubOf(at.transport);
   const schema = z.object({ n: z.number() });
@@ -362,7 +362,7 @@ test("data that cannot be decoded throws where it is asked for, so that the even
 });
 
 test("publish() encodes by codec or schema, and refuses what has no JSON form before it calls", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const consumer = await consume(at.transport, "t");
   const pubsub = pubsubOf(at.transport);
   const schema = z.object({ n: z.number() });
@@ -392,7 +392,7 @@ test("publish() encodes by codec or schema, and refuses what has no JSON form be
 
 test("publish() with ttlMs: the event is gone once that is over, rounded up to seconds", async () => {
   // The faked clock is the engine's only one.
-  await using at = await openHere({ engine: memoryEngine({ now: () => Date.now() }) });
+  await using at = await openInProcess({ engine: memoryEngine({ now: () => Date.now() }) });
   await (await consume(at.transport, "t")).leave();
   const pubsub = pubsubOf(at.transport);
   await pubsub.publish("t", "short", { ttlMs: 1001 });
@@ -412,7 +412,7 @@ test("publish() with ttlMs: the event is gone once that is over, rounded up to s
 });
 
 test("any bytes with any media type arrive as they were sent", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const consumer = await consume(at.transport, "t");
   const mediaType = fc.constantFrom(
     "image/png",
@@ -433,7 +433,7 @@ test("any bytes with any media type arrive as they were sent", async () => {
 });
 
 test("JSON data of a CloudEvent keeps its text to the letter", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const consumer = await consume(at.transport, "t");
   const space = fc.constantFrom("", " ", "\n\t", "\r\n  ");
   const attribute = fc.record({ name: fc.stringMatching(/^x[a-z0-9]{0,8}$/), value: fc.json() });
@@ -454,7 +454,7 @@ test("JSON data of a CloudEvent keeps its text to the letter", async () => {
 });
 
 test("many publishers at once: every event arrives once, those of each in order", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const consumer = await consume<[number, number]>(at.transport, "t", { maxInFlight: 32 });
   const pubsub = pubsubOf(at.transport);
   const publish = async (who: number) => {
@@ -471,7 +471,7 @@ test("many publishers at once: every event arrives once, those of each in order"
 });
 
 test("a backlog that is full refuses the publisher, and takes on again once it is worked off", async () => {
-  await using at = await openHere({ engine: memoryEngine({ maxBacklogBytes: 4000 }) });
+  await using at = await openInProcess({ engine: memoryEngine({ maxBacklogBytes: 4000 }) });
   const pubsub = pubsubOf(at.transport);
   await (await consume(at.transport, "t")).leave();
   const fill = async () => {
@@ -499,7 +499,10 @@ test("a slow reader is sent no more than the server's inFlight, whatever it asks
       }
     },
   };
-  await using at = await openHere({ engine: { ...engine, topics }, config: { limits: { inFlight: 4 } } });
+  await using at = await openInProcess({
+    engine: { ...engine, topics },
+    config: { limits: { inFlight: 4 } },
+  });
   const slow = await consume<number>(at.transport, "t", { manual: true, maxInFlight: 1000 });
   for (let n = 0; n < 20; n++) await pubsubOf(at.transport).publish("t", n);
   const held = [await slow.next(), await slow.next(), await slow.next(), await slow.next()];
@@ -513,7 +516,7 @@ test("a slow reader is sent no more than the server's inFlight, whatever it asks
 });
 
 test("a lost connection is made anew, and what was not answered comes again", async () => {
-  await using at = await openHere({ config: quick });
+  await using at = await openInProcess({ config: quick });
   let lose = () => {};
   let calls = 0;
   const flaky: Transport = {
@@ -545,7 +548,7 @@ test("a lost connection is made anew, and what was not answered comes again", as
 test("a socket that breaks costs no event, over HTTP/2 and gRPC", async () => {
   for (const protocol of ["connect", "grpc"] as const) {
     await using at = await overHttp((url) => createNodeTransport(url))({ config: quick });
-    await using way = await cuttable(Number(new URL(at.url).port));
+    await using way = await openCuttableProxy(Number(new URL(at.url).port));
     await using transport = createNodeTransport(way.url, { protocol });
     const consumer = await consume<number>(transport, "t");
     const pubsub = pubsubOf(at.transport);
@@ -561,7 +564,7 @@ test("a socket that breaks costs no event, over HTTP/2 and gRPC", async () => {
 });
 
 test("a server that closes ends a subscription as unavailable, which the loop survives until it is aborted", async () => {
-  const at = await openHere();
+  const at = await openInProcess();
   const codes: unknown[] = [];
   const watched: Transport = {
     unary: at.transport.unary,

@@ -8,13 +8,13 @@ import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { RedactedSecret } from "../../src/client/secrets/store.js";
 import { createSecrets } from "../../src/client/secrets.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 const config = {
   secrets: { vault: { type: "values", values: { db: "hunter2", empty: "", "ключ:🔑": "ü" } } },
 } as const;
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("get() and getAll() give secrets that reveal() their values", async () => {
     await using at = await open({ config });
     const vault = createSecrets(at.transport, "vault");
@@ -73,7 +73,7 @@ test("reveal() of a secret with several values needs the name of one", () => {
 });
 
 test("an unknown store is an error and not a missing secret", async () => {
-  await using at = await openHere({ config });
+  await using at = await openInProcess({ config });
   const nope = createSecrets(at.transport, "nope");
   await assert.rejects(nope.get("db"), { code: Code.InvalidArgument });
   await assert.rejects(nope.getAll(), { code: Code.InvalidArgument });
@@ -83,7 +83,7 @@ test("a file store shows what is in the file now", async () => {
   const folder = await mkdtemp(join(tmpdir(), "fairlead-secrets-"));
   const path = join(folder, "secrets.json");
   await writeFile(path, '{"db":{"password":"one"}}');
-  await using at = await openHere({ config: { secrets: { vault: { type: "file", path } } } });
+  await using at = await openInProcess({ config: { secrets: { vault: { type: "file", path } } } });
   const vault = createSecrets(at.transport, "vault");
   const read = async () => (await vault.get("db:password"))?.reveal();
   assert.equal(await read(), "one");
@@ -99,7 +99,7 @@ test("64 reads at once of one file are all answered", async () => {
     reads++;
     return '{"a":1}';
   };
-  await using at = await openHere({
+  await using at = await openInProcess({
     config: { secrets: { vault: { type: "file", path: "x" } } },
     platform: { readFile },
   });
@@ -112,7 +112,7 @@ test("64 reads at once of one file are all answered", async () => {
 test("get() gives up when its signal aborts", async () => {
   const giveUp = new AbortController();
   const readFile = () => new Promise<string>(() => giveUp.abort());
-  await using at = await openHere({
+  await using at = await openInProcess({
     config: { secrets: { vault: { type: "file", path: "x" } } },
     platform: { readFile },
   });

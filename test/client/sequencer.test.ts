@@ -16,8 +16,8 @@ import { parseConfig } from "../../src/server/config/config.js";
 import type { Engine } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { sequencerService } from "../../src/server/services/sequencer.js";
-import { between } from "../support/intercept.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { intercept } from "../support/intercept.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 const strong: NextOptions = { guarantee: "strong" };
 
@@ -32,7 +32,7 @@ async function take(many: number, ids: AsyncIterable<bigint>): Promise<bigint[]>
 const run = (first: bigint, many: number): bigint[] =>
   Array.from({ length: many }, (_, i) => first + BigInt(i));
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("next() begins with 1n, and each sequence is its own", async () => {
     await using at = await open();
     const sequencer = createSequencer(at.transport, "default");
@@ -44,7 +44,7 @@ throughEveryDoor("unary", (open) => {
   test("ids() needs one request for each block", async () => {
     await using at = await open();
     let requests = 0;
-    const counted = between(at.transport, ({ send }) => {
+    const counted = intercept(at.transport, ({ send }) => {
       requests++;
       return send();
     });
@@ -58,7 +58,7 @@ throughEveryDoor("unary", (open) => {
 
 test("next() of 64 strong callers at once gives each its own id, without gaps, in few commits", async () => {
   const { engine, commits } = counting(memoryEngine());
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const sequencers = Array.from({ length: 64 }, () => createSequencer(at.transport, "default"));
   const ids = await Promise.all(sequencers.map((sequencer) => sequencer.next("a", strong)));
   assert.deepEqual(new Set(ids), new Set(run(1n, 64)));
@@ -67,7 +67,7 @@ test("next() of 64 strong callers at once gives each its own id, without gaps, i
 
 test("next() of 64 weak callers at once shares one reservation", async () => {
   const { engine, commits } = counting(memoryEngine());
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const sequencer = createSequencer(at.transport, "default");
   const ids = await Promise.all(Array.from({ length: 64 }, () => sequencer.next("a")));
   assert.deepEqual(new Set(ids), new Set(run(1n, 64)));
@@ -77,8 +77,8 @@ test("next() of 64 weak callers at once shares one reservation", async () => {
 test("strong ids grow for each caller while weak and strong callers of several servers race", async () => {
   const engine = memoryEngine();
   const config = { sequencer: { default: { segment: 7 } } };
-  await using one = await openHere({ engine, config });
-  await using two = await openHere({ engine, config });
+  await using one = await openInProcess({ engine, config });
+  await using two = await openInProcess({ engine, config });
   const all: bigint[] = [];
   const caller = async (n: number) => {
     const sequencer = createSequencer((n % 2 === 0 ? one : two).transport, "default");
@@ -106,8 +106,8 @@ test("whatever is asked for at once: no id twice, blocks without gaps, strong ab
     fc.asyncProperty(waves, fc.integer({ min: 1, max: 20 }), async (waves, segment) => {
       const engine = memoryEngine();
       const config = { sequencer: { default: { segment } } };
-      await using one = await openHere({ engine, config });
-      await using two = await openHere({ engine, config });
+      await using one = await openInProcess({ engine, config });
+      await using two = await openInProcess({ engine, config });
       const servers = [one, two].map(({ transport }) => createSequencer(transport, "default"));
       const given = new Set<bigint>();
       let highest = 0n;
@@ -134,12 +134,12 @@ test("whatever is asked for at once: no id twice, blocks without gaps, strong ab
 
 test("a server that begins anew gives no id a second time", async () => {
   const engine = memoryEngine();
-  const next = async () => createSequencer((await openHere({ engine })).transport, "default").next("a");
+  const next = async () => createSequencer((await openInProcess({ engine })).transport, "default").next("a");
   assert.deepEqual([await next(), await next(), await next()], [1n, 1001n, 2001n]);
 });
 
 test("sequences beyond limits.sequences cost others the rest of their segment, no more", async () => {
-  await using at = await openHere({ config: { limits: { sequences: 10 } } });
+  await using at = await openInProcess({ config: { limits: { sequences: 10 } } });
   const sequencer = createSequencer(at.transport, "default");
   const next = (n: number) => sequencer.next(`k${n}`);
   for (let n = 0; n < 10; n++) assert.equal(await next(n), 1n);
@@ -167,7 +167,7 @@ test("biggerThan holds for its key, also when it is raised while ids are reserve
 test("the last id is 2^63 - 1: what goes beyond fails with Code.ResourceExhausted, and what still fits does not", async () => {
   const last = 2n ** 63n - 1n;
   const config = { sequencer: { default: { biggerThan: { a: last - 5n, weak: last - 2n } } } };
-  await using at = await openHere({ config });
+  await using at = await openInProcess({ config });
   const sequencer = createSequencer(at.transport, "default");
   const block = (block: number) => take(block, sequencer.ids("a", { block }));
   const [first, tooMany, second] = await Promise.allSettled([block(2), block(4), block(3)]);
@@ -180,9 +180,9 @@ test("the last id is 2^63 - 1: what goes beyond fails with Code.ResourceExhauste
 });
 
 test("next() is tried again where its answer was lost: an id is lost, no more", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let losses = 2;
-  const lossy = between(at.transport, async ({ send }) => {
+  const lossy = intercept(at.transport, async ({ send }) => {
     const answer = await send();
     if (losses-- > 0) throw new ConnectError("the connection was lost", Code.Unavailable);
     return answer;
@@ -192,9 +192,9 @@ test("next() is tried again where its answer was lost: an id is lost, no more", 
 });
 
 test("next() leaves the caller's context values as they are for other calls", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let tries = 0;
-  const lossy = between(at.transport, async ({ method, send }) => {
+  const lossy = intercept(at.transport, async ({ method, send }) => {
     if (method !== "TryLock") return send();
     tries++;
     throw new ConnectError("the connection was lost", Code.Unavailable);
@@ -218,7 +218,7 @@ test("a failed reservation fails those that wait for it, and the next one goes o
     if (away) throw new ConnectError("away", Code.Unavailable);
     return engine.keys.commit(writes);
   };
-  await using at = await openHere({ engine: { ...engine, keys } });
+  await using at = await openInProcess({ engine: { ...engine, keys } });
   const sequencer = createSequencer(at.transport, "default");
   const failed = await Promise.allSettled(
     [...run(0n, 8)].map((n) => sequencer.next("a", n % 2n ? strong : {})),
@@ -237,7 +237,7 @@ test("ids() of a server that knows no blocks asks for each", async () => {
 });
 
 test("ids() ends with Code.Canceled once its signal aborts, in the middle of a block too", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const enough = new AbortController();
   const seen: bigint[] = [];
   const loop = async () => {
@@ -250,7 +250,7 @@ test("ids() ends with Code.Canceled once its signal aborts, in the middle of a b
 });
 
 test("ids() with a block that no server reserves is a RangeError", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const sequencer = createSequencer(at.transport, "default");
   for (const block of [0, -1, 1.5, 100_001, Number.NaN]) {
     assert.throws(() => sequencer.ids("a", { block }), RangeError);
@@ -258,9 +258,9 @@ test("ids() with a block that no server reserves is a RangeError", async () => {
 });
 
 test("next() leaves the guarantee to the server where none is asked for", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const asked: unknown[] = [];
-  const seen = between(at.transport, ({ message, send }) => {
+  const seen = intercept(at.transport, ({ message, send }) => {
     asked.push((message["options"] as { increment?: number } | undefined)?.increment);
     return send();
   });

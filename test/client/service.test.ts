@@ -12,12 +12,12 @@ import { httpStatus, unreadableFacts } from "../../src/client/errors.js";
 import { withRetry } from "../../src/client/retry.js";
 import { createService } from "../../src/client/service.js";
 import { type Asked, type HttpApp, httpApp } from "../support/http-app.js";
-import { type Open, openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, type OpenServer, openInProcess } from "../support/protocols.js";
 
 const last = ({ asked }: HttpApp): Asked => asked.at(-1) ?? assert.fail("nothing was asked");
 
 /** An app that answers JSON of what it was asked, and the service that leads to it. */
-async function withApp(open: Open, answer?: Parameters<typeof httpApp>[0]) {
+async function withApp(open: OpenServer, answer?: Parameters<typeof httpApp>[0]) {
   const app = await httpApp(
     answer ??
       (({ method, url, body }, response) => {
@@ -34,7 +34,7 @@ async function withApp(open: Open, answer?: Parameters<typeof httpApp>[0]) {
   return { app, service, transport: at.transport, [Symbol.asyncDispose]: dispose };
 }
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("fetch() brings status, headers and body, as if the app were called itself", async () => {
     await using at = await withApp(open, ({ url }, response) => {
       response.setHeader("x-latin", "caf\u00e9");
@@ -120,7 +120,7 @@ throughEveryDoor("unary", (open) => {
 });
 
 test("fetch() takes every kind of body that fetch takes, with its media type", async () => {
-  await using at = await withApp(openHere);
+  await using at = await withApp(openInProcess);
   const send = async (body: BodyInit) => {
     await at.service.fetch("/", { method: "POST", body });
     const { body: got, headers } = last(at.app);
@@ -142,7 +142,7 @@ test("fetch() takes every kind of body that fetch takes, with its media type", a
 });
 
 test("fetch() is refused before it is sent where it makes no sense", async () => {
-  await using at = await withApp(openHere);
+  await using at = await withApp(openInProcess);
   await assert.rejects(at.service.fetch("/", { body: "x" }), TypeError);
   await assert.rejects(at.service.fetch("/", { method: "HEAD", body: "x" }), TypeError);
   for (const method of ["CONNECT", "NONE", "QUERY", "__proto__"]) {
@@ -152,7 +152,7 @@ test("fetch() is refused before it is sent where it makes no sense", async () =>
 });
 
 test("fetch() of a redirect shows it and does not follow", async () => {
-  await using at = await withApp(openHere, (_asked, response) => {
+  await using at = await withApp(openInProcess, (_asked, response) => {
     response.writeHead(302, { location: "http://127.0.0.1:1/elsewhere" }).end("see there");
   });
   const response = await at.service.fetch("/");
@@ -167,7 +167,7 @@ test("fetch() of a redirect shows it and does not follow", async () => {
 test("fetch() rejects with ConnectError where there is no answer", async () => {
   const app = await httpApp();
   await app[Symbol.asyncDispose]();
-  await using at = await openHere({ config: { services: { gone: { url: app.url } } } });
+  await using at = await openInProcess({ config: { services: { gone: { url: app.url } } } });
   await assert.rejects(createService(at.transport, "gone").fetch("/"), { code: Code.Unavailable });
   await assert.rejects(createService(at.transport, "nope").fetch("/"), { code: Code.InvalidArgument });
 });
@@ -175,7 +175,7 @@ test("fetch() rejects with ConnectError where there is no answer", async () => {
 test("fetch() past its deadline, or given up, ends the request at the app", async () => {
   const gone: Promise<void>[] = [];
   let giveUp = new AbortController();
-  await using at = await withApp(openHere, (_asked, response) => {
+  await using at = await withApp(openInProcess, (_asked, response) => {
     gone.push(new Promise((resolve) => response.on("close", resolve)));
     giveUp.abort();
   });
@@ -209,7 +209,7 @@ test("fetch() tries GET and HEAD again where the server was unavailable, and not
 });
 
 test("call() rejects for any status but 2xx, with the status and the answer", async () => {
-  await using at = await withApp(openHere, ({ url }, response) => {
+  await using at = await withApp(openInProcess, ({ url }, response) => {
     response.writeHead(Number(url.split("/").at(-1)), { "content-type": "application/problem+json" });
     response.end('{"title":"out of stock"}');
   });
@@ -230,7 +230,7 @@ test("call() rejects for any status but 2xx, with the status and the answer", as
 });
 
 test("call() codes with what it is given, and checks by a schema", async () => {
-  await using at = await withApp(openHere, ({ body, url }, response) => {
+  await using at = await withApp(openInProcess, ({ body, url }, response) => {
     if (url.endsWith("/none")) response.writeHead(204).end();
     else response.end(body || '{"price":"free"}');
   });
@@ -259,7 +259,7 @@ test("call() codes with what it is given, and checks by a schema", async () => {
 });
 
 test("64 calls at once each get their own answer", async () => {
-  await using at = await withApp(openHere);
+  await using at = await withApp(openInProcess);
   const calls = Array.from({ length: 64 }, (_, i) => at.service.call<Asked>("/", { i }));
   const bodies = (await Promise.all(calls)).map(({ body }) => body);
   assert.deepEqual(

@@ -7,11 +7,11 @@ import { bytes, SchemaError, text } from "../../src/client/codec.js";
 import { conflictFacts } from "../../src/client/errors.js";
 import { createLock } from "../../src/client/lock.js";
 import { createState } from "../../src/client/state.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 type Cart = { items: string[] };
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("get() finds what set() stored, with an etag that a stale write is refused by", async () => {
     await using at = await open();
     const carts = createState<Cart>(at.transport, "default");
@@ -63,7 +63,7 @@ throughEveryDoor("unary", (open) => {
 });
 
 test("update() of 64 at once loses none", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const counter = createState<number>(at.transport, "default");
   const add = () => counter.update("n", (n = 0) => n + 1, { maxAttempts: 1000 });
   await Promise.all(Array.from({ length: 64 }, add));
@@ -71,7 +71,7 @@ test("update() of 64 at once loses none", async () => {
 });
 
 test("update() to undefined removes the entry", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createState<number>(at.transport, "default");
   await store.set("n", 1);
   assert.equal(await store.update("n", () => undefined), undefined);
@@ -79,7 +79,7 @@ test("update() to undefined removes the entry", async () => {
 });
 
 test("an empty value is there, unlike a missing one", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createState(at.transport, "default", { codec: bytes() });
   await store.set("empty", new Uint8Array());
   assert.equal((await store.get("empty"))?.value.length, 0);
@@ -88,7 +88,7 @@ test("an empty value is there, unlike a missing one", async () => {
 });
 
 test("set() with ttlMs rounds up to seconds, and get() tells what is left", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createState(at.transport, "default");
   await store.set("k", 1, { ttlMs: 1500 });
   const left = (await store.get("k"))?.ttlRemainingMs ?? 0;
@@ -97,14 +97,14 @@ test("set() with ttlMs rounds up to seconds, and get() tells what is left", asyn
 });
 
 test('set() with ifMatch "" is refused before it could write unconditionally', async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createState(at.transport, "default");
   await assert.rejects(store.set("k", 1, { ifMatch: "" }), TypeError);
   await assert.rejects(store.delete("k", { ifMatch: "0" }), TypeError);
 });
 
 test("a schema is checked when writing and when reading", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await createState(at.transport, "default").set("old", { age: "seven" });
   const people = createState(at.transport, "default", { schema: z.object({ age: z.number() }) });
   await people.set("ada", { age: 36 });
@@ -114,7 +114,7 @@ test("a schema is checked when writing and when reading", async () => {
 });
 
 test("update() under a lock that was granted anew fails at once, for that does not pass", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const locks = createLock(at.transport, "default");
   const old = await locks.acquire("r");
   await old.release();

@@ -8,7 +8,7 @@ import type { ConfigInput } from "../../src/server/index.js";
 import { nodePlatform } from "../../src/server/node.js";
 import { createWebTransport } from "../../src/web.js";
 import { failure } from "../decisions/failure.js";
-import { openHere, overHttp, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess, overHttp } from "../support/protocols.js";
 
 const GOOD = "good-0123456789abcdef";
 const OLD = "old-0123456789abcdef";
@@ -27,7 +27,7 @@ function giving(...tokens: string[]) {
   return { token, refusals };
 }
 
-throughEveryDoor("download", (open) => {
+forEachProtocol("download", (open) => {
   test("a function is asked for the token of each call, and again for a call that was refused", async () => {
     await using at = await open({ config });
     const inHere = at.url === "" ? at.server.transport({ trusted: false }) : at.transport;
@@ -76,7 +76,7 @@ throughEveryDoor("download", (open) => {
   });
 });
 
-throughEveryDoor("upload", (open) => {
+forEachProtocol("upload", (open) => {
   test("an upload carries its token, and is not made twice", async () => {
     await using at = await open({ config });
     const inHere = at.url === "" ? at.server.transport({ trusted: false }) : at.transport;
@@ -151,7 +151,7 @@ test("an app that asks for a token takes the events of the runtime that has it, 
   const handlers = { orders: ({ data }: { data: unknown }) => void told.add(String(data)) };
   await using app = await serveCallbacks(handlers, { port: 0, token: GOOD });
   const apps = { shop: { url: app.url, tokenEnv: "SHOP_TOKEN" } };
-  await using at = await openHere({
+  await using at = await openInProcess({
     config: { apps },
     platform: { ...nodePlatform, env: { SHOP_TOKEN: GOOD } },
   });
@@ -191,7 +191,7 @@ test("a primary backs up to a server that lets in no one else", async () => {
   const held = async (token: string) => {
     // Only a backup that refuses is waited for in vain.
     const group = { backups: [backup.url], token, ackTimeoutMs: token === OLD ? 100 : 10_000 };
-    await using at = await openHere({ config: { maps: { "/default": group } } });
+    await using at = await openInProcess({ config: { maps: { "/default": group } } });
     const name = `map-of-${token}`;
     await createClient(at.transport).map<number>(name).put("k", 1);
     const entries: string[] = [];
@@ -212,7 +212,10 @@ test("a server whose app's token is not in the environment does not start", asyn
     [{ SHOP_TOKEN: `${GOOD}\n` }, /this environment variable must be letters, digits and .*$/],
   ];
   for (const [env, message] of cases) {
-    await assert.rejects(openHere({ config: { apps }, platform: { env } }), { name: "TypeError", message });
+    await assert.rejects(openInProcess({ config: { apps }, platform: { env } }), {
+      name: "TypeError",
+      message,
+    });
   }
 });
 

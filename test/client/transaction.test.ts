@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
 import { createState, type StateTransaction } from "../../src/index.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 test("transaction() waits for what collects its writes", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createState<number>(at.transport, "default");
   const etag = await store.transaction(async (tx) => {
     tx.set("a", 1);
@@ -22,7 +22,7 @@ test("transaction() waits for what collects its writes", async () => {
 });
 
 test("transaction() writes nothing where collecting fails, at once or later", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createState<number>(at.transport, "default");
   const failures = [
     (tx: StateTransaction<number>) => {
@@ -41,7 +41,7 @@ test("transaction() writes nothing where collecting fails, at once or later", as
 });
 
 test("a transaction that is over takes no further writes", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const store = createState<number>(at.transport, "default");
   let kept: StateTransaction<number> | undefined;
   await store.transaction((tx) => {

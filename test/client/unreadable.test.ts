@@ -16,7 +16,7 @@ import {
   unreadableFacts,
 } from "../../src/index.js";
 import { utf8 } from "../../src/lib/utf8.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 const BROKEN = "{ not JSON";
 
@@ -37,7 +37,7 @@ function isUnreadable(
 }
 
 test("state: get() and getMany() go on over a value that cannot be decoded; only reading it fails", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await createState(at.transport, "default", { codec: text() }).set("bad", BROKEN);
   const store = createState<number>(at.transport, "default");
   await store.set("good", 1);
@@ -55,7 +55,7 @@ test("state: get() and getMany() go on over a value that cannot be decoded; only
 });
 
 test("state: update() fails over such a value, unless it is to be replaced, and then over its etag only", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const broken = createState(at.transport, "default", { codec: text() });
   await broken.set("k", BROKEN);
   const store = createState<number>(at.transport, "default");
@@ -82,7 +82,7 @@ test("state: update() fails over such a value, unless it is to be replaced, and 
 });
 
 test("map: get() and remove() give the entry, and compute() replaces its value where it may", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const broken = createMap(at.transport, "seats", { codec: text() });
   const version = await broken.put("12A", BROKEN);
   const seats = createMap<number>(at.transport, "seats");
@@ -102,7 +102,7 @@ test("map: get() and remove() give the entry, and compute() replaces its value w
 });
 
 test("log: read() goes on behind a record that cannot be decoded, which has its offset", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await createLog(at.transport, "default", { codec: text() }).append(["1", BROKEN, "3"]);
   const seen: unknown[] = [];
   for await (const record of createLog<number>(at.transport).read({ follow: false })) {
@@ -125,7 +125,9 @@ function publishing(transport: Transport, texts: readonly string[]) {
 }
 
 test("pubsub: an event that cannot be decoded is delivered, can be answered, and does not end the loop", async () => {
-  await using at = await openHere({ config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } } });
+  await using at = await openInProcess({
+    config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } },
+  });
   const { pubsub, onOpen } = publishing(at.transport, ["1", BROKEN, "2", BROKEN, "3", BROKEN, "4"]);
   const seen: unknown[] = [];
   const answers = ["ack", "drop", "retry"] as const;
@@ -155,7 +157,9 @@ test("pubsub: an event that cannot be decoded is delivered, can be answered, and
 });
 
 test("pubsub: a body that throws over such an event leaves the loop, and it comes again", async () => {
-  await using at = await openHere({ config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } } });
+  await using at = await openInProcess({
+    config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } },
+  });
   const { pubsub, onOpen } = publishing(at.transport, [BROKEN]);
   const work = async (onOpen: () => void) => {
     for await (const { data } of pubsub.subscribe<number>("t", { onOpen })) assert.fail(`got ${data}`);
@@ -178,7 +182,7 @@ test("pubsub: a body that throws over such an event leaves the loop, and it come
 });
 
 test("pubsub: an event prints its data; one without data has undefined, and no content type is made up", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const pubsub = createPubsub(at.transport, "default");
   const event = { id: "e", source: "/s", type: "t", specversion: "1.0" };
   const contentType = "application/cloudevents+json";

@@ -14,7 +14,7 @@ import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
-import { cuttable } from "../support/cuttable.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
 import { conformanceConfig, STORES } from "./config.js";
 
 /** The cases that write down what concurrent clients did, and look for an order in it. */
@@ -78,7 +78,7 @@ async function targetOf(
     engine,
   });
   const listening = await listen(server, { port: 0 });
-  const net = await cuttable(listening.port);
+  const net = await openCuttableProxy(listening.port);
   const transport = way(net.url);
   closing.push(
     () => listening.close(),

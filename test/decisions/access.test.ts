@@ -4,13 +4,13 @@ import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { withToken } from "../../src/index.js";
 import type { ConfigInput } from "../../src/server/index.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const TOKEN = "reader-0123456789";
 
 async function open() {
-  const at = await openHere({
+  const at = await openInProcess({
     config: {
       state: { default: {}, carts: {} },
       access: {
@@ -80,7 +80,7 @@ test("consumer groups: a group named like an app needs that app's right, another
     rules,
   });
   const read = { primitive: "pubsub", verbs: ["read"] };
-  await using at = await openHere({
+  await using at = await openInProcess({
     config: {
       services: { billing: { url: "http://127.0.0.1:9" } },
       access: {

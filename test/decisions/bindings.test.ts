@@ -8,13 +8,13 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { utf8 } from "../../src/lib/utf8.js";
 import type { ConfigInput } from "../../src/server/index.js";
 import { httpApp } from "../support/http-app.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 /** A server whose binding `out` leads to `url`. */
 async function open(url: string, settings: { timeoutMs?: number } = {}, config: ConfigInput = {}) {
   const bindings = { echo: { type: "echo" as const }, out: { type: "http" as const, url, ...settings } };
-  const at = await openHere({ config: { ...config, bindings } });
+  const at = await openInProcess({ config: { ...config, bindings } });
   const runtime = createClient(Runtime, at.transport);
   const invoke = (operation: string, metadata: Record<string, string> = {}, data = "", name = "out") =>
     runtime.invokeBinding({ name, operation, metadata, data: utf8(data) });

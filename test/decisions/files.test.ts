@@ -5,7 +5,7 @@ import { test } from "vitest";
 import { type PutFileRequestSchema, Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const storeName = "default";
@@ -18,7 +18,7 @@ async function* sent(parts: Part[]): AsyncGenerator<Part> {
 
 async function open(options: ServerOptions = {}) {
   const engine = memoryEngine();
-  const at = await openHere({ engine, ...options });
+  const at = await openInProcess({ engine, ...options });
   const runtime = createClient(Runtime, at.transport);
   return {
     runtime,

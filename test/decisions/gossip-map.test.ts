@@ -4,7 +4,7 @@ import { test } from "vitest";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { openGossipMap } from "../../src/client/gossip-map.js";
 import { clockOf } from "../../src/gossip/clock.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { advertises, type RawMember, rawMember, updates } from "../support/raw-member.js";
 import { failure } from "./failure.js";
 
@@ -35,7 +35,7 @@ async function chunks(member: RawMember): Promise<string[][]> {
 }
 
 test("gossip timestamps: 8-byte big-endian clock, never behind the wall clock in ms · 2^16, then the member id", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   await using raw = rawMember(at.transport, "m");
   raw.advertise({});
   await chunks(raw);
@@ -56,7 +56,7 @@ test("gossip timestamps: 8-byte big-endian clock, never behind the wall clock in
 
 test("a limit is hit (message, key or value size, open streams, rate): the limits of gossip maps are named", async () => {
   const limits = { gossipMaps: 2, gossipEntries: 3, gossipBytes: 100, keyBytes: 10, valueBytes: 60 };
-  await using at = await openHere({ config: { limits } });
+  await using at = await openInProcess({ config: { limits } });
   const refusal = async (send: (member: RawMember) => void, name = "m") => {
     await using member = rawMember(at.transport, name);
     send(member);
@@ -89,7 +89,7 @@ test("a limit is hit (message, key or value size, open streams, rate): the limit
 });
 
 test("the engine is away: a server that closes ends gossip streams with unavailable", async () => {
-  const at = await openHere();
+  const at = await openInProcess();
   await using raw = rawMember(at.transport, "m");
   raw.advertise({});
   await chunks(raw);

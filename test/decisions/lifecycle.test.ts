@@ -8,7 +8,7 @@ import { Components } from "../../src/server/config/components.js";
 import { parseConfig } from "../../src/server/config/config.js";
 import type { ConfigInput } from "../../src/server/index.js";
 import { httpApp } from "../support/http-app.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 const config: ConfigInput = {
   hello: { helloworld: { greeting: "Hello" }, other: { greeting: "Hi" } },
@@ -19,7 +19,7 @@ const config: ConfigInput = {
 };
 
 async function open() {
-  const at = await openHere({ config });
+  const at = await openInProcess({ config });
   const lifecycle = createClient(Lifecycle, at.transport);
   const runtime = createClient(Runtime, at.transport);
   const apply = (kind: string, name: string, metadata: Record<string, string>) =>

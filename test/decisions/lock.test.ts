@@ -5,14 +5,14 @@ import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const storeName = "default";
 
 test("the engine is away: unavailable for a lock, with how long to wait", async () => {
   const engine = memoryEngine();
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const runtime = createClient(Runtime, at.transport);
   const claim = { storeName, resourceId: "r", lockOwner: "ada", expire: 1 };
   await engine.close();
@@ -24,7 +24,7 @@ test("the engine is away: unavailable for a lock, with how long to wait", async 
 });
 
 test("lease time: a wall clock that is set forward or back ends no lease early and lengthens none", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const runtime = createClient(Runtime, at.transport);
   const claim = { storeName, resourceId: "r", expire: 1 };
   const takes = async (lockOwner: string) => (await runtime.tryLock({ ...claim, lockOwner })).success;

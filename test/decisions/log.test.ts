@@ -7,11 +7,11 @@ import { Queue } from "../../src/lib/queue.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 async function open(options?: ServerOptions) {
-  const at = await openHere(options);
+  const at = await openInProcess(options);
   return { ...calls(at.transport), server: at.server, [Symbol.asyncDispose]: at[Symbol.asyncDispose] };
 }
 

@@ -16,15 +16,15 @@ import {
   live,
   serve,
   serveHere,
-  until,
 } from "../support/map-servers.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
+import { until } from "../support/until.js";
 import { failure } from "./failure.js";
 
 const ELSEWHERE = "http://127.0.0.1:9";
 
 async function open(options?: ServerOptions) {
-  const at = await openHere(options);
+  const at = await openInProcess(options);
   const maps = createClient(MapService, at.transport);
   const put = (key: string, value: string, version = 0n, headers = {}) =>
     maps.put({ header, key, value: { value: utf8(value), version } }, { headers });

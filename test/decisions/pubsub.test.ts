@@ -24,14 +24,14 @@ import { type Delivery, type Engine, EngineFault } from "../../src/server/engine
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { nodePlatform } from "../../src/server/node.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const pubsubName = "default";
 const quick = { pubsub: { default: { retryMinMs: 1, retryMaxMs: 8, maxDeliveries: 3 } } };
 
 async function open(options: ServerOptions = { config: quick }) {
-  const at = await openHere(options);
+  const at = await openInProcess(options);
   const runtime = createClient(Runtime, at.transport);
   return Object.assign(at, {
     runtime,

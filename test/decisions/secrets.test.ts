@@ -6,7 +6,7 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { httpStatus } from "../../src/client/errors.js";
 import { silent } from "../../src/server/context.js";
 import type { ConfigInput, Log, Platform } from "../../src/server/index.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 /** A server with one secret store, and everything that it logs as one text. */
@@ -19,7 +19,7 @@ async function open(store: NonNullable<ConfigInput["secrets"]>[string], platform
   };
   // The lines of the calls themselves are the subject of test/telemetry-log.test.ts.
   const log: Log = { ...silent, warn: write, error: write };
-  const at = await openHere({ config: { secrets: { vault: store } }, platform, log });
+  const at = await openInProcess({ config: { secrets: { vault: store } }, platform, log });
   const runtime = createClient(Runtime, at.transport);
   const get = (key: string) => runtime.getSecret({ storeName: "vault", key });
   const getAll = async () => {

@@ -6,14 +6,14 @@ import { Runtime, SequencerOptions_AutoIncrement } from "../../gen/spec/proto/ru
 import { createSequencer } from "../../src/client/sequencer.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { ServerOptions } from "../../src/server/server.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const { WEAK, STRONG } = SequencerOptions_AutoIncrement;
 const storeName = "default";
 
 async function open(options?: ServerOptions) {
-  const at = await openHere(options);
+  const at = await openInProcess(options);
   const runtime = createClient(Runtime, at.transport);
   /** The id, and what the answer says of a block. */
   const block = async (key: string, count?: string, increment?: typeof WEAK | typeof STRONG) => {

@@ -7,12 +7,12 @@ import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { ConfigInput } from "../../src/server/index.js";
 import { urlUnder } from "../../src/server/services/shared/http-client.js";
 import { httpApp } from "../support/http-app.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 /** A server whose service `inventory` leads to `url`. */
 async function open(url: string, config: ConfigInput = {}) {
-  const at = await openHere({ config: { ...config, services: { inventory: { url } } } });
+  const at = await openInProcess({ config: { ...config, services: { inventory: { url } } } });
   const runtime = createClient(Runtime, at.transport);
   let headers = new Headers();
   const onHeader = (told: Headers) => {

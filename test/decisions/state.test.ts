@@ -3,13 +3,13 @@ import { Code, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { silent } from "../../src/server/context.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
 const storeName = "default";
 
 test("a limit is hit (message, key or value size, open streams, rate): resource_exhausted, naming the limit", async () => {
-  await using at = await openHere({
+  await using at = await openInProcess({
     config: { limits: { valueBytes: 10, batchItems: 2, messageBytes: 5000 } },
   });
   const runtime = createClient(Runtime, at.transport);
@@ -28,7 +28,7 @@ test("a limit is hit (message, key or value size, open streams, rate): resource_
 });
 
 test("the engine is away: unavailable, retryable; detail RetryInfo", async () => {
-  const at = await openHere();
+  const at = await openInProcess();
   const runtime = createClient(Runtime, at.transport);
   await at.server.close();
   const error = await failure(runtime.getState({ storeName, key: "k" }));
@@ -42,7 +42,7 @@ test("anything else: internal, logged on the server with its cause; never a stac
   const engine = memoryEngine();
   const logged: object[] = [];
   const broken = new Error("ENOENT /var/secret");
-  await using at = await openHere({
+  await using at = await openInProcess({
     engine: {
       ...engine,
       keys: Object.assign(Object.create(engine.keys), { get: () => Promise.reject(broken) }),

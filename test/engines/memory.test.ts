@@ -11,7 +11,7 @@ import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { Log } from "../../src/server/context.js";
 import { EngineFault } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { collected } from "../support/gc.js";
+import { isCollected } from "../support/gc.js";
 
 describe("as every engine", () => engineConformance(test, async () => memoryEngine()));
 
@@ -299,7 +299,7 @@ describe("memory is given back", () => {
   test("of a key that is replaced, deleted or expired, without a call", async () => {
     await using engine = memoryEngine();
     const { keys } = engine;
-    const gone = await collected(async (watch) => {
+    const gone = await isCollected(async (watch) => {
       await keys.commit([
         { type: "set", key: "a", value: watch(patternBytes(100)) },
         { type: "set", key: "b", value: watch(patternBytes(100)) },
@@ -314,7 +314,7 @@ describe("memory is given back", () => {
   test("of records that retention has dropped, also of a log that nobody uses", async () => {
     await using engine = memoryEngine();
     const { logs } = engine;
-    const gone = await collected(async (watch) => {
+    const gone = await isCollected(async (watch) => {
       await logs.retain("old", { maxAgeMs: 10 });
       await logs.append("old", [watch(patternBytes(100))]);
       await logs.retain("many", { maxRecords: 1 });
@@ -328,7 +328,7 @@ describe("memory is given back", () => {
     await using engine = memoryEngine();
     const { keys } = engine;
     let unread: AsyncIterable<unknown> | undefined;
-    const gone = await collected(async (watch) => {
+    const gone = await isCollected(async (watch) => {
       const enough = new AbortController();
       unread = keys.watch("", enough.signal);
       await keys.commit([{ type: "set", key: "k", value: watch(patternBytes(100)) }]);
@@ -343,7 +343,7 @@ describe("memory is given back", () => {
   test("of events that are handled, and of those of a forgotten group", async () => {
     await using engine = memoryEngine({ groupBacklogIdleMs: 10 });
     const { topics } = engine;
-    const gone = await collected(async (watch) => {
+    const gone = await isCollected(async (watch) => {
       const events = reader(topics.consume("t", "lasting", neverAborts()));
       const enough = new AbortController();
       const leaving = reader(topics.consume("t", "forgotten", enough.signal));
@@ -365,7 +365,7 @@ describe("memory is given back", () => {
     await using engine = memoryEngine();
     const { keys, logs, topics } = engine;
     const events = reader(topics.consume("t", "g", neverAborts()));
-    const gone = await collected(async (watch) => {
+    const gone = await isCollected(async (watch) => {
       const part = () => new Uint8Array(watch(new ArrayBuffer(100_000)), 5, 100);
       await keys.commit([{ type: "set", key: "k", value: part() }]);
       await logs.append("l", [part()]);

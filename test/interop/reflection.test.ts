@@ -13,7 +13,7 @@ import {
 import { ServerReflection as OldServerReflection } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 type Asked = ServerReflectionRequest["messageRequest"];
 
@@ -30,7 +30,7 @@ const SERVICES = [
 
 /** Asks each of `questions` on one stream. */
 async function ask(service: typeof ServerReflection, ...questions: Asked[]) {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const asked = (async function* () {
     for (const messageRequest of questions) yield { host: "h", messageRequest };
   })();

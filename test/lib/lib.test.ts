@@ -17,7 +17,7 @@ import { runAfter } from "../../src/lib/timer.js";
 import { compareUtf8, fromUtf8, utf8, utf8Length } from "../../src/lib/utf8.js";
 import { conditional, repeatable } from "../../src/rpc/repeatable.js";
 import { sleep } from "../../src/rpc/sleep.js";
-import { collected } from "../support/gc.js";
+import { isCollected } from "../support/gc.js";
 
 const wellFormed = fc.string({
   unit: fc.oneof(
@@ -163,7 +163,7 @@ describe("queue", () => {
   test("what was read is garbage, though the rest waits", async () => {
     const queue = new Queue<object>();
     const read = reader(queue);
-    const gone = await collected(async (watch) => {
+    const gone = await isCollected(async (watch) => {
       for (let i = 0; i < 10; i++) queue.push(watch({ i }));
       queue.push({});
       await read.take(10);

@@ -7,7 +7,7 @@ import { createServer } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
 import { failure } from "../decisions/failure.js";
-import { programHere } from "../support/programs.js";
+import { findProgram } from "../support/find-program.js";
 import { caddy, documented, haproxy, nginx, type RunningProxy, run } from "./proxy.js";
 
 const close: (() => unknown)[] = [];
@@ -190,7 +190,7 @@ test("streaming answers ask proxies not to buffer, by every protocol and on both
   }
 });
 
-const nginxPath = programHere("nginx", "nginx in front of a server");
+const nginxPath = findProgram("nginx", "nginx in front of a server");
 if (nginxPath) {
   const program = nginx(nginxPath);
   describe("nginx", () => {
@@ -276,7 +276,7 @@ async function cut(fl: Client, writer = fl): Promise<void> {
   await records.return?.();
 }
 
-const caddyPath = programHere("caddy", "Caddy in front of a server");
+const caddyPath = findProgram("caddy", "Caddy in front of a server");
 if (caddyPath) {
   describe("Caddy", () => {
     passes(caddy(caddyPath));
@@ -298,7 +298,7 @@ if (caddyPath) {
   });
 }
 
-const haproxyPath = programHere("haproxy", "HAProxy in front of a server");
+const haproxyPath = findProgram("haproxy", "HAProxy in front of a server");
 if (haproxyPath) {
   describe("HAProxy", () => {
     passes(haproxy(haproxyPath));

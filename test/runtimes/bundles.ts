@@ -3,13 +3,13 @@ import { type BuildOptions, build } from "esbuild";
 
 const here = join(import.meta.dirname, "..");
 
-/** The suite as one script for each kind of runtime, of the package as it is built, by the names of the entries. */
+/** The suite with the built package, as one script for each kind of runtime. */
 export interface Bundles {
-  /** For programs: a file with `fairlead/node` in it. */
+  /** For programs: a file with `fairlead/node`. */
   program: string;
-  /** For workerd, without anything of Node. */
+  /** For workerd, without Node APIs. */
   workerd: string;
-  /** What a page's origin serves, by path. */
+  /** The files that a page's origin serves, by path. */
   scripts: ReadonlyMap<string, string>;
 }
 
@@ -18,7 +18,7 @@ export async function bundles(): Promise<Bundles> {
     bundle(["program"], { platform: "node" }),
     bundle(["workerd"], { platform: "browser" }),
     bundle(["page", "shared-worker"], { platform: "browser", splitting: true }),
-    // A service worker may not import() while it runs: what is loaded on demand has to be in the one file.
+    // A service worker cannot import() while it runs, so it needs everything in one file.
     bundle(["service-worker"], { platform: "browser" }),
   ]);
   return {
@@ -30,7 +30,7 @@ export async function bundles(): Promise<Bundles> {
 
 const only = (files: ReadonlyMap<string, string>): string => [...files.values()].join("");
 
-/** What each path of the output holds. */
+/** The output files by path. */
 async function bundle(entries: string[], options: BuildOptions): Promise<Map<string, string>> {
   const { outputFiles = [] } = await build({
     entryPoints: entries.map((name) => join(here, "suite/entries", `${name}.ts`)),
@@ -40,7 +40,7 @@ async function bundle(entries: string[], options: BuildOptions): Promise<Map<str
     format: "esm",
     target: "es2022",
     logLevel: "warning",
-    // `ws` is CommonJS and asks for Node's modules by require().
+    // `ws` is CommonJS and loads Node's modules by require().
     ...(options.platform === "node" && {
       banner: {
         js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',

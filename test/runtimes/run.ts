@@ -6,13 +6,14 @@ import { bundles } from "./bundles.js";
 import { EXAMPLE_APP, installExamples, runExamples } from "./examples.js";
 import { type Host, openHost } from "./host.js";
 import { RUNTIMES, type Runtime } from "./runtimes.js";
-import type { Told } from "./suite/case.js";
+import type { CaseResult } from "./suite/case.js";
 import { table, withTable } from "./table.js";
 
 /**
- * The suite in every runtime, against one server: `npm run test:runtimes`, or `npm run test:runtimes node bun` for those
- * whose names contain a word; `examples` is what is in examples/. `--write` puts the table into docs/runtimes.md; without it the table there has to be the same.
- * `--report FILE` writes what became of each case, `--shots FOLDER` takes pictures of the examples' pages.
+ * Runs the suite in every runtime against one server: `npm run test:runtimes`. `npm run test:runtimes node bun` selects
+ * the runtimes whose names contain one of the words; `examples` selects examples/. `--write` writes the table into
+ * docs/runtimes.md; without it the table there must be current. `--report FILE` writes the result of each case,
+ * `--shots FOLDER` takes screenshots of the examples' pages.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -23,7 +24,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** The longest that one runtime may take, in milliseconds. */
+/** The time limit of one runtime, in milliseconds. */
 const LIMIT_MS = 120_000;
 
 const PAGE = join(import.meta.dirname, "../../../docs/runtimes.md");
@@ -38,18 +39,18 @@ if (chosen.length === 0 && !withExamples) {
 }
 
 const missing = chosen.filter((runtime) => runtime.missing !== undefined);
-const there = chosen.filter((runtime) => !missing.includes(runtime));
+const installed = chosen.filter((runtime) => !missing.includes(runtime));
 const folder = mkdtempSync(join(tmpdir(), "fairlead-runtimes-"));
-const told: Told[] = [];
+const results: CaseResult[] = [];
 const broken: string[] = [];
 try {
   // All installations at once, before anything runs: npm takes its time, and the processors.
   const installing = withExamples ? installExamples(folder) : undefined;
-  await Promise.all(there.map(({ install }) => install?.()));
+  await Promise.all(installed.map(({ install }) => install?.()));
   const examples = await installing;
-  const listening = there.filter(({ listens }) => listens).map(({ name }) => name);
+  const listening = installed.filter(({ listens }) => listens).map(({ name }) => name);
   await using host = await openHost(
-    there.map(({ name }) => name),
+    installed.map(({ name }) => name),
     [...listening, EXAMPLE_APP],
   );
   await runAll(host);
@@ -57,45 +58,45 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }
-const ordered = there.flatMap(({ name }) => told.filter(({ runtime }) => runtime === name));
+const ordered = installed.flatMap(({ name }) => results.filter(({ runtime }) => runtime === name));
 if (values.report) writeFileSync(values.report, JSON.stringify(ordered, undefined, 1));
 for (const { name, missing: how } of missing) console.log(`not run: ${name}; ${how}`);
 conclude();
 
-/** Every runtime that is there, as many at a time as there are processors. */
+/** Runs every installed runtime, as many at a time as there are processors. */
 async function runAll(host: Host): Promise<void> {
-  const made = await bundles();
+  const built = await bundles();
   const script = join(folder, "suite.mjs");
-  writeFileSync(script, made.program);
-  const waiting = [...there];
+  writeFileSync(script, built.program);
+  const waiting = [...installed];
   const work = async () => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
-      await one(next, host, { bundles: made, script });
+      await runOne(next, host, { bundles: built, script });
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
 }
 
-async function one(
+async function runOne(
   { name, run }: Runtime,
   { url, mirror, callbackPorts }: Host,
-  made: Pick<Parameters<Runtime["run"]>[0], "bundles" | "script">,
+  built: Pick<Parameters<Runtime["run"]>[0], "bundles" | "script">,
 ): Promise<void> {
   const began = performance.now();
   const callbackPort = callbackPorts.get(name);
   const setting = { runtime: name, url, mirror, ...(callbackPort !== undefined && { callbackPort }) };
-  const own = join(folder, name.replaceAll(" ", "-"));
-  mkdirSync(own);
+  const runtimeFolder = join(folder, name.replaceAll(" ", "-"));
+  mkdirSync(runtimeFolder);
   try {
-    const answer = await run({ setting, folder: own, limitMs: LIMIT_MS, ...made });
-    told.push(...answer);
-    const count = (outcome: Told["outcome"]) => answer.filter((each) => each.outcome === outcome).length;
+    const own = await run({ setting, folder: runtimeFolder, limitMs: LIMIT_MS, ...built });
+    results.push(...own);
+    const count = (outcome: CaseResult["outcome"]) => own.filter((each) => each.outcome === outcome).length;
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     console.log(
       `${name}: ${count("ok")} ok, ${count("skipped")} skipped, ${count("failed")} failed (${seconds} s)`,
     );
-    for (const { outcome, transport, primitive, case: what, reason } of answer) {
-      if (outcome === "failed") console.log(`  ${transport} > ${primitive} > ${what}\n    ${reason}`);
+    for (const { outcome, transport, primitive, case: title, reason } of own) {
+      if (outcome === "failed") console.log(`  ${transport} > ${primitive} > ${title}\n    ${reason}`);
     }
   } catch (error) {
     broken.push(name);
@@ -103,24 +104,23 @@ async function one(
   }
 }
 
-/** Tells how it ended, and what of docs/runtimes.md is no longer true. */
+/** Prints the result, and whether the table of docs/runtimes.md is out of date. */
 function conclude(): void {
   const failed = ordered.filter(({ outcome }) => outcome === "failed").length;
   let stale = false;
-  if (failed + broken.length + missing.length === 0 && there.length === RUNTIMES.length) {
+  if (failed + broken.length + missing.length === 0 && installed.length === RUNTIMES.length) {
     const before = readFileSync(PAGE, "utf8");
     const after = withTable(before, table(ordered));
     if (values.write) writeFileSync(PAGE, after);
     else stale = before !== after;
   } else if (values.write) {
-    console.log("not written: the table takes every runtime, without a failure");
+    console.log("not written: the table needs every runtime, without a failure");
   }
-  if (stale)
-    console.log("the table of docs/runtimes.md is not what this run found: npm run test:runtimes -- --write");
+  if (stale) console.log("the table of docs/runtimes.md is out of date: npm run test:runtimes -- --write");
   console.log(
     `${ordered.length - failed} cases passed or skipped, ${failed} failed, ${broken.length} runtimes or examples broken`,
   );
-  // CI has everything installed, so there nothing may be missing.
+  // CI has every runtime installed, so none may be missing.
   const tooFew = process.env["CI"] !== undefined && missing.length > 0;
   process.exitCode = failed + broken.length > 0 || stale || tooFew ? 1 : 0;
 }

@@ -6,29 +6,29 @@ import { runProgram } from "./drivers/program.js";
 import { inWebkit } from "./drivers/webkit.js";
 import { runWorkerd } from "./drivers/workerd.js";
 import * as programs from "./programs.js";
-import type { Setting, Told } from "./suite/case.js";
+import type { CaseResult, Setting } from "./suite/case.js";
 
-/** What a driver is given. */
+/** The input of a driver. */
 interface Task {
   setting: Setting;
   bundles: Bundles;
-  /** The file that the programs run. */
+  /** The script that the programs run. */
   script: string;
   /** A folder of its own. */
   folder: string;
   limitMs: number;
 }
 
-/** A row of the table. */
+/** A runtime: a row of the table. */
 export interface Runtime {
   name: string;
-  /** Whether it is a program that can listen. */
+  /** True if it can listen on a port. */
   listens: boolean;
-  /** What has to be done for it by hand, as it is not there; undefined: nothing. */
+  /** The command that installs it, if it is not installed; else undefined. */
   missing: string | undefined;
-  /** Brings what npm has for it. */
+  /** Installs it from npm. */
   install?: () => Promise<unknown>;
-  run(task: Task): Promise<Told[]>;
+  run(task: Task): Promise<CaseResult[]>;
 }
 
 const program = (name: string, path: () => Promise<string>, ...args: string[]): Runtime => ({
@@ -41,7 +41,7 @@ const program = (name: string, path: () => Promise<string>, ...args: string[]): 
 
 const node = (version: string) => program(`Node ${version.split(".")[0]}`, () => programs.node(version));
 
-/** A page of a browser, and its workers; it is not there where there is no `launch`. */
+/** A page of a browser, and its workers. `launch` is undefined if the browser is not installed. */
 const browser = (name: string, launch: Launch | undefined, packages: string): Runtime[] =>
   (["page", "SharedWorker", "service worker"] satisfies Within[]).map((within) => ({
     name: within === "page" ? name : `${name}, ${within}`,
@@ -55,7 +55,7 @@ const browser = (name: string, launch: Launch | undefined, packages: string): Ru
 
 const { chromium, firefox, webkit, xvfb } = programs;
 
-/** Every runtime that the package is held to. */
+/** Every runtime that the package supports. */
 export const RUNTIMES: readonly Runtime[] = [
   node("20.19.0"),
   node("22.23.3"),

@@ -1,26 +1,26 @@
-import type { Told } from "./suite/case.js";
+import type { CaseResult } from "./suite/case.js";
 
 const BEGIN = "<!-- runtimes: made by npm run test:runtimes -- --write -->";
 const END = "<!-- /runtimes -->";
 
-/** `page` with `table` between its marks. */
+/** `page` with `table` between its markers. */
 export function withTable(page: string, table: string): string {
   const [from, to] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (from < 0 || to < from) throw new Error(`docs/runtimes.md has no "${BEGIN}" with a "${END}" behind it`);
+  if (from < 0 || to < from) throw new Error(`docs/runtimes.md has no "${BEGIN}" with a "${END}" after it`);
   return `${page.slice(0, from)}${BEGIN}\n${table}\n${page.slice(to)}`;
 }
 
 /**
- * Runtimes by transports: how many primitives work, with a note for each reason why some of their cases were skipped,
- * and which those are.
+ * A table of runtimes by transports, with the number of primitives that work. A note for each reason why cases were
+ * skipped names their primitives.
  */
-export function table(told: readonly Told[]): string {
-  const runtimes = distinct(told.map(({ runtime }) => runtime));
-  const transports = distinct(told.map(({ transport }) => transport));
-  const primitives = distinct(told.map(({ primitive }) => primitive)).length;
+export function table(results: readonly CaseResult[]): string {
+  const runtimes = distinct(results.map(({ runtime }) => runtime));
+  const transports = distinct(results.map(({ transport }) => transport));
+  const primitives = distinct(results.map(({ primitive }) => primitive)).length;
   const notes: string[] = [];
   const cell = (runtime: string, transport: string): string => {
-    const cases = told.filter((each) => each.runtime === runtime && each.transport === transport);
+    const cases = results.filter((each) => each.runtime === runtime && each.transport === transport);
     if (cases.length === 0) return "–";
     const works = (primitive: string) => {
       const outcomes = cases.filter((each) => each.primitive === primitive).map(({ outcome }) => outcome);
@@ -45,8 +45,8 @@ export function table(told: readonly Told[]): string {
   ].join("\n");
 }
 
-/** Each reason why something was skipped, and what it was, unless that is everything. */
-function notesOf(cases: readonly Told[]): string[] {
+/** A note for each reason why cases were skipped, with their primitives unless all cases were skipped. */
+function notesOf(cases: readonly CaseResult[]): string[] {
   const skipped = cases.filter(({ outcome }) => outcome === "skipped");
   return distinct(skipped.map(({ reason }) => reason ?? "")).map((reason) => {
     const of = skipped.filter((each) => each.reason === reason);

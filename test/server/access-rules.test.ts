@@ -19,7 +19,7 @@ import { type ConfigInput, createServer, parseConfig } from "../../src/server/in
 import { listen } from "../../src/server/node.js";
 import { PRIMITIVE_NAMES } from "../../src/server/primitives.js";
 import { failure } from "../decisions/failure.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 const TOKEN = "caller-0123456789abcdef";
 
@@ -145,7 +145,7 @@ test("a rule's primitive may be spelled as the configuration's part of its compo
 
 /** A server whose caller has `rules`, and the code of what a call of its own ends with; undefined: nothing wrong. */
 async function open(rules: NonNullable<NonNullable<ConfigInput["access"]>["tokens"]>[number]["rules"]) {
-  const at = await openHere({
+  const at = await openInProcess({
     config: {
       state: { default: {}, carts: {} },
       pubsub: { default: {}, orders: {} },

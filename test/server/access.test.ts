@@ -9,7 +9,7 @@ import { createNodeTransport } from "../../src/node.js";
 import { type ConfigInput, createServer } from "../../src/server/index.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
 import { failure } from "../decisions/failure.js";
-import { openHere, overHttp } from "../support/protocols.js";
+import { openInProcess, overHttp } from "../support/protocols.js";
 import { jwtOf, openIssuer } from "../support/tokens.js";
 
 const ADMIN = "admin-0123456789abcdef";
@@ -254,7 +254,7 @@ test("a key that the issuer has changed to is fetched, though no sooner than the
   await using issuer = await openIssuer();
   const roles = { any: [{ primitive: "*" as const, verbs: ["*"] }] };
   const access = { jwt: { ...jwtOf(issuer), cooldownMs: 0 }, roles };
-  await using at = await openHere({ config: { access } });
+  await using at = await openInProcess({ config: { access } });
   const call = (token: string) =>
     raw(withToken(at.server.transport({ trusted: false }), token))
       .state()
@@ -268,7 +268,7 @@ test("a key that the issuer has changed to is fetched, though no sooner than the
   assert.equal(issuer.asked(), 2);
   assert.equal((await failure(call(old))).code, Code.Unauthenticated);
 
-  await using slow = await openHere({ config: { access: { jwt: jwtOf(issuer), roles } } });
+  await using slow = await openInProcess({ config: { access: { jwt: jwtOf(issuer), roles } } });
   const patient = (token: string) =>
     raw(withToken(slow.server.transport({ trusted: false }), token))
       .state()
@@ -286,7 +286,7 @@ test("a server starts while its issuer is away: unavailable until it is back, wi
   issuer.answerWith(503);
   const roles = { any: [{ primitive: "*" as const, verbs: ["*"] }] };
   const tokens = [{ token: ADMIN, subject: "admin", roles: ["any"] }];
-  await using at = await openHere({ config: { access: { tokens, jwt: jwtOf(issuer), roles } } });
+  await using at = await openInProcess({ config: { access: { tokens, jwt: jwtOf(issuer), roles } } });
   const call = (token: string) =>
     raw(withToken(at.server.transport({ trusted: false }), token))
       .state()
@@ -308,7 +308,9 @@ test("roles are found where the claim's name or its dots lead, as a list or a te
   await using issuer = await openIssuer();
   const roles = { reader: [{ primitive: "state" as const, verbs: ["read"] }] };
   const may = async (roleClaim: string, claims: Record<string, unknown>) => {
-    await using at = await openHere({ config: { access: { jwt: { ...jwtOf(issuer), roleClaim }, roles } } });
+    await using at = await openInProcess({
+      config: { access: { jwt: { ...jwtOf(issuer), roleClaim }, roles } },
+    });
     const transport = withToken(at.server.transport({ trusted: false }), await issuer.sign(claims));
     return await raw(transport)
       .state()
@@ -328,7 +330,7 @@ test("roles are found where the claim's name or its dots lead, as a list or a te
 test("a JWT signed with a shared secret, or with none, is none", async () => {
   await using issuer = await openIssuer();
   const roles = { any: [{ primitive: "*" as const, verbs: ["*"] }] };
-  await using at = await openHere({ config: { access: { jwt: jwtOf(issuer), roles } } });
+  await using at = await openInProcess({ config: { access: { jwt: jwtOf(issuer), roles } } });
   const { SignJWT, UnsecuredJWT } = await import("jose");
   const claims = { iss: "https://issuer.example", aud: "fairlead", sub: "eve", roles: ["any"] };
   const secret = new TextEncoder().encode("0123456789abcdef0123456789abcdef");
@@ -348,7 +350,7 @@ test("calls without a token have the anonymous role; where it is too small, a to
     tokens: [{ token: ADMIN, subject: "writer", rules: [{ primitive: "state", verbs: ["write"] }] }],
     roles: { public: [{ primitive: "state", verbs: ["read"] }] },
   };
-  await using at = await openHere({ config: { access } });
+  await using at = await openInProcess({ config: { access } });
   const transport = at.server.transport({ trusted: false });
   const anyone = raw(transport);
   assert.equal(await anyone.state().get("k"), undefined);

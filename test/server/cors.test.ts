@@ -7,24 +7,25 @@ import { createWebTransport } from "../../src/web.js";
 
 type Ask = (path: string, init?: RequestInit) => Promise<Response>;
 
-/** The two doors that answer a browser, by the same rules. */
-const doors: [name: string, open: (config?: ConfigInput) => Promise<{ ask: Ask } & AsyncDisposable>][] = [
+/** listen() and fetch(): both apply the same rules to browsers. */
+const entryPoints: [name: string, open: (config?: ConfigInput) => Promise<{ ask: Ask } & AsyncDisposable>][] =
   [
-    "on a port",
-    async (config = {}) => {
-      const at = await listen(createServer({ config }), { port: 0 });
-      return { ask: (path, init) => fetch(at.url + path, init), [Symbol.asyncDispose]: at.close };
-    },
-  ],
-  [
-    "the fetch handler",
-    async (config = {}) => {
-      const server = createServer({ config });
-      const ask: Ask = (path, init) => server.fetch(new Request(`http://edge${path}`, init));
-      return { ask, [Symbol.asyncDispose]: server.close };
-    },
-  ],
-];
+    [
+      "on a port",
+      async (config = {}) => {
+        const at = await listen(createServer({ config }), { port: 0 });
+        return { ask: (path, init) => fetch(at.url + path, init), [Symbol.asyncDispose]: at.close };
+      },
+    ],
+    [
+      "the fetch handler",
+      async (config = {}) => {
+        const server = createServer({ config });
+        const ask: Ask = (path, init) => server.fetch(new Request(`http://edge${path}`, init));
+        return { ask, [Symbol.asyncDispose]: server.close };
+      },
+    ],
+  ];
 
 const PATH = "/spec.proto.runtime.v1.Runtime/GetState";
 const call = (origin?: string): RequestInit => ({
@@ -39,7 +40,7 @@ const preflight = (origin: string, headers = "content-type"): RequestInit => ({
 const allowed = (response: Response) => response.headers.get("access-control-allow-origin");
 const app = { cors: { origins: ["https://app.example", "https://*.app.example", "http://dev:*"] } };
 
-for (const [name, open] of doors) {
+for (const [name, open] of entryPoints) {
   describe(name, () => {
     test("a page of an origin in the list may call, send what Connect and we need, and read every header", async () => {
       await using at = await open(app);

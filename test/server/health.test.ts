@@ -3,7 +3,7 @@ import { Code, type ConnectError, createClient as createRaw } from "@connectrpc/
 import { describe, test } from "vitest";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.js";
 import { type Engine, EngineFault, memoryEngine } from "../../src/server/index.js";
-import { openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
 /** An engine that can be taken away: its keys then fail, or answer nothing. */
 function leaving(): {
@@ -42,7 +42,7 @@ function leaving(): {
 const RUNTIME = "spec.proto.runtime.v1.Runtime";
 const LIFECYCLE = "spec.proto.runtime.v1.Lifecycle";
 
-throughEveryDoor("download", (open) => {
+forEachProtocol("download", (open) => {
   test("Check, List and Watch tell of each service, and of the whole server", async () => {
     await using at = await open();
     const health = createRaw(Health, at.transport);
@@ -70,7 +70,7 @@ throughEveryDoor("download", (open) => {
 });
 
 test("Watch says SERVICE_UNKNOWN of what is not there, and stays open until the client leaves", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const left = new AbortController();
   const answers = createRaw(Health, at.transport)
     .watch({ service: "no.Such" }, { signal: left.signal })
@@ -83,7 +83,7 @@ test("Watch says SERVICE_UNKNOWN of what is not there, and stays open until the 
 
 test("Watch tells when the engine leaves and when it comes back, of the services that need it", async () => {
   const { engine, leave, comeBack } = leaving();
-  await using at = await openHere({ engine });
+  await using at = await openInProcess({ engine });
   const health = createRaw(Health, at.transport);
   const seen: Status[] = [];
   for await (const { status } of health.watch({ service: RUNTIME })) {
@@ -108,7 +108,7 @@ describe("the pages", () => {
   test("/readyz is 503 with the reason while the engine is away, /healthz is not", async () => {
     for (const how of ["fails", "hangs"] as const) {
       const { engine, leave } = leaving();
-      await using at = await openHere({ engine });
+      await using at = await openInProcess({ engine });
       leave(how);
       assert.deepEqual(await page(at.server, "/readyz"), [
         503,
@@ -119,7 +119,7 @@ describe("the pages", () => {
   });
 
   test("/readyz is 503 once the server closes, /healthz is not", async () => {
-    await using at = await openHere();
+    await using at = await openInProcess();
     assert.deepEqual(await page(at.server, "/readyz?verbose"), [200, { status: "ready" }]);
     at.server.endStreams();
     assert.deepEqual(await page(at.server, "/readyz"), [
@@ -131,7 +131,7 @@ describe("the pages", () => {
 
   test("a hundred questions at once are one for the engine", async () => {
     const { engine, asked } = leaving();
-    await using at = await openHere({ engine });
+    await using at = await openInProcess({ engine });
     const before = asked();
     const answers = await Promise.all(Array.from({ length: 100 }, () => page(at.server, "/readyz")));
     assert.ok(answers.every(([status]) => status === 200));

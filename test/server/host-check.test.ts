@@ -41,12 +41,12 @@ const isSaved = async ({ server }: At) =>
   (await createClient(server.transport()).raw.runtime.getState({ storeName: "default", key: "k" })).etag !==
   "";
 
-const doors: [name: string, make: (port: number) => Ask][] = [
+const entryPoints: [name: string, make: (port: number) => Ask][] = [
   ["HTTP/1.1", overHttp1],
   ["HTTP/2", overHttp2],
 ];
 
-for (const [name, make] of doors) {
+for (const [name, make] of entryPoints) {
   describe(name, () => {
     test("while it listens on loopback, only names of this machine reach anything", async () => {
       await using at = await openListening({}, make);

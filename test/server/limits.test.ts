@@ -18,7 +18,7 @@ import { sleep } from "../../src/rpc/sleep.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { failure } from "../decisions/failure.js";
-import { openHere, overHttp, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess, overHttp } from "../support/protocols.js";
 
 const overGrpc = overHttp((url) => createNodeTransport(url, { protocol: "grpc" }));
 const runtimeOf = (transport: Transport) => createClient(Runtime, transport);
@@ -54,7 +54,7 @@ async function holdOpen(transport: Transport): Promise<{ close(): Promise<void> 
   };
 }
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("a call whose headers are larger than headerBytes hits that limit", async () => {
     await using at = await open({ config: { limits: { headerBytes: 2000 } } });
     const hello = (length: number) =>
@@ -79,7 +79,7 @@ throughEveryDoor("unary", (open) => {
   });
 });
 
-throughEveryDoor("upload", (open) => {
+forEachProtocol("upload", (open) => {
   test("a later message of a stream that is larger than messageBytes hits that limit", async () => {
     await using at = await open({ config: { limits: { messageBytes: 2000 } } });
     const upload = async function* () {
@@ -91,7 +91,7 @@ throughEveryDoor("upload", (open) => {
   });
 });
 
-throughEveryDoor("duplex", (open) => {
+forEachProtocol("duplex", (open) => {
   test("calls beyond streams hit that limit until one has ended", async () => {
     // All of them may be of one connection: its share is the subject of shares.test.ts.
     await using at = await open({ config: { limits: { streams: 2, connectionSharePercent: 100 } } });
@@ -226,7 +226,7 @@ test("answers that nobody reads hit leavingBytes, and give it back when they are
 test("resources that are locked for the first time hit locks, until a fence is forgotten", async () => {
   let lateMs = 0;
   const engine = memoryEngine({ now: () => Date.now() + lateMs });
-  await using at = await openHere({ engine, config: { limits: { locks: 2 } } });
+  await using at = await openInProcess({ engine, config: { limits: { locks: 2 } } });
   const lock = createLock(at.transport, "default");
   const grab = async (resource: string) => (await lock.tryAcquire(resource, { ttlMs: 1000 }))?.release();
   const all = await Promise.allSettled(["a", "b", "c", "d"].map(grab));
@@ -243,8 +243,8 @@ test("resources that are locked for the first time hit locks, until a fence is f
 test("new keys of sequencers hit sequencerKeys, also after another server began them", async () => {
   const engine = memoryEngine();
   const config = { limits: { sequencerKeys: 2 } };
-  await using at = await openHere({ engine, config });
-  await using other = await openHere({ engine, config });
+  await using at = await openInProcess({ engine, config });
+  await using other = await openInProcess({ engine, config });
   await createSequencer(other.transport, "default").next("a");
   const ids = createSequencer(at.transport, "default");
   await ids.next("b");
@@ -254,7 +254,7 @@ test("new keys of sequencers hit sequencerKeys, also after another server began 
 
 test("consumer groups hit maxGroups, topics maxTopics, and what waits for all of them maxTopicBytes", async () => {
   const memory = { maxGroups: 2, maxTopics: 2, maxTopicBytes: 3000 };
-  await using at = await openHere({ config: { engines: { memory } } });
+  await using at = await openInProcess({ config: { engines: { memory } } });
   const pubsub = createPubsub(at.transport, "default");
   const runtime = runtimeOf(at.transport);
   const leave = new AbortController();

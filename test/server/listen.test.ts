@@ -100,12 +100,12 @@ test("reads by HTTP GET work through every facade call that reads, and writes st
   assert.throws(() => createGrpcWebTransport(at.url, { useHttpGet: true } as FetchOptions), TypeError);
 });
 
-for (const door of ["on a port", "the fetch handler"]) {
-  test(`${door}: GET is refused by every method with side effects, and what it reads is in no cache`, async () => {
+for (const entryPoint of ["on a port", "the fetch handler"]) {
+  test(`${entryPoint}: GET is refused by every method with side effects, and what it reads is in no cache`, async () => {
     const server = createServer();
     await using at = await listen(server, { port: 0 });
     const get = (path: string): Promise<Response> =>
-      door === "on a port" ? fetch(at.url + path) : server.fetch(new Request(`http://edge${path}`));
+      entryPoint === "on a port" ? fetch(at.url + path) : server.fetch(new Request(`http://edge${path}`));
     const services = [Runtime, Lifecycle, LogService, MapService, GossipMapService, Health, ServerReflection];
     for (const method of services.flatMap((service): readonly DescMethod[] => service.methods)) {
       // Streams both ways are beyond the HTTP/1.1 of fetch.

@@ -10,7 +10,7 @@ import { sleep } from "../../src/rpc/sleep.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { Backlog, inBatches } from "../../src/server/services/map/batches.js";
 import { createNodeTransport } from "../../src/transport/node.js";
-import { cuttable } from "../support/cuttable.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
 import {
   contents,
   entryOf,
@@ -20,8 +20,8 @@ import {
   live,
   serve,
   serveHere,
-  until,
 } from "../support/map-servers.js";
+import { until } from "../support/until.js";
 
 const ELSEWHERE = "http://127.0.0.1:9";
 
@@ -320,7 +320,7 @@ test("what is too much for one request comes in several", async () => {
 
 test("every connection cut in the middle of writing: the backup has all in the end", async () => {
   await using backup = await serve({ primary: ELSEWHERE });
-  await using way = await cuttable(backup.port);
+  await using way = await openCuttableProxy(backup.port);
   await using primary = await serve({ backups: [way.url] });
   let writing = true;
   const writers = Array.from({ length: 4 }, async (_, w) => {

@@ -10,7 +10,7 @@ import { createClient, text } from "../../src/index.js";
 import { createNodeTransport, serveCallbacks } from "../../src/node.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import type { Log } from "../../src/server/index.js";
-import { openHere, overHttp } from "../support/protocols.js";
+import { openInProcess, overHttp } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
 type Line = Record<string, unknown>;
@@ -29,13 +29,13 @@ function keeping(): { log: Log; lines: Line[]; calls(): Promise<Line[]> } {
   return { log, lines, calls };
 }
 
-const doors = {
+const openByProtocol = {
   connect: overHttp((url) => createNodeTransport(url)),
   grpc: overHttp((url) => createNodeTransport(url, { protocol: "grpc" })),
   "grpc-web": overHttp((url) => createNodeTransport(url, { protocol: "grpc-web" })),
 };
 
-for (const [protocol, open] of Object.entries(doors)) {
+for (const [protocol, open] of Object.entries(openByProtocol)) {
   describe(protocol, () => {
     test("every call has one line with its method, protocol, code and duration, failures at info", async () => {
       const { log, calls } = keeping();
@@ -153,7 +153,7 @@ test("what nobody foresaw is answered with the id that stands in the log beside 
   const engine = memoryEngine();
   const cause = new Error("it broke");
   const keys = Object.assign(Object.create(engine.keys), { get: () => Promise.reject(cause) });
-  await using at = await openHere({ log, engine: { ...engine, keys } });
+  await using at = await openInProcess({ log, engine: { ...engine, keys } });
   const error = await createRaw(Runtime, at.transport)
     .getState({ storeName: "default", key: "k" }, { headers: { "x-request-id": "req-1" } })
     .catch((error: ConnectError) => error);
@@ -164,7 +164,7 @@ test("what nobody foresaw is answered with the id that stands in the log beside 
 
 test("what a service tells of a call has the id of that call", async () => {
   const { log, lines } = keeping();
-  await using at = await openHere({
+  await using at = await openInProcess({
     log,
     config: {
       services: { web: { url: "http://127.0.0.1:1" } },
@@ -211,7 +211,7 @@ test("a pino logger is a log as it is", async () => {
     done();
   };
   const log: Log = pino({ level: "debug" }, new Writable({ write }));
-  await using at = await openHere({ log });
+  await using at = await openInProcess({ log });
   await createClient(at.transport).state().get("k");
   assert.deepEqual(
     lines.map(({ level, msg, code }) => [level, msg, code]).filter(([, msg]) => msg === "call"),
@@ -304,7 +304,7 @@ test("no line holds a key, a value, a secret or a token of a client, at any leve
   };
   await using app = await serveCallbacks({ failing, dead: () => {} }, { port: 0 });
   const apps = { app: { url: app.url } };
-  await using at = await doors.grpc({ log, config: { ...config, apps } });
+  await using at = await openByProtocol.grpc({ log, config: { ...config, apps } });
   await battery(at.transport);
   await createClient(at.transport).pubsub().publish("failing", MARK);
   await until(() => output.includes("an event is dropped after its last delivery"));

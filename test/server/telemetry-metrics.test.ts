@@ -5,7 +5,7 @@ import { LogService } from "../../gen/atomix/log/log_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createNodeTransport } from "../../src/node.js";
 import { createMetrics } from "../../src/server/calls/metrics.js";
-import { openHere, overHttp } from "../support/protocols.js";
+import { openInProcess, overHttp } from "../support/protocols.js";
 
 const openGrpc = overHttp((url) => createNodeTransport(url, { protocol: "grpc" }));
 
@@ -99,7 +99,7 @@ test("a histogram's buckets have those of the smaller ones, and a duration on a 
 });
 
 test("nothing that a client chooses makes the metrics grow", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   const runtime = createRaw(Runtime, at.transport);
   const call = (i: number) =>
     runtime

@@ -7,7 +7,7 @@ import { sleep } from "../../src/rpc/sleep.js";
 import { Verified } from "../../src/server/access/verified.js";
 import type { ConfigInput } from "../../src/server/index.js";
 import { failure } from "../decisions/failure.js";
-import { type Opened, openHere, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess, type TestServer } from "../support/protocols.js";
 import { type Issuer, jwtOf, openIssuer } from "../support/tokens.js";
 
 /** How long the short tokens of these tests are good. */
@@ -24,7 +24,7 @@ const trusting = (issuer: Issuer, jwt = {}): ConfigInput => ({
 const signed = (issuer: Issuer, ms = 60_000) =>
   issuer.sign({ roles: ["any"], jti: String(Math.random()), exp: (Date.now() + ms) / 1000 });
 
-const wayTo = (at: Opened) => (at.url === "" ? at.server.transport({ trusted: false }) : at.transport);
+const wayTo = (at: TestServer) => (at.url === "" ? at.server.transport({ trusted: false }) : at.transport);
 
 /** Gives one short token until it is refused, and good ones from then on: as an app does that keeps its token. */
 async function keeping(issuer: Issuer) {
@@ -44,9 +44,9 @@ const first = async <T>(stream: AsyncIterable<T>): Promise<T | undefined> => {
   return undefined;
 };
 
-/** Through all doors at the same time: these tests do little but wait. */
-const atOnce = (...[need, suite]: Parameters<typeof throughEveryDoor>) =>
-  describe.concurrent(need, () => throughEveryDoor(need, suite));
+/** Over all protocols at the same time: these tests mostly wait. */
+const atOnce = (...[need, suite]: Parameters<typeof forEachProtocol>) =>
+  describe.concurrent(need, () => forEachProtocol(need, suite));
 
 atOnce("download", (open) => {
   test("a stream ends with its token, and says so; a facade asks for another one and goes on", async () => {
@@ -129,7 +129,7 @@ atOnce("duplex", (open) => {
 test("a stream fails for good where there is no other token, and where the other one is refused too", async () => {
   await using issuer = await openIssuer();
   await using other = await openIssuer();
-  await using at = await openHere({ config: trusting(issuer) });
+  await using at = await openInProcess({ config: trusting(issuer) });
   const read = async (token: (refused?: string) => Promise<string> | string) => {
     let asked = 0;
     const counted = (refused?: string) => {
@@ -152,7 +152,7 @@ test("a stream fails for good where there is no other token, and where the other
 
 test("the signature of a token is checked once, until it expires or the keys are fetched again", async () => {
   await using issuer = await openIssuer();
-  await using at = await openHere({ config: trusting(issuer, { cooldownMs: 0 }) });
+  await using at = await openInProcess({ config: trusting(issuer, { cooldownMs: 0 }) });
   const verify = vi.spyOn(globalThis.crypto.subtle, "verify");
   try {
     const call = (token: string) =>
@@ -186,7 +186,7 @@ test("the signature of a token is checked once, until it expires or the keys are
 test("what is refused is not remembered as good", async () => {
   await using issuer = await openIssuer();
   await using other = await openIssuer();
-  await using at = await openHere({ config: trusting(issuer) });
+  await using at = await openInProcess({ config: trusting(issuer) });
   const forged = await signed(other);
   const call = (transport: Transport) => createClient(transport, { retry: false }).state().get("k");
   for (let i = 0; i < 3; i++) {

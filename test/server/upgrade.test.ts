@@ -11,7 +11,7 @@ import { createClient } from "../../src/index.js";
 import { createTunnelTransport } from "../../src/node.js";
 import { createServer } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
-import { programHere } from "../support/programs.js";
+import { findProgram } from "../support/find-program.js";
 
 const HELLO = "/spec.proto.runtime.v1.Runtime/SayHello";
 const OFFER =
@@ -164,7 +164,7 @@ test("the tunnel's path answers 426 to a request that asks for no WebSocket, thr
   assert.equal(edge.status, 426);
 });
 
-const curl = programHere("curl", "curl --http2");
+const curl = findProgram("curl", "curl --http2");
 if (curl) {
   test("curl --http2 posts with a body", async () => {
     await using at = await open();
@@ -193,7 +193,7 @@ class Hello {
   }
 }`;
 
-const java = programHere("java", "Java's HttpClient");
+const java = findProgram("java", "Java's HttpClient");
 const javaTest = java ? test : () => {};
 javaTest("Java's default HttpClient calls", { timeout: 60_000 }, async () => {
   await using at = await open();

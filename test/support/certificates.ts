@@ -4,12 +4,12 @@ import { join } from "node:path";
 const read = (name: string) => readFileSync(join(import.meta.dirname, "certificates", name), "utf8");
 
 /**
- * An authority that nobody trusts and, signed by it, a certificate for localhost, 127.0.0.1 and ::1 with its key: valid
- * for a hundred years, made once by openssl (`openssl x509 -in test/certificates/server.pem -text` shows how).
+ * A private authority, and a certificate for localhost, 127.0.0.1 and ::1 that it has signed. Valid for a hundred years,
+ * made once by openssl (`openssl x509 -in test/support/certificates/server.pem -text` shows the details).
  */
 export const ca = read("ca.pem");
 export const cert = read("server.pem");
 export const key = read("server.key");
 
-/** Another key, with a certificate that it has signed itself, for the same names. */
+/** Another key and its self-signed certificate for the same names. */
 export const renewed = { cert: read("renewed.pem"), key: read("renewed.key") };

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** What an app was asked. */
+/** A request that an app received. */
 export interface Asked {
   method: string;
   url: string;
@@ -10,14 +10,14 @@ export interface Asked {
   body: string;
 }
 
-/** An HTTP app of the test's own, on a port. */
+/** An HTTP app for one test, on a port. */
 export interface HttpApp extends AsyncDisposable {
   url: string;
-  /** What it was asked, in order. */
+  /** The requests so far, in order. */
   asked: Asked[];
 }
 
-/** Runs an app that answers each request by `answer`, once it has read it. */
+/** Runs an app that reads each request and responds by `answer`. */
 export async function httpApp(
   answer: (asked: Asked, response: ServerResponse) => void = (_asked, response) => response.end(),
 ): Promise<HttpApp> {

@@ -2,19 +2,19 @@ import type { Transport } from "@connectrpc/connect";
 
 type Unary = ReturnType<Transport["unary"]>;
 
-/** A unary call on its way: what a test may look at, hold back, lose or answer itself. */
-export interface OnItsWay {
+/** A unary call before it is sent: a test can inspect, delay, drop or answer it. */
+export interface InterceptedCall {
   /** The method, as "TryLock". */
   method: string;
   message: Record<string, unknown>;
   timeoutMs: number | undefined;
   signal: AbortSignal | undefined;
-  /** Lets it through to the server; resolves with the answer. */
+  /** Sends it to the server; resolves with the response. */
   send(): Unary;
 }
 
-/** `transport` with `meet` in the way of every unary call. */
-export function between(transport: Transport, meet: (call: OnItsWay) => Unary): Transport {
+/** `transport`, with every unary call handled by `handle`. */
+export function intercept(transport: Transport, handle: (call: InterceptedCall) => Unary): Transport {
   return {
     unary(method, signal, timeoutMs, header, message, values) {
       const send = () => transport.unary(method, signal, timeoutMs, header, message, values);
@@ -25,7 +25,7 @@ export function between(transport: Transport, meet: (call: OnItsWay) => Unary): 
         signal,
         send,
       };
-      return meet(call as OnItsWay) as ReturnType<typeof send>;
+      return handle(call as InterceptedCall) as ReturnType<typeof send>;
     },
     stream: (...args) => transport.stream(...args),
   };

@@ -12,7 +12,7 @@ import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer, type Server } from "../../src/server/server.js";
 import { decoded } from "../../src/server/services/map/entry.js";
 
-/** What the configuration says of the group that the maps of these tests are in. */
+/** The configuration of the protocol group of these maps. */
 export type Group = NonNullable<ConfigInput["maps"]>[string];
 
 export interface MapServer extends AsyncDisposable {
@@ -27,12 +27,12 @@ export interface MapServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** An engine that outlives its servers, as a disk does. */
+/** `engine`, which stays open when its server closes, so that another server can use it. */
 export function lasting(engine = memoryEngine()): Engine {
   return { ...engine, close: async () => {}, [asyncDispose]: async () => {} };
 }
 
-/** A server that has `group`, in this process; backups are reached through `dial`. */
+/** A server with `group` in this process. `dial` makes the transports to its backups. */
 export function serveHere(
   group: Group | undefined,
   {
@@ -53,18 +53,18 @@ export function serveHere(
   return { engine, server, map, wire, logged, url: "", port: 0, close, [asyncDispose]: close };
 }
 
-/** A server that has `group`, on a port: another one or, where it comes back, the one it had. */
+/** A server with `group` on a port: a free one, or the given one to restart a server. */
 export async function serve(
   group: Group,
   { port = 0, ...rest }: Parameters<typeof serveHere>[1] & { port?: number } = {},
 ): Promise<MapServer> {
-  // A busy machine is no reason to fall out of sync.
+  // A busy machine must not let a backup fall out of sync.
   const here = serveHere({ ackTimeoutMs: 15_000, ...group }, rest);
   const listening = await listen(here.server, { port });
   return { ...here, ...listening };
 }
 
-/** Where `map` is, on the wire. */
+/** The request header of `map`. */
 export const header = {
   protocol: { namespace: "", name: "default" },
   primitive: { namespace: "", name: "m" },
@@ -85,7 +85,7 @@ export function entryOf(
   };
 }
 
-/** All that a server keeps of the map: "key=value@version", or "key-" for a deletion that it remembers. */
+/** All stored entries of the map: "key=value@version", or "key-" for a tombstone. */
 export async function contents({ keys }: Engine): Promise<string[]> {
   const all: string[] = [];
   for await (const { value: stored } of keys.list("map\0entry\0")) {
@@ -95,16 +95,11 @@ export async function contents({ keys }: Engine): Promise<string[]> {
   return all;
 }
 
-/** What is there for a reader: contents() without deletions. */
+/** The entries that a reader gets: contents() without tombstones. */
 export const live = async (engine: Engine): Promise<string[]> =>
   (await contents(engine)).filter((entry) => !entry.endsWith("-"));
 
-/** Resolves once `is` holds; the test's own time limit is the limit. */
-export async function until(is: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await is())) await new Promise((resolve) => setTimeout(resolve, 2));
-}
-
-/** A backup that answers as `answer` says, and records what it is sent. */
+/** A backup that responds with the result of `answer`, and records its requests. */
 export function fakeBackup(
   answer: (request: BackupRequest) => Promise<ResponseStatus> = async () => ResponseStatus.OK,
 ) {

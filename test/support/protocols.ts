@@ -11,65 +11,65 @@ import { createNodeTransport } from "../../src/transport/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
 
-/** A server of the test's own and a way to it. */
-export interface Opened extends AsyncDisposable {
+/** A server for one test, and a transport to it. */
+export interface TestServer extends AsyncDisposable {
   transport: Transport;
   server: Server;
-  /** Where it listens; "" in this process. */
+  /** The URL that it listens at; "" in this process. */
   url: string;
 }
 
-export type Open = (options?: ServerOptions) => Promise<Opened>;
+export type OpenServer = (options?: ServerOptions) => Promise<TestServer>;
 
-/** What a door lets through: `upload` is a stream from the client, `duplex` one both ways at the same time. */
-type Need = "unary" | "download" | "upload" | "duplex";
+/** A kind of call. `upload` is a stream from the client, `duplex` one in both directions at the same time. */
+type CallKind = "unary" | "download" | "upload" | "duplex";
 
-interface Door {
+interface Protocol {
   name: string;
-  lets: readonly Need[];
-  open: Open;
+  supports: readonly CallKind[];
+  open: OpenServer;
 }
 
 const ALL = ["unary", "download", "upload", "duplex"] as const;
 const FETCH = ["unary", "download"] as const;
 
-/** Every way to reach the server that Node has. */
-const doors: Door[] = [
-  { name: "in process", lets: ALL, open: openHere },
-  { name: "Connect over HTTP/2", lets: ALL, open: overHttp((url) => createNodeTransport(url)) },
-  { name: "gRPC", lets: ALL, open: overHttp((url) => createNodeTransport(url, { protocol: "grpc" })) },
+/** Every protocol and transport to the server on Node. */
+const PROTOCOLS: Protocol[] = [
+  { name: "in process", supports: ALL, open: openInProcess },
+  { name: "Connect over HTTP/2", supports: ALL, open: overHttp((url) => createNodeTransport(url)) },
+  { name: "gRPC", supports: ALL, open: overHttp((url) => createNodeTransport(url, { protocol: "grpc" })) },
   {
     name: "gRPC-Web",
-    lets: ALL,
+    supports: ALL,
     open: overHttp((url) => createNodeTransport(url, { protocol: "grpc-web" })),
   },
   {
     name: "Connect JSON over HTTP/1.1",
-    lets: ["unary", "download", "upload"],
+    supports: ["unary", "download", "upload"],
     open: overHttp((url) => createNodeTransport(url, { httpVersion: "1.1", json: true })),
   },
-  { name: "the tunnel", lets: ALL, open: overHttp((url) => createTunnelTransport(url)) },
-  { name: "Connect over fetch", lets: FETCH, open: overHttp((url) => createWebTransport(url)) },
+  { name: "the tunnel", supports: ALL, open: overHttp((url) => createTunnelTransport(url)) },
+  { name: "Connect over fetch", supports: FETCH, open: overHttp((url) => createWebTransport(url)) },
   {
     name: "gRPC-Web over fetch",
-    lets: FETCH,
+    supports: FETCH,
     open: overHttp((url) => createGrpcWebTransport(url)),
   },
 ];
 
-/** Runs `suite` once for each door that lets through what it needs. */
-export function throughEveryDoor(need: Need, suite: (open: Open) => void): void {
-  // What an engine does is the same through every door.
-  const open = onDisk ? doors.slice(0, 1) : doors;
-  for (const door of open.filter(({ lets }) => lets.includes(need))) {
-    describe(door.name, () => suite(door.open));
+/** Runs `suite` once over each protocol that supports `kind`. */
+export function forEachProtocol(kind: CallKind, suite: (open: OpenServer) => void): void {
+  // The engine behaves the same over every protocol.
+  const tested = onDisk ? PROTOCOLS.slice(0, 1) : PROTOCOLS;
+  for (const { name, open } of tested.filter(({ supports }) => supports.includes(kind))) {
+    describe(name, () => suite(open));
   }
 }
 
-/** Whether the servers are to keep their data on disk: `npm run test:disk`. */
+/** Whether the servers keep their data on disk: `npm run test:disk`. */
 const onDisk = process.env["TEST_ENGINE"] === "disk";
 
-/** A server on the engine that this run is about, unless the test gives one. */
+/** A server on the engine of this run, unless the test passes one. */
 async function serverOn(options: ServerOptions = {}): Promise<Server> {
   if (!onDisk || options.engine) return createServer({ platform: nodePlatform, ...options });
   const folder = await mkdtemp(join(tmpdir(), "fairlead-"));
@@ -82,14 +82,14 @@ async function serverOn(options: ServerOptions = {}): Promise<Server> {
   return createServer({ platform: nodePlatform, ...options, engine: { ...engine, close } });
 }
 
-/** A server in this process, without a socket: for what does not depend on the way. */
-export async function openHere(options?: ServerOptions): Promise<Opened> {
+/** Opens a server in this process, without a socket: for tests that do not depend on the protocol. */
+export async function openInProcess(options?: ServerOptions): Promise<TestServer> {
   const server = await serverOn(options);
   return { transport: server.transport(), server, url: "", [Symbol.asyncDispose]: server.close };
 }
 
-/** A server on a port of its own, called through what `dial` makes. */
-export function overHttp(dial: (url: string) => Transport & Partial<AsyncDisposable>): Open {
+/** Opens servers on ports of their own, called through the transport of `dial`. */
+export function overHttp(dial: (url: string) => Transport & Partial<AsyncDisposable>): OpenServer {
   return async (options) => {
     const server = await serverOn(options);
     const listening = await listen(server, { port: 0 });

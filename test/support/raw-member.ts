@@ -6,29 +6,29 @@ import { utf8 } from "../../src/lib/utf8.js";
 
 type Init = Exclude<MessageInitShape<typeof MessageSchema>, Message>;
 
-/** A member by hand: the generated client, and what it was told. */
+/** A gossip member on the generated client, with the messages that it received. */
 export interface RawMember extends AsyncDisposable {
   send(message: Init["message"], rest?: Omit<Init, "message">): void;
   /** Sends entries: a text, or null for a tombstone, and the clock of each. */
   update(entries: Record<string, [value: string | null, clock: number | bigint]>): void;
-  /** Sends the digest of all that it claims to have, in one message. */
+  /** Sends the digest of all entries that it claims to have, in one message. */
   advertise(digest: Record<string, number | bigint>): void;
-  /** What came since the last look; waits for at least one message that `fits`. */
+  /** Waits for a message that `fits`, returns it and drops all before it. */
   until(fits: (message: Message) => boolean): Promise<Message>;
   /** Ends its own half of the stream. */
   end(): void;
-  /** Settles when the stream has ended; begins to read where nothing else did. */
+  /** Settles when the stream has ended. Starts to read if nothing else did. */
   readonly ended: Promise<void>;
 }
 
-/** The clock alone, as a peer writes it that knows of no member ids. */
+/** A timestamp without a member id, as the Go implementation writes it. */
 export function clock(at: number | bigint): Uint8Array {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(at));
   return bytes;
 }
 
-/** Joins as a peer in the Go manner: 8-byte timestamps, and everything on one stream. `lazy`: reads when asked to. */
+/** Joins as the Go implementation does: 8-byte timestamps, one stream for everything. `lazy`: does not read until asked. */
 export function rawMember(
   transport: Transport,
   name: string,
@@ -36,15 +36,15 @@ export function rawMember(
 ): RawMember {
   const target = { namespace, name };
   const outgoing = new Queue<Message>();
-  const left = new AbortController();
-  const stream = createClient(GossipMapService, transport).connect(outgoing, { signal: left.signal });
-  const told: Message[] = [];
+  const closing = new AbortController();
+  const stream = createClient(GossipMapService, transport).connect(outgoing, { signal: closing.signal });
+  const received: Message[] = [];
   const waiting = new Set<() => void>();
   let reading: Promise<void> | undefined;
   const read = async () => {
     try {
       for await (const message of stream) {
-        told.push(message);
+        received.push(message);
         for (const wake of waiting) wake();
       }
     } finally {
@@ -61,7 +61,7 @@ export function rawMember(
     outgoing.push(create(MessageSchema, { source: "member-1", target, message, ...rest }));
   const dispose = async () => {
     outgoing.end();
-    left.abort();
+    closing.abort();
     await start().catch(() => {});
   };
   return {
@@ -78,16 +78,16 @@ export function rawMember(
       send({ case: "antiEntropyAdvertisement", value: { digest: Object.fromEntries(digests) } });
     },
     async until(fits) {
-      let over = false;
+      let isEnded = false;
       start().then(
-        () => (over = true),
-        () => (over = true),
+        () => (isEnded = true),
+        () => (isEnded = true),
       );
       while (true) {
-        const found = told.findIndex(fits);
-        if (found >= 0) return told.splice(0, found + 1).at(-1) as Message;
-        if (over) await reading;
-        if (over) throw new Error("the stream ended before");
+        const index = received.findIndex(fits);
+        if (index >= 0) return received.splice(0, index + 1).at(-1) as Message;
+        if (isEnded) await reading;
+        if (isEnded) throw new Error("the stream ended before");
         await new Promise<void>((resolve) => {
           waiting.add(resolve);
           reading?.then(resolve, resolve);

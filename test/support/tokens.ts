@@ -2,22 +2,22 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
 
-/** Who signs JWTs in a test, and serves the keys to check them with. */
+/** Signs JWTs for a test, and serves the keys that verify them. */
 export interface Issuer extends AsyncDisposable {
   jwksUrl: string;
-  /** How often the keys were asked for. */
+  /** The number of requests for the keys. */
   asked(): number;
-  /** Signs with a new key from now on; the old one is not served any more. */
+  /** Signs with a new key from now on, and serves only that. */
   rotate(): Promise<void>;
-  /** What the keys are answered with, in the place of 200. */
+  /** Sets the HTTP status of the responses with the keys. */
   answerWith(status: number): void;
-  /** A token of the user "ada", for "fairlead", that is good for a minute, but for what `claims` say. */
+  /** A token of the user "ada" for "fairlead", valid for a minute. `claims` override that. */
   sign(claims?: JWTPayload): Promise<string>;
 }
 
 const ISSUER = "https://issuer.example";
 
-/** What a server has to be told of the issuer. */
+/** The configuration of a server for the issuer. */
 export const jwtOf = ({ jwksUrl }: Pick<Issuer, "jwksUrl">) => ({
   issuer: ISSUER,
   audience: "fairlead",

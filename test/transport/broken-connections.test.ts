@@ -10,7 +10,7 @@ import { listen } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
 import { failure } from "../decisions/failure.js";
-import { type Cuttable, cuttable } from "../support/cuttable.js";
+import { type CuttableProxy, openCuttableProxy } from "../support/cuttable-proxy.js";
 
 const ways: Record<string, (url: string) => Transport & Partial<AsyncDisposable>> = {
   "Connect over fetch": (url) => createWebTransport(url),
@@ -24,7 +24,7 @@ const ways: Record<string, (url: string) => Transport & Partial<AsyncDisposable>
   "Connect's own transport of gRPC": (baseUrl) => createGrpcTransport({ baseUrl }),
 };
 
-const breaks: Record<string, (way: Cuttable) => void> = {
+const breaks: Record<string, (way: CuttableProxy) => void> = {
   FIN: (way) => way.cut(),
   RST: (way) => way.reset(),
 };
@@ -37,7 +37,7 @@ for (const [name, dial] of Object.entries(ways)) {
         await using there = createNodeTransport(at.url);
         const log = createClient(there).log<number>();
         await log.append([1, 2]);
-        await using way = await cuttable(at.port);
+        await using way = await openCuttableProxy(at.port);
         const transport = dial(way.url);
         const fl = createClient(transport, { retry: false });
         const raw = fl.raw.log.consume({})[Symbol.asyncIterator]();

@@ -27,7 +27,7 @@ import { topicOf } from "../../src/server/services/pubsub/delivery.js";
 import { AppRegistry } from "../../src/server/tunnel/app-registry.js";
 import { type ServedCallbacks, serveCallbacks } from "../../src/transport/callbacks.js";
 import { createNodeTransport } from "../../src/transport/node.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 /** Delivers again at once, gives up soon, and notices soon what an app wants. */
 const quick = { pubsub: { default: { retryMinMs: 1, retryMaxMs: 8, maxDeliveries: 3 } } };
@@ -36,7 +36,11 @@ const quick = { pubsub: { default: { retryMinMs: 1, retryMaxMs: 8, maxDeliveries
 async function openWith(routes: (router: ConnectRouter) => void, options: ServerOptions = {}) {
   const transport = createRouterTransport(routes);
   const config = { ...quick, apps: { app: { url: "http://app", askEveryMs: 10 } }, ...options.config };
-  const at = await openHere({ ...options, config, platform: { ...nodePlatform, dial: () => transport } });
+  const at = await openInProcess({
+    ...options,
+    config,
+    platform: { ...nodePlatform, dial: () => transport },
+  });
   return Object.assign(at, { pubsub: createPubsub(at.transport, "default") });
 }
 
@@ -83,7 +87,7 @@ for (const protocol of ["grpc", "grpc-web", "connect"] as const) {
       greeted = true;
     };
     const url = `http://127.0.0.1:${port}`;
-    await using at = await openHere({ config: { ...quick, apps: { shop: { url, protocol } } } });
+    await using at = await openInProcess({ config: { ...quick, apps: { shop: { url, protocol } } } });
     const pubsub = createPubsub(at.transport, "default");
     await sleep(20);
     const first = await serve();
@@ -431,9 +435,9 @@ test("without a configured app, no one is called; a server that closes calls no 
       });
     });
   };
-  await using _none = await openHere({ platform: { ...nodePlatform, dial } });
+  await using _none = await openInProcess({ platform: { ...nodePlatform, dial } });
   assert.equal(dialled, 0);
-  const at = await openHere({
+  const at = await openInProcess({
     platform: { ...nodePlatform, dial },
     config: { apps: { a: { url: "http://a" } } },
   });

@@ -14,7 +14,7 @@ import { createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { createWebTransport } from "../../src/web.js";
-import { cuttable } from "../support/cuttable.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
 
 // A network that vanishes without a word: nothing comes through any more on the connections that there are, and none is
 // closed. Whoever dials again gets through.
@@ -44,7 +44,7 @@ describe.concurrent("half-open connections", () => {
   for (const [name, { dial, isDuplex }] of Object.entries(ways)) {
     test(`every follower and an 8 s lock recover within 10 s, over ${name}`, async () => {
       await using at = await listen(createServer({ platform: nodePlatform }), { port: 0 });
-      await using way = await cuttable(at.port);
+      await using way = await openCuttableProxy(at.port);
       await using there = createNodeTransport(at.url);
       const server = createClient(there);
       const transport = dial(way.url);

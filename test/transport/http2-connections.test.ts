@@ -10,7 +10,7 @@ import { Http2Sessions } from "../../src/node-http/http2-sessions.js";
 import { needsNewConnection } from "../../src/rpc/new-connection.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { failure } from "../decisions/failure.js";
-import { cuttable } from "../support/cuttable.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
 import { overHttp } from "../support/protocols.js";
 
 const protocols = ["connect", "grpc", "grpc-web"] as const;
@@ -95,7 +95,7 @@ for (const httpVersion of ["1.1", "2"] as const) {
 
 test("a call that ends by its deadline while nothing was heard has the connection probed: the next but one succeeds", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
-  await using way = await cuttable(Number(new URL(at.url).port));
+  await using way = await openCuttableProxy(Number(new URL(at.url).port));
   await using transport = createNodeTransport(way.url);
   const hello = createClient(transport, { retry: false }).hello();
   await hello.say("x");
@@ -109,7 +109,7 @@ test("a call that ends by its deadline while nothing was heard has the connectio
 
 test("a call that needs a new connection does not go over one that is silent", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
-  await using way = await cuttable(Number(new URL(at.url).port));
+  await using way = await openCuttableProxy(Number(new URL(at.url).port));
   const sessionManager = new Http2Sessions(way.url);
   const transport = createConnectTransport({
     baseUrl: way.url,

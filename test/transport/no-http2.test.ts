@@ -11,7 +11,7 @@ import { createNodeTransport } from "../../src/node.js";
 import { silent } from "../../src/server/context.js";
 import { failure } from "../decisions/failure.js";
 import { ca, cert, key } from "../support/certificates.js";
-import { openHere } from "../support/protocols.js";
+import { openInProcess } from "../support/protocols.js";
 
 /** `server` on a port of its own. */
 async function opened(server: Server & { closeAllConnections?(): void }, scheme: "http" | "https") {
@@ -59,7 +59,7 @@ test("an app that speaks no HTTP/2 is told of in the server's log, and the serve
   await using app = await opened(createHttp(), "http");
   const told: unknown[] = [];
   const log = { ...silent, warn: (fields: { err?: unknown }) => void told.push(fields.err) };
-  await using at = await openHere({ log, config: { apps: { app: { url: app.url } } } });
+  await using at = await openInProcess({ log, config: { apps: { app: { url: app.url } } } });
   await vi.waitFor(() => assert.equal(told.length, 1));
   assert.ok(told[0] instanceof ConnectError);
   assert.equal(told[0].message, `[unavailable] ${app.host} speaks no HTTP/2`);

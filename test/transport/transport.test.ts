@@ -22,9 +22,9 @@ import { createClient, isConflict } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { Http2Sessions } from "../../src/node-http/http2-sessions.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
-import { cuttable } from "../support/cuttable.js";
+import { openCuttableProxy } from "../support/cuttable-proxy.js";
 import { httpApp } from "../support/http-app.js";
-import { openHere, overHttp, throughEveryDoor } from "../support/protocols.js";
+import { forEachProtocol, openInProcess, overHttp } from "../support/protocols.js";
 
 const failure = (call: Promise<unknown>) =>
   call.then(
@@ -32,7 +32,7 @@ const failure = (call: Promise<unknown>) =>
     (error: unknown) => error as ConnectError,
   );
 
-throughEveryDoor("unary", (open) => {
+forEachProtocol("unary", (open) => {
   test("an aborted call is canceled, a late one past its deadline", async () => {
     const wait: Interceptor = (next) => async (request) => {
       await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
@@ -217,7 +217,7 @@ test("what the Go runtime says in its own way is read as what it means", async (
 });
 
 test("createClient() tries a read again while the server is away, and a write without a condition not", async () => {
-  await using at = await openHere();
+  await using at = await openInProcess();
   let away = 0;
   const flaky: Transport = {
     stream: (...args) => at.transport.stream(...args),
@@ -315,7 +315,7 @@ test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", 
 
 test("a stream over a network that has vanished without a word fails as unavailable once a ping is not answered", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
-  await using way = await cuttable(Number(new URL(at.url).port));
+  await using way = await openCuttableProxy(Number(new URL(at.url).port));
   const sessionManager = new Http2Sessions(way.url, { keepalive: { silenceMs: 50, answerMs: 50 } });
   const transport = createConnectTransport({ baseUrl: way.url, httpVersion: "2", sessionManager });
   await createLog<string>(at.transport).append(["a"]);

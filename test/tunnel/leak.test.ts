@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Code } from "@connectrpc/connect";
 import { test } from "vitest";
-import { collected } from "../support/gc.js";
+import { isCollected } from "../support/gc.js";
 import { blob, openEnds, turns } from "./ends.js";
 import { held } from "./held.js";
 
@@ -64,7 +64,7 @@ test("calls that are given up while nothing can be written leave nothing behind"
     assert.rejects(dialler.client.client(asks(), { signal: full.signal }), { code: Code.Canceled }),
   );
   await turns(40);
-  const isGone = await collected(async (watch) => {
+  const isGone = await isCollected(async (watch) => {
     for (let i = 0; i < 100; i++) {
       const stop = new AbortController();
       const ask = blob(100);

@@ -1,12 +1,12 @@
 import { createServer } from "node:http";
 import { listening } from "../host.js";
-import type { Setting, Told } from "../suite/case.js";
+import type { CaseResult, Setting } from "../suite/case.js";
 import { type Child, whileRunning } from "./child.js";
 
-/** Opens a browser at `url`, with a profile of its own in `folder`. */
+/** Opens a browser at `url`, with a new profile in `folder`. */
 export type Launch = (url: string, folder: string) => Child | Promise<Child>;
 
-/** Where in the browser the suite runs. */
+/** The context in the browser that runs the suite. */
 export type Within = "page" | "SharedWorker" | "service worker";
 
 /** Runs the suite in a page that `launch` opens, or in a worker of that page. */
@@ -25,18 +25,18 @@ export async function runBrowser(
     setting: Setting;
     limitMs: number;
   },
-): Promise<Told[]> {
-  let tell = (_: string) => {};
-  const told = new Promise<string>((resolve) => {
-    tell = resolve;
+): Promise<CaseResult[]> {
+  let onReport = (_: string) => {};
+  const reported = new Promise<string>((resolve) => {
+    onReport = resolve;
   });
   const origin = createServer(async (request, response) => {
     const { url = "" } = request;
-    if (url === "/told") {
+    if (url === "/results") {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);
       response.end();
-      tell(Buffer.concat(chunks).toString());
+      onReport(Buffer.concat(chunks).toString());
       return;
     }
     const script = scripts.get(url);
@@ -47,9 +47,12 @@ export async function runBrowser(
   try {
     const hash = encodeURIComponent(JSON.stringify({ ...setting, within }));
     const child = await launch(`${url}/#${hash}`, folder);
-    const answer = JSON.parse(await whileRunning(child, limitMs, told)) as { told: Told[]; error?: string };
-    if (answer.error !== undefined) throw new Error(`the page failed: ${answer.error}`);
-    return answer.told;
+    const report = JSON.parse(await whileRunning(child, limitMs, reported)) as {
+      results: CaseResult[];
+      error?: string;
+    };
+    if (report.error !== undefined) throw new Error(`the page failed: ${report.error}`);
+    return report.results;
   } finally {
     origin.closeAllConnections();
     origin.close();

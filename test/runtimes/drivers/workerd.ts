@@ -1,10 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import type { Setting, Told } from "../suite/case.js";
+import type { CaseResult, Setting } from "../suite/case.js";
 import { start, whileRunning } from "./child.js";
 
-/** A worker of the one script, without `nodejs_compat`, which may reach this machine. */
+/** The configuration of a worker with one script, without `nodejs_compat`, that may call this machine. */
 const config = (bindings: Record<string, string>) => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = .main), (name = "internet", network = (allow = ["private", "public"]))],
@@ -17,19 +17,19 @@ const main :Workerd.Worker = (
 );
 `;
 
-/** Runs the suite within a request to workerd. */
+/** Runs the suite in a request to workerd. */
 export function runWorkerd(
   workerd: string,
   { script, folder, setting, limitMs }: { script: string; folder: string; setting: Setting; limitMs: number },
-): Promise<Told[]> {
+): Promise<CaseResult[]> {
   return withWorkerd(workerd, { script, folder, limitMs }, async (url) => {
     const response = await fetch(url, { method: "POST", body: JSON.stringify(setting) });
     if (!response.ok) throw new Error(`workerd answered ${response.status}: ${await response.text()}`);
-    return (await response.json()) as Told[];
+    return (await response.json()) as CaseResult[];
   });
 }
 
-/** What `task` gives while the worker `script` is served at the URL that it is given. */
+/** Serves the worker `script` while `task` runs with its URL; returns the result of `task`. */
 export async function withWorkerd<T>(
   workerd: string,
   {
@@ -49,7 +49,7 @@ export async function withWorkerd<T>(
   return whileRunning(child, limitMs, done);
 }
 
-/** Which port workerd says it listens on. */
+/** The port that workerd reports. */
 async function portOf(control: Readable): Promise<number> {
   let text = "";
   for await (const chunk of control) {
@@ -57,5 +57,5 @@ async function portOf(control: Readable): Promise<number> {
     const [line] = text.split("\n").filter((each) => each.includes('"listen"'));
     if (line) return (JSON.parse(line) as { port: number }).port;
   }
-  throw new Error(`workerd did not say where it listens: ${text}`);
+  throw new Error(`workerd reported no port: ${text}`);
 }

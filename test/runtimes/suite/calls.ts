@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import type { Case } from "./case.js";
 import { equal, fails, wait } from "./expect.js";
 
-/** What holds for the calls of every primitive. */
+/** Cases about calls in general. */
 export const calls: Case[] = [
   {
     name: "a deadline ends a call as deadline_exceeded",

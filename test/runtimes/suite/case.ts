@@ -1,71 +1,71 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Fairlead } from "fairlead";
 
-/** What a driver tells the suite. Plain data: it travels in URLs, arguments and messages. */
+/** The input of the suite from its driver. Plain data, since it is sent in URLs, arguments and messages. */
 export interface Setting {
-  /** The runtime's name in the report, and in what the suite writes. */
+  /** The runtime's name in the report, and in the names that the suite writes to. */
   runtime: string;
-  /** Where the server is. */
+  /** The URL of the server. */
   url: string;
-  /** An HTTP app: it answers with what it was asked; the server has it as the service "mirror". */
+  /** The URL of an HTTP app that responds with the request. The server has it as the service "mirror". */
   mirror: string;
-  /** Where this program may serve AppCallback: the server calls it there. Undefined where it cannot listen. */
+  /** The port on which this program may serve AppCallback. Undefined if it cannot listen. */
   callbackPort?: number;
 }
 
-/** What a way to the server may be unable to do. */
+/** A feature that a transport may lack. */
 export type Need =
-  /** Calls that stream from the client, or both ways. */
+  /** Calls that stream from the client, or in both directions. */
   | "streams"
-  /** Calls that stream both ways at the same time. */
+  /** Calls that stream in both directions at the same time. */
   | "duplex"
-  /** Being called by the server. */
+  /** Calls from the server to the app. */
   | "serve"
-  /** A port of its own, which the server calls. */
+  /** A port of its own that the server calls. */
   | "listen";
 
-/** A transport, and how it is closed. */
-export type Way = Transport & { close?(): Promise<void> };
+/** A transport that may need to be closed. */
+export type ClosableTransport = Transport & { close?(): Promise<void> };
 
-/** A way to the server, as users would make it. */
-export interface Door {
+/** A transport to the server, as users create it. */
+export interface TestedTransport {
   /** The column of the table. */
   name: string;
-  /** Why this runtime has no such way; undefined: it has. */
+  /** The reason why this runtime cannot use it; undefined: it can. */
   absent?: string | undefined;
-  /** Why it cannot do `need`; undefined: it can. */
+  /** The reason why it does not support `need`; undefined: it does. */
   lacks(need: Need): string | undefined;
-  /** One more end of its own, which the server knows as `appId`. */
-  open(appId?: string): Way;
-  /** Once all is done. */
+  /** Opens another connection, with `appId` as its app id. */
+  open(appId?: string): ClosableTransport;
+  /** Called after all cases. */
   close?(): Promise<void>;
 }
 
-/** What a case is given: every name that it writes to begins with `id`. */
-interface At {
+/** The input of a case. Every name that it writes to begins with `id`. */
+interface CaseContext {
   fl: Fairlead;
   id: string;
   setting: Setting;
-  door: Door;
-  /** Another client, which the server knows as `appId`. It is closed when the case ends. */
+  tested: TestedTransport;
+  /** Opens another client, with `appId` as its app id. It is closed when the case ends. */
   another(appId?: string): Fairlead;
 }
 
-/** A sentence of the specification, through the facades. */
+/** A sentence of the specification, tested through the facades. */
 export interface Case {
   name: string;
   needs?: Need[];
-  run(at: At): Promise<void>;
+  run(at: CaseContext): Promise<void>;
 }
 
-/** What became of a case. */
-export interface Told {
+/** The result of a case. */
+export interface CaseResult {
   runtime: string;
   transport: string;
   primitive: string;
   case: string;
   tookMs: number;
   outcome: "ok" | "skipped" | "failed";
-  /** Why it was skipped, or what failed. */
+  /** Why it was skipped or failed. */
   reason?: string;
 }

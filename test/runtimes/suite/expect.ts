@@ -1,20 +1,20 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** What a case needs to look at things, in runtimes that have no `node:assert`. Each throws with both values. */
+// Assertions for runtimes without `node:assert`. Each error message has both values.
 
 export function equal(actual: unknown, expected: unknown, what: string): void {
   if (Object.is(actual, expected)) return;
   throw new Error(`${what}: expected ${inspect(expected)}, got ${inspect(actual)}`);
 }
 
-/** The code, and what else `check` looks at, of the error that `promise` rejects with. */
+/** Asserts that `promise` rejects with `code`, and returns the error. */
 export async function fails(promise: Promise<unknown>, code: Code, what: string): Promise<ConnectError> {
   const error = await failure(promise, what);
   if (error instanceof ConnectError && error.code === code) return error;
   throw new Error(`${what}: expected Code.${Code[code]}, got ${inspect(error)}`, { cause: error });
 }
 
-/** What `promise` rejects with. */
+/** Asserts that `promise` rejects, and returns the error. */
 export async function failure(promise: Promise<unknown>, what: string): Promise<unknown> {
   const answer = await promise.then(
     (value) => ({ value }),
@@ -24,14 +24,14 @@ export async function failure(promise: Promise<unknown>, what: string): Promise<
   throw new Error(`${what}: expected it to fail, got ${inspect(answer.value)}`);
 }
 
-/** The first `count` of what comes. */
+/** The first `count` items. */
 export async function take<T>(from: AsyncIterable<T>, count: number): Promise<T[]> {
   const taken: T[] = [];
   for await (const each of from) if (taken.push(each) === count) break;
   return taken;
 }
 
-/** Resolves once `holds` does; one that never does runs into the case's time limit. */
+/** Polls until `holds` returns true. */
 export async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await wait(5);
 }

@@ -1,51 +1,51 @@
 import { createClient, type Fairlead } from "fairlead";
-import type { Case, Door, Setting, Told } from "./case.js";
+import type { Case, CaseResult, Setting, TestedTransport } from "./case.js";
 
-/** The longest that a case may take, in milliseconds: on a busy machine too it needs a fraction of it. */
+/** The time limit of a case, in milliseconds. On a busy machine too a case needs only a fraction of it. */
 const CASE_MS = 20_000;
 
-/** Runs each of `cases` through each of `doors`, one after the other, and tells of all of them, of each as it ends. */
+/** Runs each case over each transport, one after the other. Calls `onResult` after each, and returns all results. */
 export async function run(
-  doors: readonly Door[],
+  transports: readonly TestedTransport[],
   cases: Readonly<Record<string, readonly Case[]>>,
   setting: Setting,
-  tell: (told: Told) => void = () => {},
-): Promise<Told[]> {
-  const told: Told[] = [];
-  for (const door of doors) {
-    for (const [primitive, each] of Object.entries(cases)) {
-      for (const one of each) {
-        const what = { runtime: setting.runtime, transport: door.name, primitive, case: one.name };
-        const beganMs = performance.now();
-        const became = await outcome(one, door, setting, told.length);
-        const all = { ...what, ...became, tookMs: Math.round(performance.now() - beganMs) };
-        told.push(all);
-        tell(all);
+  onResult: (result: CaseResult) => void = () => {},
+): Promise<CaseResult[]> {
+  const results: CaseResult[] = [];
+  for (const tested of transports) {
+    for (const [primitive, primitiveCases] of Object.entries(cases)) {
+      for (const testCase of primitiveCases) {
+        const labels = { runtime: setting.runtime, transport: tested.name, primitive, case: testCase.name };
+        const startMs = performance.now();
+        const outcome = await outcomeOf(testCase, tested, setting, results.length);
+        const result = { ...labels, ...outcome, tookMs: Math.round(performance.now() - startMs) };
+        results.push(result);
+        onResult(result);
       }
     }
-    await door.close?.();
+    await tested.close?.();
   }
-  return told;
+  return results;
 }
 
-async function outcome(
-  one: Case,
-  door: Door,
+async function outcomeOf(
+  testCase: Case,
+  tested: TestedTransport,
   setting: Setting,
   number: number,
-): Promise<Pick<Told, "outcome" | "reason">> {
-  const lacks = one.needs?.map((need) => door.lacks(need)) ?? [];
-  const why = [door.absent, ...lacks].find((reason) => reason !== undefined);
-  if (why !== undefined) return { outcome: "skipped", reason: why };
+): Promise<Pick<CaseResult, "outcome" | "reason">> {
+  const lacks = testCase.needs?.map((need) => tested.lacks(need)) ?? [];
+  const reason = [tested.absent, ...lacks].find((each) => each !== undefined);
+  if (reason !== undefined) return { outcome: "skipped", reason };
   const opened: Fairlead[] = [];
   const another = (appId?: string): Fairlead => {
-    const fl = createClient(door.open(appId));
+    const fl = createClient(tested.open(appId));
     opened.push(fl);
     return fl;
   };
-  const id = `${setting.runtime}-${door.name}-${number}`.replaceAll(/\W+/g, "-");
+  const id = `${setting.runtime}-${tested.name}-${number}`.replaceAll(/\W+/g, "-");
   try {
-    await within(CASE_MS, one.run({ fl: another(), id, setting, door, another }));
+    await withTimeout(CASE_MS, testCase.run({ fl: another(), id, setting, tested, another }));
     return { outcome: "ok" };
   } catch (error) {
     return { outcome: "failed", reason: reasonOf(error) };
@@ -54,17 +54,17 @@ async function outcome(
   }
 }
 
-/** Counts ticks, not the clock: a machine that stood still meanwhile has taken nothing of the case's time. */
-async function within(ms: number, task: Promise<void>): Promise<void> {
+/** Rejects if `task` takes longer than `ms`. Counts ticks, so that time in which the machine was paused does not count. */
+async function withTimeout(ms: number, task: Promise<void>): Promise<void> {
   let timer: ReturnType<typeof setInterval> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    let leftMs = ms;
+  const timeout = new Promise<never>((_, reject) => {
+    let remainingMs = ms;
     timer = setInterval(() => {
-      leftMs -= TICK_MS;
-      if (leftMs <= 0) reject(new Error(`not done after ${ms} ms`));
+      remainingMs -= TICK_MS;
+      if (remainingMs <= 0) reject(new Error(`not done after ${ms} ms`));
     }, TICK_MS);
   });
-  await Promise.race([task, late]).finally(() => clearInterval(timer));
+  await Promise.race([task, timeout]).finally(() => clearInterval(timer));
 }
 
 const TICK_MS = 100;

@@ -1,6 +1,6 @@
 import type { ConfigInput } from "fairlead/server";
 
-/** What the suite needs of a server. `greetings`: the instances that it may change. */
+/** The configuration that the suite needs. `greetings`: the hello instances that it may change. */
 export function serverConfig(mirror: string, greetings: string[]): ConfigInput {
   return {
     hello: Object.fromEntries(["helloworld", ...greetings].map((name) => [name, {}])),

@@ -1,16 +1,16 @@
 import type { Setting } from "../case.js";
-import { tell } from "./tell.js";
+import { report } from "./report.js";
 import { runWeb } from "./web.js";
 
-/** A page that runs the suite, or has a worker run it, as its address says, and tells its origin. */
+/** A page that runs the suite itself or in a worker, as its URL says, and reports the results to its origin. */
 const setting = JSON.parse(decodeURIComponent(location.hash.slice(1))) as Setting & { within: string };
 
-const inside: Record<string, () => Promise<unknown>> = {
+const runners: Record<string, () => Promise<unknown>> = {
   page: () => runWeb(setting),
 
   SharedWorker() {
     const { port } = new SharedWorker("/shared-worker.js", { type: "module" });
-    return answer(port, setting);
+    return runInWorker(port, setting);
   },
 
   async "service worker"() {
@@ -18,23 +18,26 @@ const inside: Record<string, () => Promise<unknown>> = {
     await navigator.serviceWorker.ready;
     const { port1, port2 } = new MessageChannel();
     registration.active?.postMessage(undefined, [port2]);
-    return answer(port1, setting);
+    return runInWorker(port1, setting);
   },
 };
 
-/** What the other end of `port` answers to `setting`. */
-function answer(port: MessagePort, setting: Setting): Promise<unknown> {
+/** Sends `setting` to the worker at the other end of `port`, and returns its results. */
+function runInWorker(port: MessagePort, setting: Setting): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    port.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data.told));
+    port.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data.results));
     port.postMessage(setting);
   });
 }
 
-addEventListener("unhandledrejection", ({ reason }) => void tell({ error: String(reason?.stack ?? reason) }));
-addEventListener("error", ({ message }) => void tell({ error: message }));
+addEventListener(
+  "unhandledrejection",
+  ({ reason }) => void report({ error: String(reason?.stack ?? reason) }),
+);
+addEventListener("error", ({ message }) => void report({ error: message }));
 const start =
-  inside[setting.within] ?? (() => Promise.reject(new Error(`nothing runs within ${setting.within}`)));
+  runners[setting.within] ?? (() => Promise.reject(new Error(`nothing runs within ${setting.within}`)));
 start().then(
-  (told) => tell({ told }),
-  (error: Error) => tell({ error: `${error.message} ${error.stack}` }),
+  (results) => report({ results }),
+  (error: Error) => report({ error: `${error.message} ${error.stack}` }),
 );

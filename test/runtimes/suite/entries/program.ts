@@ -1,18 +1,18 @@
-import type { Setting, Told } from "../case.js";
+import { appCallback } from "../app-callback.js";
+import type { CaseResult, Setting } from "../case.js";
 import { CASES } from "../cases.js";
-import { appCallback } from "../listening.js";
-import { nodeDoors } from "../node-doors.js";
+import { nodeTransports } from "../node-transports.js";
 import { run } from "../run.js";
-import { webDoors } from "../web-doors.js";
+import { webTransports } from "../web-transports.js";
 
-/** A program on Node, Deno or Bun: `fairlead/node` besides what runs everywhere. It tells of each case in a line. */
+/** A program on Node, Deno or Bun, which also tests `fairlead/node`. It prints one line for each case. */
 const setting = JSON.parse(process.argv[2] ?? "") as Setting;
-const tell = (told: Told) => console.log(JSON.stringify(told));
-const [first, ...others] = nodeDoors(setting);
-await run(webDoors(setting), CASES, setting, tell);
-// Whether the program can be called on its own port depends on no transport.
+const print = (result: CaseResult) => console.log(JSON.stringify(result));
+const [first, ...others] = nodeTransports(setting);
+await run(webTransports(setting), CASES, setting, print);
+// AppCallback on its own port does not depend on the transport, so it is tested once.
 const withPort = { ...CASES, pubsub: [...(CASES["pubsub"] ?? []), ...appCallback] };
-await run(first ? [first] : [], withPort, setting, tell);
-await run(others, CASES, setting, tell);
-// Deno's `node:http` keeps a process alive behind an upload by HTTP/1.1 that was given up.
+await run(first ? [first] : [], withPort, setting, print);
+await run(others, CASES, setting, print);
+// Deno's `node:http` keeps a process alive after a canceled upload over HTTP/1.1.
 if ("Deno" in globalThis) process.exit();

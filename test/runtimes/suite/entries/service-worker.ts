@@ -1,11 +1,11 @@
-import { answerAt } from "./answering.js";
+import { runForPort } from "./run-for-port.js";
 
-/** What a service worker's events have besides: it is kept until `task` is done. */
+/** An ExtendableMessageEvent: the worker stays alive until `task` is done. */
 type Extendable = MessageEvent & { waitUntil(task: Promise<unknown>): void };
 
-/** The suite within a service worker. */
+/** Runs the suite in a service worker. */
 addEventListener("message", (event) => {
   const [port] = (event as Extendable).ports;
   if (!port) return;
-  (event as Extendable).waitUntil(new Promise<void>((done) => answerAt(port, done)));
+  (event as Extendable).waitUntil(new Promise<void>((done) => runForPort(port, done)));
 });

@@ -1,8 +1,8 @@
-import { answerAt } from "./answering.js";
+import { runForPort } from "./run-for-port.js";
 
-/** The suite within a SharedWorker. */
+/** Runs the suite in a SharedWorker. */
 Object.assign(globalThis, {
   onconnect({ ports: [port] }: MessageEvent) {
-    if (port) answerAt(port);
+    if (port) runForPort(port);
   },
 });

@@ -1,7 +1,8 @@
-import type { Setting, Told } from "../case.js";
+import type { CaseResult, Setting } from "../case.js";
 import { CASES } from "../cases.js";
 import { run } from "../run.js";
-import { webDoors } from "../web-doors.js";
+import { webTransports } from "../web-transports.js";
 
-/** All that any runtime with fetch can do. */
-export const runWeb = (setting: Setting): Promise<Told[]> => run(webDoors(setting), CASES, setting);
+/** Runs the cases over the transports that every runtime has. */
+export const runWeb = (setting: Setting): Promise<CaseResult[]> =>
+  run(webTransports(setting), CASES, setting);

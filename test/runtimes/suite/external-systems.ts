@@ -3,7 +3,7 @@ import { httpStatus } from "fairlead";
 import type { Case } from "./case.js";
 import { equal, fails } from "./expect.js";
 
-/** What the server reads or calls for a client: secrets, bindings, other apps. */
+// Cases about secrets, bindings and other apps, which the server reads or calls for a client.
 
 export const secrets: Case[] = [
   {

@@ -1,15 +1,15 @@
 import { createNodeTransport, createTunnelTransport, type NodeTransportOptions } from "fairlead/node";
-import type { Door, Need, Setting } from "./case.js";
+import type { Need, Setting, TestedTransport } from "./case.js";
 
-/** The further ways that `fairlead/node` has, where there are `node:http2` and `ws`. */
-export function nodeDoors({ url }: Setting): Door[] {
-  const http = (name: string, options: NodeTransportOptions = {}): Door => ({
+/** The transports of `fairlead/node`, which need `node:http2` and `ws`. */
+export function nodeTransports({ url }: Setting): TestedTransport[] {
+  const http = (name: string, options: NodeTransportOptions = {}): TestedTransport => ({
     name,
     lacks(need: Need) {
       if (need === "duplex" && options.httpVersion === "1.1")
-        return "HTTP/1.1 does not stream both ways at a time; HTTP/2 does";
+        return "HTTP/1.1 does not stream in both directions at the same time; HTTP/2 does";
       if (need === "serve")
-        return "a server calls no client by HTTP; the tunnel does it, or `serveCallbacks()`";
+        return "a server cannot call its HTTP clients; the tunnel and `serveCallbacks()` support that";
       return undefined;
     },
     open: () => createNodeTransport(url, options),

@@ -1,19 +1,19 @@
 import type { AddressInfo } from "node:net";
 import { connect, createServer, type Socket } from "node:net";
 
-/** A way to a port of this machine that can be cut. */
-export interface Cuttable extends AsyncDisposable {
+/** A TCP proxy to a port of this machine, whose connections can be cut. */
+export interface CuttableProxy extends AsyncDisposable {
   url: string;
-  /** Breaks every connection there is now; the next ones go through. */
+  /** Closes every open connection; new ones work. */
   cut(): void;
-  /** The same by a TCP reset. */
+  /** Closes every open connection by a TCP reset. */
   reset(): void;
-  /** Lets nothing through any more on the connections there are now, and closes none: a network that vanished. */
+  /** Forwards nothing more on the open connections and closes none, as a network that was lost. */
   stall(): void;
 }
 
-/** Opens a TCP way to `port`. */
-export async function cuttable(port: number): Promise<Cuttable> {
+/** Opens a proxy to `port`. */
+export async function openCuttableProxy(port: number): Promise<CuttableProxy> {
   const sockets = new Set<Socket>();
   const join = (from: Socket, to: Socket) => {
     sockets.add(from);

@@ -1,11 +1,11 @@
 import { createServer } from "fairlead/server";
 import { createTunnelTransport } from "fairlead/tunnel";
 import { createGrpcWebTransport, createWebTransport } from "fairlead/web";
-import type { Door, Need, Setting, Way } from "./case.js";
+import type { ClosableTransport, Need, Setting, TestedTransport } from "./case.js";
 import { serverConfig } from "./server-config.js";
 
-/** Every way to a server that needs nothing but what browsers have, too. */
-export function webDoors({ runtime, url, mirror }: Setting): Door[] {
+/** The transports that need only the APIs of browsers. */
+export function webTransports({ runtime, url, mirror }: Setting): TestedTransport[] {
   return [
     {
       name: "Connect over fetch",
@@ -27,19 +27,19 @@ export function webDoors({ runtime, url, mirror }: Setting): Door[] {
   ];
 }
 
-/** What fetch cannot do goes through a tunnel. */
+/** Calls that fetch does not support use a tunnel. */
 function lacksWebSocket(): string | undefined {
   if (typeof WebSocket !== "undefined") return undefined;
   return "no WebSocket in this runtime; the transports of `fairlead/node` need none";
 }
 
-function inProcess(runtime: string, mirror: string): Door {
+function inProcess(runtime: string, mirror: string): TestedTransport {
   const server = createServer({ config: serverConfig(mirror, [runtime]) });
   return {
     name: "in process",
     lacks: (need: Need) =>
-      need === "serve" ? "nothing calls the app from outside; the server is its own" : undefined,
-    open: (): Way => server.transport(),
+      need === "serve" ? "the server is in the same process, so nothing else calls the app" : undefined,
+    open: (): ClosableTransport => server.transport(),
     close: () => server.close(),
   };
 }
