@@ -5,28 +5,28 @@ import type { Config, Limits } from "./config/config.js";
 import type { Engine } from "./engine.js";
 import type { AppRegistry } from "./tunnel/app-registry.js";
 
-/** What every service is given. */
+/** The parts of the server that every service may use. */
 export interface ServiceContext {
   readonly engine: Engine;
   readonly components: Components;
   readonly limits: Limits;
-  /** How gossip maps are kept alike. */
+  /** The settings of gossip maps. */
   readonly gossip: Config["gossip"];
   readonly platform: Platform;
   readonly log: Log;
-  /** Aborts when the server closes: what runs beside the calls ends with it. */
+  /** Aborts when the server closes, and ends background work. */
   readonly closing: AbortSignal;
-  /** The apps that have dialled in. */
+  /** The apps that have dialed in. */
   readonly apps: AppRegistry;
   /** This runtime's own app id. */
   readonly appId: string;
 }
 
-/** What a service needs of the place it runs in, so that the services themselves need nothing. */
+/** Access to the runtime that the server runs in, so that services need none of its APIs. */
 export interface Platform {
   /**
-   * A transport to an app, for AppCallback, or to another server, for Backup, with these interceptors around its calls;
-   * disposed of where it holds a connection.
+   * A transport to an app (AppCallback) or to another server (Backup), with these interceptors around its calls. It is
+   * disposed of if it holds a connection.
    */
   dial(
     url: string,
@@ -35,26 +35,26 @@ export interface Platform {
   ): Transport & Partial<AsyncDisposable>;
   /** Sends an HTTP request, for bindings and services. */
   fetch(url: URL, init: RequestInit): Promise<Response>;
-  /** The environment variables; empty where there are none. */
+  /** The environment variables; empty if there are none. */
   env: Readonly<Record<string, string | undefined>>;
-  /** Reads a text file; rejects where there is no file system. */
+  /** Reads a text file. Rejects if there is no file system. */
   readFile(path: string): Promise<string>;
-  /** What the process takes in bytes, by the names that Prometheus' own clients give it; empty where it cannot tell. */
+  /** The memory of the process in bytes, by the metric names of Prometheus' own clients; empty if it is not known. */
   memory(): Readonly<Record<string, number>>;
 }
 
 /**
- * Where the server tells of what it does: a pino logger fits as it is, and so does `console`. `fields` never hold a
- * value, a secret or a token of a client; an error is in `err`.
+ * The log of a server: a pino logger fits as it is, and so does `console`. `fields` never hold values, secrets or tokens
+ * of clients. An error is in `err`.
  */
 export interface Log {
-  /** What only those look at who search for something. */
+  /** Details for those who search for a fault. */
   debug(fields: object, message: string): void;
-  /** What happens in the normal course. */
+  /** Normal operation. */
   info(fields: object, message: string): void;
-  /** What went wrong for a client or an app, and was dealt with. */
+  /** A failure of a client or an app that the server has handled. */
   warn(fields: object, message: string): void;
-  /** What nobody foresaw. */
+  /** A failure of the server itself. */
   error(fields: object, message: string): void;
 }
 

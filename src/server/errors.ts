@@ -6,7 +6,7 @@ import { quote } from "../lib/quote.js";
 /** The domain of every `google.rpc.ErrorInfo` that this server sends. */
 const DOMAIN = "fairlead";
 
-/** A field that is empty where it is required, malformed or out of range. `why` says what would be right. */
+/** A required field that is empty, or one that is malformed or out of range. `why` says what would be right. */
 export function invalid(field: string, value: unknown, why: string): ConnectError {
   const violation = { field, description: why };
   return new ConnectError(`${field} ${quoteField(value)}: ${why}`, Code.InvalidArgument, undefined, [
@@ -14,40 +14,40 @@ export function invalid(field: string, value: unknown, why: string): ConnectErro
   ]);
 }
 
-/** A component that the request names and the server does not have. */
-export function notConfigured(what: string, name: string, known: readonly string[]): ConnectError {
+/** A request names a component that the server does not have. `label` is how messages call such a component. */
+export function notConfigured(label: string, name: string, known: readonly string[]): ConnectError {
   const names = known.length > 0 ? `configured: ${known.map(quote).join(", ")}` : "none is configured";
   return new ConnectError(
-    `${what} ${quote(name)} is not configured; ${names}`,
+    `${label} ${quote(name)} is not configured; ${names}`,
     Code.InvalidArgument,
     undefined,
-    [info("NOT_CONFIGURED", { kind: what, name })],
+    [info("NOT_CONFIGURED", { kind: label, name })],
   );
 }
 
-/** An entry that must be there and is not. */
-export function notFound(what: string, name: string): ConnectError {
-  return new ConnectError(`${what} ${quote(name)} does not exist`, Code.NotFound, undefined, [
+/** A required entry does not exist. `label` is how messages call such an entry. */
+export function notFound(label: string, name: string): ConnectError {
+  return new ConnectError(`${label} ${quote(name)} does not exist`, Code.NotFound, undefined, [
     info("NOT_FOUND", { name }),
   ]);
 }
 
 /**
- * A condition that did not hold: an etag, a version, a fence, an absence. `facts` tell a client what is there now,
- * under the names "key", "etag", "version" and "fence".
+ * The condition of a write does not hold: an etag, a version, a fence, an absence. `facts` have the present state for
+ * the client, as "key", "etag", "version" and "fence".
  */
 export function conflict(why: string, facts: Record<string, string>): ConnectError {
   return new ConnectError(why, Code.Aborted, undefined, [info("CONFLICT", facts)]);
 }
 
-/** A bound that a request would pass, called by the name it has in the configuration. */
+/** A request would exceed a limit, which is named as in the configuration. */
 export function exhausted(limit: string, most: number | bigint, why: string): ConnectError {
   return new ConnectError(`limit ${limit} ${most}: ${why}`, Code.ResourceExhausted, undefined, [
     info("LIMIT", { limit, most: String(most) }),
   ]);
 }
 
-/** What cannot be had now and may be soon. */
+/** The server cannot do it now, and a retry may succeed. */
 export function unavailable(
   why: string,
   { retryAfterMs, facts = {} }: { retryAfterMs?: number; facts?: Record<string, string> } = {},
@@ -63,7 +63,7 @@ export function unavailable(
   return error;
 }
 
-/** What stands behind this server answered a call with a failure of its own; `facts` tell a client which. */
+/** A service behind this server answered with an error of its own. `facts` describe it for the client. */
 export function upstreamFailed(code: Code, why: string, facts: Record<string, string>): ConnectError {
   return new ConnectError(why, code, undefined, [info("FAILED_BEHIND", facts)]);
 }

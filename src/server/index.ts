@@ -35,5 +35,5 @@ export { EngineFault } from "./engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
 export type { Readiness } from "./http/readiness.js";
 export type { ComponentKind } from "./primitives.js";
-export { createServer, inProcess, type Server, type ServerOptions } from "./server.js";
+export { createServer, type InProcessServer, inProcess, type Server, type ServerOptions } from "./server.js";
 export type { TunnelOrigin, Tunnels } from "./tunnel/accept.js";

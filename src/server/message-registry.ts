@@ -11,8 +11,8 @@ import { file_spec_proto_runtime_v1_appcallback } from "../../gen/spec/proto/run
 import { file_spec_proto_runtime_v1_lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { file_spec_proto_runtime_v1_runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 
-/** The files of the contract and those that they import, with `google.rpc` and the well-known types. */
-export const files: readonly DescFile[] = withImports([
+/** The proto files of the API and all their imports, with `google.rpc` and the well-known types. */
+export const protoFiles: readonly DescFile[] = withImports([
   file_spec_proto_runtime_v1_runtime,
   file_spec_proto_runtime_v1_lifecycle,
   file_spec_proto_runtime_v1_appcallback,
@@ -32,10 +32,10 @@ export const files: readonly DescFile[] = withImports([
   wkt.file_google_protobuf_wrappers,
 ]);
 
-/** Every type in them: what an Any in JSON may hold, and what reflection tells of. */
-export const types: Registry = createRegistry(...files);
+/** All types of these files: those that an Any in JSON may hold, and that reflection serves. */
+export const protoRegistry: Registry = createRegistry(...protoFiles);
 
-/** Each file once, behind those that it imports. */
+/** `files` and their imports, each once and after its own imports. */
 function withImports(files: readonly DescFile[]): DescFile[] {
   const all = new Set<DescFile>();
   const add = (file: DescFile) => {

@@ -10,7 +10,7 @@ import { Lifecycle } from "../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { ServiceContext } from "./context.js";
 import type { Readiness } from "./http/readiness.js";
-import { files } from "./message-registry.js";
+import { protoFiles } from "./message-registry.js";
 import { bindingsService } from "./services/bindings.js";
 import { configurationService } from "./services/configuration.js";
 import { fileService } from "./services/files.js";
@@ -28,8 +28,8 @@ import { sequencerService } from "./services/sequencer.js";
 import { invocationService } from "./services/service.js";
 import { stateService } from "./services/state.js";
 
-/** The calls that go on until somebody ends them, which a server does that closes. All others come to an end. */
-const ENDLESS = new Set<DescMethod>([
+/** The calls that have no end of their own: a server that closes ends them. */
+const ENDLESS_CALLS = new Set<DescMethod>([
   Runtime.method.subscribeConfiguration,
   Runtime.method.subscribeTopicEvents,
   LogService.method.consume,
@@ -40,19 +40,23 @@ const ENDLESS = new Set<DescMethod>([
   OldServerReflection.method.serverReflectionInfo,
 ]);
 
-/** Files have been compressed by whoever wanted them so, and are too large to do it again for each reader. */
-const AS_IT_IS = new Set<DescMethod>([Runtime.method.getFile]);
+/** The calls whose answers are not compressed: a file is large, and compressed by its writer if that is of use. */
+const UNCOMPRESSED_CALLS = new Set<DescMethod>([Runtime.method.getFile]);
 
-/** Those that work without the engine, and say so when it is away. */
-const WITHOUT_ENGINE = new Set<DescService>([Lifecycle, Health, ServerReflection, OldServerReflection]);
+/** The services that work without the engine. */
+const SERVICES_WITHOUT_ENGINE = new Set<DescService>([
+  Lifecycle,
+  Health,
+  ServerReflection,
+  OldServerReflection,
+]);
 
-/** Every service that the server has, each method from the file of its primitive. */
-export function routes(
+/** Creates all services, and the function that registers them with a router. All routers share the services. */
+export function createRoutes(
   context: ServiceContext,
-  ready: () => Promise<Readiness>,
+  checkReadiness: () => Promise<Readiness>,
   draining: AbortSignal,
 ): (router: ConnectRouter) => void {
-  // Made once: a router is built for each door, and all of them lead to the same services.
   const runtime = {
     ...stateService(context),
     ...lockService(context),
@@ -70,15 +74,14 @@ export function routes(
   const gossipMaps = gossipMapService(context);
   const logs = logService(context);
   const api = [Runtime, Lifecycle, LogService, MapService, GossipMapService];
-  const served: DescService[] = [...api, Health, ServerReflection, OldServerReflection];
-  const health = healthService(
-    new Map(served.map((service) => [service.typeName, { needsEngine: !WITHOUT_ENGINE.has(service) }])),
-    ready,
-    draining,
+  const all: DescService[] = [...api, Health, ServerReflection, OldServerReflection];
+  const needs = all.map(
+    (service) => [service.typeName, { needsEngine: !SERVICES_WITHOUT_ENGINE.has(service) }] as const,
   );
+  const health = healthService(new Map(needs), checkReadiness, draining);
   const reflection = reflectionService(
-    served.map(({ typeName }) => typeName),
-    files,
+    all.map(({ typeName }) => typeName),
+    protoFiles,
   );
   return (router) => {
     const serve = serveOn(router, context.closing);
@@ -93,13 +96,14 @@ export function routes(
   };
 }
 
+/** Registers each method of a service with its options. */
 function serveOn(router: ConnectRouter, closing: AbortSignal) {
   return <S extends DescService>(service: S, methods: ServiceImpl<S>): void => {
     for (const method of service.methods) {
-      const impl = methods[method.localName as keyof typeof methods] as MethodImpl<DescMethod>;
-      router.rpc(method, impl, {
-        ...(ENDLESS.has(method) && { shutdownSignal: closing }),
-        ...(AS_IT_IS.has(method) && { compressMinBytes: Number.MAX_SAFE_INTEGER }),
+      const handler = methods[method.localName as keyof typeof methods] as MethodImpl<DescMethod>;
+      router.rpc(method, handler, {
+        ...(ENDLESS_CALLS.has(method) && { shutdownSignal: closing }),
+        ...(UNCOMPRESSED_CALLS.has(method) && { compressMinBytes: Number.MAX_SAFE_INTEGER }),
       });
     }
   };

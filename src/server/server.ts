@@ -1,18 +1,12 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import {
-  Code,
-  ConnectError,
   type ConnectRouter,
   type ConnectRouterOptions,
   createRouterTransport,
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { asyncDispose } from "../lib/dispose.js";
-import { expectManyListeners } from "../lib/max-listeners.js";
-import { envelopesFit } from "../rpc/envelopes.js";
-import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
 import { createAccess } from "./access/gate.js";
 import { boundedLog } from "./calls/bounded-log.js";
 import { callLog } from "./calls/log.js";
@@ -20,207 +14,237 @@ import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js
 import { createPipeline } from "./calls/pipeline.js";
 import { Components } from "./config/components.js";
 import { type Config, type ConfigInput, parseConfig } from "./config/config.js";
-import { isBeyondFetch, type Log, type Platform, type ServiceContext, silent } from "./context.js";
+import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
-import { unavailable } from "./errors.js";
+import { fetchPlatform } from "./fetch-platform.js";
 import { corsFor } from "./http/cors.js";
 import { fetchHandler } from "./http/fetch.js";
 import { hostCheck } from "./http/host-check.js";
 import { serverPages } from "./http/pages.js";
 import { type Readiness, readiness } from "./http/readiness.js";
-import { routes } from "./routes.js";
+import { createRoutes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
+import { createShutdown } from "./shutdown.js";
 import { createTunnels, type Tunnels } from "./tunnel/accept.js";
 import { AppRegistry } from "./tunnel/app-registry.js";
 
-/** What a server is made of. */
+/** The parts of a server. */
 export interface ServerOptions {
-  /** What keeps the data. Closed with the server. Default: a memory engine with the configured bounds. */
+  /**
+   * The engine that keeps the data. It is closed with the server. Default: a memory engine with the configured bounds.
+   */
   engine?: Engine;
-  /** The components and limits. Default: a `default` store of each kind, the `helloworld` greeting, an `echo` binding. */
+  /**
+   * The components and limits. Default: a `default` store of each kind, the greeting `helloworld`, an `echo` binding.
+   */
   config?: ConfigInput;
-  /** What the place it runs in offers. Default: fetch, no environment, no files. */
+  /** Access to the runtime that the server runs in. Default: fetch, no environment variables, no files. */
   platform?: Partial<Platform>;
   /**
-   * Where it tells of what it does, and of every call, those that went well at `debug`: a pino logger fits as it is.
-   * Never values, secrets or tokens. Default: nowhere.
+   * Where the server logs what it does, and every call: successful ones at level `debug`. A pino logger fits as it is.
+   * Values, secrets and tokens are never logged. Default: no log.
    */
   log?: Log;
   /**
-   * Around every call that was let in, from the outermost on, as otelServer() of `fairlead/otel`: they see requests as
-   * they came, and answers as they go. Default: none.
+   * Interceptors of every accepted call, the outermost first, as otelServer() of `fairlead/otel`. They see requests as
+   * they came, and answers as they are sent. Default: none.
    */
   interceptors?: readonly Interceptor[];
   /**
-   * Around every call that the server itself makes, to apps and to the backups of maps, as otelClient() of
+   * Interceptors of every call that the server itself makes, to apps and to the backups of maps, as otelClient() of
    * `fairlead/otel`: each delivery of an event then has a span in the trace of its publish. Default: none.
    */
   clientInterceptors?: readonly Interceptor[];
 }
 
-/** Every service of the API, ready to be put behind any door. */
+/** All services of the API, for any transport. */
 export interface Server extends AsyncDisposable {
-  /** Registers the services with a Connect router, as every Connect adapter takes them, each behind the access gate. */
+  /** Registers the services with a Connect router, behind the access rules. Every Connect adapter takes it. */
   readonly routes: (router: ConnectRouter) => void;
-  /** What the router must be made with: the guard, the error table and the limits. */
+  /** The options that a router for `routes` needs: validation, error mapping and limits. */
   readonly options: ConnectRouterOptions;
   /** The configuration with its defaults, as it was at the start. */
   readonly config: Config;
-  /** What keeps the data. */
+  /** The engine that keeps the data. */
   readonly engine: Engine;
-  /** Where it tells of what it does. */
+  /** Where the server logs what it does. */
   readonly log: Log;
-  /** Answers one HTTP request: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`, `/metrics`. For any runtime with fetch's types. */
+  /**
+   * Answers one HTTP request, in any runtime with fetch's types: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`
+   * and `/metrics`.
+   */
   fetch(request: Request): Promise<Response>;
   /**
-   * Calls this server from its own process, without a socket. What `access` says is for others, unless the calls are
-   * not to be trusted either: `trusted: false`. Default: true.
+   * A transport that calls this server in its own process, without a socket. The access rules apply to its calls only
+   * with `trusted: false`. Default: true.
    */
   transport(options?: { trusted?: boolean }): Transport;
-  /** Takes the sockets of tunnels, on doors that have WebSockets. */
+  /** Accepts the sockets of tunnels, from HTTP servers that have WebSockets. */
   readonly tunnels: Tunnels;
-  /** Whether it is to be sent calls now: not once it drains or closes, and not while its engine is away. What `/readyz` says. */
+  /**
+   * Whether load balancers may send calls now, as `/readyz` tells: not while it drains or closes, or its engine is
+   * unavailable.
+   */
   readiness(): Promise<Readiness>;
   /**
-   * What `/metrics` answers a request with this `authorization` header: calls, durations, open streams and memory in
-   * Prometheus' text format. Where `access` asks for tokens, any that it knows will do.
+   * The answer of `/metrics` to a request with this `authorization` header: calls, durations, open streams and memory in
+   * Prometheus' text format. If `access` requires tokens, any known token will do.
    */
   metrics(authorization: string | null): Promise<MetricsPage>;
   /**
-   * Says from now on that it is not ready (`/readyz`, Health), and still takes calls: load balancers send theirs
-   * elsewhere by the time that it closes.
+   * Reports that the server is not ready (`/readyz`, Health) and still accepts calls, so that load balancers send theirs
+   * elsewhere before it closes.
    */
   drain(): void;
   /**
-   * Ends the streams that have no end of their own (subscriptions, watches, gossip) with `unavailable`; every other
-   * call goes on. The first step of a close that waits for them, after drain().
+   * Ends the streams that have no end of their own (subscriptions, watches, gossip) with `unavailable`. Other calls go
+   * on. It is the first step of a close that waits for them, after drain().
    */
   endStreams(): void;
-  /** Ends the streams, then closes the engine. Idempotent. */
+  /** Ends all calls, then closes the engine. Idempotent. */
   close(): Promise<void>;
 }
 
-/** Makes a server. It needs nothing of Node: listenNode() puts it on a port, and `fetch` fits everything else. */
+/**
+ * Creates a server. It needs nothing of Node: listen() of `fairlead/server/node` opens a port for it, and `fetch` serves
+ * it everywhere else.
+ *
+ * @throws ConfigError if the configuration is wrong.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from "fairlead/server";
+ *
+ * const server = createServer({ config: { state: { carts: {} }, limits: { valueBytes: 1_000_000 } } });
+ * const response = await server.fetch(new Request("http://localhost/readyz"));
+ * console.log(await response.text()); // {"status":"ready"}
+ * await server.close();
+ * ```
+ */
 export function createServer({
-  engine: kept,
-  config,
+  engine: givenEngine,
+  config: input,
   platform,
-  log: given = silent,
+  log: target = silent,
   interceptors = [],
   clientInterceptors = [],
 }: ServerOptions = {}): Server {
-  const log = boundedLog(given);
-  const draining = new AbortController();
-  const closing = new AbortController();
-  const cut = new AbortController();
-  expectManyListeners(closing.signal);
-  expectManyListeners(cut.signal);
-  const checked = parseConfig(config, { engines: [kept?.name ?? "memory"] });
-  const { limits } = checked;
-  const engine = kept ?? memoryEngine({ ...checked.engines.memory, log });
-  const offered: Platform = { ...anywhere, ...platform };
-  const context: ServiceContext = {
+  const log = boundedLog(target);
+  const config = parseConfig(input, { engines: [givenEngine?.name ?? "memory"] });
+  const engine = givenEngine ?? memoryEngine({ ...config.engines.memory, log });
+  const shutdown = createShutdown();
+  const context = createContext(config, {
     engine,
-    limits,
-    gossip: checked.gossip,
     log,
-    components: new Components(checked),
-    platform: { ...offered, dial: (url, protocol) => offered.dial(url, protocol, clientInterceptors) },
-    closing: closing.signal,
-    apps: new AppRegistry(engine, limits, closing.signal),
-    appId: checked.appId,
-  };
-  const access = createAccess(checked.access, { ...context, isApp: (id) => isApp(context, id) });
-  const metrics = createMetrics();
+    platform,
+    clientInterceptors,
+    closing: shutdown.closing,
+  });
+  const access = createAccess(config.access, { ...context, isApp: (id) => isApp(context, id) });
+  const counters = createMetrics();
   const pipeline = createPipeline({
-    limits,
+    limits: config.limits,
     access,
-    observers: [callLog(log), metrics],
+    observers: [callLog(log), counters],
     interceptors,
     log,
-    shutdownSignal: cut.signal,
+    shutdownSignal: shutdown.closed,
   });
-  const { options } = pipeline;
-  const ready = readiness(engine, draining.signal);
-  const register = routes(context, ready, draining.signal);
-  const gated = pipeline.forClients(register);
+  const checkReadiness = readiness(engine, shutdown.draining);
+  const services = createRoutes(context, checkReadiness, shutdown.draining);
+  const routes = pipeline.forClients(services);
+  const metrics = async (authorization: string | null) =>
+    metricsPage((await access.isKnown(authorization)) ? counters.text(context.platform.memory()) : undefined);
+  const cors = corsFor(config.cors);
+  // The address that `fetch` is reached at is not known here: whoever serves it on loopback configures the hosts.
+  const check = hostCheck({ hosts: config.hosts, cors, onLoopback: false });
+  const pages = serverPages({ readiness: checkReadiness, metrics });
+  const tunnels = createTunnels(context, { routes: services, pipeline, check, clientInterceptors });
   startApps(context);
-  const readMetrics = async (authorization: string | null) =>
-    metricsPage((await access.isKnown(authorization)) ? metrics.text(context.platform.memory()) : undefined);
+
   let closed: Promise<void> | undefined;
-  const closingFault = () => unavailable("the server is closing", { retryAfterMs: 500 });
-  const cors = corsFor(checked.cors);
-  // Where it listens is not known here: who puts `fetch` on loopback names the hosts.
-  const check = hostCheck({ hosts: checked.hosts, cors, onLoopback: false });
-  const tunnels = createTunnels(context, { routes: register, pipeline, check, clientInterceptors });
-  const drain = () => draining.abort();
-  const endStreams = () => {
-    drain();
-    closing.abort(closingFault());
-  };
   const close = () => {
-    endStreams();
-    cut.abort(closingFault());
+    shutdown.endCalls();
     tunnels.close();
     closed ??= engine.close();
     return closed;
   };
   return {
-    routes: gated,
-    options,
-    config: checked,
+    routes,
+    options: pipeline.options,
+    config,
     engine,
     log,
-    fetch: fetchHandler(gated, options, {
-      check,
-      cors,
-      pages: serverPages({ readiness: ready, metrics: readMetrics }),
-    }),
-    transport: ({ trusted = true } = {}) =>
-      createRouterTransport(trusted ? pipeline.forThisProcess(register) : gated, { router: options }),
+    fetch: fetchHandler(routes, pipeline.options, { check, cors, pages }),
+    transport({ trusted = true } = {}) {
+      const callable = trusted ? pipeline.forThisProcess(services) : routes;
+      return createRouterTransport(callable, { router: pipeline.options });
+    },
     tunnels,
-    readiness: ready,
-    metrics: readMetrics,
-    drain,
-    endStreams,
+    readiness: checkReadiness,
+    metrics,
+    drain: shutdown.drain,
+    endStreams: shutdown.endStreams,
     close,
     [asyncDispose]: close,
   };
 }
 
-/** A server of its own in this process, and the way to call it: for tests, demos, a browser tab or the edge. */
-export function inProcess(options?: ServerOptions): Transport & AsyncDisposable & { close(): Promise<void> } {
+/** A server in this process with a transport to it: for tests, demos, a browser tab or the edge. */
+export interface InProcessServer extends Transport, AsyncDisposable {
+  /** Closes the server. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Creates a server in this process, and the transport to call it.
+ *
+ * @throws ConfigError if the configuration is wrong.
+ *
+ * @example
+ * ```ts
+ * import { createClient } from "fairlead";
+ * import { inProcess } from "fairlead/server";
+ *
+ * const fl = createClient(inProcess());
+ * console.log(await fl.hello().say("Ada")); // Hello, Ada
+ * await fl.close();
+ * ```
+ */
+export function inProcess(options?: ServerOptions): InProcessServer {
   const { transport, close } = createServer(options);
   return { ...transport(), close, [asyncDispose]: close };
 }
 
-/** Where nothing is known of the runtime but that it has fetch. */
-const anywhere: Platform = {
-  dial(baseUrl, protocol, interceptors = []) {
-    const options = {
-      baseUrl,
-      useBinaryFormat: true,
-      interceptors: [...interceptors],
-      fetch: fetchOrUnavailable(async () => ({ envelopesFit })),
-    };
-    if (protocol === "connect") return createConnectTransport(options);
-    if (protocol === "grpc-web") return createGrpcWebTransport(options);
-    throw new TypeError(`Cannot call ${baseUrl} by gRPC: this runtime has fetch only, which cannot speak it`);
-  },
-  async fetch(url, init) {
-    if (!isBeyondFetch(init)) return fetch(url, init);
-    const what = init.method === "TRACE" ? "TRACE" : `${init.method} with a body`;
-    throw new ConnectError(`this runtime's fetch cannot send ${what}`, Code.Unimplemented);
-  },
-  env: {},
-  readFile: async (path) => {
-    throw new TypeError(`Cannot read "${path}": this runtime has no files`);
-  },
-  memory: () => ({}),
-};
+interface ContextOptions {
+  engine: Engine;
+  log: Log;
+  platform: Partial<Platform> | undefined;
+  clientInterceptors: readonly Interceptor[];
+  closing: AbortSignal;
+}
 
-/** Whether `id` is one that apps are called by: a configured one, or one that has dialled in. */
+function createContext(
+  config: Config,
+  { engine, log, platform, clientInterceptors, closing }: ContextOptions,
+): ServiceContext {
+  const { limits, gossip, appId } = config;
+  const { dial, ...rest } = { ...fetchPlatform, ...platform };
+  return {
+    engine,
+    limits,
+    gossip,
+    log,
+    components: new Components(config),
+    platform: { ...rest, dial: (url, protocol) => dial(url, protocol, clientInterceptors) },
+    closing,
+    apps: new AppRegistry(engine, limits, closing),
+    appId,
+  };
+}
+
+/** Whether apps are called by the id `id`: a configured app or service, or an app that has dialed in. */
 async function isApp({ components, apps }: ServiceContext, id: string): Promise<boolean> {
   return (
     components.find("apps", id) !== undefined || components.find("services", id) !== undefined || apps.has(id)

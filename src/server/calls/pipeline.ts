@@ -3,7 +3,7 @@ import { takeAnyInJson } from "../../rpc/any-in-json.js";
 import { type Access, needsNoCredentials, subjectOf } from "../access/gate.js";
 import type { Limits } from "../config/config.js";
 import type { Log } from "../context.js";
-import { types } from "../message-registry.js";
+import { protoRegistry } from "../message-registry.js";
 import { type Admission, createAdmission, type GroupOf } from "./admission.js";
 import { mapErrors } from "./error-mapping.js";
 import { heartbeat } from "./heartbeat.js";
@@ -91,7 +91,7 @@ export function createPipeline({
         access.interceptor,
         validateRequests(limits),
       ],
-      jsonOptions: { registry: types, ...{ textDecoder: strictTextDecoder } },
+      jsonOptions: { registry: protoRegistry, ...{ textDecoder: strictTextDecoder } },
       readMaxBytes: limits.messageBytes,
       shutdownSignal,
     },

@@ -148,8 +148,8 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "what is not configured is not found",
-      "`${what} ${quote(name)} is not configured; ${names}`,\n    Code.InvalidArgument,",
-      "`${what} ${quote(name)} is not configured; ${names}`,\n    Code.NotFound,",
+      "`${label} ${quote(name)} is not configured; ${names}`,\n    Code.InvalidArgument,",
+      "`${label} ${quote(name)} is not configured; ${names}`,\n    Code.NotFound,",
       /not configured/,
     ],
     [
