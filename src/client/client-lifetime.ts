@@ -1,21 +1,21 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { onAbort } from "../lib/on-abort.js";
 
-/** Calls off what was registered with openFor(). */
+/** Removes a registration of openFor(). */
 type Unregister = () => void;
 
 const registries = new WeakMap<Transport, (end: () => unknown) => Unregister>();
 
 /**
- * Registers something that lasts with the client whose transport this is, if it is one's: `end` is called when the
- * client closes. Throws `Code.Canceled` where it is closed already.
+ * Registers a long-lived object with the client that `transport` belongs to, if any: `end` is called when the client
+ * closes. Throws `Code.Canceled` if the client is closed.
  */
 export const openFor = (transport: Transport, end: () => unknown): Unregister =>
   registries.get(transport)?.(end) ?? (() => {});
 
 /**
- * What belongs to one client. close() first ends what lasts, whose last calls still pass, then all calls under way of
- * its `scoped` transports; they and any further ones fail with `Code.Canceled`. At last it calls `release`.
+ * The long-lived objects and pending calls of one client. close() first ends the objects, whose last calls still succeed.
+ * Then pending and later calls of the `scoped` transports fail with `Code.Canceled`. At last it calls `release`.
  */
 export function createClientLifetime(release: () => Promise<unknown>): {
   scoped: (transport: Transport) => Transport;
@@ -33,39 +33,39 @@ export function createClientLifetime(release: () => Promise<unknown>): {
     return () => ends.delete(end);
   };
   /** A signal that aborts with `signal` and when the client closes, until `done` is called. */
-  const begin = (signal: AbortSignal | undefined) => {
+  const beginCall = (signal: AbortSignal | undefined) => {
     if (closing) throw closed;
     const call = new AbortController();
-    const stop = onAbort(signal, () => call.abort(signal?.reason));
+    const stopListening = onAbort(signal, () => call.abort(signal?.reason));
     calls.add(call);
     const done = () => {
       calls.delete(call);
-      stop();
+      stopListening();
     };
     return [call.signal, done] as const;
   };
   const scoped = (transport: Transport): Transport => {
-    const all: Transport = {
+    const scopedTransport: Transport = {
       async unary(method, outer, ...rest) {
-        const [signal, done] = begin(outer);
+        const [signal, done] = beginCall(outer);
         return transport.unary(method, signal, ...rest).finally(done);
       },
       async stream(method, outer, ...rest) {
-        const [signal, done] = begin(outer);
+        const [signal, done] = beginCall(outer);
         try {
           const response = await transport.stream(method, signal, ...rest);
-          return { ...response, message: until(response.message, done) };
+          return { ...response, message: withEnd(response.message, done) };
         } catch (error) {
           done();
           throw error;
         }
       },
     };
-    registries.set(all, open);
-    return all;
+    registries.set(scopedTransport, open);
+    return scopedTransport;
   };
   const end = async () => {
-    // What these call at once is not refused: `closing` is set only then.
+    // `closing` is not set yet while the ends start, so their first calls are not refused.
     await Promise.allSettled([...ends].map((end) => end()));
     for (const call of calls) call.abort(closed);
     await release();
@@ -73,8 +73,8 @@ export function createClientLifetime(release: () => Promise<unknown>): {
   return { scoped, open, close: () => (closing ??= end()) };
 }
 
-/** `messages`, with `done` called when they end or fail. Connect never leaves them before, its signals abort instead. */
-function until<T>(messages: AsyncIterable<T>, done: () => void): AsyncIterable<T> {
+/** Calls `done` when `messages` end or fail. Connect never calls return() on them; it aborts the signal instead. */
+function withEnd<T>(messages: AsyncIterable<T>, done: () => void): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
       const inner = messages[Symbol.asyncIterator]();

@@ -36,82 +36,68 @@ import { createService, type InvocationHandler, type Service } from "./service.j
 import { createState, type StateStore } from "./state.js";
 import { type Token, withToken } from "./token.js";
 
-/** What holds for all calls of a client. */
+/** How a client makes its calls. */
 export interface ClientOptions {
-  /** How unary calls are tried again while the server is unavailable; false: never. Default: what is safe, 4 tries. */
+  /** How unary calls are retried while the server is unavailable; false: never. Default: safe calls, 4 attempts. */
   retry?: RetryOptions | false;
-  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  /** The bearer token that every call carries, or a function that returns it for each call. Default: none. */
   token?: Token;
   /**
-   * Whether close() closes the transport too. False where several clients share one: each then ends no more than what
-   * was opened and called through it. Default: true.
+   * Whether close() also closes the transport. Set it to false if several clients share the transport: each then ends only
+   * its own calls and objects. Default: true.
    */
   closeTransport?: boolean;
 }
 
-/** A transport, with what some of them have besides. */
-type Dialed = Transport & {
-  close?: () => Promise<void>;
-  serve?: (routes: Routes) => Serving | Promise<Serving>;
-};
-
-type Routes = (router: ConnectRouter) => void;
-
-const isTransport = (to: Transport | string): to is Transport =>
-  typeof (to as Partial<Transport>)?.unary === "function";
-
-/** Serves what comes of the code that is loaded for it. */
-type Serve = (routesOf: (code: LazyChunk) => Routes) => Promise<Serving>;
-
-/** Every primitive of one server. Stores are called `default` where no name is given. */
+/** All primitives of one server. The default store is called `default`. */
 export interface Fairlead extends AsyncDisposable {
   /** Keys and values with etags, in the store `name`. */
   state<V = unknown>(name?: string, coding?: Coding<V>): StateStore<V>;
-  /** Leases with fences, in the store `name`. */
+  /** Locks with leases and fences, in the store `name`. */
   lock(name?: string): LockStore;
   /** Unique ids, from the store `name`. */
   sequencer(name?: string): Sequencer;
-  /** Topics of the component `name`. */
+  /** Topics of the pubsub `name`. */
   readonly pubsub: Pubsubs;
-  /** Streams of bytes by name, in the store `name`. */
+  /** Files, in the store `name`. */
   files(name?: string): FileStore;
   /** The versioned map `name`. */
   map<V = unknown>(name: string, options?: MapOptions & Coding<V>): VersionedMap<V>;
-  /** Opens a copy of the gossip map `name`, which works offline and converges; it has to be closed. */
+  /** Opens a copy of the gossip map `name`, which works offline and converges. It must be closed. */
   openGossipMap<V = unknown>(name: string, options?: GossipMapOptions & Coding<V>): Promise<GossipMap<V>>;
   /** The append-only log `name`. */
   log<T = unknown>(name?: string, coding?: Coding<T>): Log<T>;
-  /** Settings that tell of their changes, in the store `name`. */
+  /** Settings and their changes, in the store `name`. */
   configuration(name?: string, options?: ConfigurationOptions): ConfigurationStore;
   /** Values that are never printed, in the store `name`. */
   secrets(name?: string): SecretStore;
-  /** Calls to systems outside, by the bindings that the server has. */
+  /** Calls to external systems, by the bindings of the server. */
   readonly bindings: Bindings;
-  /** The other app that the server knows as `id`. */
+  /** The app that the server calls `id`. */
   readonly service: Services;
-  /** The greeting `name`: is anyone there? */
+  /** The greeting `name`, to check that the server answers. */
   hello(name?: string): Hello;
   /** Changes components of the server at run time. */
   readonly lifecycle: LifecycleControl;
   /**
-   * The generated clients, for what a facade does not offer. Nothing is retried there, and errors are those of the server; a
-   * lost connection is `unavailable`, as everywhere.
+   * The generated clients, for RPCs that no facade offers. Calls are not retried, and errors are those of the server, except
+   * that a lost connection is always `unavailable`.
    */
   readonly raw: RawClients;
   /**
-   * Ends all that was opened from this client: releases locks, sends what gossip maps have not sent yet, closes
-   * configurations, stops serving, and ends the loops over logs and subscriptions. Then calls under way fail, as every
-   * further one, with `Code.Canceled`, and the transport is closed: see `closeTransport`. Idempotent.
+   * Closes everything that this client opened: releases locks, sends pending writes of gossip maps, closes configurations,
+   * stops serving, and ends the loops over logs and subscriptions. Then pending and later calls fail with `Code.Canceled`,
+   * and the transport is closed: see `closeTransport`. Idempotent.
    */
   close(): Promise<void>;
 }
 
-/** What makes `fl.pubsub()`, and how the server calls this app. */
+/** Opens pubsubs, and serves events to this app. */
 export interface Pubsubs {
   (name?: string): Pubsub;
   /**
-   * Handles the events of topics as the server calls for it, in a tab too: `AppCallback` through the tunnel. The
-   * transport must have an `appId`; apps of the same id share their events, which wait while none of them is there.
+   * Handles events that the server sends to this app, also in a browser tab: `AppCallback` through the tunnel. The transport
+   * must have an `appId`. Apps with the same id share their events, which wait while none of them is connected.
    */
   serve<T extends Record<string, unknown>>(
     handlers: EventHandlers<T>,
@@ -119,17 +105,17 @@ export interface Pubsubs {
   ): Promise<Serving>;
 }
 
-/** What makes `fl.service()`, and how other apps call this one. */
+/** Opens the services of other apps, and serves this app to them. */
 export interface Services {
   (id: string): Service;
   /**
-   * Answers what others send to `service(appId)`, in a tab too: `InvokeService` through the tunnel. The transport must
-   * have an `appId`; apps of the same id take turns.
+   * Handles calls of other apps to `service(appId)`, also in a browser tab: `InvokeService` through the tunnel. The transport
+   * must have an `appId`. Apps with the same id take turns.
    */
   serve(handler: InvocationHandler): Promise<Serving>;
 }
 
-/** A generated client for each service, with every RPC of the contract. */
+/** The generated client of each service, with every RPC of the API. */
 export interface RawClients {
   /** The Layotto runtime API. */
   readonly runtime: Client<typeof Runtime>;
@@ -143,28 +129,49 @@ export interface RawClients {
   readonly log: Client<typeof LogService>;
 }
 
+/** A transport that may be closed, and that the server may be able to call. */
+type ClientTransport = Transport & {
+  close?: () => Promise<void>;
+  serve?: (routes: Routes) => Serving | Promise<Serving>;
+};
+
+type Routes = (router: ConnectRouter) => void;
+
+const isTransport = (target: Transport | string): target is Transport =>
+  typeof (target as Partial<Transport>)?.unary === "function";
+
 /**
- * All facades over one transport, or over fetch to the server at a URL. Costs nothing until the first call. Where the
- * size of a bundle counts, the `createX` functions give single facades: `createState(transport, "carts")`.
+ * All facades over one transport, or over fetch to the server at a URL. Makes no call by itself. For a small bundle, use the
+ * functions for single facades instead: `createState(transport, "carts")`.
+ *
+ * @example
+ * ```ts
+ * import { createClient } from "fairlead";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * const fl = createClient(createNodeTransport("http://localhost:34904"));
+ * console.log(await fl.hello().say("Ada")); // Hello, Ada
+ * await fl.close();
+ * ```
  */
 export function createClient(
-  to: Transport | string,
+  target: Transport | string,
   { retry = {}, token, closeTransport = true }: ClientOptions = {},
 ): Fairlead {
-  const dialed: Dialed = isTransport(to) ? to : createWebTransport(to);
-  const signed = token === undefined ? dialed : withToken(dialed, token);
-  const { scoped, open, close } = createClientLifetime(async () => closeTransport && dialed.close?.());
-  const given = scoped(signed);
-  const transport = retry === false ? given : scoped(withRetry(signed, retry));
-  const serve: Serve = async (routesOf) => {
+  const base: ClientTransport = isTransport(target) ? target : createWebTransport(target);
+  const authorized = token === undefined ? base : withToken(base, token);
+  const { scoped, open, close } = createClientLifetime(async () => closeTransport && base.close?.());
+  const withoutRetry = scoped(authorized);
+  const transport = retry === false ? withoutRetry : scoped(withRetry(authorized, retry));
+  const serve = async (createRoutes: (code: LazyChunk) => Routes) => {
     const code = await lazyChunk();
-    const routes = routesOf(code);
-    if (dialed.serve) return code.closeWithClient(dialed.serve(routes), open);
+    const routes = createRoutes(code);
+    if (base.serve) return code.closeWithClient(base.serve(routes), open);
     throw new TypeError(
-      "Cannot serve: the server cannot call this transport; createWebTransport() and createTunnelTransport() make one that it can",
+      "Cannot serve: the server cannot call this transport; " +
+        "createWebTransport() and createTunnelTransport() make one that it can",
     );
   };
-  const raw = withErrorMapping(given, lostConnectionOnly);
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
     lock: (name = "default") => createLock(transport, name),
@@ -185,14 +192,16 @@ export function createClient(
     }),
     hello: (name) => createHello(transport, name),
     lifecycle: createLifecycle(transport),
-    raw: {
-      runtime: rawRuntime(raw),
-      lifecycle: createRawClient(Lifecycle, raw),
-      map: createRawClient(MapService, raw),
-      gossipMap: createRawClient(GossipMapService, raw),
-      log: createRawClient(LogService, raw),
-    },
+    raw: rawClients(withErrorMapping(withoutRetry, lostConnectionOnly)),
     close,
     [asyncDispose]: close,
   };
 }
+
+const rawClients = (transport: Transport): RawClients => ({
+  runtime: rawRuntime(transport),
+  lifecycle: createRawClient(Lifecycle, transport),
+  map: createRawClient(MapService, transport),
+  gossipMap: createRawClient(GossipMapService, transport),
+  log: createRawClient(LogService, transport),
+});

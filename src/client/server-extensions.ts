@@ -4,9 +4,8 @@ import { hasMark, noteMark } from "../rpc/server-mark.js";
 import { generatedClient } from "./generated-client.js";
 
 /**
- * Whether the server behind `transport` has Fairlead's extensions: as its answers so far have said, and before the
- * first one as a health check says, which succeeds on a healthy server. Where the server cannot be reached, its error
- * is thrown and nothing is learned.
+ * Whether the server behind `transport` has Fairlead's extensions, according to its answers so far. Before the first
+ * answer, sends a health check. Throws its error if the server cannot be reached.
  */
 export async function hasExtensions(
   transport: Transport,
@@ -23,36 +22,33 @@ export async function hasExtensions(
   return hasMark(transport) ?? false;
 }
 
-/**
- * Resolves once the server has answered a small call, with its error where it refused that; rejects where no answer
- * comes.
- */
+/** Sends a health check. Resolves when the server answers, with its error if it refuses; rejects without an answer. */
 export async function askServer(transport: Transport, call: CallOptions): Promise<ConnectError | undefined> {
   try {
     await generatedClient(Health, transport).check({}, call);
     return undefined;
   } catch (error) {
-    if (!(error instanceof ConnectError) || UNREACHED.has(error.code) || isOwn(error)) throw error;
+    if (!(error instanceof ConnectError) || UNREACHED.has(error.code) || isLocal(error)) throw error;
     return error;
   }
 }
 
-/** Whether the call failed on this side: what comes over the wire has headers, and no cause. */
-const isOwn = ({ metadata, cause }: ConnectError): boolean =>
+/** Whether the client itself made the error: errors of a server have headers, and no cause. */
+const isLocal = ({ metadata, cause }: ConnectError): boolean =>
   [...metadata].length === 0 && cause !== undefined;
 
 const UNREACHED = new Set([Code.Unavailable, Code.Canceled, Code.DeadlineExceeded]);
 
-/** Fails with `unimplemented` where the server has no extensions; `what` says what was asked for in vain. */
+/** Fails with `unimplemented` if the server has no extensions. `failure` begins the message. */
 export async function needExtensions(
   transport: Transport,
-  what: string,
+  failure: string,
   signal?: AbortSignal,
   timeoutMs?: number,
 ): Promise<void> {
   if (await hasExtensions(transport, signal, timeoutMs)) return;
   throw new ConnectError(
-    `${what}: this server cannot do it, only one with Fairlead's extensions`,
+    `${failure}: this server cannot do it, only one with Fairlead's extensions`,
     Code.Unimplemented,
   );
 }
