@@ -14,8 +14,9 @@ export const openFor = (transport: Transport, end: () => unknown): Unregister =>
   registries.get(transport)?.(end) ?? (() => {});
 
 /**
- * The long-lived objects and pending calls of one client. close() first ends the objects, whose last calls still succeed.
- * Then pending and later calls of the `scoped` transports fail with `Code.Canceled`. At last it calls `release`.
+ * The long-lived objects and pending calls of one client. close() first ends the objects, whose last calls still
+ * succeed. Then pending and later calls of the `scoped` transports fail with `Code.Canceled`. At last it calls
+ * `release`.
  */
 export function createClientLifetime(release: () => Promise<unknown>): {
   scoped: (transport: Transport) => Transport;

@@ -43,8 +43,8 @@ export interface ClientOptions {
   /** The bearer token that every call carries, or a function that returns it for each call. Default: none. */
   token?: Token;
   /**
-   * Whether close() also closes the transport. Set it to false if several clients share the transport: each then ends only
-   * its own calls and objects. Default: true.
+   * Whether close() also closes the transport. Set it to false if several clients share the transport: each then ends
+   * only its own calls and objects. Default: true.
    */
   closeTransport?: boolean;
 }
@@ -80,14 +80,14 @@ export interface Fairlead extends AsyncDisposable {
   /** Changes components of the server at run time. */
   readonly lifecycle: LifecycleControl;
   /**
-   * The generated clients, for RPCs that no facade offers. Calls are not retried, and errors are those of the server, except
-   * that a lost connection is always `unavailable`.
+   * The generated clients, for RPCs that no facade offers. Calls are not retried, and errors are those of the server,
+   * except that a lost connection is always `unavailable`.
    */
   readonly raw: RawClients;
   /**
-   * Closes everything that this client opened: releases locks, sends pending writes of gossip maps, closes configurations,
-   * stops serving, and ends the loops over logs and subscriptions. Then pending and later calls fail with `Code.Canceled`,
-   * and the transport is closed: see `closeTransport`. Idempotent.
+   * Closes everything that this client opened: releases locks, sends pending writes of gossip maps, closes
+   * configurations, stops serving, and ends the loops over logs and subscriptions. Then pending and later calls fail
+   * with `Code.Canceled`, and the transport is closed: see `closeTransport`. Idempotent.
    */
   close(): Promise<void>;
 }
@@ -96,8 +96,9 @@ export interface Fairlead extends AsyncDisposable {
 export interface Pubsubs {
   (name?: string): Pubsub;
   /**
-   * Handles events that the server sends to this app, also in a browser tab: `AppCallback` through the tunnel. The transport
-   * must have an `appId`. Apps with the same id share their events, which wait while none of them is connected.
+   * Handles events that the server sends to this app, also in a browser tab: `AppCallback` through the tunnel. The
+   * transport must have an `appId`. Apps with the same id share their events, which wait while none of them is
+   * connected.
    */
   serve<T extends Record<string, unknown>>(
     handlers: EventHandlers<T>,
@@ -109,8 +110,8 @@ export interface Pubsubs {
 export interface Services {
   (id: string): Service;
   /**
-   * Handles calls of other apps to `service(appId)`, also in a browser tab: `InvokeService` through the tunnel. The transport
-   * must have an `appId`. Apps with the same id take turns.
+   * Handles calls of other apps to `service(appId)`, also in a browser tab: `InvokeService` through the tunnel. The
+   * transport must have an `appId`. Apps with the same id take turns.
    */
   serve(handler: InvocationHandler): Promise<Serving>;
 }
@@ -141,8 +142,8 @@ const isTransport = (target: Transport | string): target is Transport =>
   typeof (target as Partial<Transport>)?.unary === "function";
 
 /**
- * All facades over one transport, or over fetch to the server at a URL. Makes no call by itself. For a small bundle, use the
- * functions for single facades instead: `createState(transport, "carts")`.
+ * All facades over one transport, or over fetch to the server at a URL. Makes no call by itself. For a small bundle,
+ * use the functions for single facades instead: `createState(transport, "carts")`.
  *
  * @example
  * ```ts

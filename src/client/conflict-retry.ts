@@ -23,8 +23,9 @@ interface EntryAccess<V, E, R> {
 }
 
 /**
- * Reads an entry, calls `change` with its value, and writes the result. On a conflict, backs off and does all of it again,
- * at most `maxAttempts` times. All requests share the deadline of `options`. `failure` begins the error messages.
+ * Reads an entry, calls `change` with its value, and writes the result. On a conflict, backs off and does all of it
+ * again, at most `maxAttempts` times. All requests share the deadline of `options`. `failure` begins the error
+ * messages.
  */
 export async function retryOnConflict<V, E, R>(
   failure: string,

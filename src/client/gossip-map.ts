@@ -11,8 +11,8 @@ export interface GossipMapOptions extends CallOptions {
   /** The id of this member, which must be unique among the members. Default: a random one. */
   memberId?: string;
   /**
-   * True: opens an empty map at once, which catches up when the server can be reached. Default: false; opening waits for
-   * all entries of the server, and fails if the server cannot be reached.
+   * True: opens an empty map at once, which catches up when the server can be reached. Default: false; opening waits
+   * for all entries of the server, and fails if the server cannot be reached.
    */
   offline?: boolean;
   /** Aborts opening; after that, closes the map. */

@@ -9,8 +9,8 @@ import { lazyMethods } from "./lazy.js";
  */
 export interface TryAcquireOptions extends CallOptions {
   /**
-   * How long the server keeps the lock after the last renewal, in milliseconds, rounded up to whole seconds. A held lock
-   * is renewed until release(), so this does not limit the work under the lock. Default: 30 000.
+   * How long the server keeps the lock after the last renewal, in milliseconds, rounded up to whole seconds. A held
+   * lock is renewed until release(), so this does not limit the work under the lock. Default: 30 000.
    */
   ttlMs?: number;
 }
@@ -32,8 +32,8 @@ export interface Fence {
 }
 
 /**
- * A held lock. It is renewed until release(), which keeps a Node process alive. It is a Fence: pass it as `fence` to state
- * and map writes, and the server refuses them once it has granted the lock again.
+ * A held lock. It is renewed until release(), which keeps a Node process alive. It is a Fence: pass it as `fence` to
+ * state and map writes, and the server refuses them once it has granted the lock again.
  */
 export interface HeldLock extends Fence, AsyncDisposable {
   /** The random owner id of this acquisition. */
@@ -41,10 +41,10 @@ export interface HeldLock extends Fence, AsyncDisposable {
   /** A number that grows with every grant of the resource; undefined if the server does not number its grants. */
   readonly fence: bigint | undefined;
   /**
-   * Aborts when the lock may no longer be held, with a ConnectError of `Code.Aborted` that has the reason: on release(),
-   * when the server reports the loss, and if no renewal succeeded, before the lease ends (a tenth of `ttlMs`, at most 1
-   * second). Pass it to all calls under the lock. Its `aborted` reads the clock, so it is correct immediately after a
-   * pause in which no timer could run: a blocked event loop, SIGSTOP, a suspended machine.
+   * Aborts when the lock may no longer be held, with a ConnectError of `Code.Aborted` that has the reason: on
+   * release(), when the server reports the loss, and if no renewal succeeded, before the lease ends (a tenth of
+   * `ttlMs`, at most 1 second). Pass it to all calls under the lock. Its `aborted` reads the clock, so it is correct
+   * immediately after a pause in which no timer could run: a blocked event loop, SIGSTOP, a suspended machine.
    */
   readonly signal: AbortSignal;
   /**
@@ -71,7 +71,8 @@ export interface LockStore {
   tryAcquire(resource: string, options?: TryAcquireOptions): Promise<HeldLock | undefined>;
   /**
    * Acquires the lock on `resource` when it becomes free: polls with growing random delays. Fails with
-   * `Code.DeadlineExceeded` after `waitMs`. After its first answer, the server may be unavailable for a while. `TryLock`
+   * `Code.DeadlineExceeded` after `waitMs`. After its first answer, the server may be unavailable for a while.
+   * `TryLock`
    */
   acquire(resource: string, options?: AcquireOptions): Promise<HeldLock>;
   /**

@@ -28,7 +28,9 @@ export type OneOrSeveral<T> = readonly T[] | (T extends readonly unknown[] ? nev
 export interface LogReadOptions extends CallOptions {
   /** The first offset to read. If that record was removed, reading starts at the oldest. Default: 0n, the oldest. */
   from?: bigint;
-  /** Starts at the first record of this time or later, a Date or Unix milliseconds; with `from`, at the later of both. */
+  /**
+   * Starts at the first record of this time or later, a Date or Unix milliseconds; with `from`, at the later of both.
+   */
   fromTime?: Date | number;
   /** Waits for further records at the end of the log. Default: true. */
   follow?: boolean;
@@ -37,22 +39,22 @@ export interface LogReadOptions extends CallOptions {
 /** An append-only log that all clients of the server share. */
 export interface Log<T> {
   /**
-   * Appends `values` in order, and resolves when they are durable. Up to 512 values and 1 MiB that reach the server within
-   * a second are appended next to each other, all or none; more are appended in such batches. Is not retried when the
-   * connection is lost, because the values could be appended twice. `Produce`
+   * Appends `values` in order, and resolves when they are durable. Up to 512 values and 1 MiB that reach the server
+   * within a second are appended next to each other, all or none; more are appended in such batches. Is not retried
+   * when the connection is lost, because the values could be appended twice. `Produce`
    */
   append(values: OneOrSeveral<T>, options?: CallOptions): Promise<Appended>;
   /**
    * The records in order. If the connection is lost, reading continues after the last record: none is missing, unless
-   * retention removed it meanwhile, and none comes twice. Leaving the loop ends the call, and so does `return()` while it
-   * waits. `Consume`
+   * retention removed it meanwhile, and none comes twice. Leaving the loop ends the call, and so does `return()` while
+   * it waits. `Consume`
    */
   read(options?: LogReadOptions): Follower<LogEntry<T>>;
 }
 
 /**
- * The log that the server calls `name`. Makes no call by itself. Only servers with Fairlead's extensions have other logs
- * than `default`, and support `fromTime` and `follow: false`; other servers fail with `Code.Unimplemented`.
+ * The log that the server calls `name`. Makes no call by itself. Only servers with Fairlead's extensions have other
+ * logs than `default`, and support `fromTime` and `follow: false`; other servers fail with `Code.Unimplemented`.
  *
  * @example
  * ```ts

@@ -57,8 +57,8 @@ export interface ComputeOptions extends CallOptions {
 }
 
 /**
- * Keys and values in partitions, each with one primary server and its backups. Each write gives its entry a new version.
- * Versions grow within a partition and never go back, so a write over an older version can be refused.
+ * Keys and values in partitions, each with one primary server and its backups. Each write gives its entry a new
+ * version. Versions grow within a partition and never go back, so a write over an older version can be refused.
  */
 export interface VersionedMap<V> {
   /** The entry at `key`; undefined if there is none. `Get` */

@@ -11,7 +11,9 @@ import { Runtime as Service } from "../../gen/runtime/service_pb.js";
 import { Runtime as State } from "../../gen/runtime/state_pb.js";
 import type { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 
-/** The client of the whole Runtime service, made from the parts that the facades use: no bundle has a descriptor twice. */
+/**
+ * The client of the whole Runtime service, made from the parts that the facades use: no bundle has a descriptor twice.
+ */
 export function rawRuntime(transport: Transport): Client<typeof Runtime> {
   return {
     ...createClient(Bindings, transport),

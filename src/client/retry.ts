@@ -17,8 +17,8 @@ export interface RetryOptions {
   /** The longest delay, in milliseconds, unless the server asks for a longer one. Default: 2000. */
   maxDelayMs?: number;
   /**
-   * The calls that are sent again after their answer was lost. "safe": reads, and writes whose condition lets them happen
-   * only once. "all": every unary call, if it does no harm that a call happens twice. Default: "safe".
+   * The calls that are sent again after their answer was lost. "safe": reads, and writes whose condition lets them
+   * happen only once. "all": every unary call, if it does no harm that a call happens twice. Default: "safe".
    */
   calls?: "safe" | "all";
 }

@@ -24,12 +24,14 @@ export interface IdsOptions extends NextOptions {
 
 /** Sequences of unique positive ids, by key. */
 export interface Sequencer {
-  /** The next id of the sequence `key`. The first one is 1n, unless the server's configuration says more. `GetNextId` */
+  /**
+   * The next id of the sequence `key`. The first one is 1n, unless the server's configuration says more. `GetNextId`
+   */
   next(key: string, options?: NextOptions): Promise<bigint>;
   /**
-   * Ids of the sequence `key` without end, reserved in blocks when they are needed. Leaving the loop loses the rest of the
-   * block. With "strong", each block is greater than all ids reserved before. If the server does not support blocks, each
-   * id is one request. `GetNextId`
+   * Ids of the sequence `key` without end, reserved in blocks when they are needed. Leaving the loop loses the rest of
+   * the block. With "strong", each block is greater than all ids reserved before. If the server does not support
+   * blocks, each id is one request. `GetNextId`
    */
   ids(key: string, options?: IdsOptions): AsyncIterableIterator<bigint, undefined, undefined>;
 }

@@ -39,14 +39,14 @@ export interface RemoveOptions extends CallOptions {
 /** The conditions of a write, and the lifetime of the entry. */
 export interface WriteOptions extends RemoveOptions {
   /**
-   * Only if the key is absent, else it fails with `Code.Aborted`. Default: false. On other servers than Fairlead's, set()
-   * and update() support it if the store compares etags as Redis does (probed once). Otherwise they fail with
+   * Only if the key is absent, else it fails with `Code.Aborted`. Default: false. On other servers than Fairlead's,
+   * set() and update() support it if the store compares etags as Redis does (probed once). Otherwise they fail with
    * `Code.Unimplemented`, as transaction() always does there.
    */
   ifAbsent?: boolean;
   /**
-   * Lifetime in milliseconds from the write, rounded up to whole seconds; 0 removes the expiry. Default: a new entry has
-   * no expiry, and an overwritten one keeps its own.
+   * Lifetime in milliseconds from the write, rounded up to whole seconds; 0 removes the expiry. Default: a new entry
+   * has no expiry, and an overwritten one keeps its own.
    */
   ttlMs?: number;
 }
@@ -93,8 +93,9 @@ export interface StateStore<V> {
     options?: UpdateOptions,
   ): Promise<V | undefined>;
   /**
-   * Applies all writes that `collect` makes until it returns or its promise resolves, or none of them; none if it throws.
-   * Returns their common etag; undefined if the server does not send one, or without writes. `ExecuteStateTransaction`
+   * Applies all writes that `collect` makes until it returns or its promise resolves, or none of them; none if it
+   * throws. Returns their common etag; undefined if the server does not send one, or without writes.
+   * `ExecuteStateTransaction`
    */
   transaction(
     collect: (tx: StateTransaction<V>) => void | Promise<void>,

@@ -1,23 +1,26 @@
 import { runAfter } from "../lib/timer.js";
 import type { Link } from "./link.js";
 
-export interface TurnsOptions {
-  /** How often one link is compared, in milliseconds; each time is up to a half shorter or longer. */
+export interface AntiEntropyOptions {
+  /** The mean time between two comparisons, in milliseconds; each one is up to a half shorter or longer. */
   everyMs: number;
-  /** How often a link is compared that has not changed, in milliseconds. */
+  /** The time between two comparisons of a link without changes, in milliseconds. */
   idleMs: number;
-  /** Called at each turn. */
+  /** Called each time. */
   onTurn?: () => void;
 }
 
-/** Compares one of `links` with its peer after the other, those that may differ. Returns the way to stop. */
-export function runAntiEntropy(links: Set<Link>, { everyMs, idleMs, onTurn }: TurnsOptions): () => void {
+/** Compares `links` with their peers, one after the other, if they may differ. Returns the function that stops it. */
+export function runAntiEntropy(
+  links: Set<Link>,
+  { everyMs, idleMs, onTurn }: AntiEntropyOptions,
+): () => void {
   let stop: () => void;
   const turn = () => {
     const nowMs = Date.now();
     const next = [...links].find((link) => link.isStale(nowMs, everyMs, idleMs));
     if (next) {
-      // To the end of the line.
+      // Moves it to the end of the set, so that the others come first next time.
       links.delete(next);
       links.add(next);
       next.advertise();

@@ -1,12 +1,12 @@
 import { utf8 } from "../lib/utf8.js";
 
 /**
- * How far ahead of the wall clock a member's timestamp may be. Without a bound, one member with a wrong clock would
- * carry the clocks of all others away, for good.
+ * How far ahead of the wall clock a member's timestamp may be. Without a limit, one member with a wrong clock would
+ * advance the clocks of all others for good.
  */
 export const MAX_AHEAD_MS = 24 * 3_600_000;
 
-/** The clock counts milliseconds times 2^16, so that a member can write that often within one. */
+/** The clock counts milliseconds times 2^16, so a member can write 65536 times in a millisecond. */
 const FRACTION_BITS = 16n;
 
 const LATEST = 2n ** 64n - 1n;
@@ -14,9 +14,9 @@ const LATEST = 2n ** 64n - 1n;
 const ZERO = new Uint8Array(8);
 
 /**
- * A hybrid logical clock: never behind the wall clock, and ahead of every timestamp that it has seen. Its timestamps
- * are 8 bytes of big-endian clock, then the member's id in UTF-8, so that no two members ever write the same one and
- * the order of their bytes is the order of the writes.
+ * A hybrid logical clock: never behind the wall clock, and ahead of every timestamp that it has observed. A timestamp
+ * has the clock in 8 bytes, big-endian, and the member's id in UTF-8. So two members never write the same timestamp,
+ * and the order of the bytes is the order of the writes.
  */
 export class HybridClock {
   readonly #member: Uint8Array;
@@ -29,7 +29,7 @@ export class HybridClock {
     this.#now = now;
   }
 
-  /** A timestamp for a write: later than every one before it, here and in what was observed. */
+  /** A timestamp for a write: later than all timestamps that it returned or observed before. */
   tick(): Uint8Array {
     const wall = this.#wall();
     const next = this.#last < LATEST ? this.#last + 1n : LATEST;
@@ -37,14 +37,14 @@ export class HybridClock {
     return this.#stamp();
   }
 
-  /** Where the clock stands, for messages. */
+  /** The current timestamp, for messages. */
   read(): Uint8Array {
     const wall = this.#wall();
     if (wall > this.#last) this.#last = wall;
     return this.#stamp();
   }
 
-  /** Moves the clock forward to what another member's timestamp says. One that is malformed says nothing. */
+  /** Advances the clock to the timestamp of another member. Ignores a malformed one. */
   observe(timestamp: Uint8Array): void {
     const clock = clockOf(timestamp);
     if (clock !== undefined && clock > this.#last) this.#last = clock;
@@ -62,18 +62,18 @@ export class HybridClock {
   }
 }
 
-/** The clock in a timestamp; an empty one is zero. Undefined where it is malformed: shorter than a clock. */
+/** The clock of a timestamp; 0 for an empty one. Undefined if it is malformed: shorter than a clock. */
 export function clockOf(timestamp: Uint8Array): bigint | undefined {
   if (timestamp.length === 0) return 0n;
   if (timestamp.length < 8) return undefined;
   return new DataView(timestamp.buffer, timestamp.byteOffset).getBigUint64(0);
 }
 
-/** The wall time in Unix milliseconds that a hybrid clock's timestamp was written at, or soon after. */
+/** The wall time of a hybrid clock's timestamp, in Unix milliseconds: that of the write, or a little later. */
 export const wallMsOf = (timestamp: Uint8Array): number =>
   Number((clockOf(timestamp) ?? 0n) >> FRACTION_BITS);
 
-/** What is wrong with a timestamp that another member sent; undefined where nothing is. */
+/** Why a timestamp of another member is invalid; undefined if it is valid. */
 export function timestampFault(timestamp: Uint8Array, nowMs: number): string | undefined {
   if (clockOf(timestamp) === undefined) return "must be empty or at least 8 bytes, a big-endian clock first";
   const aheadMs = wallMsOf(timestamp) - nowMs;
@@ -81,11 +81,11 @@ export function timestampFault(timestamp: Uint8Array, nowMs: number): string | u
   return `must be at most ${MAX_AHEAD_MS / 3_600_000} hours ahead of the server's clock, in ms times 65536`;
 }
 
-/** Above 0 where `a` is later, below 0 where `b` is; peers that send the clock alone can write equal ones. */
+/** Positive if `a` is later, negative if `b` is. Peers that write only the clock can write equal timestamps. */
 export const compareTimestamps = (a: Uint8Array, b: Uint8Array): number =>
   compareBytes(a.length === 0 ? ZERO : a, b.length === 0 ? ZERO : b);
 
-/** The order of unsigned bytes; where one is the beginning of the other, the longer one comes later. */
+/** The order of unsigned bytes; if one is a prefix of the other, the longer one is later. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const shared = Math.min(a.length, b.length);
   for (let i = 0; i < shared; i++) {

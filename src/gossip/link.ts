@@ -3,150 +3,153 @@ import { compareUtf8 } from "../lib/utf8.js";
 import { clockOf } from "./clock.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
 import { type Replica, type Stored, sizeOf } from "./replica.js";
-import { compareDigests, compareValues, isCutCopy, isCutVersion, mayBeShared } from "./version.js";
+import {
+  compareDigests,
+  compareValues,
+  isAmbiguous,
+  isTruncatedCopy,
+  isTruncatedVersion,
+} from "./version.js";
 
 /**
- * The keys of one advertisement. All members must take the same number: one with exactly as many keys is followed by
- * more of its round, one with fewer, or with more (a peer that sends all in one), is the last.
+ * The number of keys in one advertisement, which all members must share. After exactly so many, more advertisements of
+ * the round follow. One with fewer keys is the last; so is one with more, by a peer that sends all keys at once.
  */
 const CHUNK_KEYS = 1000;
 
-/** About how many bytes it takes to compare a key, both ways. */
+/** The approximate cost of comparing a key, both ways, in bytes. */
 const DIGEST_BYTES = 128;
 
-/** How long entries that were asked for may take before they are asked for again. */
-const PATIENCE_MS = 10_000;
+/** How long to wait for requested entries before they are requested again. */
+const REQUEST_TIMEOUT_MS = 10_000;
 
 export interface LinkOptions extends Pick<OutboxOptions, "source" | "target" | "flushMs"> {
-  /** Called when there is more to send than before, or sooner. Default: nothing. */
+  /** Called when there is more to send, or when something is due earlier. Default: no function. */
   wake?: () => void;
-  /** Default: 1000. Another number is for tests. */
+  /** The number of keys in one advertisement. Default: 1000; tests use less. */
   chunkKeys?: number;
 }
 
-/** A round of advertisements that comes in. */
-type Round = {
-  /** The last key of the chunk before; undefined before the first. */
+/** An incoming round of advertisements. */
+type IncomingRound = {
+  /** The last key of the previous chunk; undefined before the first chunk. */
   after: string | undefined;
-  /** Whether everything that it showed to be newer could be asked for. */
-  whole: boolean;
+  /** Whether all newer entries of the peer could be requested. */
+  isWhole: boolean;
 };
 
 /**
- * One map's share of the stream to a peer: takes in what the peer says, and knows what it is to be told.
+ * One map on the stream to one peer: handles the peer's messages, and decides what to send to it.
  *
- * Comparing goes in rounds. One side advertises all its keys in order, a chunk at a time; the other sends what is
- * newer or missing there, asks for what is newer than its own, and then advertises in turn. A key that is not
- * advertised counts as missing only between the last key of the chunk before and that of this one, or to the end
- * where it is the last. Who sees the peer have all of its entries knows them to be safe.
+ * Copies are compared in rounds. One side advertises the digests of all its keys in order, in chunks. The other side
+ * sends entries that are newer or missing there, requests newer ones, and then advertises its own keys. A chunk covers
+ * the keys after the last key of the previous chunk up to its own last key, or to the end if it is the last chunk. A
+ * key in that range that is not advertised is missing. An advertised entry is confirmed: the peer has it.
  */
 export class Link {
   readonly #replica: Replica;
   readonly #outbox: Outbox;
   readonly #chunkKeys: number;
-  #round: Round | undefined;
+  #round: IncomingRound | undefined;
   #comparedMs = Date.now();
-  /** The entries that the peer may lack, each with the oldest one of its key; known from the first whole round on. */
+  /** The entries that the peer may lack: for each key the oldest one. Complete after the first round. */
   readonly #unconfirmed = new Map<string, { value: MapValue; revision: number }>();
   #rounds = 0;
-  #heardAll = false;
+  #hasWholeRound = false;
   #caughtUp = false;
-  /** At which revisions the values of versions that may be shared were compared, by key. */
-  readonly #looked = new Map<string, number>();
+  /** The revisions at which the values of ambiguous versions were compared, by key. */
+  readonly #comparedRevisions = new Map<string, number>();
 
   constructor(replica: Replica, { chunkKeys = CHUNK_KEYS, wake = () => {}, ...options }: LinkOptions) {
     this.#replica = replica;
     this.#chunkKeys = chunkKeys;
-    this.#outbox = new Outbox(replica, { ...options, chunkKeys, wake, patienceMs: PATIENCE_MS });
+    this.#outbox = new Outbox(replica, { ...options, chunkKeys, wake, requestTimeoutMs: REQUEST_TIMEOUT_MS });
   }
 
-  /** Whether the peer has shown that it has the entry at `key`, or a newer one. */
+  /** Whether the peer has confirmed the entry at `key`, or a newer one. */
   has(key: string): boolean {
     return this.#rounds > 0 && !this.#unconfirmed.has(key);
   }
 
-  /** Whether the peer has shown that it has every entry that came with this revision or a lower one. */
-  hasAll(upTo: number): boolean {
+  /** Whether the peer has confirmed all entries up to `revision`. */
+  hasAll(revision: number): boolean {
     if (this.#rounds === 0) return false;
-    for (const { revision } of this.#unconfirmed.values()) if (revision <= upTo) return false;
+    for (const entry of this.#unconfirmed.values()) if (entry.revision <= revision) return false;
     return true;
   }
 
-  /** How often the peer has told all its keys. */
+  /** The number of rounds that the peer has completed. */
   get rounds(): number {
     return this.#rounds;
   }
 
-  /** Whether the peer has told all its keys since the link began, and what was newer there has arrived. */
+  /** Whether the peer has completed a round, and all its newer entries have arrived. */
   get caughtUp(): boolean {
     return this.#caughtUp;
   }
 
-  /** How many entries and questions wait to be sent: never more than there are keys, and a bound. */
+  /** The number of pending entries and requests: at most the number of keys, and a constant. */
   get backlog(): number {
     return this.#outbox.backlog;
   }
 
-  /** When next() has something to send, in Unix milliseconds; Infinity while there is nothing. */
+  /** When next() has something to send, in Unix milliseconds; Infinity if there is nothing. */
   get dueMs(): number {
     return this.#outbox.dueMs;
   }
 
-  /** Whether it is time to compare: after changes every `everyMs` (longer for a large map), else every `idleMs`. */
+  /** Whether a comparison is due: after changes every `everyMs` (longer for a large map), else every `idleMs`. */
   isStale(nowMs: number, everyMs: number, idleMs: number): boolean {
-    if (this.#outbox.comparing) return false;
+    if (this.#outbox.isComparing) return false;
     const { advertisedMs } = this.#outbox;
-    // Digests take a bounded share of the bandwidth, so those of a large map are told less often.
-    const shareMs = everyMs * Math.max(1, this.#replica.size / this.#chunkKeys);
-    if (nowMs - advertisedMs < shareMs) return false;
-    const alike = this.#rounds > 0 && this.#unconfirmed.size === 0 && this.#outbox.satisfied;
-    return !alike || nowMs - Math.max(this.#comparedMs, advertisedMs) >= idleMs;
+    // Large maps are advertised less often, to limit the bandwidth of digests.
+    const intervalMs = everyMs * Math.max(1, this.#replica.size / this.#chunkKeys);
+    if (nowMs - advertisedMs < intervalMs) return false;
+    const isInSync = this.#rounds > 0 && this.#unconfirmed.size === 0 && this.#outbox.hasAllRequested;
+    return !isInSync || nowMs - Math.max(this.#comparedMs, advertisedMs) >= idleMs;
   }
 
-  /** Begins to compare, unless it has just begun. */
+  /** Starts a comparison, unless one is in progress. */
   advertise(): void {
-    if (!this.#outbox.satisfied && !this.#outbox.comparing) {
-      this.#outbox.giveUp();
-      this.#heardAll = false;
+    if (!this.#outbox.hasAllRequested && !this.#outbox.isComparing) {
+      this.#outbox.forgetRequests();
+      this.#hasWholeRound = false;
     }
     this.#outbox.advertise();
   }
 
-  /**
-   * Has the peer show that it has what it may lack: by asking for a few entries, which it has to send back, or by
-   * comparing everything where that is less.
-   */
+  /** Makes the peer confirm what it may lack: requests these entries from it, or compares all if that costs less. */
   confirm(): void {
     this.#outbox.flush();
-    if (this.#areFew([...this.#unconfirmed.keys()])) {
-      for (const key of this.#unconfirmed.keys()) this.#outbox.check(key);
-    } else if (!this.#outbox.awaiting) this.advertise();
+    if (this.#isCheaperToRequest([...this.#unconfirmed.keys()])) {
+      for (const key of this.#unconfirmed.keys()) this.#outbox.confirm(key);
+    } else if (!this.#outbox.awaitsRound) this.advertise();
   }
 
-  /** Sends the entry at `key` to the peer before long, together with other changes. */
+  /** Sends the entry at `key` to the peer within `flushMs`, together with other changes. */
   changed(key: string): void {
     this.#mayLack(key);
     this.#outbox.changed(key);
   }
 
-  /** What was stored came from the peer. */
+  /** To be called when an entry of the peer was stored. */
   knows({ key, after, revision }: Stored): void {
     this.#unconfirmed.delete(key);
-    if (after.digest && mayBeShared(after.digest)) this.#looked.set(key, revision);
+    if (after.digest && isAmbiguous(after.digest)) this.#comparedRevisions.set(key, revision);
   }
 
-  /** The next message to the peer, or undefined while nothing is due. */
+  /** The next message to the peer; undefined if nothing is due. */
   next(nowMs: number): Message | undefined {
     return this.#outbox.next(nowMs);
   }
 
-  /** Takes in a message of the peer. Returns the entries in it, which the caller stores. */
+  /** Handles a message of the peer. Returns its entries, which the caller stores. */
   receive({ message }: Message): [key: string, value: MapValue][] {
     if (message.case === undefined) return [];
     this.#replica.clock.observe(message.value.timestamp);
     switch (message.case) {
       case "update":
-        return this.#arrived(Object.entries(message.value.updates));
+        return this.#receiveUpdates(Object.entries(message.value.updates));
       case "updateRequest":
         for (const key of message.value.keys) if (this.#replica.get(key)) this.#outbox.send(key);
         return [];
@@ -156,17 +159,17 @@ export class Link {
     }
   }
 
-  #arrived(updates: [key: string, value: MapValue][]): [key: string, value: MapValue][] {
+  #receiveUpdates(updates: [key: string, value: MapValue][]): [key: string, value: MapValue][] {
     for (const [key, value] of updates) {
-      const isEcho = this.#outbox.arrived(key);
+      const isEcho = this.#outbox.received(key);
       const own = this.#replica.get(key);
       if (!own) continue;
-      this.#shows(key, (entry) => compareValues(value, entry) >= 0 || isCutCopy(value, entry));
-      const isOlder = compareValues(value, own) < 0 && !isCutCopy(value, own);
-      // What was written since this side asked for its own entry is on its way already.
+      this.#confirmUpTo(key, (entry) => compareValues(value, entry) >= 0 || isTruncatedCopy(value, entry));
+      const isOlder = compareValues(value, own) < 0 && !isTruncatedCopy(value, own);
+      // A newer entry that was written after the request for a confirmation is already pending.
       if (isOlder && !isEcho) this.#push(key);
     }
-    this.#settle();
+    this.#updateCaughtUp();
     return updates;
   }
 
@@ -174,13 +177,13 @@ export class Link {
     const keys = Object.keys(digest).sort(compareUtf8);
     const [first] = keys;
     const last = keys.at(-1);
-    const before = this.#round;
-    if (before?.after !== undefined && first !== undefined && compareUtf8(first, before.after) <= 0) {
-      // The peer begins anew: the chunk before, which was full so that more was to come, had been the last.
-      this.#compareRange(before, undefined, {});
-      this.#endRound(before);
+    const previous = this.#round;
+    if (previous?.after !== undefined && first !== undefined && compareUtf8(first, previous.after) <= 0) {
+      // The peer starts a new round: its previous chunk was full, but was the last one.
+      this.#compareRange(previous, undefined, {});
+      this.#endRound(previous);
     }
-    const round = (this.#round ??= { after: undefined, whole: true });
+    const round = (this.#round ??= { after: undefined, isWhole: true });
     const isLast = keys.length !== this.#chunkKeys;
     this.#compareRange(round, isLast ? undefined : last, digest);
     for (const key of keys) this.#compareKey(round, key, digest[key] as Digest);
@@ -188,8 +191,8 @@ export class Link {
     if (isLast) this.#endRound(round);
   }
 
-  /** Sends what the peer did not list between the chunk before and `last`, or the end. */
-  #compareRange(round: Round, last: string | undefined, listed: Record<string, Digest>): void {
+  /** Sends the entries that the peer did not list after the previous chunk, up to `last` or the end. */
+  #compareRange(round: IncomingRound, last: string | undefined, listed: Record<string, Digest>): void {
     for (const key of this.#replica.keys(round.after, last)) {
       if (Object.hasOwn(listed, key)) continue;
       const own = this.#replica.get(key)?.digest;
@@ -198,36 +201,36 @@ export class Link {
     }
   }
 
-  #compareKey(round: Round, key: string, theirs: Digest): void {
+  #compareKey(round: IncomingRound, key: string, theirs: Digest): void {
     if (clockOf(theirs.timestamp) === undefined) return;
     const own = this.#replica.get(key);
     if (!own) {
-      if (!this.#replica.isOutdated(theirs)) this.#want(round, key);
+      if (!this.#replica.isOutdated(theirs)) this.#request(round, key);
       return;
     }
     const order = compareDigests(theirs, own.digest);
-    const isCut = isCutVersion(theirs, own.digest);
-    this.#shows(key, ({ digest }) => compareDigests(theirs, digest) >= 0 || isCut);
-    if (order > 0) this.#want(round, key);
+    const isCut = isTruncatedVersion(theirs, own.digest);
+    this.#confirmUpTo(key, ({ digest }) => compareDigests(theirs, digest) >= 0 || isCut);
+    if (order > 0) this.#request(round, key);
     else if (order < 0 && !isCut) this.#push(key);
-    else if (mayBeShared(theirs)) this.#look(round, key);
+    else if (isAmbiguous(theirs)) this.#requestOnce(round, key);
   }
 
-  /** What may be the same version may stand for another value there: that one is looked at, once. */
-  #look(round: Round, key: string): void {
+  /** Requests the entry of an ambiguous version, once per revision: the peer may have another value. */
+  #requestOnce(round: IncomingRound, key: string): void {
     const revision = this.#replica.revisionOf(key);
-    if (this.#looked.get(key) === revision) return;
-    // Keys that are forgotten by now do not add up.
-    if (this.#looked.size > this.#replica.size) this.#looked.clear();
-    this.#looked.set(key, revision);
-    this.#want(round, key);
+    if (this.#comparedRevisions.get(key) === revision) return;
+    // Removes forgotten keys.
+    if (this.#comparedRevisions.size > this.#replica.size) this.#comparedRevisions.clear();
+    this.#comparedRevisions.set(key, revision);
+    this.#request(round, key);
   }
 
-  #want(round: Round, key: string): void {
-    if (!this.#outbox.want(key)) round.whole = false;
+  #request(round: IncomingRound, key: string): void {
+    if (!this.#outbox.request(key)) round.isWhole = false;
   }
 
-  /** Sends the entry at `key` to the peer, which was seen to lack it. */
+  /** Sends the entry at `key`, which the peer lacks. */
   #push(key: string): void {
     this.#mayLack(key);
     this.#outbox.send(key);
@@ -239,8 +242,8 @@ export class Link {
     this.#unconfirmed.set(key, { value, revision: this.#replica.revisionOf(key) });
   }
 
-  /** The peer was seen to have every entry of `key` for which `covers` is true. */
-  #shows(key: string, covers: (entry: MapValue) => boolean): void {
+  /** Confirms the entries of `key` for which `covers` returns true. */
+  #confirmUpTo(key: string, covers: (entry: MapValue) => boolean): void {
     const oldest = this.#unconfirmed.get(key);
     if (!oldest || !covers(oldest.value)) return;
     this.#unconfirmed.delete(key);
@@ -248,23 +251,23 @@ export class Link {
     if (own && !covers(own)) this.#mayLack(key);
   }
 
-  #areFew(keys: string[]): boolean {
+  #isCheaperToRequest(keys: string[]): boolean {
     if (this.#rounds === 0 || keys.length > this.#chunkKeys) return false;
     const bytes = keys.reduce((sum, key) => sum + sizeOf(key, this.#replica.get(key)), 0);
     return bytes <= DIGEST_BYTES * this.#replica.size;
   }
 
-  #endRound(round: Round): void {
+  #endRound(round: IncomingRound): void {
     this.#round = undefined;
     this.#rounds++;
     this.#comparedMs = Date.now();
-    this.#heardAll ||= round.whole;
+    this.#hasWholeRound ||= round.isWhole;
     for (const key of this.#unconfirmed.keys()) if (!this.#replica.get(key)) this.#unconfirmed.delete(key);
-    this.#settle();
-    this.#outbox.roundArrived();
+    this.#updateCaughtUp();
+    this.#outbox.roundReceived();
   }
 
-  #settle(): void {
-    if (this.#heardAll && this.#outbox.satisfied) this.#caughtUp = true;
+  #updateCaughtUp(): void {
+    if (this.#hasWholeRound && this.#outbox.hasAllRequested) this.#caughtUp = true;
   }
 }

@@ -10,60 +10,62 @@ import {
 } from "../../gen/atomix/map/map_pb.js";
 import { type Replica, sizeOf } from "./replica.js";
 
-/** So many changes do not wait for more. */
+/** So many changes are sent without waiting for more. */
 const BATCH_ENTRIES = 100;
 
-/** What one update holds at most, but for a single larger entry, and one request. */
+/** The limits of one update and of one request. A single larger entry is an update of its own. */
 const MESSAGE_ENTRIES = 1000;
 const MESSAGE_BYTES = 1024 ** 2;
 
-/** The keys that may be asked for at a time. What is beyond comes with the next comparison. */
-const ASKED_KEYS = 10_000;
+/** How many keys may be requested at a time. The others are requested after the next comparison. */
+const REQUESTED_KEYS = 10_000;
 
 export interface OutboxOptions {
   /** The id of this member. */
   source: string;
   target: { namespace: string; name: string };
-  /** How long a change may wait for others, in milliseconds. */
+  /** How long a change waits for further changes, in milliseconds. */
   flushMs: number;
-  /** How long entries that were asked for may be on their way, in milliseconds, the last one that came counting. */
-  patienceMs: number;
-  /** The keys of one advertisement; see Link. */
+  /** How long to wait for the next requested entry, in milliseconds. */
+  requestTimeoutMs: number;
+  /** The number of keys in one advertisement; see Link. */
   chunkKeys: number;
-  /** Called when there is more to send than before, or sooner. */
+  /** Called when there is more to send, or when something is due earlier. */
   wake: () => void;
 }
 
-/** A round that goes out. */
-type Round = {
-  /** The last key that was told; undefined before the first. */
+/** An outgoing round of advertisements. */
+type OutgoingRound = {
+  /** The last advertised key; undefined before the first. */
   after: string | undefined;
-  /** How many of the entries that wait go before the next chunk. */
-  ahead: number;
-  /** Whether it answers a round of the peer, so that it asks for none itself. */
-  answer: boolean;
+  /** How many of the pending entries are sent before the next chunk. */
+  entriesAhead: number;
+  /** Whether it answers a round of the peer, so that the peer does not answer it. */
+  isAnswer: boolean;
 };
 
 /**
- * What one peer is to be told about one map. Entries wait as keys and are looked up when their turn comes, so a peer
- * that does not read costs no more than that, and is told the newest only.
+ * The outgoing messages of one map to one peer. Pending entries are kept as keys and looked up when they are sent, so a
+ * slow peer needs little memory, and gets only the newest entries.
  */
 export class Outbox {
   readonly #replica: Replica;
   readonly #options: OutboxOptions;
-  /** The keys whose entries the peer is to be sent, in the order in which they came up. */
+  /** The keys whose entries are to be sent, in order. */
   readonly #outgoing = new Set<string>();
   #outgoingDueMs = Number.POSITIVE_INFINITY;
-  readonly #wanted = new Set<string>();
-  readonly #asked = new Set<string>();
-  /** The keys that are asked for only to see that the peer has got them. */
-  readonly #checks = new Set<string>();
-  /** Those that were asked for. */
-  readonly #checked = new Set<string>();
-  /** How many of `#outgoing` go before the checks. */
-  #aheadOfChecks = 0;
-  #patientUntilMs = 0;
-  #round: Round | undefined;
+  /** The keys whose entries are to be requested. */
+  readonly #toRequest = new Set<string>();
+  /** The keys whose entries were requested and have not arrived. */
+  readonly #requested = new Set<string>();
+  /** The keys whose entries are to be requested only for confirmation. */
+  readonly #toConfirm = new Set<string>();
+  /** The keys whose entries were requested for confirmation. */
+  readonly #confirming = new Set<string>();
+  /** How many of `#outgoing` are sent before the requests for confirmation. */
+  #entriesBeforeConfirm = 0;
+  #requestExpiresMs = 0;
+  #round: OutgoingRound | undefined;
   #owesRound = false;
   #awaitsRound = false;
   #advertisedMs = Number.NEGATIVE_INFINITY;
@@ -73,42 +75,44 @@ export class Outbox {
     this.#options = options;
   }
 
-  /** How many entries and questions wait to be sent. */
+  /** The number of pending entries and requests. */
   get backlog(): number {
-    return this.#outgoing.size + this.#wanted.size;
+    return this.#outgoing.size + this.#toRequest.size;
   }
 
-  /** Whether everything that was asked for has arrived. */
-  get satisfied(): boolean {
-    return this.#wanted.size === 0 && this.#asked.size === 0;
+  /** Whether all requested entries have arrived. */
+  get hasAllRequested(): boolean {
+    return this.#toRequest.size === 0 && this.#requested.size === 0;
   }
 
-  /** Whether the peer is to tell all its keys because this side has. */
-  get awaiting(): boolean {
+  /** Whether the peer is to answer a round of this side with its own. */
+  get awaitsRound(): boolean {
     return this.#awaitsRound;
   }
 
-  /** Whether a comparison is under way that a new one would only disturb. */
-  get comparing(): boolean {
+  /** Whether a comparison is in progress, so that no other should be started. */
+  get isComparing(): boolean {
     return (
-      this.#round !== undefined || this.#owesRound || (!this.satisfied && !this.#outOfPatience(Date.now()))
+      this.#round !== undefined ||
+      this.#owesRound ||
+      (!this.hasAllRequested && !this.#isRequestExpired(Date.now()))
     );
   }
 
-  /** When the last round was sent to its end, in Unix milliseconds. */
+  /** When the last round was completed, in Unix milliseconds. */
   get advertisedMs(): number {
     return this.#advertisedMs;
   }
 
-  /** When next() has something to send, in Unix milliseconds; Infinity while there is nothing. */
+  /** When next() has something to send, in Unix milliseconds; Infinity if there is nothing. */
   get dueMs(): number {
-    if (this.#wanted.size > 0 || this.#checks.size > 0 || this.#round) return 0;
+    if (this.#toRequest.size > 0 || this.#toConfirm.size > 0 || this.#round) return 0;
     if (this.#outgoing.size >= BATCH_ENTRIES) return 0;
     if (!this.#owesRound) return this.#outgoingDueMs;
-    return this.#asked.size === 0 ? 0 : Math.min(this.#outgoingDueMs, this.#patientUntilMs);
+    return this.#requested.size === 0 ? 0 : Math.min(this.#outgoingDueMs, this.#requestExpiresMs);
   }
 
-  /** Sends the entry at `key` before long, together with other changes. */
+  /** Sends the entry at `key` within `flushMs`, together with other changes. */
   changed(key: string): void {
     const dueMs = Date.now() + this.#options.flushMs;
     this.#outgoing.add(key);
@@ -117,107 +121,113 @@ export class Outbox {
     this.#options.wake();
   }
 
-  /** Sends the entry at `key` now, as an answer to what the peer said. */
+  /** Sends the entry at `key` without delay, as an answer to the peer. */
   send(key: string): void {
     this.#outgoing.add(key);
     this.flush();
   }
 
-  /** Sends what waits now, not with later changes. */
+  /** Sends pending entries without delay. */
   flush(): void {
     if (this.#outgoing.size === 0 || this.#outgoingDueMs === 0) return;
     this.#outgoingDueMs = 0;
     this.#options.wake();
   }
 
-  /** Asks for the entry at `key`; false where too much has been asked for already. */
-  want(key: string): boolean {
-    if (this.#asked.has(key)) return true;
-    if (this.#wanted.size + this.#asked.size >= ASKED_KEYS) return false;
-    this.#wanted.add(key);
+  /** Requests the entry at `key`; false if there are too many requests. */
+  request(key: string): boolean {
+    if (this.#requested.has(key)) return true;
+    if (this.#toRequest.size + this.#requested.size >= REQUESTED_KEYS) return false;
+    this.#toRequest.add(key);
     this.#options.wake();
     return true;
   }
 
-  /** Asks for the entry at `key` once this side's own has been sent. */
-  check(key: string): void {
-    this.#checks.add(key);
-    this.#aheadOfChecks = this.#outgoing.size;
+  /** Requests the entry at `key` for confirmation, after this side's own has been sent. */
+  confirm(key: string): void {
+    this.#toConfirm.add(key);
+    this.#entriesBeforeConfirm = this.#outgoing.size;
     this.#options.wake();
   }
 
-  /** The peer has sent its entry at `key`. Returns whether that was for a check. */
-  arrived(key: string): boolean {
-    this.#wanted.delete(key);
-    if (this.#asked.delete(key)) {
-      this.#patientUntilMs = Date.now() + this.#options.patienceMs;
-      if (this.#owesRound && this.#asked.size === 0) this.#options.wake();
+  /** To be called for each entry that the peer sends. Returns whether it was requested for confirmation. */
+  received(key: string): boolean {
+    this.#toRequest.delete(key);
+    if (this.#requested.delete(key)) {
+      this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
+      if (this.#owesRound && this.#requested.size === 0) this.#options.wake();
     }
-    return this.#checked.delete(key);
+    return this.#confirming.delete(key);
   }
 
-  /** Forgets what was asked for and did not come: the next comparison shows whether it is still to be had. */
-  giveUp(): void {
-    this.#asked.clear();
+  /** Forgets the requested entries that did not arrive. The next comparison requests them again. */
+  forgetRequests(): void {
+    this.#requested.clear();
   }
 
-  /** Tells all keys, so that the peer sends and asks for what differs, and then tells its own. */
+  /**
+   * Starts a round: advertises all keys, so that the peer sends and requests what differs, and answers with its own.
+   */
   advertise(): void {
     if (this.#round) return;
-    this.#checked.clear();
-    this.#begin(false);
+    this.#confirming.clear();
+    this.#startRound(false);
     this.#options.wake();
   }
 
-  /** The peer has told all its keys: this is what this side waited for, or it is to tell its own in turn. */
-  roundArrived(): void {
+  /** To be called when the peer has completed a round: the answer to this side's, or one that this side answers. */
+  roundReceived(): void {
     if (this.#awaitsRound) {
       this.#awaitsRound = false;
     } else {
-      // After the entries that were asked for have come, so that the peer does not see them as missing.
+      // The answer waits for the requested entries, so that the peer does not see them as missing.
       this.#owesRound = true;
-      this.#patientUntilMs = Date.now() + this.#options.patienceMs;
+      this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
       this.#options.wake();
     }
   }
 
-  /** The next message, or undefined while nothing is due. */
+  /** The next message; undefined if nothing is due. */
   next(nowMs: number): Message | undefined {
-    if (this.#wanted.size > 0) return this.#request(this.#wanted, this.#asked);
-    if (this.#checks.size > 0) {
-      return (this.#aheadOfChecks > 0 && this.#batch()) || this.#request(this.#checks, this.#checked);
+    if (this.#toRequest.size > 0) return this.#requestFor(this.#toRequest, this.#requested);
+    if (this.#toConfirm.size > 0) {
+      return (
+        (this.#entriesBeforeConfirm > 0 && this.#update()) ||
+        this.#requestFor(this.#toConfirm, this.#confirming)
+      );
     }
-    if (this.#owesRound && !this.#round && (this.#asked.size === 0 || this.#outOfPatience(nowMs))) {
-      this.#begin(true);
+    if (this.#owesRound && !this.#round && (this.#requested.size === 0 || this.#isRequestExpired(nowMs))) {
+      this.#startRound(true);
     }
-    if (this.#round) return (this.#round.ahead > 0 && this.#batch()) || this.#chunk(this.#round);
+    if (this.#round)
+      return (this.#round.entriesAhead > 0 && this.#update()) || this.#advertisement(this.#round);
     const due = this.#outgoingDueMs <= nowMs || this.#outgoing.size >= BATCH_ENTRIES;
-    return due ? this.#batch() : undefined;
+    return due ? this.#update() : undefined;
   }
 
-  #outOfPatience(nowMs: number): boolean {
-    return nowMs >= this.#patientUntilMs;
+  #isRequestExpired(nowMs: number): boolean {
+    return nowMs >= this.#requestExpiresMs;
   }
 
-  #begin(answer: boolean): void {
-    if (answer) this.#owesRound = false;
-    // Entries go first: a peer that has them does not ask for what it sees advertised.
-    this.#round = { after: undefined, ahead: this.#outgoing.size, answer };
+  #startRound(isAnswer: boolean): void {
+    if (isAnswer) this.#owesRound = false;
+    // Entries are sent first, so that the peer does not request what it sees advertised.
+    this.#round = { after: undefined, entriesAhead: this.#outgoing.size, isAnswer };
   }
 
-  #request(keys: Set<string>, asked: Set<string>): Message {
+  #requestFor(keys: Set<string>, requested: Set<string>): Message {
     const request = create(UpdateRequestSchema, { timestamp: this.#replica.clock.read() });
     for (const key of keys) {
       if (request.keys.length >= MESSAGE_ENTRIES) break;
       keys.delete(key);
-      asked.add(key);
+      requested.add(key);
       request.keys.push(key);
     }
-    this.#patientUntilMs = Date.now() + this.#options.patienceMs;
+    this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
     return this.#message({ case: "updateRequest", value: request });
   }
 
-  #batch(): Message | undefined {
+  #update(): Message | undefined {
     const entries: [key: string, value: MapValue][] = [];
     let bytes = 0;
     for (const key of this.#outgoing) {
@@ -226,9 +236,9 @@ export class Outbox {
       const isFull = entries.length >= MESSAGE_ENTRIES || bytes + size > MESSAGE_BYTES;
       if (isFull && entries.length > 0) break;
       this.#outgoing.delete(key);
-      this.#aheadOfChecks--;
-      if (this.#round) this.#round.ahead--;
-      // A tombstone may have been forgotten meanwhile.
+      this.#entriesBeforeConfirm--;
+      if (this.#round) this.#round.entriesAhead--;
+      // The tombstone was forgotten meanwhile.
       if (!value) continue;
       entries.push([key, value]);
       bytes += size;
@@ -236,24 +246,25 @@ export class Outbox {
     if (this.#outgoing.size === 0) this.#outgoingDueMs = Number.POSITIVE_INFINITY;
     if (entries.length === 0) return undefined;
     const value = create(UpdateSchema, { timestamp: this.#replica.clock.read() });
-    // Not one by one: the key "__proto__" is one like any other.
+    // fromEntries() also sets the key "__proto__", which an assignment would not.
     value.updates = Object.fromEntries(entries);
     return this.#message({ case: "update", value });
   }
 
-  #chunk(round: Round): Message {
+  #advertisement(round: OutgoingRound): Message {
     const keys = this.#replica.keys(round.after, undefined, this.#options.chunkKeys);
     const value = create(AntiEntropyAdvertisementSchema, { timestamp: this.#replica.clock.read() });
     const digestOf = (key: string) => this.#replica.get(key)?.digest ?? create(DigestSchema);
     value.digest = Object.fromEntries(keys.map((key) => [key, digestOf(key)]));
     if (keys.length === this.#options.chunkKeys) {
       round.after = keys.at(-1);
-      // What changes all the time does not hold up the round: only what waits by now goes before its next chunk.
-      round.ahead = this.#outgoing.size;
+      // Only the entries that are pending now are sent before the next chunk, so that steady changes do not block the
+      // round.
+      round.entriesAhead = this.#outgoing.size;
     } else {
       this.#round = undefined;
       this.#advertisedMs = Date.now();
-      if (!round.answer) this.#awaitsRound = true;
+      if (!round.isAnswer) this.#awaitsRound = true;
     }
     return this.#message({ case: "antiEntropyAdvertisement", value });
   }

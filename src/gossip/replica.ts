@@ -6,33 +6,33 @@ import { KeyOrder } from "./key-order.js";
 import { compareValues, isTombstone } from "./version.js";
 
 export interface ReplicaOptions {
-  /** How long a removed key is remembered at least, in milliseconds. */
+  /** How long the tombstone of a removed key is kept at least, in milliseconds. */
   tombstoneMs: number;
   /** The wall clock, in Unix milliseconds. Default: `Date.now`. */
   now?: () => number;
 }
 
-/** One entry that took the place of another, or of nothing. */
+/** An entry that was stored, and the one that it replaced. */
 export type Stored = {
   key: string;
   before: MapValue | undefined;
   after: MapValue;
-  /** What the replica's `revision` became by it. */
+  /** The replica's `revision` after it was stored. */
   revision: number;
 };
 
-/** Timestamps below this come from a clock that has nothing to do with the wall clock. */
+/** Earlier timestamps do not come from a wall clock. */
 const YEAR_2000_MS = 946_684_800_000;
 
 /**
- * One member's whole copy of a map: for each key the newest entry that it has seen, removed keys as tombstones. What
- * arrives twice or out of order makes no difference, so copies that have seen the same entries are alike. Entries are
- * kept as they came, with fields that are not known here.
+ * One member's full copy of a map: the newest entry of each key that it has received, with tombstones for removed keys.
+ * Duplicates and the order of arrival make no difference, so copies that have received the same entries are equal.
+ * Entries are stored as they came, with unknown fields.
  */
 export class Replica {
   readonly clock: HybridClock;
   readonly #entries = new Map<string, { value: MapValue; revision: number }>();
-  /** When each tombstone was stored, the oldest first. */
+  /** When each tombstone was stored, oldest first. */
   readonly #tombstones = new Map<string, number>();
   readonly #order = new KeyOrder();
   readonly #tombstoneMs: number;
@@ -40,54 +40,54 @@ export class Replica {
   #revision = 0;
   #bytes = 0;
 
-  /** `member` must be the id of this member alone. */
+  /** `member` is the id of this member, which must be unique. */
   constructor(member: string, { tombstoneMs, now = Date.now }: ReplicaOptions) {
     this.clock = new HybridClock(member, now);
     this.#tombstoneMs = tombstoneMs;
     this.#now = now;
   }
 
-  /** Counts what was stored: an entry with a higher revision was stored here later. */
+  /** The number of stored entries so far. An entry with a higher revision was stored later. */
   get revision(): number {
     return this.#revision;
   }
 
-  /** The keys that it holds, removed ones included. */
+  /** The number of keys, including removed ones. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** The removed keys among them. */
+  /** The number of removed keys. */
   get tombstones(): number {
     return this.#tombstones.size;
   }
 
-  /** The bytes of all keys and values. */
+  /** The number of bytes of all keys and values. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The entry at `key`, a tombstone too. */
+  /** The entry at `key`, which may be a tombstone. */
   get(key: string): MapValue | undefined {
     return this.#entries.get(key)?.value;
   }
 
-  /** The revision that the entry at `key` came with; 0 where there is none. */
+  /** The revision of the entry at `key`; 0 if there is none. */
   revisionOf(key: string): number {
     return this.#entries.get(key)?.revision ?? 0;
   }
 
-  /** The keys after `after` up to `last`, removed ones included, in byte order. */
-  keys(after?: string, last?: string, most?: number): readonly string[] {
-    return this.#order.between(after, last, most);
+  /** At most `limit` keys after `after` up to `last`, including removed ones, in byte order. */
+  keys(after?: string, last?: string, limit?: number): readonly string[] {
+    return this.#order.between(after, last, limit);
   }
 
   /** Writes `value` as this member. */
   set(key: string, value: Uint8Array): Stored {
-    return this.#store(key, entry(this.clock.tick(), value));
+    return this.#store(key, newEntry(this.clock.tick(), value));
   }
 
-  /** Removes `keys` as this member, all at the same moment; those that are not there stay so. */
+  /** Removes `keys` as this member, all with the same timestamp. Missing keys are ignored. */
   delete(keys: Iterable<string>): Stored[] {
     let timestamp: Uint8Array | undefined;
     const removed: Stored[] = [];
@@ -95,19 +95,19 @@ export class Replica {
       const present = this.get(key);
       if (!present || isTombstone(present)) continue;
       timestamp ??= this.clock.tick();
-      removed.push(this.#store(key, entry(timestamp)));
+      removed.push(this.#store(key, newEntry(timestamp)));
     }
     return removed;
   }
 
-  /** Whether `value` would take the place of what is at `key`. One with a malformed timestamp never does. */
+  /** Whether apply() would store `value`: whether it is newer. One with a malformed timestamp never is. */
   takes(key: string, value: MapValue): boolean {
     if (value.digest && clockOf(value.digest.timestamp) === undefined) return false;
     const present = this.get(key);
     return !present || compareValues(value, present) > 0;
   }
 
-  /** Stores another member's entry where it is newer than the one here. */
+  /** Stores another member's entry if it is newer than the one here. */
   apply(key: string, value: MapValue): Stored | undefined {
     if (!this.takes(key, value)) return undefined;
     if (value.digest) this.clock.observe(value.digest.timestamp);
@@ -115,35 +115,37 @@ export class Replica {
   }
 
   /**
-   * Whether a tombstone is so old that members may have forgotten it: there is no use in telling one of it that does
-   * not have the key, they would only remind each other for ever.
+   * Whether a tombstone is so old that members may have forgotten it. It is not sent to members that do not have the
+   * key: they would send it to each other for ever.
    */
   isOutdated({ tombstone, timestamp }: Digest): boolean {
     const writtenMs = wallMsOf(timestamp);
     return tombstone && writtenMs >= YEAR_2000_MS && writtenMs < this.#now() - this.#tombstoneMs;
   }
 
-  /** The tombstones that are old enough to be forgotten, of those that `others` have too. */
-  forgettable(others: (key: string) => boolean): string[] {
+  /**
+   * The keys of the tombstones that are old enough to be forgotten, if `isShared` says that the others have them too.
+   */
+  forgettable(isShared: (key: string) => boolean): string[] {
     const keys: string[] = [];
-    const since = this.#now() - this.#tombstoneMs;
+    const untilMs = this.#now() - this.#tombstoneMs;
     for (const [key, storedMs] of this.#tombstones) {
-      if (storedMs > since) break;
-      if (others(key)) keys.push(key);
+      if (storedMs > untilMs) break;
+      if (isShared(key)) keys.push(key);
     }
     return keys;
   }
 
-  /** Forgets the tombstones at `keys`; what has a value by now stays. */
+  /** Forgets the tombstones at `keys`. A key that has a value again is kept. */
   forget(keys: Iterable<string>): void {
-    const gone = new Set<string>();
+    const forgotten = new Set<string>();
     for (const key of keys) {
       if (!this.#tombstones.delete(key)) continue;
       this.#bytes -= sizeOf(key, this.get(key));
       this.#entries.delete(key);
-      gone.add(key);
+      forgotten.add(key);
     }
-    if (gone.size > 0) this.#order.delete(gone);
+    if (forgotten.size > 0) this.#order.delete(forgotten);
   }
 
   #store(key: string, value: MapValue): Stored {
@@ -158,11 +160,11 @@ export class Replica {
   }
 }
 
-/** The bytes that an entry is counted with. */
+/** The size of an entry in bytes: its key and its value. */
 export const sizeOf = (key: string, value: MapValue | undefined): number =>
   value ? utf8Length(key) + value.value.length : 0;
 
-const entry = (timestamp: Uint8Array, value?: Uint8Array): MapValue =>
+const newEntry = (timestamp: Uint8Array, value?: Uint8Array): MapValue =>
   create(MapValueSchema, {
     digest: { timestamp, tombstone: value === undefined },
     ...(value && { value }),

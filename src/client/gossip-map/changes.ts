@@ -1,6 +1,6 @@
 import type { MapValue } from "../../../gen/atomix/map/map_pb.js";
 import type { Stored } from "../../gossip/replica.js";
-import { live } from "../../gossip/version.js";
+import { liveEntry } from "../../gossip/version.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { canceled } from "../../rpc/canceled.js";
 
@@ -14,8 +14,8 @@ export type Difference = {
 };
 
 /**
- * The pending changes of a map for one reader. Several changes of a key between two steps of the reader become one, so a
- * slow reader needs no more memory than the map itself.
+ * The pending changes of a map for one reader. Several changes of a key between two steps of the reader become one, so
+ * a slow reader needs no more memory than the map itself.
  */
 export class Changes {
   readonly #pending = new Map<string, Difference>();
@@ -24,7 +24,12 @@ export class Changes {
 
   add({ key, before, after }: Stored, local: boolean): void {
     const earlier = this.#pending.get(key);
-    const difference = { key, before: earlier ? earlier.before : live(before), after: live(after), local };
+    const difference = {
+      key,
+      before: earlier ? earlier.before : liveEntry(before),
+      after: liveEntry(after),
+      local,
+    };
     // The key was added and removed again since the last step.
     if (!difference.before && !difference.after) this.#pending.delete(key);
     else this.#pending.set(key, difference);

@@ -1,7 +1,7 @@
 import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import { Replica, type Stored } from "../../gossip/replica.js";
-import { live } from "../../gossip/version.js";
+import { liveEntry } from "../../gossip/version.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { openFor } from "../client-lifetime.js";
@@ -11,7 +11,7 @@ import { Changes, type Difference } from "./changes.js";
 import { ServerSync } from "./sync.js";
 import type { WaitOptions } from "./waiters.js";
 
-export interface MemberOptions {
+export interface GossipMemberOptions {
   namespace: string;
   memberId: string;
   flushMs: number;
@@ -24,7 +24,7 @@ export interface MemberOptions {
 }
 
 /** This member of a gossip map: its replica, its connection to the server, and the loops over its changes. */
-export class Member {
+export class GossipMember {
   readonly name: string;
   readonly status: ConnectionStatus;
   readonly replica: Replica;
@@ -36,7 +36,7 @@ export class Member {
   #refusal: ConnectError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(transport: Transport, name: string, options: MemberOptions) {
+  constructor(transport: Transport, name: string, options: GossipMemberOptions) {
     const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, signal, call } = options;
     const client = generatedClient(GossipMapService, transport);
     this.name = name;
@@ -104,7 +104,8 @@ export class Member {
   }
 
   #publish(stored: Stored, local: boolean): void {
-    this.#size += Number(live(stored.after) !== undefined) - Number(live(stored.before) !== undefined);
+    this.#size +=
+      Number(liveEntry(stored.after) !== undefined) - Number(liveEntry(stored.before) !== undefined);
     for (const loop of this.#loops) loop.add(stored, local);
   }
 

@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { live } from "../../gossip/version.js";
+import { liveEntry } from "../../gossip/version.js";
 import { checkedName, checkOptions } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
@@ -8,7 +8,7 @@ import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
 import type { GossipMap, GossipMapOptions } from "../gossip-map.js";
-import { Member } from "./member.js";
+import { GossipMember } from "./member.js";
 import { DecodedValues, decodedChanges, isReadable } from "./values.js";
 
 /** Opens the map of openGossipMap(). */
@@ -20,7 +20,7 @@ export async function joinGossipMap<V>(
   const { signal, timeoutMs, offline, ...settings } = checkedSettings(name, options);
   if (signal?.aborted) throw canceled(signal);
   const codec = codecOf<V>(options);
-  const member = new Member(transport, name, { ...settings, signal });
+  const member = new GossipMember(transport, name, { ...settings, signal });
   const map = replicaMap(member, settings.memberId, codec);
   try {
     if (!offline) await member.caughtUp({ signal, timeoutMs });
@@ -55,7 +55,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
   return { namespace, memberId, offline, flushMs, antiEntropyMs, tombstoneMs, timeoutMs, signal, call };
 }
 
-function replicaMap<V>(member: Member, memberId: string, codec: Codec<V>): GossipMap<V> {
+function replicaMap<V>(member: GossipMember, memberId: string, codec: Codec<V>): GossipMap<V> {
   const { name, replica, status } = member;
   const values = new DecodedValues<V>(name, codec);
   const map: GossipMap<V> = {
@@ -69,16 +69,16 @@ function replicaMap<V>(member: Member, memberId: string, codec: Codec<V>): Gossi
       return member.size;
     },
     get(key) {
-      const entry = live(replica.get(checkedKey("get", key)));
+      const entry = liveEntry(replica.get(checkedKey("get", key)));
       return entry && values.get(key, entry).value;
     },
-    has: (key) => live(replica.get(checkedKey("look for", key))) !== undefined,
+    has: (key) => liveEntry(replica.get(checkedKey("look for", key))) !== undefined,
     *keys() {
       for (const key of replica.keys()) if (map.has(key)) yield key;
     },
     *entries() {
       for (const key of replica.keys()) {
-        const entry = live(replica.get(key));
+        const entry = liveEntry(replica.get(key));
         const decoded = entry && values.get(key, entry);
         if (decoded && isReadable(decoded)) yield [key, decoded.value];
       }

@@ -2,8 +2,8 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type MapValue, MapValueSchema, type Message } from "../../../gen/atomix/map/map_pb.js";
 import { runAntiEntropy } from "../../gossip/anti-entropy.js";
-import { Carrier } from "../../gossip/carrier.js";
 import { Link, type LinkOptions } from "../../gossip/link.js";
+import { Multiplexer } from "../../gossip/multiplexer.js";
 import type { Replica, Stored } from "../../gossip/replica.js";
 import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
@@ -53,7 +53,7 @@ export class ServerSync {
   readonly #closing = new AbortController();
   readonly #stopAntiEntropy: () => void;
   readonly #links = new Set<Link>();
-  #stream: { link: Link; carrier: Carrier; connected: boolean } | undefined;
+  #stream: { link: Link; multiplexer: Multiplexer; connected: boolean } | undefined;
   #refusal: ConnectError | undefined;
   #isClosed = false;
   readonly #ended: Promise<void>;
@@ -94,7 +94,7 @@ export class ServerSync {
     if (!this.#isClosed) {
       this.#isClosed = true;
       this.#stopAntiEntropy();
-      this.#stream?.carrier.finish();
+      this.#stream?.multiplexer.finish();
       const abort = () => this.#closing.abort();
       if (!this.#stream?.connected) abort();
       const cancelAbort = runAfter(FLUSH_ON_CLOSE_MS, abort);
@@ -132,15 +132,15 @@ export class ServerSync {
   /** Opens a stream and reads it to its end. Returns the error that ended it. */
   async #runStream(): Promise<ConnectError> {
     const { replica, open, status, ...options } = this.#options;
-    const carrier = new Carrier();
-    const link = new Link(replica, { ...options, wake: carrier.wake });
-    carrier.add(link);
+    const multiplexer = new Multiplexer();
+    const link = new Link(replica, { ...options, wake: multiplexer.wake });
+    multiplexer.add(link);
     // The comparison finds the entries that were written without a stream.
     link.advertise();
     this.#links.add(link);
-    const stream = { link, carrier, connected: false };
+    const stream = { link, multiplexer, connected: false };
     this.#stream = stream;
-    const connect = (signal: AbortSignal) => open(carrier.messages(), signal);
+    const connect = (signal: AbortSignal) => open(multiplexer.messages(), signal);
     const attempt = attemptOf(status, this.#closing.signal);
     try {
       for await (const message of abortOnBreak(connect, attempt.signal)) {
@@ -153,7 +153,7 @@ export class ServerSync {
       return ConnectError.from(error);
     } finally {
       attempt.release();
-      carrier.leave();
+      multiplexer.stop();
       this.#links.delete(link);
       this.#stream = undefined;
     }

@@ -4,7 +4,9 @@ import { withOnHeader } from "../../rpc/call-headers.js";
 import { canceled } from "../../rpc/canceled.js";
 import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 
-/** Ids without end. `reserve` reserves a block and returns its first id; a response header has the size of the block. */
+/**
+ * Ids without end. `reserve` reserves a block and returns its first id; a response header has the size of the block.
+ */
 export function idBlocks<O extends CallOptions>(
   reserve: (options: O) => Promise<bigint>,
   options: O,

@@ -34,10 +34,10 @@ const PROBE_MS = 10_000;
 const probes = new WeakMap<Transport, Map<string, Promise<boolean>>>();
 
 /**
- * Changes `item`, a write that requires an absent key, to a form that this server supports. The Go runtime overwrites an
- * existing entry. Its Redis store accepts any etag for an absent key, and compares it otherwise, so an etag that no entry
- * has makes the same atomic condition. A probe finds out once whether a store does so, with a temporary entry of its own.
- * If it does not, this fails with `Code.Unimplemented`.
+ * Changes `item`, a write that requires an absent key, to a form that this server supports. The Go runtime overwrites
+ * an existing entry. Its Redis store accepts any etag for an absent key, and compares it otherwise, so an etag that no
+ * entry has makes the same atomic condition. A probe finds out once whether a store does so, with a temporary entry of
+ * its own. If it does not, this fails with `Code.Unimplemented`.
  */
 export async function createOnly(store: Store, item: Item, call: CallOptions): Promise<Item> {
   const { transport, failure } = store;

@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.js";
-import { Carrier } from "../../gossip/carrier.js";
+import { Multiplexer } from "../../gossip/multiplexer.js";
 import { randomId } from "../../lib/random-id.js";
 import type { ServiceContext } from "../context.js";
 import { GossipMaps, type Joined } from "./gossip-map/maps.js";
@@ -15,18 +15,18 @@ export function gossipMapService(context: ServiceContext): ServiceImpl<typeof Go
   return {
     async *connect(messages, { signal }) {
       const joined = new Map<string, Joined>();
-      const carrier = new Carrier(() => {
+      const multiplexer = new Multiplexer(() => {
         for (const { hub, link } of joined.values()) hub.leave(link);
       });
-      const leave = () => carrier.fail(signal.reason);
+      const leave = () => multiplexer.fail(signal.reason);
       if (signal.aborted) leave();
       signal.addEventListener("abort", leave);
-      read(messages, maps, carrier, joined).then(
-        () => carrier.finish(),
-        (error: unknown) => carrier.fail(error),
+      read(messages, maps, multiplexer, joined).then(
+        () => multiplexer.finish(),
+        (error: unknown) => multiplexer.fail(error),
       );
       try {
-        yield* carrier.messages();
+        yield* multiplexer.messages();
       } finally {
         signal.removeEventListener("abort", leave);
       }
@@ -38,7 +38,7 @@ export function gossipMapService(context: ServiceContext): ServiceImpl<typeof Go
 async function read(
   messages: AsyncIterable<Message>,
   maps: GossipMaps,
-  carrier: Carrier,
+  multiplexer: Multiplexer,
   joined: Map<string, Joined>,
 ): Promise<void> {
   for await (const message of messages) {
@@ -46,17 +46,17 @@ async function read(
     const at = under("gossip", namespace, name);
     let place = joined.get(at);
     if (!place) {
-      place = await maps.join({ namespace, name }, carrier);
-      if (carrier.ended) {
+      place = await maps.join({ namespace, name }, multiplexer);
+      if (multiplexer.ended) {
         place.hub.leave(place.link);
         return;
       }
       joined.set(at, place);
-      carrier.add(place.link);
+      multiplexer.add(place.link);
     }
     const { hub, link } = place;
     const updates = link.receive(message);
     if (updates.length > 0) await hub.write(updates, link);
-    if (carrier.ended) return;
+    if (multiplexer.ended) return;
   }
 }
