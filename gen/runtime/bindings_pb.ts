@@ -36,14 +36,14 @@ export type InvokeBindingRequest = Message<"spec.proto.runtime.v1.InvokeBindingR
   data: Uint8Array;
 
   /**
-   * Options for the operation; what they mean is the binding's affair.
+   * Options for the operation, defined by the binding.
    *
    * @generated from field: map<string, string> metadata = 3;
    */
   metadata: { [key: string]: string };
 
   /**
-   * What to do, in the binding's own words. Required.
+   * The operation, defined by the binding. Required.
    *
    * @generated from field: string operation = 4;
    */
@@ -58,7 +58,7 @@ export const InvokeBindingRequestSchema: GenMessage<InvokeBindingRequest> = /*@_
   messageDesc(file_spec_proto_runtime_v1_runtime, 0);
 
 /**
- * What the binding answered.
+ * The response of the binding.
  *
  * @generated from message spec.proto.runtime.v1.InvokeBindingResponse
  */
@@ -71,7 +71,7 @@ export type InvokeBindingResponse = Message<"spec.proto.runtime.v1.InvokeBinding
   data: Uint8Array;
 
   /**
-   * Remarks of the binding on its answer.
+   * Metadata of the response.
    *
    * @generated from field: map<string, string> metadata = 2;
    */
@@ -91,11 +91,11 @@ export const InvokeBindingResponseSchema: GenMessage<InvokeBindingResponse> = /*
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
@@ -106,8 +106,8 @@ export const Runtime: GenService<{
    *
    * An `http` binding's operations are create (a POST), get, head, post, put, patch, delete, options
    * and trace. Metadata `path` is added to its URL, metadata beginning with an upper-case letter are
-   * headers. The answer's metadata are `statusCode`, `status` and its headers. A status that is no
-   * success fails the call with a google.rpc.ErrorInfo holding `statusCode`, unless metadata
+   * headers. The response's metadata are `statusCode`, `status` and its headers. A status other than 2xx
+   * fails the call with a google.rpc.ErrorInfo that has `statusCode`, unless metadata
    * `errorIfNot2XX` is `false`.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.InvokeBinding

@@ -145,8 +145,8 @@ export type ConfigurationItem = Message<"spec.proto.runtime.v1.ConfigurationItem
   tags: { [key: string]: string };
 
   /**
-   * Remarks on the item. A notification of a deletion carries `deleted: "true"`, which tells it
-   * from an item with empty content.
+   * Metadata of the item. A notification of a deletion has `deleted: "true"`, unlike one of an item
+   * with empty content.
    *
    * @generated from field: map<string, string> metadata = 6;
    */
@@ -181,7 +181,7 @@ export type SaveConfigurationRequest = Message<"spec.proto.runtime.v1.SaveConfig
   appId: string;
 
   /**
-   * The items to create, replace or, where content is empty, delete. At least one.
+   * The items to create, replace or, if content is empty, delete. At least one.
    *
    * @generated from field: repeated spec.proto.runtime.v1.ConfigurationItem items = 3;
    */
@@ -356,19 +356,19 @@ export const SubscribeConfigurationResponseSchema: GenMessage<SubscribeConfigura
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Reads configuration items, in the order of the keys. A key that has no item is left out of the
-   * answer, and items that are too large for one answer fail with resource_exhausted.
+   * Reads configuration items, in the order of the keys. A key without an item is omitted from the
+   * response. Items that are too large for one response fail with resource_exhausted.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetConfiguration
    */
@@ -389,8 +389,7 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Deletes configuration items and notifies their subscribers. A key that has no item is passed
-   * over.
+   * Deletes configuration items and notifies their subscribers. A key without an item is ignored.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.DeleteConfiguration
    */
@@ -400,14 +399,14 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Follows configuration items. Each request adds keys to the subscription and is answered with one
-   * response that has their current values, where there are any; then comes every change. No response
-   * is without an item, but the first one where the request header fairlead-initial is true. A client
-   * that reads too slowly is told the last change of each key instead of every one.
+   * Subscribes to configuration items. Each request adds keys to the subscription; if they have values,
+   * one response has all of them. Then every change follows. No response is empty, except the first
+   * one if the request header fairlead-initial is true. A client that reads too slowly gets the last
+   * change of each key instead of every change.
    *
-   * Closing the request side keeps the subscription, which lasts until the client cancels. One
-   * stream's end touches no other stream, and a request that is refused ends its own. How many keys
-   * and groups one stream may follow is limited.
+   * Closing the request side keeps the subscription, which lasts until the client cancels. The end of
+   * a stream does not affect other streams. A rejected request ends its stream. The keys and groups of
+   * one stream are limited.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SubscribeConfiguration
    */

@@ -102,7 +102,7 @@ export type PutFileRequest = Message<"spec.proto.runtime.v1.PutFileRequest"> & {
 
   /**
    * What to keep with the file, read from the first message only. `contentType` sets its media type
-   * and `ifAbsent: "true"` creates it only where no file of that name exists, else the call fails
+   * and `ifAbsent: "true"` creates it only if no file of that name exists, else the call fails
    * with aborted; `sha256` is refused, as the server computes it. Other keys are the user's own.
    *
    * @generated from field: map<string, string> metadata = 4;
@@ -174,7 +174,7 @@ export type ListFileResp = Message<"spec.proto.runtime.v1.ListFileResp"> & {
   marker: string;
 
   /**
-   * True where more files follow.
+   * True if more files follow.
    *
    * @generated from field: bool is_truncated = 3;
    */
@@ -216,7 +216,7 @@ export type FileInfo = Message<"spec.proto.runtime.v1.FileInfo"> & {
   lastModified: string;
 
   /**
-   * What is kept with the file.
+   * The metadata of the file.
    *
    * @generated from field: map<string, string> metadata = 4;
    */
@@ -273,7 +273,7 @@ export const GetFileMetaRequestSchema: GenMessage<GetFileMetaRequest> = /*@__PUR
   messageDesc(file_spec_proto_runtime_v1_runtime, 7);
 
 /**
- * A description of a file. It also comes as GetFile's response header `fairlead-file-bin`.
+ * A description of a file. GetFile has it in the response header `fairlead-file-bin`.
  *
  * @generated from message spec.proto.runtime.v1.GetFileMetaResponse
  */
@@ -293,7 +293,7 @@ export type GetFileMetaResponse = Message<"spec.proto.runtime.v1.GetFileMetaResp
   lastModified: string;
 
   /**
-   * What is kept with the file.
+   * The metadata of the file.
    *
    * @generated from field: spec.proto.runtime.v1.FileMeta response = 3;
    */
@@ -308,7 +308,7 @@ export const GetFileMetaResponseSchema: GenMessage<GetFileMetaResponse> = /*@__P
   messageDesc(file_spec_proto_runtime_v1_runtime, 8);
 
 /**
- * What is kept with a file.
+ * The metadata of a file.
  *
  * @generated from message spec.proto.runtime.v1.FileMeta
  */
@@ -390,24 +390,24 @@ export const FileRequestSchema: GenMessage<FileRequest> = /*@__PURE__*/
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Reads a file in chunks of at most 64 KiB; an empty file may come without any chunk. A missing
+   * Reads a file in chunks of at most 64 KiB; an empty file may have no chunk. A missing
    * file fails with not_found.
    *
-   * The reader gets the file as it was when the call began, whatever is written meanwhile. Response
-   * header `fairlead-file-bin` holds a serialised GetFileMetaResponse. Request metadata `offset` and
-   * `length`, both in bytes, read a range, which response header `fairlead-range:
-   * <first>-<last>/<size>` confirms, or `*\/<size>` where nothing of the file is in it.
+   * The reader gets the file as it was when the call began, without later writes. The response header
+   * `fairlead-file-bin` has a serialized GetFileMetaResponse. Request metadata `offset` and `length`,
+   * both in bytes, select a range. The response header `fairlead-range: <first>-<last>/<size>` confirms
+   * it, or `*\/<size>` if the range is outside of the file.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetFile
    */
@@ -419,7 +419,7 @@ export const Runtime: GenService<{
   /**
    * Writes a file from a stream of chunks. The file appears whole when the stream closes, or not at
    * all. A stream without any message fails with invalid_argument. Response header
-   * `fairlead-file-bin` holds a serialised GetFileMetaResponse of the new file.
+   * `fairlead-file-bin` has a serialized GetFileMetaResponse of the new file.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.PutFile
    */

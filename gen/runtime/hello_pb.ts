@@ -31,14 +31,14 @@ export type SayHelloRequest = Message<"spec.proto.runtime.v1.SayHelloRequest"> &
   serviceName: string;
 
   /**
-   * Whom to greet.
+   * The name to greet.
    *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * Anything at all; it is sent back unchanged.
+   * Any message; it is returned unchanged.
    *
    * @generated from field: google.protobuf.Any data = 3;
    */
@@ -86,18 +86,18 @@ export const SayHelloResponseSchema: GenMessage<SayHelloResponse> = /*@__PURE__*
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Answers a greeting from a configured hello instance. It serves as a probe of the connection.
+   * Returns a greeting of a configured hello instance. Useful to test the connection.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SayHello
    */

@@ -29,7 +29,7 @@ export type TryLockRequest = Message<"spec.proto.runtime.v1.TryLockRequest"> & {
   storeName: string;
 
   /**
-   * What the lock protects. Required.
+   * The resource that the lock protects. Required.
    *
    * @generated from field: string resource_id = 2;
    */
@@ -59,13 +59,13 @@ export const TryLockRequestSchema: GenMessage<TryLockRequest> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 0);
 
 /**
- * Whether the lock was granted.
+ * The result of the attempt.
  *
  * @generated from message spec.proto.runtime.v1.TryLockResponse
  */
 export type TryLockResponse = Message<"spec.proto.runtime.v1.TryLockResponse"> & {
   /**
-   * True where the caller holds the lock now, false where it was already held. A grant comes with
+   * True if the caller holds the lock now, false if it was already held. A grant comes with
    * response header `fairlead-fence`.
    *
    * @generated from field: bool success = 1;
@@ -81,7 +81,7 @@ export const TryLockResponseSchema: GenMessage<TryLockResponse> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 1);
 
 /**
- * Names the lock to give up.
+ * Names the lock to release.
  *
  * @generated from message spec.proto.runtime.v1.UnlockRequest
  */
@@ -94,7 +94,7 @@ export type UnlockRequest = Message<"spec.proto.runtime.v1.UnlockRequest"> & {
   storeName: string;
 
   /**
-   * What the lock protects. Required.
+   * The resource that the lock protects. Required.
    *
    * @generated from field: string resource_id = 2;
    */
@@ -116,7 +116,7 @@ export const UnlockRequestSchema: GenMessage<UnlockRequest> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 2);
 
 /**
- * What became of the lock.
+ * The result of the request.
  *
  * @generated from message spec.proto.runtime.v1.UnlockResponse
  */
@@ -198,7 +198,7 @@ export type LockKeepAliveRequest = Message<"spec.proto.runtime.v1.LockKeepAliveR
   storeName: string;
 
   /**
-   * What the lock protects. Required.
+   * The resource that the lock protects. Required.
    *
    * @generated from field: string resource_id = 2;
    */
@@ -227,7 +227,7 @@ export const LockKeepAliveRequestSchema: GenMessage<LockKeepAliveRequest> = /*@_
   messageDesc(file_spec_proto_runtime_v1_runtime, 4);
 
 /**
- * What became of the lock.
+ * The result of the request.
  *
  * @generated from message spec.proto.runtime.v1.LockKeepAliveResponse
  */
@@ -301,22 +301,22 @@ export const LockKeepAliveResponse_StatusSchema: GenEnum<LockKeepAliveResponse_S
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Tries once to take a lock and answers at once. The lock is not re-entrant: its own owner does
-   * not get it a second time.
+   * Tries once to acquire a lock, without waiting. The lock is not re-entrant: its owner cannot acquire
+   * it a second time.
    *
-   * A grant is answered with response header `fairlead-fence: <n>`, a number that grows with every
-   * grant of that resource and that writes can present to be refused once the lock has passed on.
+   * The response to a grant has the header `fairlead-fence: <n>`, a number that grows with every grant
+   * of that resource. Writes can send it, and are rejected once the lock has been granted again.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.TryLock
    */
@@ -326,7 +326,7 @@ export const Runtime: GenService<{
     output: typeof TryLockResponseSchema;
   },
   /**
-   * Gives a lock up. A lock that is missing or held by another owner is told in the status field,
+   * Releases a lock. A lock that is missing or held by another owner is reported in the status field,
    * not as an error.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.Unlock
@@ -338,10 +338,10 @@ export const Runtime: GenService<{
   },
   /**
    * Extends a held lock so that it lasts `expire` seconds from now. A lock that is missing or held
-   * by another owner is told in the status field, not as an error.
+   * by another owner is reported in the status field, not as an error.
    *
-   * The answer has response header `fairlead-fence` too: the number of the grant, except that a lock
-   * held for days is given a newer one before the server forgets the old.
+   * The response also has the header `fairlead-fence`: the number of the grant. A lock that is held for
+   * days gets a newer number before the server forgets the old one.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.LockKeepAlive
    */

@@ -40,9 +40,9 @@ export type PublishEventRequest = Message<"spec.proto.runtime.v1.PublishEventReq
   topic: string;
 
   /**
-   * The payload. It reaches subscribers byte for byte; where data_content_type is
-   * `application/cloudevents+json` it must be a CloudEvent 1.0 as a JSON object, with its `specversion`:
-   * then the attributes come from there, and JSON data keeps its text.
+   * The payload, delivered unchanged. If data_content_type is `application/cloudevents+json`, it must be
+   * a CloudEvent 1.0 as a JSON object, with its `specversion`: it then has the attributes, and JSON data
+   * keeps its text.
    *
    * @generated from field: bytes data = 3;
    */
@@ -56,7 +56,7 @@ export type PublishEventRequest = Message<"spec.proto.runtime.v1.PublishEventReq
   dataContentType: string;
 
   /**
-   * Sent along in the event's metadata. `ttlInSeconds`, where it is above 0, tells after how long the
+   * Sent along in the event's metadata. If `ttlInSeconds` is above 0, it is the time after which the
    * event is dropped if it was not delivered.
    *
    * @generated from field: map<string, string> metadata = 5;
@@ -72,7 +72,7 @@ export const PublishEventRequestSchema: GenMessage<PublishEventRequest> = /*@__P
   messageDesc(file_spec_proto_runtime_v1_runtime, 0);
 
 /**
- * What a subscriber sends.
+ * A request of a subscriber.
  *
  * @generated from message spec.proto.runtime.v1.SubscribeTopicEventsRequest
  */
@@ -131,7 +131,7 @@ export type SubscribeTopicEventsRequestInitial = Message<"spec.proto.runtime.v1.
   /**
    * Options for the subscription. `consumerGroup` names the group whose members share the topic's
    * events; it defaults to the app id: that of the request header `fairlead-app-id`, or else the
-   * runtime's own. `maxInFlight` lowers the number of events that are sent ahead of the answers.
+   * runtime's own. `maxInFlight` lowers the number of events that are sent before they are acknowledged.
    *
    * @generated from field: map<string, string> metadata = 3;
    */
@@ -184,7 +184,7 @@ export const SubscribeTopicEventsRequestProcessedSchema: GenMessage<SubscribeTop
   messageDesc(file_spec_proto_runtime_v1_runtime, 3);
 
 /**
- * What a subscriber receives.
+ * A response to a subscriber.
  *
  * @generated from message spec.proto.runtime.v1.SubscribeTopicEventsResponse
  */
@@ -241,19 +241,19 @@ export const SubscribeTopicEventsResponseInitialSchema: GenMessage<SubscribeTopi
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Publishes an event to a topic, wrapped as a CloudEvent 1.0 with the data kept byte for byte. It
-   * is delivered at least once, and in publish order per topic until a delivery has to be retried.
+   * Publishes an event to a topic, as a CloudEvent 1.0 with unchanged data. It is delivered at least
+   * once, and in publish order per topic until a delivery is retried.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.PublishEvent
    */
@@ -267,8 +267,8 @@ export const Runtime: GenService<{
    * one reports how an event was handled.
    *
    * Streams of the same topic and consumer group share its events. Closing the request side ends
-   * the call once outstanding events are settled; events still unsettled when a stream breaks are
-   * delivered again.
+   * the call after all delivered events are acknowledged. If a stream breaks, its unacknowledged events
+   * are delivered again.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SubscribeTopicEvents
    */

@@ -29,7 +29,7 @@ export type GetSecretRequest = Message<"spec.proto.runtime.v1.GetSecretRequest">
   storeName: string;
 
   /**
-   * The name of the secret. Required; an `env` store shows only the names it allows.
+   * The name of the secret. Required; an `env` store has only the names that its configuration allows.
    *
    * @generated from field: string key = 2;
    */
@@ -147,11 +147,11 @@ export const SecretResponseSchema: GenMessage<SecretResponse> = /*@__PURE__*/
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
@@ -159,7 +159,7 @@ export const SecretResponseSchema: GenMessage<SecretResponse> = /*@__PURE__*/
 export const Runtime: GenService<{
   /**
    * Reads one secret. A missing secret fails with not_found; an error never contains a secret's
-   * value. Never answered to HTTP GET, whose URL any web page can make a browser load.
+   * value. Not available by HTTP GET, because any web page can make a browser load a URL.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetSecret
    */
@@ -169,7 +169,7 @@ export const Runtime: GenService<{
     output: typeof GetSecretResponseSchema;
   },
   /**
-   * Reads every secret of a store that it is configured to show. Never answered to HTTP GET.
+   * Reads every secret that the configuration of a store allows. Not available by HTTP GET.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetBulkSecret
    */

@@ -29,7 +29,7 @@ export type GetNextIdRequest = Message<"spec.proto.runtime.v1.GetNextIdRequest">
   storeName: string;
 
   /**
-   * The sequence within the store. Required; it comes into being with its first id.
+   * The sequence within the store. Required; its first id creates it.
    *
    * @generated from field: string key = 2;
    */
@@ -85,7 +85,7 @@ export const SequencerOptionsSchema: GenMessage<SequencerOptions> = /*@__PURE__*
  */
 export const SequencerOptions_AutoIncrement = {
   /**
-   * Ids are unique, and may come out of order where servers hand out reserved segments.
+   * Ids are unique, and may be out of order if servers use reserved segments.
    *
    * @generated from enum value: WEAK = 0;
    */
@@ -140,22 +140,22 @@ export const GetNextIdResponseSchema: GenMessage<GetNextIdResponse> = /*@__PURE_
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Hands out the next id of a sequence, whose first id is 1 unless the store's configuration sets
+   * Returns the next id of a sequence, whose first id is 1 unless the store's configuration sets
    * `biggerThan` for its key.
    *
    * Request metadata `count` (1 to 100000) reserves a block of ids. The response header
-   * `fairlead-id-count` confirms how many; where it is missing, the server gave a single id.
+   * `fairlead-id-count` confirms the number; if it is missing, the server reserved a single id.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetNextId
    */

@@ -46,7 +46,7 @@ export const InvokeServiceRequestSchema: GenMessage<InvokeServiceRequest> = /*@_
   messageDesc(file_spec_proto_runtime_v1_runtime, 0);
 
 /**
- * What to call and with what.
+ * The method to call and its data.
  *
  * @generated from message spec.proto.runtime.v1.CommonInvokeRequest
  */
@@ -73,7 +73,7 @@ export type CommonInvokeRequest = Message<"spec.proto.runtime.v1.CommonInvokeReq
   contentType: string;
 
   /**
-   * HTTP method and query. Left unset: GET, or POST where there is data, and no query.
+   * HTTP method and query. Default: GET, or POST if there is data, without a query.
    *
    * @generated from field: spec.proto.runtime.v1.HTTPExtension http_extension = 4;
    */
@@ -206,7 +206,7 @@ export const HTTPExtension_VerbSchema: GenEnum<HTTPExtension_Verb> = /*@__PURE__
   enumDesc(file_spec_proto_runtime_v1_runtime, 2, 0);
 
 /**
- * What the application answered.
+ * The response of the application.
  *
  * @generated from message spec.proto.runtime.v1.InvokeResponse
  */
@@ -239,11 +239,11 @@ export const InvokeResponseSchema: GenMessage<InvokeResponse> = /*@__PURE__*/
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
@@ -251,15 +251,15 @@ export const InvokeResponseSchema: GenMessage<InvokeResponse> = /*@__PURE__*/
 export const Runtime: GenService<{
   /**
    * Calls a method of another application, over HTTP at its configured base URL or through the
-   * tunnel it dialled in by. The answer's status, headers and body come back; any status is an
-   * answer, and a redirect is not followed. An id that is neither configured nor connected, and a
-   * method that is no path below the app's URL, fail with invalid_argument.
+   * tunnel that it has opened. Returns the status, headers and body of the app's response; no status
+   * is an error, and redirects are not followed. An id that is neither configured nor connected, and
+   * a method that is not a path below the app's URL, fail with invalid_argument.
    *
    * The call's request headers go to the app, except those that are about the call itself, such as
-   * `authorization` and `cookie`; `fairlead-http-<name>` goes to the app as `<name>`. What only a proxy
-   * can know (`forwarded`, `x-forwarded-*`) never does. The answer has response header
-   * `fairlead-http-status` and `fairlead-http-<name>` for each header of the app; in cookies `%` and
-   * `,` are percent-encoded, so that several can be told apart.
+   * `authorization` and `cookie`; `fairlead-http-<name>` goes to the app as `<name>`. Headers that only
+   * a proxy may set (`forwarded`, `x-forwarded-*`) do not go to the app. The response has the header
+   * `fairlead-http-status` and `fairlead-http-<name>` for each header of the app. In cookies `%` and
+   * `,` are percent-encoded, so that several cookies can be separated.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.InvokeService
    */

@@ -74,7 +74,7 @@ export type GetStateResponse = Message<"spec.proto.runtime.v1.GetStateResponse">
   data: Uint8Array;
 
   /**
-   * The version of the entry, opaque to clients. Empty where the key is missing.
+   * The version of the entry, opaque to clients. Empty if the key is missing.
    *
    * @generated from field: string etag = 2;
    */
@@ -109,7 +109,7 @@ export type GetBulkStateRequest = Message<"spec.proto.runtime.v1.GetBulkStateReq
   storeName: string;
 
   /**
-   * The keys, 1 to 1024 bytes of UTF-8 each. A key given twice is answered once.
+   * The keys, 1 to 1024 bytes of UTF-8 each. A repeated key is returned once.
    *
    * @generated from field: repeated string keys = 2;
    */
@@ -181,14 +181,14 @@ export type BulkStateItem = Message<"spec.proto.runtime.v1.BulkStateItem"> & {
   data: Uint8Array;
 
   /**
-   * The version of the entry. Empty where the key is missing or could not be read.
+   * The version of the entry. Empty if the key is missing or could not be read.
    *
    * @generated from field: string etag = 3;
    */
   etag: string;
 
   /**
-   * Why this key could not be read. Empty where it could.
+   * The error of this key. Empty if it was read.
    *
    * @generated from field: string error = 4;
    */
@@ -409,9 +409,9 @@ export type StateItem = Message<"spec.proto.runtime.v1.StateItem"> & {
   etag?: Etag | undefined;
 
   /**
-   * Options for the store. `ttlInSeconds`, a whole number, sets the time to live where it is
-   * greater than 0 and clears it otherwise; a write without it leaves the entry without one.
-   * Anything but an integer fails with invalid_argument.
+   * Options for the store. `ttlInSeconds`, a whole number, sets the time to live if it is greater than
+   * 0 and clears it otherwise; a write without it leaves the entry without one. Other text fails with
+   * invalid_argument.
    *
    * @generated from field: map<string, string> metadata = 4;
    */
@@ -455,13 +455,13 @@ export const EtagSchema: GenMessage<Etag> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 11);
 
 /**
- * How a write deals with other writers and with replicas.
+ * The concurrency and consistency of a write.
  *
  * @generated from message spec.proto.runtime.v1.StateOptions
  */
 export type StateOptions = Message<"spec.proto.runtime.v1.StateOptions"> & {
   /**
-   * What to do where no etag is given.
+   * The behavior without an etag.
    *
    * @generated from field: spec.proto.runtime.v1.StateOptions.StateConcurrency concurrency = 1;
    */
@@ -483,8 +483,7 @@ export const StateOptionsSchema: GenMessage<StateOptions> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 12);
 
 /**
- * What a write without an etag does to an entry that exists. An etag is enforced under every
- * value.
+ * The effect of a write without an etag on an existing entry. An etag is enforced with every value.
  *
  * @generated from enum spec.proto.runtime.v1.StateOptions.StateConcurrency
  */
@@ -497,7 +496,7 @@ export const StateOptions_StateConcurrency = {
   CONCURRENCY_UNSPECIFIED: 0,
 
   /**
-   * Only create: fail with aborted where the key exists.
+   * Create only: fail with aborted if the key exists.
    *
    * @generated from enum value: CONCURRENCY_FIRST_WRITE = 1;
    */
@@ -512,8 +511,7 @@ export const StateOptions_StateConcurrency = {
 } as const;
 
 /**
- * What a write without an etag does to an entry that exists. An etag is enforced under every
- * value.
+ * The effect of a write without an etag on an existing entry. An etag is enforced with every value.
  *
  * @generated from enum spec.proto.runtime.v1.StateOptions.StateConcurrency
  */
@@ -572,18 +570,18 @@ export const StateOptions_StateConsistencySchema: GenEnum<StateOptions_StateCons
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Reads one entry. A missing key is no error: the answer then has an empty etag.
+   * Reads one entry. A missing key is not an error: the response then has an empty etag.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetState
    */
@@ -593,8 +591,8 @@ export const Runtime: GenService<{
     output: typeof GetStateResponseSchema;
   },
   /**
-   * Reads several entries. A key that cannot be read carries its own error and does not fail the
-   * call.
+   * Reads several entries. A key that cannot be read has its own error in the response; the call
+   * succeeds.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetBulkState
    */
@@ -604,11 +602,11 @@ export const Runtime: GenService<{
     output: typeof GetBulkStateResponseSchema;
   },
   /**
-   * Writes entries, all or none of them. Fails with aborted where an etag, a first-write condition
+   * Writes entries, all or none of them. Fails with aborted if an etag, a first-write condition
    * or the `fairlead-fence` header does not hold; the error then has a google.rpc.ErrorInfo with
    * the key and its current etag.
    *
-   * The response header `fairlead-etag` holds the etag of everything written.
+   * The response header `fairlead-etag` has the common etag of all written entries.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SaveState
    */
@@ -618,7 +616,7 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Deletes one entry; a missing key is no error unless an etag is given. Fails with aborted where
+   * Deletes one entry; a missing key is an error only with an etag. Fails with aborted if
    * the etag or the `fairlead-fence` header does not hold.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.DeleteState
@@ -629,7 +627,7 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Deletes entries, all or none of them. Fails with aborted where an etag or the `fairlead-fence`
+   * Deletes entries, all or none of them. Fails with aborted if an etag or the `fairlead-fence`
    * header does not hold.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.DeleteBulkState
@@ -641,10 +639,10 @@ export const Runtime: GenService<{
   },
   /**
    * Runs upserts and deletes in order, all or none of them; an operation sees what earlier ones in
-   * the same transaction did to its key. Fails with aborted where an etag, a first-write condition
+   * the same transaction did to its key. Fails with aborted if an etag, a first-write condition
    * or the `fairlead-fence` header does not hold.
    *
-   * The response header `fairlead-etag` holds the etag of everything written.
+   * The response header `fairlead-etag` has the common etag of all written entries.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.ExecuteStateTransaction
    */

@@ -79,7 +79,7 @@ export const ConsumeRequestSchema: GenMessage<ConsumeRequest> = /*@__PURE__*/
  */
 export type LogRecord = Message<"atomix.log.LogRecord"> & {
   /**
-   * Where the record stands in the log, counted from 1.
+   * The position of the record in the log, counted from 1.
    *
    * @generated from field: uint64 offset = 1;
    */
@@ -108,9 +108,9 @@ export const LogRecordSchema: GenMessage<LogRecord> = /*@__PURE__*/
   messageDesc(file_atomix_log_log, 3);
 
 /**
- * Append-only logs. Request header `fairlead-log` names the log, percent-encoded, `default` where it
- * is missing. A log comes into being with its first record; how many there may be is limited, and
- * past that Produce fails with resource_exhausted.
+ * Append-only logs. Request header `fairlead-log` names the log, percent-encoded; the default is
+ * `default`. A log is created by its first record. The number of logs is limited: beyond it Produce
+ * fails with resource_exhausted.
  *
  * Every response carries the header `fairlead-server: <version>`.
  *
@@ -118,14 +118,14 @@ export const LogRecordSchema: GenMessage<LogRecord> = /*@__PURE__*/
  */
 export const LogService: GenService<{
   /**
-   * Appends every value of the stream, in order, and answers once when all are durable. Response
-   * trailers `fairlead-first-offset` and `fairlead-last-offset` tell where they are; a stream without
-   * values has none.
+   * Appends every value of the stream, in order, and responds when all are durable. Response trailers
+   * `fairlead-first-offset` and `fairlead-last-offset` have their offsets; a stream without values has
+   * no such trailers.
    *
    * Values are appended in batches of up to 512 and 1 MiB, at the latest one second after the first
    * of them arrived. A batch is all or nothing and has no other producer's records in it, so a
-   * stream that fits one is atomic. Between batches there may be records of others, and batches that
-   * were appended before a stream failed stay.
+   * stream that fits one is atomic. Between batches there may be records of others. If a stream fails,
+   * the batches that were appended before remain.
    *
    * @generated from rpc atomix.log.LogService.Produce
    */
@@ -135,12 +135,12 @@ export const LogService: GenService<{
     output: typeof ProduceResponseSchema;
   },
   /**
-   * Reads a log in order and follows it until the client cancels; a server that closes ends it with
-   * unavailable. Request header `fairlead-follow: false` ends at the last record there is. A log that
-   * is not there yet is empty, and reading does not make it.
+   * Reads a log in order and waits for further records until the client cancels; a server that closes
+   * ends it with unavailable. With request header `fairlead-follow: false` it ends at the last record.
+   * A log that does not exist is read as an empty log, and is not created.
    *
    * Request header `fairlead-from-time`, in Unix milliseconds, starts at the first record of that
-   * time or later; where there is an offset too, at the later of both. Each call reads on its own.
+   * time or later; with an offset too, at the later of both. Calls are independent of each other.
    *
    * @generated from rpc atomix.log.LogService.Consume
    */

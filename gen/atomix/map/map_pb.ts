@@ -17,7 +17,7 @@ export const file_atomix_map_map: GenFile = /*@__PURE__*/
   fileDesc("ChRhdG9taXgvbWFwL21hcC5wcm90bxIKYXRvbWl4Lm1hcCLzAQoHTWVzc2FnZRIOCgZzb3VyY2UYASABKAkSJgoGdGFyZ2V0GAIgASgLMhYuYXRvbWl4LnByaW1pdGl2ZS5OYW1lEiQKBnVwZGF0ZRgDIAEoCzISLmF0b21peC5tYXAuVXBkYXRlSAASMwoOdXBkYXRlX3JlcXVlc3QYBCABKAsyGS5hdG9taXgubWFwLlVwZGF0ZVJlcXVlc3RIABJKChphbnRpX2VudHJvcHlfYWR2ZXJ0aXNlbWVudBgFIAEoCzIkLmF0b21peC5tYXAuQW50aUVudHJvcHlBZHZlcnRpc2VtZW50SABCCQoHbWVzc2FnZSKTAQoGVXBkYXRlEjAKB3VwZGF0ZXMYASADKAsyHy5hdG9taXgubWFwLlVwZGF0ZS5VcGRhdGVzRW50cnkSEQoJdGltZXN0YW1wGAIgASgMGkQKDFVwZGF0ZXNFbnRyeRILCgNrZXkYASABKAkSIwoFdmFsdWUYAiABKAsyFC5hdG9taXgubWFwLk1hcFZhbHVlOgI4ASIwCg1VcGRhdGVSZXF1ZXN0EgwKBGtleXMYASADKAkSEQoJdGltZXN0YW1wGAIgASgMIrIBChhBbnRpRW50cm9weUFkdmVydGlzZW1lbnQSQAoGZGlnZXN0GAEgAygLMjAuYXRvbWl4Lm1hcC5BbnRpRW50cm9weUFkdmVydGlzZW1lbnQuRGlnZXN0RW50cnkSEQoJdGltZXN0YW1wGAIgASgMGkEKC0RpZ2VzdEVudHJ5EgsKA2tleRgBIAEoCRIhCgV2YWx1ZRgCIAEoCzISLmF0b21peC5tYXAuRGlnZXN0OgI4ASI/CgtVcGRhdGVFbnRyeRILCgNrZXkYASABKAkSIwoFdmFsdWUYAiABKAsyFC5hdG9taXgubWFwLk1hcFZhbHVlIj0KCE1hcFZhbHVlEiIKBmRpZ2VzdBgBIAEoCzISLmF0b21peC5tYXAuRGlnZXN0Eg0KBXZhbHVlGAIgASgMIi4KBkRpZ2VzdBIRCgl0aW1lc3RhbXAYASABKAwSEQoJdG9tYnN0b25lGAIgASgIMksKEEdvc3NpcE1hcFNlcnZpY2USNwoHQ29ubmVjdBITLmF0b21peC5tYXAuTWVzc2FnZRoTLmF0b21peC5tYXAuTWVzc2FnZSgBMAFiBnByb3RvMw", [file_atomix_primitive_primitive]);
 
 /**
- * What members send each other.
+ * A message between members.
  *
  * @generated from message atomix.map.Message
  */
@@ -59,7 +59,7 @@ export type Message = Message$1<"atomix.map.Message"> & {
     case: "updateRequest";
   } | {
     /**
-     * What the sender holds.
+     * The versions that the sender has.
      *
      * @generated from field: atomix.map.AntiEntropyAdvertisement anti_entropy_advertisement = 5;
      */
@@ -76,9 +76,9 @@ export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_atomix_map_map, 0);
 
 /**
- * Entries, sent when they change, because they were asked for or because the peer was seen to lack
- * them. A receiver keeps each that is newer than its own, and answers one that is older with its
- * own. Where timestamps are equal, a tombstone is newer than a value, and of two values the greater
+ * Entries, sent when they change, when they are requested, or when the peer does not have them. A
+ * receiver keeps each entry that is newer than its own, and responds to an older one with its own. If
+ * the timestamps are equal, a tombstone is newer than a value, and of two values the greater
  * one in unsigned byte order.
  *
  * @generated from message atomix.map.Update
@@ -107,13 +107,13 @@ export const UpdateSchema: GenMessage<Update> = /*@__PURE__*/
   messageDesc(file_atomix_map_map, 1);
 
 /**
- * Asks for entries that the sender lacks or holds in an older version.
+ * Requests entries that the sender does not have, or has in an older version.
  *
  * @generated from message atomix.map.UpdateRequest
  */
 export type UpdateRequest = Message$1<"atomix.map.UpdateRequest"> & {
   /**
-   * The keys asked for. One that the receiver lacks too is passed over.
+   * The requested keys. One that the receiver does not have either is ignored.
    *
    * @generated from field: repeated string keys = 1;
    */
@@ -135,11 +135,11 @@ export const UpdateRequestSchema: GenMessage<UpdateRequest> = /*@__PURE__*/
   messageDesc(file_atomix_map_map, 2);
 
 /**
- * Tells the versions that the sender holds, in the byte order of the keys and 1000 keys at a time:
+ * Lists the versions that the sender has, in the byte order of the keys and 1000 keys at a time:
  * a message with exactly as many is followed by more of its round, any other is the last. The
- * receiver asks for what is newer there and pushes what is newer here, or not listed between the
- * last key of the message before and that of this one. When it has what it asked for, it advertises
- * in turn, unless this round was the answer to its own.
+ * receiver requests entries that are newer at the sender. It sends entries that are newer here, or not
+ * listed between the last key of the previous message and that of this one. When it has received what
+ * it requested, it advertises too, unless this round was the response to its own.
  *
  * @generated from message atomix.map.AntiEntropyAdvertisement
  */
@@ -236,7 +236,7 @@ export type Digest = Message$1<"atomix.map.Digest"> & {
   timestamp: Uint8Array;
 
   /**
-   * True where the entry was removed.
+   * True if the entry was removed.
    *
    * @generated from field: bool tombstone = 2;
    */
@@ -252,22 +252,22 @@ export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
 
 /**
  * A map of which every member holds a full copy. Members push their changes and compare digests
- * from time to time, so that all copies end up alike.
+ * periodically, so that all copies converge.
  *
  * @generated from service atomix.map.GossipMapService
  */
 export const GossipMapService: GenService<{
   /**
    * Links two members. Either side may send any kind of message at any time, and replies come on
-   * the stream that the peer opened. A stream may carry many maps: it joins each with its first
-   * message for it, which makes the map where there is none, and is told from then on what other
-   * members change. After the end of requests, what is owed is still sent.
+   * the stream that the peer opened. A stream may carry many maps. Its first message for a map joins
+   * that map, and creates it if necessary; from then on the stream receives the changes of other
+   * members. After the end of the requests, pending messages are still sent.
    *
    * Every timestamp in these messages is 8 bytes of big-endian logical clock followed by the member
    * id; unsigned byte order is the total order. The clock never falls behind the wall clock in
    * milliseconds times 65536. A peer that knows only the first 8 bytes still understands it. An
    * empty timestamp is zero; one of 1 to 7 bytes, or more than 24 hours ahead of the server's clock,
-   * is refused with INVALID_ARGUMENT.
+   * fails with INVALID_ARGUMENT.
    *
    * @generated from rpc atomix.map.GossipMapService.Connect
    */

@@ -55,7 +55,7 @@ export const RequestHeaderSchema: GenMessage<RequestHeader> = /*@__PURE__*/
   messageDesc(file_atomix_pb_headers_headers, 0);
 
 /**
- * Says how a request went. An absent header means the same as an empty one.
+ * The result of a request. A missing header means the same as an empty one.
  *
  * @generated from message atomix.pb.headers.ResponseHeader
  */
@@ -68,8 +68,8 @@ export type ResponseHeader = Message<"atomix.pb.headers.ResponseHeader"> & {
   type: ResponseType;
 
   /**
-   * Whether the request was carried out. Errors of Put, Get and Remove are told by the call's
-   * status code instead.
+   * Whether the request was executed. Put, Get and Remove report errors by the status code of the call
+   * instead.
    *
    * @generated from field: atomix.pb.headers.ResponseStatus status = 2;
    */
@@ -90,7 +90,7 @@ export const ResponseHeaderSchema: GenMessage<ResponseHeader> = /*@__PURE__*/
  */
 export const ResponseType = {
   /**
-   * The answer to a request.
+   * The response to a request.
    *
    * @generated from enum value: RESPONSE = 0;
    */
@@ -111,20 +111,20 @@ export const ResponseTypeSchema: GenEnum<ResponseType> = /*@__PURE__*/
   enumDesc(file_atomix_pb_headers_headers, 0);
 
 /**
- * How a request went.
+ * The result of a request.
  *
  * @generated from enum atomix.pb.headers.ResponseStatus
  */
 export const ResponseStatus = {
   /**
-   * It was carried out.
+   * It was executed.
    *
    * @generated from enum value: OK = 0;
    */
   OK: 0,
 
   /**
-   * It was refused. Backup answers so to a request of an older term.
+   * It was rejected. The response of Backup to a request of an older term.
    *
    * @generated from enum value: ERROR = 1;
    */
@@ -132,7 +132,7 @@ export const ResponseStatus = {
 } as const;
 
 /**
- * How a request went.
+ * The result of a request.
  *
  * @generated from enum atomix.pb.headers.ResponseStatus
  */

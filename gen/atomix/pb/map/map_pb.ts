@@ -37,7 +37,7 @@ export type PutRequest = Message<"atomix.pb.map.PutRequest"> & {
   key: string;
 
   /**
-   * The value. A version greater than 0 writes only where the entry has exactly that version.
+   * The value. A version greater than 0 writes only if the entry has exactly that version.
    *
    * @generated from field: atomix.pb.map.Value value = 3;
    */
@@ -58,7 +58,7 @@ export const PutRequestSchema: GenMessage<PutRequest> = /*@__PURE__*/
  */
 export type PutResponse = Message<"atomix.pb.map.PutResponse"> & {
   /**
-   * How the request went.
+   * The result of the request.
    *
    * @generated from field: atomix.pb.headers.ResponseHeader header = 1;
    */
@@ -114,14 +114,14 @@ export const GetRequestSchema: GenMessage<GetRequest> = /*@__PURE__*/
  */
 export type GetResponse = Message<"atomix.pb.map.GetResponse"> & {
   /**
-   * How the request went.
+   * The result of the request.
    *
    * @generated from field: atomix.pb.headers.ResponseHeader header = 1;
    */
   header?: ResponseHeader | undefined;
 
   /**
-   * The value and its version. Unset where the key is missing.
+   * The value and its version. Unset if the key is missing.
    *
    * @generated from field: atomix.pb.map.Value value = 2;
    */
@@ -156,7 +156,7 @@ export type RemoveRequest = Message<"atomix.pb.map.RemoveRequest"> & {
   key: string;
 
   /**
-   * Only the version counts: greater than 0, it removes only where the entry has exactly that
+   * Only the version is used: if it is greater than 0, removes only an entry with exactly that
    * version.
    *
    * @generated from field: atomix.pb.map.Value value = 3;
@@ -178,14 +178,14 @@ export const RemoveRequestSchema: GenMessage<RemoveRequest> = /*@__PURE__*/
  */
 export type RemoveResponse = Message<"atomix.pb.map.RemoveResponse"> & {
   /**
-   * How the request went.
+   * The result of the request.
    *
    * @generated from field: atomix.pb.headers.ResponseHeader header = 1;
    */
   header?: ResponseHeader | undefined;
 
   /**
-   * The value and version that were removed. Unset where there was none.
+   * The value and version that were removed. Unset if there was none.
    *
    * @generated from field: atomix.pb.map.Value value = 2;
    */
@@ -234,7 +234,7 @@ export const BackupRequestSchema: GenMessage<BackupRequest> = /*@__PURE__*/
  */
 export type BackupResponse = Message<"atomix.pb.map.BackupResponse"> & {
   /**
-   * Status OK where the batch is applied, ERROR where it is of an older term.
+   * Status OK if the batch was applied, ERROR if it is of an older term.
    *
    * @generated from field: atomix.pb.headers.ResponseHeader header = 1;
    */
@@ -344,19 +344,19 @@ export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
  * A map in partitions. The header's protocol, primitive and partition name a map's part, which is
  * created on first use within the server's limits.
  *
- * Put, Get and Remove are answered by the partition's primary only; others fail with unavailable
- * and, where the primary is known, its address in a google.rpc.ErrorInfo. Every response carries
+ * Only the partition's primary serves Put, Get and Remove; other servers fail with unavailable and, if
+ * they know the primary, its address in a google.rpc.ErrorInfo. Every response carries
  * the header `fairlead-server: <version>`.
  *
  * @generated from service atomix.pb.map.MapService
  */
 export const MapService: GenService<{
   /**
-   * Writes an entry and answers once every in-sync backup has it. Fails with aborted where the
+   * Writes an entry and responds when every in-sync backup has it. Fails with aborted if the
    * version condition or the request header `fairlead-fence: <store>/<resource>=<n>` (store and
    * resource percent-encoded) does not hold; the google.rpc.ErrorInfo has the key and the current
-   * version, 0 where there is no entry. With the request header `fairlead-if-absent: true` it
-   * writes only where there is no entry, and fails with aborted too where there is one.
+   * version, 0 if there is no entry. With the request header `fairlead-if-absent: true` it writes only
+   * if there is no entry, and else fails with aborted too.
    *
    * @generated from rpc atomix.pb.map.MapService.Put
    */
@@ -366,7 +366,7 @@ export const MapService: GenService<{
     output: typeof PutResponseSchema;
   },
   /**
-   * Reads an entry. A missing key is no error.
+   * Reads an entry. A missing key is not an error.
    *
    * @generated from rpc atomix.pb.map.MapService.Get
    */
@@ -376,8 +376,7 @@ export const MapService: GenService<{
     output: typeof GetResponseSchema;
   },
   /**
-   * Removes an entry and answers with what it was; a missing key is no error unless a version is
-   * given. Fails with aborted as Put does, for the version and for the `fairlead-fence` header.
+   * Removes an entry and returns it; a missing key is an error only with a version. Fails with aborted as Put does, for the version and for the `fairlead-fence` header.
    *
    * @generated from rpc atomix.pb.map.MapService.Remove
    */

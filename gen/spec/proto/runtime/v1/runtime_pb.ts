@@ -33,14 +33,14 @@ export type SayHelloRequest = Message<"spec.proto.runtime.v1.SayHelloRequest"> &
   serviceName: string;
 
   /**
-   * Whom to greet.
+   * The name to greet.
    *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * Anything at all; it is sent back unchanged.
+   * Any message; it is returned unchanged.
    *
    * @generated from field: google.protobuf.Any data = 3;
    */
@@ -111,7 +111,7 @@ export const InvokeServiceRequestSchema: GenMessage<InvokeServiceRequest> = /*@_
   messageDesc(file_spec_proto_runtime_v1_runtime, 2);
 
 /**
- * What to call and with what.
+ * The method to call and its data.
  *
  * @generated from message spec.proto.runtime.v1.CommonInvokeRequest
  */
@@ -138,7 +138,7 @@ export type CommonInvokeRequest = Message<"spec.proto.runtime.v1.CommonInvokeReq
   contentType: string;
 
   /**
-   * HTTP method and query. Left unset: GET, or POST where there is data, and no query.
+   * HTTP method and query. Default: GET, or POST if there is data, without a query.
    *
    * @generated from field: spec.proto.runtime.v1.HTTPExtension http_extension = 4;
    */
@@ -271,7 +271,7 @@ export const HTTPExtension_VerbSchema: GenEnum<HTTPExtension_Verb> = /*@__PURE__
   enumDesc(file_spec_proto_runtime_v1_runtime, 4, 0);
 
 /**
- * What the application answered.
+ * The response of the application.
  *
  * @generated from message spec.proto.runtime.v1.InvokeResponse
  */
@@ -426,8 +426,8 @@ export type ConfigurationItem = Message<"spec.proto.runtime.v1.ConfigurationItem
   tags: { [key: string]: string };
 
   /**
-   * Remarks on the item. A notification of a deletion carries `deleted: "true"`, which tells it
-   * from an item with empty content.
+   * Metadata of the item. A notification of a deletion has `deleted: "true"`, unlike one of an item
+   * with empty content.
    *
    * @generated from field: map<string, string> metadata = 6;
    */
@@ -462,7 +462,7 @@ export type SaveConfigurationRequest = Message<"spec.proto.runtime.v1.SaveConfig
   appId: string;
 
   /**
-   * The items to create, replace or, where content is empty, delete. At least one.
+   * The items to create, replace or, if content is empty, delete. At least one.
    *
    * @generated from field: repeated spec.proto.runtime.v1.ConfigurationItem items = 3;
    */
@@ -645,7 +645,7 @@ export type TryLockRequest = Message<"spec.proto.runtime.v1.TryLockRequest"> & {
   storeName: string;
 
   /**
-   * What the lock protects. Required.
+   * The resource that the lock protects. Required.
    *
    * @generated from field: string resource_id = 2;
    */
@@ -675,13 +675,13 @@ export const TryLockRequestSchema: GenMessage<TryLockRequest> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 13);
 
 /**
- * Whether the lock was granted.
+ * The result of the attempt.
  *
  * @generated from message spec.proto.runtime.v1.TryLockResponse
  */
 export type TryLockResponse = Message<"spec.proto.runtime.v1.TryLockResponse"> & {
   /**
-   * True where the caller holds the lock now, false where it was already held. A grant comes with
+   * True if the caller holds the lock now, false if it was already held. A grant comes with
    * response header `fairlead-fence`.
    *
    * @generated from field: bool success = 1;
@@ -697,7 +697,7 @@ export const TryLockResponseSchema: GenMessage<TryLockResponse> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 14);
 
 /**
- * Names the lock to give up.
+ * Names the lock to release.
  *
  * @generated from message spec.proto.runtime.v1.UnlockRequest
  */
@@ -710,7 +710,7 @@ export type UnlockRequest = Message<"spec.proto.runtime.v1.UnlockRequest"> & {
   storeName: string;
 
   /**
-   * What the lock protects. Required.
+   * The resource that the lock protects. Required.
    *
    * @generated from field: string resource_id = 2;
    */
@@ -732,7 +732,7 @@ export const UnlockRequestSchema: GenMessage<UnlockRequest> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 15);
 
 /**
- * What became of the lock.
+ * The result of the request.
  *
  * @generated from message spec.proto.runtime.v1.UnlockResponse
  */
@@ -814,7 +814,7 @@ export type LockKeepAliveRequest = Message<"spec.proto.runtime.v1.LockKeepAliveR
   storeName: string;
 
   /**
-   * What the lock protects. Required.
+   * The resource that the lock protects. Required.
    *
    * @generated from field: string resource_id = 2;
    */
@@ -843,7 +843,7 @@ export const LockKeepAliveRequestSchema: GenMessage<LockKeepAliveRequest> = /*@_
   messageDesc(file_spec_proto_runtime_v1_runtime, 17);
 
 /**
- * What became of the lock.
+ * The result of the request.
  *
  * @generated from message spec.proto.runtime.v1.LockKeepAliveResponse
  */
@@ -925,7 +925,7 @@ export type GetNextIdRequest = Message<"spec.proto.runtime.v1.GetNextIdRequest">
   storeName: string;
 
   /**
-   * The sequence within the store. Required; it comes into being with its first id.
+   * The sequence within the store. Required; its first id creates it.
    *
    * @generated from field: string key = 2;
    */
@@ -981,7 +981,7 @@ export const SequencerOptionsSchema: GenMessage<SequencerOptions> = /*@__PURE__*
  */
 export const SequencerOptions_AutoIncrement = {
   /**
-   * Ids are unique, and may come out of order where servers hand out reserved segments.
+   * Ids are unique, and may be out of order if servers use reserved segments.
    *
    * @generated from enum value: WEAK = 0;
    */
@@ -1087,7 +1087,7 @@ export type GetStateResponse = Message<"spec.proto.runtime.v1.GetStateResponse">
   data: Uint8Array;
 
   /**
-   * The version of the entry, opaque to clients. Empty where the key is missing.
+   * The version of the entry, opaque to clients. Empty if the key is missing.
    *
    * @generated from field: string etag = 2;
    */
@@ -1122,7 +1122,7 @@ export type GetBulkStateRequest = Message<"spec.proto.runtime.v1.GetBulkStateReq
   storeName: string;
 
   /**
-   * The keys, 1 to 1024 bytes of UTF-8 each. A key given twice is answered once.
+   * The keys, 1 to 1024 bytes of UTF-8 each. A repeated key is returned once.
    *
    * @generated from field: repeated string keys = 2;
    */
@@ -1194,14 +1194,14 @@ export type BulkStateItem = Message<"spec.proto.runtime.v1.BulkStateItem"> & {
   data: Uint8Array;
 
   /**
-   * The version of the entry. Empty where the key is missing or could not be read.
+   * The version of the entry. Empty if the key is missing or could not be read.
    *
    * @generated from field: string etag = 3;
    */
   etag: string;
 
   /**
-   * Why this key could not be read. Empty where it could.
+   * The error of this key. Empty if it was read.
    *
    * @generated from field: string error = 4;
    */
@@ -1422,9 +1422,9 @@ export type StateItem = Message<"spec.proto.runtime.v1.StateItem"> & {
   etag?: Etag | undefined;
 
   /**
-   * Options for the store. `ttlInSeconds`, a whole number, sets the time to live where it is
-   * greater than 0 and clears it otherwise; a write without it leaves the entry without one.
-   * Anything but an integer fails with invalid_argument.
+   * Options for the store. `ttlInSeconds`, a whole number, sets the time to live if it is greater than
+   * 0 and clears it otherwise; a write without it leaves the entry without one. Other text fails with
+   * invalid_argument.
    *
    * @generated from field: map<string, string> metadata = 4;
    */
@@ -1468,13 +1468,13 @@ export const EtagSchema: GenMessage<Etag> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 33);
 
 /**
- * How a write deals with other writers and with replicas.
+ * The concurrency and consistency of a write.
  *
  * @generated from message spec.proto.runtime.v1.StateOptions
  */
 export type StateOptions = Message<"spec.proto.runtime.v1.StateOptions"> & {
   /**
-   * What to do where no etag is given.
+   * The behavior without an etag.
    *
    * @generated from field: spec.proto.runtime.v1.StateOptions.StateConcurrency concurrency = 1;
    */
@@ -1496,8 +1496,7 @@ export const StateOptionsSchema: GenMessage<StateOptions> = /*@__PURE__*/
   messageDesc(file_spec_proto_runtime_v1_runtime, 34);
 
 /**
- * What a write without an etag does to an entry that exists. An etag is enforced under every
- * value.
+ * The effect of a write without an etag on an existing entry. An etag is enforced with every value.
  *
  * @generated from enum spec.proto.runtime.v1.StateOptions.StateConcurrency
  */
@@ -1510,7 +1509,7 @@ export const StateOptions_StateConcurrency = {
   CONCURRENCY_UNSPECIFIED: 0,
 
   /**
-   * Only create: fail with aborted where the key exists.
+   * Create only: fail with aborted if the key exists.
    *
    * @generated from enum value: CONCURRENCY_FIRST_WRITE = 1;
    */
@@ -1525,8 +1524,7 @@ export const StateOptions_StateConcurrency = {
 } as const;
 
 /**
- * What a write without an etag does to an entry that exists. An etag is enforced under every
- * value.
+ * The effect of a write without an etag on an existing entry. An etag is enforced with every value.
  *
  * @generated from enum spec.proto.runtime.v1.StateOptions.StateConcurrency
  */
@@ -1600,9 +1598,9 @@ export type PublishEventRequest = Message<"spec.proto.runtime.v1.PublishEventReq
   topic: string;
 
   /**
-   * The payload. It reaches subscribers byte for byte; where data_content_type is
-   * `application/cloudevents+json` it must be a CloudEvent 1.0 as a JSON object, with its `specversion`:
-   * then the attributes come from there, and JSON data keeps its text.
+   * The payload, delivered unchanged. If data_content_type is `application/cloudevents+json`, it must be
+   * a CloudEvent 1.0 as a JSON object, with its `specversion`: it then has the attributes, and JSON data
+   * keeps its text.
    *
    * @generated from field: bytes data = 3;
    */
@@ -1616,7 +1614,7 @@ export type PublishEventRequest = Message<"spec.proto.runtime.v1.PublishEventReq
   dataContentType: string;
 
   /**
-   * Sent along in the event's metadata. `ttlInSeconds`, where it is above 0, tells after how long the
+   * Sent along in the event's metadata. If `ttlInSeconds` is above 0, it is the time after which the
    * event is dropped if it was not delivered.
    *
    * @generated from field: map<string, string> metadata = 5;
@@ -1632,7 +1630,7 @@ export const PublishEventRequestSchema: GenMessage<PublishEventRequest> = /*@__P
   messageDesc(file_spec_proto_runtime_v1_runtime, 35);
 
 /**
- * What a subscriber sends.
+ * A request of a subscriber.
  *
  * @generated from message spec.proto.runtime.v1.SubscribeTopicEventsRequest
  */
@@ -1691,7 +1689,7 @@ export type SubscribeTopicEventsRequestInitial = Message<"spec.proto.runtime.v1.
   /**
    * Options for the subscription. `consumerGroup` names the group whose members share the topic's
    * events; it defaults to the app id: that of the request header `fairlead-app-id`, or else the
-   * runtime's own. `maxInFlight` lowers the number of events that are sent ahead of the answers.
+   * runtime's own. `maxInFlight` lowers the number of events that are sent before they are acknowledged.
    *
    * @generated from field: map<string, string> metadata = 3;
    */
@@ -1744,7 +1742,7 @@ export const SubscribeTopicEventsRequestProcessedSchema: GenMessage<SubscribeTop
   messageDesc(file_spec_proto_runtime_v1_runtime, 38);
 
 /**
- * What a subscriber receives.
+ * A response to a subscriber.
  *
  * @generated from message spec.proto.runtime.v1.SubscribeTopicEventsResponse
  */
@@ -1880,7 +1878,7 @@ export type PutFileRequest = Message<"spec.proto.runtime.v1.PutFileRequest"> & {
 
   /**
    * What to keep with the file, read from the first message only. `contentType` sets its media type
-   * and `ifAbsent: "true"` creates it only where no file of that name exists, else the call fails
+   * and `ifAbsent: "true"` creates it only if no file of that name exists, else the call fails
    * with aborted; `sha256` is refused, as the server computes it. Other keys are the user's own.
    *
    * @generated from field: map<string, string> metadata = 4;
@@ -1952,7 +1950,7 @@ export type ListFileResp = Message<"spec.proto.runtime.v1.ListFileResp"> & {
   marker: string;
 
   /**
-   * True where more files follow.
+   * True if more files follow.
    *
    * @generated from field: bool is_truncated = 3;
    */
@@ -1994,7 +1992,7 @@ export type FileInfo = Message<"spec.proto.runtime.v1.FileInfo"> & {
   lastModified: string;
 
   /**
-   * What is kept with the file.
+   * The metadata of the file.
    *
    * @generated from field: map<string, string> metadata = 4;
    */
@@ -2051,7 +2049,7 @@ export const GetFileMetaRequestSchema: GenMessage<GetFileMetaRequest> = /*@__PUR
   messageDesc(file_spec_proto_runtime_v1_runtime, 48);
 
 /**
- * A description of a file. It also comes as GetFile's response header `fairlead-file-bin`.
+ * A description of a file. GetFile has it in the response header `fairlead-file-bin`.
  *
  * @generated from message spec.proto.runtime.v1.GetFileMetaResponse
  */
@@ -2071,7 +2069,7 @@ export type GetFileMetaResponse = Message<"spec.proto.runtime.v1.GetFileMetaResp
   lastModified: string;
 
   /**
-   * What is kept with the file.
+   * The metadata of the file.
    *
    * @generated from field: spec.proto.runtime.v1.FileMeta response = 3;
    */
@@ -2086,7 +2084,7 @@ export const GetFileMetaResponseSchema: GenMessage<GetFileMetaResponse> = /*@__P
   messageDesc(file_spec_proto_runtime_v1_runtime, 49);
 
 /**
- * What is kept with a file.
+ * The metadata of a file.
  *
  * @generated from message spec.proto.runtime.v1.FileMeta
  */
@@ -2183,14 +2181,14 @@ export type InvokeBindingRequest = Message<"spec.proto.runtime.v1.InvokeBindingR
   data: Uint8Array;
 
   /**
-   * Options for the operation; what they mean is the binding's affair.
+   * Options for the operation, defined by the binding.
    *
    * @generated from field: map<string, string> metadata = 3;
    */
   metadata: { [key: string]: string };
 
   /**
-   * What to do, in the binding's own words. Required.
+   * The operation, defined by the binding. Required.
    *
    * @generated from field: string operation = 4;
    */
@@ -2205,7 +2203,7 @@ export const InvokeBindingRequestSchema: GenMessage<InvokeBindingRequest> = /*@_
   messageDesc(file_spec_proto_runtime_v1_runtime, 53);
 
 /**
- * What the binding answered.
+ * The response of the binding.
  *
  * @generated from message spec.proto.runtime.v1.InvokeBindingResponse
  */
@@ -2218,7 +2216,7 @@ export type InvokeBindingResponse = Message<"spec.proto.runtime.v1.InvokeBinding
   data: Uint8Array;
 
   /**
-   * Remarks of the binding on its answer.
+   * Metadata of the response.
    *
    * @generated from field: map<string, string> metadata = 2;
    */
@@ -2246,7 +2244,7 @@ export type GetSecretRequest = Message<"spec.proto.runtime.v1.GetSecretRequest">
   storeName: string;
 
   /**
-   * The name of the secret. Required; an `env` store shows only the names it allows.
+   * The name of the secret. Required; an `env` store has only the names that its configuration allows.
    *
    * @generated from field: string key = 2;
    */
@@ -2364,18 +2362,18 @@ export const SecretResponseSchema: GenMessage<SecretResponse> = /*@__PURE__*/
  *
  * Every response carries the header `fairlead-server: <version>`. A caller without a valid
  * credential gets unauthenticated, one that may not do this permission_denied, one that hits a
- * limit resource_exhausted, and one that finds the engine away unavailable with a
- * google.rpc.RetryInfo. Errors of invalid_argument carry a google.rpc.BadRequest naming the field.
+ * limit resource_exhausted. If the engine is down, calls fail with unavailable and a
+ * google.rpc.RetryInfo. Errors of invalid_argument have a google.rpc.BadRequest that names the field.
  *
  * Some calls take a fencing token as request header `fairlead-fence: <store>/<resource>=<n>`, with
- * store and resource percent-encoded. They fail with aborted where that resource's lock has been
+ * store and resource percent-encoded. They fail with aborted if that resource's lock has been
  * granted again since n.
  *
  * @generated from service spec.proto.runtime.v1.Runtime
  */
 export const Runtime: GenService<{
   /**
-   * Answers a greeting from a configured hello instance. It serves as a probe of the connection.
+   * Returns a greeting of a configured hello instance. Useful to test the connection.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SayHello
    */
@@ -2386,15 +2384,15 @@ export const Runtime: GenService<{
   },
   /**
    * Calls a method of another application, over HTTP at its configured base URL or through the
-   * tunnel it dialled in by. The answer's status, headers and body come back; any status is an
-   * answer, and a redirect is not followed. An id that is neither configured nor connected, and a
-   * method that is no path below the app's URL, fail with invalid_argument.
+   * tunnel that it has opened. Returns the status, headers and body of the app's response; no status
+   * is an error, and redirects are not followed. An id that is neither configured nor connected, and
+   * a method that is not a path below the app's URL, fail with invalid_argument.
    *
    * The call's request headers go to the app, except those that are about the call itself, such as
-   * `authorization` and `cookie`; `fairlead-http-<name>` goes to the app as `<name>`. What only a proxy
-   * can know (`forwarded`, `x-forwarded-*`) never does. The answer has response header
-   * `fairlead-http-status` and `fairlead-http-<name>` for each header of the app; in cookies `%` and
-   * `,` are percent-encoded, so that several can be told apart.
+   * `authorization` and `cookie`; `fairlead-http-<name>` goes to the app as `<name>`. Headers that only
+   * a proxy may set (`forwarded`, `x-forwarded-*`) do not go to the app. The response has the header
+   * `fairlead-http-status` and `fairlead-http-<name>` for each header of the app. In cookies `%` and
+   * `,` are percent-encoded, so that several cookies can be separated.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.InvokeService
    */
@@ -2404,8 +2402,8 @@ export const Runtime: GenService<{
     output: typeof InvokeResponseSchema;
   },
   /**
-   * Reads configuration items, in the order of the keys. A key that has no item is left out of the
-   * answer, and items that are too large for one answer fail with resource_exhausted.
+   * Reads configuration items, in the order of the keys. A key without an item is omitted from the
+   * response. Items that are too large for one response fail with resource_exhausted.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetConfiguration
    */
@@ -2426,8 +2424,7 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Deletes configuration items and notifies their subscribers. A key that has no item is passed
-   * over.
+   * Deletes configuration items and notifies their subscribers. A key without an item is ignored.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.DeleteConfiguration
    */
@@ -2437,14 +2434,14 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Follows configuration items. Each request adds keys to the subscription and is answered with one
-   * response that has their current values, where there are any; then comes every change. No response
-   * is without an item, but the first one where the request header fairlead-initial is true. A client
-   * that reads too slowly is told the last change of each key instead of every one.
+   * Subscribes to configuration items. Each request adds keys to the subscription; if they have values,
+   * one response has all of them. Then every change follows. No response is empty, except the first
+   * one if the request header fairlead-initial is true. A client that reads too slowly gets the last
+   * change of each key instead of every change.
    *
-   * Closing the request side keeps the subscription, which lasts until the client cancels. One
-   * stream's end touches no other stream, and a request that is refused ends its own. How many keys
-   * and groups one stream may follow is limited.
+   * Closing the request side keeps the subscription, which lasts until the client cancels. The end of
+   * a stream does not affect other streams. A rejected request ends its stream. The keys and groups of
+   * one stream are limited.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SubscribeConfiguration
    */
@@ -2454,11 +2451,11 @@ export const Runtime: GenService<{
     output: typeof SubscribeConfigurationResponseSchema;
   },
   /**
-   * Tries once to take a lock and answers at once. The lock is not re-entrant: its own owner does
-   * not get it a second time.
+   * Tries once to acquire a lock, without waiting. The lock is not re-entrant: its owner cannot acquire
+   * it a second time.
    *
-   * A grant is answered with response header `fairlead-fence: <n>`, a number that grows with every
-   * grant of that resource and that writes can present to be refused once the lock has passed on.
+   * The response to a grant has the header `fairlead-fence: <n>`, a number that grows with every grant
+   * of that resource. Writes can send it, and are rejected once the lock has been granted again.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.TryLock
    */
@@ -2468,7 +2465,7 @@ export const Runtime: GenService<{
     output: typeof TryLockResponseSchema;
   },
   /**
-   * Gives a lock up. A lock that is missing or held by another owner is told in the status field,
+   * Releases a lock. A lock that is missing or held by another owner is reported in the status field,
    * not as an error.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.Unlock
@@ -2480,10 +2477,10 @@ export const Runtime: GenService<{
   },
   /**
    * Extends a held lock so that it lasts `expire` seconds from now. A lock that is missing or held
-   * by another owner is told in the status field, not as an error.
+   * by another owner is reported in the status field, not as an error.
    *
-   * The answer has response header `fairlead-fence` too: the number of the grant, except that a lock
-   * held for days is given a newer one before the server forgets the old.
+   * The response also has the header `fairlead-fence`: the number of the grant. A lock that is held for
+   * days gets a newer number before the server forgets the old one.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.LockKeepAlive
    */
@@ -2493,11 +2490,11 @@ export const Runtime: GenService<{
     output: typeof LockKeepAliveResponseSchema;
   },
   /**
-   * Hands out the next id of a sequence, whose first id is 1 unless the store's configuration sets
+   * Returns the next id of a sequence, whose first id is 1 unless the store's configuration sets
    * `biggerThan` for its key.
    *
    * Request metadata `count` (1 to 100000) reserves a block of ids. The response header
-   * `fairlead-id-count` confirms how many; where it is missing, the server gave a single id.
+   * `fairlead-id-count` confirms the number; if it is missing, the server reserved a single id.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetNextId
    */
@@ -2507,7 +2504,7 @@ export const Runtime: GenService<{
     output: typeof GetNextIdResponseSchema;
   },
   /**
-   * Reads one entry. A missing key is no error: the answer then has an empty etag.
+   * Reads one entry. A missing key is not an error: the response then has an empty etag.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetState
    */
@@ -2517,8 +2514,8 @@ export const Runtime: GenService<{
     output: typeof GetStateResponseSchema;
   },
   /**
-   * Reads several entries. A key that cannot be read carries its own error and does not fail the
-   * call.
+   * Reads several entries. A key that cannot be read has its own error in the response; the call
+   * succeeds.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetBulkState
    */
@@ -2528,11 +2525,11 @@ export const Runtime: GenService<{
     output: typeof GetBulkStateResponseSchema;
   },
   /**
-   * Writes entries, all or none of them. Fails with aborted where an etag, a first-write condition
+   * Writes entries, all or none of them. Fails with aborted if an etag, a first-write condition
    * or the `fairlead-fence` header does not hold; the error then has a google.rpc.ErrorInfo with
    * the key and its current etag.
    *
-   * The response header `fairlead-etag` holds the etag of everything written.
+   * The response header `fairlead-etag` has the common etag of all written entries.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SaveState
    */
@@ -2542,7 +2539,7 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Deletes one entry; a missing key is no error unless an etag is given. Fails with aborted where
+   * Deletes one entry; a missing key is an error only with an etag. Fails with aborted if
    * the etag or the `fairlead-fence` header does not hold.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.DeleteState
@@ -2553,7 +2550,7 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Deletes entries, all or none of them. Fails with aborted where an etag or the `fairlead-fence`
+   * Deletes entries, all or none of them. Fails with aborted if an etag or the `fairlead-fence`
    * header does not hold.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.DeleteBulkState
@@ -2565,10 +2562,10 @@ export const Runtime: GenService<{
   },
   /**
    * Runs upserts and deletes in order, all or none of them; an operation sees what earlier ones in
-   * the same transaction did to its key. Fails with aborted where an etag, a first-write condition
+   * the same transaction did to its key. Fails with aborted if an etag, a first-write condition
    * or the `fairlead-fence` header does not hold.
    *
-   * The response header `fairlead-etag` holds the etag of everything written.
+   * The response header `fairlead-etag` has the common etag of all written entries.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.ExecuteStateTransaction
    */
@@ -2578,8 +2575,8 @@ export const Runtime: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Publishes an event to a topic, wrapped as a CloudEvent 1.0 with the data kept byte for byte. It
-   * is delivered at least once, and in publish order per topic until a delivery has to be retried.
+   * Publishes an event to a topic, as a CloudEvent 1.0 with unchanged data. It is delivered at least
+   * once, and in publish order per topic until a delivery is retried.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.PublishEvent
    */
@@ -2593,8 +2590,8 @@ export const Runtime: GenService<{
    * one reports how an event was handled.
    *
    * Streams of the same topic and consumer group share its events. Closing the request side ends
-   * the call once outstanding events are settled; events still unsettled when a stream breaks are
-   * delivered again.
+   * the call after all delivered events are acknowledged. If a stream breaks, its unacknowledged events
+   * are delivered again.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.SubscribeTopicEvents
    */
@@ -2604,13 +2601,13 @@ export const Runtime: GenService<{
     output: typeof SubscribeTopicEventsResponseSchema;
   },
   /**
-   * Reads a file in chunks of at most 64 KiB; an empty file may come without any chunk. A missing
+   * Reads a file in chunks of at most 64 KiB; an empty file may have no chunk. A missing
    * file fails with not_found.
    *
-   * The reader gets the file as it was when the call began, whatever is written meanwhile. Response
-   * header `fairlead-file-bin` holds a serialised GetFileMetaResponse. Request metadata `offset` and
-   * `length`, both in bytes, read a range, which response header `fairlead-range:
-   * <first>-<last>/<size>` confirms, or `*\/<size>` where nothing of the file is in it.
+   * The reader gets the file as it was when the call began, without later writes. The response header
+   * `fairlead-file-bin` has a serialized GetFileMetaResponse. Request metadata `offset` and `length`,
+   * both in bytes, select a range. The response header `fairlead-range: <first>-<last>/<size>` confirms
+   * it, or `*\/<size>` if the range is outside of the file.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetFile
    */
@@ -2622,7 +2619,7 @@ export const Runtime: GenService<{
   /**
    * Writes a file from a stream of chunks. The file appears whole when the stream closes, or not at
    * all. A stream without any message fails with invalid_argument. Response header
-   * `fairlead-file-bin` holds a serialised GetFileMetaResponse of the new file.
+   * `fairlead-file-bin` has a serialized GetFileMetaResponse of the new file.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.PutFile
    */
@@ -2667,8 +2664,8 @@ export const Runtime: GenService<{
    *
    * An `http` binding's operations are create (a POST), get, head, post, put, patch, delete, options
    * and trace. Metadata `path` is added to its URL, metadata beginning with an upper-case letter are
-   * headers. The answer's metadata are `statusCode`, `status` and its headers. A status that is no
-   * success fails the call with a google.rpc.ErrorInfo holding `statusCode`, unless metadata
+   * headers. The response's metadata are `statusCode`, `status` and its headers. A status other than 2xx
+   * fails the call with a google.rpc.ErrorInfo that has `statusCode`, unless metadata
    * `errorIfNot2XX` is `false`.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.InvokeBinding
@@ -2680,7 +2677,7 @@ export const Runtime: GenService<{
   },
   /**
    * Reads one secret. A missing secret fails with not_found; an error never contains a secret's
-   * value. Never answered to HTTP GET, whose URL any web page can make a browser load.
+   * value. Not available by HTTP GET, because any web page can make a browser load a URL.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetSecret
    */
@@ -2690,7 +2687,7 @@ export const Runtime: GenService<{
     output: typeof GetSecretResponseSchema;
   },
   /**
-   * Reads every secret of a store that it is configured to show. Never answered to HTTP GET.
+   * Reads every secret that the configuration of a store allows. Not available by HTTP GET.
    *
    * @generated from rpc spec.proto.runtime.v1.Runtime.GetBulkSecret
    */
