@@ -8,7 +8,7 @@ import { EntrySchema } from "../../gen/atomix/pb/map/map_pb.js";
 import { createMap } from "../../src/client/map.js";
 import { sleep } from "../../src/rpc/sleep.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { Backlog, inBatches } from "../../src/server/services/map/batches.js";
+import { Backlog, splitBatches } from "../../src/server/services/map/batches.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { openCuttableProxy } from "../support/cuttable-proxy.js";
 import {
@@ -393,6 +393,6 @@ test("the backlog of a backup drops everything past its bounds, and hands out wh
     for (let i = 0; i < 600; i++) yield entry(`${i}`);
   };
   const sizes: number[] = [];
-  for await (const batch of inBatches(stored())) sizes.push(batch.length);
+  for await (const batch of splitBatches(stored())) sizes.push(batch.length);
   assert.deepEqual(sizes, [256, 256, 88]);
 });

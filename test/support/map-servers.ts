@@ -10,7 +10,7 @@ import type { Engine } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer, type Server } from "../../src/server/server.js";
-import { decoded } from "../../src/server/services/map/entry.js";
+import { decodeEntry } from "../../src/server/services/map/entry.js";
 
 /** The configuration of the protocol group of these maps. */
 export type Group = NonNullable<ConfigInput["maps"]>[string];
@@ -89,7 +89,7 @@ export function entryOf(
 export async function contents({ keys }: Engine): Promise<string[]> {
   const all: string[] = [];
   for await (const { value: stored } of keys.list("map\0entry\0")) {
-    const { key, value } = decoded(stored);
+    const { key, value } = decodeEntry(stored);
     all.push(value ? `${key}=${new TextDecoder().decode(value.value)}@${value.version}` : `${key}-`);
   }
   return all;

@@ -14,7 +14,7 @@ import { traceContext } from "./shared/trace-context.js";
 type Binding = Config["bindings"][string];
 type HttpBinding = Extract<Binding, { type: "http" }>;
 
-/** InvokeBinding: what stands behind the configured name does the operation. */
+/** InvokeBinding: the configured component executes the operation. */
 export function bindingsService(context: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "invokeBinding"> {
   return {
     async invokeBinding(request, call) {
@@ -36,7 +36,7 @@ export function bindingsService(context: ServiceContext): Pick<ServiceImpl<typeo
   };
 }
 
-/** The operations of an `http` binding and the methods that they are. */
+/** The operations of an `http` binding and their HTTP methods. */
 const METHODS = new Map([
   ["create", "POST"],
   ...["get", "head", "post", "put", "patch", "delete", "options", "trace"].map(
@@ -53,7 +53,7 @@ async function callHttp(
   trace: Record<string, string>,
   signal: AbortSignal,
 ) {
-  const what = `binding ${quote(name)}`;
+  const label = `binding ${quote(name)}`;
   const method = METHODS.get(operation);
   if (!method) throw invalid("operation", operation, `must be one of ${[...METHODS.keys()].join(", ")}`);
   const { path, errorIfNot2XX = "true" } = metadata;
@@ -67,35 +67,35 @@ async function callHttp(
   const body = WITH_BODY.includes(method) ? data : undefined;
   if (body && !headers.has("content-type")) headers.set("content-type", "application/json");
 
-  const late = new AbortController();
-  const onTime = runAfter(timeoutMs, () =>
-    late.abort(unavailable(`${what} did not answer in ${timeoutMs} ms`)),
+  const timeout = new AbortController();
+  const cancelTimeout = runAfter(timeoutMs, () =>
+    timeout.abort(unavailable(`${label} did not answer in ${timeoutMs} ms`)),
   );
   try {
-    const request = { url: target(base, path), method, headers, body };
-    const answer = await sendRequest(context, what, request, AbortSignal.any([signal, late.signal]));
-    const status = `${answer.status} ${answer.statusText}`.trim();
-    if (errorIfNot2XX === "true" && (answer.status < 200 || answer.status > 299)) {
-      throw upstreamFailed(codeOfStatus(answer.status), `${what} answered ${status}`, {
-        statusCode: String(answer.status),
+    const request = { url: urlOf(base, path), method, headers, body };
+    const response = await sendRequest(context, label, request, AbortSignal.any([signal, timeout.signal]));
+    const status = `${response.status} ${response.statusText}`.trim();
+    if (errorIfNot2XX === "true" && (response.status < 200 || response.status > 299)) {
+      throw upstreamFailed(codeOfStatus(response.status), `${label} answered ${status}`, {
+        statusCode: String(response.status),
       });
     }
     return {
-      data: answer.body,
-      metadata: { ...canonical(answer.headers), statusCode: String(answer.status), status },
+      data: response.body,
+      metadata: { ...canonicalMetadata(response.headers), statusCode: String(response.status), status },
     };
   } finally {
-    onTime();
+    cancelTimeout();
   }
 }
 
-/** Where a request goes: the configured URL, and what `path`, which may have a query, adds to it. */
-function target(base: string, path = ""): URL {
+/** The configured URL with `path`, which may have a query. */
+function urlOf(base: string, path = ""): URL {
   if (path === "") return new URL(base);
   return urlUnder(base, ...splitQuery(path), 'metadata["path"]');
 }
 
-/** The metadata that is meant as headers: what begins with an upper-case letter. */
+/** The headers in the metadata: fields that begin with an upper-case letter. */
 function headersIn(metadata: Record<string, string>): Headers {
   const headers = new Headers();
   for (const [key, value] of Object.entries(metadata)) {
@@ -109,17 +109,17 @@ function headersIn(metadata: Record<string, string>): Headers {
     try {
       headers.append(key, value);
     } catch {
-      // Not quoted: it may be a credential.
+      // The error does not contain the value, which may be a credential.
       throw invalid("metadata", key, "must be the name of a header, and its value have no line breaks");
     }
   }
   return headers;
 }
 
-/** Headers as metadata, in the spelling that the Go runtime gives them: "Content-Type". */
-function canonical(headers: Headers): Record<string, string> {
-  const spelt = (name: string) => name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
+/** Headers as metadata, in the canonical spelling of the Go runtime: "Content-Type". */
+function canonicalMetadata(headers: Headers): Record<string, string> {
+  const canonicalName = (name: string) => name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
   return Object.fromEntries(
-    [...new Set(headers.keys())].map((name) => [spelt(name), headers.get(name) ?? ""]),
+    [...new Set(headers.keys())].map((name) => [canonicalName(name), headers.get(name) ?? ""]),
   );
 }

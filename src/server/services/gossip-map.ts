@@ -3,8 +3,8 @@ import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.j
 import { Multiplexer } from "../../gossip/multiplexer.js";
 import { randomId } from "../../lib/random-id.js";
 import type { ServiceContext } from "../context.js";
-import { GossipMaps, type Joined } from "./gossip-map/maps.js";
-import { under } from "./shared/keyspace.js";
+import { GossipMaps, type GossipMembership } from "./gossip-map/maps.js";
+import { keyPrefix } from "./shared/keyspace.js";
 
 /**
  * The gossip map service: the server is a member of every map, and the one that all others meet at. A stream joins a
@@ -14,7 +14,7 @@ export function gossipMapService(context: ServiceContext): ServiceImpl<typeof Go
   const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);
   return {
     async *connect(messages, { signal }) {
-      const joined = new Map<string, Joined>();
+      const joined = new Map<string, GossipMembership>();
       const multiplexer = new Multiplexer(() => {
         for (const { hub, link } of joined.values()) hub.leave(link);
       });
@@ -39,11 +39,11 @@ async function read(
   messages: AsyncIterable<Message>,
   maps: GossipMaps,
   multiplexer: Multiplexer,
-  joined: Map<string, Joined>,
+  joined: Map<string, GossipMembership>,
 ): Promise<void> {
   for await (const message of messages) {
     const { namespace = "", name = "" } = message.target ?? {};
-    const at = under("gossip", namespace, name);
+    const at = keyPrefix("gossip", namespace, name);
     let place = joined.get(at);
     if (!place) {
       place = await maps.join({ namespace, name }, multiplexer);

@@ -7,19 +7,19 @@ import { delay } from "../../lib/timer.js";
 import { notFound } from "../errors.js";
 import type { Readiness } from "../http/readiness.js";
 
-/** How often a service that is watched is looked at. */
-const LOOK_EVERY_MS = 500;
+/** How often the status of a watched service is checked. */
+const CHECK_INTERVAL_MS = 500;
 
-/** Whether a service needs the engine, by its full name. */
-export type Served = ReadonlyMap<string, { needsEngine: boolean }>;
+/** The services by their full name. A service that needs the engine is down while the engine is. */
+export type HealthServices = ReadonlyMap<string, { needsEngine: boolean }>;
 
-/** Health: the state of each service in `served`, and of the whole server under "". */
+/** Health: the status of each service, and of the whole server as "". */
 export function healthService(
-  served: Served,
+  services: HealthServices,
   ready: () => Promise<Readiness>,
   draining: AbortSignal,
 ): ServiceImpl<typeof Health> {
-  const all: Served = new Map([["", { needsEngine: true }], ...served]);
+  const all: HealthServices = new Map([["", { needsEngine: true }], ...services]);
   const statusOf = async (service: string): Promise<Status> => {
     const known = all.get(service);
     if (!known) return Status.SERVICE_UNKNOWN;
@@ -38,13 +38,13 @@ export function healthService(
       return { statuses };
     },
     async *watch({ service }, { signal }) {
-      let told: Status | undefined;
+      let last: Status | undefined;
       for (;;) {
         const status = await statusOf(service);
-        if (status !== told) yield { status };
-        told = status;
+        if (status !== last) yield { status };
+        last = status;
         signal.throwIfAborted();
-        await delay(LOOK_EVERY_MS, signal);
+        await delay(CHECK_INTERVAL_MS, signal);
       }
     },
   };

@@ -2,7 +2,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { ServiceContext } from "../context.js";
 
-/** SayHello: a greeting, which also tells a client that it is connected, and to which server. */
+/** SayHello: a greeting, by which a client can check that it is connected, and to which server. */
 export function helloService({ components }: ServiceContext): Pick<ServiceImpl<typeof Runtime>, "sayHello"> {
   return {
     sayHello({ serviceName, name, data }) {

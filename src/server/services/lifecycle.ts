@@ -13,8 +13,8 @@ type Change = (metadata: Record<string, string>, name: string, components: Compo
 const asGiven: Change = (metadata) => metadata;
 
 /**
- * How a change's metadata becomes the settings of a component of each kind; undefined: it is what it was at the start.
- * Every service looks its component up in each call, so the next one sees the change.
+ * Converts a change's metadata to the settings of a component, by kind; undefined: the kind cannot change at run time.
+ * Every service reads its component's settings in each call, so the next call uses the change.
  */
 const CHANGES: Readonly<Record<ComponentKind, Change | undefined>> = {
   // The Go runtime calls the greeting `hello`.
@@ -22,7 +22,7 @@ const CHANGES: Readonly<Record<ComponentKind, Change | undefined>> = {
   pubsub: asGiven,
   sequencer: ({ biggerThan, ...rest }) => ({
     ...rest,
-    ...(biggerThan && { biggerThan: parsed(biggerThan) }),
+    ...(biggerThan && { biggerThan: parseJson(biggerThan) }),
   }),
   logs: asGiven,
   services: asGiven,
@@ -42,7 +42,7 @@ const CHANGEABLE = Object.entries(CHANGES)
   .map(([kind]) => kind)
   .join(", ");
 
-/** ApplyConfiguration. A change is checked and made in one step, so those of one component follow one another. */
+/** ApplyConfiguration. A change is validated and applied synchronously, so changes of one component do not interleave. */
 export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Lifecycle> {
   const { components } = context;
   return {
@@ -64,7 +64,7 @@ export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Li
   };
 }
 
-/** A binding stays what it is: only where it leads to, and how long it may take, can change. */
+/** The settings of a binding, whose type cannot change: only its URL and its timeout can. */
 function bindingSettings(metadata: Record<string, string>, name: string, components: Components): Settings {
   const { type } = components.get("bindings", name);
   if (metadata["type"] !== undefined && metadata["type"] !== type) {
@@ -77,8 +77,8 @@ function bindingSettings(metadata: Record<string, string>, name: string, compone
   return { ...metadata, type };
 }
 
-/** A setting that is an object, from its JSON; what is none stays a text, which its schema refuses. */
-function parsed(text: string): unknown {
+/** Parses a setting that is a JSON object. Other text stays as it is, and is refused by the schema. */
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

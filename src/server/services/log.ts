@@ -14,10 +14,10 @@ import { checkName } from "../calls/validate/field-rules.js";
 import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
-import { Batches } from "./log/batches.js";
+import { RecordBatches } from "./log/batches.js";
 import { LogRegistry } from "./log/registry.js";
 
-/** The log RPCs: one service for many logs, which a request header names. Writing to a log brings it into being. */
+/** The log RPCs: one service for all logs. A request header names the log. Writing to a log creates it. */
 export function logService(context: ServiceContext): ServiceImpl<typeof LogService> {
   const { logs } = context.engine;
   const { limits } = context;
@@ -25,10 +25,10 @@ export function logService(context: ServiceContext): ServiceImpl<typeof LogServi
 
   return {
     async produce(requests, { requestHeader, responseTrailer, signal }) {
-      const log = logIn(requestHeader, limits);
+      const log = logNameOf(requestHeader, limits);
       let first: bigint | undefined;
-      const batches = new Batches(async (values) => {
-        await registry.make(log);
+      const batches = new RecordBatches(async (values) => {
+        await registry.create(log);
         const appended = await logs.append(log, values);
         first ??= appended.first;
         responseTrailer.set(FIRST_OFFSET_TRAILER, String(first));
@@ -38,30 +38,30 @@ export function logService(context: ServiceContext): ServiceImpl<typeof LogServi
         const values = new MergedStream<{ value: Uint8Array }>(signal);
         values.add(requests);
         for await (const { value } of values) await batches.add(value);
-        // A producer that gave up looks like one that has finished, on some ways: what it did not finish is not written.
+        // With some transports, a canceled producer looks like one that has finished. Its last batch is not written.
         if (signal.aborted) throw canceled(signal);
         await batches.finish();
       } finally {
-        batches.drop();
+        batches.discard();
       }
       return {};
     },
 
     async *consume({ offset }, { requestHeader, signal }) {
-      const log = logIn(requestHeader, limits);
-      const follow = followIn(requestHeader);
-      const sinceMs = fromTimeIn(requestHeader);
-      if (follow) await registry.made(log, signal);
+      const log = logNameOf(requestHeader, limits);
+      const follow = isFollowing(requestHeader);
+      const sinceMs = fromTimeOf(requestHeader);
+      if (follow) await registry.waitFor(log, signal);
       else if (!(await registry.has(log))) return;
       let from = offset;
       if (sinceMs !== undefined) {
-        const then = await logs.seek(log, sinceMs);
-        if (then > from) from = then;
+        const sought = await logs.seek(log, sinceMs);
+        if (sought > from) from = sought;
       }
       for await (const batch of logs.read(log, from, { follow, signal })) {
         for (const { offset, timestampMs, value } of batch) {
           if (signal.aborted) break;
-          // A time that was still to come when the log was searched for it.
+          // If `sinceMs` is in the future, seek() could not skip records that were appended later.
           if (sinceMs !== undefined && timestampMs < sinceMs) continue;
           yield { offset, timestamp: BigInt(timestampMs), value };
         }
@@ -72,19 +72,19 @@ export function logService(context: ServiceContext): ServiceImpl<typeof LogServi
   };
 }
 
-function logIn(header: Headers, limits: Limits): string {
+function logNameOf(header: Headers, limits: Limits): string {
   const name = logNameIn(header);
   checkName(LOG_HEADER, name, limits);
   return name;
 }
 
-function followIn(header: Headers): boolean {
+function isFollowing(header: Headers): boolean {
   const text = header.get(FOLLOW_HEADER) ?? "true";
   if (text === "true" || text === "false") return text === "true";
   throw invalid(FOLLOW_HEADER, text, 'must be "true" or "false"');
 }
 
-function fromTimeIn(header: Headers): number | undefined {
+function fromTimeOf(header: Headers): number | undefined {
   const text = header.get(FROM_TIME_HEADER);
   if (text === null) return undefined;
   if (/^\d{1,15}$/.test(text)) return Number(text);

@@ -7,10 +7,10 @@ import { IF_ABSENT_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../errors.js";
 import { addressOf } from "./map/address.js";
-import { decoded, decodedDigest } from "./map/entry.js";
-import type { Operation } from "./map/partition.js";
+import { decodeDigest, decodeEntry } from "./map/entry.js";
+import type { PartitionOperation } from "./map/partition.js";
 import { Partitions } from "./map/partitions.js";
-import { type Condition, type Leading, putOperation, removeOperation } from "./map/write.js";
+import { type Condition, type LeadershipAt, putOperation, removeOperation } from "./map/write.js";
 import { fenceChecks } from "./shared/fence.js";
 
 /**
@@ -24,7 +24,7 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
   const write = <T>(
     header: RequestHeader | undefined,
     { requestHeader, signal }: Pick<HandlerContext, "requestHeader" | "signal">,
-    operation: (leading: Leading) => Operation<T>,
+    operation: (leading: LeadershipAt) => PartitionOperation<T>,
   ): Promise<T> => {
     const address = addressOf(header);
     const fences = fenceChecks(requestHeader, context.components);
@@ -44,8 +44,8 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
     async get({ header, key }) {
       const address = addressOf(header);
       const [record, entry] = await keys.getMany([address.recordKey, address.entriesPrefix + key]);
-      partitions.lead(address, record ? decodedDigest(record.value).term : 0n);
-      const value = entry && decoded(entry.value).value;
+      partitions.lead(address, record ? decodeDigest(record.value).term : 0n);
+      const value = entry && decodeEntry(entry.value).value;
       return { header: {}, ...(value && { value }) };
     },
 

@@ -19,7 +19,7 @@ import { traceContext } from "./shared/trace-context.js";
 
 type PubsubMethods = Pick<ServiceImpl<typeof Runtime>, "publishEvent" | "subscribeTopicEvents">;
 
-/** Publishing, and subscriptions as a stream. What the answers to events do is decided in delivery.ts. */
+/** The pub/sub RPCs: publishing, and subscriptions as a stream. delivery.ts decides what the answers to events do. */
 export function pubsubService(context: ServiceContext): PubsubMethods {
   const { engine, components, limits, closing } = context;
   return {
@@ -41,12 +41,12 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
       const incoming = requests[Symbol.asyncIterator]();
       const initial = await firstOf(incoming);
       const subscription = subscriptionOf(initial, call.requestHeader, context);
-      const over = new AbortController();
-      const signal = AbortSignal.any([call.signal, over.signal]);
+      const ending = new AbortController();
+      const signal = AbortSignal.any([call.signal, ending.signal]);
       let ended: { error?: unknown } | undefined;
-      const end = (how: { error?: unknown }) => {
-        ended ??= how;
-        over.abort();
+      const end = (result: { error?: unknown }) => {
+        ended ??= result;
+        ending.abort();
       };
       const claimed = claims(withCallId(context, call), subscription, signal);
       const most = Math.min(limits.inFlight, Number(initial.metadata["maxInFlight"] ?? limits.inFlight));
@@ -61,10 +61,10 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
           await unsettled.add(claim);
           if (signal.aborted) break;
           yield eventMessage(claim.event);
-          await unsettled.room();
+          await unsettled.hasRoom();
         }
       } finally {
-        over.abort();
+        ending.abort();
       }
       closing.throwIfAborted();
       if (!ended) throw unavailable("the subscription ended: the engine is closed");
@@ -99,17 +99,17 @@ function subscriptionOf(
   return { pubsub: pubsubName, topic, group, deadLetterTopic: deadLetterTopic || undefined };
 }
 
-/** Hands the client's answers on until it ends its side, and what it answered is settled. */
+/** Settles events by the client's answers, until it ends its side and all of them are settled. */
 async function takeAnswers(incoming: Incoming, unsettled: Unsettled): Promise<void> {
   for (let next = await incoming.next(); !next.done; next = await incoming.next()) {
     const { case: kind, value } = next.value.subscribeTopicEventsRequestType;
     if (kind === "initialRequest") throw invalid("initial_request", value.topic, FIRST);
-    // A kind of request that is not known here is nothing to act on.
+    // Unknown kinds of requests are ignored.
     if (kind === "eventProcessed") {
-      unsettled.answer(value.id, verdictOf(value.status), "the subscriber asked for another delivery");
+      unsettled.settle(value.id, verdictOf(value.status), "the subscriber asked for another delivery");
     }
   }
-  await unsettled.answersSettled();
+  await unsettled.allSettled();
 }
 
 const opened = {

@@ -13,9 +13,9 @@ import type {
 } from "../../../gen/grpc/reflection/v1/reflection_pb.js";
 import { quote } from "../../lib/quote.js";
 
-type Asked = ServerReflectionRequest["messageRequest"];
+type MessageRequest = ServerReflectionRequest["messageRequest"];
 
-/** ServerReflection, of both versions, whose messages are the same: the schema of `services` out of `files`. */
+/** ServerReflection: the schema of `services`, from `files`. Both versions of the service have the same messages. */
 export function reflectionService(
   services: readonly string[],
   files: readonly DescFile[],
@@ -31,27 +31,27 @@ export function reflectionService(
     },
   };
 
-  function answer(asked: Asked, sent: Set<DescFile>) {
-    switch (asked.case) {
+  function answer(request: MessageRequest, sent: Set<DescFile>) {
+    switch (request.case) {
       case "listServices": {
         const service = [...services].sort().map((name) => ({ name }));
         return { case: "listServicesResponse" as const, value: { service } };
       }
       case "fileByFilename":
-        return withImports(schema.byPath.get(asked.value), `file ${quote(asked.value)}`, sent);
+        return withImports(schema.byPath.get(request.value), `file ${quote(request.value)}`, sent);
       case "fileContainingSymbol":
-        return withImports(schema.bySymbol.get(asked.value), `symbol ${quote(asked.value)}`, sent);
+        return withImports(schema.bySymbol.get(request.value), `symbol ${quote(request.value)}`, sent);
       case "fileContainingExtension": {
-        const { containingType, extensionNumber } = asked.value;
+        const { containingType, extensionNumber } = request.value;
         const extensions = schema.extensionsOf.get(containingType);
         const extension = extensions?.find(({ number }) => number === extensionNumber);
         return withImports(extension?.file, `extension ${extensionNumber} of ${quote(containingType)}`, sent);
       }
       case "allExtensionNumbersOfType": {
-        if (!schema.types.getMessage(asked.value))
-          return refusal(Code.NotFound, `no message ${quote(asked.value)}`);
-        const extensionNumber = (schema.extensionsOf.get(asked.value) ?? []).map(({ number }) => number);
-        const value = { baseTypeName: asked.value, extensionNumber };
+        if (!schema.types.getMessage(request.value))
+          return refusal(Code.NotFound, `no message ${quote(request.value)}`);
+        const extensionNumber = (schema.extensionsOf.get(request.value) ?? []).map(({ number }) => number);
+        const value = { baseTypeName: request.value, extensionNumber };
         return { case: "allExtensionNumbersResponse" as const, value };
       }
       default:
@@ -65,9 +65,9 @@ const refusal = (errorCode: Code, errorMessage: string) => ({
   value: { errorCode, errorMessage },
 });
 
-/** `file`, in any case, and those that it imports and that are not in `sent`. */
-function withImports(file: DescFile | undefined, what: string, sent: Set<DescFile>) {
-  if (!file) return refusal(Code.NotFound, `no ${what}`);
+/** `file`, and those of its imports that are not in `sent`. */
+function withImports(file: DescFile | undefined, label: string, sent: Set<DescFile>) {
+  if (!file) return refusal(Code.NotFound, `no ${label}`);
   sent.delete(file);
   const fileDescriptorProto: Uint8Array[] = [];
   const send = (each: DescFile) => {
@@ -80,7 +80,7 @@ function withImports(file: DescFile | undefined, what: string, sent: Set<DescFil
   return { case: "fileDescriptorResponse" as const, value: { fileDescriptorProto } };
 }
 
-/** Where everything that has a name is declared. */
+/** An index of all declarations by their name. */
 function indexOf(files: readonly DescFile[]) {
   const types: Registry = createRegistry(...files);
   const byPath = new Map<string, DescFile>();
@@ -89,13 +89,13 @@ function indexOf(files: readonly DescFile[]) {
   for (const file of files) byPath.set(`${file.name}.proto`, file);
   for (const type of types) {
     bySymbol.set(type.typeName, type.file);
-    const within = (name: string) => bySymbol.set(`${type.typeName}.${name}`, type.file);
+    const addMember = (name: string) => bySymbol.set(`${type.typeName}.${name}`, type.file);
     if (type.kind === "message") {
-      for (const { name } of [...type.fields, ...type.oneofs]) within(name);
+      for (const { name } of [...type.fields, ...type.oneofs]) addMember(name);
     } else if (type.kind === "service") {
-      for (const { name } of type.methods) within(name);
+      for (const { name } of type.methods) addMember(name);
     } else if (type.kind === "enum") {
-      // A value's full name is beside its enum's, not in it.
+      // The full name of an enum's value has the scope of the enum, not the enum itself.
       const scope = type.typeName.slice(0, -type.name.length);
       for (const { name } of type.values) bySymbol.set(scope + name, type.file);
     } else {

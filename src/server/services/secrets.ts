@@ -6,24 +6,24 @@ import { secretsIn } from "../config/secrets-file.js";
 import type { Log, ServiceContext } from "../context.js";
 import { notFound, unavailable } from "../errors.js";
 
-/** What a store shows. A name that it does not show cannot be told from one that is not there. */
-interface Shown {
+/** The secrets that clients may read. An error does not distinguish a hidden secret from a missing one. */
+interface VisibleSecrets {
   get(name: string): string | undefined;
   names(): string[];
 }
 
-/** When a client may look again whether an unreadable file has been put right. */
+/** How long clients should wait before they try an unreadable file again. */
 const RETRY_AFTER_MS = 1000;
 
-/** The secret RPCs. A value goes into the answer and nowhere else: no error, no log. */
+/** The secret RPCs. A secret's value is only ever in the response: never in an error or a log. */
 export function secretsService(
   context: ServiceContext,
 ): Pick<ServiceImpl<typeof Runtime>, "getSecret" | "getBulkSecret"> {
   const { components, platform } = context;
   const files = new Map<string, SecretFile>();
 
-  /** The file as it is now: read anew for each call, taken apart only where it has changed. */
-  const fromFile = async (store: string, path: string, log: Log): Promise<Shown> => {
+  /** Reads the file for each call, but parses it only if it has changed. */
+  const fromFile = async (store: string, path: string, log: Log): Promise<VisibleSecrets> => {
     const unreadable = (why: string, fields: object) => {
       log.error({ store, path, why, ...fields }, "cannot read a secret store's file");
       return unavailable(`secret store ${quote(store)} cannot be read`, { retryAfterMs: RETRY_AFTER_MS });
@@ -35,15 +35,15 @@ export function secretsService(
       throw unreadable("it cannot be opened", { err: error });
     }
     const known = files.get(path);
-    if (known?.text === text) return of(known.secrets);
+    if (known?.text === text) return visible(known.secrets);
     const secrets = secretsIn(text);
-    // The parser's own error quotes what it stumbled over, which may be a secret.
+    // The parser's error is not passed on, as it quotes the text, which may be a secret.
     if (!secrets) throw unreadable("it is not a JSON object", {});
     files.set(path, { text, secrets });
-    return of(secrets);
+    return visible(secrets);
   };
 
-  const open = async (name: string, call: HandlerContext): Promise<Shown> => {
+  const open = async (name: string, call: HandlerContext): Promise<VisibleSecrets> => {
     const store = components.get("secrets", name);
     switch (store.type) {
       case "env":
@@ -51,7 +51,7 @@ export function secretsService(
       case "file":
         return fromFile(name, store.path, withCallId(context, call).log);
       case "values":
-        return of(new Map(Object.entries(store.values)));
+        return visible(new Map(Object.entries(store.values)));
     }
   };
 
@@ -75,12 +75,15 @@ interface SecretFile {
   secrets: ReadonlyMap<string, string>;
 }
 
-const of = (secrets: ReadonlyMap<string, string>): Shown => ({
+const visible = (secrets: ReadonlyMap<string, string>): VisibleSecrets => ({
   get: (name) => secrets.get(name),
   names: () => [...secrets.keys()],
 });
 
-function fromEnv(env: Readonly<Record<string, string | undefined>>, allow: readonly string[]): Shown {
+function fromEnv(
+  env: Readonly<Record<string, string | undefined>>,
+  allow: readonly string[],
+): VisibleSecrets {
   const allowed = (name: string) =>
     Object.hasOwn(env, name) &&
     allow.some((rule) => (rule.endsWith("*") ? name.startsWith(rule.slice(0, -1)) : name === rule));

@@ -8,13 +8,13 @@ import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import type { Entry, KeyStore } from "../engine.js";
 import { exhausted, invalid } from "../errors.js";
-import { Population } from "./shared/key-quota.js";
-import { keyOf, under } from "./shared/keyspace.js";
+import { KeyQuota } from "./shared/key-quota.js";
+import { keyOf, keyPrefix } from "./shared/keyspace.js";
 
 const MOST_IDS = 100_000;
 const MAX_INT64 = 2n ** 63n - 1n;
 
-/** The sequencer RPC. What the engine keeps of a sequence is the last id that was reserved, in decimal. */
+/** The sequencer RPC. The engine stores the last reserved id of each sequence, in decimal. */
 export function sequencerService({
   engine: { keys },
   components,
@@ -25,13 +25,13 @@ export function sequencerService({
   "getNextId"
 > {
   const sequences = new Map<string, Sequence>();
-  const limit = { name: "sequencerKeys", most: limits.sequencerKeys, what: "as many sequences have begun" };
-  const begun = new Population({ keys, prefix: under("sequencer"), limit, closing });
+  const limit = { name: "sequencerKeys", most: limits.sequencerKeys, why: "as many sequences have begun" };
+  const begun = new KeyQuota({ keys, prefix: keyPrefix("sequencer"), limit, closing });
 
   const sequenceAt = (key: string): Sequence => {
     const sequence = sequences.get(key) ?? new Sequence(keys, key);
-    // A map is in the order of insertion: the first is the one that has not been asked for the longest. It loses the
-    // rest of its segment, no more.
+    // A Map keeps the order of insertion, so its first entry is the least recently used. When it is removed, only the
+    // rest of its segment is lost.
     sequences.delete(key);
     sequences.set(key, sequence);
     if (sequences.size > limits.sequences) sequences.delete(sequences.keys().next().value ?? "");
@@ -62,20 +62,20 @@ function countOf({ count }: Record<string, string>): bigint | undefined {
   throw invalid('metadata["count"]', count, `must be a whole number from 1 to ${MOST_IDS}`);
 }
 
-/** What is asked of a sequence: consecutive ids above `floor`, fewer than `most` only where int64 ends. */
-type Wish = { floor: bigint; least: bigint; most: bigint };
+/** A request for consecutive ids above `floor`: `most` of them, or at least `least` at the end of int64. */
+type Reservation = { floor: bigint; least: bigint; most: bigint };
 
 /** Consecutive ids. */
 type Block = { first: bigint; end: bigint };
 
-type Waiting = Wish & { resolve(block: Block): void; reject(error: unknown): void };
+type Waiting = Reservation & { resolve(block: Block): void; reject(error: unknown): void };
 
 /** One sequence as one server sees it. Other servers reserve ids of it at the same time. */
 class Sequence {
   readonly #keys: KeyStore;
   readonly #key: string;
-  /** The engine's entry as it was last seen: where it still is so, a reservation needs no read. */
-  #seen: Entry | undefined;
+  /** The engine's entry after the last commit. If it has not changed since, a reservation needs no read. */
+  #lastEntry: Entry | undefined;
   #waiting: Waiting[] = [];
   #reserving = false;
   #segment: Block = { first: 0n, end: 0n };
@@ -86,15 +86,15 @@ class Sequence {
     this.#key = key;
   }
 
-  /** Ids greater than all that were given before. All that is asked for during one commit shares the next one. */
-  reserve(wish: Wish): Promise<Block> {
+  /** Reserves ids above all earlier ones. Reservations during a commit share the next commit. */
+  reserve(reservation: Reservation): Promise<Block> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ ...wish, resolve, reject });
+      this.#waiting.push({ ...reservation, resolve, reject });
       if (!this.#reserving) void this.#reserveAll();
     });
   }
 
-  /** The next id of the reserved segment; where that is used up, of a new one of `size` ids. */
+  /** The next id of the reserved segment; if that is used up, of a new segment of `size` ids. */
   async nextOfSegment(floor: bigint, size: bigint): Promise<bigint> {
     for (;;) {
       const { first, end } = this.#segment;
@@ -134,18 +134,18 @@ class Sequence {
     this.#reserving = false;
   }
 
-  /** Reserves for all of `batch` in one commit; undefined for those that int64 has no room for. */
-  async #commit(batch: readonly Wish[]): Promise<(Block | undefined)[]> {
-    let entry = this.#seen ?? (await this.#keys.get(this.#key));
+  /** Reserves for all of `batch` in one commit; undefined if int64 has no room for a reservation. */
+  async #commit(batch: readonly Reservation[]): Promise<(Block | undefined)[]> {
+    let entry = this.#lastEntry ?? (await this.#keys.get(this.#key));
     for (;;) {
       const before = entry ? BigInt(fromUtf8(entry.value)) : 0n;
-      const { blocks, last } = dealt(batch, before);
+      const { blocks, last } = allocate(batch, before);
       if (last === before) return blocks;
       const value = utf8(String(last));
       const ifVersion = entry?.version ?? 0n;
       const commit = await this.#keys.commit([{ type: "set", key: this.#key, value, ifVersion }]);
       if (!("conflict" in commit)) {
-        this.#seen = { key: this.#key, value, version: commit.version };
+        this.#lastEntry = { key: this.#key, value, version: commit.version };
         return blocks;
       }
       entry = commit.actual;
@@ -153,11 +153,14 @@ class Sequence {
   }
 }
 
-/** Blocks for `batch`, one after the other, from the id after `before` on; and the last id of them all. */
-function dealt(batch: readonly Wish[], before: bigint): { blocks: (Block | undefined)[]; last: bigint } {
+/** Allocates consecutive blocks for `batch`, beginning after the id `before`. Returns them and their last id. */
+function allocate(
+  batch: readonly Reservation[],
+  before: bigint,
+): { blocks: (Block | undefined)[]; last: bigint } {
   let last = before;
   const blocks = batch.map(({ floor, least, most }) => {
-    // biome-ignore lint/complexity/useMathMinMax: it takes no bigint
+    // biome-ignore lint/complexity/useMathMinMax: Math.max accepts no bigint
     const base = last > floor ? last : floor;
     const room = MAX_INT64 - base;
     if (room < least) return undefined;

@@ -17,24 +17,24 @@ import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
 import {
   checkPath,
-  type HttpAnswer,
   type HttpRequest,
+  type HttpResponse,
   sendRequest,
   splitQuery,
   urlUnder,
 } from "./shared/http-client.js";
 
-/** What is asked of an app, however it is reached. */
+/** A call of an app, however it is connected. */
 interface Invocation extends Omit<HttpRequest, "url"> {
   verb: Verb;
   path: string;
   query: string;
 }
 
-/** An app that can be called. The one thing that another way to reach apps has to offer. */
-type App = (invocation: Invocation, signal: AbortSignal) => Promise<HttpAnswer>;
+/** Calls an app. */
+type InvokedApp = (invocation: Invocation, signal: AbortSignal) => Promise<HttpResponse>;
 
-/** InvokeService: calls an app that is configured, and nothing else. Whatever it answers is the answer. */
+/** InvokeService: calls an app that is configured or connected by a tunnel. Its response is the result, also an error. */
 export function invocationService(
   context: ServiceContext,
 ): Pick<ServiceImpl<typeof Runtime>, "invokeService"> {
@@ -53,7 +53,7 @@ export function invocationService(
         signal,
       );
       for (const [name, value] of headers) {
-        // A header that a CGI script left behind would be taken for the status itself.
+        // A `status` header, which some CGI scripts send, would be taken for the HTTP status.
         if (name === "status") continue;
         responseHeader.append(HTTP_PREFIX + name, name === "set-cookie" ? escapeCookie(value) : value);
       }
@@ -63,7 +63,7 @@ export function invocationService(
   };
 }
 
-/** Calls an app that has dialled in: it is asked what the server was asked, and its answer is the answer. */
+/** Forwards the call to an app that is connected by a tunnel. */
 async function forward(
   transport: Transport,
   { id, message }: InvokeServiceRequest,
@@ -72,28 +72,28 @@ async function forward(
   signal: AbortSignal,
 ) {
   const { verb, path, query, headers } = invocation(message as CommonInvokeRequest, requestHeader);
-  const asked = {
+  const forwarded = {
     ...(message as CommonInvokeRequest),
     method: path || "/",
     httpExtension: create(HTTPExtensionSchema, { verb, querystring: query }),
   };
-  const own = new Headers();
-  for (const [name, value] of headers) if (name !== "content-type") own.append(HTTP_PREFIX + name, value);
-  const onHeader = (answered: Headers) => {
-    for (const [name, value] of answered)
-      if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
+  const prefixed = new Headers();
+  for (const [name, value] of headers)
+    if (name !== "content-type") prefixed.append(HTTP_PREFIX + name, value);
+  const onHeader = (header: Headers) => {
+    for (const [name, value] of header) if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
   };
   return await createClient(Runtime, withErrorMapping(transport, unchangedError)).invokeService(
-    { id, message: asked },
+    { id, message: forwarded },
     {
-      headers: own,
+      headers: prefixed,
       signal,
       onHeader,
     },
   );
 }
 
-function appAt(context: ServiceContext, id: string): App {
+function appAt(context: ServiceContext, id: string): InvokedApp {
   const { url } = context.components.get("services", id);
   return ({ verb: _, path, query, ...request }, signal) =>
     sendRequest(
@@ -121,21 +121,21 @@ function invocation(
 
   const headers = headersFor(requestHeader);
   if (contentType !== "") headers.set("content-type", contentType);
-  // GET may have data, as existing clients send it along; none is what it mostly has.
+  // Existing clients may send data with GET, which is empty in most cases.
   const hasBody = !bare && (verb !== Verb.GET || body?.length);
   return { verb, path, query: queries.filter(Boolean).join("&"), method, headers, ...(hasBody && { body }) };
 }
 
-/** The call's headers that are the app's: those that the call does not need itself, and those with the prefix. */
+/** The headers for the app: those of the call that the RPC does not use itself, and those with the prefix. */
 function headersFor(requestHeader: Headers): Headers {
   const headers = new Headers();
-  const ofConnection = (requestHeader.get("connection") ?? "").toLowerCase().split(/\s*,\s*/);
+  const hopByHop = (requestHeader.get("connection") ?? "").toLowerCase().split(/\s*,\s*/);
   for (const [name, value] of requestHeader) {
-    if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name)) headers.append(name, value);
+    if (!isReserved(name) && !isFromProxy(name) && !hopByHop.includes(name)) headers.append(name, value);
   }
   for (const [name, value] of requestHeader) {
-    const own = name.startsWith(HTTP_PREFIX) ? name.slice(HTTP_PREFIX.length) : "";
-    if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);
+    const stripped = name.startsWith(HTTP_PREFIX) ? name.slice(HTTP_PREFIX.length) : "";
+    if (stripped !== "" && !isHopByHop(stripped) && !isFromProxy(stripped)) headers.set(stripped, value);
   }
   return headers;
 }

@@ -24,15 +24,15 @@ type Operation = {
   field: string;
 };
 
-/** The state RPCs: entries with an etag, which is their version. Every call that writes is one commit. */
+/** The state RPCs: entries with an etag, which is their version. Every write call is one commit. */
 export function stateService({ engine: { keys, clock }, components }: ServiceContext): StateMethods {
   const write = async (store: string, operations: Operation[], request: Headers, response: Headers) => {
     components.get("state", store);
     const fences = fenceChecks(request, components);
-    const writes = folded(store, operations);
+    const writes = mergeOperations(store, operations);
     if (writes.length === 0) return {};
     const commit = await keys.commit([...fences, ...writes]);
-    if ("conflict" in commit) throw refusal(store, commit.conflict, commit.actual);
+    if ("conflict" in commit) throw conflictError(store, commit.conflict, commit.actual);
     response.set(ETAG_HEADER, String(commit.version));
     return {};
   };
@@ -44,12 +44,12 @@ export function stateService({ engine: { keys, clock }, components }: ServiceCon
       return entry ? read(entry, clock.now()) : {};
     },
 
-    async getBulkState({ storeName, keys: wanted }) {
+    async getBulkState({ storeName, keys: requested }) {
       components.get("state", storeName);
-      const once = [...new Set(wanted)];
-      const entries = await keys.getMany(once.map((key) => keyOf("state", storeName, key)));
+      const unique = [...new Set(requested)];
+      const entries = await keys.getMany(unique.map((key) => keyOf("state", storeName, key)));
       const nowMs = clock.now();
-      return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })) };
+      return { items: unique.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })) };
     },
 
     saveState({ storeName, states }, { requestHeader, responseHeader }) {
@@ -92,34 +92,34 @@ function read({ value, version, expiresAtMs }: Entry, nowMs: number) {
 }
 
 /**
- * One write for each key, as if the operations ran one after the other: a later one sees what an earlier one of the
- * same call did, and the first condition on a key is the one that the engine checks.
+ * Merges the operations to one write for each key, with the same result as one after the other. The engine checks the
+ * first condition on a key; later ones are checked against the earlier operations of the call.
  */
-function folded(store: string, operations: Operation[]): Write[] {
+function mergeOperations(store: string, operations: Operation[]): Write[] {
   const writes = new Map<string, Write>();
   for (const { type, item, field } of operations) {
     const key = keyOf("state", store, item.key);
     const earlier = writes.get(key);
     const ifVersion = condition(type, item, field);
     if (earlier && ifVersion !== undefined) {
-      // What an earlier operation wrote has no etag yet that a client could know; only its absence can be asked for.
-      const absent = earlier.type === "delete";
-      if (ifVersion !== 0n || !absent) throw refusal(store, { ...earlier, ifVersion }, undefined);
+      // The earlier operation's value has no etag yet that a client could know. Only its absence can be a condition.
+      const isAbsent = earlier.type === "delete";
+      if (ifVersion !== 0n || !isAbsent) throw conflictError(store, { ...earlier, ifVersion }, undefined);
     }
-    const given = earlier ? earlier.ifVersion : ifVersion;
-    const ifVersionOnce = given === undefined ? {} : { ifVersion: given };
+    const firstIfVersion = earlier ? earlier.ifVersion : ifVersion;
+    const firstCondition = firstIfVersion === undefined ? {} : { ifVersion: firstIfVersion };
     if (type === "delete") {
-      writes.set(key, { type, key, ...ifVersionOnce });
+      writes.set(key, { type, key, ...firstCondition });
     } else {
       const ttl = ttlMs(item.metadata, field);
       const kept = ttl === "keep" && earlier ? (earlier.type === "set" ? earlier.ttlMs : undefined) : ttl;
-      writes.set(key, { type: "set", key, value: item.value, ttlMs: kept, ...ifVersionOnce });
+      writes.set(key, { type: "set", key, value: item.value, ttlMs: kept, ...firstCondition });
     }
   }
   return [...writes.values()];
 }
 
-/** The version that the key must have: 0n where it must be absent, undefined where anything will do. */
+/** The version that the key must have: 0n if it must be absent; undefined: no condition. */
 function condition(type: Operation["type"], item: Operation["item"], field: string): bigint | undefined {
   const etag = item.etag?.value ?? "";
   if (etag === "" || etag === "0") {
@@ -136,7 +136,7 @@ function condition(type: Operation["type"], item: Operation["item"], field: stri
   return BigInt(etag);
 }
 
-/** The lifetime that `ttlInSeconds` asks for; without it, a new entry stays and an old one keeps what it has. */
+/** The ttl by `ttlInSeconds`. Without that field, a new entry does not expire, and an existing one keeps its expiry. */
 function ttlMs({ ttlInSeconds }: Record<string, string>, field: string): number | "keep" | undefined {
   if (ttlInSeconds === undefined) return "keep";
   if (!/^[+-]?\d{1,12}$/.test(ttlInSeconds)) {
@@ -146,7 +146,7 @@ function ttlMs({ ttlInSeconds }: Record<string, string>, field: string): number 
   return seconds > 0 ? seconds * 1000 : undefined;
 }
 
-function refusal(store: string, write: Write, actual: Entry | undefined): ConnectError {
+function conflictError(store: string, write: Write, actual: Entry | undefined): ConnectError {
   if (write.type === "check") return fenceConflict(write, actual);
   const key = write.key.slice(keyOf("state", store, "").length);
   const wanted = write.ifVersion === 0n ? "it must not exist" : `etag "${write.ifVersion}" was asked for`;

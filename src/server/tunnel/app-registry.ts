@@ -2,8 +2,8 @@ import type { Transport } from "@connectrpc/connect";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { Limits } from "../config/config.js";
 import type { Engine } from "../engine.js";
-import { Population } from "../services/shared/key-quota.js";
-import { keyOf, under } from "../services/shared/keyspace.js";
+import { KeyQuota } from "../services/shared/key-quota.js";
+import { keyOf, keyPrefix } from "../services/shared/keyspace.js";
 
 /** A consumer group of a topic, by the names that the engine has for both. */
 interface TopicGroup {
@@ -12,7 +12,7 @@ interface TopicGroup {
 }
 
 /** The prefix of the records of apps in the engine's keys. */
-const RECORDS = under("app");
+const RECORDS = keyPrefix("app");
 
 /**
  * The apps that have dialled in, and can be called by the sockets that they opened. The engine keeps their names, so
@@ -20,7 +20,7 @@ const RECORDS = under("app");
  */
 export class AppRegistry {
   readonly #engine: Engine;
-  readonly #quota: Population;
+  readonly #quota: KeyQuota;
   readonly #connected = new Map<string, Transport[]>();
 
   constructor(engine: Engine, { apps: most }: Pick<Limits, "apps">, closing: AbortSignal) {
@@ -28,9 +28,9 @@ export class AppRegistry {
     const limit = {
       name: "apps",
       most,
-      what: "as many apps are connected, or have events that wait for them",
+      why: "as many apps are connected, or have events that wait for them",
     };
-    this.#quota = new Population({ keys: engine.keys, prefix: RECORDS, limit, closing });
+    this.#quota = new KeyQuota({ keys: engine.keys, prefix: RECORDS, limit, closing });
   }
 
   /**

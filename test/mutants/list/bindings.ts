@@ -27,7 +27,7 @@ export const bindingsMutants: readonly Mutant[] = [
     ],
     [
       "encoded dots are let through",
-      "return plain === path ? path : unmasked(plain);",
+      "return plain === path ? path : decodeRepeatedly(plain);",
       "return path;",
       /%2e/,
     ],
@@ -78,7 +78,7 @@ export const bindingsMutants: readonly Mutant[] = [
     ],
     [
       "every status is 200",
-      "statusCode: String(answer.status), status",
+      "statusCode: String(response.status), status",
       'statusCode: "200", status',
       /status and headers are metadata/,
     ],

@@ -41,7 +41,7 @@ export const configurationMutants: readonly Mutant[] = [
       /app id as they were asked/,
     ],
   ]),
-  ...faultsOf("configuration", "services/configuration/followed.ts", [
+  ...faultsOf("configuration", "services/configuration/group-subscription.ts", [
     [
       "everyone is told everything",
       "if (!this.#all && !this.#keys.has(key)) return undefined;",
@@ -76,14 +76,14 @@ export const configurationMutants: readonly Mutant[] = [
     ],
     [
       "all stores are one",
-      'under("configuration", storeName, appId',
-      'under("configuration", storeName && "one", appId',
+      'keyPrefix("configuration", storeName, appId',
+      'keyPrefix("configuration", storeName && "one", appId',
       /in another store/,
     ],
     [
       "empty groups are errors",
       "return found;",
-      'if (found.length === 0) throw exhausted("none", 0, "there is nothing");\n    return found;',
+      'if (found.length === 0) throw exhausted("none", 0, "there is nothing");\n  return found;',
       /nothing is in/,
     ],
     [
@@ -94,8 +94,8 @@ export const configurationMutants: readonly Mutant[] = [
     ],
     [
       "answers are sorted",
-      "const once = [...new Set(keys)].map((key) => prefix + key);",
-      "const once = [...new Set(keys)].sort().map((key) => prefix + key);",
+      "const unique = [...new Set(keys)].map((key) => prefix + key);",
+      "const unique = [...new Set(keys)].sort().map((key) => prefix + key);",
       /in request order/,
     ],
     [
@@ -118,8 +118,8 @@ export const configurationMutants: readonly Mutant[] = [
     ],
     [
       "a stream follows one group",
-      "let followed = groups.get(prefix);",
-      "let followed = [...groups.values()][0];",
+      "this.#groups.get(prefix) ??",
+      "[...this.#groups.values()][0] ??",
       /several groups/,
     ],
     [

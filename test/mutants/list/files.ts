@@ -87,8 +87,8 @@ export const filesMutants: readonly Mutant[] = [
     ],
     [
       "everything has a range",
-      "if (range) responseHeader.set(RANGE_HEADER, covered(range, found.info.size));",
-      "responseHeader.set(RANGE_HEADER, covered(range ?? { offset: 0 }, found.info.size));",
+      "if (range) responseHeader.set(RANGE_HEADER, contentRange(range, found.info.size));",
+      "responseHeader.set(RANGE_HEADER, contentRange(range ?? { offset: 0 }, found.info.size));",
       /no fairlead-range/,
     ],
     [
@@ -112,7 +112,7 @@ export const filesMutants: readonly Mutant[] = [
     ],
     [
       "PutFile does not describe the file",
-      "responseHeader.set(FILE_HEADER, fileHeader(info));\n    return {};",
+      "responseHeader.set(FILE_HEADER, fileHeader(info));\n  return {};",
       "return {};",
       /in a header as GetFileMeta/,
     ],

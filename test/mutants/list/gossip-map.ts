@@ -56,15 +56,15 @@ export const gossipMapMutants: readonly Mutant[] = [
   ...faultsOf("gossipMap", "services/gossip-map/maps.ts", [
     [
       "all maps are one",
-      'const prefix = under("gossip", target.namespace, target.name);',
-      'const prefix = under("gossip", "", "");',
+      'const prefix = keyPrefix("gossip", target.namespace, target.name);',
+      'const prefix = keyPrefix("gossip", "", "");',
       /maps are apart|several maps/,
     ],
   ]),
   ...faultsOf("gossipMap", "services/gossip-map.ts", [
     [
       "a stream has one map",
-      'const at = under("gossip", namespace, name);',
+      'const at = keyPrefix("gossip", namespace, name);',
       'const at = "one";',
       /one stream may carry several/,
     ],

@@ -5,8 +5,8 @@ export const lockMutants: readonly Mutant[] = [
   ...faultsOf("lock", "services/lock.ts", [
     [
       "locks are re-entrant",
-      "ifVersion: 0n, ttlMs: leaseMs },\n        freshFence",
-      "ttlMs: leaseMs },\n        freshFence",
+      "ifVersion: 0n, ttlMs: leaseMs },\n        newFence",
+      "ttlMs: leaseMs },\n        newFence",
       /not re-entrant/,
     ],
     [
@@ -47,8 +47,8 @@ export const lockMutants: readonly Mutant[] = [
     ],
     [
       "keeping alive gives a new fence",
-      "String(lasts ? known.version : commit.version)",
-      "String(commit.version)",
+      "fence: outlivesLease ? known.version : commit.version",
+      "fence: commit.version",
       /keeps the fence/,
     ],
   ]),
@@ -98,7 +98,7 @@ export const lockMutants: readonly Mutant[] = [
     [
       "a fence is told where there is no lock",
       "const [held, known] = await keys.getMany([lock, fence]);",
-      "const [held, known] = await keys.getMany([lock, fence]);\n        if (known) responseHeader.set(FENCE_HEADER, String(known.version));",
+      "const [held, known] = await keys.getMany([lock, fence]);\n    if (known && !held) return { status: KeepAlive.LOCK_UNEXIST, fence: known.version };",
       /no fence where there is no lock/,
     ],
   ]),

@@ -17,7 +17,7 @@ export const logMutants: readonly Mutant[] = [
     ],
     [
       "what was cancelled is written",
-      "batches.drop();",
+      "batches.discard();",
       "await batches.finish();",
       /cancelled writes nothing/,
     ],
@@ -37,7 +37,7 @@ export const logMutants: readonly Mutant[] = [
   ...faultsOf("log", "services/log/batches.ts", [
     [
       "records wait for the end",
-      "this.#callOff = runAfter(LINGER_MS, () => this.#flush());",
+      "this.#stopTimer = runAfter(LINGER_MS, () => this.#flush());",
       "",
       /does not keep its records/,
     ],

@@ -41,15 +41,15 @@ export const mapMutants: readonly Mutant[] = [
     ],
     [
       "deletions are not remembered",
-      "draft.set(entry, isTombstone(entry) ? TOMBSTONE_MS : undefined);",
-      "isTombstone(entry) ? draft.drop(entry.key) : draft.set(entry);",
+      "draft.set(entry, isEntryTombstone(entry) ? TOMBSTONE_MS : undefined);",
+      "isEntryTombstone(entry) ? draft.drop(entry.key) : draft.set(entry);",
       /deletion is remembered/,
     ],
   ]),
   ...faultsOf("map", "services/map/group.ts", [
     [
       "a backup answers",
-      "if (primary !== undefined) throw notPrimary(primary);",
+      "if (primary !== undefined) throw notPrimaryError(primary);",
       "",
       /on a backup is unavailable/,
     ],
@@ -72,8 +72,8 @@ export const mapMutants: readonly Mutant[] = [
   ...faultsOf("map", "services/map/address.ts", [
     [
       "names run into each other",
-      'entriesPrefix: under("map", "entry", ...parts)',
-      'entriesPrefix: under("map", "entry", parts.join(""))',
+      'entriesPrefix: keyPrefix("map", "entry", ...parts)',
+      'entriesPrefix: keyPrefix("map", "entry", parts.join(""))',
       /do not run into each other/,
     ],
     [

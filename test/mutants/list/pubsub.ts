@@ -12,15 +12,15 @@ export const pubsubMutants: readonly Mutant[] = [
     ],
     [
       "the topic may be forged",
-      'const OWN = ["topic", "pubsubname"];',
-      "const OWN: string[] = [];",
+      'const SERVER_ATTRIBUTES = ["topic", "pubsubname"];',
+      "const SERVER_ATTRIBUTES: string[] = [];",
       /keeps its attributes/,
     ],
     ["events do not expire", "return atMs <= clock.wall();", "return false;", /expires while it waits/],
     [
       "metadata is lost",
-      "const named: Record<string, string> = { ...attributes, ...metadata };",
-      "const named: Record<string, string> = { ...attributes };",
+      "const given: Record<string, string> = { ...attributes, ...metadata };",
+      "const given: Record<string, string> = { ...attributes };",
       /metadata of a publish/,
     ],
     [
@@ -71,8 +71,8 @@ export const pubsubMutants: readonly Mutant[] = [
     ["dead letters have no reason", "deadLetterReason: reason,", "", /with the reason/],
     [
       "there are no dead letters",
-      "if (deadLetterTopic) {\n          return bury",
-      'if (deadLetterTopic === "never") {\n          return bury',
+      "if (deadLetterTopic) {\n          return deadLetter",
+      'if (deadLetterTopic === "never") {\n          return deadLetter',
       /dead_letter_topic/,
     ],
     [
@@ -127,8 +127,8 @@ export const pubsubMutants: readonly Mutant[] = [
   ...faultsOf("pubsub", "services/pubsub/app-session.ts", [
     [
       "an app's error is a success",
-      'unsettled.answer(event.id, "retry", `the app failed: ${messageOf(error)}`);',
-      'unsettled.answer(event.id, "success", `the app failed: ${messageOf(error)}`);',
+      'unsettled.settle(event.id, "retry", `the app failed: ${messageOf(error)}`);',
+      'unsettled.settle(event.id, "success", `the app failed: ${messageOf(error)}`);',
       /an error lets the event come again/,
     ],
   ]),
@@ -187,7 +187,7 @@ export const pubsubMutants: readonly Mutant[] = [
     ],
     [
       "the next event waits for the one before",
-      "await unsettled.room();",
+      "await unsettled.hasRoom();",
       "await new Promise((resolve) => setTimeout(resolve, 1200));",
       /holds up no later event/,
     ],

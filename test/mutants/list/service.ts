@@ -15,7 +15,7 @@ export const serviceMutants: readonly Mutant[] = [
     ["the status is lost", "responseHeader.set(HTTP_STATUS_HEADER, String(status));", "", /comes back/],
     [
       "the call's own headers go to the app",
-      "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name)) headers.append(name, value);",
+      "if (!isReserved(name) && !isFromProxy(name) && !hopByHop.includes(name)) headers.append(name, value);",
       "if (!isFromProxy(name)) headers.append(name, value);",
       /do not go to the app|the call's own/,
     ],
@@ -48,20 +48,20 @@ export const serviceMutants: readonly Mutant[] = [
     ["queries are lost", 'query: queries.filter(Boolean).join("&")', 'query: ""', /the query goes with it/],
     [
       "the app gets no headers",
-      "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name)) headers.append(name, value);",
+      "if (!isReserved(name) && !isFromProxy(name) && !hopByHop.includes(name)) headers.append(name, value);",
       "",
       /gets the call's headers/,
     ],
     [
       "prefixed headers are lost",
-      'if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);',
+      'if (stripped !== "" && !isHopByHop(stripped) && !isFromProxy(stripped)) headers.set(stripped, value);',
       "",
       /with the prefix fairlead-http-/,
     ],
     [
       "prefixed headers may be the connection's own",
-      'if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);',
-      'if (own !== "" && !isFromProxy(own)) headers.set(own, value);',
+      'if (stripped !== "" && !isHopByHop(stripped) && !isFromProxy(stripped)) headers.set(stripped, value);',
+      'if (stripped !== "" && !isFromProxy(stripped)) headers.set(stripped, value);',
       /headers of the connection do not go/,
     ],
     [
@@ -72,14 +72,14 @@ export const serviceMutants: readonly Mutant[] = [
     ],
     [
       "callers speak for proxies",
-      "if (!isReserved(name) && !isFromProxy(name) && !ofConnection.includes(name))",
-      "if (!isReserved(name) && !ofConnection.includes(name))",
+      "if (!isReserved(name) && !isFromProxy(name) && !hopByHop.includes(name))",
+      "if (!isReserved(name) && !hopByHop.includes(name))",
       /what only a proxy can know/,
     ],
     [
       "callers speak for proxies with the prefix",
-      'if (own !== "" && !isHopByHop(own) && !isFromProxy(own)) headers.set(own, value);',
-      'if (own !== "" && !isHopByHop(own)) headers.set(own, value);',
+      'if (stripped !== "" && !isHopByHop(stripped) && !isFromProxy(stripped)) headers.set(stripped, value);',
+      'if (stripped !== "" && !isHopByHop(stripped)) headers.set(stripped, value);',
       /what only a proxy can know/,
     ],
     [

@@ -37,14 +37,14 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "duplicates come twice",
-      "const once = [...new Set(wanted)];",
-      "const once = [...wanted];",
+      "const unique = [...new Set(requested)];",
+      "const unique = [...requested];",
       /duplicates once/,
     ],
     [
       "bulk reads are sorted",
-      "return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })) };",
-      "return { items: once.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })).sort((a, b) => (a.key < b.key ? -1 : 1)) };",
+      "return { items: unique.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })) };",
+      "return { items: unique.map((key, i) => ({ key, ...(entries[i] && read(entries[i], nowMs)) })).sort((a, b) => (a.key < b.key ? -1 : 1)) };",
       /request order/,
     ],
     [
@@ -85,7 +85,7 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "later operations do not see earlier ones",
-      "if (ifVersion !== 0n || !absent) throw refusal(store, { ...earlier, ifVersion }, undefined);",
+      "if (ifVersion !== 0n || !isAbsent) throw conflictError(store, { ...earlier, ifVersion }, undefined);",
       "",
       /spent after the first|then create is aborted/,
     ],
@@ -240,8 +240,8 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "no keys are all keys",
-      "const once = [...new Set(wanted)];",
-      'const once = [...new Set(wanted.length > 0 ? wanted : ["x"])];',
+      "const unique = [...new Set(requested)];",
+      'const unique = [...new Set(requested.length > 0 ? requested : ["x"])];',
       /of no keys/,
     ],
     [
@@ -270,20 +270,20 @@ export const stateMutants: readonly Mutant[] = [
     ],
     [
       "the first write of a key stays",
-      'writes.set(key, { type: "set", key, value: item.value, ttlMs: kept, ...ifVersionOnce });',
-      'if (!earlier) writes.set(key, { type: "set", key, value: item.value, ttlMs: kept, ...ifVersionOnce });',
+      'writes.set(key, { type: "set", key, value: item.value, ttlMs: kept, ...firstCondition });',
+      'if (!earlier) writes.set(key, { type: "set", key, value: item.value, ttlMs: kept, ...firstCondition });',
       /twice in a batch|last operation on a key/,
     ],
     [
       "a delete after a write is forgotten",
-      "writes.set(key, { type, key, ...ifVersionOnce });",
-      "if (!earlier) writes.set(key, { type, key, ...ifVersionOnce });",
+      "writes.set(key, { type, key, ...firstCondition });",
+      "if (!earlier) writes.set(key, { type, key, ...firstCondition });",
       /then delete leaves nothing/,
     ],
     [
       "what a transaction deletes is there for it",
-      'const absent = earlier.type === "delete";',
-      "const absent = false;",
+      'const isAbsent = earlier.type === "delete";',
+      "const isAbsent = false;",
       /delete, then create/,
     ],
     ["transactions only upsert", "type: operationType,", 'type: "upsert" as const,', /upserts and deletes/],

@@ -1,11 +1,11 @@
 import { Queue } from "../../../lib/queue.js";
 
-/** What an item takes besides its bytes, so that empty ones do not pile up either. */
+/** Counts for each item besides its bytes, so that the number of empty items is bounded as well. */
 const ITEM_BYTES = 256;
 
 /**
- * What `items` gives, read before it is asked for until `mostBytes` or more wait: it begins at once, and `onEnd` is
- * called when `items` has ended, however slow the reader is. Leaving the loop does not end `items`.
+ * Reads `items` ahead of the reader, until `mostBytes` or more wait. It begins at once. Calls `onEnd` when `items` has
+ * ended, however slow the reader is. Leaving the loop does not end `items`.
  */
 export function readAhead(
   items: AsyncIterable<Uint8Array>,
@@ -30,9 +30,9 @@ export function readAhead(
     () => queue.end(),
     (error) => queue.fail(error),
   );
-  return taken();
+  return drain();
 
-  async function* taken(): AsyncGenerator<Uint8Array> {
+  async function* drain(): AsyncGenerator<Uint8Array> {
     for await (const item of queue) {
       waitingBytes -= item.length + ITEM_BYTES;
       if (waitingBytes < mostBytes) onRoom();

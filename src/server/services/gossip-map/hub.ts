@@ -8,7 +8,7 @@ import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore } from "../../engine.js";
 import { exhausted, unavailable } from "../../errors.js";
-import { under } from "../shared/keyspace.js";
+import { keyPrefix } from "../shared/keyspace.js";
 
 /** What one commit writes at most. */
 const COMMIT_ENTRIES = 100;
@@ -24,7 +24,7 @@ export interface HubOptions extends Pick<ServiceContext, "engine" | "limits" | "
 type Update = [key: string, value: MapValue];
 
 /** How a stream to a member takes part. */
-export interface Member {
+export interface GossipMember {
   /** Called when there is more to send to it than before, or sooner. */
   wake: () => void;
   /** Called where the hub cannot go on. */
@@ -44,7 +44,7 @@ export class GossipHub {
   /** The engine's version of each entry here. */
   readonly #versions = new Map<string, bigint>();
   readonly #links = new Set<Link>();
-  readonly #members = new Map<Link, Member>();
+  readonly #members = new Map<Link, GossipMember>();
   readonly #closing = new AbortController();
   readonly #stopTurns: () => void;
   /** The last of the writes, which come one after the other. */
@@ -68,7 +68,7 @@ export class GossipHub {
     const { engine, target, member, gossip } = options;
     this.#options = options;
     this.#keys = engine.keys;
-    this.#prefix = under("gossip", target.namespace, target.name);
+    this.#prefix = keyPrefix("gossip", target.namespace, target.name);
     this.#replica = new Replica(member, { tombstoneMs: gossip.tombstoneMs });
     this.#stopTurns = runAntiEntropy(this.#links, {
       everyMs: gossip.antiEntropyMs,
@@ -87,7 +87,7 @@ export class GossipHub {
   }
 
   /** Links a member to the map, on an open hub. */
-  join(member: Member): Link {
+  join(member: GossipMember): Link {
     const { member: source, target, gossip } = this.#options;
     const { flushMs } = gossip;
     const link = new Link(this.#replica, { source, target, flushMs, wake: member.wake });

@@ -3,13 +3,13 @@ import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
 import { exhausted } from "../../errors.js";
-import { under } from "../shared/keyspace.js";
-import { GossipHub, type Member } from "./hub.js";
+import { keyPrefix } from "../shared/keyspace.js";
+import { GossipHub, type GossipMember } from "./hub.js";
 
 type Target = { namespace: string; name: string };
 
 /** A member's place in a map: to be left again. */
-export type Joined = { hub: GossipHub; link: Link };
+export type GossipMembership = { hub: GossipHub; link: Link };
 
 /** The gossip maps of this server: each is opened by the first who joins it, and closed after the last has left. */
 export class GossipMaps {
@@ -25,8 +25,8 @@ export class GossipMaps {
   }
 
   /** Links a member to the map, which is opened where it is not open yet. */
-  async join(target: Target, member: Member): Promise<Joined> {
-    const prefix = under("gossip", target.namespace, target.name);
+  async join(target: Target, member: GossipMember): Promise<GossipMembership> {
+    const prefix = keyPrefix("gossip", target.namespace, target.name);
     while (true) {
       let opening = this.#hubs.get(prefix);
       if (!opening) {
@@ -69,13 +69,13 @@ export class GossipMaps {
 
 /** The prefixes of the maps that the engine has entries of. */
 async function maps(keys: KeyStore): Promise<Set<string>> {
-  const room = under("gossip");
+  const room = keyPrefix("gossip");
   const found = new Set<string>();
   for (let after = room; ; ) {
     const key = await firstKey(keys, room, after);
     if (key === undefined) return found;
     const [, namespace = "", name = ""] = key.split("\0", 3);
-    found.add(under("gossip", namespace, name));
+    found.add(keyPrefix("gossip", namespace, name));
     // The first key that the next map could have: names have no control characters.
     after = `${room}${namespace}\0${name}\u0001`;
   }

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type RequestHeader, RequestHeaderSchema } from "../../../../gen/atomix/pb/headers/headers_pb.js";
-import { keyOf, under } from "../shared/keyspace.js";
+import { keyOf, keyPrefix } from "../shared/keyspace.js";
 
 /** One partition of one map: what names it on the wire, and where it is in the engine. */
 export interface Address {
@@ -17,7 +17,7 @@ export interface Address {
 export const COUNT_KEY = keyOf("map", "count");
 
 /** The prefix of every partition's record. */
-export const RECORDS = under("map", "partition");
+export const RECORD_PREFIX = keyPrefix("map", "partition");
 
 /** The partition that a request names. The guard has seen to it that nothing is missing. */
 export function addressOf(header: RequestHeader | undefined): Address {
@@ -32,7 +32,7 @@ export function addressOf(header: RequestHeader | undefined): Address {
 
 /** The partition whose record is at `recordKey`. */
 export function addressAt(recordKey: string): Address {
-  return address(recordKey.slice(RECORDS.length).split("\0"));
+  return address(recordKey.slice(RECORD_PREFIX.length).split("\0"));
 }
 
 function address(parts: string[]): Address {
@@ -45,12 +45,12 @@ function address(parts: string[]): Address {
     }),
     group: `${groupNamespace}/${groupName}`,
     recordKey: keyOf("map", "partition", ...parts),
-    entriesPrefix: under("map", "entry", ...parts),
+    entriesPrefix: keyPrefix("map", "entry", ...parts),
   };
 }
 
 /** A partition as log lines name it. */
-export const named = ({ group, header }: Address) => ({
+export const addressFacts = ({ group, header }: Address) => ({
   group,
   map: header.primitive?.name,
   partition: header.partition,

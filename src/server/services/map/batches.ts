@@ -1,5 +1,5 @@
 import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { sizeOf } from "./entry.js";
+import { entrySize } from "./entry.js";
 
 /** How much goes to a backup in one request. */
 const BATCH_ENTRIES = 256;
@@ -10,7 +10,7 @@ const MOST_ENTRIES = 8192;
 const MOST_BYTES = 32 * 1024 ** 2;
 
 /** Cuts a stream of entries into what fits in one request each. */
-export async function* inBatches(entries: AsyncIterable<Entry>): AsyncGenerator<Entry[], void, undefined> {
+export async function* splitBatches(entries: AsyncIterable<Entry>): AsyncGenerator<Entry[], void, undefined> {
   let batch = new Batch();
   for await (const entry of entries) {
     if (!batch.fits(entry)) {
@@ -28,12 +28,12 @@ class Batch {
 
   fits(entry: Entry): boolean {
     const { length } = this.entries;
-    return length === 0 || (length < BATCH_ENTRIES && this.#bytes + sizeOf(entry) <= BATCH_BYTES);
+    return length === 0 || (length < BATCH_ENTRIES && this.#bytes + entrySize(entry) <= BATCH_BYTES);
   }
 
   add(entry: Entry): void {
     this.entries.push(entry);
-    this.#bytes += sizeOf(entry);
+    this.#bytes += entrySize(entry);
   }
 }
 
@@ -67,7 +67,7 @@ export class Backlog {
     if (this.#dropping) return;
     for (const entry of entries) {
       this.#waiting.push(entry);
-      this.#bytes += sizeOf(entry);
+      this.#bytes += entrySize(entry);
     }
     if (this.#waiting.length > MOST_ENTRIES || this.#bytes > MOST_BYTES) this.stop();
   }
@@ -78,7 +78,7 @@ export class Backlog {
     for (const entry of this.#waiting) {
       if (!batch.fits(entry)) break;
       batch.add(entry);
-      this.#bytes -= sizeOf(entry);
+      this.#bytes -= entrySize(entry);
     }
     this.#waiting = this.#waiting.slice(batch.entries.length);
     return batch.entries;

@@ -5,20 +5,20 @@ import type { Entry as Stored, Write } from "../../engine.js";
 import { exhausted } from "../../errors.js";
 import { type Address, COUNT_KEY } from "./address.js";
 import {
-  decoded,
-  decodedDigest,
-  encodedDigest,
+  decodeDigest,
+  decodeEntry,
+  encodeDigest,
   encodeEntry,
   highest,
   isLive,
   type LiveEntry,
 } from "./entry.js";
-import type { Lead } from "./group.js";
+import type { Leadership } from "./group.js";
 
 const MOST_VERSION = 2n ** 64n - 1n;
 
 /** What was read of the engine for one batch of operations. */
-export interface Snapshot {
+export interface PartitionSnapshot {
   record: Stored | undefined;
   /** How many partitions there are; not read, and not needed, where this one is known to exist. */
   count: Stored | undefined;
@@ -34,7 +34,7 @@ export interface Snapshot {
 export class Draft {
   readonly #address: Address;
   readonly #mostPartitions: number;
-  readonly #snapshot: Snapshot;
+  readonly #snapshot: PartitionSnapshot;
   readonly #entries = new Map<string, Entry | undefined>();
   readonly #writes = new Map<string, Write>();
   readonly #checks = new Map<string, Write>();
@@ -43,11 +43,11 @@ export class Draft {
   #timestamp: bigint;
   #touched = false;
 
-  constructor(address: Address, snapshot: Snapshot, mostPartitions: number) {
+  constructor(address: Address, snapshot: PartitionSnapshot, mostPartitions: number) {
     this.#address = address;
     this.#mostPartitions = mostPartitions;
     this.#snapshot = snapshot;
-    const digest = snapshot.record && decodedDigest(snapshot.record.value);
+    const digest = snapshot.record && decodeDigest(snapshot.record.value);
     this.#term = digest?.term ?? 0n;
     this.#timestamp = digest?.timestamp ?? 0n;
   }
@@ -65,7 +65,7 @@ export class Draft {
   get(key: string): Entry | undefined {
     if (this.#entries.has(key)) return this.#entries.get(key);
     const stored = this.#snapshot.entries.get(key);
-    return stored && decoded(stored.value);
+    return stored && decodeEntry(stored.value);
   }
 
   live(key: string): LiveEntry | undefined {
@@ -74,7 +74,7 @@ export class Draft {
   }
 
   /** The digest of the next change: the partition's counter never goes back, and begins above the term's floor. */
-  next({ term, floor }: Lead): Digest {
+  next({ term, floor }: Leadership): Digest {
     const timestamp = highest([this.#timestamp, floor]) + 1n;
     if (timestamp > MOST_VERSION) {
       throw exhausted("version", MOST_VERSION, "the partition's counter is at its end");
@@ -139,7 +139,7 @@ export class Draft {
     const mark: Write = {
       type: "set",
       key: this.#address.recordKey,
-      value: encodedDigest(this.#term, this.#timestamp),
+      value: encodeDigest(this.#term, this.#timestamp),
       ifVersion: record?.version ?? 0n,
     };
     const counted: Write = {

@@ -13,17 +13,17 @@ export type LiveEntry = Entry & { value: Value };
 /** An entry as the engine keeps it: the message itself, so that fields of later versions survive. */
 export const encodeEntry = (entry: Entry): Uint8Array => toBinary(EntrySchema, entry);
 
-export const decoded = (bytes: Uint8Array): Entry => fromBinary(EntrySchema, bytes);
+export const decodeEntry = (bytes: Uint8Array): Entry => fromBinary(EntrySchema, bytes);
 
-export const encodedDigest = (term: bigint, timestamp: bigint): Uint8Array =>
+export const encodeDigest = (term: bigint, timestamp: bigint): Uint8Array =>
   toBinary(DigestSchema, create(DigestSchema, { term, timestamp }));
 
-export const decodedDigest = (bytes: Uint8Array): Digest => fromBinary(DigestSchema, bytes);
+export const decodeDigest = (bytes: Uint8Array): Digest => fromBinary(DigestSchema, bytes);
 
 export const isLive = (entry: Entry | undefined): entry is LiveEntry => entry?.value !== undefined;
 
 /** A deletion that is remembered, so that an older write that comes late does not bring the key back. */
-export const isTombstone = (entry: Entry | undefined): entry is Entry =>
+export const isEntryTombstone = (entry: Entry | undefined): entry is Entry =>
   entry !== undefined && entry.value === undefined;
 
 /** When an entry was written: the partition's counter, which is also its version. */
@@ -38,7 +38,7 @@ export function isNewer(a: Entry, b: Entry): boolean {
 }
 
 /** About what an entry takes on the wire and in memory, in bytes. */
-export const sizeOf = ({ key, value }: Pick<Entry, "key" | "value">): number =>
+export const entrySize = ({ key, value }: Pick<Entry, "key" | "value">): number =>
   key.length + (value?.value.length ?? 0) + 32;
 
 /** Math.max for what is beyond it; 0n of none. */

@@ -9,7 +9,7 @@ import { type Address, COUNT_KEY } from "./address.js";
 import { Draft } from "./draft.js";
 
 /** One step on a partition. */
-export interface Operation<T> {
+export interface PartitionOperation<T> {
   /** Every key that apply() asks for. */
   keys: readonly string[];
   /** What must hold in the commit, see fenceChecks(). One that does not fails this operation only. */
@@ -23,10 +23,10 @@ export interface Operation<T> {
 }
 
 /** Called after each commit with what it changed; an operation's answer waits for what this returns. */
-export type Committed = (changes: Entry[]) => Promise<void> | undefined;
+export type OnCommitted = (changes: Entry[]) => Promise<void> | undefined;
 
 type Waiting = {
-  operation: Operation<unknown>;
+  operation: PartitionOperation<unknown>;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
 };
@@ -44,7 +44,7 @@ const CONFLICT_BACKOFF = { minMs: 1, maxMs: 100 };
 export class Partition {
   readonly #address: Address;
   readonly #context: Pick<ServiceContext, "engine" | "limits" | "closing">;
-  readonly #committed: Committed;
+  readonly #committed: OnCommitted;
   readonly #idle: () => void;
   #waiting: Waiting[] = [];
   #draining = false;
@@ -54,7 +54,7 @@ export class Partition {
   constructor(
     address: Address,
     context: Pick<ServiceContext, "engine" | "limits" | "closing">,
-    committed: Committed,
+    committed: OnCommitted,
     idle: () => void,
   ) {
     this.#address = address;
@@ -64,7 +64,7 @@ export class Partition {
   }
 
   /** Resolves with what `operation` made of the partition once that is durable, here and on the backups in sync. */
-  run<T>(operation: Operation<T>): Promise<T> {
+  run<T>(operation: PartitionOperation<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({ operation, resolve: resolve as (value: unknown) => void, reject });
       if (!this.#draining) void this.#drain();

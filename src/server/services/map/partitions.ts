@@ -3,11 +3,18 @@ import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.
 import { asyncDispose } from "../../../lib/dispose.js";
 import { tokenOf, withCredential } from "../../access/credential.js";
 import type { ServiceContext } from "../../context.js";
-import { type Address, addressAt, addressOf, RECORDS } from "./address.js";
+import { type Address, addressAt, addressOf, RECORD_PREFIX } from "./address.js";
 import { backupOperation } from "./backup.js";
-import { decodedDigest, timestampOf } from "./entry.js";
-import { closingFault, type Group, type Lead, leadershipOf, notPrimary, ownTerm } from "./group.js";
-import { type Operation, Partition } from "./partition.js";
+import { decodeDigest, timestampOf } from "./entry.js";
+import {
+  closingError,
+  type Leadership,
+  leadershipOf,
+  type MapGroup,
+  notPrimaryError,
+  ownTerm,
+} from "./group.js";
+import { Partition, type PartitionOperation } from "./partition.js";
 import { Replication } from "./replication.js";
 
 type Open = { partition: Partition; replication: Replication | undefined };
@@ -32,15 +39,15 @@ export class Partitions {
   }
 
   /** As what this server reads and writes the partition; fails where it is not its primary. See leadOf(). */
-  lead(address: Address, seen: bigint): Lead {
+  lead(address: Address, seen: bigint): Leadership {
     const lead = leadershipOf(this.#group(address), seen);
     const replication = this.#open.get(address.recordKey)?.replication;
-    if (replication?.deposed) throw notPrimary();
-    if (lead.remembers && this.#context.closing.aborted) throw closingFault();
+    if (replication?.deposed) throw notPrimaryError();
+    if (lead.remembers && this.#context.closing.aborted) throw closingError();
     return lead;
   }
 
-  run<T>(address: Address, operation: Operation<T>): Promise<T> {
+  run<T>(address: Address, operation: PartitionOperation<T>): Promise<T> {
     return this.#at(address).partition.run(operation);
   }
 
@@ -98,10 +105,10 @@ export class Partitions {
       .some((name) => ownTerm(components.find("maps", name)) !== undefined);
     if (!leads) return;
     try {
-      for await (const { key, value } of engine.keys.list(RECORDS)) {
+      for await (const { key, value } of engine.keys.list(RECORD_PREFIX)) {
         if (closing.aborted) return;
         const address = addressAt(key);
-        const { term, timestamp } = decodedDigest(value);
+        const { term, timestamp } = decodeDigest(value);
         const own = ownTerm(this.#group(address));
         if (own !== undefined && own >= term) this.#replication(address, timestamp);
       }
@@ -110,7 +117,7 @@ export class Partitions {
     }
   }
 
-  #group({ group }: Address): Group {
+  #group({ group }: Address): MapGroup {
     return this.#context.components.find("maps", group);
   }
 

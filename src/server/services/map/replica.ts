@@ -12,11 +12,11 @@ import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
 import { delay, runAfter } from "../../../lib/timer.js";
 import type { Log } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
-import { type Address, named } from "./address.js";
-import { Backlog, inBatches } from "./batches.js";
-import { decoded, timestampOf } from "./entry.js";
+import { type Address, addressFacts } from "./address.js";
+import { Backlog, splitBatches } from "./batches.js";
+import { decodeEntry, timestampOf } from "./entry.js";
 
-export interface ReplicaOptions {
+export interface BackupReplicaOptions {
   /** The backup's address, and the way to it. */
   url: string;
   dial: () => Transport;
@@ -47,8 +47,8 @@ type Wait = { timestamp: bigint; resolve: () => void; reject: (error: unknown) =
  * with each change. Writes wait for it while it is in sync, and in the beginning as long as it may take to answer.
  * When it cannot be reached, answers late or lags behind, they do not wait any more until it has caught up.
  */
-export class Replica {
-  readonly #options: ReplicaOptions;
+export class BackupReplica {
+  readonly #options: BackupReplicaOptions;
   readonly #stop = new AbortController();
   readonly #backlog = new Backlog();
   #state: "joining" | "in sync" | "behind" = "joining";
@@ -59,7 +59,7 @@ export class Replica {
   #wake: (() => void) | undefined;
   #answered: (() => void) | undefined;
 
-  constructor(options: ReplicaOptions) {
+  constructor(options: BackupReplicaOptions) {
     this.#options = options;
     this.#published = options.published;
     runAfter(options.ackTimeoutMs, () => {
@@ -152,7 +152,7 @@ export class Replica {
     while (true) {
       const published = this.#published;
       this.#backlog.restart();
-      yield* inBatches(this.#stored(this.#has));
+      yield* splitBatches(this.#stored(this.#has));
       // From here on writes wait for it, so that they cannot be faster than it for long.
       if (!this.#backlog.dropping) this.#catchUp();
       this.#confirm(published);
@@ -175,7 +175,7 @@ export class Replica {
   async *#stored(since: bigint): AsyncGenerator<Entry, void, undefined> {
     const { keys, address } = this.#options;
     for await (const { value } of keys.list(address.entriesPrefix)) {
-      const entry = decoded(value);
+      const entry = decodeEntry(value);
       if (timestampOf(entry) > since) yield entry;
     }
   }
@@ -197,7 +197,7 @@ export class Replica {
 
   #catchUp(): void {
     const { log, url, address } = this.#options;
-    if (this.#state === "behind") log.info({ url, ...named(address) }, "a backup is in sync again");
+    if (this.#state === "behind") log.info({ url, ...addressFacts(address) }, "a backup is in sync again");
     this.#state = "in sync";
   }
 
@@ -206,7 +206,7 @@ export class Replica {
     if (this.#state === "behind") return;
     this.#state = "behind";
     const { log, url, address } = this.#options;
-    log.warn({ url, ...named(address), why }, "a backup is out of sync");
+    log.warn({ url, ...addressFacts(address), why }, "a backup is out of sync");
     for (const { resolve } of this.#waits.splice(0)) resolve();
   }
 }

@@ -1,11 +1,11 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
 import type { ServiceContext } from "../../context.js";
-import { type Address, named } from "./address.js";
-import { isTombstone, timestampOf } from "./entry.js";
-import { closingFault, type Group, notPrimary } from "./group.js";
+import { type Address, addressFacts } from "./address.js";
+import { isEntryTombstone, timestampOf } from "./entry.js";
+import { closingError, type MapGroup, notPrimaryError } from "./group.js";
 import type { Partition } from "./partition.js";
-import { Replica } from "./replica.js";
+import { BackupReplica } from "./replica.js";
 import { Tombstones } from "./tombstones.js";
 
 /** Above every timestamp: what every backup has, where there is no backup. */
@@ -14,7 +14,7 @@ const ALL = 2n ** 64n;
 export interface ReplicationOptions {
   context: Pick<ServiceContext, "engine" | "log" | "closing">;
   address: Address;
-  group: NonNullable<Group>;
+  group: NonNullable<MapGroup>;
   partition: Pick<Partition, "run">;
   dial: (url: string) => Transport;
   /** The timestamp up to which every change is in the engine. */
@@ -24,7 +24,7 @@ export interface ReplicationOptions {
 /** What a primary does beside its own commits for one partition: it keeps the backups up to date. */
 export class Replication {
   readonly #options: ReplicationOptions;
-  readonly #replicas: Replica[];
+  readonly #replicas: BackupReplica[];
   readonly #tombstones: Tombstones;
   readonly #ended = new AbortController();
   #deposed = false;
@@ -36,7 +36,7 @@ export class Replication {
     this.#tombstones = new Tombstones(address, engine.keys, partition);
     this.#replicas = group.backups.map(
       (url) =>
-        new Replica({
+        new BackupReplica({
           url,
           dial: () => dial(url),
           address,
@@ -49,7 +49,7 @@ export class Replication {
           onDeposed: () => this.depose(),
         }),
     );
-    const close = () => this.#end(closingFault());
+    const close = () => this.#end(closingError());
     if (closing.aborted) close();
     else closing.addEventListener("abort", close, { once: true });
     this.#tidy();
@@ -65,7 +65,7 @@ export class Replication {
     const last = changes.at(-1);
     if (!last) return;
     for (const entry of changes) {
-      if (isTombstone(entry)) this.#tombstones.add(entry.key, timestampOf(entry));
+      if (isEntryTombstone(entry)) this.#tombstones.add(entry.key, timestampOf(entry));
     }
     // Nobody would send them any more, and a backup may soon be the primary: not to be acknowledged.
     if (this.#ended.signal.aborted && this.#replicas.length > 0) throw this.#ended.signal.reason;
@@ -77,8 +77,11 @@ export class Replication {
     if (this.#deposed) return;
     this.#deposed = true;
     const { context, address, group } = this.#options;
-    context.log.error({ ...named(address), term: group.term }, "a later primary has replaced this server");
-    this.#end(notPrimary());
+    context.log.error(
+      { ...addressFacts(address), term: group.term },
+      "a later primary has replaced this server",
+    );
+    this.#end(notPrimaryError());
   }
 
   /** Writes under way fail with `reason`: whether the backups have them is not known. */

@@ -1,6 +1,6 @@
 import type { KeyStore } from "../../engine.js";
 import type { Address } from "./address.js";
-import { decoded, isTombstone, timestampOf } from "./entry.js";
+import { decodeEntry, isEntryTombstone, timestampOf } from "./entry.js";
 import type { Partition } from "./partition.js";
 
 /** How many deletions are known by key; beyond that they are found by reading the partition through. */
@@ -69,8 +69,8 @@ export class Tombstones {
   async #search(everywhere: () => bigint): Promise<void> {
     let found: string[] = [];
     for await (const { value } of this.#keys.list(this.#address.entriesPrefix)) {
-      const entry = decoded(value);
-      if (isTombstone(entry)) found.push(entry.key);
+      const entry = decodeEntry(value);
+      if (isEntryTombstone(entry)) found.push(entry.key);
       if (found.length < AT_A_TIME) continue;
       await this.#forget(found, everywhere());
       found = [];
@@ -84,7 +84,7 @@ export class Tombstones {
       apply(draft) {
         for (const key of keys) {
           const entry = draft.get(key);
-          if (isTombstone(entry) && timestampOf(entry) <= everywhere) draft.drop(key);
+          if (isEntryTombstone(entry) && timestampOf(entry) <= everywhere) draft.drop(key);
         }
       },
     });

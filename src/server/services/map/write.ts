@@ -3,26 +3,26 @@ import { EntrySchema, type Value } from "../../../../gen/atomix/pb/map/map_pb.js
 import { quote } from "../../../lib/quote.js";
 import { conflict } from "../../errors.js";
 import type { Draft } from "./draft.js";
-import { type LiveEntry, sizeOf } from "./entry.js";
-import type { Lead } from "./group.js";
-import type { Operation } from "./partition.js";
+import { entrySize, type LiveEntry } from "./entry.js";
+import type { Leadership } from "./group.js";
+import type { PartitionOperation } from "./partition.js";
 
 /** What a write asks of the entry that it finds: this version, "absent", or nothing. */
 export type Condition = bigint | "absent" | undefined;
 
 /** As what the server writes, given the highest term that the partition has seen; see leadOf(). */
-export type Leading = (seen: bigint) => Lead;
+export type LeadershipAt = (seen: bigint) => Leadership;
 
 /** Writes the entry and results in its version. */
 export function putOperation(
   key: string,
   value: Value,
   condition: Condition,
-  leading: Leading,
-): Operation<bigint> {
+  leading: LeadershipAt,
+): PartitionOperation<bigint> {
   return {
     keys: [key],
-    bytes: sizeOf({ key, value }),
+    bytes: entrySize({ key, value }),
     apply(draft) {
       const lead = leading(draft.term);
       check(key, draft.live(key), condition);
@@ -41,8 +41,8 @@ export function putOperation(
 export function removeOperation(
   key: string,
   condition: Condition,
-  leading: Leading,
-): Operation<Value | undefined> {
+  leading: LeadershipAt,
+): PartitionOperation<Value | undefined> {
   return {
     keys: [key],
     apply(draft) {
@@ -55,7 +55,7 @@ export function removeOperation(
   };
 }
 
-function remove(draft: Draft, key: string, lead: Lead): void {
+function remove(draft: Draft, key: string, lead: Leadership): void {
   const tombstone = create(EntrySchema, { key, digest: draft.next(lead) });
   if (lead.remembers) draft.set(tombstone);
   else draft.drop(key);

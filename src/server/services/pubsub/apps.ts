@@ -12,39 +12,39 @@ import { type Log, type ServiceContext, silent } from "../../context.js";
 import { type App, runAppSession } from "./app-session.js";
 import { type Subscription, topicOf } from "./delivery.js";
 
-/** How long to wait before an app that did not answer is asked again. */
+/** The delay before an app that did not answer is asked again. */
 const BACKOFF: Backoff = { minMs: 100, maxMs: 900 };
 
-/** How long an app may take to tell its subscriptions, in milliseconds. */
+/** How long an app may take to list its subscriptions, in milliseconds. */
 const ASK_TIMEOUT_MS = 10_000;
 
-/** Delivers events to every configured app from now on, until the server closes. No app, no work. */
+/** Delivers events to every configured app until the server closes. */
 export function startApps(context: ServiceContext): void {
   const { components, platform, closing, log } = context;
   for (const name of components.names("apps")) {
     const { url, protocol, token, tokenEnv, ...options } = components.get("apps", name);
-    const known = tokenOf(platform.env, { token, tokenEnv }, `apps[${JSON.stringify(name)}]`);
-    const transport = withCredential(platform.dial(url, protocol), known);
+    const credential = tokenOf(platform.env, { token, tokenEnv }, `apps[${JSON.stringify(name)}]`);
+    const transport = withCredential(platform.dial(url, protocol), credential);
     joinApp(context, name, transport, closing, options)
       .finally(() => transport[asyncDispose]?.())
       .catch((error: unknown) => log.error({ app: name, err: error }, "an app is not served any more"));
   }
 }
 
-/** How an app that joins is treated. */
+/** The settings of an app that joins. */
 interface JoinOptions extends Partial<Pick<App, "askEveryMs" | "timeoutMs">> {
-  /** Whether it may have the events of a group of a pubsub. Default: those of all. */
+  /** Whether the app may receive the events of a group of a pubsub. Default: of all groups. */
   mayRead?: (pubsub: string, group: string) => boolean | Promise<boolean>;
-  /** Is told what it wants, before it has any of it. Default: no one is. */
+  /** Called with the app's subscriptions, before any event is delivered. */
   onSubscriptions?: (subscriptions: readonly Subscription[]) => Promise<void>;
-  /** Maps what the transport reports of a lost connection. Never the texts of errors: they are the app's own words. */
+  /** Recognizes the transport's errors of a lost connection. It must not read error messages, which the app may choose. */
   readError?: ErrorMapping;
 }
 
 /**
- * Delivers events to the app `name`, reached through `transport`, until `signal` aborts. Asks for its subscriptions
- * until it answers, and again now and then. When it leaves (a call fails as `unavailable`), its subscriptions are
- * dropped and their events wait, while it is asked again. Several apps of one name share its events.
+ * Delivers events to the app `name` through `transport` until `signal` aborts. Asks for its subscriptions until it
+ * answers, and again at intervals. When a call fails as `unavailable`, the app has left: its events wait, and it is
+ * asked again with a backoff. Several apps of one name share its events.
  */
 export async function joinApp(
   context: ServiceContext,
@@ -61,23 +61,23 @@ export async function joinApp(
 ): Promise<void> {
   const { log } = context;
   const client = createClient(AppCallback, withErrorMapping(transport, readError));
-  // What it asks for again and again need not be complained of each time.
-  const ask = async (signal: AbortSignal, log: Log = silent) =>
-    wanted(context, name, await told(client, signal), mayRead, log);
-  const app: App = { name, client, ask, askEveryMs, timeoutMs };
+  // Invalid subscriptions are logged once per session, not each time that the app is asked.
+  const listSubscriptions = async (signal: AbortSignal, log: Log = silent) =>
+    validSubscriptions(context, name, await topicSubscriptionsOf(client, signal), mayRead, log);
+  const app: App = { name, client, listSubscriptions, askEveryMs, timeoutMs };
   let failures = 0;
   while (!signal.aborted) {
     let next: "ask" | "wait" = "wait";
     try {
-      const subscriptions = await ask(signal, log);
+      const subscriptions = await listSubscriptions(signal, log);
       await onSubscriptions?.(subscriptions);
       log.info({ app: name, subscriptions: subscriptions.length }, "an app is here");
-      const { end, worked } = await runAppSession(context, app, subscriptions, signal);
-      if (worked) failures = 0;
+      const { end, hasWorked } = await runAppSession(context, app, subscriptions, signal);
+      if (hasWorked) failures = 0;
       if (end === "changed") next = "ask";
       else if (!signal.aborted) log.warn({ app: name }, "an app left: its events wait");
     } catch (error) {
-      // Once for each absence is enough to read.
+      // Logged once until the app works again.
       if (failures === 0 && !signal.aborted)
         log.warn({ app: name, err: error }, "an app does not answer yet");
     }
@@ -85,16 +85,16 @@ export async function joinApp(
   }
 }
 
-/** What the app asked for, as far as it can be had. */
-async function wanted(
+/** The subscriptions of the app that are valid. Logs the others. */
+async function validSubscriptions(
   { components, limits }: ServiceContext,
   app: string,
-  asked: TopicSubscription[],
+  requested: TopicSubscription[],
   mayRead: NonNullable<JoinOptions["mayRead"]>,
   log: Log,
 ): Promise<Subscription[]> {
-  const found = new Map<string, Subscription>();
-  for (const { pubsubName: pubsub, topic, metadata } of asked) {
+  const valid = new Map<string, Subscription>();
+  for (const { pubsubName: pubsub, topic, metadata } of requested) {
     const { consumerGroup, deadLetterTopic } = metadata;
     const subscription = {
       pubsub,
@@ -111,17 +111,17 @@ async function wanted(
       if (!(await mayRead(pubsub, subscription.group))) {
         throw new TypeError(`no rule lets the app have the events of group ${quote(subscription.group)}`);
       }
-      found.set(topicOf(pubsub, topic), subscription);
+      valid.set(topicOf(pubsub, topic), subscription);
     } catch (error) {
       const why = error instanceof ConnectError ? error.rawMessage : String(error);
       log.warn({ app, pubsub, topic, why }, "a subscription of an app is left out");
     }
   }
-  return [...found.values()].slice(0, limits.batchItems);
+  return [...valid.values()].slice(0, limits.batchItems);
 }
 
-/** What the app answers; one that does not serve AppCallback wants nothing. */
-async function told(client: App["client"], signal: AbortSignal) {
+/** The app's answer to ListTopicSubscriptions; none if it does not implement that. */
+async function topicSubscriptionsOf(client: App["client"], signal: AbortSignal) {
   try {
     const { subscriptions } = await client.listTopicSubscriptions({}, { signal, timeoutMs: ASK_TIMEOUT_MS });
     return subscriptions;

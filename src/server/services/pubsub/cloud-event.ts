@@ -13,18 +13,18 @@ import type { EngineClock } from "../../engine.js";
 import { invalid } from "../../errors.js";
 import { jsonMembers } from "./json-members.js";
 
-/** What an event says of itself where its publisher did not. */
+/** The attributes of an event that its publisher did not set. */
 const DEFAULTS = { source: "runtime", type: "com.runtime.event.sent", specVersion: "1.0" };
 
 /** The media type of an event that was published as a whole CloudEvent. */
 const CLOUD_EVENT = "application/cloudevents+json";
 
-/** The attributes that the server says itself, whatever an envelope says. */
-const OWN = ["topic", "pubsubname"];
+/** The attributes that the server sets, whatever an envelope contains. */
+const SERVER_ATTRIBUTES = ["topic", "pubsubname"];
 
 /**
- * The CloudEvent that a publish asks for, its data byte for byte as it was sent; `trace` says which trace the publish
- * is a part of, where the event does not say so itself.
+ * The CloudEvent of a publish request, with its data unchanged. `trace` is the trace context of the request, for events
+ * without their own.
  */
 export function eventOf(
   { pubsubName, topic, data, dataContentType, metadata }: PublishEventRequest,
@@ -33,7 +33,7 @@ export function eventOf(
 ): TopicEventRequest {
   const { attributes, ...event } =
     mediaTypeOf(dataContentType) === CLOUD_EVENT
-      ? unwrapped(data)
+      ? parseEnvelope(data)
       : {
           ...DEFAULTS,
           id: randomId(),
@@ -45,32 +45,32 @@ export function eventOf(
   const time = new Date(now).toISOString();
   const { ttlInSeconds } = metadata;
   const expiration = Number(ttlInSeconds) > 0 && new Date(now + Number(ttlInSeconds) * 1000).toISOString();
-  const named: Record<string, string> = { ...attributes, ...metadata };
+  const given: Record<string, string> = { ...attributes, ...metadata };
   return create(TopicEventRequestSchema, {
     ...event,
     pubsubName,
     topic,
     metadata: {
       time,
-      ...(named["traceparent"] === undefined && trace),
-      ...named,
+      ...(given["traceparent"] === undefined && trace),
+      ...given,
       ...(expiration && { expiration }),
     },
   });
 }
 
-/** Whether the time has come from which on an event is not delivered any more. */
+/** Whether the event has expired: then it is not delivered. */
 export function isExpired({ metadata }: TopicEventRequest, clock: EngineClock): boolean {
   const atMs = Date.parse(metadata["expiration"] ?? "");
   const lifeMs = Number(metadata["ttlInSeconds"]) * 1000;
-  // A lifetime is counted from the publish on; only a publisher's own time is the wall clock's.
+  // A ttl is measured by the engine's clock from the publish on; a publisher's own expiration by the wall clock.
   if (lifeMs > 0) return clock.ageOf(atMs - lifeMs) >= lifeMs;
-  // What is not a time is NaN, and never reached.
+  // An invalid time is NaN, which is never reached.
   return atMs <= clock.wall();
 }
 
-/** What a CloudEvent in its JSON form says; what it leaves out is filled in. */
-function unwrapped(bytes: Uint8Array) {
+/** Parses a CloudEvent in its JSON format, and sets missing attributes. */
+function parseEnvelope(bytes: Uint8Array) {
   const members = jsonMembers(textOf(bytes));
   if (!members) throw notAnEvent(bytes);
   const take = (name: string): string | undefined => {
@@ -97,16 +97,16 @@ function unwrapped(bytes: Uint8Array) {
     source: text("source", DEFAULTS.source),
     type: text("type", DEFAULTS.type),
     specVersion,
-    // What has no data has no media type either.
+    // An event without data has no media type.
     dataContentType: text("datacontenttype", hasData ? "application/json" : ""),
   };
   checkMediaType("data.datacontenttype", event.dataContentType);
   const data = dataOf(members.get("data"), take("data_base64"), event.dataContentType);
-  for (const name of ["data", ...OWN]) members.delete(name);
+  for (const name of ["data", ...SERVER_ATTRIBUTES]) members.delete(name);
   return { ...event, data, attributes: Object.fromEntries(attributesOf(members)) };
 }
 
-/** JSON data keeps the very text that it has in the envelope; other text is written there as a JSON string. */
+/** The data of an envelope: JSON data is its unchanged text; other text is a JSON string there. */
 function dataOf(data: string | undefined, base64: string | undefined, contentType: string): Uint8Array {
   if (base64 !== undefined) {
     if (data !== undefined) throw invalid("data.data_base64", base64, "excludes data.data");

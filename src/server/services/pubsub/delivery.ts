@@ -9,59 +9,60 @@ import type { ServiceContext } from "../../context.js";
 import { type Delivery, EngineFault } from "../../engine.js";
 import { isExpired } from "./cloud-event.js";
 
-/** Whose events: those of `topic` that `group` has not handled yet. */
+/** The events of `topic` that `group` has not handled yet. */
 export interface Subscription {
   pubsub: string;
   topic: string;
   group: string;
-  /** The topic of the same pubsub that takes what cannot be handled; undefined: that is dropped. */
+  /** The topic of the same pubsub for events that cannot be handled; undefined: they are dropped. */
   deadLetterTopic: string | undefined;
 }
 
-/** What a consumer says of an event; an error counts as "retry". */
-export type Verdict = "success" | "retry" | "drop";
+/** A consumer's answer to an event. An error counts as "retry". */
+export type DeliveryVerdict = "success" | "retry" | "drop";
 
-/** An event that is in the hands of one consumer, until it is settled or the consumer ends. */
-export interface Claim {
+/** An event that is delivered to one consumer, until it is settled or the consumer ends. */
+export interface EventClaim {
   readonly event: TopicEventRequest;
-  /** Does what follows from the consumer's answer; `reason` is for the dead letter, not for the log: an app may quote data. */
-  settle(verdict: Verdict, reason: string): Promise<void>;
+  /** Settles the event by the consumer's answer. `reason` goes to the dead letter, not to the log: it may quote data. */
+  settle(verdict: DeliveryVerdict, reason: string): Promise<void>;
 }
 
-/** What an answer means: nothing said is success, a number that is not known is no success. */
-export function verdictOf({ status = Status.SUCCESS }: Partial<TopicEventResponse> = {}): Verdict {
+/** The meaning of a response's status: a missing one is success, an unknown one is "retry". */
+export function verdictOf({ status = Status.SUCCESS }: Partial<TopicEventResponse> = {}): DeliveryVerdict {
   if (status === Status.SUCCESS) return "success";
   return status === Status.DROP ? "drop" : "retry";
 }
 
-/** How much of a reason, which may come from an app, a dead letter keeps. */
+/** The most characters of a reason in a dead letter: it may come from an app. */
 const REASON_CHARS = 1000;
 
 /** The engine's name for a topic of a pubsub. */
 export const topicOf = (pubsub: string, topic: string): string => `${pubsub}\0${topic}`;
 
 /**
- * Joins the subscription's group, at once, until `signal` aborts; each step of the loop claims one event. This is the
- * one place that decides what becomes of an event, whoever its consumer is:
+ * Joins the subscription's group at once, until `signal` aborts. Each step of the loop claims one event. This is the
+ * only place that decides what happens to an event, for all kinds of consumers:
  *
- * - handled, it is gone; dropped as well, with a warning;
- * - not handled, it comes again after a delay that doubles each time, within the pubsub's bounds;
- * - not handled for the last time, it goes to the dead letter topic, or is dropped with a warning where none is set;
- * - expired, it is gone without being seen;
- * - delivered too often to consumers that went away without an answer, it goes to the dead letter topic, for it may be
- *   the reason that they went; but it is never dropped for that, as no one has said that it cannot be handled.
+ * - success: it is removed;
+ * - drop: it is removed, with a warning;
+ * - retry: it is delivered again after a delay that doubles each time, within the pubsub's bounds;
+ * - retry after the last delivery: it goes to the dead letter topic; without one it is dropped, with a warning;
+ * - expired: it is removed without a delivery;
+ * - delivered too often to consumers that left without an answer: it goes to the dead letter topic, as it may be what
+ *   crashes them. Without a dead letter topic it is delivered again, as no consumer has refused it.
  *
- * Dead letters wait for the group that a subscription without a name has, also before its first subscriber comes.
+ * Dead letters wait for the default group of the dead letter topic, also before its first subscriber joins.
  */
 export function claims(
   context: ServiceContext,
   subscription: Subscription,
   signal: AbortSignal,
-): AsyncIterable<Claim> {
+): AsyncIterable<EventClaim> {
   const { pubsub, topic, group, deadLetterTopic } = subscription;
   const { topics } = context.engine;
   if (deadLetterTopic) {
-    // Begins the group that a subscriber of the dead letters has by default, so that they wait for the first one.
+    // Creates the default group of the dead letter topic, so that dead letters wait for its first subscriber.
     topics.consume(topicOf(pubsub, deadLetterTopic), context.appId, AbortSignal.abort());
   }
   return claimed(context, subscription, topics.consume(topicOf(pubsub, topic), group, signal));
@@ -71,7 +72,7 @@ async function* claimed(
   context: ServiceContext,
   subscription: Subscription,
   deliveries: AsyncIterable<Delivery>,
-): AsyncGenerator<Claim, void, undefined> {
+): AsyncGenerator<EventClaim, void, undefined> {
   const { components, engine, log } = context;
   const { pubsub, topic, group, deadLetterTopic } = subscription;
   for await (const delivery of deliveries) {
@@ -84,21 +85,21 @@ async function* claimed(
       await delivery.ack();
     } else if (attempt > maxDeliveries && deadLetterTopic) {
       const reason = `delivered ${attempt - 1} times, and then never settled`;
-      await bury(context, subscription, { delivery, event, reason, deliveries: attempt - 1 });
+      await deadLetter(context, subscription, { delivery, event, reason, deliveries: attempt - 1 });
     } else {
-      const settle = async (verdict: Verdict, reason: string) => {
+      const settle = async (verdict: DeliveryVerdict, reason: string) => {
         if (verdict === "success") return delivery.ack();
         if (verdict === "drop") {
           log.warn(facts, "a consumer dropped an event");
           return delivery.drop();
         }
-        // As it is now: the settings may have changed meanwhile.
+        // Read again, as the settings may have changed in the meantime.
         const { maxDeliveries, retryMinMs, retryMaxMs } = components.get("pubsub", pubsub);
         if (attempt < maxDeliveries) {
           return delivery.retry(Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(attempt - 1, 40)));
         }
         if (deadLetterTopic) {
-          return bury(context, subscription, { delivery, event, reason, deliveries: attempt });
+          return deadLetter(context, subscription, { delivery, event, reason, deliveries: attempt });
         }
         log.warn(facts, "an event is dropped after its last delivery: no dead letter topic is set");
         return delivery.drop();
@@ -108,8 +109,8 @@ async function* claimed(
   }
 }
 
-/** Moves an event to the dead letter topic: it is there before it is gone here, so it may come to be there twice. */
-async function bury(
+/** Moves an event to the dead letter topic. It is published there before it is acknowledged here, so possibly twice. */
+async function deadLetter(
   { engine, components, log }: ServiceContext,
   { pubsub, topic, group, deadLetterTopic = "" }: Subscription,
   letter: { delivery: Delivery; event: TopicEventRequest; reason: string; deliveries: number },
@@ -117,7 +118,7 @@ async function bury(
   const { delivery, event, deliveries } = letter;
   const reason = letter.reason.slice(0, REASON_CHARS);
   const facts = { pubsub, topic, group, deadLetterTopic, event: event.id, deliveries };
-  const dead = toBinary(TopicEventRequestSchema, {
+  const deadEvent = toBinary(TopicEventRequestSchema, {
     ...event,
     topic: deadLetterTopic,
     metadata: {
@@ -129,7 +130,7 @@ async function bury(
     },
   });
   try {
-    await engine.topics.publish(topicOf(pubsub, deadLetterTopic), [dead]);
+    await engine.topics.publish(topicOf(pubsub, deadLetterTopic), [deadEvent]);
   } catch (error) {
     if (!(error instanceof EngineFault)) throw error;
     log.error(

@@ -1,11 +1,11 @@
 /**
- * The members of the JSON object that `text` holds, each with the text of its value exactly as it is written there:
- * numbers of any length, the order of keys and every escape survive, as they do not through JSON.parse. Of members
- * with the same name the last one counts, as everywhere. Undefined where `text` is not a JSON object.
+ * The members of a JSON object, each with the unchanged text of its value. So numbers of any length, the order of keys
+ * and every escape are kept, which JSON.parse does not do. Of members with the same name, the last one counts. Returns
+ * undefined if `text` is not a JSON object.
  */
 export function jsonMembers(text: string): Map<string, string> | undefined {
   if (!isObject(text)) return undefined;
-  // From here on the text is known to be well formed, so brackets, commas and colons outside strings tell it all.
+  // The text is valid JSON, so its brackets, commas and colons outside strings are its structure.
   const members = new Map<string, string>();
   let depth = 0;
   let start = 0;
@@ -49,7 +49,7 @@ function isObject(text: string): boolean {
   }
 }
 
-/** Where the string that begins at `start` has its closing quote: the first one that no backslash escapes. */
+/** The position of the closing quote of the string at `start`: the first quote that no backslash escapes. */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
     let before = end;

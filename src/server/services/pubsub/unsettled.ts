@@ -1,18 +1,18 @@
-import type { Claim, Verdict } from "./delivery.js";
+import type { DeliveryVerdict, EventClaim } from "./delivery.js";
 
 /**
- * The events that one consumer has been sent and that are not settled yet: at most `most` of them, and no two with the
- * same id at a time, since an answer names its event by nothing else.
+ * The events that were sent to one consumer and are not settled yet. There are at most `most`, and never two with the
+ * same id, as an answer identifies its event by the id only.
  */
 export class Unsettled {
   readonly #most: number;
   readonly #signal: AbortSignal;
   readonly #fail: (error: unknown) => void;
-  readonly #unanswered = new Map<string, Claim>();
+  readonly #unanswered = new Map<string, EventClaim>();
   #settling = 0;
   #waiting: (() => void)[] = [];
 
-  /** Once `signal` aborts, nothing waits any more. `fail` is told what made it impossible to settle an event. */
+  /** When `signal` aborts, all waits end. Calls `fail` with the error if an event cannot be settled. */
   constructor(most: number, signal: AbortSignal, fail: (error: unknown) => void) {
     this.#most = most;
     this.#signal = signal;
@@ -20,33 +20,33 @@ export class Unsettled {
     signal.addEventListener("abort", () => this.#changed(), { once: true });
   }
 
-  /** Takes in an event that is about to be sent, as soon as no other with its id is there. */
-  async add(claim: Claim): Promise<void> {
+  /** Adds an event that is about to be sent. Waits while there is another one with its id. */
+  async add(claim: EventClaim): Promise<void> {
     await this.#until(() => !this.#unanswered.has(claim.event.id));
     this.#unanswered.set(claim.event.id, claim);
   }
 
-  /** Begins to settle the event with this id; one that is not there, or was answered already, is let be. */
-  answer(id: string, verdict: Verdict, reason: string): void {
+  /** Begins to settle the event with this id. Ignores an unknown id, and one that was settled already. */
+  settle(id: string, verdict: DeliveryVerdict, reason: string): void {
     const claim = this.#unanswered.get(id);
     if (!claim) return;
     this.#unanswered.delete(id);
     this.#settling++;
-    const settled = () => {
+    const onSettled = () => {
       this.#settling--;
       this.#changed();
     };
-    claim.settle(verdict, reason).catch(this.#fail).finally(settled);
+    claim.settle(verdict, reason).catch(this.#fail).finally(onSettled);
     this.#changed();
   }
 
-  /** Resolves as soon as one more event may be sent. */
-  room(): Promise<void> {
+  /** Resolves when one more event may be sent. */
+  hasRoom(): Promise<void> {
     return this.#until(() => this.#unanswered.size + this.#settling < this.#most);
   }
 
-  /** Resolves once what was answered is settled. */
-  answersSettled(): Promise<void> {
+  /** Resolves when no event is being settled. */
+  allSettled(): Promise<void> {
     return this.#until(() => this.#settling === 0);
   }
 

@@ -8,8 +8,9 @@ import { conflict } from "../../errors.js";
 import { keyOf } from "./keyspace.js";
 
 /**
- * The checks that a write's `fairlead-fence` header asks for, to go into the same commit. The number of a grant is
- * the version of the resource's fence entry, which outlives the lock, so an equal version means: no grant since.
+ * The checks of a write's `fairlead-fence` header, which belong into the write's commit. The number of a grant is the
+ * version of the resource's fence entry, which outlives the lock. So an equal version means that there was no later
+ * grant.
  */
 export function fenceChecks(header: Headers, components: Components): Write[] {
   return fencesIn(header).map(({ store, resource, number }) => {
@@ -18,7 +19,7 @@ export function fenceChecks(header: Headers, components: Components): Write[] {
   });
 }
 
-/** What to answer where such a check stood in the way. */
+/** The error of a write whose fence check failed. */
 export function fenceConflict({ key, ifVersion }: Write, actual: Entry | undefined): ConnectError {
   const resource = key.slice(key.indexOf("\0", "fence\0".length) + 1);
   const now = actual ? `was granted again since, as ${actual.version}` : "is not known any more";

@@ -4,27 +4,27 @@ import { isHopByHop } from "../../../rpc/invocation-headers.js";
 import type { ServiceContext } from "../../context.js";
 import { exhausted, invalid, unavailable } from "../../errors.js";
 
-/** An HTTP request that this server makes for a client. */
+/** An HTTP request that this server sends for a client. */
 export interface HttpRequest {
   url: URL;
   method: string;
   headers: Headers;
-  /** None for HEAD and TRACE. */
+  /** HEAD and TRACE have none. */
   body?: Uint8Array | undefined;
 }
 
-export interface HttpAnswer {
+export interface HttpResponse {
   status: number;
-  /** What stands behind the status; "" over HTTP/2. */
+  /** The reason phrase; "" over HTTP/2. */
   statusText: string;
-  /** Without those that are about the connection, or about a form of the body that fetch has decoded. */
+  /** Without hop-by-hop headers, and without the content encoding that fetch has decoded. */
   headers: Headers;
   body: Uint8Array;
 }
 
 /**
- * The URL of `path` below the configured `base`, with `query`. Refuses every path that could lead, or be read by
- * what is behind it, as anything but a place below: the configured URL is all that a client may reach.
+ * The URL of `path` below the configured `base`, with `query`. Refuses every path that could lead anywhere else, also
+ * if the service behind it decodes the path differently: clients may reach nothing but paths below the configured URL.
  */
 export function urlUnder(base: string, path: string, query: string, field: string): URL {
   checkPath(path, field);
@@ -34,20 +34,20 @@ export function urlUnder(base: string, path: string, query: string, field: strin
   return url;
 }
 
-/** Refuses a path that urlUnder() would refuse: the rule for every app, however it is reached. */
+/** Refuses a path that urlUnder() would refuse. It applies to every app, however it is connected. */
 export function checkPath(path: string, field: string): void {
   const flaw = flawOf(path);
   if (flaw) throw invalid(field, path, `must be a path below the configured URL, like "/items/7": ${flaw}`);
 }
 
-/** `path` and the query in it, as existing clients send them together. */
+/** Splits a path and its query, which existing clients send in one field. */
 export function splitQuery(path: string): [path: string, query: string] {
   const at = path.indexOf("?");
   return at < 0 ? [path, ""] : [path.slice(0, at), path.slice(at + 1)];
 }
 
 function flawOf(path: string): string | undefined {
-  // The URL parser would drop some of them without a word.
+  // The URL parser would silently remove some of them.
   if (path.search(CONTROLS) >= 0) return "it has control characters";
   if (path.includes("\\")) return "it has a backslash";
   if (path.startsWith("//")) return "it begins with two slashes";
@@ -55,38 +55,38 @@ function flawOf(path: string): string | undefined {
     return "it begins with a scheme; a first part with a colon needs a slash before it";
   if (/[?#]/.test(path)) return "it has a query or a fragment";
   if (/%(?![0-9a-f]{2})/i.test(path)) return "it has a % that encodes nothing";
-  const plain = unmasked(path);
+  const plain = decodeRepeatedly(path);
   if (plain.includes("\0")) return "it has a NUL";
-  // A parameter behind the dots, as in "..;a", is cut off by some servers before they resolve them, a tab anywhere.
+  // Some servers remove a parameter after the dots, as in "..;a", or a tab anywhere, before they resolve the dots.
   const segments = plain.replace(CONTROLS, "").split(/[/\\]/);
   if (segments.some((segment) => /^\.\.?(;|$)/.test(segment))) return "it has a . or .. segment";
   return undefined;
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it finds control characters
 const CONTROLS = /[\u0000-\u001f\u007f]/g;
 
-/** `path` as what decodes it, however often and however leniently, would see its dots, slashes and control characters. */
-function unmasked(path: string): string {
+/** Decodes the dots, slashes and control characters of `path` repeatedly, with overlong forms, as lenient servers do. */
+function decodeRepeatedly(path: string): string {
   const plain = path
     .replace(/%(25|2e|2f|5c|[01][0-9a-f]|7f)/gi, (code) =>
       String.fromCharCode(Number.parseInt(code.slice(1), 16)),
     )
     .replace(/%c0%ae/gi, ".")
     .replace(/%c0%af/gi, "/");
-  return plain === path ? path : unmasked(plain);
+  return plain === path ? path : decodeRepeatedly(plain);
 }
 
 /**
- * Sends `request` and reads the answer whole, up to the limit on values; redirects are answers like any other. Fails
- * as `unavailable` where there is none, calling the other side `what`: its address is not for clients to know.
+ * Sends `request` and reads the whole response, up to the limit on values. Redirects are not followed. Fails as
+ * `unavailable` if there is no response. Errors name the other side `label`, as clients must not learn its address.
  */
 export async function sendRequest(
   { platform, limits, log }: ServiceContext,
-  what: string,
+  label: string,
   { url, method, headers, body }: HttpRequest,
   signal: AbortSignal,
-): Promise<HttpAnswer> {
+): Promise<HttpResponse> {
   try {
     const init = { method, headers, redirect: "manual", signal } satisfies RequestInit;
     const response = await platform.fetch(
@@ -95,37 +95,41 @@ export async function sendRequest(
     );
     if (response.type === "opaqueredirect") {
       await response.body?.cancel();
-      throw unavailable(`${what} answered with a redirect, which a browser does not let this server see`);
+      throw unavailable(`${label} answered with a redirect, which a browser does not let this server see`);
     }
     return {
       status: response.status,
       statusText: response.statusText,
-      headers: passedOn(response.headers, method),
-      body: await limited(response.body, limits.valueBytes, what),
+      headers: endToEndHeaders(response.headers, method),
+      body: await readLimited(response.body, limits.valueBytes, label),
     };
   } catch (error) {
     if (signal.aborted) throw canceled(signal);
     if (error instanceof ConnectError) throw error;
-    log.warn({ what, err: error }, "no answer to a request");
-    throw unavailable(`${what} cannot be reached`);
+    log.warn({ what: label, err: error }, "no answer to a request");
+    throw unavailable(`${label} cannot be reached`);
   }
 }
 
-function passedOn(headers: Headers, method: string): Headers {
+function endToEndHeaders(headers: Headers, method: string): Headers {
   const kept = new Headers(headers);
-  const named = (headers.get("connection") ?? "").split(",").map((name) => name.trim().toLowerCase());
-  const told = method === "HEAD" ? ["content-length", "content-encoding"] : [];
+  const connectionHeaders = (headers.get("connection") ?? "")
+    .split(",")
+    .map((name) => name.trim().toLowerCase());
+  // A response to HEAD has no body that fetch could have decoded.
+  const unchanged = method === "HEAD" ? ["content-length", "content-encoding"] : [];
   for (const name of new Set(headers.keys())) {
-    const decoded = name === "content-encoding";
-    if ((isHopByHop(name) || named.includes(name) || decoded) && !told.includes(name)) kept.delete(name);
+    const isDecoded = name === "content-encoding";
+    const isDropped = isHopByHop(name) || connectionHeaders.includes(name) || isDecoded;
+    if (isDropped && !unchanged.includes(name)) kept.delete(name);
   }
   return kept;
 }
 
-async function limited(
+async function readLimited(
   stream: ReadableStream<Uint8Array> | null,
   most: number,
-  what: string,
+  label: string,
 ): Promise<Uint8Array> {
   const reader = stream?.getReader();
   const chunks: Uint8Array[] = [];
@@ -137,7 +141,7 @@ async function limited(
     size += value.length;
     if (size <= most) continue;
     await reader.cancel();
-    throw exhausted("valueBytes", most, `${what} answered with more bytes`);
+    throw exhausted("valueBytes", most, `${label} answered with more bytes`);
   }
   const body = new Uint8Array(size);
   let at = 0;

@@ -1,77 +1,77 @@
 import type { KeyStore } from "../../engine.js";
 import { exhausted, unavailable } from "../../errors.js";
 
-export interface PopulationOptions {
+export interface KeyQuotaOptions {
   keys: KeyStore;
-  /** What all its members' keys begin with. */
+  /** The prefix of the counted keys. */
   prefix: string;
-  /** The limit on their number, and what one more would be. */
-  limit: { name: string; most: number; what: string };
-  /** Once it aborts, nobody is counted any more. */
+  /** The limit on their number: its name in the configuration, its value, and the message of the error. */
+  limit: { name: string; most: number; why: string };
+  /** Ends the count when it aborts. */
   closing: AbortSignal;
 }
 
 /**
- * The keys under a prefix, counted, so that what clients create by naming it stays within a limit: those of other
- * servers on the same engine, and what expires, included. It begins with the first admission.
+ * Limits the number of keys under a prefix, for objects that clients create by naming them. It follows the writes of
+ * other servers on the same engine, and expiries. It begins to count at the first admission.
  */
-export class Population {
-  readonly #options: PopulationOptions;
-  #members: Promise<Set<string>> | undefined;
+export class KeyQuota {
+  readonly #options: KeyQuotaOptions;
+  #counted: Promise<Set<string>> | undefined;
 
-  constructor(options: PopulationOptions) {
+  constructor(options: KeyQuotaOptions) {
     this.#options = options;
   }
 
-  /** Does `create`, which makes `key` where it is not there. Fails with `resource_exhausted` where it would be too many. */
+  /** Calls `create`, which creates `key` if it is missing. Fails with `resource_exhausted` if there would be too many keys. */
   async admit<T>(key: string, create: () => Promise<T>): Promise<T> {
-    const members = await (this.#members ??= this.#count());
-    if (members.has(key)) return create();
-    const { name, most, what } = this.#options.limit;
-    if (members.size >= most) throw exhausted(name, most, what);
-    // Counted at once, or many at the same time would pass the limit together.
-    members.add(key);
+    const counted = await (this.#counted ??= this.#count());
+    if (counted.has(key)) return create();
+    const { name, most, why } = this.#options.limit;
+    if (counted.size >= most) throw exhausted(name, most, why);
+    // Counted before it is created, so that concurrent calls cannot exceed the limit together.
+    counted.add(key);
     try {
       return await create();
     } catch (error) {
-      members.delete(key);
+      counted.delete(key);
       throw error;
     }
   }
 
-  /** Whether one more would be too many. */
+  /** Whether the limit is reached. */
   async isFull(): Promise<boolean> {
-    return (await (this.#members ??= this.#count())).size >= this.#options.limit.most;
+    return (await (this.#counted ??= this.#count())).size >= this.#options.limit.most;
   }
 
-  /** Takes out a key that was deleted, before the engine tells of it. */
+  /** Removes a deleted key from the count, before the engine reports the deletion. */
   async forget(key: string): Promise<void> {
-    (await this.#members)?.delete(key);
+    (await this.#counted)?.delete(key);
   }
 
   async #count(): Promise<Set<string>> {
     const { keys, prefix, closing } = this.#options;
-    const over = new AbortController();
+    const failing = new AbortController();
     try {
-      const members = new Set<string>();
-      // Watching first, so that nothing falls between the two.
-      const changes = keys.watch(prefix, AbortSignal.any([closing, over.signal]));
-      for await (const { key } of keys.list(prefix)) members.add(key);
+      const counted = new Set<string>();
+      // Watches before it lists, so that no change in between is missed.
+      const changes = keys.watch(prefix, AbortSignal.any([closing, failing.signal]));
+      for await (const { key } of keys.list(prefix)) counted.add(key);
       const follow = async () => {
         for await (const change of changes) {
-          if (change.type === "set") members.add(change.entry.key);
-          else members.delete(change.key);
+          if (change.type === "set") counted.add(change.entry.key);
+          else counted.delete(change.key);
         }
         throw unavailable("the engine ended the watch");
       };
-      // Whoever comes next counts anew.
+      // The next call counts again.
       follow().catch(() => {
-        this.#members = undefined;
+        this.#counted = undefined;
       });
-      return members;
+      return counted;
     } catch (error) {
-      over.abort();
-      this.#members = undefined;
+      failing.abort();
+      this.#counted = undefined;
       throw error;
     }
   }
