@@ -18,7 +18,7 @@ import { type Log, type Platform, type ServiceContext, silent } from "./context.
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { fetchPlatform } from "./fetch-platform.js";
-import { corsFor } from "./http/cors.js";
+import { createCors } from "./http/cors.js";
 import { fetchHandler } from "./http/fetch.js";
 import { hostCheck } from "./http/host-check.js";
 import { serverPages } from "./http/pages.js";
@@ -156,7 +156,7 @@ export function createServer({
   const routes = pipeline.forClients(services);
   const metrics = async (authorization: string | null) =>
     metricsPage((await access.isKnown(authorization)) ? counters.text(context.platform.memory()) : undefined);
-  const cors = corsFor(config.cors);
+  const cors = createCors(config.cors);
   // The address that `fetch` is reached at is not known here: whoever serves it on loopback configures the hosts.
   const check = hostCheck({ hosts: config.hosts, cors, onLoopback: false });
   const pages = serverPages({ readiness: checkReadiness, metrics });

@@ -13,7 +13,7 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createClient, withToken } from "../../src/index.js";
 import { isLoopback } from "../../src/lib/loopback.js";
 import { sameBytes } from "../../src/rpc/bearer-token.js";
-import { questionOf } from "../../src/server/access/permissions.js";
+import { permissionOf } from "../../src/server/access/permissions.js";
 import { permits, type Rule } from "../../src/server/access/rules.js";
 import { type ConfigInput, createServer, parseConfig } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
@@ -74,7 +74,7 @@ test("permits(): every verb that is asked for must be allowed by a rule about th
 test("every RPC asks for something, and those that the contract calls reads ask for no more than that", () => {
   for (const service of [Runtime, Lifecycle, LogService, MapService, GossipMapService]) {
     for (const method of service.methods) {
-      const question = questionOf(method);
+      const question = permissionOf(method);
       assert.ok(question, method.name);
       // The contract's level 1 is NO_SIDE_EFFECTS.
       if (method.idempotency === 1) assert.deepEqual(question.verbs, ["read"], method.name);
@@ -84,7 +84,7 @@ test("every RPC asks for something, and those that the contract calls reads ask 
 
 test("a map of another namespace cannot be named so that it looks like one's own", () => {
   const nameOf = (namespace: string, name: string) =>
-    questionOf(MapService.method.get)?.store?.(
+    permissionOf(MapService.method.get)?.store?.(
       create(GetRequestSchema, { header: { primitive: { namespace, name } } }) as never,
     );
   assert.equal(nameOf("", "carts"), "carts");
@@ -96,7 +96,7 @@ test("a map of another namespace cannot be named so that it looks like one's own
     }),
   );
   const gossip = (namespace: string) =>
-    questionOf(GossipMapService.method.connect)?.store?.(
+    permissionOf(GossipMapService.method.connect)?.store?.(
       create(MessageSchema, { target: { namespace, name: "m" } }) as never,
     );
   assert.deepEqual([gossip("default"), gossip(""), gossip("x")], ["m", "/m", "x/m"]);
@@ -105,7 +105,7 @@ test("a map of another namespace cannot be named so that it looks like one's own
 test("a rule about a map is about that of the facades' own protocol group, another one is named with its group", async () => {
   const part = fc.stringMatching(/^[a/%25F]{0,4}$/);
   const nameOf = (protocol: [string, string], primitive: [string, string]) =>
-    questionOf(MapService.method.get)?.store?.(
+    permissionOf(MapService.method.get)?.store?.(
       create(GetRequestSchema, {
         header: {
           protocol: { namespace: protocol[0], name: protocol[1] },

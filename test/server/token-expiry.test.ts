@@ -4,7 +4,7 @@ import { decodeJwt } from "jose";
 import { describe, test, vi } from "vitest";
 import { createClient, text, withToken } from "../../src/index.js";
 import { sleep } from "../../src/rpc/sleep.js";
-import { Verified } from "../../src/server/access/verified.js";
+import { VerifiedTokens } from "../../src/server/access/verified.js";
 import type { ConfigInput } from "../../src/server/index.js";
 import { failure } from "../decisions/failure.js";
 import { forEachProtocol, openInProcess, type TestServer } from "../support/protocols.js";
@@ -195,8 +195,8 @@ test("what is refused is not remembered as good", async () => {
   }
 });
 
-test("Verified holds a bounded number of tokens, each within its time and for its keys", () => {
-  const verified = new Verified<{ fromMs: number; expiresAtMs: number }>();
+test("VerifiedTokens holds a bounded number of tokens, each within its time and for its keys", () => {
+  const verified = new VerifiedTokens<{ fromMs: number; expiresAtMs: number }>();
   const keys = {};
   const always = { fromMs: 0, expiresAtMs: Date.now() + 60_000 };
   const heap = [...Array(10_001).keys()].map(String);

@@ -1,7 +1,7 @@
 import { createRouterTransport } from "@connectrpc/connect";
 import { sleep } from "../../rpc/sleep.js";
 import type { Log } from "../../server/context.js";
-import { corsFor } from "../../server/http/cors.js";
+import { createCors } from "../../server/http/cors.js";
 import { fetchHandler } from "../../server/http/fetch.js";
 import { serverPages } from "../../server/http/pages.js";
 import { createServer, type Server } from "../../server/server.js";
@@ -127,7 +127,7 @@ function createScenarioServer(routes: Server["routes"], log: Log | undefined): S
     options,
     fetch: fetchHandler(routes, options, {
       check: () => undefined,
-      cors: corsFor(base.config.cors),
+      cors: createCors(base.config.cors),
       pages: serverPages(base),
     }),
     transport: () => createRouterTransport(routes, { router: options }),

@@ -5,14 +5,14 @@ import { tokenOf } from "./credential.js";
 import { type JwtReader, jwtReader } from "./jwt.js";
 import type { Rule } from "./rules.js";
 import { type AccessSettings, isOn, sha256Hex } from "./settings.js";
-import { type Validity, Verified } from "./verified.js";
+import { type Validity, VerifiedTokens } from "./verified.js";
 
-/** Who a call comes from. */
+/** The caller of a call. */
 export interface Caller {
-  /** As the configuration or the token's issuer calls it. */
+  /** Its name, by the configuration or the token's issuer. */
   readonly subject: string;
   readonly rules: readonly Rule[];
-  /** Without a token, it may be that all it lacks is one. */
+  /** Whether it has a token. Without one, a refusal is `unauthenticated`. */
   readonly hasToken: boolean;
   /** When its token expires, in Unix milliseconds. Default: never. */
   readonly expiresAtMs?: number;
@@ -20,14 +20,14 @@ export interface Caller {
 
 const everything: readonly Rule[] = [{ primitive: "*", verbs: ["*"] }];
 
-/** This process itself, and whoever calls a server that asks for no credentials. */
+/** This process itself, and every caller of a server without access control. */
 export const trusted: Caller = { subject: "trusted", rules: everything, hasToken: true };
 
-/** Finds out who sent an `authorization` header. What cannot be known at once is a promise. Throws `unauthenticated`. */
+/** Finds the sender of an `authorization` header; a promise if that takes time. Throws `unauthenticated`. */
 export type FindCaller = (authorization: string | null) => Caller | Promise<Caller>;
 
-/** Reads the credentials that `settings` know. Throws where one of them is to come from an environment that has none. */
-export function callers(
+/** Verifies credentials by `settings`. Throws if one of their environment variables is not set. */
+export function callerFinder(
   settings: AccessSettings,
   { platform, log }: { platform: Pick<Platform, "fetch" | "env">; log: Log },
 ): FindCaller {
@@ -35,7 +35,7 @@ export function callers(
   const { tokens = [], jwt, roles, anonymous } = settings;
   const rulesOf = (names: readonly string[]): Rule[] =>
     names.flatMap((name) => (Object.hasOwn(roles, name) ? (roles[name] ?? []) : []));
-  // Whoever may call without a token may do the same with one.
+  // Callers with a token may do what callers without one may do.
   const shared = anonymous === undefined ? [] : rulesOf([anonymous]);
   const nobody = { subject: "anonymous", rules: shared, hasToken: false };
   const known = tokens.map(({ subject, roles, rules, ...token }, i) => ({
@@ -43,10 +43,10 @@ export function callers(
     caller: { subject, rules: [...rulesOf(roles), ...rules, ...shared], hasToken: true },
   }));
   const jwts = jwt && jwtReader(jwt, { platform, log });
-  const verified = new Verified<Caller & Validity>();
+  const verified = new VerifiedTokens<Caller & Validity>();
 
-  const claimed = async (reader: JwtReader, token: string, digest: string): Promise<Caller> => {
-    // Those that were there before the check: it may fetch others, with which it would not be good.
+  const callerOf = async (reader: JwtReader, token: string, digest: string): Promise<Caller> => {
+    // The keys before the check, which may fetch others: with those, the token might not be valid.
     const keys = reader.keys();
     const claims = await reader.read(token);
     if (typeof claims === "string") throw unauthenticated(`the bearer token ${claims}`, "invalid_token");
@@ -67,22 +67,22 @@ export function callers(
     }
     const hex = sha256Hex(token);
     const digest = hexBytes(hex);
-    // All of them, always: how long it takes tells nothing of which one was nearly right.
-    const found = known.filter((each) => sameBytes(each.digest, digest))[0];
-    if (found) return found.caller;
+    // Compares with all tokens, always: the time must not depend on which one is nearly equal.
+    const match = known.filter((each) => sameBytes(each.digest, digest))[0];
+    if (match) return match.caller;
     if (!jwts || token.split(".").length !== 3) {
       throw unauthenticated("the bearer token is not one that this server knows", "invalid_token");
     }
-    return verified.get(hex, jwts.keys()) ?? claimed(jwts, token, hex);
+    return verified.get(hex, jwts.keys()) ?? callerOf(jwts, token, hex);
   };
 }
 
-/** A call that has no right to be let in before it says who it comes from; `error` as in RFC 6750. */
+/** The error of a call without valid credentials; `error` as in RFC 6750. */
 export function unauthenticated(why: string, error?: "invalid_request" | "invalid_token"): ConnectError {
   return refusal(why, Code.Unauthenticated, error);
 }
 
-/** A call that its sender may not make. */
+/** The error of a call that its caller may not make. */
 export function forbidden(why: string): ConnectError {
   return refusal(why, Code.PermissionDenied, "insufficient_scope");
 }

@@ -3,13 +3,13 @@ import { withBearerToken } from "../../rpc/with-bearer-token.js";
 import type { Platform } from "../context.js";
 import { token } from "./settings.js";
 
-/** A credential as the configuration has it: at most one of the two. */
+/** A credential in the configuration: at most one of the two. */
 export interface Credential {
   token?: string | undefined;
   tokenEnv?: string | undefined;
 }
 
-/** The token of `credential`, where it has one. Throws where the environment should have it and has not. */
+/** The token of `credential`, if it has one. Throws if it names an environment variable without a valid token. */
 export function tokenOf(
   env: Platform["env"],
   { token: text, tokenEnv }: Credential,
@@ -24,7 +24,7 @@ export function tokenOf(
   );
 }
 
-/** `transport` with `token` on its calls, where there is one. */
+/** `transport` with `token` on its calls, if there is one. */
 export function withCredential<T extends Transport>(transport: T, token: string | undefined): T {
   return token === undefined ? transport : { ...transport, ...withBearerToken(transport, token) };
 }

@@ -5,33 +5,33 @@ import { unauthenticated } from "./callers.js";
 
 type Next = Parameters<Interceptor>[0];
 
-/** Lets a stream go on for no longer than the token that it began with: then it ends, and says why, both ways. */
+/** Ends a stream when the token that it began with expires, with the reason in both directions. */
 export async function endAtExpiry(next: Next, request: StreamRequest, expiresAtMs: number): ReturnType<Next> {
-  const over = new AbortController();
+  const ended = new AbortController();
   const expired = unauthenticated(
     "the bearer token that this stream began with has expired: open it again with another one",
     "invalid_token",
   );
-  const callOff = runAfter(expiresAtMs - Date.now(), () => over.abort(expired));
-  const ended = () => {
-    callOff();
-    over.abort(request.signal.reason);
+  const stopTimer = runAfter(expiresAtMs - Date.now(), () => ended.abort(expired));
+  const end = () => {
+    stopTimer();
+    ended.abort(request.signal.reason);
   };
-  // Connect aborts it when the call is over as well.
-  if (request.signal.aborted) ended();
-  else request.signal.addEventListener("abort", ended, { once: true });
+  // Connect also aborts it when the call has ended.
+  if (request.signal.aborted) end();
+  else request.signal.addEventListener("abort", end, { once: true });
 
-  const { signal } = over;
+  const { signal } = ended;
   const check = () => {
     if (signal.reason === expired) throw expired;
   };
-  const meant = (error: unknown) => (signal.reason === expired ? expired : error);
+  const mapError = (error: unknown) => (signal.reason === expired ? expired : error);
   const incoming = async function* () {
     const messages = request.message[Symbol.asyncIterator]();
-    // Whoever sends nothing more is not waited for.
+    // Does not wait for a client that sends nothing more.
     const step = () =>
       abortable(messages.next(), signal).catch((error: unknown) => {
-        throw meant(error);
+        throw mapError(error);
       });
     try {
       for (let message = await step(); !message.done; message = await step()) yield message.value;
@@ -48,7 +48,7 @@ export async function endAtExpiry(next: Next, request: StreamRequest, expiresAtM
         yield message;
       }
     } catch (error) {
-      throw meant(error);
+      throw mapError(error);
     }
     check();
   };

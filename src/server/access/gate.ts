@@ -17,9 +17,16 @@ import { toAnswerError, VERSION } from "../calls/error-mapping.js";
 import { noteRefusal, requestIdIn } from "../calls/observe.js";
 import { type Handle, type Routes, withValue, wrapHandlers } from "../calls/wrap-handlers.js";
 import type { Log, Platform } from "../context.js";
-import { type Caller, callers, type FindCaller, forbidden, trusted, unauthenticated } from "./callers.js";
+import {
+  type Caller,
+  callerFinder,
+  type FindCaller,
+  forbidden,
+  trusted,
+  unauthenticated,
+} from "./callers.js";
 import { endAtExpiry } from "./expiry.js";
-import { type Question, questionOf } from "./permissions.js";
+import { type Permission, permissionOf } from "./permissions.js";
 import { sendRefusal } from "./refusal.js";
 import { mentions, type Operation, permits } from "./rules.js";
 import { type AccessSettings, isOn } from "./settings.js";
@@ -80,7 +87,7 @@ interface Gate extends AccessOptions {
 
 /** Creates the access control of a server. */
 export function createAccess(settings: AccessSettings, options: AccessOptions): Access {
-  const findCaller = callers(settings, options);
+  const findCaller = callerFinder(settings, options);
   const gate: Gate = { ...options, settings, findCaller };
   const isAccessOn = isOn(settings);
   return {
@@ -97,7 +104,7 @@ export function createAccess(settings: AccessSettings, options: AccessOptions): 
       wrapHandlers(routes, (handler) => (request) => handler(withValue(request, callerKey, trusted))),
     authorize(method, header, values) {
       // Without access control, only secrets have a check: web pages may not read them.
-      if (isAccessOn || questionOf(method)?.primitive === "secrets") {
+      if (isAccessOn || permissionOf(method)?.primitive === "secrets") {
         return authorizeHeaders(method, header, gate).then((caller) => void values.set(callerKey, caller));
       }
       values.set(callerKey, trusted);
@@ -140,18 +147,18 @@ async function authorizeHeaders(
 ): Promise<Caller> {
   if (needsNoCredentials(method)) return trusted;
   const caller = await findCaller(header.get("authorization"));
-  const question = questionOf(method);
-  if (!question) return caller;
-  const operation = operationOf(question, method.name);
-  const stores = question.stores?.(header) ?? [undefined];
+  const permission = permissionOf(method);
+  if (!permission) return caller;
+  const operation = operationOf(permission, method.name);
+  const stores = permission.stores?.(header) ?? [undefined];
   for (const store of stores) {
     if (!permits(caller.rules, operation, store)) throw operationRefusal(caller, operation, store);
   }
-  for (const lock of question.locks?.(header) ?? []) {
+  for (const lock of permission.locks?.(header) ?? []) {
     if (mentions(caller.rules, "lock", lock)) continue;
     throw refusalOf(caller, `use the fences of lock ${quote(lock)}`);
   }
-  if (question.primitive === "secrets" && !settings.secretsFromBrowsers && isFromBrowser(header)) {
+  if (permission.primitive === "secrets" && !settings.secretsFromBrowsers && isFromBrowser(header)) {
     throw forbidden("secrets are not for web pages: only access.secretsFromBrowsers lets them have one");
   }
   return caller;
@@ -189,13 +196,13 @@ async function authorizeApp(
 
 /** The request; each of its messages is refused if the caller has no right to its store or its consumer group. */
 function checkMessages<R extends UnaryRequest | StreamRequest>(caller: Caller, request: R, gate: Gate): R {
-  const question = questionOf(request.method);
-  if (caller === trusted || !question?.store) return request;
-  const operation = operationOf(question, request.method.name);
+  const permission = permissionOf(request.method);
+  if (caller === trusted || !permission?.store) return request;
+  const operation = operationOf(permission, request.method.name);
   /** Throws a refusal, or returns the message's consumer group. */
   const check = (message: unknown): string | undefined => {
-    const store = question.store?.(message as never);
-    const group = question.group?.(message as never, request.header, gate.appId);
+    const store = permission.store?.(message as never);
+    const group = permission.group?.(message as never, request.header, gate.appId);
     if (store !== undefined && !permits(caller.rules, operation, store, group)) {
       throw operationRefusal(caller, operation, store, group);
     }
@@ -222,7 +229,7 @@ async function checkGroup(caller: Caller, group: string, { isApp }: Gate): Promi
   throw refusalOf(caller, `have the events of the app ${quote(group)} (${RECEIVE_EVENTS.rpc})`);
 }
 
-const operationOf = ({ primitive, verbs }: Question<never>, rpc: string): Operation => ({
+const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): Operation => ({
   primitive,
   verbs,
   rpc,

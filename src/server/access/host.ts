@@ -2,8 +2,8 @@ import { isLoopback } from "../../lib/loopback.js";
 import type { Config } from "../config/config.js";
 import { isOn } from "./settings.js";
 
-/** Refuses to let others than this machine call a server that asks no one who they are. */
-export function checkHost(host: string, { access }: Pick<Config, "access">, insecure: boolean): void {
+/** Throws a TypeError if other machines could call a server without access control. */
+export function requireAccess(host: string, { access }: Pick<Config, "access">, insecure: boolean): void {
   if (insecure || isLoopback(host) || isOn(access)) return;
   throw new TypeError(
     `Cannot listen on ${JSON.stringify(host)}: whoever reaches it could read and change everything. ` +

@@ -3,17 +3,17 @@ import type { JSONWebKeySet, JWTVerifyGetKey } from "jose";
 import type { Log, Platform } from "../context.js";
 import { unavailable } from "../errors.js";
 
-/** How long to wait before keys that could not be fetched are asked for again, in milliseconds. */
+/** The delay before keys that could not be fetched are fetched again, in milliseconds. */
 const RETRY_AFTER_MS = 1000;
 
-/** How long the keys may take to come, in milliseconds. */
+/** How long fetching the keys may take, in milliseconds. */
 const FETCH_TIMEOUT_MS = 5000;
 
 interface RemoteKeysOptions {
   jwksUrl: string;
   /** How long keys are used before they are fetched again. */
   cacheMaxAgeMs: number;
-  /** How long after a fetch a token with an unknown key leads to no other. */
+  /** How long after a fetch a token with an unknown key causes no other fetch. */
   cooldownMs: number;
   jose: typeof Jose;
   platform: Pick<Platform, "fetch">;
@@ -29,21 +29,21 @@ interface Fetched {
 }
 
 /**
- * An issuer's keys at a URL. Keys that are too old go on being used while they cannot be fetched anew; a key that is not
- * among them has them fetched, no more often than `cooldownMs` allows, and fails alone where that does.
+ * An issuer's keys at a URL. Keys that are too old stay in use while they cannot be fetched again. A token with an unknown
+ * key causes a fetch, no more often than `cooldownMs` allows; if that fails, only this token fails.
  */
 export class RemoteKeys {
   readonly #options: RemoteKeysOptions;
   #fetched: Fetched | undefined;
   #fetching: Promise<Fetched> | undefined;
-  /** When the last fetch failed, since one went well. */
+  /** When a fetch failed last, unless one has succeeded since. */
   #failedAtMs: number | undefined;
 
   constructor(options: RemoteKeysOptions) {
     this.#options = options;
   }
 
-  /** The keys to check with now, the same object until others come; undefined: they have to be fetched first. */
+  /** The current keys, the same object until others are fetched; undefined: they have to be fetched first. */
   current(): JSONWebKeySet | undefined {
     if (this.#isFresh()) return this.#fetched?.jwks;
     if (this.#failedAtMs === undefined) return undefined;
@@ -51,7 +51,7 @@ export class RemoteKeys {
     return this.#fetched?.jwks;
   }
 
-  /** The key that a token names. Rejects with `unavailable` where it may be among keys that cannot be fetched. */
+  /** The key that a token names. Rejects with `unavailable` if it may be among keys that cannot be fetched. */
   readonly find: JWTVerifyGetKey = async (header, token) => {
     const known = await this.#known();
     try {
@@ -59,7 +59,7 @@ export class RemoteKeys {
     } catch (error) {
       if (!(error instanceof this.#options.jose.errors.JWKSNoMatchingKey)) throw error;
       if (!this.#fetching && !this.#mayFetch()) {
-        throw this.#failedAtMs === undefined ? error : away();
+        throw this.#failedAtMs === undefined ? error : unavailableKeys();
       }
       return (await this.#fetch()).find(header, token);
     }
@@ -68,7 +68,7 @@ export class RemoteKeys {
   async #known(): Promise<Fetched> {
     const fetched = this.#fetched;
     if (!fetched) {
-      if (!this.#fetching && !this.#mayFetch()) throw away();
+      if (!this.#fetching && !this.#mayFetch()) throw unavailableKeys();
       return this.#fetch();
     }
     if (this.#isFresh()) return fetched;
@@ -77,7 +77,7 @@ export class RemoteKeys {
     return fetched;
   }
 
-  /** Fetches the keys anew beside the calls: none of them waits for an issuer that is down. */
+  /** Fetches the keys in the background: no call waits for an issuer that is down. */
   #refresh(): void {
     if (!this.#fetching && this.#mayFetch()) this.#fetch().catch(() => {});
   }
@@ -94,26 +94,26 @@ export class RemoteKeys {
   }
 
   #fetch(): Promise<Fetched> {
-    const fetched = async () => {
+    const attempt = async () => {
       try {
-        this.#fetched = await this.#ask();
+        this.#fetched = await this.#request();
         this.#failedAtMs = undefined;
         return this.#fetched;
       } catch (err) {
         const { jwksUrl, log } = this.#options;
-        // Once for each outage is enough to read.
+        // Logged once per outage.
         if (this.#failedAtMs === undefined)
           log.warn({ jwksUrl, err }, "the keys to check bearer tokens with cannot be fetched");
         this.#failedAtMs = performance.now();
-        throw away();
+        throw unavailableKeys();
       } finally {
         this.#fetching = undefined;
       }
     };
-    return (this.#fetching ??= fetched());
+    return (this.#fetching ??= attempt());
   }
 
-  async #ask(): Promise<Fetched> {
+  async #request(): Promise<Fetched> {
     const { jwksUrl, platform, jose } = this.#options;
     const response = await platform.fetch(new URL(jwksUrl), {
       headers: { accept: "application/jwk-set+json, application/json" },
@@ -130,5 +130,5 @@ export class RemoteKeys {
   }
 }
 
-const away = () =>
+const unavailableKeys = () =>
   unavailable("the keys to check bearer tokens with cannot be fetched", { retryAfterMs: RETRY_AFTER_MS });

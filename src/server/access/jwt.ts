@@ -6,7 +6,7 @@ import type { Validity } from "./verified.js";
 
 export type JwtSettings = NonNullable<AccessSettings["jwt"]>;
 
-/** Who a token is about, as its issuer says. */
+/** The claims of a valid token about its subject. */
 interface Claimed extends Validity {
   subject: string;
   roles: string[];
@@ -14,13 +14,13 @@ interface Claimed extends Validity {
 
 /** Checks JWTs. */
 export interface JwtReader {
-  /** Reads a token; a text says what is wrong with it. Rejects with `unavailable` while the keys cannot be had. */
+  /** Verifies a token; returns a text if it is not valid. Rejects with `unavailable` if the keys cannot be fetched. */
   read(token: string): Promise<Claimed | string>;
-  /** The keys that tokens are checked with now: another object after a fetch that brought others. Undefined: they have to be fetched first. */
+  /** The current keys: another object after a fetch of other keys. Undefined: they have to be fetched first. */
   keys(): object | undefined;
 }
 
-/** Checks JWTs against their issuer's public keys. The library is loaded with the first token, the keys are too. */
+/** Verifies JWTs with their issuer's public keys. The first token loads the library and the keys. */
 export function jwtReader(
   settings: JwtSettings,
   { platform, log }: { platform: Pick<Platform, "fetch">; log: Log },
@@ -46,7 +46,7 @@ export function jwtReader(
         if (typeof subject !== "string") return `has no text in the claim "${subjectClaim}"`;
         return { subject, roles: rolesIn(payload, roleClaim), ...validity(payload, clockToleranceMs) };
       } catch (error) {
-        if (error instanceof jose.errors.JOSEError) return faultOf(error);
+        if (error instanceof jose.errors.JOSEError) return problemOf(error);
         throw error;
       }
     },
@@ -57,7 +57,7 @@ export function jwtReader(
 type Jose = typeof import("jose");
 type Opened = { jose: Jose; key: JWTVerifyGetKey; keys: JwtReader["keys"] };
 
-/** When a token that was found good is so, with what the clocks may be apart. */
+/** When a verified token is valid, with the tolerance between the clocks. */
 function validity({ exp = 0, nbf }: JWTPayload, toleranceMs: number): Validity {
   const fromMs = nbf === undefined ? Number.NEGATIVE_INFINITY : nbf * 1000 - toleranceMs;
   return { fromMs, expiresAtMs: exp * 1000 + toleranceMs };
@@ -74,7 +74,7 @@ async function open(
   return { jose, key: remote.find, keys: () => remote.current() };
 }
 
-/** Verifies with the one key that fits, or with each of those that may. */
+/** Verifies with the one key that matches, or with each of several. */
 async function verified(jose: Jose, token: string, key: JWTVerifyGetKey, options: JWTVerifyOptions) {
   try {
     return await jose.jwtVerify(token, key, options);
@@ -91,19 +91,19 @@ async function verified(jose: Jose, token: string, key: JWTVerifyGetKey, options
   }
 }
 
-/** The roles at `claim`: under that very name, or where its dots lead. */
+/** The roles in the claim of that name; if there is none, the dots in the name lead into objects. */
 function rolesIn(payload: JWTPayload, claim: string): string[] {
   const inside = (value: unknown, part: string): unknown =>
     typeof value === "object" && value !== null && Object.hasOwn(value, part)
       ? (value as Record<string, unknown>)[part]
       : undefined;
-  const found = inside(payload, claim) ?? claim.split(".").reduce<unknown>(inside, payload);
-  if (typeof found === "string") return found.split(" ").filter((role) => role !== "");
-  return Array.isArray(found) ? found.filter((role) => typeof role === "string") : [];
+  const roles = inside(payload, claim) ?? claim.split(".").reduce<unknown>(inside, payload);
+  if (typeof roles === "string") return roles.split(" ").filter((role) => role !== "");
+  return Array.isArray(roles) ? roles.filter((role) => typeof role === "string") : [];
 }
 
-/** What is wrong with a token, in words that quote nothing of it. */
-function faultOf(error: { code: string; claim?: unknown }): string {
+/** The reason why a token is not valid, without any part of the token. */
+function problemOf(error: { code: string; claim?: unknown }): string {
   switch (error.code) {
     case "ERR_JWT_EXPIRED":
       return "has expired";

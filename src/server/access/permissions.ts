@@ -11,40 +11,43 @@ import { componentKindSpelled, type Primitive } from "../primitives.js";
 
 export type Verb = "read" | "write";
 
-/** What one RPC asks for. The store is told by its messages or by its headers, and has the name that a rule gives it. */
-export interface Question<T = unknown> {
+/** The permission that one RPC needs. Its messages or its headers name the store, by the name that rules have for it. */
+export interface Permission<T = unknown> {
   readonly primitive: Primitive;
-  /** The verbs that let it pass, all of them; where there is none, only "*" and the RPC's own name do. */
+  /** A rule must allow all of these verbs. Without verbs, only "*" and the RPC's own name permit it. */
   readonly verbs: readonly Verb[];
-  /** The store that a message names; undefined where it names none, as those after the first of an upload. */
+  /** The store that a message names; undefined if it names none, like those after the first of an upload. */
   readonly store?: (message: T) => string | undefined;
-  /** The consumer group whose events a message asks for; `appId` is this runtime's own. */
+  /** The consumer group whose events a message asks for; `appId` is this runtime's own id. */
   readonly group?: (message: T, header: Headers, appId: string) => string | undefined;
   /** The stores that the request's headers name. */
   readonly stores?: (header: Headers) => readonly string[];
-  /** The lock stores whose fences the request's headers want to be checked. */
+  /** The lock stores of the fences in the request's headers. */
   readonly locks?: (header: Headers) => readonly string[];
 }
 
-/** What `method` asks for; undefined where it belongs to a service that is not about primitives. */
-export const questionOf = (method: DescMethod): Question<never> | undefined => questions.get(method);
+/** The permission that `method` needs; undefined if its service is not about primitives. */
+export const permissionOf = (method: DescMethod): Permission<never> | undefined => permissions.get(method);
 
 /** The RPCs of a primitive by their names, for rules that are about single ones. */
 export const rpcsOf = (primitive: Primitive | "*"): string[] =>
-  [...questions]
-    .filter(([, question]) => primitive === "*" || question.primitive === primitive)
+  [...permissions]
+    .filter(([, permission]) => primitive === "*" || permission.primitive === primitive)
     .map(([method]) => method.name);
 
-type Asked<S extends DescService> = {
-  [M in keyof S["method"]]: Question<MessageShape<S["method"][M]["input"]>>;
+type Permissions<S extends DescService> = {
+  [M in keyof S["method"]]: Permission<MessageShape<S["method"][M]["input"]>>;
 };
 
-const questions = new Map<DescMethod, Question<never>>();
+const permissions = new Map<DescMethod, Permission<never>>();
 
-/** One question for each RPC of `service`: the compiler sees to it that none is forgotten. */
-function asks<S extends DescService>(service: S, asked: Asked<S>): void {
+/** Sets the permission of each RPC of `service`: the compiler ensures that none is missing. */
+function define<S extends DescService>(service: S, rpcs: Permissions<S>): void {
   for (const method of service.methods) {
-    questions.set(method, (asked as Record<string, Question<never>>)[method.localName] as Question<never>);
+    permissions.set(
+      method,
+      (rpcs as Record<string, Permission<never>>)[method.localName] as Permission<never>,
+    );
   }
 }
 
@@ -58,19 +61,19 @@ const of = (primitive: Primitive, verbs: readonly Verb[]) => ({
   store: ({ storeName }: { storeName: string }) => named(storeName),
 });
 
-/** The same, where it stands in the request's own `request`. */
+/** The RPCs of a primitive whose requests have the `store_name` in their own `request`. */
 const ofInner = (primitive: Primitive, verbs: readonly Verb[]) => ({
   primitive,
   verbs,
   store: ({ request }: { request?: { storeName: string } }) => named(request?.storeName),
 });
 
-/** An empty name names nothing: where one is required, the guard or the service refuses it. */
+/** An empty name names no store: validation or the service refuses it if one is required. */
 const named = (name: string | undefined) => name || undefined;
 
 const locks = (header: Headers) => fencesIn(header).map(({ store }) => store);
 
-asks(Runtime, {
+define(Runtime, {
   sayHello: { primitive: "hello", verbs: reads, store: ({ serviceName }) => named(serviceName) },
   invokeService: { primitive: "service", verbs: writes, store: ({ id }) => named(id) },
   getConfiguration: of("configuration", reads),
@@ -106,11 +109,11 @@ asks(Runtime, {
   getBulkSecret: of("secrets", reads),
 });
 
-// Asked of an app that dials in: no verb but the RPC's own name lets it take the calls of the app that it says it is.
+// For an app that dials in: only the RPC's own name, no verb, permits it to take the calls of the app that it claims to be.
 const asApp = { primitive: "service", verbs: [] } as const;
-asks(AppCallback, { listTopicSubscriptions: asApp, onTopicEvent: asApp });
+define(AppCallback, { listTopicSubscriptions: asApp, onTopicEvent: asApp });
 
-asks(Lifecycle, {
+define(Lifecycle, {
   applyConfiguration: {
     primitive: "lifecycle",
     verbs: writes,
@@ -120,31 +123,31 @@ asks(Lifecycle, {
 
 const logs = (header: Headers) => [logNameIn(header)];
 
-asks(LogService, {
+define(LogService, {
   produce: { primitive: "log", verbs: writes, stores: logs },
   consume: { primitive: "log", verbs: reads, stores: logs },
 });
 
-/** A map of another protocol group than the one that facades use has that in front, as the configuration calls it. */
+/** The name of a map. A protocol group other than the default precedes it, as in the configuration. */
 function map({ header }: { header?: RequestHeader }): string | undefined {
   if (!header?.primitive) return undefined;
   const name = fullName(header.primitive, "");
-  // Where there is none, the guard refuses the request.
+  // Validation refuses a request without a protocol group.
   const { namespace, name: group } = header.protocol ?? { namespace: "", name: "default" };
   if (namespace === "" && group === "default") return name;
   return `//${encoded(namespace)}/${encoded(group)}/${name}`;
 }
 
-asks(MapService, {
+define(MapService, {
   put: { primitive: "map", verbs: writes, store: map, locks },
   get: { primitive: "map", verbs: reads, store: map },
   remove: { primitive: "map", verbs: writes, store: map, locks },
-  // A server's own: who may back up may put any entry, version and term in the place of another.
+  // For servers: a caller that may back up can replace any entry, with any version and term.
   backup: { primitive: "map", verbs: [], store: map },
 });
 
-asks(GossipMapService, {
-  // A member is told of every change and may make any.
+define(GossipMapService, {
+  // A member receives every change and may make any change.
   connect: {
     primitive: "gossipMap",
     verbs: ["read", "write"],
@@ -152,10 +155,10 @@ asks(GossipMapService, {
   },
 });
 
-/** `<namespace>/<name>`, or only the name where the namespace is the one that facades use if they are given none. */
+/** `<namespace>/<name>`, or only the name in the default namespace of the facades. */
 function fullName({ namespace, name }: { namespace: string; name: string }, usual: string): string {
   return namespace === usual ? encoded(name) : `${encoded(namespace)}/${encoded(name)}`;
 }
 
-/** A part of a name, so that none can look like one of another namespace. */
+/** A part of a name, encoded so that no name looks like one of another namespace. */
 const encoded = (part: string): string => part.replace(/[%/]/g, encodeURIComponent);

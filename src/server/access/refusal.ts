@@ -15,8 +15,8 @@ import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 
 /**
- * Says `error` in the protocol of the request, which its headers tell: no byte of the body is read. Metadata goes
- * where that protocol has it and, as it is about HTTP too, into the headers.
+ * Makes a response with `error` in the protocol that the request's headers show: no byte of the body is read. The
+ * metadata goes where that protocol has it, and into the HTTP headers.
  */
 export function sendRefusal(
   { header }: Pick<UniversalServerRequest, "header">,

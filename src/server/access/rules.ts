@@ -1,7 +1,7 @@
 import type { Primitive } from "../primitives.js";
 import type { Verb } from "./permissions.js";
 
-/** A permission of a caller. */
+/** A rule that permits operations to its callers. */
 export interface Rule {
   readonly primitive: Primitive | "*";
   /** A store's name, or a prefix and `*`. Left out: every store. */

@@ -5,25 +5,26 @@ import { isToken, TOKEN_FORM } from "../../rpc/bearer-token.js";
 import { PRIMITIVE_NAMES, type Primitive, primitiveSpelled } from "../primitives.js";
 import { rpcsOf } from "./permissions.js";
 
-const SHORTEST = 16;
+/** The shortest token, in characters. */
+const MIN_TOKEN_LENGTH = 16;
 
 const text = z.string().min(1, "must not be empty");
 const milliseconds = z.number("must be a number of milliseconds").nonnegative("must not be below 0");
 const atLeastOne = <T extends z.ZodType>(item: T) => z.array(item).min(1, "must have at least one");
 const oneOrMore = z.union([text, atLeastOne(text)], { error: "must be a text or a list of texts" });
 
-/** An http or https URL that has no credentials in it. */
+/** An http or https URL without credentials in it. */
 export const httpUrl = z
   .url({ protocol: /^https?$/, error: "must be an http or https URL" })
   .refine(hasNoPassword, { error: "must not contain a user or a password", params: { secret: true } });
 
-/** A bearer token. Its own text is nowhere in an error message. */
+/** A bearer token. Error messages never contain it. */
 export const token = z
   .string()
-  .min(SHORTEST, `must have at least ${SHORTEST} characters`)
+  .min(MIN_TOKEN_LENGTH, `must have at least ${MIN_TOKEN_LENGTH} characters`)
   .refine(isToken, { error: TOKEN_FORM, params: { secret: true } });
 
-/** The settings of what this server sends to another one, to be let in there. */
+/** The settings of a credential that this server sends to another server. */
 export const credential = {
   token: token.optional().describe("The bearer token that it is called with. Left out: none."),
   tokenEnv: text
@@ -31,7 +32,7 @@ export const credential = {
     .describe("The environment variable that holds the token, in the place of `token`."),
 };
 
-/** What has to hold of the settings of a credential. */
+/** Whether the settings of a credential have at most one token. */
 export const oneCredential = ({ token, tokenEnv }: { token?: unknown; tokenEnv?: unknown }): boolean =>
   token === undefined || tokenEnv === undefined;
 
@@ -93,7 +94,7 @@ const staticToken = z
     error: "must have roles or rules: without them it may do nothing",
   });
 
-/** All that a public key can check; a shared secret would let whoever checks a token make one. */
+/** All algorithms with public keys. With a shared secret, everyone who can verify a token could make one. */
 const ALGORITHMS = [
   "ES256",
   "ES384",
@@ -148,7 +149,7 @@ const jwt = z
     error: "must have one of jwksUrl and jwks",
   });
 
-/** Who may call, and what. */
+/** The settings of access control. */
 export const access = z
   .strictObject({
     tokens: atLeastOne(staticToken).optional().describe("The bearer tokens that are known here."),
@@ -186,11 +187,11 @@ export const access = z
 
 export type AccessSettings = z.output<typeof access>;
 
-/** Whether a call needs a right to be let in. */
+/** Whether access control is on. */
 export const isOn = ({ tokens, jwt, anonymous }: AccessSettings): boolean =>
   tokens !== undefined || jwt !== undefined || anonymous !== undefined;
 
-/** `settings` with what tells a token in the place of it: what has none of them can give none away. */
+/** `settings` with the hashes of tokens instead of the tokens, so that nothing can reveal them. */
 export function withoutTokens({ tokens, ...settings }: AccessSettings): AccessSettings {
   if (!tokens) return settings;
   const hashed = tokens.map(({ token, ...rest }) => {
@@ -199,7 +200,7 @@ export function withoutTokens({ tokens, ...settings }: AccessSettings): AccessSe
   return { ...settings, tokens: hashed };
 }
 
-/** How a token is kept and looked for. */
+/** The hash by which a token is stored and found. */
 export const sha256Hex = (token: string): string => bytesToHex(sha256(new TextEncoder().encode(token)));
 
 function hasNoPassword(url: string): boolean {

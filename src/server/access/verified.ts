@@ -1,44 +1,44 @@
-/** When a token is good, in Unix milliseconds. */
+/** When a token is valid, in Unix milliseconds. */
 export interface Validity {
   readonly fromMs: number;
   readonly expiresAtMs: number;
 }
 
-/** How many tokens are remembered: above that, the one that was not used for the longest time is forgotten. */
-const MOST = 10_000;
+/** The most cached tokens; above that, the least recently used one is dropped. */
+const MAX_TOKENS = 10_000;
 
 /**
- * What was found out about tokens whose signature is good, by their digest, so that it is checked once and not with
- * each call. Nothing outlives the keys that a token was checked with, nor the token itself.
+ * Caches verified tokens by their digest, so that each is verified once and not with each call. No entry outlives the
+ * keys that its token was verified with, or the token itself.
  */
-export class Verified<T extends Validity> {
-  readonly #found = new Map<string, T>();
+export class VerifiedTokens<T extends Validity> {
+  readonly #entries = new Map<string, T>();
   #keys: object | undefined;
 
-  /** What `set` was told of the token, while it is good and `keys` are the same; undefined: it has to be checked. */
+  /** The entry of a token while it is valid and `keys` are the same; undefined: the token has to be verified. */
   get(digest: string, keys: object | undefined): T | undefined {
-    if (!this.#holds(keys)) return undefined;
-    const found = this.#found.get(digest);
-    if (!found) return undefined;
-    this.#found.delete(digest);
+    if (!this.#hasKeys(keys)) return undefined;
+    const entry = this.#entries.get(digest);
+    if (!entry) return undefined;
+    this.#entries.delete(digest);
     const nowMs = Date.now();
-    if (nowMs < found.fromMs || nowMs >= found.expiresAtMs) return undefined;
-    // Behind all others: the first one is the one that is forgotten.
-    this.#found.set(digest, found);
-    return found;
+    if (nowMs < entry.fromMs || nowMs >= entry.expiresAtMs) return undefined;
+    // Moves it to the end: the first entry is dropped first.
+    this.#entries.set(digest, entry);
+    return entry;
   }
 
-  /** Remembers a token that was checked while `keys` were those in force; undefined: it is not known which they were. */
-  set(digest: string, keys: object | undefined, found: T): void {
-    if (!this.#holds(keys)) return;
-    this.#found.set(digest, found);
-    const [oldest] = this.#found.keys();
-    if (this.#found.size > MOST && oldest !== undefined) this.#found.delete(oldest);
+  /** Caches a token that was verified with `keys`; undefined: the keys are unknown, and nothing is cached. */
+  set(digest: string, keys: object | undefined, entry: T): void {
+    if (!this.#hasKeys(keys)) return;
+    this.#entries.set(digest, entry);
+    const [oldest] = this.#entries.keys();
+    if (this.#entries.size > MAX_TOKENS && oldest !== undefined) this.#entries.delete(oldest);
   }
 
-  /** Whether there may be anything about these keys here; what is about others is forgotten. */
-  #holds(keys: object | undefined): boolean {
-    if (keys !== this.#keys) this.#found.clear();
+  /** Whether the entries belong to these keys; drops the entries of other keys. */
+  #hasKeys(keys: object | undefined): boolean {
+    if (keys !== this.#keys) this.#entries.clear();
     this.#keys = keys;
     return keys !== undefined;
   }

@@ -8,21 +8,21 @@ import { requestIdIn } from "./observe.js";
 /** The version in `fairlead-server`, and of the package. */
 export const VERSION = "0.1.0";
 
-/** When a client may try again what failed because the engine was away. */
+/** When a client may retry a call that failed because the engine was unavailable, in milliseconds. */
 const RETRY_AFTER_MS = 500;
 
 /**
- * Gives every answer the server's mark, and every failure one of the codes of the error table: what nobody foresaw
- * becomes `internal` with the call's id, which stands in the log beside its cause, and tells a client nothing else.
+ * Sets the server header on every response, and maps every failure to a code of the error table. An unexpected failure
+ * becomes `internal` with the call's id and nothing else; the log has that id beside the cause.
  */
 export function mapErrors(log: Log): Interceptor {
   return (next) => async (request) => {
     const reqId = requestIdIn(request.contextValues);
-    const failed = (error: unknown): ConnectError => {
+    const mapError = (error: unknown): ConnectError => {
       const method = `${request.service.typeName}/${request.method.name}`;
       const answer = toAnswerError(error, request.signal, { reqId, method }, log);
       answer.metadata.set(SERVER_HEADER, VERSION);
-      // Text that was cut within a character can be encoded by no protocol.
+      // No protocol can encode text that was cut within a character.
       (answer as { rawMessage: string }).rawMessage = answer.rawMessage.replace(/\p{Surrogate}/gu, "\ufffd");
       return answer;
     };
@@ -31,30 +31,30 @@ export function mapErrors(log: Log): Interceptor {
       response.header.set(SERVER_HEADER, VERSION);
       if (!response.stream) return response;
       const { message } = response;
-      const told = async function* () {
+      const mapped = async function* () {
         try {
           yield* message;
         } catch (error) {
-          throw failed(error);
+          throw mapError(error);
         }
       };
-      return { ...response, message: told() };
+      return { ...response, message: mapped() };
     } catch (error) {
-      throw failed(error);
+      throw mapError(error);
     }
   };
 }
 
-/** What a call that failed with `error` is answered. */
+/** The error that answers a call that failed with `error`. */
 export function toAnswerError(
   error: unknown,
   signal: AbortSignal,
   call: { reqId: string; method: string },
   log: Log,
 ): ConnectError {
-  // What a call's own end broke off is that end, however it shows: past its deadline, or given up by the client.
+  // A failure after the call's own end, by its deadline or its client, is that end, whatever it looks like.
   if (signal.aborted && signal.reason instanceof ConnectError) return signal.reason;
-  // Not even Connect: what the connection failed with under the answer is that its caller has left.
+  // The connection failed during the response: the caller has left.
   if (signal.aborted && error === signal.reason) return ConnectError.from(error, Code.Canceled);
   if (error instanceof EngineFault) {
     if (error.limit) return exhausted(error.limit.name, error.limit.most, error.message);

@@ -7,28 +7,28 @@ import { LATE_HEADERS } from "../../rpc/stream-watchdog.js";
 const LEAST_MS = 1000;
 const MOST_MS = 60_000;
 
-/** So soon after its call has come a stream without a message yet begins by one: its client knows then that it stands. */
+/** When a stream without a message yet sends its first heartbeat, so that its client knows that it is open. */
 const FIRST_MS = 100;
 
 /**
- * Sends an empty message on a stream of answers whenever nothing was sent for as long as its client has asked for, so
- * that both ends, and every proxy between them, know that it is alive. Clients that do not ask never see one.
+ * Sends an empty message on a response stream whenever nothing was sent for the interval that its client asks for, so
+ * that both ends and every proxy between them know that it is alive. Clients that do not ask never get one.
  */
 export const heartbeat: Interceptor = (next) => async (request) => {
-  const askedMs = Number(request.header.get(HEARTBEAT_HEADER));
+  const requestedMs = Number(request.header.get(HEARTBEAT_HEADER));
   const response = await next(request);
   const { methodKind, output } = request.method;
-  if (!(askedMs > 0) || !response.stream || methodKind === "client_streaming") return response;
-  const everyMs = Math.round(Math.min(Math.max(askedMs, LEAST_MS), MOST_MS));
+  if (!(requestedMs > 0) || !response.stream || methodKind === "client_streaming") return response;
+  const everyMs = Math.round(Math.min(Math.max(requestedMs, LEAST_MS), MOST_MS));
   response.header.set(HEARTBEAT_HEADER, String(everyMs));
   const firstMs = LATE_HEADERS.has(request.method.name) ? undefined : FIRST_MS;
-  return { ...response, message: beating(response.message, () => create(output), everyMs, firstMs) };
+  return { ...response, message: withHeartbeats(response.message, () => create(output), everyMs, firstMs) };
 };
 
-/** By hand instead of a generator: one that is left must not wait for its next message first. */
-function beating(
+/** Not a generator: leaving it would wait for its next message first. */
+function withHeartbeats(
   messages: AsyncIterable<Message>,
-  beat: () => Message,
+  heartbeatMessage: () => Message,
   everyMs: number,
   firstMs: number | undefined,
 ) {
@@ -43,7 +43,7 @@ function beating(
           const waitMs = isFirst ? firstMs : everyMs;
           isFirst = false;
           const step = waitMs === undefined ? await pending : await within(pending, waitMs);
-          if (!step) return { done: false, value: beat() };
+          if (!step) return { done: false, value: heartbeatMessage() };
           pending = undefined;
           return step;
         },
@@ -57,7 +57,7 @@ function beating(
   };
 }
 
-/** What `step` gives; undefined where that takes longer than `ms`. */
+/** The result of `step`; undefined if it takes longer than `ms`. */
 function within<T>(step: Promise<T>, ms: number): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => resolve(undefined), ms);

@@ -4,14 +4,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { invalid } from "../errors.js";
 
-/** What Connect's own handlers say of bytes that they cannot read, by which they are `internal`. */
+/** The beginning of Connect's error message for bytes that it cannot read. Connect's code for them is `internal`. */
 const CANNOT_READ = "parse binary: ";
 
-/** Whether Connect could not read a message that a caller sent. */
+/** Whether the error says that Connect could not read a message of a caller. */
 export const isMalformed = (error: unknown): boolean =>
   error instanceof ConnectError && error.code === Code.Internal && error.rawMessage.startsWith(CANNOT_READ);
 
-/** What a message of the type is answered that cannot be read; `bytes` undefined: they are not at hand. */
+/** The error for a message of the type that cannot be read. `bytes` are its bytes, if they are available. */
 export function malformed(type: DescMessage, bytes: Uint8Array | undefined): ConnectError {
   const text = bytes && badText(type, bytes);
   if (text) return invalid(text.at, text.bytes, "must be well-formed UTF-8");
@@ -21,7 +21,10 @@ export function malformed(type: DescMessage, bytes: Uint8Array | undefined): Con
   );
 }
 
-/** Whether a query, which carries the message of a GET, has percent-encoded bytes that are not UTF-8: a URL makes them U+FFFD. */
+/**
+ * Whether the query of a GET, which has its message, has percent-encoded bytes that are not UTF-8. A URL would decode
+ * them to U+FFFD.
+ */
 export function hasMalformedQuery(url: string): boolean {
   try {
     decodeURIComponent(url.slice(url.indexOf("?") + 1).replace(/%(?![0-9a-f]{2})/gi, "%25"));
@@ -31,7 +34,10 @@ export function hasMalformedQuery(url: string): boolean {
   }
 }
 
-/** Decodes JSON; a byte that is not UTF-8 becomes half a surrogate pair, which no field takes. Others make it U+FFFD. */
+/**
+ * Decodes the text of JSON. A byte that is not UTF-8 becomes half a surrogate pair, which no field accepts; other
+ * decoders make it U+FFFD, which every field accepts.
+ */
 export const strictTextDecoder = {
   decode(bytes: Uint8Array): string {
     try {
@@ -46,33 +52,33 @@ const strict = new TextDecoder("utf-8", { fatal: true });
 const lenient = new TextDecoder();
 
 /**
- * Whether Connect answers a call of one message that it could not read it: it does so before any interceptor, so that
- * only the answer tells. Returns the response as well, of which some may have been read.
+ * Whether a unary response says that Connect could not read the request's message. Connect reads it before any
+ * interceptor runs, so only the response shows it. Returns the response too, whose body has been read.
  */
 export async function readMalformed(
   response: UniversalServerResponse,
 ): Promise<{ isMalformed: boolean; response: UniversalServerResponse }> {
-  const said = decodeURIComponent(response.trailer?.get("grpc-message") ?? "");
-  if (said.startsWith(CANNOT_READ)) return { isMalformed: true, response };
-  const pieces: Uint8Array[] = [];
-  for await (const piece of response.body ?? []) pieces.push(piece);
-  const text = pieces.map((piece) => lenient.decode(piece)).join("");
+  const message = decodeURIComponent(response.trailer?.get("grpc-message") ?? "");
+  if (message.startsWith(CANNOT_READ)) return { isMalformed: true, response };
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response.body ?? []) chunks.push(chunk);
+  const text = chunks.map((chunk) => lenient.decode(chunk)).join("");
   const body = (async function* () {
-    yield* pieces;
+    yield* chunks;
   })();
-  // As JSON of Connect, or in the trailers of gRPC-Web, which are percent-encoded.
+  // In the JSON of Connect, or percent-encoded in the trailers of gRPC-Web.
   return {
     isMalformed: /"message":"parse binary: |grpc-message: ?parse(%20| )binary(%3A|:)/i.test(text),
     response: { ...response, body },
   };
 }
 
-/** The first text in `bytes`, a message of the type, that is not UTF-8, and where it is. */
+/** The first text that is not UTF-8 in the bytes of a message of the type, and its path. */
 function badText(type: DescMessage, bytes: Uint8Array): { at: string; bytes: Uint8Array } | undefined {
   try {
     return badTextIn(type, bytes, "");
   } catch {
-    // It is no message at all.
+    // The bytes are not a message at all.
     return undefined;
   }
 }
@@ -91,8 +97,8 @@ function badTextIn(type: DescMessage, bytes: Uint8Array, at: string): ReturnType
     const index = counts.get(field) ?? 0;
     counts.set(field, index + 1);
     const name = `${at}${field.name}${field.fieldKind === "list" ? `[${index}]` : ""}`;
-    const found = field.fieldKind === "map" ? badEntry(field, value, name) : badValue(field, value, name);
-    if (found) return found;
+    const result = field.fieldKind === "map" ? badEntry(field, value, name) : badValue(field, value, name);
+    if (result) return result;
   }
   return undefined;
 }
@@ -102,7 +108,7 @@ function badValue(field: DescField, value: Uint8Array, at: string): ReturnType<t
   return field.scalar === ScalarType.STRING && !isUtf8(value) ? { at, bytes: value } : undefined;
 }
 
-/** Of a map, a message with the key as its field 1 and the value as its field 2. */
+/** The same for an entry of a map: a message with the key as field 1 and the value as field 2. */
 function badEntry(
   field: DescField & { fieldKind: "map" },
   entry: Uint8Array,
@@ -116,13 +122,13 @@ function badEntry(
       continue;
     }
     const bytes = reader.bytes();
-    const found =
+    const result =
       number === 2
         ? badValue(field, bytes, at)
         : field.mapKey === ScalarType.STRING && !isUtf8(bytes)
           ? { at, bytes }
           : undefined;
-    if (found) return found;
+    if (result) return result;
   }
   return undefined;
 }

@@ -1,4 +1,4 @@
-/** About how many bytes a message takes on the wire: its texts and bytes, and a little for each number. */
+/** The approximate size of a message on the wire, in bytes: its texts and bytes, and 8 for each number. */
 export function messageSize(value: unknown): number {
   if (typeof value === "string") return value.length;
   if (typeof value !== "object" || value === null) return NUMBER_BYTES;

@@ -1,10 +1,10 @@
 import { cors } from "@connectrpc/connect";
 import { z } from "zod";
 
-/** How long a browser may keep the answer to a preflight, in seconds. */
+/** How long a browser may cache the response to a preflight, in seconds. */
 const MAX_AGE_S = 7200;
 
-/** The request headers of our own; what an app sends along with an invocation comes on top, as the preflight names it. */
+/** The request headers of Connect and Fairlead. Those of an invocation come on top, as the preflight names them. */
 const REQUEST_HEADERS = [
   ...cors.allowedHeaders,
   "Authorization",
@@ -18,17 +18,17 @@ const REQUEST_HEADERS = [
   "Fairlead-Heartbeat-Ms",
 ].map((header) => header.toLowerCase());
 
-/** Pages of this machine, whatever their port: a developer's own. Any other page has to be named. */
+/** Pages of this machine, on any port: a developer's own. Other pages must be named. */
 const LOOPBACK = ["http", "https"].flatMap((scheme) =>
   ["localhost", "127.0.0.1", "[::1]"].map((host) => `${scheme}://${host}:*`),
 );
 
 const origin = z.string("must be text").superRefine((text, context) => {
-  const message = faultOf(text);
+  const message = problemOf(text);
   if (message) context.addIssue({ code: "custom", message });
 });
 
-/** Which pages a browser lets call the server, beside those that the server itself would serve. */
+/** The settings of CORS. */
 export const corsSettings = z
   .strictObject({
     origins: z
@@ -54,26 +54,26 @@ export const corsSettings = z
   })
   .describe("Which pages of other origins a browser lets call this server.");
 
-/** The CORS headers for requests by their `Origin` header, null or undefined where they have none. */
+/** The CORS headers for requests by their `Origin` header, null or undefined if they have none. */
 export interface Cors {
-  /** Whether a page of this origin may call: `null`, the origin of pages without one, only where every page may. */
+  /** Whether a page of this origin may call. The origin "null" may only if every page may. */
   allows(origin: string): boolean;
-  /** For every answer that is not one to a preflight, whoever asked. */
+  /** The headers of every response that is not one to a preflight. */
   answer(origin: string | null | undefined): Readonly<Record<string, string>>;
-  /** For an answer to a page that wants to send the headers `requested`, as the preflight lists them. */
+  /** The headers of the response to a preflight, which lists the headers `requested`. */
   preflight(origin: string | null | undefined, requested: string | null | undefined): Record<string, string>;
   /**
-   * What an answer that answer() is for needs once the names of all its headers are known: where credentials may come
-   * along, "*" does not expose them. Undefined: nothing.
+   * The header that exposes all headers of a response, once their names are known. Undefined: answer() exposes them by
+   * "*", which has no effect if credentials are allowed.
    */
   readonly expose: ((names: Iterable<string>) => Record<string, string>) | undefined;
 }
 
-/** What `origins` allow. A page that they do not is told nothing: its browser then keeps the answer from it. */
-export function corsFor({ origins, credentials }: z.output<typeof corsSettings>): Cors {
+/** Makes the CORS headers by the settings. Pages of other origins get none, and browsers hide the response from them. */
+export function createCors({ origins, credentials }: z.output<typeof corsSettings>): Cors {
   const everyone = origins.includes("*");
   const patterns = origins.map(patternOf);
-  // With a list, what one page may read is not for a cache to hand to another; without, all are told the same.
+  // With a list, a cache must not hand the response for one page to another; with "*", all get the same headers.
   const vary = everyone ? [] : ["origin"];
   const allows = (origin: string) => patterns.some((pattern) => pattern.test(origin));
   const allowed = (origin: string | null | undefined): Record<string, string> => {
@@ -88,7 +88,7 @@ export function corsFor({ origins, credentials }: z.output<typeof corsSettings>)
     const names = [...vary, ...more];
     return names.length > 0 ? { vary: names.join(", ") } : {};
   };
-  const toNoPage = varying();
+  const withoutOrigin = varying();
   const expose = (names: Iterable<string>) => ({
     "access-control-expose-headers": [...names].sort().join(", "),
   });
@@ -96,9 +96,9 @@ export function corsFor({ origins, credentials }: z.output<typeof corsSettings>)
     allows,
     expose: credentials ? expose : undefined,
     answer(origin) {
-      if (!origin && !everyone) return toNoPage;
+      if (!origin && !everyone) return withoutOrigin;
       const headers = allowed(origin);
-      // Response headers have names that are not known beforehand: those of an invoked service, and every trailer.
+      // The names of response headers are not known beforehand: invoked services have their own, and so have trailers.
       if (headers["access-control-allow-origin"] && !credentials)
         headers["access-control-expose-headers"] = "*";
       return { ...headers, ...varying() };
@@ -131,11 +131,11 @@ export function addExposedHeaders(headers: Headers, { expose }: Cors): void {
 
 const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 
-/** Scheme, an optional "*." and a host, and an optional port or "*". */
+/** A scheme, an optional "*.", a host, and an optional port or "*". */
 const ORIGIN = /^([a-z][a-z0-9+.-]*):\/\/(\*\.)?([a-z0-9._-]+|\[[0-9a-f:]+\])(:(\d{1,5}|\*))?$/;
 
-/** What is wrong with one of `origins`; undefined: nothing. */
-function faultOf(text: string): string | undefined {
+/** The reason why one of `origins` is not valid; undefined: it is valid. */
+function problemOf(text: string): string | undefined {
   if (text === "*") return undefined;
   const parts = ORIGIN.exec(text);
   if (!parts) {

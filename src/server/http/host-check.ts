@@ -7,50 +7,50 @@ import { sendRefusal } from "../access/refusal.js";
 import { VERSION } from "../calls/error-mapping.js";
 import type { Cors } from "./cors.js";
 
-/** What a request says of where it goes and which page sent it. */
+/** The host and the origin of a request. */
 interface Addressed {
-  /** The `Host` header, or `:authority` of HTTP/2. Undefined or empty: it has none. */
+  /** The `Host` header, or `:authority` of HTTP/2. Undefined or empty: none. */
   readonly host: string | undefined;
-  /** The `Origin` header: browsers send it, others seldom do. */
+  /** The `Origin` header: browsers send one, other clients seldom do. */
   readonly origin: string | null | undefined;
-  /** Whether it is a preflight: it has no effect, and its answer tells the browser what it may send. */
+  /** Whether it is a preflight, which any page may send: it has no effect. */
   readonly isPreflight?: boolean;
 }
 
-/** A request that is not let in, with the HTTP status that says so. */
+/** The refusal of a request, with its HTTP status. */
 export interface HostRefusal {
   readonly status: 400 | 403 | 421;
   readonly error: ConnectError;
 }
 
 /**
- * Refuses what a web page may send without a right to: a request for a name that is not this server's, which someone has
- * pointed here ("DNS rebinding"), and one from a page of another origin. Undefined: the request is let in.
+ * Refuses requests that web pages can send but may not: for a name that is not this server's and that an attacker has
+ * pointed here ("DNS rebinding"), and from a page of another origin. Undefined: the request is allowed.
  */
 export type HostCheck = (request: Addressed) => HostRefusal | undefined;
 
 interface HostCheckOptions {
-  /** The names that the server answers to beside those of this machine. Undefined: as `onLoopback` says. */
+  /** The names of the server beside those of this machine. Undefined: `onLoopback` decides. */
   hosts: readonly string[] | undefined;
   /** Which pages of other origins may call. */
   cors: Cors;
-  /** Whether only this machine can reach the server: then, without `hosts`, only the names of this machine are its own. */
+  /** Whether only this machine can reach the server: without `hosts`, only the names of this machine are allowed then. */
   onLoopback: boolean;
 }
 
-/** Makes the check that every entry point has: HTTP/1.1, HTTP/2, the tunnel's upgrade and fetch(). */
+/** Makes the check of every entry point: HTTP/1.1, HTTP/2, the tunnel's upgrade and fetch(). */
 export function hostCheck({ hosts, cors, onLoopback }: HostCheckOptions): HostCheck {
   const isOurs = (name: string): boolean => {
     if (!onLoopback && !hosts) return true;
     if (isLoopbackName(name)) return true;
-    // Nobody can point an address elsewhere, so that is no rebinding; orchestrators send their probes to one.
+    // Addresses cannot be rebound, and orchestrators send their probes to them.
     if (!onLoopback && isAddress(name)) return true;
     return (hosts ?? []).some((each) =>
       each.startsWith("*.") ? name.endsWith(each.slice(1)) : name === each,
     );
   };
   return ({ host, origin, isPreflight = false }) => {
-    // What has no host no browser has sent: a probe by HTTP/1.0 may have none.
+    // Browsers always send a host; a probe by HTTP/1.0 may have none.
     if (host && !URL.canParse(`http://${host}`)) {
       return {
         status: 400,
@@ -66,7 +66,10 @@ export function hostCheck({ hosts, cors, onLoopback }: HostCheckOptions): HostCh
   };
 }
 
-/** The answer to a request that is refused: in its own protocol, where that leaves the status alone. */
+/**
+ * The response to a refused request. A 403 is sent in the request's protocol. The others are sent as JSON, because the
+ * protocols of gRPC would replace their status by 200.
+ */
 export function refusedByHost({ status, error }: HostRefusal, header: Headers): UniversalServerResponse {
   return status === 403
     ? sendRefusal({ header }, error)
@@ -86,9 +89,9 @@ const isLoopbackName = (name: string): boolean => isLoopback(name) || name.endsW
 
 const isAddress = (name: string): boolean => /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])$/.test(name);
 
-/** Whether the page came from the very host that it calls; a proxy may have taken the TLS off. */
+/** Whether the page came from the host that it calls. The schemes may differ: a proxy may terminate TLS. */
 const isSameOrigin = (origin: string, host = ""): boolean =>
   host !== "" && /^https?:\/\//.test(origin) && bare(origin.replace(/^https?:\/\//, "")) === bare(host);
 
-/** A host without a port that browsers leave out. */
+/** The host without a default port, which browsers leave out. */
 const bare = (host: string): string => host.toLowerCase().replace(/:(80|443)$/, "");

@@ -4,10 +4,10 @@ import { isLoopback } from "../../lib/loopback.js";
 import { Connections } from "../../node-http/connections.js";
 import { type OnePort, openPort } from "../../node-http/one-port.js";
 import { sleep } from "../../rpc/sleep.js";
-import { checkHost } from "../access/host.js";
+import { requireAccess } from "../access/host.js";
 import type { Server } from "../server.js";
 import { tunnelUpgrade } from "../tunnel/upgrade.js";
-import { corsFor } from "./cors.js";
+import { createCors } from "./cors.js";
 import { hostCheck } from "./host-check.js";
 import type { Pages } from "./listen/custom-pages.js";
 import { pathOf, requestListener } from "./listen/request-listener.js";
@@ -80,7 +80,7 @@ export async function listen(
   }: ListenOptions = {},
 ): Promise<Listening> {
   if (tls) checkTls(tls);
-  checkHost(host, server.config, insecure);
+  requireAccess(host, server.config, insecure);
   const opened = await openServerPort(server, { host, port, tls, customPages: pages });
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= closeInOrder(server, opened, { drainMs, graceMs }));
@@ -106,7 +106,7 @@ function openServerPort(
 ): Promise<OnePort> {
   const { limits, hosts, cors: corsConfig } = server.config;
   const connections = new Connections(limits.connections, limits.connectionIdleMs);
-  const cors = corsFor(corsConfig);
+  const cors = createCors(corsConfig);
   const check = hostCheck({ hosts, cors, onLoopback: isLoopback(host) });
   const pages = serverPages(server);
   return openPort(requestListener(server, { connections, check, cors, pages, customPages }), {

@@ -9,7 +9,7 @@ import { SUBPROTOCOL } from "../../tunnel/wire/frame.js";
 import type { HostCheck } from "../http/host-check.js";
 import type { Server } from "../server.js";
 
-/** Makes tunnels of the connections that ask for a WebSocket at the tunnel's path. */
+/** Accepts tunnels on connections that ask for a WebSocket at the tunnel's path. */
 export function tunnelUpgrade(
   server: { readonly tunnels: Pick<Server["tunnels"], "accept"> },
   connections: Connections,
