@@ -46,6 +46,15 @@ export interface MemoryEngineOptions {
 /**
  * An engine that keeps everything in the memory of this process: for tests, demos, browsers and the edge. A write is
  * acknowledged when it is applied. All data is lost when the process ends.
+ *
+ * @example
+ * ```ts
+ * import { createServer, memoryEngine } from "fairlead/server";
+ *
+ * const server = createServer({ engine: memoryEngine({ maxKeyBytes: 64 * 1024 ** 2 }) });
+ * console.log(server.engine.name); // memory
+ * await server.close();
+ * ```
  */
 export function memoryEngine({ log = silent, now, ...options }: MemoryEngineOptions = {}): Engine {
   const bounds = withDefaults(MEMORY_BOUNDS, options);

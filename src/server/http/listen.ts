@@ -63,9 +63,20 @@ export interface Listening extends AsyncDisposable {
 }
 
 /**
- * Puts `server` on one port for everything: HTTP/1.1 and HTTP/2, with or without TLS; Connect, gRPC and gRPC-Web on
- * both. Fails with a TypeError where the key and the certificate are no pair, and where others could reach a server
- * that asks no one who they are.
+ * Opens one port for `server`: Connect, gRPC and gRPC-Web over HTTP/1.1 and HTTP/2, and tunnels, with or without TLS.
+ *
+ * @throws TypeError if the key and the certificate are no pair, or if others could reach a server without `access`.
+ *
+ * @example
+ * ```ts
+ * import { createClient } from "fairlead";
+ * import { createServer } from "fairlead/server";
+ * import { listen, nodePlatform } from "fairlead/server/node";
+ *
+ * const listening = await listen(createServer({ platform: nodePlatform }), { port: 34904 });
+ * console.log(await createClient(listening.url).hello().say("Ada")); // Hello, Ada
+ * await listening.close();
+ * ```
  */
 export async function listen(
   server: Server,

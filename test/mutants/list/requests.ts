@@ -61,8 +61,8 @@ export const requestsMutants: readonly Mutant[] = [
   ...faultsOf(PRIMITIVE_NAMES, "errors.ts", [
     [
       "what is not configured is not named",
-      '[info("NOT_CONFIGURED", { kind: what, name })]',
-      '[info("NOT_CONFIGURED", { kind: what })]',
+      '[info("NOT_CONFIGURED", { kind: label, name })]',
+      '[info("NOT_CONFIGURED", { kind: label })]',
       /not configured/,
     ],
   ]),

@@ -79,6 +79,16 @@ export interface DiskEngine extends Engine {
  *
  * @throws FolderError if another process has the folder open, its format is newer than this version's, or its data is
  * damaged.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from "fairlead/server";
+ * import { openDiskEngine } from "fairlead/server/disk";
+ *
+ * const server = createServer({ engine: await openDiskEngine({ folder: "fairlead-data" }) });
+ * console.log(server.engine.name); // disk
+ * await server.close();
+ * ```
  */
 export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEngine> {
   const { files = nodeFiles, now, log = silent } = options;
