@@ -1,6 +1,6 @@
 /**
- * `fairlead/app`: handlers of events and invocations that the server sends to an app, as routes for every Connect adapter.
- * Over a tunnel, `fl.pubsub.serve()` and `fl.service.serve()` of the client do the same without it.
+ * `fairlead/app`: handlers of events and invocations that the server sends to an app, as routes for every Connect
+ * adapter. Over a tunnel, `fl.pubsub.serve()` and `fl.service.serve()` of the client do the same without it.
  *
  * @module
  */

@@ -15,45 +15,72 @@ const { ROOT_CONTEXT, SpanKind, SpanStatusCode, context, metrics, propagation, t
 });
 
 /**
- * A span and a duration for each call that a transport makes, and the trace in its headers, W3C's `traceparent` and
- * `tracestate` where the SDK propagates those: for the `interceptors` of a transport, and for the `clientInterceptors`
- * of createServer(). A stream's span ends with the stream. A call whose headers say already which trace it is about, as
- * an event's delivery does, has a link to that, and belongs to it where no other span is active. It uses the SDK that is
- * registered with `@opentelemetry/api`; without one it does nothing.
+ * An interceptor that records a span and a duration for each call of a transport, and adds the trace context to its
+ * headers (W3C `traceparent` and `tracestate`, if the SDK propagates these). For the `interceptors` of a transport and
+ * the `clientInterceptors` of createServer(). The span of a stream ends with the stream. If the headers of a call
+ * already have a trace context, as those of an event's delivery do, the span is linked to it, and is its child if no
+ * other span is active. Uses the SDK that is registered with `@opentelemetry/api`; without one it does nothing.
+ *
+ * @example
+ * ```ts
+ * import { createClient } from "fairlead";
+ * import { otelClient } from "fairlead/otel";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * const fl = createClient(createNodeTransport("http://localhost:34904", { interceptors: [otelClient()] }));
+ * await fl.state().set("greeting", "hello"); // recorded as the span ".../SaveState"
+ * await fl.close();
+ * ```
  */
 export function otelClient(): Interceptor {
   return (next) => (request) => {
     const active = context.active();
     const given = propagation.extract(ROOT_CONTEXT, request.header, headerGetter);
-    const about = trace.getSpanContext(given);
-    const parent = about && !isInSpan(active) ? given : active;
+    const givenSpan = trace.getSpanContext(given);
+    const parent = givenSpan && !isInSpan(active) ? given : active;
     const attributes = { ...attributesOf(request), ...peerOf(request.url) };
-    const links = about ? [{ context: about }] : [];
+    const links = givenSpan ? [{ context: givenSpan }] : [];
     const span = trace
       .getTracer(SCOPE)
       .startSpan(nameOf(request), { kind: SpanKind.CLIENT, attributes, links }, parent);
     const within = trace.setSpan(parent, span);
     propagation.inject(within, request.header, headerSetter);
-    return follow(next, request, { span, within, metric: "rpc.client.call.duration", isFailure: () => true });
+    return recordCall(next, request, {
+      span,
+      within,
+      metric: "rpc.client.call.duration",
+      isFailure: () => true,
+    });
   };
 }
 
 /**
- * A span and a duration for each call that a server answers, as a part of the caller's trace: for the `interceptors`
- * of createServer() and serveCallbacks(). The headers of the call then carry the server's own span, so that events that
- * are published and services that are invoked go on from it. Without a registered SDK it does nothing.
+ * An interceptor that records a span and a duration for each call that a server answers, as part of the caller's trace.
+ * For the `interceptors` of createServer() and serveCallbacks(). The headers of the call then have the server's span,
+ * so that published events and invoked services continue the trace. Without a registered SDK it does nothing.
+ *
+ * @example
+ * ```ts
+ * import { createClient } from "fairlead";
+ * import { otelServer } from "fairlead/otel";
+ * import { createServer, inProcess } from "fairlead/server";
+ *
+ * const server = createServer({ interceptors: [otelServer()] });
+ * await createClient(inProcess(server)).state().set("greeting", "hello"); // recorded as a span of the server
+ * await server.close();
+ * ```
  */
 export function otelServer(): Interceptor {
   return (next) => (request) => {
     const active = context.active();
-    // The span of an instrumented HTTP server is nearer than the caller's.
+    // The span of an instrumented HTTP server is the closer parent; it has the caller's as its own.
     const parent = isInSpan(active) ? active : propagation.extract(active, request.header, headerGetter);
     const span = trace
       .getTracer(SCOPE)
       .startSpan(nameOf(request), { kind: SpanKind.SERVER, attributes: attributesOf(request) }, parent);
     const within = trace.setSpan(parent, span);
     propagation.inject(within, request.header, headerSetter);
-    return follow(next, request, {
+    return recordCall(next, request, {
       span,
       within,
       metric: "rpc.server.call.duration",
@@ -67,7 +94,7 @@ const SCOPE = "fairlead";
 type Next = Parameters<Interceptor>[0];
 type Request = Parameters<Next>[0];
 
-/** The codes that say something about the server; the others are about what the caller asked for. */
+/** The codes that report a failure of the server. The others report a mistake of the caller, or an expected outcome. */
 const SERVER_FAULTS = new Set([
   Code.Unknown,
   Code.DeadlineExceeded,
@@ -77,91 +104,100 @@ const SERVER_FAULTS = new Set([
   Code.DataLoss,
 ]);
 
-interface Following {
+interface CallRecord {
   span: Span;
   within: Context;
   metric: "rpc.client.call.duration" | "rpc.server.call.duration";
-  /** Whether a call that ended with this code has failed, as far as its span's side is concerned. */
+  /** Whether the span of a call that ended with this code is an error. */
   isFailure(code: Code): boolean;
 }
 
-/** Makes the call within its span, and ends that with the call: of a stream, when it ends or is left. */
-async function follow(next: Next, request: Request, following: Following): ReturnType<Next> {
-  const { within } = following;
-  const end = ending(request, following);
+/** Makes the call within its span, and ends the span with the call or its stream. */
+async function recordCall(next: Next, request: Request, record: CallRecord): ReturnType<Next> {
+  const { within } = record;
+  const end = spanEnd(request, record);
   try {
     const response = await context.with(within, () => next(request));
     if (!response.stream) {
       end();
       return response;
     }
-    // Who leaves a stream of Connect may do so by its signal only.
-    const leave = () => end(ConnectError.from(request.signal.reason, Code.Canceled));
-    request.signal.addEventListener("abort", leave, { once: true });
-    const over = (error?: unknown) => {
-      request.signal.removeEventListener("abort", leave);
+    // A caller may leave a stream by its signal alone, without a further step.
+    const { signal } = request;
+    const leave = () => end(ConnectError.from(signal.reason, Code.Canceled));
+    signal.addEventListener("abort", leave, { once: true });
+    const endStream = (error?: unknown) => {
+      signal.removeEventListener("abort", leave);
       end(error);
     };
-    const { message } = response;
-    const followed = async function* () {
-      const messages = message[Symbol.asyncIterator]();
-      let isRead = false;
-      try {
-        for (;;) {
-          const { done, value } = await context.with(within, () => messages.next());
-          if (done) break;
-          yield value;
-        }
-        isRead = true;
-        over();
-      } catch (error) {
-        isRead = true;
-        over(error);
-        throw error;
-      } finally {
-        if (!isRead) {
-          over(new ConnectError("the stream was left", Code.Canceled));
-          await context.with(within, () => messages.return?.());
-        }
-      }
-    };
-    return { ...response, message: followed() };
+    return { ...response, message: recordStream(response.message, within, endStream) };
   } catch (error) {
     end(error);
     throw error;
   }
 }
 
-/** Ends the span of a call, once, and says how long it took. */
-function ending(request: Request, { span, within, metric, isFailure }: Following): (error?: unknown) => void {
+/** `messages`, read within the span. Calls `end` when they end, fail or are left. */
+async function* recordStream<T>(
+  messages: AsyncIterable<T>,
+  within: Context,
+  end: (error?: unknown) => void,
+): AsyncGenerator<T> {
+  const inner = messages[Symbol.asyncIterator]();
+  let isComplete = false;
+  try {
+    for (;;) {
+      const { done, value } = await context.with(within, () => inner.next());
+      if (done) break;
+      yield value;
+    }
+    isComplete = true;
+    end();
+  } catch (error) {
+    isComplete = true;
+    end(error);
+    throw error;
+  } finally {
+    if (!isComplete) {
+      end(new ConnectError("the stream was left", Code.Canceled));
+      await context.with(within, () => inner.return?.());
+    }
+  }
+}
+
+/** Returns a function that ends the span of a call and records its duration, once. */
+function spanEnd(
+  request: Request,
+  { span, within, metric, isFailure }: CallRecord,
+): (error?: unknown) => void {
   const startMs = performance.now();
-  let isOver = false;
+  let hasEnded = false;
   return (error) => {
-    if (isOver) return;
-    isOver = true;
-    const ended: Record<string, string> = {};
+    if (hasEnded) return;
+    hasEnded = true;
+    const outcome: Record<string, string> = {};
     if (error !== undefined) {
       const { code, rawMessage } = ConnectError.from(error, Code.Unknown);
       const status = statusOf(request, code);
-      ended["rpc.status_code"] = status;
+      outcome["rpc.status_code"] = status;
       if (isFailure(code)) {
-        ended["error.type"] = status;
+        outcome["error.type"] = status;
         span.setStatus({ code: SpanStatusCode.ERROR, message: rawMessage });
         span.recordException(error instanceof Error ? error : rawMessage);
       }
-    } else if (isGrpc(request)) ended["rpc.status_code"] = "OK";
-    span.setAttributes(ended);
+    } else if (isGrpc(request)) outcome["rpc.status_code"] = "OK";
+    span.setAttributes(outcome);
     span.end();
     const seconds = (performance.now() - startMs) / 1000;
-    histogramOf(metric).record(seconds, { ...attributesOf(request), ...ended }, within);
+    histogramOf(metric).record(seconds, { ...attributesOf(request), ...outcome }, within);
   };
 }
 
-/** As OpenTelemetry recommends them for durations of calls, in seconds. */
+/** The histogram buckets that OpenTelemetry recommends for the durations of calls, in seconds. */
 const BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 
-/** Asked for at every call: an SDK may be registered later, and keeps one for each name. */
-function histogramOf(metric: Following["metric"]): Histogram {
+/** Read at each call, because an SDK may be registered later. It returns the same histogram for the same name. */
+function histogramOf(metric: CallRecord["metric"]): Histogram {
   return metrics.getMeter(SCOPE).createHistogram(metric, {
     unit: "s",
     description: metric.includes("client") ? "Duration of calls made." : "Duration of calls answered.",
@@ -183,11 +219,11 @@ function peerOf(url: string): Record<string, string | number> {
   return { "server.address": hostname, "server.port": Number(port || (protocol === "https:" ? 443 : 80)) };
 }
 
-/** Also over gRPC-Web. */
+/** Whether the call is made over gRPC or gRPC-Web. */
 const isGrpc = ({ header }: Request): boolean =>
   header.get("content-type")?.startsWith("application/grpc") === true;
 
-/** A code as its protocol writes it: NOT_FOUND in gRPC, not_found in Connect. */
+/** The name of a code in the protocol of the call: NOT_FOUND in gRPC, not_found in Connect. */
 function statusOf(request: Request, code: Code): string {
   const words = (Code[code] ?? "Unknown").replace(/(?<=[a-z])(?=[A-Z])/g, "_");
   if (!isGrpc(request)) return words.toLowerCase();

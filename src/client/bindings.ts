@@ -4,8 +4,8 @@ import { lazyMethods } from "./lazy.js";
 /** Options of `invoke()`. */
 export interface InvokeBindingOptions extends CallOptions {
   /**
-   * Options of the operation, as the binding defines them. An `http` binding takes `path`, and headers under their names
-   * ("Accept"). Default: none.
+   * Options of the operation, as the binding defines them. An `http` binding takes `path`, and headers under their
+   * names ("Accept"). Default: none.
    */
   metadata?: Record<string, string>;
 }
@@ -22,7 +22,8 @@ export type BindingAnswer = {
 export interface Bindings {
   /**
    * Runs `operation` of the binding `name`; a string is sent as UTF-8. It is never retried, because it may have had an
-   * effect. If the target of an `http` binding answers with an error, `httpStatus(error)` is its status. `InvokeBinding`
+   * effect. If the target of an `http` binding answers with an error, `httpStatus(error)` is its status.
+   * `InvokeBinding`
    */
   invoke(
     name: string,

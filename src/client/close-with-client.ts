@@ -4,7 +4,7 @@ interface Closable {
   close(): Promise<void>;
 }
 
-/** What `opening` gives, closed when the client closes with which `register` registers it; also while it opens. */
+/** The result of `opening`, which also closes when the client closes. `register` registers it, even while it opens. */
 export async function closeWithClient<T extends Closable>(
   opening: T | Promise<T>,
   register: (end: () => unknown) => () => void,

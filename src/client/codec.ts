@@ -4,43 +4,44 @@ import { quote } from "../lib/quote.js";
 import { strictUtf8, utf8 } from "../lib/utf8.js";
 import { messageOf } from "./errors/unreadable.js";
 
-/** How values become bytes and come back. */
+/** Encodes values as bytes and decodes them. */
 export interface Codec<T> {
-  /** The bytes of `value`. Throws where it has none in this form. */
+  /** The bytes of `value`. Throws if the value cannot be encoded. */
   encode(value: T): Uint8Array;
-  /** The value in `bytes`. Throws where they are not of this form. */
+  /** The value in `bytes`. Throws if the bytes cannot be decoded. */
   decode(bytes: Uint8Array): T;
   /** The media type of the encoded form, for events and files. */
   readonly contentType: string;
 }
 
 /**
- * Any JSON value. What JSON would turn into something else fails with a TypeError that says where it is: bigint, NaN and
- * Infinity, bytes, Map, Set, Blob and other objects that have no JSON form, and undefined in an array. As in JSON.stringify,
- * toJSON() is asked, so a Date becomes its text, and properties whose value is undefined, a function or a symbol are left out.
+ * A codec for JSON values. Values that JSON would change throw a TypeError with their path: bigint, NaN and Infinity,
+ * bytes, Map, Set, Blob and other objects without a JSON form, and undefined in an array. As in JSON.stringify(),
+ * toJSON() is called, so that a Date becomes its text, and properties whose value is undefined, a function or a symbol
+ * are omitted.
  */
 export function json<T = unknown>(): Codec<T> {
   return {
     contentType: "application/json",
     encode(value) {
-      let encodeValue: string | undefined;
+      let encodedText: string | undefined;
       try {
-        encodeValue = JSON.stringify(value);
+        encodedText = JSON.stringify(value);
       } catch (error) {
-        // What a bigint is in the way of is told with its place; a cycle as JSON.stringify tells it.
+        // A bigint is reported below, with its path. Other errors, as of a cycle, are those of JSON.stringify().
         if (!/bigint/i.test(messageOf(error))) throw error;
       }
-      const lost = withoutJson(value);
-      if (encodeValue !== undefined && !lost) return utf8(encodeValue);
-      const at = lost?.path.length ? ` at ${lost.path.join(".")}` : "";
-      throw new TypeError(`json() cannot hold ${quote(lost?.value)}${at}${advice(lost?.value)}`);
+      const found = findNoJson(value);
+      if (encodedText !== undefined && !found) return utf8(encodedText);
+      const at = found?.path.length ? ` at ${found.path.join(".")}` : "";
+      throw new TypeError(`json() cannot hold ${quote(found?.value)}${at}${advice(found?.value)}`);
     },
-    // Some writers put a byte order mark in front, which JSON does not know.
+    // Some writers add a byte order mark, which JSON.parse() does not accept.
     decode: (bytes) => JSON.parse(strictUtf8(bytes).replace(/^\ufeff/, "")) as T,
   };
 }
 
-/** Text as UTF-8. Anything else, and a lone surrogate, which UTF-8 does not have, is refused with a TypeError. */
+/** A codec for text as UTF-8. Other values throw TypeError, as do lone surrogates, which UTF-8 cannot encode. */
 export function text(): Codec<string> {
   return {
     contentType: "text/plain; charset=utf-8",
@@ -55,7 +56,7 @@ export function text(): Codec<string> {
   };
 }
 
-/** The bytes themselves, of a Uint8Array. Anything else is refused with a TypeError. */
+/** A codec for the bytes of a Uint8Array. Other values throw TypeError. */
 export function bytes(): Codec<Uint8Array> {
   return {
     contentType: "application/octet-stream",
@@ -68,7 +69,7 @@ export function bytes(): Codec<Uint8Array> {
   };
 }
 
-/** A protobuf message in binary form. Fields that the schema does not know survive. */
+/** A codec for protobuf messages in binary form. Fields that the schema does not know are kept. */
 export function message<D extends DescMessage>(schema: D): Codec<MessageShape<D>> {
   const { typeName } = schema;
   return {
@@ -81,10 +82,10 @@ export function message<D extends DescMessage>(schema: D): Codec<MessageShape<D>
   };
 }
 
-/** A part of a value that JSON would leave out of an array or turn into something else, and where it is. */
-type Lost = { value: unknown; path: (string | number)[] };
+/** A part of a value that JSON would change, and its path. */
+type NoJson = { value: unknown; path: (string | number)[] };
 
-function withoutJson(value: unknown): Lost | undefined {
+function findNoJson(value: unknown): NoJson | undefined {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -95,39 +96,42 @@ function withoutJson(value: unknown): Lost | undefined {
       if (value === null) return undefined;
       if (Array.isArray(value)) {
         for (let i = 0; i < value.length; i++) {
-          const lost = withoutJson(value[i]);
-          if (lost) return lostAt(i, lost);
+          const found = findNoJson(value[i]);
+          if (found) return withStep(i, found);
         }
         return undefined;
       }
-      return isBytes(value) ? { value, path: [] } : withoutJsonIn(value);
+      return isBytes(value) ? { value, path: [] } : findNoJsonIn(value);
     default:
       return hasToJson(value) ? undefined : { value, path: [] };
   }
 }
 
-function withoutJsonIn(value: object): Lost | undefined {
+function findNoJsonIn(value: object): NoJson | undefined {
   if (hasToJson(value)) return undefined;
   const entries = Object.keys(value) as (keyof typeof value)[];
   // A Map, a Blob or a RegExp would be an empty object.
   if (entries.length === 0 && quote(value) !== "[object Object]") return { value, path: [] };
   for (const key of entries) {
-    const each: unknown = value[key];
-    if (each === undefined || typeof each === "function" || typeof each === "symbol") continue;
-    const lost = withoutJson(each);
-    if (lost) return lostAt(key, lost);
+    const property: unknown = value[key];
+    if (property === undefined || typeof property === "function" || typeof property === "symbol") continue;
+    const found = findNoJson(property);
+    if (found) return withStep(key, found);
   }
   return undefined;
 }
 
-const lostAt = (step: string | number, { value, path }: Lost): Lost => ({ value, path: [step, ...path] });
+const withStep = (step: string | number, { value, path }: NoJson): NoJson => ({
+  value,
+  path: [step, ...path],
+});
 
 const hasToJson = (value: unknown): boolean =>
   typeof (value as { toJSON?: unknown } | undefined)?.toJSON === "function";
 
 const isBytes = (value: unknown): boolean => ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
 
-/** What to do instead, for an error about `value`. */
+/** The end of an error message about `value`: how to store it instead. */
 function advice(value: unknown, otherwise = ""): string {
   if (isBytes(value)) return ": bytes() takes a Uint8Array";
   if (value instanceof Blob) return ": read its bytes for bytes(), or put it into files()";
@@ -136,9 +140,19 @@ function advice(value: unknown, otherwise = ""): string {
 }
 
 /**
- * Checks values with any Standard Schema (zod, valibot, arktype, …) in both directions: what is written, before it is
- * encoded, and what is read, so that neither a caller nor another client's data can surprise.
- * Throws SchemaError where a value does not fit, and TypeError where the schema checks asynchronously.
+ * A codec that validates values with a Standard Schema (zod, valibot, arktype, …), before they are encoded and after
+ * they are decoded. Throws SchemaError if a value does not fit, and TypeError if the schema validates asynchronously.
+ *
+ * @example
+ * ```ts
+ * import { createState, withSchema } from "fairlead";
+ * import { createWebTransport } from "fairlead/web";
+ * import { z } from "zod";
+ *
+ * const codec = withSchema(z.object({ items: z.array(z.string()) }));
+ * const carts = createState(createWebTransport("http://localhost:34904"), "default", { codec });
+ * await carts.set("ada", { items: ["pen"] }); // anything else throws SchemaError
+ * ```
  */
 export function withSchema<T>(schema: StandardSchema<unknown, T>, inner: Codec<unknown> = json()): Codec<T> {
   const check = (value: unknown): T => {
@@ -157,9 +171,9 @@ export function withSchema<T>(schema: StandardSchema<unknown, T>, inner: Codec<u
   };
 }
 
-/** A value that does not fit its schema. */
+/** The error of a value that does not fit its schema. */
 export class SchemaError extends TypeError {
-  /** Everything that is wrong with the value. */
+  /** All issues of the value. */
   readonly issues: readonly StandardIssue[];
 
   /** `what` begins the message. */
@@ -174,58 +188,61 @@ export class SchemaError extends TypeError {
   }
 }
 
-/** How a facade's values are coded. */
+/** Options for the encoding of values. */
 export interface Coding<T> {
-  /** How a value becomes bytes and comes back. Default: `json()`. */
+  /** Encodes and decodes the values. Default: `json()`. */
   codec?: Codec<T> | undefined;
-  /** Any Standard Schema that values must fit, checked when they are written and when they are read. Default: none. */
+  /** A Standard Schema that values must fit when they are written and read. Default: none. */
   schema?: StandardSchema<unknown, T> | undefined;
 }
 
-/** The codec that `coding` asks for. */
+/** The codec that `coding` selects. */
 export function codecOf<T>(coding: Coding<T>): Codec<T> {
   checkOptions("Cannot code values", coding, { codec: "object", schema: "object" });
   const codec = coding.codec ?? json<T>();
   return coding.schema ? withSchema(coding.schema, codec) : codec;
 }
 
-/** The bytes of `value`. Fails with what the codec throws, told with `what` and the media type: TypeError or SchemaError. */
+/**
+ * The bytes of `value`. Throws TypeError or SchemaError, with `what`, the media type and the message of the codec's
+ * error.
+ */
 export function encoded<T>(what: string, codec: Codec<T>, value: T): Uint8Array {
   try {
-    const given: unknown = codec.encode(value);
-    if (given instanceof Uint8Array) return given;
-    throw new TypeError(`the codec must give a Uint8Array, got ${quote(given)}`);
+    const result: unknown = codec.encode(value);
+    if (result instanceof Uint8Array) return result;
+    throw new TypeError(`the codec must give a Uint8Array, got ${quote(result)}`);
   } catch (cause) {
-    const told = `${what} as ${codec.contentType}`;
-    if (cause instanceof SchemaError) throw new SchemaError(cause.issues, told);
-    throw new TypeError(`${told}: ${messageOf(cause)}`, { cause });
+    const message = `${what} as ${codec.contentType}`;
+    if (cause instanceof SchemaError) throw new SchemaError(cause.issues, message);
+    throw new TypeError(`${message}: ${messageOf(cause)}`, { cause });
   }
 }
 
-/** The part of https://standardschema.dev that is used here; any library's schema fits. */
+/** A schema of any library that implements https://standardschema.dev: the part of it that is used here. */
 export interface StandardSchema<Input, Output> {
-  /** The version of the standard, the library, and its check. */
+  /** The properties that the standard defines. */
   readonly "~standard": {
-    /** Of the standard. */
+    /** The version of the standard. */
     readonly version: 1;
-    /** The library. */
+    /** The name of the library. */
     readonly vendor: string;
     /** What the schema says of a value. */
     readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>;
-    /** For the compiler only. */
+    /** The types of the schema, for the compiler. Not set at run time. */
     readonly types?: { readonly input: Input; readonly output: Output } | undefined;
   };
 }
 
-/** What a schema says of a value: the value as it takes it, or what is wrong. */
+/** The result of a validation: the value as the schema returns it, or the issues. */
 export type StandardResult<T> =
   | { readonly value: T; readonly issues?: undefined }
   | { readonly issues: readonly StandardIssue[] };
 
-/** One thing that is wrong with a value, as the schema's library tells it. */
+/** An issue that a validation found. */
 export type StandardIssue = {
-  /** What is wrong. */
+  /** The message of the library. */
   readonly message: string;
-  /** Where in the value, from the outside in; undefined: the value itself. */
+  /** The path within the value; undefined for the value itself. */
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 };

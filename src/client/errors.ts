@@ -50,15 +50,17 @@ export const isConflict = (error: unknown): boolean => hasCode(error, Code.Abort
 export const isNotFound = (error: unknown): boolean => hasCode(error, Code.NotFound);
 
 /**
- * Whether the server or its engine could not be reached. The same call may succeed later; whether this one took effect is
- * unknown.
+ * Whether the server or its engine could not be reached. The same call may succeed later; whether this one took effect
+ * is unknown.
  */
 export const isUnavailable = (error: unknown): boolean => hasCode(error, Code.Unavailable);
 
 /** Whether the call hit a limit; the message names it. */
 export const isExhausted = (error: unknown): boolean => hasCode(error, Code.ResourceExhausted);
 
-/** The details that a Fairlead server sends with a conflict; undefined for other errors, and if the server sends none. */
+/**
+ * The details that a Fairlead server sends with a conflict; undefined for other errors, and if the server sends none.
+ */
 export const conflictFacts = (error: unknown): ConflictFacts | undefined => conflictIn(error);
 
 /** The HTTP status with which a service or a binding's target failed; undefined for errors without one. */

@@ -10,9 +10,9 @@ import { lazyChunk, lazyIterator } from "./lazy.js";
 /** The files of one store. Their content is streamed in both directions, so they can be of any size. */
 export interface FileStore {
   /**
-   * Stores `content` under `name` and replaces a file of that name: completely when the promise resolves, or not at all. A
-   * stream that is not read to its end is canceled, and what it throws is thrown. Without `timeoutMs` there is no
-   * deadline. Returns the description of the stored file; undefined if the server does not send it. `PutFile`
+   * Stores `content` under `name` and replaces a file of that name: completely when the promise resolves, or not at
+   * all. A stream that is not read to its end is canceled, and what it throws is thrown. Without `timeoutMs` there is
+   * no deadline. Returns the description of the stored file; undefined if the server does not send it. `PutFile`
    */
   put(name: string, content: FileContent, options?: PutOptions): Promise<FileInfo | undefined>;
   /**
@@ -25,8 +25,8 @@ export interface FileStore {
   /**
    * The files whose names start with `prefix`, in byte order of their names, page by page. `ListFile`
    *
-   * A Go runtime lists one folder or bucket at a time. The files of its subfolders are listed too: each entry is checked
-   * for being a folder (`GetFileMeta`). On an object store `prefix` must begin with the bucket.
+   * A Go runtime lists one folder or bucket at a time. The files of its subfolders are listed too: each entry is
+   * checked for being a folder (`GetFileMeta`). On an object store `prefix` must begin with the bucket.
    */
   list(prefix?: string, options?: ListOptions): AsyncIterableIterator<FileInfo, undefined, undefined>;
   /** Removes the file; false if it did not exist. `DelFile` */
@@ -103,9 +103,9 @@ export interface DownloadProgress {
 }
 
 /**
- * A file being read, in the version that existed when it was opened. Its bytes can be read once, by one of the ways below,
- * and are requested only as fast as they are read. Unless it is read to its end it must be closed, because the server
- * keeps it open: leave the loop over it, cancel its stream or call close().
+ * A file being read, in the version that existed when it was opened. Its bytes can be read once, by one of the ways
+ * below, and are requested only as fast as they are read. Unless it is read to its end it must be closed, because the
+ * server keeps it open: leave the loop over it, cancel its stream or call close().
  */
 export interface OpenedFile extends AsyncIterable<Uint8Array>, AsyncDisposable {
   /** The description of the file. */

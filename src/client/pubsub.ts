@@ -11,15 +11,15 @@ import { generatedClient } from "./generated-client.js";
 /** Topics of events. Every consumer group receives each event at least once, and its members share the events. */
 export interface Pubsub {
   /**
-   * Publishes `data`: text, bytes, or a value that has a JSON form. Resolves when the server has stored the event. It is not
-   * retried if the answer is lost, because the event could then exist twice. `PublishEvent`
+   * Publishes `data`: text, bytes, or a value that has a JSON form. Resolves when the server has stored the event. It
+   * is not retried if the answer is lost, because the event could then exist twice. `PublishEvent`
    */
   publish<T>(topic: string, data: T, options?: PublishOptions & Coding<T>): Promise<void>;
   /**
    * The events of `topic` since the group's first subscription. The next step of the loop acknowledges the last event.
-   * Leaving the loop by `break` or a throw returns it to the group, to be delivered again; JavaScript does not tell which
-   * of the two it was, so call `message.ack()` before a `break`. Aborting throws `Code.Canceled` after the body of the loop
-   * has ended. Reconnects by itself. `SubscribeTopicEvents`
+   * Leaving the loop by `break` or a throw returns it to the group, to be delivered again; JavaScript does not tell
+   * which of the two it was, so call `message.ack()` before a `break`. Aborting throws `Code.Canceled` after the body
+   * of the loop has ended. Reconnects by itself. `SubscribeTopicEvents`
    */
   subscribe<T = unknown>(topic: string, options?: SubscribeOptions & Coding<T>): Follower<Message<T>>;
 }
@@ -35,8 +35,8 @@ export interface PublishOptions extends CallOptions {
   /** Metadata that is delivered with the event. Default: none. */
   metadata?: Record<string, string>;
   /**
-   * The time in milliseconds after which an event that was not delivered is dropped, rounded up to whole seconds. Default:
-   * never.
+   * The time in milliseconds after which an event that was not delivered is dropped, rounded up to whole seconds.
+   * Default: never.
    */
   ttlMs?: number;
 }
@@ -141,8 +141,8 @@ export interface CallbackOptions {
   /** The bearer token that calls of the runtime must carry, as its configuration has it for this app. Default: none. */
   token?: string;
   /**
-   * Called with errors of handlers, and for events that have no handler. Default: only the runtime gets the error, as the
-   * answer.
+   * Called with errors of handlers, and for events that have no handler. Default: only the runtime gets the error, as
+   * the answer.
    */
   onError?: (error: unknown, event: TopicEvent) => void;
 }

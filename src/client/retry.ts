@@ -23,7 +23,19 @@ export interface RetryOptions {
   calls?: "safe" | "all";
 }
 
-/** A transport that retries unary calls while the server is unavailable, if that is safe. */
+/**
+ * A transport that retries unary calls while the server is unavailable, if that is safe. createClient() uses it by
+ * default.
+ *
+ * @example
+ * ```ts
+ * import { createState, withRetry } from "fairlead";
+ * import { createWebTransport } from "fairlead/web";
+ *
+ * const transport = withRetry(createWebTransport("http://localhost:34904"), { maxAttempts: 6 });
+ * await createState(transport, "default").set("greeting", "hello");
+ * ```
+ */
 export function withRetry(transport: Transport, options: RetryOptions = {}): Transport {
   const failure = "Cannot retry";
   checkOptions(failure, options, { calls: ["safe", "all"] });

@@ -9,8 +9,8 @@ export interface Secret {
   /** The names of its values: only `name` itself, except in a store that keeps several values in one secret. */
   readonly parts: string[];
   /**
-   * The value, or the one called `part` if the secret has several. Throws TypeError if there is no such part, or if there
-   * are several and `part` is not given.
+   * The value, or the one called `part` if the secret has several. Throws TypeError if there is no such part, or if
+   * there are several and `part` is not given.
    */
   reveal(part?: string): string;
   /** `[redacted]`. */

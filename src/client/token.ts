@@ -8,9 +8,18 @@ import { lazyTransport } from "./lazy.js";
 export type Token = string | ((refused?: string) => string | Promise<string>);
 
 /**
- * A transport whose calls carry `token`. A refused call is made again with a fresh token, once, where its request is
- * there to be sent again: unary calls, and those that only the server answers with a stream. A call with an
- * `authorization` header of its own is left as it is. The code for it is loaded with the first call.
+ * A transport whose calls carry `token`. If the server refuses a call, it is repeated once with a fresh token, if its
+ * request can be sent again: unary and server-streaming calls. A call with its own `authorization` header is not
+ * changed. Its code is loaded by the first call.
+ *
+ * @example
+ * ```ts
+ * import { createState, withToken } from "fairlead";
+ * import { createWebTransport } from "fairlead/web";
+ *
+ * const transport = withToken(createWebTransport("http://localhost:34904"), () => "an-access-token");
+ * await createState(transport, "default").set("greeting", "hello");
+ * ```
  */
 export function withToken(transport: Transport, token: Token): Transport {
   return lazyTransport((code) => code.withBearerToken(transport, token));

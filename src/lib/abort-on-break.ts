@@ -1,8 +1,8 @@
 import { onAbort } from "./on-abort.js";
 
 /**
- * Yields the items of `open`, and aborts the signal given to `open` when the loop over them is left: a call of Connect does
- * not end by `break`.
+ * Yields the items of `open`, and aborts the signal given to `open` when the loop over them is left: a call of Connect
+ * does not end by `break`.
  */
 export async function* abortOnBreak<T>(
   open: (signal: AbortSignal) => AsyncIterable<T>,

@@ -1,6 +1,6 @@
 /**
- * The normalized URL of a server: http or https, with a base path if it is behind a reverse proxy, without slashes at the
- * end. In a browser it may be a path on the page's origin. Throws TypeError for anything else.
+ * The normalized URL of a server: http or https, with a base path if it is behind a reverse proxy, without slashes at
+ * the end. In a browser it may be a path on the page's origin. Throws TypeError for anything else.
  */
 export function baseUrlOf(given: unknown): string {
   if (typeof given === "string") {

@@ -19,9 +19,10 @@ export interface CancelableOptions {
 const DONE = { value: undefined, done: true } as const;
 
 /**
- * Iterates over the items of `generate`. An async generator queues `return()` behind a `next()` that waits. Here `return()`
- * ends the wait: that `next()` resolves as done, the generator's signal aborts, and `return()` resolves after the `finally`
- * blocks of the generator. If no `next()` waits, the generator is at a `yield` and runs its `finally` blocks at once.
+ * Iterates over the items of `generate`. An async generator queues `return()` behind a `next()` that waits. Here
+ * `return()` ends the wait: that `next()` resolves as done, the generator's signal aborts, and `return()` resolves
+ * after the `finally` blocks of the generator. If no `next()` waits, the generator is at a `yield` and runs its
+ * `finally` blocks at once.
  */
 export function cancelable<T>(
   generate: (signal: AbortSignal) => AsyncGenerator<T, void, undefined>,

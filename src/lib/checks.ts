@@ -5,8 +5,8 @@ import { utf8Length } from "./utf8.js";
 const NAME_BYTES = 1024;
 
 /**
- * `text` if it is a valid name or key. Throws TypeError if it is not a well-formed string, since all lone surrogates are
- * equal in UTF-8, and RangeError if it is empty or longer than 1024 bytes. `what` begins the message.
+ * `text` if it is a valid name or key. Throws TypeError if it is not a well-formed string, since all lone surrogates
+ * are equal in UTF-8, and RangeError if it is empty or longer than 1024 bytes. `what` begins the message.
  */
 export function checkedName(what: string, text: string): string {
   if (typeof text !== "string" || /\p{Surrogate}/u.test(text)) {

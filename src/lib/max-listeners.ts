@@ -1,8 +1,8 @@
 let setMaxListeners: ((most: number, target: AbortSignal) => void) | undefined | null = null;
 
 /**
- * Removes the limit of listeners of `signal`, which has one for each open call: Node would warn of a leak at the eleventh.
- * Does nothing in other runtimes, which do not warn.
+ * Removes the limit of listeners of `signal`, which has one for each open call: Node would warn of a leak at the
+ * eleventh. Does nothing in other runtimes, which do not warn.
  */
 export function expectManyListeners<S extends AbortSignal | undefined>(signal: S): S {
   if (setMaxListeners === null) {

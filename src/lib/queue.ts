@@ -1,7 +1,7 @@
 /**
- * A queue: the iteration yields pushed items in order, including those pushed before it began. After `end()` the loop ends
- * with the last item; after `fail()` it throws then. Leaving the loop calls `onLeave` and drops the remaining items, even
- * before the first step or during a wait. Several readers share the items and end together.
+ * A queue: the iteration yields pushed items in order, including those pushed before it began. After `end()` the loop
+ * ends with the last item; after `fail()` it throws then. Leaving the loop calls `onLeave` and drops the remaining
+ * items, even before the first step or during a wait. Several readers share the items and end together.
  */
 export class Queue<T> implements AsyncIterable<T> {
   #items: (T | undefined)[] = [];

@@ -1,6 +1,6 @@
 /**
- * Runs `task` in the next turn of the event loop, after all microtasks of this one: `setImmediate` where it exists. A timer
- * would wait for a millisecond or more.
+ * Runs `task` in the next turn of the event loop, after all microtasks of this one: `setImmediate` where it exists. A
+ * timer would wait for a millisecond or more.
  */
 export const queueMacrotask: (task: () => void) => void =
   (globalThis as { setImmediate?: (task: () => void) => void }).setImmediate ?? createMessageQueue();

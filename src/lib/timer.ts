@@ -20,7 +20,9 @@ export function delay(delayMs: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A timeout for a delay of any length: one that setTimeout does not accept is split. Returns a function that stops it. */
+/**
+ * A timeout for a delay of any length: one that setTimeout does not accept is split. Returns a function that stops it.
+ */
 export function armTimeout(
   delayMs: number,
   task: () => void,

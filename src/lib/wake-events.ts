@@ -2,8 +2,9 @@ type Target = { addEventListener?: Listen; removeEventListener?: Listen; visibil
 type Listen = (type: string, listener: () => void) => void;
 
 /**
- * Calls `task` on browser events after which connections may be lost: the browser is online again, or the page was hidden,
- * frozen or in the back/forward cache. Never calls it in other runtimes. Returns a function that removes the listeners.
+ * Calls `task` on browser events after which connections may be lost: the browser is online again, or the page was
+ * hidden, frozen or in the back/forward cache. Never calls it in other runtimes. Returns a function that removes the
+ * listeners.
  */
 export function onWake(task: () => void): () => void {
   const { document } = globalThis as { document?: Target };

@@ -18,8 +18,8 @@ export const anyJsonOptions = (registry?: Registry): Partial<JsonReadOptions & J
 const METHODS = new Set(["SayHello", "InvokeService"]);
 
 /**
- * Sends each Any without a type as a `google.protobuf.BytesValue`, and reverts that in the answer: the JSON form of an Any
- * without a type loses its bytes. For clients with a JSON transport.
+ * Sends each Any without a type as a `google.protobuf.BytesValue`, and reverts that in the answer: the JSON form of an
+ * Any without a type loses its bytes. For clients with a JSON transport.
  */
 export const sendAnyInJson: Interceptor = (next) => async (request) => {
   if (request.stream || !METHODS.has(request.method.name)) return next(request);

@@ -1,8 +1,8 @@
 import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 
 /**
- * One deadline for an operation of several calls. Returns a function that gives the options of each call, with the rest of
- * `timeoutMs`, or throws `Code.DeadlineExceeded` if no time is left.
+ * One deadline for an operation of several calls. Returns a function that gives the options of each call, with the rest
+ * of `timeoutMs`, or throws `Code.DeadlineExceeded` if no time is left.
  */
 export function deadline<O extends CallOptions>(call: O, what: string): () => O {
   const { timeoutMs } = call;

@@ -1,6 +1,6 @@
 /**
- * Returns a function that takes the chunks of a streaming body, and tells of each whether all messages up to there have at
- * most `maxBytes`. Connect and gRPC frame messages alike: a byte of flags, four bytes of length, the message.
+ * Returns a function that takes the chunks of a streaming body, and tells of each whether all messages up to there have
+ * at most `maxBytes`. Connect and gRPC frame messages alike: a byte of flags, four bytes of length, the message.
  */
 export function envelopesFit(maxBytes: number): (chunk: Uint8Array) => boolean {
   let headerBytes = 0;

@@ -18,11 +18,11 @@ export const REQUEST_ID_HEADER = "fairlead-request-id";
 export const HEARTBEAT_HEADER = "fairlead-heartbeat-ms";
 
 /**
- * Request header of a write that only the holder of a lock may do. Response header of TryLock and LockKeepAlive with the
- * number of the grant.
+ * Request header of a write that only the holder of a lock may do. Response header of TryLock and LockKeepAlive with
+ * the number of the grant.
  *
- * Format of the request: `<store>/<resource>=<number>`, store and resource percent-encoded; several with commas.
- * Format of the response: a number.
+ * Format of the request: `<store>/<resource>=<number>`, store and resource percent-encoded; several with commas. Format
+ * of the response: a number.
  */
 export const FENCE_HEADER = "fairlead-fence";
 
@@ -48,7 +48,8 @@ export const ID_COUNT_HEADER = "fairlead-id-count";
 export const INITIAL_HEADER = "fairlead-initial";
 
 /**
- * Request header of SubscribeTopicEvents: the app id of the caller, which is the consumer group if the request names none.
+ * Request header of SubscribeTopicEvents: the app id of the caller, which is the consumer group if the request names
+ * none.
  *
  * Format: a name.
  */

@@ -7,8 +7,8 @@ export const READ_MAX_BYTES = 64 * 1024 * 1024;
 /**
  * A fetch for Connect's transports, with the same errors in every runtime. If the network fails, before the response or
  * within it, the error is `unavailable`, as on other transports. Redirects are `unavailable` too: Connect asks fetch to
- * refuse them, which workerd cannot, so they are refused here. A message of more than `readMaxBytes` after decompression is
- * `resource_exhausted`. `loadEnvelopes` is called for the first stream.
+ * refuse them, which workerd cannot, so they are refused here. A message of more than `readMaxBytes` after
+ * decompression is `resource_exhausted`. `loadEnvelopes` is called for the first stream.
  */
 export function fetchOrUnavailable(
   loadEnvelopes: () => Promise<{ envelopesFit: typeof envelopesFit }>,

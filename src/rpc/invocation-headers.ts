@@ -1,8 +1,11 @@
 // How the HTTP headers of an invocation travel beside those of the call itself. A request header has its own name, as
-// every runtime forwards it, unless the call needs that name for itself: then it has HTTP_PREFIX in front. All headers of
+// every runtime forwards it, unless the call needs that name for itself: then it has HTTP_PREFIX in front. All headers
+// of
 // an answer have the prefix.
 
-/** Whether the header `name`, in lower case, belongs to the call or to the browser that makes it, not to the invocation. */
+/**
+ * Whether the header `name`, in lower case, belongs to the call or to the browser that makes it, not to the invocation.
+ */
 export const isReserved = (name: string): boolean =>
   RESERVED_PREFIX.test(name) || RESERVED_NAMES.has(name) || isHopByHop(name);
 

@@ -6,8 +6,8 @@ import {
 } from "@connectrpc/connect";
 
 /**
- * Set on a retry of a call that had no answer: it does not use a connection that has been silent since. For calls with a
- * deadline, such as the renewal of a lease, because a connection may be lost without a signal.
+ * Set on a retry of a call that had no answer: it does not use a connection that has been silent since. For calls with
+ * a deadline, such as the renewal of a lease, because a connection may be lost without a signal.
  */
 export const needsNewConnection: ContextKey<boolean> = createContextKey(false, {
   description: "needs a new connection",

@@ -6,9 +6,9 @@ import {
 } from "@connectrpc/connect";
 
 /**
- * Set on a call that may be retried although its method is not idempotent: "once" for a write whose condition lets it take
- * effect only once, "again" for a call that may take effect twice. If a retry of a conditional write meets a conflict, the
- * first attempt may have caused it, so the caller gets the first error.
+ * Set on a call that may be retried although its method is not idempotent: "once" for a write whose condition lets it
+ * take effect only once, "again" for a call that may take effect twice. If a retry of a conditional write meets a
+ * conflict, the first attempt may have caused it, so the caller gets the first error.
  */
 export const mayRepeat: ContextKey<"no" | "once" | "again"> = createContextKey("no");
 

@@ -22,8 +22,8 @@ const MAX_MISSED = 2.5;
 const SUSPENDED_MS = 1000;
 
 /**
- * `transport` with heartbeats: a stream of answers fails with `unavailable` if a server that sends heartbeats is silent for
- * too long. The heartbeats are removed from the messages. Does not keep a Node process alive.
+ * `transport` with heartbeats: a stream of answers fails with `unavailable` if a server that sends heartbeats is silent
+ * for too long. The heartbeats are removed from the messages. Does not keep a Node process alive.
  */
 export function withStreamWatchdog(transport: Transport, everyMs = EVERY_MS): Transport {
   // Undefined until a server has confirmed heartbeats: any other may take its time for the first headers.

@@ -18,9 +18,9 @@ export const withoutToken = createContextKey(false);
 
 /**
  * A transport whose calls carry `token`. If the server refuses a call, it is repeated once with a fresh token, if its
- * request can be sent again: unary and server-streaming calls. Other streams fail, as do those whose token expires while
- * they are open; facades that reconnect do so at once if there is a fresh token. A call with its own `authorization`
- * header is not changed.
+ * request can be sent again: unary and server-streaming calls. Other streams fail, as do those whose token expires
+ * while they are open; facades that reconnect do so at once if there is a fresh token. A call with its own
+ * `authorization` header is not changed.
  */
 export function withBearerToken(
   transport: Transport,

@@ -5,10 +5,15 @@ import { hasMark, noteMark } from "./server-mark.js";
 /** Maps an error of a transport to the error that the caller gets; it may be the same. */
 export type ErrorMapping = (error: unknown) => unknown;
 
-/** For calls to apps through the tunnel, which reports lost connections by itself. The texts of errors are the apps'. */
+/**
+ * For calls to apps through the tunnel, which reports lost connections by itself. The texts of errors are the apps'.
+ */
 export const unchangedError: ErrorMapping = (error) => error;
 
-/** `transport` with errors mapped by `mapError`. It accepts a `timeoutMs` of any size, and notes whether the server is Fairlead. */
+/**
+ * `transport` with errors mapped by `mapError`. It accepts a `timeoutMs` of any size, and notes whether the server is
+ * Fairlead.
+ */
 export function withErrorMapping(transport: Transport, mapError: ErrorMapping): Transport {
   // Reads the headers only until the server is known: those of a tunnel are created when they are read.
   const note = (response: { header: Headers }) => {

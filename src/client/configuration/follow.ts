@@ -63,8 +63,8 @@ interface Following {
 type OnReached = () => void;
 
 /**
- * Keeps `values` equal to the server's until `signal` aborts; it reconnects by itself. Rejects with an error that no retry
- * can overcome.
+ * Keeps `values` equal to the server's until `signal` aborts; it reconnects by itself. Rejects with an error that no
+ * retry can overcome.
  */
 export async function followConfiguration(
   items: FollowedItems,
@@ -88,8 +88,8 @@ export async function followConfiguration(
 }
 
 /**
- * Reads configuration into `values` from a server of any kind. A Fairlead server sends all values and then each change on
- * one stream. Another server may send no values at first, leave out deletions, or fall silent when another client's
+ * Reads configuration into `values` from a server of any kind. A Fairlead server sends all values and then each change
+ * on one stream. Another server may send no values at first, leave out deletions, or fall silent when another client's
  * stream ends: its values are also read again every `pollMs`, as over a transport that cannot carry the stream.
  */
 class ConfigurationSource {
@@ -107,7 +107,9 @@ class ConfigurationSource {
     this.#status = status;
   }
 
-  /** Follows until the connection is lost or `signal` aborts; calls `onValues` each time that the values are current. */
+  /**
+   * Follows until the connection is lost or `signal` aborts; calls `onValues` each time that the values are current.
+   */
   async follow(signal: AbortSignal, onValues: OnReached): Promise<void> {
     const isFairlead = await hasExtensions(this.#items.transport, signal);
     if (isFairlead) {

@@ -23,8 +23,8 @@ const openStreams = new WeakMap<Transport, Map<string, SharedStream>>();
 
 /**
  * The answers of SubscribeConfiguration to `request`. All requests for the same group share one stream: the Go runtime
- * sends each change only to the last stream that asked for its key, and the end of any stream ends all of them. A listener
- * gets the answers to the other requests as well. The stream is closed when its last listener leaves.
+ * sends each change only to the last stream that asked for its key, and the end of any stream ends all of them. A
+ * listener gets the answers to the other requests as well. The stream is closed when its last listener leaves.
  */
 export async function* sharedSubscription(
   { transport, client }: { transport: Transport; client: Client<typeof Runtime> },

@@ -5,21 +5,24 @@ import type { UnreadableFacts } from "../errors.js";
 /** The place of a value. */
 type Origin = Omit<UnreadableFacts, "bytes">;
 
-const known = new WeakMap<object, UnreadableFacts>();
+const facts = new WeakMap<object, UnreadableFacts>();
 
 /** The implementation of the public unreadableFacts(). */
-export const unreadableIn = (error: unknown): UnreadableFacts | undefined => known.get(Object(error));
+export const unreadableIn = (error: unknown): UnreadableFacts | undefined => facts.get(Object(error));
 
-/** The error of reading `bytes` from `origin`, with what the codec threw as its cause. */
+/** The error of decoding `bytes` from `origin`. Its cause is the error of the codec. */
 function unreadable(origin: Origin, bytes: Uint8Array, cause: unknown): ConnectError {
   const place = Object.entries(origin).map(([name, value]) => `${name} ${quote(value)}`);
-  const why = `cannot decode the value of ${place.join(", ")}: ${messageOf(cause)}`;
-  const error = new ConnectError(why, Code.DataLoss, undefined, undefined, cause);
-  known.set(error, { ...origin, bytes });
+  const message = `cannot decode the value of ${place.join(", ")}: ${messageOf(cause)}`;
+  const error = new ConnectError(message, Code.DataLoss, undefined, undefined, cause);
+  facts.set(error, { ...origin, bytes });
   return error;
 }
 
-/** Puts what `codec` makes of `bytes` into `entry`; where it fails, reading that property throws `Code.DataLoss`. */
+/**
+ * Sets `entry[property]` to the value of `bytes`. If they cannot be decoded, reading the property throws
+ * `Code.DataLoss`.
+ */
 export function decodeInto<E extends object, K extends keyof E>(
   entry: E,
   property: K,
@@ -38,5 +41,5 @@ export function decodeInto<E extends object, K extends keyof E>(
   return entry;
 }
 
-/** What an error says, without its name. */
+/** The message of an error, or the text of any other value that was thrown. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

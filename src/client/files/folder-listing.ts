@@ -19,9 +19,9 @@ const BATCH_SIZE = 16;
 const MAX_DEPTH = 64;
 
 /**
- * The files whose names start with `prefix`, from a server that lists folders. The Go runtime's local store lists the files
- * and folders in one folder, by their base names; its object stores list the objects of a bucket, without its name. The
- * names here are those that get() takes, in byte order.
+ * The files whose names start with `prefix`, from a server that lists folders. The Go runtime's local store lists the
+ * files and folders in one folder, by their base names; its object stores list the objects of a bucket, without its
+ * name. The names here are those that get() takes, in byte order.
  */
 export const listFolders = (calls: FolderCalls, prefix: string): AsyncGenerator<FileInfo, void, undefined> =>
   filesIn(calls, prefix.slice(0, prefix.lastIndexOf("/") + 1), prefix, 0);

@@ -11,8 +11,8 @@ export interface LoadedFollower<T> {
 }
 
 /**
- * What `generate` yields, with a status; from the first step until the end it keeps a Node process alive. It ends with
- * the client whose `transport` it is, as if its loop had been left.
+ * The items of `generate`, with a connection status. From the first step to the end they keep a Node process alive.
+ * When the client that owns `transport` closes, they end as if the loop had been left.
  */
 export function follow<T>(
   transport: Transport,

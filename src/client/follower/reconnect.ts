@@ -11,19 +11,18 @@ import type { ConnectionStatus } from "../status/connection-status.js";
 const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 
 /**
- * Streams what `open` yields, and opens it again when the connection is lost, until the loop is left, `signal` aborts
- * or the stream ends or fails in another way. `open` says where to go on: it is called anew each time. A call
- * that fails as `unavailable` before its first message is tried again as well. The wait before a try grows with each
- * failure, until a message comes or a stream lasts; it is never shorter than what the server asks for. Where the
- * token has expired and there is another one, it goes on at once. `status` is told what is found out; `open` may tell
- * earlier than by a message that the server answers.
+ * Yields the items of `open`, and calls it again when the connection is lost or cannot be made, until the loop is left,
+ * `signal` aborts, or the stream ends or fails for another reason. `open` must continue where it stopped. The delay
+ * before a retry grows with each failure until a message arrives or a stream stays open; it is never shorter than the
+ * server asks for. If the token has expired and there is a fresh one, there is no delay. `open` may call `connected`
+ * before its first item.
  */
 export async function* streamWithReconnect<T>(
   open: (signal: AbortSignal, connected: () => void) => AsyncIterable<T>,
   signal: AbortSignal,
   status: ConnectionStatus,
 ): AsyncGenerator<T, void, undefined> {
-  const mayRenew = createTokenRefreshCheck();
+  const hasFreshToken = createTokenRefreshCheck();
   let failures = 0;
   while (true) {
     const openedMs = Date.now();
@@ -37,15 +36,15 @@ export async function* streamWithReconnect<T>(
       }
       return;
     } catch (error) {
-      if (mayRenew(error)) continue;
+      if (hasFreshToken(error)) continue;
       if (!(error instanceof ConnectError) || error.code !== Code.Unavailable) throw error;
       if (signal.aborted) throw canceled(signal);
       status.disconnected(error);
-      // A stream that was open for long was a good one, also where it had nothing to tell.
+      // A stream that stayed open for long was a success, even without messages.
       if (Date.now() - openedMs >= BACKOFF.maxMs) failures = 0;
       failures++;
-      const waitMs = Math.max(jitteredMs(BACKOFF, failures), retryDelayMs(error) ?? 0);
-      await sleep(waitMs, attempt.signal).catch(() => {});
+      const delayMs = Math.max(jitteredMs(BACKOFF, failures), retryDelayMs(error) ?? 0);
+      await sleep(delayMs, attempt.signal).catch(() => {});
       if (signal.aborted) throw canceled(signal);
     } finally {
       attempt.release();

@@ -12,8 +12,8 @@ import type { CallbackOptions, EventHandlers, EventStatus, EventSubscription } f
 import { topicEvent } from "./event.js";
 
 /**
- * Routes that serve AppCallback: they tell the runtime which topics the app subscribes to, and handle their events. They
- * fit every Connect adapter; on Node, serveCallbacks() serves them on a port.
+ * Routes that serve AppCallback: they tell the runtime which topics the app subscribes to, and handle their events.
+ * They fit every Connect adapter; on Node, serveCallbacks() serves them on a port.
  *
  * @example
  * ```ts

@@ -25,9 +25,9 @@ export interface Delivered {
 const CONFIRM_MS = 1000;
 
 /**
- * The events of one SubscribeTopicEvents call. Calls `onOpen` when the subscription is established. When the loop is left
- * or `signal` aborts, the call ends gracefully: the server receives the answers that were given and takes back the other
- * events. An abort during the loop's body takes effect after it.
+ * The events of one SubscribeTopicEvents call. Calls `onOpen` when the subscription is established. When the loop is
+ * left or `signal` aborts, the call ends gracefully: the server receives the answers that were given and takes back the
+ * other events. An abort during the loop's body takes effect after it.
  */
 export async function* topicStream(
   client: Client<typeof Runtime>,

@@ -14,8 +14,9 @@ import type { InvocationHandler } from "../service.js";
 const HOST = "http://app.invalid";
 
 /**
- * Answers invocations of this app that arrive through the tunnel, each as one HTTP request: the handler gets the request
- * that `service(id).fetch()` sent. If the handler throws, the caller gets `Code.Internal` with the error's message.
+ * Answers invocations of this app that arrive through the tunnel, each as one HTTP request: the handler gets the
+ * request that `service(id).fetch()` sent. If the handler throws, the caller gets `Code.Internal` with the error's
+ * message.
  *
  * @example
  * ```ts

@@ -3,8 +3,8 @@ import { onAbort } from "../../lib/on-abort.js";
 import type { ConnectionStatus } from "./connection-status.js";
 
 /**
- * A signal for one attempt to be connected, and for the wait before the next one: it aborts as `outer` does, and as
- * `unavailable` when the network has changed, until `release` is called. A connection may be dead then.
+ * A signal for one attempt to connect and the delay after it. Until `release` is called it aborts with `outer`, and
+ * with `unavailable` when the network changes, because the connection may then be lost.
  */
 export function attemptOf(
   status: ConnectionStatus,
@@ -12,11 +12,11 @@ export function attemptOf(
 ): { signal: AbortSignal; release: () => void } {
   const attempt = new AbortController();
   const changed = () => attempt.abort(new ConnectError("the network has changed", Code.Unavailable));
-  const stop = onAbort(outer, () => attempt.abort(outer?.reason));
-  const forget = status.onNetworkChange(changed);
+  const stopListening = onAbort(outer, () => attempt.abort(outer?.reason));
+  const stopProbe = status.onNetworkChange(changed);
   const release = () => {
-    stop();
-    forget();
+    stopListening();
+    stopProbe();
   };
   return { signal: attempt.signal, release };
 }

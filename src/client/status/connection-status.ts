@@ -10,12 +10,12 @@ import type { ConnectionState, Status, StatusChange } from "../status.js";
  */
 export class ConnectionStatus implements Status {
   readonly #readers = new Set<() => void>();
-  readonly #probes = new Set<() => void>();
-  #letProcessEnd = () => {};
+  readonly #networkTasks = new Set<() => void>();
+  #releaseProcess = () => {};
   #state: StatusChange = { current: "connecting", sinceMs: Date.now(), error: undefined };
 
   begin(): this {
-    this.#letProcessEnd = keepProcessAlive();
+    this.#releaseProcess = keepProcessAlive();
     globalThis.addEventListener?.("offline", this.#offline);
     globalThis.addEventListener?.("online", this.#online);
     return this;
@@ -43,51 +43,51 @@ export class ConnectionStatus implements Status {
     if (this.current !== "disconnected") this.#become("disconnected", error);
   }
 
-  /** It has ended, through `error` where there is one. Idempotent. */
+  /** It has ended, with `error` if there is one. Idempotent. */
   close(error?: unknown): void {
     if (this.current === "closed") return;
     this.#become("closed", error);
-    this.#letProcessEnd();
+    this.#releaseProcess();
     this.#readers.clear();
-    this.#probes.clear();
+    this.#networkTasks.clear();
     globalThis.removeEventListener?.("offline", this.#offline);
     globalThis.removeEventListener?.("online", this.#online);
   }
 
-  /** Calls `task` when the network has changed, until what it returns is called. */
+  /** Calls `task` when the network has changed, until the returned function is called. */
   onNetworkChange(task: () => void): () => void {
-    this.#probes.add(task);
-    return () => this.#probes.delete(task);
+    this.#networkTasks.add(task);
+    return () => this.#networkTasks.delete(task);
   }
 
   changes({ signal }: { signal?: AbortSignal } = {}): AsyncIterableIterator<StatusChange, undefined> {
-    let told = this.#state;
-    let isOver = false;
-    let stop: (() => void) | undefined;
+    let last = this.#state;
+    let hasEnded = false;
+    let stopListening: (() => void) | undefined;
     const waiting: (() => void)[] = [];
     const wake = () => {
-      for (const look of waiting.splice(0)) look();
+      for (const resume of waiting.splice(0)) resume();
     };
     const end = async (): Promise<IteratorResult<StatusChange, undefined>> => {
-      isOver = true;
-      stop?.();
+      hasEnded = true;
+      stopListening?.();
       this.#readers.delete(wake);
       wake();
       return { value: undefined, done: true };
     };
-    // By hand: a page with a tunnel carries it from the beginning.
+    // Not an async generator with cancelable(), which would add to every page with a tunnel.
     const next = async (): Promise<IteratorResult<StatusChange, undefined>> => {
-      if (isOver) return end();
+      if (hasEnded) return end();
       if (signal?.aborted) {
         void end();
         throw canceled(signal);
       }
-      if (told !== this.#state) {
-        told = this.#state;
-        return { value: told, done: false };
+      if (last !== this.#state) {
+        last = this.#state;
+        return { value: last, done: false };
       }
-      if (told.current === "closed") return end();
-      stop ??= onAbort(signal, wake);
+      if (last.current === "closed") return end();
+      stopListening ??= onAbort(signal, wake);
       return new Promise((resolve) => waiting.push(() => resolve(next())));
     };
     this.#readers.add(wake);
@@ -107,15 +107,15 @@ export class ConnectionStatus implements Status {
   #become(current: ConnectionState, error?: unknown): void {
     if (this.current === "closed") return;
     this.#state = { current, sinceMs: Date.now(), error };
-    for (const notify of this.#readers) notify();
+    for (const wake of this.#readers) wake();
   }
 
   readonly #offline = (): void => {
     this.disconnected(new ConnectError("the network is offline", Code.Unavailable));
-    for (const changed of this.#probes) changed();
+    for (const task of this.#networkTasks) task();
   };
 
   readonly #online = (): void => {
-    if (this.current !== "connected") for (const changed of this.#probes) changed();
+    if (this.current !== "connected") for (const task of this.#networkTasks) task();
   };
 }
