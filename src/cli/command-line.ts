@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { didYouMean } from "../lib/did-you-mean.js";
 import { quote } from "../lib/quote.js";
 
-/** A command line that cannot be understood, or that names something that is not there: exit status 2. */
+/** An error of usage: unknown options, wrong values, or names of things that do not exist. Exit status 2. */
 export class UsageError extends Error {}
 
 interface Option {
@@ -28,13 +28,14 @@ export interface CommandLine<O extends Record<string, Option>> {
 }
 
 /**
- * Parses what follows a command's name. `most`: how many arguments it takes beside its options. Fails with a UsageError
- * that names the option, and the one that was probably meant.
+ * Parses the arguments after a command's name. `maxPositionals`: how many positional arguments the command takes. Fails
+ * with a UsageError that names the wrong option, and suggests the option that was probably meant.
+ *
  */
 export function parseCommandLine<const O extends Record<string, Option>>(
   args: string[],
   options: O,
-  most = 0,
+  maxPositionals = 0,
 ): CommandLine<O> {
   const { values, positionals, tokens } = parseArgs({
     args,
@@ -58,7 +59,7 @@ export function parseCommandLine<const O extends Record<string, Option>>(
     if (seen.has(name) && !option.multiple) throw new UsageError(`${rawName} is given twice`);
     seen.add(name);
   }
-  const extra = positionals[most];
+  const extra = positionals[maxPositionals];
   if (extra !== undefined) throw new UsageError(`one argument too many: ${quote(extra)}`);
   const defaults = Object.entries(options).map(([name, { type, default: given }]) => {
     return [name, given ?? (type === "boolean" ? false : undefined)];
@@ -66,21 +67,21 @@ export function parseCommandLine<const O extends Record<string, Option>>(
   return { options: { ...Object.fromEntries(defaults), ...values }, positionals };
 }
 
-/** The error for a command, subcommand or option that does not exist. */
+/** The error for a command, subcommand or option that does not exist, with a suggestion. */
 export function unknownName(kind: string, name: string, known: readonly string[]): UsageError {
   const meant = didYouMean(name, known);
   const hint = meant === undefined ? `there are ${known.join(", ")}` : `did you mean ${meant}?`;
   return new UsageError(`unknown ${kind} ${quote(name)}: ${hint}`);
 }
 
-/** A whole number from `least` to `most`. */
-export function numberOption(option: string, text: string, least: number, most: number): number {
+/** Parses a whole number from `min` to `max`. */
+export function numberOption(option: string, text: string, min: number, max: number): number {
   const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (number >= least && number <= most) return number;
-  throw new UsageError(`--${option} must be a number from ${least} to ${most}, got ${quote(text)}`);
+  if (number >= min && number <= max) return number;
+  throw new UsageError(`--${option} must be a number from ${min} to ${max}, got ${quote(text)}`);
 }
 
-/** One of `known`. */
+/** Checks that an option has one of the `known` values. */
 export function oneOf<T extends string>(option: string, given: string, known: readonly T[]): T {
   if ((known as readonly string[]).includes(given)) return given as T;
   const meant = didYouMean(given, known);

@@ -13,14 +13,14 @@ import { nodePlatform } from "../server/node.js";
 import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
-/** Where the components file is looked for when no other is named. */
+/** The default path of the components file. */
 export const CONFIG_FILE = "fairlead.json";
 
-/** A components file that can be used. */
+/** A valid components file. */
 export interface ConfigFile {
   input: ConfigInput;
   config: Config;
-  /** References that are missing but not required to run a server: one line each, with its position. */
+  /** Missing references without which a server can run: one line each, with its position. */
   warnings: string[];
 }
 
@@ -28,19 +28,20 @@ export interface ConfigFile {
 const ENGINES = ["memory", "disk"];
 
 /**
- * Reads and checks the components file at `path`, with the environment variables and files that it refers to. It is JSON
- * that may have comments and trailing commas. Fails with every problem on a line of its own:
- * `<path>:<line>:<column>: <field> <value>: <what would be right>`.
+ * Reads and checks the components file at `path`, with the environment variables and files that it refers to. It is
+ * JSON with comments and trailing commas. Fails with all problems, one per line: `<path>:<line>:<column>: <field>
+ * <value>: <problem>`.
+ *
  */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
   const text = (await read(path)).replace(/^\ufeff/, " ");
   const mistakes: ParseError[] = [];
   const tree = parseTree(text, mistakes, { allowTrailingComma: true });
-  const found = mistakes.filter(isNoConsequence(text)).map(({ error, offset }) => {
+  const problems = mistakes.filter(isNoConsequence(text)).map(({ error, offset }) => {
     return { offset, message: wrongJson(printParseErrorCode(error)) };
   });
-  if (!tree || found.length > 0) throw refused(path, text, found);
-  found.push(...twice(tree));
+  if (!tree || problems.length > 0) throw refused(path, text, problems);
+  problems.push(...twice(tree));
   const input = dataOf(tree);
   let config: Config | undefined;
   let warnings: string[] = [];
@@ -48,7 +49,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
     config = parseConfig(input, { engines: ENGINES });
     const missing = await checkReferences(config, nodePlatform);
     for (const problem of missing.problems) {
-      found.push({ offset: offsetOf(tree, problem), message: problem.message });
+      problems.push({ offset: offsetOf(tree, problem), message: problem.message });
     }
     warnings = linesOf(
       path,
@@ -58,10 +59,10 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     for (const problem of error.problems) {
-      found.push({ offset: offsetOf(tree, problem), message: problem.message });
+      problems.push({ offset: offsetOf(tree, problem), message: problem.message });
     }
   }
-  if (!config || found.length > 0) throw refused(path, text, found);
+  if (!config || problems.length > 0) throw refused(path, text, problems);
   return { input: input as ConfigInput, config, warnings };
 }
 
@@ -75,12 +76,12 @@ async function read(path: string): Promise<string> {
 
 type Found = { offset: number; message: string };
 
-function refused(path: string, text: string, found: Found[]): Error {
-  return new Error(`Cannot use the components file:\n${linesOf(path, text, found).join("\n")}`);
+function refused(path: string, text: string, problems: Found[]): Error {
+  return new Error(`Cannot use the components file:\n${linesOf(path, text, problems).join("\n")}`);
 }
 
-function linesOf(path: string, text: string, found: Found[]): string[] {
-  return found
+function linesOf(path: string, text: string, problems: Found[]): string[] {
+  return problems
     .sort((a, b) => a.offset - b.offset)
     .map(({ offset, message }) => {
       const { line, column } = placeOf(text, offset);
@@ -93,7 +94,7 @@ function placeOf(text: string, offset = 0): { line: number; column: number } {
   return { line: before.length, column: (before.at(-1) ?? "").length + 1 };
 }
 
-/** One missing comma makes many mistakes: of those the first is told, and those on further lines but for the end's. */
+/** Keeps the first parse error of each line. One missing comma causes many more, and one at the end of the file. */
 function isNoConsequence(text: string): (mistake: ParseError, i: number, all: ParseError[]) => boolean {
   return ({ error, offset }, i, all) => {
     const before = all[i - 1];
@@ -103,28 +104,28 @@ function isNoConsequence(text: string): (mistake: ParseError, i: number, all: Pa
   };
 }
 
-/** What the parser's code means, for someone who writes the file: "CommaExpected" is "not JSON: a comma expected". */
+/** The message for a code of the parser: "CommaExpected" becomes "not JSON: comma expected". */
 function wrongJson(code: string): string {
   const words = code.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
   return `not JSON: ${words}`;
 }
 
-/** Names that one object has more than once, of which JSON itself would keep the last and say nothing. */
+/** Finds names that an object has more than once. JSON.parse() would keep the last one without an error. */
 function twice({ type, children = [] }: Node): Found[] {
-  const found = children.flatMap(twice);
-  if (type !== "object") return found;
+  const problems = children.flatMap(twice);
+  if (type !== "object") return problems;
   const seen = new Set<unknown>();
   for (const { children: [name] = [] } of children) {
     if (!name) continue;
     if (seen.has(name.value)) {
-      found.push({ offset: name.offset, message: `${JSON.stringify(name.value)} is there twice` });
+      problems.push({ offset: name.offset, message: `${JSON.stringify(name.value)} is defined twice` });
     }
     seen.add(name.value);
   }
-  return found;
+  return problems;
 }
 
-/** Unlike JSON.parse() on what an attacker wrote, no name can mean anything but itself. */
+/** The value of a syntax tree. The name "__proto__" is an ordinary name. */
 function dataOf({ type, value, children = [] }: Node): unknown {
   if (type === "array") return children.map(dataOf);
   if (type !== "object") return value;
@@ -133,7 +134,7 @@ function dataOf({ type, value, children = [] }: Node): unknown {
   );
 }
 
-/** Where the problem stands; for something that is missing, the object that lacks it. */
+/** The offset of a problem. For a missing field it is the offset of the object that lacks it. */
 function offsetOf(tree: Node, { path, wrong }: ConfigProblem): number {
   for (let length = path.length; length > 0; length--) {
     const node = findNodeAtLocation(tree, path.slice(0, length));

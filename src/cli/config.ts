@@ -4,8 +4,8 @@ import { parseCommandLine, UsageError, unknownName } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { readTls, tlsPathsOf } from "./tls-files.js";
 
-/** `fairlead config`: the components file, looked at without a server. */
-export async function config([command, ...args]: string[]): Promise<number> {
+/** `fairlead config`: commands on the components file that need no server. */
+export async function configCommand([command, ...args]: string[]): Promise<number> {
   switch (command) {
     case "check":
       return check(args);
@@ -30,7 +30,7 @@ async function check(args: string[]): Promise<number> {
   const tls = tlsPathsOf(options["tls-key"], options["tls-cert"]);
   if (tls) await readTls(tls);
   const { config, warnings } = await readConfigFile(path);
-  process.stdout.write(`${path} is right\n\n${table(config)}`);
+  process.stdout.write(`${path} is valid\n\n${table(config)}`);
   if (warnings.length > 0) process.stdout.write(`\nwarnings\n${warnings.join("\n")}\n`);
   return 0;
 }
@@ -63,7 +63,7 @@ function table(config: Config): string {
 
 type Settings = { engine?: string | undefined } & Record<string, unknown>;
 
-/** The settings that are not as they would be without the file. */
+/** The settings that differ from the defaults. */
 function changed(
   kind: string,
   now: Record<string, unknown>,
@@ -74,7 +74,7 @@ function changed(
   return names.map((name) => [kind, name, engine, String(now[name])]);
 }
 
-/** One line. What secrets are is never shown. */
+/** The settings on one line. Values of secrets are only counted. */
 function settingsText({ values, ...settings }: Record<string, unknown>): string {
   const parts = Object.entries(settings).map(([name, value]) => `${name}: ${text(value)}`);
   if (values) parts.push(`values: ${Object.keys(values).length}`);

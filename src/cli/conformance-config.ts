@@ -13,7 +13,7 @@ const count = z.number().int().positive();
 const strict = z.strictObject;
 const namesOf = (primitives: readonly string[]) => Object.fromEntries(primitives.map((each) => [each, name]));
 
-/** What the server under test was configured with, as `--config` names it: Stores, and what the run brings itself. */
+/** The file of `--config`: the stores of the server under test, and what the run itself provides. */
 const schema = strict({
   stores: strict({
     ...namesOf(CONFIGURED_STORES),
@@ -31,7 +31,7 @@ const schema = strict({
   })
     .partial()
     .optional(),
-  /** Where the mirror listens while the run lasts. Default: it is there already, or there is none. */
+  /** The port on which the run serves the mirror. Default: it does not serve one. */
   mirrorPort: z.number().int().min(1).max(65_535).optional(),
   /** Whether apps may dial in through the tunnel. Default: true. */
   dialIn: z.boolean().optional(),
@@ -43,7 +43,7 @@ export interface ConformanceConfig {
   dialIn?: boolean | undefined;
 }
 
-/** Reads what a server under test is called, from JSON with comments; a mistake is told by its place. */
+/** Reads the file of `--config`, JSON with comments. Errors name the position of the mistake. */
 export async function readConformanceConfig(path: string): Promise<ConformanceConfig> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw new UsageError(`Cannot read the configuration ${quote(path)}: ${reasonOf(error)}`);
@@ -58,13 +58,13 @@ export async function readConformanceConfig(path: string): Promise<ConformanceCo
   }
   const { data, error } = schema.safeParse(input);
   if (data) return data as ConformanceConfig;
-  const told = error.issues.map((issue) => {
+  const messages = error.issues.map((issue) => {
     return `${path}: ${issue.path.join(".") || "the file"}: ${issue.message}${suggestion(issue)}`;
   });
-  throw new UsageError(told.join("\n"));
+  throw new UsageError(messages.join("\n"));
 }
 
-/** The name that was probably meant by one that is not known. */
+/** A suggestion for an unknown name. */
 function suggestion(issue: z.core.$ZodIssue): string {
   if (issue.code !== "unrecognized_keys") return "";
   const known = [...Object.keys(schema.shape), ...Object.keys(schema.shape.stores.unwrap().shape)];

@@ -4,16 +4,18 @@ import { listen } from "../server/node.js";
 import { consoleLog } from "./console-log.js";
 
 /**
- * `fairlead conformance --serve`: judges a client until it says that it is done, or SIGINT or SIGTERM. 0 where it handled
- * all that it tried, 1 where it mishandled something, 2 where it tried nothing.
+ * `fairlead conformance --serve`: judges a client until it posts to /done, or until SIGINT or SIGTERM. Exit status 0:
+ * the client handled all scenarios that it tried; 1: it mishandled one; 2: it tried none.
+ *
  */
 export async function judgeClients(host: string, port: number): Promise<number> {
   const judge = createJudge({ log: consoleLog("warn") });
   const pages = judgePages(judge);
-  // What is played is no secret, and nothing is kept.
+  // The scenarios are public, and no data is stored.
   const at = await listen(judge.server, { host, port, pages, insecure: true, graceMs: 0 });
   process.stderr.write(
-    `fairlead: ${judge.scenarios.length} scenarios at ${at.url}/scenarios; POST what the client saw to /scenarios/<id>, and /done\n`,
+    `fairlead: ${judge.scenarios.length} scenarios at ${at.url}/scenarios; ` +
+      "POST the client's reports to /scenarios/<id>, then POST /done\n",
   );
   const stop = new AbortController();
   const signals = ["SIGINT", "SIGTERM"].map((name) => once(process, name, { signal: stop.signal }));

@@ -3,12 +3,12 @@ import { createNodeTransport, createTunnelTransport, type NodeTransportOptions }
 
 type Dialled = Transport & { close(): Promise<void> };
 
-/** A way to a server: a protocol over a version of HTTP. */
+/** A protocol over a version of HTTP. */
 export interface Way {
-  /** As reports call it. */
+  /** The name in reports. */
   readonly name: string;
   readonly dial: (url: string) => Dialled;
-  /** The kinds of call that it carries besides unary calls and server streams. */
+  /** The kinds of streams that it carries besides server streams. */
   readonly streams: readonly ("upload" | "duplex")[];
 }
 
@@ -18,7 +18,7 @@ export const HTTP_VERSIONS = ["1.1", "2"] as const;
 type Protocol = (typeof PROTOCOLS)[number];
 type HttpVersion = (typeof HTTP_VERSIONS)[number];
 
-/** The ways of these protocols over these versions of HTTP: gRPC has none over 1.1, the tunnel is one whatever the version. */
+/** The combinations of these protocols and versions. gRPC needs HTTP/2; the tunnel does not depend on the version. */
 export function waysOf(protocols: readonly Protocol[], versions: readonly HttpVersion[]): Way[] {
   return protocols.flatMap((protocol): Way[] => {
     if (protocol === "tunnel") {
@@ -34,7 +34,7 @@ function wayOf(protocol: Exclude<Protocol, "tunnel">, httpVersion: HttpVersion):
   return {
     name: httpVersion === "2" ? protocol : `${protocol} over HTTP/1.1`,
     dial: (url) => createNodeTransport(url, options),
-    // A client of HTTP/1.1 reads no answer before its request has ended.
+    // Over HTTP/1.1 a client reads no response before its request has ended.
     streams: httpVersion === "2" ? ["upload", "duplex"] : ["upload"],
   };
 }

@@ -42,20 +42,21 @@ const REPORTS: Record<string, (report: Report) => string> = {
 };
 
 /**
- * `fairlead conformance [URL]`: holds a server against the suite. 0 where all that is expected holds, 1 where something does
- * not, 2 where it could not be run, or not to the end. With `--serve` it is a client that is judged.
+ * `fairlead conformance [URL]`: runs the conformance suite against a server. Exit status 0: all runs passed; 1: one
+ * failed; 2: a run could not start or ended early. With `--serve` it judges a client instead.
+ *
  */
-export async function conformance(args: string[]): Promise<number> {
+export async function conformanceCommand(args: string[]): Promise<number> {
   try {
-    const serving = servingAsked(args);
-    if (serving) return await judgeClients(serving.host, serving.port);
-    const asked = parsed(args);
-    const report = await judged(asked);
-    const text = (REPORTS[asked.report] ?? textReport)(report);
-    if (asked.output === undefined) process.stdout.write(text);
-    else await write(asked.output, text);
-    if (asked.output !== undefined || asked.report !== "text") process.stderr.write(textReport(report));
-    if (skipsForConfiguration(report)) process.stderr.write(howToRunAll(asked.url));
+    const address = parseServeOptions(args);
+    if (address) return await judgeClients(address.host, address.port);
+    const settings = parseSettings(args);
+    const report = await runAll(settings);
+    const text = (REPORTS[settings.report] ?? textReport)(report);
+    if (settings.output === undefined) process.stdout.write(text);
+    else await write(settings.output, text);
+    if (settings.output !== undefined || settings.report !== "text") process.stderr.write(textReport(report));
+    if (hasConfigurationSkips(report)) process.stderr.write(allCasesHint(settings.url));
     if (report.runs.some(({ lost }) => lost !== undefined)) return 2;
     return report.runs.every(hasPassed) ? 0 : 1;
   } catch (error) {
@@ -64,8 +65,8 @@ export async function conformance(args: string[]): Promise<number> {
   }
 }
 
-/** Where to serve, if that is asked for: `--serve [--host HOST] [--port N]`, and nothing else. */
-function servingAsked(args: string[]): { host: string; port: number } | undefined {
+/** The address for `--serve`, which excludes other options than `--host` and `--port`; undefined without `--serve`. */
+function parseServeOptions(args: string[]): { host: string; port: number } | undefined {
   if (!args.includes("--serve")) return undefined;
   const { options } = parseCommandLine(args, {
     serve: { type: "boolean" },
@@ -75,8 +76,8 @@ function servingAsked(args: string[]): { host: string; port: number } | undefine
   return { host: options.host, port: numberOption("port", options.port, 0, 65_535) };
 }
 
-interface Asked {
-  /** Undefined: the reference server itself. */
+interface Settings {
+  /** Undefined: a reference server that the command starts. */
   url: string | undefined;
   ways: Way[];
   profile: Profile;
@@ -87,7 +88,7 @@ interface Asked {
   waits: boolean;
 }
 
-function parsed(args: string[]): Asked {
+function parseSettings(args: string[]): Settings {
   const { options, positionals } = parseCommandLine(
     args,
     {
@@ -107,7 +108,9 @@ function parsed(args: string[]): Asked {
     throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(url)}`);
   }
   if (url === undefined && options.config !== undefined) {
-    throw new UsageError("--config needs a URL: the reference server's own stores are known");
+    throw new UsageError(
+      "--config needs a URL: without one, the command starts a server whose stores it knows",
+    );
   }
   const names = options.primitive?.flatMap((names) => names.split(","));
   const primitives =
@@ -139,40 +142,40 @@ async function write(path: string, text: string): Promise<void> {
   });
 }
 
-async function judged(asked: Asked): Promise<Report> {
-  const config = asked.config === undefined ? {} : await readConformanceConfig(asked.config);
-  const own = asked.url === undefined ? await openConformanceServer() : undefined;
-  const url = asked.url ?? own?.url ?? "";
+async function runAll(settings: Settings): Promise<Report> {
+  const config = settings.config === undefined ? {} : await readConformanceConfig(settings.config);
+  const own = settings.url === undefined ? await openConformanceServer() : undefined;
+  const url = settings.url ?? own?.url ?? "";
   const mirror = config.mirrorPort === undefined ? undefined : await openMirror(config.mirrorPort);
   const runs: Run[] = [];
-  // What a case that has failed leaves behind fails too, and is no one's: it must not end the run.
-  const letBe = () => {};
+  // Promises that a failed case leaves behind may reject later. That must not end the run.
+  const ignore = () => {};
   const events = ["unhandledRejection", "rejectionHandled"] as const;
-  for (const event of events) process.on(event, letBe);
+  for (const event of events) process.on(event, ignore);
   try {
     await mustBeReachable(url);
-    for (const way of asked.ways) runs.push(await judgedBy(way, url, { asked, config }));
+    for (const way of settings.ways) runs.push(await runOver(way, url, { settings, config }));
   } finally {
-    for (const event of events) process.off(event, letBe);
+    for (const event of events) process.off(event, ignore);
     await mirror?.close();
     await own?.close();
   }
-  return { server: url, profile: asked.profile.name, at: new Date(), runs };
+  return { server: url, profile: settings.profile.name, at: new Date(), runs };
 }
 
-interface Judging {
-  asked: Asked;
+interface RunContext {
+  settings: Settings;
   config: ConformanceConfig;
 }
 
-async function judgedBy(way: Way, url: string, { asked, config }: Judging): Promise<Run> {
-  const { profile, primitives, waits } = asked;
+async function runOver(way: Way, url: string, { settings, config }: RunContext): Promise<Run> {
+  const { profile, primitives, waits } = settings;
   const wanted = cases.filter(({ primitive }) => primitives.has(primitive));
-  const needsClock = ({ needs }: Case) => asked.url === undefined && needs.includes("clock");
+  const needsClock = ({ needs }: Case) => settings.url === undefined && needs.includes("clock");
   const open = { way, waits, config };
   const first = await withTarget(url, open, async (target) => {
     const missing = await missingStores(target.transport, target.stores, primitives);
-    if (missing.length > 0) throw new UsageError(toldMissing(missing, url));
+    if (missing.length > 0) throw new UsageError(missingStoresMessage(missing, url));
     return run(
       target,
       wanted.filter((one) => !needsClock(one)),
@@ -180,12 +183,12 @@ async function judgedBy(way: Way, url: string, { asked, config }: Judging): Prom
     );
   });
   if (first.lost !== undefined || !wanted.some(needsClock)) return first;
-  const second = await onClock(open, wanted.filter(needsClock), profile);
+  const second = await runOnClock(open, wanted.filter(needsClock), profile);
   return { ...second, ms: first.ms + second.ms, results: [...first.results, ...second.results] };
 }
 
-/** Runs cases that move the server's clock: one at a time, on a server whose clock stands still but for that. */
-async function onClock(open: Opening, wanted: readonly Case[], profile: Profile): Promise<Run> {
+/** Runs the cases that move the clock, one at a time, on a server whose clock moves only by them. */
+async function runOnClock(open: TargetSettings, wanted: readonly Case[], profile: Profile): Promise<Run> {
   let nowMs = Date.now();
   const { url, close } = await openConformanceServer(() => nowMs);
   const passTime = (ms: number) => {
@@ -200,7 +203,7 @@ async function onClock(open: Opening, wanted: readonly Case[], profile: Profile)
   }
 }
 
-interface Opening extends Pick<Target, "passTime"> {
+interface TargetSettings extends Pick<Target, "passTime"> {
   way: Way;
   waits: boolean;
   config: ConformanceConfig;
@@ -208,7 +211,7 @@ interface Opening extends Pick<Target, "passTime"> {
 
 async function withTarget<T>(
   url: string,
-  { way, waits, config, passTime }: Opening,
+  { way, waits, config, passTime }: TargetSettings,
   use: (target: Target) => Promise<T>,
 ): Promise<T> {
   const transport = way.dial(url);
@@ -233,22 +236,20 @@ async function withTarget<T>(
   }
 }
 
-const toldMissing = (missing: string[], url: string): string =>
-  `the server at ${url} has no ${missing.join(", no ")}: name what it has in --config FILE, see docs/conformance.md, ` +
-  "or leave the primitive out by --primitive";
+const missingStoresMessage = (missing: string[], url: string): string =>
+  `the server at ${url} has no ${missing.join(", no ")}: name its stores in --config FILE (see docs/conformance.md), ` +
+  "or leave out the primitive by --primitive";
 
-/** Whether cases were skipped that a server with the suite's components would run. */
-const skipsForConfiguration = ({ runs }: Report): boolean =>
+/** Whether cases were skipped that would run on a server with the components of the suite. */
+const hasConfigurationSkips = ({ runs }: Report): boolean =>
   runs.some(({ results }) =>
     results.some(
       ({ outcome }) => outcome.status === "skipped" && outcome.reason.startsWith("the configuration "),
     ),
   );
 
-const howToRunAll = (url: string | undefined): string =>
+const allCasesHint = (url: string | undefined): string =>
   `
-  To run the cases that were skipped for the configuration: start the server by fairlead serve --conformance, or configure
-  it as docs/conformance.md shows and describe that in --config FILE. fairlead conformance without a URL runs all of them${
-    url === undefined ? "" : " on a server of its own"
-  }.
-`;
+  Some cases were skipped because the server lacks components. To run them, start the server by
+  fairlead serve --conformance, or configure it as docs/conformance.md shows and describe that in --config FILE.
+${url === undefined ? "" : "  fairlead conformance without a URL runs all cases on a server of its own.\n"}`;

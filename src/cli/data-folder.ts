@@ -25,8 +25,10 @@ export interface DataLocation {
 }
 
 /**
- * Where `fairlead serve` keeps its data: in `data`, by default in ./fairlead-data. Without the disk engine's package the
- * default is memory. Fails if `data` is named or ./fairlead-data exists: an empty server would look as if data were lost.
+ * Where `fairlead serve` keeps its data: in `data`, by default in ./fairlead-data. Without the disk engine's package,
+ * the default is memory. Then it fails if `data` is given or ./fairlead-data exists: an empty server would look like
+ * data loss.
+ *
  */
 export async function chooseDataLocation(data: string | undefined, isMemory: boolean): Promise<DataLocation> {
   if (isMemory) return {};
@@ -62,8 +64,8 @@ export async function createServerAt({ folder }: DataLocation, options: ServerOp
   }
 }
 
-/** `fairlead backup DIR OUT`: a copy of what the data folder has, at one moment, also while a server runs on it. */
-export async function backup(args: string[]): Promise<number> {
+/** `fairlead backup DIR OUT`: copies a data folder as it is at one moment, even while a server uses it. */
+export async function backupCommand(args: string[]): Promise<number> {
   const [folder, to] = folders("backup DIR OUT", args, 2);
   await mustBeFolder(folder);
   makePrivate();
@@ -73,19 +75,19 @@ export async function backup(args: string[]): Promise<number> {
   return 0;
 }
 
-/** `fairlead restore BACKUP DIR`: a data folder that is what the backup is. */
-export async function restore(args: string[]): Promise<number> {
+/** `fairlead restore BACKUP DIR`: creates a data folder from a backup. */
+export async function restoreCommand(args: string[]): Promise<number> {
   const [from, folder] = folders("restore BACKUP DIR", args, 2);
   await mustBeFolder(from);
   makePrivate();
   await requireStore("restore BACKUP DIR");
   await restoreFolder(from, folder);
-  process.stdout.write(`${from} is restored to ${folder}: fairlead serve --data ${folder}\n`);
+  process.stdout.write(`${from} is restored to ${folder}; to use it: fairlead serve --data ${folder}\n`);
   return 0;
 }
 
-/** `fairlead check DIR`: reads everything; the status is 1 where anything is damaged. */
-export async function check(args: string[]): Promise<number> {
+/** `fairlead check DIR`: reads a whole data folder. Exit status 1 if anything is damaged. */
+export async function checkCommand(args: string[]): Promise<number> {
   const [folder] = folders("check DIR", args, 1);
   await mustBeFolder(folder);
   await requireStore("check DIR");
@@ -97,12 +99,12 @@ export async function check(args: string[]): Promise<number> {
   process.stdout.write(
     damaged.length === 0
       ? "nothing is damaged\n"
-      : "fairlead restore BACKUP DIR brings back a backup, into another folder\n",
+      : "to restore a backup into another folder: fairlead restore BACKUP DIR\n",
   );
   return damaged.length === 0 ? 0 : 1;
 }
 
-/** Makes files that this process writes private: LevelDB creates its files by the process's umask. */
+/** Makes the files that this process creates private. LevelDB has no option for that, so it needs the umask. */
 function makePrivate(): void {
   process.umask(0o077);
 }
@@ -117,17 +119,17 @@ function folders(usage: string, args: string[], count: 2): [string, string];
 function folders(usage: string, args: string[], count: number): string[] {
   const { positionals } = parseCommandLine(args, {}, count);
   if (positionals.length === count && !positionals.includes("")) return positionals;
-  throw new UsageError(`it is called as fairlead ${usage}`);
+  throw new UsageError(`usage: fairlead ${usage}`);
 }
 
 /** Fails with a UsageError unless `path` is a folder that this process can read. */
 async function mustBeFolder(path: string): Promise<void> {
-  const refuse = (why: string) => new UsageError(`Cannot read the folder ${quote(path)}: ${why}`);
-  const found = await stat(path).catch((error: unknown) => {
-    throw refuse(reasonOf(error));
+  const usageError = (why: string) => new UsageError(`Cannot read the folder ${quote(path)}: ${why}`);
+  const stats = await stat(path).catch((error: unknown) => {
+    throw usageError(reasonOf(error));
   });
-  if (!found.isDirectory()) throw refuse("it is a file, not a folder");
+  if (!stats.isDirectory()) throw usageError("it is a file, not a folder");
   await access(path, constants.R_OK | constants.X_OK).catch((error: unknown) => {
-    throw refuse(reasonOf(error));
+    throw usageError(reasonOf(error));
   });
 }

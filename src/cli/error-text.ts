@@ -1,4 +1,4 @@
-/** The operating system's error codes in words. */
+/** Messages for the error codes of the operating system. */
 const REASONS: Record<string, string> = {
   ENOENT: "there is no such file or folder",
   ENOTDIR: "a part of the path is a file, not a folder",
@@ -23,17 +23,17 @@ const REASONS: Record<string, string> = {
   EAI_AGAIN: "the name server does not answer",
 };
 
-/** Why something failed, in words: an error code of the operating system is replaced by its meaning. */
+/** The reason of a failure. Error codes of the operating system are replaced by messages. */
 export function reasonOf(error: unknown): string {
   const { code, message } = Object(error) as NodeJS.ErrnoException;
   return REASONS[String(code)] ?? message ?? String(error);
 }
 
-/** The line that the user reads about a command that failed: never a stack, never a bare error code. */
+/** The message about a failed command, without stacks and without error codes of the operating system. */
 export function errorText(error: unknown): string {
   const { code, path, message } = Object(error) as NodeJS.ErrnoException;
   const reason = REASONS[String(code)];
-  // The system's own text begins with the code; one that we wrote says more already.
+  // Node's message begins with the code. Messages of our own are kept, as they say more.
   if (reason !== undefined && (message === undefined || message.includes(String(code)))) {
     return path === undefined ? reason : `"${path}": ${reason}`;
   }

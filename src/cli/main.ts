@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { runCommand } from "./run-command.js";
 
-// Whoever reads our output may stop, as `head` does: then there is no one left to tell.
+// The reader of a pipe may stop early, as `head` does. Then end without an error.
 process.stdout.on("error", (error: { code?: string }) => {
   if (error.code !== "EPIPE") throw error;
   process.exit();

@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { mirrorResponse } from "../conformance/index.js";
 
-/** An app that answers with what it was asked, on a port: what the suite's service and binding lead to. */
+/** An HTTP server that returns each request as JSON, for the suite's service and binding. */
 export interface Mirror {
   url: string;
   close(): Promise<void>;

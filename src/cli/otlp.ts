@@ -3,17 +3,17 @@ import { quote } from "../lib/quote.js";
 import type { Log } from "../server/index.js";
 import { isHttpUrl, UsageError } from "./command-line.js";
 
-/** The options that trace and measure a server, and the function that sends what is left. */
+/** Interceptors that trace and measure a server. */
 export interface Telemetry {
   interceptors: Interceptor[];
   clientInterceptors: Interceptor[];
-  /** Sends what has not been sent yet, for at most five seconds. */
+  /** Sends the remaining telemetry, for at most five seconds. */
   close(): Promise<void>;
 }
 
 type Env = Record<string, string | undefined>;
 
-/** The SDK, as far as it is needed: an optional peer, so that its types may be missing. */
+/** The part of the SDK that is used. The SDK is an optional peer dependency, so its types may be missing. */
 interface Sdk {
   NodeSDK: new (options?: { serviceName?: string }) => { start(): void; shutdown(): Promise<void> };
 }
@@ -22,15 +22,16 @@ const PACKAGES = ["@opentelemetry/api", "@opentelemetry/sdk-node"];
 const INSTALL = `npm install ${PACKAGES.join(" ")}`;
 const [API = "", SDK = ""] = PACKAGES;
 
-/** The variables by which OpenTelemetry's SDKs are told where a collector is. */
+/** The environment variables of OpenTelemetry that name a collector. */
 const ENDPOINTS = ["", "_TRACES", "_METRICS"].map((signal) => `OTEL_EXPORTER_OTLP${signal}_ENDPOINT`);
 
 const SHUTDOWN_MS = 5000;
 
 /**
- * Exports traces and metrics by OTLP: to `url` where it is given, otherwise to where OpenTelemetry's own variables in `env`
- * say; undefined where nothing says. All its other settings are those variables: protocol, headers, sampler, service name.
- * Without the SDK it fails where `url` is given, and warns where only the environment asks for it.
+ * Exports traces and metrics by OTLP, to `url` or to the collector that OpenTelemetry's variables in `env` name.
+ * Undefined if there is neither. Those variables also set the protocol, headers, sampler and service name. If the SDK
+ * is not installed, it fails if `url` is given, otherwise it warns.
+ *
  */
 export async function openTelemetry(
   url: string | undefined,
@@ -50,18 +51,18 @@ export async function openTelemetry(
     if (url !== undefined) throw new Error(`--otlp needs packages that are not installed: ${INSTALL}`);
     log.warn(
       { install: INSTALL },
-      "the environment asks for OTLP, and the packages for it are not installed",
+      "the environment asks for OTLP, but the packages for it are not installed",
     );
     return undefined;
   }
   if (url !== undefined) env["OTEL_EXPORTER_OTLP_ENDPOINT"] = url;
-  // Further signals have exporters only where the environment names them.
+  // Other signals are exported only if the environment says so.
   const defaults = { TRACES_EXPORTER: "otlp", METRICS_EXPORTER: "otlp", LOGS_EXPORTER: "none" };
   for (const [name, value] of Object.entries(defaults)) env[`OTEL_${name}`] ||= value;
   env["OTEL_SERVICE_NAME"] ||= "fairlead";
-  // With the SDK's ten seconds a collector that is away would hold up the end of the process for as long.
+  // With the SDK's default of ten seconds, an unreachable collector would delay the end of the process for so long.
   env["OTEL_EXPORTER_OTLP_TIMEOUT"] ||= String(SHUTDOWN_MS);
-  await tellFailures(log);
+  await logProblems(log);
   const running = new sdk.NodeSDK();
   running.start();
   const { otelClient, otelServer } = await import("../otel.js");
@@ -82,10 +83,10 @@ export async function openTelemetry(
   };
 }
 
-/** The SDK says what it cannot send to no one, unless it is told to whom. */
-async function tellFailures(log: Log): Promise<void> {
+/** Logs the problems of the SDK, which it does not report by default. */
+async function logProblems(log: Log): Promise<void> {
   const { DiagLogLevel, diag } = (await import(API)) as typeof import("@opentelemetry/api");
-  const tell = (message: string, ...rest: unknown[]) => {
+  const warn = (message: string, ...rest: unknown[]) => {
     const text = [message, ...rest.map(String)].join(" ");
     log.warn(
       { telemetry: text.length > 500 ? `${text.slice(0, 500)}…` : text },
@@ -94,7 +95,7 @@ async function tellFailures(log: Log): Promise<void> {
   };
   const ignore = () => {};
   diag.setLogger(
-    { error: tell, warn: tell, info: ignore, debug: ignore, verbose: ignore },
+    { error: warn, warn, info: ignore, debug: ignore, verbose: ignore },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
   );
 }

@@ -3,7 +3,7 @@ import { quote } from "../lib/quote.js";
 import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
-/** How long a server may take to accept a connection. */
+/** The timeout of a connection. */
 const DIAL_MS = 5000;
 
 /** Fails with a UsageError unless something accepts connections at `url`. */
@@ -15,11 +15,11 @@ export async function mustBeReachable(url: string): Promise<void> {
     port: Number(port) || (protocol === "https:" ? 443 : 80),
     timeout: DIAL_MS,
   });
-  const why = await new Promise<string | undefined>((resolve) => {
+  const reason = await new Promise<string | undefined>((resolve) => {
     socket.once("connect", () => resolve(undefined));
     socket.once("timeout", () => resolve(`no connection within ${DIAL_MS / 1000} s`));
     socket.once("error", (error) => resolve(reasonOf(error)));
   });
   socket.destroy();
-  if (why !== undefined) throw new UsageError(`no server answers at ${quote(url)}: ${why}`);
+  if (reason !== undefined) throw new UsageError(`no server answers at ${quote(url)}: ${reason}`);
 }

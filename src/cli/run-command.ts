@@ -1,22 +1,22 @@
 import { VERSION } from "../server/index.js";
 import { UsageError, unknownName } from "./command-line.js";
-import { config } from "./config.js";
-import { conformance } from "./conformance.js";
-import { backup, check, restore } from "./data-folder.js";
+import { configCommand } from "./config.js";
+import { conformanceCommand } from "./conformance.js";
+import { backupCommand, checkCommand, restoreCommand } from "./data-folder.js";
 import { errorText } from "./error-text.js";
 import { helpOf, overview } from "./help.js";
-import { serve } from "./serve.js";
-import { tour } from "./tour.js";
+import { serveCommand } from "./serve.js";
+import { tourCommand } from "./tour.js";
 
-/** Each command takes what follows its name and resolves with the exit status. */
+/** The commands. Each takes the arguments after its name and resolves with the exit status. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
-  serve,
-  backup,
-  check,
-  restore,
-  config,
-  tour,
-  conformance,
+  serve: serveCommand,
+  backup: backupCommand,
+  check: checkCommand,
+  restore: restoreCommand,
+  config: configCommand,
+  tour: tourCommand,
+  conformance: conformanceCommand,
   help,
   async version() {
     process.stdout.write(`${VERSION}\n`);
@@ -32,8 +32,8 @@ const OPTIONS: Record<string, string> = {
 };
 
 /**
- * Runs the command line `argv` and resolves with the exit status: 0 all is well, 1 it failed or found something wrong, 2 it
- * was called wrongly, or there is no result. What went wrong is on stderr, in words.
+ * Runs the command line `argv` and resolves with the exit status. 0: success. 1: the command failed or found a problem.
+ * 2: wrong usage, or no result. Errors are written to stderr.
  */
 export async function runCommand([first = "help", ...args]: string[]): Promise<number> {
   const name = OPTIONS[first] ?? first;
@@ -52,7 +52,7 @@ export async function runCommand([first = "help", ...args]: string[]): Promise<n
 
 const namesLike = (name: string): string[] => Object.keys(name.startsWith("-") ? OPTIONS : COMMANDS);
 
-/** Whether there is a --help or -h before the end of the options. */
+/** Whether there is a --help or -h before "--". */
 function asksForHelp(args: string[]): boolean {
   const end = args.indexOf("--");
   return args.slice(0, end === -1 ? undefined : end).some((arg) => arg === "--help" || arg === "-h");

@@ -15,7 +15,7 @@ import { openTelemetry } from "./otlp.js";
 import { followTls, readTls, tlsPathsOf } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
-export async function serve(args: string[]): Promise<number> {
+export async function serveCommand(args: string[]): Promise<number> {
   const settings = parseSettings(args);
   const { configPath, options } = settings;
   const running = await start(settings);
@@ -133,7 +133,9 @@ function listenError(error: unknown, host: string, port: number): unknown {
   return new Error(`Cannot listen on ${host}, port ${port}: ${reasonOf(error)}`);
 }
 
-/** Calls `handle` with the next SIGINT or SIGTERM, which then does not end the process. Returns a function that cancels it. */
+/**
+ * Calls `handle` on the next SIGINT or SIGTERM, instead of ending the process. Returns a function that cancels this.
+ */
 function onNextSignal(handle: (name: "SIGINT" | "SIGTERM") => void): () => void {
   const names = ["SIGINT", "SIGTERM"] as const;
   const onSignal = (name: (typeof names)[number]) => {

@@ -14,7 +14,7 @@ export interface TlsPaths {
 
 type Pem = { key: string; cert: string };
 
-/** The paths of a key and its certificate; undefined where neither is named. */
+/** The paths of a key and its certificate; undefined if neither is given. */
 export function tlsPathsOf(key: string | undefined, cert: string | undefined): TlsPaths | undefined {
   if (key === undefined && cert === undefined) return undefined;
   if (key !== undefined && cert !== undefined) return { key, cert };
@@ -23,14 +23,14 @@ export function tlsPathsOf(key: string | undefined, cert: string | undefined): T
   );
 }
 
-/** The key and certificate in these files. Fails where they cannot be read, or are no pair. */
+/** Reads the key and the certificate. Fails if they cannot be read or do not match. */
 export async function readTls(paths: TlsPaths): Promise<Pem> {
   const pem = await readPem(paths);
   try {
     createSecureContext(pem);
   } catch (error) {
     const both = `--tls-key ${quote(paths.key)} and --tls-cert ${quote(paths.cert)}`;
-    throw new Error(`${both} are no PEM key and its certificate: ${(error as Error).message}`);
+    throw new Error(`${both} are not a PEM key and its certificate: ${(error as Error).message}`);
   }
   return pem;
 }
@@ -43,38 +43,39 @@ async function readPem({ key, cert }: TlsPaths): Promise<Pem> {
   return { key: await read("key", key), cert: await read("cert", cert) };
 }
 
-/** How often the files are looked at. Their contents, as it is often a link to them that changes. */
+/** The interval at which the contents of the files are compared. Watching is not enough: often a link changes. */
 const LOOK_MS = 1000;
 
 /**
- * Serves further connections with what the files hold, whenever that changes and at once on SIGHUP; connections that
- * are open go on. A pair that does not fit is told of once, and the one before stays in use. Returns the way to stop.
+ * Uses the files for new connections when their contents change, and at once on SIGHUP. Open connections are not
+ * affected. Logs a pair that does not match once, and keeps the previous one. Returns a function that stops.
+ *
  */
 export function followTls(
   paths: TlsPaths,
   used: Pem,
   { listening, log }: { listening: Listening; log: Log },
 ): () => void {
-  let seen = textOf(used);
-  let tried = seen;
-  const look = async (at: "change" | "SIGHUP") => {
-    const found = await readPem(paths).catch((error: Error) => error);
-    const text = found instanceof Error ? found.message : textOf(found);
-    // What was otherwise a moment ago may still be on its way into the files.
-    const isSettled = text === seen;
-    seen = text;
-    if (at === "change" && (!isSettled || text === tried)) return;
-    tried = text;
+  let previous = textOf(used);
+  let lastTried = previous;
+  const check = async (at: "change" | "SIGHUP") => {
+    const pem = await readPem(paths).catch((error: Error) => error);
+    const text = pem instanceof Error ? pem.message : textOf(pem);
+    // Contents that have just changed may not be complete yet.
+    const isSettled = text === previous;
+    previous = text;
+    if (at === "change" && (!isSettled || text === lastTried)) return;
+    lastTried = text;
     try {
-      if (found instanceof Error) throw found;
-      listening.setTls(found);
-      log.info(paths, "the certificate was read anew");
+      if (pem instanceof Error) throw pem;
+      listening.setTls(pem);
+      log.info(paths, "the certificate was read again");
     } catch (err) {
-      log.warn({ ...paths, err }, "the certificate cannot be read anew: the one before stays in use");
+      log.warn({ ...paths, err }, "the certificate cannot be read again: the previous one stays in use");
     }
   };
-  const timer = setInterval(() => void look("change"), LOOK_MS).unref();
-  const onHangUp = () => void look("SIGHUP");
+  const timer = setInterval(() => void check("change"), LOOK_MS).unref();
+  const onHangUp = () => void check("SIGHUP");
   process.on("SIGHUP", onHangUp);
   return () => {
     clearInterval(timer);

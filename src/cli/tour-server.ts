@@ -7,7 +7,7 @@ import { listen, nodePlatform } from "../server/node.js";
 /** A server on a free port, with an app to call back, a service to invoke and a secret to read. */
 export interface TourServer {
   url: string;
-  /** Resolves with the event on the topic "tour" whose text is `text`, once the app was told of it. */
+  /** Resolves when the app has received the event `text` on the topic "tour". */
   told(text: string): Promise<string>;
   close(): Promise<void>;
 }

@@ -6,24 +6,24 @@ import type { TourServer } from "./tour-server.js";
 /** One primitive of the tour. */
 export interface Step {
   name: string;
-  /** Calls the primitive and resolves with what it did; throws where anything is not as it should be. */
+  /** Calls the primitive and resolves with a summary. Throws if a result is wrong. */
   run(fl: Fairlead, tour: Tour): Promise<string>;
-  /** Whether it needs a stream both ways. */
+  /** Whether it needs a bidirectional stream. */
   duplex?: boolean;
 }
 
-/** What a step is given beside the client. */
+/** The context of a step. */
 interface Tour {
-  /** In the names of everything that is written, so that a second tour meets nothing of the first. */
+  /** A part of all names that are written, so that tours do not share data. */
   id: string;
-  /** The tour's own server, or undefined where it was given one. */
+  /** The tour's own server; undefined if the user named one. */
   own: TourServer | undefined;
 }
 
-/** Not a failure: the server that was given is not set up for this step. */
+/** Thrown by a step that the server is not set up for. Not a failure. */
 export class Skipped extends Error {}
 
-/** How much of the file that Node itself is goes up and comes back. */
+/** The number of bytes of the Node executable that are uploaded and downloaded. */
 const FILE_BYTES = 8 * 1024 * 1024;
 
 /** Every primitive, each through its facade and under names of its own. */
@@ -96,7 +96,7 @@ export const STEPS: Step[] = [
     async run(fl, { id }) {
       const topic = fl.pubsub();
       const got: string[] = [];
-      // A group begins with its first consumer: what is published before is not for it.
+      // A group begins with its first consumer. It does not receive earlier events.
       const onOpen = async () => {
         for (const word of ["one", "two", "three"]) await topic.publish(id, { word });
       };

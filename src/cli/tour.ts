@@ -7,7 +7,7 @@ import { mustBeReachable } from "./reachable.js";
 import { openTourServer } from "./tour-server.js";
 import { Skipped, STEPS } from "./tour-steps.js";
 
-/** The ways to the server; HTTP/1.1 is the one that cannot carry a stream both ways. */
+/** The transports. HTTP/1.1 cannot carry bidirectional streams. */
 const WAYS: { name: string; options: NodeTransportOptions }[] = [
   { name: "Connect over HTTP/2", options: {} },
   { name: "gRPC over HTTP/2", options: { protocol: "grpc" } },
@@ -15,20 +15,20 @@ const WAYS: { name: string; options: NodeTransportOptions }[] = [
   { name: "Connect over HTTP/1.1, JSON", options: { httpVersion: "1.1", json: true } },
 ];
 
-/** How long one step may take before it counts as failed. */
+/** The timeout of one step. */
 const STEP_MS = 20_000;
 
-/** `fairlead tour`: every primitive through its facade, over every protocol. 1 where anything is not as it should be. */
-export async function tour(args: string[]): Promise<number> {
+/** `fairlead tour`: calls every primitive over every protocol. Exit status 1 if a step fails. */
+export async function tourCommand(args: string[]): Promise<number> {
   const { positionals } = parseCommandLine(args, {}, 1);
-  const [given] = positionals;
-  if (given !== undefined && !isHttpUrl(given)) {
-    throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(given)}`);
+  const [givenUrl] = positionals;
+  if (givenUrl !== undefined && !isHttpUrl(givenUrl)) {
+    throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(givenUrl)}`);
   }
-  if (given !== undefined) await mustBeReachable(given);
-  const own = given === undefined ? await openTourServer() : undefined;
-  const url = own?.url ?? given ?? "";
-  print(`\n  Fairlead, a tour of ${url}${own ? " (a server of its own)" : ""}\n`);
+  if (givenUrl !== undefined) await mustBeReachable(givenUrl);
+  const ownServer = givenUrl === undefined ? await openTourServer() : undefined;
+  const url = ownServer?.url ?? givenUrl ?? "";
+  print(`\n  Fairlead, a tour of ${url}${ownServer ? " (a server of its own)" : ""}\n`);
   let failed = 0;
   let passed = 0;
   for (const { name, options } of WAYS) {
@@ -39,11 +39,11 @@ export async function tour(args: string[]): Promise<number> {
       const beganMs = performance.now();
       try {
         if (step.duplex && options.httpVersion === "1.1") {
-          throw new Skipped("needs a stream both ways, which HTTP/1.1 cannot carry");
+          throw new Skipped("needs a bidirectional stream, which HTTP/1.1 cannot carry");
         }
-        const did = await within(STEP_MS, step.run(fl, { id, own }));
+        const summary = await within(STEP_MS, step.run(fl, { id, own: ownServer }));
         passed++;
-        print(`    ok   ${step.name.padEnd(14)}${took(beganMs)}  ${did}\n`);
+        print(`    ok   ${step.name.padEnd(14)}${took(beganMs)}  ${summary}\n`);
       } catch (error) {
         if (error instanceof Skipped) {
           print(`    --   ${step.name.padEnd(14)}${" ".repeat(9)}  ${error.message}\n`);
@@ -54,8 +54,8 @@ export async function tour(args: string[]): Promise<number> {
       }
     }
   }
-  await own?.close();
-  print(`\n  ${passed} steps as they should be, ${failed} not\n\n`);
+  await ownServer?.close();
+  print(`\n  ${passed} steps passed, ${failed} failed\n\n`);
   return failed === 0 ? 0 : 1;
 }
 

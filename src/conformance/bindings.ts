@@ -14,11 +14,11 @@ import {
   UNKNOWN_NAMES,
 } from "./expect-refusal.js";
 import type { MirrorRequest } from "./mirror.js";
-import { LIMIT, MOST_BYTES, REQUIRED, UNKNOWN } from "./rules.js";
+import { LIMIT, MAX_VALUE_BYTES, REQUIRED, UNKNOWN } from "./rules.js";
 
-function bindingCalls(bench: CaseContext) {
-  const runtime = bench.client(Runtime);
-  const { echo = "", mirror } = bench.stores;
+function bindingCalls(context: CaseContext) {
+  const runtime = context.client(Runtime);
+  const { echo = "", mirror } = context.stores;
   const invoke = async (
     operation: string,
     metadata: Record<string, string> = {},
@@ -29,9 +29,9 @@ function bindingCalls(bench: CaseContext) {
     const answer = await runtime.invokeBinding({ name, operation, metadata, data: bytes });
     return { data: answer.data, text: fromUtf8(answer.data), metadata: { ...answer.metadata } };
   };
-  const asked = async (...call: Parameters<typeof invoke>): Promise<MirrorRequest> =>
+  const invokeMirror = async (...call: Parameters<typeof invoke>): Promise<MirrorRequest> =>
     JSON.parse((await invoke(...call)).text);
-  return { ...bench, runtime, echo, invoke, asked };
+  return { ...context, runtime, echo, invoke, invokeMirror };
 }
 
 type BindingCalls = ReturnType<typeof bindingCalls>;
@@ -88,10 +88,10 @@ function methodCases(on: DeclareCase<BindingCalls>): void {
       ["InvokeBinding", "mirror"],
       `the operation ${operation} is ${method}, ${hasBody ? "with" : "without"} a body`,
       async (at) => {
-        const asked = await at.asked(operation, {}, "body");
-        equal([asked.method, asked.body], [method, hasBody ? "body" : ""]);
-        equal(asked.headers["content-type"], hasBody ? "application/json" : undefined);
-        equal(asked.headers["accept"], "application/json");
+        const request = await at.invokeMirror(operation, {}, "body");
+        equal([request.method, request.body], [method, hasBody ? "body" : ""]);
+        equal(request.headers["content-type"], hasBody ? "application/json" : undefined);
+        equal(request.headers["accept"], "application/json");
       },
     );
   }
@@ -118,7 +118,7 @@ function methodCases(on: DeclareCase<BindingCalls>): void {
 
 function pathCases(on: DeclareCase<BindingCalls>): void {
   on(["InvokeBinding", "mirror"], "path is appended to the configured URL, with its query", async (at) => {
-    const base = (await at.asked("get")).url.replace(/\/$/, "");
+    const base = (await at.invokeMirror("get")).url.replace(/\/$/, "");
     for (const [path, url] of Object.entries({
       "a/b": "/a/b",
       "/a b/ü": "/a%20b/%C3%BC",
@@ -127,7 +127,7 @@ function pathCases(on: DeclareCase<BindingCalls>): void {
       "a..b": "/a..b",
       "100%25": "/100%25",
     })) {
-      equal((await at.asked("get", { path })).url, base + url, path);
+      equal((await at.invokeMirror("get", { path })).url, base + url, path);
     }
   });
 
@@ -148,7 +148,7 @@ function headerCases(on: DeclareCase<BindingCalls>): void {
     "metadata that begins with an upper-case letter becomes headers",
     async (at) => {
       const own = { "X-Mark": "1", Accept: "text/plain", "Content-Type": "a/b" };
-      const { headers } = await at.asked("post", { ...own, small: "2", "x-small": "3" }, "x");
+      const { headers } = await at.invokeMirror("post", { ...own, small: "2", "x-small": "3" }, "x");
       equal([headers["x-mark"], headers["accept"], headers["content-type"]], ["1", "text/plain", "a/b"]);
       equal([headers["small"], headers["x-small"]], [undefined, undefined]);
     },
@@ -237,7 +237,7 @@ function responseCases(on: DeclareCase<BindingCalls>): void {
     [LIMIT, "mirror", "extensions"],
     "an answer above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
-      await expectLimit(at.invoke("get", { path: `bytes/${MOST_BYTES + 1}` }), "valueBytes");
+      await expectLimit(at.invoke("get", { path: `bytes/${MAX_VALUE_BYTES + 1}` }), "valueBytes");
       equal((await at.invoke("get", { path: "bytes/100000" })).data.length, 100_000);
     },
   );

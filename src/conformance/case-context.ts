@@ -37,11 +37,11 @@ export function openCaseContext(target: Target): {
   const calls: RecordedCall[] = [];
   const cleaning: (() => unknown)[] = [];
   const mark = `conformance-${randomId().slice(0, 12)}-`;
-  const left = new AbortController();
-  expectManyListeners(left.signal);
-  const transport = recordCalls(cancelWith(left.signal, target.transport), calls);
+  const caseEnd = new AbortController();
+  expectManyListeners(caseEnd.signal);
+  const transport = recordCalls(cancelWith(caseEnd.signal, target.transport), calls);
   const after = (clean: () => unknown) => void cleaning.push(clean);
-  const bench: CaseContext = {
+  const context: CaseContext = {
     transport,
     stores: target.stores,
     own: (name) => mark + name,
@@ -50,7 +50,7 @@ export function openCaseContext(target: Target): {
       if (!target.second) throw new TypeError('the case lacks the need "second client"');
       const way = await target.second();
       after(() => way.close());
-      return recordCalls(cancelWith(left.signal, way.transport), calls);
+      return recordCalls(cancelWith(caseEnd.signal, way.transport), calls);
     },
     dialIn(appId) {
       if (!target.dialIn) throw new TypeError('the case lacks the need "app"');
@@ -62,20 +62,20 @@ export function openCaseContext(target: Target): {
     after,
   };
   return {
-    bench,
+    bench: context,
     calls,
     async clear() {
       // If the server or the transport is gone, there is nothing to clean up.
       for (const clean of cleaning.reverse()) await Promise.resolve(clean()).catch(() => {});
       // An open subscription would take events of other cases. On some servers it also blocks every publisher.
-      left.abort(new ConnectError("the case is over", Code.Canceled));
+      caseEnd.abort(new ConnectError("the case is over", Code.Canceled));
     },
   };
 }
 
 /** Wraps `transport`: cancels all open calls when `over` aborts. */
-function cancelWith(over: AbortSignal, transport: Transport): Transport {
-  const either = (signal?: AbortSignal) => (signal ? AbortSignal.any([signal, over]) : over);
+function cancelWith(caseEnd: AbortSignal, transport: Transport): Transport {
+  const either = (signal?: AbortSignal) => (signal ? AbortSignal.any([signal, caseEnd]) : caseEnd);
   return {
     unary: (method, signal, ...rest) => transport.unary(method, either(signal), ...rest),
     stream: (method, signal, ...rest) => transport.stream(method, either(signal), ...rest),

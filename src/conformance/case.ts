@@ -1,7 +1,7 @@
 import type { Primitive } from "../server/primitives.js";
 import type { CaseContext } from "./case-context.js";
 import type { Need } from "./needs.js";
-import type { Rule } from "./rules.js";
+import type { ConformanceRule } from "./rules.js";
 
 /** One requirement on a server, and the function that checks it. */
 export interface Case {
@@ -10,24 +10,27 @@ export interface Case {
   /** The requirement as a sentence, unique within the primitive. */
   readonly name: string;
   /** The source of the requirement. */
-  readonly rule: Rule;
+  readonly rule: ConformanceRule;
   /** The needs of the case. It is skipped if one of them is not met. */
   readonly needs: readonly Need[];
   /** Rejects if the server does not meet the requirement. */
-  run(bench: CaseContext): Promise<void>;
+  run(context: CaseContext): Promise<void>;
 }
 
 /** Declares a case by its rule, with needs if it has any, and its sentence. */
 export type DeclareCase<T> = (
-  place: Rule | readonly [Rule, ...Need[]],
+  place: ConformanceRule | readonly [ConformanceRule, ...Need[]],
   name: string,
   run: (at: T) => Promise<void>,
 ) => void;
 
-/** Creates the cases of one primitive. `calls` creates the argument of each case from its context. All cases have `needs`. */
+/**
+ * Creates the cases of one primitive. `calls` creates the argument of each case from its context. All cases have
+ * `needs`.
+ */
 export function casesOf<T>(
   primitive: Primitive,
-  calls: (bench: CaseContext) => T,
+  calls: (context: CaseContext) => T,
   groups: readonly ((on: DeclareCase<T>) => void)[],
   needs: readonly Need[] = [],
 ): Case[] {
@@ -39,7 +42,7 @@ export function casesOf<T>(
       name,
       rule,
       needs: [...needs, ...own],
-      run: async (bench) => run(calls(bench)),
+      run: async (context) => run(calls(context)),
     });
   };
   for (const group of groups) group(on);

@@ -27,9 +27,10 @@ export const CONFORMANCE_STORES: Stores = {
 };
 
 /**
- * Adds the components that the suite needs to `config`, under names that begin with "conformance". `mirrorUrl`: the URL of
- * an app that answers as mirrorResponse() does. Not for production: everyone can read the suite's secret and change its
- * greeting.
+ * Adds the components that the suite needs to `config`, under names that begin with "conformance". `mirrorUrl`: the URL
+ * of an app that answers as mirrorResponse() does. Not for production: everyone can read the suite's secret and change
+ * its greeting.
+ *
  */
 export function withConformance(config: ConfigInput, mirrorUrl: string): ConfigInput {
   const suite = {

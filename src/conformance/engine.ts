@@ -12,8 +12,9 @@ import type { Test } from "./runner.js";
 const TIMEOUT_MS = 10_000;
 
 /**
- * Declares the cases that every engine must pass. None can be skipped. `open` creates an empty engine; each case opens its
- * own and closes it.
+ * Declares the cases that every engine must pass. None can be skipped. `open` creates an empty engine; each case opens
+ * its own and closes it.
+ *
  */
 export function engineConformance(test: Test, open: () => Promise<Engine>): void {
   const on: DeclareEngineCase = (name, run) =>

@@ -3,7 +3,7 @@ import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_de
 import { AssertionError, equal, ok } from "./expect.js";
 
 /** Resolves with the error of `call`. Fails if the call succeeds. */
-async function errorOf(call: Promise<unknown>, what = "the call"): Promise<ConnectError> {
+async function errorOf(call: Promise<unknown>, subject = "the call"): Promise<ConnectError> {
   let answer: unknown;
   try {
     answer = await call;
@@ -11,7 +11,7 @@ async function errorOf(call: Promise<unknown>, what = "the call"): Promise<Conne
     if (reason instanceof ConnectError) return reason;
     throw reason;
   }
-  throw new AssertionError(`${what}: expected an error, got an answer`, answer, undefined, {
+  throw new AssertionError(`${subject}: expected an error, got an answer`, answer, undefined, {
     isAnswer: true,
   });
 }
@@ -20,12 +20,12 @@ async function errorOf(call: Promise<unknown>, what = "the call"): Promise<Conne
 export async function expectRefusal(
   call: Promise<unknown>,
   code: Code,
-  what = "the call",
+  subject = "the call",
 ): Promise<ConnectError> {
-  const error = await errorOf(call, what);
+  const error = await errorOf(call, subject);
   if (error.code === code) return error;
   throw new AssertionError(
-    `${what}: expected ${Code[code]}, got ${Code[error.code]} (${error.rawMessage})`,
+    `${subject}: expected ${Code[code]}, got ${Code[error.code]} (${error.rawMessage})`,
     Code[error.code],
     Code[code],
     { code: error.code },
@@ -33,9 +33,9 @@ export async function expectRefusal(
 }
 
 /** Runs `check` on an error that has the right code. Marks its failures as concerning only message or details. */
-function checkDetails(error: ConnectError, look: () => void): void {
+function checkDetails(error: ConnectError, check: () => void): void {
   try {
-    look();
+    check();
   } catch (reason) {
     if (!(reason instanceof AssertionError)) throw reason;
     const { message, actual, expected } = reason;
@@ -44,10 +44,10 @@ function checkDetails(error: ConnectError, look: () => void): void {
 }
 
 /** Fails unless the call fails with InvalidArgument, with a message and a BadRequest detail that name `field`. */
-export async function expectMalformed(call: Promise<unknown>, field: string, what = field): Promise<void> {
-  const error = await expectRefusal(call, Code.InvalidArgument, what);
+export async function expectMalformed(call: Promise<unknown>, field: string, subject = field): Promise<void> {
+  const error = await expectRefusal(call, Code.InvalidArgument, subject);
   checkDetails(error, () => {
-    equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field, `${what}: the field`);
+    equal(error.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field, field, `${subject}: the field`);
     ok(error.rawMessage.includes(field), `the message names ${field}: ${error.rawMessage}`);
   });
 }

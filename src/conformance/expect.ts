@@ -30,44 +30,44 @@ export class AssertionError extends Error {
 }
 
 /** Fails unless both are deeply equal. An undefined field equals a missing one. */
-export function equal(actual: unknown, expected: unknown, what = "the value"): void {
+export function equal(actual: unknown, expected: unknown, subject = "the value"): void {
   if (isSame(actual, expected)) return;
   throw new AssertionError(
-    `${what}: expected ${formatValue(expected)}, got ${formatValue(actual)}`,
+    `${subject}: expected ${formatValue(expected)}, got ${formatValue(actual)}`,
     actual,
     expected,
   );
 }
 
 /** Fails unless `holds`. */
-export function ok(holds: unknown, what: string): asserts holds {
-  if (!holds) throw new AssertionError(`not so: ${what}`, holds, true);
+export function ok(holds: unknown, subject: string): asserts holds {
+  if (!holds) throw new AssertionError(`not so: ${subject}`, holds, true);
 }
 
 /** Fails unless `run` rejects or throws an error for which `is` is true. Returns the error. */
 export async function rejects(
   run: () => Promise<unknown>,
   is: (error: unknown) => boolean = () => true,
-  what = "the call",
+  subject = "the call",
 ): Promise<unknown> {
   let result: unknown;
   try {
     result = await run();
   } catch (error) {
     if (is(error)) return error;
-    throw new AssertionError(`${what}: failed in another way than it has to: ${String(error)}`, error);
+    throw new AssertionError(`${subject}: failed in another way than it has to: ${String(error)}`, error);
   }
-  throw new AssertionError(`${what}: expected an error, got ${formatValue(result)}`, result);
+  throw new AssertionError(`${subject}: expected an error, got ${formatValue(result)}`, result);
 }
 
 /** Settles as `promise` does, and fails if that takes longer than `ms`. */
-export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
+export async function within<T>(ms: number, promise: Promise<T>, subject: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
       () =>
         reject(
-          new AssertionError(`${what}: not done after ${ms} ms`, undefined, undefined, { isLate: true }),
+          new AssertionError(`${subject}: not done after ${ms} ms`, undefined, undefined, { isLate: true }),
         ),
       ms,
     );

@@ -67,17 +67,17 @@ export const noMessage: Expectation = {
 };
 
 /** The server answers, and the case fails with a message that matches `text`. */
-export const finding = (what: string, text: RegExp): Expectation => ({
-  description: what,
+export const finding = (description: string, text: RegExp): Expectation => ({
+  description: description,
   matches: (seen) => isOnAnswer(seen) && text.test(seen.text),
 });
 
 /** The server answers with a different value for which `matches` is true. */
 export const differentValue = (
-  what: string,
+  description: string,
   holds: (actual: unknown, expected: unknown) => boolean,
 ): Expectation => ({
-  description: what,
+  description: description,
   matches: (seen) => isOnAnswer(seen) && holds(seen.actual, seen.expected),
 });
 

@@ -5,11 +5,11 @@ import { equal } from "./expect.js";
 import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "./expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "./rules.js";
 
-const helloCalls = (bench: CaseContext) => ({
-  ...bench,
-  runtime: bench.client(Runtime),
-  serviceName: bench.stores.hello.name,
-  greeting: bench.stores.hello.greeting,
+const helloCalls = (context: CaseContext) => ({
+  ...context,
+  runtime: context.client(Runtime),
+  serviceName: context.stores.hello.name,
+  greeting: context.stores.hello.greeting,
 });
 
 /** The cases of SayHello. */
@@ -28,7 +28,7 @@ function greetingCases(on: DeclareCase<ReturnType<typeof helloCalls>>): void {
   });
 
   const all = Uint8Array.from({ length: 256 }, (_, i) => i);
-  const anys: [what: string, data: { typeUrl: string; value: Uint8Array }][] = [
+  const anys: [description: string, data: { typeUrl: string; value: Uint8Array }][] = [
     ["without a type", { typeUrl: "", value: all }],
     ["of a type that no one knows", { typeUrl: "example.com/no.such.Type", value: all }],
     [
@@ -38,8 +38,8 @@ function greetingCases(on: DeclareCase<ReturnType<typeof helloCalls>>): void {
     ["without bytes", { typeUrl: "", value: new Uint8Array() }],
     ["of 100 kB", { typeUrl: "", value: new Uint8Array(100_000).fill(1) }],
   ];
-  for (const [what, data] of anys) {
-    on("SayHello", `data ${what} is echoed`, async (at) => {
+  for (const [description, data] of anys) {
+    on("SayHello", `data ${description} is echoed`, async (at) => {
       const { data: echoed } = await at.runtime.sayHello({ serviceName: at.serviceName, data });
       equal({ typeUrl: echoed?.typeUrl, value: echoed?.value }, data);
     });

@@ -9,9 +9,9 @@ import {
   noMessage,
   unexpectedAnswer,
 } from "./expectation.js";
-import { another, base64, noEtag, nothing, other } from "./layotto/deviation.js";
+import { anotherValue, base64Value, deviationsOf, emptyValue, missingEtag } from "./layotto/deviation.js";
 import type { Deviation, Profile } from "./profile.js";
-import { LIMIT, MALFORMED, MISMATCH, REQUIRED, type Rule, UNKNOWN } from "./rules.js";
+import { type ConformanceRule, LIMIT, MALFORMED, MISMATCH, REQUIRED, UNKNOWN } from "./rules.js";
 
 const { Aborted, Internal, InvalidArgument, Unimplemented, Unknown } = Code;
 const { ResourceExhausted } = Code;
@@ -32,106 +32,111 @@ const FLOORS: Readonly<Partial<Record<Primitive, number>>> = {
 };
 
 /** Deviations of all primitives: the Go runtime validates little before its components do. */
-const everywhere: Deviation[] = (Object.keys(FLOORS) as Primitive[]).flatMap((primitive): Deviation[] => {
-  const does = other(primitive);
-  return [
-    does(REQUIRED, "required fields and enum numbers are seldom checked, and no error has details (0, 12)", [
-      unexpectedAnswer,
-      missingDetails,
-      errorWithCode(InvalidArgument, Unknown, Internal, Unimplemented),
-    ]),
-    does(
-      UNKNOWN,
-      'an unknown component is another code for some kinds, without details (0: "not configured")',
-      [missingDetails, errorWithCode(Unknown, Internal, InvalidArgument)],
-    ),
-    does(LIMIT, "there is no limit but gRPC's 4 MiB for a request (0: Max request)", [
-      unexpectedAnswer,
-      missingDetails,
-      errorWithCode(Unknown, Internal, InvalidArgument, ResourceExhausted),
-    ]),
-    does(MISMATCH, "no error has details (0: Response metadata / trailers)", [
-      missingDetails,
-      errorWithCode(Unknown, Internal),
-    ]),
-  ];
-});
+const commonDeviations: Deviation[] = (Object.keys(FLOORS) as Primitive[]).flatMap(
+  (primitive): Deviation[] => {
+    const deviation = deviationsOf(primitive);
+    return [
+      deviation(
+        REQUIRED,
+        "required fields and enum numbers are seldom checked, and no error has details (0, 12)",
+        [unexpectedAnswer, missingDetails, errorWithCode(InvalidArgument, Unknown, Internal, Unimplemented)],
+      ),
+      deviation(
+        UNKNOWN,
+        'an unknown component is another code for some kinds, without details (0: "not configured")',
+        [missingDetails, errorWithCode(Unknown, Internal, InvalidArgument)],
+      ),
+      deviation(LIMIT, "there is no limit but gRPC's 4 MiB for a request (0: Max request)", [
+        unexpectedAnswer,
+        missingDetails,
+        errorWithCode(Unknown, Internal, InvalidArgument, ResourceExhausted),
+      ]),
+      deviation(MISMATCH, "no error has details (0: Response metadata / trailers)", [
+        missingDetails,
+        errorWithCode(Unknown, Internal),
+      ]),
+    ];
+  },
+);
 
-const on = other("state");
-const state: Deviation[] = [
-  on(
+const deviation = deviationsOf("state");
+const stateDeviations: Deviation[] = [
+  deviation(
     "keys",
     "a key with || is refused as unknown (0.1)",
     [errorWithCode(Unknown)],
     /\|\||no two that differ/,
   ),
-  on("keys", "the in-memory store gives values in base64 (6.6)", [base64]),
-  on(
+  deviation("keys", "the in-memory store gives values in base64 (6.6)", [base64Value]),
+  deviation(
     "etag",
     "an etag that is unset is an empty one there (6.1)",
     [errorWithCode(Aborted, Internal)],
     /no etag|etag ""/,
   ),
-  on("etag", "versions begin at 1 again (6.4)", [unexpectedAnswer], /deleted and written again/),
-  on("etag", "the in-memory store gives values in base64, and makes no etags (6.6)", [
-    base64,
-    noEtag,
+  deviation("etag", "versions begin at 1 again (6.4)", [unexpectedAnswer], /deleted and written again/),
+  deviation("etag", "the in-memory store gives values in base64, and makes no etags (6.6)", [
+    base64Value,
+    missingEtag,
     unexpectedAnswer,
   ]),
-  on("etag given", "on a missing key the write succeeds, and LAST_WRITE ignores etags (6.4)", [
+  deviation("etag given", "on a missing key the write succeeds, and LAST_WRITE ignores etags (6.4)", [
     unexpectedAnswer,
     missingDetails,
   ]),
-  on("etag given", "the in-memory store ignores etags, and gives values in base64 (6.6)", [base64, another]),
-  on(MALFORMED, "a malformed etag is checked late, and not with LAST_WRITE (6.4)", [
+  deviation("etag given", "the in-memory store ignores etags, and gives values in base64 (6.6)", [
+    base64Value,
+    anotherValue,
+  ]),
+  deviation(MALFORMED, "a malformed etag is checked late, and not with LAST_WRITE (6.4)", [
     unexpectedAnswer,
     errorWithCode(Aborted, Internal, Unknown),
   ]),
-  on("FIRST_WRITE without etag", "FIRST_WRITE overwrites a plain key, and is sticky (6.4)", [
+  deviation("FIRST_WRITE without etag", "FIRST_WRITE overwrites a plain key, and is sticky (6.4)", [
     unexpectedAnswer,
     missingDetails,
-    another,
+    anotherValue,
     errorWithCode(Internal, Aborted),
   ]),
-  on("SaveState, DeleteBulkState", "batches are not atomic, and bulk deletes answer unknown (6.2)", [
+  deviation("SaveState, DeleteBulkState", "batches are not atomic, and bulk deletes answer unknown (6.2)", [
     unexpectedAnswer,
     missingDetails,
-    another,
+    anotherValue,
     errorWithCode(Unknown, Aborted, Internal),
     finding("half of a batch", /^not so: /),
   ]),
-  on("ExecuteStateTransaction", "a failing operation leaves the others applied, as internal (6.5)", [
+  deviation("ExecuteStateTransaction", "a failing operation leaves the others applied, as internal (6.5)", [
     unexpectedAnswer,
     missingDetails,
-    another,
+    anotherValue,
     errorWithCode(Internal),
   ]),
-  on("a transaction's operation type is not upsert or delete", "it is unimplemented (6.5)", [
+  deviation("a transaction's operation type is not upsert or delete", "it is unimplemented (6.5)", [
     errorWithCode(Unimplemented),
   ]),
-  on("ttlInSeconds", "what is left is not told, and what is malformed is internal (6.4)", [
-    nothing,
+  deviation("ttlInSeconds", "what is left is not told, and what is malformed is internal (6.4)", [
+    emptyValue,
     errorWithCode(Internal),
     unexpectedAnswer,
     finding("no ttlRemainingMs", /ttlRemainingMs|remaining|^not so: /),
   ]),
-  on("ttlInSeconds", "the in-memory store keeps everything for ever (6.6)", [another]),
-  on("GetBulkState", "items come in the order of completion, duplicates twice (6.3)", [another]),
-  on("GetState of a missing key", "the in-memory store gives values in base64, and no etags (6.6)", [
-    base64,
-    noEtag,
+  deviation("ttlInSeconds", "the in-memory store keeps everything for ever (6.6)", [anotherValue]),
+  deviation("GetBulkState", "items come in the order of completion, duplicates twice (6.3)", [anotherValue]),
+  deviation("GetState of a missing key", "the in-memory store gives values in base64, and no etags (6.6)", [
+    base64Value,
+    missingEtag,
   ]),
-  on("consistency", "the in-memory store gives values in base64 (6.6)", [base64, another]),
+  deviation("consistency", "the in-memory store gives values in base64 (6.6)", [base64Value, anotherValue]),
 ];
 
-const lock = other("lock");
-const sequencer = other("sequencer");
-const pubsub = other("pubsub");
-const files = other("files");
-const configuration = other("configuration");
-const MISSING: Rule = "no entry where one is required";
+const lock = deviationsOf("lock");
+const sequencer = deviationsOf("sequencer");
+const pubsub = deviationsOf("pubsub");
+const files = deviationsOf("files");
+const configuration = deviationsOf("configuration");
+const MISSING: ConformanceRule = "no entry where one is required";
 
-const others: Deviation[] = [
+const otherDeviations: Deviation[] = [
   lock(
     "TryLock",
     "a resource with || is refused as unknown (4)",
@@ -139,7 +144,7 @@ const others: Deviation[] = [
     /different resources/,
   ),
   lock("TryLock", "no error has details (0)", [missingDetails], /invalid_argument/),
-  lock("Unlock", "the in-memory store forgets a lock's expiry when it unlocks (4)", [another], /expiry/),
+  lock("Unlock", "the in-memory store forgets a lock's expiry when it unlocks (4)", [anotherValue], /expiry/),
   lock("LockKeepAlive", "it is always internal: nothing implements it (4.1)", [errorWithCode(Internal)]),
   sequencer(
     "GetNextId",
@@ -147,7 +152,7 @@ const others: Deviation[] = [
     [errorWithCode(Unknown)],
     /keys have sequences/,
   ),
-  sequencer("GetNextId", "stores share a key's ids (5)", [another], /another sequence/),
+  sequencer("GetNextId", "stores share a key's ids (5)", [anotherValue], /another sequence/),
   sequencer(
     "GetNextId",
     "the in-memory store ignores biggerThan (5)",
@@ -155,8 +160,8 @@ const others: Deviation[] = [
     /with a floor/,
   ),
   pubsub("PublishEvent", "JSON is coded anew, other types arrive empty, no metadata comes (7.1, 7.3)", [
-    another,
-    nothing,
+    anotherValue,
+    emptyValue,
     unexpectedAnswer,
     missingDetails,
     noMessage,
@@ -166,15 +171,15 @@ const others: Deviation[] = [
     errorWithCode(Unknown),
   ]),
   pubsub("delivery", "no groups, no dead letters, ten attempts at once (7.3)", [
-    another,
-    nothing,
+    anotherValue,
+    emptyValue,
     noMessage,
     earlyEnd,
     errorWithCode(Unknown),
     finding("an event that was not to come", /nothing was to come/),
   ]),
   pubsub("SubscribeTopicEvents", "one stream per topic, half-close is an error (7.4)", [
-    another,
+    anotherValue,
     noMessage,
     earlyEnd,
     errorWithCode(Unknown),
@@ -183,13 +188,16 @@ const others: Deviation[] = [
   files("PutFile", "names are paths below a folder that has to be there, and 64 KiB is no bound (8.1, 8.2)", [
     errorWithCode(Internal, Unimplemented),
     missingDetails,
-    another,
+    anotherValue,
     unexpectedAnswer,
     finding("chunks of 100 KiB", /^not so: /),
   ]),
-  files("ListFile", "name is a directory, a marker has to exist (8.2)", [another, errorWithCode(Internal)]),
+  files("ListFile", "name is a directory, a marker has to exist (8.2)", [
+    anotherValue,
+    errorWithCode(Internal),
+  ]),
   files("last_modified", "it is Go's time text (8.2)", [
-    another,
+    anotherValue,
     finding("Go's time text", /^not so: /),
     errorWithCode(Internal),
   ]),
@@ -199,40 +207,40 @@ const others: Deviation[] = [
     finding("a mangled name", /^not so: /),
   ]),
   configuration("configuration identity", "the key alone is the identity, empty content is stored (3)", [
-    another,
+    anotherValue,
   ]),
   configuration(
     "SubscribeConfiguration",
     "one subscriber for each key, deletions are not told, half-close is an error (3.1)",
-    [another, noMessage, earlyEnd, errorWithCode(Unknown)],
+    [anotherValue, noMessage, earlyEnd, errorWithCode(Unknown)],
   ),
-  other("secrets")(MISSING, "a missing secret is internal, or empty (10)", [
+  deviationsOf("secrets")(MISSING, "a missing secret is internal, or empty (10)", [
     errorWithCode(Internal),
     unexpectedAnswer,
   ]),
-  other("secrets")("secrets", "an environment store answers any name (10)", [
+  deviationsOf("secrets")("secrets", "an environment store answers any name (10)", [
     unexpectedAnswer,
-    another,
+    anotherValue,
     errorWithCode(Internal),
   ]),
-  other("bindings")("InvokeBinding", "every failure is internal (9)", [
+  deviationsOf("bindings")("InvokeBinding", "every failure is internal (9)", [
     errorWithCode(Internal),
-    another,
+    anotherValue,
     missingDetails,
   ]),
-  other("service")("InvokeService", "statuses but 200 are an error that quotes them (2)", [
+  deviationsOf("service")("InvokeService", "statuses but 200 are an error that quotes them (2)", [
     errorWithMessage(/http response code \d+/),
   ]),
-  other("service")("InvokeService", "nothing is checked, and content types do not travel (2)", [
+  deviationsOf("service")("InvokeService", "nothing is checked, and content types do not travel (2)", [
     unexpectedAnswer,
-    another,
+    anotherValue,
     errorWithCode(Unknown, Internal),
   ]),
-  other("hello")("SayHello", "the greeting is the component's own (1)", [another], /greeting/),
-  other("lifecycle")("ApplyConfiguration", "only the greeting can change (11)", [
+  deviationsOf("hello")("SayHello", "the greeting is the component's own (1)", [anotherValue], /greeting/),
+  deviationsOf("lifecycle")("ApplyConfiguration", "only the greeting can change (11)", [
     missingDetails,
     unexpectedAnswer,
-    another,
+    anotherValue,
     errorWithCode(InvalidArgument, Unknown),
   ]),
 ];
@@ -240,6 +248,6 @@ const others: Deviation[] = [
 /** The known deviations of the Go runtime (mosn/layotto). The numbers are the sections of runtime-behaviour.md. */
 export const LAYOTTO: Profile = {
   name: "layotto",
-  deviations: [...state, ...others, ...everywhere],
+  deviations: [...stateDeviations, ...otherDeviations, ...commonDeviations],
   floors: FLOORS,
 };

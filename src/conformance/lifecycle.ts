@@ -6,13 +6,13 @@ import { equal } from "./expect.js";
 import { expectMalformed, expectUnconfigured } from "./expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "./rules.js";
 
-function lifecycleCalls(bench: CaseContext) {
-  const lifecycle = bench.client(Lifecycle);
-  const runtime = bench.client(Runtime);
-  const { name, greeting } = bench.stores.hello;
+function lifecycleCalls(context: CaseContext) {
+  const lifecycle = context.client(Lifecycle);
+  const runtime = context.client(Runtime);
+  const { name, greeting } = context.stores.hello;
   const apply = (kind: string, component: string, metadata: Record<string, string>) =>
     lifecycle.applyConfiguration({ componentConfig: { kind, name: component, metadata } });
-  return { ...bench, lifecycle, runtime, name, greeting, apply };
+  return { ...context, lifecycle, runtime, name, greeting, apply };
 }
 
 type LifecycleCalls = ReturnType<typeof lifecycleCalls>;

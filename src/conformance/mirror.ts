@@ -21,12 +21,13 @@ export interface MirrorResponse {
 }
 
 /**
- * The response of a mirror app. The cases of InvokeService and InvokeBinding need a service and a binding that lead to such
- * an app. `/status/<n>` returns that status and the body "why", `/bytes/<n>` returns n bytes, and every other path returns
- * the request as JSON.
+ * The response of a mirror app. The cases of InvokeService and InvokeBinding need a service and a binding that lead to
+ * such an app. `/status/<n>` returns that status and the body "why", `/bytes/<n>` returns n bytes, and every other path
+ * returns the request as JSON.
+ *
  */
-export function mirrorResponse(asked: MirrorRequest): MirrorResponse {
-  const [path = ""] = asked.url.split("?");
+export function mirrorResponse(request: MirrorRequest): MirrorResponse {
+  const [path = ""] = request.url.split("?");
   const status = /\/status\/(\d{3})$/.exec(path)?.[1];
   const plain = { "content-type": "text/x", "x-mirror": "1", "set-cookie": "a=1" };
   if (status !== undefined) {
@@ -35,6 +36,6 @@ export function mirrorResponse(asked: MirrorRequest): MirrorResponse {
   }
   const bytes = /\/bytes\/(\d{1,8})$/.exec(path)?.[1];
   if (bytes !== undefined) return { status: 200, headers: plain, body: "x".repeat(Number(bytes)) };
-  const headers = { "content-type": "application/json", "x-asked": asked.method };
-  return { status: 200, headers, body: JSON.stringify(asked) };
+  const headers = { "content-type": "application/json", "x-asked": request.method };
+  return { status: 200, headers, body: JSON.stringify(request) };
 }

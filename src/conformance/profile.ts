@@ -1,7 +1,7 @@
 import type { Primitive } from "../server/primitives.js";
 import type { Case } from "./case.js";
 import { type Expectation, failureOf } from "./expectation.js";
-import type { Rule } from "./rules.js";
+import type { ConformanceRule } from "./rules.js";
 import type { Outcome } from "./run-case.js";
 
 /** A known deviation of a server: another outcome of some cases. Any third outcome is a failure. */
@@ -9,7 +9,7 @@ export interface Deviation {
   /** The primitive of the cases. */
   readonly primitive: Primitive;
   /** The rule of the cases. Default: any. */
-  readonly rule?: Rule;
+  readonly rule?: ConformanceRule;
   /** Matches the names of the cases. Default: any. */
   readonly name?: RegExp;
   /** The outcomes that are expected instead. One of them must match. */
@@ -49,7 +49,7 @@ export function applyProfile(one: Case, outcome: Outcome, profile: Profile): Res
   if (outcome.status !== "failed") return { case: one, outcome };
   const seen = failureOf(outcome.error);
   const deviation = profile.deviations.find((known) => {
-    return isAbout(known, one) && known.expected.some((expectation) => expectation.matches(seen));
+    return appliesTo(known, one) && known.expected.some((expectation) => expectation.matches(seen));
   });
   return { case: one, outcome, ...(deviation && { deviation }) };
 }
@@ -84,12 +84,12 @@ export function shortfalls({ floors = {} }: Profile, results: readonly Result[])
 /** The deviations whose cases were all run and passed. */
 export function unseenDeviations(profile: Profile, results: readonly Result[]): Deviation[] {
   return profile.deviations.filter((deviation) => {
-    const about = results.filter((result) => isAbout(deviation, result.case));
+    const about = results.filter((result) => appliesTo(deviation, result.case));
     return about.length > 0 && about.every(({ outcome }) => outcome.status === "passed");
   });
 }
 
-function isAbout({ primitive, rule, name }: Deviation, one: Case): boolean {
+function appliesTo({ primitive, rule, name }: Deviation, one: Case): boolean {
   return (
     one.primitive === primitive &&
     (rule === undefined || one.rule === rule) &&

@@ -20,13 +20,13 @@ export interface RecordedCall {
   readonly ended: string;
 }
 
-type Note = { method: string; headers: string[]; sent: string[]; got: string[]; ended: string };
+type MutableCall = { method: string; headers: string[]; sent: string[]; got: string[]; ended: string };
 
 /** Wraps `transport`: keeps the last calls in `calls`. */
 export function recordCalls(transport: Transport, calls: RecordedCall[]): Transport {
-  const begin = (method: string, header: HeadersInit | undefined): Note => {
+  const begin = (method: string, header: HeadersInit | undefined): MutableCall => {
     const headers = [...new Headers(header)].map(([name, value]) => `${name}: ${value}`);
-    const note: Note = { method, headers, sent: [], got: [], ended: "" };
+    const note: MutableCall = { method, headers, sent: [], got: [], ended: "" };
     calls.push(note);
     if (calls.length > CALLS) calls.shift();
     return note;
@@ -37,18 +37,22 @@ export function recordCalls(transport: Transport, calls: RecordedCall[]): Transp
       note.sent.push(formatValue(input));
       try {
         const answer = await transport.unary(method, signal, timeoutMs, header, input, contextValues);
-        note.got.push(...extras(answer.header), formatValue(answer.message), ...extras(answer.trailer));
+        note.got.push(
+          ...extensionHeaders(answer.header),
+          formatValue(answer.message),
+          ...extensionHeaders(answer.trailer),
+        );
         note.ended = "ok";
         return answer;
       } catch (error) {
-        note.ended = ending(error);
+        note.ended = formatError(error);
         throw error;
       }
     },
     async stream(method, signal, timeoutMs, header, input, contextValues) {
       const note = begin(`${method.parent.typeName}/${method.name}`, header);
       try {
-        const sent = noted(input as AsyncIterable<MessageShape<DescMessage>>, note.sent);
+        const sent = recordMessages(input as AsyncIterable<MessageShape<DescMessage>>, note.sent);
         const answer = await transport.stream(
           method,
           signal,
@@ -57,17 +61,21 @@ export function recordCalls(transport: Transport, calls: RecordedCall[]): Transp
           sent as typeof input,
           contextValues,
         );
-        note.got.push(...extras(answer.header));
-        return { ...answer, message: noted(answer.message, note.got, note) };
+        note.got.push(...extensionHeaders(answer.header));
+        return { ...answer, message: recordMessages(answer.message, note.got, note) };
       } catch (error) {
-        note.ended = ending(error);
+        note.ended = formatError(error);
         throw error;
       }
     },
   };
 }
 
-async function* noted<T>(messages: AsyncIterable<T>, into: string[], note?: Note): AsyncGenerator<T> {
+async function* recordMessages<T>(
+  messages: AsyncIterable<T>,
+  into: string[],
+  note?: MutableCall,
+): AsyncGenerator<T> {
   try {
     for await (const message of messages) {
       if (into.length === MESSAGES) into.push("…");
@@ -76,16 +84,16 @@ async function* noted<T>(messages: AsyncIterable<T>, into: string[], note?: Note
     }
     if (note) note.ended = "ok";
   } catch (error) {
-    if (note) note.ended = ending(error);
+    if (note) note.ended = formatError(error);
     throw error;
   }
 }
 
 /** The headers of the API and its extensions. */
-const extras = (headers: Headers): string[] =>
+const extensionHeaders = (headers: Headers): string[] =>
   [...headers].filter(([name]) => name.startsWith("fairlead-")).map(([name, value]) => `${name}: ${value}`);
 
-function ending(reason: unknown): string {
+function formatError(reason: unknown): string {
   const error = ConnectError.from(reason);
   const details = error.details.map((detail) => formatValue("desc" in detail ? detail.value : detail.debug));
   return [error.message, ...details].join(" ");

@@ -46,7 +46,7 @@ export const primitivesOf = (results: readonly Result[]): Primitive[] => [
 ];
 
 /** The error or the reason of a result; "" if it passed. */
-export function reasonOf({ outcome, deviation }: Result): string {
+export function resultReason({ outcome, deviation }: Result): string {
   if (outcome.status === "passed") return "";
   if (outcome.status === "skipped") return outcome.reason;
   const own = outcome.error.message;

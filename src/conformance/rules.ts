@@ -53,7 +53,7 @@ export const RULES = [
 ] as const;
 
 /** The source of a case: a row of decisions.md, or a name on a reference page. */
-export type Rule = (typeof RULES)[number] | `reference: ${string}`;
+export type ConformanceRule = (typeof RULES)[number] | `reference: ${string}`;
 
 export const REQUIRED =
   "a required field is empty, an enum number or a number is out of range, a name is malformed";
@@ -64,4 +64,4 @@ export const MALFORMED = "malformed etag or version";
 export const LIMIT = "a limit is hit";
 
 /** The maximum bytes of a value: gRPC clients read messages of at most 4 MiB by default. */
-export const MOST_BYTES = 4 * 1024 ** 2 - 16 * 1024;
+export const MAX_VALUE_BYTES = 4 * 1024 ** 2 - 16 * 1024;

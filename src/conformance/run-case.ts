@@ -33,11 +33,11 @@ function skipReason(one: Case, target: Target): string | undefined {
 export async function runCase(one: Case, target: Target, timeoutMs = TIMEOUT_MS): Promise<Outcome> {
   const reason = skipReason(one, target);
   if (reason !== undefined) return { status: "skipped", reason };
-  const { bench, calls, clear } = openCaseContext(target);
+  const { bench: context, calls, clear } = openCaseContext(target);
   const beganMs = performance.now();
   const took = () => performance.now() - beganMs;
   try {
-    await within(timeoutMs, one.run(bench), one.name);
+    await within(timeoutMs, one.run(context), one.name);
     return { status: "passed", ms: took() };
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));

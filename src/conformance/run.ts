@@ -10,7 +10,7 @@ import {
   unseenDeviations,
 } from "./profile.js";
 import { runCase } from "./run-case.js";
-import { checkAlive, type Target } from "./target.js";
+import { livenessError, type Target } from "./target.js";
 
 /** The results of all cases over one transport. */
 export interface Run {
@@ -41,8 +41,9 @@ export interface RunOptions {
 }
 
 /**
- * Runs `cases` over one transport. After each failure it checks whether the server still answers. If it does not, the run
- * ends early, with the reason in `lost`.
+ * Runs `cases` over one transport. After each failure it checks whether the server still answers. If it does not, the
+ * run ends early, with the reason in `lost`.
+ *
  */
 export async function run(
   target: Target,
@@ -51,18 +52,18 @@ export async function run(
 ): Promise<Run> {
   const beganMs = performance.now();
   const results: Result[] = [];
-  const waiting = cases.entries();
+  const remaining = cases.entries();
   let lost: string | undefined;
-  const look = async () => {
-    const why = lost === undefined ? await checkAlive(target) : undefined;
+  const checkServer = async () => {
+    const why = lost === undefined ? await livenessError(target) : undefined;
     if (why !== undefined)
       lost ??= `the server went away, after ${results.flat().length} of ${cases.length} cases: ${why}`;
   };
-  const work = async () => {
-    for (const [i, one] of waiting) {
+  const runRemaining = async () => {
+    for (const [i, one] of remaining) {
       if (lost !== undefined) return;
       const outcome = await runCase(one, target);
-      if (outcome.status === "failed") await look();
+      if (outcome.status === "failed") await checkServer();
       // A case that failed because the server went away has no result.
       if (lost !== undefined && outcome.status === "failed") return;
       const result = applyProfile(one, outcome, profile);
@@ -70,14 +71,14 @@ export async function run(
       onResult?.(result);
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, work));
-  const told = results.flat();
+  await Promise.all(Array.from({ length: atOnce }, runRemaining));
+  const finished = results.flat();
   return {
     way,
     ms: performance.now() - beganMs,
-    results: told,
-    unseenDeviations: unseenDeviations(profile, told),
-    shortfalls: lost === undefined ? shortfalls(profile, told) : [],
+    results: finished,
+    unseenDeviations: unseenDeviations(profile, finished),
+    shortfalls: lost === undefined ? shortfalls(profile, finished) : [],
     ...(lost !== undefined && { lost }),
   };
 }

@@ -12,11 +12,11 @@ import {
 } from "./expect-refusal.js";
 import { MISSING, REQUIRED, UNKNOWN } from "./rules.js";
 
-function secretCalls(bench: CaseContext) {
-  const runtime = bench.client(Runtime);
-  const { store: storeName = "", key = "", value = "" } = bench.stores.secret ?? {};
+function secretCalls(context: CaseContext) {
+  const runtime = context.client(Runtime);
+  const { store: storeName = "", key = "", value = "" } = context.stores.secret ?? {};
   return {
-    ...bench,
+    ...context,
     runtime,
     storeName,
     key,

@@ -19,17 +19,20 @@ type Increment = typeof WEAK | typeof STRONG;
 
 type Wish = { increment?: Increment; count?: string; storeName?: string };
 
-function sequencerCalls(bench: CaseContext) {
-  const runtime = bench.client(Runtime);
+function sequencerCalls(context: CaseContext) {
+  const runtime = context.client(Runtime);
   /** Requests ids. `confirmed` is the header fairlead-id-count. */
-  const block = async (key: string, { increment, count, storeName = bench.stores.sequencer }: Wish = {}) => {
+  const block = async (
+    key: string,
+    { increment, count, storeName = context.stores.sequencer }: Wish = {},
+  ) => {
     let confirmed: string | null = null;
     const onHeader = (headers: Headers) => {
       confirmed = headers.get(ID_COUNT_HEADER);
     };
     const request = {
       storeName,
-      key: bench.own(key),
+      key: context.own(key),
       ...(count !== undefined && { metadata: { count } }),
       ...(increment !== undefined && { options: { increment } }),
     };
@@ -39,7 +42,7 @@ function sequencerCalls(bench: CaseContext) {
   const next = async (key: string, increment?: Increment, storeName?: string) =>
     (await block(key, { ...(increment !== undefined && { increment }), ...(storeName && { storeName }) }))
       .first;
-  return { ...bench, runtime, storeName: bench.stores.sequencer, block, next };
+  return { ...context, runtime, storeName: context.stores.sequencer, block, next };
 }
 
 type SequencerCalls = ReturnType<typeof sequencerCalls>;
@@ -55,16 +58,16 @@ export const sequencerCases: readonly Case[] = casesOf("sequencer", sequencerCal
 ]);
 
 function uniqueIdCases(on: DeclareCase<SequencerCalls>): void {
-  for (const [what, increment] of [
+  for (const [description, increment] of [
     ["no guarantee", undefined],
     ["WEAK", WEAK],
     ["STRONG", STRONG],
   ] as const) {
-    on("GetNextId", `with ${what} the first id is 1`, async (at) => {
+    on("GetNextId", `with ${description} the first id is 1`, async (at) => {
       equal(await at.next("a", increment), 1n);
     });
 
-    on("GetNextId", `with ${what} ids of many callers at once are unique`, async (at) => {
+    on("GetNextId", `with ${description} ids of many callers at once are unique`, async (at) => {
       const given = await Promise.all(Array.from({ length: 100 }, () => at.next("a", increment)));
       equal(new Set(given).size, 100);
       ok(
@@ -73,7 +76,7 @@ function uniqueIdCases(on: DeclareCase<SequencerCalls>): void {
       );
     });
 
-    on(["GetNextId", "second client"], `with ${what} ids of two clients are unique`, async (at) => {
+    on(["GetNextId", "second client"], `with ${description} ids of two clients are unique`, async (at) => {
       const other = at.client(Runtime, await at.second());
       const request = {
         storeName: at.storeName,

@@ -17,10 +17,10 @@ export async function storesOf(transport: Transport): Promise<Stores> {
 }
 
 /** Primitives whose stores are also used by cases of others, for fences. */
-const ALSO_USED_BY: Partial<Record<Primitive, Primitive[]>> = { state: ["lock"], lock: ["map"] };
+const OTHER_USERS: Partial<Record<Primitive, Primitive[]>> = { state: ["lock"], lock: ["map"] };
 
 /** The messages with which this server and the Go runtime refuse an unknown component. */
-const NOT_THERE =
+const UNKNOWN_COMPONENT =
   /is not configured|not found|not (find|init|support)|don't support|no instance found|couldn't find|not support/i;
 
 /** A key that no case writes. */
@@ -53,8 +53,9 @@ function namesOf(primitive: Probed, { hello, secret, quickPubsub, others, ...sto
 }
 
 /**
- * The stores among `stores` that the server does not have, each as "state store \"x\"". Probes only stores that cases of
- * `primitives` use.
+ * The stores among `stores` that the server does not have, each as "state store \"x\"". Probes only stores that cases
+ * of `primitives` use.
+ *
  */
 export async function missingStores(
   transport: Transport,
@@ -64,7 +65,7 @@ export async function missingStores(
   const runtime = createClient(Runtime, transport);
   const missing: string[] = [];
   for (const [primitive, probe] of Object.entries(PROBES) as [Probed, Probe][]) {
-    const users = [primitive, ...(ALSO_USED_BY[primitive] ?? [])];
+    const users = [primitive, ...(OTHER_USERS[primitive] ?? [])];
     if (!users.some((user) => primitives.has(user))) continue;
     for (const name of namesOf(primitive, stores)) {
       if (!(await isMissing(() => probe(runtime, name, stores), name))) continue;
@@ -85,6 +86,6 @@ async function isMissing(ask: () => Promise<unknown>, name: string): Promise<boo
     if (code === Code.NotFound) return false;
     const isAbout =
       code === Code.FailedPrecondition || rawMessage.includes(name) || /no instance found/.test(rawMessage);
-    return isAbout && NOT_THERE.test(rawMessage);
+    return isAbout && UNKNOWN_COMPONENT.test(rawMessage);
   }
 }

@@ -39,8 +39,9 @@ const CASES: Readonly<Record<Primitive, readonly Case[]>> = {
 export const cases: readonly Case[] = Object.values(CASES).flat();
 
 /**
- * Declares all cases of the suite with the `test` function of a runner. `open` returns the server under test. It may return
- * the same one for all cases: cases share no data and may run at the same time.
+ * Declares all cases of the suite with the `test` function of a runner. `open` returns the server under test. It may
+ * return the same one for all cases: cases share no data and may run at the same time.
+ *
  */
 export function conformance(test: Test, open: (one: Case) => Target | Promise<Target>): void {
   for (const one of cases) {

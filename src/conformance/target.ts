@@ -17,8 +17,9 @@ export interface TargetOptions {
   /** The transport to the server. */
   transport: Transport;
   /**
-   * The names of its stores. Default: those of `fairlead serve --conformance` if the server has them, otherwise those of
-   * `fairlead serve`.
+   * The names of its stores. Default: those of `fairlead serve --conformance` if the server has them, otherwise those
+   * of `fairlead serve`.
+   *
    */
   stores?: Partial<Stores>;
   /** Kinds of streams that the transport carries beside server streams. Default: both. */
@@ -45,29 +46,29 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
   const { transport, streams = ["upload", "duplex"], second, dialIn, passTime, waits = true } = options;
   const stores = options.stores ? { ...DEFAULT_STORES, ...options.stores } : await storesOf(transport);
   const has = new Set<Need>(streams);
-  const note = (is: unknown, need: Need) => void (is && has.add(need));
-  note(await hasExtensions(transport), "extensions");
-  note(await isImplemented(createClient(Lifecycle, transport).applyConfiguration({})), "lifecycle");
-  note(await isImplemented(createClient(MapService, transport).get({})), "map");
-  note(await isImplemented(firstMessage(createClient(LogService, transport).consume({}, NO_LOG))), "log");
+  const addIf = (is: unknown, need: Need) => void (is && has.add(need));
+  addIf(await hasExtensions(transport), "extensions");
+  addIf(await isImplemented(createClient(Lifecycle, transport).applyConfiguration({})), "lifecycle");
+  addIf(await isImplemented(createClient(MapService, transport).get({})), "map");
+  addIf(await isImplemented(firstMessage(createClient(LogService, transport).consume({}, NO_LOG))), "log");
   // Without duplex the service cannot be probed. Its cases are skipped for that need.
-  const gossips = () =>
+  const hasGossipMaps = () =>
     isImplemented(firstMessage(createClient(GossipMapService, transport).connect(noMessages())));
-  note(!has.has("duplex") || (await gossips()), "gossip map");
-  note(second, "second client");
-  note(dialIn, "app");
-  note(waits || passTime, "time");
-  note(passTime, "clock");
-  note(stores.others, "other stores");
-  note(stores.quickPubsub, "quick pubsub");
-  note(stores.biggerThan, "bigger than");
-  note(stores.echo, "echo binding");
-  note(stores.mirror, "mirror");
-  note(stores.secret, "secrets");
-  note(stores.backupGroup, "backup group");
-  note(stores.ledGroup, "led group");
-  note(stores.spareHello, "spare hello");
-  note(stores.shortLog, "short log");
+  addIf(!has.has("duplex") || (await hasGossipMaps()), "gossip map");
+  addIf(second, "second client");
+  addIf(dialIn, "app");
+  addIf(waits || passTime, "time");
+  addIf(passTime, "clock");
+  addIf(stores.others, "other stores");
+  addIf(stores.quickPubsub, "quick pubsub");
+  addIf(stores.biggerThan, "bigger than");
+  addIf(stores.echo, "echo binding");
+  addIf(stores.mirror, "mirror");
+  addIf(stores.secret, "secrets");
+  addIf(stores.backupGroup, "backup group");
+  addIf(stores.ledGroup, "led group");
+  addIf(stores.spareHello, "spare hello");
+  addIf(stores.shortLog, "short log");
   return { ...options, stores, has };
 }
 
@@ -98,7 +99,7 @@ const ANSWER_MS = 3000;
 const TRIES = 3;
 
 /** Undefined if the server answers, even with an error; otherwise the error. */
-export async function checkAlive({ transport, stores }: Target): Promise<string | undefined> {
+export async function livenessError({ transport, stores }: Target): Promise<string | undefined> {
   const { sayHello } = createClient(Runtime, transport);
   let why = "";
   for (let i = 0; i < TRIES; i++) {

@@ -67,7 +67,7 @@ test.each([
     'Cannot read the components file "/no/such.json": there is no such file',
   ],
   [["config", "check", "/"], 'Cannot read the components file "/": it is a folder, not a file'],
-  [["check"], "it is called as fairlead check DIR"],
+  [["check"], "usage: fairlead check DIR"],
   [["check", "/no/such"], 'Cannot read the folder "/no/such": there is no such file or folder'],
   [["check", import.meta.filename], "it is a file, not a folder"],
   [["check", join(import.meta.filename, "x")], "a part of the path is a file, not a folder"],

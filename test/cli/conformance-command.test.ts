@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Code, ConnectError, createRouterTransport, type Interceptor } from "@connectrpc/connect";
 import { afterEach, test, vi } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { conformance } from "../../src/cli/conformance.js";
+import { conformanceCommand } from "../../src/cli/conformance.js";
 import { openMirror } from "../../src/cli/mirror.js";
 import type { Case } from "../../src/conformance/case.js";
 import { withConformance } from "../../src/conformance/components.js";
@@ -34,7 +34,7 @@ async function command(...args: string[]): Promise<{ status: number; out: string
   vi.spyOn(process.stdout, "write").mockImplementation(to("out"));
   vi.spyOn(process.stderr, "write").mockImplementation(to("err"));
   try {
-    return { status: await conformance(args), ...told };
+    return { status: await conformanceCommand(args), ...told };
   } finally {
     vi.restoreAllMocks();
   }
@@ -396,7 +396,7 @@ test.each([
   const told = { out: "", err: "" };
   vi.spyOn(process.stdout, "write").mockImplementation((text) => (told.out += String(text)) !== "");
   vi.spyOn(process.stderr, "write").mockImplementation((text) => (told.err += String(text)) !== "");
-  const ended = conformance(["--serve", "--port", "0"]);
+  const ended = conformanceCommand(["--serve", "--port", "0"]);
   await until(() => told.err.includes("/scenarios"));
   const [url] = told.err.match(/http:\/\/[\d.:]+/) ?? [];
   const post = (path: string, body?: object) =>

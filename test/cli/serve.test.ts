@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, test, vi } from "vitest";
-import { serve } from "../../src/cli/serve.js";
+import { serveCommand } from "../../src/cli/serve.js";
 import { createClient } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { ca, cert, key, renewed } from "../support/certificates.js";
@@ -34,7 +34,7 @@ afterEach(async () => {
 
 /** `fairlead serve` on a free port, in this process: its exit status, and its URL once it has printed that. */
 async function start(...args: string[]): Promise<{ url: string; status: Promise<number> }> {
-  const status = serve(["--port", "0", "--data", join(folder, "data"), ...args]);
+  const status = serveCommand(["--port", "0", "--data", join(folder, "data"), ...args]);
   await Promise.race([status, vi.waitFor(() => assert.match(printed, /Fairlead at http/))]);
   return { url: /Fairlead at (\S+)/.exec(printed)?.[1] ?? "", status };
 }
@@ -114,7 +114,7 @@ test("--drain: calls are taken for so long after the signal, while /readyz says 
   assert.match(printed, /SIGTERM: \/readyz answers 503, calls are accepted for 0\.5 s more; then open calls/);
   assert.equal(await status, 0);
   await assert.rejects(
-    serve(["--drain", "soon"]),
+    serveCommand(["--drain", "soon"]),
     /--drain must be a number of seconds, 0 or more, got "soon"/,
   );
 });
@@ -184,7 +184,7 @@ test("a certificate that changes is used for further connections, those that are
 
   // Half of a renewal: it is told of, and nothing changes.
   await writeFile(keyPath, renewed.key);
-  await vi.waitFor(() => assert.match(logged().join(""), /cannot be read anew: the one before/), 5000);
+  await vi.waitFor(() => assert.match(logged().join(""), /cannot be read again: the previous one/), 5000);
   assert.equal(await fingerprint(url), before);
   await write(renewed);
   await vi.waitFor(async () => assert.notEqual(await fingerprint(url), before), 5000);
@@ -195,7 +195,7 @@ test("a certificate that changes is used for further connections, those that are
   process.emit("SIGHUP", "SIGHUP");
   await vi.waitFor(async () => assert.equal(await fingerprint(url), before), { timeout: 800, interval: 20 });
   assert.notEqual(after, before);
-  assert.equal(logged().filter((line) => line.includes("read anew:")).length, 1);
+  assert.equal(logged().filter((line) => line.includes("read again:")).length, 1);
 
   await fl.log<number>("l").append(2);
   await follower;
@@ -208,7 +208,7 @@ test("a certificate that changes is used for further connections, those that are
 });
 
 test("--memory: the banner says that nothing is kept, and stderr is empty", async () => {
-  const status = serve(["--port", "0", "--memory"]);
+  const status = serveCommand(["--port", "0", "--memory"]);
   await vi.waitFor(() => assert.match(printed, /engine: memory \(nothing is kept\)\n/));
   send("SIGTERM");
   assert.equal(await status, 0);
@@ -217,18 +217,18 @@ test("--memory: the banner says that nothing is kept, and stderr is empty", asyn
 
 test("options that are wrong are told before anything is served", async () => {
   const key = join(certificates, "server.key");
-  await assert.rejects(serve(["--tls-key", key]), /--tls-cert is missing/);
-  await assert.rejects(serve(["--tls-cert", key]), /--tls-key is missing/);
+  await assert.rejects(serveCommand(["--tls-key", key]), /--tls-cert is missing/);
+  await assert.rejects(serveCommand(["--tls-cert", key]), /--tls-key is missing/);
   await assert.rejects(
-    serve(["--tls-key", key, "--tls-cert", "/no/such"]),
+    serveCommand(["--tls-key", key, "--tls-cert", "/no/such"]),
     /--tls-cert "\/no\/such": there is no such file/,
   );
   await assert.rejects(
-    serve(["--tls-key", key, "--tls-cert", key, "--port", "0", "--memory"]),
-    /are no PEM key and its certificate/,
+    serveCommand(["--tls-key", key, "--tls-cert", key, "--port", "0", "--memory"]),
+    /are not a PEM key and its certificate/,
   );
   await assert.rejects(
-    serve(["--grace", "soon"]),
+    serveCommand(["--grace", "soon"]),
     /--grace must be a number of seconds, 0 or more, got "soon"/,
   );
 });

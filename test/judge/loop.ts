@@ -1,5 +1,5 @@
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import type { Observation, Operation } from "../../src/conformance/index.js";
+import type { Observation, ScenarioOperation } from "../../src/conformance/index.js";
 import { type ClientOptions, createClient } from "../../src/index.js";
 import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { operate } from "./operate.js";
@@ -7,7 +7,7 @@ import { operate } from "./operate.js";
 // What facades load on demand is compiled by the runner for seconds, in which no timer runs: it has to be there before.
 import "../../src/client/lazy-chunk.js";
 
-type Listed = { id: string; operation: Operation };
+type Listed = { id: string; operation: ScenarioOperation };
 
 /** The ways to the judge. */
 export const WAYS = {
@@ -53,7 +53,7 @@ export function marked(transport: Transport, id: string): Transport {
 export async function seenOf(
   transport: Transport,
   id: string,
-  operation: Operation,
+  operation: ScenarioOperation,
   options: ClientOptions = {},
 ): Promise<Observation> {
   try {

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { HeldLock } from "../../src/client/lock.js";
-import type { Json, Operation } from "../../src/conformance/index.js";
+import type { Json, ScenarioOperation } from "../../src/conformance/index.js";
 import { text as asText, type Fairlead, type Secret } from "../../src/index.js";
 
 const coding = { codec: asText() };
 
 /** Does what the judge asks for with the facades, on the store of that name, and gives what it is to be told. */
-export async function operate(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+export async function operate(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   const [primitive] = asked.call.split(".");
   switch (primitive) {
     case "state":
@@ -27,7 +27,7 @@ export async function operate(fl: Fairlead, store: string, asked: Operation): Pr
   }
 }
 
-async function onState(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+async function onState(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   const state = fl.state(store, coding);
   const read = ({ value, etag }: { value: string; etag: string }) => ({ text: value, etag });
   switch (asked.call) {
@@ -65,7 +65,7 @@ async function onState(fl: Fairlead, store: string, asked: Operation): Promise<J
 
 const ifMatch = (etag: string | undefined) => (etag === undefined ? {} : { ifMatch: etag });
 
-async function onLock(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+async function onLock(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   const lock = fl.lock(store);
   switch (asked.call) {
     case "lock.tryAcquire": {
@@ -89,7 +89,7 @@ async function onLock(fl: Fairlead, store: string, asked: Operation): Promise<Js
   }
 }
 
-async function onFile(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+async function onFile(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   const files = fl.files(store);
   switch (asked.call) {
     case "files.get": {
@@ -122,7 +122,7 @@ async function onFile(fl: Fairlead, store: string, asked: Operation): Promise<Js
   }
 }
 
-async function onConfiguration(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+async function onConfiguration(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   const settings = fl.configuration(store);
   if (asked.call === "configuration.get") {
     const items = await settings.get(asked.keys);
@@ -145,7 +145,7 @@ async function onConfiguration(fl: Fairlead, store: string, asked: Operation): P
   return { ...open.current } as Record<string, string>;
 }
 
-async function onPubsub(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+async function onPubsub(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   const pubsub = fl.pubsub(store);
   if (asked.call === "pubsub.publish") {
     await pubsub.publish(asked.topic, asked.text ?? asked.json);
@@ -171,7 +171,7 @@ async function onPubsub(fl: Fairlead, store: string, asked: Operation): Promise<
   return seen;
 }
 
-async function onAtomix(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+async function onAtomix(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   const map = fl.map(store, { ...coding, ...("partitions" in asked && { partitions: asked.partitions }) });
   const entry = (found?: { value: string; version: bigint }) =>
     found ? { text: found.value, version: String(found.version) } : null;
@@ -202,7 +202,7 @@ async function onAtomix(fl: Fairlead, store: string, asked: Operation): Promise<
   }
 }
 
-async function onOthers(fl: Fairlead, store: string, asked: Operation): Promise<Json> {
+async function onOthers(fl: Fairlead, store: string, asked: ScenarioOperation): Promise<Json> {
   switch (asked.call) {
     case "sequencer.take": {
       const guarantee = asked.strong ? { guarantee: "strong" as const } : {};

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { build } from "esbuild";
 import { afterEach, expect, test, vi } from "vitest";
-import { config } from "../../src/cli/config.js";
+import { configCommand } from "../../src/cli/config.js";
 import { readConfigFile } from "../../src/cli/config-file.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { ConfigError, configJsonSchema, createServer, parseConfig } from "../../src/server/index.js";
@@ -59,7 +59,7 @@ async function run(...args: string[]): Promise<{ status: number; printed: string
     return true;
   });
   vi.spyOn(process.stderr, "write").mockReturnValue(true);
-  return { status: await config(args), printed };
+  return { status: await configCommand(args), printed };
 }
 
 afterEach(() => vi.restoreAllMocks());
@@ -255,7 +255,7 @@ test("`fairlead config check` warns of an allowed variable that is not set, and 
       pair(at("server.key"), "/no/such"),
       /--tls-cert "\/no\/such": there is no such file/,
     );
-    await assert.rejects(pair(at("server.key"), at("server.key")), /are no PEM key and its certificate/);
+    await assert.rejects(pair(at("server.key"), at("server.key")), /are not a PEM key and its certificate/);
   });
 });
 

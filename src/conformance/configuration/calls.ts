@@ -12,13 +12,13 @@ import type { CaseContext } from "../case-context.js";
 import { AssertionError } from "../expect.js";
 
 /** A place and keys. The default group belongs to the case. */
-type Asked = { storeName?: string; appId?: string; group?: string; label?: string; keys?: string[] };
+type Place = { storeName?: string; appId?: string; group?: string; label?: string; keys?: string[] };
 
 type Item = Omit<MessageInitShape<typeof ConfigurationItemSchema>, "$typeName">;
 
 /** A subscription, message by message. */
-interface Following {
-  ask(asked: Asked): void;
+interface ConfigurationStream {
+  ask(place: Place): void;
   halfClose(): void;
   next(): Promise<SubscribeConfigurationResponse>;
   /** The items of the next response, as "key: content". */
@@ -31,35 +31,35 @@ export interface ConfigurationCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
   readonly group: string;
-  save(items: Record<string, string>, place?: Omit<Asked, "keys">): Promise<unknown>;
-  saveItems(items: Item[], place?: Omit<Asked, "keys">): Promise<unknown>;
-  remove(keys: string[], place?: Asked): Promise<unknown>;
-  get(place?: Asked): Promise<Record<string, string>>;
-  items(place?: Asked): Promise<ConfigurationItem[]>;
+  save(items: Record<string, string>, place?: Omit<Place, "keys">): Promise<unknown>;
+  saveItems(items: Item[], place?: Omit<Place, "keys">): Promise<unknown>;
+  remove(keys: string[], place?: Place): Promise<unknown>;
+  get(place?: Place): Promise<Record<string, string>>;
+  items(place?: Place): Promise<ConfigurationItem[]>;
   /** Subscribes. By default the headers ask for an immediate response, even if there are no items. */
-  follow(first?: Asked, headers?: Record<string, string>): Following;
+  follow(first?: Place, headers?: Record<string, string>): ConfigurationStream;
 }
 
-export const shownItem = ({ key, content, metadata }: ConfigurationItem): string =>
+export const formatItem = ({ key, content, metadata }: ConfigurationItem): string =>
   `${key}: ${metadata["deleted"] === "true" ? "deleted" : content}`;
 
-export function configurationCalls(bench: CaseContext): ConfigurationCalls {
-  const runtime = bench.client(Runtime);
-  const storeName = bench.stores.configuration;
-  const group = bench.own("g");
-  const placed = (asked: Asked = {}) => ({ storeName, group, ...asked });
-  const saveItems = (items: Item[], place: Omit<Asked, "keys"> = {}) => {
-    const { group: _, label, storeName, ...rest } = { ...placed(place) };
-    const own = placed(place).group;
+export function configurationCalls(context: CaseContext): ConfigurationCalls {
+  const runtime = context.client(Runtime);
+  const storeName = context.stores.configuration;
+  const group = context.own("g");
+  const withDefaults = (place: Place = {}) => ({ storeName, group, ...place });
+  const saveItems = (items: Item[], place: Omit<Place, "keys"> = {}) => {
+    const { group: _, label, storeName, ...rest } = { ...withDefaults(place) };
+    const own = withDefaults(place).group;
     const all = items.map((item) => ({ group: own, ...(label !== undefined && { label }), ...item }));
-    bench.after(() =>
-      runtime.deleteConfiguration({ ...placed(place), keys: items.map(({ key = "" }) => key) }),
+    context.after(() =>
+      runtime.deleteConfiguration({ ...withDefaults(place), keys: items.map(({ key = "" }) => key) }),
     );
     return runtime.saveConfiguration({ storeName, ...rest, items: all });
   };
-  const items = async (place?: Asked) => (await runtime.getConfiguration(placed(place))).items;
+  const items = async (place?: Place) => (await runtime.getConfiguration(withDefaults(place))).items;
   return {
-    ...bench,
+    ...context,
     runtime,
     storeName,
     group,
@@ -70,27 +70,27 @@ export function configurationCalls(bench: CaseContext): ConfigurationCalls {
         Object.entries(contents).map(([key, content]) => ({ key, content })),
         place,
       ),
-    remove: (keys, place) => runtime.deleteConfiguration({ ...placed(place), keys }),
+    remove: (keys, place) => runtime.deleteConfiguration({ ...withDefaults(place), keys }),
     get: async (place) => Object.fromEntries((await items(place)).map(({ key, content }) => [key, content])),
     follow(first, headers = { [INITIAL_HEADER]: "true" }) {
-      const requests = new Queue<Asked>();
-      const left = new AbortController();
+      const requests = new Queue<Place>();
+      const cancellation = new AbortController();
       const responses = runtime
-        .subscribeConfiguration(requests, { signal: left.signal, headers })
+        .subscribeConfiguration(requests, { signal: cancellation.signal, headers })
         [Symbol.asyncIterator]();
       const next = async () => {
         const { value, done } = await responses.next();
         if (done) throw new AssertionError("the stream ended", undefined, undefined, { isEnd: true });
         return value;
       };
-      const leave = () => left.abort();
-      bench.after(leave);
-      if (first) requests.push(placed(first));
+      const leave = () => cancellation.abort();
+      context.after(leave);
+      if (first) requests.push(withDefaults(first));
       return {
-        ask: (asked) => requests.push(placed(asked)),
+        ask: (place) => requests.push(withDefaults(place)),
         halfClose: () => requests.end(),
         next,
-        items: async () => (await next()).items.map(shownItem),
+        items: async () => (await next()).items.map(formatItem),
         leave,
       };
     },

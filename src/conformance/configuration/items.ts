@@ -2,7 +2,7 @@ import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
 import { expectMalformed, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
-import { type ConfigurationCalls, shownItem } from "./calls.js";
+import { type ConfigurationCalls, formatItem } from "./calls.js";
 
 /** Cases of saving, reading and deleting items. */
 export function configurationItemCases(on: DeclareCase<ConfigurationCalls>): void {
@@ -94,7 +94,7 @@ function itemContentCases(on: DeclareCase<ConfigurationCalls>): void {
     async (at) => {
       await at.save({ a: "1", b: "2" });
       const found = await at.items({ keys: ["b", "none", "a", "b"] });
-      equal(found.map(shownItem), ["b: 2", "a: 1"]);
+      equal(found.map(formatItem), ["b: 2", "a: 1"]);
     },
   );
 

@@ -66,11 +66,11 @@ export function severalSubscriberCases(on: DeclareCase<ConfigurationCalls>): voi
   );
 
   on(["SubscribeConfiguration", "duplex"], "a subscription with a deadline ends with it", async (at) => {
-    async function* asked() {
+    async function* requests() {
       yield { storeName: at.storeName, group: at.group };
       await new Promise(() => {});
     }
-    const stream = at.runtime.subscribeConfiguration(asked(), { timeoutMs: 200 });
+    const stream = at.runtime.subscribeConfiguration(requests(), { timeoutMs: 200 });
     let responses = 0;
     await expectRefusal(
       (async () => {

@@ -143,15 +143,15 @@ function slowSubscriberCases(on: DeclareCase<ConfigurationCalls>): void {
         await at.save({ done: "yes" });
       })();
       const stream = at.follow({});
-      const told = new Map<string, string>();
-      while (!told.has("done")) {
+      const values = new Map<string, string>();
+      while (!values.has("done")) {
         for (const { key, content } of (await stream.next()).items) {
-          if (content === "") told.delete(key);
-          else told.set(key, content);
+          if (content === "") values.delete(key);
+          else values.set(key, content);
         }
       }
       await writing;
-      equal(Object.fromEntries([...told].sort()), await at.get());
+      equal(Object.fromEntries([...values].sort()), await at.get());
     },
   );
 }

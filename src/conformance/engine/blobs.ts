@@ -35,9 +35,9 @@ function putBlobCases(on: DeclareEngineCase): void {
       metadata,
     });
     equal(await blobs.stat("b"), info);
-    const found = await blobs.get("b");
-    equal(found?.info, info);
-    equal(found && (await concatChunks(found.content)), utf8("some text"));
+    const blob = await blobs.get("b");
+    equal(blob?.info, info);
+    equal(blob && (await concatChunks(blob.content)), utf8("some text"));
   });
 
   on("blobs.get() and stat() of a missing blob are undefined", async ({ blobs }) => {
@@ -115,14 +115,10 @@ function readBlobCases(on: DeclareEngineCase): void {
       [1_000_000, undefined],
     ];
     for (const [offset, length] of ranges) {
-      const found = await blobs.get("b", length === undefined ? { offset } : { offset, length });
-      equal(found?.info, info);
+      const blob = await blobs.get("b", length === undefined ? { offset } : { offset, length });
+      equal(blob?.info, info);
       const end = length === undefined ? undefined : offset + length;
-      equal(
-        found && (await concatChunks(found.content)),
-        whole.subarray(offset, end),
-        `${offset}, ${length}`,
-      );
+      equal(blob && (await concatChunks(blob.content)), whole.subarray(offset, end), `${offset}, ${length}`);
     }
   });
 
@@ -135,7 +131,7 @@ function readBlobCases(on: DeclareEngineCase): void {
         break;
       }
     };
-    const found = await Promise.all([read(blobs, "b"), leave(), read(blobs, "b")]);
-    equal(found, [whole, undefined, whole]);
+    const blob = await Promise.all([read(blobs, "b"), leave(), read(blobs, "b")]);
+    equal(blob, [whole, undefined, whole]);
   });
 }

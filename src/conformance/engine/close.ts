@@ -35,8 +35,8 @@ function closedEngineCases(on: DeclareEngineCase): void {
 
   on("engine.close() makes every later call fail as away", async (engine) => {
     await engine.close();
-    for (const [what, call] of Object.entries(callEveryMethod(engine)))
-      await rejects(call, isEngineUnavailable, what);
+    for (const [description, call] of Object.entries(callEveryMethod(engine)))
+      await rejects(call, isEngineUnavailable, description);
   });
 
   on("engine.close() makes every later call fail as away where there was something", async (engine) => {
@@ -48,8 +48,8 @@ function closedEngineCases(on: DeclareEngineCase): void {
     await event.next();
     await blobs.put("b", content("text"), { metadata: {}, ifAbsent: false });
     await engine.close();
-    for (const [what, call] of Object.entries(callEveryMethod(engine)))
-      await rejects(call, isEngineUnavailable, what);
+    for (const [description, call] of Object.entries(callEveryMethod(engine)))
+      await rejects(call, isEngineUnavailable, description);
   });
 }
 
@@ -89,8 +89,8 @@ function closedReadCases(on: DeclareEngineCase): void {
       for (let i = 0; i < 5; i++)
         await blobs.put(`b${i}`, content(`${i}`), { metadata: {}, ifAbsent: false });
       await blobs.put("large", content(whole), { metadata: {}, ifAbsent: false });
-      const found = await blobs.get("large");
-      ok(found, "the blob is there");
+      const blob = await blobs.get("large");
+      ok(blob, "the blob is there");
       const bounded: [string, AsyncIterable<number>, number][] = [
         ["keys.list", countItems(keys.list("k"), () => 1), 600],
         [
@@ -99,21 +99,21 @@ function closedReadCases(on: DeclareEngineCase): void {
           600,
         ],
         ["blobs.list", countItems(blobs.list("b"), () => 1), 5],
-        ["a blob's content", countItems(found.content, ({ length }) => length), whole.length],
+        ["a blob's content", countItems(blob.content, ({ length }) => length), whole.length],
       ];
-      const begun = await Promise.all(
-        bounded.map(async ([what, iterable, most]) => {
+      const started = await Promise.all(
+        bounded.map(async ([description, iterable, most]) => {
           const rest = iterable[Symbol.asyncIterator]();
           const { value: first } = await rest.next();
-          return { what, rest, first, most };
+          return { what: description, rest, first, most };
         }),
       );
       await engine.close();
-      for (const { what, rest, first, most } of begun) {
+      for (const { what: description, rest, first, most } of started) {
         try {
           let sum = first;
           for await (const count of { [Symbol.asyncIterator]: () => rest }) sum += count;
-          equal(sum, most, what);
+          equal(sum, most, description);
         } catch (error) {
           if (!isEngineUnavailable(error)) throw error;
         }

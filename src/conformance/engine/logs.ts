@@ -4,7 +4,7 @@ import { equal, ok } from "../expect.js";
 import { DISTINCT_NAMES, patternBytes } from "../test-data.js";
 import { followCases, followEndCases } from "./logs/follow.js";
 
-import { append, follow, offsets, readable, texts } from "./logs/read.js";
+import { appendTexts, followRecords, offsetsOf, readAll, textsOf } from "./logs/read.js";
 import { retainedReadCases, retentionCases } from "./logs/retention.js";
 import { LATE_MS, neverAborts } from "./timing.js";
 
@@ -21,31 +21,32 @@ export function engineLogCases(on: DeclareEngineCase): void {
 
 function appendCases(on: DeclareEngineCase): void {
   on("logs.append() gives offsets from 1n on without gaps", async ({ logs }) => {
-    equal(await append(logs, "l", "a"), { first: 1n, last: 1n });
-    equal(await append(logs, "l", "b", "c", "d"), { first: 2n, last: 4n });
-    equal(await append(logs, "l", "e"), { first: 5n, last: 5n });
-    const records = await readable(logs, "l");
-    equal(offsets(records), [1n, 2n, 3n, 4n, 5n]);
-    equal(texts(records), ["a", "b", "c", "d", "e"]);
+    equal(await appendTexts(logs, "l", "a"), { first: 1n, last: 1n });
+    equal(await appendTexts(logs, "l", "b", "c", "d"), { first: 2n, last: 4n });
+    equal(await appendTexts(logs, "l", "e"), { first: 5n, last: 5n });
+    const records = await readAll(logs, "l");
+    equal(offsetsOf(records), [1n, 2n, 3n, 4n, 5n]);
+    equal(textsOf(records), ["a", "b", "c", "d", "e"]);
   });
 
   on("logs.append() counts each log by itself", async ({ logs }) => {
-    for (const name of DISTINCT_NAMES) equal(await append(logs, name, `of ${name}`), { first: 1n, last: 1n });
-    for (const name of DISTINCT_NAMES) equal(texts(await readable(logs, name)), [`of ${name}`], name);
+    for (const name of DISTINCT_NAMES)
+      equal(await appendTexts(logs, name, `of ${name}`), { first: 1n, last: 1n });
+    for (const name of DISTINCT_NAMES) equal(textsOf(await readAll(logs, name)), [`of ${name}`], name);
   });
 
   on("logs.append() of racing writers keeps the values of each together", async ({ logs }) => {
-    const write = (i: number) => append(logs, "l", ...Array.from({ length: 10 }, (_, j) => `${i}.${j}`));
+    const write = (i: number) => appendTexts(logs, "l", ...Array.from({ length: 10 }, (_, j) => `${i}.${j}`));
     const places = await Promise.all(Array.from({ length: 16 }, (_, i) => write(i)));
-    const records = await readable(logs, "l");
+    const records = await readAll(logs, "l");
     equal(
-      offsets(records),
+      offsetsOf(records),
       Array.from({ length: 160 }, (_, i) => BigInt(i + 1)),
     );
     for (const [i, { first, last }] of places.entries()) {
       equal(last - first, 9n);
       equal(
-        texts(records.slice(Number(first) - 1, Number(last))),
+        textsOf(records.slice(Number(first) - 1, Number(last))),
         Array.from({ length: 10 }, (_, j) => `${i}.${j}`),
       );
     }
@@ -54,7 +55,7 @@ function appendCases(on: DeclareEngineCase): void {
   on("logs.append() keeps every byte, of an empty value and of a large one", async ({ logs }) => {
     await logs.append("l", [new Uint8Array(), patternBytes(1024 ** 2), patternBytes(3)]);
     equal(
-      (await readable(logs, "l")).map(({ value }) => value),
+      (await readAll(logs, "l")).map(({ value }) => value),
       [new Uint8Array(), patternBytes(1024 ** 2), patternBytes(3)],
     );
   });
@@ -62,10 +63,10 @@ function appendCases(on: DeclareEngineCase): void {
   on("logs.append() stamps records with the time, which never goes back", async ({ logs }) => {
     const beforeMs = Date.now();
     for (let i = 0; i < 5; i++) {
-      await append(logs, "l", `${i}`);
+      await appendTexts(logs, "l", `${i}`);
       await sleep(1);
     }
-    const times = (await readable(logs, "l")).map(({ timestampMs }) => timestampMs);
+    const times = (await readAll(logs, "l")).map(({ timestampMs }) => timestampMs);
     ok(Math.abs((times[0] ?? 0) - beforeMs) < LATE_MS, "the time is that of the append");
     equal(
       [...times].sort((a, b) => a - b),
@@ -76,26 +77,26 @@ function appendCases(on: DeclareEngineCase): void {
 
 function logReadCases(on: DeclareEngineCase): void {
   on("logs.read() begins at its offset, or with the oldest record where that is later", async ({ logs }) => {
-    await append(logs, "l", "a", "b", "c");
-    equal(texts(await readable(logs, "l", 2n)), ["b", "c"]);
-    equal(texts(await readable(logs, "l", 3n)), ["c"]);
-    equal(texts(await readable(logs, "l", 0n)), ["a", "b", "c"]);
-    equal(await readable(logs, "l", 4n), []);
-    equal(await readable(logs, "l", 2n ** 62n), []);
+    await appendTexts(logs, "l", "a", "b", "c");
+    equal(textsOf(await readAll(logs, "l", 2n)), ["b", "c"]);
+    equal(textsOf(await readAll(logs, "l", 3n)), ["c"]);
+    equal(textsOf(await readAll(logs, "l", 0n)), ["a", "b", "c"]);
+    equal(await readAll(logs, "l", 4n), []);
+    equal(await readAll(logs, "l", 2n ** 62n), []);
   });
 
   on("logs.read() gives every record of a long log, in order", async ({ logs }) => {
     for (let i = 0; i < 4; i++) {
-      await append(logs, "l", ...Array.from({ length: 500 }, (_, j) => `${i * 500 + j}`));
+      await appendTexts(logs, "l", ...Array.from({ length: 500 }, (_, j) => `${i * 500 + j}`));
     }
     equal(
-      texts(await readable(logs, "l")),
+      textsOf(await readAll(logs, "l")),
       Array.from({ length: 2000 }, (_, i) => `${i}`),
     );
   });
 
   on("logs.read() of an unknown log is at its end", async ({ logs }) => {
-    equal(await readable(logs, "unknown"), []);
+    equal(await readAll(logs, "unknown"), []);
     equal(await logs.bounds("unknown"), { first: 1n, next: 1n });
     equal(await logs.seek("unknown", 0), 1n);
   });
@@ -103,43 +104,43 @@ function logReadCases(on: DeclareEngineCase): void {
 
 function logReaderCases(on: DeclareEngineCase): void {
   on("logs.read() of several readers gives each its own place", async ({ logs }) => {
-    await append(logs, "l", "a", "b");
-    const early = follow(logs, "l", 1n);
+    await appendTexts(logs, "l", "a", "b");
+    const early = followRecords(logs, "l", 1n);
     equal((await early.next()).offset, 1n);
-    const late = follow(logs, "l", 2n);
+    const late = followRecords(logs, "l", 2n);
     equal((await late.next()).offset, 2n);
     equal((await early.next()).offset, 2n);
     await early.quiet(5);
     await late.quiet(5);
-    const told = [early.next(), late.next()];
-    await append(logs, "l", "c");
-    equal(texts(await Promise.all(told)), ["c", "c"]);
+    const next = [early.next(), late.next()];
+    await appendTexts(logs, "l", "c");
+    equal(textsOf(await Promise.all(next)), ["c", "c"]);
     await late.leave();
-    await append(logs, "l", "d");
-    equal(texts([await early.next()]), ["d"]);
+    await appendTexts(logs, "l", "d");
+    equal(textsOf([await early.next()]), ["d"]);
   });
 
   on("logs.read() may be left at any time", async ({ logs }) => {
-    await append(logs, "l", "a", "b");
+    await appendTexts(logs, "l", "a", "b");
     for await (const batch of logs.read("l", 1n, { follow: true, signal: neverAborts() })) {
       equal(batch[0]?.offset, 1n);
       break;
     }
-    equal((await readable(logs, "l")).length, 2);
+    equal((await readAll(logs, "l")).length, 2);
   });
 
   on("logs.bounds() tells the oldest offset and the next one", async ({ logs }) => {
-    await append(logs, "l", "a", "b");
+    await appendTexts(logs, "l", "a", "b");
     equal(await logs.bounds("l"), { first: 1n, next: 3n });
-    await append(logs, "l", "c");
+    await appendTexts(logs, "l", "c");
     equal(await logs.bounds("l"), { first: 1n, next: 4n });
   });
 
   on("logs.seek() finds the first record of a time or later", async ({ logs }) => {
-    await append(logs, "l", "a", "b");
+    await appendTexts(logs, "l", "a", "b");
     await sleep(5);
-    await append(logs, "l", "c", "d");
-    const times = (await readable(logs, "l")).map(({ timestampMs }) => timestampMs);
+    await appendTexts(logs, "l", "c", "d");
+    const times = (await readAll(logs, "l")).map(({ timestampMs }) => timestampMs);
     const [atMs = 0, , laterMs = 0] = times;
     equal(await logs.seek("l", 0), 1n);
     equal(await logs.seek("l", atMs), 1n);

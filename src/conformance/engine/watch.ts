@@ -136,14 +136,14 @@ function watchReaderCases(on: DeclareEngineCase): void {
   });
 
   on("keys.watch() of several watchers tells each, whoever leaves", async ({ keys }) => {
-    const enough = new AbortController();
-    const [aborts, leaves, stays] = [enough.signal, neverAborts(), neverAborts()].map((signal) =>
+    const stop = new AbortController();
+    const [aborts, leaves, stays] = [stop.signal, neverAborts(), neverAborts()].map((signal) =>
       reader(keys.watch("k", signal)),
     );
     ok(aborts && leaves && stays, "three watchers");
     await commitWrites(keys, set("k1"));
     for (const watcher of [aborts, leaves, stays]) equal(keyOf(await watcher.next()), "k1");
-    enough.abort();
+    stop.abort();
     await leaves.leave();
     await commitWrites(keys, set("k2"));
     equal(keyOf(await stays.next()), "k2");
@@ -154,12 +154,12 @@ function watchReaderCases(on: DeclareEngineCase): void {
 
 function watchEndCases(on: DeclareEngineCase): void {
   on("keys.watch() ends when its signal aborts, while it waits and before it is read", async ({ keys }) => {
-    const enough = new AbortController();
-    const waits = reader(keys.watch("k", enough.signal));
-    const unread = keys.watch("k", enough.signal);
+    const stop = new AbortController();
+    const waits = reader(keys.watch("k", stop.signal));
+    const unread = keys.watch("k", stop.signal);
     await waits.quiet(5);
     const end = waits.end();
-    enough.abort();
+    stop.abort();
     await end;
     await commitWrites(keys, set("k"));
     equal(await collect(unread), []);
@@ -172,12 +172,12 @@ function watchEndCases(on: DeclareEngineCase): void {
   });
 
   on("keys.watch() ends between two changes when its signal aborts", async ({ keys }) => {
-    const enough = new AbortController();
-    const changes = reader(keys.watch("k", enough.signal));
+    const stop = new AbortController();
+    const changes = reader(keys.watch("k", stop.signal));
     await commitWrites(keys, set("k"));
     await commitWrites(keys, set("k"));
     await changes.next();
-    enough.abort();
+    stop.abort();
     await sleep(0);
     await changes.end();
   });

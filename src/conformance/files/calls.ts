@@ -29,32 +29,32 @@ export interface FileCalls extends CaseContext {
   /** Stores a file in one message. */
   store(name: string, content?: string | Uint8Array, metadata?: Record<string, string>): Promise<unknown>;
   get(name: string, metadata?: Record<string, string>): Promise<ReadFile>;
-  meta(name: string): Promise<GetFileMetaResponse>;
+  getMeta(name: string): Promise<GetFileMetaResponse>;
   /** The metadata of a file. */
-  kept(name: string): Promise<Record<string, string>>;
+  metadata(name: string): Promise<Record<string, string>>;
   list(prefix?: string, rest?: { pageSize?: number; marker?: string }): Promise<ListFileResp>;
   /** The names on a page, without the prefix of the case. */
   names(page: { files: FileInfo[] }): string[];
   delete(name: string): Promise<unknown>;
 }
 
-export function fileCalls(bench: CaseContext): FileCalls {
-  const runtime = bench.client(Runtime);
-  const storeName = bench.stores.files;
-  const file = (name: string) => bench.own(name);
-  const named = (name: string) => ({ request: { storeName, name: file(name) } });
-  const written = new Set<string>();
+export function fileCalls(context: CaseContext): FileCalls {
+  const runtime = context.client(Runtime);
+  const storeName = context.stores.files;
+  const file = (name: string) => context.own(name);
+  const requestOf = (name: string) => ({ request: { storeName, name: file(name) } });
+  const writtenNames = new Set<string>();
   const stream = (parts: AsyncIterable<Part>, signal?: AbortSignal) =>
-    runtime.putFile(withGoMetadata(parts, written), signal && { signal });
+    runtime.putFile(withGoMetadata(parts, writtenNames), signal && { signal });
   const put = (...parts: Part[]) => stream(streamOf(parts));
   const list: FileCalls["list"] = (prefix = "", { marker, ...rest } = {}) =>
-    runtime.listFile({ ...named(prefix), ...rest, ...(marker !== undefined && { marker }) });
-  bench.after(async () => {
-    const deletions = [...written].map((name) => runtime.delFile({ request: { storeName, name } }));
+    runtime.listFile({ ...requestOf(prefix), ...rest, ...(marker !== undefined && { marker }) });
+  context.after(async () => {
+    const deletions = [...writtenNames].map((name) => runtime.delFile({ request: { storeName, name } }));
     await Promise.allSettled(deletions);
   });
   return {
-    ...bench,
+    ...context,
     runtime,
     storeName,
     file,
@@ -80,14 +80,14 @@ export function fileCalls(bench: CaseContext): FileCalls {
       const bytes = concat(chunks);
       return { chunks, headers, bytes, text: fromUtf8(bytes) };
     },
-    meta: (name) => runtime.getFileMeta(named(name)),
-    async kept(name) {
-      const { response } = await runtime.getFileMeta(named(name));
+    getMeta: (name) => runtime.getFileMeta(requestOf(name)),
+    async metadata(name) {
+      const { response } = await runtime.getFileMeta(requestOf(name));
       const values = Object.entries(response?.metadata ?? {}).map(([key, { value }]) => [key, value.join()]);
       return Object.fromEntries(values);
     },
     names: ({ files }) => files.map(({ fileName }) => fileName.slice(file("").length)),
-    delete: (name) => runtime.delFile(named(name)),
+    delete: (name) => runtime.delFile(requestOf(name)),
   };
 }
 
@@ -95,12 +95,12 @@ export function fileCalls(bench: CaseContext): FileCalls {
 export const GO_FILE = { FileMode: "420", FileFlag: "578" };
 
 /** Adds GO_FILE to the first message if it names a file. Adds the name of the file to `written`. */
-async function* withGoMetadata(parts: AsyncIterable<Part>, written: Set<string>): AsyncGenerator<Part> {
+async function* withGoMetadata(parts: AsyncIterable<Part>, writtenNames: Set<string>): AsyncGenerator<Part> {
   let isFirst = true;
   for await (const part of parts) {
     const names = isFirst && part.storeName && part.name;
     isFirst = false;
-    if (names) written.add(part.name ?? "");
+    if (names) writtenNames.add(part.name ?? "");
     yield names ? { ...part, metadata: { ...GO_FILE, ...part.metadata } } : part;
   }
 }

@@ -36,7 +36,7 @@ function fileReadCases(on: DeclareCase<FileCalls>): void {
     }));
     await at.put({ storeName: at.storeName, name: at.file("f") }, ...parts);
     equal((await at.get("f")).bytes, content);
-    equal((await at.meta("f")).size, BigInt(content.length));
+    equal((await at.getMeta("f")).size, BigInt(content.length));
   });
 
   on("PutFile", "many files are written and read at once", async (at) => {
@@ -49,13 +49,13 @@ function fileReadCases(on: DeclareCase<FileCalls>): void {
 
   on("PutFile", "a reader that leaves early holds no one up", async (at) => {
     await at.store("f", new Uint8Array(10 * CHUNK_BYTES));
-    const leave = new AbortController();
+    const cancellation = new AbortController();
     const request = { storeName: at.storeName, name: at.file("f") };
-    for await (const { data } of at.runtime.getFile(request, { signal: leave.signal })) {
+    for await (const { data } of at.runtime.getFile(request, { signal: cancellation.signal })) {
       ok(data.length > 0, "there is a chunk");
       break;
     }
-    leave.abort();
+    cancellation.abort();
     await at.store("f", "new");
     equal((await at.get("f")).text, "new");
   });
@@ -71,7 +71,7 @@ function missingFileCases(on: DeclareCase<FileCalls>): void {
   const rpcs: [string, (at: FileCalls) => Promise<unknown>][] = [
     ["GetFile", (at) => at.get("f")],
     ["DelFile", (at) => at.delete("f")],
-    ["GetFileMeta", (at) => at.meta("f")],
+    ["GetFileMeta", (at) => at.getMeta("f")],
   ];
   for (const [rpc, call] of rpcs) {
     on(MISSING, `${rpc} of a file that is not there is not_found, with its name`, async (at) => {
@@ -113,10 +113,10 @@ function fileRangeCases(on: DeclareCase<FileCalls>): void {
     [{ length: "9".repeat(16) }, "0123456789", "0-9/10"],
   ];
   for (const [metadata, text, range] of cases) {
-    const what = Object.entries(metadata).map(([name, value]) => `${name} ${value}`);
+    const parts = Object.entries(metadata).map(([name, value]) => `${name} ${value}`);
     on(
       ["PutFile", "extensions"],
-      `${what.join(" and ")} of 10 bytes reads "${text}", confirmed as ${range}`,
+      `${parts.join(" and ")} of 10 bytes reads "${text}", confirmed as ${range}`,
       async (at) => {
         await at.store("f", "0123456789");
         const got = await at.get("f", metadata);

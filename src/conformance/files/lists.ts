@@ -79,7 +79,7 @@ function listPageCases(on: DeclareCase<FileCalls>): void {
     await at.store("f", "hello", { owner: "ada" });
     const [file] = (await at.list()).files;
     equal([file?.size, file?.metadata["owner"]], [5n, "ada"]);
-    equal(file?.lastModified, (await at.meta("f")).lastModified);
+    equal(file?.lastModified, (await at.getMeta("f")).lastModified);
   });
 
   on("ListFile", "a file that was replaced is listed once, as it is now", async (at) => {
@@ -97,8 +97,8 @@ function fileMetadataCases(on: DeclareCase<FileCalls>): void {
     const metadata = { ...GO_FILE, contentType: "text/plain", owner: "ада", constructor: "builder" };
     await at.store("f", "hello", metadata);
     const sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-    equal(await at.kept("f"), { ...metadata, sha256 });
-    equal((await at.meta("f")).size, 5n);
+    equal(await at.metadata("f"), { ...metadata, sha256 });
+    equal((await at.getMeta("f")).size, 5n);
     equal({ ...(await at.list()).files[0]?.metadata }, { ...metadata, sha256 });
   });
 
@@ -120,24 +120,24 @@ function fileMetadataCases(on: DeclareCase<FileCalls>): void {
       await at.runtime.putFile(streamOf([part]), { onHeader });
       const header = (await at.get("f")).headers.get(FILE_HEADER);
       equal(stored, header);
-      const told = decodeBinaryHeader(header ?? "", GetFileMetaResponseSchema);
-      equal(told, create(GetFileMetaResponseSchema, await at.meta("f")));
+      const described = decodeBinaryHeader(header ?? "", GetFileMetaResponseSchema);
+      equal(described, create(GetFileMetaResponseSchema, await at.getMeta("f")));
     },
   );
 
   on("last_modified", "last_modified is RFC 3339 in UTC", async (at) => {
     await at.store("f");
-    const { lastModified } = await at.meta("f");
+    const { lastModified } = await at.getMeta("f");
     ok(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(lastModified), lastModified);
     ok(!Number.isNaN(Date.parse(lastModified)), "it is a time");
   });
 
   on(["last_modified", "time"], "last_modified moves with the last write", async (at) => {
     await at.store("f");
-    const before = Date.parse((await at.meta("f")).lastModified);
+    const before = Date.parse((await at.getMeta("f")).lastModified);
     await at.pass(20);
     await at.store("f");
-    ok(Date.parse((await at.meta("f")).lastModified) > before, "it is later");
+    ok(Date.parse((await at.getMeta("f")).lastModified) > before, "it is later");
   });
 }
 

@@ -24,21 +24,21 @@ export function putFileCases(on: DeclareCase<FileCalls>): void {
         metadata: { owner: "bob" },
       });
       equal((await at.get("f")).text, "x");
-      equal((await at.kept("f"))["owner"], "ada");
+      equal((await at.metadata("f"))["owner"], "ada");
       await expectRefusal(at.get("g"), Code.NotFound);
     },
   );
 
   on("PutFile", "a file without data is empty, and is there", async (at) => {
     await at.put({ storeName: at.storeName, name: at.file("f") });
-    equal([(await at.meta("f")).size, (await at.get("f")).bytes.length], [0n, 0]);
+    equal([(await at.getMeta("f")).size, (await at.get("f")).bytes.length], [0n, 0]);
   });
 
   on("PutFile", "a shorter file replaces a longer one whole", async (at) => {
     await at.store("f", "a long content", { owner: "ada" });
     await at.store("f", "short");
     equal((await at.get("f")).text, "short");
-    equal((await at.kept("f"))["owner"], undefined, "what was kept with the one before");
+    equal((await at.metadata("f"))["owner"], undefined, "what was kept with the one before");
   });
 
   on("PutFile", "zero messages are invalid_argument", async (at) => {
@@ -63,7 +63,7 @@ export function createOnlyFileCases(on: DeclareCase<FileCalls>): void {
     const error = await expectRefusal(at.store("f", "second", { ifAbsent: "true" }), Code.Aborted);
     equal(errorMetadata(error)?.["key"], at.file("f"));
     equal((await at.get("f")).text, "first");
-    equal((await at.kept("f"))["ifAbsent"], undefined);
+    equal((await at.metadata("f"))["ifAbsent"], undefined);
     await at.store("f", "third", { ifAbsent: "false" });
     equal((await at.get("f")).text, "third");
   });
@@ -101,7 +101,7 @@ export function unfinishedUploadCases(on: DeclareCase<FileCalls>): void {
     equal((await at.list()).files, []);
     looked.open();
     await put;
-    equal((await at.meta("f")).size, BigInt(CHUNK_BYTES + 3));
+    equal((await at.getMeta("f")).size, BigInt(CHUNK_BYTES + 3));
   });
 
   on(["PutFile", "upload"], "a file that is being replaced is the old one until the end", async (at) => {
@@ -117,7 +117,7 @@ export function unfinishedUploadCases(on: DeclareCase<FileCalls>): void {
     equal((await at.get("f")).text, "old");
     looked.open();
     await put;
-    equal((await at.meta("f")).size, BigInt(2 * CHUNK_BYTES));
+    equal((await at.getMeta("f")).size, BigInt(2 * CHUNK_BYTES));
   });
 
   on(["PutFile", "upload"], "a stream that breaks leaves the file as it was", async (at) => {
@@ -131,12 +131,12 @@ export function unfinishedUploadCases(on: DeclareCase<FileCalls>): void {
   });
 
   on(["PutFile", "upload"], "a call that is cancelled leaves no file", async (at) => {
-    const leave = new AbortController();
+    const cancellation = new AbortController();
     async function* cut(): AsyncGenerator<Part> {
       yield { storeName: at.storeName, name: at.file("f"), data: new Uint8Array(CHUNK_BYTES) };
-      leave.abort();
+      cancellation.abort();
     }
-    await expectRefusal(at.stream(cut(), leave.signal), Code.Canceled);
+    await expectRefusal(at.stream(cut(), cancellation.signal), Code.Canceled);
     await expectRefusal(at.get("f"), Code.NotFound);
   });
 

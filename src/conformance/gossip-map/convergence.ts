@@ -206,7 +206,7 @@ function tombstoneCases(on: DeclareCase<GossipCalls>): void {
 function sameClockCases(on: DeclareCase<GossipCalls>): void {
   const [a, b] = [withId(5, "a"), withId(5, "b")];
   type Write = [value: string | null, at: Uint8Array];
-  const cases: [what: string, first: Write, second: Write, wins: string | undefined][] = [
+  const cases: [description: string, first: Write, second: Write, wins: string | undefined][] = [
     ["the later member id wins", ["z", a], ["a", b], "a"],
     ["the later member id wins, whoever comes first", ["a", b], ["z", a], "a"],
     ["a tombstone wins over a value", ["z", clock(5)], [null, clock(5)], undefined],
@@ -215,8 +215,8 @@ function sameClockCases(on: DeclareCase<GossipCalls>): void {
     ["the greater value wins, whoever comes first", ["y", clock(5)], ["x", clock(5)], "y"],
     ["the longer of two values that begin alike wins", ["x", clock(5)], ["xx", clock(5)], "xx"],
   ];
-  for (const [what, first, second, wins] of cases) {
-    on("gossip repair", `of writes with the same clock ${what}`, async (at) => {
+  for (const [description, first, second, wins] of cases) {
+    on("gossip repair", `of writes with the same clock ${description}`, async (at) => {
       const [one, two] = [at.join({ source: "one" }), at.join({ source: "two" })];
       one.update({ k: first });
       one.request("k");

@@ -11,7 +11,7 @@ type Init = Exclude<MessageInitShape<typeof MessageSchema>, Message>;
 type ReceivedEntry = { value: string | undefined; timestamp: Uint8Array };
 
 /** A member of a gossip map that sends single messages. As in the Go implementation, one stream carries all of them. */
-export interface Member {
+export interface TestMember {
   send(message: Init["message"], rest?: Omit<Init, "message">): void;
   /** Sends entries: a text, or null for a tombstone, and the timestamp of each, or the clock of it. */
   update(entries: Record<string, [value: string | null, at: number | bigint | Uint8Array]>): void;
@@ -47,9 +47,9 @@ export function joinAs(
   client: Client<typeof GossipMapService>,
   source: string,
   target: { namespace: string; name: string },
-): Member {
+): TestMember {
   const { until, ...connection } = connect(client);
-  const send: Member["send"] = (message, rest = {}) =>
+  const send: TestMember["send"] = (message, rest = {}) =>
     connection.push(create(MessageSchema, { source, target, message, ...rest }));
   return {
     send,
@@ -115,7 +115,7 @@ function connect(client: Client<typeof GossipMapService>) {
   };
 }
 
-function updatesOf(entries: Parameters<Member["update"]>[0]) {
+function updatesOf(entries: Parameters<TestMember["update"]>[0]) {
   const updates = Object.entries(entries).map(([key, [value, at]]) => {
     const digest = { timestamp: timestampOf(at), tombstone: value === null };
     return [key, { digest, ...(value !== null && { value: utf8(value) }) }];

@@ -3,8 +3,8 @@ import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectLimit, expectMalformed } from "../expect-refusal.js";
 import type { GossipCalls } from "../gossip-map.js";
-import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
-import { clock, type Member } from "./member.js";
+import { LIMIT, MAX_VALUE_BYTES, REQUIRED } from "../rules.js";
+import { clock, type TestMember } from "./member.js";
 
 const HOURS_MS = 3_600_000;
 const ahead = (ms: number) => BigInt(Date.now() + ms) << 16n;
@@ -71,12 +71,12 @@ function chunkCases(on: DeclareCase<GossipCalls>): void {
     one.request("k0000");
     await one.entry("k0000");
     one.advertise(digestOf(KEYS));
-    const told = await one.round();
+    const chunks = await one.round();
     equal(
-      told.map(({ length }) => length),
+      chunks.map(({ length }) => length),
       [1000, 1000, 500],
     );
-    equal(told.flat(), KEYS);
+    equal(chunks.flat(), KEYS);
   });
 
   on(["gossip repair", "extensions"], "what a chunk does not cover is not taken for missing", async (at) => {
@@ -105,7 +105,7 @@ function malformedMessageCases(on: DeclareCase<GossipCalls>): void {
   const update = (timestamp: Uint8Array, key = "k") =>
     ({ case: "update", value: { updates: { [key]: { digest: { timestamp } } } } }) as const;
   const none = { case: undefined } as const;
-  const cases: [what: string, field: string, send: (member: Member) => void][] = [
+  const cases: [description: string, field: string, send: (member: TestMember) => void][] = [
     ["no source", "source", (m) => m.send(none, { source: "" })],
     ["no target", "target", (m) => m.send(none, { target: undefined as never })],
     ["a target without a name", "target.name", (m) => m.send(none, { target: { namespace: "n" } })],
@@ -139,10 +139,10 @@ function malformedMessageCases(on: DeclareCase<GossipCalls>): void {
     ],
     ["a request for an empty key", "update_request.keys[0]", (m) => m.request("")],
   ];
-  for (const [what, field, send] of cases) {
+  for (const [description, field, send] of cases) {
     on(
       REQUIRED,
-      `a message with ${what} ends the stream as invalid_argument, naming ${field}`,
+      `a message with ${description} ends the stream as invalid_argument, naming ${field}`,
       async (at) => {
         const member = at.join({ source: "wrong" });
         send(member);
@@ -171,7 +171,7 @@ function messageLimitCases(on: DeclareCase<GossipCalls>): void {
 
   on([LIMIT, "extensions"], "a value above the limit is resource_exhausted", async (at) => {
     const one = at.join();
-    one.update({ k: ["v".repeat(MOST_BYTES + 1), 1] });
+    one.update({ k: ["v".repeat(MAX_VALUE_BYTES + 1), 1] });
     await expectLimit(one.ended, "valueBytes");
   });
 

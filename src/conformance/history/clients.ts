@@ -6,7 +6,7 @@ import type { CaseContext } from "../case-context.js";
 const CLIENTS = 4;
 
 /** One of several concurrent clients. */
-export interface Client {
+export interface ConcurrentClient {
   readonly number: number;
   readonly transport: Transport;
   /** The next random number from 0 to 1. */
@@ -14,13 +14,13 @@ export interface Client {
 }
 
 /** Runs several clients at the same time. Each takes `steps` steps, one after the other. */
-export async function concurrently(
-  bench: CaseContext,
+export async function runConcurrently(
+  context: CaseContext,
   steps: number,
-  step: (client: Client, number: number) => Promise<unknown>,
+  step: (client: ConcurrentClient, number: number) => Promise<unknown>,
 ): Promise<void> {
-  const transports = [bench.transport];
-  while (transports.length < CLIENTS) transports.push(await bench.second());
+  const transports = [context.transport];
+  while (transports.length < CLIENTS) transports.push(await context.second());
   // Each run is different. The report contains the history that failed.
   const seed = Math.floor(Math.random() * 2 ** 32);
   await Promise.all(
@@ -32,5 +32,5 @@ export async function concurrently(
 }
 
 /** A random one of `choices`. */
-export const oneOf = <T>({ chance }: Client, choices: readonly [T, ...T[]]): T =>
+export const pickOne = <T>({ chance }: ConcurrentClient, choices: readonly [T, ...T[]]): T =>
   choices[Math.floor(chance() * choices.length)] as T;

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
 /** One call of one client and its outcome. Times count calls and returns, so that their order is exact. */
-export interface Operation<I, O> {
+export interface RecordedOperation<I, O> {
   readonly client: number;
   readonly input: I;
   readonly calledAt: number;
@@ -24,12 +24,12 @@ export const isUncertain = (reason: unknown): boolean => UNCERTAIN_CODES.has(Con
 
 /** The calls of concurrent clients, in the order in which they began. */
 export class History<I, O> {
-  readonly operations: Operation<I, O>[] = [];
+  readonly operations: RecordedOperation<I, O>[] = [];
   #events = 0;
 
   /** Makes a call and records it. Undefined if it is unknown whether the call took effect; throws other errors. */
   async call(client: number, input: I, run: () => Promise<O>): Promise<O | undefined> {
-    const operation: Operation<I, O> = {
+    const operation: RecordedOperation<I, O> = {
       client,
       input,
       calledAt: this.#events++,
@@ -48,10 +48,12 @@ export class History<I, O> {
   }
 
   /** The operations that are known to have taken effect. */
-  get done(): (Operation<I, O> & { output: O })[] {
-    return this.operations.filter((each): each is Operation<I, O> & { output: O } => isDone(each));
+  get done(): (RecordedOperation<I, O> & { output: O })[] {
+    return this.operations.filter((operation): operation is RecordedOperation<I, O> & { output: O } =>
+      hasReturned(operation),
+    );
   }
 }
 
-export const isDone = ({ returnedAt }: Operation<unknown, unknown>): boolean =>
+export const hasReturned = ({ returnedAt }: RecordedOperation<unknown, unknown>): boolean =>
   returnedAt < Number.POSITIVE_INFINITY;

@@ -1,11 +1,12 @@
-import { isDone, type Operation } from "./history.js";
+import { hasReturned, type RecordedOperation } from "./history.js";
 
 /** The sequential specification of an object. */
 export interface Model<S, I, O> {
   readonly initial: S;
   /**
-   * The state after an operation, or undefined if the operation cannot return `output` in `state`. `output` is undefined if
-   * it is not known.
+   * The state after an operation, or undefined if the operation cannot return `output` in `state`. `output` is
+   * undefined if it is not known.
+   *
    */
   apply(state: S, input: I, output: O | undefined): { state: S } | undefined;
   /** A text that is equal for equal states. */
@@ -13,29 +14,31 @@ export interface Model<S, I, O> {
 }
 
 /**
- * Searches for a linearization: an order in which each operation takes effect at one moment between its call and its return,
- * and in which `model` returns the same outputs. An operation of which the effect is unknown may come at any time after its
- * call, or never. Returns undefined if there is such an order, otherwise the operations of which none could come next.
+ * Searches for a linearization: an order in which each operation takes effect at one moment between its call and its
+ * return, and in which `model` returns the same outputs. An operation of which the effect is unknown may come at any
+ * time after its call, or never. Returns undefined if there is such an order, otherwise the operations of which none
+ * could come next.
  *
- * The search backtracks at each return of an operation that was not ordered yet (Wing and Gong), and visits no state twice
- * with the same set of operations done (Lowe).
+ * The search backtracks at each return of an operation that was not ordered yet (Wing and Gong), and visits no state
+ * twice with the same set of operations done (Lowe).
+ *
  */
-export function findConflict<S, I, O>(
-  operations: readonly Operation<I, O>[],
+export function findViolation<S, I, O>(
+  operations: readonly RecordedOperation<I, O>[],
   model: Model<S, I, O>,
-): readonly Operation<I, O>[] | undefined {
-  const line = new Line(operations);
+): readonly RecordedOperation<I, O>[] | undefined {
+  const line = new Timeline(operations);
   const seen = new Set<string>();
   const done: { entry: Entry<I, O>; state: S }[] = [];
   let bits = 0n;
   let { initial: state } = model;
   let furthest = -1;
-  let stuck: readonly Operation<I, O>[] = [];
+  let stuck: readonly RecordedOperation<I, O>[] = [];
   let entry = line.first;
   while (line.mustFollow > 0) {
     if (entry?.isCall) {
       const { operation, bit } = entry;
-      const next = model.apply(state, operation.input, isDone(operation) ? operation.output : undefined);
+      const next = model.apply(state, operation.input, hasReturned(operation) ? operation.output : undefined);
       const key = next && `${(bits | bit).toString(36)} ${model.key(next.state)}`;
       if (!next || !key || seen.has(key)) {
         entry = entry.next;
@@ -66,7 +69,7 @@ export function findConflict<S, I, O>(
 
 /** The call or the return of an operation. */
 interface Entry<I, O> {
-  readonly operation: Operation<I, O>;
+  readonly operation: RecordedOperation<I, O>;
   readonly isCall: boolean;
   readonly bit: bigint;
   /** The return, if this is the call of an operation that has returned. */
@@ -76,17 +79,17 @@ interface Entry<I, O> {
 }
 
 /** Calls and returns in their order, without those of operations that were taken out. */
-class Line<I, O> {
+class Timeline<I, O> {
   /** The number of operations that have returned and are not taken out. */
   mustFollow = 0;
   #first: Entry<I, O> | undefined;
 
-  constructor(operations: readonly Operation<I, O>[]) {
+  constructor(operations: readonly RecordedOperation<I, O>[]) {
     const entries: { at: number; entry: Entry<I, O> }[] = [];
     for (const [i, operation] of operations.entries()) {
       const call: Entry<I, O> = { operation, isCall: true, bit: 1n << BigInt(i) };
       entries.push({ at: operation.calledAt, entry: call });
-      if (!isDone(operation)) continue;
+      if (!hasReturned(operation)) continue;
       call.end = { operation, isCall: false, bit: call.bit };
       entries.push({ at: operation.returnedAt, entry: call.end });
       this.mustFollow++;
@@ -120,8 +123,8 @@ class Line<I, O> {
   }
 
   /** The operations that were called before `entry`. */
-  before(entry: Entry<I, O> | undefined): Operation<I, O>[] {
-    const operations: Operation<I, O>[] = [];
+  before(entry: Entry<I, O> | undefined): RecordedOperation<I, O>[] {
+    const operations: RecordedOperation<I, O>[] = [];
     for (let at = this.#first; at && at !== entry; at = at.next) if (at.isCall) operations.push(at.operation);
     return operations;
   }

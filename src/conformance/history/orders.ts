@@ -1,5 +1,5 @@
 import { AssertionError } from "../expect.js";
-import type { Operation } from "./history.js";
+import type { RecordedOperation } from "./history.js";
 
 /** Ids that a client received: `count` of them, starting with `first`. */
 export interface Ids {
@@ -9,7 +9,7 @@ export interface Ids {
 
 /** Fails if an id was given twice or, with `inOrder`, if a later call was given a smaller id. */
 export function checkIds(
-  given: readonly (Operation<unknown, Ids> & { output: Ids })[],
+  given: readonly (RecordedOperation<unknown, Ids> & { output: Ids })[],
   inOrder: boolean,
 ): void {
   const byId = [...given].sort((a, b) => (a.output.first < b.output.first ? -1 : 1));
@@ -40,7 +40,8 @@ export function checkHolds(holds: readonly Hold[]): void {
     if (!next) continue;
     if (next.from < hold.to) {
       throw new AssertionError(
-        `client ${hold.client} (fence ${hold.fence}) and client ${next.client} (fence ${next.fence}) held the lock at the same time`,
+        `client ${hold.client} (fence ${hold.fence}) and client ${next.client} (fence ${next.fence}) ` +
+          "held the lock at the same time",
       );
     }
     if (next.fence <= hold.fence) {
@@ -50,23 +51,24 @@ export function checkHolds(holds: readonly Hold[]): void {
 }
 
 /** Values that a client appended to a log in one call. */
-export interface Appended {
+export interface AppendInput {
   readonly values: readonly string[];
 }
 
-export interface LogRecord {
+export interface OffsetAndValue {
   readonly offset: bigint;
   readonly value: string;
 }
 
 /**
- * Fails unless the log holds exactly the appended values. Each value of an acknowledged call is there once, at its offset,
- * next to the others of its call and after all values that were acknowledged before. A call of which the outcome is unknown
- * has added all of its values or none.
+ * Fails unless the log holds exactly the appended values. Each value of an acknowledged call is there once, at its
+ * offset, next to the others of its call and after all values that were acknowledged before. A call of which the
+ * outcome is unknown has added all of its values or none.
+ *
  */
 export function checkLog(
-  operations: readonly Operation<Appended, { first: bigint }>[],
-  records: readonly LogRecord[],
+  operations: readonly RecordedOperation<AppendInput, { first: bigint }>[],
+  records: readonly OffsetAndValue[],
 ): void {
   for (const [i, { offset }] of records.entries()) {
     const before = records[i - 1];
@@ -89,40 +91,40 @@ export function checkLog(
   for (const value of at.keys())
     if (!known.has(value)) throw new AssertionError(`${value} was never appended`);
   const done = operations.filter(
-    (each): each is typeof each & { output: { first: bigint } } => !!each.output,
+    (operation): operation is typeof operation & { output: { first: bigint } } => !!operation.output,
   );
   checkOrder(done, ({ output }) => output.first, "offset");
 }
 
 function checkAppended(
-  { values }: Appended,
+  { values }: AppendInput,
   output: { first: bigint } | undefined,
   at: ReadonlyMap<string, bigint>,
 ): void {
   const first = output?.first ?? at.get(values[0] ?? "");
   if (first === undefined) {
-    const half = values.find((value) => at.has(value));
-    if (half === undefined) return;
+    const present = values.find((value) => at.has(value));
+    if (present === undefined) return;
     throw new AssertionError(
-      `${half} is in the log, and ${values[0]}, which was appended in the same call, is not`,
+      `${present} is in the log, and ${values[0]}, which was appended in the same call, is not`,
     );
   }
   for (const [i, value] of values.entries()) {
-    const found = at.get(value);
-    if (found === first + BigInt(i)) continue;
+    const offset = at.get(value);
+    if (offset === first + BigInt(i)) continue;
     throw new AssertionError(
-      found === undefined
+      offset === undefined
         ? `${value} was appended at ${first + BigInt(i)}, and is lost`
-        : `${value} stands at ${found}, and was appended at ${first + BigInt(i)}`,
+        : `${value} stands at ${offset}, and was appended at ${first + BigInt(i)}`,
     );
   }
 }
 
 /** Fails if a call that began after another had returned was given a smaller number. */
-function checkOrder<T extends Operation<unknown, unknown>>(
+function checkOrder<T extends RecordedOperation<unknown, unknown>>(
   operations: readonly T[],
   numberOf: (operation: T) => bigint,
-  what: string,
+  kind: string,
 ): void {
   const byReturn = [...operations].sort((a, b) => a.returnedAt - b.returnedAt);
   const byCall = [...operations].sort((a, b) => a.calledAt - b.calledAt);
@@ -135,7 +137,8 @@ function checkOrder<T extends Operation<unknown, unknown>>(
     }
     if (highest && numberOf(later) < numberOf(highest)) {
       throw new AssertionError(
-        `client ${later.client} was given the ${what} ${numberOf(later)} after client ${highest.client} had been given ${numberOf(highest)}`,
+        `client ${later.client} was given the ${kind} ${numberOf(later)} ` +
+          `after client ${highest.client} had been given ${numberOf(highest)}`,
       );
     }
   }

@@ -1,6 +1,6 @@
 import { AssertionError } from "../expect.js";
-import type { Operation } from "./history.js";
-import { findConflict, type Model } from "./linearizable.js";
+import type { RecordedOperation } from "./history.js";
+import { findViolation, type Model } from "./linearizable.js";
 
 /** An operation on a key that has one value, or none. */
 export type RegisterStep =
@@ -15,38 +15,38 @@ export type StepResult = { readonly value?: string | undefined; readonly isDone?
 const model: Model<string | undefined, RegisterStep, StepResult> = {
   initial: undefined,
   key: (state) => (state === undefined ? "" : `=${state}`),
-  apply(state, step, found) {
-    if (step.do === "read") return !found || found.value === state ? { state } : undefined;
+  apply(state, step, result) {
+    if (step.do === "read") return !result || result.value === state ? { state } : undefined;
     if (step.do === "write") return { state: step.value };
     const matches = state === step.expected;
-    if (found && found.isDone !== matches) return undefined;
+    if (result && result.isDone !== matches) return undefined;
     return { state: matches ? step.value : state };
   },
 };
 
 /** Fails unless the operations are linearizable. */
-export function checkRegister(key: string, operations: readonly Operation<RegisterStep, StepResult>[]): void {
-  const stuck = findConflict(operations, model);
+export function checkRegister(
+  key: string,
+  operations: readonly RecordedOperation<RegisterStep, StepResult>[],
+): void {
+  const stuck = findViolation(operations, model);
   if (!stuck) return;
   throw new AssertionError(
-    `what clients read and wrote of ${key} has no order that explains it: none of these can come next\n${stuck.map(formatOperation).join("\n")}`,
+    `the reads and writes of ${key} are not linearizable: none of these can come next\n` +
+      stuck.map(formatOperation).join("\n"),
   );
 }
 
-function formatOperation({
-  client,
-  input,
-  output,
-  calledAt,
-  returnedAt,
-}: Operation<RegisterStep, StepResult>): string {
-  const what =
-    input.do === "read"
-      ? `read ${formatRead(output?.value)}`
-      : input.do === "write"
-        ? `wrote ${formatRead(input.value)}`
-        : `exchanged ${formatRead(input.expected)} for ${formatRead(input.value)}: ${output ? (output.isDone ? "done" : "refused") : "unknown"}`;
-  return `  client ${client}, from ${calledAt} to ${returnedAt}: ${what}`;
+function formatOperation(operation: RecordedOperation<RegisterStep, StepResult>): string {
+  const { client, calledAt, returnedAt } = operation;
+  return `  client ${client}, from ${calledAt} to ${returnedAt}: ${formatStep(operation)}`;
+}
+
+function formatStep({ input, output }: RecordedOperation<RegisterStep, StepResult>): string {
+  if (input.do === "read") return `read ${formatRead(output?.value)}`;
+  if (input.do === "write") return `wrote ${formatRead(input.value)}`;
+  const outcome = output ? (output.isDone ? "done" : "refused") : "unknown";
+  return `exchanged ${formatRead(input.expected)} for ${formatRead(input.value)}: ${outcome}`;
 }
 
 const formatRead = (value: string | undefined): string =>

@@ -11,12 +11,12 @@ const both = { call: "configuration.get", keys: ["a", "b"] } as const;
 const item = (key: string, content: string) => ({ key, content });
 const a = (content: string) => ({ items: [item("a", content)] });
 /** Longer than a scenario: a client that polls reads only once. */
-const seldom = 60_000;
-const follow = (until: Record<string, string>, pollMs = seldom) =>
+const RARELY_MS = 60_000;
+const follow = (until: Record<string, string>, pollMs = RARELY_MS) =>
   ({ call: "configuration.follow", keys: ["a", "b"], until, pollMs, forMs: 5000 }) as const;
 
 /** A read returns `first`; a subscription sends `pushes`, 100 ms apart, and stays open. */
-function telling(first: object, ...pushes: object[]): Script {
+function pushValues(first: object, ...pushes: object[]): Script {
   return {
     getConfiguration: () => first,
     async *subscribeConfiguration(_, { signal }) {
@@ -69,7 +69,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 in-memory pushes each existing key",
     operation: follow({ a: "1", b: "2" }),
     expected: { value: { a: "1", b: "2" } },
-    createScript: () => telling({ items: [] }, a("1"), { items: [item("b", "2")] }),
+    createScript: () => pushValues({ items: [] }, a("1"), { items: [item("b", "2")] }),
   },
   {
     ...FOLLOW,
@@ -78,7 +78,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd pushes nothing initially",
     operation: follow({ a: "1", b: "2" }),
     expected: { value: { a: "1", b: "2" } },
-    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }),
+    createScript: () => pushValues({ items: [item("a", "1"), item("b", "2")] }),
   },
   {
     ...FOLLOW,
@@ -87,7 +87,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd pushes nothing initially",
     operation: follow({ a: "3", b: "2" }),
     expected: { value: { a: "3", b: "2" } },
-    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }, a("3")),
+    createScript: () => pushValues({ items: [item("a", "1"), item("b", "2")] }, a("3")),
   },
   {
     ...FOLLOW,
@@ -96,7 +96,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd sends responses with zero items",
     operation: follow({ a: "2", b: "2" }),
     expected: { value: { a: "2", b: "2" } },
-    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }, {}, { items: [] }, a("2")),
+    createScript: () => pushValues({ items: [item("a", "1"), item("b", "2")] }, {}, { items: [] }, a("2")),
   },
   {
     ...FOLLOW,
@@ -104,7 +104,7 @@ export const configurationScenarios: readonly Scenario[] = [
     sentence: "all items of an answer are taken, of one key the last",
     operation: follow({ a: "4", b: "5" }),
     expected: { value: { a: "4", b: "5" } },
-    createScript: () => telling({}, { items: [item("a", "3"), item("b", "5"), item("a", "4")] }),
+    createScript: () => pushValues({}, { items: [item("a", "3"), item("b", "5"), item("a", "4")] }),
   },
   {
     ...FOLLOW,
@@ -113,7 +113,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd and apollo send content empty",
     operation: follow({ b: "2" }),
     expected: { value: { b: "2" } },
-    createScript: () => telling({ items: [item("a", "1"), item("b", "2")] }, a("")),
+    createScript: () => pushValues({ items: [item("a", "1"), item("b", "2")] }, a("")),
   },
   {
     ...FOLLOW,
@@ -123,7 +123,7 @@ export const configurationScenarios: readonly Scenario[] = [
     operation: follow({ b: "2" }),
     expected: { value: { b: "2" } },
     createScript: () =>
-      telling(
+      pushValues(
         { items: [item("a", "1"), item("b", "2")] },
         { items: [item("a", "1"), item("b", "2")] },
         { items: [{ ...item("a", ""), metadata: { deleted: "true" } }] },
@@ -136,7 +136,7 @@ export const configurationScenarios: readonly Scenario[] = [
     rule: "Go runtime: 3.1 etcd watches the prefix of the app",
     operation: follow({ a: "2" }),
     expected: { value: { a: "2" } },
-    createScript: () => telling({ items: [item("a", "1")] }, { items: [item("ab", "9")] }, a("2")),
+    createScript: () => pushValues({ items: [item("a", "1")] }, { items: [item("ab", "9")] }, a("2")),
   },
   {
     ...FOLLOW,
@@ -148,7 +148,7 @@ export const configurationScenarios: readonly Scenario[] = [
     createScript() {
       let readings = 0;
       return {
-        ...telling({}),
+        ...pushValues({}),
         getConfiguration: () => ({
           items: readings++ < 2 ? [item("a", "1"), item("b", "2")] : [item("b", "2")],
         }),
@@ -166,7 +166,7 @@ export const configurationScenarios: readonly Scenario[] = [
       getConfiguration: () => a("1"),
       async *subscribeConfiguration(requests, { signal }) {
         let ended = false;
-        void drained(requests).then(() => (ended = true));
+        void readToEnd(requests).then(() => (ended = true));
         await sleep(250, signal);
         if (ended) throw serverError(Code.Unknown, "EOF");
         yield a("2");
@@ -178,14 +178,14 @@ export const configurationScenarios: readonly Scenario[] = [
       ok(first && !first.halfClosed, "the first subscription was not half closed");
     },
   },
-  ...broken(),
+  ...streamEndScenarios(),
   {
     ...FOLLOW,
     id: "follow-left",
     sentence: "a subscription that is not wanted any more is let go of",
     operation: follow({ a: "1" }),
     expected: { value: { a: "1" } },
-    createScript: () => telling(a("1"), a("1")),
+    createScript: () => pushValues(a("1"), a("1")),
     checkCalls(calls) {
       const all = callsOf(calls, subscribeConfiguration);
       ok(
@@ -197,7 +197,7 @@ export const configurationScenarios: readonly Scenario[] = [
 ];
 
 /** Streams that the server ends and that the client must reopen. */
-function broken(): Scenario[] {
+function streamEndScenarios(): Scenario[] {
   const endings: [string, Code | undefined, Scenario["rule"]][] = [
     ["ok", undefined, "SubscribeConfiguration"],
     ["unavailable", Code.Unavailable, "the engine is away"],
@@ -230,7 +230,7 @@ function broken(): Scenario[] {
   }));
 }
 
-async function drained(requests: AsyncIterable<unknown>): Promise<void> {
+async function readToEnd(requests: AsyncIterable<unknown>): Promise<void> {
   try {
     for await (const _ of requests);
   } catch {

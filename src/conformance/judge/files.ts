@@ -11,7 +11,7 @@ const MISSING = { primitive: "files", rule: "no entry where one is required" } a
 const GET = { call: "files.get", name: "f.txt" } as const;
 
 /** GetFile returns `pieces`; GetFileMeta returns metadata as the Go runtime does. */
-const reading = (...pieces: Uint8Array[]): Script => ({
+const fileContent = (...pieces: Uint8Array[]): Script => ({
   async *getFile() {
     for (const data of pieces) yield { data };
   },
@@ -24,7 +24,7 @@ const reading = (...pieces: Uint8Array[]): Script => ({
 
 const letters = (count: number) => "abcdefghij".repeat(Math.ceil(count / 10)).slice(0, count);
 
-function failing(code: Code, message: string): Script {
+function failWith(code: Code, message: string): Script {
   const fail = () => {
     throw serverError(code, message);
   };
@@ -46,7 +46,7 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "a file that is not found is a missing file",
     operation: GET,
     expected: { value: null },
-    createScript: () => failing(Code.NotFound, "file does not exist"),
+    createScript: () => failWith(Code.NotFound, "file does not exist"),
   },
   {
     ...MISSING,
@@ -55,7 +55,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 GetFile is never NotFound",
     operation: GET,
     expected: { value: null },
-    createScript: () => failing(Code.Internal, "get file fail,err: open f.txt: no such file or directory"),
+    createScript: () => failWith(Code.Internal, "get file fail,err: open f.txt: no such file or directory"),
   },
   {
     ...MISSING,
@@ -64,7 +64,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.3 minio fails at the first read",
     operation: GET,
     expected: { value: null },
-    createScript: () => failing(Code.Internal, "get file fail,err: The specified key does not exist."),
+    createScript: () => failWith(Code.Internal, "get file fail,err: The specified key does not exist."),
   },
   {
     ...MISSING,
@@ -73,7 +73,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.2 a directory fails at its first read",
     operation: GET,
     expected: { code: "internal" },
-    createScript: () => failing(Code.Internal, "get file fail,err: read f.txt: is a directory"),
+    createScript: () => failWith(Code.Internal, "get file fail,err: read f.txt: is a directory"),
   },
   {
     ...FILE,
@@ -82,7 +82,8 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 up to 102400 bytes per message",
     operation: GET,
     expected: { value: `x${letters(102_400)}yz` },
-    createScript: () => reading(utf8("x"), utf8(""), utf8(letters(102_400)), utf8(""), utf8("yz"), utf8("")),
+    createScript: () =>
+      fileContent(utf8("x"), utf8(""), utf8(letters(102_400)), utf8(""), utf8("yz"), utf8("")),
   },
   {
     ...FILE,
@@ -91,7 +92,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 an empty file is zero messages",
     operation: GET,
     expected: { value: "" },
-    createScript: () => reading(),
+    createScript: () => fileContent(),
   },
   {
     ...FILE,
@@ -99,7 +100,7 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "one empty message is an empty file",
     operation: GET,
     expected: { value: "" },
-    createScript: () => reading(utf8("")),
+    createScript: () => fileContent(utf8("")),
   },
   {
     ...FILE,
@@ -107,7 +108,7 @@ export const fileScenarios: readonly Scenario[] = [
     sentence: "a character in two pieces is one character",
     operation: GET,
     expected: { value: "ü日" },
-    createScript: () => reading(...[...utf8("ü日")].map((byte) => new Uint8Array([byte]))),
+    createScript: () => fileContent(...[...utf8("ü日")].map((byte) => new Uint8Array([byte]))),
   },
   {
     ...FILE,
@@ -116,7 +117,7 @@ export const fileScenarios: readonly Scenario[] = [
     operation: GET,
     expected: { value: "abc" },
     createScript: () => ({
-      ...reading(utf8("abc")),
+      ...fileContent(utf8("abc")),
       async *getFile(_, { signal }) {
         for (const data of ["a", "b", "c"].map(utf8)) {
           await sleep(150, signal);
@@ -132,7 +133,7 @@ export const fileScenarios: readonly Scenario[] = [
     operation: GET,
     expected: { value: "ab" },
     createScript: () => ({
-      ...reading(utf8("ab")),
+      ...fileContent(utf8("ab")),
       async *getFile() {
         for (const data of ["a", "b"].map(utf8)) yield withUnknownFields(GetFileResponseSchema, { data });
       },
@@ -146,7 +147,7 @@ export const fileScenarios: readonly Scenario[] = [
       operation: GET,
       expected: { code: code === Code.DataLoss ? "data_loss" : Code[code].toLowerCase() },
       createScript: () => ({
-        ...reading(utf8("abcdef")),
+        ...fileContent(utf8("abcdef")),
         async *getFile() {
           yield { data: utf8("abc") };
           throw serverError(code, "the disk is gone");
@@ -161,7 +162,7 @@ export const fileScenarios: readonly Scenario[] = [
     operation: { call: "files.getFirst", name: "f.txt" },
     expected: { value: "abc" },
     createScript: () => ({
-      ...reading(utf8("abc")),
+      ...fileContent(utf8("abc")),
       async *getFile(_, { signal }) {
         yield { data: utf8("abc") };
         await sleep(20_000, signal);
@@ -176,7 +177,7 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 GetFile reads whole files",
     operation: { ...GET, offset: 3, length: 5 },
     expected: { value: "defgh" },
-    createScript: () => reading(utf8("ab"), utf8("cde"), utf8("fghij")),
+    createScript: () => fileContent(utf8("ab"), utf8("cde"), utf8("fghij")),
   },
   {
     ...FILE,
@@ -185,6 +186,6 @@ export const fileScenarios: readonly Scenario[] = [
     rule: "Go runtime: 8.1 GetFile reads whole files",
     operation: { ...GET, offset: 30, length: 5 },
     expected: { value: "" },
-    createScript: () => reading(utf8("abc")),
+    createScript: () => fileContent(utf8("abc")),
   },
 ];

@@ -9,11 +9,11 @@ const LIST = { primitive: "files", rule: "ListFile" } as const;
 const PUT = { primitive: "files", rule: "PutFile" } as const;
 const MISSING = { primitive: "files", rule: "no entry where one is required" } as const;
 const files = (...names: string[]) => names.map((fileName) => ({ fileName, size: 1n, lastModified: "" }));
-const listing = { call: "files.list", prefix: "d/" } as const;
+const LIST_CALL = { call: "files.list", prefix: "d/" } as const;
 
 /** Possible answers to GetFileMeta, ListFile, PutFile and DelFile. */
 export const folderScenarios: readonly Scenario[] = [
-  ...times(),
+  ...timeScenarios(),
   {
     ...MISSING,
     id: "stat-missing",
@@ -32,7 +32,7 @@ export const folderScenarios: readonly Scenario[] = [
     sentence:
       "the names of a listing are those that a file is read by, also where a folder's entries have base names",
     rule: "Go runtime: 8.2 file_name is the base name, and folders are listed too",
-    operation: listing,
+    operation: LIST_CALL,
     expected: { value: ["d/a", "d/b/x", "d/c"] },
     createScript: () => ({
       listFile({ request }) {
@@ -49,7 +49,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...LIST,
     id: "list-pages",
     sentence: "a listing goes on after the marker of each page, with another prefix of names than the marker",
-    operation: listing,
+    operation: LIST_CALL,
     expected: { value: ["d/a", "d/b", "d/c"] },
     createScript: () => ({
       listFile: ({ marker }) =>
@@ -68,7 +68,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...LIST,
     id: "list-empty-page",
     sentence: "an empty page with a marker is not the end",
-    operation: listing,
+    operation: LIST_CALL,
     expected: { value: ["d/z"] },
     createScript: () => ({
       listFile: respondInOrder(
@@ -82,7 +82,7 @@ export const folderScenarios: readonly Scenario[] = [
     id: "list-no-more",
     sentence: "a page that is not truncated is the last, whatever its marker",
     rule: "Go runtime: 8.2 the marker is the last name returned",
-    operation: listing,
+    operation: LIST_CALL,
     expected: { value: ["d/a"] },
     createScript: () => ({
       listFile: respondInOrder(
@@ -96,7 +96,7 @@ export const folderScenarios: readonly Scenario[] = [
     id: "list-vanished-marker",
     sentence: "a page that is empty as its marker has vanished ends the listing",
     rule: "Go runtime: 8.2 a marker that is not found gives an empty page",
-    operation: listing,
+    operation: LIST_CALL,
     expected: { value: ["d/a"] },
     createScript: () => ({
       listFile: respondInOrder({ files: files("d/a"), marker: "d/a", isTruncated: true }, {}),
@@ -106,7 +106,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...LIST,
     id: "list-stuck",
     sentence: "a listing that does not move is a failure, not one without end",
-    operation: listing,
+    operation: LIST_CALL,
     expected: { code: CODES },
     createScript: () => ({ listFile: () => ({ files: files("d/a"), marker: "d/a", isTruncated: true }) }),
     checkCalls: (calls) => ok(callsOf(calls, listFile).length < 10, "it was given up by itself"),
@@ -115,7 +115,7 @@ export const folderScenarios: readonly Scenario[] = [
     ...LIST,
     id: "list-breaks",
     sentence: "a listing whose second page fails is a failure, not a shorter one",
-    operation: listing,
+    operation: LIST_CALL,
     expected: { code: "internal" },
     createScript: () => ({
       listFile: respondInOrder(
@@ -177,7 +177,7 @@ export const folderScenarios: readonly Scenario[] = [
         throw serverError(Code.Internal, "fileMode / fileFlag is required for put file");
       },
     }),
-    checkCalls: (calls) => equal(content(calls), ["f", "content"], "name and content"),
+    checkCalls: (calls) => equal(uploadOf(calls), ["f", "content"], "name and content"),
   },
   {
     ...PUT,
@@ -191,7 +191,7 @@ export const folderScenarios: readonly Scenario[] = [
         return {};
       },
     }),
-    checkCalls: (calls) => equal(content(calls), ["f", ""], "name and content"),
+    checkCalls: (calls) => equal(uploadOf(calls), ["f", ""], "name and content"),
   },
   {
     ...PUT,
@@ -209,7 +209,7 @@ export const folderScenarios: readonly Scenario[] = [
 ];
 
 /** Time formats of servers, and the moments that they mean. */
-function times(): Scenario[] {
+function timeScenarios(): Scenario[] {
   const texts: [string, string, string | null][] = [
     ["rfc3339", "2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678Z"],
     ["go", "2026-01-02 03:04:05.678901234 +0000 UTC", "2026-01-02T03:04:05.678Z"],
@@ -229,7 +229,7 @@ function times(): Scenario[] {
 }
 
 /** The name and the bytes of the first upload, as text. */
-function content(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): string[] {
+function uploadOf(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): string[] {
   const messages = (callsOf(calls, putFile)[0]?.requests ?? []) as ReturnType<
     typeof firstRequests<typeof putFile>
   >;

@@ -60,7 +60,7 @@ export function createJudge({ log, scenarios = all, lateMs = LATE_MS }: JudgeOpt
     server: createScenarioServer(played.routes, log),
     scenarios,
     async evaluate(id, seen) {
-      const scenario = scenarios.find((each) => each.id === id);
+      const scenario = scenarios.find((candidate) => candidate.id === id);
       if (!scenario) throw new RangeError(`there is no scenario "${id.slice(0, 100)}"`);
       const why = await findMismatch(scenario, seen, () => played.calls(id), lateMs);
       const calls = played.calls(id);

@@ -13,7 +13,7 @@ const { tryLock, unlock, lockKeepAlive } = Runtime.method;
 const LOCK = { primitive: "lock", rule: "TryLock" } as const;
 const KEEP = { primitive: "lock", rule: "LockKeepAlive" } as const;
 const TRY = { call: "lock.tryAcquire", resource: "r", ttlSeconds: 10 } as const;
-const granted = (more: Script = {}): Script => ({
+const grantLocks = (more: Script = {}): Script => ({
   tryLock: () => ({ success: true }),
   unlock: () => ({ status: 0 }),
   lockKeepAlive: () => ({ status: 0 }),
@@ -28,7 +28,7 @@ export const lockScenarios: readonly Scenario[] = [
     sentence: "a lock that another holds is not granted, and that is no error",
     operation: TRY,
     expected: { value: { granted: false, fence: null } },
-    createScript: () => granted({ tryLock: () => ({}) }),
+    createScript: () => grantLocks({ tryLock: () => ({}) }),
   },
   {
     ...LOCK,
@@ -38,7 +38,7 @@ export const lockScenarios: readonly Scenario[] = [
     operation: TRY,
     expected: { code: "unknown" },
     createScript: () =>
-      granted({
+      grantLocks({
         tryLock() {
           throw serverError(Code.Unknown, "write conflict");
         },
@@ -52,7 +52,7 @@ export const lockScenarios: readonly Scenario[] = [
     rule: "Go runtime: 0 no response metadata",
     operation: TRY,
     expected: { value: { granted: true, fence: null } },
-    createScript: () => granted(),
+    createScript: () => grantLocks(),
   },
   {
     ...LOCK,
@@ -62,7 +62,7 @@ export const lockScenarios: readonly Scenario[] = [
     operation: TRY,
     expected: { value: { granted: true, fence: "9007199254740993" } },
     createScript: () =>
-      granted({
+      grantLocks({
         tryLock(_, { responseHeader }) {
           responseHeader.set(FENCE_HEADER, "9007199254740993");
           return { success: true };
@@ -75,7 +75,7 @@ export const lockScenarios: readonly Scenario[] = [
     sentence: "two acquisitions have two owners, as locks are not re-entrant",
     operation: { ...TRY, times: 2 },
     expected: { value: { granted: true, fence: null } },
-    createScript: () => granted(),
+    createScript: () => grantLocks(),
     checkCalls(calls) {
       const owners = firstRequests(calls, tryLock).map(({ lockOwner }) => lockOwner);
       ok(owners.length === 2 && !owners.includes(""), "each request names an owner");
@@ -89,13 +89,13 @@ export const lockScenarios: readonly Scenario[] = [
     operation: { ...TRY, ttlSeconds: 1 },
     expected: { value: { granted: false, fence: null } },
     createScript: () =>
-      granted({
+      grantLocks({
         async tryLock(_, { signal }) {
           await sleep(1100, signal);
           return { success: true };
         },
       }),
-    checkCalls: givenBack,
+    checkCalls: expectRelease,
   },
   {
     ...LOCK,
@@ -105,14 +105,14 @@ export const lockScenarios: readonly Scenario[] = [
     operation: TRY,
     expected: { code: "unavailable" },
     createScript: () =>
-      granted({
+      grantLocks({
         tryLock() {
           throw serverError(Code.Unavailable, "the connection was lost");
         },
       }),
-    checkCalls: givenBack,
+    checkCalls: expectRelease,
   },
-  ...released(),
+  ...releaseScenarios(),
   {
     ...LOCK,
     id: "lock-release-owner",
@@ -120,8 +120,8 @@ export const lockScenarios: readonly Scenario[] = [
     rule: "Unlock",
     operation: { call: "lock.release", resource: "r", ttlSeconds: 10 },
     expected: { value: true },
-    createScript: () => granted(),
-    checkCalls: givenBack,
+    createScript: () => grantLocks(),
+    checkCalls: expectRelease,
   },
   {
     ...KEEP,
@@ -129,7 +129,7 @@ export const lockScenarios: readonly Scenario[] = [
     sentence: "a lock is renewed by its owner before its lease ends, and held on",
     operation: { call: "lock.hold", resource: "r", ttlSeconds: 6, forMs: 4500 },
     expected: { value: "held" },
-    createScript: () => granted(),
+    createScript: () => grantLocks(),
     checkCalls(calls) {
       const [grant] = callsOf(calls, tryLock);
       const [renewal] = callsOf(calls, lockKeepAlive);
@@ -139,11 +139,11 @@ export const lockScenarios: readonly Scenario[] = [
       equal(again?.expire, 6, "what it asks for, in seconds");
     },
   },
-  ...lost(),
+  ...lostLockScenarios(),
 ];
 
 /** Statuses of Unlock. 99 is in no version of the API. */
-function released(): Scenario[] {
+function releaseScenarios(): Scenario[] {
   const statuses: [string, number, string][] = [
     ["gone", 1, "a release that finds no lock did not release one"],
     ["others", 2, "a release of what belongs to another did not release it"],
@@ -157,13 +157,13 @@ function released(): Scenario[] {
     rule: "Unlock",
     operation: { call: "lock.release", resource: "r", ttlSeconds: 10 },
     expected: { value: false },
-    createScript: () => granted({ unlock: () => ({ status: status as Unlocked }) }),
+    createScript: () => grantLocks({ unlock: () => ({ status: status as Unlocked }) }),
     checkCalls: (calls) => ok(callsOf(calls, unlock).length > 0, "the release was sent"),
   }));
 }
 
 /** Answers to LockKeepAlive after which the lock is lost: at once, or when its lease ends. */
-function lost(): Scenario[] {
+function lostLockScenarios(): Scenario[] {
   const statuses: [name: string, status: number, ttlSeconds: number, sentence: string][] = [
     ["gone", 1, 6, "a lock that a renewal finds gone is lost at once"],
     ["others", 2, 6, "a lock that a renewal finds in other hands is lost at once"],
@@ -178,7 +178,7 @@ function lost(): Scenario[] {
       sentence,
       operation: hold(ttlSeconds),
       expected: { value: "lost" },
-      createScript: () => granted({ lockKeepAlive: () => ({ status: status as Renewed }) }),
+      createScript: () => grantLocks({ lockKeepAlive: () => ({ status: status as Renewed }) }),
     }),
   );
   const go: Scenario = {
@@ -189,7 +189,7 @@ function lost(): Scenario[] {
     operation: hold(4),
     expected: { value: "lost" },
     createScript: () =>
-      granted({
+      grantLocks({
         lockKeepAlive() {
           throw serverError(Code.Internal, "grpc: error while marshaling: proto: Marshal called with nil");
         },
@@ -199,7 +199,7 @@ function lost(): Scenario[] {
 }
 
 /** Fails unless Unlock was called for the first grant. */
-function givenBack(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): void {
+function expectRelease(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): void {
   const [claim] = firstRequests(calls, tryLock);
   const [back] = firstRequests(calls, unlock);
   ok(back, "Unlock was called");

@@ -11,11 +11,11 @@ const READ = { primitive: "log", rule: "Consume" } as const;
 const APPEND = { primitive: "log", rule: "Produce" } as const;
 const read = (count: number, from = "0") => ({ call: "log.read", from, count }) as const;
 const record = (offset: bigint) => ({ offset, timestamp: 1_559_000_000_000n, value: utf8(`r${offset}`) });
-const told = (...offsets: string[]) =>
+const recordsOf = (...offsets: string[]) =>
   offsets.map((offset) => ({ offset, text: `r${offset}`, atMs: 1_559_000_000_000 }));
 
 /** The n-th call of Consume answers with the n-th of `streams`, or the last one: its records, then its ending. */
-function consuming(...streams: [offsets: bigint[], ending: "stays" | "ends" | Code][]): Script {
+function consumeStreams(...streams: [offsets: bigint[], ending: "stays" | "ends" | Code][]): Script {
   let turn = 0;
   return {
     async *consume(_, { signal }) {
@@ -27,7 +27,7 @@ function consuming(...streams: [offsets: bigint[], ending: "stays" | "ends" | Co
   };
 }
 
-const produced = (trailers: Record<string, string>): Script => ({
+const produceWithTrailers = (trailers: Record<string, string>): Script => ({
   async produce(records, { responseTrailer }) {
     for await (const _ of records);
     for (const [name, value] of Object.entries(trailers)) responseTrailer.set(name, value);
@@ -44,7 +44,7 @@ export const logScenarios: readonly Scenario[] = [
     rule: "Atomix: 4.2 ProduceResponse is empty",
     operation: { call: "log.append", texts: ["a", "b"] },
     expected: { value: [null, null] },
-    createScript: () => produced({}),
+    createScript: () => produceWithTrailers({}),
     checkCalls(calls) {
       const texts = (callsOf(calls, produce)[0]?.requests ?? []) as ReturnType<
         typeof firstRequests<typeof produce>
@@ -63,7 +63,10 @@ export const logScenarios: readonly Scenario[] = [
     operation: { call: "log.append", texts: ["a", "b"] },
     expected: { value: ["9007199254740993", "9007199254740994"] },
     createScript: () =>
-      produced({ [FIRST_OFFSET_TRAILER]: "9007199254740993", [LAST_OFFSET_TRAILER]: "9007199254740994" }),
+      produceWithTrailers({
+        [FIRST_OFFSET_TRAILER]: "9007199254740993",
+        [LAST_OFFSET_TRAILER]: "9007199254740994",
+      }),
   },
   {
     ...APPEND,
@@ -84,16 +87,16 @@ export const logScenarios: readonly Scenario[] = [
     id: "read-records",
     sentence: "records come with offset, time in milliseconds and value",
     operation: read(2),
-    expected: { value: told("1", "2") },
-    createScript: () => consuming([[1n, 2n, 3n], "stays"]),
+    expected: { value: recordsOf("1", "2") },
+    createScript: () => consumeStreams([[1n, 2n, 3n], "stays"]),
   },
   {
     ...READ,
     id: "read-large-offset",
     sentence: "an offset beyond 2^53 is asked for and told to the last digit",
     operation: read(1, "9007199254740993"),
-    expected: { value: told("9007199254740993") },
-    createScript: () => consuming([[9_007_199_254_740_993n], "stays"]),
+    expected: { value: recordsOf("9007199254740993") },
+    createScript: () => consumeStreams([[9_007_199_254_740_993n], "stays"]),
     checkCalls: (calls) =>
       equal(firstRequests(calls, consume)[0]?.offset, 9_007_199_254_740_993n, "the offset"),
   },
@@ -103,8 +106,8 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "where the first records are gone, it begins with the oldest that is there",
     rule: "Atomix: 4.3 below retention skips forward",
     operation: read(2, "5"),
-    expected: { value: told("40", "41") },
-    createScript: () => consuming([[40n, 41n], "stays"]),
+    expected: { value: recordsOf("40", "41") },
+    createScript: () => consumeStreams([[40n, 41n], "stays"]),
   },
   {
     ...READ,
@@ -112,8 +115,8 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "a record before the offset that was asked for is not told",
     rule: "Atomix: 4.3 on an empty log record 1 is delivered",
     operation: read(1, "5"),
-    expected: { value: told("5") },
-    createScript: () => consuming([[1n, 5n], "stays"]),
+    expected: { value: recordsOf("5") },
+    createScript: () => consumeStreams([[1n, 5n], "stays"]),
   },
   {
     ...READ,
@@ -121,8 +124,8 @@ export const logScenarios: readonly Scenario[] = [
     sentence:
       "a stream that is lost is opened again behind the last record: none is missing, none comes twice",
     operation: read(4),
-    expected: { value: told("1", "2", "3", "4") },
-    createScript: () => consuming([[1n, 2n], Code.Unavailable], [[3n, 4n], "stays"]),
+    expected: { value: recordsOf("1", "2", "3", "4") },
+    createScript: () => consumeStreams([[1n, 2n], Code.Unavailable], [[3n, 4n], "stays"]),
     checkCalls: (calls) =>
       equal(
         firstRequests(calls, consume).map(({ offset }) => offset),
@@ -135,8 +138,8 @@ export const logScenarios: readonly Scenario[] = [
     id: "read-ends",
     sentence: "a stream that ends, where it has to follow, is opened again behind the last record",
     operation: read(3),
-    expected: { value: told("1", "2", "3") },
-    createScript: () => consuming([[1n, 2n], "ends"], [[3n], "stays"]),
+    expected: { value: recordsOf("1", "2", "3") },
+    createScript: () => consumeStreams([[1n, 2n], "ends"], [[3n], "stays"]),
     checkCalls: (calls) =>
       equal(
         firstRequests(calls, consume).map(({ offset }) => offset),
@@ -149,8 +152,8 @@ export const logScenarios: readonly Scenario[] = [
     id: "read-repeats",
     sentence: "records that come again after a lost stream are not told again",
     operation: read(3),
-    expected: { value: told("1", "2", "3") },
-    createScript: () => consuming([[1n, 2n], Code.Unavailable], [[2n, 3n], "stays"]),
+    expected: { value: recordsOf("1", "2", "3") },
+    createScript: () => consumeStreams([[1n, 2n], Code.Unavailable], [[2n, 3n], "stays"]),
   },
   {
     ...READ,
@@ -159,7 +162,7 @@ export const logScenarios: readonly Scenario[] = [
     rule: "the caller has no or a bad credential / may not do this",
     operation: read(3),
     expected: { code: "permission_denied" },
-    createScript: () => consuming([[1n], Code.PermissionDenied]),
+    createScript: () => consumeStreams([[1n], Code.PermissionDenied]),
   },
   {
     ...READ,
@@ -167,8 +170,8 @@ export const logScenarios: readonly Scenario[] = [
     sentence: "a reading that is left lets go of the server",
     rule: "Atomix: 4.3 the server never completes the stream",
     operation: read(1),
-    expected: { value: told("1") },
-    createScript: () => consuming([[1n], "stays"]),
+    expected: { value: recordsOf("1") },
+    createScript: () => consumeStreams([[1n], "stays"]),
     checkCalls: (calls) =>
       ok(
         callsOf(calls, consume).every(({ aborted }) => aborted),

@@ -2,10 +2,11 @@
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /**
- * A task for a client, in terms of its own API, on the store, map, topic, service or component whose name is the scenario's
- * id. Each comment says what to report.
+ * A task for a client, in terms of its own API, on the store, map, topic, service or component whose name is the
+ * scenario's id. Each comment says what to report.
+ *
  */
-export type Operation =
+export type ScenarioOperation =
   /** `{ text, etag }`, null if there is no entry. `timeoutMs` is the deadline of the call. */
   | { call: "state.get"; key: string; timeoutMs?: number }
   /** `{ entries: { key: { text, etag } }, errors: [key] }`. */
@@ -18,7 +19,9 @@ export type Operation =
   | { call: "state.transaction"; steps: readonly { key: string; text?: string; etag?: string }[] }
   /** null. Reads the entry, appends `add` to its text and writes that on condition of the etag that was read. */
   | { call: "state.update"; key: string; add: string }
-  /** `{ granted, fence }`: the fence in decimal, or null. Tries `times` times (default 1) in a row and reports the last. */
+  /**
+   * `{ granted, fence }`: the fence in decimal, or null. Tries `times` times (default 1) in a row and reports the last.
+   */
   | { call: "lock.tryAcquire"; resource: string; ttlSeconds: number; times?: number }
   /** Whether the lock was still held when the client released it. Acquires it first. */
   | { call: "lock.release"; resource: string; ttlSeconds: number }
@@ -30,7 +33,9 @@ export type Operation =
   | { call: "files.get"; name: string; offset?: number; length?: number }
   /** The text of the first chunk. Stops reading after it. */
   | { call: "files.getFirst"; name: string }
-  /** `{ size, modifiedAt }`, or null if there is no file. The time is in the form of toISOString(), or null if unknown. */
+  /**
+   * `{ size, modifiedAt }`, or null if there is no file. The time is in the form of toISOString(), or null if unknown.
+   */
   | { call: "files.stat"; name: string }
   /** The names. */
   | { call: "files.list"; prefix: string }
@@ -41,8 +46,9 @@ export type Operation =
   /** `{ key: content }` of the items that have a value. */
   | { call: "configuration.get"; keys: readonly string[] }
   /**
-   * The values after following `keys` until the values are `until`, for `forMs` at most. A client that polls does so every
-   * `pollMs`.
+   * The values after following `keys` until the values are `until`, for `forMs` at most. A client that polls does so
+   * every `pollMs`.
+   *
    */
   | {
       call: "configuration.follow";

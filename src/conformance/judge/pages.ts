@@ -13,7 +13,7 @@ export interface JudgePages {
 }
 
 /** The maximum length of a report, in characters. */
-const MOST_REPORTED = 1024 * 1024;
+const MAX_REPORT_LENGTH = 1024 * 1024;
 
 /**
  * `GET /scenarios` lists the scenarios, `POST /scenarios/<id>` takes the client's report and returns the verdict,
@@ -24,11 +24,13 @@ export function judgePages(judge: Judge): JudgePages {
   const done = new Promise<void>((resolve) => (finish = resolve));
 
   const report = async (id: string, request: Request): Promise<Response> => {
-    if (!judge.scenarios.some((each) => each.id === id)) return refused(404, `there is no scenario "${id}"`);
+    if (!judge.scenarios.some((each) => each.id === id))
+      return errorResponse(404, `there is no scenario "${id}"`);
     const text = await request.text();
-    if (text.length > MOST_REPORTED) return refused(413, `a report has at most ${MOST_REPORTED} characters`);
-    const seen = seenIn(text);
-    if (typeof seen === "string") return refused(400, seen);
+    if (text.length > MAX_REPORT_LENGTH)
+      return errorResponse(413, `a report has at most ${MAX_REPORT_LENGTH} characters`);
+    const seen = parseReport(text);
+    if (typeof seen === "string") return errorResponse(400, seen);
     const { status, reason: why } = await judge.evaluate(id, seen);
     return Response.json({ id, status, ...(why && { why }) });
   };
@@ -36,28 +38,28 @@ export function judgePages(judge: Judge): JudgePages {
   const answer = async (request: Request): Promise<Response> => {
     const { pathname } = new URL(request.url);
     const [, page, id] = pathname.split("/");
-    const asked = `${request.method} /${page}${id === undefined ? "" : "/"}`;
-    if (asked === "GET /scenarios") return Response.json(judge.scenarios.map(listed));
-    if (asked === "POST /scenarios/") return report(id ?? "", request);
-    if (asked === "GET /report") {
+    const route = `${request.method} /${page}${id === undefined ? "" : "/"}`;
+    if (route === "GET /scenarios") return Response.json(judge.scenarios.map(publicFields));
+    if (route === "POST /scenarios/") return report(id ?? "", request);
+    if (route === "GET /report") {
       const text = request.headers.get("accept")?.startsWith("text/plain");
       if (text) return new Response(verdictTable(judge.verdicts()));
       return Response.json(
         judge.verdicts().map(({ scenario, status, reason: why }) => ({ id: scenario.id, status, why })),
       );
     }
-    if (asked === "POST /done") {
+    if (route === "POST /done") {
       finish();
       return new Response(null, { status: 204 });
     }
     const pages = "GET /scenarios, POST /scenarios/<id>, GET /report and POST /done";
-    return refused(404, `${request.method} ${pathname} is not served: there are ${pages}`);
+    return errorResponse(404, `${request.method} ${pathname} is not served: there are ${pages}`);
   };
   return { paths: ["scenarios", "report", "done"], fetch: answer, done };
 }
 
 /** The fields of a scenario that a client may see: not the expected outcome. */
-const listed = ({ id, primitive, sentence, rule, operation }: Judge["scenarios"][number]) => ({
+const publicFields = ({ id, primitive, sentence, rule, operation }: Judge["scenarios"][number]) => ({
   id,
   primitive,
   sentence,
@@ -65,10 +67,10 @@ const listed = ({ id, primitive, sentence, rule, operation }: Judge["scenarios"]
   operation,
 });
 
-const refused = (status: number, error: string): Response => Response.json({ error }, { status });
+const errorResponse = (status: number, error: string): Response => Response.json({ error }, { status });
 
 /** The parsed report, or the reason why it is invalid. */
-function seenIn(text: string): Observation | string {
+function parseReport(text: string): Observation | string {
   const shape =
     'a report is { "value": …, "code": "not_found", "message": … }, of which each may be left out';
   let seen: unknown;

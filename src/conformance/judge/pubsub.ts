@@ -11,14 +11,14 @@ const STREAM = { primitive: "pubsub", rule: "SubscribeTopicEvents" } as const;
 const consume = (...answers: ("ack" | "retry" | "drop")[]) =>
   ({ call: "pubsub.consume", topic: "t", answers }) as const;
 
-type Told =
+type ResponseType =
   | { case: "initialResponse"; value: object }
   | { case: "eventMessage"; value: object }
   | { case: undefined };
-const told = (type: Told) => ({ subscribeTopicEventsResponseType: type }) as never;
-const begun = told({ case: "initialResponse", value: {} });
+const response = (type: ResponseType) => ({ subscribeTopicEventsResponseType: type }) as never;
+const initialResponse = response({ case: "initialResponse", value: {} });
 const event = (id: string, text = id, dataContentType = "text/plain") =>
-  told({
+  response({
     case: "eventMessage",
     value: {
       id,
@@ -33,7 +33,7 @@ const event = (id: string, text = id, dataContentType = "text/plain") =>
   });
 
 /** A stream that sends `messages` and stays open until the requests end. Then it fails as the Go runtime does. */
-const streaming = (...messages: never[]): Script => ({
+const topicStream = (...messages: never[]): Script => ({
   async *subscribeTopicEvents(requests) {
     yield* messages;
     for await (const _ of requests);
@@ -95,7 +95,7 @@ export const pubsubScenarios: readonly Scenario[] = [
       },
     }),
   },
-  ...answered(),
+  ...answerScenarios(),
   {
     ...STREAM,
     id: "consume-again",
@@ -103,8 +103,8 @@ export const pubsubScenarios: readonly Scenario[] = [
     rule: "delivery",
     operation: consume("retry", "ack"),
     expected: { value: ["e1", "e1"] },
-    createScript: () => streaming(begun, event("e1"), event("e1")),
-    checkCalls: (calls) => equal(answersIn(calls), ["e1 1", "e1 0"], "the answers"),
+    createScript: () => topicStream(initialResponse, event("e1"), event("e1")),
+    checkCalls: (calls) => equal(sentAnswers(calls), ["e1 1", "e1 0"], "the answers"),
   },
   {
     ...STREAM,
@@ -113,7 +113,13 @@ export const pubsubScenarios: readonly Scenario[] = [
     operation: consume("ack", "ack"),
     expected: { value: ["e1", "e2"] },
     createScript: () =>
-      streaming(told({ case: undefined }), begun, event("e1"), told({ case: undefined }), event("e2")),
+      topicStream(
+        response({ case: undefined }),
+        initialResponse,
+        event("e1"),
+        response({ case: undefined }),
+        event("e2"),
+      ),
   },
   {
     ...STREAM,
@@ -124,7 +130,7 @@ export const pubsubScenarios: readonly Scenario[] = [
     createScript: () => ({
       async *subscribeTopicEvents(_, { signal }) {
         await sleep(300, signal);
-        yield begun;
+        yield initialResponse;
         await sleep(300, signal);
         yield event("e1");
         await sleep(20_000, signal);
@@ -142,8 +148,8 @@ export const pubsubScenarios: readonly Scenario[] = [
       let streams = 0;
       return {
         async *subscribeTopicEvents(requests, context) {
-          if (streams++ > 0) return yield* streamed(requests, context, begun, event("e2"));
-          yield begun;
+          if (streams++ > 0) return yield* streamThenFail(requests, context, initialResponse, event("e2"));
+          yield initialResponse;
           yield event("e1");
           for await (const { subscribeTopicEventsRequestType: type } of requests) {
             if (type.case === "eventProcessed") break;
@@ -163,16 +169,16 @@ export const pubsubScenarios: readonly Scenario[] = [
     expected: { code: "unknown" },
     createScript: () => ({
       async *subscribeTopicEvents() {
-        yield begun;
+        yield initialResponse;
         throw serverError(Code.Unknown, "already subscribed to topic t in pubsub p");
       },
     }),
     checkCalls: (calls) => ok(callsOf(calls, subscribeTopicEvents).length < 10, "it was given up"),
   },
-  ...contents(),
+  ...contentScenarios(),
 ];
 
-const streamed = (...[requests, , ...messages]: [AsyncIterable<unknown>, unknown, ...never[]]) =>
+const streamThenFail = (...[requests, , ...messages]: [AsyncIterable<unknown>, unknown, ...never[]]) =>
   (async function* () {
     yield* messages;
     for await (const _ of requests);
@@ -180,7 +186,7 @@ const streamed = (...[requests, , ...messages]: [AsyncIterable<unknown>, unknown
   })();
 
 /** The TopicEventResponseStatus of each answer of an application. */
-function answered(): Scenario[] {
+function answerScenarios(): Scenario[] {
   const statuses = { ack: 0, retry: 1, drop: 2 } as const;
   return (["ack", "retry", "drop"] as const).map((answer) => ({
     ...STREAM,
@@ -188,13 +194,13 @@ function answered(): Scenario[] {
     sentence: `an event that was answered by ${answer} is answered so, before the client leaves`,
     operation: consume(answer),
     expected: { value: ["e1"] },
-    createScript: () => streaming(begun, event("e1")),
-    checkCalls: (calls) => equal(answersIn(calls), [`e1 ${statuses[answer]}`], "the answers"),
+    createScript: () => topicStream(initialResponse, event("e1")),
+    checkCalls: (calls) => equal(sentAnswers(calls), [`e1 ${statuses[answer]}`], "the answers"),
   }));
 }
 
 /** Contents of events, and the values that the client must return for them. */
-function contents(): Scenario[] {
+function contentScenarios(): Scenario[] {
   const all: [string, string, string, Scenario["expected"]["value"] & {}][] = [
     ["json", '{"a":[1,"ü"]}', "application/json", { a: [1, "ü"] }],
     ["json-parameters", '{"a":1}', "Application/JSON; charset=utf-8", { a: 1 }],
@@ -210,12 +216,12 @@ function contents(): Scenario[] {
     rule: "Go runtime: 7.3 what arrives of each content type",
     operation: { call: "pubsub.consumeData", topic: "t", count: 1 },
     expected: { value: [value] },
-    createScript: () => streaming(begun, event("e1", text, type)),
+    createScript: () => topicStream(initialResponse, event("e1", text, type)),
   }));
 }
 
 /** The answers that the client sent, each as "id status". */
-function answersIn(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): string[] {
+function sentAnswers(calls: Parameters<NonNullable<Scenario["checkCalls"]>>[0]): string[] {
   const all = callsOf(calls, subscribeTopicEvents).flatMap(({ requests }) => requests) as ReturnType<
     typeof firstRequests<typeof subscribeTopicEvents>
   >;

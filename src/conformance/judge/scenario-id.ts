@@ -19,14 +19,14 @@ const NAME_FIELDS: readonly (readonly string[])[] = [
  * message. Calls of a log name no store, so they need the header.
  */
 export function scenarioIdOf(headers: Headers, message: unknown): string | undefined {
-  const told = headers.get("scenario") ?? headers.get(LOG_HEADER);
-  if (told !== null) return told;
+  const header = headers.get("scenario") ?? headers.get(LOG_HEADER);
+  if (header !== null) return header;
   for (const place of NAME_FIELDS) {
-    const found = place.reduce<unknown>(
+    const name = place.reduce<unknown>(
       (at, name) => (at as Record<string, unknown> | undefined)?.[name],
       message,
     );
-    if (typeof found === "string" && found !== "") return found;
+    if (typeof name === "string" && name !== "") return name;
   }
   return undefined;
 }

@@ -7,8 +7,8 @@ import type { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import type { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import type { Primitive } from "../../server/primitives.js";
-import type { Rule } from "../rules.js";
-import type { Observation, Operation } from "./operations.js";
+import type { ConformanceRule } from "../rules.js";
+import type { Observation, ScenarioOperation } from "./operations.js";
 
 /** The handlers of one scenario, by method. Other calls of the scenario fail with `unimplemented`. */
 export type Script = Partial<
@@ -44,11 +44,11 @@ export interface Scenario {
   /** The requirement as a sentence. */
   readonly sentence: string;
   /** The source of the requirement: a row of decisions.md, or the behaviour of existing servers. */
-  readonly rule: Rule | `Go runtime: ${string}` | `Atomix: ${string}`;
+  readonly rule: ConformanceRule | `Go runtime: ${string}` | `Atomix: ${string}`;
   /** Whether responses carry the header fairlead-server. Default: false. */
   readonly isFairlead?: boolean;
   /** The task of the client. */
-  readonly operation: Operation;
+  readonly operation: ScenarioOperation;
   /** The report that the client must give. `code` may list several allowed codes. */
   readonly expected: Omit<Observation, "code"> & { readonly code?: string | readonly string[] };
   /** Creates the server's handlers for one run of the scenario. */

@@ -13,7 +13,7 @@ export function verdictTable(verdicts: readonly ScenarioVerdict[]): string {
       ),
     ),
     row("all", verdicts),
-    ...verdicts.filter(({ status }) => status === "mishandled").map(mishandled),
+    ...verdicts.filter(({ status }) => status === "mishandled").map(formatMishandled),
   ].join("");
 }
 
@@ -24,7 +24,7 @@ function row(name: string, verdicts: readonly ScenarioVerdict[]): string {
   return `  ${name.padEnd(15)}${cells.map((count) => String(count || "-").padStart(12)).join("")}\n`;
 }
 
-function mishandled({ scenario, reason: why, observation: seen, calls }: ScenarioVerdict): string {
+function formatMishandled({ scenario, reason: why, observation: seen, calls }: ScenarioVerdict): string {
   const lines = [
     `MISHANDLED ${scenario.id}: ${scenario.sentence}`,
     `  rule: ${scenario.rule}`,

@@ -11,7 +11,9 @@ import { ok } from "../expect.js";
 
 export { KeepAlive, Unlock };
 
-/** The lock RPCs on resources that belong to the case. The default resource is "r". All locks are released at the end. */
+/**
+ * The lock RPCs on resources that belong to the case. The default resource is "r". All locks are released at the end.
+ */
 export interface LockCalls extends CaseContext {
   readonly runtime: Client<typeof Runtime>;
   readonly storeName: string;
@@ -31,16 +33,16 @@ export interface LockCalls extends CaseContext {
   has(key: string): Promise<boolean>;
 }
 
-export function lockCalls(bench: CaseContext): LockCalls {
-  const runtime = bench.client(Runtime);
-  const storeName = bench.stores.lock;
-  const state = bench.stores.state;
+export function lockCalls(context: CaseContext): LockCalls {
+  const runtime = context.client(Runtime);
+  const storeName = context.stores.lock;
+  const state = context.stores.state;
   const claim = (lockOwner: string, resource = "r") => ({
     storeName,
-    resourceId: bench.own(resource),
+    resourceId: context.own(resource),
     lockOwner,
   });
-  const tried = async (
+  const requestLock = async (
     owner: string,
     { expire = 60, resource = "r" }: { expire?: number; resource?: string } = {},
   ) => {
@@ -49,10 +51,10 @@ export function lockCalls(bench: CaseContext): LockCalls {
       header = headers.get(FENCE_HEADER);
     };
     const { success } = await runtime.tryLock({ ...claim(owner, resource), expire }, { onHeader });
-    if (success) bench.after(() => runtime.unlock(claim(owner, resource)));
+    if (success) context.after(() => runtime.unlock(claim(owner, resource)));
     return { success, header: header as string | null };
   };
-  const kept = async (owner: string, expire = 60, resource = "r") => {
+  const extendLock = async (owner: string, expire = 60, resource = "r") => {
     let header: string | null = null;
     const onHeader = (headers: Headers) => {
       header = headers.get(FENCE_HEADER);
@@ -61,30 +63,30 @@ export function lockCalls(bench: CaseContext): LockCalls {
     return { status, header: header as string | null };
   };
   return {
-    ...bench,
+    ...context,
     runtime,
     storeName,
-    tryLock: async (owner, options) => (await tried(owner, options)).success,
+    tryLock: async (owner, options) => (await requestLock(owner, options)).success,
     async fence(owner, options) {
-      const { success, header } = await tried(owner, options);
+      const { success, header } = await requestLock(owner, options);
       ok(success, `${owner} is granted the lock`);
       ok(/^[1-9]\d*$/.test(header ?? ""), `the grant has a fence: ${header}`);
       return BigInt(header ?? "");
     },
     unlock: async (owner, resource) => (await runtime.unlock(claim(owner, resource))).status,
-    keepAlive: async (owner, expire, resource) => (await kept(owner, expire, resource)).status,
+    keepAlive: async (owner, expire, resource) => (await extendLock(owner, expire, resource)).status,
     async keptFence(owner, expire) {
-      const { header } = await kept(owner, expire);
+      const { header } = await extendLock(owner, expire);
       return header === null ? undefined : BigInt(header);
     },
     header: (fence, resource = "r") => ({
-      [FENCE_HEADER]: `${storeName}/${encodeURIComponent(bench.own(resource))}=${fence}`,
+      [FENCE_HEADER]: `${storeName}/${encodeURIComponent(context.own(resource))}=${fence}`,
     }),
     save(key, headers) {
-      const own = bench.own(key);
-      bench.after(() => runtime.deleteState({ storeName: state, key: own, etag: { value: "0" } }));
+      const own = context.own(key);
+      context.after(() => runtime.deleteState({ storeName: state, key: own, etag: { value: "0" } }));
       return runtime.saveState({ storeName: state, states: [{ key: own, value: utf8("v") }] }, { headers });
     },
-    has: async (key) => (await runtime.getState({ storeName: state, key: bench.own(key) })).etag !== "",
+    has: async (key) => (await runtime.getState({ storeName: state, key: context.own(key) })).etag !== "",
   };
 }

@@ -3,7 +3,7 @@ import { FENCE_HEADER } from "../../rpc/extension-headers.js";
 import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { ok } from "../expect.js";
-import { type Client, concurrently } from "../history/clients.js";
+import { type ConcurrentClient, runConcurrently } from "../history/clients.js";
 import { isUncertain } from "../history/history.js";
 import { checkHolds, type Hold } from "../history/orders.js";
 import type { LockCalls } from "./calls.js";
@@ -18,7 +18,7 @@ export function lockHistoryCases(on: DeclareCase<LockCalls>): void {
       const holds: Hold[] = [];
       let events = 0;
       const now = () => events++;
-      await concurrently(at, STEPS, (client) => holdOnce(at, client, holds, now));
+      await runConcurrently(at, STEPS, (client) => holdOnce(at, client, holds, now));
       ok(holds.length > 1, `the lock was held more than once: ${holds.length} times`);
       checkHolds(holds);
     },
@@ -28,7 +28,7 @@ export function lockHistoryCases(on: DeclareCase<LockCalls>): void {
 /** Tries once to take the lock, and releases it if it was granted. */
 async function holdOnce(
   at: LockCalls,
-  { number, transport }: Client,
+  { number, transport }: ConcurrentClient,
   holds: Hold[],
   now: () => number,
 ): Promise<void> {

@@ -9,24 +9,27 @@ import {
 } from "../../rpc/extension-headers.js";
 import type { CaseContext } from "../case-context.js";
 
-type Sent = Record<string, string>;
+type RequestHeaders = Record<string, string>;
 
 /** The log RPCs on logs that belong to the case. The default log is "l". */
 export interface LogCalls extends CaseContext {
   readonly logs: Client<typeof LogService>;
   /** The header that names the case's log. */
-  log(name?: string): Sent;
+  log(name?: string): RequestHeaders;
   /** Appends, and returns the first and the last offset of the trailers. */
-  produce(values: Iterable<string> | AsyncIterable<string>, headers?: Sent): Promise<(string | null)[]>;
+  produce(
+    values: Iterable<string> | AsyncIterable<string>,
+    headers?: RequestHeaders,
+  ): Promise<(string | null)[]>;
   /** Reads records as "offset value": `count` of them, or all up to the end of the log. */
-  consume(offset: bigint, headers?: Sent, count?: number, transport?: Transport): Promise<string[]>;
+  consume(offset: bigint, headers?: RequestHeaders, count?: number, transport?: Transport): Promise<string[]>;
 }
 
-export function logCalls(bench: CaseContext): LogCalls {
-  const client = bench.client(LogService);
-  const log = (name = "l") => ({ [LOG_HEADER]: encodeURIComponent(bench.own(name)) });
+export function logCalls(context: CaseContext): LogCalls {
+  const client = context.client(LogService);
+  const log = (name = "l") => ({ [LOG_HEADER]: encodeURIComponent(context.own(name)) });
   return {
-    ...bench,
+    ...context,
     logs: client,
     log,
     async produce(values, headers = {}) {
@@ -34,23 +37,23 @@ export function logCalls(bench: CaseContext): LogCalls {
       const requests = async function* () {
         for await (const value of values) yield { value: utf8(value) };
       };
-      const onTrailer = (told: Headers) => {
-        trailer = told;
+      const onTrailer = (trailers: Headers) => {
+        trailer = trailers;
       };
       await client.produce(requests(), { headers: { ...log(), ...headers }, onTrailer });
       return [trailer.get(FIRST_OFFSET_TRAILER), trailer.get(LAST_OFFSET_TRAILER)];
     },
     async consume(offset, headers = {}, count = Number.POSITIVE_INFINITY, transport) {
-      const leave = new AbortController();
-      const follow: Sent = count === Number.POSITIVE_INFINITY ? { [FOLLOW_HEADER]: "false" } : {};
-      const call = { headers: { ...log(), ...follow, ...headers }, signal: leave.signal };
-      const way = transport ? bench.client(LogService, transport) : client;
+      const stop = new AbortController();
+      const follow: RequestHeaders = count === Number.POSITIVE_INFINITY ? { [FOLLOW_HEADER]: "false" } : {};
+      const call = { headers: { ...log(), ...follow, ...headers }, signal: stop.signal };
+      const way = transport ? context.client(LogService, transport) : client;
       const records: string[] = [];
-      bench.after(() => leave.abort());
+      context.after(() => stop.abort());
       for await (const record of way.consume({ offset }, call)) {
         if (records.push(`${record.offset} ${fromUtf8(record.value)}`) === count) break;
       }
-      leave.abort();
+      stop.abort();
       return records;
     },
   };

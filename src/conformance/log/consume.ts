@@ -110,15 +110,15 @@ function followerCases(on: DeclareCase<LogCalls>): void {
 
   on("Consume", "a follower ends when it cancels, and with its deadline", async (at) => {
     await at.produce(["a"]);
-    const leave = new AbortController();
+    const cancellation = new AbortController();
     const records: string[] = [];
     const reading = (async (call: object) => {
       for await (const { value } of at.logs.consume({}, { headers: at.log(), ...call }))
         records.push(fromUtf8(value));
-    })({ signal: leave.signal });
+    })({ signal: cancellation.signal });
     const cancelled = expectRefusal(reading, Code.Canceled);
     while (records.length === 0) await sleep(2);
-    leave.abort();
+    cancellation.abort();
     await cancelled;
     const late = (async () => {
       for await (const _ of at.logs.consume({ offset: 2n }, { headers: at.log(), timeoutMs: 100 }));

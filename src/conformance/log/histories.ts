@@ -3,9 +3,9 @@ import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import { FIRST_OFFSET_TRAILER, FOLLOW_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
-import { type Client, concurrently } from "../history/clients.js";
+import { type ConcurrentClient, runConcurrently } from "../history/clients.js";
 import { History } from "../history/history.js";
-import { type Appended, checkLog, type LogRecord } from "../history/orders.js";
+import { type AppendInput, checkLog, type OffsetAndValue } from "../history/orders.js";
 import type { LogCalls } from "./calls.js";
 
 const STEPS = 12;
@@ -16,8 +16,8 @@ export function logHistoryCases(on: DeclareCase<LogCalls>): void {
     ["Produce", "extensions", "second client"],
     "of what several clients append at once no record is lost, repeated or out of order",
     async (at) => {
-      const history = new History<Appended, { first: bigint }>();
-      await concurrently(at, STEPS, (client, i) => append(at, history, client, i));
+      const history = new History<AppendInput, { first: bigint }>();
+      await runConcurrently(at, STEPS, (client, i) => append(at, history, client, i));
       checkLog(history.operations, await records(at));
     },
   );
@@ -26,12 +26,12 @@ export function logHistoryCases(on: DeclareCase<LogCalls>): void {
     ["Consume", "extensions", "second client"],
     "readers that follow while several clients append see the same records in the same order",
     async (at) => {
-      const history = new History<Appended, { first: bigint }>();
+      const history = new History<AppendInput, { first: bigint }>();
       const leave = new AbortController();
       at.after(() => leave.abort());
-      const seen: LogRecord[][] = [[], []];
+      const seen: OffsetAndValue[][] = [[], []];
       const following = seen.map((records) => follow(at, records, leave.signal));
-      await concurrently(at, STEPS, (client, i) => append(at, history, client, i));
+      await runConcurrently(at, STEPS, (client, i) => append(at, history, client, i));
       const all = await records(at);
       checkLog(history.operations, all);
       while (seen.some((records) => records.length < all.length)) {
@@ -47,8 +47,8 @@ export function logHistoryCases(on: DeclareCase<LogCalls>): void {
 /** Appends up to MOST_VALUES unique values in one call. */
 async function append(
   at: LogCalls,
-  history: History<Appended, { first: bigint }>,
-  { number, transport, chance }: Client,
+  history: History<AppendInput, { first: bigint }>,
+  { number, transport, chance }: ConcurrentClient,
   i: number,
 ): Promise<void> {
   const logs = at.client(LogService, transport);
@@ -69,16 +69,16 @@ async function append(
   });
 }
 
-async function records(at: LogCalls): Promise<LogRecord[]> {
-  const found: LogRecord[] = [];
+async function records(at: LogCalls): Promise<OffsetAndValue[]> {
+  const all: OffsetAndValue[] = [];
   const headers = { ...at.log(), [FOLLOW_HEADER]: "false" };
   for await (const { offset, value } of at.logs.consume({ offset: 1n }, { headers })) {
-    found.push({ offset, value: fromUtf8(value) });
+    all.push({ offset, value: fromUtf8(value) });
   }
-  return found;
+  return all;
 }
 
-async function follow(at: LogCalls, to: LogRecord[], signal: AbortSignal): Promise<void> {
+async function follow(at: LogCalls, to: OffsetAndValue[], signal: AbortSignal): Promise<void> {
   const logs = at.client(LogService, await at.second());
   for await (const { offset, value } of logs.consume({ offset: 1n }, { headers: at.log(), signal })) {
     to.push({ offset, value: fromUtf8(value) });

@@ -6,7 +6,7 @@ import { sleep } from "../../rpc/sleep.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectLimit, expectMalformed, expectRefusal } from "../expect-refusal.js";
-import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
+import { LIMIT, MAX_VALUE_BYTES, REQUIRED } from "../rules.js";
 import { patternBytes } from "../test-data.js";
 import type { LogCalls } from "./calls.js";
 
@@ -46,12 +46,15 @@ function logNameCases(on: DeclareCase<LogCalls>): void {
     await at.logs.produce(requests(), { onTrailer });
     const [record] = await at.consume(BigInt(offset), { [LOG_HEADER]: "default" }, 1);
     equal(record, `${offset} ${mark}`);
-    const leave = new AbortController();
-    for await (const { value } of at.logs.consume({ offset: BigInt(offset) }, { signal: leave.signal })) {
+    const cancellation = new AbortController();
+    for await (const { value } of at.logs.consume(
+      { offset: BigInt(offset) },
+      { signal: cancellation.signal },
+    )) {
       equal(fromUtf8(value), mark);
       break;
     }
-    leave.abort();
+    cancellation.abort();
   });
 
   on("log name", "reading a log does not bring it into being, and finds nothing", async (at) => {
@@ -60,8 +63,8 @@ function logNameCases(on: DeclareCase<LogCalls>): void {
   });
 
   for (const name of BAD_NAMES) {
-    const what = name.length > 9 ? "of 256 characters" : `"${name}"`;
-    on(REQUIRED, `the log name ${what} is invalid_argument, for Produce and Consume`, async (at) => {
+    const description = name.length > 9 ? "of 256 characters" : `"${name}"`;
+    on(REQUIRED, `the log name ${description} is invalid_argument, for Produce and Consume`, async (at) => {
       await expectMalformed(at.consume(0n, { [LOG_HEADER]: name }), LOG_HEADER);
       await expectMalformed(at.produce(["x"], { [LOG_HEADER]: name }), LOG_HEADER);
     });
@@ -137,7 +140,7 @@ function recordCases(on: DeclareCase<LogCalls>): void {
     "a record above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
       const requests = async function* () {
-        yield { value: new Uint8Array(MOST_BYTES + 1) };
+        yield { value: new Uint8Array(MAX_VALUE_BYTES + 1) };
       };
       await expectLimit(at.logs.produce(requests(), { headers: at.log() }), "valueBytes");
       equal(await at.consume(0n), []);
@@ -158,13 +161,13 @@ function openStreamCases(on: DeclareCase<LogCalls>): void {
   });
 
   on("Produce", "a call that is cancelled writes nothing of what it did not append yet", async (at) => {
-    const leave = new AbortController();
+    const cancellation = new AbortController();
     const values = new Queue<{ value: Uint8Array }>();
-    const call = { headers: at.log(), signal: leave.signal };
+    const call = { headers: at.log(), signal: cancellation.signal };
     const producing = expectRefusal(at.logs.produce(values, call), Code.Canceled);
     values.push({ value: utf8("a") });
     await sleep(20);
-    leave.abort();
+    cancellation.abort();
     values.end();
     await producing;
     await sleep(50);

@@ -12,8 +12,8 @@ import type { CaseContext } from "../case-context.js";
 export const { OK, ERROR } = ResponseStatus;
 
 type Header = Exclude<MessageInitShape<typeof RequestHeaderSchema>, RequestHeader>;
-export type Entry = MessageInitShape<typeof EntrySchema>;
-type Sent = Record<string, string>;
+export type BackupEntry = MessageInitShape<typeof EntrySchema>;
+type RequestHeaders = Record<string, string>;
 
 /** The map RPCs on a map that belongs to the case. Its keys are removed at the end. */
 export interface MapCalls extends CaseContext {
@@ -28,31 +28,31 @@ export interface MapCalls extends CaseContext {
   put(
     key: string,
     value: string,
-    options?: { version?: bigint; headers?: Sent; at?: Header },
+    options?: { version?: bigint; headers?: RequestHeaders; at?: Header },
   ): Promise<bigint>;
   get(key: string, at?: Header): Promise<{ text: string; version: bigint } | undefined>;
   remove(
     key: string,
-    options?: { version?: bigint; headers?: Sent; at?: Header },
+    options?: { version?: bigint; headers?: RequestHeaders; at?: Header },
   ): Promise<{ text: string; version: bigint } | undefined>;
   /** Sends `requests` in one Backup stream, and returns the statuses of the responses. */
-  backup(header: Header, ...requests: Entry[][]): Promise<(ResponseStatus | undefined)[]>;
+  backup(header: Header, ...requests: BackupEntry[][]): Promise<(ResponseStatus | undefined)[]>;
 }
 
-export function mapCalls(bench: CaseContext): MapCalls {
-  const maps = bench.client(MapService);
+export function mapCalls(context: CaseContext): MapCalls {
+  const maps = context.client(MapService);
   const header = {
     protocol: { namespace: "", name: "default" },
-    primitive: { namespace: "", name: bench.own("m") },
+    primitive: { namespace: "", name: context.own("m") },
     partition: 1,
   };
-  const { backupGroup, ledGroup } = bench.stores;
+  const { backupGroup, ledGroup } = context.stores;
   const grouped = ({ namespace = "", name = "" } = {}) => ({ ...header, protocol: { namespace, name } });
   const read = (value: Value | undefined) => value && { text: fromUtf8(value.value), version: value.version };
   const used = new Map<string, { header: Header; key: string }>();
-  bench.after(() => Promise.all([...used.values()].map((place) => maps.remove(place))));
+  context.after(() => Promise.all([...used.values()].map((place) => maps.remove(place))));
   return {
-    ...bench,
+    ...context,
     maps,
     header,
     backupHeader: grouped(backupGroup),
@@ -79,7 +79,7 @@ export function mapCalls(bench: CaseContext): MapCalls {
 }
 
 /** An entry of a Backup request. Without a value it deletes. */
-export function entryOf(key: string, [term, timestamp]: [number, number], value?: string): Entry {
+export function entryOf(key: string, [term, timestamp]: [number, number], value?: string): BackupEntry {
   const version = BigInt(timestamp);
   return {
     key,

@@ -11,25 +11,25 @@ import type { MapCalls } from "./calls.js";
 
 export const CONDITION = "Put, Remove with value.version > 0";
 export function conditionCases(on: DeclareCase<MapCalls>): void {
-  for (const [what, call] of [
+  for (const [rpc, call] of [
     ["Put", (at: MapCalls, key: string, version: bigint) => at.put(key, "2", { version })],
     ["Remove", (at: MapCalls, key: string, version: bigint) => at.remove(key, { version })],
   ] as const) {
-    on(CONDITION, `${what} over another version is aborted, with the key and its version`, async (at) => {
+    on(CONDITION, `${rpc} over another version is aborted, with the key and its version`, async (at) => {
       const version = await at.put("k", "1");
       const error = await expectRefusal(call(at, "k", version + 1n), Code.Aborted);
       equal(errorMetadata(error), { key: "k", version: String(version) });
       equal(await at.get("k"), { text: "1", version });
     });
 
-    on(CONDITION, `${what} over a version of a missing key is aborted`, async (at) => {
+    on(CONDITION, `${rpc} over a version of a missing key is aborted`, async (at) => {
       const error = await expectRefusal(call(at, "missing", 7n), Code.Aborted);
       equal(errorMetadata(error), { key: "missing", version: "0" });
     });
 
     on(
       CONDITION,
-      `${what} over an old version is aborted, also after the key was removed and put again`,
+      `${rpc} over an old version is aborted, also after the key was removed and put again`,
       async (at) => {
         const old = await at.put("k", "1");
         await at.remove("k");
@@ -40,10 +40,10 @@ export function conditionCases(on: DeclareCase<MapCalls>): void {
       },
     );
 
-    on(CONDITION, `${what} over the version that is there goes through`, async (at) => {
+    on(CONDITION, `${rpc} over the version that is there goes through`, async (at) => {
       const version = await at.put("k", "1");
       await call(at, "k", version);
-      equal((await at.get("k"))?.text, what === "Put" ? "2" : undefined);
+      equal((await at.get("k"))?.text, rpc === "Put" ? "2" : undefined);
     });
   }
 }

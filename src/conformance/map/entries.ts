@@ -4,7 +4,7 @@ import { utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
 import { expectLimit, expectMalformed, expectRefusal } from "../expect-refusal.js";
-import { LIMIT, MOST_BYTES, REQUIRED } from "../rules.js";
+import { LIMIT, MAX_VALUE_BYTES, REQUIRED } from "../rules.js";
 import { patternBytes } from "../test-data.js";
 import { addressCases, malformedAddressCases } from "./addresses.js";
 import type { MapCalls } from "./calls.js";
@@ -106,7 +106,7 @@ function mapRefusalCases(on: DeclareCase<MapCalls>): void {
   });
 
   on([LIMIT, "extensions"], "a value above the limit is resource_exhausted", async (at) => {
-    const value = { value: new Uint8Array(MOST_BYTES + 1) };
+    const value = { value: new Uint8Array(MAX_VALUE_BYTES + 1) };
     await expectLimit(at.maps.put({ header: at.header, key: "k", value }), "valueBytes");
     equal(await at.get("k"), undefined);
   });

@@ -3,7 +3,7 @@ import { MapService } from "../../../gen/atomix/pb/map/map_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { AssertionError } from "../expect.js";
-import { type Client, concurrently, oneOf } from "../history/clients.js";
+import { type ConcurrentClient, pickOne, runConcurrently } from "../history/clients.js";
 import { conditionalWrite } from "../history/conditional-write.js";
 import { History } from "../history/history.js";
 import { checkRegister, type RegisterStep, type StepResult } from "../history/register.js";
@@ -27,8 +27,8 @@ export function mapHistoryCases(on: DeclareCase<MapCalls>): void {
         b: new History<RegisterStep, StepResult>(),
       };
       const versions = new Map<string, bigint>();
-      await concurrently(at, STEPS, async (client, i) => {
-        const key = oneOf(client, KEYS);
+      await runConcurrently(at, STEPS, async (client, i) => {
+        const key = pickOne(client, KEYS);
         await new Actor(at, histories[key], versions, client, key).act(`${client.number}.${i}`);
       });
       for (const key of KEYS) checkRegister(key, histories[key].operations);
@@ -43,13 +43,13 @@ class Actor {
   readonly #history: History<RegisterStep, StepResult>;
   /** The versions that puts returned, by value. */
   readonly #versions: Map<string, bigint>;
-  readonly #client: Client;
+  readonly #client: ConcurrentClient;
 
   constructor(
     at: MapCalls,
     history: History<RegisterStep, StepResult>,
     versions: Map<string, bigint>,
-    client: Client,
+    client: ConcurrentClient,
     key: string,
   ) {
     this.#maps = at.client(MapService, client.transport);
@@ -83,33 +83,34 @@ class Actor {
   }
 
   async #read(): Promise<MapRead | undefined> {
-    const seen = await this.#call({ do: "read" }, async () => {
+    const entry = await this.#call({ do: "read" }, async () => {
       const found = (await this.#maps.get(this.#place)).value;
       return { version: found?.version ?? 0n, value: found && fromUtf8(found.value) };
     });
-    const told = seen?.value === undefined ? undefined : this.#versions.get(seen.value);
-    if (told !== undefined && told !== seen?.version) {
+    const putVersion = entry?.value === undefined ? undefined : this.#versions.get(entry.value);
+    if (putVersion !== undefined && putVersion !== entry?.version) {
       throw new AssertionError(
-        `${seen?.value} was put with version ${told}, and is read with ${seen?.version}`,
+        `${entry?.value} was put with version ${putVersion}, and is read with ${entry?.version}`,
       );
     }
-    return seen;
+    return entry;
   }
 
-  async #put(value: string, over: bigint): Promise<void> {
+  async #put(value: string, ifVersion: bigint): Promise<void> {
     const { version } = await this.#maps.put({
       ...this.#place,
-      value: { value: utf8(value), version: over },
+      value: { value: utf8(value), version: ifVersion },
     });
-    if (version <= over) throw new AssertionError(`the put over version ${over} has the version ${version}`);
+    if (version <= ifVersion)
+      throw new AssertionError(`the put over version ${ifVersion} has the version ${version}`);
     this.#versions.set(value, version);
   }
 
   async #exchange(value: string | undefined): Promise<void> {
-    const seen = await this.#read();
+    const entry = await this.#read();
     // Put has no condition for an absent key.
-    if (!seen || seen.version === 0n) return;
-    const { version, value: expected } = seen;
+    if (!entry || entry.version === 0n) return;
+    const { version, value: expected } = entry;
     await this.#call({ do: "exchange", expected, value }, () =>
       conditionalWrite(
         value === undefined

@@ -3,7 +3,7 @@ import { AppCallback, type TopicEventRequest } from "../../../gen/spec/proto/run
 import { Queue } from "../../lib/queue.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { type PubsubCalls, Status, textOf } from "./calls.js";
+import { eventText, type PubsubCalls, Status } from "./calls.js";
 
 type Handle = (event: TopicEventRequest) => Status | Promise<Status>;
 
@@ -21,12 +21,12 @@ interface AppOptions {
 async function openApp(at: PubsubCalls, options: AppOptions = {}) {
   const { app = "app", topic = "t", metadata = {}, pubsubName = at.pubsubName, refusals = [] } = options;
   const events = new Queue<TopicEventRequest>();
-  let asked = 0;
+  let listCalls = 0;
   const tunnel = at.dialIn(at.own(app));
   const serving = tunnel.serve((router) => {
     router.service(AppCallback, {
       listTopicSubscriptions() {
-        const code = refusals[asked++];
+        const code = refusals[listCalls++];
         if (code !== undefined) throw new ConnectError("not yet", code);
         return { subscriptions: [{ pubsubName, topic: at.own(topic), metadata }] };
       },
@@ -40,7 +40,7 @@ async function openApp(at: PubsubCalls, options: AppOptions = {}) {
   const incoming = events[Symbol.asyncIterator]();
   return {
     next: async () => (await incoming.next()).value as TopicEventRequest,
-    asked: () => asked,
+    asked: () => listCalls,
     leave: () => tunnel.close(),
   };
 }
@@ -74,7 +74,7 @@ function appEventCases(on: DeclareCase<PubsubCalls>): void {
     await at.begin({ group: "app" });
     const app = await openApp(at, { refusals: [Code.Unavailable, Code.Internal] });
     await at.publish("t", "x");
-    equal(textOf(await app.next()), "x");
+    equal(eventText(await app.next()), "x");
     ok(app.asked() >= 3, `it was asked ${app.asked()} times`);
   });
 }
@@ -85,13 +85,13 @@ function appAnswerCases(on: DeclareCase<PubsubCalls>): void {
     const seen: string[] = [];
     const app = await openApp(at, {
       handle(event) {
-        seen.push(textOf(event));
-        return textOf(event) === "drop" ? Status.DROP : Status.SUCCESS;
+        seen.push(eventText(event));
+        return eventText(event) === "drop" ? Status.DROP : Status.SUCCESS;
       },
     });
     for (const text of ["ok", "drop", "last"]) {
       await at.publish("t", text);
-      equal(textOf(await app.next()), text);
+      equal(eventText(await app.next()), text);
     }
     await app.leave();
     // The answer to the last event may have been lost.
@@ -104,18 +104,18 @@ function appAnswerCases(on: DeclareCase<PubsubCalls>): void {
 }
 
 function appFailureCases(on: DeclareCase<PubsubCalls>): void {
-  for (const [what, answer] of [
+  for (const [description, answer] of [
     ["RETRY", () => Status.RETRY],
     ["a number that is not known", () => 77 as Status],
     ["an error", () => Promise.reject(new ConnectError("boom", Code.FailedPrecondition))],
   ] as [string, () => Status | Promise<Status>][]) {
-    on(["AppCallback", "app"], `${what} lets the event come again`, async (at) => {
+    on(["AppCallback", "app"], `${description} lets the event come again`, async (at) => {
       await at.begin({ group: "app" });
       let times = 0;
       const app = await openApp(at, { handle: () => (times++ === 0 ? answer() : Status.SUCCESS) });
       await at.publish("t", "x");
       const [first, again] = [await app.next(), await app.next()];
-      equal([again.id, textOf(again)], [first.id, "x"]);
+      equal([again.id, eventText(again)], [first.id, "x"]);
     });
   }
 
@@ -151,7 +151,7 @@ function appGroupCases(on: DeclareCase<PubsubCalls>): void {
       for (const group of ["app", "other"]) await at.begin({ group });
       const seen: string[] = [];
       const handle: Handle = (event) => {
-        seen.push(textOf(event));
+        seen.push(eventText(event));
         return Status.SUCCESS;
       };
       await openApp(at, { handle });
@@ -168,10 +168,10 @@ function appGroupCases(on: DeclareCase<PubsubCalls>): void {
     await at.begin({ group: "chosen" });
     const app = await openApp(at, { metadata: { consumerGroup: at.own("chosen") } });
     await at.publish("t", "x");
-    equal(textOf(await app.next()), "x");
+    equal(eventText(await app.next()), "x");
     await at.begin({ group: "app" });
     await at.publish("t", "y");
-    equal(textOf(await app.next()), "y");
+    equal(eventText(await app.next()), "y");
     equal(await (await at.subscribe({ group: "app" })).text(), "y", "the group of its name has its own");
   });
 
@@ -179,12 +179,12 @@ function appGroupCases(on: DeclareCase<PubsubCalls>): void {
     await at.begin({ group: "app" });
     const app = await openApp(at);
     await at.publish("t", "1");
-    equal(textOf(await app.next()), "1");
+    equal(eventText(await app.next()), "1");
     await app.leave();
     await at.publish("t", "2");
     const again = await openApp(at);
     // The answer to the first event may have been lost.
-    const first = textOf(await again.next());
-    equal(first === "1" ? textOf(await again.next()) : first, "2");
+    const first = eventText(await again.next());
+    equal(first === "1" ? eventText(await again.next()) : first, "2");
   });
 }

@@ -29,7 +29,7 @@ interface Initial {
 }
 
 /** One SubscribeTopicEvents call, message by message. */
-interface Member {
+interface TopicStream {
   next(): Promise<TopicEventRequest>;
   /** Receives the next event, answers it with `status`, and returns its text. */
   text(status?: Status): Promise<string>;
@@ -52,14 +52,14 @@ export interface PubsubCalls extends CaseContext {
     data?: Uint8Array | string,
     rest?: { dataContentType?: string; metadata?: Record<string, string>; pubsubName?: string },
   ): Promise<unknown>;
-  subscribe(initial?: Initial, transport?: Transport): Promise<Member>;
+  subscribe(initial?: Initial, transport?: Transport): Promise<TopicStream>;
   /** Creates the group, so that events wait for it. */
   begin(initial?: Initial): Promise<void>;
 }
 
-export const textOf = (event: TopicEventRequest): string => fromUtf8(event.data);
+export const eventText = (event: TopicEventRequest): string => fromUtf8(event.data);
 
-export const request = (
+export const subscribeRequest = (
   kind: "initialRequest" | "eventProcessed",
   value: object,
 ): SubscribeTopicEventsRequest =>
@@ -68,31 +68,33 @@ export const request = (
     subscribeTopicEventsRequestType: { case: kind, value } as never,
   });
 
-export function pubsubCalls(bench: CaseContext): PubsubCalls {
-  const runtime = bench.client(Runtime);
-  const { pubsub: pubsubName } = bench.stores;
+export function pubsubCalls(context: CaseContext): PubsubCalls {
+  const runtime = context.client(Runtime);
+  const { pubsub: pubsubName } = context.stores;
   const initialOf = ({ topic = "t", group = "g", deadLetterTopic, metadata, ...rest }: Initial) => ({
     pubsubName: rest.pubsubName ?? pubsubName,
-    topic: topic === "" ? "" : bench.own(topic),
-    metadata: { ...(group !== "" && { consumerGroup: bench.own(group) }), ...metadata },
-    ...(deadLetterTopic !== undefined && { deadLetterTopic: deadLetterTopic && bench.own(deadLetterTopic) }),
+    topic: topic === "" ? "" : context.own(topic),
+    metadata: { ...(group !== "" && { consumerGroup: context.own(group) }), ...metadata },
+    ...(deadLetterTopic !== undefined && {
+      deadLetterTopic: deadLetterTopic && context.own(deadLetterTopic),
+    }),
   });
   const subscribe: PubsubCalls["subscribe"] = async (initial = {}, transport) => {
-    const client = transport ? bench.client(Runtime, transport) : runtime;
-    const member = memberOf(client, initialOf(initial), initial.headers);
-    bench.after(member.cancel);
+    const client = transport ? context.client(Runtime, transport) : runtime;
+    const member = openTopicStream(client, initialOf(initial), initial.headers);
+    context.after(member.cancel);
     await member.opened();
     return member;
   };
   return {
-    ...bench,
+    ...context,
     runtime,
     pubsubName,
     subscribe,
     publish: (topic, data = "", rest = {}) =>
       runtime.publishEvent({
         pubsubName,
-        topic: bench.own(topic),
+        topic: context.own(topic),
         data: typeof data === "string" ? utf8(data) : data,
         ...rest,
       }),
@@ -104,17 +106,17 @@ export function pubsubCalls(bench: CaseContext): PubsubCalls {
   };
 }
 
-function memberOf(client: Client<typeof Runtime>, initial: object, headers?: Record<string, string>) {
+function openTopicStream(client: Client<typeof Runtime>, initial: object, headers?: Record<string, string>) {
   const requests = new Queue<SubscribeTopicEventsRequest>();
-  const left = new AbortController();
-  requests.push(request("initialRequest", initial));
+  const cancellation = new AbortController();
+  requests.push(subscribeRequest("initialRequest", initial));
   const incoming = client
-    .subscribeTopicEvents(requests, { signal: left.signal, ...(headers && { headers }) })
+    .subscribeTopicEvents(requests, { signal: cancellation.signal, ...(headers && { headers }) })
     [Symbol.asyncIterator]();
-  let ahead: ReturnType<typeof incoming.next> | undefined;
+  let pending: ReturnType<typeof incoming.next> | undefined;
   const take = async () => {
-    const { value, done } = await (ahead ?? incoming.next());
-    ahead = undefined;
+    const { value, done } = await (pending ?? incoming.next());
+    pending = undefined;
     if (done) throw new AssertionError("the call ended", undefined, undefined, { isEnd: true });
     return value.subscribeTopicEventsResponseType;
   };
@@ -125,7 +127,9 @@ function memberOf(client: Client<typeof Runtime>, initial: object, headers?: Rec
     return message.value;
   };
   const answer = (id: string, status?: Status) =>
-    requests.push(request("eventProcessed", { id, ...(status !== undefined && { status: { status } }) }));
+    requests.push(
+      subscribeRequest("eventProcessed", { id, ...(status !== undefined && { status: { status } }) }),
+    );
   return {
     opened: async () => equal((await take()).case, "initialResponse", "the first message"),
     next,
@@ -133,24 +137,24 @@ function memberOf(client: Client<typeof Runtime>, initial: object, headers?: Rec
     async text(status: Status = Status.SUCCESS) {
       const event = await next();
       answer(event.id, status);
-      return textOf(event);
+      return eventText(event);
     },
     async quiet(ms = 60) {
-      ahead ??= incoming.next();
-      ahead.catch(() => {});
-      const came = await Promise.race([ahead, sleep(ms).then(() => undefined)]);
-      if (came) throw new AssertionError("nothing was to come", came);
+      pending ??= incoming.next();
+      pending.catch(() => {});
+      const message = await Promise.race([pending, sleep(ms).then(() => undefined)]);
+      if (message) throw new AssertionError("nothing was to come", message);
     },
     send: (message: SubscribeTopicEventsRequest) => requests.push(message),
     halfClose: () => requests.end(),
     async end() {
       try {
-        for (let step = await (ahead ?? incoming.next()); !step.done; step = await incoming.next());
+        for (let step = await (pending ?? incoming.next()); !step.done; step = await incoming.next());
         return undefined;
       } catch (error) {
         return ConnectError.from(error);
       }
     },
-    cancel: () => left.abort(),
+    cancel: () => cancellation.abort(),
   };
 }

@@ -1,7 +1,7 @@
 import { APP_ID_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
-import { type PubsubCalls, Status, textOf } from "./calls.js";
+import { eventText, type PubsubCalls, Status } from "./calls.js";
 
 /** Cases of groups, answers, redelivery, expiry and dead letters. */
 export function deliveryCases(on: DeclareCase<PubsubCalls>): void {
@@ -20,7 +20,7 @@ function groups(on: DeclareCase<PubsubCalls>): void {
     await at.publish("t", "1");
     await at.publish("t", "2");
     const events = [await a.next(), await b.next()];
-    equal(events.map(textOf).sort(), ["1", "2"]);
+    equal(events.map(eventText).sort(), ["1", "2"]);
   });
 
   on("delivery", "every group has all events", async (at) => {
@@ -47,7 +47,7 @@ function groups(on: DeclareCase<PubsubCalls>): void {
     ];
     await at.publish("t", "1");
     await at.publish("t", "2");
-    equal([textOf(await a.next()), textOf(await b.next())].sort(), ["1", "2"]);
+    equal([eventText(await a.next()), eventText(await b.next())].sort(), ["1", "2"]);
   });
 
   on("delivery", "a group has the events of its own topic only", async (at) => {
@@ -66,11 +66,11 @@ function groups(on: DeclareCase<PubsubCalls>): void {
 }
 
 function ackCases(on: DeclareCase<PubsubCalls>): void {
-  for (const [what, status] of [
+  for (const [description, status] of [
     ["SUCCESS", Status.SUCCESS],
     ["an answer without a status", undefined],
   ] as const) {
-    on("delivery", `${what} acks: the event does not come again`, async (at) => {
+    on("delivery", `${description} acks: the event does not come again`, async (at) => {
       const stream = await at.subscribe();
       await at.publish("t", "x");
       stream.answer((await stream.next()).id, status);
@@ -96,17 +96,17 @@ function ackCases(on: DeclareCase<PubsubCalls>): void {
 }
 
 function redeliveryCases(on: DeclareCase<PubsubCalls>): void {
-  for (const [what, status] of [
+  for (const [description, status] of [
     ["RETRY", Status.RETRY],
     ["a number that is not known", 99 as Status],
   ] as const) {
-    on("delivery", `${what} lets the same event come again`, async (at) => {
+    on("delivery", `${description} lets the same event come again`, async (at) => {
       const stream = await at.subscribe();
       await at.publish("t", "x", { metadata: { tenant: "a" } });
       const first = await stream.next();
       stream.answer(first.id, status);
       const again = await stream.next();
-      equal([again.id, textOf(again), again.metadata["tenant"]], [first.id, "x", "a"]);
+      equal([again.id, eventText(again), again.metadata["tenant"]], [first.id, "x", "a"]);
     });
   }
 

@@ -3,7 +3,7 @@ import { utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectMalformed, expectRefusal } from "../expect-refusal.js";
-import { type PubsubCalls, textOf } from "./calls.js";
+import { eventText, type PubsubCalls } from "./calls.js";
 
 const CLOUD_EVENT = "application/cloudevents+json";
 
@@ -23,7 +23,7 @@ function eventShapeCases(on: DeclareCase<PubsubCalls>): void {
     const { source, type, specVersion, dataContentType, topic, pubsubName } = event;
     equal([source, type, specVersion], ["runtime", "com.runtime.event.sent", "1.0"]);
     equal([dataContentType, topic, pubsubName], ["text/plain", at.own("t"), at.pubsubName]);
-    equal(textOf(event), "hello");
+    equal(eventText(event), "hello");
   });
 
   on("PublishEvent", "every event has an id of its own", async (at) => {
@@ -76,7 +76,7 @@ function eventShapeCases(on: DeclareCase<PubsubCalls>): void {
 }
 
 function eventBytesCases(on: DeclareCase<PubsubCalls>): void {
-  const fixed: [what: string, data: Uint8Array, contentType: string][] = [
+  const contents: [description: string, data: Uint8Array, contentType: string][] = [
     ["a JSON number with many digits", utf8("0.1234567890123"), "application/json"],
     [
       "JSON with its spaces, and a number beyond float64",
@@ -92,8 +92,8 @@ function eventBytesCases(on: DeclareCase<PubsubCalls>): void {
     ["XML", utf8("<a>ж</a>"), "application/xml"],
     ["a type of no one's", Uint8Array.of(0, 127, 128), "application/x-any"],
   ];
-  for (const [what, data, dataContentType] of fixed) {
-    on("PublishEvent", `bytes arrive as they were sent: ${what}`, async (at) => {
+  for (const [description, data, dataContentType] of contents) {
+    on("PublishEvent", `bytes arrive as they were sent: ${description}`, async (at) => {
       const stream = await at.subscribe();
       await at.publish("t", data, { dataContentType });
       const event = await stream.next();
@@ -125,7 +125,7 @@ function envelopeCases(on: DeclareCase<PubsubCalls>): void {
         metadata: { tenant: "a" },
       });
       const event = await stream.next();
-      equal(textOf(event), data);
+      equal(eventText(event), data);
       const { id, source, type, specVersion, dataContentType, topic, pubsubName, metadata } = event;
       equal([id, source, type, specVersion], ["e1", "/shop", "order.placed", "1.0"]);
       equal([dataContentType, topic, pubsubName], ["application/vnd.x+json", at.own("t"), at.pubsubName]);
@@ -160,7 +160,7 @@ function envelopeCases(on: DeclareCase<PubsubCalls>): void {
 }
 
 function malformedEnvelopeCases(on: DeclareCase<PubsubCalls>): void {
-  const wrong: [what: string, data: string | Uint8Array][] = [
+  const malformed: [description: string, data: string | Uint8Array][] = [
     ["nothing", ""],
     ["null", "null"],
     ["an array", "[]"],
@@ -185,8 +185,8 @@ function malformedEnvelopeCases(on: DeclareCase<PubsubCalls>): void {
     }
   });
 
-  for (const [what, data] of wrong) {
-    on("PublishEvent", `${what} is no CloudEvent, and invalid_argument`, async (at) => {
+  for (const [description, data] of malformed) {
+    on("PublishEvent", `${description} is no CloudEvent, and invalid_argument`, async (at) => {
       const stream = await at.subscribe();
       const call = at.publish("t", data, { dataContentType: CLOUD_EVENT });
       const error = await expectRefusal(call, Code.InvalidArgument);

@@ -6,7 +6,7 @@ import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectMalformed, expectRefusal, expectUnconfigured, UNKNOWN_NAMES } from "../expect-refusal.js";
 import { REQUIRED, UNKNOWN } from "../rules.js";
-import { type PubsubCalls, request, Status, textOf } from "./calls.js";
+import { eventText, type PubsubCalls, Status, subscribeRequest } from "./calls.js";
 
 /** Cases of the stream of SubscribeTopicEvents. */
 export function topicStreamCases(on: DeclareCase<PubsubCalls>): void {
@@ -19,7 +19,7 @@ export function topicStreamCases(on: DeclareCase<PubsubCalls>): void {
 function initialRequestCases(on: DeclareCase<PubsubCalls>): void {
   on("SubscribeTopicEvents", "a first message that is no initial_request is invalid_argument", async (at) => {
     const requests = new Queue<SubscribeTopicEventsRequest>();
-    requests.push(request("eventProcessed", { id: "1" }));
+    requests.push(subscribeRequest("eventProcessed", { id: "1" }));
     const stream = at.runtime.subscribeTopicEvents(requests)[Symbol.asyncIterator]();
     await expectRefusal(stream.next(), Code.InvalidArgument);
   });
@@ -36,7 +36,7 @@ function initialRequestCases(on: DeclareCase<PubsubCalls>): void {
     "a second initial_request is invalid_argument, and ends the stream",
     async (at) => {
       const stream = await at.subscribe();
-      stream.send(request("initialRequest", { pubsubName: at.pubsubName, topic: at.own("t") }));
+      stream.send(subscribeRequest("initialRequest", { pubsubName: at.pubsubName, topic: at.own("t") }));
       const error = await stream.end();
       equal(error?.code, Code.InvalidArgument);
       ok(error?.rawMessage.includes("initial_request"), `it is named: ${error?.rawMessage}`);
@@ -57,7 +57,7 @@ function sharedTopicCases(on: DeclareCase<PubsubCalls>): void {
     for (let i = 0; i < 8; i++) members.push(await at.subscribe({ metadata: { maxInFlight: "1" } }));
     for (let n = 0; n < 8; n++) await at.publish("t", String(n));
     const events = await Promise.all(members.map((member) => member.next()));
-    equal(new Set(events.map(textOf)).size, 8);
+    equal(new Set(events.map(eventText)).size, 8);
   });
 
   for (const most of [1, 2, 5]) {
@@ -71,7 +71,7 @@ function sharedTopicCases(on: DeclareCase<PubsubCalls>): void {
         for (let i = 0; i < most; i++) held.push(await stream.next());
         await stream.quiet();
         stream.answer(held.at(-1)?.id ?? "");
-        equal(textOf(await stream.next()), String(most));
+        equal(eventText(await stream.next()), String(most));
         await stream.quiet();
       },
     );
@@ -135,7 +135,7 @@ function streamEndCases(on: DeclareCase<PubsubCalls>): void {
       await at.publish("t", "2");
       equal(await stream.text(), "1");
       // The second event comes after the first answer was processed.
-      equal(textOf(await stream.next()), "2");
+      equal(eventText(await stream.next()), "2");
       stream.cancel();
       const next = await at.subscribe();
       equal(await next.text(), "2");

@@ -1,11 +1,20 @@
-import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, statusOf } from "../report.js";
+import {
+  countResults,
+  formatShortfall,
+  primitivesOf,
+  type Report,
+  resultReason,
+  statusOf,
+} from "../report.js";
 import type { Run } from "../run.js";
 import { formatCall } from "../run-case.js";
 import { escapeMarkup } from "./escape-markup.js";
 
-const STYLE = `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color-scheme:light dark}
+const STYLE = `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
+body{color-scheme:light dark}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #8884}
-th:first-child,td:first-child{text-align:left}.failed{color:#c22}.passed{color:#282}.deviates{color:#a60}.skipped{color:#777}
+th:first-child,td:first-child{text-align:left}
+.failed{color:#c22}.passed{color:#282}.deviates{color:#a60}.skipped{color:#777}
 pre{overflow:auto;background:#8881;padding:.6rem}summary{cursor:pointer}`;
 
 /** The report as one self-contained HTML page. */
@@ -39,7 +48,7 @@ function section({ way, ms, results, unseenDeviations, shortfalls, lost }: Run):
         ? `<pre>${escapeMarkup(outcome.calls.map(formatCall).join("\n"))}</pre>`
         : "";
     const summary = `<summary class="${status}">${status}: ${name}</summary>`;
-    return `<details>${summary}<p>${escapeMarkup(reasonOf(result))}</p>${calls}</details>`;
+    return `<details>${summary}<p>${escapeMarkup(resultReason(result))}</p>${calls}</details>`;
   });
   const unseen = unseenDeviations.map(
     ({ primitive, reason }) => `<li>${primitive}: ${escapeMarkup(reason)}</li>`,

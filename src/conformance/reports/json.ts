@@ -1,4 +1,4 @@
-import { countResults, type Report, reasonOf, statusOf } from "../report.js";
+import { countResults, type Report, resultReason, statusOf } from "../report.js";
 
 /** The report as JSON: every case with its outcome, and the calls of failed cases. */
 export function jsonReport({ server, profile, at, runs }: Report): string {
@@ -14,7 +14,7 @@ export function jsonReport({ server, profile, at, runs }: Report): string {
       name: result.case.name,
       rule: result.case.rule,
       status: statusOf(result),
-      ...(reasonOf(result) && { reason: reasonOf(result) }),
+      ...(resultReason(result) && { reason: resultReason(result) }),
       ...(result.outcome.status === "failed" && { calls: result.outcome.calls }),
     })),
   }));

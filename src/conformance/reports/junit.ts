@@ -1,4 +1,11 @@
-import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, statusOf } from "../report.js";
+import {
+  countResults,
+  formatShortfall,
+  primitivesOf,
+  type Report,
+  resultReason,
+  statusOf,
+} from "../report.js";
 import { formatCall } from "../run-case.js";
 import { escapeMarkup } from "./escape-markup.js";
 
@@ -16,15 +23,22 @@ export function junitReport({ server, at, runs }: Report): string {
         failures: failed,
         skipped: skipped + deviates,
       });
-      return `  <testsuite ${head}>\n${own.map((result) => testcase(result, `${way}.${primitive}`)).join("")}  </testsuite>\n`;
+      const testcases = own.map((result) => testcase(result, `${way}.${primitive}`));
+      return `  <testsuite ${head}>\n${testcases.join("")}  </testsuite>\n`;
     }),
     ...[...(lost === undefined ? [] : [lost]), ...shortfalls.map(formatShortfall)].map((message) => {
       const head = attributes({ name: `${way} run`, hostname: server, tests: 1, failures: 1 });
       const one = attributes({ classname: way, name: "the run", time: "0" });
-      return `  <testsuite ${head}>\n    <testcase ${one}><failure ${attributes({ message })}/></testcase>\n  </testsuite>\n`;
+      const failure = `<failure ${attributes({ message })}/>`;
+      return `  <testsuite ${head}>\n    <testcase ${one}>${failure}</testcase>\n  </testsuite>\n`;
     }),
   ]);
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fairlead conformance">\n${suites.join("")}</testsuites>\n`;
+  return [
+    '<?xml version="1.0" encoding="UTF-8"?>\n',
+    '<testsuites name="fairlead conformance">\n',
+    ...suites,
+    "</testsuites>\n",
+  ].join("");
 }
 
 function testcase(result: Report["runs"][number]["results"][number], classname: string): string {
@@ -33,7 +47,7 @@ function testcase(result: Report["runs"][number]["results"][number], classname: 
   const head = attributes({ classname, name: result.case.name, time });
   const kind = statusOf(result);
   if (kind === "passed") return `    <testcase ${head}/>\n`;
-  const message = attributes({ message: reasonOf(result) });
+  const message = attributes({ message: resultReason(result) });
   const body =
     outcome.status === "failed" && kind === "failed"
       ? `<failure ${message}>${escapeMarkup(outcome.calls.map(formatCall).join("\n"))}</failure>`

@@ -1,4 +1,4 @@
-import { formatShortfall, type Report, reasonOf, statusOf } from "../report.js";
+import { formatShortfall, type Report, resultReason, statusOf } from "../report.js";
 import { formatCall } from "../run-case.js";
 
 /** The report as TAP 14. A known deviation has the directive TODO. */
@@ -12,9 +12,9 @@ export function tapReport({ runs }: Report): string {
       // TAP marks an expected failure with TODO: readers do not count it as a failure.
       const directive =
         kind === "skipped"
-          ? ` # SKIP ${firstLine(reasonOf(result))}`
+          ? ` # SKIP ${firstLine(resultReason(result))}`
           : kind === "deviates"
-            ? ` # TODO ${firstLine(reasonOf(result))}`
+            ? ` # TODO ${firstLine(resultReason(result))}`
             : "";
       const isOk = kind === "passed" || kind === "skipped";
       lines.push(`${isOk ? "ok" : "not ok"} ${++number} - ${name}${directive}`);

@@ -1,4 +1,11 @@
-import { countResults, formatShortfall, primitivesOf, type Report, reasonOf, statusOf } from "../report.js";
+import {
+  countResults,
+  formatShortfall,
+  primitivesOf,
+  type Report,
+  resultReason,
+  statusOf,
+} from "../report.js";
 import type { Run } from "../run.js";
 import { formatCall } from "../run-case.js";
 
@@ -7,16 +14,18 @@ export function textReport({ server, profile, runs }: Report): string {
   return `\n  Conformance of ${server}, profile ${profile}\n${runs.map(section).join("")}`;
 }
 
+const STATUSES = ["passed", "failed", "deviates", "skipped"] as const;
+
 function section(run: Run): string {
   const { way, ms, results } = run;
   const rows = primitivesOf(results).map((primitive) => row(primitive, countResults(results, primitive)));
   return [
     `\n  ${way}, ${(ms / 1000).toFixed(1)} s\n\n`,
-    `  ${"primitive".padEnd(15)}${["passed", "failed", "deviates", "skipped"].map((name) => name.padStart(10)).join("")}\n`,
+    `  ${"primitive".padEnd(15)}${STATUSES.map((name) => name.padStart(10)).join("")}\n`,
     ...rows,
     row("all", countResults(results)),
     ...(run.lost === undefined ? [] : [`\n  ENDED EARLY: ${run.lost}\n`]),
-    ...listed("too few passed", run.shortfalls.map(formatShortfall)),
+    ...titledList("too few passed", run.shortfalls.map(formatShortfall)),
     ...failures(run),
     ...deviations(run),
     ...skipped(run),
@@ -46,11 +55,11 @@ function deviations({ results, unseenDeviations }: Run): string[] {
     known.set(line, (known.get(line) ?? 0) + 1);
   }
   return [
-    ...listed(
+    ...titledList(
       "known deviations",
       [...known].map(([line, count]) => `${count} × ${line}`),
     ),
-    ...listed(
+    ...titledList(
       "known deviations that did not happen",
       unseenDeviations.map(({ primitive, reason }) => `${primitive}: ${reason}`),
     ),
@@ -61,13 +70,13 @@ function skipped({ results }: Run): string[] {
   const reasons = new Map<string, number>();
   for (const result of results) {
     if (statusOf(result) === "skipped")
-      reasons.set(reasonOf(result), (reasons.get(reasonOf(result)) ?? 0) + 1);
+      reasons.set(resultReason(result), (reasons.get(resultReason(result)) ?? 0) + 1);
   }
-  return listed(
+  return titledList(
     "skipped",
     [...reasons].map(([reason, count]) => `${count} × ${reason}`),
   );
 }
 
-const listed = (title: string, lines: string[]): string[] =>
+const titledList = (title: string, lines: string[]): string[] =>
   lines.length > 0 ? [`\n  ${title}\n`, ...lines.map((line) => `    ${line}\n`)] : [];

@@ -2,14 +2,14 @@ import { Runtime, SequencerOptions_AutoIncrement } from "../../../gen/spec/proto
 import { ID_COUNT_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import type { CaseContext } from "../case-context.js";
-import { concurrently } from "../history/clients.js";
+import { runConcurrently } from "../history/clients.js";
 import { History } from "../history/history.js";
 import { checkIds, type Ids } from "../history/orders.js";
 
 const STEPS = 20;
 
 export function sequencerHistoryCases(on: DeclareCase<CaseContext>): void {
-  for (const [what, increment, inOrder] of [
+  for (const [requirement, increment, inOrder] of [
     ["WEAK ids of several clients at once are unique", SequencerOptions_AutoIncrement.WEAK, false],
     [
       "STRONG ids of several clients at once are unique, and later ones are greater",
@@ -17,9 +17,9 @@ export function sequencerHistoryCases(on: DeclareCase<CaseContext>): void {
       true,
     ],
   ] as const) {
-    on(["GetNextId", "second client"], `${what}, blocks of them too`, async (at) => {
+    on(["GetNextId", "second client"], `${requirement}, blocks of them too`, async (at) => {
       const history = new History<undefined, Ids>();
-      await concurrently(at, STEPS, async ({ number, transport, chance }) => {
+      await runConcurrently(at, STEPS, async ({ number, transport, chance }) => {
         const runtime = at.client(Runtime, transport);
         const wanted = chance() < 0.5 ? 1 : 1 + Math.floor(chance() * 100);
         await history.call(number, undefined, async () => {

@@ -81,12 +81,12 @@ export function appAvailabilityCases(on: DeclareCase<ServiceCalls>): void {
     await at.invoke("/", { id });
     await tunnel.close();
     for (let tries = 0; ; tries++) {
-      const gone = await at.invoke("/", { id }).then(
+      const refusal = await at.invoke("/", { id }).then(
         () => undefined,
         (error: ConnectError) => error,
       );
-      if (!gone && tries < 50) continue;
-      equal(gone?.code, Code.Unavailable);
+      if (!refusal && tries < 50) continue;
+      equal(refusal?.code, Code.Unavailable);
       return;
     }
   });

@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { CaseContext } from "../case-context.js";
 import type { MirrorRequest } from "../mirror.js";
 
-export interface Call {
+export interface ServiceCall {
   verb?: Verb;
   query?: string;
   data?: string;
@@ -12,16 +12,16 @@ export interface Call {
   id?: string;
 }
 
-export function serviceCalls(bench: CaseContext) {
-  const runtime = bench.client(Runtime);
-  const service = bench.stores.mirror?.service ?? "";
+export function serviceCalls(context: CaseContext) {
+  const runtime = context.client(Runtime);
+  const service = context.stores.mirror?.service ?? "";
   const invoke = async (
     method: string,
-    { verb, query, data, type, headers: own, id = service }: Call = {},
+    { verb, query, data, type, headers: own, id = service }: ServiceCall = {},
   ) => {
     let headers = new Headers();
-    const onHeader = (told: Headers) => {
-      headers = told;
+    const onHeader = (responseHeaders: Headers) => {
+      headers = responseHeaders;
     };
     const httpExtension = { verb: verb ?? Verb.NONE, querystring: query ?? "" };
     const message = {
@@ -33,9 +33,9 @@ export function serviceCalls(bench: CaseContext) {
     const answer = await runtime.invokeService({ id, message }, { onHeader, ...(own && { headers: own }) });
     return { ...answer, headers, text: fromUtf8(answer.data?.value ?? new Uint8Array()) };
   };
-  const asked = async (method: string, call?: Call): Promise<MirrorRequest> =>
+  const invokeMirror = async (method: string, call?: ServiceCall): Promise<MirrorRequest> =>
     JSON.parse((await invoke(method, call)).text);
-  return { ...bench, runtime, service, invoke, asked };
+  return { ...context, runtime, service, invoke, invokeMirror };
 }
 
 export type ServiceCalls = ReturnType<typeof serviceCalls>;

@@ -4,10 +4,10 @@ import type { DeclareCase } from "../case.js";
 import { ESCAPING_PATHS } from "../escaping-paths.js";
 import { equal } from "../expect.js";
 import { expectMalformed } from "../expect-refusal.js";
-import type { Call, ServiceCalls } from "./calls.js";
+import type { ServiceCall, ServiceCalls } from "./calls.js";
 
 export function methodCases(on: DeclareCase<ServiceCalls>): void {
-  const methods: [what: string, call: Call, asked: string][] = [
+  const methods: [description: string, call: ServiceCall, asked: string][] = [
     ["no verb and no data", {}, "GET "],
     ["no verb and data", { data: "x" }, "POST x"],
     ["no verb and empty data", { data: "" }, "POST "],
@@ -21,9 +21,9 @@ export function methodCases(on: DeclareCase<ServiceCalls>): void {
     ["DELETE", { verb: Verb.DELETE }, "DELETE "],
     ["OPTIONS", { verb: Verb.OPTIONS }, "OPTIONS "],
   ];
-  for (const [what, call, expected] of methods) {
-    on(["InvokeService", "mirror"], `with ${what} the app is asked ${expected.trim()}`, async (at) => {
-      const { method, body } = await at.asked("/", call);
+  for (const [description, call, expected] of methods) {
+    on(["InvokeService", "mirror"], `with ${description} the app is asked ${expected.trim()}`, async (at) => {
+      const { method, body } = await at.invokeMirror("/", call);
       equal(`${method} ${body}`, expected);
     });
   }
@@ -50,25 +50,25 @@ export function requestTargetCases(on: DeclareCase<ServiceCalls>): void {
     ["InvokeService", "mirror"],
     "method is a path below the configured URL, and the query goes with it",
     async (at) => {
-      const base = (await at.asked("/")).url.replace(/\/$/, "");
-      equal((await at.asked("/items/7")).url, `${base}/items/7`);
-      equal((await at.asked("items", { query: "a=%20&b=#c" })).url, `${base}/items?a=%20&b=%23c`);
-      equal((await at.asked("items", { query: "?a=1" })).url, `${base}/items?a=1`);
-      equal((await at.asked("items/7?x=1")).url, `${base}/items/7?x=1`);
-      equal((await at.asked("items?x=a?b", { query: "y=2" })).url, `${base}/items?x=a?b&y=2`);
+      const base = (await at.invokeMirror("/")).url.replace(/\/$/, "");
+      equal((await at.invokeMirror("/items/7")).url, `${base}/items/7`);
+      equal((await at.invokeMirror("items", { query: "a=%20&b=#c" })).url, `${base}/items?a=%20&b=%23c`);
+      equal((await at.invokeMirror("items", { query: "?a=1" })).url, `${base}/items?a=1`);
+      equal((await at.invokeMirror("items/7?x=1")).url, `${base}/items/7?x=1`);
+      equal((await at.invokeMirror("items?x=a?b", { query: "y=2" })).url, `${base}/items?x=a?b&y=2`);
       for (const [path, url] of Object.entries({
         "@evil.example": "/@evil.example",
         "/items:batch": "/items:batch",
         "/a//b": "/a//b",
         "/ü": "/%C3%BC",
       })) {
-        equal((await at.asked(path)).url, base + url, path);
+        equal((await at.invokeMirror(path)).url, base + url, path);
       }
     },
   );
 
   on(["InvokeService", "mirror"], "the content type goes to the app", async (at) => {
-    const { headers } = await at.asked("/", { data: "<a/>", type: "text/xml; charset=utf-8" });
+    const { headers } = await at.invokeMirror("/", { data: "<a/>", type: "text/xml; charset=utf-8" });
     equal(headers["content-type"], "text/xml; charset=utf-8");
   });
 

@@ -2,7 +2,7 @@ import { HTTP_PREFIX, HTTP_STATUS_HEADER } from "../../rpc/extension-headers.js"
 import type { DeclareCase } from "../case.js";
 import { equal } from "../expect.js";
 import { expectLimit } from "../expect-refusal.js";
-import { LIMIT, MOST_BYTES } from "../rules.js";
+import { LIMIT, MAX_VALUE_BYTES } from "../rules.js";
 import type { ServiceCalls } from "./calls.js";
 
 export function responseCases(on: DeclareCase<ServiceCalls>): void {
@@ -27,7 +27,7 @@ export function responseCases(on: DeclareCase<ServiceCalls>): void {
     [LIMIT, "mirror", "extensions"],
     "an answer above the limit is resource_exhausted, naming valueBytes",
     async (at) => {
-      await expectLimit(at.invoke(`/bytes/${MOST_BYTES + 1}`), "valueBytes");
+      await expectLimit(at.invoke(`/bytes/${MAX_VALUE_BYTES + 1}`), "valueBytes");
       equal((await at.invoke("/bytes/100000")).text.length, 100000);
     },
   );

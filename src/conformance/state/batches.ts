@@ -3,7 +3,7 @@ import { fromUtf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { AssertionError, equal, ok } from "../expect.js";
 import { errorMetadata, expectMalformed, expectRefusal } from "../expect-refusal.js";
-import { create, type StateCalls, withEtag } from "./calls.js";
+import { firstWrite, type StateCalls, withEtag } from "./calls.js";
 
 /** Cases of bulk reads, batches and transactions. */
 export function stateBatchCases(on: DeclareCase<StateCalls>): void {
@@ -150,7 +150,7 @@ function operationOrderCases(on: DeclareCase<StateCalls>): void {
     "later operations on a key see earlier ones: delete, then create",
     async (at) => {
       await at.save("k", "0");
-      await at.transact(["delete", "k"], ["upsert", "k", "1", create]);
+      await at.transact(["delete", "k"], ["upsert", "k", "1", firstWrite]);
       equal(await at.text("k"), "1");
     },
   );
@@ -159,7 +159,7 @@ function operationOrderCases(on: DeclareCase<StateCalls>): void {
     "ExecuteStateTransaction",
     "later operations on a key see earlier ones: upsert, then create is aborted",
     async (at) => {
-      await expectRefusal(at.transact(["upsert", "k", "1"], ["upsert", "k", "2", create]), Code.Aborted);
+      await expectRefusal(at.transact(["upsert", "k", "1"], ["upsert", "k", "2", firstWrite]), Code.Aborted);
       equal(await at.etag("k"), "");
     },
   );
@@ -200,7 +200,7 @@ function transactionConflictCases(on: DeclareCase<StateCalls>): void {
   on("ExecuteStateTransaction", "a refused transaction tells which key stood in the way", async (at) => {
     await at.save("b", "1");
     const error = await expectRefusal(
-      at.transact(["upsert", "a", "1"], ["upsert", "b", "2", create]),
+      at.transact(["upsert", "a", "1"], ["upsert", "b", "2", firstWrite]),
       Code.Aborted,
     );
     equal(errorMetadata(error), { key: at.key("b"), etag: await at.etag("b") });

@@ -13,10 +13,13 @@ export const { CONCURRENCY_FIRST_WRITE: FIRST_WRITE, CONCURRENCY_LAST_WRITE: LAS
   StateOptions_StateConcurrency;
 
 type Item = Omit<MessageInitShape<typeof StateItemSchema>, "$typeName">;
-type Rest = Omit<Item, "key" | "value">;
+type ItemFields = Omit<Item, "key" | "value">;
 
-/** One operation of a transaction: "upsert" or "delete", key, value and other fields. A delete has the etag "0" by default. */
-type Operation = readonly [type: string, key: string, value?: string, rest?: Rest];
+/**
+ * One operation of a transaction: "upsert" or "delete", key, value and other fields. A delete has the etag "0" by
+ * default.
+ */
+type Operation = readonly [type: string, key: string, value?: string, rest?: ItemFields];
 
 /** The state RPCs on keys that belong to the case. The keys are deleted at the end. */
 export interface StateCalls extends CaseContext {
@@ -25,8 +28,8 @@ export interface StateCalls extends CaseContext {
   /** The full key of `name`. */
   key(name: string): string;
   /** A StateItem message. */
-  item(key: string, value?: string | Uint8Array, rest?: Rest): Item;
-  save(key: string, value?: string | Uint8Array, rest?: Rest): Promise<unknown>;
+  item(key: string, value?: string | Uint8Array, rest?: ItemFields): Item;
+  save(key: string, value?: string | Uint8Array, rest?: ItemFields): Promise<unknown>;
   saveAll(...items: Item[]): Promise<unknown>;
   /** Text and etag. */
   get(key: string): Promise<{ text: string; etag: string; metadata: Record<string, string> }>;
@@ -41,16 +44,16 @@ export interface StateCalls extends CaseContext {
   transact(...operations: Operation[]): Promise<unknown>;
 }
 
-export function stateCalls(bench: CaseContext): StateCalls {
-  const runtime = bench.client(Runtime);
-  const storeName = bench.stores.state;
+export function stateCalls(context: CaseContext): StateCalls {
+  const runtime = context.client(Runtime);
+  const storeName = context.stores.state;
   const used = new Set<string>();
   const key = (name: string) => {
-    const own = bench.own(name);
+    const own = context.own(name);
     used.add(own);
     return own;
   };
-  const item = (name: string, value: string | Uint8Array = "", rest: Rest = {}): Item => ({
+  const item = (name: string, value: string | Uint8Array = "", rest: ItemFields = {}): Item => ({
     key: key(name),
     value: typeof value === "string" ? utf8(value) : value,
     ...rest,
@@ -60,11 +63,11 @@ export function stateCalls(bench: CaseContext): StateCalls {
     const { data, etag, metadata } = await runtime.getState({ storeName, key: key(name) });
     return { text: fromUtf8(data), etag, metadata };
   };
-  bench.after(() =>
+  context.after(() =>
     runtime.deleteBulkState({ storeName, states: [...used].map((key) => ({ key, ...NO_CONDITION })) }),
   );
   return {
-    ...bench,
+    ...context,
     runtime,
     storeName,
     key,
@@ -93,5 +96,5 @@ export function stateCalls(bench: CaseContext): StateCalls {
 /** An etag that is no condition. The Go runtime treats an unset etag of a delete as "", and refuses the delete. */
 export const NO_CONDITION = { etag: { value: "0" } };
 export const withEtag = (value: string) => ({ etag: { value } });
-export const create = { options: { concurrency: FIRST_WRITE } };
+export const firstWrite = { options: { concurrency: FIRST_WRITE } };
 export const ttl = (ttlInSeconds: string) => ({ metadata: { ttlInSeconds } });

@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectLimit } from "../expect-refusal.js";
-import { LIMIT, MOST_BYTES } from "../rules.js";
+import { LIMIT, MAX_VALUE_BYTES } from "../rules.js";
 import { patternBytes } from "../test-data.js";
 import { NO_CONDITION, type StateCalls } from "./calls.js";
 
@@ -68,7 +68,7 @@ function valueCases(on: DeclareCase<StateCalls>): void {
   });
 
   on(["keys", "extensions"], "a value may have 4 MiB less 16 KiB", async (at) => {
-    const value = patternBytes(MOST_BYTES);
+    const value = patternBytes(MAX_VALUE_BYTES);
     await at.save("k", value);
     const { data } = await at.runtime.getState({ storeName: at.storeName, key: at.key("k") });
     equal(data, value);
@@ -78,7 +78,7 @@ function valueCases(on: DeclareCase<StateCalls>): void {
     [LIMIT, "extensions"],
     "a value above the limit is resource_exhausted, naming valueBytes, and stores nothing",
     async (at) => {
-      await expectLimit(at.save("k", new Uint8Array(MOST_BYTES + 1)), "valueBytes");
+      await expectLimit(at.save("k", new Uint8Array(MAX_VALUE_BYTES + 1)), "valueBytes");
       equal(await at.etag("k"), "");
     },
   );

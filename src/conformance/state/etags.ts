@@ -3,7 +3,7 @@ import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { errorMetadata, expectRefusal } from "../expect-refusal.js";
 import { MALFORMED, MISMATCH } from "../rules.js";
-import { create, FIRST_WRITE, LAST_WRITE, type StateCalls, withEtag } from "./calls.js";
+import { FIRST_WRITE, firstWrite, LAST_WRITE, type StateCalls, withEtag } from "./calls.js";
 
 /** Cases of etags and of writes that carry them. */
 export function stateEtagCases(on: DeclareCase<StateCalls>): void {
@@ -47,19 +47,19 @@ function etagVersionCases(on: DeclareCase<StateCalls>): void {
 }
 
 function absentEtagCases(on: DeclareCase<StateCalls>): void {
-  for (const [what, etag] of [
+  for (const [description, etag] of [
     ["no etag", undefined],
     ['the etag ""', ""],
     ['the etag "0"', "0"],
   ] as const) {
     const given = etag === undefined ? {} : withEtag(etag);
-    on("etag", `${what} on SaveState is no condition`, async (at) => {
+    on("etag", `${description} on SaveState is no condition`, async (at) => {
       await at.save("k", "1", given);
       await at.save("k", "2", given);
       equal(await at.text("k"), "2");
     });
 
-    on("etag", `${what} on DeleteState is no condition`, async (at) => {
+    on("etag", `${description} on DeleteState is no condition`, async (at) => {
       const remove = () => (etag === undefined ? at.deleteWithoutEtag("k") : at.delete("k", etag));
       await at.save("k", "1");
       await remove();
@@ -67,13 +67,13 @@ function absentEtagCases(on: DeclareCase<StateCalls>): void {
       await remove();
     });
 
-    on("etag", `${what} on DeleteBulkState is no condition`, async (at) => {
+    on("etag", `${description} on DeleteBulkState is no condition`, async (at) => {
       await at.save("k", "1");
       await at.deleteAll(at.item("k", "", given), at.item("missing", "", given));
       equal(await at.etag("k"), "");
     });
 
-    on("etag", `${what} in a transaction is no condition`, async (at) => {
+    on("etag", `${description} in a transaction is no condition`, async (at) => {
       await at.save("k", "1");
       await at.transact(["upsert", "k", "2", given], ["delete", "missing", "", given]);
       equal(await at.text("k"), "2");
@@ -84,25 +84,33 @@ function absentEtagCases(on: DeclareCase<StateCalls>): void {
 }
 
 function etagMatchCases(on: DeclareCase<StateCalls>): void {
-  for (const [what, concurrency] of [
+  for (const [description, concurrency] of [
     ["unspecified", 0],
     ["FIRST_WRITE", FIRST_WRITE],
     ["LAST_WRITE", LAST_WRITE],
   ] as const) {
     const options = { options: { concurrency } };
-    on("etag given", `with concurrency ${what} an etag that does not match refuses a write`, async (at) => {
-      await at.save("k", "1");
-      await expectRefusal(at.save("k", "2", { ...withEtag("77"), ...options }), Code.Aborted);
-      equal(await at.text("k"), "1");
-    });
+    on(
+      "etag given",
+      `with concurrency ${description} an etag that does not match refuses a write`,
+      async (at) => {
+        await at.save("k", "1");
+        await expectRefusal(at.save("k", "2", { ...withEtag("77"), ...options }), Code.Aborted);
+        equal(await at.text("k"), "1");
+      },
+    );
 
-    on("etag given", `with concurrency ${what} an etag that matches lets a write through`, async (at) => {
-      await at.save("k", "1");
-      await at.save("k", "2", { ...withEtag(await at.etag("k")), ...options });
-      equal(await at.text("k"), "2");
-    });
+    on(
+      "etag given",
+      `with concurrency ${description} an etag that matches lets a write through`,
+      async (at) => {
+        await at.save("k", "1");
+        await at.save("k", "2", { ...withEtag(await at.etag("k")), ...options });
+        equal(await at.text("k"), "2");
+      },
+    );
 
-    on("etag given", `with concurrency ${what} an etag is refused on a missing key`, async (at) => {
+    on("etag given", `with concurrency ${description} an etag is refused on a missing key`, async (at) => {
       await expectRefusal(at.save("k", "2", { ...withEtag("1"), ...options }), Code.Aborted);
       equal(await at.etag("k"), "");
     });
@@ -127,9 +135,9 @@ function etagMatchCases(on: DeclareCase<StateCalls>): void {
     const etag = await at.etag("k");
     const writers = Array.from({ length: 16 }, (_, i) => at.save("k", `${i + 1}`, withEtag(etag)));
     const settled = await Promise.allSettled(writers);
-    const won = settled.flatMap(({ status }, i) => (status === "fulfilled" ? [`${i + 1}`] : []));
-    equal(won.length, 1, "the writers that got through");
-    equal(await at.text("k"), won[0]);
+    const winners = settled.flatMap(({ status }, i) => (status === "fulfilled" ? [`${i + 1}`] : []));
+    equal(winners.length, 1, "the writers that got through");
+    equal(await at.text("k"), winners[0]);
     for (const call of writers) await call.catch((error) => equal(error.code, Code.Aborted));
   });
 }
@@ -171,15 +179,15 @@ function etagErrorCases(on: DeclareCase<StateCalls>): void {
 
 function createOnlyCases(on: DeclareCase<StateCalls>): void {
   on("FIRST_WRITE without etag", "FIRST_WRITE without an etag creates only", async (at) => {
-    await at.save("k", "1", create);
-    const error = await expectRefusal(at.save("k", "2", create), Code.Aborted);
+    await at.save("k", "1", firstWrite);
+    const error = await expectRefusal(at.save("k", "2", firstWrite), Code.Aborted);
     equal(errorMetadata(error), { key: at.key("k"), etag: await at.etag("k") });
     equal(await at.text("k"), "1");
   });
 
   on("FIRST_WRITE without etag", 'FIRST_WRITE with the etag "0" creates only', async (at) => {
-    await at.save("k", "1", { ...create, ...withEtag("0") });
-    await expectRefusal(at.save("k", "2", { ...create, ...withEtag("0") }), Code.Aborted);
+    await at.save("k", "1", { ...firstWrite, ...withEtag("0") });
+    await expectRefusal(at.save("k", "2", { ...firstWrite, ...withEtag("0") }), Code.Aborted);
     equal(await at.text("k"), "1");
   });
 
@@ -187,7 +195,7 @@ function createOnlyCases(on: DeclareCase<StateCalls>): void {
     "FIRST_WRITE without etag",
     "LAST_WRITE and unspecified overwrite, also what FIRST_WRITE wrote",
     async (at) => {
-      await at.save("k", "1", create);
+      await at.save("k", "1", firstWrite);
       await at.save("k", "2", { options: { concurrency: LAST_WRITE } });
       equal(await at.text("k"), "2");
       await at.save("k", "3");
@@ -207,17 +215,17 @@ function createOnlyCases(on: DeclareCase<StateCalls>): void {
   );
 
   on("FIRST_WRITE without etag", "FIRST_WRITE creates again what was deleted", async (at) => {
-    await at.save("k", "1", create);
+    await at.save("k", "1", firstWrite);
     await at.delete("k");
-    await at.save("k", "2", create);
+    await at.save("k", "2", firstWrite);
     equal(await at.text("k"), "2");
   });
 
   on("FIRST_WRITE without etag", "of many that create the same key one gets through", async (at) => {
-    const calls = Array.from({ length: 16 }, (_, i) => at.save("k", `${i}`, create));
+    const calls = Array.from({ length: 16 }, (_, i) => at.save("k", `${i}`, firstWrite));
     const settled = await Promise.allSettled(calls);
-    const won = settled.flatMap(({ status }, i) => (status === "fulfilled" ? [`${i}`] : []));
-    equal(won.length, 1, "those that got through");
-    equal(await at.text("k"), won[0]);
+    const winners = settled.flatMap(({ status }, i) => (status === "fulfilled" ? [`${i}`] : []));
+    equal(winners.length, 1, "those that got through");
+    equal(await at.text("k"), winners[0]);
   });
 }

@@ -1,11 +1,11 @@
 import { Runtime, StateOptions_StateConsistency } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { fromUtf8, utf8 } from "../../lib/utf8.js";
 import type { DeclareCase } from "../case.js";
-import { type Client, concurrently, oneOf } from "../history/clients.js";
+import { type ConcurrentClient, pickOne, runConcurrently } from "../history/clients.js";
 import { conditionalWrite } from "../history/conditional-write.js";
 import { History } from "../history/history.js";
 import { checkRegister, type RegisterStep, type StepResult } from "../history/register.js";
-import { create, NO_CONDITION, type StateCalls, withEtag } from "./calls.js";
+import { firstWrite, NO_CONDITION, type StateCalls, withEtag } from "./calls.js";
 
 const KEYS = ["a", "b"] as const;
 const STEPS = 15;
@@ -19,8 +19,8 @@ export function stateHistoryCases(on: DeclareCase<StateCalls>): void {
         a: new History<RegisterStep, StepResult>(),
         b: new History<RegisterStep, StepResult>(),
       };
-      await concurrently(at, STEPS, async (client, i) => {
-        const key = oneOf(client, KEYS);
+      await runConcurrently(at, STEPS, async (client, i) => {
+        const key = pickOne(client, KEYS);
         await runStep(at, histories[key], client, key, `${client.number}.${i}`);
       });
       for (const key of KEYS) checkRegister(key, histories[key].operations);
@@ -32,7 +32,7 @@ export function stateHistoryCases(on: DeclareCase<StateCalls>): void {
 async function runStep(
   at: StateCalls,
   history: History<RegisterStep, StepResult>,
-  { number, transport, chance }: Client,
+  { number, transport, chance }: ConcurrentClient,
   name: string,
   value: string,
 ): Promise<void> {
@@ -64,7 +64,7 @@ async function runStep(
       conditionalWrite(
         isDelete
           ? runtime.deleteState({ storeName, key, ...withEtag(etag) })
-          : save(etag === "" ? create : withEtag(etag)),
+          : save(etag === "" ? firstWrite : withEtag(etag)),
       ),
     );
   }

@@ -2,19 +2,22 @@ import { Code } from "@connectrpc/connect";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";
 import { expectMalformed, expectRefusal } from "../expect-refusal.js";
-import { create, type StateCalls, ttl, withEtag } from "./calls.js";
+import { firstWrite, type StateCalls, ttl, withEtag } from "./calls.js";
 
 /** The remaining lifetime of an entry in milliseconds. Fails if the entry does not exist. */
 async function remainingMs(at: StateCalls, key: string): Promise<number | undefined> {
   const { etag, metadata } = await at.get(key);
   ok(etag !== "", `${key} is still there`);
-  const left = metadata["ttlRemainingMs"];
-  return left === undefined ? undefined : Number(left);
+  const remaining = metadata["ttlRemainingMs"];
+  return remaining === undefined ? undefined : Number(remaining);
 }
 
 /** Fails unless `left` is at most `ms`, and at most 20 s less: a slow network takes time. */
-function expectAbout(left: number | undefined, ms: number): void {
-  ok(left !== undefined && left <= ms && left > ms - 20_000, `${left} ms are left, of ${ms}`);
+function expectAbout(remaining: number | undefined, ms: number): void {
+  ok(
+    remaining !== undefined && remaining <= ms && remaining > ms - 20_000,
+    `${remaining} ms are left, of ${ms}`,
+  );
 }
 
 /** Cases of entries that expire. */
@@ -120,7 +123,7 @@ function expiryCases(on: DeclareCase<StateCalls>): void {
       await at.pass(2100);
       await expectRefusal(at.save("k", "2", withEtag(etag)), Code.Aborted);
       await expectRefusal(at.delete("k", etag), Code.Aborted);
-      await at.save("k", "3", create);
+      await at.save("k", "3", firstWrite);
       equal(await at.text("k"), "3");
       equal(await remainingMs(at, "k"), undefined, "what is left of the old lifetime");
     },

@@ -86,9 +86,9 @@ export function racingPutCases(on: DeclareEngineCase): void {
   on("blobs.put() of racing writers leaves one of them whole", async ({ blobs }) => {
     const contents = Array.from({ length: 4 }, (_, i) => [patternBytes(70000, i), patternBytes(10000, i)]);
     await Promise.all(contents.map((chunks) => put(blobs, "b", streamOfChunks(chunks))));
-    const found = await read(blobs, "b");
+    const stored = await read(blobs, "b");
     const whole = await Promise.all(contents.map((chunks) => concatChunks(streamOfChunks(chunks))));
-    const hash = bytesToHex(sha256(found ?? new Uint8Array()));
+    const hash = bytesToHex(sha256(stored ?? new Uint8Array()));
     ok(
       whole.some((one) => bytesToHex(sha256(one)) === hash),
       "the blob is one of them",
@@ -121,8 +121,8 @@ export function snapshotReadCases(on: DeclareEngineCase): void {
 
   on("blobs.get() reads on after the blob is deleted", async ({ blobs }) => {
     await put(blobs, "b", "text");
-    const found = await blobs.get("b");
+    const stored = await blobs.get("b");
     await blobs.delete("b");
-    equal(found && (await concatChunks(found.content)), utf8("text"));
+    equal(stored && (await concatChunks(stored.content)), utf8("text"));
   });
 }

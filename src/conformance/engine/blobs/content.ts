@@ -33,6 +33,6 @@ export async function read(
   name: string,
   range?: { offset: number; length?: number },
 ): Promise<Uint8Array | undefined> {
-  const found = await blobs.get(name, range);
-  return found && concatChunks(found.content);
+  const blob = await blobs.get(name, range);
+  return blob && concatChunks(blob.content);
 }

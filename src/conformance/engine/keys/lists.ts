@@ -16,8 +16,8 @@ export function keyListCases(on: DeclareEngineCase): void {
 
   on("keys.list() gives whole entries, those under the prefix only", async ({ keys }) => {
     const version = await commitWrites(keys, set("a"), set("pa"), set("p", "v"), set("q"), set("P"));
-    const found = await collect(keys.list("p"));
-    equal(found, [
+    const entries = await collect(keys.list("p"));
+    equal(entries, [
       { key: "p", value: utf8("v"), version },
       { key: "pa", value: utf8("pa"), version },
     ]);

@@ -4,20 +4,21 @@ import { ok } from "../../expect.js";
 import { collect, type Reader, reader } from "../reader.js";
 import { neverAborts } from "../timing.js";
 
-export const append = (logs: LogStore, log: string, ...texts: string[]) => logs.append(log, texts.map(utf8));
+export const appendTexts = (logs: LogStore, log: string, ...texts: string[]) =>
+  logs.append(log, texts.map(utf8));
 
 /** The current records starting at `from`. Fails if a batch is empty. */
-export async function readable(logs: LogStore, log: string, from = 1n): Promise<LogRecord[]> {
+export async function readAll(logs: LogStore, log: string, from = 1n): Promise<LogRecord[]> {
   const batches = await collect(logs.read(log, from, { follow: false, signal: neverAborts() }));
   for (const batch of batches) ok(batch.length > 0, "no batch is empty");
   return batches.flat();
 }
 
-export const texts = (records: LogRecord[]) => records.map(({ value }) => fromUtf8(value));
-export const offsets = (records: LogRecord[]) => records.map(({ offset }) => offset);
+export const textsOf = (records: LogRecord[]) => records.map(({ value }) => fromUtf8(value));
+export const offsetsOf = (records: LogRecord[]) => records.map(({ offset }) => offset);
 
 /** A reader that follows the log record by record. */
-export const follow = (
+export const followRecords = (
   logs: LogStore,
   log: string,
   from: bigint,

@@ -2,23 +2,23 @@ import type { DeclareEngineCase } from "../../engine.js";
 import { equal, ok } from "../../expect.js";
 import { patternBytes } from "../../test-data.js";
 import { waitUntilAfter } from "../timing.js";
-import { append, follow, offsets, readable, texts } from "./read.js";
+import { appendTexts, followRecords, offsetsOf, readAll, textsOf } from "./read.js";
 
 export function retentionCases(on: DeclareEngineCase): void {
   on("logs.retain() with maxRecords keeps the newest, under their offsets", async ({ logs }) => {
-    await append(logs, "l", "a", "b", "c", "d");
+    await appendTexts(logs, "l", "a", "b", "c", "d");
     await logs.retain("l", { maxRecords: 2 });
-    equal(offsets(await readable(logs, "l")), [3n, 4n]);
+    equal(offsetsOf(await readAll(logs, "l")), [3n, 4n]);
     equal(await logs.bounds("l"), { first: 3n, next: 5n });
-    equal(await append(logs, "l", "e"), { first: 5n, last: 5n });
-    equal(texts(await readable(logs, "l", 1n)), ["d", "e"]);
+    equal(await appendTexts(logs, "l", "e"), { first: 5n, last: 5n });
+    equal(textsOf(await readAll(logs, "l", 1n)), ["d", "e"]);
     equal(await logs.bounds("l"), { first: 4n, next: 6n });
   });
 
   on("logs.retain() with maxBytes keeps no more than that, the newest", async ({ logs }) => {
     await logs.retain("l", { maxBytes: 20000 });
     for (let i = 0; i < 50; i++) await logs.append("l", [patternBytes(1000, i)]);
-    const records = await readable(logs, "l");
+    const records = await readAll(logs, "l");
     ok(records.length > 0 && records.length <= 20, `${records.length} records of 1000 bytes are kept`);
     equal(records.at(-1), {
       offset: 50n,
@@ -29,43 +29,43 @@ export function retentionCases(on: DeclareEngineCase): void {
   });
 
   on("logs.retain() with maxAgeMs keeps what is younger", async ({ logs }) => {
-    await append(logs, "l", "old", "older");
+    await appendTexts(logs, "l", "old", "older");
     await logs.retain("l", { maxAgeMs: 40 });
-    equal((await readable(logs, "l")).length, 2);
-    await waitUntilAfter(((await readable(logs, "l"))[0]?.timestampMs ?? 0) + 40);
-    equal(await readable(logs, "l"), []);
+    equal((await readAll(logs, "l")).length, 2);
+    await waitUntilAfter(((await readAll(logs, "l"))[0]?.timestampMs ?? 0) + 40);
+    equal(await readAll(logs, "l"), []);
     equal(await logs.bounds("l"), { first: 3n, next: 3n });
-    equal(await append(logs, "l", "new"), { first: 3n, last: 3n });
-    equal(texts(await readable(logs, "l")), ["new"]);
+    equal(await appendTexts(logs, "l", "new"), { first: 3n, last: 3n });
+    equal(textsOf(await readAll(logs, "l")), ["new"]);
   });
 
   on("logs.retain() replaces what was said before, and holds from then on", async ({ logs }) => {
     await logs.retain("l", { maxRecords: 1 });
-    await append(logs, "l", "a", "b");
-    equal(texts(await readable(logs, "l")), ["b"]);
+    await appendTexts(logs, "l", "a", "b");
+    equal(textsOf(await readAll(logs, "l")), ["b"]);
     await logs.retain("l", {});
-    await append(logs, "l", "c", "d");
-    equal(texts(await readable(logs, "l")), ["b", "c", "d"]);
+    await appendTexts(logs, "l", "c", "d");
+    equal(textsOf(await readAll(logs, "l")), ["b", "c", "d"]);
     await logs.retain("l", { maxRecords: 2, maxAgeMs: 60000 });
-    equal(texts(await readable(logs, "l")), ["c", "d"]);
+    equal(textsOf(await readAll(logs, "l")), ["c", "d"]);
   });
 }
 
 export function retainedReadCases(on: DeclareEngineCase): void {
   on("logs.retain() of one log leaves the others", async ({ logs }) => {
-    await append(logs, "l", "a", "b");
-    await append(logs, "l2", "a", "b");
+    await appendTexts(logs, "l", "a", "b");
+    await appendTexts(logs, "l2", "a", "b");
     await logs.retain("l", { maxRecords: 1 });
-    equal((await readable(logs, "l2")).length, 2);
+    equal((await readAll(logs, "l2")).length, 2);
   });
 
   on("logs.read() skips forward over what is not retained any more", async ({ logs }) => {
-    const records = follow(logs, "l", 1n);
+    const records = followRecords(logs, "l", 1n);
     await records.quiet(5);
     await logs.retain("l", { maxRecords: 2 });
-    await append(logs, "l", "a");
+    await appendTexts(logs, "l", "a");
     equal((await records.next()).offset, 1n);
-    await append(logs, "l", "b", "c", "d", "e", "f");
+    await appendTexts(logs, "l", "b", "c", "d", "e", "f");
     // The reader may have buffered records that are not retained any more. They still come in order.
     const seen: bigint[] = [];
     while (seen.at(-1) !== 6n) seen.push((await records.next()).offset);
@@ -73,11 +73,11 @@ export function retainedReadCases(on: DeclareEngineCase): void {
       [...seen].sort((a, b) => Number(a - b)),
       seen,
     );
-    equal(offsets(await readable(logs, "l", 2n)), [5n, 6n]);
+    equal(offsetsOf(await readAll(logs, "l", 2n)), [5n, 6n]);
   });
 
   on("logs.seek() knows only what is retained", async ({ logs }) => {
-    await append(logs, "l", "a", "b", "c");
+    await appendTexts(logs, "l", "a", "b", "c");
     await logs.retain("l", { maxRecords: 1 });
     equal(await logs.seek("l", 0), 3n);
   });

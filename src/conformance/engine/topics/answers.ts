@@ -5,13 +5,13 @@ import { acknowledgeNext, consumer, formatDelivery, publish } from "./consumer.j
 
 export function answerCases(on: DeclareEngineCase): void {
   on("delivery.ack() and drop() end the event for the group", async ({ topics }) => {
-    const enough = new AbortController();
-    const events = consumer(topics, "g", enough.signal);
+    const stop = new AbortController();
+    const events = consumer(topics, "g", stop.signal);
     await publish(topics, "1", "2", "3");
     await (await events.next()).ack();
     await (await events.next()).drop();
     await events.next();
-    enough.abort();
+    stop.abort();
     const again = consumer(topics);
     equal(await acknowledgeNext(again, 1), ["3#2"]);
     await again.quiet();
@@ -68,11 +68,11 @@ export function repeatedAnswerCases(on: DeclareEngineCase): void {
   });
 
   on("delivery: an answer after the consumer has ended does nothing", async ({ topics }) => {
-    const enough = new AbortController();
-    const events = consumer(topics, "g", enough.signal);
+    const stop = new AbortController();
+    const events = consumer(topics, "g", stop.signal);
     await publish(topics, "1", "2");
     const [acks, retries] = [await events.next(), await events.next()];
-    enough.abort();
+    stop.abort();
     await acks.ack();
     await retries.retry(0);
     const again = consumer(topics);

@@ -67,13 +67,13 @@ export function waitingConsumerCases(on: DeclareEngineCase): void {
   });
 
   on("topics.consume() wakes one that waits for what another one left behind", async ({ topics }) => {
-    const enough = new AbortController();
-    const [leaves, stays] = [consumer(topics, "g", enough.signal), consumer(topics)];
+    const stop = new AbortController();
+    const [leaves, stays] = [consumer(topics, "g", stop.signal), consumer(topics)];
     await leaves.quiet(5);
     await stays.quiet(5);
     // The event may be on its way to the consumer that leaves.
     const published = publish(topics, "1");
-    enough.abort();
+    stop.abort();
     await published;
     const event = await stays.next();
     equal(fromUtf8(event.value), "1");
@@ -83,13 +83,13 @@ export function waitingConsumerCases(on: DeclareEngineCase): void {
 
 export function unansweredEventCases(on: DeclareEngineCase): void {
   on("topics.consume(): what is unanswered at the end goes back to the front", async ({ topics }) => {
-    const enough = new AbortController();
-    const events = consumer(topics, "g", enough.signal);
+    const stop = new AbortController();
+    const events = consumer(topics, "g", stop.signal);
     await publish(topics, "1", "2", "3", "4");
     await acknowledgeNext(events, 1);
     await events.next();
     await events.next();
-    enough.abort();
+    stop.abort();
     equal(await acknowledgeNext(consumer(topics), 3), ["2#2", "3#2", "4#1"]);
   });
 
@@ -104,24 +104,24 @@ export function unansweredEventCases(on: DeclareEngineCase): void {
   });
 
   on("topics.consume(): what goes back is for those who wait already", async ({ topics }) => {
-    const enough = new AbortController();
-    const [leaves, waits] = [consumer(topics, "g", enough.signal), consumer(topics)];
+    const stop = new AbortController();
+    const [leaves, waits] = [consumer(topics, "g", stop.signal), consumer(topics)];
     await publish(topics, "1");
     await leaves.next();
     await waits.quiet(5);
-    enough.abort();
+    stop.abort();
     equal(await acknowledgeNext(waits, 1), ["1#2"]);
   });
 
   on(
     "topics.consume(): the group outlives its consumers, and events wait for the next",
     async ({ topics }) => {
-      const enough = new AbortController();
-      const events = consumer(topics, "g", enough.signal);
+      const stop = new AbortController();
+      const events = consumer(topics, "g", stop.signal);
       await publish(topics, "1");
       equal(await acknowledgeNext(events, 1), ["1#1"]);
       await events.quiet(5);
-      enough.abort();
+      stop.abort();
       await publish(topics, "2");
       await publish(topics, "3", "4");
       equal(await acknowledgeNext(consumer(topics), 3), ["2#1", "3#1", "4#1"]);
@@ -129,11 +129,11 @@ export function unansweredEventCases(on: DeclareEngineCase): void {
   );
 
   on("topics.consume(): a delayed event outlives the consumer that put it off", async ({ topics }) => {
-    const enough = new AbortController();
-    const events = consumer(topics, "g", enough.signal);
+    const stop = new AbortController();
+    const events = consumer(topics, "g", stop.signal);
     await publish(topics, "1");
     await (await events.next()).retry(30);
-    enough.abort();
+    stop.abort();
     const again = consumer(topics);
     await again.quiet(10);
     equal(await acknowledgeNext(again, 1), ["1#2"]);
@@ -144,12 +144,12 @@ export function consumerEndCases(on: DeclareEngineCase): void {
   on(
     "topics.consume() ends when its signal aborts, while it waits and before it is read",
     async ({ topics }) => {
-      const enough = new AbortController();
-      const waits = consumer(topics, "g", enough.signal);
-      const unread = topics.consume("t", "other", enough.signal);
+      const stop = new AbortController();
+      const waits = consumer(topics, "g", stop.signal);
+      const unread = topics.consume("t", "other", stop.signal);
       await waits.quiet(5);
       const end = waits.end();
-      enough.abort();
+      stop.abort();
       await end;
       await publish(topics, "1");
       equal(await collect(unread), []);
