@@ -26,7 +26,7 @@ import { isHttpUrl, numberOption, oneOf, parseCommandLine, UsageError } from "./
 import { type ConformanceConfig, readConformanceConfig } from "./conformance-config.js";
 import { judgeClients } from "./conformance-serve.js";
 import { openConformanceServer } from "./conformance-server.js";
-import { HTTP_VERSIONS, PROTOCOLS, type Way, waysOf } from "./conformance-ways.js";
+import { HTTP_VERSIONS, PROTOCOLS, type TransportChoice, transportsFor } from "./conformance-transports.js";
 import { errorText, reasonOf } from "./error-text.js";
 import { openMirror } from "./mirror.js";
 import { mustBeReachable } from "./reachable.js";
@@ -79,7 +79,7 @@ function parseServeOptions(args: string[]): { host: string; port: number } | und
 interface Settings {
   /** Undefined: a reference server that the command starts. */
   url: string | undefined;
-  ways: Way[];
+  transports: TransportChoice[];
   profile: Profile;
   primitives: Set<Primitive>;
   report: string;
@@ -118,15 +118,15 @@ function parseSettings(args: string[]): Settings {
     PRIMITIVE_NAMES;
   const protocol = oneOf("protocol", options.protocol, [...PROTOCOLS, "all"] as const);
   const version = oneOf("http-version", options["http-version"], [...HTTP_VERSIONS, "all"] as const);
-  const ways = waysOf(
+  const transports = transportsFor(
     protocol === "all" ? PROTOCOLS : [protocol],
     version === "all" ? HTTP_VERSIONS : [version],
   );
-  if (ways.length === 0)
+  if (transports.length === 0)
     throw new UsageError("gRPC needs HTTP/2: --protocol grpc excludes --http-version 1.1");
   return {
     url,
-    ways,
+    transports,
     profile: PROFILES[oneOf("profile", options.profile, Object.keys(PROFILES))] ?? FAIRLEAD,
     primitives: new Set(primitives),
     report: oneOf("report", options.report, Object.keys(REPORTS)),
@@ -154,7 +154,7 @@ async function runAll(settings: Settings): Promise<Report> {
   for (const event of events) process.on(event, ignore);
   try {
     await mustBeReachable(url);
-    for (const way of settings.ways) runs.push(await runOver(way, url, { settings, config }));
+    for (const choice of settings.transports) runs.push(await runOver(choice, url, { settings, config }));
   } finally {
     for (const event of events) process.off(event, ignore);
     await mirror?.close();
@@ -168,18 +168,18 @@ interface RunContext {
   config: ConformanceConfig;
 }
 
-async function runOver(way: Way, url: string, { settings, config }: RunContext): Promise<Run> {
+async function runOver(choice: TransportChoice, url: string, { settings, config }: RunContext): Promise<Run> {
   const { profile, primitives, waits } = settings;
   const wanted = cases.filter(({ primitive }) => primitives.has(primitive));
   const needsClock = ({ needs }: Case) => settings.url === undefined && needs.includes("clock");
-  const open = { way, waits, config };
+  const open = { choice, waits, config };
   const first = await withTarget(url, open, async (target) => {
     const missing = await missingStores(target.transport, target.stores, primitives);
     if (missing.length > 0) throw new UsageError(missingStoresMessage(missing, url));
     return run(
       target,
       wanted.filter((one) => !needsClock(one)),
-      { way: way.name, profile },
+      { transport: choice.name, profile },
     );
   });
   if (first.lost !== undefined || !wanted.some(needsClock)) return first;
@@ -196,7 +196,7 @@ async function runOnClock(open: TargetSettings, wanted: readonly Case[], profile
   };
   try {
     return await withTarget(url, { ...open, passTime }, (target) =>
-      run(target, wanted, { way: open.way.name, profile, atOnce: 1 }),
+      run(target, wanted, { transport: open.choice.name, profile, atOnce: 1 }),
     );
   } finally {
     await close();
@@ -204,26 +204,26 @@ async function runOnClock(open: TargetSettings, wanted: readonly Case[], profile
 }
 
 interface TargetSettings extends Pick<Target, "passTime"> {
-  way: Way;
+  choice: TransportChoice;
   waits: boolean;
   config: ConformanceConfig;
 }
 
 async function withTarget<T>(
   url: string,
-  { way, waits, config, passTime }: TargetSettings,
+  { choice, waits, config, passTime }: TargetSettings,
   use: (target: Target) => Promise<T>,
 ): Promise<T> {
-  const transport = way.dial(url);
+  const transport = choice.dial(url);
   try {
     const target = await openTarget({
       transport,
       waits,
-      streams: way.streams,
+      streams: choice.streams,
       ...(config.stores && { stores: config.stores }),
       ...(passTime && { passTime }),
       second: async () => {
-        const other = way.dial(url);
+        const other = choice.dial(url);
         return { transport: other, close: () => other.close() };
       },
       ...(config.dialIn !== false && {

@@ -45,18 +45,18 @@ export function openCaseContext(target: Target): {
     transport,
     stores: target.stores,
     own: (name) => mark + name,
-    client: (service, way = transport) => createClient(service, way),
+    client: (service, other = transport) => createClient(service, other),
     async second() {
       if (!target.second) throw new TypeError('the case lacks the need "second client"');
-      const way = await target.second();
-      after(() => way.close());
-      return recordCalls(cancelWith(caseEnd.signal, way.transport), calls);
+      const other = await target.second();
+      after(() => other.close());
+      return recordCalls(cancelWith(caseEnd.signal, other.transport), calls);
     },
     dialIn(appId) {
       if (!target.dialIn) throw new TypeError('the case lacks the need "app"');
-      const way = target.dialIn(appId);
-      after(() => way.close());
-      return way;
+      const tunnel = target.dialIn(appId);
+      after(() => tunnel.close());
+      return tunnel;
     },
     pass: async (ms) => (target.passTime ? target.passTime(ms) : sleep(ms)),
     after,

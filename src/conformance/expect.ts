@@ -41,7 +41,7 @@ export function equal(actual: unknown, expected: unknown, subject = "the value")
 
 /** Fails unless `holds`. */
 export function ok(holds: unknown, subject: string): asserts holds {
-  if (!holds) throw new AssertionError(`not so: ${subject}`, holds, true);
+  if (!holds) throw new AssertionError(`not true: ${subject}`, holds, true);
 }
 
 /** Fails unless `run` rejects or throws an error for which `is` is true. Returns the error. */
@@ -55,7 +55,7 @@ export async function rejects(
     result = await run();
   } catch (error) {
     if (is(error)) return error;
-    throw new AssertionError(`${subject}: failed in another way than it has to: ${String(error)}`, error);
+    throw new AssertionError(`${subject}: failed with another error: ${String(error)}`, error);
   }
   throw new AssertionError(`${subject}: expected an error, got ${formatValue(result)}`, result);
 }

@@ -103,7 +103,7 @@ const stateDeviations: Deviation[] = [
     missingDetails,
     anotherValue,
     errorWithCode(Unknown, Aborted, Internal),
-    finding("half of a batch", /^not so: /),
+    finding("half of a batch", /^not true: /),
   ]),
   deviation("ExecuteStateTransaction", "a failing operation leaves the others applied, as internal (6.5)", [
     unexpectedAnswer,
@@ -118,7 +118,7 @@ const stateDeviations: Deviation[] = [
     emptyValue,
     errorWithCode(Internal),
     unexpectedAnswer,
-    finding("no ttlRemainingMs", /ttlRemainingMs|remaining|^not so: /),
+    finding("no ttlRemainingMs", /ttlRemainingMs|remaining|^not true: /),
   ]),
   deviation("ttlInSeconds", "the in-memory store keeps everything for ever (6.6)", [anotherValue]),
   deviation("GetBulkState", "items come in the order of completion, duplicates twice (6.3)", [anotherValue]),
@@ -156,7 +156,7 @@ const otherDeviations: Deviation[] = [
   sequencer(
     "GetNextId",
     "the in-memory store ignores biggerThan (5)",
-    [finding("a low id", /^not so: /)],
+    [finding("a low id", /^not true: /)],
     /with a floor/,
   ),
   pubsub("PublishEvent", "JSON is coded anew, other types arrive empty, no metadata comes (7.1, 7.3)", [
@@ -190,7 +190,7 @@ const otherDeviations: Deviation[] = [
     missingDetails,
     anotherValue,
     unexpectedAnswer,
-    finding("chunks of 100 KiB", /^not so: /),
+    finding("chunks of 100 KiB", /^not true: /),
   ]),
   files("ListFile", "name is a directory, a marker has to exist (8.2)", [
     anotherValue,
@@ -198,13 +198,13 @@ const otherDeviations: Deviation[] = [
   ]),
   files("last_modified", "it is Go's time text (8.2)", [
     anotherValue,
-    finding("Go's time text", /^not so: /),
+    finding("Go's time text", /^not true: /),
     errorWithCode(Internal),
   ]),
   files(MISSING, "GetFile and DelFile answer internal, % is mangled (8.1, 0)", [
     errorWithCode(Internal),
     missingDetails,
-    finding("a mangled name", /^not so: /),
+    finding("a mangled name", /^not true: /),
   ]),
   configuration("configuration identity", "the key alone is the identity, empty content is stored (3)", [
     anotherValue,

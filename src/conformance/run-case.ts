@@ -55,7 +55,7 @@ export function formatCall({ method, headers, sent, got, ended }: RecordedCall):
     ...headers.map((header) => `  > ${header}`),
     ...sent.map((message) => `  > ${message}`),
     ...got.map((message) => `  < ${message}`),
-    `  = ${ended || "under way"}`,
+    `  = ${ended || "still open"}`,
   ];
   return lines.join("\n");
 }

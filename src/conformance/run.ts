@@ -15,7 +15,7 @@ import { livenessError, type Target } from "./target.js";
 /** The results of all cases over one transport. */
 export interface Run {
   /** The name of the transport, such as "grpc". */
-  readonly way: string;
+  readonly transport: string;
   /** The duration in milliseconds. */
   readonly ms: number;
   /** The results in the order of the suite. */
@@ -31,7 +31,7 @@ export interface Run {
 /** Options of run(). */
 export interface RunOptions {
   /** The name of the transport in the report. Default: "". */
-  way?: string;
+  transport?: string;
   /** The profile that results are compared with. Default: FAIRLEAD, without deviations. */
   profile?: Profile;
   /** The number of cases that run at the same time. Default: 12. */
@@ -48,7 +48,7 @@ export interface RunOptions {
 export async function run(
   target: Target,
   cases: readonly Case[],
-  { way = "", profile = FAIRLEAD, atOnce = 12, onResult }: RunOptions = {},
+  { transport = "", profile = FAIRLEAD, atOnce = 12, onResult }: RunOptions = {},
 ): Promise<Run> {
   const beganMs = performance.now();
   const results: Result[] = [];
@@ -74,7 +74,7 @@ export async function run(
   await Promise.all(Array.from({ length: atOnce }, runRemaining));
   const finished = results.flat();
   return {
-    way,
+    transport,
     ms: performance.now() - beganMs,
     results: finished,
     unseenDeviations: unseenDeviations(profile, finished),

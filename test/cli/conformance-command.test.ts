@@ -61,8 +61,8 @@ test("a server that holds gives status 0, a table for each protocol, and why cas
   for (const way of ["connect", "grpc", "grpc-web", "tunnel"])
     assert.match(out, new RegExp(`^  ${way}, `, "m"));
   assert.match(out, /^ {2}hello +12 +- +- +-$/m);
-  assert.match(out, /7 × the configuration names no secret that may be read \(`secret`\)/);
-  assert.match(err, /start the server by fairlead serve --conformance/);
+  assert.match(out, /7 × the configuration has no secret that the suite may read \(`secret`\)/);
+  assert.match(err, /start the server by\n {2}fairlead serve --conformance/);
 });
 
 test("what does not hold gives status 1, with its rule, expected and got, request and answer", async () => {
@@ -182,7 +182,7 @@ test("on fairlead serve --conformance every case runs by its URL alone, over HTT
   assert.equal(status, 0, out);
   assert.match(out, /^ {2}grpc-web, [\s\S]*^ {2}configuration +41 +- +- +-$/m);
   assert.match(out, /^ {2}grpc-web over HTTP\/1\.1, [\s\S]*^ {2}configuration +20 +- +- +21$/m);
-  assert.match(out, /skipped\n {4}21 × this way carries no stream both ways at the same time\n/);
+  assert.match(out, /skipped\n {4}21 × this transport carries no bidirectional streams\n/);
 });
 
 /** A profile on which SayHello is known to be rude, and what a case that is about it makes of it. */

@@ -165,7 +165,7 @@ test("a wrong file is refused with the place of each problem, in the order of th
     '4:3: stat: is not known, did you mean "state"?',
     "6:18: services.inventory.url: is missing: must be an http or https URL",
     '7:26: services["odd.name"].url "here": must be an http or https URL',
-    '10:15: "keyBytes" is there twice',
+    '10:15: "keyBytes" is defined twice',
   ]);
 });
 

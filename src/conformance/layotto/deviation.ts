@@ -14,7 +14,7 @@ export const base64Value = differentValue("the value in base64", (actual, expect
 
 export const missingEtag = finding(
   "no etag, or the one that the client sent",
-  /^(not so: it is a number: ""|not so: etag .* is new)/,
+  /^(not true: it is a number: ""|not true: etag .* is new)/,
 );
 export const anotherValue = differentValue(
   "another value",

@@ -32,7 +32,7 @@ ${runs.map(section).join("\n")}
 
 const STATUSES = ["passed", "failed", "deviates", "skipped"] as const;
 
-function section({ way, ms, results, unseenDeviations, shortfalls, lost }: Run): string {
+function section({ transport, ms, results, unseenDeviations, shortfalls, lost }: Run): string {
   const rows = primitivesOf(results).map((primitive) => {
     const counts = countResults(results, primitive);
     const cells = STATUSES.map((status) => `<td class="${status}">${counts[status] || ""}</td>`);
@@ -54,7 +54,7 @@ function section({ way, ms, results, unseenDeviations, shortfalls, lost }: Run):
     ({ primitive, reason }) => `<li>${primitive}: ${escapeMarkup(reason)}</li>`,
   );
   const problems = [...(lost === undefined ? [] : [lost]), ...shortfalls.map(formatShortfall)];
-  return `<h2>${escapeMarkup(way)}, ${(ms / 1000).toFixed(1)} s</h2>
+  return `<h2>${escapeMarkup(transport)}, ${(ms / 1000).toFixed(1)} s</h2>
 <table><tr><th>primitive</th>${STATUSES.map((status) => `<th>${status}</th>`).join("")}</tr>${rows.join("")}</table>
 ${problems.map((line) => `<p class="failed">${escapeMarkup(line)}</p>`).join("")}
 ${unseen.length > 0 ? `<p>Known deviations that did not happen:</p><ul>${unseen.join("")}</ul>` : ""}

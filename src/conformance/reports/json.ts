@@ -2,8 +2,8 @@ import { countResults, type Report, resultReason, statusOf } from "../report.js"
 
 /** The report as JSON: every case with its outcome, and the calls of failed cases. */
 export function jsonReport({ server, profile, at, runs }: Report): string {
-  const runReports = runs.map(({ way, ms, results, unseenDeviations, shortfalls, lost }) => ({
-    way,
+  const runReports = runs.map(({ transport, ms, results, unseenDeviations, shortfalls, lost }) => ({
+    transport,
     ms: Math.round(ms),
     ...countResults(results),
     ...(lost !== undefined && { lost }),

@@ -11,24 +11,24 @@ import { escapeMarkup } from "./escape-markup.js";
 
 /** The report as JUnit XML: one suite for each transport and primitive. Known deviations count as skipped. */
 export function junitReport({ server, at, runs }: Report): string {
-  const suites = runs.flatMap(({ way, results, lost, shortfalls }) => [
+  const suites = runs.flatMap(({ transport, results, lost, shortfalls }) => [
     ...primitivesOf(results).map((primitive) => {
       const own = results.filter((result) => result.case.primitive === primitive);
       const { failed, skipped, deviates } = countResults(own);
       const head = attributes({
-        name: `${way} ${primitive}`,
+        name: `${transport} ${primitive}`,
         hostname: server,
         timestamp: at.toISOString(),
         tests: own.length,
         failures: failed,
         skipped: skipped + deviates,
       });
-      const testcases = own.map((result) => testcase(result, `${way}.${primitive}`));
+      const testcases = own.map((result) => testcase(result, `${transport}.${primitive}`));
       return `  <testsuite ${head}>\n${testcases.join("")}  </testsuite>\n`;
     }),
     ...[...(lost === undefined ? [] : [lost]), ...shortfalls.map(formatShortfall)].map((message) => {
-      const head = attributes({ name: `${way} run`, hostname: server, tests: 1, failures: 1 });
-      const one = attributes({ classname: way, name: "the run", time: "0" });
+      const head = attributes({ name: `${transport} run`, hostname: server, tests: 1, failures: 1 });
+      const one = attributes({ classname: transport, name: "the run", time: "0" });
       const failure = `<failure ${attributes({ message })}/>`;
       return `  <testsuite ${head}>\n    <testcase ${one}>${failure}</testcase>\n  </testsuite>\n`;
     }),

@@ -5,10 +5,13 @@ import { formatCall } from "../run-case.js";
 export function tapReport({ runs }: Report): string {
   const lines = ["TAP version 14", `1..${runs.reduce((sum, { results }) => sum + results.length, 0)}`];
   let number = 0;
-  for (const { way, results } of runs) {
+  for (const { transport, results } of runs) {
     for (const result of results) {
       const kind = statusOf(result);
-      const name = `${way} ${result.case.primitive}: ${result.case.name}`.replace(/[\\#\r\n]/g, escaped);
+      const name = `${transport} ${result.case.primitive}: ${result.case.name}`.replace(
+        /[\\#\r\n]/g,
+        escaped,
+      );
       // TAP marks an expected failure with TODO: readers do not count it as a failure.
       const directive =
         kind === "skipped"
@@ -25,9 +28,9 @@ export function tapReport({ runs }: Report): string {
     }
   }
   // A run that ended early, or in which too few cases passed, has failed even if no line says so.
-  for (const { way, lost, shortfalls } of runs) {
-    if (lost !== undefined) lines.push(`Bail out! ${way}: ${firstLine(lost)}`);
-    for (const shortfall of shortfalls) lines.push(`Bail out! ${way}: ${formatShortfall(shortfall)}`);
+  for (const { transport, lost, shortfalls } of runs) {
+    if (lost !== undefined) lines.push(`Bail out! ${transport}: ${firstLine(lost)}`);
+    for (const shortfall of shortfalls) lines.push(`Bail out! ${transport}: ${formatShortfall(shortfall)}`);
   }
   return `${lines.join("\n")}\n`;
 }

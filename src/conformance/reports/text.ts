@@ -17,10 +17,10 @@ export function textReport({ server, profile, runs }: Report): string {
 const STATUSES = ["passed", "failed", "deviates", "skipped"] as const;
 
 function section(run: Run): string {
-  const { way, ms, results } = run;
+  const { transport, ms, results } = run;
   const rows = primitivesOf(results).map((primitive) => row(primitive, countResults(results, primitive)));
   return [
-    `\n  ${way}, ${(ms / 1000).toFixed(1)} s\n\n`,
+    `\n  ${transport}, ${(ms / 1000).toFixed(1)} s\n\n`,
     `  ${"primitive".padEnd(15)}${STATUSES.map((name) => name.padStart(10)).join("")}\n`,
     ...rows,
     row("all", countResults(results)),

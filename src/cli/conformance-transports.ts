@@ -4,7 +4,7 @@ import { createNodeTransport, createTunnelTransport, type NodeTransportOptions }
 type Dialled = Transport & { close(): Promise<void> };
 
 /** A protocol over a version of HTTP. */
-export interface Way {
+export interface TransportChoice {
   /** The name in reports. */
   readonly name: string;
   readonly dial: (url: string) => Dialled;
@@ -19,17 +19,20 @@ type Protocol = (typeof PROTOCOLS)[number];
 type HttpVersion = (typeof HTTP_VERSIONS)[number];
 
 /** The combinations of these protocols and versions. gRPC needs HTTP/2; the tunnel does not depend on the version. */
-export function waysOf(protocols: readonly Protocol[], versions: readonly HttpVersion[]): Way[] {
-  return protocols.flatMap((protocol): Way[] => {
+export function transportsFor(
+  protocols: readonly Protocol[],
+  versions: readonly HttpVersion[],
+): TransportChoice[] {
+  return protocols.flatMap((protocol): TransportChoice[] => {
     if (protocol === "tunnel") {
       return [{ name: protocol, dial: (url) => createTunnelTransport(url), streams: ["upload", "duplex"] }];
     }
     const spoken = versions.filter((version) => protocol !== "grpc" || version === "2");
-    return spoken.map((httpVersion) => wayOf(protocol, httpVersion));
+    return spoken.map((httpVersion) => transportFor(protocol, httpVersion));
   });
 }
 
-function wayOf(protocol: Exclude<Protocol, "tunnel">, httpVersion: HttpVersion): Way {
+function transportFor(protocol: Exclude<Protocol, "tunnel">, httpVersion: HttpVersion): TransportChoice {
   const options: NodeTransportOptions = { protocol, httpVersion };
   return {
     name: httpVersion === "2" ? protocol : `${protocol} over HTTP/1.1`,
