@@ -25,7 +25,7 @@ export interface ConfigFile {
 }
 
 /** The engines that `fairlead serve` has. */
-const ENGINES = ["memory", "disk"];
+const ENGINES = Object.keys(parseConfig().engines);
 
 /**
  * Reads and checks the components file at `path`, with the environment variables and files that it refers to. It is

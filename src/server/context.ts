@@ -44,8 +44,8 @@ export interface Platform {
 }
 
 /**
- * The log of a server: a pino logger fits as it is, and so does `console`. `fields` never hold values, secrets or tokens
- * of clients. An error is in `err`.
+ * The log of a server: a pino logger fits as it is, and so does `console`. `fields` never hold values, secrets or
+ * tokens of clients. An error is in `err`.
  */
 export interface Log {
   /** Details for those who search for a fault. */

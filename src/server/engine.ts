@@ -1,12 +1,12 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * The store of a server: keyed bytes with versions, logs, topics and blobs. This file is all that the author of an engine
- * has to read. Every method is required. An engine validates nothing: names, keys and sizes are checked before it is
- * called.
+ * The store of a server: keyed bytes with versions, logs, topics and blobs. This file is all that the author of an
+ * engine has to read. Every method is required. An engine validates nothing: names, keys and sizes are checked before
+ * it is called.
  *
- * Keys, and the names of logs, topics and blobs, are opaque strings. Services prefix them with their store's name and NUL,
- * so that one engine serves every store. "In order" always means the byte order of the UTF-8 form. Neither side changes
- * bytes that it has passed to the other.
+ * Keys, and the names of logs, topics and blobs, are opaque strings. Services prefix them with their store's name and
+ * NUL, so that one engine serves every store. "In order" always means the byte order of the UTF-8 form. Neither side
+ * changes bytes that it has passed to the other.
  *
  * An iteration with a signal ends when the signal aborts, or at once if it has aborted before. Breaking out of a loop
  * frees its resources.
@@ -33,9 +33,9 @@ export interface Engine extends AsyncDisposable {
 }
 
 /**
- * An engine's clock, in milliseconds. Durations (leases, delays, ages) are measured by a clock that is monotonic while the
- * engine is open, so that setting the wall clock does not change them. The wall clock is used for timestamps, and to
- * measure how long the engine was closed.
+ * An engine's clock, in milliseconds. Durations (leases, delays, ages) are measured by a clock that is monotonic while
+ * the engine is open, so that setting the wall clock does not change them. The wall clock is used for timestamps, and
+ * to measure how long the engine was closed.
  */
 export interface EngineClock {
   /** The monotonic time. It started at about the Unix time of the first write, and never runs ahead of real time. */
@@ -46,7 +46,9 @@ export interface EngineClock {
   ageOf(wallMs: number): number;
 }
 
-/** The value of one key. One counter makes the versions of the whole engine: a higher one is newer, for any two keys. */
+/**
+ * The value of one key. One counter makes the versions of the whole engine: a higher one is newer, for any two keys.
+ */
 export type Entry = {
   /** The key. */
   key: string;
@@ -68,7 +70,9 @@ export type Write =
   | { type: "delete"; key: string; ifVersion?: bigint }
   | { type: "check"; key: string; ifVersion: bigint };
 
-/** The result of a commit: the version that all its writes now have, or the first write whose condition does not hold. */
+/**
+ * The result of a commit: the version that all its writes now have, or the first write whose condition does not hold.
+ */
 export type Commit = { version: bigint } | { conflict: Write; actual: Entry | undefined };
 
 /** A change of a key: it was written, or it was deleted or has expired. */
@@ -85,9 +89,9 @@ export interface KeyStore {
   /** The entries whose keys start with `prefix` and come after the key `after`, in order. */
   list(prefix: string, after?: string): AsyncIterable<Entry>;
   /**
-   * Changes under `prefix`, including expiry, from this call on (not from the first read) until `signal` aborts. A reader
-   * that falls far behind gets the last change of each key instead of every change. If more keys have changed than the
-   * engine can hold, the iteration fails as EngineFault "full".
+   * Changes under `prefix`, including expiry, from this call on (not from the first read) until `signal` aborts. A
+   * reader that falls far behind gets the last change of each key instead of every change. If more keys have changed
+   * than the engine can hold, the iteration fails as EngineFault "full".
    */
   watch(prefix: string, signal: AbortSignal): AsyncIterable<Change>;
 }
@@ -117,8 +121,8 @@ export interface LogStore {
   /** Appends all of `values` or none, next to each other. Resolves with their offsets when they are durable. */
   append(log: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }>;
   /**
-   * Batches of records, none empty, from the offset `from` on, or from the oldest retained record if that is later. With
-   * `follow` it waits at the end of the log for more until `signal` aborts. Otherwise it ends there.
+   * Batches of records, none empty, from the offset `from` on, or from the oldest retained record if that is later.
+   * With `follow` it waits at the end of the log for more until `signal` aborts. Otherwise it ends there.
    */
   read(
     log: string,
@@ -153,8 +157,8 @@ export interface TopicStore {
   publish(topic: string, values: readonly Uint8Array[]): Promise<void>;
   /**
    * Joins `group` as one of its competing consumers until `signal` aborts. The group begins with its first consumer, so
-   * that it does not get what was published before. It outlives all its consumers: events wait for it, unless a bound of
-   * the engine drops them, which it logs.
+   * that it does not get what was published before. It outlives all its consumers: events wait for it, unless a bound
+   * of the engine drops them, which it logs.
    *
    * Each event goes to one consumer at a time, in publish order until a retry. Each step of the loop claims one event.
    * Events that are unanswered when the consumer ends return to the front of the group. Answers after that do nothing.
@@ -190,8 +194,8 @@ export interface BlobStore {
     options: { metadata: Record<string, string>; ifAbsent: boolean },
   ): Promise<BlobInfo | undefined>;
   /**
-   * The blob as it is now, whatever is written meanwhile; undefined if there is none. If `offset` or `length` reach past
-   * the end, the content ends there. Chunks have any size, and the reader does not change them.
+   * The blob as it is now, whatever is written meanwhile; undefined if there is none. If `offset` or `length` reach
+   * past the end, the content ends there. Chunks have any size, and the reader does not change them.
    */
   get(
     name: string,
@@ -208,8 +212,8 @@ export interface BlobStore {
 /** The error of a correct call that the engine could not carry out. */
 export class EngineFault extends Error {
   /**
-   * "full": one of its bounds is reached. "unavailable": the engine is closed or cannot be reached, and the same call may
-   * succeed later.
+   * "full": one of its bounds is reached. "unavailable": the engine is closed or cannot be reached, and the same call
+   * may succeed later.
    */
   readonly reason: "full" | "unavailable";
   /** The bound that was reached, by the name of the engine's option. */

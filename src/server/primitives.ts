@@ -1,11 +1,8 @@
-/** What is known of a primitive wherever it has no code of its own: in messages, access rules, the command line. */
+/** The facts of a primitive for messages, access rules, the command line and the conformance suite. */
 interface PrimitiveFacts {
-  /** What it is, in a few words. */
+  /** A summary of a few words, for the table that `fairlead serve` prints. */
   readonly summary: string;
-  /**
-   * Where its stores come from: the configuration names them all, or the first use of a name creates one. Undefined: it
-   * has none.
-   */
+  /** Whether the configuration names all its stores, or the first use of a name creates one. Undefined: it has none. */
   readonly stores?: "configured" | "created on first use";
   /** The part of the configuration that has its components, by name. */
   readonly configKey?: string;
@@ -166,7 +163,7 @@ const withComponents = PRIMITIVE_NAMES.filter(
   (name): name is Configurable => "configKey" in PRIMITIVES[name],
 );
 
-/** How a message calls one component of each kind. Apps are no primitive: they are the callees of pubsub and service. */
+/** How messages call one component of each kind. Apps are not a primitive: pubsub and service call them. */
 export const COMPONENT_LABELS = {
   ...Object.fromEntries(
     withComponents.map((name) => [PRIMITIVES[name].configKey, PRIMITIVES[name].componentLabel]),

@@ -71,8 +71,8 @@ export interface Server extends AsyncDisposable {
   /** Where the server logs what it does. */
   readonly log: Log;
   /**
-   * Answers one HTTP request, in any runtime with fetch's types: Connect and gRPC-Web calls, CORS, `/healthz`, `/readyz`
-   * and `/metrics`.
+   * Answers one HTTP request, in any runtime with fetch's types: Connect and gRPC-Web calls, CORS, `/healthz`,
+   * `/readyz` and `/metrics`.
    */
   fetch(request: Request): Promise<Response>;
   /**
@@ -88,13 +88,13 @@ export interface Server extends AsyncDisposable {
    */
   readiness(): Promise<Readiness>;
   /**
-   * The answer of `/metrics` to a request with this `authorization` header: calls, durations, open streams and memory in
-   * Prometheus' text format. If `access` requires tokens, any known token will do.
+   * The answer of `/metrics` to a request with this `authorization` header: calls, durations, open streams and memory
+   * in Prometheus' text format. If `access` requires tokens, any known token will do.
    */
   metrics(authorization: string | null): Promise<MetricsPage>;
   /**
-   * Reports that the server is not ready (`/readyz`, Health) and still accepts calls, so that load balancers send theirs
-   * elsewhere before it closes.
+   * Reports that the server is not ready (`/readyz`, Health) and still accepts calls, so that load balancers send
+   * theirs elsewhere before it closes.
    */
   drain(): void;
   /**
@@ -107,8 +107,8 @@ export interface Server extends AsyncDisposable {
 }
 
 /**
- * Creates a server. It needs nothing of Node: listen() of `fairlead/server/node` opens a port for it, and `fetch` serves
- * it everywhere else.
+ * Creates a server. It needs nothing of Node: listen() of `fairlead/server/node` opens a port for it, and `fetch`
+ * serves it everywhere else.
  *
  * @throws ConfigError if the configuration is wrong.
  *

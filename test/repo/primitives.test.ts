@@ -55,7 +55,7 @@ describe.each(PRIMITIVE_NAMES)("%s", (name) => {
 const CONTENT = [
   "src/server/primitives.ts",
   // Which kinds can change is what these are about.
-  "src/client/lifecycle/control.ts",
+  "src/client/lifecycle.ts",
   "src/conformance/lifecycle.ts",
   // The primitives of which the suite has cases with two stores.
   "src/conformance/stores.ts",

@@ -6,9 +6,9 @@ import { componentTables } from "./component-settings.js";
 import type { Config } from "./config.js";
 import { explainIssue } from "./problems.js";
 
-/** The components that this server has, as they are now: ApplyConfiguration may change one at run time. */
+/** The present components of a server: ApplyConfiguration may change one at run time. */
 export class Components {
-  /** Maps and not the configuration's own objects: no name that a client makes up can mean anything else. */
+  /** Maps, not objects: a client may send any name, "__proto__" too. */
   readonly #tables: ReadonlyMap<ComponentKind, Map<string, unknown>>;
 
   constructor(config: Config) {
@@ -18,7 +18,7 @@ export class Components {
     );
   }
 
-  /** The component `name`; fails with `invalid_argument`, naming those that there are. */
+  /** The component `name`. Without one it fails with `invalid_argument`, and names those that there are. */
   get<K extends ComponentKind>(kind: K, name: string): Config[K][string] {
     const component = this.find(kind, name);
     if (component === undefined) throw notConfigured(COMPONENT_LABELS[kind], name, this.names(kind));
@@ -30,27 +30,28 @@ export class Components {
     return this.#tables.get(kind)?.get(name) as Config[K][string] | undefined;
   }
 
+  /** The names of all components of this kind. */
   names(kind: ComponentKind): string[] {
     return [...(this.#tables.get(kind)?.keys() ?? [])];
   }
 
   /**
-   * Puts `settings`, whole, in the place of the component's present ones; text stands for a number where one is wanted, as
-   * metadata has nothing else. Fails as get(), or naming the setting.
+   * Replaces all settings of a component by `settings`. A number may be given as text, as metadata has only text. Fails
+   * as get() does, or names the setting that is wrong.
    */
   replace(kind: ComponentKind, name: string, settings: Record<string, unknown>): void {
     this.get(kind, name);
     const schema = componentTables[kind].unwrap().valueType;
-    const asTold = schema.safeParse(settings, { error: explainIssue });
-    const result = asTold.success
-      ? asTold
-      : schema.safeParse(withNumbers(settings, asTold.error.issues), { error: explainIssue });
+    const asGiven = schema.safeParse(settings, { error: explainIssue });
+    const result = asGiven.success
+      ? asGiven
+      : schema.safeParse(withNumbers(settings, asGiven.error.issues), { error: explainIssue });
     if (!result.success) throw refusal(kind, settings, result.error.issues);
     this.#tables.get(kind)?.set(name, result.data);
   }
 }
 
-/** `settings` with numbers in the place of text that stands for one, where `issues` want a number. */
+/** `settings` with text converted to numbers, if `issues` tell that a number is needed. */
 function withNumbers(
   settings: Record<string, unknown>,
   issues: readonly z.core.$ZodIssue[],
@@ -59,28 +60,28 @@ function withNumbers(
     const [name] = issue.path;
     const value = typeof name === "string" && Object.hasOwn(settings, name) ? settings[name] : undefined;
     const isNumber = typeof value === "string" && value.trim() !== "" && !Number.isNaN(Number(value));
-    const isWanted = issue.code === "invalid_type" && issue.expected === "number" && issue.path.length === 1;
-    return isWanted && isNumber ? [[name, Number(value)]] : [];
+    const isNeeded = issue.code === "invalid_type" && issue.expected === "number" && issue.path.length === 1;
+    return isNeeded && isNumber ? [[name, Number(value)]] : [];
   });
   return { ...settings, ...Object.fromEntries(numbers) };
 }
 
-/** What is wrong with `settings`, by the first issue that their schema has with them. */
+/** The error for `settings`, by the first issue that their schema has with them. */
 function refusal(
   kind: ComponentKind,
   settings: Record<string, unknown>,
   [issue]: readonly z.core.$ZodIssue[],
 ): ConnectError {
-  const stranger = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
-  const setting = stranger ?? String(issue?.path[0] ?? "");
+  const unknownSetting = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
+  const setting = unknownSetting ?? String(issue?.path[0] ?? "");
   const value = Object.hasOwn(settings, setting) ? settings[setting] : undefined;
   const field = `component_config.metadata[${JSON.stringify(setting)}]`;
-  if (stranger === undefined) return invalid(field, value, issue?.message ?? "is not valid");
+  if (unknownSetting === undefined) return invalid(field, value, issue?.message ?? "is not valid");
   const known = settingsOf(kind, settings).join(", ") || "none";
   return invalid(field, value, `is no setting of this ${COMPONENT_LABELS[kind]}; its settings: ${known}`);
 }
 
-/** The names of the settings that a component of this kind, and of its type where there are several, can have. */
+/** The names of the settings that a component of this kind, and of its type if there are several, can have. */
 function settingsOf(kind: ComponentKind, { type }: Record<string, unknown>): string[] {
   const schema = componentTables[kind].unwrap().valueType;
   if (schema instanceof z.ZodObject) return Object.keys(schema.shape);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** The names that a server answers to, as `hosts` in the configuration has them. */
+/** `hosts` in the configuration: the names that a server answers to. */
 export const hostsSettings = z
   .array(
     z
@@ -13,6 +13,6 @@ export const hostsSettings = z
   .min(1, "must have at least one")
   .optional()
   .describe(
-    'The names, without ports, that the server answers to beside those of this machine: "app.example", "*.app.example". ' +
-      "Left out: only those of this machine while it listens on loopback, else any.",
+    "The names, without ports, that the server answers to beside those of this machine: " +
+      '"app.example", "*.app.example". Default: no others while it listens on loopback, any otherwise.',
   );

@@ -2,19 +2,19 @@ import { z } from "zod";
 import { didYouMean } from "../../lib/did-you-mean.js";
 import { quote } from "../../lib/quote.js";
 
-/** One thing that is wrong with a configuration. */
+/** One problem of a configuration. */
 export interface ConfigProblem {
-  /** Where: the names, and numbers of items, from the outside in. Empty: the whole. */
+  /** The path to the field: names, and indexes of list items. Empty: the whole configuration. */
   path: (string | number)[];
-  /** Whether it is the name itself that is wrong, or what it has as its value. */
+  /** Whether the name itself is wrong, or its value. */
   wrong: "name" | "value";
-  /** The field, its value unless that could be a secret, and what would be right. */
+  /** The field, its value unless it may be a secret, and what would be right. */
   message: string;
 }
 
-/** A configuration that cannot be used, with everything that is wrong with it. */
+/** The error for a configuration that cannot be used, with all its problems. */
 export class ConfigError extends TypeError {
-  /** Each place that is wrong. */
+  /** All problems, each with its place. */
   readonly problems: readonly ConfigProblem[];
 
   constructor(problems: readonly ConfigProblem[]) {
@@ -24,7 +24,7 @@ export class ConfigError extends TypeError {
   }
 }
 
-/** What the library would say, in the words of this project; what a schema says itself comes first. */
+/** The message for an issue of zod for which the schema has no message of its own. */
 export function explainIssue(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case "invalid_type": {
@@ -51,7 +51,7 @@ const TYPES: Record<string, string> = {
   boolean: "true or false",
 };
 
-/** The problems that `issues`, found in `input` by `schema`, stand for. */
+/** The problems for the `issues` that `schema` found in `input`. */
 export function problemsOf(
   issues: readonly z.core.$ZodIssue[],
   schema: z.ZodType,
@@ -66,13 +66,13 @@ export function problemsOf(
     if (issue.code === "invalid_key") return [problem(path, "name", issue.message)];
     const value = valueAt(path, input);
     const secret = issue.code === "custom" && issue.params?.["secret"] === true;
-    const what = secret || mayBeSecret(path) || value instanceof Object ? undefined : value;
+    const quotable = secret || mayBeSecret(path) || value instanceof Object ? undefined : value;
     const missing = value === undefined && !issue.message.startsWith(MISSING);
-    return [problem(path, "value", `${missing ? MISSING : ""}${issue.message}`, what)];
+    return [problem(path, "value", `${missing ? MISSING : ""}${issue.message}`, quotable)];
   });
 }
 
-/** The problem that what is at `path` is not right, with its value where that may be shown. */
+/** The problem of the field at `path`. `value` is quoted, and left out if it may be a secret. */
 export function problem(
   path: ConfigProblem["path"],
   wrong: ConfigProblem["wrong"],
@@ -83,7 +83,7 @@ export function problem(
   return { path, wrong, message };
 }
 
-/** As one would write it in JavaScript: `secrets.default.allow[0]`. */
+/** The path as JavaScript writes it: `secrets.default.allow[0]`. */
 function field(path: readonly (string | number)[]): string {
   if (path.length === 0) return "the configuration";
   const parts = path.map((part) => {
@@ -99,7 +99,7 @@ function unknown(name: string, known: readonly string[]): string {
   return `is not known; those that are: ${known.join(", ") || "nothing"}`;
 }
 
-/** Names under which a file has what no one else may read. */
+/** Whether a value at this path may be a secret. */
 const mayBeSecret = (path: readonly (string | number)[]): boolean =>
   path.some((part) => /^values$|token|secret$|password/i.test(String(part)));
 
@@ -128,7 +128,7 @@ function inside(schema: Schema, part: string | number): Schema {
   return schema instanceof z.ZodArray ? schema.element : undefined;
 }
 
-/** The schema for a value that is there: of a union, the one of its type. */
+/** The schema of a present value: of a union, the member of its type. */
 function unwrapped(schema: Schema, value: unknown): Schema {
   if (schema instanceof z.ZodDefault || schema instanceof z.ZodOptional) {
     return unwrapped(schema.unwrap(), value);

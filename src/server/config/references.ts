@@ -4,71 +4,75 @@ import type { Config } from "./config.js";
 import { type ConfigProblem, problem } from "./problems.js";
 import { secretsIn } from "./secrets-file.js";
 
-/** Environment variables and files that a configuration refers to and that cannot be used. */
+/** The environment variables and files that a configuration refers to and that are missing or wrong. */
 export interface MissingReferences {
-  /** Those without which the server does not start, or cannot call another one. */
+  /** Without these the server does not start, or cannot call another one. */
   problems: ConfigProblem[];
-  /** Those whose absence a running server reports to the caller that asks for them. */
+  /** Without these a running server fails the calls that need them. */
   warnings: ConfigProblem[];
 }
 
 /**
- * Looks up every environment variable and file that `config` refers to: tokens, secrets. It reports by the fields that
- * name them, and never shows what they hold.
+ * Looks up every environment variable and file that `config` refers to: tokens and secrets. Problems name the fields of
+ * the configuration, and never quote a token or a secret.
  */
 export async function checkReferences(
   config: Config,
   { env, readFile }: Pick<Platform, "env" | "readFile">,
 ): Promise<MissingReferences> {
-  const found: MissingReferences = { problems: [], warnings: [] };
-  const tokens: [path: ConfigProblem["path"], name: string | undefined][] = [
-    ...(config.access.tokens ?? []).map(({ tokenEnv }, i): [ConfigProblem["path"], string | undefined] => [
-      ["access", "tokens", i, "tokenEnv"],
-      tokenEnv,
-    ]),
-    ...(["apps", "maps"] as const).flatMap((kind) =>
-      Object.entries(config[kind]).map(
-        ([name, { tokenEnv }]): [ConfigProblem["path"], string | undefined] => [
-          [kind, name, "tokenEnv"],
-          tokenEnv,
-        ],
-      ),
-    ),
-  ];
-  for (const [path, name] of tokens) {
-    if (name === undefined) continue;
-    const why = faultOfToken(env[name]);
-    if (why) found.problems.push(problem(path, "value", `this environment variable ${why}`, name));
-  }
+  const problems = tokenReferences(config).flatMap(({ path, name }) => {
+    const why = tokenFault(env[name]);
+    return why === undefined ? [] : [problem(path, "value", `this environment variable ${why}`, name)];
+  });
+  const warnings: ConfigProblem[] = [];
   for (const [name, store] of Object.entries(config.secrets)) {
     if (store.type === "file") {
-      const why = await faultOfSecretFile(store.path, readFile);
-      if (why) found.problems.push(problem(["secrets", name, "path"], "value", why, store.path));
+      const why = await secretsFileFault(store.path, readFile);
+      if (why) problems.push(problem(["secrets", name, "path"], "value", why, store.path));
     }
     if (store.type !== "env") continue;
     for (const [i, allowed] of store.allow.entries()) {
       if (allowed.endsWith("*") || Object.hasOwn(env, allowed)) continue;
       const why = "this environment variable is not set";
-      found.warnings.push(problem(["secrets", name, "allow", i], "value", why, allowed));
+      warnings.push(problem(["secrets", name, "allow", i], "value", why, allowed));
     }
   }
-  return found;
+  return { problems, warnings };
 }
 
-function faultOfToken(value: string | undefined): string | undefined {
+interface TokenReference {
+  /** The field that names the variable. */
+  path: ConfigProblem["path"];
+  /** The name of the environment variable. */
+  name: string;
+}
+
+/** The environment variables that have tokens: those of callers, and those that this server sends. */
+function tokenReferences({ access, apps, maps }: Config): TokenReference[] {
+  const reference = (path: ConfigProblem["path"], { tokenEnv }: { tokenEnv?: string | undefined }) =>
+    tokenEnv === undefined ? [] : [{ path: [...path, "tokenEnv"], name: tokenEnv }];
+  return [
+    ...(access.tokens ?? []).flatMap((token, i) => reference(["access", "tokens", i], token)),
+    ...Object.entries(apps).flatMap(([name, app]) => reference(["apps", name], app)),
+    ...Object.entries(maps).flatMap(([name, group]) => reference(["maps", name], group)),
+  ];
+}
+
+function tokenFault(value: string | undefined): string | undefined {
   if (value === undefined) return "is not set";
   return token.safeParse(value).error?.issues[0]?.message;
 }
 
-async function faultOfSecretFile(path: string, readFile: Platform["readFile"]): Promise<string | undefined> {
+async function secretsFileFault(path: string, readFile: Platform["readFile"]): Promise<string | undefined> {
   try {
     return secretsIn(await readFile(path)) ? undefined : "this file is not a JSON object";
   } catch (error) {
-    return WHY_UNREADABLE[String((error as { code?: unknown }).code)] ?? "this file cannot be read";
+    return UNREADABLE[String((error as { code?: unknown }).code)] ?? "this file cannot be read";
   }
 }
 
-const WHY_UNREADABLE: Record<string, string> = {
+/** Messages by the code of Node's error. */
+const UNREADABLE: Record<string, string> = {
   ENOENT: "there is no such file",
   ENOTDIR: "there is no such file",
   EACCES: "this process may not read this file",

@@ -1,4 +1,4 @@
-/** The leaves of a JSON object by their path, its parts joined by ":"; undefined where `text` is none. */
+/** The leaves of a JSON object, by their paths joined with ":". Undefined if `text` is not a JSON object. */
 export function secretsIn(text: string): ReadonlyMap<string, string> | undefined {
   let root: unknown;
   try {
@@ -19,7 +19,7 @@ export function secretsIn(text: string): ReadonlyMap<string, string> | undefined
   return secrets;
 }
 
-/** A number as a secret is its digits: as a JavaScript number, a long account id would lose its last ones. */
+/** Numbers become text: as a JavaScript number, a long account id would lose its last digits. */
 function withQuotedNumbers(json: string): string {
   return json.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) =>
     token.startsWith('"') ? token : `"${token}"`,
