@@ -39,12 +39,12 @@ const WAYS: Record<string, Way> = {
 
 const PAYLOAD = { typeUrl: "type.example/bytes", value: randomBytes(100) };
 
-/** How long each side calls until the other has its turn: short, so that what else the machine does falls on both. */
+/** The length of a turn: short, so that other load on the machine affects both sides. */
 const TURN_MS = 150;
 
 type Load = { perSecond: number; timesMs: number[] };
 
-/** Calls for `ms`, `many` at once, each following the one before. */
+/** Calls for `ms` in `many` loops at the same time. */
 async function load(transport: Transport, many: number, ms = TURN_MS): Promise<Load> {
   const client = createClient(Runtime, transport);
   const timesMs: number[] = [];
@@ -61,7 +61,7 @@ async function load(transport: Transport, many: number, ms = TURN_MS): Promise<L
   return { perSecond: (timesMs.length * 1000) / (performance.now() - begun), timesMs };
 }
 
-/** What came of all turns: the usual rate, and of all calls together how long half of them and 99 of 100 took at most. */
+/** The results of all turns: the median rate, and p50 and p99 of all calls. */
 function summed(loads: readonly Load[]) {
   const timesMs = loads.flatMap((each) => each.timesMs);
   return {
@@ -80,7 +80,7 @@ export async function calls(quick: boolean): Promise<boolean> {
   const rows: Row[] = [];
   for (const [name, way] of Object.entries(WAYS)) {
     const [mine, other] = [way.ours(ours.url), way.theirs(theirs.url)];
-    // Until the code is compiled as it is for the calls of a day.
+    // Warm up until the code is optimized.
     for (const transport of [mine, other, mine, other]) await load(transport, 64, quick ? 500 : 4000);
     for (const many of [1, 64]) {
       const found = await compare(

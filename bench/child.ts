@@ -3,11 +3,11 @@ import { join } from "node:path";
 
 export interface Child extends AsyncDisposable {
   url: string;
-  /** How much more memory it had at its peak than when it began, in bytes. */
+  /** The growth of its memory from the start to the peak, in bytes. */
   peak(): Promise<number>;
 }
 
-/** A server in a process of its own. */
+/** A server in a separate process. */
 export async function startServer(
   name: "fairlead" | "bare" | "bare-files" | "disk" | "files" | "tunnel",
   ...args: string[]
@@ -30,7 +30,7 @@ export async function startServer(
   };
 }
 
-/** What a program says once, in a process of its own that ends with it. */
+/** Runs a program in a separate process until it prints its result, and returns that. */
 export async function ask<T>(name: string, ...args: string[]): Promise<T> {
   const child = fork(join(import.meta.dirname, `${name}.js`), args, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],

@@ -13,7 +13,7 @@ const timed = async (bytes: number, run: () => unknown): Promise<number> => {
   return bytes / MB / ((performance.now() - began) / 1000);
 };
 
-/** Files through the port, against `cp` with a sync and `cat`. */
+/** Files through the engine interface, against `cp` with a sync and `cat`. */
 export async function blobRows({ blobs }: Engine, folder: string, quick: boolean): Promise<Row[]> {
   const size = (quick ? 32 : 256) * 1024 ** 2;
   const bytes = randomFillSync(Buffer.alloc(size));
@@ -37,7 +37,7 @@ export async function blobRows({ blobs }: Engine, folder: string, quick: boolean
     });
   const cat = () => timed(size, () => shell("cat copy >/dev/null"));
   const cached = await compare(rounds, read, cat, higher);
-  /** Has the kernel forget what it keeps of the files. */
+  /** Drops the files from the page cache of the kernel. */
   const forget = () => shell("find . -type f -size +1M -exec dd if={} iflag=nocache count=0 status=none ';'");
   const fresh = (run: () => Promise<number>) => {
     forget();

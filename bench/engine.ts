@@ -15,7 +15,7 @@ const text = (i: number): string => `${i}`.padEnd(100, "x");
 const key = (): string => `k${Math.floor(Math.random() * KEYS)}`;
 let written = 0;
 
-/** Calls per second of `call` by `callers` at the same time. */
+/** The rate of `call` with `callers` at the same time, per second. */
 async function rate(ms: number, callers: number, call: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   let calls = 0;
@@ -32,7 +32,7 @@ async function rate(ms: number, callers: number, call: () => Promise<unknown>): 
 const perSecond = (rates: readonly number[]): string =>
   `${Math.round(rates.reduce((sum, one) => sum + one, 0) / rates.length / 100) / 10} k/s`;
 
-/** The disk engine through its ports, against Redis and etcd, with synced writes on all sides. */
+/** The disk engine, against Redis and etcd. All of them sync their writes. */
 export async function engine(quick: boolean): Promise<boolean> {
   const base = join(import.meta.dirname, "disk");
   await mkdir(base, { recursive: true });

@@ -8,7 +8,7 @@ import { compare, median, print, type Row } from "./table.js";
 
 const VALUE = { items: ["pear", "plum"], total: 12.5, note: "x".repeat(100) };
 
-/** The same calls by a facade and by the generated client, which leaves coding the value and reading its etag to its user. */
+/** The same calls by a facade and by the generated client, whose user encodes the value and reads the etag. */
 function pairs(transport: Transport) {
   const fl = createClient(transport);
   const raw = createRawClient(Runtime, transport);
@@ -16,7 +16,7 @@ function pairs(transport: Transport) {
   const hello = fl.hello();
   const encoder = new TextEncoder();
   const decoder = new TextDecoder();
-  // What set() returns.
+  // set() returns it.
   const onHeader = (headers: Headers) => void headers.get("fairlead-etag");
   return {
     "hello().say()": {
@@ -40,13 +40,13 @@ function pairs(transport: Transport) {
   };
 }
 
-/** Few calls at a time, so that what else the machine does falls on both. */
+/** The calls of a turn: few, so that other load on the machine affects both sides. */
 const CALLS = 5;
 
-/** Until the code is compiled as it is for the calls of a day. */
+/** The calls until the code is optimized. */
 const CALLS_BEFORE = 1500;
 
-/** Microseconds for one of `calls`, one after the other. */
+/** The time of one of `calls` sequential calls, in microseconds. */
 async function timed(calls: number, call: () => Promise<void>): Promise<number> {
   const begun = performance.now();
   for (let i = 0; i < calls; i++) await call();

@@ -2,10 +2,10 @@ import { connect } from "node:http2";
 import { Readable } from "node:stream";
 import { createFiles } from "fairlead";
 import { createNodeTransport } from "fairlead/node";
-import { PIECE, SIZE } from "./servers/piece.js";
-import { watchMemory } from "./servers/tell.js";
+import { watchMemory } from "./servers/report.js";
+import { PIECE, SIZE } from "./servers/transfer.js";
 
-/** Bytes per second each way, and how much more memory this process had at its peak. */
+/** The rate of each direction in bytes per second, and the growth of this process at its peak. */
 export interface Transfer {
   up: number;
   down: number;

@@ -2,7 +2,7 @@ import { ask, startServer } from "./child.js";
 import type { Transfer } from "./file-client.js";
 import { compare, median, print } from "./table.js";
 
-/** Both ends in fresh processes each time, so that one run's garbage is not the next one's. */
+/** Starts new processes for each run, so that the garbage of one run does not affect the next. */
 async function transfer(kind: "ours" | "theirs"): Promise<Transfer & { server: number }> {
   await using server = await startServer(kind === "ours" ? "files" : "bare-files");
   const client = await ask<Transfer>("file-client", kind, server.url);

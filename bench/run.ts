@@ -6,7 +6,7 @@ import { facade } from "./facade.js";
 import { files } from "./files.js";
 import { tunnel } from "./tunnel.js";
 
-/** What there is to measure, by the name that runs it alone. Each prints its table. */
+/** The benchmarks by name. Each prints its table. */
 const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = {
   facade,
   calls,

@@ -4,14 +4,14 @@ import { gzipSync } from "node:zlib";
 import { build, type Metafile } from "esbuild";
 
 /**
- * What a page carries, against the same page without this package: connect-web, `createClient` and the generated
- * clients. `npm run size` fails where a budget is passed; `npm run size -- --modules all` tells what it consists of.
+ * The size of a page, against the same page without this package: connect-web, `createClient` and the generated clients.
+ * `npm run size` fails if a budget is exceeded; `npm run size -- --modules all` lists the modules.
  */
 const BUDGETS = { one: 3000, all: 12_000, tunnel: 7000 };
 
 const root = join(import.meta.dirname, "../..");
 
-/** The generated clients that a page would write its calls with, by the names of their services. */
+/** The services that a page without this package would use, with their generated files. */
 const RUNTIME = { Runtime: "spec/proto/runtime/v1/runtime" };
 const MAP = { MapService: "atomix/pb/map/map" };
 const GOSSIP = { GossipMapService: "atomix/map/map" };
@@ -21,7 +21,7 @@ const EVERY = { ...RUNTIME, ...LIFECYCLE, ...MAP, ...GOSSIP, ...LOG };
 /** The part of Runtime that a page with state needs; generating runtime.proto as it is gives no such part. */
 const STATE_PART = { Runtime: "runtime/state" };
 
-/** Each facade's factory, and the services that it stands for. */
+/** The factory of each facade, and the services that it replaces. */
 const FACADES: Record<string, Record<string, string>> = {
   createState: RUNTIME,
   createLock: RUNTIME,
@@ -57,14 +57,14 @@ const ALL = `
   import { createClient } from "fairlead";
   globalThis.fl = createClient("/");`;
 
-/** A page that calls by nothing but the tunnel, with the generated client: no fetch in it, and a caller and a dispatcher. */
+/** A page that uses only the tunnel, with the generated client: a caller and a dispatcher, without fetch. */
 const TUNNEL = `
   import { createClient } from "@connectrpc/connect";
   import { createTunnelTransport } from "fairlead/tunnel";
   import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
   globalThis.client = createClient(Runtime, createTunnelTransport("http://localhost"));`;
 
-/** Bytes after gzip: what a page loads to begin with, and what it may load later. `modules`: of the former, minified. */
+/** Bytes after gzip: the initial files of a page, and those that it may load later. `modules`: of the former, minified. */
 interface Size {
   first: number;
   later: number;
@@ -100,7 +100,7 @@ async function measure(page: string): Promise<Size> {
   return { first: weight(first), later: sum(bytes.values()) - weight(first), modules };
 }
 
-/** The files that the page imports, and those that they import, but not what is imported by a call. */
+/** The files that the page imports statically, also indirectly. */
 function beginning({ outputs }: Metafile): Set<string> {
   const first = new Set<string>();
   const follow = (path: string): void => {

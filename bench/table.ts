@@ -1,21 +1,21 @@
-/** A goal, and whether it is met: "at most" or "at least" so much. */
+/** A row: a measured value, and its goal as a lower or upper bound. */
 type Goal = { atMost: number } | { atLeast: number };
 
 export interface Row {
   what: string;
-  /** What is compared with the goal; where there are several, each of them. */
+  /** The value that is compared with the goal; if there are several, each of them. */
   ratio: number | readonly number[];
   goal: Goal;
-  /** The figures behind it. */
+  /** The absolute figures. */
   detail: string;
-  /** How `ratio` is to be read. Default: as ratios, "1.02 ×". */
+  /** Formats `ratio`. Default: as a ratio, "1.02 ×". */
   shown?: string;
 }
 
 const met = ({ ratio, goal }: Row): boolean =>
   [ratio].flat().every((each) => ("atMost" in goal ? each <= goal.atMost : each >= goal.atLeast));
 
-/** Prints rows as a Markdown table; true where every goal is met. */
+/** Prints rows as a Markdown table. Returns true if every goal is met. */
 export function print(title: string, rows: readonly Row[]): boolean {
   console.log(`\n### ${title}\n\n| what | measured | goal | | figures |\n|---|---|---|---|---|`);
   for (const row of rows) {
@@ -42,15 +42,15 @@ export function median(numbers: readonly number[]): number {
   return sorted.length % 2 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2;
 }
 
-/** The number below which `part` of them are, 0.5 or 0.99 for instance. */
+/** The quantile `part` of the numbers, such as 0.5 or 0.99. */
 export function percentile(numbers: readonly number[], part: number): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
 /**
- * The median of the ratios of two measurements that take turns, so that whatever else the machine does falls on both:
- * ours, theirs, theirs, ours, and so on. The first round warms up and does not count, unless each begins in a `fresh` process.
+ * The median of the ratios of two measurements. They alternate (ours, theirs, theirs, ours, …), so that other load on the
+ * machine affects both. The first round is a warm-up and does not count, unless each starts in a `fresh` process.
  */
 export async function compare<T>(
   rounds: number,

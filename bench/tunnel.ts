@@ -6,12 +6,12 @@ import { WebSocket } from "ws";
 import { startServer } from "./child.js";
 import { compare, median, percentile, print, type Row } from "./table.js";
 
-/** How long each side works until the other has its turn. */
+/** The length of a turn. */
 const TURN_MS = 300;
 
 type Load = { perSecond: number; timesMs: number[] };
 
-/** Calls for a turn, `many` at once, each following the one before. */
+/** Calls for one turn in `many` loops at the same time. */
 async function load(call: () => Promise<unknown>, many: number, ms = TURN_MS): Promise<Load> {
   const timesMs: number[] = [];
   const begun = performance.now();
@@ -32,14 +32,14 @@ const hello = (transport: Transport) => {
   return () => client.sayHello({ serviceName: "helloworld", name: "Ada" });
 };
 
-/** A WebSocket of `ws`, and what it asks of its other end. */
+/** An open WebSocket of `ws`. */
 async function rawSocket(url: string): Promise<WebSocket> {
   const socket = new WebSocket(url.replace("http", "ws"), { perMessageDeflate: false });
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
   return socket;
 }
 
-/** As many bytes as a call of the tunnel takes, there and back, one message each. */
+/** Echoes one message in each direction, with as many bytes as a call of the tunnel. */
 async function rawEcho(url: string): Promise<() => Promise<void>> {
   const socket = await rawSocket(`${url}/echo`);
   const waiting: (() => void)[] = [];
@@ -52,7 +52,7 @@ async function rawEcho(url: string): Promise<() => Promise<void>> {
     });
 }
 
-/** Messages of 16 bytes each way over one call, as many under way as there is room for; how many a second. */
+/** Messages of 16 bytes in both directions over one call, as fast as flow control permits; the rate per second. */
 async function duplex(transport: Transport, ms = TURN_MS): Promise<number> {
   const client = createClient(Runtime, transport);
   const begun = performance.now();
@@ -62,7 +62,7 @@ async function duplex(transport: Transport, ms = TURN_MS): Promise<number> {
   };
   const asked = (async function* () {
     while (performance.now() - begun < ms) {
-      // In runs, so that the other half has its turn as well: an app that has several at once sends them so.
+      // In batches, as an app with several messages sends them, so that the other direction runs too.
       for (let i = 0; i < 100; i++) yield message;
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -73,7 +73,7 @@ async function duplex(transport: Transport, ms = TURN_MS): Promise<number> {
 
 const PIECE = Buffer.alloc(64 * 1024, 7);
 
-/** MB/s of pieces of 64 KiB in one upload. */
+/** The rate of one upload in messages of 64 KiB, in MB/s. */
 async function upload(transport: Transport, megabytes: number): Promise<number> {
   const client = createClient(Runtime, transport);
   const begun = performance.now();
@@ -85,7 +85,7 @@ async function upload(transport: Transport, megabytes: number): Promise<number> 
   return (megabytes * 1000) / (performance.now() - begun);
 }
 
-/** The same as frames of `ws`, one way. */
+/** The same with frames of `ws`, in one direction. */
 async function rawUpload(socket: WebSocket, megabytes: number): Promise<number> {
   const begun = performance.now();
   for (let i = 0; i < megabytes * 16; i++) {
@@ -203,7 +203,7 @@ export async function tunnel(quick: boolean): Promise<boolean> {
   return print("The tunnel", rows);
 }
 
-/** The 99th percentile of what calls take that come one by one, with a pause between them, in ms. */
+/** The p99 of sequential calls with a pause between them, in ms. */
 async function p99(call: () => Promise<unknown>, many: number): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < many; i++) {
@@ -216,8 +216,8 @@ async function p99(call: () => Promise<unknown>, many: number): Promise<number> 
 }
 
 /**
- * How long unary calls wait beside an upload that never pauses: against those of an idle socket, and against an echo of
- * `ws` that has a socket of its own beside one for the upload.
+ * The latency of unary calls beside a continuous upload: against an idle socket, and against an echo of `ws` on a socket
+ * of its own beside that of the upload.
  */
 async function fairness(url: string, quick: boolean): Promise<Row[]> {
   const transport = createTunnelTransport(url);
@@ -261,7 +261,7 @@ async function fairness(url: string, quick: boolean): Promise<Row[]> {
   ];
 }
 
-/** What a socket takes on the server that does nothing, in kB. */
+/** The memory of an idle socket on the server, in kB. */
 async function idleSockets(count: number): Promise<Row> {
   await using server = await startServer("tunnel");
   const open: WebSocket[] = [];
@@ -274,7 +274,7 @@ async function idleSockets(count: number): Promise<Row> {
           perMessageDeflate: false,
         },
       );
-      // The other end's first ping is answered by what a peer sends first: its settings.
+      // The settings, which a peer sends first, are the response to the other end's first ping.
       socket.once("open", () => socket.send(Buffer.from([1, 0]), () => resolve()));
       socket.once("error", reject);
       open.push(socket);

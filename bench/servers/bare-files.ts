@@ -1,14 +1,14 @@
 import { createServer } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
-import { PIECE, SIZE } from "./piece.js";
-import { tell } from "./tell.js";
+import { tell } from "./report.js";
+import { PIECE, SIZE } from "./transfer.js";
 
 function* pieces() {
   for (let sent = 0; sent < SIZE; sent += PIECE.length) yield PIECE;
 }
 
-// Node's own HTTP/2 as it comes: POST counts what it is sent, GET sends as much.
+// Node's own HTTP/2: POST counts the received bytes, GET sends as many.
 const server = createServer();
 server.on("stream", async (stream, headers) => {
   if (headers[":method"] === "GET") {

@@ -3,9 +3,9 @@ import { createServer as createHttp2 } from "node:http2";
 import { type AddressInfo, createServer as createTcp } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
-import { tell } from "./tell.js";
+import { tell } from "./report.js";
 
-// Nothing but Connect, answering what Fairlead answers.
+// Connect alone, with the same responses as Fairlead.
 const answer = connectNodeAdapter({
   routes: (router) =>
     router.service(Runtime, {
@@ -14,7 +14,7 @@ const answer = connectNodeAdapter({
 });
 const http1 = createHttp1(answer);
 const http2 = createHttp2(answer);
-// One port for both, by the first byte: "P" of PRI is HTTP/2, unless it is a POST.
+// One port for HTTP/1.1 and HTTP/2, distinguished by the first bytes: "PRI" is HTTP/2.
 const tcp = createTcp((socket) => {
   socket.once("readable", () => {
     const first = socket.read() as Buffer | null;

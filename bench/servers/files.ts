@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { createServer, type Engine, memoryEngine } from "fairlead/server";
 import { listen, nodePlatform } from "fairlead/server/node";
-import { PIECE, SIZE } from "./piece.js";
-import { tell } from "./tell.js";
+import { tell } from "./report.js";
+import { PIECE, SIZE } from "./transfer.js";
 
-/** A memory engine that counts the bytes of a file, keeps none, and makes them up again: what is left is the way. */
+/** A memory engine that counts the bytes of a file, discards them, and generates them for reads. */
 function forgetful(): Engine {
   const engine = memoryEngine();
   const info = {

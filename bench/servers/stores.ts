@@ -16,7 +16,7 @@ async function freePort(): Promise<number> {
   return Object(address).port as number;
 }
 
-/** A program of Debian's, until it is stopped. */
+/** A running program of a Debian package. */
 function start(program: string, args: string[]): ChildProcess {
   const child = spawn(program, args, { stdio: "ignore" });
   child.once("error", () => {
@@ -43,7 +43,7 @@ async function answered(call: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** Redis that syncs every write. */
+/** Redis, which syncs every write. */
 export async function startRedis(folder: string) {
   await mkdir(folder, { recursive: true });
   const port = await freePort();

@@ -5,9 +5,9 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
 import { WebSocketServer } from "ws";
-import { tell } from "./tell.js";
+import { tell } from "./report.js";
 
-// Not for users, so by no door; from where this is compiled to.
+// Not exported by the package; the path is relative to the compiled file.
 const built = (name: string) => import(new URL(`../../../dist/src/tunnel/${name}.js`, import.meta.url).href);
 const { createDispatcher } = (await built(
   "dispatcher",
@@ -15,7 +15,7 @@ const { createDispatcher } = (await built(
 const { Session } = (await built("session")) as typeof import("../../dist/src/tunnel/session.js");
 const { overWs } = (await built("ws-socket")) as typeof import("../../dist/src/tunnel/socket/ws-socket.js");
 
-// One service with nothing around it, through the tunnel and by gRPC; and what `ws` alone does with the same bytes.
+// One bare service over the tunnel and over gRPC, and the same bytes over `ws` alone.
 const routes = (router: ConnectRouter) =>
   router.service(Runtime, {
     sayHello: ({ name, data }) => ({ hello: `Hello, ${name}`, ...(data && { data }) }),
@@ -24,7 +24,7 @@ const routes = (router: ConnectRouter) =>
       return {};
     },
     async *subscribeTopicEvents(messages) {
-      // Each message is answered with one of about its size.
+      // The response to each message has about the same size.
       for await (const _ of messages) yield ANSWER;
     },
   });
@@ -44,7 +44,7 @@ sockets.on("connection", (socket, { url }) => {
   if (url === "/echo") {
     socket.on("message", (data) => socket.send(data));
   } else if (url === "/sink") {
-    // Everything that comes is counted; a text asks whether all of it is there.
+    // Counts the received bytes; a text message asks for the count.
     let bytes = 0;
     socket.on("message", (data: Buffer, isBinary) => {
       if (isBinary) bytes += data.length;

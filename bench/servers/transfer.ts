@@ -1,5 +1,5 @@
-/** How much is sent each way: 1 GB, unless the environment says otherwise. */
+/** The bytes of each transfer: 1 GB, unless the environment sets another size. */
 export const SIZE = Number(process.env["BENCH_FILE_BYTES"] ?? 1024 ** 3);
 
-/** What it is sent as: 64 KiB at a time. */
+/** A chunk of 64 KiB. */
 export const PIECE = new Uint8Array(64 * 1024).fill(7);
