@@ -16,7 +16,7 @@ const CLOSE_MS = 1000;
 
 /** One connection of a port. */
 export class PortConnection {
-  /** What its calls use of the server's limits. The server counts it. */
+  /** How much of the server's limits its calls use. The server counts it. */
   readonly usage = { calls: 0, identifiedCalls: 0, arrivingBytes: 0, leavingBytes: 0, waitingBytes: 0 };
   /** Whether it exceeds the limit: all of its calls are refused. */
   readonly isExtra: boolean;
@@ -130,8 +130,8 @@ export class Connections {
       response.setHeader("connection", "close");
     } else {
       const { session } = request.stream;
-      // Some versions of Node (like 20.19.0) emit "close" while they still send, and a session that closes at once drops
-      // the rest of the response.
+      // Some versions of Node (like 20.19.0) emit "close" while they still send: a session that closes at once
+      // drops the rest of the response.
       response.once("close", () => setImmediate(() => session?.close()));
     }
   }

@@ -4,8 +4,8 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 const SLACK_MS = 5;
 
 /**
- * Reports a stream that the server resets at the call's deadline as `deadline_exceeded`. gRPC's servers reset it with CANCEL
- * when their own timer ends, which may be seen before the timer here: without the deadline it would be a lost connection.
+ * Maps the reset of a stream at the call's deadline to `deadline_exceeded`. gRPC's servers reset it with CANCEL when
+ * their own timer ends, possibly before the timer here. Without this it would look like a lost connection.
  */
 export const deadlineReset: Interceptor = (next) => async (request) => {
   const timeoutMs = timeoutOf(request.header);

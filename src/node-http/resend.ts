@@ -19,10 +19,10 @@ const BACKOFF: Backoff = { minMs: 20, maxMs: 1000 };
 export const resendDelayMs = (refusals: number): number => jitteredMs(BACKOFF, refusals);
 
 /**
- * Makes a call in attempts, each over a stream of its own. The peer has certainly not processed a stream that it refused,
- * by RST_STREAM or as one above the last of its GOAWAY (RFC 9113, 8.7): the call is sent again at once, writes too, if
- * all messages that it has sent are still kept. A stream that is reset without a status of the server is a lost
- * connection.
+ * Makes a call in attempts, each over a stream of its own. The peer has certainly not processed a stream that it
+ * refused, by RST_STREAM or as one above the last of its GOAWAY (RFC 9113, 8.7). Such a call is sent again at once,
+ * writes too, if all messages that it has sent are still kept. A stream that is reset without a status of the server
+ * is a lost connection.
  */
 export async function withResend<Request extends UnaryRequest | StreamRequest, Response>(
   request: Request,

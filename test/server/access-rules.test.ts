@@ -14,7 +14,7 @@ import { createClient, withToken } from "../../src/index.js";
 import { isLoopback } from "../../src/lib/loopback.js";
 import { sameBytes } from "../../src/rpc/bearer-token.js";
 import { permissionOf } from "../../src/server/access/permissions.js";
-import { permits, type Rule } from "../../src/server/access/rules.js";
+import { type AccessRule, permits } from "../../src/server/access/rules.js";
 import { type ConfigInput, createServer, parseConfig } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
 import { PRIMITIVE_NAMES } from "../../src/server/primitives.js";
@@ -29,7 +29,7 @@ const deed = fc.record({
   verbs: fc.constantFrom<("read" | "write")[]>(["read"], ["write"], ["read", "write"], []),
 });
 const store = fc.constantFrom("a", "ab", "abc", "b", "default");
-const rule: fc.Arbitrary<Rule> = fc.record({
+const rule: fc.Arbitrary<AccessRule> = fc.record({
   primitive: fc.constantFrom(...PRIMITIVE_NAMES, "*" as const),
   store: fc.option(fc.constantFrom("a", "a*", "ab", "ab*", "*", "b"), { nil: undefined }),
   verbs: fc.subarray(["read", "write", "GetState", "SaveState", "Backup", "*"], { minLength: 1 }),

@@ -3,7 +3,7 @@ import { connect as http2Connect } from "node:http2";
 import type { Server } from "../../src/server/index.js";
 
 /** The response to a request, whole. */
-export interface Answered {
+interface Answered {
   status: number;
   body: string;
   headers: Record<string, unknown>;

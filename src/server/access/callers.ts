@@ -3,7 +3,7 @@ import { sameBytes, tokenIn } from "../../rpc/bearer-token.js";
 import type { Log, Platform } from "../context.js";
 import { tokenOf } from "./credential.js";
 import { type JwtReader, jwtReader } from "./jwt.js";
-import type { Rule } from "./rules.js";
+import type { AccessRule } from "./rules.js";
 import { type AccessSettings, isOn, sha256Hex } from "./settings.js";
 import { type Validity, VerifiedTokens } from "./verified.js";
 
@@ -11,14 +11,14 @@ import { type Validity, VerifiedTokens } from "./verified.js";
 export interface Caller {
   /** Its name, by the configuration or the token's issuer. */
   readonly subject: string;
-  readonly rules: readonly Rule[];
+  readonly rules: readonly AccessRule[];
   /** Whether it has a token. Without one, a refusal is `unauthenticated`. */
   readonly hasToken: boolean;
   /** When its token expires, in Unix milliseconds. Default: never. */
   readonly expiresAtMs?: number;
 }
 
-const everything: readonly Rule[] = [{ primitive: "*", verbs: ["*"] }];
+const everything: readonly AccessRule[] = [{ primitive: "*", verbs: ["*"] }];
 
 /** This process itself, and every caller of a server without access control. */
 export const trusted: Caller = { subject: "trusted", rules: everything, hasToken: true };
@@ -33,7 +33,7 @@ export function callerFinder(
 ): FindCaller {
   if (!isOn(settings)) return () => trusted;
   const { tokens = [], jwt, roles, anonymous } = settings;
-  const rulesOf = (names: readonly string[]): Rule[] =>
+  const rulesOf = (names: readonly string[]): AccessRule[] =>
     names.flatMap((name) => (Object.hasOwn(roles, name) ? (roles[name] ?? []) : []));
   // Callers with a token may do what callers without one may do.
   const shared = anonymous === undefined ? [] : rulesOf([anonymous]);

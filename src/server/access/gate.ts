@@ -28,7 +28,7 @@ import {
 import { endAtExpiry } from "./expiry.js";
 import { type Permission, permissionOf } from "./permissions.js";
 import { sendRefusal } from "./refusal.js";
-import { mentions, type Operation, permits } from "./rules.js";
+import { mentions, permits, type RpcOperation } from "./rules.js";
 import { type AccessSettings, isOn } from "./settings.js";
 
 /** The caller of a call, in its context values. */
@@ -48,7 +48,7 @@ export const needsNoCredentials = ({ parent }: DescMethod): boolean =>
 export interface Access {
   /** Whether access control is on. */
   readonly isOn: boolean;
-  /** Whether this `authorization` header names a caller, who then may read the metrics. True if access control is off. */
+  /** Whether this `authorization` header names a caller, who may then read the metrics. True without access control. */
   isKnown(authorization: string | null): Promise<boolean>;
   /** Wraps the handlers of `routes`: a call without a caller who may make it is refused before its body is read. */
   protect(routes: Routes): Routes;
@@ -165,13 +165,13 @@ async function authorizeHeaders(
 }
 
 /** The operation of an app that receives events: only its own RPC name in a rule permits it. */
-const RECEIVE_EVENTS: Operation = {
+const RECEIVE_EVENTS: RpcOperation = {
   primitive: "service",
   verbs: [],
   rpc: AppCallback.method.onTopicEvent.name,
 };
 
-const SUBSCRIBE: Operation = {
+const SUBSCRIBE: RpcOperation = {
   primitive: "pubsub",
   verbs: ["read"],
   rpc: Runtime.method.subscribeTopicEvents.name,
@@ -229,7 +229,7 @@ async function checkGroup(caller: Caller, group: string, { isApp }: Gate): Promi
   throw refusalOf(caller, `have the events of the app ${quote(group)} (${RECEIVE_EVENTS.rpc})`);
 }
 
-const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): Operation => ({
+const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): RpcOperation => ({
   primitive,
   verbs,
   rpc,
@@ -237,7 +237,7 @@ const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): Oper
 
 function operationRefusal(
   caller: Caller,
-  { primitive, verbs, rpc }: Operation,
+  { primitive, verbs, rpc }: RpcOperation,
   store?: string,
   group?: string,
 ): ConnectError {

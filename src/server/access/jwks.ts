@@ -29,8 +29,8 @@ interface Fetched {
 }
 
 /**
- * An issuer's keys at a URL. Keys that are too old stay in use while they cannot be fetched again. A token with an unknown
- * key causes a fetch, no more often than `cooldownMs` allows; if that fails, only this token fails.
+ * An issuer's keys at a URL. Keys that are too old stay in use while they cannot be fetched again. A token with an
+ * unknown key causes a fetch, no more often than `cooldownMs` allows; if that fails, only this token fails.
  */
 export class RemoteKeys {
   readonly #options: RemoteKeysOptions;

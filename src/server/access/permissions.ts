@@ -11,7 +11,7 @@ import { componentKindSpelled, type Primitive } from "../primitives.js";
 
 export type Verb = "read" | "write";
 
-/** The permission that one RPC needs. Its messages or its headers name the store, by the name that rules have for it. */
+/** The permission that one RPC needs. Its messages or headers name the store, by the name that rules have for it. */
 export interface Permission<T = unknown> {
   readonly primitive: Primitive;
   /** A rule must allow all of these verbs. Without verbs, only "*" and the RPC's own name permit it. */
@@ -109,7 +109,8 @@ define(Runtime, {
   getBulkSecret: of("secrets", reads),
 });
 
-// For an app that dials in: only the RPC's own name, no verb, permits it to take the calls of the app that it claims to be.
+// For an app that dials in: only the RPC's own name, no verb, permits it to take the calls of the app that it claims
+// to be.
 const asApp = { primitive: "service", verbs: [] } as const;
 define(AppCallback, { listTopicSubscriptions: asApp, onTopicEvent: asApp });
 

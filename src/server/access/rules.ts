@@ -2,7 +2,7 @@ import type { Primitive } from "../primitives.js";
 import type { Verb } from "./permissions.js";
 
 /** A rule that permits operations to its callers. */
-export interface Rule {
+export interface AccessRule {
   readonly primitive: Primitive | "*";
   /** A store's name, or a prefix and `*`. Left out: every store. */
   readonly store?: string | undefined;
@@ -13,7 +13,7 @@ export interface Rule {
 }
 
 /** The operation of a call, which rules may permit. */
-export interface Operation {
+export interface RpcOperation {
   readonly primitive: Primitive;
   readonly rpc: string;
   /** A rule must allow all of these verbs, or the RPC by its name. */
@@ -25,8 +25,8 @@ export interface Operation {
  * whether they permit it on any. An operation that no rule allows is forbidden.
  */
 export function permits(
-  rules: readonly Rule[],
-  { primitive, rpc, verbs }: Operation,
+  rules: readonly AccessRule[],
+  { primitive, rpc, verbs }: RpcOperation,
   store?: string,
   group?: string,
 ): boolean {
@@ -42,10 +42,10 @@ export function permits(
 }
 
 /** Whether any of the `rules` is about `store`. */
-export const mentions = (rules: readonly Rule[], primitive: Primitive, store: string): boolean =>
+export const mentions = (rules: readonly AccessRule[], primitive: Primitive, store: string): boolean =>
   rules.some((rule) => isAbout(rule, primitive, store));
 
-function isAbout(rule: Rule, primitive: Primitive, store: string | undefined): boolean {
+function isAbout(rule: AccessRule, primitive: Primitive, store: string | undefined): boolean {
   if (rule.primitive !== "*" && rule.primitive !== primitive) return false;
   return store === undefined || matches(rule.store, store);
 }

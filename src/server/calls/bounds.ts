@@ -10,7 +10,7 @@ const LIMITS = { calls: "streams", arrivingBytes: "arrivingBytes", leavingBytes:
 export type Amount = keyof typeof LIMITS;
 
 /** How much of each amount one holder may use, and the error of a call that would use more. */
-export interface Bound {
+export interface UsageBound {
   readonly most: Readonly<Record<Amount, number>>;
   refusal(amount: Amount): ConnectError;
 }
@@ -18,20 +18,20 @@ export interface Bound {
 /** A user of the limits: the server itself, a connection, a subject, or a group of calls. */
 export interface Holder {
   readonly usage: Usage;
-  readonly bound: Bound;
+  readonly bound: UsageBound;
 }
 
 /** Whether the holder has so many bytes of unsent answers that no further call may begin. */
 export const isFull = ({ usage, bound }: Holder): boolean => usage.leavingBytes >= bound.most.leavingBytes;
 
 /** The bound on all calls of the server together. */
-export function serverBound({ streams, arrivingBytes, leavingBytes }: Limits): Bound {
+export function serverBound({ streams, arrivingBytes, leavingBytes }: Limits): UsageBound {
   const most = { calls: streams, arrivingBytes, leavingBytes };
   return { most, refusal: (amount) => exhausted(LIMITS[amount], most[amount], SERVER_REASONS[amount]) };
 }
 
 /** The bound on the calls of one connection: its share of the limits, and `connectionStreams` calls. */
-export function connectionBound(limits: Limits): Bound {
+export function connectionBound(limits: Limits): UsageBound {
   const { connectionStreams } = limits;
   const share = shareBound(limits, "connectionSharePercent", "the calls of this connection");
   return {
@@ -48,7 +48,7 @@ export function shareBound(
   limits: Limits,
   name: "connectionSharePercent" | "subjectSharePercent" | "anonymousSharePercent",
   holder: string,
-): Bound {
+): UsageBound {
   const part = (limit: keyof typeof UNITS, least: number) =>
     Math.max(Math.floor((limits[limit] * limits[name]) / 100), Math.min(least, limits[limit]));
   const most = {

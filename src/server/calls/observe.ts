@@ -230,7 +230,7 @@ const NAMES = new Map(
 
 const nameOf = (code: number): string => NAMES.get(code) ?? "unknown";
 
-/** The chunks of `body`: `onEnd` receives the last one when they end, `onAbandoned` runs if the reader leaves before. */
+/** The chunks of `body`: `onEnd` receives the last one at their end, `onAbandoned` runs if the reader leaves before. */
 function observeBody(
   body: AsyncIterable<Uint8Array>,
   onEnd: (lastChunk: Uint8Array | undefined) => void,

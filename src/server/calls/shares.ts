@@ -1,7 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { runAfter } from "../../lib/timer.js";
 import type { Limits } from "../config/config.js";
-import { type Bound, connectionBound, type Holder, isFull, serverBound, shareBound } from "./bounds.js";
+import { connectionBound, type Holder, isFull, serverBound, shareBound, type UsageBound } from "./bounds.js";
 import { CallUsage, type Holders } from "./call-usage.js";
 import { noUsage, type Usage } from "./usage.js";
 
@@ -29,8 +29,8 @@ export class Shares implements Holders {
   readonly #limits: Limits;
   readonly #server: Holder;
   readonly #groups: Record<Exclude<CallGroup, "trusted">, Holder>;
-  readonly #connectionBound: Bound;
-  readonly #subjectBound: Bound;
+  readonly #connectionBound: UsageBound;
+  readonly #subjectBound: UsageBound;
   /** The subjects that have open calls, or unsent bytes. */
   readonly #subjects = new Map<string, Holder>();
   readonly #waiting = new Set<Waiting>();

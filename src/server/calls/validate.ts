@@ -7,8 +7,8 @@ import { OPEN_ENUMS, rulesOf, VALUE_FIELDS } from "./validate/message-rules.js";
 
 /**
  * The one place that validates requests, before any service or engine sees them: required fields, the form of names and
- * keys, the range of numbers, enum numbers that the contract does not know, and the limits on sizes. Services check what
- * depends on stored data, like an etag that does not match or a store that does not exist.
+ * keys, the range of numbers, enum numbers that the contract does not know, and the limits on sizes. Checks that depend
+ * on stored data, like an etag that does not match or a store that does not exist, are up to the services.
  */
 export function validateRequests(limits: Limits): Interceptor {
   const validator = new Validator(limits);

@@ -42,8 +42,8 @@ export const corsSettings = z
       .boolean()
       .default(false)
       .describe(
-        "Whether those pages may send cookies and other credentials of the browser along, for what stands in front of " +
-          'the server: not together with "*". Default: false.',
+        "Whether those pages may send cookies and other credentials of the browser along, for what stands in front " +
+          'of the server: not together with "*". Default: false.',
       ),
   })
   .superRefine(({ origins, credentials }, context) => {
@@ -69,7 +69,7 @@ export interface Cors {
   readonly expose: ((names: Iterable<string>) => Record<string, string>) | undefined;
 }
 
-/** Makes the CORS headers by the settings. Pages of other origins get none, and browsers hide the response from them. */
+/** Creates the CORS headers of the settings. Pages of other origins get none: browsers hide the response from them. */
 export function createCors({ origins, credentials }: z.output<typeof corsSettings>): Cors {
   const everyone = origins.includes("*");
   const patterns = origins.map(patternOf);
@@ -139,7 +139,10 @@ function problemOf(text: string): string | undefined {
   if (text === "*") return undefined;
   const parts = ORIGIN.exec(text);
   if (!parts) {
-    return 'must be "*" or an origin without a path, like "https://app.example", "https://*.app.example" or "http://localhost:*"';
+    return (
+      'must be "*" or an origin without a path, like "https://app.example", ' +
+      '"https://*.app.example" or "http://localhost:*"'
+    );
   }
   const [, scheme, , , , port] = parts;
   const usual = { http: "80", https: "443" }[scheme ?? ""];

@@ -34,7 +34,7 @@ interface HostCheckOptions {
   hosts: readonly string[] | undefined;
   /** Which pages of other origins may call. */
   cors: Cors;
-  /** Whether only this machine can reach the server: without `hosts`, only the names of this machine are allowed then. */
+  /** Whether only this machine can reach the server: without `hosts`, only names of this machine are allowed then. */
   onLoopback: boolean;
 }
 

@@ -13,51 +13,51 @@ import type { Pages } from "./listen/custom-pages.js";
 import { pathOf, requestListener } from "./listen/request-listener.js";
 import { serverPages } from "./pages.js";
 
-/** A key and its certificate, and what else Node's `tls.createSecureContext` takes. */
+/** A key and its certificate, and the other options of Node's `tls.createSecureContext`. */
 export type TlsOptions = SecureContextOptions & Required<Pick<SecureContextOptions, "key" | "cert">>;
 
-/** Where and how a server listens. */
+/** The options of listen(). */
 export interface ListenOptions {
   /**
-   * Default: "127.0.0.1", so that no one else on the network can reach it. Another needs `access` in the server's
-   * configuration, or `insecure`.
+   * The address to listen on. Default: "127.0.0.1", which only this machine can reach. Other addresses need `access` in
+   * the server's configuration, or `insecure`.
    */
   host?: string;
-  /** Lets everyone who reaches `host` call a server without `access`. Default: false. */
+  /** Whether every client that reaches `host` may call a server without `access`. Default: false. */
   insecure?: boolean;
-  /** Default: 34904, Layotto's own, where existing clients look for it. 0 takes any free one. */
+  /** The port; 0 takes a free one. Default: 34904, the port of Layotto, which existing clients call. */
   port?: number;
   /**
-   * A PEM key and its certificate (with what stands between it and the authority), and what else Node's
-   * `tls.createSecureContext` takes: the port then speaks TLS only, HTTP/2 and HTTP/1.1 by ALPN. Default: no TLS.
+   * A PEM key and its certificate with the intermediate ones, and the other options of Node's
+   * `tls.createSecureContext`. The port then speaks TLS only: HTTP/2 and HTTP/1.1 by ALPN. Default: no TLS.
    */
   tls?: TlsOptions;
   /**
-   * For how long close() goes on to take calls, in milliseconds, while `/readyz` and Health say already that the server
-   * is not ready: as long as a load balancer takes to notice. Default: 0.
+   * How long close() still takes calls, in milliseconds, while `/readyz` and Health already report that the server is not
+   * ready: the time that a load balancer needs to notice. Default: 0.
    */
   drainMs?: number;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
   graceMs?: number;
-  /** Pages of yours beside the calls, by the first segments of their paths. Default: none. */
+  /** Pages of your own beside the calls, by the first segments of their paths. Default: none. */
   pages?: Pages;
 }
 
 /** A server on a port. */
 export interface Listening extends AsyncDisposable {
-  /** Where it is, as "http://127.0.0.1:34904", or https with TLS. */
+  /** As "http://127.0.0.1:34904", or https with TLS. */
   url: string;
-  /** Where it listens. */
+  /** The port that it listens on. */
   port: number;
   /**
-   * Serves further connections with another key and certificate, those that are open go on: for one that is renewed.
-   * Fails with a TypeError where they are no pair, or the port has no TLS, and changes nothing then.
+   * Uses a renewed key and certificate for further connections; open connections keep theirs. Throws a TypeError if the
+   * two do not match, or if the port has no TLS, and changes nothing then.
    */
   setTls(tls: TlsOptions): void;
   /**
-   * Says that the server is not ready (`/readyz` and Health), takes calls for `drainMs` more, then refuses further ones,
-   * ends the streams that have no end of their own, lets the rest finish, and closes the port, the server and its
-   * engine. Idempotent.
+   * Reports that the server is not ready (`/readyz` and Health), and takes calls for `drainMs` more. Then it refuses
+   * further calls, ends the streams that have no end of their own, waits up to `graceMs` for the other calls, and closes
+   * the port, the server and its engine. Idempotent.
    */
   close(): Promise<void>;
 }
@@ -65,7 +65,7 @@ export interface Listening extends AsyncDisposable {
 /**
  * Opens one port for `server`: Connect, gRPC and gRPC-Web over HTTP/1.1 and HTTP/2, and tunnels, with or without TLS.
  *
- * @throws TypeError if the key and the certificate are no pair, or if others could reach a server without `access`.
+ * @throws TypeError if the key and the certificate do not match, or if others could reach a server without `access`.
  *
  * @example
  * ```ts

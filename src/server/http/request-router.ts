@@ -5,7 +5,7 @@ import { type HostCheck, type HostRefusal, refusedByHost } from "./host-check.js
 import { PAGE_METHODS, type ServerPage, type ServerPages } from "./pages.js";
 
 /** The head of a request, by whichever entry point it came. */
-export interface RequestHead {
+export interface HttpRequestHead {
   readonly method: string;
   /** The path of the URL, without its query. */
   readonly path: string;
@@ -36,7 +36,7 @@ export function createRequestRouter({
   check,
   cors,
   pages,
-}: RequestRouterOptions): (request: RequestHead) => Route {
+}: RequestRouterOptions): (request: HttpRequestHead) => Route {
   return (request) => {
     const origin = request.header("origin");
     const isPreflight = request.method === "OPTIONS";
@@ -56,7 +56,7 @@ export function createRequestRouter({
 
 /** The route of a response, whose body is left out if the request is by HEAD. */
 function respond(
-  { method }: RequestHead,
+  { method }: HttpRequestHead,
   response: UniversalServerResponse | Promise<UniversalServerResponse>,
 ): Route {
   const whole = Promise.resolve(response);
@@ -64,7 +64,11 @@ function respond(
   return { type: "response", response: method === "HEAD" ? head() : whole };
 }
 
-function refusalResponse(refusal: HostRefusal, { header }: RequestHead, cors: Cors): UniversalServerResponse {
+function refusalResponse(
+  refusal: HostRefusal,
+  { header }: HttpRequestHead,
+  cors: Cors,
+): UniversalServerResponse {
   const type = new Headers({ "content-type": header("content-type") ?? "" });
   const response = refusedByHost(refusal, type);
   const headers = new Headers(response.header);
@@ -72,14 +76,14 @@ function refusalResponse(refusal: HostRefusal, { header }: RequestHead, cors: Co
   return { ...response, header: headers };
 }
 
-function preflight({ header }: RequestHead, cors: Cors): UniversalServerResponse {
+function preflight({ header }: HttpRequestHead, cors: Cors): UniversalServerResponse {
   const headers = cors.preflight(header("origin"), header("access-control-request-headers"));
   return { status: 204, header: new Headers(headers) };
 }
 
 async function pageResponse(
   page: ServerPage,
-  request: RequestHead,
+  request: HttpRequestHead,
   cors: Cors,
 ): Promise<UniversalServerResponse> {
   const allow = PAGE_METHODS.join(", ");

@@ -18,7 +18,7 @@ interface CallAdmissionOptions {
   readonly connection: Connection;
 }
 
-/** Takes the calls of a tunnel through the steps that calls over HTTP pass before their body is read: see the pipeline. */
+/** Takes the calls of a tunnel through the steps that calls over HTTP pass before their body is read: see pipeline.ts. */
 export function admitCalls({ pipeline, log, session, origin, connection }: CallAdmissionOptions): Admit {
   const { monitor, admission, access, groupOf } = pipeline;
   return (call) => {

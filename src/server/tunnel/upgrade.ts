@@ -48,7 +48,6 @@ const STATUS = { 400: "400 Bad Request", 403: "403 Forbidden", 421: "421 Misdire
 
 function refuse(socket: Duplex, status: string, why: string): void {
   const body = `${why}\n`;
-  socket.end(
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
+  const headers = `connection: close\r\ncontent-type: text/plain\r\ncontent-length: ${Buffer.byteLength(body)}`;
+  socket.end(`HTTP/1.1 ${status}\r\n${headers}\r\n\r\n${body}`);
 }

@@ -14,7 +14,7 @@ import { connectionKey } from "../../calls/connection.js";
 import { stalledMessage } from "../../calls/log.js";
 import type { Server } from "../../server.js";
 import type { Cors } from "../cors.js";
-import { createRequestRouter, type RequestHead, type RequestRouterOptions } from "../request-router.js";
+import { createRequestRouter, type HttpRequestHead, type RequestRouterOptions } from "../request-router.js";
 import { limitDecompression } from "./compression.js";
 import { answerCustomPage, isCustomPage, type Pages } from "./custom-pages.js";
 
@@ -64,7 +64,7 @@ function callListener(server: Server, connections: Connections): Answer {
   });
 }
 
-function headOf(request: Http2ServerRequest): RequestHead {
+function headOf(request: Http2ServerRequest): HttpRequestHead {
   const { method, url, headers, httpVersionMajor, authority } = request;
   return {
     method,
