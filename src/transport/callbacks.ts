@@ -7,29 +7,38 @@ import { createConnectHandler } from "../node-http/connect-handler.js";
 import { openPort } from "../node-http/one-port.js";
 
 export interface ServeCallbacksOptions extends CallbackOptions {
-  /** Default: "127.0.0.1", so that no one else on the network can reach it. */
+  /** The address to listen on. Default: "127.0.0.1", which other machines cannot reach. */
   host?: string;
-  /** Default: 9999, as in Layotto's examples. 0 takes any free one. */
+  /** The port to listen on; 0 for any free one. Default: 9999, as in Layotto's examples. */
   port?: number;
-  /** How long close() lets events under way finish, in milliseconds, before it cuts them. Default: 5000. */
+  /** How long close() waits for open calls before it aborts them, in milliseconds. Default: 5000. */
   graceMs?: number;
-  /** Around every call, as otelServer() of `fairlead/otel`. Default: none. */
+  /** Connect's interceptors, around every call, such as otelServer() of `fairlead/otel`. Default: none. */
   interceptors?: Interceptor[];
 }
 
-/** An app that waits for the runtime's calls on a port. */
+/** An app that a runtime calls on a port. */
 export interface ServedCallbacks extends AsyncDisposable {
-  /** What the runtime has to be told of it, as "http://127.0.0.1:9999". */
+  /** The URL to configure in the runtime, as "http://127.0.0.1:9999". */
   url: string;
-  /** Where it listens. */
+  /** The port it listens on. */
   port: number;
-  /** Takes no more events, lets those under way finish, then closes the port. Idempotent. */
+  /** Accepts no more events, waits for open ones, then closes the port. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
- * Serves AppCallback on a port, to a runtime that knows its address: Connect, gRPC and gRPC-Web, over HTTP/1.1 and
- * HTTP/2 without TLS.
+ * Serves AppCallback on a port, to a runtime that is configured with its URL: Connect, gRPC and gRPC-Web, over HTTP/1.1
+ * and HTTP/2 without TLS. Rejects if the port cannot be opened.
+ *
+ * @example
+ * ```ts
+ * import { serveCallbacks } from "fairlead/node";
+ *
+ * const app = await serveCallbacks({ orders: (event) => (event.data ? "success" : "drop") }, { port: 0 });
+ * console.log(app.url.startsWith("http://127.0.0.1:")); // true
+ * await app.close();
+ * ```
  */
 export async function serveCallbacks<T extends Record<string, unknown>>(
   handlers: EventHandlers<T>,
@@ -42,8 +51,8 @@ export async function serveCallbacks<T extends Record<string, unknown>>(
   }: ServeCallbacksOptions = {},
 ): Promise<ServedCallbacks> {
   checkedMs("Cannot serve callbacks", "graceMs", graceMs, { endless: true });
-  const answer = createConnectHandler({ routes: createCallbacks(handlers, options), interceptors });
-  const opened = await openPort(answer, { host, port });
+  const handler = createConnectHandler({ routes: createCallbacks(handlers, options), interceptors });
+  const opened = await openPort(handler, { host, port });
   let closed: Promise<void> | undefined;
   const close = () => (closed ??= opened.close(graceMs));
   return { url: opened.url, port: opened.port, close, [Symbol.asyncDispose]: close };

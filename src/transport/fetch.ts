@@ -11,56 +11,56 @@ import { checkTransportNumbers } from "./option-checks.js";
 import type { TunnelWorker } from "./share.js";
 import type { Serving, TunnelTransport } from "./tunnel.js";
 
-/** How calls travel over fetch, whatever the protocol. */
+/** The options of transports over fetch, by any protocol. */
 export interface FetchOptions {
-  /** JSON instead of binary on the wire: easier to read in a browser's network panel. Default: false. */
+  /** Sends JSON instead of binary, which is easier to read in a browser's network panel. Default: false. */
   json?: boolean;
-  /** The messages that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
+  /** The message types that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
   registry?: Registry;
-  /** The deadline of every call that has none of its own. Default: none. */
+  /** The deadline of calls that have none of their own, in milliseconds. Default: none. */
   defaultTimeoutMs?: number;
   /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
-  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  /** The bearer token of every call, or a function that returns it, called for each. Default: none. */
   token?: Token;
   /**
-   * The most bytes that a message of an answer may have once it is decompressed, more fails with
-   * `Code.ResourceExhausted`. Default: 67108864, which is above what a server sends with its own defaults.
+   * The most bytes of a decompressed message of a response; a larger one fails with `Code.ResourceExhausted`.
+   * Default: 67108864, which is more than a server with default limits sends.
    */
   readMaxBytes?: number;
   /**
-   * Called in the place of the global fetch. For cookies to another origin give
+   * Called instead of the global fetch. For cookies to another origin give
    * `(input, init) => fetch(input, { ...init, credentials: "include" })`, and set `cors.credentials` at the server.
    */
   fetch?: typeof globalThis.fetch;
   /**
-   * "tunnel": all calls go by one WebSocket, which is faster where there are many. "fetch": only those that fetch
-   * cannot make. Either is opened with the first call that needs it. Default: "fetch".
+   * "tunnel": all calls use one WebSocket, which is faster for many calls. "fetch": only those that fetch does not
+   * support. The socket opens with the first call that needs it. Default: "fetch".
    */
   prefer?: "fetch" | "tunnel";
-  /** The app that this is: how the server finds it to call it. Default: none, and serve() is refused. */
+  /** The id under which the server can call this end as an app. Default: none; serve() then fails. */
   appId?: string;
-  /** After how long without a call the tunnel's socket is closed, in milliseconds. Default: 60000. */
+  /** How long the tunnel's socket stays open without calls, in milliseconds. Default: 60000. */
   idleMs?: number;
   /**
-   * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
-   * each page has its own, as it has where there are no such workers.
+   * Returns the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
+   * each page has its own, as in browsers without shared workers.
    */
   sharedWorker?: () => TunnelWorker;
 }
 
-/** A transport over fetch, with a tunnel beside it for what fetch cannot do. */
+/** A transport over fetch, with a tunnel for the calls that fetch does not support. */
 export interface WebTransport extends Transport, AsyncDisposable {
   /**
-   * Serves `routes` to the server, through the tunnel, for as long as what it returns is not closed: AppCallback in a
-   * tab. Needs `appId`.
+   * Serves `routes` to the server through the tunnel until the result is closed, for example AppCallback in a tab.
+   * Rejects with a TypeError without `appId`.
    */
   serve(routes: (router: ConnectRouter) => void): Promise<Serving>;
-  /** Closes the tunnel's socket, if there is one. Idempotent. */
+  /** Closes the tunnel's socket, if it is open. Idempotent. */
   close(): Promise<void>;
 }
 
-/** What Connect's transports over fetch are made with. */
+/** The options that both of Connect's transports over fetch have. */
 export interface ConnectWebOptions {
   readonly baseUrl: string;
   readonly fetch: typeof globalThis.fetch;
@@ -70,15 +70,15 @@ export interface ConnectWebOptions {
   readonly defaultTimeoutMs?: number;
 }
 
-/** The transport that `create` makes, with what fetch needs around it. */
+/** A transport over fetch: `create` makes the one of the protocol. */
 export function createFetchTransport(
   url: string,
   options: FetchOptions,
-  create: (wire: ConnectWebOptions) => Transport,
+  create: (options: ConnectWebOptions) => Transport,
 ): WebTransport {
   const { json = false, registry, interceptors = [], defaultTimeoutMs, token, prefer } = options;
   checkTransportNumbers({ defaultTimeoutMs });
-  const wire: ConnectWebOptions = {
+  const common: ConnectWebOptions = {
     baseUrl: baseUrlOf(url),
     fetch: fetchOrUnavailable(lazyChunk, options.fetch, options.readMaxBytes),
     useBinaryFormat: !json,
@@ -88,21 +88,21 @@ export function createFetchTransport(
   const transport = json
     ? lazyTransport(({ anyJsonOptions, sendAnyInJson }) =>
         create({
-          ...wire,
+          ...common,
           jsonOptions: anyJsonOptions(registry),
           interceptors: [...interceptors, sendAnyInJson],
         }),
       )
-    : create(wire);
+    : create(common);
   const fetching = token === undefined ? transport : withToken(transport, token);
   const streaming = lazyTransport(({ withStreamWatchdog }) => withStreamWatchdog(fetching));
-  const { tunnel, serve, close } = tunnelBeside(url, options);
-  const all = prefer === "tunnel";
+  const { tunnel, serve, close } = lazyTunnel(url, options);
+  const prefersTunnel = prefer === "tunnel";
   return {
     unary: (method, signal, ...rest) =>
-      (all ? tunnel : fetching).unary(method, expectManyListeners(signal), ...rest),
+      (prefersTunnel ? tunnel : fetching).unary(method, expectManyListeners(signal), ...rest),
     stream: (method, signal, ...rest) =>
-      (all || method.methodKind !== "server_streaming" ? tunnel : streaming).stream(
+      (prefersTunnel || method.methodKind !== "server_streaming" ? tunnel : streaming).stream(
         method,
         expectManyListeners(signal),
         ...rest,
@@ -113,8 +113,8 @@ export function createFetchTransport(
   };
 }
 
-/** A tunnel whose code is loaded, and whose socket is opened, when something needs it. */
-function tunnelBeside(
+/** A tunnel whose code is loaded with the first call that needs it. */
+function lazyTunnel(
   url: string,
   options: FetchOptions,
 ): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {

@@ -1,9 +1,18 @@
-import { createGrpcWebTransport as createBareTransport } from "@connectrpc/connect-web";
+import { createGrpcWebTransport as createConnectGrpcWebTransport } from "@connectrpc/connect-web";
 import { createFetchTransport, type FetchOptions, type WebTransport } from "./fetch.js";
 
 /**
- * As createWebTransport(), by gRPC-Web, for what stands behind a proxy that knows nothing else. A function of its own,
- * so that a page that speaks Connect does not carry it.
+ * As createWebTransport(), by the gRPC-Web protocol, for servers behind a proxy that supports only that. It is a separate
+ * function so that pages with Connect do not load its code.
+ *
+ * @example
+ * ```ts
+ * import { createState } from "fairlead";
+ * import { createGrpcWebTransport } from "fairlead/web";
+ *
+ * const carts = createState<string[]>(createGrpcWebTransport("http://localhost:34904"), "default");
+ * await carts.set("ada", ["book"]);
+ * ```
  */
 export function createGrpcWebTransport(url: string, options: FetchOptions = {}): WebTransport {
   if ("useHttpGet" in options && options.useHttpGet) {
@@ -11,5 +20,5 @@ export function createGrpcWebTransport(url: string, options: FetchOptions = {}):
       "Cannot send reads as HTTP GET by gRPC-Web: useHttpGet is an option of createWebTransport()",
     );
   }
-  return createFetchTransport(url, options, createBareTransport);
+  return createFetchTransport(url, options, createConnectGrpcWebTransport);
 }

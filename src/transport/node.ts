@@ -23,58 +23,58 @@ import { withBearerToken } from "../rpc/with-bearer-token.js";
 import { withErrorMapping } from "../rpc/with-error-mapping.js";
 import { checkTransportNumbers } from "./option-checks.js";
 
-/** How calls travel. */
+/** The options of createNodeTransport(). */
 export interface NodeTransportOptions {
-  /** Default: "connect". gRPC needs HTTP/2, and is what the Go runtime speaks. */
+  /** The protocol of calls. gRPC needs HTTP/2, and is what the Go runtime supports. Default: "connect". */
   protocol?: "connect" | "grpc" | "grpc-web";
-  /** "1.1" cannot carry calls that stream both ways. Default: "2"; without TLS for http URLs. */
+  /** The version of HTTP; "1.1" has no bidirectional streams. HTTP/2 is used without TLS for http URLs. Default: "2". */
   httpVersion?: "1.1" | "2";
-  /** JSON instead of binary on the wire. Default: false. */
+  /** Sends JSON instead of binary. Default: false. */
   json?: boolean;
-  /** The messages that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
+  /** The message types that a `google.protobuf.Any` may hold in JSON. Default: plain bytes only. */
   registry?: Registry;
-  /** The certificates (PEM) that a server's may be signed with, in the place of those that Node trusts by itself. */
+  /** The certificate authorities (PEM) to trust instead of those of Node. */
   ca?: SecureContextOptions["ca"];
-  /** The deadline of every call that has none of its own. Default: none. */
+  /** The deadline of calls that have none of their own, in milliseconds. Default: none. */
   defaultTimeoutMs?: number;
-  /** Asks for compressed answers: it costs both ends time, which slow networks are worth. Default: false. */
+  /** Accepts compressed responses, which cost CPU time at both ends and help on slow networks. Default: false. */
   compression?: boolean;
   /**
-   * The most bytes that a message of an answer may have once it is decompressed, more fails with
-   * `Code.ResourceExhausted`. Default: 67108864, which is above what a server sends with its own defaults.
+   * The most bytes of a decompressed message of a response; a larger one fails with `Code.ResourceExhausted`.
+   * Default: 67108864, which is more than a server with default limits sends.
    */
   readMaxBytes?: number;
-  /** How long a connection may take to be there, in milliseconds: TCP, TLS and HTTP/2 SETTINGS. Default: 10000. */
+  /** How long a connection may take to open (TCP, TLS and HTTP/2 SETTINGS), in milliseconds. Default: 10000. */
   dialTimeoutMs?: number;
   /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
-  /** The bearer token that every call carries, or what gives one, asked for each call. Default: none. */
+  /** The bearer token of every call, or a function that returns it, called for each. Default: none. */
   token?: Token;
 }
 
-/** A transport that holds a connection, to be closed when it is not needed any more. */
+/** A transport that has connections, to be closed when it is not needed any more. */
 export interface NodeTransport extends Transport, AsyncDisposable {
-  /** Closes the connection; calls under way fail. Idempotent. */
+  /** Closes the connections; open calls fail. Idempotent. */
   close(): Promise<void>;
 }
 
-/** A transport over Node's HTTP client, for Node, Deno and Bun: every kind of call, in every protocol. */
-export function createNodeTransport(
-  url: string,
-  {
-    protocol = "connect",
-    httpVersion = "2",
-    json = false,
-    registry,
-    ca,
-    defaultTimeoutMs,
-    compression = false,
-    readMaxBytes = READ_MAX_BYTES,
-    dialTimeoutMs = 10_000,
-    interceptors = [],
-    token,
-  }: NodeTransportOptions = {},
-): NodeTransport {
+/**
+ * A transport over Node's HTTP client, for Node, Deno and Bun: every kind of call, by every protocol. It keeps its
+ * connection open between calls, until close(). Throws a TypeError for gRPC over HTTP/1.1.
+ *
+ * @example
+ * ```ts
+ * import { createState } from "fairlead";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * const transport = createNodeTransport("http://localhost:34904", { protocol: "grpc" });
+ * const carts = createState<string[]>(transport, "default");
+ * await carts.set("ada", ["book"]);
+ * await transport.close();
+ * ```
+ */
+export function createNodeTransport(url: string, options: NodeTransportOptions = {}): NodeTransport {
+  const { protocol = "connect", httpVersion = "2", defaultTimeoutMs, token } = options;
   checkTransportNumbers({ defaultTimeoutMs });
   if (protocol === "grpc" && httpVersion === "1.1") {
     throw new TypeError(
@@ -82,55 +82,93 @@ export function createNodeTransport(
     );
   }
   const baseUrl = baseUrlOf(url);
-  const tls = ca === undefined ? {} : { ca };
-  const advice = `: set httpVersion to "1.1"${protocol === "grpc" ? ' and protocol to "connect" or "grpc-web"' : ""}`;
-  const connections =
-    httpVersion === "2"
-      ? new Http2Sessions(baseUrl, { tls, advice, keepalive: { dialMs: dialTimeoutMs } })
-      : new Http1Connections(baseUrl, { tls, dialMs: dialTimeoutMs });
-  const shared = {
+  const { transport, close } =
+    httpVersion === "2" ? overHttp2(baseUrl, protocol, options) : overHttp1(baseUrl, protocol, options);
+  const mapped = withStreamWatchdog(withErrorMapping(transport, lostConnection));
+  return {
+    ...(token === undefined ? mapped : withBearerToken(mapped, token)),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+type Protocol = NonNullable<NodeTransportOptions["protocol"]>;
+
+/** One of Connect's transports, and what closes its connections. */
+interface ConnectedTransport {
+  readonly transport: Transport;
+  readonly close: () => Promise<void>;
+}
+
+/** HTTP/2 multiplexes all calls over one connection. Unary calls have a client of their own, which is faster. */
+function overHttp2(baseUrl: string, protocol: Protocol, options: NodeTransportOptions): ConnectedTransport {
+  const { compression = false } = options;
+  const otherProtocols = protocol === "grpc" ? ' and protocol to "connect" or "grpc-web"' : "";
+  const sessions = new Http2Sessions(baseUrl, {
+    tls: tlsOf(options),
+    advice: `: set httpVersion to "1.1"${otherProtocols}`,
+    keepalive: { dialMs: options.dialTimeoutMs ?? DIAL_TIMEOUT_MS },
+  });
+  const common = commonOptions(baseUrl, options);
+  const http2 = {
+    ...common,
+    ...(!compression && { acceptCompression: [] }),
+    interceptors: [...common.interceptors, deadlineReset, sessions.interceptor],
+    httpVersion: "2" as const,
+    sessionManager: sessions,
+  };
+  const { stream } =
+    protocol === "grpc"
+      ? createGrpcTransport(http2)
+      : protocol === "grpc-web"
+        ? createGrpcWebTransport(http2)
+        : createConnectTransport(http2);
+  const unary = createUnaryClient({
+    ...common,
+    protocol,
+    acceptCompression: compression ? [compressionGzip, compressionBrotli] : [],
+    sessions,
+  });
+  return { transport: { unary, stream }, close: async () => sessions.close() };
+}
+
+function overHttp1(baseUrl: string, protocol: Protocol, options: NodeTransportOptions): ConnectedTransport {
+  const connections = new Http1Connections(baseUrl, {
+    tls: tlsOf(options),
+    dialMs: options.dialTimeoutMs ?? DIAL_TIMEOUT_MS,
+  });
+  const common = commonOptions(baseUrl, options);
+  const http1 = {
+    ...common,
+    ...(!options.compression && { acceptCompression: [] }),
+    interceptors: [...common.interceptors, connections.interceptor],
+    httpVersion: "1.1" as const,
+    nodeOptions: { agent: connections.agent },
+  };
+  const transport = protocol === "grpc-web" ? createGrpcWebTransport(http1) : createConnectTransport(http1);
+  return { transport, close: async () => connections.close() };
+}
+
+const DIAL_TIMEOUT_MS = 10_000;
+
+const tlsOf = ({ ca }: NodeTransportOptions): SecureContextOptions => (ca === undefined ? {} : { ca });
+
+function commonOptions(
+  baseUrl: string,
+  {
+    json = false,
+    registry,
+    defaultTimeoutMs,
+    readMaxBytes = READ_MAX_BYTES,
+    interceptors = [],
+  }: NodeTransportOptions,
+) {
+  return {
     baseUrl,
     useBinaryFormat: !json,
     jsonOptions: anyJsonOptions(registry),
-    interceptors: [
-      ...interceptors,
-      ...(json ? [sendAnyInJson] : []),
-      ...(httpVersion === "2" ? [deadlineReset] : []),
-      connections.interceptor,
-    ],
+    interceptors: [...interceptors, ...(json ? [sendAnyInJson] : [])],
     readMaxBytes,
     ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
-    ...(!compression && { acceptCompression: [] }),
-  };
-  const sessionManager = connections instanceof Http2Sessions ? connections : undefined;
-  const http =
-    connections instanceof Http2Sessions
-      ? { httpVersion: "2" as const, sessionManager: connections }
-      : { httpVersion: "1.1" as const, nodeOptions: { agent: connections.agent } };
-  const transport =
-    protocol === "grpc"
-      ? createGrpcTransport({ ...shared, ...(sessionManager && { sessionManager }) })
-      : protocol === "grpc-web"
-        ? createGrpcWebTransport({ ...shared, ...http })
-        : createConnectTransport({ ...shared, ...http });
-  const unary = sessionManager
-    ? createUnaryClient({
-        baseUrl,
-        protocol,
-        useBinaryFormat: !json,
-        jsonOptions: anyJsonOptions(registry),
-        interceptors: [...interceptors, ...(json ? [sendAnyInJson] : [])],
-        readMaxBytes,
-        acceptCompression: compression ? [compressionGzip, compressionBrotli] : [],
-        ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
-        sessions: sessionManager,
-      })
-    : transport.unary;
-  const close = async () => connections.close();
-  const calling = withStreamWatchdog(withErrorMapping({ unary, stream: transport.stream }, lostConnection));
-  return {
-    ...(token === undefined ? calling : withBearerToken(calling, token)),
-    close,
-    [Symbol.asyncDispose]: close,
   };
 }

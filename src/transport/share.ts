@@ -1,7 +1,7 @@
 import { type MessagePortLike, overMessagePort } from "../tunnel/socket/message-port.js";
 import type { OpenSocket } from "../tunnel/socket/socket.js";
 
-/** What a page tells the worker first: which tunnel it wants a share of. */
+/** The first message of a page to the worker: the tunnel that it wants to share. */
 export interface SharedTunnelOptions {
   readonly url: string;
   readonly appId: string | undefined;
@@ -9,15 +9,15 @@ export interface SharedTunnelOptions {
   readonly dialTimeoutMs: number;
 }
 
-/** A `SharedWorker`, by a type that needs no DOM. */
+/** A `SharedWorker`, as a type that does not need the DOM library. */
 export interface TunnelWorker {
-  /** The port to the worker, as SharedWorker has it. */
+  /** The SharedWorker's `port`. */
   readonly port: object;
 }
 
-/** A page's side: a port to the worker, in the place of a socket to the server. */
-export function dialShared(worker: TunnelWorker, share: SharedTunnelOptions): OpenSocket {
+/** Opens a port to the worker, in place of a socket to the server. */
+export function dialShared(worker: TunnelWorker, options: SharedTunnelOptions): OpenSocket {
   const port = worker.port as MessagePortLike;
-  port.postMessage(share, []);
+  port.postMessage(options, []);
   return overMessagePort(port);
 }

@@ -4,19 +4,30 @@ import { dialWs } from "../tunnel/socket/ws-socket.js";
 import { createTransportOver, type TunnelTransport, type TunnelTransportOptions } from "./tunnel.js";
 
 export interface NodeTunnelOptions extends TunnelTransportOptions {
-  /** The certificates (PEM) that a server's may be signed with, in the place of those that Node trusts by itself. */
+  /** The certificate authorities (PEM) to trust instead of those of Node. */
   ca?: SecureContextOptions["ca"];
 }
 
 /**
  * A transport through a tunnel to the server at `url`, for Node, Deno and Bun: every kind of call over one WebSocket,
- * in both directions. Nothing is dialled before the first call, and an idle socket keeps no process alive.
+ * in both directions. The socket opens with the first call; an idle one does not keep the process alive.
+ *
+ * @example
+ * ```ts
+ * import { createState } from "fairlead";
+ * import { createTunnelTransport } from "fairlead/node";
+ *
+ * const transport = createTunnelTransport("http://localhost:34904");
+ * const carts = createState<string[]>(transport, "default");
+ * await carts.set("ada", ["book"]);
+ * await transport.close();
+ * ```
  */
 export function createTunnelTransport(
   url: string,
   { ca, dialTimeoutMs = 10_000, ...options }: NodeTunnelOptions = {},
 ): TunnelTransport {
-  const at = tunnelUrl(url);
+  const wsUrl = tunnelUrl(url);
   const tls = ca === undefined ? {} : { ca };
-  return createTransportOver(url, () => dialWs(at, dialTimeoutMs, tls), { ...options, dialTimeoutMs });
+  return createTransportOver(url, () => dialWs(wsUrl, dialTimeoutMs, tls), { ...options, dialTimeoutMs });
 }

@@ -6,14 +6,11 @@ import {
   type Interceptor,
   type Transport,
 } from "@connectrpc/connect";
-import { ConnectionStatus } from "../client/status/connection-status.js";
 import type { Status } from "../client/status.js";
 import type { Token } from "../client/token.js";
 import { baseUrlOf } from "../lib/base-url.js";
 import { asyncDispose } from "../lib/dispose.js";
-import { bearer } from "../rpc/bearer-token.js";
 import { withBearerToken } from "../rpc/with-bearer-token.js";
-import { createDispatcher, type Dispatcher } from "../tunnel/answer/dispatcher.js";
 import { createCaller } from "../tunnel/call/caller.js";
 import { TunnelConnection } from "../tunnel/connection.js";
 import type { OpenSocket } from "../tunnel/socket/socket.js";
@@ -21,84 +18,101 @@ import { dialWebSocket, tunnelUrl } from "../tunnel/socket/web-socket.js";
 import type { TunnelLimits } from "../tunnel/wire/limits.js";
 import { checkTransportNumbers } from "./option-checks.js";
 import { dialShared, type TunnelWorker } from "./share.js";
+import { ServedRoutes } from "./tunnel/served-routes.js";
+import { identityOf } from "./tunnel/session-identity.js";
+import { SessionToken } from "./tunnel/session-token.js";
 
-/** How a tunnel is used. */
+/** The options of createTunnelTransport(). */
 export interface TunnelTransportOptions {
-  /** The app that this end is: how the server finds it to call it. Default: none, and it cannot be called. */
+  /** The id under which the server can call this end as an app. Default: none; serve() then throws. */
   appId?: string;
-  /** The deadline of every call that has none of its own, in milliseconds. Default: none. */
+  /** The deadline of calls that have none of their own, in milliseconds. Default: none. */
   defaultTimeoutMs?: number;
   /** Connect's interceptors, around every call, from the outermost on. Default: none. */
   interceptors?: Interceptor[];
-  /** The bearer token that this end has, or what gives one: the server is told of it before the first call, and when it changes. Default: none. */
+  /**
+   * The bearer token of this end, or a function that returns it. The server gets it before the first call, and again
+   * when it changes. Default: none.
+   */
   token?: Token;
   /**
-   * After how long without a call the socket is closed, in milliseconds; the next call opens it again. Default: 60000.
-   * In Node, Deno and Bun the WebSocket that this entry uses keeps the process alive as long as it is open, so it is
-   * closed after 1000 there at the latest; that of `fairlead/node` can stay.
+   * How long the socket stays open without calls, in milliseconds; the next call opens it again. Default: 60000.
+   * In Node, Deno and Bun this entry's WebSocket keeps the process alive while it is open, so at most 1000 are used
+   * there; the one of `fairlead/node` has no such limit.
    */
   idleMs?: number;
   /** How long the socket may take to open, in milliseconds. Default: 10000. */
   dialTimeoutMs?: number;
   /**
-   * Gives the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
-   * a socket of its own.
+   * Returns the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
+   * each page has its own.
    */
   sharedWorker?: () => TunnelWorker;
   /**
-   * The most bytes that a message of an answer may have, more fails with `Code.ResourceExhausted`. Default: the limit
+   * The most bytes of a message of a response; a larger one fails with `Code.ResourceExhausted`. Default: the limit
    * `messageBytes`, 67108864.
    */
   readMaxBytes?: number;
-  /** What this end takes of the server. Default: as TunnelLimits says. */
+  /** What this end accepts from the server. Default: see TunnelLimits. */
   limits?: Partial<TunnelLimits>;
 }
 
-/** Something that the server calls, until it is closed. */
+/** Routes that the server can call, until they are closed. */
 export interface Serving extends AsyncDisposable {
   /**
-   * Resolves when the server has begun to call it; after a lost connection it does so again by itself. Rejects with
-   * `Code.Canceled` where it is closed before.
+   * Resolves when the server can call the routes. After a lost connection they are offered again automatically. Rejects
+   * with `Code.Canceled` if close() comes first.
    */
   readonly ready: Promise<void>;
-  /** Whether the server calls it now: "connected" once it does, "disconnected" while the socket is lost. */
+  /** "connected" while the server can call the routes, "disconnected" while the socket is lost. */
   readonly status: Status;
-  /** Is not called any more, once the server knows. Idempotent. */
+  /** Stops serving the routes. Idempotent. */
   close(): Promise<void>;
 }
 
-/** A transport over one WebSocket, on which the server can call this end too. */
+/** A transport over one WebSocket, through which the server can call this end too. */
 export interface TunnelTransport extends Transport, AsyncDisposable {
   /**
-   * Serves `routes` to the server for as long as what it returns is not closed, and keeps the socket open for that:
-   * it is dialled again whenever it is lost. Several may serve beside each other.
+   * Serves `routes` to the server until the result is closed. The socket is kept open meanwhile, and opened again
+   * whenever it is lost. Can be called several times. Throws a TypeError without `appId`.
    */
   serve(routes: (router: ConnectRouter) => void): Serving;
-  /** Stops serving and closes the socket; calls under way and further ones fail with `Code.Canceled`. Idempotent. */
+  /** Stops serving and closes the socket. Open calls and later ones fail with `Code.Canceled`. Idempotent. */
   close(): Promise<void>;
 }
 
 /**
  * A transport through a tunnel to the server at `url`: every kind of call, in every runtime that has WebSocket, and the
- * fastest way wherever there are many calls. Nothing is dialled before the first call.
+ * fastest transport for many calls. The socket opens with the first call.
+ *
+ * @example
+ * ```ts browser
+ * import { createState } from "fairlead";
+ * import { createTunnelTransport } from "fairlead/tunnel";
+ *
+ * const transport = createTunnelTransport("http://localhost:34904");
+ * const carts = createState<string[]>(transport, "default");
+ * await carts.set("ada", ["book"]);
+ * await transport.close();
+ * ```
  */
 export function createTunnelTransport(url: string, options: TunnelTransportOptions = {}): TunnelTransport {
   checkOptionsOf(options);
   const { dialTimeoutMs = 10_000, appId, sharedWorker } = options;
   const idleMs = Math.min(options.idleMs ?? 60_000, isProcess ? PROCESS_IDLE_MS : Number.POSITIVE_INFINITY);
-  const at = tunnelUrl(url);
+  const wsUrl = tunnelUrl(url);
   const share = { url, appId, idleMs, dialTimeoutMs };
   return createTransportOver(
     url,
     async () =>
       sharedWorker && typeof SharedWorker !== "undefined"
         ? dialShared(sharedWorker(), share)
-        : dialWebSocket(at, dialTimeoutMs),
+        : dialWebSocket(wsUrl, dialTimeoutMs),
     { ...options, idleMs },
   );
 }
 
-/** Checks what only shows itself when it is too late. */
+/** Checks options that would otherwise fail only at the first call, or not at all. */
 function checkOptionsOf({
   appId,
   defaultTimeoutMs,
@@ -111,14 +125,14 @@ function checkOptionsOf({
   throw new TypeError(`Cannot create a transport: appId must be well-formed text, got ${String(appId)}`);
 }
 
-/** A browser's page and a worker end whatever is open. */
+/** Whether this is a process that an open WebSocket keeps alive; pages and workers end without regard to it. */
 const isProcess = Boolean(
   (globalThis as { process?: { versions?: { node?: string } } }).process?.versions?.node,
 );
 
 const PROCESS_IDLE_MS = 1000;
 
-/** A tunnel over the sockets that `dial` opens. */
+/** A tunnel transport over the sockets that `dial` opens. */
 export function createTransportOver(
   url: string,
   dial: () => Promise<OpenSocket>,
@@ -127,123 +141,56 @@ export function createTransportOver(
   checkOptionsOf(options);
   const { appId, defaultTimeoutMs, interceptors = [], token, idleMs = 60_000, limits } = options;
   const baseUrl = baseUrlOf(url);
-  const served = new Set<(router: ConnectRouter) => void>();
-  let dispatcher: Dispatcher = createDispatcher(() => {});
-  let offers = 0;
-  /** What is served, with the number of its offer, and what ends it. */
-  const servings = new Set<{
-    offer: number;
-    ready: () => void;
-    status: ConnectionStatus;
-    end: () => Promise<void>;
-  }>();
-  let isClosed = false;
-  let authorization: string | undefined;
-  /** The token that the other end knows, and the one that it would not have. */
-  let known: string | undefined;
-  let refused: string | undefined;
-
-  const lost = (error: ConnectError): void => {
-    for (const { status } of servings) status.disconnected(error);
-  };
-
-  /** Tells the other end who this is, unless it knows. */
-  const identify = (text: string): void => {
-    const fresh = bearer(text);
-    if (fresh === authorization) return;
-    authorization = fresh;
-    known = text;
-    line.session?.sendSettings({ authorization });
-  };
-  const line = new TunnelConnection({
+  const sessionToken = new SessionToken(token);
+  const served = new ServedRoutes((offer) => {
+    connection.keepOpen(offer > 0);
+    connection.session?.sendSettings({ offer });
+  });
+  const connection = new TunnelConnection({
     dial,
     host: new URL(baseUrl).host,
     limits,
     idleMs,
-    prepare: async () => {
-      if (token === undefined) return;
-      const text = typeof token === "string" ? token : await token(refused);
-      refused = undefined;
-      known = text;
-      authorization = bearer(text);
+    prepare: () => sessionToken.refresh(),
+    identity: () => identityOf(appId, sessionToken.authorization, served.offer),
+    onSettings: ({ calledOffer }) => {
+      // Only a SharedWorker sends 0: it has lost its socket.
+      if (calledOffer === 0) served.onLost(new ConnectError("the shared tunnel was lost", Code.Unavailable));
+      else served.onCalled(calledOffer ?? 0);
     },
-    identity: () => ({
-      ...(appId !== undefined && { appId }),
-      ...(authorization !== undefined && { authorization }),
-      ...(served.size > 0 && { offer: offers }),
-    }),
-    onSettings: ({ calledOffer: called }) => {
-      // A worker says so of the socket that it shares.
-      if (called === 0) return lost(new ConnectError("the shared tunnel was lost", Code.Unavailable));
-      for (const { offer, ready, status } of servings) {
-        if (offer > (called ?? 0)) continue;
-        status.connected();
-        ready();
-      }
-    },
-    onLost: lost,
-    onRefused: () => {
-      refused = known;
-    },
+    onLost: (error) => served.onLost(error),
+    onRefused: () => sessionToken.refuse(),
     answer:
       (session) =>
       (...call) =>
-        dispatcher.on(session)(...call),
+        served.dispatcher.on(session)(...call),
   });
-  const offer = () => {
-    dispatcher = createDispatcher((router) => {
-      for (const routes of served) routes(router);
-    });
-    offers++;
-    line.keepOpen(served.size > 0);
-    line.session?.sendSettings({ offer: served.size > 0 ? offers : 0 });
-  };
-  const caller = createCaller(line, {
+  const caller = createCaller(connection, {
     interceptors,
     defaultTimeoutMs,
     messageBytes: options.readMaxBytes ?? limits?.messageBytes,
     baseUrl,
   });
-  const transport =
-    token === undefined
-      ? caller
-      : withBearerToken(caller, token, (header, text) => {
-          identify(text);
-          return header;
-        });
+  const sendToken = (header: HeadersInit | undefined, text: string) => {
+    if (sessionToken.update(text)) {
+      connection.session?.sendSettings({ authorization: sessionToken.authorization });
+    }
+    return header;
+  };
+  let isClosed = false;
   const close = async () => {
     isClosed = true;
-    for (const { end } of servings) void end();
-    line.close();
+    served.close();
+    connection.close();
   };
   return {
-    ...transport,
+    ...(token === undefined ? caller : withBearerToken(caller, token, sendToken)),
     serve(routes) {
       if (appId === undefined) {
         throw new TypeError("Cannot serve through the tunnel: its option appId must say which app this is");
       }
       if (isClosed) throw new ConnectError("the transport is closed", Code.Canceled);
-      served.add(routes);
-      offer();
-      const status = new ConnectionStatus().begin();
-      let end = async () => {};
-      const ready = new Promise<void>((resolve, reject) => {
-        // The server answers an offer that is made again, where the socket has outlived the change.
-        const stop = status.onNetworkChange(offer);
-        const serving = { offer: offers, ready: resolve, status, end: () => end() };
-        servings.add(serving);
-        end = async () => {
-          if (!servings.delete(serving)) return;
-          stop();
-          status.close();
-          served.delete(routes);
-          offer();
-          reject(new ConnectError("it is not served any more", Code.Canceled));
-        };
-      });
-      // Who does not wait for it need not know.
-      ready.catch(() => {});
-      return { ready, status, close: end, [asyncDispose]: end };
+      return served.serve(routes);
     },
     close,
     [asyncDispose]: close,

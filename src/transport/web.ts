@@ -1,19 +1,29 @@
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { createFetchTransport, type FetchOptions, type WebTransport } from "./fetch.js";
 
-/** How calls travel by Connect. */
+/** The options of createWebTransport(). */
 export interface WebTransportOptions extends FetchOptions {
   /**
-   * Sends the reads as HTTP GET, which needs no preflight from another origin; the keys that are read then stand in
-   * the URL, where proxies log them. Default: false.
+   * Sends reads as HTTP GET, which needs no preflight from another origin. The keys are then part of the URL, which
+   * proxies may log. Default: false.
    */
   useHttpGet?: boolean;
 }
 
 /**
- * A transport over fetch, for browsers, workers, edge isolates and every other runtime that has it. Calls that send a
- * stream (PutFile, Produce, the subscriptions) are beyond fetch and go through a tunnel; where there is no WebSocket for
- * it, as on Node 20, they fail with `Code.Unimplemented`.
+ * A transport over fetch, by the Connect protocol, for browsers, workers, edge isolates and every other runtime with
+ * fetch. Calls that send a stream (PutFile, Produce, the subscriptions) use a tunnel, as fetch does not support them;
+ * without WebSocket, as on Node 20, they fail with `Code.Unimplemented`.
+ *
+ * @example
+ * ```ts
+ * import { createState } from "fairlead";
+ * import { createWebTransport } from "fairlead/web";
+ *
+ * const carts = createState<string[]>(createWebTransport("http://localhost:34904"), "default");
+ * await carts.set("ada", ["book"]);
+ * console.log((await carts.get("ada"))?.value); // ["book"]
+ * ```
  */
 export function createWebTransport(
   url: string,

@@ -48,7 +48,7 @@ export function createTunnels(
   context: ServiceContext,
   { routes, pipeline, check, clientInterceptors }: TunnelsOptions,
 ): Tunnels {
-  const dispatcher = createDispatcher(routes, { router: pipeline.options, malformed });
+  const dispatcher = createDispatcher(routes, { router: pipeline.options, toDecodeError: malformed });
   const sessions = new Set<Session>();
   let isLeaving = false;
   return {

@@ -1,49 +1,46 @@
 import { Code, type ConnectRouter, type ConnectRouterOptions } from "@connectrpc/connect";
 import { createMethodTable } from "../../rpc/dispatch/method-table.js";
 import type { Admit } from "../../rpc/dispatch/served-method.js";
-import type { SessionOptions } from "../session/options.js";
+import type { AnswerCall } from "../session/options.js";
 import type { Session } from "../session.js";
 import type { ToDecodeError } from "../wire/decode.js";
+import { OK_STATUS } from "../wire/frame.js";
 import { ServerCall } from "./server-call.js";
 
 export interface DispatcherOptions {
-  /** What a Connect router would be made with; of it, interceptors, the shutdown signal and the longest timeout are used. */
+  /** The options of a Connect router. Only interceptors, `shutdownSignal` and `maxTimeoutMs` have an effect. */
   router?: ConnectRouterOptions | undefined;
-  /** Asked of every call. What it throws is the answer. Default: lets all in. */
+  /** Admits each call, or throws the error of its response. Default: admits all. */
   admit?: Admit | undefined;
-  /** What a message is answered that cannot be read. Default: `invalid_argument`, with what is known of why. */
-  malformed?: ToDecodeError | undefined;
+  /** Makes the error for a message that cannot be decoded. Default: `Code.InvalidArgument`. */
+  toDecodeError?: ToDecodeError | undefined;
 }
 
-/** The answering end: Connect's routes, for any number of sessions. */
+/** Answers calls with Connect's routes, for any number of sessions. */
 export interface Dispatcher {
-  /** Answers the calls of `session`, which is asked for with the first of them. */
-  on(session: () => Session, options?: Pick<DispatcherOptions, "admit">): SessionOptions["answer"];
+  /** Answers the calls of a session. `session` is called for each of them. */
+  on(session: () => Session, options?: Pick<DispatcherOptions, "admit">): AnswerCall;
 }
 
 export function createDispatcher(
   routes: (router: ConnectRouter) => void,
-  { router: base = {}, admit, malformed }: DispatcherOptions = {},
+  { router, admit, toDecodeError }: DispatcherOptions = {},
 ): Dispatcher {
-  const methods = createMethodTable(routes, base);
+  const methods = createMethodTable(routes, router);
   return {
-    on:
-      (session, own = {}) =>
-      (call, stream, settle) => {
+    on(session, own = {}) {
+      const options = { admit: own.admit ?? admit, toDecodeError };
+      return (call, stream, settle) => {
         const served = methods.get(call.path);
-        if (served)
-          return new ServerCall(session(), call, stream, settle, served, {
-            admit: own.admit ?? admit,
-            malformed,
-          }).start();
+        if (served) {
+          new ServerCall(session(), call, stream, settle, served, options).start();
+          return;
+        }
         stream.discardIncoming();
-        stream.end({
-          code: Code.Unimplemented,
-          text: `${call.path} is not served here`,
-          details: [],
-          trailers: [],
-        });
+        const text = `${call.path} is not served here`;
+        stream.end({ ...OK_STATUS, code: Code.Unimplemented, text });
         settle();
-      },
+      };
+    },
   };
 }

@@ -24,11 +24,16 @@ import { sendMessages } from "../flow/send-messages.js";
 import type { Stream, StreamEvents, StreamUsage } from "../flow/stream.js";
 import type { Session } from "../session.js";
 import { decodeMessage, type ToDecodeError } from "../wire/decode.js";
-import { type CallStatus, OK_STATUS } from "../wire/frame.js";
-import { toHeaderList } from "../wire/header-list.js";
-import { AnswerHeaders } from "./answer-headers.js";
+import type { CallStatus } from "../wire/frame.js";
+import { ResponseWriter } from "./response-writer.js";
 
-/** One call as it is answered. */
+/** What a dispatcher does around its calls. */
+export interface ServerCallOptions {
+  readonly admit: Admit | undefined;
+  readonly toDecodeError: ToDecodeError | undefined;
+}
+
+/** A call of the other end while it is answered. */
 export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   readonly protocolName = "tunnel";
   readonly requestMethod = "POST";
@@ -37,11 +42,9 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   readonly path: string;
   readonly method: DescMethod;
   index = 0;
-  readonly #session: Session;
   readonly #settle: () => void;
-  readonly #admit: Admit | undefined;
-  readonly #malformed: ToDecodeError | undefined;
-  readonly #headers: AnswerHeaders;
+  readonly #options: ServerCallOptions;
+  readonly #response: ResponseWriter;
   readonly #endsAtMs: number;
 
   #values: ContextValues | undefined;
@@ -49,11 +52,10 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   #aborted: { reason: unknown } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #admitted: AdmittedCall | undefined;
-  #isAnswered = false;
-  #hasSentHeader = false;
-  /** Whether the handler has been called: the call is settled when that has ended. */
+  #isEnded = false;
+  /** Whether the handler was called: the call is settled when the handler has ended. */
   #isRunning = false;
-  /** The one message of a call that has one. */
+  /** The message of a call that has one. */
   #bytes: Uint8Array | undefined;
   #hasMore = false;
   #messages: MessageReader<never> | undefined;
@@ -64,20 +66,18 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     stream: Stream,
     settle: () => void,
     served: ServedMethod,
-    { admit, malformed }: { admit: Admit | undefined; malformed: ToDecodeError | undefined },
+    options: ServerCallOptions,
   ) {
-    this.#session = session;
     this.path = path;
     this.stream = stream;
     this.#settle = settle;
     this.served = served;
     this.method = served.spec.method;
-    this.#headers = new AnswerHeaders(header);
-    this.#admit = admit;
-    this.#malformed = malformed;
-    const leftMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
-    this.#endsAtMs = Date.now() + leftMs;
-    this.#timer = startDeadline(leftMs, () => this.#abort(deadlineExceeded()));
+    this.#response = new ResponseWriter(session, stream, header);
+    this.#options = options;
+    const remainingMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
+    this.#endsAtMs = Date.now() + remainingMs;
+    this.#timer = startDeadline(remainingMs, () => this.#abort(deadlineExceeded()));
     served.shutdown?.add(this);
     stream.events = this;
   }
@@ -87,31 +87,27 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
       this.stop();
       return;
     }
-    if (!this.#admit) {
+    const { admit } = this.#options;
+    if (!admit) {
       this.#begin();
       return;
     }
     try {
-      const admitted = this.#admit(this);
+      const admitted = admit(this);
       if (!(admitted instanceof Promise)) {
-        this.#letIn(admitted);
+        this.#onAdmitted(admitted);
         return;
       }
       admitted.then(
-        (admitted) => this.#letIn(admitted),
-        (error) => this.#refuse(error),
+        (admitted) => this.#onAdmitted(admitted),
+        (error) => this.#endWithError(error),
       );
     } catch (error) {
-      this.#refuse(error);
+      this.#endWithError(error);
     }
   }
 
-  #refuse(error: unknown): void {
-    this.#finish(error);
-    this.#settle();
-  }
-
-  // What a handler sees of it.
+  // DispatchedCall: for interceptors and the handler.
 
   get url(): string {
     return `tunnel:${this.path}`;
@@ -126,15 +122,15 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   }
 
   get header(): Headers {
-    return this.#headers.request;
+    return this.#response.requestHeader;
   }
 
   get responseHeader(): Headers {
-    return this.#headers.response;
+    return this.#response.header;
   }
 
   get responseTrailer(): Headers {
-    return this.#headers.trailer;
+    return this.#response.trailer;
   }
 
   get values(): ContextValues {
@@ -153,12 +149,15 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     return this.#endsAtMs === Number.POSITIVE_INFINITY ? undefined : this.#endsAtMs - Date.now();
   }
 
-  /** The request of a method with one message, the messages of one with several. */
-  get input(): unknown {
-    return this.#messages ?? decodeMessage(this.method.input, this.#bytes as Uint8Array, this.#malformed);
+  /** The request of a method with one, else the stream of its requests. */
+  get #input(): unknown {
+    return (
+      this.#messages ??
+      decodeMessage(this.method.input, this.#bytes as Uint8Array, this.#options.toDecodeError)
+    );
   }
 
-  // StreamEvents: what the caller does.
+  // StreamEvents: from the caller.
 
   onMessage(bytes: Uint8Array): void {
     if (this.#messages) {
@@ -184,7 +183,9 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
       return;
     }
     const count = this.#bytes ? "more than one" : "no";
-    this.#refuse(new ConnectError(`protocol error: ${count} message in a call with one`, Code.Unimplemented));
+    this.#endWithError(
+      new ConnectError(`protocol error: ${count} message in a call with one`, Code.Unimplemented),
+    );
   }
 
   onError(error: ConnectError): void {
@@ -195,25 +196,30 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     this.#abort(error);
   }
 
-  // How it goes.
+  /** The server shuts down: a handler that runs is told by its signal, and may still respond. */
+  stop(): void {
+    const error = ConnectError.from(this.served.shutdown?.signal.reason, Code.Unavailable);
+    if (this.#isRunning) this.#abortHandler(error);
+    else this.#abort(error);
+  }
 
-  #letIn(admitted: AdmittedCall): void {
+  #onAdmitted(admitted: AdmittedCall): void {
     this.#admitted = admitted;
     if (admitted.values) this.#values = admitted.values;
-    if (admitted.header) this.#headers.added = admitted.header;
-    // It may have been given up while it was asked for.
-    if (this.#isAnswered) admitted.onEnd?.(codeOf(this.#aborted?.reason));
+    if (admitted.header) this.#response.addedHeader = admitted.header;
+    // The caller may have reset the call meanwhile.
+    if (this.#isEnded) admitted.onEnd?.(codeOf(this.#aborted?.reason));
     this.#begin();
   }
 
   #begin(): void {
-    if (this.#isAnswered) {
+    if (this.#isEnded) {
       this.#settle();
       return;
     }
     const { methodKind, input } = this.method;
     if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
-      const read = (bytes: Uint8Array) => decodeMessage(input, bytes, this.#malformed);
+      const read = (bytes: Uint8Array) => decodeMessage(input, bytes, this.#options.toDecodeError);
       this.#messages = new MessageReader(this.stream, read, () => {}) as MessageReader<never>;
       this.#run();
     } else {
@@ -225,139 +231,117 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     const { spec, next } = this.served;
     this.#isRunning = true;
     if (!next && spec.kind === "unary") {
-      this.#answerOne(spec);
+      this.#callUnary(spec);
       return;
     }
     const done = next
-      ? this.#through(next)
-      : this.#answerAll(() => callStreamingHandler(this, this.input, this));
+      ? this.#callWithInterceptors(next)
+      : this.#sendAll(() => callStreamingHandler(this, this.#input, this));
     done.then(
       () => this.#settle(),
-      (error) => this.#refuse(error),
+      (error) => this.#endWithError(error),
     );
   }
 
-  /** The quick way, where nothing is around the handler: one that answers at once is not waited for. */
-  #answerOne({ impl, method }: UnarySpec): void {
+  /** The fast path, without interceptors. A handler that returns no promise is not awaited. */
+  #callUnary({ impl, method }: UnarySpec): void {
     try {
-      const answer = impl(this.input as never, createHandlerContext(this));
-      if (isLater(answer)) {
-        answer.then((later) => this.#answered(method, later)).then(undefined, (error) => this.#refuse(error));
+      const output = impl(this.#input as never, createHandlerContext(this));
+      if (isPromise(output)) {
+        output.then((message) => this.#respond(method, message)).catch((error) => this.#endWithError(error));
       } else {
-        this.#answered(method, answer);
+        this.#respond(method, output);
       }
     } catch (error) {
-      this.#refuse(error);
+      this.#endWithError(error);
     }
   }
 
-  #answered({ output }: DescMethod, answer: MessageInitShape<DescMessage>): void {
-    this.#finishWith(toBinary(output, create(output, answer)));
+  #respond({ output }: DescMethod, message: MessageInitShape<DescMessage>): void {
+    this.#endWithMessage(toBinary(output, create(output, message)));
     this.#settle();
   }
 
-  async #through(next: InterceptorNext): Promise<void> {
-    const { method, input } = this;
-    const isOne = method.methodKind === "server_streaming";
-    const response = await next(toInterceptedRequest(this, isOne ? singleMessage(() => input) : input));
-    this.#headers.replaceResponse(response.header);
+  async #callWithInterceptors(next: InterceptorNext): Promise<void> {
+    const { method } = this;
+    const input = this.#input;
+    const hasOneRequest = method.methodKind === "server_streaming";
+    const response = await next(
+      toInterceptedRequest(this, hasOneRequest ? singleMessage(() => input) : input),
+    );
+    this.#response.replaceHeader(response.header);
     if (response.stream) {
-      await this.#answerAll(
+      await this.#sendAll(
         () => response.message,
-        () => this.#headers.replaceTrailer(response.trailer),
+        () => this.#response.replaceTrailer(response.trailer),
       );
     } else {
-      this.#headers.replaceTrailer(response.trailer);
-      this.#finishWith(toBinary(method.output, response.message));
+      this.#response.replaceTrailer(response.trailer);
+      this.#endWithMessage(toBinary(method.output, response.message));
     }
   }
 
-  async #answerAll(output: () => AsyncIterable<unknown>, atEnd?: () => void): Promise<void> {
+  async #sendAll(output: () => AsyncIterable<unknown>, beforeEnd?: () => void): Promise<void> {
     const { method, stream } = this;
-    await sendMessages(method.output, output() as AsyncIterable<never>, stream, () => this.#sendHeader());
-    atEnd?.();
-    this.#finish();
+    await sendMessages(method.output, output() as AsyncIterable<never>, stream, () =>
+      this.#response.sendHeader(),
+    );
+    beforeEnd?.();
+    this.#end(this.#response.okStatus);
   }
 
-  /** Answers, unless that has been done: `thrown` is what the handler ended with, if not well. */
-  #finish(...thrown: [unknown?]): void {
-    if (this.#isAnswered) return;
-    this.#sendHeader();
-    const how =
-      thrown.length > 0 ? statusFromError(thrown[0], this.#headers.trailerIfAny) : this.#wellStatus();
-    this.#over(how.code);
-    this.stream.end(how);
+  #endWithError(error: unknown): void {
+    if (!this.#isEnded) this.#end(this.#response.errorStatus(error));
+    this.#settle();
+  }
+
+  #end(status: CallStatus): void {
+    if (this.#isEnded) return;
+    this.#response.sendHeader();
+    this.#close(status.code);
+    this.stream.end(status);
     this.#messages?.close({ error: new ConnectError("the call has ended", Code.Canceled) });
-    this.#tellAborted();
+    this.#controller?.abort(CALL_ENDED);
   }
 
-  #finishWith(message: Uint8Array): void {
-    if (this.#isAnswered) return;
-    this.#sendHeader();
-    const how = this.#wellStatus();
-    this.#over(0);
-    if (how.trailers.length === 0) {
-      this.stream.send(message, true);
-    } else {
-      this.stream.send(message);
-      this.stream.end(how);
-    }
-    this.#tellAborted();
+  #endWithMessage(message: Uint8Array): void {
+    if (this.#isEnded) return;
+    this.#response.sendHeader();
+    const status = this.#response.okStatus;
+    this.#close(0);
+    this.#response.sendOnly(message, status);
+    this.#controller?.abort(CALL_ENDED);
   }
 
-  #wellStatus(): CallStatus {
-    const { trailerIfAny } = this.#headers;
-    return trailerIfAny ? { ...OK_STATUS, trailers: toHeaderList(trailerIfAny) } : OK_STATUS;
-  }
-
-  #sendHeader(): void {
-    if (this.#hasSentHeader) return;
-    this.#hasSentHeader = true;
-    this.#session.sendHeaders(this.stream, this.#headers.toSend);
-  }
-
-  /** The call ends before its handler does. */
+  /** Ends the call before its handler has. */
   #abort(error: ConnectError): void {
-    if (this.#isAnswered) return;
-    this.#aborted = { reason: error };
-    this.#controller?.abort(error);
-    this.#messages?.close({ error });
+    if (this.#isEnded) return;
+    this.#abortHandler(error);
     this.stream.discardIncoming();
-    this.#sendHeader();
-    this.#over(error.code);
+    this.#response.sendHeader();
+    this.#close(error.code);
     this.stream.end(statusFromError(error));
     if (!this.#isRunning) this.#settle();
   }
 
-  /** The server stops: a handler that is told to end may still say something first. */
-  stop(): void {
-    const error = ConnectError.from(this.served.shutdown?.signal.reason, Code.Unavailable);
-    if (!this.#isRunning) {
-      this.#abort(error);
-      return;
-    }
+  #abortHandler(error: ConnectError): void {
     this.#aborted = { reason: error };
     this.#controller?.abort(error);
     this.#messages?.close({ error });
   }
 
-  #over(code: number): void {
-    this.#isAnswered = true;
+  #close(code: number): void {
+    this.#isEnded = true;
     clearTimeout(this.#timer);
     this.served.shutdown?.remove(this);
     this.#admitted?.onEnd?.(code);
   }
-
-  /** A handler that goes on behind its answer hears that it is over. */
-  #tellAborted(): void {
-    this.#controller?.abort(OVER);
-  }
 }
 
-const isLater = <T>(answer: T | Promise<T>): answer is Promise<T> =>
-  typeof (answer as { then?: unknown } | undefined)?.then === "function";
+const isPromise = <T>(output: T | Promise<T>): output is Promise<T> =>
+  typeof (output as { then?: unknown } | undefined)?.then === "function";
 
-/** Why the signal of a call aborts that has been answered. One for all: a DOMException each time would cost more than the call. */
-const OVER = new ConnectError("the call is over", Code.Canceled);
+/** The abort reason of calls that have ended. Shared, as a DOMException for each would cost more than the call. */
+const CALL_ENDED = new ConnectError("the call is over", Code.Canceled);
 
 const codeOf = (reason: unknown): number => (reason instanceof ConnectError ? reason.code : Code.Canceled);

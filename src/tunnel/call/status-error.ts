@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { CallStatus, HeaderList } from "../wire/frame.js";
 import { toHeaderList, toHeaders } from "../wire/header-list.js";
 
-/** The error that a status tells, which has the headers of the answer as well. */
+/** The error of a status. Its metadata are the headers and trailers of the response. */
 export function errorFromStatus(
   { code, text, details, trailers }: CallStatus,
   header: HeaderList,
@@ -13,7 +13,7 @@ export function errorFromStatus(
   return error;
 }
 
-/** The status that tells what a handler threw. What is no ConnectError stays with this end, as Connect's servers do. */
+/** The status of what a handler threw. As with Connect's servers, only a ConnectError is shown to the caller. */
 export function statusFromError(thrown: unknown, trailer?: Headers): CallStatus {
   const { code, rawMessage, details, metadata } = ConnectError.from(
     thrown instanceof ConnectError ? thrown : new ConnectError("internal error", Code.Internal),
@@ -21,13 +21,13 @@ export function statusFromError(thrown: unknown, trailer?: Headers): CallStatus 
   return {
     code,
     text: rawMessage,
-    details: details.flatMap(packed),
+    details: details.flatMap(encodeDetail),
     trailers: [...toHeaderList(metadata), ...toHeaderList(trailer)],
   };
 }
 
-/** A detail as its bytes; none where it has a value that its type cannot have, which must not end the process. */
-function packed(detail: ConnectError["details"][number]): CallStatus["details"] {
+/** Drops a detail with a value that its type does not allow: it must not end the process. */
+function encodeDetail(detail: ConnectError["details"][number]): CallStatus["details"] {
   if (!("desc" in detail)) return [detail];
   try {
     const { desc, value } = detail;
@@ -37,7 +37,7 @@ function packed(detail: ConnectError["details"][number]): CallStatus["details"] 
   }
 }
 
-/** What a caller is told of an answer that is none of its method. */
+/** The error for a response that is not a message of the method's output type. */
 export const undecodableResponse = (error: unknown): ConnectError =>
   new ConnectError(
     `cannot read a message of the answer: ${error}`,

@@ -9,104 +9,140 @@ import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
 import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { MessageReader } from "../flow/message-reader.js";
 import { sendMessages } from "../flow/send-messages.js";
-import { Stream } from "../flow/stream.js";
-import type { HeaderList } from "../wire/frame.js";
+import { Stream, type StreamEvents } from "../flow/stream.js";
+import type { CallStatus, HeaderList } from "../wire/frame.js";
 import { toHeaders } from "../wire/header-list.js";
-import type { CheckMessage } from "../wire/limits.js";
-import type { Channel } from "./call.js";
+import type { CallTarget, Channel } from "./call.js";
 import { errorFromStatus, undecodableResponse } from "./status-error.js";
 
-/** Resolves with the first that comes of the answer: headers, a message or the end. */
+/** Resolves when the response begins: with its headers, its first message or its end. */
 export function callStream<I extends DescMessage, O extends DescMessage>(
-  line: Channel,
-  check: CheckMessage,
+  target: CallTarget,
   method: DescMethodStreaming<I, O>,
-  signal: AbortSignal,
-  timeoutMs: number | undefined,
   header: HeaderList,
   input: AsyncIterable<MessageInitShape<I>>,
+  signal: AbortSignal,
+  timeoutMs: number | undefined,
 ): Promise<StreamResponse<I, O>> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
-    let answered: HeaderList = [];
-    const asTrailers = new Headers();
-    let hasBegun = false;
-    const begun = () => {
-      if (hasBegun) return;
-      hasBegun = true;
-      resolve({
-        stream: true,
-        service: method.parent,
-        method,
-        header: toHeaders(answered),
-        trailer: asTrailers,
-        message: messages,
-      });
-    };
-    const giveUp = (error: ConnectError, code: Code = Code.Canceled) => {
-      signal.removeEventListener("abort", abort);
-      line.reset(stream, code);
-      fail(error);
-    };
-    const fail = (error: ConnectError) => {
-      signal.removeEventListener("abort", abort);
-      messages.close({ error });
-      if (!hasBegun) reject(error);
-      hasBegun = true;
-    };
-    const abort = () => {
-      const error = ConnectError.from(signal.reason, Code.Canceled);
-      giveUp(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
-    };
-    const stream: Stream = new Stream(
-      {
-        onHeaders: (header) => {
-          answered = [...answered, ...header];
-          begun();
-        },
-        onMessage: (bytes) => {
-          messages.push(bytes);
-          begun();
-        },
-        onEnd: (status) => {
-          signal.removeEventListener("abort", abort);
-          if (status.code === 0) {
-            for (const [name, value] of status.trailers) asTrailers.append(name, value);
-            messages.close();
-          } else {
-            const error = errorFromStatus(status, answered);
-            messages.close({ error });
-            // Nothing came before it: there is no answer to be read.
-            if (!hasBegun) reject(error);
-            hasBegun = true;
-          }
-          begun();
-        },
-        onError: fail,
-        onRefused: (error) => giveUp(error, error.code),
-      },
-      check,
-      false,
-    );
-    const messages = new MessageReader<MessageShape<O>>(
-      stream,
-      (bytes) => {
-        try {
-          return fromBinary(method.output, bytes);
-        } catch (error) {
-          line.reset(stream, Code.Canceled);
-          throw undecodableResponse(error);
-        }
-      },
-      () => giveUp(new ConnectError("the reader left", Code.Canceled)),
-    );
-    signal.addEventListener("abort", abort);
-    // An answer without headers begins with its first message.
-    stream.pull();
-    line.begin({ path: methodPath(method), timeoutMs, header, stream });
-    sendMessages(method.input, input, stream).then(
-      () => stream.end(),
-      (error) => giveUp(ConnectError.from(error)),
-    );
+    new StreamCall(target, method, signal, resolve, reject).begin(timeoutMs, header, input);
   });
+}
+
+/** A call with a stream of messages in at least one direction. */
+class StreamCall<I extends DescMessage, O extends DescMessage> implements StreamEvents {
+  readonly #channel: Channel;
+  readonly #method: DescMethodStreaming<I, O>;
+  readonly #signal: AbortSignal;
+  readonly #resolve: (response: StreamResponse<I, O>) => void;
+  readonly #reject: (error: ConnectError) => void;
+  readonly #stream: Stream;
+  readonly #messages: MessageReader<MessageShape<O>>;
+  readonly #trailer = new Headers();
+  #header: HeaderList = [];
+  /** Whether the promise of the response is settled. */
+  #isSettled = false;
+
+  constructor(
+    { channel, check }: CallTarget,
+    method: DescMethodStreaming<I, O>,
+    signal: AbortSignal,
+    resolve: (response: StreamResponse<I, O>) => void,
+    reject: (error: ConnectError) => void,
+  ) {
+    this.#channel = channel;
+    this.#method = method;
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#stream = new Stream(this, check, false);
+    this.#messages = new MessageReader(
+      this.#stream,
+      (bytes) => this.#decode(bytes),
+      () => this.#cancel(new ConnectError("the reader left", Code.Canceled)),
+    );
+  }
+
+  begin(timeoutMs: number | undefined, header: HeaderList, input: AsyncIterable<MessageInitShape<I>>): void {
+    const stream = this.#stream;
+    this.#signal.addEventListener("abort", this.#abort);
+    // A response without headers begins with its first message.
+    stream.pull();
+    this.#channel.begin({ path: methodPath(this.#method), timeoutMs, header, stream });
+    sendMessages(this.#method.input, input, stream).then(
+      () => stream.end(),
+      (error) => this.#cancel(ConnectError.from(error)),
+    );
+  }
+
+  onHeaders(header: HeaderList): void {
+    this.#header = [...this.#header, ...header];
+    this.#respond();
+  }
+
+  onMessage(bytes: Uint8Array): void {
+    this.#messages.push(bytes);
+    this.#respond();
+  }
+
+  onEnd(status: CallStatus): void {
+    if (status.code !== 0) {
+      this.#fail(errorFromStatus(status, this.#header));
+      return;
+    }
+    this.#signal.removeEventListener("abort", this.#abort);
+    for (const [name, value] of status.trailers) this.#trailer.append(name, value);
+    this.#messages.close();
+    this.#respond();
+  }
+
+  onError(error: ConnectError): void {
+    this.#fail(error);
+  }
+
+  onRefused(error: ConnectError): void {
+    this.#cancel(error, error.code);
+  }
+
+  #decode(bytes: Uint8Array): MessageShape<O> {
+    try {
+      return fromBinary(this.#method.output, bytes);
+    } catch (error) {
+      this.#channel.reset(this.#stream, Code.Canceled);
+      throw undecodableResponse(error);
+    }
+  }
+
+  #respond(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.#resolve({
+      stream: true,
+      service: this.#method.parent,
+      method: this.#method,
+      header: toHeaders(this.#header),
+      trailer: this.#trailer,
+      message: this.#messages,
+    });
+  }
+
+  /** The messages end with the error; so does the call if its response has not begun. */
+  #fail(error: ConnectError): void {
+    this.#signal.removeEventListener("abort", this.#abort);
+    this.#messages.close({ error });
+    if (!this.#isSettled) this.#reject(error);
+    this.#isSettled = true;
+  }
+
+  #cancel(error: ConnectError, code: Code = Code.Canceled): void {
+    this.#signal.removeEventListener("abort", this.#abort);
+    this.#channel.reset(this.#stream, code);
+    this.#fail(error);
+  }
+
+  readonly #abort = (): void => {
+    const error = ConnectError.from(this.#signal.reason, Code.Canceled);
+    this.#cancel(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
+  };
 }

@@ -12,68 +12,64 @@ import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { Stream, type StreamEvents } from "../flow/stream.js";
 import type { CallStatus, HeaderList } from "../wire/frame.js";
 import { toHeaders } from "../wire/header-list.js";
-import type { CheckMessage } from "../wire/limits.js";
-import type { Channel } from "./call.js";
+import type { CallTarget, Channel } from "./call.js";
 import { errorFromStatus, undecodableResponse } from "./status-error.js";
 
-/** `timeoutMs` is held to here; `toldMs` is what the other end is told. */
+/** `timeoutMs` is enforced here; `sentTimeoutMs` is the timeout in the CALL frame. */
 export function callUnary<I extends DescMessage, O extends DescMessage>(
-  line: Channel,
-  check: CheckMessage,
+  target: CallTarget,
   method: DescMethodUnary<I, O>,
-  signal: AbortSignal | undefined,
-  timeoutMs: number | undefined,
-  toldMs: number | undefined,
   header: HeaderList,
   message: MessageShape<I>,
-  needsNewSession = false,
+  signal: AbortSignal | undefined,
+  timeoutMs: number | undefined,
+  sentTimeoutMs: number | undefined,
+  needsNewSession: boolean,
 ): Promise<UnaryResponse<I, O>> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
     const bytes = toBinary(method.input, message);
-    const call = new UnaryCall(line, check, method, resolve, reject);
-    call.watch(signal, timeoutMs);
-    call.stream.send(bytes, true);
-    call.stream.pull();
-    line.begin({ path: methodPath(method), timeoutMs: toldMs, header, stream: call.stream, needsNewSession });
+    const { stream } = new UnaryCall(target, method, signal, timeoutMs, resolve, reject);
+    stream.send(bytes, true);
+    stream.pull();
+    const path = methodPath(method);
+    target.channel.begin({ path, timeoutMs: sentTimeoutMs, header, stream, needsNewSession });
   });
 }
 
-/** A call with one message each way: by far the most, so it has no iteration in it. */
+/** A call with one message each way. As most calls are, it avoids the cost of async iteration. */
 class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamEvents {
   readonly stream: Stream;
-  readonly #line: Channel;
+  readonly #channel: Channel;
   readonly #method: DescMethodUnary<I, O>;
   readonly #resolve: (response: UnaryResponse<I, O>) => void;
   readonly #reject: (error: ConnectError) => void;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort: (() => void) | undefined;
+  readonly #timer: ReturnType<typeof setTimeout> | undefined;
   #header: HeaderList = [];
   #bytes: Uint8Array | undefined;
   #hasMore = false;
-  #signal: AbortSignal | undefined;
-  #onAbort: (() => void) | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    line: Channel,
-    check: CheckMessage,
+    { channel, check }: CallTarget,
     method: DescMethodUnary<I, O>,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
     resolve: (response: UnaryResponse<I, O>) => void,
     reject: (error: ConnectError) => void,
   ) {
-    this.#line = line;
+    this.#channel = channel;
     this.#method = method;
     this.#resolve = resolve;
     this.#reject = reject;
     this.stream = new Stream(this, check, false);
-  }
-
-  watch(signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
     if (signal) {
       this.#signal = signal;
       this.#onAbort = () => this.#abort(signal);
       signal.addEventListener("abort", this.#onAbort);
     }
-    this.#timer = startDeadline(timeoutMs, () => this.#giveUp(deadlineExceeded()));
+    this.#timer = startDeadline(timeoutMs, () => this.#cancel(deadlineExceeded()));
   }
 
   onHeaders(header: HeaderList): void {
@@ -87,60 +83,60 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   }
 
   onEnd(status: CallStatus): void {
-    this.#over();
+    this.#cleanUp();
     if (status.code !== 0) {
       this.#reject(errorFromStatus(status, this.#header));
       return;
     }
     if (!this.#bytes || this.#hasMore) {
-      this.#reject(notOne(this.#bytes ? "more than one" : "no"));
+      this.#reject(notOneMessage(this.#bytes ? "more than one" : "no"));
       return;
     }
     const method = this.#method;
     try {
       const message = fromBinary(method.output, this.#bytes);
-      this.#resolve(new Answered(method, message, this.#header, status.trailers));
+      this.#resolve(new LazyUnaryResponse(method, message, this.#header, status.trailers));
     } catch (error) {
       this.#reject(undecodableResponse(error));
     }
   }
 
   onError(error: ConnectError): void {
-    this.#over();
+    this.#cleanUp();
     this.#reject(error);
   }
 
   onRefused(error: ConnectError): void {
-    this.#giveUp(error);
+    this.#cancel(error);
   }
 
   #abort({ reason }: AbortSignal): void {
     const error = ConnectError.from(reason, Code.Canceled);
-    this.#giveUp(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
+    this.#cancel(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
   }
 
-  #giveUp(error: ConnectError, code = error.code): void {
-    this.#over();
-    this.#line.reset(this.stream, code);
+  #cancel(error: ConnectError, code = error.code): void {
+    this.#cleanUp();
+    this.#channel.reset(this.stream, code);
     this.#reject(error);
   }
 
-  #over(): void {
+  #cleanUp(): void {
     if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
     if (this.#timer) clearTimeout(this.#timer);
   }
 }
 
-/** The answer. Most callers look at neither headers nor trailers, and making them takes longer than the rest. */
-class Answered<I extends DescMessage, O extends DescMessage> implements UnaryResponse<I, O> {
+/** Creates its Headers when they are read: most callers read none, and creating them takes longer than the rest. */
+class LazyUnaryResponse<I extends DescMessage, O extends DescMessage> implements UnaryResponse<I, O> {
   readonly stream = false;
   readonly service: DescService;
   readonly method: DescMethodUnary<I, O>;
   readonly message: MessageShape<O>;
-  readonly #header: HeaderList;
-  readonly #trailers: HeaderList;
-  #asHeaders: Headers | undefined;
-  #asTrailers: Headers | undefined;
+  readonly #headerList: HeaderList;
+  readonly #trailerList: HeaderList;
+  #header: Headers | undefined;
+  #trailer: Headers | undefined;
 
   constructor(
     method: DescMethodUnary<I, O>,
@@ -151,18 +147,18 @@ class Answered<I extends DescMessage, O extends DescMessage> implements UnaryRes
     this.service = method.parent;
     this.method = method;
     this.message = message;
-    this.#header = header;
-    this.#trailers = trailers;
+    this.#headerList = header;
+    this.#trailerList = trailers;
   }
 
   get header(): Headers {
-    return (this.#asHeaders ??= toHeaders(this.#header));
+    return (this.#header ??= toHeaders(this.#headerList));
   }
 
   get trailer(): Headers {
-    return (this.#asTrailers ??= toHeaders(this.#trailers));
+    return (this.#trailer ??= toHeaders(this.#trailerList));
   }
 }
 
-const notOne = (count: string): ConnectError =>
+const notOneMessage = (count: string): ConnectError =>
   new ConnectError(`protocol error: ${count} message in the answer to a unary call`, Code.Unimplemented);
