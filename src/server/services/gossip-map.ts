@@ -7,8 +7,8 @@ import { GossipMaps, type GossipMembership } from "./gossip-map/maps.js";
 import { keyPrefix } from "./shared/keyspace.js";
 
 /**
- * The gossip map service: the server is a member of every map, and the one that all others meet at. A stream joins a
- * map with its first message for it, is answered on the same stream, and is told what other streams bring.
+ * The gossip map service. The server is a member of every map, and connects all other members. A stream joins a map by
+ * its first message for it, and receives the updates of other streams.
  */
 export function gossipMapService(context: ServiceContext): ServiceImpl<typeof GossipMapService> {
   const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);
@@ -34,7 +34,7 @@ export function gossipMapService(context: ServiceContext): ServiceImpl<typeof Go
   };
 }
 
-/** One message after the other: what a later one compares with includes what an earlier one brought. */
+/** Processes the messages one after the other, so that each is compared with the updates of those before it. */
 async function read(
   messages: AsyncIterable<Message>,
   maps: GossipMaps,
@@ -43,18 +43,18 @@ async function read(
 ): Promise<void> {
   for await (const message of messages) {
     const { namespace = "", name = "" } = message.target ?? {};
-    const at = keyPrefix("gossip", namespace, name);
-    let place = joined.get(at);
-    if (!place) {
-      place = await maps.join({ namespace, name }, multiplexer);
+    const prefix = keyPrefix("gossip", namespace, name);
+    let membership = joined.get(prefix);
+    if (!membership) {
+      membership = await maps.join({ namespace, name }, multiplexer);
       if (multiplexer.ended) {
-        place.hub.leave(place.link);
+        membership.hub.leave(membership.link);
         return;
       }
-      joined.set(at, place);
-      multiplexer.add(place.link);
+      joined.set(prefix, membership);
+      multiplexer.add(membership.link);
     }
-    const { hub, link } = place;
+    const { hub, link } = membership;
     const updates = link.receive(message);
     if (updates.length > 0) await hub.write(updates, link);
     if (multiplexer.ended) return;

@@ -42,7 +42,7 @@ const CHANGEABLE = Object.entries(CHANGES)
   .map(([kind]) => kind)
   .join(", ");
 
-/** ApplyConfiguration. A change is validated and applied synchronously, so changes of one component do not interleave. */
+/** ApplyConfiguration. A change is validated and applied synchronously, so changes do not interleave. */
 export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Lifecycle> {
   const { components } = context;
   return {

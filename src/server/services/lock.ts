@@ -22,9 +22,9 @@ const FENCE_TTL_MS = 7 * DAY_MS;
 type LockKeys = { lock: string; fence: string };
 
 /**
- * The lock RPCs. A held lock is an entry with the owner as its value, which expires with the lease. The resource's fence
- * is another entry, which is written by every grant and by nothing else. So its version is the number of the latest
- * grant, also after the lock has expired.
+ * The lock RPCs. A held lock is an entry with the owner as its value, which expires with the lease. The resource's
+ * fence is another entry, which is written by every grant and by nothing else. So its version is the number of the
+ * latest grant, also after the lock has expired.
  */
 export function lockService(context: ServiceContext): LockMethods {
   const { components, limits, closing } = context;

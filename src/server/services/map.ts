@@ -14,8 +14,8 @@ import { type Condition, type LeadershipAt, putOperation, removeOperation } from
 import { fenceChecks } from "./shared/fence.js";
 
 /**
- * The map RPCs: versioned entries in partitions, each with a counter of its own that lies beside them and is written
- * with them. Put, Get and Remove are for the partition's primary; a backup takes what the primary sends it.
+ * The map RPCs: versioned entries in partitions. Each partition has its own counter, which is written in the same
+ * commit as the entries. Put, Get and Remove are for the partition's primary; a primary calls Backup on its backups.
  */
 export function mapService(context: ServiceContext): ServiceImpl<typeof MapService> {
   const { keys } = context.engine;
@@ -24,14 +24,14 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
   const write = <T>(
     header: RequestHeader | undefined,
     { requestHeader, signal }: Pick<HandlerContext, "requestHeader" | "signal">,
-    operation: (leading: LeadershipAt) => PartitionOperation<T>,
+    operation: (leadershipAt: LeadershipAt) => PartitionOperation<T>,
   ): Promise<T> => {
     const address = addressOf(header);
     const fences = fenceChecks(requestHeader, context.components);
-    const leading = (seen: bigint) => partitions.lead(address, seen);
-    // A backup refuses at once; what the partition has seen is known only when its turn has come.
-    leading(0n);
-    return partitions.run(address, { ...operation(leading), fences, signal });
+    const leadershipAt = (seen: bigint) => partitions.leadership(address, seen);
+    // A backup refuses at once. The term that the partition has seen is known only when the operation runs.
+    leadershipAt(0n);
+    return partitions.run(address, { ...operation(leadershipAt), fences, signal });
   };
 
   return {
@@ -44,7 +44,7 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
     async get({ header, key }) {
       const address = addressOf(header);
       const [record, entry] = await keys.getMany([address.recordKey, address.entriesPrefix + key]);
-      partitions.lead(address, record ? decodeDigest(record.value).term : 0n);
+      partitions.leadership(address, record ? decodeDigest(record.value).term : 0n);
       const value = entry && decodeEntry(entry.value).value;
       return { header: {}, ...(value && { value }) };
     },

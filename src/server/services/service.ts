@@ -34,7 +34,7 @@ interface Invocation extends Omit<HttpRequest, "url"> {
 /** Calls an app. */
 type InvokedApp = (invocation: Invocation, signal: AbortSignal) => Promise<HttpResponse>;
 
-/** InvokeService: calls an app that is configured or connected by a tunnel. Its response is the result, also an error. */
+/** InvokeService: calls an app that is configured or connected by a tunnel, and returns its response unchanged. */
 export function invocationService(
   context: ServiceContext,
 ): Pick<ServiceImpl<typeof Runtime>, "invokeService"> {

@@ -64,7 +64,7 @@ export const gossipMapMutants: readonly Mutant[] = [
   ...faultsOf("gossipMap", "services/gossip-map.ts", [
     [
       "a stream has one map",
-      'const at = keyPrefix("gossip", namespace, name);',
+      'const prefix = keyPrefix("gossip", namespace, name);',
       'const at = "one";',
       /one stream may carry several/,
     ],
@@ -84,8 +84,8 @@ export const gossipMapMutants: readonly Mutant[] = [
     ],
     [
       "tombstones of what is not known are not stored",
-      "const newer = ([key, value]: Update) => this.#replica.takes(key, value);",
-      "const newer = ([key, value]: Update) =>\n      this.#replica.takes(key, value) && !(value.digest?.tombstone && !this.#replica.get(key));",
+      "const isNewer = ([key, value]: Update) => this.#replica.takes(key, value);",
+      "const isNewer = ([key, value]: Update) =>\n      this.#replica.takes(key, value) && !(value.digest?.tombstone && !this.#replica.get(key));",
       /stored for a key that is not known/,
     ],
   ]),

@@ -10,31 +10,31 @@ import type { Entry, KeyStore } from "../../engine.js";
 import { exhausted, unavailable } from "../../errors.js";
 import { keyPrefix } from "../shared/keyspace.js";
 
-/** What one commit writes at most. */
+/** The most entries of one commit. */
 const COMMIT_ENTRIES = 100;
 
 export interface HubOptions extends Pick<ServiceContext, "engine" | "limits" | "gossip" | "log"> {
   /** The id of this server as a member. */
   member: string;
   target: { namespace: string; name: string };
-  /** Called when the hub is of no more use: another one takes its place where it is needed. */
+  /** Called when the hub closes. The next member needs a new one. */
   onClose: (hub: GossipHub) => void;
 }
 
 type Update = [key: string, value: MapValue];
 
-/** How a stream to a member takes part. */
+/** The stream to a member. */
 export interface GossipMember {
-  /** Called when there is more to send to it than before, or sooner. */
+  /** Called when there are more messages to send, or earlier ones. */
   wake: () => void;
-  /** Called where the hub cannot go on. */
+  /** Called if the hub fails. */
   fail: (error: unknown) => void;
 }
 
 /**
- * One gossip map on this server: a copy of what the engine keeps of it, and the links to the members that are
- * connected here. What a member sends is committed to the engine first and told to the others after that; what another
- * server on the same engine commits arrives through its watch and is told in the same way.
+ * One gossip map on this server: a replica of the engine's entries, and the links to the members that are connected
+ * here. A member's updates are committed to the engine, then sent to the other members. The commits of other servers on
+ * the same engine arrive by a watch, and are sent in the same way.
  */
 export class GossipHub {
   readonly #options: HubOptions;
@@ -46,13 +46,13 @@ export class GossipHub {
   readonly #links = new Set<Link>();
   readonly #members = new Map<Link, GossipMember>();
   readonly #closing = new AbortController();
-  readonly #stopTurns: () => void;
-  /** The last of the writes, which come one after the other. */
+  readonly #stopAntiEntropy: () => void;
+  /** The last write. Writes run one after the other. */
   #writes: Promise<unknown> = Promise.resolve();
-  /** What is being committed, and for whom. */
+  /** The values that are being committed, and the link that sent them. */
   #committing: { from: Link; values: Map<string, MapValue> } | undefined;
 
-  /** The hub of the map, with everything that the engine has of it. */
+  /** Opens the hub of a map, with all of its entries in the engine. */
   static async open(options: HubOptions): Promise<GossipHub> {
     const hub = new GossipHub(options);
     try {
@@ -70,14 +70,14 @@ export class GossipHub {
     this.#keys = engine.keys;
     this.#prefix = keyPrefix("gossip", target.namespace, target.name);
     this.#replica = new Replica(member, { tombstoneMs: gossip.tombstoneMs });
-    this.#stopTurns = runAntiEntropy(this.#links, {
+    this.#stopAntiEntropy = runAntiEntropy(this.#links, {
       everyMs: gossip.antiEntropyMs,
       idleMs: gossip.idleMs,
-      onTurn: () => this.#tidy(),
+      onTurn: () => this.#collectTombstones(),
     });
   }
 
-  /** Whether it has no entries, removed ones included. */
+  /** Whether it has neither entries nor tombstones. */
   get isEmpty(): boolean {
     return this.#replica.size === 0;
   }
@@ -86,7 +86,7 @@ export class GossipHub {
     return this.#closing.signal.aborted;
   }
 
-  /** Links a member to the map, on an open hub. */
+  /** Links a member to the map. The hub must be open. */
   join(member: GossipMember): Link {
     const { member: source, target, gossip } = this.#options;
     const { flushMs } = gossip;
@@ -102,9 +102,9 @@ export class GossipHub {
     this.#closeIfIdle();
   }
 
-  /** Stores the member's entries that are newer and tells the other members. Resolves when they are durable. */
+  /** Stores the updates that are newer, and sends them to the other members. Resolves when they are durable. */
   write(updates: Update[], from: Link): Promise<void> {
-    return this.#inTurn(() => this.#commit(updates, from));
+    return this.#serialize(() => this.#commit(updates, from));
   }
 
   #close(): void {
@@ -115,49 +115,49 @@ export class GossipHub {
 
   #stop(): void {
     this.#closing.abort();
-    this.#stopTurns();
+    this.#stopAntiEntropy();
   }
 
-  /** The engine tells of no more changes: members come back to where it does. */
-  #lose(error: unknown): void {
+  /** The engine reports no further changes: ends the members' streams, so that they connect again. */
+  #failMembers(error: unknown): void {
     this.#close();
     for (const member of this.#members.values()) member.fail(error);
   }
 
   async #load(): Promise<void> {
-    // Watching first, so that nothing falls between the two.
+    // Watches before it lists, so that no change in between is missed.
     const changes = this.#keys.watch(this.#prefix, this.#closing.signal);
-    for await (const entry of this.#keys.list(this.#prefix)) this.#take(entry);
+    for await (const entry of this.#keys.list(this.#prefix)) this.#apply(entry);
     const follow = async () => {
       for await (const change of changes) {
-        if (change.type === "set") this.#take(change.entry);
-        else this.#gone(this.#keyOf(change.key));
+        if (change.type === "set") this.#apply(change.entry);
+        else this.#removeForgotten(this.#keyOf(change.key));
       }
     };
     follow().then(
-      () => this.#lose(unavailable("the engine has closed")),
+      () => this.#failMembers(unavailable("the engine has closed")),
       (error: unknown) => {
         this.#options.log.error({ err: error }, "a gossip map lost the engine");
-        this.#lose(error);
+        this.#failMembers(error);
       },
     );
   }
 
-  #inTurn<T>(task: () => Promise<T>): Promise<T> {
+  #serialize<T>(task: () => Promise<T>): Promise<T> {
     const done = this.#writes.then(task);
     this.#writes = done.catch(() => {});
     return done;
   }
 
   async #commit(updates: Update[], from: Link): Promise<void> {
-    const newer = ([key, value]: Update) => this.#replica.takes(key, value);
-    this.#checkRoom(updates.filter(newer));
+    const isNewer = ([key, value]: Update) => this.#replica.takes(key, value);
+    this.#checkLimits(updates.filter(isNewer));
     for (let at = 0; at < updates.length; at += COMMIT_ENTRIES) {
       const batch = updates.slice(at, at + COMMIT_ENTRIES);
-      // Until each is committed, or another server was seen to have a newer one.
-      for (let left = batch.filter(newer); left.length > 0; left = left.filter(newer)) {
-        this.#committing = { from, values: new Map(left) };
-        await this.#tryCommit(left).finally(() => {
+      // Retries until each update is committed, or the engine has a newer value from another server.
+      for (let pending = batch.filter(isNewer); pending.length > 0; pending = pending.filter(isNewer)) {
+        this.#committing = { from, values: new Map(pending) };
+        await this.#tryCommit(pending).finally(() => {
           this.#committing = undefined;
         });
       }
@@ -173,16 +173,16 @@ export class GossipHub {
     }));
     const commit = await this.#keys.commit(writes);
     if ("version" in commit) {
-      for (const { key, value } of writes) this.#take({ key, value, version: commit.version });
+      for (const { key, value } of writes) this.#apply({ key, value, version: commit.version });
     } else if (commit.actual) {
-      // Another server was faster: what it wrote may be newer or not.
-      this.#take(commit.actual);
+      // Another server was faster. Its value may be newer or older.
+      this.#apply(commit.actual);
     } else {
       this.#versions.delete(this.#keyOf(commit.conflict.key));
     }
   }
 
-  #checkRoom(updates: Update[]): void {
+  #checkLimits(updates: Update[]): void {
     const { limits, target } = this.#options;
     let entries = this.#replica.size;
     let bytes = this.#replica.bytes;
@@ -191,39 +191,40 @@ export class GossipHub {
       if (!present) entries++;
       bytes += sizeOf(key, value) - sizeOf(key, present);
     }
-    const full = `gossip map ${quote(target.name)} is full, with ${this.#replica.size} entries`;
+    const message = `gossip map ${quote(target.name)} is full, with ${this.#replica.size} entries`;
     if (entries > Math.max(limits.gossipEntries, this.#replica.size)) {
-      throw exhausted("gossipEntries", limits.gossipEntries, full);
+      throw exhausted("gossipEntries", limits.gossipEntries, message);
     }
     if (bytes > Math.max(limits.gossipBytes, this.#replica.bytes)) {
-      throw exhausted("gossipBytes", limits.gossipBytes, full);
+      throw exhausted("gossipBytes", limits.gossipBytes, message);
     }
   }
 
-  /** Takes in what the engine has, and tells the members of it; what is known already changes nothing. */
-  #take({ key: at, value: bytes, version }: Entry): void {
-    const key = this.#keyOf(at);
+  /** Applies an entry of the engine to the replica, and sends it to the members. Does nothing if it is not newer. */
+  #apply({ key: engineKey, value: bytes, version }: Entry): void {
+    const key = this.#keyOf(engineKey);
     if (version <= (this.#versions.get(key) ?? 0n)) return;
     this.#versions.set(key, version);
     const value = fromBinary(MapValueSchema, bytes);
     const stored = this.#replica.apply(key, value);
     if (!stored) return;
-    const own = this.#committing?.values.get(key);
-    const from = own && compareValues(own, value) === 0 ? this.#committing?.from : undefined;
+    const committing = this.#committing?.values.get(key);
+    const isOwn = committing && compareValues(committing, value) === 0;
+    const from = isOwn ? this.#committing?.from : undefined;
     for (const link of this.#links) {
       if (link === from) link.knows(stored);
       else link.changed(key);
     }
   }
 
-  /** Another server has forgotten a tombstone. */
-  #gone(key: string): void {
+  /** Another server has removed a tombstone. */
+  #removeForgotten(key: string): void {
     this.#replica.forget([key]);
     if (!this.#replica.get(key)) this.#versions.delete(key);
   }
 
-  /** Forgets the tombstones that every member here has, and that are old enough. */
-  #tidy(): void {
+  /** Removes the tombstones that are old enough and that every member here has. */
+  #collectTombstones(): void {
     const links = [...this.#links];
     const old = this.#replica.forgettable((key) => links.every((link) => link.has(key)));
     const keys = old.slice(0, COMMIT_ENTRIES);
@@ -238,21 +239,21 @@ export class GossipHub {
         ifVersion: this.#versions.get(key) ?? 0n,
       }));
       const commit = await this.#keys.commit(writes);
-      // Where one has been written to meanwhile, all of them wait for the next turn.
+      // If one of them was written in the meantime, all of them wait for the next round.
       if ("conflict" in commit) return;
       for (const key of keys) this.#versions.delete(key);
       this.#replica.forget(keys);
     };
-    this.#inTurn(forget).catch((error: unknown) => {
+    this.#serialize(forget).catch((error: unknown) => {
       this.#options.log.warn({ err: error }, "could not forget what was removed from a gossip map");
     });
   }
 
-  /** A map that no one is linked to is read again when it is needed; removed keys are remembered until they may go. */
+  /** Closes a map without members, unless it has tombstones that must be removed later. */
   #closeIfIdle(): void {
     if (this.closed || this.#links.size > 0 || this.#replica.tombstones > 0) return;
     const { revision } = this.#replica;
-    void this.#inTurn(async () => {
+    void this.#serialize(async () => {
       if (this.#links.size === 0 && this.#replica.revision === revision) this.#close();
     });
   }

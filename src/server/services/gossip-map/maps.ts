@@ -8,15 +8,15 @@ import { GossipHub, type GossipMember } from "./hub.js";
 
 type Target = { namespace: string; name: string };
 
-/** A member's place in a map: to be left again. */
+/** A member's link to a map, by which it can leave. */
 export type GossipMembership = { hub: GossipHub; link: Link };
 
-/** The gossip maps of this server: each is opened by the first who joins it, and closed after the last has left. */
+/** The gossip maps of this server. The first member that joins opens a map; it closes after the last has left. */
 export class GossipMaps {
   readonly #context: ServiceContext;
   readonly #member: string;
   readonly #hubs = new Map<string, Promise<GossipHub>>();
-  /** The maps that there are, by the prefix of their keys: open ones, and those that the engine has entries of. */
+  /** The prefixes of the existing maps: open maps, and maps with entries in the engine. */
   #known: Promise<Set<string>> | undefined;
 
   constructor(context: ServiceContext, member: string) {
@@ -24,7 +24,7 @@ export class GossipMaps {
     this.#member = member;
   }
 
-  /** Links a member to the map, which is opened where it is not open yet. */
+  /** Links a member to the map. Opens the map if necessary. */
   async join(target: Target, member: GossipMember): Promise<GossipMembership> {
     const prefix = keyPrefix("gossip", target.namespace, target.name);
     while (true) {
@@ -35,15 +35,15 @@ export class GossipMaps {
         opening.catch(() => this.#hubs.delete(prefix));
       }
       const hub = await opening;
-      // It may have been left by all others at this very moment.
+      // All other members may have left in the meantime.
       if (!hub.closed) return { hub, link: hub.join(member) };
     }
   }
 
   async #open(prefix: string, target: Target): Promise<GossipHub> {
     const { engine, limits } = this.#context;
-    this.#known ??= maps(engine.keys);
-    // Not to be tried in vain for ever where the engine was away.
+    this.#known ??= mapPrefixes(engine.keys);
+    // If the engine is unavailable, the next call tries again.
     this.#known.catch(() => {
       this.#known = undefined;
     });
@@ -67,17 +67,17 @@ export class GossipMaps {
   }
 }
 
-/** The prefixes of the maps that the engine has entries of. */
-async function maps(keys: KeyStore): Promise<Set<string>> {
-  const room = keyPrefix("gossip");
-  const found = new Set<string>();
-  for (let after = room; ; ) {
-    const key = await firstKey(keys, room, after);
-    if (key === undefined) return found;
+/** The prefixes of the maps with entries in the engine. */
+async function mapPrefixes(keys: KeyStore): Promise<Set<string>> {
+  const root = keyPrefix("gossip");
+  const prefixes = new Set<string>();
+  for (let after = root; ; ) {
+    const key = await firstKey(keys, root, after);
+    if (key === undefined) return prefixes;
     const [, namespace = "", name = ""] = key.split("\0", 3);
-    found.add(keyPrefix("gossip", namespace, name));
-    // The first key that the next map could have: names have no control characters.
-    after = `${room}${namespace}\0${name}\u0001`;
+    prefixes.add(keyPrefix("gossip", namespace, name));
+    // Sorts after all keys of this map and before those of the next one, as names have no control characters.
+    after = `${root}${namespace}\0${name}\u0001`;
   }
 }
 

@@ -2,24 +2,24 @@ import { create } from "@bufbuild/protobuf";
 import { type RequestHeader, RequestHeaderSchema } from "../../../../gen/atomix/pb/headers/headers_pb.js";
 import { keyOf, keyPrefix } from "../shared/keyspace.js";
 
-/** One partition of one map: what names it on the wire, and where it is in the engine. */
+/** One partition of one map: its name on the wire and its keys in the engine. */
 export interface Address {
   readonly header: RequestHeader;
-  /** What the configuration calls its group: "<namespace>/<name>". */
+  /** The name of its group in the configuration: "<namespace>/<name>". */
   readonly group: string;
-  /** Where the partition's high-water mark is: the highest term and the highest timestamp seen, a `Digest`. */
+  /** The key of the partition's record: a `Digest` with the highest term and the highest timestamp that it has seen. */
   readonly recordKey: string;
-  /** What the keys of its entries begin with; the map's own key follows. */
+  /** The prefix of the keys of its entries; the map's own key follows. */
   readonly entriesPrefix: string;
 }
 
-/** Where the number of all partitions is kept, so that their limit holds across servers that share an engine. */
+/** The key of the number of all partitions, whose limit applies across the servers on one engine. */
 export const COUNT_KEY = keyOf("map", "count");
 
-/** The prefix of every partition's record. */
+/** The prefix of the partitions' records. */
 export const RECORD_PREFIX = keyPrefix("map", "partition");
 
-/** The partition that a request names. The guard has seen to it that nothing is missing. */
+/** The partition in a request's header, which was validated. */
 export function addressOf(header: RequestHeader | undefined): Address {
   return address([
     header?.protocol?.namespace ?? "",
@@ -30,7 +30,7 @@ export function addressOf(header: RequestHeader | undefined): Address {
   ]);
 }
 
-/** The partition whose record is at `recordKey`. */
+/** The partition of the record at `recordKey`. */
 export function addressAt(recordKey: string): Address {
   return address(recordKey.slice(RECORD_PREFIX.length).split("\0"));
 }
@@ -49,7 +49,7 @@ function address(parts: string[]): Address {
   };
 }
 
-/** A partition as log lines name it. */
+/** The fields of log lines about a partition. */
 export const addressFacts = ({ group, header }: Address) => ({
   group,
   map: header.primitive?.name,

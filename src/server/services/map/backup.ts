@@ -3,15 +3,15 @@ import { entrySize, highest, isEntryTombstone, isNewer, termOf, timestampOf } fr
 import type { PartitionOperation } from "./partition.js";
 
 /**
- * How long a backup remembers a deletion. An older write of the same key cannot come later than the streams of one
- * primary overlap, seconds; the rest is for a backup that comes back, after a change of the primary, with entries
- * that were deleted while it was away: within this time the new primary still knows of the deletion.
+ * How long a backup keeps a tombstone. Streams of one primary can overlap for seconds, in which an older write of the
+ * key can arrive. The rest is for a backup that returns after a change of the primary, with entries that were deleted
+ * while it was away: within this time the new primary still has the tombstone.
  */
 const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 
 /**
- * Takes over every entry that is newer than what is there, and results in true; in false, and nothing is done, where
- * the request is of an older term than the partition has seen, or than this server's `own` as its primary.
+ * Applies every entry that is newer than the present one. The result is false, and nothing is applied, if the term of
+ * the request is older than that of the partition, or not newer than `own`, this server's term as primary.
  */
 export function backupOperation(
   { entries }: BackupRequest,

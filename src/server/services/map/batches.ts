@@ -1,15 +1,15 @@
 import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
 import { entrySize } from "./entry.js";
 
-/** How much goes to a backup in one request. */
+/** The most entries and bytes of one request to a backup. */
 const BATCH_ENTRIES = 256;
 const BATCH_BYTES = 1024 ** 2;
 
-/** How much may wait for one backup, and the bytes of it. */
-const MOST_ENTRIES = 8192;
-const MOST_BYTES = 32 * 1024 ** 2;
+/** The most entries and bytes that may wait for one backup. */
+const BACKLOG_ENTRIES = 8192;
+const BACKLOG_BYTES = 32 * 1024 ** 2;
 
-/** Cuts a stream of entries into what fits in one request each. */
+/** Splits a stream of entries into batches that fit in one request each. */
 export async function* splitBatches(entries: AsyncIterable<Entry>): AsyncGenerator<Entry[], void, undefined> {
   let batch = new Batch();
   for await (const entry of entries) {
@@ -38,20 +38,20 @@ class Batch {
 }
 
 /**
- * The changes that wait for one backup. Past its bounds it drops them all and says so: what was missed is then read
- * from the engine, which has every entry, so a backup that lags behind costs no more memory than this.
+ * The changes that wait for one backup. If they exceed the bounds, all of them are dropped, and `dropping` is true. The
+ * missed changes are then read from the engine, so that a slow backup needs bounded memory.
  */
 export class Backlog {
   #waiting: Entry[] = [];
   #bytes = 0;
   #dropping = true;
 
-  /** Whether changes were dropped since restart(), and go on being dropped. */
+  /** Whether changes were dropped since restart(), and are still dropped. */
   get dropping(): boolean {
     return this.#dropping;
   }
 
-  /** Forgets what waits, and collects from now on. */
+  /** Discards the waiting changes, and collects further ones. */
   restart(): void {
     this.stop();
     this.#dropping = false;
@@ -69,10 +69,10 @@ export class Backlog {
       this.#waiting.push(entry);
       this.#bytes += entrySize(entry);
     }
-    if (this.#waiting.length > MOST_ENTRIES || this.#bytes > MOST_BYTES) this.stop();
+    if (this.#waiting.length > BACKLOG_ENTRIES || this.#bytes > BACKLOG_BYTES) this.stop();
   }
 
-  /** Takes what fits in one request; nothing where nothing waits. */
+  /** Takes the changes that fit in one request; none if none wait. */
   take(): Entry[] {
     const batch = new Batch();
     for (const entry of this.#waiting) {

@@ -17,19 +17,19 @@ import type { Leadership } from "./group.js";
 
 const MOST_VERSION = 2n ** 64n - 1n;
 
-/** What was read of the engine for one batch of operations. */
+/** The engine's entries for one batch of operations. */
 export interface PartitionSnapshot {
   record: Stored | undefined;
-  /** How many partitions there are; not read, and not needed, where this one is known to exist. */
+  /** The number of partitions; not read if this partition is known to exist. */
   count: Stored | undefined;
   entries: ReadonlyMap<string, Stored | undefined>;
   fences: ReadonlyMap<string, Stored | undefined>;
 }
 
 /**
- * A partition as a batch of operations finds it and changes it, each seeing what those before it did; in the end its
- * writes are one commit. That commit is over the record that was read, so it is refused where another server that
- * shares the engine was faster.
+ * A partition with the changes of a batch of operations, each of which sees those before it. The writes of the draft
+ * are one commit. It requires the version of the record that was read, so it fails if another server on the same engine
+ * was faster.
  */
 export class Draft {
   readonly #address: Address;
@@ -41,7 +41,7 @@ export class Draft {
   readonly #changes = new Map<string, Entry>();
   #term: bigint;
   #timestamp: bigint;
-  #touched = false;
+  #hasChanged = false;
 
   constructor(address: Address, snapshot: PartitionSnapshot, mostPartitions: number) {
     this.#address = address;
@@ -57,7 +57,7 @@ export class Draft {
     return this.#term;
   }
 
-  /** What this server itself changed, for its backups: the last change of each key, in the order of the timestamps. */
+  /** The changes to replicate: the last change of each key, in the order of the timestamps. */
   get changes(): Entry[] {
     return [...this.#changes.values()];
   }
@@ -73,8 +73,8 @@ export class Draft {
     return isLive(entry) ? entry : undefined;
   }
 
-  /** The digest of the next change: the partition's counter never goes back, and begins above the term's floor. */
-  next({ term, floor }: Leadership): Digest {
+  /** The digest of the next change. The partition's counter never goes back, and is above the term's floor. */
+  nextDigest({ term, floor }: Leadership): Digest {
     const timestamp = highest([this.#timestamp, floor]) + 1n;
     if (timestamp > MOST_VERSION) {
       throw exhausted("version", MOST_VERSION, "the partition's counter is at its end");
@@ -83,16 +83,16 @@ export class Draft {
     return create(DigestSchema, { term, timestamp });
   }
 
-  /** Moves the high-water mark, each half by itself: a version that was once given is not given again in any term. */
+  /** Raises the high-water marks of term and timestamp separately, so that no version is assigned again in any term. */
   raise(term: bigint, timestamp: bigint): void {
     if (term <= this.#term && timestamp <= this.#timestamp) return;
-    this.#admit();
+    this.#markChanged();
     this.#term = highest([term, this.#term]);
     this.#timestamp = highest([timestamp, this.#timestamp]);
   }
 
   set(entry: Entry, ttlMs?: number): void {
-    this.#admit();
+    this.#markChanged();
     const key = this.#address.entriesPrefix + entry.key;
     this.#entries.set(entry.key, entry);
     this.#writes.set(key, {
@@ -103,23 +103,23 @@ export class Draft {
     });
   }
 
-  /** Forgets the entry, or what was remembered of its deletion. */
+  /** Removes the entry or its tombstone. */
   drop(name: string): void {
-    this.#admit();
+    this.#markChanged();
     const key = this.#address.entriesPrefix + name;
     this.#entries.set(name, undefined);
     this.#writes.set(key, { type: "delete", key });
   }
 
-  /** Has the backups told of a change. */
-  tell(entry: Entry): void {
-    // Deleted first, it moves to the end: the order stays that of the timestamps.
+  /** Adds a change for the backups. */
+  replicate(entry: Entry): void {
+    // Deleted first, so that it moves to the end: the order stays that of the timestamps.
     this.#changes.delete(entry.key);
     this.#changes.set(entry.key, entry);
   }
 
-  /** The first of `checks` that does not hold, and what is there instead. */
-  broken(checks: readonly Write[]): { check: Write; actual: Stored | undefined } | undefined {
+  /** The first of `checks` that fails, and the actual entry. */
+  failedCheck(checks: readonly Write[]): { check: Write; actual: Stored | undefined } | undefined {
     for (const check of checks) {
       const actual = this.#snapshot.fences.get(check.key);
       if ((actual?.version ?? 0n) !== check.ifVersion) return { check, actual };
@@ -127,36 +127,41 @@ export class Draft {
     return undefined;
   }
 
-  /** Has the commit make sure that `checks` still hold. */
-  hold(checks: readonly Write[]): void {
+  /** Adds `checks` to the commit. */
+  addChecks(checks: readonly Write[]): void {
     for (const check of checks) this.#checks.set(check.key, check);
   }
 
-  /** The commit; empty where nothing changed. */
+  /** The writes of the commit; none if nothing has changed. */
   writes(): Write[] {
-    if (!this.#touched) return [];
+    if (!this.#hasChanged) return [];
     const { record, count } = this.#snapshot;
-    const mark: Write = {
+    const updatedRecord: Write = {
       type: "set",
       key: this.#address.recordKey,
       value: encodeDigest(this.#term, this.#timestamp),
       ifVersion: record?.version ?? 0n,
     };
-    const counted: Write = {
+    const incrementedCount: Write = {
       type: "set",
       key: COUNT_KEY,
       value: utf8(String(numberIn(count) + 1)),
       ifVersion: count?.version ?? 0n,
     };
-    return [...this.#checks.values(), mark, ...(record ? [] : [counted]), ...this.#writes.values()];
+    return [
+      ...this.#checks.values(),
+      updatedRecord,
+      ...(record ? [] : [incrementedCount]),
+      ...this.#writes.values(),
+    ];
   }
 
-  /** The first change of all makes the partition, which the limit may not allow. */
-  #admit(): void {
+  /** Fails if the change would create the partition and there are too many. */
+  #markChanged(): void {
     if (!this.#snapshot.record && numberIn(this.#snapshot.count) >= this.#mostPartitions) {
       throw exhausted("mapPartitions", this.#mostPartitions, "no further partition of a map can be created");
     }
-    this.#touched = true;
+    this.#hasChanged = true;
   }
 }
 

@@ -7,10 +7,10 @@ import {
   type Value,
 } from "../../../../gen/atomix/pb/map/map_pb.js";
 
-/** An entry that is there. */
+/** An entry with a value: not a tombstone. */
 export type LiveEntry = Entry & { value: Value };
 
-/** An entry as the engine keeps it: the message itself, so that fields of later versions survive. */
+/** An entry as the engine stores it: the whole message, so that fields of later API versions are kept. */
 export const encodeEntry = (entry: Entry): Uint8Array => toBinary(EntrySchema, entry);
 
 export const decodeEntry = (bytes: Uint8Array): Entry => fromBinary(EntrySchema, bytes);
@@ -22,26 +22,26 @@ export const decodeDigest = (bytes: Uint8Array): Digest => fromBinary(DigestSche
 
 export const isLive = (entry: Entry | undefined): entry is LiveEntry => entry?.value !== undefined;
 
-/** A deletion that is remembered, so that an older write that comes late does not bring the key back. */
+/** A tombstone records a deletion, so that an older write that arrives late does not restore the key. */
 export const isEntryTombstone = (entry: Entry | undefined): entry is Entry =>
   entry !== undefined && entry.value === undefined;
 
-/** When an entry was written: the partition's counter, which is also its version. */
+/** The partition's counter at the write of an entry, which is also its version. */
 export const timestampOf = ({ digest }: Entry): bigint => digest?.timestamp ?? 0n;
 
 export const termOf = ({ digest }: Entry): bigint => digest?.term ?? 0n;
 
-/** Whether `a` was written after `b`: digests compare by term, then by timestamp. */
+/** Whether `a` was written after `b`: compares the terms, then the timestamps. */
 export function isNewer(a: Entry, b: Entry): boolean {
   if (termOf(a) !== termOf(b)) return termOf(a) > termOf(b);
   return timestampOf(a) > timestampOf(b);
 }
 
-/** About what an entry takes on the wire and in memory, in bytes. */
+/** About how many bytes an entry takes on the wire and in memory. */
 export const entrySize = ({ key, value }: Pick<Entry, "key" | "value">): number =>
   key.length + (value?.value.length ?? 0) + 32;
 
-/** Math.max for what is beyond it; 0n of none. */
+/** The highest number; 0n if there are none. */
 export function highest(numbers: Iterable<bigint>): bigint {
   let most = 0n;
   for (const number of numbers) if (number > most) most = number;

@@ -8,21 +8,21 @@ import { fenceConflict } from "../shared/fence.js";
 import { type Address, COUNT_KEY } from "./address.js";
 import { Draft } from "./draft.js";
 
-/** One step on a partition. */
+/** One operation on a partition. */
 export interface PartitionOperation<T> {
-  /** Every key that apply() asks for. */
+  /** Every key that apply() reads. */
   keys: readonly string[];
-  /** What must hold in the commit, see fenceChecks(). One that does not fails this operation only. */
+  /** The checks of the commit, see fenceChecks(). A failed check fails this operation only. */
   fences?: readonly Write[];
-  /** About how much it adds to a commit. */
+  /** About how many bytes it adds to a commit. */
   bytes?: number;
-  /** Aborts when no one waits for the result any more: an operation that has not begun is then left out. */
+  /** Aborts when the result is no longer needed: an operation that has not begun is then skipped. */
   signal?: AbortSignal;
-  /** Does the step on the draft; where it throws, it has changed nothing. May be called anew, on another draft. */
+  /** Applies the operation to the draft. If it throws, it has changed nothing. A retry calls it with a new draft. */
   apply(draft: Draft): T;
 }
 
-/** Called after each commit with what it changed; an operation's answer waits for what this returns. */
+/** Called after each commit with its changes. The results of operations wait for the returned promise. */
 export type OnCommitted = (changes: Entry[]) => Promise<void> | undefined;
 
 type Waiting = {
@@ -31,39 +31,39 @@ type Waiting = {
   reject: (error: unknown) => void;
 };
 
-/** How much goes into one commit. */
+/** The most operations and bytes of one commit. */
 const BATCH_OPERATIONS = 256;
 const BATCH_BYTES = 4 * 1024 ** 2;
 
 const CONFLICT_BACKOFF = { minMs: 1, maxMs: 100 };
 
 /**
- * The writes of one partition, one after the other: what comes while a commit is under way goes into the next one
- * together, so that a busy partition costs one engine commit for many writes.
+ * Runs the operations of one partition, one commit at a time. Operations that arrive during a commit share the next
+ * one, so that a busy partition needs one engine commit for many writes.
  */
 export class Partition {
   readonly #address: Address;
   readonly #context: Pick<ServiceContext, "engine" | "limits" | "closing">;
-  readonly #committed: OnCommitted;
-  readonly #idle: () => void;
+  readonly #onCommitted: OnCommitted;
+  readonly #onIdle: () => void;
   #waiting: Waiting[] = [];
   #draining = false;
   #exists = false;
 
-  /** `idle` is called whenever nothing is left to do. */
+  /** Calls `onIdle` whenever no operations are left. */
   constructor(
     address: Address,
     context: Pick<ServiceContext, "engine" | "limits" | "closing">,
-    committed: OnCommitted,
-    idle: () => void,
+    onCommitted: OnCommitted,
+    onIdle: () => void,
   ) {
     this.#address = address;
     this.#context = context;
-    this.#committed = committed;
-    this.#idle = idle;
+    this.#onCommitted = onCommitted;
+    this.#onIdle = onIdle;
   }
 
-  /** Resolves with what `operation` made of the partition once that is durable, here and on the backups in sync. */
+  /** Resolves with the operation's result when it is durable, here and on the backups that are in sync. */
   run<T>(operation: PartitionOperation<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({ operation, resolve: resolve as (value: unknown) => void, reject });
@@ -82,7 +82,7 @@ export class Partition {
       }
     }
     this.#draining = false;
-    this.#idle();
+    this.#onIdle();
   }
 
   #take(): Waiting[] {
@@ -108,17 +108,17 @@ export class Partition {
     const { engine, closing } = this.#context;
     for (let conflicts = 1; batch.length > 0; conflicts++) {
       const draft = await this.#read(batch);
-      const answers = batch.map((waiting) => attempt(waiting, draft));
+      const settlers = batch.map((waiting) => attempt(waiting, draft));
       const writes = draft.writes();
       const commit = writes.length > 0 ? await engine.keys.commit(writes) : undefined;
       if (!commit || "version" in commit) {
         if (commit) this.#exists = true;
         const changes = draft.changes;
-        const spread = changes.length > 0 ? this.#committed(changes) : undefined;
-        for (const answer of answers) answer(spread);
+        const replicated = changes.length > 0 ? this.#onCommitted(changes) : undefined;
+        for (const settle of settlers) settle(replicated);
         return;
       }
-      // Another server that shares the engine was faster, or a lock was granted anew: the same on what is there now.
+      // Another server on the same engine was faster, or a lock was granted again: retries on the current entries.
       await sleep(jitteredMs(CONFLICT_BACKOFF, conflicts), closing);
     }
   }
@@ -131,32 +131,32 @@ export class Partition {
     ];
     const keys = [recordKey, COUNT_KEY, ...locks, ...names.map((name) => entriesPrefix + name)];
     if (this.#exists) keys.splice(1, 1);
-    const found = await this.#context.engine.keys.getMany(keys);
-    const record = found.shift();
-    const count = this.#exists ? undefined : found.shift();
+    const entries = await this.#context.engine.keys.getMany(keys);
+    const record = entries.shift();
+    const count = this.#exists ? undefined : entries.shift();
     const snapshot = {
       record,
       count,
-      fences: new Map(locks.map((key, i) => [key, found[i]])),
-      entries: new Map(names.map((name, i) => [name, found[locks.length + i]])),
+      fences: new Map(locks.map((key, i) => [key, entries[i]])),
+      entries: new Map(names.map((name, i) => [name, entries[locks.length + i]])),
     };
     return new Draft(this.#address, snapshot, this.#context.limits.mapPartitions);
   }
 }
 
-/** Does one operation of a batch; the answer is given once the commit is there, and what it changed has spread. */
+/** Applies one operation of a batch. The returned function settles it after the commit, when it is replicated. */
 function attempt(
   { operation, resolve, reject }: Waiting,
   draft: Draft,
-): (spread: Promise<void> | undefined) => void {
+): (replicated: Promise<void> | undefined) => void {
   const { fences = [] } = operation;
   try {
-    const broken = draft.broken(fences);
-    if (broken) throw fenceConflict(broken.check, broken.actual);
+    const failed = draft.failedCheck(fences);
+    if (failed) throw fenceConflict(failed.check, failed.actual);
     const value = operation.apply(draft);
-    draft.hold(fences);
-    return (spread) => {
-      if (spread) spread.then(() => resolve(value), reject);
+    draft.addChecks(fences);
+    return (replicated) => {
+      if (replicated) replicated.then(() => resolve(value), reject);
       else resolve(value);
     };
   } catch (error) {

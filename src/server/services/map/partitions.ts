@@ -17,13 +17,13 @@ import {
 import { Partition, type PartitionOperation } from "./partition.js";
 import { Replication } from "./replication.js";
 
-type Open = { partition: Partition; replication: Replication | undefined };
+type OpenPartition = { partition: Partition; replication: Replication | undefined };
 
-/** The partitions that something is done on, and those that this server keeps backups of. */
+/** The partitions with operations under way, and those that this server replicates to backups. */
 export class Partitions {
   readonly #context: ServiceContext;
-  readonly #open = new Map<string, Open>();
-  /** What the backups of a group want to see, where they want to see anything. */
+  readonly #open = new Map<string, OpenPartition>();
+  /** The credentials for the backups of a group, if they need one. */
   readonly #tokens = new Map<string, string>();
   readonly #transports = new Map<string, Transport & Partial<AsyncDisposable>>();
 
@@ -34,33 +34,34 @@ export class Partitions {
       const token = tokenOf(platform.env, components.get("maps", name), `maps[${JSON.stringify(name)}]`);
       if (token !== undefined) this.#tokens.set(name, token);
     }
-    context.closing.addEventListener("abort", () => this.#hangUp(), { once: true });
+    context.closing.addEventListener("abort", () => this.#closeTransports(), { once: true });
     void this.#resume();
   }
 
-  /** As what this server reads and writes the partition; fails where it is not its primary. See leadOf(). */
-  lead(address: Address, seen: bigint): Leadership {
-    const lead = leadershipOf(this.#group(address), seen);
+  /** This server's leadership of the partition. Fails if it is not the primary; see leadershipOf(). */
+  leadership(address: Address, seenTerm: bigint): Leadership {
+    const leadership = leadershipOf(this.#group(address), seenTerm);
     const replication = this.#open.get(address.recordKey)?.replication;
     if (replication?.deposed) throw notPrimaryError();
-    if (lead.remembers && this.#context.closing.aborted) throw closingError();
-    return lead;
+    if (leadership.keepsTombstones && this.#context.closing.aborted) throw closingError();
+    return leadership;
   }
 
   run<T>(address: Address, operation: PartitionOperation<T>): Promise<T> {
-    return this.#at(address).partition.run(operation);
+    return this.#openPartition(address).partition.run(operation);
   }
 
-  /** Takes over what a primary sends; false where it is of an older term. */
+  /** Applies a primary's request; returns false if its term is older. */
   async backUp(request: BackupRequest): Promise<boolean> {
     const address = addressOf(request.header);
     const own = ownTerm(this.#group(address));
     const applied = await this.run(address, backupOperation(request, own));
-    if (applied && own !== undefined && request.entries.length > 0) this.#at(address).replication?.depose();
+    if (applied && own !== undefined && request.entries.length > 0)
+      this.#openPartition(address).replication?.depose();
     return applied;
   }
 
-  #at(address: Address): Open {
+  #openPartition(address: Address): OpenPartition {
     const present = this.#open.get(address.recordKey);
     if (present) return present;
     const partition = new Partition(
@@ -71,7 +72,7 @@ export class Partitions {
         if (!open.replication) this.#open.delete(address.recordKey);
       },
     );
-    const open: Open = { partition, replication: undefined };
+    const open: OpenPartition = { partition, replication: undefined };
     this.#open.set(address.recordKey, open);
     return open;
   }
@@ -81,9 +82,9 @@ export class Partitions {
     return this.#replication(address, last ? timestampOf(last) : 0n)?.publish(changes);
   }
 
-  /** What keeps the backups up to date; undefined where this server has no part in that. */
+  /** The replication to the backups; undefined if this server is not the primary by the configuration. */
   #replication(address: Address, published: bigint): Replication | undefined {
-    const open = this.#at(address);
+    const open = this.#openPartition(address);
     const group = this.#group(address);
     if (!group || group.primary !== undefined) return undefined;
     open.replication ??= new Replication({
@@ -97,13 +98,13 @@ export class Partitions {
     return open.replication;
   }
 
-  /** Takes up the backups of the partitions that are there from before: they may have missed something. */
+  /** Resumes the replication of existing partitions, as their backups may have missed changes. */
   async #resume(): Promise<void> {
     const { engine, components, closing, log } = this.#context;
-    const leads = components
+    const isPrimary = components
       .names("maps")
       .some((name) => ownTerm(components.find("maps", name)) !== undefined);
-    if (!leads) return;
+    if (!isPrimary) return;
     try {
       for await (const { key, value } of engine.keys.list(RECORD_PREFIX)) {
         if (closing.aborted) return;
@@ -113,7 +114,7 @@ export class Partitions {
         if (own !== undefined && own >= term) this.#replication(address, timestamp);
       }
     } catch (error) {
-      if (!closing.aborted) log.error({ err: error }, "the backups of the maps could not be taken up");
+      if (!closing.aborted) log.error({ err: error }, "the backups of the maps could not be resumed");
     }
   }
 
@@ -131,7 +132,7 @@ export class Partitions {
     return transport;
   }
 
-  #hangUp(): void {
+  #closeTransports(): void {
     for (const transport of this.#transports.values()) void transport[asyncDispose]?.();
     this.#transports.clear();
   }

@@ -17,35 +17,35 @@ import { Backlog, splitBatches } from "./batches.js";
 import { decodeEntry, timestampOf } from "./entry.js";
 
 export interface BackupReplicaOptions {
-  /** The backup's address, and the way to it. */
+  /** The backup's URL. */
   url: string;
   dial: () => Transport;
   address: Address;
   /** The term of this primary. */
   term: bigint;
-  /** The timestamp up to which every change is in the engine. */
+  /** All changes up to this timestamp are in the engine. */
   published: bigint;
   keys: KeyStore;
   ackTimeoutMs: number;
   log: Log;
-  /** Called when the backup has got further. */
+  /** Called when the backup has confirmed further changes. */
   onProgress: () => void;
-  /** Called when the backup has seen a later term: this server is not the primary any more. */
+  /** Called when the backup has seen a later term: this server is no longer the primary. */
   onDeposed: () => void;
 }
 
 const RECONNECT: Backoff = { minMs: 50, maxMs: 5000 };
 
-/** Once it has been in sync for this long, a backup that is lost is called again as soon as one never lost. */
-const STEADY_MS = 30_000;
+/** A stream that lasted this long resets the backoff. */
+const STABLE_MS = 30_000;
 
-/** A wait for a backup: over when it has everything up to this timestamp. */
+/** A write that waits until the backup has everything up to this timestamp. */
 type Wait = { timestamp: bigint; resolve: () => void; reject: (error: unknown) => void };
 
 /**
- * One backup of one partition, as the primary keeps it: each stream to it begins with the whole partition and goes on
- * with each change. Writes wait for it while it is in sync, and in the beginning as long as it may take to answer.
- * When it cannot be reached, answers late or lags behind, they do not wait any more until it has caught up.
+ * The primary's view of one backup of one partition. Each stream to it begins with the whole partition and continues
+ * with the changes. Writes wait for a backup that is in sync, and for a new one until its first timeout. If it cannot
+ * be reached, answers late or lags behind, writes do not wait for it until it has caught up.
  */
 export class BackupReplica {
   readonly #options: BackupReplicaOptions;
@@ -53,11 +53,11 @@ export class BackupReplica {
   readonly #backlog = new Backlog();
   #state: "joining" | "in sync" | "behind" = "joining";
   #published: bigint;
-  /** The timestamp up to which the backup has everything; -1n while that is not known. */
-  #has = -1n;
+  /** The backup has confirmed everything up to this timestamp; -1n: unknown. */
+  #confirmed = -1n;
   #waits: Wait[] = [];
   #wake: (() => void) | undefined;
-  #answered: (() => void) | undefined;
+  #onResponse: (() => void) | undefined;
 
   constructor(options: BackupReplicaOptions) {
     this.#options = options;
@@ -68,12 +68,12 @@ export class BackupReplica {
     void this.#run();
   }
 
-  /** The timestamp up to which the backup, being in sync, has everything; -1n while it is not. */
-  get has(): bigint {
-    return this.#state === "in sync" ? this.#has : -1n;
+  /** The backup has everything up to this timestamp; -1n while it is not in sync. */
+  get confirmed(): bigint {
+    return this.#state === "in sync" ? this.#confirmed : -1n;
   }
 
-  /** Sends `changes` in their turn. Resolves when the backup has them, or is not to be waited for. */
+  /** Queues `changes`. Resolves when the backup has them, or at once if writes do not wait for it. */
   publish(changes: readonly Entry[], through: bigint): Promise<void> {
     this.#published = through;
     this.#backlog.push(changes);
@@ -84,7 +84,7 @@ export class BackupReplica {
     });
   }
 
-  /** Ends the stream; what waits fails with `reason`. */
+  /** Ends the stream. Waiting writes fail with `reason`. */
   close(reason: unknown): void {
     this.#stop.abort(reason);
     for (const { reject } of this.#waits.splice(0)) reject(reason);
@@ -98,7 +98,7 @@ export class BackupReplica {
         await this.#session();
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        if (this.#state === "in sync" && performance.now() - startedAtMs > STEADY_MS) failures = 1;
+        if (this.#state === "in sync" && performance.now() - startedAtMs > STABLE_MS) failures = 1;
         this.#backlog.stop();
         this.#fallBehind(ConnectError.from(error).rawMessage);
       }
@@ -106,7 +106,7 @@ export class BackupReplica {
     }
   }
 
-  /** One stream, from its opening until it fails. */
+  /** Opens one stream, and returns or throws when it ends. */
   async #session(): Promise<void> {
     const { dial, onDeposed } = this.#options;
     const client = createClient(MapService, dial());
@@ -115,46 +115,46 @@ export class BackupReplica {
     try {
       for await (const { header } of client.backup(this.#requests(ended), { signal, timeoutMs: 0 })) {
         if (header?.status === ResponseStatus.ERROR) return onDeposed();
-        this.#answered?.();
+        this.#onResponse?.();
       }
       throw new ConnectError("it ended the stream", Code.Unavailable);
     } finally {
       ended.abort();
-      this.#answered?.();
+      this.#onResponse?.();
       this.#wake?.();
     }
   }
 
-  /** A request at a time: what comes while one is under way goes into the next one together. */
+  /** Sends one request at a time. Changes that arrive in the meantime share the next request. */
   async *#requests(ended: AbortController): AsyncGenerator<BackupRequest, void, undefined> {
     const { address, term, ackTimeoutMs } = this.#options;
     for await (const batch of this.#batches(ended.signal)) {
-      const late = new ConnectError(`no answer within ${ackTimeoutMs} ms`, Code.DeadlineExceeded);
-      const callOff = runAfter(ackTimeoutMs, () => ended.abort(late));
-      const answer = new Promise<void>((resolve) => {
-        this.#answered = resolve;
+      const timeout = new ConnectError(`no answer within ${ackTimeoutMs} ms`, Code.DeadlineExceeded);
+      const stopTimer = runAfter(ackTimeoutMs, () => ended.abort(timeout));
+      const response = new Promise<void>((resolve) => {
+        this.#onResponse = resolve;
       });
-      // Each in the primary's own term, whichever it was written in: a request's term is that of its entries.
+      // All entries get the primary's own term, whichever they were written in, as it is the term of the request.
       const entries = batch.map((entry) => ({
         ...entry,
         digest: create(DigestSchema, { term, timestamp: timestampOf(entry) }),
       }));
       yield create(BackupRequestSchema, { header: address.header, entries });
-      await answer;
-      callOff();
+      await response;
+      stopTimer();
       if (ended.signal.aborted) return;
     }
   }
 
-  /** What the backup lacks. A batch is only asked for when the backup has answered to the last one. */
+  /** The entries that the backup lacks. The next batch is read after the backup has confirmed the last one. */
   async *#batches(ended: AbortSignal): AsyncGenerator<Entry[], void, undefined> {
-    this.#has = -1n;
+    this.#confirmed = -1n;
     while (true) {
       const published = this.#published;
       this.#backlog.restart();
-      yield* splitBatches(this.#stored(this.#has));
-      // From here on writes wait for it, so that they cannot be faster than it for long.
-      if (!this.#backlog.dropping) this.#catchUp();
+      yield* splitBatches(this.#stored(this.#confirmed));
+      // From here on writes wait for the backup, so that they cannot outrun it.
+      if (!this.#backlog.dropping) this.#markInSync();
       this.#confirm(published);
       while (!this.#backlog.dropping) {
         const batch = this.#backlog.take();
@@ -163,15 +163,15 @@ export class BackupReplica {
           yield batch;
           this.#confirm(timestampOf(last));
         } else {
-          await this.#more();
+          await this.#nextPublish();
           if (ended.aborted) return;
         }
       }
-      this.#fallBehind("more changes wait for it than may");
+      this.#fallBehind("too many changes wait for it");
     }
   }
 
-  /** Every entry of the partition with a timestamp above `since`, tombstones included. */
+  /** Every entry of the partition with a timestamp above `since`, including tombstones. */
   async *#stored(since: bigint): AsyncGenerator<Entry, void, undefined> {
     const { keys, address } = this.#options;
     for await (const { value } of keys.list(address.entriesPrefix)) {
@@ -180,28 +180,28 @@ export class BackupReplica {
     }
   }
 
-  /** Resolves at the next publish(), or at the end of the stream. */
-  #more(): Promise<void> {
+  /** Resolves at the next publish() or at the end of the stream. */
+  #nextPublish(): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve;
     });
   }
 
   #confirm(timestamp: bigint): void {
-    if (timestamp > this.#has) this.#has = timestamp;
-    const reached = this.#waits.filter((wait) => wait.timestamp <= this.#has);
-    this.#waits = this.#waits.filter((wait) => wait.timestamp > this.#has);
-    for (const { resolve } of reached) resolve();
+    if (timestamp > this.#confirmed) this.#confirmed = timestamp;
+    const confirmed = this.#waits.filter((wait) => wait.timestamp <= this.#confirmed);
+    this.#waits = this.#waits.filter((wait) => wait.timestamp > this.#confirmed);
+    for (const { resolve } of confirmed) resolve();
     this.#options.onProgress();
   }
 
-  #catchUp(): void {
+  #markInSync(): void {
     const { log, url, address } = this.#options;
     if (this.#state === "behind") log.info({ url, ...addressFacts(address) }, "a backup is in sync again");
     this.#state = "in sync";
   }
 
-  /** Writes do not wait for it from now on, nor those that do already. */
+  /** Releases the waiting writes. Further writes do not wait for the backup. */
   #fallBehind(why: string): void {
     if (this.#state === "behind") return;
     this.#state = "behind";

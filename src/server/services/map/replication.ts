@@ -8,8 +8,8 @@ import type { Partition } from "./partition.js";
 import { BackupReplica } from "./replica.js";
 import { Tombstones } from "./tombstones.js";
 
-/** Above every timestamp: what every backup has, where there is no backup. */
-const ALL = 2n ** 64n;
+/** Above every timestamp. */
+const MAX_TIMESTAMP = 2n ** 64n;
 
 export interface ReplicationOptions {
   context: Pick<ServiceContext, "engine" | "log" | "closing">;
@@ -17,11 +17,11 @@ export interface ReplicationOptions {
   group: NonNullable<MapGroup>;
   partition: Pick<Partition, "run">;
   dial: (url: string) => Transport;
-  /** The timestamp up to which every change is in the engine. */
+  /** All changes up to this timestamp are in the engine. */
   published: bigint;
 }
 
-/** What a primary does beside its own commits for one partition: it keeps the backups up to date. */
+/** Replicates the changes of one partition from its primary to the backups. */
 export class Replication {
   readonly #options: ReplicationOptions;
   readonly #replicas: BackupReplica[];
@@ -45,34 +45,34 @@ export class Replication {
           keys: engine.keys,
           ackTimeoutMs: group.ackTimeoutMs,
           log,
-          onProgress: () => this.#tidy(),
+          onProgress: () => this.#collectTombstones(),
           onDeposed: () => this.depose(),
         }),
     );
     const close = () => this.#end(closingError());
     if (closing.aborted) close();
     else closing.addEventListener("abort", close, { once: true });
-    this.#tidy();
+    this.#collectTombstones();
   }
 
-  /** Whether there is a later primary. */
+  /** Whether a later primary has replaced this server. */
   get deposed(): boolean {
     return this.#deposed;
   }
 
-  /** Resolves when every backup in sync has `changes`; rejects where this server turns out not to be the primary. */
+  /** Resolves when every backup in sync has `changes`. Rejects if this server turns out not to be the primary. */
   async publish(changes: readonly Entry[]): Promise<void> {
     const last = changes.at(-1);
     if (!last) return;
     for (const entry of changes) {
       if (isEntryTombstone(entry)) this.#tombstones.add(entry.key, timestampOf(entry));
     }
-    // Nobody would send them any more, and a backup may soon be the primary: not to be acknowledged.
+    // The changes would reach no backup, and a backup may soon be the primary: they must not be acknowledged.
     if (this.#ended.signal.aborted && this.#replicas.length > 0) throw this.#ended.signal.reason;
     await Promise.all(this.#replicas.map((replica) => replica.publish(changes, timestampOf(last))));
   }
 
-  /** A later primary has been heard of: ends the streams to the backups. */
+  /** Must be called when there is a later primary: ends the streams to the backups. */
   depose(): void {
     if (this.#deposed) return;
     this.#deposed = true;
@@ -84,17 +84,17 @@ export class Replication {
     this.#end(notPrimaryError());
   }
 
-  /** Writes under way fail with `reason`: whether the backups have them is not known. */
+  /** Writes under way fail with `reason`, as it is unknown whether the backups have them. */
   #end(reason: unknown): void {
     this.#ended.abort(reason);
     for (const replica of this.#replicas) replica.close(reason);
   }
 
-  #tidy(): void {
-    void this.#tombstones.tidy(() => {
-      let everywhere = ALL;
-      for (const { has } of this.#replicas) if (has < everywhere) everywhere = has;
-      return everywhere;
+  #collectTombstones(): void {
+    void this.#tombstones.collect(() => {
+      let replicated = MAX_TIMESTAMP;
+      for (const { confirmed } of this.#replicas) if (confirmed < replicated) replicated = confirmed;
+      return replicated;
     });
   }
 }

@@ -3,23 +3,23 @@ import type { Address } from "./address.js";
 import { decodeEntry, isEntryTombstone, timestampOf } from "./entry.js";
 import type { Partition } from "./partition.js";
 
-/** How many deletions are known by key; beyond that they are found by reading the partition through. */
-const MOST_KNOWN = 4096;
+/** The most deletions that are known by key. If there are more, they are found by scanning the partition. */
+const MAX_KNOWN = 4096;
 
-/** How many are forgotten in one commit. */
-const AT_A_TIME = 256;
+/** How many tombstones are removed in one commit. */
+const BATCH_KEYS = 256;
 
 /**
- * The deletions that a primary remembers for its backups: each is forgotten once every backup has it. What is left
- * from before, the first tidy() finds.
+ * The tombstones that a primary keeps for its backups. Each is removed when every backup has it. The first collect()
+ * finds those of earlier processes.
  */
 export class Tombstones {
   readonly #address: Address;
   readonly #keys: KeyStore;
   readonly #partition: Pick<Partition, "run">;
   #known = new Map<string, bigint>();
-  #unknown = true;
-  #tidying = false;
+  #needsScan = true;
+  #isCollecting = false;
 
   constructor(address: Address, keys: KeyStore, partition: Pick<Partition, "run">) {
     this.#address = address;
@@ -30,61 +30,61 @@ export class Tombstones {
   add(key: string, timestamp: bigint): void {
     this.#known.delete(key);
     this.#known.set(key, timestamp);
-    if (this.#known.size <= MOST_KNOWN) return;
+    if (this.#known.size <= MAX_KNOWN) return;
     this.#known.clear();
-    this.#unknown = true;
+    this.#needsScan = true;
   }
 
-  /** Forgets in the background those up to the timestamp that `everywhere` returns: what every backup has. */
-  async tidy(everywhere: () => bigint): Promise<void> {
-    if (this.#tidying) return;
-    this.#tidying = true;
+  /** Removes the tombstones up to the timestamp that `replicated` returns, which every backup has. */
+  async collect(replicated: () => bigint): Promise<void> {
+    if (this.#isCollecting) return;
+    this.#isCollecting = true;
     try {
-      if (this.#unknown && everywhere() >= 0n) {
-        this.#unknown = false;
-        await this.#search(everywhere);
+      if (this.#needsScan && replicated() >= 0n) {
+        this.#needsScan = false;
+        await this.#scan(replicated);
       }
-      for (let due = this.#due(everywhere()); due.length > 0; due = this.#due(everywhere())) {
-        await this.#forget(due, everywhere());
+      for (let due = this.#due(replicated()); due.length > 0; due = this.#due(replicated())) {
+        await this.#remove(due, replicated());
         for (const key of due) this.#known.delete(key);
       }
     } catch {
-      // The engine is away: what is left is found the next time.
-      this.#unknown = true;
+      // The engine is unavailable. The next call finds the remaining tombstones.
+      this.#needsScan = true;
     } finally {
-      this.#tidying = false;
+      this.#isCollecting = false;
     }
   }
 
-  /** The oldest of those known that are not needed any more. */
-  #due(everywhere: bigint): string[] {
+  /** The oldest known tombstones that every backup has. */
+  #due(replicated: bigint): string[] {
     const due: string[] = [];
     for (const [key, timestamp] of this.#known) {
-      if (timestamp > everywhere || due.length === AT_A_TIME) break;
+      if (timestamp > replicated || due.length === BATCH_KEYS) break;
       due.push(key);
     }
     return due;
   }
 
-  async #search(everywhere: () => bigint): Promise<void> {
-    let found: string[] = [];
+  async #scan(replicated: () => bigint): Promise<void> {
+    let tombstones: string[] = [];
     for await (const { value } of this.#keys.list(this.#address.entriesPrefix)) {
       const entry = decodeEntry(value);
-      if (isEntryTombstone(entry)) found.push(entry.key);
-      if (found.length < AT_A_TIME) continue;
-      await this.#forget(found, everywhere());
-      found = [];
+      if (isEntryTombstone(entry)) tombstones.push(entry.key);
+      if (tombstones.length < BATCH_KEYS) continue;
+      await this.#remove(tombstones, replicated());
+      tombstones = [];
     }
-    if (found.length > 0) await this.#forget(found, everywhere());
+    if (tombstones.length > 0) await this.#remove(tombstones, replicated());
   }
 
-  #forget(keys: string[], everywhere: bigint): Promise<void> {
+  #remove(keys: string[], replicated: bigint): Promise<void> {
     return this.#partition.run({
       keys,
       apply(draft) {
         for (const key of keys) {
           const entry = draft.get(key);
-          if (isEntryTombstone(entry) && timestampOf(entry) <= everywhere) draft.drop(key);
+          if (isEntryTombstone(entry) && timestampOf(entry) <= replicated) draft.drop(key);
         }
       },
     });

@@ -7,59 +7,59 @@ import { entrySize, type LiveEntry } from "./entry.js";
 import type { Leadership } from "./group.js";
 import type { PartitionOperation } from "./partition.js";
 
-/** What a write asks of the entry that it finds: this version, "absent", or nothing. */
+/** A write's condition on the present entry: its version, "absent", or none. */
 export type Condition = bigint | "absent" | undefined;
 
-/** As what the server writes, given the highest term that the partition has seen; see leadOf(). */
-export type LeadershipAt = (seen: bigint) => Leadership;
+/** The server's leadership, given the highest term that the partition has seen; see leadershipOf(). */
+export type LeadershipAt = (seenTerm: bigint) => Leadership;
 
-/** Writes the entry and results in its version. */
+/** Writes the entry. The result is its version. */
 export function putOperation(
   key: string,
   value: Value,
   condition: Condition,
-  leading: LeadershipAt,
+  leadershipAt: LeadershipAt,
 ): PartitionOperation<bigint> {
   return {
     keys: [key],
     bytes: entrySize({ key, value }),
     apply(draft) {
-      const lead = leading(draft.term);
+      const leadership = leadershipAt(draft.term);
       check(key, draft.live(key), condition);
-      const digest = draft.next(lead);
+      const digest = draft.nextDigest(leadership);
       const { timestamp } = digest;
-      // What else the client's message holds is kept: fields that a later version of the API may have.
+      // Other fields of the client's message are kept, as a later version of the API may add some.
       const entry = create(EntrySchema, { key, digest, value: { ...value, version: timestamp } });
       draft.set(entry);
-      draft.tell(entry);
+      draft.replicate(entry);
       return timestamp;
     },
   };
 }
 
-/** Removes the entry and results in what it was; a missing one stays missing. */
+/** Removes the entry. The result is its value; undefined if it was missing. */
 export function removeOperation(
   key: string,
   condition: Condition,
-  leading: LeadershipAt,
+  leadershipAt: LeadershipAt,
 ): PartitionOperation<Value | undefined> {
   return {
     keys: [key],
     apply(draft) {
-      const lead = leading(draft.term);
+      const leadership = leadershipAt(draft.term);
       const present = draft.live(key);
       check(key, present, condition);
-      if (present) remove(draft, key, lead);
+      if (present) remove(draft, key, leadership);
       return present?.value;
     },
   };
 }
 
-function remove(draft: Draft, key: string, lead: Leadership): void {
-  const tombstone = create(EntrySchema, { key, digest: draft.next(lead) });
-  if (lead.remembers) draft.set(tombstone);
+function remove(draft: Draft, key: string, leadership: Leadership): void {
+  const tombstone = create(EntrySchema, { key, digest: draft.nextDigest(leadership) });
+  if (leadership.keepsTombstones) draft.set(tombstone);
   else draft.drop(key);
-  draft.tell(tombstone);
+  draft.replicate(tombstone);
 }
 
 function check(key: string, present: LiveEntry | undefined, condition: Condition): void {

@@ -37,7 +37,7 @@ interface JoinOptions extends Partial<Pick<App, "askEveryMs" | "timeoutMs">> {
   mayRead?: (pubsub: string, group: string) => boolean | Promise<boolean>;
   /** Called with the app's subscriptions, before any event is delivered. */
   onSubscriptions?: (subscriptions: readonly Subscription[]) => Promise<void>;
-  /** Recognizes the transport's errors of a lost connection. It must not read error messages, which the app may choose. */
+  /** Recognizes the transport's errors of a lost connection, but not by their messages, which an app may choose. */
   readError?: ErrorMapping;
 }
 

@@ -24,7 +24,7 @@ export type DeliveryVerdict = "success" | "retry" | "drop";
 /** An event that is delivered to one consumer, until it is settled or the consumer ends. */
 export interface EventClaim {
   readonly event: TopicEventRequest;
-  /** Settles the event by the consumer's answer. `reason` goes to the dead letter, not to the log: it may quote data. */
+  /** Settles the event by the consumer's answer. `reason` goes to the dead letter only, as it may contain data. */
   settle(verdict: DeliveryVerdict, reason: string): Promise<void>;
 }
 

@@ -66,7 +66,7 @@ function flawOf(path: string): string | undefined {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it finds control characters
 const CONTROLS = /[\u0000-\u001f\u007f]/g;
 
-/** Decodes the dots, slashes and control characters of `path` repeatedly, with overlong forms, as lenient servers do. */
+/** Decodes the dots, slashes and control characters of `path` repeatedly and leniently, as some servers do. */
 function decodeRepeatedly(path: string): string {
   const plain = path
     .replace(/%(25|2e|2f|5c|[01][0-9a-f]|7f)/gi, (code) =>

@@ -23,7 +23,7 @@ export class KeyQuota {
     this.#options = options;
   }
 
-  /** Calls `create`, which creates `key` if it is missing. Fails with `resource_exhausted` if there would be too many keys. */
+  /** Calls `create`, which creates `key` if it is missing. Fails as `resource_exhausted` if the limit is reached. */
   async admit<T>(key: string, create: () => Promise<T>): Promise<T> {
     const counted = await (this.#counted ??= this.#count());
     if (counted.has(key)) return create();

@@ -1,6 +1,6 @@
 import type { StoredPrimitive } from "../../primitives.js";
 
-/** The first part of every key of the engine. Gossip maps have theirs under "gossip"; apps that dial in are kept as well. */
+/** The first part of every key of the engine. "gossip": the gossip maps; "app": the apps that connected by a tunnel. */
 type Keyspace = Exclude<StoredPrimitive, "gossipMap"> | "gossip" | "fence" | "app";
 
 /**
