@@ -2,7 +2,7 @@ import type { Retention } from "../../engine.js";
 import type { WriteOp } from "./store.js";
 import type { Tree } from "./tree.js";
 
-/** What the tree stores of a log. */
+/** The settings of a log, as stored in the tree. */
 export type LogSettings = {
   /** The name of the log's folder. */
   id: string;
