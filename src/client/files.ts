@@ -5,7 +5,7 @@ import { checkedName, checkOptions } from "../lib/checks.js";
 import { checkedCount } from "../lib/count-checks.js";
 import { quote } from "../lib/quote.js";
 import { generatedClient } from "./generated-client.js";
-import { lazyChunk, lazyIterator } from "./lazy.js";
+import { lazyIterator, lazyMethods } from "./lazy.js";
 
 /** The files of one store. Their content is streamed in both directions, so they can be of any size. */
 export interface FileStore {
@@ -153,10 +153,7 @@ export function createFiles(transport: Transport, store: string): FileStore {
     storeName: checkedName("the file store", store),
   };
   return {
-    put: async (name, content, options = {}) => (await lazyChunk()).putFile(place, name, content, options),
-    get: async (name, options = {}) => (await lazyChunk()).getFile(place, name, options),
-    stat: async (name, call = {}) => (await lazyChunk()).statFile(place, name, call),
-    delete: async (name, call = {}) => (await lazyChunk()).deleteFile(place, name, call),
+    ...lazyMethods(({ fileOperations }) => fileOperations(place), ["put", "get", "stat", "delete"]),
     list(prefix = "", options = {}) {
       const what = `Cannot list ${quote(prefix)}`;
       if (prefix !== "") checkedName(`${what}: the prefix`, prefix);

@@ -10,7 +10,7 @@ import type { CancelableIterator } from "../lib/cancelable-iterator.js";
 //   lazyTransport(({ withBearerToken }) => withBearerToken(transport, token)) a transport
 //   lazyValue(({ createTunnelTransport }) => createTunnelTransport(url))      anything else
 //
-// A method that needs the chunk in some of its cases only calls one of its functions: (await lazyChunk()).transact(…).
+// A method that needs a function of the chunk only in some cases calls it: (await lazyChunk()).appendRecords(…).
 
 /** The exports of lazy-chunk.ts. */
 export type LazyChunk = typeof import("./lazy-chunk.js");
