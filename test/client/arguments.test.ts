@@ -7,7 +7,7 @@ import { createNodeTransport, createTunnelTransport } from "../../src/node.js";
 import { inProcess } from "../../src/server/index.js";
 import { createWebTransport } from "../../src/web.js";
 
-/** A client whose calls are counted, of which none may get as far as the wire. */
+/** A client that counts its calls; none may be sent. */
 function open(): { fl: Fairlead; transport: Transport; sent: () => number } {
   let sent = 0;
   const server = inProcess();
@@ -26,19 +26,19 @@ function open(): { fl: Fairlead; transport: Transport; sent: () => number } {
 
 type Call = (fl: Fairlead, given: never) => unknown;
 
-/** Fails unless the call, whether it throws or rejects, fails with an error of this kind and sends nothing. */
+/** Fails unless the call throws or rejects with an error of this kind and sends nothing. */
 async function refused(call: Call, given: unknown, kind: RegExp): Promise<void> {
   const { fl, sent } = open();
   await assert.rejects(async () => {
     const result = await call(fl, given as never);
-    // Iterables fail when they are made, or else with their first step.
+    // Iterables fail when they are created, or at their first step.
     const iterator = (result as AsyncIterable<unknown> | undefined)?.[Symbol.asyncIterator]?.();
     await iterator?.next();
   }, kind);
   assert.equal(sent(), 0, "something was sent");
 }
 
-/** Everything that takes a name or a key. */
+/** All methods that take a name or a key. */
 const named: Record<string, Call> = {
   "state()": (fl, name) => fl.state(name),
   "state().get()": (fl, key) => fl.state().get(key),
@@ -107,7 +107,7 @@ describe("names and keys are well-formed text of 1 to 1024 bytes", () => {
   });
 });
 
-/** Lists, in which a text is not one of its letters, and a hole is no element. */
+/** Methods that take lists: a string is no list, and holes are refused. */
 const lists: Record<string, Call> = {
   "state().getMany()": (fl, keys) => fl.state().getMany(keys),
   "configuration().get()": (fl, keys) => fl.configuration().get(keys),
@@ -116,7 +116,7 @@ const lists: Record<string, Call> = {
 };
 
 describe("lists are arrays without holes", () => {
-  // biome-ignore lint/suspicious/noSparseArray: it is what is tested
+  // biome-ignore lint/suspicious/noSparseArray: the subject of the test
   const sparse = ["a", , "b"];
   for (const [name, call] of Object.entries(lists)) {
     test(name, async () => {
@@ -142,7 +142,7 @@ describe("lists are arrays without holes", () => {
         await refused(call, given, /^TypeError: .*json\(\) cannot hold undefined at \d/);
       }
     }
-    // Not even by a codec that has a form for undefined.
+    // Not even with a codec that can encode undefined.
     const codec = { ...bytes(), encode: () => new Uint8Array() };
     await refused(
       (fl, values) => fl.log("default", { codec }).append(values),
@@ -163,7 +163,7 @@ const WRONG = {
 const texts = ["x", null, { a: 5 }, { a: undefined }];
 const fences = [{}, { store: "s", resource: "r", fence: 5 }, { store: "s", resource: 5, fence: 5n }];
 
-/** Options, each with values that are not of its type. */
+/** Options, each with values of other types. */
 const options: Record<string, [call: Call, wrong: readonly unknown[]]> = {
   "get({ consistency })": [(fl, consistency) => fl.state().get("k", { consistency }), ["Strong", 1, null]],
   "get({ timeoutMs })": [(fl, timeoutMs) => fl.state().get("k", { timeoutMs }), WRONG.number],
@@ -244,7 +244,7 @@ describe("options have their types, and null is not undefined", () => {
   }
 });
 
-/** Transports, none of which dials before its first call. */
+/** Transports, none of which connects before its first call. */
 const transports: Record<string, Call> = {
   "createWebTransport({ defaultTimeoutMs })": (_, defaultTimeoutMs) =>
     createWebTransport("http://x", { defaultTimeoutMs }),
@@ -259,7 +259,7 @@ const transports: Record<string, Call> = {
     createTunnelTransport("http://x", { limits: { calls } }),
 };
 
-describe("transports take numbers that make sense", () => {
+describe("transports refuse invalid numbers", () => {
   for (const [name, call] of Object.entries(transports)) {
     test(name, async () => {
       for (const given of ["5", null, 5n]) await refused(call, given, /^TypeError: /);
@@ -268,7 +268,7 @@ describe("transports take numbers that make sense", () => {
   }
 });
 
-/** Numbers, each with those that make no sense. */
+/** Numeric options, each with invalid numbers. */
 const numbers: Record<string, [call: Call, wrong: readonly number[]]> = {
   timeoutMs: [(fl, timeoutMs) => fl.state().get("k", { timeoutMs }), [Number.NaN]],
   "update({ timeoutMs })": [(fl, timeoutMs) => fl.state().update("k", () => 1, { timeoutMs }), [Number.NaN]],
@@ -317,7 +317,7 @@ const numbers: Record<string, [call: Call, wrong: readonly number[]]> = {
   "retry.maxDelayMs": [(_, maxDelayMs) => withRetry(inProcess(), { maxDelayMs }), [Number.NaN, -1]],
 };
 
-describe("numbers make sense", () => {
+describe("invalid numbers are refused", () => {
   for (const [name, [call, wrong]] of Object.entries(numbers)) {
     test(name, async () => {
       for (const given of wrong) await refused(call, given, /^RangeError: /);
@@ -325,7 +325,7 @@ describe("numbers make sense", () => {
   }
 });
 
-test("a gossip map takes keys that are text only, and synced() does not wait for what was refused", async () => {
+test("a gossip map takes only strings as keys, and synced() does not wait for refused writes", async () => {
   const { fl } = open();
   await using map = await fl.openGossipMap<number>("m");
   for (const key of [5, null, "\ud800", Symbol("k")] as never[]) {
@@ -342,7 +342,7 @@ test("a gossip map takes keys that are text only, and synced() does not wait for
   assert.equal(map.size, 0);
 });
 
-test("what a message shows of a value is short", async () => {
+test("error messages quote values in short form", async () => {
   const { fl } = open();
   const error = await fl
     .state()

@@ -66,7 +66,7 @@ describe.each(WAYS)("a client over $name", ({ open, duplex }) => {
     },
   );
 
-  test("calls fail at once when close() is called, not only when it is done", async () => {
+  test("calls fail as soon as close() is called", async () => {
     await using at = await open();
     const fl = createClient(at.transport, { closeTransport: false });
     const closing = fl.close();
@@ -74,7 +74,7 @@ describe.each(WAYS)("a client over $name", ({ open, duplex }) => {
     await closing;
   });
 
-  test("close() ends what is open: loops as if they were left, and what they follow is closed", async () => {
+  test("close() ends open loops as if they were left, and closes what they follow", async () => {
     await using at = await open();
     const fl = createClient(at.transport, { closeTransport: false });
     const configuration = await fl.configuration().open({ fallback: { a: "b" } });
@@ -100,7 +100,7 @@ describe.each(WAYS)("a client over $name", ({ open, duplex }) => {
     assert.equal(configuration.current["a"], "b");
     assert.ok(held.signal.aborted);
     assert.equal(held.ttlRemainingMs, 0);
-    // Released, and sent, before the transport was let go.
+    // Released and sent before the transport was closed.
     const other = createClient(at.server.transport());
     assert.ok(await other.lock().tryAcquire("k"));
     if (map) {
@@ -110,7 +110,7 @@ describe.each(WAYS)("a client over $name", ({ open, duplex }) => {
     }
   });
 
-  test("calls under way fail as canceled", async () => {
+  test("pending calls fail as canceled", async () => {
     await using at = await open();
     const fl = createClient(at.transport, { closeTransport: false });
     const stream = fl.raw.log.consume({ offset: 0n })[Symbol.asyncIterator]().next();
@@ -132,7 +132,7 @@ describe.each(WAYS)("a client over $name", ({ open, duplex }) => {
   });
 });
 
-test("close() ends what is served, and what is not served yet never is", async () => {
+test("close() ends serving, and serving that has not started never does", async () => {
   await using at = await overHttp((url) => createTunnelTransport(url, app))();
   const fl = createClient(at.transport);
   const serving = await fl.service.serve(() => new Response("x"));
@@ -146,7 +146,7 @@ test("close() ends what is served, and what is not served yet never is", async (
   );
 });
 
-test("ready rejects where serving ends before the server calls it", async () => {
+test("ready rejects if serving ends before the server calls it", async () => {
   const fl = createClient(createTunnelTransport("http://127.0.0.1:9", app));
   const serving = await fl.service.serve(() => new Response("x"));
   await serving.close();

@@ -9,7 +9,7 @@ import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { forEachProtocol, overHttp } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
-/** What other servers and transports say of outcomes of their own, here as the words of an app. */
+/** Error texts of other servers and transports, here used by an app. */
 const TEXTS = [
   "premature end",
   "socket hang up",
@@ -24,7 +24,7 @@ const TEXTS = [
 
 const openTunnel = overHttp((url) => createTunnelTransport(url));
 
-test("what a handler of service.serve() throws is internal to its caller, and runs once, whatever its words", async () => {
+test("an error of a handler of service.serve() is internal for its caller, and is not retried, whatever its text", async () => {
   await using at = await openTunnel();
   await using app = createClient(createTunnelTransport(at.url, { appId: "shop" }));
   const thrown: string[] = [];
@@ -45,7 +45,7 @@ test("what a handler of service.serve() throws is internal to its caller, and ru
   assert.deepEqual(thrown, TEXTS);
 });
 
-test("an app whose handler of events speaks of lost connections has not left", async () => {
+test("an app is not disconnected because the error of its event handler mentions lost connections", async () => {
   const lines: string[] = [];
   const note = (_fields: object, message: string) => void lines.push(message);
   await using at = await openTunnel({ log: { debug() {}, info: note, warn: note, error: note } });
@@ -67,7 +67,7 @@ test("an app whose handler of events speaks of lost connections has not left", a
 });
 
 forEachProtocol("download", (open) => {
-  test("every error of this server carries its mark", async () => {
+  test("every error of this server has the fairlead-server header", async () => {
     await using at = await open();
     const raw = rawClient(Runtime, at.transport);
     const log = rawClient(LogService, at.transport);
@@ -93,7 +93,7 @@ forEachProtocol("download", (open) => {
   });
 });
 
-test("texts of a server that is not ours tell outcomes apart, unless it says that it is", async () => {
+test("error texts are interpreted only for servers without the fairlead-server header", async () => {
   const outcomes: [Code, string, Code][] = [
     [Code.Unknown, "possible etag mismatch", Code.Aborted],
     [Code.Internal, "open f: no such file or directory", Code.NotFound],

@@ -13,10 +13,10 @@ import { memoryEngine } from "../../src/server/engines/memory.js";
 import { forEachProtocol, openInProcess } from "../support/protocols.js";
 import { advertises, clock, rawMember, updates } from "../support/raw-member.js";
 
-/** What has to come about soon: looks again and again. */
+/** Polls until `holds` returns true. */
 async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await holds()); tries++) {
-    assert.ok(tries < 1000, `it did not come about: ${holds}`);
+    assert.ok(tries < 1000, `still false: ${holds}`);
     await sleep(5);
   }
 }
@@ -24,7 +24,7 @@ async function eventually(holds: () => boolean | Promise<boolean>): Promise<void
 /** The contents of a map. */
 const contents = <V>(map: GossipMap<V>): Record<string, V> => Object.fromEntries(map);
 
-/** A transport that can be cut: streams break, and new ones fail until it is mended. */
+/** A transport that can be cut: streams break, and new ones fail until it is restored. */
 function fragile(transport: Transport) {
   let cutting = new AbortController();
   const seen: Message[] = [];
@@ -46,13 +46,13 @@ function fragile(transport: Transport) {
       transport = to;
       cutting = new AbortController();
     },
-    /** What clients have sent. */
+    /** The messages of the clients. */
     seen,
   };
   return wire;
 }
 
-/** A memory engine that outlives its servers, with some of its key methods replaced. */
+/** A memory engine that is not closed with its servers, with some of its key methods replaced. */
 function kept(replace: (keys: KeyStore) => Partial<KeyStore> = () => ({})): Engine {
   const engine = memoryEngine();
   const { keys } = engine;
@@ -68,7 +68,7 @@ function kept(replace: (keys: KeyStore) => Partial<KeyStore> = () => ({})): Engi
 }
 
 forEachProtocol("duplex", (open) => {
-  test("what members set, change and delete, all others see", async () => {
+  test("all members see what one sets, changes and deletes", async () => {
     await using at = await open();
     await using ada = await openGossipMap<number>(at.transport, "presence");
     ada.set("a", 1);
@@ -96,7 +96,7 @@ forEachProtocol("duplex", (open) => {
   });
 });
 
-test("reading and writing is local and at once", async () => {
+test("reads and writes are local and immediate", async () => {
   await using at = await openInProcess();
   await using map = await openGossipMap<number>(at.transport, "m", { flushMs: 10_000 });
   map.set("b", 2);
@@ -127,7 +127,7 @@ test("reading and writing is local and at once", async () => {
   assert.equal(map.size, 1);
 });
 
-test("a value is what was set, whatever becomes of the object, and stays the same object until it changes", async () => {
+test("a value does not change with the object that was set, and get() returns the same object until it changes", async () => {
   await using at = await openInProcess();
   await using map = await openGossipMap<{ n: number }>(at.transport, "m");
   const value = { n: 1 };
@@ -142,7 +142,7 @@ test("a value is what was set, whatever becomes of the object, and stays the sam
   assert.equal(raw.get("k")?.[0], 1);
 });
 
-test("what no server would take is refused before it stands in the way of the rest", async () => {
+test("a value that servers refuse is refused by set(), so that it does not block the others", async () => {
   await using at = await openInProcess();
   await using map = await openGossipMap(at.transport, "m", { codec: text() });
   assert.throws(() => map.set("", "v"), RangeError);
@@ -156,7 +156,7 @@ test("what no server would take is refused before it stands in the way of the re
   assert.deepEqual([other.size, other.get("__proto__")], [2, "v"]);
 });
 
-test("what both sides changed while they were apart is the same on both once they are not", async () => {
+test("changes of both sides during a partition are the same on both afterwards", async () => {
   await using at = await openInProcess();
   const wire = fragile(at.transport);
   await using ada = await openGossipMap<string>(wire, "m", { codec: text() });
@@ -182,7 +182,7 @@ test("what both sides changed while they were apart is the same on both once the
   assert.equal(ada.connected, true);
 });
 
-test("a server that lost everything has it back from its members", async () => {
+test("a server that lost its data gets it back from the members", async () => {
   const first = await openInProcess();
   await using second = await openInProcess();
   const wire = fragile(first.transport);
@@ -197,7 +197,7 @@ test("a server that lost everything has it back from its members", async () => {
   assert.deepEqual(contents(bob), { a: 1, b: 2 });
 });
 
-test("a server that comes back with its engine has the map as it was", async () => {
+test("a restarted server with the same engine has the same map", async () => {
   const engine = kept();
   const first = await openInProcess({ engine });
   const ada = await openGossipMap<number>(first.transport, "m");
@@ -210,10 +210,10 @@ test("a server that comes back with its engine has the map as it was", async () 
   assert.deepEqual([bob.size, bob.get("k8"), bob.has("k7")], [249, 8, false]);
 });
 
-test("servers that share an engine tell each other's members, and the newest stays in it", async () => {
+test("servers that share an engine update each other's members, and the engine keeps the newest entries", async () => {
   let turn = 0;
   const engine = kept((keys) => ({
-    // As over a network: commits overtake each other.
+    // As over a network, commits overtake each other.
     commit: async (writes) => {
       await sleep(turn++ % 3);
       return keys.commit(writes);
@@ -238,7 +238,7 @@ test("servers that share an engine tell each other's members, and the newest sta
   assert.deepEqual(contents(late), contents(bob));
 });
 
-test("a member is not told what it said itself", async () => {
+test("a member does not receive its own entries", async () => {
   await using at = await openInProcess({ config: { gossip: { flushMs: 1 } } });
   await using one = rawMember(at.transport, "m");
   await using two = rawMember(at.transport, "m");
@@ -253,7 +253,7 @@ test("a member is not told what it said itself", async () => {
   assert.deepEqual(message.case === "update" && Object.keys(message.value.updates), ["other"]);
 });
 
-test("members come back to a map that lost its engine for a while", async () => {
+test("members reconnect to a map whose engine was closed for a while", async () => {
   let watches = 0;
   let lose: ((error: Error) => void) | undefined;
   const engine = kept((keys) => ({
@@ -282,7 +282,7 @@ test("members come back to a map that lost its engine for a while", async () => 
   assert.deepEqual(contents(bob), { a: 1, b: 2 });
 });
 
-test("64 members that write the same keys at once agree", async () => {
+test("64 members that write the same keys concurrently converge", async () => {
   await using at = await openInProcess();
   const open = () => openGossipMap<number>(at.transport, "m");
   const members = await Promise.all(Array.from({ length: 64 }, open));
@@ -296,7 +296,7 @@ test("64 members that write the same keys at once agree", async () => {
   await Promise.all(members.map((member) => member.close()));
 });
 
-test("a value that a third member held back does not bring a removed key back", async () => {
+test("a delayed value of a third member does not bring a removed key back", async () => {
   await using at = await openInProcess();
   const wire = fragile(at.transport);
   wire.cut();
@@ -313,7 +313,7 @@ test("a value that a third member held back does not bring a removed key back", 
   assert.deepEqual([stale.has("k"), ada.has("k")], [false, false]);
 });
 
-test("thousands of keys are compared in chunks, and a map that does not change is quiet", async () => {
+test("thousands of keys are compared in chunks, and a map without changes sends no messages", async () => {
   await using at = await openInProcess({ config: { gossip: { antiEntropyMs: 10, flushMs: 1 } } });
   const wire = fragile(at.transport);
   await using ada = await openGossipMap<number>(wire, "m", { antiEntropyMs: 10, flushMs: 1 });
@@ -349,13 +349,13 @@ test("thousands of keys are compared in chunks, and a map that does not change i
   });
 });
 
-test("a peer in the Go manner takes part", async () => {
+test("a peer like the Go implementation takes part", async () => {
   await using at = await openInProcess();
   await using ada = await openGossipMap<string>(at.transport, "m", { codec: text() });
   await using go = rawMember(at.transport, "m");
   go.update({ foo: ["bar", 5] });
   await eventually(() => ada.get("foo") === "bar");
-  // A heartbeat moves nothing but clocks.
+  // A heartbeat changes only clocks.
   go.send({ case: "update", value: { updates: {}, timestamp: clock(9) } });
 
   ada.set("foo", "baz");
@@ -370,7 +370,7 @@ test("a peer in the Go manner takes part", async () => {
   go.update({ foo: [null, now + 1n], other: ["x", now + 2n] });
   await eventually(() => !ada.has("foo") && ada.get("other") === "x");
 
-  // All that it has in one message, and not what it lacks: it is told and asked.
+  // It advertises all its keys in one message: it gets what it lacks, and requests for what it has.
   ada.set("mine", "1");
   await ada.synced();
   go.advertise({ other: now + 2n, its: now + 3n });
@@ -381,7 +381,7 @@ test("a peer in the Go manner takes part", async () => {
   await eventually(() => ada.get("its") === "2");
 });
 
-test("a digest of more keys than a chunk in one message is a whole one", async () => {
+test("a message with the digests of more keys than a chunk is a complete round", async () => {
   await using at = await openInProcess();
   await using ada = await openGossipMap<string>(at.transport, "m", { codec: text() });
   await using go = rawMember(at.transport, "m");
@@ -395,7 +395,7 @@ test("a digest of more keys than a chunk in one message is a whole one", async (
   await go.until(updates("zz"));
 });
 
-test("two values under one timestamp end as the same one for all", async () => {
+test("two values with the same timestamp converge to one", async () => {
   await using at = await openInProcess();
   await using ada = await openGossipMap<string>(at.transport, "m", { codec: text() });
   await using one = rawMember(at.transport, "m");
@@ -411,7 +411,7 @@ test("two values under one timestamp end as the same one for all", async () => {
   assert.equal(ada.has("t"), false, "a tombstone wins over a value");
 });
 
-/** A server in the Go manner: strictly newer wins, only advertised keys are compared, its digests come by the clock. */
+/** A server like the Go implementation: strictly newer wins, only advertised keys are compared, digests come periodically. */
 function goServer(everyMs: number) {
   type Held = { value: string | null; at: bigint };
   const held = new Map<string, Held>();
@@ -477,7 +477,7 @@ function goServer(everyMs: number) {
   return { transport, set, get: (key: string) => held.get(key)?.value };
 }
 
-test("a server in the Go manner is good enough", async () => {
+test("a server like the Go implementation is sufficient", async () => {
   const go = goServer(10);
   go.set("a", "1");
   go.set("b", "2");
@@ -492,7 +492,7 @@ test("a server in the Go manner is good enough", async () => {
   await eventually(() => map.get("d") === "4" && !map.has("b"));
 });
 
-test("one stream may carry many maps, and each is told only of its own", async () => {
+test("one stream may carry many maps, and each gets only its own entries", async () => {
   await using at = await openInProcess();
   await using one = await openGossipMap<string>(at.transport, "one", { codec: text() });
   await using two = await openGossipMap<string>(at.transport, "two", { namespace: "n", codec: text() });
@@ -508,7 +508,7 @@ test("one stream may carry many maps, and each is told only of its own", async (
   assert.equal((await raw.until(updates("k2"))).target?.name, "two");
 });
 
-test("a member that does not read costs one entry for each key, and is told the newest", async () => {
+test("a member that does not read costs one pending entry for each key, and gets the newest", async () => {
   await using at = await openInProcess({ config: { gossip: { flushMs: 1 } } });
   await using ada = await openGossipMap<number>(at.transport, "m", { flushMs: 1 });
   await using lazy = rawMember(at.transport, "m", { lazy: true });
@@ -538,7 +538,7 @@ test("a member that does not read costs one entry for each key, and is told the 
   assert.ok(entries <= 10 * 201, `${entries} of ${40 * 200} entries`);
 });
 
-test("openGossipMap() rejects where the server cannot be reached, unless it may be offline", async () => {
+test("openGossipMap() rejects if the server cannot be reached, unless `offline` is true", async () => {
   const at = await openInProcess();
   const wire = fragile(at.transport);
   wire.cut();
@@ -557,7 +557,7 @@ test("openGossipMap() rejects where the server cannot be reached, unless it may 
   assert.deepEqual(contents(map), { a: 1 });
 });
 
-test("waits end with their signal and their deadline", async () => {
+test("waits end at their signal and their deadline", async () => {
   const silent = createRouterTransport(({ service }) => {
     service(GossipMapService, {
       async *connect(messages, { signal }) {
@@ -585,7 +585,7 @@ test("waits end with their signal and their deadline", async () => {
   await assert.rejects(map.synced(), { code: Code.Canceled });
 });
 
-test("close() sends what waits, ends changes(), and can be called again", async () => {
+test("close() sends pending entries, ends changes(), and is idempotent", async () => {
   await using at = await openInProcess();
   const ada = await openGossipMap<number>(at.transport, "m", { flushMs: 60_000 });
   const loop = (async () => {
@@ -614,7 +614,7 @@ test("aborting the signal of openGossipMap() closes the map", async () => {
   await map.close();
 });
 
-test("changes() tells what differs since the last step, from the call on", async () => {
+test("changes() yields the differences since the last step, from the call on", async () => {
   await using at = await openInProcess();
   await using map = await openGossipMap<number>(at.transport, "m");
   map.set("before", 0);
@@ -643,7 +643,7 @@ test("changes() tells what differs since the last step, from the call on", async
   await assert.rejects(waiting, { code: Code.Canceled });
 });
 
-test("a value that the codec cannot read harms nothing else", async () => {
+test("a value that the codec cannot decode affects no other", async () => {
   await using at = await openInProcess();
   const schema = z.object({ age: z.number() });
   await using people = await openGossipMap(at.transport, "m", { schema });
@@ -676,7 +676,7 @@ test("a value that the codec cannot read harms nothing else", async () => {
   await eventually(() => (other.get("ada") as { age: unknown }).age === 36);
 });
 
-test("a full map refuses more with resource_exhausted, without haste, and takes it once there is room", async () => {
+test("a full map refuses more with resource_exhausted, backs off, and takes it when there is room", async () => {
   await using at = await openInProcess({ config: { limits: { gossipBytes: 100 } } });
   let streams = 0;
   const counting: Transport = {
@@ -702,7 +702,7 @@ test("a full map refuses more with resource_exhausted, without haste, and takes 
   await ada.synced();
 });
 
-test("what the server refuses for good ends the waits, and is not tried again", async () => {
+test("a permanent refusal of the server rejects the waits, and is not retried", async () => {
   await using at = await openInProcess();
   const wire = fragile(at.transport);
   await assert.rejects(openGossipMap(wire, "m", { memberId: "a\u0000b" }), { code: Code.InvalidArgument });
@@ -720,7 +720,7 @@ test("what the server refuses for good ends the waits, and is not tried again", 
   assert.equal(wire.seen.length, 0);
 });
 
-test("the last member to leave frees the map on the server, and not before", async () => {
+test("the server frees the map when the last member leaves", async () => {
   const watches: AbortSignal[] = [];
   const engine = kept((keys) => ({
     watch: (prefix, signal) => {
@@ -745,7 +745,7 @@ test("the last member to leave frees the map on the server, and not before", asy
   assert.equal(watches.length, 2);
 });
 
-test("removed keys are forgotten once they are old and every member has them, and not before", async () => {
+test("tombstones are removed when they are old and all members have them, not before", async () => {
   const engine = memoryEngine();
   const config = { gossip: { tombstoneMs: 30, antiEntropyMs: 10, flushMs: 1, idleMs: 20 } };
   await using at = await openInProcess({ engine, config });
@@ -755,7 +755,7 @@ test("removed keys are forgotten once they are old and every member has them, an
     return keys;
   };
   await using ada = await openGossipMap<number>(at.transport, "m", { tombstoneMs: 30, antiEntropyMs: 10 });
-  // It says what it has, and never that it has been told anything.
+  // It advertises its own keys, and never confirms an entry.
   const deaf = rawMember(at.transport, "m", { lazy: true });
   deaf.advertise({});
   ada.set("kept", 1);
@@ -775,7 +775,7 @@ test("removed keys are forgotten once they are old and every member has them, an
   assert.deepEqual(await left(), ["kept"], "and members do not remind each other of them");
 });
 
-test("a peer that ends its half of the stream is told all, then the stream ends", async () => {
+test("a peer that ends its half of the stream gets all entries, then the stream ends", async () => {
   await using at = await openInProcess();
   await using ada = await openGossipMap<number>(at.transport, "m");
   ada.set("a", 1);

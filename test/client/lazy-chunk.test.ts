@@ -6,7 +6,7 @@ import { lazyChunk, lazyTransport } from "../../src/client/lazy.js";
 import { createClient } from "../../src/index.js";
 import { inProcess } from "../../src/server/index.js";
 
-test("code that cannot be loaded is unavailable, with the reason as its cause", async () => {
+test("code that cannot be loaded is unavailable, with the error as its cause", async () => {
   const reason = new TypeError("Failed to fetch dynamically imported module");
   await assert.rejects(
     lazyChunk(() => Promise.reject(reason)),
@@ -19,7 +19,7 @@ test("code that cannot be loaded is unavailable, with the reason as its cause", 
   );
 });
 
-test("a transport whose code could not be loaded is loaded by the next call", async () => {
+test("a transport whose code could not be loaded is loaded again by the next call", async () => {
   const there = inProcess();
   let loads = 0;
   const transport = lazyTransport(async () => {
@@ -33,7 +33,7 @@ test("a transport whose code could not be loaded is loaded by the next call", as
   assert.equal(loads, 2);
 });
 
-test("raw.runtime has every RPC of Runtime, as the whole service describes it", async () => {
+test("raw.runtime has every RPC of the Runtime service", async () => {
   const { runtime } = createClient(inProcess()).raw;
   const names = Runtime.methods.map(({ localName }) => localName);
   assert.deepEqual(Object.keys(runtime).sort(), names.sort());
@@ -43,7 +43,7 @@ test("raw.runtime has every RPC of Runtime, as the whole service describes it", 
   assert.equal((await runtime.getState({ storeName: "default", key: "k" })).data.length, 0);
 });
 
-test("what is written by the very first call is what it was then, also where its code is still to be loaded", async () => {
+test("the first call writes the value at the time of the call, although its code is loaded later", async () => {
   await using fl = createClient(inProcess());
   const value = { seat: 1 };
   const put = fl.map<{ seat: number }>("seats").put("a", value);

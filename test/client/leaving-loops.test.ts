@@ -8,7 +8,7 @@ import { createWebTransport } from "../../src/web.js";
 import { openInProcess, overHttp, type TestServer } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
-/** How many streams the server has open. */
+/** The number of open streams on the server. */
 async function streamsOpen({ server }: TestServer): Promise<number> {
   const { body } = await server.metrics(null);
   const counts = [...String(body).matchAll(/^fairlead_streams_open\{.*\} (\d+)$/gm)];
@@ -17,13 +17,13 @@ async function streamsOpen({ server }: TestServer): Promise<number> {
 
 type Loop = AsyncIterator<unknown, unknown, undefined>;
 
-/** Loops that wait for ever, over streams of the server. */
+/** Loops over streams of the server, which do not end by themselves. */
 const STREAMS: Record<string, (fl: Fairlead, signal?: AbortSignal) => Loop> = {
   "log.read()": (fl, signal) => fl.log().read({ ...(signal && { signal }) }),
   "pubsub.subscribe()": (fl, signal) => fl.pubsub().subscribe("orders", { ...(signal && { signal }) }),
 };
 
-/** Loops that wait for ever without a stream of their own. */
+/** Loops without a stream of their own, which do not end by themselves. */
 const CHANGES: Record<string, (fl: Fairlead, signal?: AbortSignal) => Promise<Loop>> = {
   "changes() of a configuration": async (fl, signal) => {
     const open = await fl.configuration().open({ fallback: { a: "b" } });
@@ -65,7 +65,7 @@ describe.each(WAYS)("over $name", ({ open, duplex }) => {
       assert.deepEqual(await loop.next(), { value: undefined, done: true });
     });
 
-    test("throw() does so too, and rejects with what it was given", async () => {
+    test("throw() does the same, and rejects with its argument", async () => {
       await using at = await open();
       await using fl = createClient(at.transport, { closeTransport: false });
       const loop = loopOf(fl);
@@ -76,7 +76,7 @@ describe.each(WAYS)("over $name", ({ open, duplex }) => {
       await until(async () => (await streamsOpen(at)) === 0);
     });
 
-    test("one that lost a race is left in the same way", async () => {
+    test("a loop that lost a race is left in the same way", async () => {
       await using at = await open();
       await using fl = createClient(at.transport, { closeTransport: false });
       const loop = loopOf(fl);
@@ -130,7 +130,7 @@ describe.each(Object.entries(CHANGES))("%s", (_, loopOf) => {
   });
 });
 
-test("ids() and files.list() are left while their request waits", async () => {
+test("ids() and files.list() can be left while their request is pending", async () => {
   await using at = await openInProcess();
   let aborted = 0;
   const hanging = createClient({
@@ -152,7 +152,7 @@ test("ids() and files.list() are left while their request waits", async () => {
   assert.equal(aborted, 2);
 });
 
-test("several steps that wait all end when the loop is left", async () => {
+test("all pending steps end when the loop is left", async () => {
   await using at = await openInProcess();
   await using fl = createClient(at.transport);
   const loop = fl.log().read();
@@ -162,7 +162,7 @@ test("several steps that wait all end when the loop is left", async () => {
   for (const step of steps) assert.deepEqual(await step, { value: undefined, done: true });
 });
 
-test("leaving by break while the body is at work frees the server, and a message goes back", async () => {
+test("break frees the server, and an unacknowledged message is redelivered", async () => {
   await using at = await openInProcess();
   await using fl = createClient(at.transport);
   const first = fl.pubsub().subscribe<string>("orders");

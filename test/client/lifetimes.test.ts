@@ -25,7 +25,7 @@ beforeAll(async () => {
     platform: "node",
     format: "esm",
     target: "es2022",
-    // With its packages: a process then starts in a fraction of the time. They require() what Node has.
+    // Bundled with its packages, a process starts in a fraction of the time. They require() Node modules.
     banner: {
       js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
     },
@@ -38,7 +38,7 @@ afterAll(async () => {
   await rm(outdir, { recursive: true, force: true });
 });
 
-/** Starts the program in a process of its own, once it has opened its thing. */
+/** Starts the program in another process, and waits until it has opened its object. */
 async function open(kind: string, thing: string, how: "leave" | "close", url = server.url) {
   const child = spawn(process.execPath, [program, kind, thing, how, url]);
   let printed = "";
@@ -48,13 +48,13 @@ async function open(kind: string, thing: string, how: "leave" | "close", url = s
   return { child, ended };
 }
 
-/** That it goes on for a while by itself: an idle WebSocket alone, as browsers have it, would let it live for a second. */
+/** Checks that it keeps running: with an idle browser-style WebSocket alone, it would end after a second. */
 async function goesOn({ child, ended }: { child: ChildProcess; ended: Promise<unknown> }, ms: number) {
   await Promise.race([sleep(ms), ended]);
   assert.equal(child.exitCode, null);
 }
 
-/** That it ends by itself within `ms`, with status 0 and nothing said. */
+/** Checks that it ends by itself within `ms`, with status 0 and without output. */
 async function endsItself(
   { child, ended }: { child: ChildProcess; ended: Promise<{ status: number | null; printed: string }> },
   ms: number,
@@ -67,24 +67,24 @@ async function endsItself(
 
 const hasWebSocket = typeof WebSocket !== "undefined";
 const KINDS = ["node", "node-1.1", "web", "tunnel", "inProcess", ...(hasWebSocket ? ["web-tunnel"] : [])];
-/** What needs a stream in both directions, which HTTP/1.1 has not got; in browsers' way, it takes a tunnel. */
+/** Objects that need a bidirectional stream, which HTTP/1.1 does not have; the browser transport uses a tunnel. */
 const BOTH_WAYS = ["subscribe", "gossip map"];
 const canDo = (kind: string, thing: string): boolean => {
   if (thing.endsWith("serve"))
     return ["tunnel", "web", "web-tunnel"].includes(kind) && (kind === "tunnel" || hasWebSocket);
-  // Much as over HTTP/2, so one of them will do.
+  // Similar to HTTP/2, so one of them is enough.
   if (kind === "node-1.1" && thing !== "log") return false;
   if (BOTH_WAYS.includes(thing)) return kind !== "web" || hasWebSocket;
   return true;
 };
-/** What close() of the client does is much the same over the others: test/closing.test.ts has them all. */
+/** close() of the client is similar for the others: closing.test.ts has them all. */
 const closedToo = (kind: string) => kind === "tunnel" || kind === "web";
 const THINGS = ["pubsub.serve", "service.serve", "subscribe", "log", "configuration", "gossip map", "lock"];
 const CASES = KINDS.flatMap((kind) =>
   THINGS.filter((thing) => canDo(kind, thing)).map((thing) => [thing, kind]),
 );
 
-describe("a process lives while something is open, and ends by itself then", { timeout: 120_000 }, () => {
+describe("a process runs while an object is open, and then ends by itself", { timeout: 120_000 }, () => {
   test.concurrent.each(CASES)("%s over %s", async (thing = "", kind = "") => {
     for (const how of closedToo(kind) ? (["leave", "close"] as const) : (["leave"] as const)) {
       const opened = await open(kind, thing, how);
@@ -115,7 +115,7 @@ describe("a process lives while something is open, and ends by itself then", { t
   });
 });
 
-test("a process that was stopped for longer than its lease knows at once, and withLock() rejects", async () => {
+test("a process that was stopped for longer than its lease notices immediately, and withLock() rejects", async () => {
   const child = spawn(process.execPath, [join(outdir, "paused-lock.mjs"), server.url]);
   let printed = "";
   child.stdout.on("data", (text: Buffer) => void (printed += text));

@@ -7,13 +7,13 @@ import { sleep } from "../../src/rpc/sleep.js";
 import { type InterceptedCall, intercept } from "../support/intercept.js";
 import { openInProcess } from "../support/protocols.js";
 
-// Time is the subject here: one clock for the client and the server, which goes on when the test says so.
+// Client and server share one fake clock, which the test advances.
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] }));
 afterEach(() => void vi.useRealTimers());
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-/** A server, a second client's look at it, and a lock store with `meet` in the way of its calls. */
+/** A server, a lock store whose calls go through `meet`, and another one without it. */
 async function open(
   meet: (call: InterceptedCall) => ReturnType<InterceptedCall["send"]> = ({ send }) => send(),
 ) {
@@ -61,7 +61,7 @@ for (const [ttlMs, marginMs] of [
   [30_000, 1000],
   [1000, 100],
 ] as const) {
-  test(`the signal aborts ${marginMs} ms before a lease of ${ttlMs} ms ends that could not be renewed`, async () => {
+  test(`the signal aborts ${marginMs} ms before a lease of ${ttlMs} ms ends if no renewal succeeds`, async () => {
     await using at = await open(({ method, send }) => (method === "LockKeepAlive" ? lost() : send()));
     const held = await at.lock.acquire("r", { ttlMs });
     await pass(ttlMs - marginMs - 1);
@@ -72,7 +72,7 @@ for (const [ttlMs, marginMs] of [
     assert.equal(reasonOf(held).cause, undefined);
     assert.equal(held.ttlRemainingMs, 0);
     assert.ok(at.count("LockKeepAlive") > 3);
-    // No one else can have been let in before.
+    // The server has not granted the lock to another one before.
     assert.equal(await at.others.tryAcquire("r"), undefined);
     await pass(marginMs);
     assert.ok(await at.others.tryAcquire("r"));
@@ -82,7 +82,7 @@ for (const [ttlMs, marginMs] of [
   });
 }
 
-test("the lease counts from before the request, however long the answer took", async () => {
+test("the lease is counted from the time of the request, not of the answer", async () => {
   let renewals = 0;
   await using at = await open(async ({ method, send }) => {
     if (method === "LockKeepAlive" && ++renewals > 1) lost();
@@ -101,7 +101,7 @@ test("the lease counts from before the request, however long the answer took", a
   assert.ok(held.signal.aborted);
 });
 
-test("a lock whose grant was told later than its lease lasts is not held, and given back", async () => {
+test("a grant that arrives after its lease is not held, and released", async () => {
   await using at = await open(async ({ method, send }) => {
     const answer = await send();
     if (method === "TryLock") await sleep(1500);
@@ -115,7 +115,7 @@ test("a lock whose grant was told later than its lease lasts is not held, and gi
   assert.ok(at.count("Unlock") > 0);
 });
 
-test("a renewal that fails for a while is tried again until it succeeds", async () => {
+test("a failed renewal is retried until it succeeds", async () => {
   let failures = 4;
   await using at = await open(({ method, send }) => {
     return method === "LockKeepAlive" && failures-- > 0 ? lost() : send();
@@ -128,7 +128,7 @@ test("a renewal that fails for a while is tried again until it succeeds", async 
   assert.equal(await held.release(), true);
 });
 
-test("a renewal that hangs is given up in time for another", async () => {
+test("a renewal that hangs is canceled early enough for another", async () => {
   let hangs = 2;
   await using at = await open(async ({ method, timeoutMs, send }) => {
     if (method !== "LockKeepAlive" || hangs-- <= 0) return send();
@@ -142,7 +142,7 @@ test("a renewal that hangs is given up in time for another", async () => {
   await held.release();
 });
 
-test("the signal aborts as soon as the server says that the lock is gone, or another's", async () => {
+test("the signal aborts as soon as the server reports that the lock is gone, or has another owner", async () => {
   await using at = await open();
   const gone = await at.lock.acquire("a");
   const taken = await at.lock.acquire("b");
@@ -157,7 +157,7 @@ test("the signal aborts as soon as the server says that the lock is gone, or ano
   assert.deepEqual(await Promise.all([gone.release(), taken.release()]), [false, false]);
 });
 
-test("withLock() fails with Code.Aborted where the lock was lost before its task had ended", async () => {
+test("withLock() fails with Code.Aborted if the lock was lost before its task ended", async () => {
   await using at = await open(({ method, send }) => (method === "LockKeepAlive" ? lost() : send()));
   let aborted = false;
   const working = at.lock.withLock("r", async ({ signal }) => {
@@ -171,7 +171,7 @@ test("withLock() fails with Code.Aborted where the lock was lost before its task
   assert.equal(aborted, true);
 });
 
-test("what is renewed and released carries the headers of the call", async () => {
+test("renewals and releases carry the headers of the call", async () => {
   await using at = await openInProcess();
   const seen: string[] = [];
   const transport: Transport = {
@@ -187,7 +187,7 @@ test("what is renewed and released carries the headers of the call", async () =>
   assert.deepEqual(seen, ["TryLock mine", "LockKeepAlive mine", "Unlock mine"]);
 });
 
-test("a lock that was granted to a lost answer is given back at once", async () => {
+test("a lock is released immediately if the answer with its grant was lost", async () => {
   await using at = await open(async ({ method, send }) => {
     const answer = await send();
     return method === "TryLock" ? lost() : answer;
@@ -201,7 +201,7 @@ for (const [name, options, code] of [
   ["aborted", () => ({ signal: AbortSignal.abort() }), Code.Canceled],
   ["late", () => ({ timeoutMs: 100 }), Code.DeadlineExceeded],
 ] as const) {
-  test(`a lock that was granted to a request that was ${name} is given back`, async () => {
+  test(`a lock is released if its request was ${name}`, async () => {
     const enough = new AbortController();
     await using at = await open(async ({ method, send, signal, timeoutMs = 100 }) => {
       if (method !== "TryLock") return send();
@@ -221,7 +221,7 @@ for (const [name, options, code] of [
   });
 }
 
-test("a request that reaches the server after it was given up is given back all the same", async () => {
+test("a lock is released if its request reaches the server after it was canceled", async () => {
   await using at = await open(async ({ method, send }) => {
     if (method !== "TryLock") return send();
     setTimeout(() => void send(), 300);
@@ -234,7 +234,7 @@ test("a request that reaches the server after it was given up is given back all 
   assert.ok(await at.others.tryAcquire("r"));
 });
 
-test("a request that the server refused is not given back: nothing was granted", async () => {
+test("nothing is released after the server refused the request", async () => {
   await using at = await open();
   await assert.rejects(createLock(at.transport, "nope").tryAcquire("r"), { code: Code.InvalidArgument });
   await assert.rejects(at.lock.tryAcquire(""), RangeError);
@@ -242,7 +242,7 @@ test("a request that the server refused is not given back: nothing was granted",
   assert.equal(at.count("Unlock"), 0);
 });
 
-test("statuses that this client does not know leave a lock to its lease", async () => {
+test("with unknown statuses a lock ends with its lease", async () => {
   const future = createRouterTransport((router) =>
     router.service(Runtime, {
       tryLock: () => ({ success: true }),
@@ -258,7 +258,7 @@ test("statuses that this client does not know leave a lock to its lease", async 
   assert.equal(await held.release(), false);
 });
 
-test("nothing runs on after release(), also where a renewal is under way", async () => {
+test("nothing runs after release(), even during a renewal", async () => {
   const slow = createRouterTransport((router) =>
     router.service(Runtime, {
       tryLock: () => ({ success: true }),
@@ -295,7 +295,7 @@ test("against the Go runtime, whose LockKeepAlive always fails, a lock is held f
   assert.equal(await held.release(), true);
 });
 
-test("a lock that is held for longer than fences are remembered still has one, and its writes pass", async () => {
+test("a lock that is held for longer than fences are kept still has its fence, and its writes succeed", async () => {
   await using at = await open();
   const held = await at.lock.acquire("r", { ttlMs: 24 * 3_600_000 });
   const first = held.fence ?? 0n;
@@ -311,7 +311,7 @@ test("a lock that is held for longer than fences are remembered still has one, a
   await held.release();
 });
 
-test("time in which the machine was suspended counts, a wall clock that is set back does not", async () => {
+test("time while the machine is suspended counts, and a wall clock that is set back has no effect", async () => {
   await using at = await open();
   const held = await at.lock.acquire("r");
   vi.setSystemTime(Date.now() - 3_600_000);

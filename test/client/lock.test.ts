@@ -31,7 +31,7 @@ forEachProtocol("unary", (open) => {
     assert.equal(await second.release(), true);
   });
 
-  test("a write under the fence of a lock that has been granted anew is refused", async () => {
+  test("a write under the fence of a lock that has been granted again is refused", async () => {
     await using at = await open();
     const locks = createLock(at.transport, "default");
     const state = createState<string>(at.transport, "default");
@@ -99,7 +99,7 @@ test("acquire() of several at once lets them in one after the other, with growin
   );
 });
 
-test("whatever owners do and however time passes, the server does what a lock is", async () => {
+test("any sequence of calls and pauses gives the results of a model of the lock", async () => {
   const { SUCCESS, LOCK_UNEXIST, LOCK_BELONG_TO_OTHERS } = UnlockResponse_Status;
   const step = fc.record({
     what: fc.constantFrom("tryLock", "unlock", "lockKeepAlive", "pass"),
@@ -177,7 +177,7 @@ test("acquire() fails with Code.Canceled once its signal aborts", async () => {
   await assert.rejects(lock.tryAcquire("free", { signal: enough.signal }), { code: Code.Canceled });
 });
 
-test("the signal of acquire() has no say once the lock is there", async () => {
+test("the signal of acquire() has no effect after the lock is acquired", async () => {
   await using at = await openInProcess();
   const asking = new AbortController();
   const held = await createLock(at.transport, "default").acquire("r", { signal: asking.signal });
@@ -186,7 +186,7 @@ test("the signal of acquire() has no say once the lock is there", async () => {
   assert.equal(await held.release(), true);
 });
 
-test("acquire() fails where the server is away at first, and waits for one that has answered before", async () => {
+test("acquire() fails if the server is unavailable at first, and waits for a server that has answered before", async () => {
   await using at = await openInProcess();
   const holder = await createLock(at.transport, "default").acquire("r");
   let away = true;
@@ -210,7 +210,7 @@ test("acquire() fails where the server is away at first, and waits for one that 
   assert.equal(await (await waiting).release(), true);
 });
 
-test("release() a second time does what the first did: nothing more", async () => {
+test("release() a second time returns the result of the first", async () => {
   await using at = await openInProcess();
   let unlocks = 0;
   const counted = intercept(at.transport, ({ method, send }) => {
@@ -228,7 +228,7 @@ test("release() a second time does what the first did: nothing more", async () =
   assert.equal(await lock.tryAcquire("r"), undefined);
 });
 
-test("release() aborts the signal, and tells where the lock was not held any more", async () => {
+test("release() aborts the signal, and returns false if the lock was not held any more", async () => {
   await using at = await openInProcess();
   const held = await createLock(at.transport, "default").acquire("r");
   await createClient(Runtime, at.transport).unlock({
@@ -243,7 +243,7 @@ test("release() aborts the signal, and tells where the lock was not held any mor
   assert.equal(held.ttlRemainingMs, 0);
 });
 
-test("release() that could not reach the server can be called again; leaving the scope does not fail", async () => {
+test("release() can be called again if it failed; leaving the scope does not fail", async () => {
   await using at = await openInProcess();
   let away = true;
   const lossy = intercept(at.transport, async ({ method, send }) => {
@@ -259,7 +259,7 @@ test("release() that could not reach the server can be called again; leaving the
   assert.equal(await held.release(), true);
 });
 
-test("withLock() gives back what its task made, and frees the lock also where it fails", async () => {
+test("withLock() returns the result of its task, and releases the lock also if the task fails", async () => {
   await using at = await openInProcess();
   const lock = createLock(at.transport, "default");
   assert.equal(await lock.withLock("r", async ({ fence }) => typeof fence), "bigint");
@@ -274,7 +274,7 @@ test("withLock() gives back what its task made, and frees the lock also where it
   assert.ok(held);
 });
 
-test("ttlMs is rounded up to whole seconds, and one that the wire cannot hold is a RangeError", async () => {
+test("ttlMs is rounded up to whole seconds, and one beyond int32 seconds is a RangeError", async () => {
   await using at = await openInProcess();
   const asked: unknown[] = [];
   const seen = intercept(at.transport, ({ method, message, send }) => {
@@ -290,7 +290,7 @@ test("ttlMs is rounded up to whole seconds, and one that the wire cannot hold is
   for (const waitMs of [-1, Number.NaN]) await assert.rejects(lock.acquire("r", { waitMs }), RangeError);
 });
 
-test("tryAcquire() hands the answer's headers to the caller's own onHeader as well", async () => {
+test("tryAcquire() passes the response headers to the caller's onHeader", async () => {
   await using at = await openInProcess();
   let told: string | null = null;
   const onHeader = (headers: Headers) => {
@@ -300,10 +300,10 @@ test("tryAcquire() hands the answer's headers to the caller's own onHeader as we
   assert.equal(told, String(held.fence));
 });
 
-/** Keeps the event loop from running anything for so long. */
+/** Blocks the event loop for `ms`. */
 const block = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-test("withLock() fails as aborted where the event loop was blocked until the lease had ended", async () => {
+test("withLock() fails with Code.Aborted if the event loop was blocked until after the lease", async () => {
   await using at = await openInProcess();
   const lock = createLock(at.transport, "default");
   const blocked = lock.withLock("r", () => block(1500), { ttlMs: 1000 });
@@ -313,7 +313,7 @@ test("withLock() fails as aborted where the event loop was blocked until the lea
   });
 });
 
-test("a lock's signal is right at once after the event loop was blocked", async () => {
+test("a lock's signal is correct immediately after the event loop was blocked", async () => {
   await using at = await openInProcess();
   const held = await createLock(at.transport, "default").acquire("r", { ttlMs: 1000 });
   const { signal } = held;
@@ -331,7 +331,7 @@ test("a lock's signal is right at once after the event loop was blocked", async 
   assert.equal(await held.release(), false);
 });
 
-test("a server with neither fences nor LockKeepAlive locks all the same, and writes under its locks are refused", async () => {
+test("a server without fences and LockKeepAlive grants locks, and writes under them are refused", async () => {
   const owners = new Map<string, string>();
   const go = createRouterTransport((router) =>
     router.service(Runtime, {
@@ -341,7 +341,7 @@ test("a server with neither fences nor LockKeepAlive locks all the same, and wri
         return { success: true };
       },
       unlock({ resourceId, lockOwner }) {
-        // A number that this client's contract does not know, for whoever is not the owner.
+        // An unknown status for everyone but the owner.
         if (owners.get(resourceId) !== lockOwner) return { status: 99 as never };
         owners.delete(resourceId);
         return {};

@@ -17,7 +17,7 @@ import { forEachProtocol, openInProcess } from "../support/protocols.js";
 const texts = (transport: Transport, name?: string): Log<string> =>
   createLog(transport, name, { codec: text() });
 
-/** What is in the log now. */
+/** The records of the log. */
 async function all<T>(log: Log<T>, options?: LogReadOptions): Promise<T[]> {
   const values: T[] = [];
   for await (const { value } of log.read({ follow: false, ...options })) values.push(value);
@@ -32,7 +32,7 @@ async function take<T>(log: Log<T>, count: number, options?: LogReadOptions) {
 }
 
 forEachProtocol("upload", (open) => {
-  test("append() tells where the values are, and read() gives them from any offset on", async () => {
+  test("append() returns the offsets of the values, and read() reads them from any offset on", async () => {
     await using at = await open();
     const log = texts(at.transport, "audit");
     assert.deepEqual(await log.append(["a", "b"]), { firstOffset: 1n, lastOffset: 2n });
@@ -42,7 +42,7 @@ forEachProtocol("upload", (open) => {
     assert.deepEqual(await all(log, { from: 4n }), []);
   });
 
-  test("read() follows: what is appended while it waits comes too, with offset and time", async () => {
+  test("read() follows the log: it also yields records that are appended later, with offset and time", async () => {
     await using at = await open();
     const log = texts(at.transport);
     const before = Date.now();
@@ -65,7 +65,7 @@ forEachProtocol("upload", (open) => {
 });
 
 forEachProtocol("download", (open) => {
-  test("read() ends at the tail with follow: false, and leaving a loop that follows frees the server", async () => {
+  test("read() ends at the end of the log with follow: false, and leaving a following loop frees the server", async () => {
     await using at = await open();
     await texts(at.server.transport(), "журнал/1").append(["a", "b"]);
     const log = texts(at.transport, "журнал/1");
@@ -74,7 +74,7 @@ forEachProtocol("download", (open) => {
   });
 });
 
-test("append() of nothing calls nobody, and a value that does not fit its schema is not sent", async () => {
+test("append() without values makes no call, and a value that does not fit its schema is not sent", async () => {
   await using at = await openInProcess();
   assert.deepEqual(await texts(at.transport).append([]), { firstOffset: undefined, lastOffset: undefined });
   const ages = createLog(at.transport, "ages", { schema: z.object({ age: z.number() }) });
@@ -82,16 +82,16 @@ test("append() of nothing calls nobody, and a value that does not fit its schema
   assert.deepEqual(await all(ages), []);
 });
 
-test("append() takes an array for several values; one that is itself a value goes inside another", async () => {
+test("append() takes an array as several values; a value that is an array must be in another array", async () => {
   await using at = await openInProcess();
   const pairs = createLog<[number, number]>(at.transport);
   await pairs.append([[1, 2]]);
-  // @ts-expect-error numbers are no values of this log
+  // @ts-expect-error a number is not a value of this log
   await pairs.append([3, 4]);
   assert.deepEqual(await all(pairs), [[1, 2], 3, 4]);
 });
 
-test("append() of 64 at once: each call's values stand next to each other, and no offset is given twice", async () => {
+test("64 concurrent append() calls: the values of each are next to each other, and no offset is used twice", async () => {
   await using at = await openInProcess();
   const log = createLog<number>(at.transport);
   const appends = await Promise.all(Array.from({ length: 64 }, (_, i) => log.append([i, i, i])));
@@ -104,7 +104,7 @@ test("append() of 64 at once: each call's values stand next to each other, and n
   }
 });
 
-test("append() that is aborted in the middle writes nothing", async () => {
+test("an aborted append() writes nothing", async () => {
   await using at = await openInProcess();
   const leave = new AbortController();
   const log = texts(at.transport);
@@ -117,7 +117,7 @@ test("append() that is aborted in the middle writes nothing", async () => {
   assert.deepEqual(await all(log), []);
 });
 
-test("records are read in the order of their appends, whatever their number and whoever else appends", async () => {
+test("records are read in the order of their appends, with any number of writers", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(fc.integer({ min: 1, max: 700 }), { maxLength: 4 }), { minLength: 1, maxLength: 4 }),
@@ -154,7 +154,7 @@ test("records are read in the order of their appends, whatever their number and 
   );
 });
 
-test("read() from a time begins with the first record of it, and with `from` at the later of both", async () => {
+test("read() with fromTime starts at the first record of that time, and with `from` at the later of both", async () => {
   let nowMs = 1_000_000;
   await using at = await openInProcess({ engine: memoryEngine({ now: () => nowMs }) });
   const log = texts(at.transport);
@@ -186,7 +186,7 @@ test("read() from a time begins with the first record of it, and with `from` at 
   }
 });
 
-test("what retention took is skipped, by count, by bytes and by age, also without further appends", async () => {
+test("records that retention removed by count, bytes or age are skipped, also without further appends", async () => {
   let nowMs = 1_000_000;
   const logs = { few: { maxRecords: 2 }, small: { maxBytes: 100 }, young: { maxAgeMs: 1000 } };
   await using at = await openInProcess({ engine: memoryEngine({ now: () => nowMs }), config: { logs } });
@@ -201,7 +201,7 @@ test("what retention took is skipped, by count, by bytes and by age, also withou
   assert.deepEqual(await young?.append("5"), { firstOffset: 5n, lastOffset: 5n });
 });
 
-test("read() with a deadline fails at its end, and an abort ends it at once", async () => {
+test("read() fails at its deadline, and ends immediately when it is aborted", async () => {
   await using at = await openInProcess();
   const log = texts(at.transport);
   await assert.rejects(take(log, 1, { timeoutMs: 30 }), { code: Code.DeadlineExceeded });
@@ -211,7 +211,7 @@ test("read() with a deadline fails at its end, and an abort ends it at once", as
   await assert.rejects(reading, { code: Code.Canceled });
 });
 
-test("read() ends the engine's read when its loop is left", async () => {
+test("leaving the loop of read() ends the read of the engine", async () => {
   const engine = memoryEngine();
   const signals: AbortSignal[] = [];
   const read: Engine["logs"]["read"] = (log, from, options) => {
@@ -236,10 +236,10 @@ test("read() ends the engine's read when its loop is left", async () => {
 });
 
 describe("a lost connection", () => {
-  /** An engine that outlives its server. */
+  /** An engine that is not closed with its server. */
   const lasting = (): Engine => ({ ...memoryEngine(), close: async () => {} });
 
-  test("read() goes on where it was, without gap or repeat, each time that the connection is cut", async () => {
+  test("read() continues without gaps and repeats each time the connection is cut", async () => {
     const server = createServer({ platform: nodePlatform });
     await using at = await listen(server, { port: 0 });
     await using way = await openCuttableProxy(at.port);
@@ -264,7 +264,7 @@ describe("a lost connection", () => {
     );
   });
 
-  test("read() goes on after the server was away and came back on the same port", async () => {
+  test("read() continues after a restart of the server on the same port", async () => {
     const engine = lasting();
     const serve = (port: number) => listen(createServer({ platform: nodePlatform, engine }), { port });
     let at = await serve(0);
@@ -288,7 +288,7 @@ describe("a lost connection", () => {
     assert.deepEqual(values, ["a", "b", "c"]);
   });
 
-  test("append() is not tried again: whether it happened is for the caller to find out", async () => {
+  test("append() is not retried: it may have happened", async () => {
     const server = createServer({ platform: nodePlatform });
     const at = await listen(server, { port: 0 });
     await using transport = createNodeTransport(at.url);
@@ -298,7 +298,7 @@ describe("a lost connection", () => {
 });
 
 describe("a server without extensions", () => {
-  /** As Atomix does it: one log, no header, no offsets, and the first record even to those who asked for a later one. */
+  /** As Atomix: one log, no headers, no offsets, and the first record even for a later offset. */
   const foreign = (records: string[], { endsEarly = false } = {}) => {
     const offsets: bigint[] = [];
     const transport = createRouterTransport(({ service }) =>
@@ -339,7 +339,7 @@ describe("a server without extensions", () => {
     assert.deepEqual((await take(log, 1, { from: 2n }))[0]?.value, "b");
   });
 
-  test("read() goes on after a stream that ended although it should follow", async () => {
+  test("read() continues after the end of a stream that should follow the log", async () => {
     const { transport, offsets } = foreign(["a", "b", "c"], { endsEarly: true });
     const entries = await take(texts(transport), 3);
     assert.deepEqual(
@@ -349,7 +349,7 @@ describe("a server without extensions", () => {
     assert.deepEqual(offsets, [0n, 2n]);
   });
 
-  test("what only extensions can do fails as unimplemented, and says what", async () => {
+  test("what needs extensions fails as unimplemented, with a message that names it", async () => {
     const { transport } = foreign([]);
     await assert.rejects(texts(transport, "audit").append("a"), {
       code: Code.Unimplemented,

@@ -16,7 +16,7 @@ const step = fc.record({
 type Step = { type: string; key: string; condition: string };
 type Model = Map<string, { value: number; version: bigint }>;
 
-/** What a step may do to the model: its version is the condition, "absent", or undefined where there is none. */
+/** The condition that a step sends: a version, "absent", or undefined for none. */
 function asked({ type, condition }: Step, current: bigint | undefined): bigint | "absent" | undefined {
   if (condition === "current") return current ?? 777n;
   if (condition === "stale") return 888n;
@@ -35,7 +35,7 @@ async function take(
   return map.put(key, value, condition);
 }
 
-test("a partition answers every step as a plain map with a counter does", async () => {
+test("a partition answers every step like a plain map with a counter", async () => {
   await using at = await openInProcess();
   let maps = 0;
   const law = fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
@@ -66,7 +66,7 @@ test("a partition answers every step as a plain map with a counter does", async 
   await fc.assert(law, { numRuns: 30 });
 });
 
-test("steps that run at the same time have an order in which a plain map answers them so: that of the versions", async () => {
+test("concurrent steps are linearizable in the order of their versions", async () => {
   await using one = await openInProcess();
   let maps = 0;
   const law = fc.asyncProperty(
@@ -88,7 +88,7 @@ test("steps that run at the same time have an order in which a plain map answers
         const puts = done.flatMap(({ answer, ...rest }) =>
           typeof answer === "bigint" ? [{ ...rest, version: answer }] : [],
         );
-        // A removal tells which version it removed: it came after that put, and before the next one of the key.
+        // A removal returns the version that it removed: it came after that put, and before the next one of the key.
         const removed = new Set(
           done.flatMap(({ step, answer }) =>
             step.type === "remove" && answer && !(answer instanceof Error)
@@ -113,7 +113,7 @@ test("steps that run at the same time have an order in which a plain map answers
   await fc.assert(law, { numRuns: 30 });
 });
 
-test("a backup has what its primary has, whatever was lost, repeated or came out of order before it got all", async () => {
+test("a backup has the entries of its primary after messages were lost, repeated and reordered", async () => {
   const rounds = fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 });
   const law = fc.asyncProperty(
     rounds,
@@ -132,7 +132,7 @@ test("a backup has what its primary has, whatever was lost, repeated or came out
       const all = recorded.requests;
       const [first] = all;
       if (!first) return;
-      // Some early ones in any order and number, then every one, from a random one on and backwards.
+      // First some messages in any order and number, then all of them, from a random one on and backwards.
       const shuffled = [...all.slice(turn % all.length), ...all.slice(0, turn % all.length)].toReversed();
       const deliveries = [...early.map((i) => all[i % all.length] ?? first), ...shuffled];
       await using backup = serveHere({ primary: "http://primary" });

@@ -24,7 +24,7 @@ import { forEachProtocol, openInProcess } from "../support/protocols.js";
 type Seat = { guest: string };
 
 forEachProtocol("unary", (open) => {
-  test("get() finds what put() stored, with a version that a stale write is refused by", async () => {
+  test("get() returns what put() stored, and its version makes a stale write fail", async () => {
     await using at = await open();
     const seats = createMap<Seat>(at.transport, "seats");
     assert.equal(await seats.get("12A"), undefined);
@@ -48,7 +48,7 @@ forEachProtocol("unary", (open) => {
     assert.equal((await seats.get("ключ || 钥匙 🔑"))?.value.guest, "Ada");
   });
 
-  test("remove() returns what it removed, and undefined where there was nothing", async () => {
+  test("remove() returns the removed entry, and undefined if there was none", async () => {
     await using at = await open();
     const seats = createMap<Seat>(at.transport, "seats");
     const version = await seats.put("12A", { guest: "Ada" });
@@ -65,7 +65,7 @@ forEachProtocol("unary", (open) => {
   });
 });
 
-test("compute() of 64 at once loses none, from the first one on", async () => {
+test("64 concurrent compute() calls lose no change, even from an absent key on", async () => {
   await using at = await openInProcess();
   const counts = createMap<number>(at.transport, "counts");
   const add = () => counts.compute("n", (n = 0) => n + 1, { maxAttempts: 1000 });
@@ -112,11 +112,11 @@ test("compute() to undefined removes the entry, and only the version that it saw
   assert.deepEqual([gone, calls, await map.get("n")], [undefined, 2, undefined]);
 });
 
-test("compute() keeps what else the value's message holds: fields of a later version of the API", async () => {
+test("compute() keeps unknown fields of the message, of a later version of the API", async () => {
   await using at = await openInProcess();
   const { put, get } = createClient(MapService, at.transport);
   const header = { protocol: { name: "default" }, primitive: { name: "m" }, partition: 1 };
-  // Field 15, a string that this version does not know.
+  // Field 15, a string, is unknown to this version.
   const wire = Uint8Array.from([
     ...toBinary(ValueSchema, create(ValueSchema, { value: Uint8Array.of(49) })),
     0x7a,
@@ -133,7 +133,7 @@ test("compute() keeps what else the value's message holds: fields of a later ver
   );
 });
 
-test("compute() gives up after maxAttempts with the last conflict, and at its deadline", async () => {
+test("compute() fails after maxAttempts with the last conflict, and at its deadline", async () => {
   await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   await map.put("n", 0);
@@ -151,7 +151,7 @@ test("compute() gives up after maxAttempts with the last conflict, and at its de
   await assert.rejects(map.compute("n", overtaken, { signal: AbortSignal.abort() }), { code: Code.Canceled });
 });
 
-test("a write under the fence of a lock that was granted anew is refused, and one that runs beside it is not", async () => {
+test("a write under the fence of a lock that was granted again is refused, and one under the new fence is not", async () => {
   await using at = await openInProcess();
   const locks = createLock(at.transport, "default");
   const map = createMap<string>(at.transport, "m");
@@ -177,7 +177,7 @@ test("a write under the fence of a lock that was granted anew is refused, and on
   assert.equal((await map.remove("k", { fence: now }))?.value, "old");
 });
 
-test("what was meant as a condition does not become none", async () => {
+test("an invalid condition does not become no condition", async () => {
   await using at = await openInProcess();
   const map = createMap<number>(at.transport, "m");
   await assert.rejects(map.put("k", 1, { ifVersion: 0n }), RangeError);
@@ -240,7 +240,7 @@ test("a schema is checked when writing and when reading", async () => {
   );
 });
 
-test("an empty value is there, unlike a missing one", async () => {
+test("an empty value is not a missing one", async () => {
   await using at = await openInProcess();
   const map = createMap(at.transport, "m", { codec: text() });
   const version = await map.put("k", "");
@@ -248,7 +248,7 @@ test("an empty value is there, unlike a missing one", async () => {
   assert.deepEqual(await map.remove("k"), { key: "k", value: "", version });
 });
 
-test("a conditional write whose answer was lost is tried again, and does not take its own doing for a conflict", async () => {
+test("a conditional write whose answer was lost is retried, and its own effect is not reported as a conflict", async () => {
   await using at = await openInProcess();
   let lost = 0;
   const lossy = intercept(at.transport, async (call) => {
@@ -263,7 +263,7 @@ test("a conditional write whose answer was lost is tried again, and does not tak
   await assert.rejects(map.put("k", 2), { code: Code.Unavailable }, "an unconditional one is not sent again");
 });
 
-/** A server in the manner of the Go client's: no extensions, and its own words for a conflict. */
+/** A server like that of the Go client: without extensions, and with its own error texts for conflicts. */
 function goServer() {
   const entries = new Map<string, Value>();
   let counter = 0n;
@@ -294,7 +294,7 @@ function goServer() {
   );
 }
 
-test("a server without extensions: conflicts read the same, and what it cannot do is said", async () => {
+test("a server without extensions: conflicts have the same code, and missing features are reported", async () => {
   const transport = goServer();
   const map = createMap<number>(transport, "m");
   const version = await map.put("n", 1);
@@ -326,7 +326,7 @@ test("call options reach the wire", async () => {
   await assert.rejects(map.get("k", { signal: AbortSignal.abort() }), { code: Code.Canceled });
 });
 
-/** An engine whose commits a test may see, hold up or have refused. */
+/** An engine whose commits a test can observe, delay or refuse. */
 function watched(commit: (writes: readonly Write[], go: () => Promise<Commit>) => Promise<Commit>): Engine {
   const engine = memoryEngine();
   const { keys } = engine;
@@ -342,7 +342,7 @@ function watched(commit: (writes: readonly Write[], go: () => Promise<Commit>) =
   };
 }
 
-test("writes that come together share a commit", async () => {
+test("concurrent writes share a commit", async () => {
   let commits = 0;
   const engine = watched((_, go) => {
     commits++;
@@ -358,7 +358,7 @@ test("writes that come together share a commit", async () => {
   assert.ok(commits < 32, `${commits} commits`);
 });
 
-test("two servers on one engine count one partition together, and one write of 64 wins", async () => {
+test("two servers on one engine share the versions of a partition, and one write of 64 wins", async () => {
   const engine = memoryEngine();
   await using one = await openInProcess({ engine });
   await using two = await openInProcess({ engine });
@@ -374,7 +374,7 @@ test("two servers on one engine count one partition together, and one write of 6
   assert.equal(created.filter(({ status }) => status === "fulfilled").length, 1);
 });
 
-test("a write whose caller has gone before its turn is not done", async () => {
+test("a write is not made if its caller has canceled it before its turn", async () => {
   let open = () => {};
   const gate = new Promise<void>((resolve) => {
     open = resolve;

@@ -10,7 +10,7 @@ import { createWebTransport } from "../../src/web.js";
 import { openInProcess, overHttp } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
-/** More than Node allows before it warns of a leak. */
+/** More listeners than Node allows before it warns of a leak. */
 const MANY = Array.from({ length: 25 }, (_, i) => i);
 
 const WAYS = [
@@ -39,7 +39,7 @@ async function warningsOf(task: (signal: AbortSignal) => Promise<void>): Promise
 }
 
 describe.each(WAYS)("any number of calls with one signal, over $name", ({ open, isOurs = true }) => {
-  test("warns of nothing, and leaves no listener", async () => {
+  test("cause no warning, and leave no listener", async () => {
     await using at = await open();
     await using fl = createClient(at.transport, { closeTransport: false });
     const [state, lock] = [createState(at.transport, "default"), createLock(at.transport, "default")];
@@ -62,7 +62,7 @@ describe.each(WAYS)("any number of calls with one signal, over $name", ({ open, 
     assert.deepEqual([warnings, single, direct], [[], [], []]);
   });
 
-  test("nor do streams, and those that wait", async () => {
+  test("streams and waiting calls cause none either", async () => {
     await using at = await open();
     await using fl = createClient(at.transport, { closeTransport: false });
     const log = createLog(at.transport);

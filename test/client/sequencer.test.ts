@@ -33,7 +33,7 @@ const run = (first: bigint, many: number): bigint[] =>
   Array.from({ length: many }, (_, i) => first + BigInt(i));
 
 forEachProtocol("unary", (open) => {
-  test("next() begins with 1n, and each sequence is its own", async () => {
+  test("next() starts at 1n, and sequences are independent", async () => {
     await using at = await open();
     const sequencer = createSequencer(at.transport, "default");
     assert.deepEqual([await sequencer.next("a"), await sequencer.next("a")], [1n, 2n]);
@@ -56,7 +56,7 @@ forEachProtocol("unary", (open) => {
   });
 });
 
-test("next() of 64 strong callers at once gives each its own id, without gaps, in few commits", async () => {
+test("64 concurrent strong next() calls get different ids, without gaps, in few commits", async () => {
   const { engine, commits } = counting(memoryEngine());
   await using at = await openInProcess({ engine });
   const sequencers = Array.from({ length: 64 }, () => createSequencer(at.transport, "default"));
@@ -65,7 +65,7 @@ test("next() of 64 strong callers at once gives each its own id, without gaps, i
   assert.ok(commits() <= 4, `${commits()}`);
 });
 
-test("next() of 64 weak callers at once shares one reservation", async () => {
+test("64 concurrent weak next() calls share one reservation", async () => {
   const { engine, commits } = counting(memoryEngine());
   await using at = await openInProcess({ engine });
   const sequencer = createSequencer(at.transport, "default");
@@ -95,7 +95,7 @@ test("strong ids grow for each caller while weak and strong callers of several s
   assert.equal(new Set(all).size, 64 * 16);
 });
 
-test("whatever is asked for at once: no id twice, blocks without gaps, strong above all that was given before", async () => {
+test("any concurrent requests: no id twice, blocks without gaps, strong ids above all earlier ones", async () => {
   const request = fc.record({
     server: fc.nat({ max: 1 }),
     guarantee: fc.constantFrom("strong" as const, "weak" as const),
@@ -132,13 +132,13 @@ test("whatever is asked for at once: no id twice, blocks without gaps, strong ab
   );
 });
 
-test("a server that begins anew gives no id a second time", async () => {
+test("a restarted server gives no id twice", async () => {
   const engine = memoryEngine();
   const next = async () => createSequencer((await openInProcess({ engine })).transport, "default").next("a");
   assert.deepEqual([await next(), await next(), await next()], [1n, 1001n, 2001n]);
 });
 
-test("sequences beyond limits.sequences cost others the rest of their segment, no more", async () => {
+test("sequences beyond limits.sequences cost others only the rest of their segment", async () => {
   await using at = await openInProcess({ config: { limits: { sequences: 10 } } });
   const sequencer = createSequencer(at.transport, "default");
   const next = (n: number) => sequencer.next(`k${n}`);
@@ -146,7 +146,7 @@ test("sequences beyond limits.sequences cost others the rest of their segment, n
   assert.deepEqual([await next(0), await next(10), await next(0), await next(1)], [2n, 1n, 3n, 1001n]);
 });
 
-test("biggerThan holds for its key, also when it is raised while ids are reserved", async () => {
+test("biggerThan applies to its key, also if it is raised while ids are reserved", async () => {
   const config = parseConfig({ sequencer: { default: { segment: 10, biggerThan: { a: "100" } } } });
   const components = new Components(config);
   const { signal: closing } = new AbortController();
@@ -164,7 +164,7 @@ test("biggerThan holds for its key, also when it is raised while ids are reserve
   assert.deepEqual([await sequencer.next("a"), await sequencer.next("a", strong)], [5001n, 5011n]);
 });
 
-test("the last id is 2^63 - 1: what goes beyond fails with Code.ResourceExhausted, and what still fits does not", async () => {
+test("the last id is 2^63 - 1: requests beyond it fail with Code.ResourceExhausted, and those that fit do not", async () => {
   const last = 2n ** 63n - 1n;
   const config = { sequencer: { default: { biggerThan: { a: last - 5n, weak: last - 2n } } } };
   await using at = await openInProcess({ config });
@@ -179,7 +179,7 @@ test("the last id is 2^63 - 1: what goes beyond fails with Code.ResourceExhauste
   await assert.rejects(sequencer.next("weak"), { code: Code.ResourceExhausted });
 });
 
-test("next() is tried again where its answer was lost: an id is lost, no more", async () => {
+test("next() is retried if its answer was lost, which loses only an id", async () => {
   await using at = await openInProcess();
   let losses = 2;
   const lossy = intercept(at.transport, async ({ send }) => {
@@ -191,7 +191,7 @@ test("next() is tried again where its answer was lost: an id is lost, no more", 
   assert.equal(await sequencer.next("a", strong), 3n);
 });
 
-test("next() leaves the caller's context values as they are for other calls", async () => {
+test("next() does not change the caller's context values", async () => {
   await using at = await openInProcess();
   let tries = 0;
   const lossy = intercept(at.transport, async ({ method, send }) => {
@@ -207,7 +207,7 @@ test("next() leaves the caller's context values as they are for other calls", as
   assert.equal(tries, 1);
 });
 
-test("a failed reservation fails those that wait for it, and the next one goes on", async () => {
+test("a failed reservation fails the calls that wait for it, and the next one succeeds", async () => {
   const engine = memoryEngine();
   let away = true;
   const keys = Object.create(engine.keys) as Engine["keys"];
@@ -228,7 +228,7 @@ test("a failed reservation fails those that wait for it, and the next one goes o
   assert.deepEqual([await sequencer.next("a", strong), await sequencer.next("a")], [1n, 2n]);
 });
 
-test("ids() of a server that knows no blocks asks for each", async () => {
+test("ids() requests each id from a server without blocks", async () => {
   let last = 41n;
   const go = createRouterTransport((router) =>
     router.service(Runtime, { getNextId: () => ({ nextId: ++last }) }),
@@ -236,7 +236,7 @@ test("ids() of a server that knows no blocks asks for each", async () => {
   assert.deepEqual(await take(3, createSequencer(go, "redis").ids("a", { block: 10 })), [42n, 43n, 44n]);
 });
 
-test("ids() ends with Code.Canceled once its signal aborts, in the middle of a block too", async () => {
+test("ids() ends with Code.Canceled when its signal aborts, even within a block", async () => {
   await using at = await openInProcess();
   const enough = new AbortController();
   const seen: bigint[] = [];
@@ -249,7 +249,7 @@ test("ids() ends with Code.Canceled once its signal aborts, in the middle of a b
   assert.deepEqual(seen, [1n, 2n, 3n]);
 });
 
-test("ids() with a block that no server reserves is a RangeError", async () => {
+test("ids() with an invalid block is a RangeError", async () => {
   await using at = await openInProcess();
   const sequencer = createSequencer(at.transport, "default");
   for (const block of [0, -1, 1.5, 100_001, Number.NaN]) {
@@ -257,7 +257,7 @@ test("ids() with a block that no server reserves is a RangeError", async () => {
   }
 });
 
-test("next() leaves the guarantee to the server where none is asked for", async () => {
+test("next() sends no guarantee by default", async () => {
   await using at = await openInProcess();
   const asked: unknown[] = [];
   const seen = intercept(at.transport, ({ message, send }) => {
@@ -272,7 +272,7 @@ test("next() leaves the guarantee to the server where none is asked for", async 
   assert.deepEqual(asked, [undefined, WEAK, STRONG]);
 });
 
-/** `engine`, whose commits are counted, each taking a turn of the event loop as one over a network does. */
+/** `engine` with counted commits, each of which takes a turn of the event loop, like one over a network. */
 function counting(engine: Engine): { engine: Engine; commits: () => number } {
   let commits = 0;
   const keys = Object.create(engine.keys) as Engine["keys"];

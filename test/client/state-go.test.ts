@@ -5,10 +5,10 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { isConflict } from "../../src/client/errors.js";
 import { createState } from "../../src/client/state.js";
 
-/** How a store treats etags: "redis" compares those of entries, "mysql" of absent keys too, "none" does not look at them. */
+/** How a store treats etags: "redis" compares them for entries, "mysql" for absent keys too, "none" ignores them. */
 type Etags = "redis" | "mysql" | "none";
 
-/** A state store with the manners of the Go runtime and its components. */
+/** A state store like those of the Go runtime. */
 function goServer(etags: Etags) {
   const stored = new Map<string, { data: Uint8Array; version: number }>();
   const seen = { writes: 0, probes: 0 };
@@ -48,7 +48,7 @@ function goServer(etags: Etags) {
   return { store: createState<number>(transport, "redis"), stored, seen };
 }
 
-test("ifAbsent and update() of a missing key work where the store compares etags, with one probe that leaves nothing", async () => {
+test("ifAbsent and update() of a missing key work if the store compares etags, after one probe that leaves no entry", async () => {
   const { store, stored, seen } = goServer("redis");
   await store.set("a", 1, { ifAbsent: true });
   assert.deepEqual([...stored.keys()], ["a"]);
@@ -60,7 +60,7 @@ test("ifAbsent and update() of a missing key work where the store compares etags
   assert.deepEqual([...stored.keys()].sort(), ["a", "b"]);
 });
 
-test("update() of one missing key by many loses none, also where an entry comes and goes", async () => {
+test("concurrent update() calls on a missing key lose no change, also if an entry comes and goes", async () => {
   const { store } = goServer("redis");
   await Promise.all(
     Array.from({ length: 32 }, () => store.update("n", (n = 0) => n + 1, { maxAttempts: 1000 })),
@@ -75,7 +75,7 @@ test("update() of one missing key by many loses none, also where an entry comes 
   assert.equal(await store.update("m", change), 6);
 });
 
-test("elsewhere they fail as unimplemented before anything is overwritten, and say why", async () => {
+test("on other stores they fail as unimplemented before anything is overwritten, with the reason", async () => {
   for (const etags of ["mysql", "none"] as const) {
     const { store, stored, seen } = goServer(etags);
     for (const write of [
@@ -94,7 +94,7 @@ test("elsewhere they fail as unimplemented before anything is overwritten, and s
   }
 });
 
-test("update() of an entry without an etag fails at once: the change is not even asked for", async () => {
+test("update() of an entry without an etag fails before change() is called", async () => {
   const { store } = goServer("none");
   await store.set("k", 1);
   const update = store.update("k", () => assert.fail("changed"));
@@ -104,7 +104,7 @@ test("update() of an entry without an etag fails at once: the change is not even
   });
 });
 
-test("a probe that fails for a reason of its own tells nothing, and is made again", async () => {
+test("a probe that fails for another reason is inconclusive, and is made again", async () => {
   const { store } = goServer("redis");
   const aborted = AbortSignal.abort();
   await assert.rejects(store.set("a", 1, { ifAbsent: true, signal: aborted }), { code: Code.Canceled });

@@ -12,7 +12,7 @@ import { forEachProtocol, openInProcess } from "../support/protocols.js";
 type Cart = { items: string[] };
 
 forEachProtocol("unary", (open) => {
-  test("get() finds what set() stored, with an etag that a stale write is refused by", async () => {
+  test("get() returns what set() stored, and its etag makes a stale write fail", async () => {
     await using at = await open();
     const carts = createState<Cart>(at.transport, "default");
     assert.equal(await carts.get("u1"), undefined);
@@ -27,7 +27,7 @@ forEachProtocol("unary", (open) => {
     assert.equal(facts?.etag, second);
   });
 
-  test("getMany() answers with what is there", async () => {
+  test("getMany() returns the entries that exist", async () => {
     await using at = await open();
     const store = createState(at.transport, "default", { codec: text() });
     await store.set("a", "1");
@@ -40,7 +40,7 @@ forEachProtocol("unary", (open) => {
     assert.equal(found.errors.size, 0);
   });
 
-  test("transaction() does all or nothing, and a later write sees an earlier one", async () => {
+  test("transaction() applies all writes or none, and a later write sees an earlier one", async () => {
     await using at = await open();
     const store = createState(at.transport, "default", { codec: text() });
     await store.set("a", "old");
@@ -62,7 +62,7 @@ forEachProtocol("unary", (open) => {
   });
 });
 
-test("update() of 64 at once loses none", async () => {
+test("64 concurrent update() calls lose no change", async () => {
   await using at = await openInProcess();
   const counter = createState<number>(at.transport, "default");
   const add = () => counter.update("n", (n = 0) => n + 1, { maxAttempts: 1000 });
@@ -78,7 +78,7 @@ test("update() to undefined removes the entry", async () => {
   assert.equal(await store.get("n"), undefined);
 });
 
-test("an empty value is there, unlike a missing one", async () => {
+test("an empty value is not a missing one", async () => {
   await using at = await openInProcess();
   const store = createState(at.transport, "default", { codec: bytes() });
   await store.set("empty", new Uint8Array());
@@ -87,7 +87,7 @@ test("an empty value is there, unlike a missing one", async () => {
   assert.equal(await store.get("empty"), undefined);
 });
 
-test("set() with ttlMs rounds up to seconds, and get() tells what is left", async () => {
+test("set() rounds ttlMs up to seconds, and get() returns the remaining lifetime", async () => {
   await using at = await openInProcess();
   const store = createState(at.transport, "default");
   await store.set("k", 1, { ttlMs: 1500 });
@@ -113,7 +113,7 @@ test("a schema is checked when writing and when reading", async () => {
   assert.throws(() => old?.value, /age/);
 });
 
-test("update() under a lock that was granted anew fails at once, for that does not pass", async () => {
+test("update() under a lock that was granted again fails without a retry", async () => {
   await using at = await openInProcess();
   const locks = createLock(at.transport, "default");
   const old = await locks.acquire("r");
@@ -126,7 +126,7 @@ test("update() under a lock that was granted anew fails at once, for that does n
   assert.equal(changes, 1);
 });
 
-test('the Go runtime\'s way: etag "0" where a delete has no condition, and no promise that it cannot keep', async () => {
+test('the Go runtime: etag "0" if a delete has no condition, and features that it lacks are refused', async () => {
   const deletes: unknown[] = [];
   const go = createRouterTransport(({ service }) => {
     service(Runtime, {

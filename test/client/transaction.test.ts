@@ -3,7 +3,7 @@ import { test } from "vitest";
 import { createState, type StateTransaction } from "../../src/index.js";
 import { openInProcess } from "../support/protocols.js";
 
-test("transaction() waits for what collects its writes", async () => {
+test("transaction() waits for an asynchronous collect()", async () => {
   await using at = await openInProcess();
   const store = createState<number>(at.transport, "default");
   const etag = await store.transaction(async (tx) => {
@@ -21,7 +21,7 @@ test("transaction() waits for what collects its writes", async () => {
   );
 });
 
-test("transaction() writes nothing where collecting fails, at once or later", async () => {
+test("transaction() writes nothing if collect() throws or rejects", async () => {
   await using at = await openInProcess();
   const store = createState<number>(at.transport, "default");
   const failures = [
@@ -40,7 +40,7 @@ test("transaction() writes nothing where collecting fails, at once or later", as
   await assert.rejects(store.transaction("a" as never), /^TypeError: .*collect must be of type function/);
 });
 
-test("a transaction that is over takes no further writes", async () => {
+test("a transaction refuses writes after its end", async () => {
   await using at = await openInProcess();
   const store = createState<number>(at.transport, "default");
   let kept: StateTransaction<number> | undefined;

@@ -20,7 +20,7 @@ import { openInProcess } from "../support/protocols.js";
 
 const BROKEN = "{ not JSON";
 
-/** Fails unless `read` throws `data_loss` about a value of these bytes, found there, and says so in its message. */
+/** Fails unless `read` throws `data_loss` with these bytes and this place, which its message names. */
 function isUnreadable(
   read: () => unknown,
   where: Omit<UnreadableFacts, "bytes">,
@@ -36,7 +36,7 @@ function isUnreadable(
   });
 }
 
-test("state: get() and getMany() go on over a value that cannot be decoded; only reading it fails", async () => {
+test("state: get() and getMany() return a value that cannot be decoded; only reading it fails", async () => {
   await using at = await openInProcess();
   await createState(at.transport, "default", { codec: text() }).set("bad", BROKEN);
   const store = createState<number>(at.transport, "default");
@@ -54,7 +54,7 @@ test("state: get() and getMany() go on over a value that cannot be decoded; only
   assert.equal(inspect(await store.get("good")), inspect(shown));
 });
 
-test("state: update() fails over such a value, unless it is to be replaced, and then over its etag only", async () => {
+test("state: update() fails for such a value, unless it is to be replaced, and then compares its etag", async () => {
   await using at = await openInProcess();
   const broken = createState(at.transport, "default", { codec: text() });
   await broken.set("k", BROKEN);
@@ -67,21 +67,21 @@ test("state: update() fails over such a value, unless it is to be replaced, and 
   const seen: unknown[] = [];
   const change = async (value: number | undefined) => {
     seen.push(value);
-    // Another writer is faster once: its value, which cannot be decoded either, must be read first.
+    // Another writer is faster once; its value cannot be decoded either, and must be read first.
     if (seen.length === 1) await broken.set("k", `${BROKEN}, again`);
     return 2;
   };
   assert.equal(await store.update("k", change, { replaceUnreadable: true }), 2);
   assert.deepEqual(seen, [undefined, undefined]);
   assert.equal((await store.get("k"))?.value, 2);
-  // An error of the caller's own is not taken for one.
+  // An error of change() itself is not treated as one.
   const own = () => {
     throw new ConnectError("mine", Code.DataLoss);
   };
   await assert.rejects(store.update("k", own, { replaceUnreadable: true }), /mine/);
 });
 
-test("map: get() and remove() give the entry, and compute() replaces its value where it may", async () => {
+test("map: get() and remove() return the entry, and compute() replaces its value with replaceUnreadable", async () => {
   await using at = await openInProcess();
   const broken = createMap(at.transport, "seats", { codec: text() });
   const version = await broken.put("12A", BROKEN);
@@ -101,7 +101,7 @@ test("map: get() and remove() give the entry, and compute() replaces its value w
   assert.equal(await seats.get("12A"), undefined);
 });
 
-test("log: read() goes on behind a record that cannot be decoded, which has its offset", async () => {
+test("log: read() continues after a record that cannot be decoded, which has its offset", async () => {
   await using at = await openInProcess();
   await createLog(at.transport, "default", { codec: text() }).append(["1", BROKEN, "3"]);
   const seen: unknown[] = [];
@@ -113,7 +113,7 @@ test("log: read() goes on behind a record that cannot be decoded, which has its 
   assert.deepEqual(seen, [1n, 1, 2n, 3n, 3]);
 });
 
-/** Publishes texts as JSON once the loop over them stands. */
+/** Publishes texts as JSON when the subscription is open. */
 function publishing(transport: Transport, texts: readonly string[]) {
   const pubsub = createPubsub(transport, "default");
   const send = async () => {
@@ -124,7 +124,7 @@ function publishing(transport: Transport, texts: readonly string[]) {
   return { pubsub, onOpen: () => void send() };
 }
 
-test("pubsub: an event that cannot be decoded is delivered, can be answered, and does not end the loop", async () => {
+test("pubsub: an event that cannot be decoded is delivered, can be acknowledged, and does not end the loop", async () => {
   await using at = await openInProcess({
     config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } },
   });
@@ -152,11 +152,11 @@ test("pubsub: an event that cannot be decoded is delivered, can be answered, and
       break;
     }
   }
-  // The one that was to come again came again; the others were answered for good.
+  // Only the rejected one was redelivered.
   assert.deepEqual([seen, bad], [[1, 2, 3, 4], 4]);
 });
 
-test("pubsub: a body that throws over such an event leaves the loop, and it comes again", async () => {
+test("pubsub: a loop body that throws for such an event leaves the loop, and the event is redelivered", async () => {
   await using at = await openInProcess({
     config: { pubsub: { default: { retryMinMs: 1, maxDeliveries: 3 } } },
   });
@@ -181,7 +181,7 @@ test("pubsub: a body that throws over such an event leaves the loop, and it come
   }
 });
 
-test("pubsub: an event prints its data; one without data has undefined, and no content type is made up", async () => {
+test("pubsub: an event prints its data; without data it is undefined, and has no default content type", async () => {
   await using at = await openInProcess();
   const pubsub = createPubsub(at.transport, "default");
   const event = { id: "e", source: "/s", type: "t", specversion: "1.0" };
@@ -204,7 +204,7 @@ test("pubsub: an event prints its data; one without data has undefined, and no c
   ]);
 });
 
-test("pubsub: an event of a version of CloudEvents that is not known cannot be read", () => {
+test("pubsub: an event of an unknown CloudEvents version cannot be decoded", () => {
   const wire = { id: "e", topic: "t", pubsubName: "p", data: utf8("1"), dataContentType: "application/json" };
   for (const specVersion of ["2.0", "0.3"]) {
     const event = topicEvent(create(TopicEventRequestSchema, { ...wire, specVersion }), {});
@@ -219,7 +219,7 @@ test("pubsub: an event of a version of CloudEvents that is not known cannot be r
   }
 });
 
-test("bytes that are not UTF-8 are no text and no JSON", () => {
+test("text() and json() refuse bytes that are not UTF-8", () => {
   for (const codec of [text(), json()]) {
     assert.throws(() => codec.decode(new Uint8Array([0x22, 0xff, 0x22])), TypeError);
   }

@@ -31,7 +31,7 @@ const target = { namespace: "n", name: "m" };
 const DAY_MS = 24 * 3_600_000;
 const clockless = new Uint8Array();
 
-/** A timestamp as a peer writes it that knows of no member ids. */
+/** A timestamp of a peer without member ids. */
 function bare(clock: number | bigint): Uint8Array {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(clock));
@@ -50,14 +50,14 @@ const replica = (member: string, now?: () => number) =>
 const linkOf = (at: Replica, chunkKeys?: number) =>
   new Link(at, { source: "me", target, flushMs: 50, ...(chunkKeys && { chunkKeys }) });
 
-/** What a link has to send, whatever its time. */
+/** The pending messages of a link, due or not. */
 function drain(link: Link): Message[] {
   const messages: Message[] = [];
   for (let next = link.next(Infinity); next; next = link.next(Infinity)) messages.push(next);
   return messages;
 }
 
-/** Takes in a message at one end, from the wire. */
+/** Delivers an encoded message to a link. */
 function hand(at: Replica, link: Link, message: Message): void {
   const received = fromBinary(MessageSchema, toBinary(MessageSchema, message));
   for (const [key, value] of link.receive(received)) {
@@ -66,7 +66,7 @@ function hand(at: Replica, link: Link, message: Message): void {
   }
 }
 
-/** Lets two ends talk until both are silent. Returns what was said. */
+/** Exchanges messages between two links until neither has more. Returns them. */
 function talk(a: Replica, toB: Link, b: Replica, toA: Link): Message[] {
   const said: Message[] = [];
   for (let turns = 0; ; turns++) {
@@ -86,7 +86,7 @@ const entriesIn = (messages: Message[]) =>
 
 const kinds = (messages: Message[]) => messages.map(({ message }) => message.case);
 
-/** Everything that a replica holds, comparable. */
+/** The entries of a replica, in comparable form. */
 const held = (at: Replica) =>
   Object.fromEntries(at.keys().map((key) => [key, hex(toBinary(MapValueSchema, at.get(key) as MapValue))]));
 
@@ -120,7 +120,7 @@ describe("the clock", () => {
     assert.equal(wallMsOf(clock.read()), now);
   });
 
-  test("is ahead of everything it has seen, up to the last value there is", () => {
+  test("is ahead of everything it has observed, up to the largest value", () => {
     const clock = new HybridClock("a", () => 1000);
     clock.observe(bare(at(5000)));
     assert.equal(clockOf(clock.tick()), at(5000) + 1n);
@@ -131,7 +131,7 @@ describe("the clock", () => {
     assert.equal(clockOf(clock.tick()), 2n ** 64n - 1n);
   });
 
-  test("timestamps order as unsigned bytes, and an empty one is zero", () => {
+  test("timestamps are ordered as unsigned bytes, and an empty one is zero", () => {
     const rising = [bare(0), bare(1), bare(2n ** 63n - 1n), bare(2n ** 63n), bare(2n ** 64n - 1n)];
     for (const [i, a] of rising.entries()) {
       for (const [j, b] of rising.entries())
@@ -142,7 +142,7 @@ describe("the clock", () => {
     assert.equal(compareTimestamps(new Uint8Array(), bare(0)), 0);
   });
 
-  test("timestamps of 1 to 7 bytes, and those more than a day ahead, are faulty", () => {
+  test("timestamps of 1 to 7 bytes, and those more than a day ahead, are invalid", () => {
     const now = 1_700_000_000_000;
     for (let length = 1; length < 8; length++) {
       assert.match(timestampFault(new Uint8Array(length), now) ?? "", /at least 8 bytes/);
@@ -169,7 +169,7 @@ describe("the order of entries", () => {
   });
 });
 
-test("KeyOrder keeps keys in UTF-8 order, whatever is added and deleted", () => {
+test("KeyOrder keeps keys in UTF-8 order after any additions and deletions", () => {
   const key = fc.string({ unit: "grapheme", maxLength: 3 });
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.boolean(), key)), key, key, (steps, after, last) => {
@@ -191,14 +191,14 @@ test("KeyOrder keeps keys in UTF-8 order, whatever is added and deleted", () => 
 });
 
 describe("a replica", () => {
-  test("keeps tombstones of keys that it never had, so that a stale value does not come back", () => {
+  test("keeps tombstones of unknown keys, so that a stale value does not come back", () => {
     const at = replica("a");
     at.apply("k", valueAt(bare(6)));
     assert.equal(at.apply("k", valueAt(bare(5), "stale")), undefined);
     assert.equal(isTombstone(at.get("k") as MapValue), true);
   });
 
-  test("keeps fields that it does not know, of the entry and of its version", () => {
+  test("keeps unknown fields of the entry and of its version", () => {
     // digest { timestamp: 1, field 9: 1 }, value "v", field 15: "new"
     const wire = "0a0c0a0800000000000000014801120176" + "7a036e6577";
     const [a, b] = [replica("a"), replica("b")];
@@ -210,7 +210,7 @@ describe("a replica", () => {
     assert.equal(held(b)["k"], wire);
   });
 
-  test("writes later than anything it has seen, and removes only what is there", () => {
+  test("writes later than anything it has observed, and removes only existing keys", () => {
     const at = replica("a", () => 1000);
     at.apply("k", valueAt(bare(2n ** 60n), "ahead"));
     assert.ok(compareValues(at.set("k", utf8("v")).after, valueAt(bare(2n ** 60n), "ahead")) > 0);
@@ -227,13 +227,13 @@ describe("a replica", () => {
     assert.equal(at.tombstones, 3);
   });
 
-  test("does not take an entry with a malformed timestamp", () => {
+  test("does not store an entry with a malformed timestamp", () => {
     const at = replica("a");
     assert.equal(at.apply("k", valueAt(new Uint8Array(5), "v")), undefined);
     assert.equal(at.size, 0);
   });
 
-  test("forgets tombstones that are old and confirmed, and counts the bytes that it holds", () => {
+  test("forgets tombstones that are old and confirmed, and counts its bytes", () => {
     let now = 1_700_000_000_000;
     const at = replica("a", () => now);
     for (const key of ["a", "b", "c"]) at.set(key, utf8("12345"));
@@ -300,7 +300,7 @@ describe("a link", () => {
     },
   );
 
-  test("takes a key for missing only within what the chunks have covered", () => {
+  test("treats a key as missing only within the range of the chunks so far", () => {
     const at = replica("a");
     for (const key of ["a", "b", "c", "d", "e"]) at.set(key, utf8("v"));
     const time = (key: string) => at.get(key)?.digest?.timestamp as Uint8Array;
@@ -315,7 +315,7 @@ describe("a link", () => {
     assert.deepEqual(pushed(), ["e"], "this was the last");
   });
 
-  test("understands a peer that sends its whole digest in one message, of whatever size", () => {
+  test("understands a peer that advertises all its keys in one message of any size", () => {
     const at = replica("a");
     for (const key of ["a", "b", "c", "d", "e"]) at.set(key, utf8("v"));
     const time = (key: string) => at.get(key)?.digest?.timestamp as Uint8Array;
@@ -332,7 +332,7 @@ describe("a link", () => {
     assert.deepEqual(pushed().sort(), ["a", "d", "e"], "but it began anew");
   });
 
-  test("answers an entry that is older than its own with its own", () => {
+  test("answers an older entry with its own", () => {
     const at = replica("a");
     at.set("k", utf8("new"));
     const link = linkOf(at);
@@ -342,7 +342,7 @@ describe("a link", () => {
     assert.deepEqual(drain(link), [], "the same is not answered");
   });
 
-  test("finds values that differ under equal timestamps, looking once", () => {
+  test("finds different values with equal timestamps, by one request", () => {
     const [a, b] = [replica("a"), replica("b")];
     a.apply("k", valueAt(bare(5), "x"));
     b.apply("k", valueAt(bare(5), "y"));
@@ -356,7 +356,7 @@ describe("a link", () => {
     assert.equal(entriesIn(talk(a, toB, b, toA)), 0);
   });
 
-  test("is content with a peer that keeps no more than the clock of what it is sent", () => {
+  test("accepts a peer that keeps only the clock of a timestamp", () => {
     const at = replica("a");
     for (const key of ["a", "b"]) at.set(key, utf8("v"));
     at.delete(["b"]);
@@ -383,7 +383,7 @@ describe("a link", () => {
     assert.equal(entriesIn(drain(link)), 0, "it looked once, and has nothing to tell");
   });
 
-  test("does not bring back a tombstone that is older than members remember", () => {
+  test("does not send a tombstone that is older than members keep it", () => {
     let now = 1_700_000_000_000;
     const [a, b] = [replica("a", () => now), replica("b", () => now)];
     a.set("k", utf8("v"));
@@ -405,7 +405,7 @@ describe("a link", () => {
     assert.deepEqual(a.get("k")?.value, utf8("new"));
   });
 
-  test("sends what a slow reader missed as the newest of each key, in messages of bounded size", () => {
+  test("sends a slow reader only the newest entry of each key, in messages of limited size", () => {
     const at = replica("a");
     const link = linkOf(at);
     for (let round = 0; round < 5; round++) {
@@ -420,7 +420,7 @@ describe("a link", () => {
     assert.equal(drain(link).length, 2, "what is larger than a message may be goes alone");
   });
 
-  test("asks for no more than a bounded number of keys at a time, whatever a peer claims to have", () => {
+  test("requests only a limited number of keys at a time, whatever a peer advertises", () => {
     const at = replica("a");
     const link = linkOf(at);
     for (let part = 0; part < 3; part++) {
@@ -433,7 +433,7 @@ describe("a link", () => {
     assert.equal(link.caughtUp, false);
   });
 
-  test("ends its round although entries change all the time", () => {
+  test("ends its round although entries change continuously", () => {
     const at = replica("a");
     for (let i = 0; i < 95; i++) at.set(`k${i}`, utf8("v"));
     const link = linkOf(at, 10);
@@ -446,7 +446,7 @@ describe("a link", () => {
     assert.equal(chunks, 10);
   });
 
-  test("has a few changes confirmed by asking for them, and many by comparing", () => {
+  test("gets a few changes confirmed by requests, and many by a comparison", () => {
     const [a, b] = [replica("a"), replica("b")];
     for (let i = 0; i < 100; i++) a.set(`k${i}`, utf8("v"));
     const [toB, toA] = [linkOf(a), linkOf(b)];
@@ -466,7 +466,7 @@ describe("a link", () => {
     assert.equal(toB.hasAll(a.revision), true);
   });
 
-  test("has a key confirmed that changes all the time", () => {
+  test("gets a key confirmed that changes continuously", () => {
     const [a, b] = [replica("a"), replica("b")];
     a.set("k", utf8("0"));
     const [toB, toA] = [linkOf(a), linkOf(b)];
@@ -489,7 +489,7 @@ describe("a link", () => {
     assert.equal(toB.hasAll(a.revision), false);
   });
 
-  test("does not take what comes back to it for news of an older entry", () => {
+  test("does not treat a requested confirmation as an older entry of the peer", () => {
     const [a, b] = [replica("a"), replica("b")];
     a.set("k", utf8("0"));
     const [toB, toA] = [linkOf(a), linkOf(b)];
@@ -503,7 +503,7 @@ describe("a link", () => {
     assert.equal(toB.next(Date.now()), undefined, "the newer one goes when it is due, once");
   });
 
-  test("waits for more before it sends a change, up to 100 of them", () => {
+  test("waits for further changes before it sends one, up to 100 of them", () => {
     const at = replica("a");
     const link = linkOf(at);
     const now = Date.now();
@@ -516,7 +516,7 @@ describe("a link", () => {
     assert.equal(link.dueMs, Infinity);
   });
 
-  test("is quiet once both sides agree, and compares again after changes, or after a long time", () => {
+  test("sends nothing when both sides are equal, and compares again after changes or a long time", () => {
     const [a, b] = [replica("a"), replica("b")];
     a.set("k", utf8("v"));
     const [toB, toA] = [linkOf(a), linkOf(b)];
@@ -547,7 +547,7 @@ describe("changes() of one key between two steps", () => {
     return seen;
   };
 
-  test("are told as one, from what was told last to what is now", async () => {
+  test("become one change, from the value at the last step to the current one", async () => {
     const at = replica("a");
     at.set("old", utf8("1"));
     const changes = new Changes();
@@ -572,7 +572,7 @@ describe("replicas converge", () => {
   const step = fc.oneof(
     fc.record({ type: fc.constant("set" as const), member, key, value: fc.string({ maxLength: 2 }) }),
     fc.record({ type: fc.constant("delete" as const), member, key }),
-    /** A peer without member ids: few clocks, so that they are often equal. */
+    /** A peer without member ids, with few clocks, so that timestamps are often equal. */
     fc.record({
       type: fc.constant("bare" as const),
       member,
@@ -587,13 +587,13 @@ describe("replicas converge", () => {
     }),
   );
 
-  /** As strings whose order is that of the entries. */
+  /** Entries as strings with the same order. */
   const rank = ({ digest, value }: MapValue) => {
     const { timestamp = new Uint8Array(), tombstone = false } = digest ?? {};
     return `${hex(timestamp).padEnd(16, "0")} ${Number(tombstone)} ${tombstone ? "" : hex(value)}`;
   };
 
-  test("to the newest of everything written, whatever became of the messages", () => {
+  test("to the newest entries, whatever happens to the messages", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), fc.integer({ min: 1, max: 4 }), (steps, chunkKeys) => {
         let now = 1_700_000_000_000;
@@ -649,7 +649,7 @@ describe("replicas converge", () => {
           }
         }
 
-        // Every stream breaks, and each member compares with the first one: once for it to know all, once for all.
+        // Every stream breaks. Then each member is compared with the first one twice: to collect all, and to spread all.
         for (let pass = 0; pass < 2; pass++) {
           for (let i = 1; i < members.length; i++) {
             const [hub, at] = [members[0] as Replica, members[i] as Replica];
@@ -657,7 +657,7 @@ describe("replicas converge", () => {
             toHub.advertise();
             talk(at, toHub, hub, toMember);
             assert.equal(toHub.caughtUp, true);
-            // Each may look once at what the other has under a version that may be shared.
+            // Each side may request the value of an ambiguous version once.
             toHub.advertise();
             talk(at, toHub, hub, toMember);
             toHub.advertise();
@@ -676,7 +676,7 @@ describe("replicas converge", () => {
   });
 });
 
-test("an empty update is a heartbeat: it moves the clock and nothing else", () => {
+test("an empty update is a heartbeat: it changes only the clock", () => {
   const at = replica("a", () => 1000);
   const link = linkOf(at);
   const heartbeat = create(UpdateSchema, { timestamp: bare(2n ** 50n) });
@@ -689,7 +689,7 @@ test("an empty update is a heartbeat: it moves the clock and nothing else", () =
   assert.equal(clockOf(at.set("k", utf8("v")).after.digest?.timestamp as Uint8Array), 2n ** 50n + 1n);
 });
 
-test("messages as another implementation writes them do what they say", () => {
+test("messages of another implementation are understood", () => {
   const vector = (text: string) => fromBinary(MessageSchema, unhex(text));
   const foo = "0a180a03666f6f12110a0a0a0800000000000000051203626172";
   const at = replica("a", () => 1000);
