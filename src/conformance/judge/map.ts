@@ -5,6 +5,7 @@ import { utf8 } from "../../lib/utf8.js";
 import { equal } from "../expect.js";
 import {
   callsOf,
+  failCall,
   firstRequests,
   respondInOrder,
   type Scenario,
@@ -19,9 +20,6 @@ const CONDITION = { primitive: "map", rule: "Put, Remove with value.version > 0"
 const PARTITION = 6;
 const GET = { call: "map.get", key: "k" } as const;
 const PUT = { call: "map.put", key: "k", text: "v", ifVersion: "3" } as const;
-const failing = (code: Code, text: string) => () => {
-  throw serverError(code, text);
-};
 
 /** Possible answers to calls of a versioned map. */
 export const mapScenarios: readonly Scenario[] = [
@@ -96,7 +94,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 3.1 an unknown map is NOT_FOUND",
     operation: GET,
     expected: { code: "not_found" },
-    createScript: () => ({ get: failing(Code.NotFound, "map not found") }),
+    createScript: () => ({ get: failCall(Code.NotFound, "map not found") }),
   },
   {
     ...CONDITION,
@@ -104,7 +102,7 @@ export const mapScenarios: readonly Scenario[] = [
     sentence: "aborted is a conflict",
     operation: PUT,
     expected: { code: "aborted" },
-    createScript: () => ({ put: failing(Code.Aborted, "k has version 5") }),
+    createScript: () => ({ put: failCall(Code.Aborted, "k has version 5") }),
     checkCalls: (calls) =>
       equal(firstRequests(calls, put)[0]?.value?.version, 3n, "the condition on the wire"),
   },
@@ -115,7 +113,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 3.2 PERMISSION_DENIED optimistic lock failure",
     operation: PUT,
     expected: { code: "aborted" },
-    createScript: () => ({ put: failing(Code.PermissionDenied, "optimistic lock failure") }),
+    createScript: () => ({ put: failCall(Code.PermissionDenied, "optimistic lock failure") }),
   },
   {
     ...CONDITION,
@@ -124,7 +122,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "Atomix: 3.2 PERMISSION_DENIED optimistic lock failure",
     operation: { call: "map.remove", key: "k", ifVersion: "3" },
     expected: { code: "aborted" },
-    createScript: () => ({ remove: failing(Code.PermissionDenied, "optimistic lock failure") }),
+    createScript: () => ({ remove: failCall(Code.PermissionDenied, "optimistic lock failure") }),
     checkCalls: (calls) =>
       equal(firstRequests(calls, remove)[0]?.value?.version, 3n, "the condition on the wire"),
   },
@@ -135,7 +133,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "the caller has no or a bad credential / may not do this",
     operation: PUT,
     expected: { code: "permission_denied" },
-    createScript: () => ({ put: failing(Code.PermissionDenied, "reader may not write to k") }),
+    createScript: () => ({ put: failCall(Code.PermissionDenied, "reader may not write to k") }),
   },
   {
     ...CONDITION,
@@ -171,7 +169,7 @@ export const mapScenarios: readonly Scenario[] = [
     rule: "the engine is away",
     operation: { call: "map.put", key: "k", text: "v" },
     expected: { code: "unavailable" },
-    createScript: () => ({ put: failing(Code.Unavailable, "not the primary") }),
+    createScript: () => ({ put: failCall(Code.Unavailable, "not the primary") }),
     checkCalls: (calls) => equal(callsOf(calls, put).length, 1, "how often it was sent"),
   },
 ];

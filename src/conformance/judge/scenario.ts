@@ -76,6 +76,11 @@ export const serverError = (
   details?: ConstructorParameters<typeof ConnectError>[3],
 ) => new ConnectError(message, code, undefined, details);
 
+/** A handler that fails every call with this error. */
+export const failCall = (code: Code, message: string) => (): never => {
+  throw serverError(code, message);
+};
+
 /** Answers the n-th call with the n-th of `answers`, or the last one. Throws answers that are errors. */
 export function respondInOrder<T>(...answers: readonly (T | ConnectError)[]): () => T {
   let turn = 0;
