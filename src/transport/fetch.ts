@@ -43,8 +43,8 @@ export interface FetchOptions {
   /** How long the tunnel's socket stays open without calls, in milliseconds. Default: 60000. */
   idleMs?: number;
   /**
-   * Returns the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
-   * each page has its own, as in browsers without shared workers.
+   * Returns the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket.
+   * Default: each page has its own, as in browsers without shared workers.
    */
   sharedWorker?: () => TunnelWorker;
 }

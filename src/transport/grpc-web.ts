@@ -2,8 +2,8 @@ import { createGrpcWebTransport as createConnectGrpcWebTransport } from "@connec
 import { createFetchTransport, type FetchOptions, type WebTransport } from "./fetch.js";
 
 /**
- * As createWebTransport(), by the gRPC-Web protocol, for servers behind a proxy that supports only that. It is a separate
- * function so that pages with Connect do not load its code.
+ * As createWebTransport(), by the gRPC-Web protocol, for servers behind a proxy that supports only that. It is a
+ * separate function so that pages with Connect do not load its code.
  *
  * @example
  * ```ts

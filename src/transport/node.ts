@@ -27,7 +27,9 @@ import { checkTransportNumbers } from "./option-checks.js";
 export interface NodeTransportOptions {
   /** The protocol of calls. gRPC needs HTTP/2, and is what the Go runtime supports. Default: "connect". */
   protocol?: "connect" | "grpc" | "grpc-web";
-  /** The version of HTTP; "1.1" has no bidirectional streams. HTTP/2 is used without TLS for http URLs. Default: "2". */
+  /**
+   * The version of HTTP; "1.1" has no bidirectional streams. HTTP/2 is used without TLS for http URLs. Default: "2".
+   */
   httpVersion?: "1.1" | "2";
   /** Sends JSON instead of binary. Default: false. */
   json?: boolean;

@@ -44,8 +44,8 @@ export interface TunnelTransportOptions {
   /** How long the socket may take to open, in milliseconds. Default: 10000. */
   dialTimeoutMs?: number;
   /**
-   * Returns the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket. Default:
-   * each page has its own.
+   * Returns the SharedWorker whose script calls `shareTunnels()`: all pages of the origin then share one socket.
+   * Default: each page has its own.
    */
   sharedWorker?: () => TunnelWorker;
   /**
@@ -53,7 +53,7 @@ export interface TunnelTransportOptions {
    * `messageBytes`, 67108864.
    */
   readMaxBytes?: number;
-  /** What this end accepts from the server. Default: see TunnelLimits. */
+  /** The limits of this end for the server. Default: see TunnelLimits. */
   limits?: Partial<TunnelLimits>;
 }
 

@@ -22,7 +22,7 @@ export interface WebTransportOptions extends FetchOptions {
  *
  * const carts = createState<string[]>(createWebTransport("http://localhost:34904"), "default");
  * await carts.set("ada", ["book"]);
- * console.log((await carts.get("ada"))?.value); // ["book"]
+ * console.log((await carts.get("ada"))?.value); // [ 'book' ]
  * ```
  */
 export function createWebTransport(

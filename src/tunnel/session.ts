@@ -24,8 +24,8 @@ import { writeSettings } from "./wire/write-frame.js";
 const MAX_FRAME_BYTES = 256 * 1024;
 
 /**
- * Many calls in both directions over one socket: frames, flow control and round robin. It does not know what calls mean:
- * caller.ts and dispatcher.ts do.
+ * Many calls in both directions over one socket: frames, flow control and round robin. It does not know what calls
+ * mean: caller.ts and dispatcher.ts do.
  */
 export class Session implements StreamSession, Channel {
   readonly limits: TunnelLimits;

@@ -20,7 +20,9 @@ export interface IncomingCallsOptions {
   readonly onRunningChanged: () => void;
 }
 
-/** The calls of the other end: accepts them up to a limit, and counts those that are open and those that are worked on. */
+/**
+ * The calls of the other end: accepts them up to a limit, and counts those that are open and those that are worked on.
+ */
 export class IncomingCalls {
   readonly #options: IncomingCallsOptions;
   readonly #resets = new ResetFlood();

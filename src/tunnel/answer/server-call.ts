@@ -27,7 +27,7 @@ import { decodeMessage, type ToDecodeError } from "../wire/decode.js";
 import type { CallStatus } from "../wire/frame.js";
 import { ResponseWriter } from "./response-writer.js";
 
-/** What a dispatcher does around its calls. */
+/** The options of a dispatcher that concern each call. */
 export interface ServerCallOptions {
   readonly admit: Admit | undefined;
   readonly toDecodeError: ToDecodeError | undefined;

@@ -19,14 +19,14 @@ export interface OutgoingCall extends IncomingCall {
   readonly needsNewSession?: boolean;
 }
 
-/** What calls are made through: a session, or a connection that reopens its session. */
+/** Takes calls: a session, or a connection that reopens its session. */
 export interface Channel {
   begin(call: OutgoingCall): void;
   /** Resets the stream of a call at both ends. It gets no more events. */
   reset(stream: Stream, code: Code): void;
 }
 
-/** What the calls of a transport have in common. */
+/** Shared by all calls of a transport. */
 export interface CallTarget {
   readonly channel: Channel;
   /** Checks the size of each message of a response. */

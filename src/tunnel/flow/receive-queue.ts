@@ -2,7 +2,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import type { CallStatus } from "../wire/frame.js";
 import type { CheckMessage } from "../wire/limits.js";
 
-/** What a receive queue needs of its stream. */
+/** The part of a stream that its receive queue uses. */
 export interface ReceiveQueueOwner {
   /** Delivers a message that pull() asked for. */
   deliverMessage(bytes: Uint8Array): void;

@@ -2,7 +2,7 @@ import type { TunnelLimits } from "../wire/limits.js";
 import { CLOSE_CODE, ProtocolError } from "../wire/protocol-error.js";
 import type { Stream } from "./stream.js";
 
-/** What a receive window needs of its session. */
+/** The part of a session that a receive window uses. */
 interface CreditSender {
   /** Sends CREDIT for a stream, or for the connection if `id` is 0. */
   sendCredit(id: number, bytes: number): void;
@@ -85,8 +85,9 @@ export class ReceiveWindow {
     const probe = this.#probe;
     if (!probe) return;
     this.#probe = undefined;
-    // The bytes that arrive at this rate within the shortest round trip; a longer one is spent in queues. Credit returns
-    // by half windows, so a stream that waits for credit receives half a window: the factor must be more than two.
+    // The bytes that arrive at this rate within the shortest round trip; a longer one is spent in queues. Credit
+    // returns by half windows, so a stream that waits for credit receives half a window: the factor must be more than
+    // two.
     const wanted = ((probe.bytes * rttMs) / tookMs) * 3;
     this.streamWindow = Math.max(this.streamWindow, Math.min(Math.ceil(wanted), this.#maxStreamWindow));
     const added = Math.floor(this.streamWindow * this.#ratio) - this.connectionWindow;

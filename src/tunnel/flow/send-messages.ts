@@ -2,7 +2,9 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufb
 import { encodeMessage } from "../wire/encode.js";
 import type { Stream } from "./stream.js";
 
-/** Sends all messages of `input` with backpressure, and leaves the stream open. `beforeEach` runs before each message. */
+/**
+ * Sends all messages of `input` with backpressure, and leaves the stream open. `beforeEach` runs before each message.
+ */
 export async function sendMessages<T extends DescMessage>(
   type: T,
   input: AsyncIterable<MessageInitShape<T>>,

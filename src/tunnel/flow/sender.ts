@@ -18,8 +18,8 @@ const HIGH_WATER_BYTES = 64 * 1024;
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
 /**
- * The sending direction of a session. The frames of one turn of the event loop leave together: control frames first, then
- * a piece of each stream, round robin, as far as credit and the socket allow.
+ * The sending direction of a session. The frames of one turn of the event loop leave together: control frames first,
+ * then a piece of each stream, round robin, as far as credit and the socket allow.
  */
 export class Sender {
   /** The batch that leaves next. Whoever writes to it has to call schedule(). */

@@ -6,16 +6,16 @@ import type { Stream } from "./stream.js";
 const CHECKS_PER_STALL = 8;
 
 /**
- * Finds streams of which nothing could be sent for too long. A stream that has credit and waits for a slow connection is
- * not stalled as long as the connection sends; one without credit is, whatever the others do.
+ * Finds streams of which nothing could be sent for too long. A stream that has credit and waits for a slow connection
+ * is not stalled as long as the connection sends; one without credit is, whatever the others do.
  */
 export class StallWatch {
   readonly #maxStallMs: number;
   readonly #bufferedBytes: () => number;
   readonly #onStalled: (stream: Stream) => void;
   /**
-   * The streams that wait, and how often each was checked since it last sent. Checks are counted instead of time, so that
-   * a pause of this process is no stall.
+   * The streams that wait, and how often each was checked since it last sent. Checks are counted instead of time, so
+   * that a pause of this process is no stall.
    */
   readonly #checks = new Map<Stream, number>();
   #connectionChecks = 0;

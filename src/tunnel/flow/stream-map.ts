@@ -3,8 +3,8 @@ import type { Stream } from "./stream.js";
 const INITIAL_BUCKETS = 16;
 
 /**
- * Streams by their ids: a hash table whose buckets are linked lists. A Map would leak: in V8 the old table of a Map points
- * to the new one, so an old table that survives a collection keeps every later stream alive.
+ * Streams by their ids: a hash table whose buckets are linked lists. A Map would leak: in V8 the old table of a Map
+ * points to the new one, so an old table that survives a collection keeps every later stream alive.
  */
 export class StreamMap {
   /** Ids ascend, so they spread evenly. The streams of a bucket are linked by `nextInBucket`. */

@@ -7,7 +7,7 @@ import { FRAME_COST } from "./frame-cost.js";
 import { ReceiveQueue, type ReceiveQueueOwner } from "./receive-queue.js";
 import { SendQueue } from "./send-queue.js";
 
-/** What a stream reports to its caller or handler. */
+/** Events of a stream, for its caller or handler. */
 export interface StreamEvents {
   /** A message that pull() asked for. */
   onMessage(bytes: Uint8Array): void;
@@ -31,7 +31,7 @@ export interface StreamUsage {
   addLeaving(change: number): void;
 }
 
-/** What a stream needs of its session. */
+/** The part of a session that a stream uses. */
 export interface StreamSession {
   /** Writes a message at once if credit and the socket allow it. Returns whether it did. */
   tryWrite(stream: Stream, bytes: Uint8Array, end: boolean): boolean;

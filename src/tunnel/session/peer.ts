@@ -12,7 +12,7 @@ export const DEFAULT_PEER_SETTINGS = {
 /** The settings of a peer, with the defaults for those that it has not sent. */
 export type PeerSettings = Settings & typeof DEFAULT_PEER_SETTINGS;
 
-/** What a session knows of the other end. */
+/** The state of the other end, as far as a session knows it. */
 export class Peer {
   settings: PeerSettings = DEFAULT_PEER_SETTINGS;
   hasSentSettings = false;

@@ -38,8 +38,8 @@ interface InFlight {
 const MAX_JOINED_BYTES = 1024 * 1024;
 
 /**
- * A connection in memory with seeded delays, splits and losses. As with WebSocket, frames stay whole and in order, while
- * the order between the two directions is random.
+ * A connection in memory with seeded delays, splits and losses. As with WebSocket, frames stay whole and in order,
+ * while the order between the two directions is random.
  */
 export function createSocketPair({
   seed = 1,
@@ -60,7 +60,7 @@ export function createSocketPair({
   };
 }
 
-/** What the two directions of a pair have in common. */
+/** State that the two directions of a pair share. */
 class PairNetwork {
   readonly options: Required<Omit<PairOptions, "seed">>;
   /** Returns the next random number, from 0 to 1. */
@@ -109,7 +109,7 @@ class PairDirection {
       },
       keepProcessAlive() {},
       close: (code, reason) => {
-        // What was sent before the close is delivered before it.
+        // Messages sent before the close are delivered before it.
         if (network.isClosed) return;
         for (const { bytes } of network.isStalled ? [] : this.#queue.splice(0)) {
           network.events[to]?.onMessage(bytes);
@@ -176,7 +176,10 @@ class PairDirection {
   }
 }
 
-/** Splits a message between frames wherever `splitsHere` returns true. One with malformed frames stays whole from there. */
+/**
+ * Splits a message between frames wherever `splitsHere` returns true. One with malformed frames stays whole from
+ * there.
+ */
 function splitFrames(message: Uint8Array, splitsHere: () => boolean): Uint8Array[] {
   const parts: Uint8Array[] = [];
   const reader = new ByteReader(message);

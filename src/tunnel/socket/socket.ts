@@ -17,7 +17,7 @@ export interface Socket {
   close(code: number, reason: string): void;
 }
 
-/** What a socket reports. Nothing is reported before a session listens, and nothing after `onClosed`. */
+/** Events of a socket. Nothing is reported before a session listens, and nothing after `onClosed`. */
 export interface SocketEvents {
   /** A message was received. The bytes belong to the receiver, and are a plain Uint8Array, not a Buffer. */
   onMessage(bytes: Uint8Array): void;

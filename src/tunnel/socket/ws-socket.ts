@@ -42,7 +42,10 @@ export function dialWs(url: string, timeoutMs: number, tls: SecureContextOptions
 const MAX_REFUSAL_LENGTH = 300;
 const MAX_REFUSAL_MS = 1000;
 
-/** The error for a response other than the upgrade: its status, server and text, and advice if a proxy may be the cause. */
+/**
+ * The error for a response other than the upgrade: its status, server and text, and advice if a proxy may be the
+ * cause.
+ */
 async function refusalError(response: IncomingMessage): Promise<Error> {
   const { statusCode = 0, headers } = response;
   let text = "";
@@ -78,7 +81,10 @@ function isMaskNeedless(url: string): boolean {
 /** A mask of zeros: `ws` then neither copies what it sends nor unmasks what it receives. */
 const zeroMask = (mask: Buffer): void => void mask.fill(0);
 
-/** An open socket of `ws`. `handle`, if there is one, is referenced while the session is busy, and keeps the process alive. */
+/**
+ * An open socket of `ws`. `handle`, if there is one, is referenced while the session is busy, and keeps the process
+ * alive.
+ */
 export function overWs(socket: WebSocket, handle?: { ref(): void; unref(): void }): OpenSocket {
   // The close event follows, and has more information.
   socket.on("error", () => {});

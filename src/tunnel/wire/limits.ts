@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** What this end accepts from the other one. Exceeding a limit fails the call, or closes the socket. */
+/** The limits of this end for the other one. Exceeding a limit fails the call, or closes the socket. */
 export interface TunnelLimits {
   /** The bytes of messages that a stream may have in flight at first; it grows with the round trip. Default: 262144. */
   streamWindow: number;
@@ -16,7 +16,9 @@ export interface TunnelLimits {
   messageBytes: number;
   /** Sends a PING if nothing was received for this long, in milliseconds. Default: 25000. */
   pingMs: number;
-  /** Closes the socket if nothing is received for this long after a PING or at first, in milliseconds. Default: 10000. */
+  /**
+   * Closes the socket if nothing is received for this long after a PING or at first, in milliseconds. Default: 10000.
+   */
   pingTimeoutMs: number;
   /** `pingMs` while calls are open or routes are served, in milliseconds. Default: 4000. */
   activePingMs: number;

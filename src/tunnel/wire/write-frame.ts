@@ -17,7 +17,9 @@ export function writeSettings(to: ByteWriter, settings: Settings): void {
   to.endLength(start);
 }
 
-/** `method` is its number, or its path if the peer has no number for it yet. Without `timeoutMs` there is no deadline. */
+/**
+ * `method` is its number, or its path if the peer has no number for it yet. Without `timeoutMs` there is no deadline.
+ */
 export function writeCall(
   to: ByteWriter,
   id: number,
