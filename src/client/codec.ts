@@ -176,13 +176,13 @@ export class SchemaError extends TypeError {
   /** All issues of the value. */
   readonly issues: readonly StandardIssue[];
 
-  /** `what` begins the message. */
-  constructor(issues: readonly StandardIssue[], what = "The value does not fit its schema") {
+  /** `failure` begins the message. */
+  constructor(issues: readonly StandardIssue[], failure = "The value does not fit its schema") {
     const lines = issues.map(({ path, message }) => {
       const at = path?.map((step) => String(typeof step === "object" ? step.key : step)).join(".");
       return at ? `${at}: ${message}` : message;
     });
-    super(`${what}: ${lines.join("; ")}`);
+    super(`${failure}: ${lines.join("; ")}`);
     this.name = "SchemaError";
     this.issues = issues;
   }
@@ -204,16 +204,16 @@ export function codecOf<T>(coding: Coding<T>): Codec<T> {
 }
 
 /**
- * The bytes of `value`. Throws TypeError or SchemaError, with `what`, the media type and the message of the codec's
+ * The bytes of `value`. Throws TypeError or SchemaError, with `failure`, the media type and the message of the codec's
  * error.
  */
-export function encoded<T>(what: string, codec: Codec<T>, value: T): Uint8Array {
+export function encoded<T>(failure: string, codec: Codec<T>, value: T): Uint8Array {
   try {
     const result: unknown = codec.encode(value);
     if (result instanceof Uint8Array) return result;
     throw new TypeError(`the codec must give a Uint8Array, got ${quote(result)}`);
   } catch (cause) {
-    const message = `${what} as ${codec.contentType}`;
+    const message = `${failure} as ${codec.contentType}`;
     if (cause instanceof SchemaError) throw new SchemaError(cause.issues, message);
     throw new TypeError(`${message}: ${messageOf(cause)}`, { cause });
   }
@@ -227,7 +227,7 @@ export interface StandardSchema<Input, Output> {
     readonly version: 1;
     /** The name of the library. */
     readonly vendor: string;
-    /** What the schema says of a value. */
+    /** Validates a value. */
     readonly validate: (value: unknown) => StandardResult<Output> | Promise<StandardResult<Output>>;
     /** The types of the schema, for the compiler. Not set at run time. */
     readonly types?: { readonly input: Input; readonly output: Output } | undefined;

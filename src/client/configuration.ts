@@ -111,10 +111,10 @@ export function createConfiguration(
   name: string,
   options: ConfigurationOptions = {},
 ): ConfigurationStore {
-  const what = "the configuration store";
-  checkedName(what, name);
-  checkOptions(what, options, { appId: "string", group: "string", label: "string" });
-  for (const text of [options.appId, options.group, options.label]) if (text) checkedName(what, text);
+  const subject = "the configuration store";
+  checkedName(subject, name);
+  checkOptions(subject, options, { appId: "string", group: "string", label: "string" });
+  for (const text of [options.appId, options.group, options.label]) if (text) checkedName(subject, text);
   const store = lazyMethods(
     ({ configurationStore }) => configurationStore(transport, name, options),
     ["get", "save", "delete", "open"],

@@ -11,7 +11,7 @@ import { lazyIterator, lazyMethods } from "./lazy.js";
 export interface FileStore {
   /**
    * Stores `content` under `name` and replaces a file of that name: completely when the promise resolves, or not at
-   * all. A stream that is not read to its end is canceled, and what it throws is thrown. Without `timeoutMs` there is
+   * all. A stream that is not read to its end is canceled; put() throws its errors. Without `timeoutMs` there is
    * no deadline. Returns the description of the stored file; undefined if the server does not send it. `PutFile`
    */
   put(name: string, content: FileContent, options?: PutOptions): Promise<FileInfo | undefined>;
@@ -155,11 +155,11 @@ export function createFiles(transport: Transport, store: string): FileStore {
   return {
     ...lazyMethods(({ fileOperations }) => fileOperations(place), ["put", "get", "stat", "delete"]),
     list(prefix = "", options = {}) {
-      const what = `Cannot list ${quote(prefix)}`;
-      if (prefix !== "") checkedName(`${what}: the prefix`, prefix);
-      checkOptions(what, options);
+      const failure = `Cannot list ${quote(prefix)}`;
+      if (prefix !== "") checkedName(`${failure}: the prefix`, prefix);
+      checkOptions(failure, options);
       const { pageSize = 1000, ...call } = options;
-      checkedCount(what, "pageSize", pageSize, MAX_PAGE_SIZE);
+      checkedCount(failure, "pageSize", pageSize, MAX_PAGE_SIZE);
       return lazyIterator(({ listFiles }) => listFiles(place, prefix, pageSize, call));
     },
   };

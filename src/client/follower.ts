@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { asyncDispose } from "../lib/dispose.js";
-import type { LoadedFollower } from "./follower/follow.js";
+import type { LoadedFollower } from "./follower/create-follower.js";
 import { type LazyChunk, lazyIterator, lazyValue } from "./lazy.js";
 import type { Status, StatusChange } from "./status.js";
 

@@ -171,13 +171,14 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
   const pubsubName = checkedName("the pubsub", name);
   return {
     async publish(topic, data, options = {}) {
-      const what = `Cannot publish to ${quote(topic)}`;
-      checkedName(`${what}: the topic`, topic);
-      checkOptions(what, options, { contentType: "string", metadata: "texts", ttlMs: "number" });
+      const failure = `Cannot publish to ${quote(topic)}`;
+      checkedName(`${failure}: the topic`, topic);
+      checkOptions(failure, options, { contentType: "string", metadata: "texts", ttlMs: "number" });
       const { contentType, metadata, ttlMs, codec, schema, ...call } = options;
-      const coded = encode(what, data, { codec, schema });
+      const coded = encode(failure, data, { codec, schema });
       const allMetadata: Record<string, string> = { ...metadata };
-      if (ttlMs !== undefined) allMetadata["ttlInSeconds"] = String(wholeSeconds(ttlMs, what, { least: 1 }));
+      if (ttlMs !== undefined)
+        allMetadata["ttlInSeconds"] = String(wholeSeconds(ttlMs, failure, { least: 1 }));
       const request = {
         pubsubName,
         topic,
@@ -189,19 +190,19 @@ export function createPubsub(transport: Transport, name: string): Pubsub {
     },
 
     subscribe(topic, options = {}) {
-      const what = `Cannot subscribe to ${quote(topic)}`;
-      checkedName(`${what}: the topic`, topic);
-      checkOptions(what, options, SUBSCRIBE);
+      const failure = `Cannot subscribe to ${quote(topic)}`;
+      checkedName(`${failure}: the topic`, topic);
+      checkOptions(failure, options, SUBSCRIBE);
       const { group, deadLetterTopic, maxInFlight = 8, metadata, ...rest } = options;
       const { manual = false, onOpen, codec, schema, signal, ...call } = rest;
-      if (group !== undefined) checkedName(`${what}: group`, group);
-      if (deadLetterTopic !== undefined) checkedName(`${what}: deadLetterTopic`, deadLetterTopic);
+      if (group !== undefined) checkedName(`${failure}: group`, group);
+      if (deadLetterTopic !== undefined) checkedName(`${failure}: deadLetterTopic`, deadLetterTopic);
       const initial = {
         pubsubName,
         topic,
         metadata: {
           ...metadata,
-          maxInFlight: String(checkedCount(what, "maxInFlight", maxInFlight, 999_999_999)),
+          maxInFlight: String(checkedCount(failure, "maxInFlight", maxInFlight, 999_999_999)),
           ...(group !== undefined && { consumerGroup: group }),
         },
         ...(deadLetterTopic !== undefined && { deadLetterTopic }),
@@ -225,9 +226,9 @@ const SUBSCRIBE = {
 } as const;
 
 /** The bytes of `data` and their media type, by the given codec or schema, or by the codec for its type. */
-function encode<T>(what: string, data: T, coding: Coding<T>): { bytes: Uint8Array; contentType: string } {
+function encode<T>(failure: string, data: T, coding: Coding<T>): { bytes: Uint8Array; contentType: string } {
   const encodeWith = <D>(codec: Codec<D>, value: D, contentType = codec.contentType) => ({
-    bytes: encoded(what, codec, value),
+    bytes: encoded(failure, codec, value),
     contentType,
   });
   if (coding.codec || coding.schema) return encodeWith(codecOf(coding), data);

@@ -6,15 +6,15 @@ const NAME_BYTES = 1024;
 
 /**
  * `text` if it is a valid name or key. Throws TypeError if it is not a well-formed string, since all lone surrogates
- * are equal in UTF-8, and RangeError if it is empty or longer than 1024 bytes. `what` begins the message.
+ * are equal in UTF-8, and RangeError if it is empty or longer than 1024 bytes. `subject` begins the message.
  */
-export function checkedName(what: string, text: string): string {
+export function checkedName(subject: string, text: string): string {
   if (typeof text !== "string" || /\p{Surrogate}/u.test(text)) {
-    throw new TypeError(`${what} must be well-formed text, got ${quote(text)}`);
+    throw new TypeError(`${subject} must be well-formed text, got ${quote(text)}`);
   }
   const bytes = utf8Length(text);
   if (bytes > 0 && bytes <= NAME_BYTES) return text;
-  throw new RangeError(`${what} must have 1 to ${NAME_BYTES} bytes, ${quote(text)} has ${bytes}`);
+  throw new RangeError(`${subject} must have 1 to ${NAME_BYTES} bytes, ${quote(text)} has ${bytes}`);
 }
 
 /** The type of an option: that of typeof, "texts" for an object of strings, or an array for one of its strings. */
@@ -30,27 +30,27 @@ export type OptionType =
 
 /**
  * Throws TypeError if an option of `types` is set and not of its type; null counts as set. NaN is a number: ranges are
- * checked elsewhere. `what` begins the message.
+ * checked elsewhere. `failure` begins the message.
  */
 export function checkOptions(
-  what: string,
+  failure: string,
   options: object,
   types: Readonly<Record<string, OptionType>> = {},
 ): void {
-  checkType(what, "options", "object", options);
+  checkType(failure, "options", "object", options);
   const all = { timeoutMs: "number", signal: "object", ...types } as const;
   for (const [name, type] of Object.entries(all)) {
     const value = (options as Record<string, unknown>)[name];
-    if (value !== undefined) checkType(what, name, type, value);
+    if (value !== undefined) checkType(failure, name, type, value);
   }
   const { timeoutMs } = options as { timeoutMs?: number };
   // 0 and less mean no deadline, as in Connect. NaN would time out at once, or never.
   if (Number.isNaN(timeoutMs))
-    throw new RangeError(`${what}: timeoutMs must be a number of milliseconds, got NaN`);
+    throw new RangeError(`${failure}: timeoutMs must be a number of milliseconds, got NaN`);
 }
 
 /** Throws TypeError if `value` is not of `type`. */
-export function checkType(what: string, name: string, type: OptionType, value: unknown): void {
+export function checkType(failure: string, name: string, type: OptionType, value: unknown): void {
   const isText = (item: unknown) => typeof item === "string";
   const fits =
     typeof type !== "string"
@@ -65,5 +65,5 @@ export function checkType(what: string, name: string, type: OptionType, value: u
         ? "an object of texts"
         : `of type ${type}`
       : type.map(quote).join(" or ");
-  throw new TypeError(`${what}: ${name} must be ${expected}, got ${quote(value)}`);
+  throw new TypeError(`${failure}: ${name} must be ${expected}, got ${quote(value)}`);
 }

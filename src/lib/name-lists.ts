@@ -2,8 +2,8 @@ import { checkedName } from "./checks.js";
 import { quote } from "./quote.js";
 
 /** A copy of `names`. Throws TypeError or RangeError unless it is an array of valid names or keys. */
-export function checkedNames(what: string, names: readonly string[]): string[] {
-  if (!Array.isArray(names)) throw new TypeError(`${what} must be an array of text, got ${quote(names)}`);
+export function checkedNames(subject: string, names: readonly string[]): string[] {
+  if (!Array.isArray(names)) throw new TypeError(`${subject} must be an array of text, got ${quote(names)}`);
   // Array.from(), not map(): map() skips holes.
-  return Array.from(names, (name, i) => checkedName(`${what}[${i}]`, name));
+  return Array.from(names, (name, i) => checkedName(`${subject}[${i}]`, name));
 }

@@ -4,7 +4,7 @@ import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
  * One deadline for an operation of several calls. Returns a function that gives the options of each call, with the rest
  * of `timeoutMs`, or throws `Code.DeadlineExceeded` if no time is left.
  */
-export function deadline<O extends CallOptions>(call: O, what: string): () => O {
+export function deadline<O extends CallOptions>(call: O, failure: string): () => O {
   const { timeoutMs } = call;
   // To Connect, 0 and less mean no deadline.
   if (timeoutMs === undefined || timeoutMs <= 0) return () => call;
@@ -12,6 +12,6 @@ export function deadline<O extends CallOptions>(call: O, what: string): () => O 
   return () => {
     const remainingMs = endsAtMs - Date.now();
     if (remainingMs > 0) return { ...call, timeoutMs: remainingMs };
-    throw new ConnectError(`${what}: not done after ${timeoutMs} ms`, Code.DeadlineExceeded);
+    throw new ConnectError(`${failure}: not done after ${timeoutMs} ms`, Code.DeadlineExceeded);
   };
 }

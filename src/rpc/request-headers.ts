@@ -1,7 +1,7 @@
 /** Header values by lower-case name, as Node has those of a request. */
 export type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
-/** What a header takes beside its name and value, as HTTP/2 counts the size of a header list. */
+/** The overhead of one header in the size of a header list, as HTTP/2 counts it. */
 const HEADER_OVERHEAD_BYTES = 32;
 
 /**

@@ -11,14 +11,14 @@ export function bindingCalls(transport: Transport): Bindings {
   const client = generatedClient(Runtime, transport);
   return {
     async invoke(name, operation, data = new Uint8Array(), options = {}) {
-      const what = `Cannot invoke ${quote(operation)} of binding ${quote(name)}`;
-      checkedName(`${what}: the name`, name);
-      checkedName(`${what}: the operation`, operation);
-      checkOptions(what, options, { metadata: "texts" });
+      const failure = `Cannot invoke ${quote(operation)} of binding ${quote(name)}`;
+      checkedName(`${failure}: the name`, name);
+      checkedName(`${failure}: the operation`, operation);
+      checkOptions(failure, options, { metadata: "texts" });
       const { metadata = {}, ...call } = options;
       const bytes = typeof data === "string" ? utf8(data) : data;
       if (!(bytes instanceof Uint8Array)) {
-        throw new TypeError(`${what}: data must be a Uint8Array or text, got ${quote(data)}`);
+        throw new TypeError(`${failure}: data must be a Uint8Array or text, got ${quote(data)}`);
       }
       const answer = await client.invokeBinding({ name, operation, data: bytes, metadata }, call);
       return { data: answer.data, metadata: answer.metadata };

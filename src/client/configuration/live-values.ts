@@ -34,10 +34,10 @@ export class LiveValues {
   /** Sets values; undefined removes one. */
   set(values: Iterable<readonly [string, string | undefined]>): void {
     const changes: ConfigurationChange[] = [];
-    for (const [key, given] of values) {
+    for (const [key, content] of values) {
       const previous = this.#get(key);
-      if (given === undefined) this.#values.delete(key);
-      else this.#values.set(key, given);
+      if (content === undefined) this.#values.delete(key);
+      else this.#values.set(key, content);
       const value = this.#get(key);
       if (value !== previous) changes.push({ key, value, previous });
     }

@@ -18,20 +18,20 @@ export async function openConfiguration<K extends string, F extends Readonly<Rec
   store: Pick<FollowedItems, "transport" | "client" | "place">,
   options: OpenConfigurationOptions<K, F>,
 ): Promise<OpenConfiguration<K, F>> {
-  const what = `Cannot open configuration store ${quote(store.place.storeName)}`;
-  checkOptions(what, options, { fallback: "texts", pollMs: "number" });
+  const failure = `Cannot open configuration store ${quote(store.place.storeName)}`;
+  checkOptions(failure, options, { fallback: "texts", pollMs: "number" });
   const { keys, fallback, timeoutMs, pollMs = 10_000, signal, ...call } = options;
-  if (keys !== undefined) checkedNames(`${what}: keys`, keys);
+  if (keys !== undefined) checkedNames(`${failure}: keys`, keys);
   if (keys?.length === 0) {
-    throw new RangeError(`${what}: keys must not be empty; without them it is the whole group`);
+    throw new RangeError(`${failure}: keys must not be empty; without them it is the whole group`);
   }
-  checkedMs(what, "pollMs", pollMs, { least: 1 });
+  checkedMs(failure, "pollMs", pollMs, { least: 1 });
   const closed = new AbortController();
   const unregister = openFor(store.transport, () => close());
   const stopListening = onAbort(signal, () => closed.abort());
   const status = new ConnectionStatus().begin();
   const values = new LiveValues(fallback);
-  const first = firstValues(what, timeoutMs ?? (fallback && 5000));
+  const first = firstValues(failure, timeoutMs ?? (fallback && 5000));
   const ended = followConfiguration({ ...store, keys, pollMs, call }, values, {
     signal: closed.signal,
     status,
@@ -70,7 +70,7 @@ export async function openConfiguration<K extends string, F extends Readonly<Rec
 }
 
 /** A promise for the first values, with its settling functions. It rejects after `timeoutMs`. */
-function firstValues(what: string, timeoutMs: number | undefined) {
+function firstValues(failure: string, timeoutMs: number | undefined) {
   let resolve = () => {};
   let reject = (_error: unknown) => {};
   let stop = () => {};
@@ -81,7 +81,7 @@ function firstValues(what: string, timeoutMs: number | undefined) {
   // Nobody may wait for it any more when it fails.
   promise.catch(() => {});
   if (timeoutMs !== undefined && timeoutMs > 0) {
-    const expired = new ConnectError(`${what}: no values after ${timeoutMs} ms`, Code.DeadlineExceeded);
+    const expired = new ConnectError(`${failure}: no values after ${timeoutMs} ms`, Code.DeadlineExceeded);
     stop = runAfter(timeoutMs, () => reject(expired));
   }
   return { promise, resolve, reject };

@@ -19,9 +19,9 @@ export function configurationStore(
 
   return {
     async get(names, call = {}) {
-      const what = cannot("read");
-      checkOptions(what, call);
-      const keys = names === undefined ? undefined : checkedNames(`${what}: keys`, names);
+      const failure = cannot("read");
+      checkOptions(failure, call);
+      const keys = names === undefined ? undefined : checkedNames(`${failure}: keys`, names);
       // A request without keys reads the whole group.
       if (keys?.length === 0) return new Map();
       const { items } = await client.getConfiguration({ ...place, keys: keys ?? [] }, call);
@@ -30,27 +30,27 @@ export function configurationStore(
     },
 
     async save(given, call = {}) {
-      const what = cannot("save to");
-      checkOptions(what, call);
-      checkType(what, "items", "object", given);
+      const failure = cannot("save to");
+      checkOptions(failure, call);
+      checkType(failure, "items", "object", given);
       const pairs = () =>
         Object.entries(given).map(([key, content]) => ({ key, content: content as string }));
       const list: readonly ConfigurationItemInit[] = isList(given) ? given : pairs();
       if (list.length === 0) return;
       // Array.from(), not map(): map() skips holes.
       const items = Array.from(list, (item) => {
-        checkType(what, "each item", "object", item);
-        checkedName(`${what}: the key`, item.key);
-        checkType(`${what}: ${quote(item.key)}`, "content", "string", item.content);
+        checkType(failure, "each item", "object", item);
+        checkedName(`${failure}: the key`, item.key);
+        checkType(`${failure}: ${quote(item.key)}`, "content", "string", item.content);
         return { ...item, group: item.group || group, label: item.label || label };
       });
       await client.saveConfiguration({ storeName: name, appId, items }, call);
     },
 
     async delete(names, call = {}) {
-      const what = cannot("delete from");
-      checkOptions(what, call);
-      const keys = checkedNames(`${what}: keys`, names);
+      const failure = cannot("delete from");
+      checkOptions(failure, call);
+      const keys = checkedNames(`${failure}: keys`, names);
       if (keys.length === 0) return;
       await client.deleteConfiguration({ ...place, keys }, call);
     },

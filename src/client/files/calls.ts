@@ -19,10 +19,10 @@ export function beginCall(
   options: object,
   types?: Record<string, OptionType>,
 ): string {
-  const what = `Cannot ${operation} ${quote(name)}`;
-  checkedName(`${what}: the name`, name);
-  checkOptions(what, options, types);
-  return what;
+  const failure = `Cannot ${operation} ${quote(name)}`;
+  checkedName(`${failure}: the name`, name);
+  checkOptions(failure, options, types);
+  return failure;
 }
 
 /** The description of the file `name`; undefined if it does not exist. */

@@ -20,19 +20,19 @@ export async function putFile(
   content: FileContent,
   options: PutOptions,
 ): Promise<FileInfo | undefined> {
-  const what = beginCall("put", name, options, PUT);
+  const failure = beginCall("put", name, options, PUT);
   const { contentType, metadata: ownMetadata = {}, ifAbsent, onProgress, ...call } = options;
   for (const key of RESERVED_METADATA) {
-    if (key in ownMetadata) throw new TypeError(`${what}: metadata "${key}" is not free to use`);
+    if (key in ownMetadata) throw new TypeError(`${failure}: metadata "${key}" is not free to use`);
   }
-  const upload = new FileUpload(content, what);
+  const upload = new FileUpload(content, failure);
   try {
     const metadata: Record<string, string> = {
       contentType: contentType ?? upload.contentType,
       ...ownMetadata,
     };
     if (ifAbsent) {
-      await needExtensions(transport, `${what} only where it is absent`, call.signal, call.timeoutMs);
+      await needExtensions(transport, `${failure} only where it is absent`, call.signal, call.timeoutMs);
       metadata["ifAbsent"] = "true";
     }
     const isFairlead = await hasExtensions(transport, call.signal, call.timeoutMs);
@@ -60,10 +60,10 @@ export async function getFile(
   name: string,
   options: GetOptions,
 ): Promise<OpenedFile | undefined> {
-  const what = beginCall("get", name, options, { range: "object", onProgress: "function" });
+  const failure = beginCall("get", name, options, { range: "object", onProgress: "function" });
   const { range: requestedRange, onProgress, ...call } = options;
   const { client, storeName } = place;
-  const range = checkedRange(what, requestedRange);
+  const range = checkedRange(failure, requestedRange);
   const metadata: Record<string, string> = {};
   for (const [key, bytes] of Object.entries(range ?? {})) metadata[key] = String(bytes);
   const closed = new AbortController();
@@ -120,16 +120,16 @@ const PUT = {
 
 /** `range` as safe integers; undefined if it is the whole file. */
 function checkedRange(
-  what: string,
+  failure: string,
   range: FileRange | undefined,
 ): { offset: number; length?: number } | undefined {
   if (!range) return undefined;
   const bytes = (name: string, value: number): number => {
-    checkType(what, name, "number", value);
+    checkType(failure, name, "number", value);
     // No file is that long, so Infinity and any such number mean the end of the file.
     if (value > Number.MAX_SAFE_INTEGER) return Number.MAX_SAFE_INTEGER;
     if (Number.isInteger(value) && value >= 0) return value;
-    throw new RangeError(`${what}: ${name} must be a whole number of bytes, got ${value}`);
+    throw new RangeError(`${failure}: ${name} must be a whole number of bytes, got ${value}`);
   };
   const offset = range.offset === undefined ? 0 : bytes("range.offset", range.offset);
   const length = range.length === undefined ? Number.MAX_SAFE_INTEGER : bytes("range.length", range.length);

@@ -15,9 +15,9 @@ export class FileUpload {
   #isClosed = false;
   #failure: { error: unknown } | undefined;
 
-  /** Locks `content` if it is a stream. `what` begins the message of the TypeError for content of an unknown type. */
-  constructor(content: FileContent, what: string) {
-    const { chunks, totalBytes, contentType = "application/octet-stream" } = openContent(content, what);
+  /** Locks `content` if it is a stream. `failure` begins the message of the TypeError for content of an unknown type. */
+  constructor(content: FileContent, failure: string) {
+    const { chunks, totalBytes, contentType = "application/octet-stream" } = openContent(content, failure);
     this.#chunks = chunks;
     this.totalBytes = totalBytes;
     this.contentType = contentType;
@@ -87,11 +87,11 @@ export class FileUpload {
 
 type OpenContent = { chunks: AsyncIterator<Uint8Array>; totalBytes?: number; contentType?: string };
 
-function openContent(content: FileContent, what: string): OpenContent {
+function openContent(content: FileContent, failure: string): OpenContent {
   if (typeof content === "string") {
-    return { ...openContent(utf8(content), what), contentType: "text/plain; charset=utf-8" };
+    return { ...openContent(utf8(content), failure), contentType: "text/plain; charset=utf-8" };
   }
-  if (content instanceof ArrayBuffer) return openContent(new Uint8Array(content), what);
+  if (content instanceof ArrayBuffer) return openContent(new Uint8Array(content), failure);
   if (content instanceof Uint8Array) return { chunks: single(content), totalBytes: content.length };
   if (content instanceof Blob) {
     const { size, type } = content;
@@ -103,7 +103,7 @@ function openContent(content: FileContent, what: string): OpenContent {
     return { chunks: content[Symbol.asyncIterator]() };
   }
   throw new TypeError(
-    `${what}: the content must be a Blob, a stream or async iterable of bytes, bytes or text`,
+    `${failure}: the content must be a Blob, a stream or async iterable of bytes, bytes or text`,
   );
 }
 

@@ -9,11 +9,11 @@ export function lifecycleControl(transport: Transport): LifecycleControl {
   const client = generatedClient(Lifecycle, transport);
   return {
     async apply(kind, name, metadata, call = {}) {
-      const what = "Cannot change a component";
-      checkedName(`${what}: the kind`, kind);
-      checkedName(`${what}: the name`, name);
-      checkType(what, "metadata", "texts", metadata);
-      checkOptions(what, call);
+      const failure = "Cannot change a component";
+      checkedName(`${failure}: the kind`, kind);
+      checkedName(`${failure}: the name`, name);
+      checkType(failure, "metadata", "texts", metadata);
+      checkOptions(failure, call);
       const componentConfig = {
         kind: WIRE_KINDS.get(kind) ?? kind,
         name,

@@ -18,7 +18,7 @@ import {
 import { withoutToken } from "../../rpc/with-bearer-token.js";
 import type { Codec } from "../codec.js";
 import { decodeInto } from "../errors/unreadable.js";
-import { follow, type LoadedFollower } from "../follower/follow.js";
+import { createFollower, type LoadedFollower } from "../follower/create-follower.js";
 import { streamWithReconnect } from "../follower/reconnect.js";
 import { generatedClient } from "../generated-client.js";
 import type { Appended, LogEntry } from "../log.js";
@@ -41,7 +41,7 @@ export function readRecords<T>(
   start: LogStart,
   call: CallOptions,
 ): LoadedFollower<LogEntry<T>> {
-  return follow(place.transport, call.signal, (signal, status) =>
+  return createFollower(place.transport, call.signal, (signal, status) =>
     records(place, start, { ...call, signal }, status),
   );
 }

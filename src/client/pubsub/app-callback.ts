@@ -67,13 +67,13 @@ function subscriptionsOf(handlers: object, defaultPubsub: string): CompleteSubsc
   return Object.entries(handlers).map(([name, entry]) => {
     // Each handler knows the type of its events.
     const given = (typeof entry === "function" ? { handler: entry } : entry) as EventSubscription;
-    const what = `Cannot handle events of ${quote(name)}`;
-    checkOptions(what, given, SUBSCRIPTION);
-    checkType(what, "handler", "function", given.handler);
+    const failure = `Cannot handle events of ${quote(name)}`;
+    checkOptions(failure, given, SUBSCRIPTION);
+    checkType(failure, "handler", "function", given.handler);
     const subscription = { topic: name, pubsub: defaultPubsub, ...given };
     const { topic, pubsub, group, deadLetterTopic } = subscription;
     for (const text of [topic, pubsub, group, deadLetterTopic])
-      if (text !== undefined) checkedName(what, text);
+      if (text !== undefined) checkedName(failure, text);
     return subscription;
   });
 }

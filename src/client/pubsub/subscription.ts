@@ -3,7 +3,7 @@ import type { CallOptions, Client, Transport } from "@connectrpc/connect";
 import { TopicEventResponse_TopicEventResponseStatus as Status } from "../../../gen/runtime/pubsub_appcallback_pb.js";
 import type { Runtime, SubscribeTopicEventsRequestInitialSchema } from "../../../gen/runtime/pubsub_pb.js";
 import type { Coding } from "../codec.js";
-import { follow, type LoadedFollower } from "../follower/follow.js";
+import { createFollower, type LoadedFollower } from "../follower/create-follower.js";
 import { streamWithReconnect } from "../follower/reconnect.js";
 import type { Message } from "../pubsub.js";
 import type { ConnectionStatus } from "../status/connection-status.js";
@@ -28,7 +28,7 @@ export function subscription<T>(
   initial: Initial,
   options: SubscriptionOptions<T>,
 ): LoadedFollower<Message<T>> {
-  return follow(transport, options.signal, (signal, status) =>
+  return createFollower(transport, options.signal, (signal, status) =>
     messagesOf(client, initial, { ...options, signal }, status),
   );
 }

@@ -55,11 +55,11 @@ export class RedactedSecret implements Secret {
 /** The implementation of createSecrets(). */
 export function secretStore(transport: Transport, store: string): SecretStore {
   const client = generatedClient(Runtime, transport);
-  const what = `Cannot read secret store ${quote(store)}`;
+  const failure = `Cannot read secret store ${quote(store)}`;
   return {
     async get(name, call = {}) {
-      checkedName(`${what}: the name`, name);
-      checkOptions(what, call);
+      checkedName(`${failure}: the name`, name);
+      checkOptions(failure, call);
       let isGoRuntime = false;
       const options = withOnHeader(call, (headers) => {
         isGoRuntime = !headers.has(SERVER_HEADER);
@@ -76,7 +76,7 @@ export function secretStore(transport: Transport, store: string): SecretStore {
     },
 
     async getAll(call = {}) {
-      checkOptions(what, call);
+      checkOptions(failure, call);
       const { data } = await client.getBulkSecret({ storeName: store }, call);
       const secrets = Object.entries(data).map(
         ([name, { secrets }]) => [name, new RedactedSecret(name, secrets)] as const,

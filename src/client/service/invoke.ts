@@ -32,14 +32,14 @@ async function fetchFrom(
   path: string,
   init: InvokeInit,
 ): Promise<Response> {
-  const what = `Cannot fetch ${quote(path)} of service ${quote(id)}`;
-  checkPath(what, path);
+  const failure = `Cannot fetch ${quote(path)} of service ${quote(id)}`;
+  checkPath(failure, path);
   // fetch() takes null for no signal.
-  checkOptions(what, { ...init, signal: init?.signal ?? undefined }, { method: "string" });
+  checkOptions(failure, { ...init, signal: init?.signal ?? undefined }, { method: "string" });
   const { method = "GET", headers, body, signal, ...call } = init;
-  const verb = verbOf(method, what);
+  const verb = verbOf(method, failure);
   const hasNoBody = verb === Verb.GET || verb === Verb.HEAD || verb === Verb.TRACE;
-  if (hasNoBody && body != null) throw new TypeError(`${what}: a ${method} has no body`);
+  if (hasNoBody && body != null) throw new TypeError(`${failure}: a ${method} has no body`);
   // Response reads every kind of body and knows its media type.
   const carrier = body == null ? undefined : new Response(body);
   const { contentType, own } = outgoing(new Headers(headers), carrier?.headers.get("content-type"));
@@ -61,7 +61,7 @@ async function fetchFrom(
   if (mayRetry) options.contextValues = repeatable(call.contextValues);
   const answer = await client.invokeService({ id, message }, options);
   const status = Number(responseHeaders.get(HTTP_STATUS_HEADER) ?? 200);
-  if (status < 200 || status > 599) throw new ConnectError(`${what}: it answered ${status}`, Code.Unknown);
+  if (status < 200 || status > 599) throw new ConnectError(`${failure}: it answered ${status}`, Code.Unknown);
   const isEmpty = verb === Verb.HEAD || NO_BODY.includes(status);
   const bytes = (answer.data?.value ?? new Uint8Array()) as Uint8Array<ArrayBuffer>;
   const responseInit = { status, headers: incoming(responseHeaders, answer.contentType) };
@@ -75,9 +75,9 @@ async function callMethod<T, D>(
   data: D | undefined,
   options: InvokeOptions<D> & Coding<NoInfer<T>>,
 ): Promise<T> {
-  const what = `Cannot call ${quote(path)} of service ${quote(id)}`;
-  checkPath(what, path);
-  checkOptions(what, options, { verb: "string", dataCodec: "object" });
+  const failure = `Cannot call ${quote(path)} of service ${quote(id)}`;
+  checkPath(failure, path);
+  checkOptions(failure, options, { verb: "string", dataCodec: "object" });
   const { verb: method = data === undefined ? "GET" : "POST", dataCodec = json<D>(), ...rest } = options;
   const { codec, schema, ...call } = rest;
   const responseCodec = codecOf<T>(options);
@@ -85,7 +85,7 @@ async function callMethod<T, D>(
   if (!headers.has("accept")) headers.set("accept", responseCodec.contentType);
   const init: InvokeInit = { ...call, method, headers };
   if (data !== undefined) {
-    init.body = encoded(what, dataCodec, data) as Uint8Array<ArrayBuffer>;
+    init.body = encoded(failure, dataCodec, data) as Uint8Array<ArrayBuffer>;
     if (!headers.has("content-type")) headers.set("content-type", dataCodec.contentType);
   }
   const response = await fetchFrom(client, id, path, init);
@@ -97,19 +97,19 @@ async function callMethod<T, D>(
   return decodeInto({ value: undefined as T }, "value", responseCodec, bytes, place).value;
 }
 
-function checkPath(what: string, path: string): void {
-  checkType(what, "the path", "string", path);
-  if (/\p{Surrogate}/u.test(path)) throw new TypeError(`${what}: the path must be well-formed text`);
+function checkPath(failure: string, path: string): void {
+  checkType(failure, "the path", "string", path);
+  if (/\p{Surrogate}/u.test(path)) throw new TypeError(`${failure}: the path must be well-formed text`);
 }
 
 /** The statuses for which Response accepts no body, not even an empty one. */
 const NO_BODY = [204, 205, 304];
 
-function verbOf(method: string, what: string): Verb {
+function verbOf(method: string, failure: string): Verb {
   const { NONE, CONNECT, ...verbs } = Verb;
   const verb = new Map<string, Verb>(Object.entries(verbs)).get(method.toUpperCase());
   if (verb !== undefined) return verb;
-  throw new TypeError(`${what}: method must be one of ${Object.keys(verbs).join(", ")}, got "${method}"`);
+  throw new TypeError(`${failure}: method must be one of ${Object.keys(verbs).join(", ")}, got "${method}"`);
 }
 
 /** The app's request headers as headers of the call, and the media type, which is a field of the message. */
@@ -137,7 +137,7 @@ function incoming(callHeaders: Headers, contentType: string): Headers {
   return headers;
 }
 
-function statusError(what: string, response: Response): ConnectError {
+function statusError(failure: string, response: Response): ConnectError {
   const { status } = response;
   const facts = {
     reason: "HTTP_STATUS",
@@ -145,5 +145,11 @@ function statusError(what: string, response: Response): ConnectError {
     metadata: { statusCode: String(status) },
   };
   const details = [{ desc: ErrorInfoSchema, value: facts }];
-  return new ConnectError(`${what} answered ${status}`, codeOfStatus(status), undefined, details, response);
+  return new ConnectError(
+    `${failure} answered ${status}`,
+    codeOfStatus(status),
+    undefined,
+    details,
+    response,
+  );
 }

@@ -14,7 +14,7 @@ export interface LoadedFollower<T> {
  * The items of `generate`, with a connection status. From the first step to the end they keep a Node process alive.
  * When the client that owns `transport` closes, they end as if the loop had been left.
  */
-export function follow<T>(
+export function createFollower<T>(
   transport: Transport,
   signal: AbortSignal | undefined,
   generate: (signal: AbortSignal, status: ConnectionStatus) => AsyncGenerator<T, void, undefined>,
