@@ -1,4 +1,4 @@
-/** Prints the URL of this server. If `watched`, also prints the growth of its memory on request. */
+/** Sends the URL of this server to the benchmark. If `watched`, also sends the growth of its memory on request. */
 export function tell(url: string, { watched = false } = {}): void {
   const grown = watched ? watchMemory() : () => 0;
   process.on("message", () => process.send?.(grown()));
