@@ -15,6 +15,14 @@ const TIMEOUT_MS = 10_000;
  * Declares the cases that every engine must pass. None can be skipped. `open` creates an empty engine; each case opens
  * its own and closes it.
  *
+ * @example
+ * ```ts no-run
+ * import { test } from "node:test";
+ * import { engineConformance } from "fairlead/conformance";
+ * import { memoryEngine } from "fairlead/server";
+ *
+ * engineConformance(test, async () => memoryEngine()); // or your own engine
+ * ```
  */
 export function engineConformance(test: Test, open: () => Promise<Engine>): void {
   const on: DeclareEngineCase = (name, run) =>

@@ -42,6 +42,16 @@ export const cases: readonly Case[] = Object.values(CASES).flat();
  * Declares all cases of the suite with the `test` function of a runner. `open` returns the server under test. It may
  * return the same one for all cases: cases share no data and may run at the same time.
  *
+ * @example
+ * ```ts no-run
+ * import { test } from "node:test";
+ * import { conformance, openTarget } from "fairlead/conformance";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * const transport = createNodeTransport("http://localhost:34904");
+ * const target = await openTarget({ transport });
+ * conformance(test, () => target);
+ * ```
  */
 export function conformance(test: Test, open: (one: Case) => Target | Promise<Target>): void {
   for (const one of cases) {

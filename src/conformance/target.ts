@@ -41,7 +41,20 @@ export interface Target extends TargetOptions {
   readonly has: ReadonlySet<Need>;
 }
 
-/** Probes a server for its services and extensions. Fails if it cannot be reached. */
+/**
+ * Probes a server for its services and extensions. Fails if it cannot be reached.
+ *
+ * @example
+ * ```ts
+ * import { cases, countResults, openTarget, run } from "fairlead/conformance";
+ * import { createNodeTransport } from "fairlead/node";
+ *
+ * await using transport = createNodeTransport("http://localhost:34904");
+ * const target = await openTarget({ transport });
+ * const { results } = await run(target, cases.filter(({ primitive }) => primitive === "hello"));
+ * console.log(countResults(results).failed); // 0
+ * ```
+ */
 export async function openTarget(options: TargetOptions): Promise<Target> {
   const { transport, streams = ["upload", "duplex"], second, dialIn, passTime, waits = true } = options;
   const stores = options.stores ? { ...DEFAULT_STORES, ...options.stores } : await storesOf(transport);

@@ -39,7 +39,7 @@ test("every createX and openX of the package's entry points has one @example", (
 });
 
 describe("each @example runs against a server, prints what its comments say, and ends", () => {
-  for (const { file, name, code } of sourceExamples.filter(({ isForBrowsers }) => !isForBrowsers)) {
+  for (const { file, name, code } of sourceExamples.filter(({ isRunnable }) => isRunnable)) {
     test.concurrent(`${name} (${file})`, async () => {
       await using server = await openServer();
       const { ended } = await startSnippet(server, `${file}-${name}`, code);

@@ -34,22 +34,22 @@ interface Declaration {
 /** The `@example` of a declaration's doc comment. */
 interface Example extends Declaration {
   code: string;
-  /** Its fence is "ts browser": it needs a page or a worker, so that its types are all that can be checked here. */
-  isForBrowsers: boolean;
+  /** False if its fence is "ts browser" or "ts no-run": it needs a page or a test runner, so only its types are checked. */
+  isRunnable: boolean;
 }
 
 const DOCUMENTED =
   /^\/\*\*\n((?: \*.*\n)*?) \*\/\nexport (?:async )?(?:function\*?|const|class|interface|type) (\w+)/gm;
-const EXAMPLE = /^@example\n```ts( browser)?\n([\s\S]*?)^```$/gm;
+const EXAMPLE = /^@example\n```ts( browser| no-run)?\n([\s\S]*?)^```$/gm;
 
 /** The examples in the doc comments of one file. */
 const examplesIn = (file: string): Example[] =>
   [...read(file).matchAll(DOCUMENTED)].flatMap(([, comment = "", name = ""]) =>
-    [...comment.replaceAll(/^ \* ?/gm, "").matchAll(EXAMPLE)].map(([, browser, code = ""]) => ({
+    [...comment.replaceAll(/^ \* ?/gm, "").matchAll(EXAMPLE)].map(([, tag, code = ""]) => ({
       file,
       name,
       code,
-      isForBrowsers: browser !== undefined,
+      isRunnable: tag === undefined,
     })),
   );
 

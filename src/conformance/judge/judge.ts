@@ -51,7 +51,19 @@ export interface JudgeOptions {
   lateMs?: number;
 }
 
-/** Creates a judge of clients. */
+/**
+ * Creates a judge of clients.
+ *
+ * @example
+ * ```ts
+ * import { createJudge } from "fairlead/conformance";
+ * import { listen } from "fairlead/server/node";
+ *
+ * const judge = createJudge();
+ * await using server = await listen(judge.server, { port: 0 });
+ * console.log(judge.scenarios.length > 100); // true
+ * ```
+ */
 export function createJudge({ log, scenarios = all, lateMs = LATE_MS }: JudgeOptions = {}): Judge {
   const played = createScenarioServices(scenarios);
   const verdicts = new Map<string, ScenarioVerdict>();

@@ -50,7 +50,19 @@ const noWebSocket = (): ConnectError =>
 
 const OPEN = 1;
 
-/** An open WebSocket. */
+/**
+ * An open WebSocket.
+ *
+ * @example
+ * ```ts
+ * import { createServer, overWebSocket } from "fairlead/server";
+ *
+ * const server = createServer();
+ * // For a WebSocket that the runtime has accepted, for instance by Deno.upgradeWebSocket().
+ * export const serve = (socket: WebSocket, { headers }: Request) =>
+ *   server.tunnels.accept(overWebSocket(socket), { origin: headers.get("origin"), host: headers.get("host") });
+ * ```
+ */
 export function overWebSocket(socket: WebSocket): OpenSocket {
   // Keeps messages that are received before a session listens.
   const early: MessageEvent[] = [];
