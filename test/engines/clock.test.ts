@@ -58,7 +58,7 @@ describe("the clock", () => {
     expect([clock.now() - begin, clock.openFor(), clock.wall()]).toEqual([15, 15, at.wall]);
   });
 
-  test("what was stamped before a jump is as old as it is", () => {
+  test("ageOf() of a timestamp from before a jump is the time that has passed", () => {
     const { at, sources, pass } = machine();
     const clock = new Clock(sources);
     const first = clock.wall();
@@ -78,7 +78,7 @@ describe("the clock", () => {
     expect(clock.wallBefore(HOUR_MS)).toBe(first + 3000 - HOUR_MS);
   });
 
-  test("goes on from where it was saved, by the wall clock's time since, and never back", () => {
+  test("continues from its saved state by the time on the wall clock since, and never goes back", () => {
     const { at, sources, pass } = machine();
     const clock = new Clock(sources);
     pass(1000);
@@ -121,7 +121,7 @@ describe.each([
     assert.ok(tookMs > 195 && tookMs < 3000, `${tookMs} ms`);
   });
 
-  test("ages no record, and stamps what comes then by its time", async () => {
+  test("a jump ages no record; later records get its time", async () => {
     await using engine = await open();
     const { logs } = engine;
     await logs.retain("l", { maxAgeMs: HOUR_MS });
@@ -136,7 +136,7 @@ describe.each([
     assert.deepEqual(await logs.bounds("l"), { first: 1n, next: 4n });
   });
 
-  test("ends no event whose lifetime is not over", async () => {
+  test("a jump expires no event before its ttl", async () => {
     await using engine = await open();
     const { clock } = engine;
     const event = (ttlInSeconds: string) => {
@@ -161,7 +161,7 @@ describe("over a restart of the disk engine", () => {
     ["the wall clock was an hour behind before", -HOUR_MS, 0, 5000],
     ["it was closed for 3 s", 0, 3000, 2000],
     ["it was closed for 3 s, and the wall clock was an hour ahead before", HOUR_MS, 3000, 2000],
-    ["the wall clock was set back meanwhile", 0, -HOUR_MS, 5000],
+    ["the wall clock was set back in between", 0, -HOUR_MS, 5000],
     ["it was closed for 6 s", 0, 6000, undefined],
   ])("a lease of 5 s: %s", async (_, before, closed, left) => {
     const data = fresh();
@@ -177,7 +177,7 @@ describe("over a restart of the disk engine", () => {
     assert.ok(found !== undefined && found <= left && found > left - 1900, `${found} ms are left`);
   });
 
-  test("what was written down when the wall clock was set counts, also where the process was killed", async () => {
+  test("the clock's state that was stored after a jump counts, also if the process was killed", async () => {
     const data = fresh();
     const copy = fresh();
     await using engine = await openDiskEngine({ folder: data });

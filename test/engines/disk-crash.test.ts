@@ -46,7 +46,7 @@ beforeAll(() =>
 
 afterAll(() => rm(program, { force: true }));
 
-/** A data folder of its own, what its clients have written down, and a process that writes to it until it is killed. */
+/** A data folder, the writes that its clients noted as acknowledged, and a process that writes until it is killed. */
 function crashing(name: string) {
   const [data, ledger] = [join(folder, name), join(folder, `${name}.ledger`)];
   const fd = openSync(ledger, "a");
@@ -75,7 +75,7 @@ async function kill(child: ChildProcess): Promise<void> {
 
 describe("kill -9", () => {
   test(
-    `what was acknowledged is there, after ${KILLS} kills at any moment`,
+    `acknowledged writes survive ${KILLS} kills at random moments`,
     async () => {
       using crash = crashing("killed");
       const { data, notes, note } = crash;
@@ -99,7 +99,7 @@ describe("kill -9", () => {
 
 describe("power loss", () => {
   test.each(Array.from({ length: LOSSES }, (_, seed) => seed))(
-    "what was acknowledged is there, whatever else the disk has kept: seed %i",
+    "acknowledged writes survive a power failure, whatever part of the others the disk kept: seed %i",
     async (seed) => {
       const random = randomFrom(seed * 7919 + 1);
       const notes: Note[] = [];
@@ -142,19 +142,19 @@ describe("power loss", () => {
   );
 
   test(
-    `what was acknowledged is there while the store merges tables: ${LOSSES} times at any moment`,
+    `acknowledged writes survive ${LOSSES} power failures during compactions`,
     async () => {
       const random = randomFrom(Date.now());
       for (let round = 1; round <= LOSSES; round++) {
         using crash = crashing(`stopped-${round}`);
-        // At any moment, or as soon as it has acknowledged what is in a journal that the store has just begun.
+        // At a random moment, or when it has acknowledged a write to a journal that the store has just created.
         const isAtJournal = round % 2 === 0;
         const child = await crash.start(1, isAtJournal ? "2" : "");
         if (!isAtJournal) {
           await sleep(100 + random() * 400);
           child.kill("SIGSTOP");
         }
-        // It has stopped once the system has said so.
+        // The process has stopped when the system reports it.
         while (!/^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/status`, "utf8"))) await sleep(1);
         const notes = crash.notes();
         const { sizes } = notes.filter((one) => one.on === "sync").at(-1) ?? { sizes: {} };

@@ -48,7 +48,7 @@ async function flip(path: string, at: number): Promise<void> {
 const first = async (path: string, pattern: RegExp) =>
   join(path, (await readdir(path)).sort().find((name) => pattern.test(name)) ?? "");
 
-/** A folder as a process leaves it that is killed: what was written last is in a journal. */
+/** A folder after its process was killed: the last writes are in a journal. */
 async function killed(): Promise<string> {
   const data = await fill(fresh());
   const engine = await openDiskEngine({ folder: data });
@@ -87,11 +87,11 @@ test("check tells that there is none", async () => {
   assert.ok(report.keys > 300);
 });
 
-describe("a flipped bit is told or does no harm", () => {
+describe("a flipped bit is reported or has no effect", () => {
   test("in any file of a folder that was closed", async () => {
     const data = await fill(fresh());
     const names = await readdir(data, { recursive: true });
-    const told = new Map<string, number>();
+    const reported = new Map<string, number>();
     for (const name of names) {
       const { size, isFile } = await stat(join(data, name)).then((found) => ({
         size: found.size,
@@ -99,9 +99,9 @@ describe("a flipped bit is told or does no harm", () => {
       }));
       if (!isFile || size === 0 || /^(LOG|LOCK)/.test(basename(name))) continue;
       const kind = basename(name).replace(/\d+/g, "#");
-      told.set(kind, (told.get(kind) ?? 0) + (await survey(data, name, spread(size, 7))));
+      reported.set(kind, (reported.get(kind) ?? 0) + (await survey(data, name, spread(size, 7))));
     }
-    for (const kind of ["#.ldb", "MANIFEST-#", "CURRENT", "format.json"]) assert.ok(told.get(kind), kind);
+    for (const kind of ["#.ldb", "MANIFEST-#", "CURRENT", "format.json"]) assert.ok(reported.get(kind), kind);
   }, 120_000);
 
   test("in the journal of a process that was killed, in front of its last record", async () => {
@@ -114,7 +114,7 @@ describe("a flipped bit is told or does no harm", () => {
   }, 60_000);
 });
 
-test("what is damaged is named, and what helps; the folder is not left locked", async () => {
+test("the error names the damaged file and the command that helps; the folder is unlocked", async () => {
   const data = await fill(fresh());
   const path = await first(join(data, "tree"), /\.ldb$/);
   await flip(path, 1000);
@@ -131,13 +131,13 @@ test.each([
   ["table", /\.ldb$/],
   ["manifest", /^MANIFEST/],
   ["name of the manifest", /^CURRENT/],
-])("a missing %s is told: the engine does not open", async (_, name) => {
+])("the engine does not open without %s, and reports that", async (_, name) => {
   const data = await killed();
   await rm(await first(join(data, "tree"), name));
   await assert.rejects(openDiskEngine({ folder: data }), /is damaged: .*missing/);
 });
 
-test("a missing segment is told, and so is one that ends in front of what was acknowledged", async () => {
+test("a missing segment is reported, and so is one that ends before an acknowledged record", async () => {
   const data = await fill(fresh());
   const short = await copyOf(data);
   const log = await first(join(data, "logs"), /./);
@@ -154,12 +154,12 @@ test("a missing segment is told, and so is one that ends in front of what was ac
   await assert.rejects(texts(engine.logs, "l"), /it ends at offset \d+ of 101/);
 });
 
-test("a log that is cut inside its last group is told, also where the process was killed", async () => {
+test("a log that is cut inside its last group is reported, also after a kill", async () => {
   const data = fresh();
   await using engine = await openDiskEngine({ folder: data });
   const appends = Array.from({ length: 140 }, (_, i) => engine.logs.append("l", [utf8(`record ${i}`)]));
   await Promise.all(appends);
-  // The tree has been told by then where the log ends.
+  // By then the tree has the end of the log.
   await sleep(1500);
   const copy = await copyOf(data);
   const segment = await first(await first(join(copy, "logs"), /./), /./);
@@ -170,7 +170,7 @@ test("a log that is cut inside its last group is told, also where the process wa
   await assert.rejects(again.logs.append("l", [utf8("new")]), /it ends at offset \d+ of 141/);
 });
 
-test("check reads what LevelDB has, of all levels and of the journal", async () => {
+test("check reads LevelDB's entries, of all levels and of the journal", async () => {
   const data = fresh();
   const copy = fresh();
   await using engine = await openDiskEngine({ folder: data, ...SMALL });
@@ -238,7 +238,7 @@ test("check changes nothing, and needs nothing to be written", async () => {
   }
 }, 30_000);
 
-test("what is damaged while the engine has it open is not served", async () => {
+test("a value that is damaged while the engine is open is not served", async () => {
   const data = await fill(fresh());
   await using engine = await openDiskEngine({ folder: data });
   const table = await first(join(data, "tree"), /\.ldb$/);
@@ -264,9 +264,9 @@ test("the tables of a large folder are all read before it opens", async () => {
   assert.ok(tables.reduce((sum, { size }) => sum + size, 0) > 32 * 1024 ** 2);
   const { path, size } = tables.at(-1) ?? { path: "", size: 0 };
   await flip(path, Math.floor(size / 2));
-  const told = new RegExp(`${path} is damaged: the block at byte \\d+ is broken`);
-  await assert.rejects(openDiskEngine({ folder: data }), told);
-  assert.match((await checkFolder(data)).damaged.join(), told);
+  const message = new RegExp(`${path} is damaged: the block at byte \\d+ is broken`);
+  await assert.rejects(openDiskEngine({ folder: data }), message);
+  assert.match((await checkFolder(data)).damaged.join(), message);
 }, 60_000);
 
 describe("zeros and turned bytes in any file end in a report, and no process", () => {
@@ -291,7 +291,7 @@ describe("zeros and turned bytes in any file end in a report, and no process", (
     await rm(program);
   });
 
-  /** What is said of a copy of the folder that is damaged so. */
+  /** The result of checking and opening a damaged copy of the folder. */
   async function verdictOf(data: string, damage?: Damage): Promise<Verdict> {
     const dead = new AbortController();
     const answer = once(child, "message", { signal: dead.signal }) as Promise<[Verdict]>;
@@ -308,7 +308,7 @@ describe("zeros and turned bytes in any file end in a report, and no process", (
     }
   }
 
-  /** Where the files are damaged, and with how many bytes at a time. */
+  /** The kinds of files to damage, and the bytes that are zeroed at a time. */
   function* damages(path: string, size: number): Generator<Damage> {
     for (const how of ["zero", "flip"] as const) {
       for (const length of [1, 512]) {
@@ -329,28 +329,28 @@ describe("zeros and turned bytes in any file end in a report, and no process", (
     ["lock", /^lock\.d\/(CURRENT|MANIFEST.*)$/, 2],
   ])(
     "of a folder that was closed: its %s",
-    async (what, pattern, most) => {
+    async (kind, pattern, most) => {
       const data = await fill(fresh());
       const whole = await verdictOf(data);
       assert.deepEqual([whole.damaged, whole.error], [[], undefined]);
       const paths = (await readdir(data, { recursive: true })).filter((name) => pattern.test(name));
       assert.ok(paths.length > 0);
-      let told = 0;
+      let reported = 0;
       for (const path of paths.sort().slice(0, most)) {
         for (const damage of damages(path, (await stat(join(data, path))).size)) {
           const verdict = await verdictOf(data, damage);
           const about = JSON.stringify({ damage, verdict: { ...verdict, contents: undefined } });
           if (verdict.damaged.length > 0) {
-            told++;
+            reported++;
             assert.match(verdict.damaged.join(), new RegExp(basename(path)), about);
-            if (what === "table")
+            if (kind === "table")
               assert.match(verdict.damaged.join(), /block at byte \d+|table footer is invalid/, about);
           } else {
             assert.ok(isDeepStrictEqual(verdict.contents, whole.contents), about);
           }
         }
       }
-      assert.ok(told > 0 || what === "lock");
+      assert.ok(reported > 0 || kind === "lock");
     },
     120_000,
   );
@@ -361,20 +361,20 @@ describe("zeros and turned bytes in any file end in a report, and no process", (
     assert.deepEqual([whole.damaged, whole.error], [[], undefined]);
     const path = join("tree", basename(await first(join(data, "tree"), /\.log$/)));
     const { lastStart } = readStoreLog(await readFile(join(data, path)));
-    let told = 0;
+    let reported = 0;
     for (const damage of damages(path, lastStart)) {
       const verdict = await verdictOf(data, damage);
-      // What was zero before is not damaged by it.
+      // Bytes that were zero before are not damaged.
       if (isDeepStrictEqual(verdict, whole)) continue;
-      told++;
+      reported++;
       assert.match(verdict.damaged.join(), /\d+\.log is damaged: it is broken at byte \d+/);
       assert.match(verdict.error ?? "", /\d+\.log is damaged/);
     }
-    assert.ok(told > 12);
+    assert.ok(reported > 12);
   }, 120_000);
 });
 
-test("a torn end of a log is cut off: nothing of it comes back behind what is written next", async () => {
+test("a torn end of a log is truncated: nothing of it returns after later writes", async () => {
   const data = fresh();
   const torn = fresh();
   {
@@ -396,7 +396,7 @@ test("a torn end of a log is cut off: nothing of it comes back behind what is wr
   }
 });
 
-test("check finds all that is broken, also where the engine does not open", async () => {
+test("check reports all damage, also if the engine does not open", async () => {
   const data = await fill(fresh());
   const table = await first(join(data, "tree"), /\.ldb$/);
   const segment = await first(await first(join(data, "logs"), /./), /./);

@@ -60,7 +60,7 @@ describe.each([
   ["a used up quota", ["write"], "EDQUOT", "full", /quota is used up/],
   ["a read-only disk", ["write", "open", "rename", "mkdir", "unlink"], "EROFS", "unavailable", /read-only/],
 ] as const)("%s", (_, calls, code, reason, why) => {
-  test("every write of a log or file fails and says why, nothing of it is there, and what was there stays", async () => {
+  test("every write of a log or file fails with the reason and changes nothing", async () => {
     const { engine, files, reopen } = await open();
     const { logs, blobs } = engine;
     await logs.append("l", [utf8("old")]);
@@ -88,7 +88,7 @@ describe.each([
   });
 });
 
-test("a sync that fails: nothing is acknowledged from then on, as nobody knows what the disk has", async () => {
+test("after a failed sync nothing is acknowledged, as the state of the disk is unknown", async () => {
   const { engine, files, reopen } = await open();
   const { logs } = engine;
   await logs.append("l", [utf8("old")]);

@@ -37,7 +37,7 @@ afterAll(async () => {
 
 const fresh = () => join(folder, `${++count}`);
 
-/** A process of its own that opens the folder: it, and what it was told. */
+/** A process that opens the folder, and the result. */
 async function opened(data: string, alias?: { pid: number; host: string }) {
   const child = fork(program, [data, ...(alias ? [JSON.stringify(alias)] : [])]);
   const [message] = (await once(child, "message")) as [string];
@@ -65,7 +65,7 @@ describe("who may open a folder", () => {
     await kill(third.child);
   });
 
-  test("at once where the holder was killed and is not reaped yet: a zombie holds nothing", async () => {
+  test("at once if the holder was killed and is not reaped yet: a zombie holds no lock", async () => {
     const data = fresh();
     // The shell starts the holder and waits for something else: nobody reaps it.
     const holder = `"${process.execPath}" "${program}" "${data}" & echo $!; exec sleep 60`;
@@ -94,7 +94,7 @@ describe("who may open a folder", () => {
     ["a lock that is cut short", '{"id":"4d0a3a06-6a5e-47b9-8ee9-91c9'],
     ["a lock of zeros", "\0".repeat(100)],
     ["a lock that is no holder", "[]"],
-  ])("at once with %s, as power loss leaves it; nothing is left behind", async (_, text) => {
+  ])("at once with %s, as a power failure leaves it; no temporary file stays", async (_, text) => {
     const data = await fill(fresh());
     await writeFile(join(data, "lock"), text);
     const left = `lock.${crypto.randomUUID()}`;
@@ -117,7 +117,7 @@ describe("who may open a folder", () => {
     await engine.close();
   });
 
-  test.each(["CURRENT", "000003.log", "MANIFEST-000002"])("also where lock.d/%s is damaged", async (name) => {
+  test.each(["CURRENT", "000003.log", "MANIFEST-000002"])("also if lock.d/%s is damaged", async (name) => {
     const data = await fill(fresh());
     const names = await readdir(join(data, "lock.d"));
     const kind = name.replace(/\d+/, "");
@@ -128,7 +128,7 @@ describe("who may open a folder", () => {
     assert.deepEqual((await checkFolder(data)).damaged, []);
   });
 
-  test("a lock of another machine that is not seen to live is taken over", async () => {
+  test("a lock of another machine without a heartbeat is taken over", async () => {
     const data = await fill(fresh());
     const holder = { id: "x", pid: 1, host: hostname(), machine: "another" };
     await writeFile(join(data, "lock"), JSON.stringify(holder));
@@ -136,7 +136,7 @@ describe("who may open a folder", () => {
   }, 15_000);
 });
 
-test("the folder and what is in it are the owner's alone", async () => {
+test("the folder and its files are accessible by their owner only", async () => {
   const data = join(fresh(), "made", "data");
   await fill(data);
   const names = await readdir(data, { recursive: true });

@@ -78,7 +78,7 @@ describe("over restarts", () => {
     assert.ok((await commitWrites(engine.keys, set("new"))) > newest);
   });
 
-  test("a key expires when it has to, whether its engine is open then or not, and watchers are told", async () => {
+  test("a key expires on time, whether the engine is open then or not, and watchers are notified", async () => {
     const data = fresh();
     const before = await openDiskEngine({ folder: data });
     await commitWrites(before.keys, set("soon", "v", { ttlMs: 60 }), set("later", "v", { ttlMs: 700 }));
@@ -97,7 +97,7 @@ describe("over restarts", () => {
     );
   });
 
-  test("what has expired gives its space back", async () => {
+  test("expired keys free their space", async () => {
     const data = fresh();
     await using engine = await openDiskEngine({ folder: data, ...SMALL });
     const fill = async (ttlMs: number) => {
@@ -116,7 +116,7 @@ describe("over restarts", () => {
     await until(async () => (await sizeOf(data)) < 2 * 2000 * 550);
   });
 
-  test("records, their offsets and times stay, and so does what retention has dropped", async () => {
+  test("records, their offsets and timestamps stay, and dropped records stay dropped", async () => {
     const data = fresh();
     const before = await openDiskEngine({ folder: data, ...SMALL });
     for (let i = 0; i < 300; i += 3) {
@@ -144,7 +144,7 @@ describe("over restarts", () => {
     assert.deepEqual(await logs.append("by age", [utf8("new")]), { first: 2n, last: 2n });
   });
 
-  test("what retention has dropped gives its space back", async () => {
+  test("records that retention has dropped free their space", async () => {
     const data = fresh();
     await using engine = await openDiskEngine({ folder: data, ...SMALL });
     await engine.logs.retain("bytes", { maxBytes: 50_000 });
@@ -281,7 +281,7 @@ describe("over restarts", () => {
     await engine.close();
   });
 
-  test("any range of a blob of many pieces is what was stored", async () => {
+  test("every range of a blob of many blocks is what was stored", async () => {
     await using engine = await openDiskEngine({ folder: fresh() });
     const bytes = patternBytes(3_000_000);
     await engine.blobs.put("b", content(bytes), plain);
@@ -295,7 +295,7 @@ describe("over restarts", () => {
     }
   });
 
-  test("what many callers write at the same time is synced together", async () => {
+  test("concurrent writes share a sync", async () => {
     let syncs = 0;
     const files: typeof nodeFiles = {
       ...nodeFiles,
@@ -331,7 +331,7 @@ describe("bounds", () => {
   };
   const value = "x".repeat(1000);
 
-  test("maxKeyBytes: a commit past it changes nothing; what replaces, deletes or expires gives room back", async () => {
+  test("maxKeyBytes: a commit past it changes nothing; replacing, deleting and expiry free room", async () => {
     const data = fresh();
     const most = 3 * (32 + 1 + 1000);
     const limits = { folder: data, maxKeyBytes: most };
@@ -380,7 +380,7 @@ describe("bounds", () => {
     assert.equal((await texts(engine.logs, "l")).length, 10);
   });
 
-  test("maxBlobBytes: a blob past it is not stored; what is replaced or deleted gives room back", async () => {
+  test("maxBlobBytes: a blob past it is not stored; replacing and deleting free room", async () => {
     const data = fresh();
     const most = 1_000_000;
     const limits = { folder: data, maxBlobBytes: most };
@@ -439,7 +439,7 @@ describe("bounds", () => {
 });
 
 describe("the folder", () => {
-  test("is one engine's: another is told who has it, until that is over", async () => {
+  test("can be opened by one engine: another fails with the holder's name until it closes", async () => {
     const data = fresh();
     const engine = await openDiskEngine({ folder: data });
     const taken = new RegExp(`Cannot open the data folder ".*": process ${process.pid} has it open`);
@@ -449,7 +449,7 @@ describe("the folder", () => {
     await (await openDiskEngine({ folder: data })).close();
   });
 
-  test("is free at once when its process is gone, also where that had our number", async () => {
+  test("is free at once when its process has ended, also if that had our process id", async () => {
     for (const pid of [process.pid, 2 ** 22 + 1, 1]) {
       const data = fresh();
       await (await openDiskEngine({ folder: data })).close();
@@ -564,7 +564,7 @@ describe("backup and restore", () => {
     assert.equal((await collect(engine.keys.list("k"))).length, 300);
   });
 
-  test("refuse what is not a data folder, a target that is not empty, and a backup that is not whole", async () => {
+  test("refuse what is not a data folder, a target that is not empty, and an incomplete backup", async () => {
     const data = await fill(fresh());
     await assert.rejects(backUpFolder(fresh(), fresh()), /it is not a data folder/);
     const occupied = fresh();

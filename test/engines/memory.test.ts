@@ -28,7 +28,7 @@ async function* content(...sizes: number[]): AsyncGenerator<Uint8Array> {
 const plain = { metadata: {}, ifAbsent: false };
 
 describe("bounds", () => {
-  test("maxKeyBytes: a commit past it changes nothing; what replaces or deletes gives room back", async () => {
+  test("maxKeyBytes: a commit past it changes nothing; replacing and deleting free room", async () => {
     const most = 3 * (256 + 1 + 1000);
     await using engine = memoryEngine({ maxKeyBytes: most });
     const { keys } = engine;
@@ -93,7 +93,7 @@ describe("bounds", () => {
     await logs.append("b", [value, value, value]);
   });
 
-  test("maxBacklogBytes: a publish past it reaches no group; what is handled gives room back", async () => {
+  test("maxBacklogBytes: a publish past it reaches no group; handled events free room", async () => {
     const most = 3 * (64 + 100);
     await using engine = memoryEngine({ maxBacklogBytes: most });
     const { topics } = engine;
@@ -114,7 +114,7 @@ describe("bounds", () => {
     for (let i = 0; i < 2; i++) await (await fast.next()).ack();
   });
 
-  test("maxBlobBytes: a blob past it is not stored, and what it had taken is given back", async () => {
+  test("maxBlobBytes: a blob past it is not stored, and frees its room", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 200_000 });
     const { blobs } = engine;
     for (let i = 0; i < 3; i++) {
@@ -129,7 +129,7 @@ describe("bounds", () => {
     await blobs.put("c", content(200_000), plain);
   });
 
-  test("maxBlobBytes: what is replaced gives its room back", async () => {
+  test("maxBlobBytes: a replaced blob frees its room", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 300_000 });
     for (let i = 0; i < 5; i++) await engine.blobs.put("b", content(150_000), plain);
     await engine.blobs.put("c", content(150_000), plain);
@@ -154,7 +154,7 @@ describe("bounds", () => {
     await blobs.put("b", content(68_928), plain);
   });
 
-  test("maxBlobBytes: content that breaks off and a name that is taken meanwhile give their room back", async () => {
+  test("maxBlobBytes: content that fails and a name that is taken in the meantime free their room", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 200_000 });
     const { blobs } = engine;
     const breaks = async function* () {
@@ -173,7 +173,7 @@ describe("bounds", () => {
     await blobs.put("b", content(200_000), plain);
   });
 
-  test("maxBlobBytes: what is deleted or replaced counts while it is read", async () => {
+  test("maxBlobBytes: a deleted or replaced blob counts while it is read", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 200_000 });
     const { blobs } = engine;
     await blobs.put("b", content(150_000), plain);
@@ -188,7 +188,7 @@ describe("bounds", () => {
     await assert.rejects(blobs.put("d", content(1), plain), isFull("maxBlobBytes", 200_000));
   });
 
-  test("a blob of very many small chunks weighs what its bytes weigh", async () => {
+  test("a blob of very many small chunks takes no more memory than its bytes", async () => {
     await using engine = memoryEngine();
     const chunks = async function* () {
       for (let i = 0; i < 20_000; i++) yield new Uint8Array(i % 2);

@@ -4,7 +4,7 @@ import { GroupCommit } from "../../src/server/engines/disk/group-commit.js";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Groups whose writes end when they are told to, and the items of each. */
+/** A group commit whose writes end on request, and the items of each. */
 function groups() {
   const written: number[][] = [];
   const ends: ((error?: Error) => void)[] = [];
@@ -47,7 +47,7 @@ test("few who call in one turn are one group; who calls while it is written, the
   assert.equal(written.length, 2);
 });
 
-test("of many, half are a group: the other half is written while they prepare what is next", async () => {
+test("half of many items are a group: the other half is written while their callers prepare the next items", async () => {
   const { add, end, written, range } = groups();
   const all = add(0, 64);
   await turn();
@@ -71,7 +71,7 @@ test("a group has 4 MiB at most, and an item that has more is one by itself", as
   assert.deepEqual(written, [[0, 1], [2], [3], [4]]);
 });
 
-test("where a group fails, those behind it fail as well, and the next ones are written", async () => {
+test("if a group fails, the items that wait behind it fail as well, and later ones are written", async () => {
   const { add, end, written, failures } = groups();
   const first = add(0, 2);
   await turn();

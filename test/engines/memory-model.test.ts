@@ -31,7 +31,7 @@ describe("keys are a plain map with versions and a clock", () => {
     { weight: 2, arbitrary: fc.record({ prefix: key, after: fc.option(key, { nil: undefined }) }) },
   );
 
-  test("get, list and watch tell what the model tells", async () => {
+  test("get, list and watch return what the model returns", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40, size: "max" }), async (steps) => {
         let nowMs = 1000;
@@ -111,7 +111,7 @@ describe("keys are a plain map with versions and a clock", () => {
     );
   });
 
-  test("the sorted map lists what a sorted array lists", () => {
+  test("the sorted map lists the same as a sorted array", () => {
     const change = fc.record({
       key: fc.oneof(
         key,
@@ -193,7 +193,7 @@ describe("a log is an array that loses its oldest", () => {
     },
   );
 
-  test("read, bounds and seek tell what the model tells", async () => {
+  test("read, bounds and seek return what the model returns", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40, size: "max" }), async (steps) => {
         let nowMs = 1000;
@@ -351,7 +351,7 @@ describe("a topic's events", () => {
     );
   });
 
-  test("come in publish order until one is put off, and what comes again comes first", async () => {
+  test("come in publish order until one is delayed; redelivered events come first", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 20 }),
