@@ -52,7 +52,7 @@ export async function retryOnConflict<V, E, R>(
   }
 }
 
-/** What `read` returns; undefined if the value cannot be decoded and is to be replaced. */
+/** The result of `read`; undefined if the value cannot be decoded and is to be replaced. */
 function readableValue<V>(read: () => V, replaceUnreadable: boolean): V | undefined {
   try {
     return read();

@@ -11,7 +11,7 @@ import { Changes, type Difference } from "./changes.js";
 import { ServerSync } from "./sync.js";
 import type { WaitOptions } from "./waiters.js";
 
-export interface GossipMemberOptions {
+export interface LocalMemberOptions {
   namespace: string;
   memberId: string;
   flushMs: number;
@@ -24,7 +24,7 @@ export interface GossipMemberOptions {
 }
 
 /** This member of a gossip map: its replica, its connection to the server, and the loops over its changes. */
-export class GossipMember {
+export class LocalMember {
   readonly name: string;
   readonly status: ConnectionStatus;
   readonly replica: Replica;
@@ -36,7 +36,7 @@ export class GossipMember {
   #refusal: ConnectError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(transport: Transport, name: string, options: GossipMemberOptions) {
+  constructor(transport: Transport, name: string, options: LocalMemberOptions) {
     const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, signal, call } = options;
     const client = generatedClient(GossipMapService, transport);
     this.name = name;

@@ -8,7 +8,7 @@ import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
 import type { GossipMap, GossipMapOptions } from "../gossip-map.js";
-import { GossipMember } from "./member.js";
+import { LocalMember } from "./member.js";
 import { DecodedValues, decodedChanges, isReadable } from "./values.js";
 
 /** Opens the map of openGossipMap(). */
@@ -20,7 +20,7 @@ export async function joinGossipMap<V>(
   const { signal, timeoutMs, offline, ...settings } = checkedSettings(name, options);
   if (signal?.aborted) throw canceled(signal);
   const codec = codecOf<V>(options);
-  const member = new GossipMember(transport, name, { ...settings, signal });
+  const member = new LocalMember(transport, name, { ...settings, signal });
   const map = replicaMap(member, settings.memberId, codec);
   try {
     if (!offline) await member.caughtUp({ signal, timeoutMs });
@@ -55,7 +55,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
   return { namespace, memberId, offline, flushMs, antiEntropyMs, tombstoneMs, timeoutMs, signal, call };
 }
 
-function replicaMap<V>(member: GossipMember, memberId: string, codec: Codec<V>): GossipMap<V> {
+function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): GossipMap<V> {
   const { name, replica, status } = member;
   const values = new DecodedValues<V>(name, codec);
   const map: GossipMap<V> = {
