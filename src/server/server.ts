@@ -12,6 +12,7 @@ import { boundedLog } from "./calls/bounded-log.js";
 import { callLog } from "./calls/log.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
 import { createPipeline } from "./calls/pipeline.js";
+import type { Routes } from "./calls/wrap-handlers.js";
 import { Components } from "./config/components.js";
 import { type Config, type ConfigInput, parseConfig } from "./config/config.js";
 import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
@@ -21,11 +22,11 @@ import { fetchPlatform } from "./fetch-platform.js";
 import { createCors } from "./http/cors.js";
 import { fetchHandler } from "./http/fetch.js";
 import { hostCheck } from "./http/host-check.js";
-import { serverPages } from "./http/pages.js";
+import { type ServerPages, serverPages } from "./http/pages.js";
 import { type Readiness, readiness } from "./http/readiness.js";
 import { createRoutes } from "./routes.js";
 import { startApps } from "./services/pubsub/apps.js";
-import { createShutdown } from "./shutdown.js";
+import { createShutdown, type Shutdown } from "./shutdown.js";
 import { createTunnels, type Tunnels } from "./tunnel/accept.js";
 import { AppRegistry } from "./tunnel/app-registry.js";
 
@@ -156,27 +157,18 @@ export function createServer({
   const routes = pipeline.forClients(services);
   const metrics = async (authorization: string | null) =>
     metricsPage((await access.isKnown(authorization)) ? counters.text(context.platform.memory()) : undefined);
-  const cors = createCors(config.cors);
-  // The address that `fetch` is reached at is not known here: whoever serves it on loopback configures the hosts.
-  const check = hostCheck({ hosts: config.hosts, cors, onLoopback: false });
   const pages = serverPages({ readiness: checkReadiness, metrics });
+  const { fetch, check } = createFetch(config, { routes, options: pipeline.options, pages });
   const tunnels = createTunnels(context, { routes: services, pipeline, check, clientInterceptors });
   startApps(context);
-
-  let closed: Promise<void> | undefined;
-  const close = () => {
-    shutdown.endCalls();
-    tunnels.close();
-    closed ??= engine.close();
-    return closed;
-  };
+  const close = createClose(shutdown, tunnels, engine);
   return {
     routes,
     options: pipeline.options,
     config,
     engine,
     log,
-    fetch: fetchHandler(routes, pipeline.options, { check, cors, pages }),
+    fetch,
     transport({ trusted = true } = {}) {
       const callable = trusted ? pipeline.forThisProcess(services) : routes;
       return createRouterTransport(callable, { router: pipeline.options });
@@ -189,6 +181,31 @@ export function createServer({
     close,
     [asyncDispose]: close,
   };
+}
+
+/** Closes a server, once. */
+function createClose(shutdown: Shutdown, tunnels: Tunnels, engine: Engine): () => Promise<void> {
+  let closed: Promise<void> | undefined;
+  return () => {
+    shutdown.endCalls();
+    tunnels.close();
+    closed ??= engine.close();
+    return closed;
+  };
+}
+
+interface FetchOptions {
+  routes: Routes;
+  options: ConnectRouterOptions;
+  pages: ServerPages;
+}
+
+/** The handler of HTTP requests, and the check of their hosts and origins, which holds for tunnels as well. */
+function createFetch({ cors: corsSettings, hosts }: Config, { routes, options, pages }: FetchOptions) {
+  const cors = createCors(corsSettings);
+  // The address that the handler is reached at is not known here: whoever serves it on loopback configures the hosts.
+  const check = hostCheck({ hosts, cors, onLoopback: false });
+  return { fetch: fetchHandler(routes, options, { check, cors, pages }), check };
 }
 
 /** A server in this process with a transport to it: for tests, demos, a browser tab or the edge. */

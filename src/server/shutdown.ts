@@ -2,7 +2,7 @@ import { expectManyListeners } from "../lib/max-listeners.js";
 import { unavailable } from "./errors.js";
 
 /** The steps in which a server shuts down, each with a signal that it aborts. Each step does those before it, too. */
-interface Shutdown {
+export interface Shutdown {
   /** Reports that the server is not ready. Calls are still accepted. */
   drain(): void;
   /** Aborted by drain(). */

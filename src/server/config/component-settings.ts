@@ -5,17 +5,17 @@ import {
   count,
   fromNumberOrDigits,
   milliseconds,
-  named,
+  nonEmptyText,
+  requestUrl,
   serverUrl,
-  text,
+  tableOf,
   typedUnion,
-  url,
   wholeNumber,
 } from "./fields.js";
 
 /** The setting of every component whose data an engine keeps. */
 const stored = {
-  engine: text
+  engine: nonEmptyText
     .optional()
     .describe("The name of the engine that keeps its data: the server's own, which is also the default."),
 };
@@ -52,12 +52,12 @@ const secretStore = typedUnion('"env", "file" or "values"', [
   z.strictObject({
     type: z.literal("env").describe("Environment variables."),
     allow: z
-      .array(text.regex(/^[^*=\0]*\*?$/, "must be the name of a variable, with * at its end at most"))
+      .array(nonEmptyText.regex(/^[^*=\0]*\*?$/, "must be the name of a variable, with * at its end at most"))
       .describe("The variables that may be read. * at the end of a name allows all that begin so."),
   }),
   z.strictObject({
     type: z.literal("file").describe("A JSON file. Names in nested objects are joined by colons."),
-    path: text.describe("Its path, from the folder that the server runs in."),
+    path: nonEmptyText.describe("Its path, from the folder that the server runs in."),
   }),
   z.strictObject({
     type: z.literal("values").describe("Values in the configuration itself, for tests and demos."),
@@ -69,12 +69,12 @@ const binding = typedUnion('"echo" or "http"', [
   z.strictObject({ type: z.literal("echo").describe("Answers with what it was sent.") }),
   z.strictObject({
     type: z.literal("http").describe("Sends an HTTP request for each call."),
-    url: url.describe("The URL of the requests. A call's path is appended to it."),
+    url: requestUrl.describe("The URL of the requests. A call's path is appended to it."),
     timeoutMs: milliseconds.default(10_000).describe("How long an answer may take."),
   }),
 ]);
 
-const service = z.strictObject({ url: url.describe("Its base URL.") });
+const service = z.strictObject({ url: requestUrl.describe("Its base URL.") });
 
 const hello = z.strictObject({
   greeting: z.string().default("Hello").describe("The text before the name."),
@@ -132,29 +132,29 @@ const app = z
 
 /** The parts of the configuration that are tables of components: each with its settings, default and description. */
 export const componentTables = {
-  state: named(store).default({ default: {} }).describe("The state stores, by name."),
-  lock: named(store).default({ default: {} }).describe("The lock stores, by name."),
-  sequencer: named(sequencer)
+  state: tableOf(store).default({ default: {} }).describe("The state stores, by name."),
+  lock: tableOf(store).default({ default: {} }).describe("The lock stores, by name."),
+  sequencer: tableOf(sequencer)
     .default({ default: sequencer.parse({}) })
     .describe("The sequencer stores, by name."),
-  pubsub: named(pubsub)
+  pubsub: tableOf(pubsub)
     .default({ default: pubsub.parse({}) })
     .describe("The pubsubs, by name."),
-  files: named(store).default({ default: {} }).describe("The file stores, by name."),
-  configuration: named(store).default({ default: {} }).describe("The configuration stores, by name."),
-  secrets: named(secretStore)
+  files: tableOf(store).default({ default: {} }).describe("The file stores, by name."),
+  configuration: tableOf(store).default({ default: {} }).describe("The configuration stores, by name."),
+  secrets: tableOf(secretStore)
     .default({ default: { type: "env", allow: ["FAIRLEAD_SECRET_*"] } })
     .describe("The secret stores, by name."),
-  bindings: named(binding)
+  bindings: tableOf(binding)
     .default({ echo: { type: "echo" } })
     .describe("The bindings that InvokeBinding may call, by name."),
-  services: named(service).default({}).describe("The services that InvokeService may call, by app id."),
-  apps: named(app).default({}).describe("The apps that serve AppCallback, by app id."),
-  hello: named(hello)
+  services: tableOf(service).default({}).describe("The services that InvokeService may call, by app id."),
+  apps: tableOf(app).default({}).describe("The apps that serve AppCallback, by app id."),
+  hello: tableOf(hello)
     .default({ helloworld: { greeting: "Hello" } })
     .describe("The instances that SayHello may name."),
-  logs: named(log).default({}).describe("The retention of logs, by name. Logs without one are kept whole."),
-  maps: named(mapGroup)
+  logs: tableOf(log).default({}).describe("The retention of logs, by name. Logs without one are kept whole."),
+  maps: tableOf(mapGroup)
     .default({})
     .describe(
       'Which servers hold the map partitions of a protocol group, by "<namespace>/<name>". ' +

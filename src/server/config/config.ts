@@ -4,7 +4,7 @@ import { corsSettings } from "../http/cors.js";
 import { isComponentKind } from "../primitives.js";
 import { componentTables } from "./component-settings.js";
 import { engineSettings } from "./engine-bounds.js";
-import { milliseconds, text } from "./fields.js";
+import { milliseconds, nonEmptyText } from "./fields.js";
 import { hostsSettings } from "./hosts.js";
 import { limitSettings } from "./limits.js";
 import { ConfigError, type ConfigProblem, explainIssue, problem, problemsOf } from "./problems.js";
@@ -27,7 +27,7 @@ const gossip = z.strictObject({
 /** The schema of the components file. Everything has a default. */
 export const configSchema = z.strictObject({
   $schema: z.string().optional().describe("The URL or path of this schema, for editors."),
-  appId: text
+  appId: nonEmptyText
     .max(255, "must be at most 255 characters")
     .default("fairlead")
     .describe("This runtime's own app id: the group of its subscriptions if they name none."),

@@ -32,16 +32,16 @@ export function fromNumberOrDigits(value: unknown): unknown {
 }
 
 /** A text that is not empty. */
-export const text = z.string().min(1, "must not be empty");
+export const nonEmptyText = z.string().min(1, "must not be empty");
 
 /** The URL of HTTP requests. */
-export const url = httpUrl.refine((url) => !url.includes("#"), "must not have a fragment (#)");
+export const requestUrl = httpUrl.refine((url) => !url.includes("#"), "must not have a fragment (#)");
 
 /** The base URL of a server that Connect calls. */
-export const serverUrl = url.refine((url) => !url.includes("?"), "must not have a query (?)");
+export const serverUrl = requestUrl.refine((url) => !url.includes("?"), "must not have a query (?)");
 
 /** A table of components of the same settings, by name. */
-export const named = <T extends z.ZodType>(settings: T) =>
+export const tableOf = <T extends z.ZodType>(settings: T) =>
   z.record(
     z
       .string()

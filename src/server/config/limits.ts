@@ -125,5 +125,5 @@ const entries = {
   inFlight: count().default(32).describe("The events on their way to one subscription without an answer."),
 };
 
-/** What clients can make grow, and how far. */
+/** The limits of what clients can make grow. */
 export const limitSettings = z.strictObject({ ...messages, ...connections, ...timeouts, ...entries });
