@@ -49,7 +49,7 @@ export function parseCommandLine<const O extends Record<string, Option>>(
     if (token.kind !== "option") continue;
     const { name, rawName, value, inlineValue } = token;
     const option = Object.hasOwn(options, name) ? options[name] : undefined;
-    if (!option || !rawName.startsWith("--")) throw unknownName("option", rawName, dashed(options));
+    if (!option || !rawName.startsWith("--")) throw unknownName("option", rawName, optionNames(options));
     if (option.type === "boolean" && value !== undefined) {
       throw new UsageError(`${rawName} takes no value, got ${quote(value)}`);
     }
@@ -89,7 +89,7 @@ export function oneOf<T extends string>(option: string, given: string, known: re
   throw new UsageError(`--${option} must be one of ${known.join(", ")}, got ${quote(given)}${hint}`);
 }
 
-const dashed = (options: Record<string, Option>): string[] => [
+const optionNames = (options: Record<string, Option>): string[] => [
   ...Object.keys(options).map((name) => `--${name}`),
   "--help",
 ];

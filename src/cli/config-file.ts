@@ -38,10 +38,10 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   const mistakes: ParseError[] = [];
   const tree = parseTree(text, mistakes, { allowTrailingComma: true });
   const problems = mistakes.filter(isNoConsequence(text)).map(({ error, offset }) => {
-    return { offset, message: wrongJson(printParseErrorCode(error)) };
+    return { offset, message: parseErrorMessage(printParseErrorCode(error)) };
   });
-  if (!tree || problems.length > 0) throw refused(path, text, problems);
-  problems.push(...twice(tree));
+  if (!tree || problems.length > 0) throw invalidFileError(path, text, problems);
+  problems.push(...findDuplicateNames(tree));
   const input = dataOf(tree);
   let config: Config | undefined;
   let warnings: string[] = [];
@@ -62,7 +62,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
       problems.push({ offset: offsetOf(tree, problem), message: problem.message });
     }
   }
-  if (!config || problems.length > 0) throw refused(path, text, problems);
+  if (!config || problems.length > 0) throw invalidFileError(path, text, problems);
   return { input: input as ConfigInput, config, warnings };
 }
 
@@ -74,13 +74,13 @@ async function read(path: string): Promise<string> {
   }
 }
 
-type Found = { offset: number; message: string };
+type LocatedMessage = { offset: number; message: string };
 
-function refused(path: string, text: string, problems: Found[]): Error {
+function invalidFileError(path: string, text: string, problems: LocatedMessage[]): Error {
   return new Error(`Cannot use the components file:\n${linesOf(path, text, problems).join("\n")}`);
 }
 
-function linesOf(path: string, text: string, problems: Found[]): string[] {
+function linesOf(path: string, text: string, problems: LocatedMessage[]): string[] {
   return problems
     .sort((a, b) => a.offset - b.offset)
     .map(({ offset, message }) => {
@@ -105,14 +105,14 @@ function isNoConsequence(text: string): (mistake: ParseError, i: number, all: Pa
 }
 
 /** The message for a code of the parser: "CommaExpected" becomes "not JSON: comma expected". */
-function wrongJson(code: string): string {
+function parseErrorMessage(code: string): string {
   const words = code.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
   return `not JSON: ${words}`;
 }
 
 /** Finds names that an object has more than once. JSON.parse() would keep the last one without an error. */
-function twice({ type, children = [] }: Node): Found[] {
-  const problems = children.flatMap(twice);
+function findDuplicateNames({ type, children = [] }: Node): LocatedMessage[] {
+  const problems = children.flatMap(findDuplicateNames);
   if (type !== "object") return problems;
   const seen = new Set<unknown>();
   for (const { children: [name] = [] } of children) {

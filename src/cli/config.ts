@@ -45,9 +45,9 @@ function table(config: Config): string {
   }
   const defaults = parseConfig();
   for (const group of ["gossip", "limits"] as const)
-    rows.push(...changed(group, config[group], defaults[group]));
+    rows.push(...changedSettings(group, config[group], defaults[group]));
   for (const name of Object.keys(defaults.engines) as (keyof Config["engines"])[])
-    rows.push(...changed("engines", config.engines[name], defaults.engines[name], name));
+    rows.push(...changedSettings("engines", config.engines[name], defaults.engines[name], name));
   const { tokens, jwt, roles, anonymous } = config.access;
   const access = {
     tokens: tokens?.length ?? 0,
@@ -55,7 +55,9 @@ function table(config: Config): string {
     roles: Object.keys(roles).join(" "),
     anonymous,
   };
-  rows.push(...changed("access", access, { tokens: 0, jwt: undefined, roles: "", anonymous: undefined }));
+  rows.push(
+    ...changedSettings("access", access, { tokens: 0, jwt: undefined, roles: "", anonymous: undefined }),
+  );
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)) + 2);
   const line = (row: string[]) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("");
   return rows.map((row) => `${line(row).trimEnd()}\n`).join("");
@@ -64,7 +66,7 @@ function table(config: Config): string {
 type Settings = { engine?: string | undefined } & Record<string, unknown>;
 
 /** The settings that differ from the defaults. */
-function changed(
+function changedSettings(
   kind: string,
   now: Record<string, unknown>,
   defaults: Record<string, unknown>,

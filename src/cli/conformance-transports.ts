@@ -1,13 +1,13 @@
 import type { Transport } from "@connectrpc/connect";
 import { createNodeTransport, createTunnelTransport, type NodeTransportOptions } from "../node.js";
 
-type Dialled = Transport & { close(): Promise<void> };
+type ClosableTransport = Transport & { close(): Promise<void> };
 
 /** A protocol over a version of HTTP. */
 export interface TransportChoice {
   /** The name in reports. */
   readonly name: string;
-  readonly dial: (url: string) => Dialled;
+  readonly dial: (url: string) => ClosableTransport;
   /** The kinds of streams that it carries besides server streams. */
   readonly streams: readonly ("upload" | "duplex")[];
 }

@@ -29,7 +29,7 @@ import { openConformanceServer } from "./conformance-server.js";
 import { HTTP_VERSIONS, PROTOCOLS, type TransportChoice, transportsFor } from "./conformance-transports.js";
 import { errorText, reasonOf } from "./error-text.js";
 import { openMirror } from "./mirror.js";
-import { mustBeReachable } from "./reachable.js";
+import { requireReachable } from "./reachable.js";
 
 const PROFILES: Record<string, Profile> = { fairlead: FAIRLEAD, layotto: LAYOTTO };
 
@@ -153,7 +153,7 @@ async function runAll(settings: Settings): Promise<Report> {
   const events = ["unhandledRejection", "rejectionHandled"] as const;
   for (const event of events) process.on(event, ignore);
   try {
-    await mustBeReachable(url);
+    await requireReachable(url);
     for (const choice of settings.transports) runs.push(await runOver(choice, url, { settings, config }));
   } finally {
     for (const event of events) process.off(event, ignore);

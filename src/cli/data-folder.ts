@@ -67,7 +67,7 @@ export async function createServerAt({ folder }: DataLocation, options: ServerOp
 /** `fairlead backup DIR OUT`: copies a data folder as it is at one moment, even while a server uses it. */
 export async function backupCommand(args: string[]): Promise<number> {
   const [folder, to] = folders("backup DIR OUT", args, 2);
-  await mustBeFolder(folder);
+  await requireFolder(folder);
   makePrivate();
   await requireStore("backup DIR OUT");
   await backUpFolder(folder, to);
@@ -78,7 +78,7 @@ export async function backupCommand(args: string[]): Promise<number> {
 /** `fairlead restore BACKUP DIR`: creates a data folder from a backup. */
 export async function restoreCommand(args: string[]): Promise<number> {
   const [from, folder] = folders("restore BACKUP DIR", args, 2);
-  await mustBeFolder(from);
+  await requireFolder(from);
   makePrivate();
   await requireStore("restore BACKUP DIR");
   await restoreFolder(from, folder);
@@ -89,7 +89,7 @@ export async function restoreCommand(args: string[]): Promise<number> {
 /** `fairlead check DIR`: reads a whole data folder. Exit status 1 if anything is damaged. */
 export async function checkCommand(args: string[]): Promise<number> {
   const [folder] = folders("check DIR", args, 1);
-  await mustBeFolder(folder);
+  await requireFolder(folder);
   await requireStore("check DIR");
   const { damaged, keys, logs, records, blobs } = await checkFolder(folder);
   process.stdout.write(
@@ -123,7 +123,7 @@ function folders(usage: string, args: string[], count: number): string[] {
 }
 
 /** Fails with a UsageError unless `path` is a folder that this process can read. */
-async function mustBeFolder(path: string): Promise<void> {
+async function requireFolder(path: string): Promise<void> {
   const usageError = (why: string) => new UsageError(`Cannot read the folder ${quote(path)}: ${why}`);
   const stats = await stat(path).catch((error: unknown) => {
     throw usageError(reasonOf(error));

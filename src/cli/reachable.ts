@@ -4,20 +4,20 @@ import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
 
 /** The timeout of a connection. */
-const DIAL_MS = 5000;
+const CONNECT_TIMEOUT_MS = 5000;
 
 /** Fails with a UsageError unless something accepts connections at `url`. */
-export async function mustBeReachable(url: string): Promise<void> {
+export async function requireReachable(url: string): Promise<void> {
   const { hostname, port, protocol } = new URL(url);
   const host = hostname.replace(/^\[|\]$/g, "");
   const socket = connect({
     host,
     port: Number(port) || (protocol === "https:" ? 443 : 80),
-    timeout: DIAL_MS,
+    timeout: CONNECT_TIMEOUT_MS,
   });
   const reason = await new Promise<string | undefined>((resolve) => {
     socket.once("connect", () => resolve(undefined));
-    socket.once("timeout", () => resolve(`no connection within ${DIAL_MS / 1000} s`));
+    socket.once("timeout", () => resolve(`no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
     socket.once("error", (error) => resolve(reasonOf(error)));
   });
   socket.destroy();

@@ -44,7 +44,7 @@ async function readPem({ key, cert }: TlsPaths): Promise<Pem> {
 }
 
 /** The interval at which the contents of the files are compared. Watching is not enough: often a link changes. */
-const LOOK_MS = 1000;
+const POLL_MS = 1000;
 
 /**
  * Uses the files for new connections when their contents change, and at once on SIGHUP. Open connections are not
@@ -74,7 +74,7 @@ export function followTls(
       log.warn({ ...paths, err }, "the certificate cannot be read again: the previous one stays in use");
     }
   };
-  const timer = setInterval(() => void check("change"), LOOK_MS).unref();
+  const timer = setInterval(() => void check("change"), POLL_MS).unref();
   const onHangUp = () => void check("SIGHUP");
   process.on("SIGHUP", onHangUp);
   return () => {

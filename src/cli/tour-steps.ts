@@ -32,7 +32,7 @@ export const STEPS: Step[] = [
     name: "hello",
     async run(fl) {
       const answer = await fl.hello().say("Ada");
-      same(answer.endsWith(", Ada"), true, `the greeting "${answer}"`);
+      expectSame(answer.endsWith(", Ada"), true, `the greeting "${answer}"`);
       return answer;
     },
   },
@@ -47,13 +47,13 @@ export const STEPS: Step[] = [
         ),
       );
       const hit = await carts.get(id);
-      same(hit?.value.items.length, 4, "items after three updates at once");
+      expectSame(hit?.value.items.length, 4, "items after three updates at once");
       await carts.transaction((tx) => {
         tx.set(`${id}-b`, { items: [] });
         tx.delete(id, { ifMatch: hit?.etag ?? "" });
       });
       const left = await carts.getMany([id, `${id}-b`]);
-      same([...left.keys()].join(), `${id}-b`, "what the transaction left");
+      expectSame([...left.keys()].join(), `${id}-b`, "what the transaction left");
       await carts.delete(`${id}-b`);
       return "set, three updates at once, a transaction, a bulk read";
     },
@@ -63,13 +63,13 @@ export const STEPS: Step[] = [
     async run(fl, { id }) {
       const locks = fl.lock();
       const held = await locks.acquire(id, { ttlMs: 5000 });
-      same(await locks.tryAcquire(id, { ttlMs: 5000 }), undefined, "a second owner");
+      expectSame(await locks.tryAcquire(id, { ttlMs: 5000 }), undefined, "a second owner");
       await held.release();
       const next = await locks.acquire(id, { ttlMs: 5000, waitMs: 2000 });
       await next.release();
       if (held.fence === undefined || next.fence === undefined)
         return "acquired twice; this server gives no fences";
-      same(next.fence > held.fence, true, "the fence grows");
+      expectSame(next.fence > held.fence, true, "the fence grows");
       return `acquired twice, fence ${held.fence} then ${next.fence}`;
     },
   },
@@ -80,7 +80,7 @@ export const STEPS: Step[] = [
       const strong = await Promise.all(
         Array.from({ length: 20 }, () => ids.next(id, { guarantee: "strong" })),
       );
-      same(new Set(strong).size, 20, "different ids");
+      expectSame(new Set(strong).size, 20, "different ids");
       let last = 0n;
       let count = 0;
       for await (const next of ids.ids(id, { block: 100 })) {
@@ -105,7 +105,7 @@ export const STEPS: Step[] = [
         message.ack();
         if (got.length === 3) break;
       }
-      same(got.join(), "one,two,three", "the events in order");
+      expectSame(got.join(), "one,two,three", "the events in order");
       return "three events in order, acknowledged one by one";
     },
   },
@@ -116,7 +116,7 @@ export const STEPS: Step[] = [
         throw new Skipped("the server must know the app's address: only on a server of the tour's own");
       const told = own.told(id);
       await fl.pubsub().publish("tour", id, { contentType: "text/plain" });
-      same(await told, id, "the event that the app was told of");
+      expectSame(await told, id, "the event that the app was told of");
       return "an event delivered to an app that serves AppCallback";
     },
   },
@@ -126,19 +126,19 @@ export const STEPS: Step[] = [
       const files = fl.files();
       const sent = createHash("sha256");
       const upMs = performance.now();
-      await files.put(id, hashed(createReadStream(process.execPath, { end: FILE_BYTES - 1 }), sent));
+      await files.put(id, hashChunks(createReadStream(process.execPath, { end: FILE_BYTES - 1 }), sent));
       const up = rate(FILE_BYTES, upMs);
       const got = await files.get(id);
       const received = createHash("sha256");
       const downMs = performance.now();
       let size = 0;
-      if (got) for await (const chunk of hashed(got, received)) size += chunk.length;
+      if (got) for await (const chunk of hashChunks(got, received)) size += chunk.length;
       const down = rate(FILE_BYTES, downMs);
-      same(size, FILE_BYTES, "the size that came back");
-      same(received.digest("hex"), sent.digest("hex"), "the SHA-256 of what came back");
+      expectSame(size, FILE_BYTES, "the size that came back");
+      expectSame(received.digest("hex"), sent.digest("hex"), "the SHA-256 of what came back");
       const part = await files.get(id, { range: { offset: 1, length: 3 } });
-      same(await part?.text(), "ELF", "three bytes of the middle");
-      same(await files.delete(id), true, "deleting it");
+      expectSame(await part?.text(), "ELF", "three bytes of the middle");
+      expectSame(await files.delete(id), true, "deleting it");
       return `${FILE_BYTES / 1024 ** 2} MiB of a real file up at ${up}, down at ${down}, same hash`;
     },
   },
@@ -149,8 +149,8 @@ export const STEPS: Step[] = [
       const version = await seats.put("12A", "ada");
       await seats.put("12A", "bob", { ifVersion: version });
       const stale = await seats.put("12A", "eve", { ifVersion: version }).catch((error: unknown) => error);
-      same(stale instanceof Error, true, "a stale version is refused");
-      same((await seats.get("12A"))?.value, "bob", "the seat");
+      expectSame(stale instanceof Error, true, "a stale version is refused");
+      expectSame((await seats.get("12A"))?.value, "bob", "the seat");
       await seats.remove("12A");
       return "put, compare and set, a stale write refused";
     },
@@ -164,10 +164,10 @@ export const STEPS: Step[] = [
       const changes = there.changes();
       here.set("ada", "online");
       for await (const change of changes) {
-        same(change.key, "ada", "the key that changed");
+        expectSame(change.key, "ada", "the key that changed");
         break;
       }
-      same(there.get("ada"), "online", "the other replica");
+      expectSame(there.get("ada"), "online", "the other replica");
       return "two replicas, one write, both agree";
     },
   },
@@ -178,8 +178,8 @@ export const STEPS: Step[] = [
       const { firstOffset } = await log.append(Array.from({ length: 1000 }, (_, i) => i));
       const read: number[] = [];
       for await (const { value } of log.read({ from: firstOffset, follow: false })) read.push(value);
-      same(read.length, 1000, "records");
-      same(
+      expectSame(read.length, 1000, "records");
+      expectSame(
         read.every((value, i) => value === i),
         true,
         "their order",
@@ -197,10 +197,10 @@ export const STEPS: Step[] = [
       const changes = config.changes();
       await store.save({ theme: "dark" });
       for await (const { value } of changes) {
-        same(value, "dark", "the change");
+        expectSame(value, "dark", "the change");
         break;
       }
-      same(config.current["theme"], "dark", "the current value");
+      expectSame(config.current["theme"], "dark", "the current value");
       await store.delete(["theme"]);
       return "saved, opened, a change seen";
     },
@@ -210,8 +210,8 @@ export const STEPS: Step[] = [
     async run(fl, { own }) {
       const secret = await fl.secrets().get("tour");
       if (!own && !secret) return 'asked for "tour", which is not there';
-      same(secret?.reveal(), "not for every eye", "the secret");
-      same(JSON.stringify(secret), '"[redacted]"', "how it prints");
+      expectSame(secret?.reveal(), "not for every eye", "the secret");
+      expectSame(JSON.stringify(secret), '"[redacted]"', "how it prints");
       return "read, and printed as [redacted]";
     },
   },
@@ -219,7 +219,7 @@ export const STEPS: Step[] = [
     name: "bindings",
     async run(fl) {
       const { data } = await fl.bindings.invoke("echo", "create", new TextEncoder().encode("hi"));
-      same(new TextDecoder().decode(data), "hi", "the echo");
+      expectSame(new TextDecoder().decode(data), "hi", "the echo");
       return "what went in came out";
     },
   },
@@ -228,8 +228,8 @@ export const STEPS: Step[] = [
     async run(fl, { own }) {
       if (!own) throw new Skipped("the server must know the service: only on a server of the tour's own");
       const reply = await fl.service("tour").fetch("/teapot?milk=no", { method: "POST", body: "earl grey" });
-      same(reply.status, 418, "the status");
-      same(await reply.text(), "POST /teapot?milk=no earl grey", "the body");
+      expectSame(reply.status, 418, "the status");
+      expectSame(await reply.text(), "POST /teapot?milk=no earl grey", "the body");
       return "POST through the server to another app, 418 came back";
     },
   },
@@ -240,21 +240,21 @@ export const STEPS: Step[] = [
       await fl.lifecycle.apply("hello", "helloworld", { greeting: "Ahoy" });
       const answer = await fl.hello().say("Ada");
       await fl.lifecycle.apply("hello", "helloworld", { greeting: "Hello" });
-      same(answer, "Ahoy, Ada", "the new greeting");
+      expectSame(answer, "Ahoy, Ada", "the new greeting");
       return "the greeting changed at run time, and back";
     },
   },
 ];
 
 /** Passes chunks on and hashes them on the way. */
-async function* hashed(chunks: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array> {
+async function* hashChunks(chunks: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     hash.update(chunk);
     yield chunk;
   }
 }
 
-function same(actual: unknown, expected: unknown, what: string): void {
+function expectSame(actual: unknown, expected: unknown, what: string): void {
   if (actual !== expected) throw new Error(`${what}: expected ${String(expected)}, got ${String(actual)}`);
 }
 

@@ -3,7 +3,7 @@ import { quote } from "../lib/quote.js";
 import { createNodeTransport, type NodeTransportOptions } from "../node.js";
 import { isHttpUrl, parseCommandLine, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
-import { mustBeReachable } from "./reachable.js";
+import { requireReachable } from "./reachable.js";
 import { openTourServer } from "./tour-server.js";
 import { Skipped, STEPS } from "./tour-steps.js";
 
@@ -25,7 +25,7 @@ export async function tourCommand(args: string[]): Promise<number> {
   if (givenUrl !== undefined && !isHttpUrl(givenUrl)) {
     throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(givenUrl)}`);
   }
-  if (givenUrl !== undefined) await mustBeReachable(givenUrl);
+  if (givenUrl !== undefined) await requireReachable(givenUrl);
   const ownServer = givenUrl === undefined ? await openTourServer() : undefined;
   const url = ownServer?.url ?? givenUrl ?? "";
   print(`\n  Fairlead, a tour of ${url}${ownServer ? " (a server of its own)" : ""}\n`);

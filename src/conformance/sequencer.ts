@@ -17,14 +17,14 @@ import { sequencerHistoryCases } from "./sequencer/histories.js";
 const { WEAK, STRONG } = SequencerOptions_AutoIncrement;
 type Increment = typeof WEAK | typeof STRONG;
 
-type Wish = { increment?: Increment; count?: string; storeName?: string };
+type IdRequest = { increment?: Increment; count?: string; storeName?: string };
 
 function sequencerCalls(context: CaseContext) {
   const runtime = context.client(Runtime);
   /** Requests ids. `confirmed` is the header fairlead-id-count. */
   const block = async (
     key: string,
-    { increment, count, storeName = context.stores.sequencer }: Wish = {},
+    { increment, count, storeName = context.stores.sequencer }: IdRequest = {},
   ) => {
     let confirmed: string | null = null;
     const onHeader = (headers: Headers) => {

@@ -108,23 +108,23 @@ async function isImplemented(call: Promise<unknown>): Promise<boolean> {
 }
 
 /** The timeout and the number of attempts before a server counts as gone. */
-const ANSWER_MS = 3000;
-const TRIES = 3;
+const PROBE_TIMEOUT_MS = 3000;
+const PROBE_ATTEMPTS = 3;
 
 /** Undefined if the server answers, even with an error; otherwise the error. */
 export async function livenessError({ transport, stores }: Target): Promise<string | undefined> {
   const { sayHello } = createClient(Runtime, transport);
   let why = "";
-  for (let i = 0; i < TRIES; i++) {
-    const error = await sayHello({ serviceName: stores.hello.name }, { timeoutMs: ANSWER_MS }).then(
+  for (let i = 0; i < PROBE_ATTEMPTS; i++) {
+    const error = await sayHello({ serviceName: stores.hello.name }, { timeoutMs: PROBE_TIMEOUT_MS }).then(
       () => undefined,
       (reason: unknown) => ConnectError.from(reason),
     );
-    if (!error || !GONE.has(error.code)) return undefined;
+    if (!error || !GONE_CODES.has(error.code)) return undefined;
     why = error.message;
     await sleep(200);
   }
   return why;
 }
 
-const GONE = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Canceled]);
+const GONE_CODES = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Canceled]);

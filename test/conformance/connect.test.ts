@@ -1,4 +1,4 @@
 import { createNodeTransport } from "../../src/transport/node.js";
-import { judgedOver } from "./ways.js";
+import { testConformanceOver } from "./transports.js";
 
-judgedOver((url) => createNodeTransport(url));
+testConformanceOver((url) => createNodeTransport(url));

@@ -17,14 +17,14 @@ import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { openCuttableProxy } from "../support/cuttable-proxy.js";
 import { conformanceConfig, STORES } from "./config.js";
 
-/** The cases that write down what concurrent clients did, and look for an order in it. */
+/** The cases that record the calls of concurrent clients and check their order. */
 const histories = cases.filter(({ name }) => /several clients/.test(name));
 
-/** One write of so many fails before it is done, and one behind that. */
+/** Of so many writes, one fails before it is done, and one after that. */
 const EVERY = 9;
 
-/** An engine that is out of reach now and then: nobody knows whether what was written then is there. */
-function faulty(engine: Engine): Engine & { faults: number } {
+/** An engine whose writes fail now and then, before or after they were done. */
+function withFaults(engine: Engine): Engine & { faults: number } {
   const away = () => new EngineFault("unavailable", "out of reach for a moment");
   let writes = 0;
   const perhaps = async <T>(write: () => Promise<T>): Promise<T> => {
@@ -67,10 +67,10 @@ afterAll(async () => {
   for (const close of closing.reverse()) await close();
 });
 
-/** A server on a port with `engine`, whose clients come by `way`. */
-async function targetOf(
+/** A server with `engine` on a port, and clients whose transports `dial` creates. Connections can be cut. */
+async function openFaultyTarget(
   engine: Engine,
-  way: (url: string) => ReturnType<typeof createNodeTransport>,
+  dial: (url: string) => ReturnType<typeof createNodeTransport>,
 ): Promise<Target & { cut(): void }> {
   const server = createServer({
     platform: nodePlatform,
@@ -79,21 +79,21 @@ async function targetOf(
   });
   const listening = await listen(server, { port: 0 });
   const net = await openCuttableProxy(listening.port);
-  const transport = way(net.url);
+  const transport = dial(net.url);
   closing.push(
     () => listening.close(),
     net[Symbol.asyncDispose],
     () => transport.close(),
   );
   const second = async () => {
-    const transport = way(net.url);
+    const transport = dial(net.url);
     return { transport, close: () => transport.close() };
   };
   return { ...(await openTarget({ transport, stores: STORES, second })), cut: net.cut };
 }
 
-/** Runs a case; what it found wrong is what the test fails with. */
-async function holds(one: Case, target: Target): Promise<void> {
+/** Runs a case. Fails with the error of the case. */
+async function expectPass(one: Case, target: Target): Promise<void> {
   const outcome = await runCase(one, target);
   if (outcome.status === "failed") throw outcome.error;
   assert.equal(outcome.status, "passed");
@@ -117,22 +117,22 @@ for (const [name, open] of Object.entries(ENGINES)) {
   describe.concurrent(`on ${name}`, () => {
     for (const one of histories) {
       test(`${one.primitive}: ${one.name}, while writes fail that may have been done`, async () => {
-        const engine = faulty(await open());
-        const target = await targetOf(engine, (url) => createNodeTransport(url));
-        await holds(one, target);
+        const engine = withFaults(await open());
+        const target = await openFaultyTarget(engine, (url) => createNodeTransport(url));
+        await expectPass(one, target);
         assert(engine.faults >= 2);
       });
 
       // A reader that follows by the raw client ends with its connection.
       if (/follow/.test(one.name)) continue;
       test(`${one.primitive}: ${one.name}, while connections are cut`, async () => {
-        const target = await targetOf(await open(), (url) => createTunnelTransport(url));
+        const target = await openFaultyTarget(await open(), (url) => createTunnelTransport(url));
         let cuts = 0;
         const timer = setInterval(() => {
           target.cut();
           if (++cuts === 4) clearInterval(timer);
         }, 30);
-        await holds(one, target);
+        await expectPass(one, target);
         clearInterval(timer);
         assert(cuts > 0);
       });

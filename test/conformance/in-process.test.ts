@@ -1,3 +1,3 @@
-import { judgedHere } from "./ways.js";
+import { testConformanceInProcess } from "./transports.js";
 
-judgedHere();
+testConformanceInProcess();

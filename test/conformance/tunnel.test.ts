@@ -1,4 +1,4 @@
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
-import { judgedOver } from "./ways.js";
+import { testConformanceOver } from "./transports.js";
 
-judgedOver((url) => createTunnelTransport(url));
+testConformanceOver((url) => createTunnelTransport(url));

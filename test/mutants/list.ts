@@ -19,7 +19,7 @@ import { serviceMutants } from "./list/service.js";
 import { stateMutants } from "./list/state.js";
 import type { Mutant } from "./mutant.js";
 
-/** Every mutant; `npm run mutants -- --quick` takes the first of each primitive. */
+/** All mutants. `npm run mutants -- --quick` runs the first of each primitive. */
 export const mutants: readonly Mutant[] = [
   ...helloMutants,
   ...stateMutants,

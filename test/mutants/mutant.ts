@@ -1,33 +1,37 @@
 import type { Primitive } from "../../src/server/primitives.js";
 
-/** What a mutant is held against: the cases of a primitive, or those that every engine has to pass. */
-export type Judged = Primitive | "engine";
+/** The cases that run against a mutant: those of a primitive, or those of engines. */
+export type TestedPart = Primitive | "engine";
 
-/** A fault that is put into the server on purpose, and the cases that have to notice. */
+/** A deliberate fault in the server, and the cases that must fail for it. */
 export interface Mutant {
-  /** From src/server on. */
+  /** The path below src/server. */
   readonly file: string;
-  /** What is wrong with it, in a few words. */
-  readonly what: string;
-  /** What is replaced; it is there exactly once. */
+  /** A short description of the fault. */
+  readonly description: string;
+  /** The text that is replaced. It occurs exactly once in the file. */
   readonly find: string;
   readonly replace: string;
-  /** Whose cases are run. */
-  readonly judged: readonly Judged[];
-  /** At least one case whose name fits has to fail. */
+  /** The primitives whose cases run. */
+  readonly parts: readonly TestedPart[];
+  /** At least one case with a matching name must fail. */
   readonly kills: RegExp;
 }
 
-/** What is wrong, what is replaced, by what, and which cases have to notice. */
-export type Fault = readonly [what: string, find: string, replace: string, kills: RegExp];
+/** The description of a fault, the text that it replaces, the new text, and the names of cases that must fail. */
+export type Fault = readonly [description: string, find: string, replace: string, kills: RegExp];
 
 /** The mutants of one file. */
-export const faultsOf = (judged: Judged | Judged[], file: string, faults: readonly Fault[]): Mutant[] =>
-  faults.map(([what, find, replace, kills]) => ({
+export const faultsOf = (
+  parts: TestedPart | TestedPart[],
+  file: string,
+  faults: readonly Fault[],
+): Mutant[] =>
+  faults.map(([description, find, replace, kills]) => ({
     file,
-    what,
+    description,
     find,
     replace,
     kills,
-    judged: [judged].flat(),
+    parts: [parts].flat(),
   }));

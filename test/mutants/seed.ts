@@ -5,15 +5,15 @@ import type { Mutant } from "./mutant.js";
 
 const root = process.cwd();
 
-/** What is wrong with the entry itself: its text is not in its file, or not once. */
+/** The problem of an entry whose text does not occur exactly once in its file; undefined if there is none. */
 export function misplaced({ file, find, replace }: Mutant): string | undefined {
   const times = readFileSync(join(root, "src/server", file), "utf8").split(find).length - 1;
   if (times !== 1) return `${file} has ${times} times, not once: ${find}`;
   return find === replace ? `${file} is not changed by: ${find}` : undefined;
 }
 
-/** Puts the mutant's text in the place of what it replaces. */
-const seeded = ({ file, find, replace }: Mutant): Plugin => ({
+/** An esbuild plugin that replaces the mutant's text in its file. */
+const seedPlugin = ({ file, find, replace }: Mutant): Plugin => ({
   name: "seeded",
   setup({ onLoad }) {
     const path = join(root, "src/server", file);
@@ -23,10 +23,10 @@ const seeded = ({ file, find, replace }: Mutant): Plugin => ({
   },
 });
 
-/** Builds the judge into `outfile`, with `mutant` in its server. */
-export async function buildJudge(outfile: string, mutant?: Mutant): Promise<void> {
+/** Builds run-cases.ts into `outfile`, with `mutant` in its server. */
+export async function buildRunner(outfile: string, mutant?: Mutant): Promise<void> {
   await build({
-    entryPoints: [join(root, "test/mutants/judge.ts")],
+    entryPoints: [join(root, "test/mutants/run-cases.ts")],
     outfile,
     bundle: true,
     packages: "external",
@@ -34,6 +34,6 @@ export async function buildJudge(outfile: string, mutant?: Mutant): Promise<void
     format: "esm",
     target: "es2022",
     logLevel: "silent",
-    plugins: mutant ? [seeded(mutant)] : [],
+    plugins: mutant ? [seedPlugin(mutant)] : [],
   });
 }

@@ -1,31 +1,28 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { Orders, Told } from "./judge.js";
+import type { RunEvent, RunOrder } from "./run-cases.js";
 
-/**
- * How long a judge may say nothing. Its cases have a limit each, less than that, which cannot end one that never lets go
- * of the process.
- */
+/** A process that prints nothing for so long is killed. A case that blocks the event loop cannot time out by itself. */
 const SILENCE_MS = 20_000;
 
-/** How long a judge may take in all. */
+/** The timeout of a process. */
 const LIMIT_MS = 120_000;
 
-/** What a judge told. */
+/** The result of one process. */
 export interface Trial {
-  /** Places of the cases that failed, with why. */
+  /** Indexes of the failed cases, with the reasons. */
   readonly failed: ReadonlyMap<number, string>;
-  /** How many cases came to an end. */
+  /** The number of cases that ended. */
   readonly ended: number;
-  /** Places of the cases that were under way when the judge was stopped, or ended by itself. */
+  /** Indexes of the cases that were running when the process ended. */
   readonly open: ReadonlySet<number>;
-  /** Why there is nothing to tell: no server, or none that lives. */
+  /** The reason if the server did not run. */
   readonly broken: string | undefined;
 }
 
-/** Runs a judge in a process of its own. */
-async function tried(judge: string, orders: Orders): Promise<Trial> {
-  const child = spawn(process.execPath, [judge, JSON.stringify(orders)], {
+/** Runs cases in a process of their own. */
+async function runOnce(runner: string, orders: RunOrder): Promise<Trial> {
+  const child = spawn(process.execPath, [runner, JSON.stringify(orders)], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stopped = false;
@@ -39,35 +36,35 @@ async function tried(judge: string, orders: Orders): Promise<Trial> {
   const open = new Set<number>();
   let ended = 0;
   let broken: string | undefined;
-  let complaint = "";
+  let errors = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    complaint = (complaint + text).slice(-500);
+    errors = (errors + text).slice(-500);
   });
-  const over = new Promise<number | null>((resolve) => child.on("close", resolve));
+  const closed = new Promise<number | null>((resolve) => child.on("close", resolve));
   for await (const line of createInterface({ input: child.stdout })) {
     silence.refresh();
-    const told = JSON.parse(line) as Told;
-    if ("broken" in told) broken = told.broken;
-    else if ("began" in told) open.add(told.began);
+    const event = JSON.parse(line) as RunEvent;
+    if ("broken" in event) broken = event.broken;
+    else if ("began" in event) open.add(event.began);
     else {
       ended++;
-      open.delete(told.ended);
-      if (told.why !== undefined) failed.set(told.ended, told.why);
+      open.delete(event.ended);
+      if (event.why !== undefined) failed.set(event.ended, event.why);
     }
   }
-  const status = await over;
+  const status = await closed;
   clearTimeout(limit);
   clearTimeout(silence);
-  if (stopped && ended + open.size === 0) broken = "it never came to the first case";
-  if (status !== 0 && !stopped) broken ??= complaint.trim() || `status ${status}`;
+  if (stopped && ended + open.size === 0) broken = "no case began";
+  if (status !== 0 && !stopped) broken ??= errors.trim() || `status ${status}`;
   return { failed, ended, open, broken };
 }
 
-/** As `tried`; where the process had to be stopped, the case that is to blame is found by running `first` one at a time. */
-export async function triedToTheEnd(judge: string, orders: Orders): Promise<Trial & { hung: boolean }> {
-  const trial = await tried(judge, orders);
+/** Like runOnce(). If the process had to be killed, runs `first` again one at a time, to find the case that blocks. */
+export async function runWithRetry(runner: string, orders: RunOrder): Promise<Trial & { hung: boolean }> {
+  const trial = await runOnce(runner, orders);
   if (trial.broken !== undefined || trial.open.size === 0) return { ...trial, hung: false };
-  const again = await tried(judge, { ...orders, rest: [], atOnce: 1 });
+  const again = await runOnce(runner, { ...orders, rest: [], atOnce: 1 });
   const failed = new Map([...trial.failed, ...again.failed]);
   for (const i of again.open) failed.set(i, "not done when its process was stopped");
   return { ...again, failed, hung: true };

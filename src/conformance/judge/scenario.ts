@@ -39,7 +39,7 @@ export interface WireCall {
 export interface Scenario {
   /** The id, which is also the name of the store that the client must use. */
   readonly id: string;
-  /** What it is about: a primitive, or calls of any. */
+  /** The primitive, or "calls" for calls of any. */
   readonly primitive: Primitive | "calls";
   /** The requirement as a sentence. */
   readonly sentence: string;

@@ -32,7 +32,7 @@ function isInBase64(actual: unknown, expected: unknown): boolean {
   });
 }
 
-export function valueText(value: unknown): string | undefined {
+function valueText(value: unknown): string | undefined {
   if (typeof value === "string") return value;
   return value instanceof Uint8Array ? fromUtf8(value) : undefined;
 }

@@ -9,7 +9,7 @@ import { errorMetadata, expectMalformed, expectRefusal } from "../expect-refusal
 import { MISMATCH, REQUIRED } from "../rules.js";
 import type { MapCalls } from "./calls.js";
 
-export const CONDITION = "Put, Remove with value.version > 0";
+const CONDITION = "Put, Remove with value.version > 0";
 export function conditionCases(on: DeclareCase<MapCalls>): void {
   for (const [rpc, call] of [
     ["Put", (at: MapCalls, key: string, version: bigint) => at.put(key, "2", { version })],

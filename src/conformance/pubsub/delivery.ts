@@ -5,18 +5,21 @@ import { eventText, type PubsubCalls, Status } from "./calls.js";
 
 /** Cases of groups, answers, redelivery, expiry and dead letters. */
 export function deliveryCases(on: DeclareCase<PubsubCalls>): void {
-  groups(on);
+  groupCases(on);
   ackCases(on);
   redeliveryCases(on);
   eventExpiryCases(on);
   deadLetterCases(on);
 }
 
-const ONE = { maxInFlight: "1" };
+const ONE_IN_FLIGHT = { maxInFlight: "1" };
 
-function groups(on: DeclareCase<PubsubCalls>): void {
+function groupCases(on: DeclareCase<PubsubCalls>): void {
   on("delivery", "members of a group compete for its events", async (at) => {
-    const [a, b] = [await at.subscribe({ metadata: ONE }), await at.subscribe({ metadata: ONE })];
+    const [a, b] = [
+      await at.subscribe({ metadata: ONE_IN_FLIGHT }),
+      await at.subscribe({ metadata: ONE_IN_FLIGHT }),
+    ];
     await at.publish("t", "1");
     await at.publish("t", "2");
     const events = [await a.next(), await b.next()];
@@ -33,7 +36,7 @@ function groups(on: DeclareCase<PubsubCalls>): void {
   on("delivery", "without consumerGroup the app id is the group", async (at) => {
     const app = (name: string) => ({ group: "", headers: { [APP_ID_HEADER]: at.own(name) } });
     const [a, other] = [await at.subscribe(app("a")), await at.subscribe(app("b"))];
-    const named = await at.subscribe({ group: "a", metadata: ONE });
+    const named = await at.subscribe({ group: "a", metadata: ONE_IN_FLIGHT });
     await at.publish("t", "1");
     equal(await other.text(), "1");
     const took = await Promise.race([a.next().then(() => "a"), named.next().then(() => "named")]);
@@ -42,8 +45,8 @@ function groups(on: DeclareCase<PubsubCalls>): void {
 
   on("delivery", "without consumerGroup and an app id subscribers are one group", async (at) => {
     const [a, b] = [
-      await at.subscribe({ group: "", metadata: ONE }),
-      await at.subscribe({ group: "", metadata: ONE }),
+      await at.subscribe({ group: "", metadata: ONE_IN_FLIGHT }),
+      await at.subscribe({ group: "", metadata: ONE_IN_FLIGHT }),
     ];
     await at.publish("t", "1");
     await at.publish("t", "2");

@@ -10,7 +10,7 @@ export function tapReport({ runs }: Report): string {
       const kind = statusOf(result);
       const name = `${transport} ${result.case.primitive}: ${result.case.name}`.replace(
         /[\\#\r\n]/g,
-        escaped,
+        escapeCharacter,
       );
       // TAP marks an expected failure with TODO: readers do not count it as a failure.
       const directive =
@@ -35,6 +35,6 @@ export function tapReport({ runs }: Report): string {
   return `${lines.join("\n")}\n`;
 }
 
-const escaped = (character: string): string => (/[\r\n]/.test(character) ? " " : `\\${character}`);
+const escapeCharacter = (character: string): string => (/[\r\n]/.test(character) ? " " : `\\${character}`);
 
 const firstLine = (text: string): string => text.split("\n", 1)[0] ?? "";

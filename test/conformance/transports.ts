@@ -11,14 +11,14 @@ import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { createSocketPair } from "../../src/tunnel/socket/pair.js";
 import { conformanceConfig, openMirror, STORES } from "./config.js";
 
-/** A way to a server. */
-export type Way = Transport & { close(): Promise<void> };
+/** A transport that can be closed. */
+export type ClosableTransport = Transport & { close(): Promise<void> };
 
-type Closing = () => Promise<unknown>;
+type Close = () => Promise<unknown>;
 
-/** Runs the suite against servers on ports, each called over what `dial` makes. */
-export function judgedOver(dial: (url: string) => Way): void {
-  judged(async (server, opened) => {
+/** Runs the suite against servers on ports, over the transports that `dial` creates. */
+export function testConformanceOver(dial: (url: string) => ClosableTransport): void {
+  testConformance(async (server, opened) => {
     const listening = await listen(server, { port: 0 });
     const transport = dial(listening.url);
     opened.push(
@@ -37,8 +37,8 @@ export function judgedOver(dial: (url: string) => Way): void {
 }
 
 /** Runs the suite against servers in this process, without a socket. */
-export function judgedHere(): void {
-  judged(async (server, opened) => {
+export function testConformanceInProcess(): void {
+  testConformance(async (server, opened) => {
     opened.push(() => server.close());
     return {
       transport: server.transport(),
@@ -57,11 +57,11 @@ export function judgedHere(): void {
   });
 }
 
-type Ways = Pick<Target, "transport" | "second" | "dialIn">;
+type ServerTransports = Pick<Target, "transport" | "second" | "dialIn">;
 
-/** One server for all cases, but for those that let time pass: each of them has its own, whose clock it moves. */
-function judged(open: (server: Server, opened: Closing[]) => Promise<Ways>): void {
-  const opened: Closing[] = [];
+/** Runs all cases on one server. Each case that lets time pass has a server of its own, and moves its clock. */
+function testConformance(open: (server: Server, opened: Close[]) => Promise<ServerTransports>): void {
+  const opened: Close[] = [];
   const mirror = openMirror();
   afterAll(async () => {
     for (const close of opened.reverse()) await close();

@@ -8,28 +8,28 @@ import { conformanceConfig, openMirror, STORES } from "../conformance/config.js"
 import { type Unit, units } from "./units.js";
 
 /**
- * Runs cases in this process, on whatever server it was built with, and tells of each as it begins and ends, a line of
- * JSON each. Its one argument is `Orders`.
+ * The argument of this program, as JSON. The program runs cases on the server that it was built with, and prints a
+ * `RunEvent` as a line of JSON when a case begins and ends.
  */
-export interface Orders {
-  /** Places in `units` of the cases that are run first. */
+export interface RunOrder {
+  /** Indexes in `units` of the cases that run first. */
   readonly first: readonly number[];
-  /** Places of those that are run after them. */
+  /** Indexes of the cases that run after them. */
   readonly rest: readonly number[];
-  /** Whether `rest` is run also where one of `first` failed. */
+  /** Whether `rest` also runs if one of `first` failed. */
   readonly all: boolean;
-  /** How many run at the same time. */
+  /** The number of cases that run at the same time. */
   readonly atOnce: number;
 }
 
-/** What is told of a case, by its place, or of the end. */
-export type Told = { began: number } | { ended: number; why?: string } | { broken: string };
+/** A case, by its index, began or ended; or the server is broken. */
+export type RunEvent = { began: number } | { ended: number; why?: string } | { broken: string };
 
-const tell = (told: Told): void => void process.stdout.write(`${JSON.stringify(told)}\n`);
-const { first, rest, all, atOnce } = JSON.parse(process.argv[2] ?? "") as Orders;
+const emit = (told: RunEvent): void => void process.stdout.write(`${JSON.stringify(told)}\n`);
+const { first, rest, all, atOnce } = JSON.parse(process.argv[2] ?? "") as RunOrder;
 const mirror = await openMirror();
 
-async function opened(movable: boolean): Promise<Target> {
+async function openTestTarget(movable: boolean): Promise<Target> {
   let nowMs = Date.now();
   const server = createServer({
     platform: nodePlatform,
@@ -54,34 +54,34 @@ async function opened(movable: boolean): Promise<Target> {
 }
 
 let shared: Promise<Target> | undefined;
-const open = (movable: boolean) => (movable ? opened(true) : (shared ??= opened(false)));
+const open = (movable: boolean) => (movable ? openTestTarget(true) : (shared ??= openTestTarget(false)));
 
-/** Runs the cases at `places`; whether none failed. */
-async function passed(places: readonly number[]): Promise<boolean> {
-  let fine = true;
-  const waiting = places.values();
+/** Runs the cases at `places`. Resolves with whether all passed. */
+async function runPlaces(places: readonly number[]): Promise<boolean> {
+  let hasPassed = true;
+  const remaining = places.values();
   const work = async () => {
-    for (const i of waiting) {
-      tell({ began: i });
+    for (const i of remaining) {
+      emit({ began: i });
       const why = await (units[i] as Unit).run(open).then(
         () => undefined,
         (error: unknown) => String(error),
       );
-      if (why !== undefined) fine = false;
-      tell({ ended: i, ...(why !== undefined && { why }) });
+      if (why !== undefined) hasPassed = false;
+      emit({ ended: i, ...(why !== undefined && { why }) });
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
-  return fine;
+  return hasPassed;
 }
 
-// A server that cannot be asked anything, or that ends its process, is no fault that a case could find.
+// A server that does not answer at all, or that ends the process, is not a fault that a case can find.
 process.on("uncaughtException", (error) => {
-  tell({ broken: String(error) });
+  emit({ broken: String(error) });
   process.exit(1);
 });
-// What a case that has failed leaves behind it is its own.
+// Promises that a failed case leaves behind may reject.
 process.on("unhandledRejection", () => {});
 await open(false);
-if ((await passed(first)) || all) await passed(rest);
+if ((await runPlaces(first)) || all) await runPlaces(rest);
 process.exit();
