@@ -48,11 +48,6 @@ export class Sender {
     this.#onError = onError;
   }
 
-  /** Whether nothing is sent any more. */
-  get isClosed(): boolean {
-    return this.#isClosed;
-  }
-
   /** Sends the batch at the end of this turn of the event loop, or at once if it is large enough. */
   schedule(): void {
     if (this.out.length >= EARLY_FLUSH_BYTES && !this.#isFlushing) this.#flushNow();

@@ -174,20 +174,18 @@ function readStatus(from: ByteReader, limits: FrameLimits): CallStatus {
   return { code, text, details, trailers: readHeaderList(from, limits) };
 }
 
+/** The names of the settings, in the order of their keys from 1 on. */
+const SETTING_NAMES = Object.keys(SETTING) as (keyof Settings)[];
+
 function readSettings(from: ByteReader): Settings {
   const settings: Settings = {};
   while (!from.isAtEnd) {
     const key = from.varint();
     const length = from.varint();
     const value = new ByteReader(from.bytes(length));
-    if (key === SETTING.streamWindow) settings.streamWindow = readWholeVarint(value);
-    else if (key === SETTING.connectionWindow) settings.connectionWindow = readWholeVarint(value);
-    else if (key === SETTING.calls) settings.calls = readWholeVarint(value);
-    else if (key === SETTING.headerBytes) settings.headerBytes = readWholeVarint(value);
-    else if (key === SETTING.offer) settings.offer = readWholeVarint(value);
-    else if (key === SETTING.calledOffer) settings.calledOffer = readWholeVarint(value);
-    else if (key === SETTING.appId) settings.appId = value.utf8(length);
-    else if (key === SETTING.authorization) settings.authorization = value.utf8(length);
+    const name = SETTING_NAMES[key - 1];
+    if (name === "appId" || name === "authorization") settings[name] = value.utf8(length);
+    else if (name) settings[name] = readWholeVarint(value);
   }
   return settings;
 }
