@@ -4,7 +4,7 @@ import { aliases } from "../vitest.config.js";
 
 type Chunk = { fileName: string; code?: string };
 
-/** Scripts as a browser takes them, from the sources: what is at which path. `entries`: files of this folder by name. */
+/** Bundles the sources for browsers; returns the scripts by path. `entries`: files of this folder by name. */
 export async function bundle(entries: Record<string, string>): Promise<Map<string, string>> {
   const result = await build({
     configFile: false,

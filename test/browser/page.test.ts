@@ -74,7 +74,7 @@ describe.skipIf(missing)("in Chromium", () => {
     });
   });
 
-  test("nothing that a page does first logs a failed request: a server's extensions are learned without one", async () => {
+  test("nothing that a page does first logs a failed request: a server's extensions are detected without one", async () => {
     await using at = await listen(createServer({ platform: nodePlatform }), { port: 0 });
     const red: string[] = [];
     page.on("console", (message) => message.type() === "error" && red.push(message.text()));

@@ -3,12 +3,12 @@ import { createClient, isConflict } from "fairlead";
 import { inProcess } from "fairlead/server";
 import { createGrpcWebTransport, createWebTransport } from "fairlead/web";
 
-/** What the page did, by name; the test looks at it from outside. */
+/** The results of the page by name, for the test. */
 export interface Told {
   [name: string]: unknown;
 }
 
-/** The server in the tab itself: every primitive without a network. */
+/** Every primitive with a server in the tab, without a network. */
 async function here(): Promise<Told> {
   await using fl = createClient(
     inProcess({ config: { secrets: { default: { type: "values", values: { db: "s3cret" } } } } }),
@@ -43,7 +43,7 @@ async function here(): Promise<Told> {
   return told;
 }
 
-/** A server elsewhere, over fetch and across origins. */
+/** A server of another origin, over fetch. */
 async function there(url: string, protocol: "connect" | "grpc-web"): Promise<Told> {
   await using fl = createClient((protocol === "connect" ? createWebTransport : createGrpcWebTransport)(url));
   const told: Told = {};
@@ -74,7 +74,7 @@ async function there(url: string, protocol: "connect" | "grpc-web"): Promise<Tol
   return told;
 }
 
-/** What a page does first, of all that needs to know what the server can: each in a client that knows nothing yet. */
+/** The first calls of a page that depend on the extensions of the server, each in a new client. */
 async function first(url: string): Promise<Told> {
   const told: Told = {};
   const of = () => createClient(createWebTransport(url));
@@ -94,7 +94,7 @@ async function first(url: string): Promise<Told> {
   return told;
 }
 
-/** Follows a log; what came is in the page's own `followed`. */
+/** Reads a log into the page's global `followed`. */
 function follow(url: string, prefer: "fetch" | "tunnel"): void {
   const followed: unknown[] = [];
   Object.assign(globalThis, { followed });

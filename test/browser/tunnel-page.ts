@@ -1,9 +1,9 @@
 import { createClient, text } from "fairlead";
 import { createWebTransport } from "fairlead/web";
 
-/** A page that does everything that only the tunnel can, and tells how it went; the test looks at it from outside. */
+/** A page that makes every kind of call that needs the tunnel, and keeps the results for the test. */
 
-/** What a page notes while it goes on. */
+/** The intermediate results of a page. */
 const noted: unknown[] = [];
 
 async function streams(url: string): Promise<Record<string, unknown>> {
@@ -42,7 +42,7 @@ async function streams(url: string): Promise<Record<string, unknown>> {
   return told;
 }
 
-/** Two batches to a backup of a map, one after the answer to the other: full duplex. The statuses that it answers. */
+/** Sends two batches to the backup of a map, the second after the response to the first. Returns both statuses. */
 async function backup(fl: ReturnType<typeof createClient>): Promise<string> {
   const statuses: unknown[] = [];
   let answered = () => {};
@@ -69,7 +69,7 @@ async function serve(url: string): Promise<void> {
   await fl.service.serve(async (request) => new Response(`${request.method} ${await request.text()}`));
 }
 
-/** Uploads `megabytes` of a Blob that is on disk, with its progress. */
+/** Uploads a Blob of `megabytes` from the disk, and records the progress. */
 async function upload(url: string, megabytes: number): Promise<{ progress: number[]; size: number }> {
   await using fl = createClient(createWebTransport(url));
   const part = new Blob([new Uint8Array(1024 * 1024)]);
@@ -79,13 +79,13 @@ async function upload(url: string, megabytes: number): Promise<{ progress: numbe
   return { progress, size: blob.size };
 }
 
-/** Reads a log for as long as the page is there, and notes what comes. */
+/** Reads a log until the page is closed, and records the entries. */
 async function follow(url: string): Promise<void> {
   const fl = createClient(createWebTransport(url, { prefer: "tunnel" }));
   for await (const { value } of fl.log("cut", { codec: text() }).read({ from: 0n })) noted.push(value);
 }
 
-/** One socket for all pages of the origin. */
+/** One WebSocket for all pages of the origin. */
 async function shared(url: string, key: string): Promise<unknown> {
   await using fl = createClient(
     createWebTransport(url, {

@@ -55,7 +55,7 @@ describe.skipIf(missing)("the tunnel in Chromium", () => {
     origin?.close();
   });
 
-  /** A page of its own, in a context of its own, and a server. */
+  /** Opens a page in a new browser context, and a server. */
   async function open(options: ServerOptions = {}) {
     const server = createServer({ platform: nodePlatform, ...options });
     const at = await listen(server, { port: 0 });
@@ -94,7 +94,7 @@ describe.skipIf(missing)("the tunnel in Chromium", () => {
     });
   });
 
-  test("a tab is called: it handles events and answers invocations, and events wait while it is closed", async () => {
+  test("the server calls a tab: it handles events and invocations, and events wait while it is closed", async () => {
     const told: string[] = [];
     const note = (_: object, message: string) => void told.push(message);
     await using at = await open({ log: { debug() {}, info: note, warn: note, error: note } });
@@ -114,11 +114,11 @@ describe.skipIf(missing)("the tunnel in Chromium", () => {
     assert.deepEqual(await noted(again), [{ id: 2 }]);
   });
 
-  test("a Blob of 500 MB goes up in constant memory, with its progress", async () => {
+  test("a Blob of 500 MB is uploaded in constant memory, with its progress", async () => {
     let received = 0;
     const engine = (await import("../../src/server/engines/memory.js")).memoryEngine();
     const { blobs } = engine;
-    // What comes is counted and thrown away: the page's memory is looked at, not the server's.
+    // The server discards the bytes: this test measures the memory of the page.
     const put: typeof blobs.put = async (name, content, ...rest) => {
       for await (const bytes of content) received += bytes.length;
       return blobs.put(name, (async function* () {})(), ...rest);
@@ -142,11 +142,11 @@ describe.skipIf(missing)("the tunnel in Chromium", () => {
     assert.ok(progress.length > 100);
     assert.ok(progress.every((bytes, i) => i === 0 || bytes >= (progress[i - 1] ?? 0)));
     const grown = most - before.usedSize - (before.backingStorageSize ?? 0);
-    // What is garbage and not collected yet is in it.
+    // Includes garbage that is not collected yet.
     assert.ok(grown < 128 * 1024 * 1024, `the page took ${grown} bytes more`);
   }, 120_000);
 
-  test("a log goes on behind a network that was cut and came back, without a gap or a repeat", async () => {
+  test("a log reader continues after the network was cut and restored, without a gap or a repeat", async () => {
     await using at = await open();
     const log = at.fl.log("cut", { codec: text() });
     const page = await at.visit();
@@ -155,7 +155,7 @@ describe.skipIf(missing)("the tunnel in Chromium", () => {
     await log.append(["0", "1"]);
     await until(async () => (await noted()).length === 2);
     await at.context.setOffline(true);
-    // Playwright's offline does not reach a socket that is open: what lies between is cut as a network would.
+    // Playwright's offline does not affect open sockets, so a proxy in between is cut.
     for (const each of at.server.tunnels.sessions) each.close(4003, "cut");
     await log.append(["2", "3"]);
     assert.equal((await noted()).length, 2);

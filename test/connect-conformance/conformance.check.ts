@@ -17,10 +17,10 @@ beforeAll(() =>
   ),
 );
 
-/** Runs the runner, and holds it to as many cases as it has today: a configuration that asks for fewer proves less. */
+/** Runs the runner, and expects at least as many cases as today: a configuration with fewer cases would test less. */
 function conforms(name: string, cases: number, config: string, ...args: string[]): void {
   test.skipIf(!runner)(name, async () => {
-    // The runner's deadlines are of half a second: more servers at a time than cores would miss them.
+    // The runner has deadlines of half a second: with more servers than cores they would be missed.
     const { passed, said } = await run(runner as string, config, "--max-servers", "2", ...args);
     const last = said.slice(-8000);
     assert.ok(passed, last);
@@ -59,7 +59,7 @@ conforms(
   ...["--mode", "server", "--", ...program("gateway-server")],
 );
 
-// Where our transports know better than the specification of Connect, which leaves these to be `unknown`: see README.md.
+// Cases in which our transports return a better code than the `unknown` of the specification: see README.md.
 const BY_DECISION = [
   "HTTP to RPC Code Mapping/**/payload-too-large",
   "HTTP to RPC Code Mapping/**/request-header-fields-too-large",
@@ -92,9 +92,9 @@ conforms(
   ...["--mode", "server", "--", ...program("http-server")],
 );
 
-// Known to fail now and then, see README.md: Node sends the head of an answer and its end in two writes. The runner's HTTP/2
-// client, which has promised the length of its one message, stops in the middle of it at the head; where that arrives before
-// the end is sent, HTTP/2 has the server reset the stream.
+// These fail sometimes, see README.md: Node sends the headers of a response and its end in two writes. The runner's HTTP/2
+// client has announced the length of its one message, and stops sending when it receives the headers. If it does so before
+// the end is sent, the server must reset the stream by the rules of HTTP/2.
 const ONE_TOO_LARGE = "Server Message Size/HTTPVersion:2/**/request-exceeds-server-limit";
 
 conforms(

@@ -9,12 +9,12 @@ import {
   HeaderSchema,
 } from "./gen/connectrpc/conformance/v1/service_pb.js";
 
-/** Headers as the runner's messages have them. */
+/** Headers in the format of the runner's messages. */
 export function toHeaderList(headers: Iterable<[string, string]>): Header[] {
   return Array.from(headers, ([name, value]) => create(HeaderSchema, { name, value: [value] }));
 }
 
-/** Adds what the runner's message asks for; a name may have several values. */
+/** Adds the headers of the runner's message; a name may have several values. */
 export function addHeaders(to: Headers, list: readonly Header[]): Headers {
   for (const { name, value } of list) for (const each of value) to.append(name, each);
   return to;
@@ -35,12 +35,12 @@ export function toConformanceError(error: ConnectError): ConformanceError {
   });
 }
 
-/** The error that a handler is asked to fail with; `extra` goes behind its own details. */
+/** The error that a handler must throw, with the details of `extra` after its own. */
 export function toConnectError(
   { code, message, details }: ConformanceError,
   extra: readonly Any[],
 ): ConnectError {
-  // Connect numbers its codes as the runner does.
+  // Connect and the runner have the same numbers for codes.
   const error = new ConnectError(message ?? "", code as number as Code);
   error.details = [...details, ...extra].map(({ typeUrl, value }) => ({
     type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1),

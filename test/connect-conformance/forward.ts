@@ -13,13 +13,13 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 
-/** A gateway: serves the methods of `service` by passing each call on, by the transport that `to` gives for it. */
+/** A gateway: serves the methods of `service` by forwarding each call over the transport that `to` returns. */
 export function forwarding(
   service: DescService,
   to: (context: HandlerContext) => Transport,
 ): (router: ConnectRouter) => void {
   return (router) => {
-    // The router cannot know the messages of a method that is not known either.
+    // The router does not know the messages of an unknown method.
     for (const method of service.methods) router.rpc(method as never, handlerOf(method, to) as never);
   };
 }
@@ -72,7 +72,7 @@ async function* passOn(
   try {
     yield* answer.message;
   } catch (thrown) {
-    // An error has the headers of its answer too, which are on their way already.
+    // An error also has the headers of the response, which are already sent.
     const error = ConnectError.from(thrown);
     for (const name of answer.header.keys()) error.metadata.delete(name);
     throw error;
@@ -80,7 +80,7 @@ async function* passOn(
   copy(answer.trailer, context.responseTrailer);
 }
 
-/** What is left of a call's time; 0 would be taken for any. */
+/** The remaining time of a call, at least 1: 0 would mean no deadline. */
 function leftMs({ timeoutMs }: HandlerContext): number | undefined {
   const left = timeoutMs();
   return left === undefined ? undefined : Math.max(left, 1);

@@ -12,7 +12,7 @@ import { ConformanceService } from "./gen/connectrpc/conformance/v1/service_pb.j
 import { performAll } from "./perform.js";
 import { openTunnelPort } from "./tunnel-port.js";
 
-// The client under test calls a gateway through a tunnel, which calls the runner's server over HTTP as the test says.
+// The client under test calls a gateway through a tunnel, which calls the runner's server over HTTP with the settings of the test.
 const TEST_NAME = "x-test-case-name";
 const servers = new Map<string, Transport>();
 const { url } = await openTunnelPort(
@@ -26,7 +26,7 @@ const { url } = await openTunnelPort(
 );
 const tunnel = createTunnelTransport(url);
 
-/** One transport for all calls that go to the same server in the same way. */
+/** One transport for all calls to the same server with the same settings. */
 const transports = new Map<string, Transport>();
 
 function overHttp(request: ClientCompatRequest): Transport {

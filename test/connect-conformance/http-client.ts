@@ -8,7 +8,7 @@ import { Codec, HTTPVersion, Protocol } from "./gen/connectrpc/conformance/v1/co
 import { file_connectrpc_conformance_v1_service } from "./gen/connectrpc/conformance/v1/service_pb.js";
 import { performAll } from "./perform.js";
 
-// Our own HTTP transports as the client under test: over Node's HTTP, or, with "fetch", over fetch.
+// The client under test: our HTTP transports over Node's HTTP or, with "fetch", over fetch.
 const registry = createRegistry(file_connectrpc_conformance_v1_service);
 const overFetch = process.argv[2] === "fetch";
 
@@ -41,7 +41,7 @@ function dial(request: ClientCompatRequest): Transport {
     : createWebTransport(url, { ...options, useHttpGet: request.useGetHttpMethod });
 }
 
-/** One transport for all calls that go to the same server in the same way. */
+/** One transport for all calls to the same server with the same settings. */
 const transports = new Map<string, Transport>();
 
 await performAll((request) => {

@@ -13,10 +13,10 @@ import { file_connectrpc_conformance_v1_service } from "./gen/connectrpc/conform
 import { oneFromRunner, toRunner } from "./pipe.js";
 import { conformanceService } from "./service.js";
 
-/** "bare": without the gates and interceptors, whose refusals carry details that the runner does not know. */
+/** "bare": without checks and interceptors, whose errors have details that the runner does not know. */
 const isBare = process.argv[2] === "bare";
 
-// The server's ordinary port, with its gates, its interceptors and its limits; only the services are the runner's.
+// The server's normal port with its checks, interceptors and limits, and the runner's services.
 const { useTls, serverCreds, messageReceiveLimit } = await oneFromRunner(ServerCompatRequestSchema);
 const server = createServer({ config: { limits: { messageBytes: messageReceiveLimit } } });
 const access = createAccess(server.config.access, {

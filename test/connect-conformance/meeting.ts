@@ -2,16 +2,16 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { text } from "node:stream/consumers";
 
-/** What a server needs to know to dial the client that is to call it. */
+/** The data that a server needs to connect to the client that will call it. */
 export interface Invitation {
   url: string;
-  /** What the server is to name itself: only apps with a name can serve. */
+  /** The app id of the server: only apps with an id can serve. */
   appId: string;
 }
 
 /**
- * The runner tells clients where servers are, and never the other way round. So a server that is to dial tells the
- * runner a port of its own, at which it takes nothing but the invitation of its client.
+ * The runner gives the address of a server to its clients, and never the reverse. So a server that must connect gives the
+ * runner a port of its own, on which it accepts only the invitation of its client.
  */
 export async function awaitInvitation(accept: (invitation: Invitation) => void): Promise<number> {
   const port = createServer(async (socket) => accept(JSON.parse(await text(socket)) as Invitation));

@@ -24,10 +24,10 @@ import {
 } from "./gen/connectrpc/conformance/v1/service_pb.js";
 import { fromRunner, toRunner } from "./pipe.js";
 
-/** How many calls are under way at the same time: as many as the runner's own client makes. */
+/** The number of calls at the same time, as in the runner's own client. */
 const MOST_CALLS = 8;
 
-/** Makes the calls that the runner asks for, by the transports that `transportOf` gives. */
+/** Makes the calls of the runner over the transports that `transportOf` returns. */
 export async function performAll(
   transportOf: (request: ClientCompatRequest) => Transport | Promise<Transport>,
 ): Promise<void> {
@@ -53,13 +53,13 @@ export async function performAll(
 
 type Answered = Message & { payload?: ConformancePayload | undefined };
 
-/** One call that the runner asks for, and what came of it. */
+/** One call of the runner, and its result. */
 class Performance {
   readonly #request: ClientCompatRequest;
   readonly #result: ClientResponseResult = create(ClientResponseResultSchema);
   readonly #left = new AbortController();
   #isOver = false;
-  /** Told of each message that comes, and of the end. */
+  /** Called for each message, and at the end. */
   #tell: () => void = () => {};
 
   constructor(request: ClientCompatRequest) {
@@ -136,7 +136,7 @@ class Performance {
     this.#tell();
   }
 
-  /** The requests, in full duplex each after the answer to the one before. */
+  /** The requests; in full duplex each is sent after the response to the previous one. */
   async *#outgoing<T extends DescMessage>(type: T): AsyncGenerator<MessageShape<T>> {
     const { streamType, requestDelayMs, cancel } = this.#request;
     const isInTurn = streamType === StreamType.FULL_DUPLEX_BIDI_STREAM;
@@ -150,7 +150,7 @@ class Performance {
     this.#sent();
   }
 
-  /** Resolves with as many answers, or when there are no more. */
+  /** Resolves after that many responses, or at the end. */
   async #answered(count: number): Promise<void> {
     while (this.#result.payloads.length < count && !this.#isOver) {
       await new Promise<void>((resolve) => {
@@ -159,7 +159,7 @@ class Performance {
     }
   }
 
-  /** All has been sent: what is to be given up some time after that, is. */
+  /** Called after the last request: cancels the call after the delay of the test. */
   #sent(): void {
     const { cancel } = this.#request;
     if (!cancel) return;

@@ -1,6 +1,6 @@
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 
-/** The messages that the runner sends to this process: each behind four bytes with its length. */
+/** The messages that the runner sends to this process, each after four bytes with its length. */
 export async function* fromRunner<T extends DescMessage>(type: T): AsyncGenerator<MessageShape<T>> {
   let seen = Buffer.alloc(0);
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
@@ -15,7 +15,7 @@ export async function* fromRunner<T extends DescMessage>(type: T): AsyncGenerato
     throw new Error(`the runner's input ends within a message, ${seen.length} bytes into it`);
 }
 
-/** The one message that a server is sent. */
+/** The single message that a server receives. */
 export async function oneFromRunner<T extends DescMessage>(type: T): Promise<MessageShape<T>> {
   for await (const message of fromRunner(type)) return message;
   throw new Error(`the runner sent no ${type.typeName}`);

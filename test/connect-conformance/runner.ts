@@ -6,13 +6,13 @@ import { build } from "esbuild";
 
 const VERSION = "v1.0.5";
 
-/** Where the runner is kept from one run to the next. */
+/** The folder in which the runner is cached. */
 const BIN = join(tmpdir(), `fairlead-connectconformance-${VERSION}`);
 
-/** Where the programs under test are, as Node runs them. */
+/** The folder of the compiled programs under test. */
 const PROGRAMS = join(import.meta.dirname, "../.tmp/conformance");
 
-/** The official runner, built by Go where that has not been done before; undefined: there is no Go. */
+/** The official runner, built by Go if it is not cached; undefined without Go. */
 export function installRunner(): string | undefined {
   const runner = join(BIN, "connectconformance");
   if (existsSync(runner)) return runner;
@@ -39,13 +39,13 @@ export async function buildPrograms(...names: string[]): Promise<void> {
     packages: "external",
     outdir: PROGRAMS,
     outExtension: { ".js": ".mjs" },
-    // The certificates are where they were.
+    // The certificates are still in the folder.
     define: { "import.meta.dirname": JSON.stringify(join(import.meta.dirname, "../support")) },
     sourcemap: "inline",
   });
 }
 
-/** A command line that runs one of the programs. */
+/** The command line of one of the programs. */
 export const program = (name: string, ...args: string[]): string[] => [
   process.execPath,
   "--enable-source-maps",
@@ -53,7 +53,7 @@ export const program = (name: string, ...args: string[]): string[] => [
   ...args,
 ];
 
-/** Runs the runner to its end: whether all passed, and what it said. */
+/** Runs the runner to its end; returns whether all cases passed, and the output. */
 export function run(
   runner: string,
   config: string,

@@ -17,7 +17,7 @@ import {
   type UnaryResponseDefinition,
 } from "./gen/connectrpc/conformance/v1/service_pb.js";
 
-/** The service that the runner's tests call: it answers what its requests ask for. `Unimplemented` is left out. */
+/** The service that the runner calls: it responds as its requests demand. `Unimplemented` is not implemented. */
 export function conformanceService(router: ConnectRouter): void {
   router.service(ConformanceService, {
     unary: (request, context) =>
@@ -64,7 +64,7 @@ export function conformanceService(router: ConnectRouter): void {
   });
 }
 
-/** What of a definition every answer has, whatever becomes of it. */
+/** The headers and trailers of a definition, which every response has. */
 function promise(
   wanted: UnaryResponseDefinition | StreamResponseDefinition | undefined,
   { responseHeader, responseTrailer }: HandlerContext,
@@ -89,7 +89,7 @@ async function answerOne(
   return { payload: create(ConformancePayloadSchema, { data, requestInfo: info }) };
 }
 
-/** The messages that are still to be sent; the first tells of what was `seen`, unless that has been told. */
+/** The remaining messages. The first reports the requests `seen`, unless they were reported before. */
 async function* answerRest(
   wanted: StreamResponseDefinition | undefined,
   left: readonly Uint8Array[],
@@ -102,7 +102,7 @@ async function* answerRest(
   }
 }
 
-/** Fails where that is wanted; with what was `seen` where no message has told of it. */
+/** Throws the error of the definition, if any, with the requests `seen` if no message has reported them. */
 function fail(
   wanted: StreamResponseDefinition | undefined,
   seen: readonly Any[],
@@ -134,7 +134,7 @@ function infoOf(requests: readonly Any[], context: HandlerContext): ConformanceP
   });
 }
 
-/** As long as is asked for before an answer, unless the call is over first. */
+/** Waits for the delay of a response, or until the call ends. */
 async function pause(
   wanted: { responseDelayMs: number } | undefined,
   { signal }: HandlerContext,

@@ -7,7 +7,7 @@ import { invite } from "./meeting.js";
 import { performAll } from "./perform.js";
 import { openTunnelPort } from "./tunnel-port.js";
 
-// The client under test: it dials the server, or, with "listens", has the server dial it. Each server has one tunnel.
+// The client under test: it connects to the server or, with "listens", the server connects to it. One tunnel per server.
 const tunnels = new Map<number, Promise<Transport>>();
 
 async function dial({

@@ -6,7 +6,7 @@ import { createDispatcher } from "../../src/tunnel/answer/dispatcher.js";
 import type { PeerSettings } from "../../src/tunnel/session/peer.js";
 import { Session } from "../../src/tunnel/session.js";
 
-/** The server's port, with nothing on it but tunnels, on which `routes` are served. */
+/** A port that accepts only tunnels, and serves `routes` over them. */
 export function openTunnelPort(
   routes: (router: ConnectRouter) => void,
   messageBytes: number,

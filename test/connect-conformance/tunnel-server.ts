@@ -10,7 +10,7 @@ import { oneFromRunner, toRunner } from "./pipe.js";
 import { conformanceService } from "./service.js";
 import { openTunnelPort } from "./tunnel-port.js";
 
-// The server under test behind a tunnel: one that its client dials, or, with "dials", one that dials its client.
+// The server under test behind a tunnel. Its client connects to it or, with "dials", it connects to its client.
 const { useTls, serverCreds, messageReceiveLimit } = await oneFromRunner(ServerCompatRequestSchema);
 const { key, cert } = serverCreds ?? { key: new Uint8Array(), cert: new Uint8Array() };
 

@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** Connect's own conformance runner against our programs: minutes, and Go to build the runner. */
+/** Connect's conformance runner against our programs. It takes minutes, and Go to build the runner. */
 export default defineConfig({
   test: {
     root: import.meta.dirname,

@@ -10,7 +10,7 @@ import { listen, nodePlatform } from "../../src/server/node.js";
 
 const root = join(import.meta.dirname, "../..");
 
-/** Clients that are not ours, over the wire, against a server on a port. */
+/** Foreign clients against a server on a port. */
 async function open(config?: ConfigInput) {
   const server = createServer({ platform: nodePlatform, ...(config && { config }) });
   return listen(server, { port: 0 });
@@ -19,7 +19,7 @@ async function open(config?: ConfigInput) {
 describe("buf curl", () => {
   const buf = join(root, "node_modules/.bin/buf");
 
-  /** The messages that the call answers with, from JSON; rejects with what buf prints where the call fails. */
+  /** Calls the method and parses the responses from JSON. If the call fails, rejects with the output of buf. */
   async function curl(url: string, protocol: string, method: string, ...messages: object[]) {
     const args = ["curl", "--schema", join(root, "proto"), "--protocol", protocol, "--data", "@-"];
     if (protocol !== "connect") args.push("--http2-prior-knowledge");
@@ -55,7 +55,7 @@ describe("buf curl", () => {
     });
   }
 
-  test("grpc: a stream both ways ends when the client has ended its half", async () => {
+  test("grpc: a bidirectional stream ends when the client has ended its half", async () => {
     await using at = await open();
     const initialRequest = { pubsubName: "default", topic: "orders" };
     const method = "spec.proto.runtime.v1.Runtime/SubscribeTopicEvents";
@@ -108,7 +108,7 @@ describe("grpc-js", () => {
     client.close();
   });
 
-  test("a client stream up, a server stream down", async () => {
+  test("a client stream and a server stream", async () => {
     await using at = await open();
     const client = dial(at.url);
     const bytes = Buffer.alloc(300_000, "fairlead");
@@ -127,7 +127,7 @@ describe("grpc-js", () => {
     client.close();
   });
 
-  test("events on a stream both ways, acknowledged one by one", async () => {
+  test("events on a bidirectional stream, acknowledged one by one", async () => {
     await using at = await open();
     const client = dial(at.url);
     const stream = client.subscribeTopicEvents();
@@ -142,7 +142,7 @@ describe("grpc-js", () => {
       } else {
         events.push(String(eventMessage?.data));
         stream.write({ eventProcessed: { id: eventMessage?.id, status: { status: "SUCCESS" } } });
-        // The server answers the end of our half with the end of its own, once every event is answered.
+        // After the client has ended its half, the server ends its own once every event is acknowledged.
         if (events.length === 2) stream.end();
       }
     }
@@ -150,7 +150,7 @@ describe("grpc-js", () => {
     client.close();
   });
 
-  test("an app that serves AppCallback with grpc-js is asked for its topics and told of events", async () => {
+  test("an app that serves AppCallback with grpc-js lists its topics and receives events", async () => {
     const app = new grpc.Server();
     const told = new Promise<string>((resolve) => {
       app.addService(AppCallback.service, {
@@ -169,7 +169,7 @@ describe("grpc-js", () => {
     await using at = await open({ apps: { billing: { url: `http://127.0.0.1:${port}` } } });
     const client = dial(at.url);
     const publish = promisify(client.publishEvent.bind(client));
-    // The group begins when the app has answered; until then nobody waits for what is published.
+    // The group starts when the app has responded; earlier events are not kept for it.
     let heard = false;
     void told.then(() => {
       heard = true;
@@ -181,7 +181,7 @@ describe("grpc-js", () => {
   });
 });
 
-/** The shape of what grpc-js makes of the service, as far as it is used here. */
+/** The part of the grpc-js client that this test uses. */
 declare class RuntimeClient extends grpc.Client {
   saveState(request: object, done: Answer): void;
   getState(request: object, done: Answer): void;

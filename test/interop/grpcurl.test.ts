@@ -10,7 +10,7 @@ import { cert, key } from "../support/certificates.js";
 
 const has = (program: string) => spawnSync(program, ["-version"]).error === undefined;
 
-/** Where `go install` puts what it builds; "" where there is no Go. */
+/** The folder of `go install`; "" if Go is not installed. */
 const goBin = spawnSync("go", ["env", "GOPATH"], { encoding: "utf8" }).stdout?.trim() ?? "";
 const found = ["grpcurl", join(goBin, "bin/grpcurl")].find(has);
 const grpcurl = found ?? "";
@@ -18,7 +18,7 @@ const grpcurl = found ?? "";
 const HOW = "go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3";
 if (!found) console.log(`skipped: no grpcurl; ${goBin ? HOW : `with Go: ${HOW}`}`);
 
-/** What grpcurl prints; `input` is what it reads as `-d @`. */
+/** Runs grpcurl and returns its output; `input` is the data of `-d @`. */
 async function run(args: string[], input = ""): Promise<string> {
   const running = promisify(execFile)(grpcurl, args);
   running.child.stdin?.end(input);
@@ -30,15 +30,15 @@ const TOKEN = "a-token-of-16-characters";
 
 const open = (config = {}) => listen(createServer({ platform: nodePlatform, config }), { port: 0 });
 
-test("the gate installs the version that is asked for here", () => {
+test(".ci/run installs the version that this test expects", () => {
   assert.ok(readFileSync(join(import.meta.dirname, "../../.ci/run"), "utf8").includes(HOW));
 });
 
-// Nothing can install it without Go, so there it is no test that was left out.
+// Without Go nothing can install it, so the tests do not count as skipped.
 const suite = found ? describe : goBin ? describe.skip : () => {};
 
 suite("grpcurl without a schema", () => {
-  test("lists and describes what there is", async () => {
+  test("lists and describes the services", async () => {
     await using at = await open();
     const address = `127.0.0.1:${at.port}`;
     const services = (await run(["-plaintext", address, "list"])).split("\n");
@@ -47,7 +47,7 @@ suite("grpcurl without a schema", () => {
     assert.match(described, /rpc GetState \( \.spec\.proto\.runtime\.v1\.GetStateRequest \)/);
   });
 
-  test("calls: unary, with an Any, a stream from the server and one to it, both ways, and failures", async () => {
+  test("calls: unary, with an Any, server stream, client stream, bidirectional stream, and failures", async () => {
     await using at = await open();
     const call = (method: string, data: object[], ...more: string[]) =>
       run(

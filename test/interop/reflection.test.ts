@@ -28,7 +28,7 @@ const SERVICES = [
   "spec.proto.runtime.v1.Runtime",
 ];
 
-/** Asks each of `questions` on one stream. */
+/** Sends each of `questions` on one stream. */
 async function ask(service: typeof ServerReflection, ...questions: Asked[]) {
   await using at = await openInProcess();
   const asked = (async function* () {
@@ -64,11 +64,11 @@ for (const [version, service] of [
       );
     });
 
-    test("a service's file comes with all that it imports, and makes a schema", async () => {
+    test("a service's file is sent with all its imports, and they are a complete schema", async () => {
       for (const name of SERVICES) {
         const [answer] = await ask(service, { case: "fileContainingSymbol", value: name });
         const found = files(answer);
-        // A registry wants each file behind those that it imports.
+        // A registry needs each file after those that it imports.
         const file = new Set<FileDescriptorProto>();
         const add = (path?: string) => {
           const each = found.find(({ name }) => name === path);
@@ -102,7 +102,7 @@ for (const [version, service] of [
       }
     });
 
-    test("what a stream has had is not sent again, but for what is asked for", async () => {
+    test("a file that a stream has sent is sent again only if it is requested", async () => {
       const runtime: Asked = { case: "fileByFilename", value: "spec/proto/runtime/v1/runtime.proto" };
       const any: Asked = { case: "fileByFilename", value: "google/protobuf/any.proto" };
       const [first, again, imported] = (await ask(service, runtime, runtime, any)).map((answer) =>
@@ -114,7 +114,7 @@ for (const [version, service] of [
       assert.deepEqual(imported, ["google/protobuf/any.proto"]);
     });
 
-    test("what is not there is an error of its own, and the stream goes on", async () => {
+    test("a missing symbol has its own error, and the stream continues", async () => {
       const answers = await ask(
         service,
         { case: "fileContainingSymbol", value: "no.Such" },
@@ -156,7 +156,7 @@ describe("buf curl without a schema", () => {
     assert.ok(methods.includes("spec.proto.runtime.v1.Runtime/GetState"));
   });
 
-  // One call of each service, by each protocol and each version of reflection in turn.
+  // One call of each service, with the protocols and the versions of reflection in turn.
   const header = { protocol: { name: "p" }, primitive: { name: "m" }, partition: 1 };
   const calls: [method: string, request: object, answer: RegExp, ...args: string[]][] = [
     ["spec.proto.runtime.v1.Runtime/SayHello", { serviceName: "helloworld", name: "Ada" }, /"Hello, Ada"/],
@@ -189,7 +189,7 @@ describe("buf curl without a schema", () => {
     });
   }
 
-  test("an Any holds any message of the contract, google.rpc or the well-known types, both ways", async () => {
+  test("an Any holds any message of the contract, google.rpc or the well-known types, in both directions", async () => {
     await using at = await open();
     const values = [
       { "@type": "type.googleapis.com/google.protobuf.StringValue", value: "x" },
@@ -203,7 +203,7 @@ describe("buf curl without a schema", () => {
       const request = JSON.stringify({ serviceName: "helloworld", data });
       const byReflection = JSON.parse(await curl(url, "--data", request)) as { data: unknown };
       assert.deepEqual(byReflection.data, data);
-      // The server's own JSON, without buf in between.
+      // The server's JSON, without buf.
       for (const init of [
         { method: "POST", headers: { "content-type": "application/json" }, body: request },
       ]) {

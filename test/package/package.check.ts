@@ -46,7 +46,7 @@ describe("the tarball", () => {
     assert.deepEqual(unexpected, []);
   });
 
-  test("has the build of each source file and its types, of nothing else, and names no source that is not there", () => {
+  test("has the build and the types of each source file, nothing else, and no source maps", () => {
     const sources = ["src", "gen"].flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
         .filter((path) => path.endsWith(".ts"))
@@ -78,7 +78,7 @@ describe("the tarball", () => {
     assert.deepEqual(dead, []);
   });
 
-  test("publint and attw have nothing to say", async () => {
+  test("publint and attw report nothing", async () => {
     await run(root, bin("publint"), "run", "--strict", inject("tarball"));
     const schema = ["--exclude-entrypoints", "./schema.json"];
     await run(root, bin("attw"), inject("tarball"), "--profile", "esm-only", "--no-emoji", ...schema);
@@ -131,7 +131,7 @@ describe("in an empty project", () => {
     assert.equal(await server.stop(), 0);
   });
 
-  /** Runs a bundle's entry as a page would, in a process of its own that knows no more than where the server is. */
+  /** Runs the entry of a bundle as a page would, in a separate process that knows only the URL of the server. */
   const runPage = async (folder: string, entry: string): Promise<unknown> => {
     const page = `globalThis.serverUrl = ${JSON.stringify(server.url)};
       await import(${JSON.stringify(pathToFileURL(entry).href)});
@@ -163,7 +163,7 @@ describe("in an empty project", () => {
     assert.deepEqual(readdirSync(folder), ["fairlead-data"]);
   });
 
-  test("without classic-level, all that is about a data folder fails, and says what to install", async () => {
+  test("without classic-level, every command on a data folder fails, and says what to install", async () => {
     const folder = project("node");
     const old = mkdtempSync(join(inject("folder"), "old-"));
     for (const args of [
@@ -215,13 +215,13 @@ describe("in an empty project", () => {
     assert.deepEqual(JSON.parse(printed), SEEN);
   });
 
-  test("npx fairlead tells its version and takes the tour", async () => {
+  test("npx fairlead prints its version and runs the tour", async () => {
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
     assert.equal((await run(project("node"), "npx", "fairlead", "--version")).trim(), version);
     await run(project("node"), "npx", "fairlead", "tour");
   });
 
-  test("Vite builds a page that works, in pieces that are loaded when they are needed", async () => {
+  test("Vite builds a page that works, in chunks that load on demand", async () => {
     const folder = project("node");
     await viteBuild({ root: folder, configFile: false, logLevel: "warn", build: { modulePreload: false } });
     const assets = join(folder, "dist/assets");
@@ -260,7 +260,7 @@ describe("in an empty project", () => {
     types: [],
     lib: ["ES2022", "DOM", "DOM.Iterable"],
   };
-  /** As `npm create vite@latest -- --template vanilla-ts` has them, with the check of libraries that it leaves out. */
+  /** The options of `npm create vite@latest -- --template vanilla-ts`, with the check of libraries too. */
   const VITE = {
     useDefineForClassFields: true,
     module: "ESNext",

@@ -6,7 +6,7 @@ import type { TestProject } from "vitest/node";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** The package, as `npm pack` makes it of a clean build. */
+    /** The tarball of `npm pack`, from a clean build. */
     tarball: string;
     /** A folder outside of the repository, for the projects that install it. */
     folder: string;
@@ -18,9 +18,9 @@ const root = join(import.meta.dirname, "../..");
 export function setup({ provide }: TestProject): () => void {
   const folder = mkdtempSync(join(tmpdir(), "fairlead-package-"));
   const run = { cwd: root, encoding: "utf8" } as const;
-  const told = execFileSync("npm", ["pack", "--json", "--pack-destination", folder], run);
-  // What the build prints comes first.
-  const [{ filename }] = JSON.parse(told.slice(told.indexOf("[\n"))) as [{ filename: string }];
+  const output = execFileSync("npm", ["pack", "--json", "--pack-destination", folder], run);
+  // The output of the build comes first.
+  const [{ filename }] = JSON.parse(output.slice(output.indexOf("[\n"))) as [{ filename: string }];
   provide("tarball", join(folder, filename));
   provide("folder", folder);
   return () => rmSync(folder, { recursive: true, force: true });

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { inject } from "vitest";
 
-/** An empty project with the package installed from its tarball, and `more` from the registry. */
+/** Creates a project with the package installed from its tarball, and `more` from the registry; returns its folder. */
 export function project(name: string, ...more: string[]): string {
   const folder = join(inject("folder"), name);
   if (existsSync(folder)) return folder;
@@ -25,7 +25,7 @@ export function project(name: string, ...more: string[]): string {
   return folder;
 }
 
-/** Runs a program to its end; what it printed. Its complaints are the error's message. */
+/** Runs a program to its end and returns its output. If it fails, its output is the message of the error. */
 export async function run(folder: string, command: string, ...args: string[]): Promise<string> {
   try {
     const { stdout } = await promisify(execFile)(command, args, { cwd: folder });
@@ -36,7 +36,7 @@ export async function run(folder: string, command: string, ...args: string[]): P
   }
 }
 
-/** `fairlead serve`, as `command` calls it in `folder`: where it listens, and how it ends. */
+/** Starts `fairlead serve` by `command` in `folder`. */
 export async function serve(folder: string, ...command: string[]): Promise<Serving> {
   const [program = "", ...args] = command;
   const child = spawn(program, [...args, "serve", "--port", "0"], {
@@ -49,7 +49,7 @@ export async function serve(folder: string, ...command: string[]): Promise<Servi
     errors += text;
   });
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
-  // npx passes no signal on: its whole group gets it.
+  // npx does not forward signals, so the whole process group gets it.
   const stop = () => {
     if (child.pid) process.kill(-child.pid, "SIGTERM");
     return ended;
@@ -69,6 +69,6 @@ export interface Serving {
   banner: string;
   /** The text that it has written on stderr. */
   errors(): string;
-  /** Asks it to end; the exit status, null where the signal itself ended npx. */
+  /** Sends SIGTERM; returns the exit status, null if the signal ended npx. */
   stop(): Promise<number | null>;
 }

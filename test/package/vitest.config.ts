@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
-/** Packs the package, installs it from the registry's side and builds with it: minutes, and a network. */
+/** Packs the package, installs it and builds with it. This takes minutes and needs the npm registry. */
 export default defineConfig({
   test: {
     root: import.meta.dirname,
@@ -10,7 +10,7 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 300_000,
     fileParallelism: false,
-    // Of compilers: they take a core each.
+    // Compilers run in parallel: each uses one core.
     maxConcurrency: availableParallelism(),
   },
 });

@@ -8,7 +8,7 @@ import { nodePlatform } from "../../src/server/node.js";
 const page = readFileSync(join(import.meta.dirname, "../../docs/access.md"), "utf8");
 const TOKEN = "a-token-of-the-environment";
 
-test("each JSON block of docs/access.md is a components file that the server takes", async () => {
+test("each JSON block of docs/access.md is a configuration that the server accepts", async () => {
   const blocks = [...page.matchAll(/^```json\n([\s\S]*?)^```$/gm)].map(([, code = ""]) => code);
   assert.ok(blocks.length >= 6, `${blocks.length} blocks`);
   const platform = { ...nodePlatform, env: { ADMIN_TOKEN: TOKEN, SHOP_TOKEN: TOKEN } };

@@ -32,7 +32,7 @@ interface Vector {
   type: string;
   says: string;
   hex: string;
-  /** Decodes to the described value, and encodes back to the same bytes. */
+  /** It decodes to the described value, which encodes to the same bytes. */
   check: () => void;
 }
 
@@ -65,7 +65,7 @@ const header = {
   partition: 1,
 };
 
-/** Made with another protobuf implementation. */
+/** Encoded by another protobuf implementation. */
 const vectors: Vector[] = [
   vector(
     MessageSchema,
@@ -138,7 +138,7 @@ const vectors: Vector[] = [
 describe("wire vectors", () => {
   for (const v of vectors) it(`${v.type}: ${v.says}`, v.check);
 
-  // The list they come from is not part of this repository.
+  // The list of vectors is not part of this repository.
   const source = new URL("../../../shared/contract/vectors.tsv", import.meta.url);
   it.skipIf(!existsSync(source))("are those of the contract", () => {
     const rows = readFileSync(source, "utf8")
@@ -192,7 +192,7 @@ describe("wire forms that clients rely on", () => {
   });
 });
 
-describe("what a newer peer sends", () => {
+describe("messages of a newer peer", () => {
   // Field 15 varint 300, field 100 bytes "new"; neither is known to any message here.
   const added = "78ac02a206036e6577";
 

@@ -9,7 +9,7 @@ const shared = join(import.meta.dirname, "../../../shared");
 const decisions = join(shared, "contract/decisions.md");
 const reference = join(shared, "reference");
 
-/** What only a server of our own can be brought to, or what only its configuration asks for: tests hold it, not cases. */
+/** Rows that only our own server or its configuration can show: tests cover them, not conformance cases. */
 const TESTED = [
   "the caller has no or a bad credential / may not do this",
   "the engine is away",
@@ -18,7 +18,7 @@ const TESTED = [
   "consumer groups",
 ];
 
-/** The first column of each row: without marks, and without what stands in brackets. */
+/** The first column of each row, without marks and text in brackets. */
 function topics(): string[] {
   const rows = readFileSync(decisions, "utf8").match(/^\| (?!-)[^\n]*$/gm) ?? [];
   return rows
@@ -30,7 +30,7 @@ test.skipIf(!existsSync(decisions))("the suite's rules are the rows of decisions
   assert.deepEqual([...RULES], topics());
 });
 
-test("every row of decisions.md has a case, or a test that is called by it where no case can be", () => {
+test("every row of decisions.md has a case, or a test with its name if no case is possible", () => {
   const ruled = new Set<string>(cases.map(({ rule }) => rule));
   const folder = join(import.meta.dirname, "../decisions");
   const names = readdirSync(folder).flatMap((file) => [

@@ -7,7 +7,7 @@ import { parseConfig } from "../../src/server/config/config.js";
 const page = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8");
 const limits: Record<string, number> = parseConfig().limits;
 
-test("docs/operations.md names settings that there are, with their defaults", () => {
+test("docs/operations.md names existing settings, with their defaults", () => {
   const rows = [...page.matchAll(/^\|.*?`(\w+)`[^|]*\| (\d+)[^|]*\|/gm)].map(([, name = "", value]) => [
     name,
     Number(value),

@@ -7,7 +7,7 @@ import { readFrames } from "../../src/tunnel/wire/read-frame.js";
 
 const page = readFileSync(join(import.meta.dirname, "../../docs/tunnel.md"), "utf8");
 
-test("the example in docs/tunnel.md is what it says, frame by frame", () => {
+test("the example in docs/tunnel.md decodes as described, frame by frame", () => {
   const lines = [...page.matchAll(/^(?:dialler|acceptor|) +((?:[0-9a-f]{2} )+) +([A-Z]+)(.*)$/gm)];
   assert.equal(lines.length, 8);
   for (const [, hex = "", kind = "", rest = ""] of lines) {
@@ -36,6 +36,6 @@ test("the example in docs/tunnel.md is what it says, frame by frame", () => {
   }
 });
 
-test("docs/tunnel.md names the subprotocol that there is", () => {
+test("docs/tunnel.md names the subprotocol", () => {
   assert.ok(page.includes(`\`${SUBPROTOCOL}\``));
 });

@@ -25,7 +25,7 @@ test("each example in docs/values.md runs, and prints what its comments say", as
       rmSync(file);
     }
     const promised = [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, text]) => text);
-    // A line of a loop prints once more than its comment says.
+    // A line in a loop prints more than its comment says.
     assert.deepEqual(
       printed.filter((line) => line !== "3n 3"),
       promised,
@@ -33,7 +33,7 @@ test("each example in docs/values.md runs, and prints what its comments say", as
   }
 });
 
-test("docs/values.md names what there is", async () => {
+test("docs/values.md names existing functions", async () => {
   const fairlead = await import("../../src/index.js");
   for (const name of ["unreadableFacts", "conflictFacts", "json", "text", "bytes", "message"] as const) {
     assert.ok(page.includes(`${name}(`) && typeof fairlead[name] === "function", name);

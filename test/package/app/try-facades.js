@@ -1,7 +1,7 @@
 import { createClient, createState, isConflict } from "fairlead";
 import { createGrpcWebTransport, createWebTransport } from "fairlead/web";
 
-/** What any page or program does with a server at `url`; resolves with what it saw. */
+/** Calls the facades on the server at `url`; resolves with the results. */
 export async function tryFacades(url) {
   const seen = {};
   const fl = createClient(url);

@@ -1,4 +1,4 @@
 import { tryFacades } from "./try-facades.js";
 
-// Who loads the page says where the server is, and reads what it saw.
+// The test sets `serverUrl` and reads `seen`.
 globalThis.seen = tryFacades(globalThis.serverUrl);
