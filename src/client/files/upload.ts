@@ -15,7 +15,9 @@ export class FileUpload {
   #isClosed = false;
   #failure: { error: unknown } | undefined;
 
-  /** Locks `content` if it is a stream. `failure` begins the message of the TypeError for content of an unknown type. */
+  /**
+   * Locks `content` if it is a stream. `failure` begins the message of the TypeError for content of an unknown type.
+   */
   constructor(content: FileContent, failure: string) {
     const { chunks, totalBytes, contentType = "application/octet-stream" } = openContent(content, failure);
     this.#chunks = chunks;
