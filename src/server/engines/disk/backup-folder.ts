@@ -2,7 +2,7 @@ import { requestBackup } from "./backup-request.js";
 import { openDiskEngine } from "./engine.js";
 import { FolderError } from "./errors.js";
 import { nodeFiles } from "./files.js";
-import { formatOf } from "./folder.js";
+import { folderFormat } from "./folder.js";
 import { lockHolder } from "./lock-file.js";
 
 /**
@@ -11,7 +11,7 @@ import { lockHolder } from "./lock-file.js";
  */
 export async function backUpFolder(folder: string, to: string): Promise<void> {
   const notADataFolder = new FolderError(`Cannot back up "${folder}": it is not a data folder`);
-  const format = await formatOf(nodeFiles, folder).catch((error: { code?: string }) => {
+  const format = await folderFormat(nodeFiles, folder).catch((error: { code?: string }) => {
     throw error.code === "ENOENT" ? notADataFolder : error;
   });
   if (format === undefined) throw notADataFolder;

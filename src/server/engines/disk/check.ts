@@ -7,7 +7,7 @@ import { BLOCK_BYTES, BlobChecksums, bytesOnDisk } from "./blob-checksums.js";
 import { storedBlobs } from "./blobs.js";
 import { DamageError, FolderError, isReadOnlyError } from "./errors.js";
 import { nodeFiles } from "./files.js";
-import { FORMAT, formatOf, partsOf } from "./folder.js";
+import { FORMAT, folderFormat, partsOf } from "./folder.js";
 import { type FolderLock, folderInUse, lockFolder, lockHolder } from "./lock-file.js";
 import { SEGMENT_HEADER_BYTES } from "./log-frame.js";
 import { readTail } from "./log-recovery.js";
@@ -33,7 +33,7 @@ export interface CheckReport {
 
 /** Reads all of a data folder, which no process may have open, and reports everything that is damaged. */
 export async function checkFolder(folder: string): Promise<CheckReport> {
-  const format = await formatOf(nodeFiles, folder);
+  const format = await folderFormat(nodeFiles, folder);
   if (format !== FORMAT) {
     const why =
       format === undefined ? "it is empty" : `its format is ${format}, and this version's is ${FORMAT}`;

@@ -10,7 +10,7 @@ import { blobBytesOf, DiskBlobs } from "./blobs.js";
 import { DISK_BOUNDS } from "./bounds.js";
 import { DamageError, FolderError, toEngineFault } from "./errors.js";
 import { type Files, nodeFiles } from "./files.js";
-import { formatOf, makeFolder, partsOf, prepareFolder } from "./folder.js";
+import { folderFormat, makeFolder, partsOf, prepareFolder } from "./folder.js";
 import { DiskKeys, keyBytesOf } from "./keys.js";
 import { type FolderLock, lockFolder } from "./lock-file.js";
 import { DiskLogs } from "./logs.js";
@@ -102,7 +102,7 @@ export async function openDiskEngine(options: DiskEngineOptions): Promise<DiskEn
   }
   let closeOnLoss = () => {};
   // Before the lock, so that a folder that is not a data folder stays unchanged.
-  await formatOf(files, folder).catch((error: unknown) => {
+  await folderFormat(files, folder).catch((error: unknown) => {
     throw openError(folder, error);
   });
   const lock = await lockFolder(folder, () => closeOnLoss()).catch((error: unknown) => {

@@ -22,7 +22,7 @@ export const partsOf = (folder: string) => ({
 });
 
 /** The format of the folder; undefined if it is empty. Fails if it is not a data folder. */
-export async function formatOf(files: Files, folder: string): Promise<number | undefined> {
+export async function folderFormat(files: Files, folder: string): Promise<number | undefined> {
   const path = join(folder, NAME);
   let text: string;
   try {
@@ -49,7 +49,7 @@ export async function prepareFolder(
   migrations: Readonly<Record<number, Migration>> = MIGRATIONS,
 ): Promise<void> {
   const write = (format: number) => writeFormat(files, folder, format);
-  const present = await formatOf(files, folder);
+  const present = await folderFormat(files, folder);
   if (present === undefined) return write(FORMAT);
   const cannot = `Cannot open the data folder "${folder}"`;
   if (present > FORMAT) {

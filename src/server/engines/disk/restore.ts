@@ -2,12 +2,12 @@ import { chmod, cp, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FolderError } from "./errors.js";
 import { nodeFiles } from "./files.js";
-import { FORMAT, formatOf, partsOf, requireEmptyFolder, syncFolders, writeFormat } from "./folder.js";
+import { FORMAT, folderFormat, partsOf, requireEmptyFolder, syncFolders, writeFormat } from "./folder.js";
 import { lockHolder } from "./lock-file.js";
 
 /** Restores the backup `from` to `folder`, which must be empty or missing. */
 export async function restore(from: string, folder: string): Promise<void> {
-  const format = await formatOf(nodeFiles, from).catch((error: unknown) => {
+  const format = await folderFormat(nodeFiles, from).catch((error: unknown) => {
     throw new FolderError(`Cannot restore from "${from}": ${(error as Error).message}`);
   });
   const cannot = `Cannot restore from "${from}"`;
