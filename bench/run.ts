@@ -4,12 +4,14 @@ import { calls } from "./calls.js";
 import { engine } from "./engine.js";
 import { facade } from "./facade.js";
 import { files } from "./files.js";
+import { http } from "./http.js";
 import { tunnel } from "./tunnel.js";
 
 /** The benchmarks by name. Each prints its table. */
 const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = {
   facade,
   calls,
+  http,
   files,
   tunnel,
   engine,

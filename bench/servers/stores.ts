@@ -66,6 +66,22 @@ export async function startRedis(folder: string) {
   };
 }
 
+/** Redis that keeps everything in memory and nothing on disk. */
+export async function startCacheRedis(folder: string) {
+  await mkdir(folder, { recursive: true });
+  const port = await freePort();
+  const child = start("redis-server", [
+    ...["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder],
+    ...["--appendonly", "no", "--save", ""],
+  ]);
+  const client = new Redis(port, "127.0.0.1", { lazyConnect: true });
+  client.on("error", () => {});
+  await answered(() => client.ping());
+  await client.set("bench", JSON.stringify({ name: "Ada", count: 1 }));
+  client.disconnect();
+  return { url: `redis://127.0.0.1:${port}`, stop: () => stop(child) };
+}
+
 /** etcd, which syncs every write. */
 export async function startEtcd(folder: string) {
   const [port, peer] = [await freePort(), await freePort()];
