@@ -10,7 +10,9 @@ import {
   type Http2Server,
   type Http2ServerRequest,
   type Http2ServerResponse,
+  type IncomingHttpHeaders,
   type ServerHttp2Session,
+  type ServerHttp2Stream,
 } from "node:http2";
 import { type AddressInfo, createServer as createTcp, type Socket, type Server as TcpServer } from "node:net";
 import type { Duplex } from "node:stream";
@@ -21,7 +23,7 @@ import {
   type Server as TlsServer,
 } from "node:tls";
 
-import { Connections } from "./connections.js";
+import { Connections, type PortConnection } from "./connections.js";
 import { declineUpgrade } from "./declined-upgrade.js";
 import { openWindow, WINDOW_BYTES } from "./flow-window.js";
 import { type KeepaliveOptions, keepAlive } from "./keepalive.js";
@@ -32,6 +34,21 @@ import { UNLIMITED_SESSION_MB } from "./session-memory.js";
 
 /** Answers requests of HTTP/1.1 and HTTP/2, by the part of their types that both have. */
 export type Answer = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+
+/** Answers an HTTP/2 request on its stream, without Node's request and response objects. False: it does nothing. */
+export type AnswerStream = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  connection: PortConnection,
+) => boolean;
+
+type StreamListener = (
+  this: unknown,
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+) => void;
 
 /** Takes over connections whose client asks for another protocol. */
 export interface Upgrade {
@@ -62,6 +79,8 @@ export interface OnePortOptions {
   onLost?: (why: string, address: string) => void;
   /** Takes over connections that ask for another protocol; all others get a plain response. Default: none. */
   upgrade?: Upgrade;
+  /** Answers an HTTP/2 request on its stream, or returns false: `answer` gets it then. Default: none. */
+  answerStream?: AnswerStream;
   /** The requests that are answered while the port closes; all others get 503. Default: none. */
   whileClosing?: (request: Http2ServerRequest) => boolean;
 }
@@ -115,6 +134,7 @@ export async function openPort(answer: Answer, options: OnePortOptions): Promise
 class Port {
   readonly #answer: Answer;
   readonly #options: Required<Pick<OnePortOptions, "connections" | "keepalive" | "onLost" | "whileClosing">>;
+  readonly #answerStream: AnswerStream | undefined;
   readonly #upgrade: Upgrade | undefined;
   readonly #sockets = new Set<Socket>();
   readonly #sessions = new Set<{ close(): void }>();
@@ -131,6 +151,7 @@ class Port {
   constructor(answer: Answer, options: OnePortOptions) {
     const { callsPerConnection = 1000, headerBytes = 64 * 1024, tls } = options;
     this.#answer = answer;
+    this.#answerStream = options.answerStream;
     this.#upgrade = options.upgrade;
     this.#options = {
       connections: options.connections ?? new Connections(10_000),
@@ -201,7 +222,30 @@ class Port {
     const server = createHttp2(options, this.#handle);
     // A client that vanishes is an error of its session only; without a listener it would end the process.
     server.on("sessionError", () => {});
+    this.#offerStreams(server);
     return server;
+  }
+
+  /** Offers each stream to `answerStream`, before Node's own listener makes request and response objects of it. */
+  #offerStreams(server: Http2Server): void {
+    const [toRequest] = server.listeners("stream") as StreamListener[];
+    if (!this.#answerStream || !toRequest) return;
+    server.removeListener("stream", toRequest);
+    const offer: StreamListener = (stream, headers, ...rest) => {
+      if (!this.#takes(stream, headers)) toRequest.call(server, stream, headers, ...rest);
+    };
+    server.on("stream", offer);
+  }
+
+  #takes(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
+    const { session } = stream;
+    if (!session || this.#calls.isClosing) return false;
+    const connection = this.#options.connections.at(session, session.socket);
+    if (connection.isExtra || !this.#answerStream?.(stream, headers, connection)) return false;
+    connection.begin();
+    this.#calls.add(stream);
+    stream.once("close", () => connection.end());
+    return true;
   }
 
   /** The TLS side of the port: it never listens itself, and takes the connections that are handed to it. */

@@ -1,4 +1,4 @@
-import type { Http2ServerResponse } from "node:http2";
+import type { EventEmitter } from "node:events";
 
 /** Counts the calls under way of a port, until it closes. */
 export class OpenCalls {
@@ -11,7 +11,7 @@ export class OpenCalls {
     return this.#isClosing;
   }
 
-  add(response: Http2ServerResponse): void {
+  add(response: Pick<EventEmitter, "once">): void {
     this.#count++;
     response.once("close", () => {
       if (--this.#count === 0) this.#onEnded();

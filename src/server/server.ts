@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import {
+  type ConnectError,
   type ConnectRouter,
   type ConnectRouterOptions,
   createRouterTransport,
@@ -8,6 +9,7 @@ import {
 } from "@connectrpc/connect";
 import { asyncDispose } from "../lib/dispose.js";
 import { createAccess } from "./access/gate.js";
+import type { AdmitCall } from "./calls/admit-call.js";
 import { boundedLog } from "./calls/bounded-log.js";
 import { callLog } from "./calls/log.js";
 import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
@@ -59,12 +61,23 @@ export interface ServerOptions {
   clientInterceptors?: readonly Interceptor[];
 }
 
+/** The services without the steps that `routes` has around every handler, and these steps as a function. */
+export interface Dispatch {
+  readonly routes: (router: ConnectRouter) => void;
+  /** Admits a call before its body is read, or throws the error to respond with. */
+  readonly admit: AdmitCall;
+  /** The error of a message of so many bytes, if it is too large. */
+  checkMessage(bytes: number): ConnectError | undefined;
+}
+
 /** All services of the API, for any transport. */
 export interface Server extends AsyncDisposable {
   /** Registers the services with a Connect router, behind the access rules. Every Connect adapter takes it. */
   readonly routes: (router: ConnectRouter) => void;
   /** The options that a router for `routes` needs: validation, error mapping and limits. */
   readonly options: ConnectRouterOptions;
+  /** The services for an entry point that dispatches calls itself, as listen() does with unary calls over HTTP. */
+  readonly dispatch: Dispatch;
   /** The configuration with its defaults, as it was at the start. */
   readonly config: Config;
   /** The engine that keeps the data. */
@@ -165,6 +178,11 @@ export function createServer({
   return {
     routes,
     options: pipeline.options,
+    dispatch: {
+      routes: services,
+      admit: pipeline.admit,
+      checkMessage: pipeline.admission.checkMessage,
+    },
     config,
     engine,
     log,

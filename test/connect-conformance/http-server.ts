@@ -1,4 +1,5 @@
 import { create, createRegistry } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { createAccess } from "../../src/server/access/gate.js";
 import { createAdmission } from "../../src/server/calls/admission.js";
 import { observeCalls } from "../../src/server/calls/observe.js";
@@ -26,6 +27,9 @@ const access = createAccess(server.config.access, {
   isApp: async () => false,
 });
 const admission = createAdmission(server.config.limits);
+/** Connect's own refusal. */
+const tooLarge = (bytes: number) =>
+  bytes > messageReceiveLimit ? new ConnectError(`${bytes} bytes`, Code.ResourceExhausted) : undefined;
 const { key, cert } = serverCreds ?? { key: new Uint8Array(), cert: new Uint8Array() };
 const { port } = await listen(
   {
@@ -33,6 +37,10 @@ const { port } = await listen(
     routes: isBare
       ? conformanceService
       : observeCalls([]).observe(admission.limitCalls(access.protect(conformanceService))),
+    dispatch: {
+      ...(isBare ? { admit: () => ({}), checkMessage: tooLarge } : server.dispatch),
+      routes: conformanceService,
+    },
     options: {
       ...server.options,
       ...(isBare && { interceptors: [] }),

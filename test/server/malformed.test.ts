@@ -88,12 +88,12 @@ for (const [name, type, framed, code] of wires) {
   });
 }
 
-test("a compressed message is refused all the same", async () => {
+test("a compressed message is refused by the same words", async () => {
   await using at = await open();
   const headers = { "content-encoding": "gzip" };
   const { status, text } = await at.post("GetState", "application/proto", gzipSync(BAD_KEY), headers);
   assert.equal(status, 400);
-  assert.match(text, UNREADABLE);
+  assert.match(text, /key of 2 bytes: must be well-formed UTF-8/);
 });
 
 test("streams: the first message of one too", async () => {

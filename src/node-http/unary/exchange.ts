@@ -24,17 +24,20 @@ export interface ExchangeEvents {
   closed(error: ConnectError | undefined): void;
 }
 
-/** One HTTP request and its response, of either HTTP version. Nothing of the body is read before read(). */
+/** One HTTP request and its response, of either HTTP version. Nothing happens to it before start(). */
 export interface Exchange {
   readonly httpVersion: "1.1" | "2.0";
   readonly method: string;
   /** Path and query. */
   readonly url: string;
+  /** The `host` header, or `:authority` of HTTP/2. */
+  readonly host: string;
   readonly headers: RawHeaders;
   readonly socket: Socket;
   /** The stream of HTTP/2, on which flow control holds a response back. */
   readonly stream: ServerHttp2Stream | undefined;
-  events: ExchangeEvents | undefined;
+  /** Reports what happens from now on to `events`. */
+  start(events: ExchangeEvents): void;
   /** Counts the parts of the response that the connection has taken. */
   readonly progress: number;
   /** Reads the body from here on. */
@@ -50,7 +53,7 @@ const PIECE_BYTES = 64 * 1024;
 
 /** Writes `body` and ends `target`, waiting for "drain" whenever its buffer is full. */
 function writeInPieces(
-  target: Pick<ServerResponse, "write" | "end" | "once">,
+  target: Pick<NodeJS.WritableStream, "write" | "end" | "once">,
   body: Uint8Array,
   onPiece: () => void,
 ): void {
@@ -71,18 +74,12 @@ export class Http2Exchange implements Exchange {
   readonly httpVersion = "2.0";
   readonly headers: RawHeaders;
   readonly stream: ServerHttp2Stream;
-  events: ExchangeEvents | undefined;
   progress = 0;
+  #events: ExchangeEvents | undefined;
 
   constructor(stream: ServerHttp2Stream, headers: RawHeaders) {
     this.stream = stream;
     this.headers = headers;
-    stream.on("error", ignore);
-    stream.once("close", () => {
-      // A stream that was reset without an error before its response is one that its client has left.
-      const error = resetError(stream.rstCode) ?? (stream.writableFinished ? undefined : left());
-      this.events?.closed(error);
-    });
   }
 
   get method(): string {
@@ -93,13 +90,26 @@ export class Http2Exchange implements Exchange {
     return this.headers[":path"] as string;
   }
 
+  get host(): string {
+    return (this.headers[":authority"] ?? this.headers["host"] ?? "") as string;
+  }
+
   get socket(): Socket {
     return this.stream.session?.socket as Socket;
   }
 
+  start(events: ExchangeEvents): void {
+    const { stream } = this;
+    this.#events = events;
+    stream.on("error", ignore);
+    stream.once("close", () => {
+      events.closed(resetError(stream.rstCode) ?? (stream.writableFinished ? undefined : left()));
+    });
+  }
+
   read(): void {
-    this.stream.on("data", (chunk: Uint8Array) => this.events?.data(chunk));
-    this.stream.once("end", () => this.events?.end());
+    this.stream.on("data", (chunk: Uint8Array) => this.#events?.data(chunk));
+    this.stream.once("end", () => this.#events?.end());
   }
 
   respond({ status, headers, body, trailers }: UnaryResponse): void {
@@ -112,10 +122,10 @@ export class Http2Exchange implements Exchange {
     } else {
       stream.respond(headers);
     }
+    // The rest of a request that is refused before its end goes to data(), which drops it.
     if (!body) stream.end();
     else if (body.length <= PIECE_BYTES) stream.end(body);
-    else writeInPieces(stream as never, body, () => this.progress++);
-    if (!stream.readableEnded) stream.once("finish", () => stream.resume());
+    else writeInPieces(stream, body, () => this.progress++);
   }
 
   reset(): void {
@@ -129,16 +139,14 @@ const WAIT_FOR_TRAILERS = { waitForTrailers: true };
 export class Http1Exchange implements Exchange {
   readonly httpVersion = "1.1";
   readonly stream = undefined;
-  events: ExchangeEvents | undefined;
   progress = 0;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  #events: ExchangeEvents | undefined;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.#request = request;
     this.#response = response;
-    request.on("error", ignore);
-    response.once("close", () => this.events?.closed(response.writableFinished ? undefined : left()));
   }
 
   get method(): string {
@@ -153,22 +161,35 @@ export class Http1Exchange implements Exchange {
     return this.#request.headers;
   }
 
+  get host(): string {
+    return this.#request.headers.host ?? "";
+  }
+
   get socket(): Socket {
     return this.#request.socket;
   }
 
+  start(events: ExchangeEvents): void {
+    const response = this.#response;
+    this.#events = events;
+    this.#request.on("error", ignore);
+    response.once("close", () => events.closed(response.writableFinished ? undefined : left()));
+  }
+
   read(): void {
-    this.#request.on("data", (chunk: Uint8Array) => this.events?.data(chunk));
-    this.#request.once("end", () => this.events?.end());
+    this.#request.on("data", (chunk: Uint8Array) => this.#events?.data(chunk));
+    this.#request.once("end", () => this.#events?.end());
   }
 
   respond({ status, headers, body }: UnaryResponse): void {
+    const request = this.#request;
     const response = this.#response;
     if (response.destroyed || response.headersSent) return;
     response.writeHead(status, headers);
     if (!body || body.length <= PIECE_BYTES) response.end(body);
     else writeInPieces(response, body, () => this.progress++);
-    if (!this.#request.readableEnded) response.once("finish", () => this.#request.resume());
+    // A client that still uploads reads the response only when all of its request has been taken.
+    if (!request.readableEnded) response.once("finish", () => request.resume());
   }
 
   reset(): void {

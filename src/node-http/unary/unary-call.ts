@@ -49,12 +49,12 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     this.header = new RequestHeaders(exchange.headers);
     const { timeoutMs } = route;
     this.#endsAtMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs;
-    exchange.events = this;
   }
 
   /** Admits the call, and answers it when its body has arrived. */
-  start(): void {
+  start(connection: never): void {
     const { shutdown } = this.served;
+    this.exchange.start(this);
     if (shutdown?.signal.aborted) {
       this.stop();
       return;
@@ -62,17 +62,17 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     shutdown?.add(this);
     this.#timer = startDeadline(this.#route.timeoutMs, () => this.#abort(deadlineExceeded()));
     try {
-      const admitted = this.#route.handler.admit?.(this.exchange)(this);
+      const admitted = this.#route.handler.admit?.(this, connection);
       if (admitted instanceof Promise) {
         admitted.then(
           (resolved) => this.#begin(resolved),
-          (error) => this.#fail(error),
+          (error) => this.#refuse(error),
         );
       } else {
         this.#begin(admitted);
       }
     } catch (error) {
-      this.#fail(error);
+      this.#refuse(error);
     }
   }
 
@@ -91,8 +91,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   }
 
   get url(): string {
-    const { headers, url, socket } = this.exchange;
-    const host = headers[":authority"] ?? headers["host"] ?? "";
+    const { host, url, socket } = this.exchange;
     return `${"encrypted" in socket && socket.encrypted ? "https" : "http"}://${host}${url}`;
   }
 
@@ -235,6 +234,16 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     return method.serialization.getO(format.isBinary).serialize(message);
   }
 
+  /** Responds to a call that was not admitted. What the error says about HTTP belongs in the headers, too. */
+  #refuse(error: unknown): void {
+    if (error instanceof ConnectError) {
+      error.metadata.forEach((value, name) => {
+        this.responseHeader.set(name, value);
+      });
+    }
+    this.#fail(error);
+  }
+
   #fail(thrown: unknown): void {
     const error =
       thrown instanceof ConnectError
@@ -282,7 +291,14 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     this.#sentBytes = response.body?.length ?? 0;
     this.usage?.addLeaving(this.#sentBytes);
     this.#route.handler.stalls.add(this.exchange, this.path);
-    this.exchange.respond(this.#route.finish(response));
+    try {
+      this.#route.finish?.(response);
+      this.exchange.respond(response);
+    } catch (error) {
+      // Headers that HTTP does not allow, for instance.
+      this.#route.handler.onBroken?.(error, this.path.slice(1));
+      this.exchange.reset();
+    }
   }
 
   #trailerIfAny(): Headers | undefined {

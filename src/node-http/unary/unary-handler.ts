@@ -8,15 +8,15 @@ import {
   validateReadWriteMaxBytes,
 } from "@connectrpc/connect/protocol";
 import { createMethodTable } from "../../rpc/dispatch/method-table.js";
-import type { Admit, ServedMethod } from "../../rpc/dispatch/served-method.js";
+import type { AdmittedCall, ArrivedCall, ServedMethod } from "../../rpc/dispatch/served-method.js";
 import type { Exchange, UnaryResponse } from "./exchange.js";
 import { StalledResponses } from "./stalled-responses.js";
 import { UnaryCall } from "./unary-call.js";
 import { cannotParse, type RequestHead, termsOf, UnaryRoute } from "./unary-route.js";
 
-export interface UnaryHandlerOptions extends ConnectRouterOptions {
-  /** Admits each call before its body is read. Default: all. */
-  admit?: (exchange: Exchange) => Admit;
+export interface UnaryHandlerOptions<Connection = undefined> extends ConnectRouterOptions {
+  /** Admits each call before its body is read, or throws the error to respond with. Default: all are admitted. */
+  admit?: (call: ArrivedCall, connection: Connection) => AdmittedCall | Promise<AdmittedCall>;
   /** The error of a binary message that cannot be decoded. Default: Connect's. */
   malformed?: (type: DescMessage, bytes: Uint8Array, error: unknown) => ConnectError;
   /** The error of a message of so many bytes, if that is too large. Default: by `readMaxBytes`. */
@@ -25,6 +25,8 @@ export interface UnaryHandlerOptions extends ConnectRouterOptions {
   stalledMs?: number;
   /** Called when a response was given up. Default: nothing. */
   onStalled?: (method: string, address: string) => void;
+  /** Called when a response could not be sent for another reason than that its client has left. Default: nothing. */
+  onBroken?: (error: unknown, method: string) => void;
 }
 
 /** A unary method, and how its messages are encoded. */
@@ -42,20 +44,26 @@ export interface UnaryHandlerState {
   readonly compressions: readonly Compression[];
   readonly readMaxBytes: number;
   readonly stalls: StalledResponses;
-  readonly admit: UnaryHandlerOptions["admit"];
+  readonly admit: UnaryHandlerOptions<never>["admit"];
+  readonly onBroken: UnaryHandlerOptions["onBroken"];
   malformed(type: DescMessage, bytes: Uint8Array, error: unknown): ConnectError;
   checkMessage(bytes: number): ConnectError | undefined;
 }
 
 /** Answers unary calls over HTTP. */
-export interface UnaryHandler {
+export interface UnaryHandler<Connection = undefined> {
   /**
    * How a request is answered; undefined if it is not a well-formed unary call in one of the usual encodings, which is
    * then for Connect's own handlers to answer or refuse.
    */
   route(request: RequestHead): UnaryRoute | undefined;
-  /** Answers a call. `finish` may change the headers of its response. */
-  answer(route: UnaryRoute, exchange: Exchange, finish?: (response: UnaryResponse) => UnaryResponse): void;
+  /** Answers a call, which `admit` gets with its `connection`. `finish` may change the headers of its response. */
+  answer(
+    route: UnaryRoute,
+    exchange: Exchange,
+    connection: Connection,
+    finish?: (response: UnaryResponse) => void,
+  ): void;
 }
 
 /**
@@ -63,10 +71,18 @@ export interface UnaryHandler {
  * streams. Connect's universal handlers are made for streams of messages, as async iterables of bytes with an
  * AbortController each; with one message each way, most of their time goes into that.
  */
-export function createUnaryHandler(
+export function createUnaryHandler<Connection = undefined>(
   routes: (router: ConnectRouter) => void,
-  { admit, malformed, checkMessage, stalledMs = 60_000, onStalled, ...router }: UnaryHandlerOptions,
-): UnaryHandler {
+  {
+    admit,
+    malformed,
+    checkMessage,
+    stalledMs = 60_000,
+    onStalled,
+    onBroken,
+    ...router
+  }: UnaryHandlerOptions<Connection>,
+): UnaryHandler<Connection> {
   const { readMaxBytes } = validateReadWriteMaxBytes(router.readMaxBytes, router.writeMaxBytes, undefined);
   const methods = new Map<string, HandledMethod>();
   for (const [path, served] of createMethodTable(routes, router)) {
@@ -77,6 +93,7 @@ export function createUnaryHandler(
     readMaxBytes,
     stalls: new StalledResponses(stalledMs, onStalled),
     admit,
+    onBroken,
     malformed: malformed ?? ((_type, _bytes, error) => cannotParse(error)),
     checkMessage:
       checkMessage ??
@@ -97,9 +114,9 @@ export function createUnaryHandler(
       const terms = termsOf(request, state, method.served.maxTimeoutMs);
       return terms && new UnaryRoute(state, method, terms);
     },
-    answer(route, exchange, finish) {
+    answer(route, exchange, connection, finish) {
       if (finish) route.finish = finish;
-      new UnaryCall(route, exchange).start();
+      new UnaryCall(route, exchange).start(connection as never);
     },
   };
 }

@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
+import { hasMalformedQuery } from "../../rpc/malformed-query.js";
 import type { RawHeaders } from "../../rpc/request-headers.js";
 import type { UnaryResponse } from "./exchange.js";
 import { CONNECT_BINARY, CONNECT_JSON, formatOf, type MessageFormat } from "./message-format.js";
@@ -30,7 +31,7 @@ export class UnaryRoute {
   /** The message of a GET, which is in its URL. */
   readonly urlMessage: Uint8Array | undefined;
   /** Changes the headers of the response before it is sent. */
-  finish: (response: UnaryResponse) => UnaryResponse = (response) => response;
+  finish: ((response: UnaryResponse) => void) | undefined;
 
   constructor(
     handler: UnaryHandlerState,
@@ -95,6 +96,7 @@ export function termsOf(
 function termsOfGet(url: string, headers: RawHeaders, handler: UnaryHandlerState, maxTimeoutMs: number) {
   const at = url.indexOf("?");
   if (at < 0) return undefined;
+  if (hasMalformedQuery(url)) return undefined;
   const query = new URLSearchParams(url.slice(at));
   const encoding = query.get("encoding");
   const format = encoding === "proto" ? CONNECT_BINARY : encoding === "json" ? CONNECT_JSON : undefined;

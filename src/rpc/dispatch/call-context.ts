@@ -20,7 +20,6 @@ export interface DispatchedCall extends ArrivedCall {
   readonly served: ServedMethod;
   readonly requestMethod: string;
   readonly url: string;
-  readonly responseHeader: Headers;
   readonly responseTrailer: Headers;
   readonly values: ContextValues;
   /** The milliseconds that are left; undefined without a deadline. */

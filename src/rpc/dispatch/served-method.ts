@@ -25,6 +25,8 @@ export interface ArrivedCall {
   readonly path: string;
   readonly protocolName: string;
   readonly header: Headers;
+  /** Sent with the response, also if it is an error. */
+  readonly responseHeader: Headers;
   /** Aborts when the call is canceled, times out or has ended. Created when it is read. */
   readonly signal: AbortSignal;
   /** Counts the call's bytes from now on. */

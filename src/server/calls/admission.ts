@@ -17,6 +17,8 @@ import type {
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
+import { hasMalformedQuery } from "../../rpc/malformed-query.js";
+import { RequestHeaders } from "../../rpc/request-headers.js";
 import { sendRefusal } from "../access/refusal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
@@ -24,7 +26,7 @@ import { inspectChunks, isEnveloped, RequestBytes, ResponseBytes, tooLarge } fro
 import type { CallUsage } from "./call-usage.js";
 import { type Connection, connectionKey } from "./connection.js";
 import { VERSION } from "./error-mapping.js";
-import { hasMalformedQuery, isMalformed, malformed, readMalformed } from "./malformed.js";
+import { isMalformed, malformed, readMalformed } from "./malformed.js";
 import { messageSize } from "./message-size.js";
 import { noteRefusal } from "./observe.js";
 import { type CallGroup, Shares } from "./shares.js";
@@ -86,7 +88,7 @@ export function createAdmission(limits: Limits): Admission {
       const usage = request.contextValues.get(responseUsageKey);
       if (!request.stream) requestBytes?.completeMessage();
       const response = await next(request.stream ? completeMessages(request, requestBytes, limits) : request);
-      return usage ? waitForRoom(response, usage, request.signal) : response;
+      return usage ? waitForRoom(response, usage, request) : response;
     },
   };
 }
@@ -101,7 +103,7 @@ function openCall(
 ): CallUsage | ConnectError {
   const { connections, headerBytes, messageBytes } = limits;
   if (connection?.isExtra) return exhausted("connections", connections, "as many are open without this one");
-  const bytes = sizeOf(header);
+  const bytes = RequestHeaders.sizeOf(header);
   if (bytes > headerBytes) return exhausted("headerBytes", headerBytes, `the headers have ${bytes} bytes`);
   const length = header.get("content-length");
   if (!isEnveloped(header) && Number(length) > messageBytes) return tooLarge(messageBytes, length);
@@ -222,31 +224,20 @@ function completeMessages(
 async function waitForRoom<R extends UnaryResponse | StreamResponse>(
   response: R,
   usage: CallUsage,
-  signal: AbortSignal,
+  request: { readonly signal: AbortSignal },
 ): Promise<R> {
   if (!response.stream) {
-    await usage.waitForRoom(messageSize(response.message), signal);
+    await usage.waitForRoom(messageSize(response.message), request);
     return response;
   }
   const { message: messages } = response;
   const delayed = async function* () {
     for await (const message of messages) {
-      await usage.waitForRoom(messageSize(message), signal);
+      await usage.waitForRoom(messageSize(message), request);
       yield message;
     }
   };
   return { ...response, message: delayed() };
-}
-
-/** The bytes that HTTP/2 counts for a header beside its name and value. */
-const HEADER_OVERHEAD_BYTES = 32;
-
-function sizeOf(header: Headers): number {
-  let bytes = 0;
-  header.forEach((value, name) => {
-    bytes += name.length + value.length + HEADER_OVERHEAD_BYTES;
-  });
-  return bytes;
 }
 
 /** Whether Connect refused a message itself, once it saw its length, by the name of its own option. */

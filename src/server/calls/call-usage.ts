@@ -80,12 +80,13 @@ export class CallUsage {
   }
 
   /** Resolves when a message of the answer may be encoded; undefined: at once. Throws if too much waits already. */
-  waitForRoom(bytes: number, signal: AbortSignal): Promise<void> | undefined {
+  waitForRoom(bytes: number, request: { readonly signal: AbortSignal }): Promise<void> | undefined {
     if (bytes <= SMALL_BYTES || !this.#isOpen) return undefined;
     if (this.hasRoom) {
       this.reserve(bytes);
       return undefined;
     }
+    const { signal } = request;
     if (signal.aborted) return undefined;
     const full = this.#holders.find(
       ({ usage, bound }) => usage.waitingBytes > 0 && usage.waitingBytes + bytes > bound.most.leavingBytes,

@@ -22,19 +22,6 @@ export function malformed(type: DescMessage, bytes: Uint8Array | undefined): Con
 }
 
 /**
- * Whether the query of a GET, which has its message, has percent-encoded bytes that are not UTF-8. A URL would decode
- * them to U+FFFD.
- */
-export function hasMalformedQuery(url: string): boolean {
-  try {
-    decodeURIComponent(url.slice(url.indexOf("?") + 1).replace(/%(?![0-9a-f]{2})/gi, "%25"));
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-/**
  * Decodes the text of JSON. A byte that is not UTF-8 becomes half a surrogate pair, which no field accepts; other
  * decoders make it U+FFFD, which every field accepts.
  */

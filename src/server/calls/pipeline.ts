@@ -5,6 +5,7 @@ import type { Limits } from "../config/config.js";
 import type { Log } from "../context.js";
 import { protoRegistry } from "../message-registry.js";
 import { type Admission, createAdmission, type GroupOf } from "./admission.js";
+import { type AdmitCall, createAdmitCall } from "./admit-call.js";
 import { mapErrors } from "./error-mapping.js";
 import { heartbeat } from "./heartbeat.js";
 import { strictTextDecoder } from "./malformed.js";
@@ -20,7 +21,9 @@ export interface CallPipeline {
   forThisProcess(routes: Routes): Routes;
   /** The options of the router that the wrapped routes are registered with. */
   readonly options: ConnectRouterOptions;
-  /** The steps themselves, for calls of a tunnel, which come by no HTTP handler. */
+  /** The steps before the body, for entry points that dispatch calls themselves. */
+  readonly admit: AdmitCall;
+  /** The steps themselves. */
   readonly monitor: CallMonitor;
   readonly admission: Admission;
   readonly access: Access;
@@ -57,7 +60,8 @@ export interface CallPipelineOptions {
  * 11. `access`: refuses messages about stores that the caller has no right to.
  * 12. `validate`: refuses requests that are not valid. The service comes after it.
  *
- * A call of a tunnel passes the same steps: `tunnel/call-admission.ts` takes the place of the wrappers.
+ * Calls of a tunnel and unary calls over Node's HTTP come by no handler of Connect. They pass the same steps:
+ * `admit-call.ts` takes the place of the wrappers.
  */
 export function createPipeline({
   limits,
@@ -74,7 +78,10 @@ export function createPipeline({
     if (!access.isOn) return "trusted";
     return header.has("authorization") ? "unverified" : "anonymous";
   };
+  const steps = { monitor, admission, access, groupOf };
   return {
+    ...steps,
+    admit: createAdmitCall(steps, log),
     forClients: (routes) =>
       monitor.observe(
         admission.limitCalls(access.protect(admission.limitSubjects(routes, subjectOf)), groupOf),
@@ -95,9 +102,5 @@ export function createPipeline({
       readMaxBytes: limits.messageBytes,
       shutdownSignal,
     },
-    monitor,
-    admission,
-    access,
-    groupOf,
   };
 }

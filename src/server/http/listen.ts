@@ -120,7 +120,9 @@ function openServerPort(
   const cors = createCors(corsConfig);
   const check = hostCheck({ hosts, cors, onLoopback: isLoopback(host) });
   const pages = serverPages(server);
-  return openPort(requestListener(server, { connections, check, cors, pages, customPages }), {
+  const { answer, answerStream } = requestListener(server, { connections, check, cors, pages, customPages });
+  return openPort(answer, {
+    answerStream,
     host,
     port,
     tls,

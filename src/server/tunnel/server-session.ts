@@ -13,7 +13,7 @@ import { checkName } from "../calls/validate/field-rules.js";
 import type { Limits } from "../config/config.js";
 import type { ServiceContext } from "../context.js";
 import { AppSession } from "./app-session.js";
-import { admitCalls } from "./call-admission.js";
+import { admitTunnelCalls } from "./call-admission.js";
 
 export interface ServerSessionOptions {
   readonly context: ServiceContext;
@@ -53,7 +53,7 @@ export function openSession(open: OpenSocket, options: ServerSessionOptions): Se
       stalls.update(stream, change);
     },
     answer: dispatcher.on(() => session, {
-      admit: admitCalls({ pipeline, log, session: () => session, origin, connection }),
+      admit: admitTunnelCalls({ admit: pipeline.admit, session: () => session, origin, connection }),
     }),
     onSettings: (peer) => updateApp(session, peer),
     onBusy(isBusy) {

@@ -9,9 +9,13 @@ import {
 } from "@connectrpc/connect-node";
 import { createConnectHandler } from "../../../node-http/connect-handler.js";
 import type { Connections } from "../../../node-http/connections.js";
-import type { Answer } from "../../../node-http/one-port.js";
-import { connectionKey } from "../../calls/connection.js";
+import type { Answer, AnswerStream } from "../../../node-http/one-port.js";
+import { type Exchange, Http1Exchange, Http2Exchange } from "../../../node-http/unary/exchange.js";
+import { createUnaryHandler } from "../../../node-http/unary/unary-handler.js";
+import { type Connection, connectionKey } from "../../calls/connection.js";
 import { stalledMessage } from "../../calls/log.js";
+import { malformed } from "../../calls/malformed.js";
+import type { Limits } from "../../config/config.js";
 import type { Server } from "../../server.js";
 import type { Cors } from "../cors.js";
 import { createRequestRouter, type HttpRequestHead, type RequestRouterOptions } from "../request-router.js";
@@ -23,15 +27,28 @@ interface RequestListenerOptions extends RequestRouterOptions {
   readonly customPages: Pages | undefined;
 }
 
+/** The two ways in which a port answers its requests. */
+interface RequestListener {
+  readonly answer: Answer;
+  readonly answerStream: AnswerStream;
+}
+
 /** Answers the requests of a port, of HTTP/1.1 and HTTP/2: calls, the server's pages and those of the user. */
 export function requestListener(
   server: Server,
   { connections, customPages, ...routing }: RequestListenerOptions,
-): Answer {
+): RequestListener {
   const answerCall = callListener(server, connections);
   const route = createRequestRouter(routing);
-  return (request, response) => {
-    const head = headOf(request);
+  const answerUnary = unaryListener(server, route, routing.cors);
+  const answer: Answer = (request, response) => {
+    if (request.httpVersionMajor === 1) {
+      const exchange = new Http1Exchange(request as never, response as never);
+      if (answerUnary(exchange, connections.of(request))) return;
+    }
+    const { method, url, headers, httpVersionMajor, authority } = request;
+    const host = (httpVersionMajor === 2 ? authority : headers.host) ?? "";
+    const head = headOf({ method, url, host, headers });
     const routed = route(head);
     if (routed.type === "response") {
       discardInput(request, response);
@@ -48,6 +65,52 @@ export function requestListener(
     discardInput(request, response);
     answerCall(request, response);
   };
+  return {
+    answer,
+    answerStream: (stream, headers, connection) =>
+      answerUnary(new Http2Exchange(stream, headers), connection),
+  };
+}
+
+/** Answers unary calls in the usual encodings; returns false for all other requests. */
+function unaryListener(
+  server: Server,
+  route: ReturnType<typeof createRequestRouter>,
+  { expose }: Cors,
+): (exchange: Exchange, connection: Connection) => boolean {
+  const { limits } = server.config;
+  const { routes, ...dispatch } = server.dispatch;
+  const handler = createUnaryHandler<Connection>(routes, {
+    ...server.options,
+    ...dispatch,
+    acceptCompression: compressions(limits),
+    malformed,
+    ...responseEvents(server),
+  });
+  return (exchange, connection) => {
+    const unaryRoute = handler.route(exchange);
+    if (!unaryRoute) return false;
+    const routed = route(headOf(exchange));
+    if (routed.type === "response") return false;
+    handler.answer(unaryRoute, exchange, connection, (response) => {
+      for (const [name, value] of Object.entries(routed.headers)) response.headers[name] ??= value;
+      if (expose && routed.headers["access-control-allow-origin"])
+        Object.assign(response.headers, expose(Object.keys(response.headers)));
+    });
+    return true;
+  };
+}
+
+const compressions = (limits: Limits) =>
+  [compressionGzip, compressionBrotli].map((compression) => limitDecompression(compression, limits));
+
+/** What happens to responses that cannot be sent. */
+function responseEvents({ log, config: { limits } }: Server) {
+  return {
+    stalledMs: limits.stalledMs,
+    onStalled: (method: string, address: string) => log.warn({ method, address }, stalledMessage(limits)),
+    onBroken: (err: unknown, method: string) => log.error({ err, method }, "an answer broke off"),
+  };
 }
 
 /** Answers calls, and all other requests with 404. */
@@ -55,23 +118,20 @@ function callListener(server: Server, connections: Connections): Answer {
   const { limits } = server.config;
   return createConnectHandler({
     ...server.options,
-    acceptCompression: [compressionGzip, compressionBrotli].map((each) => limitDecompression(each, limits)),
+    acceptCompression: compressions(limits),
     routes: server.routes,
     contextValues: (request) => createContextValues().set(connectionKey, connections.of(request)),
-    stalledMs: limits.stalledMs,
-    onStalled: (method, address) => server.log.warn({ method, address }, stalledMessage(limits)),
-    onBroken: (err, method) => server.log.error({ err, method }, "an answer broke off"),
+    ...responseEvents(server),
   });
 }
 
-function headOf(request: Http2ServerRequest): HttpRequestHead {
-  const { method, url, headers, httpVersionMajor, authority } = request;
-  return {
-    method,
-    path: pathOf(url),
-    host: (httpVersionMajor === 2 ? authority : headers.host) ?? "",
-    header: (name) => headers[name]?.toString() ?? null,
-  };
+function headOf({
+  method,
+  url,
+  host,
+  headers,
+}: Pick<Exchange, "method" | "url" | "host" | "headers">): HttpRequestHead {
+  return { method, path: pathOf(url), host, header: (name) => headers[name]?.toString() ?? null };
 }
 
 /** The path in the target of a request, without its query. */
