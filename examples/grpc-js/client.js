@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { credentials, loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 
-// Any gRPC client in any language works by the same files.
+// A gRPC client in any language can use these files.
 const proto = join(dirname(fileURLToPath(import.meta.resolve("fairlead/package.json"))), "proto");
 const definition = loadSync("spec/proto/runtime/v1/runtime.proto", { includeDirs: [proto], keepCase: true });
 const { Runtime } = loadPackageDefinition(definition).spec.proto.runtime.v1;
@@ -20,7 +20,7 @@ await call("SaveState", { store_name: "default", states: [{ key: "k", value: Buf
 const { data, etag } = await call("GetState", { store_name: "default", key: "k" });
 console.log(`${data} (etag ${etag})`);
 
-// A condition that does not hold is ABORTED, as for every other client.
+// If a condition does not hold, the call fails with ABORTED.
 const stale = { key: "k", value: Buffer.from("late"), etag: { value: "1" }, options: { concurrency: 1 } };
 const error = await call("SaveState", { store_name: "default", states: [stale] }).catch((error) => error);
 console.log(error.details);

@@ -5,12 +5,12 @@ const url = process.env.FAIRLEAD_URL ?? "http://localhost:34904";
 const fl = createClient(createTunnelTransport(url));
 const invoices = fl.state("default");
 
-// The server finds it where its fairlead.json says, asks what it wants, and calls it with each event.
+// The server has the address in its fairlead.json. It asks for the topics, and calls this service with each event.
 const served = await serveCallbacks(
   {
     async orders({ data: order, id }) {
-      if (!(order.total > 0)) return "drop"; // nobody will ever pay it
-      await invoices.set(`invoice-${order.id}`, { total: order.total, event: id }); // a throw: it comes again
+      if (!(order.total > 0)) return "drop"; // an order without an amount is not delivered again
+      await invoices.set(`invoice-${order.id}`, { total: order.total, event: id }); // after a throw it is delivered again
       console.log(`order ${order.id}: invoice over ${order.total}`);
     },
   },

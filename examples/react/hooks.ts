@@ -1,43 +1,43 @@
 import type { Fairlead, GossipMap } from "fairlead";
 import { useEffect, useState } from "react";
 
-/** The entries of a gossip map as they are now, and the map to write to once it is open. */
+/** The current entries of a gossip map, and the map once it is open. */
 export function useGossipMap<V>(fl: Fairlead, name: string) {
   const [map, setMap] = useState<GossipMap<V>>();
   const [entries, setEntries] = useState<[string, V][]>([]);
   useEffect(() => {
-    const left = new AbortController();
+    const unmounted = new AbortController();
     const follow = async () => {
-      const opened = await fl.openGossipMap<V>(name, { signal: left.signal });
+      const opened = await fl.openGossipMap<V>(name, { signal: unmounted.signal });
       const changes = opened.changes();
       setMap(opened);
       setEntries([...opened]);
       for await (const _ of changes) setEntries([...opened]);
     };
     follow().catch((error: unknown) => {
-      if (!left.signal.aborted) throw error;
+      if (!unmounted.signal.aborted) throw error;
     });
-    return () => left.abort();
+    return () => unmounted.abort();
   }, [fl, name]);
   return { map, entries };
 }
 
-/** One setting as it is now; `fallback` until it is known, and where it has no value. */
+/** The current value of a setting; `fallback` until it is loaded, and if it is not set. */
 export function useSetting(fl: Fairlead, key: string, fallback: string): string {
   const [value, setValue] = useState(fallback);
   useEffect(() => {
-    const left = new AbortController();
+    const unmounted = new AbortController();
     const follow = async () => {
       const config = await fl
         .configuration()
-        .open({ keys: [key], fallback: { [key]: fallback }, signal: left.signal });
+        .open({ keys: [key], fallback: { [key]: fallback }, signal: unmounted.signal });
       setValue(config.current[key] ?? fallback);
       for await (const _ of config.changes()) setValue(config.current[key] ?? fallback);
     };
     follow().catch((error: unknown) => {
-      if (!left.signal.aborted) throw error;
+      if (!unmounted.signal.aborted) throw error;
     });
-    return () => left.abort();
+    return () => unmounted.abort();
   }, [fl, key, fallback]);
   return value;
 }

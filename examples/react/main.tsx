@@ -5,14 +5,14 @@ import { useGossipMap, useSetting } from "./hooks";
 
 const fl = createClient(import.meta.env["VITE_FAIRLEAD_URL"] ?? "http://localhost:34904");
 
-/** Everyone who signed in on this page, here or elsewhere, and a theme that any of them changes for all. */
+/** Everyone who has signed in on any copy of this page, and a theme that they share. */
 function Guests() {
   const [name, setName] = useState("");
   const { map, entries } = useGossipMap<string>(fl, "guests");
   const theme = useSetting(fl, "theme", "light");
   const other = theme === "dark" ? "light" : "dark";
 
-  // A write is local and at once, also offline; it travels to the others by itself.
+  // A write is local and immediate, also offline. The map sends it to the others.
   const signIn = () => map?.set(name, new Date().toLocaleTimeString());
 
   return (

@@ -7,15 +7,15 @@ const input = document.querySelector("input");
 document.querySelector("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    await list.append(input.value); // it is kept once this resolves
+    await list.append(input.value); // durable once this resolves
     input.value = "";
-    tell("");
+    showError("");
   } catch (error) {
-    tell(error.message);
+    showError(error.message);
   }
 });
 
-// All that there is, then what this tab and others add, through lost connections too.
+// All entries, then those that this tab and others add. Reconnects by itself.
 for await (const { value, timestamp } of list.read()) {
   const item = document.createElement("li");
   const time = document.createElement("time");
@@ -24,6 +24,6 @@ for await (const { value, timestamp } of list.read()) {
   document.querySelector("ol").append(item);
 }
 
-function tell(problem) {
+function showError(problem) {
   document.querySelector("[role=alert]").textContent = problem;
 }

@@ -10,7 +10,7 @@ import { withWorkerd } from "../drivers/workerd.js";
 import type { Place } from "../examples.js";
 import * as programs from "../programs.js";
 
-/** The longest that an example may take, in milliseconds. */
+/** The time limit of an example, in milliseconds. */
 const LIMIT_MS = 60_000;
 
 const run = async ({ folder, url }: Place, program: string, ...args: string[]): Promise<string> => {
@@ -40,7 +40,7 @@ export async function cloudflareWorker({ folder, url }: Place): Promise<void> {
 }
 
 export async function deno(place: Place): Promise<void> {
-  // The package is here, not at the registry.
+  // The package is in node_modules: it is not published.
   const local = [
     "run",
     "--allow-net",
@@ -51,10 +51,10 @@ export async function deno(place: Place): Promise<void> {
     "main.ts",
   ];
   const program = await programs.deno();
-  assert.equal(await run(place, program, ...local), "report 1 is there");
+  assert.equal(await run(place, program, ...local), "report 1 is done");
   await using fl = createClient(createNodeTransport(place.url));
   const held = await fl.lock().acquire("nightly-report");
-  assert.equal(await run(place, program, ...local), "another machine is at it");
+  assert.equal(await run(place, program, ...local), "another machine runs it");
   await held.release();
   assert.match(JSON.stringify((await fl.state().get("latest-report"))?.value), /"number":1,"madeBy":"Deno 2/);
 }
@@ -70,7 +70,7 @@ export async function nodeCallbacks({ folder, url, port }: Place): Promise<void>
   await using fl = createClient(createNodeTransport(url));
   let orders = 0;
   const order = () => fl.pubsub().publish("orders", { id: `o${++orders}`, total: 12 });
-  // Its group begins when the server has asked what it wants: orders come until the first one is handled.
+  // Its group starts when the server has polled its topics, so orders are published until the first one is handled.
   let ordering: ReturnType<typeof setInterval> | undefined;
   let handled = "";
   for await (const line of createInterface({ input: child.stdout })) {
