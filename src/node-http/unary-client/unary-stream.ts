@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { type ClientHttp2Stream, constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { joinChunks } from "../join-chunks.js";
 import { promisedLength } from "../unary/envelope.js";
 import type { RawResponse } from "./response-format.js";
 
@@ -81,7 +82,7 @@ export class UnaryStream {
     this.#isOver = true;
     const { rstCode, id } = this.#stream;
     if (this.#headers && rstCode === constants.NGHTTP2_NO_ERROR && !this.#error) {
-      const body = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
+      const body = joinChunks(this.#chunks);
       this.#events.completed({ headers: this.#headers, trailers: this.#trailers, body });
       return;
     }

@@ -10,6 +10,7 @@ import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.j
 import type { AdmittedCall, CallBytes, InterceptedResponse } from "../../rpc/dispatch/served-method.js";
 import type { Stoppable } from "../../rpc/dispatch/shutdown.js";
 import { RequestHeaders } from "../../rpc/request-headers.js";
+import { joinChunks } from "../join-chunks.js";
 import { openEnvelope, promisedLength } from "./envelope.js";
 import type { Exchange, ExchangeEvents, UnaryResponse } from "./exchange.js";
 import { encodeResponse } from "./unary-response.js";
@@ -137,7 +138,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
 
   end(): void {
     if (this.#isResponded) return;
-    const body = this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array) : Buffer.concat(this.#chunks);
+    const body = joinChunks(this.#chunks);
     this.#dropBody();
     this.#run(body);
   }

@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
+import { utf8 } from "../../lib/utf8.js";
 import { hasMalformedQuery } from "../../rpc/malformed-query.js";
 import type { RawHeaders } from "../../rpc/request-headers.js";
 import type { UnaryResponse } from "./exchange.js";
@@ -105,7 +106,7 @@ function termsOfGet(url: string, headers: RawHeaders, handler: UnaryHandlerState
   if (!terms) return undefined;
   try {
     const text = query.get("message") ?? "";
-    const urlMessage = query.get("base64") === "1" ? base64Decode(text) : Buffer.from(text);
+    const urlMessage = query.get("base64") === "1" ? base64Decode(text) : utf8(text);
     return { ...terms, urlMessage };
   } catch {
     return undefined;
