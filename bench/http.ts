@@ -8,13 +8,13 @@ import { createNodeTransport } from "fairlead/node";
 import { startCacheRedis } from "./servers/stores.js";
 import { compare, median, print, type Row } from "./table.js";
 
-/** What a client is asked to do: calls for `ms`, `many` at once. */
+/** The task of a client: calls for `ms`, `many` at a time. */
 export interface Turn {
   readonly ms: number;
   readonly many: number;
 }
 
-/** What came of it. */
+/** The result of a turn. */
 export interface Load {
   readonly calls: number;
   readonly perSecond: number;

@@ -62,7 +62,7 @@ export interface ServerOptions {
 }
 
 /** The services without the steps that `routes` has around every handler, and these steps as a function. */
-export interface Dispatch {
+interface Dispatch {
   readonly routes: (router: ConnectRouter) => void;
   /** Admits a call before its body is read, or throws the error to respond with. */
   readonly admit: AdmitCall;

@@ -15,13 +15,13 @@ export interface RawResponse {
 }
 
 /** A response as its protocol has it: one message, still encoded. */
-export interface DecodedResponse {
+interface DecodedResponse {
   readonly header: Headers;
   readonly trailer: Headers;
   readonly message: Uint8Array;
 }
 
-export interface ResponseOptions {
+interface ResponseOptions {
   readonly useBinaryFormat: boolean;
   readonly acceptCompression: readonly Compression[];
   readonly readMaxBytes: number;

@@ -1,23 +1,31 @@
 import { type Code, type ConnectError, createContextValues } from "@connectrpc/connect";
 import type { AdmittedCall, ArrivedCall } from "../../rpc/dispatch/served-method.js";
 import { REQUEST_ID_HEADER, SERVER_HEADER } from "../../rpc/extension-headers.js";
-import { subjectOf } from "../access/gate.js";
+import { type Access, subjectOf } from "../access/gate.js";
 import type { Log } from "../context.js";
+import type { Admission, GroupOf } from "./admission.js";
 import type { CallUsage } from "./call-usage.js";
 import { type Connection, connectionKey } from "./connection.js";
 import { toAnswerError, VERSION } from "./error-mapping.js";
-import type { Call } from "./observe.js";
-import type { CallPipeline } from "./pipeline.js";
+import type { Call, CallMonitor } from "./observe.js";
 
 /** Admits one call of `connection`, from its headers alone, or throws the refusal. */
 export type AdmitCall = (call: ArrivedCall, connection: Connection) => AdmittedCall | Promise<AdmittedCall>;
+
+/** The steps before the body of a call is read. */
+export interface AdmissionSteps {
+  readonly monitor: CallMonitor;
+  readonly admission: Admission;
+  readonly access: Access;
+  readonly groupOf: GroupOf;
+}
 
 /**
  * Takes calls through the steps of the pipeline that come before their body is read: for the entry points that dispatch
  * calls themselves, where these steps are not wrapped around Connect's handlers.
  */
 export function createAdmitCall(
-  { monitor, admission, access, groupOf }: Pick<CallPipeline, "monitor" | "admission" | "access" | "groupOf">,
+  { monitor, admission, access, groupOf }: AdmissionSteps,
   log: Log,
 ): AdmitCall {
   return (call, connection) => {

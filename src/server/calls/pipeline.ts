@@ -4,17 +4,17 @@ import { type Access, needsNoCredentials, subjectOf } from "../access/gate.js";
 import type { Limits } from "../config/config.js";
 import type { Log } from "../context.js";
 import { protoRegistry } from "../message-registry.js";
-import { type Admission, createAdmission, type GroupOf } from "./admission.js";
-import { type AdmitCall, createAdmitCall } from "./admit-call.js";
+import { createAdmission, type GroupOf } from "./admission.js";
+import { type AdmissionSteps, type AdmitCall, createAdmitCall } from "./admit-call.js";
 import { mapErrors } from "./error-mapping.js";
 import { heartbeat } from "./heartbeat.js";
 import { strictTextDecoder } from "./malformed.js";
-import { type CallMonitor, type CallObserver, observeCalls } from "./observe.js";
+import { type CallObserver, observeCalls } from "./observe.js";
 import { validateRequests } from "./validate.js";
 import type { Routes } from "./wrap-handlers.js";
 
 /** Everything that a call passes on its way to a service. */
-export interface CallPipeline {
+export interface CallPipeline extends AdmissionSteps {
   /** Wraps `routes` for callers from outside. */
   forClients(routes: Routes): Routes;
   /** Wraps `routes` for this process itself, which needs no credentials. */
@@ -23,11 +23,6 @@ export interface CallPipeline {
   readonly options: ConnectRouterOptions;
   /** The steps before the body, for entry points that dispatch calls themselves. */
   readonly admit: AdmitCall;
-  /** The steps themselves. */
-  readonly monitor: CallMonitor;
-  readonly admission: Admission;
-  readonly access: Access;
-  readonly groupOf: GroupOf;
 }
 
 export interface CallPipelineOptions {
