@@ -1,6 +1,6 @@
 /**
- * The bytes of `chunks` as one Uint8Array. Not a Buffer: the bytes fields of messages are views of it, and callers expect
- * a Uint8Array, whose slice() copies.
+ * The bytes of `chunks` as one Uint8Array. Not a Buffer: the bytes fields of messages are views of it, and callers
+ * expect a Uint8Array, whose slice() copies.
  */
 export function joinChunks(chunks: readonly Uint8Array[]): Uint8Array {
   const [first = new Uint8Array()] = chunks;

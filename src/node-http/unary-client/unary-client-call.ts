@@ -9,7 +9,7 @@ import { MOST_TRIES, resendDelayMs } from "../resend.js";
 import type { RawResponse } from "./response-format.js";
 import { type BrokenStream, UnaryStream, type UnaryStreamEvents } from "./unary-stream.js";
 
-/** What a caller says of one call beside its message. */
+/** The options of one call. */
 export interface CallParts {
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number | undefined;
@@ -24,7 +24,7 @@ export interface RawRequest {
   readonly readMaxBytes: number;
 }
 
-/** What timers of two machines may differ by. */
+/** The difference that the timers of two machines may have. */
 const CLOCK_SLACK_MS = 5;
 
 /**

@@ -5,6 +5,7 @@ import {
   type DescMethodUnary,
   type JsonReadOptions,
   type JsonWriteOptions,
+  type Message,
   type MessageInitShape,
 } from "@bufbuild/protobuf";
 import {
@@ -48,39 +49,35 @@ export interface UnaryClientOptions {
   readonly sessions: Http2Sessions;
 }
 
-/** What each protocol does in a way of its own. */
-const PROTOCOLS = {
+type HeadersOf = (
+  useBinaryFormat: boolean,
+  timeoutMs: number | undefined,
+  own: HeadersInit | undefined,
+  acceptCompression: Compression[],
+) => Headers;
+
+/** How each protocol frames a message, makes the headers of a request and reads a response. */
+const PROTOCOLS: Record<
+  UnaryClientOptions["protocol"],
+  { isEnveloped: boolean; read: ReadResponse; headersOf: HeadersOf }
+> = {
   connect: {
     isEnveloped: false,
-    read: readConnectResponse as ReadResponse,
-    header: (
-      binary: boolean,
-      timeoutMs: number | undefined,
-      own: HeadersInit | undefined,
-      accept: Compression[],
-    ) => connectHeader("unary", binary, timeoutMs, own, accept, null, true),
+    read: readConnectResponse,
+    headersOf: (binary, timeoutMs, own, accept) =>
+      connectHeader("unary", binary, timeoutMs, own, accept, null, true),
   },
   grpc: {
     isEnveloped: true,
-    read: readGrpcResponse as ReadResponse,
-    header: (
-      binary: boolean,
-      timeoutMs: number | undefined,
-      own: HeadersInit | undefined,
-      accept: Compression[],
-    ) => grpcHeader(binary, timeoutMs, own, accept, null),
+    read: readGrpcResponse,
+    headersOf: (binary, timeoutMs, own, accept) => grpcHeader(binary, timeoutMs, own, accept, null),
   },
   "grpc-web": {
     isEnveloped: true,
-    read: readGrpcWebResponse as ReadResponse,
-    header: (
-      binary: boolean,
-      timeoutMs: number | undefined,
-      own: HeadersInit | undefined,
-      accept: Compression[],
-    ) => grpcWebHeader(binary, timeoutMs, own, accept, null, true),
+    read: readGrpcWebResponse,
+    headersOf: (binary, timeoutMs, own, accept) => grpcWebHeader(binary, timeoutMs, own, accept, null, true),
   },
-} as const;
+};
 
 /** A method, and how its messages are encoded. */
 interface CalledMethod {
@@ -89,95 +86,132 @@ interface CalledMethod {
   readonly serialization: MethodSerializationLookup<DescMessage, DescMessage>;
 }
 
+/** The options of a call, with its default deadline. */
+interface Call extends CallParts {
+  readonly header: HeadersInit | undefined;
+}
+
 /**
- * Makes unary calls over HTTP/2 sessions, in all three protocols. Connect's transports are made for streams: they put an
- * async iterable, two AbortControllers and a DOMException around each call, which take longer than the call itself.
+ * Makes unary calls over HTTP/2 sessions, in all three protocols. Connect's transports are made for streams: they put
+ * an async iterable, two AbortControllers and a DOMException around each call, which take longer than the call itself.
  */
 export function createUnaryClient(options: UnaryClientOptions): Transport["unary"] {
-  const { baseUrl, protocol, useBinaryFormat, acceptCompression, defaultTimeoutMs, readMaxBytes } = options;
-  const { isEnveloped, read, header: headerOf } = PROTOCOLS[protocol];
-  const prefix = new URL(baseUrl).pathname.replace(/\/$/, "");
-  const methods = new WeakMap<DescMethodUnary, CalledMethod>();
-  const accept = [...acceptCompression];
-  // Most calls have no header and no deadline of their own: these are the headers of all of them.
-  const plainHeaders = nodeHeaders(headerOf(useBinaryFormat, undefined, undefined, accept));
-
-  const calledMethod = (method: DescMethodUnary): CalledMethod => {
-    const known = methods.get(method);
-    if (known) return known;
-    const limits = { readMaxBytes, writeMaxBytes: 0xffffffff };
-    const called = {
-      path: prefix + methodPath(method),
-      url: createMethodUrl(baseUrl, method),
-      serialization: createMethodSerializationLookup(method, undefined, options.jsonOptions, limits),
-    };
-    methods.set(method, called);
-    return called;
-  };
-
-  /** Sends `message` and resolves with the response. */
-  const send = (
-    method: DescMethodUnary,
-    message: unknown,
-    headers: OutgoingHttpHeaders,
-    parts: CallParts,
-  ): Promise<UnaryResponse> => {
-    const { path, serialization } = calledMethod(method);
-    const bytes = serialization.getI(useBinaryFormat).serialize(message as never);
-    headers[":method"] = "POST";
-    headers[":path"] = path;
-    const body = isEnveloped ? sealEnvelope(0, bytes) : bytes;
-    const call = new UnaryClientCall(options.sessions, { headers, body, isEnveloped, readMaxBytes }, parts);
-    return call.response.then(async (raw) => {
-      const decoded = read(raw, options);
-      const { header, trailer, message } = decoded instanceof Promise ? await decoded : decoded;
-      const output = serialization.getO(useBinaryFormat).parse(message);
-      return { stream: false, service: method.parent, method, header, trailer, message: output } as never;
-    });
-  };
-
-  const interceptedOf = (call: CallParts) =>
-    options.interceptors.reduceRight<(request: UnaryRequest) => Promise<UnaryResponse>>(
-      (next, interceptor) => interceptor(next as never) as never,
-      (request) => send(request.method, request.message, nodeHeaders(request.header), call),
-    );
-
-  return ((
+  const client = new UnaryClient(options);
+  const { defaultTimeoutMs, interceptors } = options;
+  const unary = (
     method: DescMethodUnary,
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
-    own: HeadersInit | undefined,
+    header: HeadersInit | undefined,
     input: MessageInitShape<DescMessage>,
     contextValues: ContextValues | undefined,
   ) => {
+    // Connect takes 0 and less for no deadline at all.
     const limitMs = timeoutMs === undefined ? defaultTimeoutMs : timeoutMs <= 0 ? undefined : timeoutMs;
-    const parts: CallParts = { signal, timeoutMs: limitMs, contextValues };
+    const call = { signal, timeoutMs: limitMs, header, contextValues };
     const message = create(method.input, input);
-    if (options.interceptors.length === 0) {
-      const headers =
-        own === undefined && limitMs === undefined
-          ? { ...plainHeaders }
-          : nodeHeaders(headerOf(useBinaryFormat, limitMs, own, accept));
-      return send(method, message, headers, parts);
-    }
-    const scope = new CallScope(signal, limitMs);
+    return interceptors.length === 0
+      ? client.call(method, message, call)
+      : client.callIntercepted(method, message, call);
+  };
+  return unary as Transport["unary"];
+}
+
+class UnaryClient {
+  readonly #options: UnaryClientOptions;
+  readonly #protocol: (typeof PROTOCOLS)[UnaryClientOptions["protocol"]];
+  readonly #prefix: string;
+  readonly #methods = new WeakMap<DescMethodUnary, CalledMethod>();
+  /** The headers of the calls that have no header and no deadline of their own, which are most. */
+  readonly #plainHeaders: OutgoingHttpHeaders;
+
+  constructor(options: UnaryClientOptions) {
+    this.#options = options;
+    this.#protocol = PROTOCOLS[options.protocol];
+    this.#prefix = new URL(options.baseUrl).pathname.replace(/\/$/, "");
+    this.#plainHeaders = toNodeHeaders(this.#headersOf(undefined, undefined));
+  }
+
+  call(method: DescMethodUnary, message: Message, call: Call): Promise<UnaryResponse> {
+    const { header, timeoutMs } = call;
+    const headers =
+      header === undefined && timeoutMs === undefined
+        ? { ...this.#plainHeaders }
+        : toNodeHeaders(this.#headersOf(timeoutMs, header));
+    return this.#send(method, message, headers, call);
+  }
+
+  callIntercepted(method: DescMethodUnary, message: Message, call: Call): Promise<UnaryResponse> {
+    const { timeoutMs, header, contextValues } = call;
+    const scope = new CallScope(call.signal, timeoutMs);
     const request = {
-      stream: false as const,
+      stream: false,
       service: method.parent,
       method,
       requestMethod: "POST",
-      url: calledMethod(method).url,
-      header: headerOf(useBinaryFormat, limitMs, own, accept),
+      url: this.#calledMethod(method).url,
+      header: this.#headersOf(timeoutMs, header),
       contextValues: contextValues ?? createContextValues(),
       message,
       signal: scope.signal,
+    } as UnaryRequest;
+    // The deadline is the scope's.
+    const parts = { signal: scope.signal, timeoutMs: undefined, contextValues };
+    const send: UnaryNext = ({ method, message, header }) =>
+      this.#send(method, message, toNodeHeaders(header), parts);
+    const next = this.#options.interceptors.reduceRight<UnaryNext>(
+      (inner, interceptor) => interceptor(inner as never) as never,
+      send,
+    );
+    return scope.run(next(request), true);
+  }
+
+  async #send(
+    method: DescMethodUnary,
+    message: Message,
+    headers: OutgoingHttpHeaders,
+    parts: CallParts,
+  ): Promise<UnaryResponse> {
+    const { sessions, useBinaryFormat, readMaxBytes } = this.#options;
+    const { isEnveloped, read } = this.#protocol;
+    const { path, serialization } = this.#calledMethod(method);
+    const bytes = serialization.getI(useBinaryFormat).serialize(message);
+    headers[":method"] = "POST";
+    headers[":path"] = path;
+    const body = isEnveloped ? sealEnvelope(0, bytes) : bytes;
+    const call = new UnaryClientCall(sessions, { headers, body, isEnveloped, readMaxBytes }, parts);
+    const decoded = read(await call.response, this.#options);
+    const { header, trailer, message: output } = decoded instanceof Promise ? await decoded : decoded;
+    const parsed = serialization.getO(useBinaryFormat).parse(output);
+    return { stream: false, service: method.parent, method, header, trailer, message: parsed } as never;
+  }
+
+  #headersOf(timeoutMs: number | undefined, own: HeadersInit | undefined): Headers {
+    const { useBinaryFormat, acceptCompression } = this.#options;
+    return this.#protocol.headersOf(useBinaryFormat, timeoutMs, own, [...acceptCompression]);
+  }
+
+  #calledMethod(method: DescMethodUnary): CalledMethod {
+    const known = this.#methods.get(method);
+    if (known) return known;
+    const { baseUrl, jsonOptions, readMaxBytes } = this.#options;
+    const limits = { readMaxBytes, writeMaxBytes: MAX_WRITE_BYTES };
+    const called = {
+      path: this.#prefix + methodPath(method),
+      url: createMethodUrl(baseUrl, method),
+      serialization: createMethodSerializationLookup(method, undefined, jsonOptions, limits),
     };
-    const intercepted = interceptedOf({ signal: scope.signal, timeoutMs: undefined, contextValues });
-    return scope.run(intercepted(request as never), true);
-  }) as Transport["unary"];
+    this.#methods.set(method, called);
+    return called;
+  }
 }
 
-function nodeHeaders(headers: Headers): OutgoingHttpHeaders {
+type UnaryNext = (request: UnaryRequest) => Promise<UnaryResponse>;
+
+/** The most that the length of an envelope can say. */
+const MAX_WRITE_BYTES = 0xffffffff;
+
+function toNodeHeaders(headers: Headers): OutgoingHttpHeaders {
   const all: OutgoingHttpHeaders = {};
   headers.forEach((value, name) => {
     all[name] = name === "set-cookie" ? headers.getSetCookie() : value;

@@ -14,7 +14,7 @@ export interface UnaryResponse {
   readonly trailers: OutgoingHttpHeaders | undefined;
 }
 
-/** What happens to an exchange. */
+/** The events of an exchange. */
 export interface ExchangeEvents {
   /** A part of the request's body has arrived. */
   data(chunk: Uint8Array): void;

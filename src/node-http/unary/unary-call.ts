@@ -10,9 +10,8 @@ import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.j
 import type { AdmittedCall, CallBytes, InterceptedResponse } from "../../rpc/dispatch/served-method.js";
 import type { Stoppable } from "../../rpc/dispatch/shutdown.js";
 import { RequestHeaders } from "../../rpc/request-headers.js";
-import { joinChunks } from "../join-chunks.js";
-import { openEnvelope, promisedLength } from "./envelope.js";
 import type { Exchange, ExchangeEvents, UnaryResponse } from "./exchange.js";
+import { messageIn, RequestBody } from "./request-body.js";
 import { encodeResponse } from "./unary-response.js";
 import type { UnaryRoute } from "./unary-route.js";
 
@@ -25,6 +24,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   usage: CallBytes | undefined;
   index = 0;
   readonly #route: UnaryRoute;
+  readonly #body: RequestBody;
   readonly #endsAtMs: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #values: ContextValues | undefined;
@@ -34,9 +34,6 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   #aborted: ConnectError | undefined;
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
-  /** The parts of the request's body that have arrived, and their size. */
-  #chunks: Uint8Array[] = [];
-  #arrivedBytes = 0;
   #sentBytes = 0;
   #isRunning = false;
   #isResponded = false;
@@ -45,6 +42,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   constructor(route: UnaryRoute, exchange: Exchange) {
     this.#route = route;
     this.exchange = exchange;
+    this.#body = new RequestBody(route);
     this.served = route.method.served;
     this.method = route.method.served.spec.method as DescMethodUnary;
     this.header = new RequestHeaders(exchange.headers);
@@ -125,22 +123,13 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
 
   data(chunk: Uint8Array): void {
     if (this.#isResponded) return;
-    if (this.#arrivedBytes === 0 && this.#route.format.isEnveloped) {
-      const length = promisedLength(chunk);
-      if (length !== undefined && !this.#fits(length)) return;
-    }
-    this.#chunks.push(chunk);
-    this.#arrivedBytes += chunk.length;
-    const refusal = this.usage?.addArriving(chunk.length);
+    const refusal = this.#body.add(chunk, this.usage);
     if (refusal) this.#fail(refusal);
-    else if (!this.#route.format.isEnveloped) this.#fits(this.#arrivedBytes);
   }
 
   end(): void {
     if (this.#isResponded) return;
-    const body = joinChunks(this.#chunks);
-    this.#dropBody();
-    this.#run(body);
+    this.#run(this.#body.take(this.usage));
   }
 
   closed(error: ConnectError | undefined): void {
@@ -184,19 +173,12 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
 
   #run(body: Uint8Array): void {
     try {
-      const { format, requestCompression, handler } = this.#route;
-      const { isCompressed, bytes } = format.isEnveloped
-        ? openEnvelope(body)
-        : { isCompressed: requestCompression !== undefined, bytes: body };
-      if (!isCompressed) {
-        this.#invoke(bytes);
-        return;
+      const message = messageIn(body, this.#route);
+      if (message instanceof Promise) {
+        message.then((bytes) => this.#invoke(bytes)).catch((error) => this.#fail(error));
+      } else {
+        this.#invoke(message);
       }
-      if (!requestCompression) throw cannotDecompress();
-      requestCompression
-        .decompress(bytes, handler.readMaxBytes)
-        .then((message) => this.#invoke(message))
-        .catch((error) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
     }
@@ -307,30 +289,14 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     return trailer && !trailer.keys().next().done ? trailer : undefined;
   }
 
-  /** Fails the call if a message of so many bytes is too large. */
-  #fits(bytes: number): boolean {
-    const refusal = this.#route.handler.checkMessage(bytes);
-    if (refusal) this.#fail(refusal);
-    return !refusal;
-  }
-
   #end(code: number): void {
     this.#isResponded = true;
     clearTimeout(this.#timer);
     this.served.shutdown?.remove(this);
-    this.#dropBody();
+    this.#body.drop(this.usage);
     this.#admitted?.onEnd?.(code);
-  }
-
-  #dropBody(): void {
-    if (this.#arrivedBytes > 0) this.usage?.addArriving(-this.#arrivedBytes);
-    this.#arrivedBytes = 0;
-    this.#chunks = [];
   }
 }
 
-/** The reason of a signal whose call has ended: one for all, since a DOMException for each would cost more than the call. */
+/** The reason of a signal whose call has ended: one for all, since a DOMException each would cost more than the call. */
 const ENDED = new ConnectError("the call has ended", Code.Canceled);
-
-const cannotDecompress = (): ConnectError =>
-  new ConnectError("received compressed envelope, but do not know how to decompress", Code.Internal);

@@ -39,7 +39,7 @@ export interface HandledMethod {
   readonly jsonOptions: Partial<JsonWriteOptions> | undefined;
 }
 
-/** What all calls of a handler share. */
+/** Shared by all calls of a handler. */
 export interface UnaryHandlerState {
   readonly compressions: readonly Compression[];
   readonly readMaxBytes: number;

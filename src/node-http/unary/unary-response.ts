@@ -14,7 +14,7 @@ import { sealEnvelope } from "./envelope.js";
 import type { UnaryResponse } from "./exchange.js";
 import type { MessageFormat } from "./message-format.js";
 
-/** What a response consists of before it is encoded for its protocol. */
+/** A response before it is encoded for its protocol. */
 export interface UnaryResult {
   /** The message, or the error. */
   readonly message: Uint8Array | undefined;

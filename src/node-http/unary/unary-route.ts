@@ -9,6 +9,7 @@ import { hasMalformedQuery } from "../../rpc/malformed-query.js";
 import type { RawHeaders } from "../../rpc/request-headers.js";
 import type { UnaryResponse } from "./exchange.js";
 import { CONNECT_BINARY, CONNECT_JSON, formatOf, type MessageFormat } from "./message-format.js";
+import type { BodyLimits } from "./request-body.js";
 import type { HandledMethod, UnaryHandlerState } from "./unary-handler.js";
 import { encodeResponse, type ResponseEncoding, type UnaryResult } from "./unary-response.js";
 
@@ -22,7 +23,7 @@ export interface RequestHead {
 }
 
 /** How one call is answered: its method, and how its request and its response are encoded. */
-export class UnaryRoute {
+export class UnaryRoute implements BodyLimits {
   readonly handler: UnaryHandlerState;
   readonly method: HandledMethod;
   readonly format: MessageFormat;
@@ -49,6 +50,14 @@ export class UnaryRoute {
     this.encoding = { format, compression: response, compressMinBytes, jsonOptions };
   }
 
+  get isEnveloped(): boolean {
+    return this.format.isEnveloped;
+  }
+
+  get checkMessage(): BodyLimits["checkMessage"] {
+    return this.handler.checkMessage;
+  }
+
   /** The message in `bytes`. Throws a ConnectError if they are none. */
   parse(bytes: Uint8Array): unknown {
     const { input } = this.method.served.spec.method;
@@ -65,7 +74,7 @@ export class UnaryRoute {
   }
 }
 
-/** What a client says of its request and of the response that it takes. */
+/** The format of a request, and of the response that its client accepts. */
 interface RequestTerms {
   readonly format: MessageFormat;
   readonly request: Compression | undefined;

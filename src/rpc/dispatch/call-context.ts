@@ -159,7 +159,7 @@ class CallContext implements HandlerContext {
   }
 }
 
-/** The getters as own properties, so that a handler may copy its context. Shared, for the same reason as LAZY_SIGNAL. */
+/** The getters as own properties, so that a handler may copy its context. Shared for the reason of LAZY_SIGNAL. */
 const own = Object.fromEntries(
   Object.entries(Object.getOwnPropertyDescriptors(CallContext.prototype))
     .filter(([, { get }]) => get)

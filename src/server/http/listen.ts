@@ -33,8 +33,8 @@ export interface ListenOptions {
    */
   tls?: TlsOptions;
   /**
-   * How long close() still takes calls, in milliseconds, while `/readyz` and Health already report that the server is not
-   * ready: the time that a load balancer needs to notice. Default: 0.
+   * How long close() still takes calls, in milliseconds, while `/readyz` and Health already report that the server is
+   * not ready: the time that a load balancer needs to notice. Default: 0.
    */
   drainMs?: number;
   /** How long close() lets calls under way finish, in milliseconds, before it cuts them. Default: 5000. */
@@ -56,8 +56,8 @@ export interface Listening extends AsyncDisposable {
   setTls(tls: TlsOptions): void;
   /**
    * Reports that the server is not ready (`/readyz` and Health), and takes calls for `drainMs` more. Then it refuses
-   * further calls, ends the streams that have no end of their own, waits up to `graceMs` for the other calls, and closes
-   * the port, the server and its engine. Idempotent.
+   * further calls, ends the streams that have no end of their own, waits up to `graceMs` for the other calls, and
+   * closes the port, the server and its engine. Idempotent.
    */
   close(): Promise<void>;
 }

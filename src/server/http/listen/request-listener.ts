@@ -104,7 +104,7 @@ function unaryListener(
 const compressions = (limits: Limits) =>
   [compressionGzip, compressionBrotli].map((compression) => limitDecompression(compression, limits));
 
-/** What happens to responses that cannot be sent. */
+/** Reports the responses that cannot be sent. */
 function responseEvents({ log, config: { limits } }: Server) {
   return {
     stalledMs: limits.stalledMs,
