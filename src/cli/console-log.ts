@@ -1,4 +1,4 @@
-import type { Log } from "../server/index.js";
+import type { Logger } from "../server/index.js";
 
 /** The levels with pino's numbers. */
 const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 };
@@ -16,8 +16,8 @@ export const LOG_LEVELS = Object.keys(LEVELS) as LogLevel[];
 export function consoleLog(
   minLevel: LogLevel = "info",
   write: (line: string) => void = (line) => process.stderr.write(line),
-): Log {
-  const at = (level: LogLevel): Log[LogLevel] => {
+): Logger {
+  const at = (level: LogLevel): Logger[LogLevel] => {
     if (LEVELS[level] < LEVELS[minLevel]) return () => {};
     const start = { level: LEVELS[level], pid: process.pid };
     return (fields, msg) => {

@@ -1,6 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { quote } from "../lib/quote.js";
-import type { Log } from "../server/index.js";
+import type { Logger } from "../server/index.js";
 import { isHttpUrl, UsageError } from "./command-line.js";
 
 /** Interceptors that trace and measure a server. */
@@ -35,7 +35,7 @@ const SHUTDOWN_MS = 5000;
  */
 export async function openTelemetry(
   url: string | undefined,
-  log: Log,
+  log: Logger,
   env: Env = process.env,
 ): Promise<Telemetry | undefined> {
   if (url !== undefined && !isHttpUrl(url)) {
@@ -84,7 +84,7 @@ export async function openTelemetry(
 }
 
 /** Logs the problems of the SDK, which it does not report by default. */
-async function logProblems(log: Log): Promise<void> {
+async function logProblems(log: Logger): Promise<void> {
   const { DiagLogLevel, diag } = (await import(API)) as typeof import("@opentelemetry/api");
   const warn = (message: string, ...rest: unknown[]) => {
     const text = [message, ...rest.map(String)].join(" ");

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import { quote } from "../lib/quote.js";
-import type { Log } from "../server/index.js";
+import type { Logger } from "../server/index.js";
 import type { Listening } from "../server/node.js";
 import { UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
@@ -54,7 +54,7 @@ const POLL_MS = 1000;
 export function followTls(
   paths: TlsPaths,
   used: Pem,
-  { listening, log }: { listening: Listening; log: Log },
+  { listening, log }: { listening: Listening; log: Logger },
 ): () => void {
   let previous = textOf(used);
   let lastTried = previous;

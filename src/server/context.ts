@@ -13,7 +13,7 @@ export interface ServiceContext {
   /** The settings of gossip maps. */
   readonly gossip: Config["gossip"];
   readonly platform: Platform;
-  readonly log: Log;
+  readonly log: Logger;
   /** Aborts when the server closes, and ends background work. */
   readonly closing: AbortSignal;
   /** The apps that have dialed in. */
@@ -47,7 +47,7 @@ export interface Platform {
  * The log of a server: a pino logger fits as it is, and so does `console`. `fields` never hold values, secrets or
  * tokens of clients. An error is in `err`.
  */
-export interface Log {
+export interface Logger {
   /** Details for those who search for a fault. */
   debug(fields: object, message: string): void;
   /** Normal operation. */
@@ -59,7 +59,7 @@ export interface Log {
 }
 
 /** A log that keeps nothing. */
-export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
+export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Whether fetch refuses such a request. */
 export const isBeyondFetch = ({ method, body }: RequestInit): boolean =>

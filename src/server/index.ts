@@ -14,7 +14,7 @@ export { type Config, type ConfigInput, type ParseOptions, parseConfig } from ".
 export { configJsonSchema } from "./config/json-schema.js";
 export { ConfigError, type ConfigProblem } from "./config/problems.js";
 export { checkReferences, type MissingReferences } from "./config/references.js";
-export type { Log, Platform } from "./context.js";
+export type { Logger, Platform } from "./context.js";
 export type {
   BlobInfo,
   BlobStore,

@@ -17,7 +17,7 @@ import { createPipeline } from "./calls/pipeline.js";
 import type { Routes } from "./calls/wrap-handlers.js";
 import { Components } from "./config/components.js";
 import { type Config, type ConfigInput, parseConfig } from "./config/config.js";
-import { type Log, type Platform, type ServiceContext, silent } from "./context.js";
+import { type Logger, type Platform, type ServiceContext, silent } from "./context.js";
 import type { Engine } from "./engine.js";
 import { memoryEngine } from "./engines/memory.js";
 import { fetchPlatform } from "./fetch-platform.js";
@@ -48,7 +48,7 @@ export interface ServerOptions {
    * Where the server logs what it does, and every call: successful ones at level `debug`. A pino logger fits as it is.
    * Values, secrets and tokens are never logged. Default: no log.
    */
-  log?: Log;
+  log?: Logger;
   /**
    * Interceptors of every accepted call, the outermost first, as otelServer() of `fairlead/otel`. They see requests as
    * they came, and answers as they are sent. Default: none.
@@ -83,7 +83,7 @@ export interface Server extends AsyncDisposable {
   /** The engine that keeps the data. */
   readonly engine: Engine;
   /** Where the server logs what it does. */
-  readonly log: Log;
+  readonly log: Logger;
   /**
    * Answers one HTTP request, in any runtime with fetch's types: Connect and gRPC-Web calls, CORS, `/healthz`,
    * `/readyz` and `/metrics`.
@@ -254,7 +254,7 @@ export function inProcess(options?: ServerOptions): InProcessServer {
 
 interface ContextOptions {
   engine: Engine;
-  log: Log;
+  log: Logger;
   platform: Partial<Platform> | undefined;
   clientInterceptors: readonly Interceptor[];
   closing: AbortSignal;

@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { test } from "vitest";
 import { createCallbacks } from "../../src/app.js";
 import { createClient, createPubsub, withToken } from "../../src/index.js";
-import { type Log, silent } from "../../src/server/context.js";
+import { type Logger, silent } from "../../src/server/context.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { ConfigError, type ConfigInput, createServer } from "../../src/server/index.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
@@ -38,7 +38,7 @@ const config: ConfigInput = {
   },
 };
 
-async function open(engine = memoryEngine(), log: Log = silent) {
+async function open(engine = memoryEngine(), log: Logger = silent) {
   const server = createServer({ platform: nodePlatform, config, engine, log });
   const at = await listen(server, { port: 0 });
   const tunnels: AsyncDisposable[] = [];

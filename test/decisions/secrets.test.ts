@@ -5,7 +5,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_det
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { httpStatus } from "../../src/client/errors.js";
 import { silent } from "../../src/server/context.js";
-import type { ConfigInput, Log, Platform } from "../../src/server/index.js";
+import type { ConfigInput, Logger, Platform } from "../../src/server/index.js";
 import { openInProcess } from "../support/protocols.js";
 import { failure } from "./failure.js";
 
@@ -18,7 +18,7 @@ async function open(store: NonNullable<ConfigInput["secrets"]>[string], platform
     lines.push(message + JSON.stringify(fields, shown));
   };
   // The lines of the calls themselves are the subject of test/telemetry-log.test.ts.
-  const log: Log = { ...silent, warn: write, error: write };
+  const log: Logger = { ...silent, warn: write, error: write };
   const at = await openInProcess({ config: { secrets: { vault: store } }, platform, log });
   const runtime = createClient(Runtime, at.transport);
   const get = (key: string) => runtime.getSecret({ storeName: "vault", key });

@@ -12,7 +12,7 @@ import { commitWrites, set } from "../../src/conformance/engine/writes.js";
 import { engineConformance } from "../../src/conformance/engine.js";
 import { patternBytes } from "../../src/conformance/test-data.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
-import type { Log } from "../../src/server/context.js";
+import type { Logger } from "../../src/server/context.js";
 import { type Engine, EngineFault } from "../../src/server/engine.js";
 import { backUpFolder } from "../../src/server/engines/disk/backup-folder.js";
 import { checkFolder } from "../../src/server/engines/disk/check.js";
@@ -224,7 +224,7 @@ describe("over restarts", () => {
   });
 
   test("groupBacklogIdleMs: events of a group without a consumer are dropped then, and their number is logged", async () => {
-    const warn = vi.fn<Log["warn"]>();
+    const warn = vi.fn<Logger["warn"]>();
     const log = { warn, info() {} };
     const before = await openDiskEngine({ folder: fresh(), groupIdleMs: 10, groupBacklogIdleMs: 60, log });
     await using engine = before;

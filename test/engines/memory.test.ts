@@ -8,7 +8,7 @@ import { set } from "../../src/conformance/engine/writes.js";
 import { engineConformance } from "../../src/conformance/engine.js";
 import { patternBytes } from "../../src/conformance/test-data.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
-import type { Log } from "../../src/server/context.js";
+import type { Logger } from "../../src/server/context.js";
 import { EngineFault } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { isCollected } from "../support/gc.js";
@@ -259,7 +259,7 @@ describe("time", () => {
   });
 
   test("groupBacklogIdleMs: events of a group without a consumer are dropped then, and their number is logged", async () => {
-    const warn = vi.fn<Log["warn"]>();
+    const warn = vi.fn<Logger["warn"]>();
     await using engine = memoryEngine({ groupIdleMs: 20, groupBacklogIdleMs: 40, log: { warn } });
     const { topics } = engine;
     const enough = new AbortController();

@@ -6,7 +6,7 @@ import { describe, test } from "vitest";
 import { createClient } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { sleep } from "../../src/rpc/sleep.js";
-import { type ConfigInput, createServer, type Log } from "../../src/server/index.js";
+import { type ConfigInput, createServer, type Logger } from "../../src/server/index.js";
 import { type ListenOptions, listen } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { until } from "../support/until.js";
@@ -16,7 +16,7 @@ type Limits = NonNullable<ConfigInput["limits"]>;
 async function open(limits: Limits, options: ListenOptions = {}) {
   const lines: string[] = [];
   const note = (fields: object, text: string) => void lines.push(`${text} ${JSON.stringify(fields)}`);
-  const log: Log = { debug() {}, info: note, warn: note, error: note };
+  const log: Logger = { debug() {}, info: note, warn: note, error: note };
   const server = createServer({ config: { limits }, log });
   const listening = await listen(server, { port: 0, graceMs: 100, ...options });
   return { ...listening, server, lines, [Symbol.asyncDispose]: listening.close };

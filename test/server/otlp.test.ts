@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, test, vi } from "vitest";
 import { openTelemetry } from "../../src/cli/otlp.js";
-import type { Log } from "../../src/server/index.js";
+import type { Logger } from "../../src/server/index.js";
 
 const root = join(import.meta.dirname, "../..");
 const outfile = join(import.meta.dirname, `.tmp/otlp-${process.pid}.mjs`);
@@ -143,7 +143,7 @@ test("a collector that is away does not hold up the server, and is told of in th
 test("nothing is exported unless it is asked for, and a wrong URL is refused", async () => {
   const warned: string[] = [];
   const ignore = () => {};
-  const log: Log = {
+  const log: Logger = {
     debug: ignore,
     info: ignore,
     error: ignore,

@@ -6,7 +6,7 @@ import { createClient } from "../../src/index.js";
 import { createNodeTransport, type NodeTransportOptions } from "../../src/node.js";
 import { createConnectHandler } from "../../src/node-http/connect-handler.js";
 import { openPort } from "../../src/node-http/one-port.js";
-import type { Log } from "../../src/server/index.js";
+import type { Logger } from "../../src/server/index.js";
 import { failure } from "../decisions/failure.js";
 import { overHttp } from "../support/protocols.js";
 
@@ -29,7 +29,7 @@ function download(...headers: string[]): Buffer {
 test("a caller that leaves a download is logged as canceled, quietly, and nothing is printed", async () => {
   const printed = vi.spyOn(console, "error");
   const lines: unknown[] = [];
-  const at = (level: keyof Log) => (fields: object, message: string) =>
+  const at = (level: keyof Logger) => (fields: object, message: string) =>
     void lines.push({ level, message, ...fields });
   const log = { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   try {

@@ -8,7 +8,7 @@ import { GetStateRequestSchema, Runtime } from "../../gen/spec/proto/runtime/v1/
 import { bytes, createClient } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { sleep } from "../../src/rpc/sleep.js";
-import { type ConfigInput, createServer, type Log } from "../../src/server/index.js";
+import { type ConfigInput, createServer, type Logger } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { Stream, type StreamEvents } from "../../src/tunnel/flow/stream.js";
@@ -23,7 +23,7 @@ const READS = 80;
 async function open(limits: ConfigInput["limits"]) {
   const lines: string[] = [];
   const note = (fields: object, text: string) => void lines.push(`${text} ${JSON.stringify(fields)}`);
-  const log: Log = { debug() {}, info: note, warn: note, error: note };
+  const log: Logger = { debug() {}, info: note, warn: note, error: note };
   const server = createServer({ config: { limits }, log });
   const listening = await listen(server, { port: 0, graceMs: 100 });
   const fl = createClient(server.transport());

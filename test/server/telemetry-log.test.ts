@@ -9,16 +9,16 @@ import { consoleLog } from "../../src/cli/console-log.js";
 import { createClient, text } from "../../src/index.js";
 import { createNodeTransport, serveCallbacks } from "../../src/node.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import type { Log } from "../../src/server/index.js";
+import type { Logger } from "../../src/server/index.js";
 import { openInProcess, overHttp } from "../support/protocols.js";
 import { until } from "../support/until.js";
 
 type Line = Record<string, unknown>;
 
 /** Keeps what is logged, at every level. */
-function keeping(): { log: Log; lines: Line[]; calls(): Promise<Line[]> } {
+function keeping(): { log: Logger; lines: Line[]; calls(): Promise<Line[]> } {
   const lines: Line[] = [];
-  const at = (level: keyof Log) => (fields: object, msg: string) =>
+  const at = (level: keyof Logger) => (fields: object, msg: string) =>
     void lines.push({ level, msg, ...fields });
   const log = { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   const calls = async () => {
@@ -210,7 +210,7 @@ test("a pino logger is a log as it is", async () => {
     lines.push(JSON.parse(String(chunk)) as Line);
     done();
   };
-  const log: Log = pino({ level: "debug" }, new Writable({ write }));
+  const log: Logger = pino({ level: "debug" }, new Writable({ write }));
   await using at = await openInProcess({ log });
   await createClient(at.transport).state().get("k");
   assert.deepEqual(

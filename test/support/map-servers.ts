@@ -5,7 +5,7 @@ import { type BackupRequest, type EntrySchema, MapService } from "../../gen/atom
 import { createMap, type VersionedMap } from "../../src/client/map.js";
 import { asyncDispose } from "../../src/lib/dispose.js";
 import type { ConfigInput } from "../../src/server/config/config.js";
-import type { Log } from "../../src/server/context.js";
+import type { Logger } from "../../src/server/context.js";
 import type { Engine } from "../../src/server/engine.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
@@ -43,7 +43,7 @@ export function serveHere(
   const logged: string[] = [];
   const told = (fields: object, message: string) =>
     logged.push(`${message} ${"why" in fields ? fields.why : ""}`);
-  const log: Log = { debug() {}, info: told, warn: told, error: told };
+  const log: Logger = { debug() {}, info: told, warn: told, error: told };
   const config = group ? { maps: { "/default": group } } : {};
   const server = createServer({ engine, config, log, platform: { ...nodePlatform, dial } });
   const transport = server.transport();

@@ -1,6 +1,6 @@
 import { createRouterTransport } from "@connectrpc/connect";
 import { sleep } from "../../rpc/sleep.js";
-import type { Log } from "../../server/context.js";
+import type { Logger } from "../../server/context.js";
 import { createCors } from "../../server/http/cors.js";
 import { fetchHandler } from "../../server/http/fetch.js";
 import { serverPages } from "../../server/http/pages.js";
@@ -44,7 +44,7 @@ const LATE_MS = 2000;
 /** Options of createJudge(). */
 export interface JudgeOptions {
   /** The log of the server. Default: none. */
-  log?: Log;
+  log?: Logger;
   /** The scenarios. Default: all. */
   scenarios?: readonly Scenario[];
   /** The time for calls that a client makes after its report, such as a release, in milliseconds. Default: 2000. */
@@ -130,7 +130,7 @@ function checkObservation(expected: Scenario["expected"], seen: Observation): vo
 }
 
 /** A server with these routes, without Fairlead's headers, access checks and error mapping. */
-function createScenarioServer(routes: Server["routes"], log: Log | undefined): Server {
+function createScenarioServer(routes: Server["routes"], log: Logger | undefined): Server {
   const base = createServer({ config: { cors: { origins: ["*"] } }, ...(log && { log }) });
   const options: Server["options"] = { ...base.options, interceptors: [] };
   return {

@@ -8,7 +8,7 @@ import {
 } from "../../rpc/dispatch/call-context.js";
 import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
 import type { AdmittedCall, CallBytes, InterceptedResponse } from "../../rpc/dispatch/served-method.js";
-import type { Stoppable } from "../../rpc/dispatch/shutdown.js";
+import type { Stoppable } from "../../rpc/dispatch/stoppable-calls.js";
 import { RequestHeaders } from "../../rpc/request-headers.js";
 import type { Exchange, ExchangeEvents, UnaryResponse } from "./exchange.js";
 import { messageIn, RequestBody } from "./request-body.js";

@@ -22,7 +22,7 @@ export interface DispatchedCall extends ArrivedCall {
   readonly url: string;
   readonly responseTrailer: Headers;
   readonly values: ContextValues;
-  /** The milliseconds that are left; undefined without a deadline. */
+  /** The milliseconds until the deadline; undefined without one. */
   timeoutMs(): number | undefined;
 }
 
@@ -80,7 +80,8 @@ export const invokeHandler: InterceptorNext = async (
     const { method } = spec as { method: DescMethodUnary };
     return { ...common, stream: false, method, message: create(method.output, output) };
   }
-  const input = call.method.methodKind === "server_streaming" ? await only(request.message) : request.message;
+  const input =
+    call.method.methodKind === "server_streaming" ? await firstMessage(request.message) : request.message;
   const method = spec.method as DescMethodStreaming;
   return { ...common, stream: true, method, message: callStreamingHandler(call, input, request) as never };
 };
@@ -107,7 +108,7 @@ export function createHandlerContext(
 ): HandlerContext {
   const context = new CallContext(call, from);
   // A handler that takes no context cannot copy it.
-  return call.served.spec.impl.length > 1 ? Object.defineProperties(context, own) : context;
+  return call.served.spec.impl.length > 1 ? Object.defineProperties(context, OWN_GETTERS) : context;
 }
 
 /** A handler's context. Many handlers read nothing of it, so all of it is created when it is read. */
@@ -160,7 +161,7 @@ class CallContext implements HandlerContext {
 }
 
 /** The getters as own properties, so that a handler may copy its context. Shared for the reason of LAZY_SIGNAL. */
-const own = Object.fromEntries(
+const OWN_GETTERS = Object.fromEntries(
   Object.entries(Object.getOwnPropertyDescriptors(CallContext.prototype))
     .filter(([, { get }]) => get)
     .map(([name, descriptor]) => [name, { ...descriptor, enumerable: true }]),
@@ -170,7 +171,7 @@ export async function* singleMessage<T>(item: () => T | Promise<T>): AsyncGenera
   yield await item();
 }
 
-async function only<T>(messages: AsyncIterable<T>): Promise<T> {
+async function firstMessage<T>(messages: AsyncIterable<T>): Promise<T> {
   for await (const message of messages) return message;
   throw new ConnectError("protocol error: no message in a call with one", Code.Unimplemented);
 }

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** The time that a call has, and the signal that its interceptors and its request see. */
+/** The deadline of a call, and the signal that its interceptors and its request have. */
 export class CallScope {
   readonly #controller = new AbortController();
   readonly #signal: AbortSignal | undefined;
@@ -17,28 +17,22 @@ export class CallScope {
     return this.#controller.signal;
   }
 
-  /** The outcome of the call, which ends the scope if it fails, or if that is `all`. */
-  async run<T>(outcome: Promise<T>, all: boolean): Promise<T> {
+  /** Awaits the response. If it fails, or is the whole response (`isComplete`), the scope ends. */
+  async run<T>(response: Promise<T>, isComplete: boolean): Promise<T> {
     try {
-      const result = await outcome;
-      if (all) this.#end();
+      const result = await response;
+      if (isComplete) this.#end();
       return result;
     } catch (error) {
-      const { aborted, reason } = this.signal;
-      this.#end(error);
-      throw aborted ? ConnectError.from(reason, Code.Canceled) : ConnectError.from(error);
+      return this.#fail(error);
     }
   }
 
-  /** Messages with whose end the scope ends, also where the reader leaves. */
+  /** `messages`, with which the scope ends: also if the reader leaves before their end. */
   wrapMessages<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
     return {
       [Symbol.asyncIterator]: () => {
         const inner = messages[Symbol.asyncIterator]();
-        const leave = (): IteratorResult<T> => {
-          this.#end(new ConnectError("the reader left", Code.Canceled));
-          return { done: true, value: undefined };
-        };
         return {
           next: () =>
             inner.next().then(
@@ -46,20 +40,23 @@ export class CallScope {
                 if (step.done) this.#end();
                 return step;
               },
-              (error) => {
-                const { aborted, reason } = this.signal;
-                this.#end(error);
-                throw aborted ? ConnectError.from(reason, Code.Canceled) : ConnectError.from(error);
-              },
+              (error) => this.#fail(error),
             ),
           return: async (value) => {
-            const over = leave();
+            this.#end(new ConnectError("the reader left", Code.Canceled));
             await inner.return?.(value);
-            return over;
+            return { done: true, value: undefined };
           },
         };
       },
     };
+  }
+
+  /** Ends the scope after a failure, and throws its error: the signal's reason if that has aborted. */
+  #fail(error: unknown): never {
+    const { aborted, reason } = this.signal;
+    this.#end(error);
+    throw aborted ? ConnectError.from(reason, Code.Canceled) : ConnectError.from(error);
   }
 
   readonly #abort = (): void => {
@@ -67,24 +64,24 @@ export class CallScope {
     this.#end();
   };
 
-  #end(reason: unknown = OVER): void {
+  #end(reason: unknown = CALL_ENDED): void {
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#abort);
     if (!this.signal.aborted) this.#controller.abort(reason);
   }
 }
 
-/** What a call fails with that took too long. */
+/** The error of a call that has not ended by its deadline. */
 export const deadlineExceeded = (): ConnectError =>
   new ConnectError("the operation timed out", Code.DeadlineExceeded);
 
-/** Why the signal of a call aborts that has ended: one for all, as each has one. */
-const OVER = new ConnectError("the call is over", Code.Canceled);
+/** The reason with which the signal of a call aborts after its end. Every call needs it, so they share one. */
+export const CALL_ENDED = new ConnectError("the call is over", Code.Canceled);
 
-/** Longer ones are never waited for: setTimeout would take them for none. */
+/** The delay from which on setTimeout() runs its task at once. */
 const LONGEST_TIMER_MS = 2 ** 31;
 
-/** Runs `task` in so many milliseconds; never, where that is undefined or weeks away. */
+/** Runs `task` after `timeoutMs`; never, if that is undefined or longer than a timer can wait. */
 export const startDeadline = (
   timeoutMs: number | undefined,
   task: () => void,

@@ -8,7 +8,7 @@ import {
 import { invokeHandler } from "./call-context.js";
 import { methodPath } from "./method-path.js";
 import type { InterceptorNext, ServedMethod } from "./served-method.js";
-import { Shutdown } from "./shutdown.js";
+import { StoppableCalls } from "./stoppable-calls.js";
 
 /** The methods that `routes` register, by path. The interceptors of each are composed here, not for each call. */
 export function createMethodTable(
@@ -16,9 +16,9 @@ export function createMethodTable(
   base: ConnectRouterOptions = {},
 ): ReadonlyMap<string, ServedMethod> {
   const methods = new Map<string, ServedMethod>();
-  const shutdowns = new Map<AbortSignal, Shutdown>();
-  const shutdownOf = (signal: AbortSignal): Shutdown => {
-    const known = shutdowns.get(signal) ?? new Shutdown(signal);
+  const shutdowns = new Map<AbortSignal, StoppableCalls>();
+  const shutdownOf = (signal: AbortSignal): StoppableCalls => {
+    const known = shutdowns.get(signal) ?? new StoppableCalls(signal);
     shutdowns.set(signal, known);
     return known;
   };

@@ -6,7 +6,7 @@ import type {
   Interceptor,
   MethodImplSpec,
 } from "@connectrpc/connect";
-import type { Shutdown } from "./shutdown.js";
+import type { StoppableCalls } from "./stoppable-calls.js";
 
 /** Counts the bytes of a call that the server holds. */
 export interface CallBytes {
@@ -51,7 +51,7 @@ export interface ServedMethod {
   readonly spec: MethodImplSpec;
   /** The interceptors around the handler, composed once; undefined if there are none. */
   readonly next: InterceptorNext | undefined;
-  readonly shutdown: Shutdown | undefined;
+  readonly shutdown: StoppableCalls | undefined;
   readonly maxTimeoutMs: number;
   /** The router's options with those of the method. */
   readonly options: ConnectRouterOptions;

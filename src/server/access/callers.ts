@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { sameBytes, tokenIn } from "../../rpc/bearer-token.js";
-import type { Log, Platform } from "../context.js";
+import type { Logger, Platform } from "../context.js";
 import { tokenOf } from "./credential.js";
 import { type JwtReader, jwtReader } from "./jwt.js";
 import type { AccessRule } from "./rules.js";
@@ -29,7 +29,7 @@ export type FindCaller = (authorization: string | null) => Caller | Promise<Call
 /** Verifies credentials by `settings`. Throws if one of their environment variables is not set. */
 export function callerFinder(
   settings: AccessSettings,
-  { platform, log }: { platform: Pick<Platform, "fetch" | "env">; log: Log },
+  { platform, log }: { platform: Pick<Platform, "fetch" | "env">; log: Logger },
 ): FindCaller {
   if (!isOn(settings)) return () => trusted;
   const { tokens = [], jwt, roles, anonymous } = settings;

@@ -16,7 +16,7 @@ import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { toAnswerError, VERSION } from "../calls/error-mapping.js";
 import { noteRefusal, requestIdIn } from "../calls/observe.js";
 import { type Handle, type Routes, withValue, wrapHandlers } from "../calls/wrap-handlers.js";
-import type { Log, Platform } from "../context.js";
+import type { Logger, Platform } from "../context.js";
 import {
   type Caller,
   callerFinder,
@@ -72,7 +72,7 @@ interface AuthorizedApp {
 
 interface AccessOptions {
   platform: Pick<Platform, "fetch" | "env">;
-  log: Log;
+  log: Logger;
   /** This runtime's own app id. */
   appId: string;
   /** Whether an app has this id: the consumer group of that name is then its own. */

@@ -1,6 +1,6 @@
 import type * as Jose from "jose";
 import type { JSONWebKeySet, JWTVerifyGetKey } from "jose";
-import type { Log, Platform } from "../context.js";
+import type { Logger, Platform } from "../context.js";
 import { unavailable } from "../errors.js";
 
 /** The delay before keys that could not be fetched are fetched again, in milliseconds. */
@@ -17,7 +17,7 @@ interface RemoteKeysOptions {
   cooldownMs: number;
   jose: typeof Jose;
   platform: Pick<Platform, "fetch">;
-  log: Log;
+  log: Logger;
 }
 
 /** The keys as they were last fetched. */

@@ -1,5 +1,5 @@
 import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
-import type { Log, Platform } from "../context.js";
+import type { Logger, Platform } from "../context.js";
 import { RemoteKeys } from "./jwks.js";
 import type { AccessSettings } from "./settings.js";
 import type { Validity } from "./verified.js";
@@ -23,7 +23,7 @@ export interface JwtReader {
 /** Verifies JWTs with their issuer's public keys. The first token loads the library and the keys. */
 export function jwtReader(
   settings: JwtSettings,
-  { platform, log }: { platform: Pick<Platform, "fetch">; log: Log },
+  { platform, log }: { platform: Pick<Platform, "fetch">; log: Logger },
 ): JwtReader {
   const { issuer, audience, subjectClaim, roleClaim, algorithms, clockToleranceMs } = settings;
   const options: JWTVerifyOptions = {
@@ -66,7 +66,7 @@ function validity({ exp = 0, nbf }: JWTPayload, toleranceMs: number): Validity {
 async function open(
   { jwks, jwksUrl = "", cacheMaxAgeMs, cooldownMs }: JwtSettings,
   platform: Pick<Platform, "fetch">,
-  log: Log,
+  log: Logger,
 ): Promise<Opened> {
   const jose = await import("jose");
   if (jwks) return { jose, key: jose.createLocalJWKSet(jwks), keys: () => jwks };

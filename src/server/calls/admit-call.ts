@@ -2,7 +2,7 @@ import { type Code, type ConnectError, createContextValues } from "@connectrpc/c
 import type { AdmittedCall, ArrivedCall } from "../../rpc/dispatch/served-method.js";
 import { REQUEST_ID_HEADER, SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { type Access, subjectOf } from "../access/gate.js";
-import type { Log } from "../context.js";
+import type { Logger } from "../context.js";
 import type { Admission, GroupOf } from "./admission.js";
 import type { CallUsage } from "./call-usage.js";
 import { type Connection, connectionKey } from "./connection.js";
@@ -26,7 +26,7 @@ export interface AdmissionSteps {
  */
 export function createAdmitCall(
   { monitor, admission, access, groupOf }: AdmissionSteps,
-  log: Log,
+  log: Logger,
 ): AdmitCall {
   return (call, connection) => {
     const { method, path, header, protocolName } = call;
@@ -73,7 +73,7 @@ export function createAdmitCall(
   };
 }
 
-function refusalOf(error: unknown, call: ArrivedCall, id: string, log: Log): ConnectError {
+function refusalOf(error: unknown, call: ArrivedCall, id: string, log: Logger): ConnectError {
   const refusal = toAnswerError(error, call.signal, { reqId: id, method: call.path.slice(1) }, log);
   refusal.metadata.set(SERVER_HEADER, VERSION);
   call.responseHeader.set(REQUEST_ID_HEADER, id);

@@ -1,4 +1,4 @@
-import type { Log } from "../context.js";
+import type { Logger } from "../context.js";
 import { silent } from "../context.js";
 
 /** The most characters of a text in a field, of an error's message, and of its stack. */
@@ -16,10 +16,10 @@ const MAX_ITEMS = 50;
  * A log that cuts every text in its fields. Names, headers, paths and the errors of apps come from outside and may have
  * any length, but a line of the log may not.
  */
-export function boundedLog(log: Log): Log {
+export function boundedLog(log: Logger): Logger {
   if (log === silent) return log;
   const at =
-    (level: keyof Log): Log[keyof Log] =>
+    (level: keyof Logger): Logger[keyof Logger] =>
     (fields, message) =>
       log[level](bounded(fields, 0) as object, cut(message, MESSAGE_LENGTH));
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };

@@ -1,6 +1,6 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
-import type { Log } from "../context.js";
+import type { Logger } from "../context.js";
 import { EngineFault } from "../engine.js";
 import { exhausted, unavailable } from "../errors.js";
 import { requestIdIn } from "./observe.js";
@@ -15,7 +15,7 @@ const RETRY_AFTER_MS = 500;
  * Sets the server header on every response, and maps every failure to a code of the error table. An unexpected failure
  * becomes `internal` with the call's id and nothing else; the log has that id beside the cause.
  */
-export function mapErrors(log: Log): Interceptor {
+export function mapErrors(log: Logger): Interceptor {
   return (next) => async (request) => {
     const reqId = requestIdIn(request.contextValues);
     const mapError = (error: unknown): ConnectError => {
@@ -50,7 +50,7 @@ export function toAnswerError(
   error: unknown,
   signal: AbortSignal,
   call: { reqId: string; method: string },
-  log: Log,
+  log: Logger,
 ): ConnectError {
   // A failure after the call's own end, by its deadline or its client, is that end, whatever it looks like.
   if (signal.aborted && signal.reason instanceof ConnectError) return signal.reason;

@@ -1,10 +1,10 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Limits } from "../config/config.js";
-import type { Log } from "../context.js";
+import type { Logger } from "../context.js";
 import { type CallObserver, requestIdIn } from "./observe.js";
 
 /** Logs one line per call when it ends, without its messages: failures at `info`, all others at `debug`. */
-export function callLog(log: Log): CallObserver {
+export function callLog(log: Logger): CallObserver {
   return {
     onStart() {},
     onEnd({ id: reqId, method, protocol }, code, ms) {
@@ -16,10 +16,10 @@ export function callLog(log: Log): CallObserver {
 }
 
 /** A copy of `context` for one call: every line of its log has the call's id, as the line about the call has. */
-export function withCallId<C extends { readonly log: Log }>(context: C, { values }: HandlerContext): C {
+export function withCallId<C extends { readonly log: Logger }>(context: C, { values }: HandlerContext): C {
   const reqId = requestIdIn(values);
   const { log } = context;
-  const at = (level: keyof Log) => (fields: object, message: string) =>
+  const at = (level: keyof Logger) => (fields: object, message: string) =>
     log[level]({ reqId, ...fields }, message);
   return { ...context, log: { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") } };
 }

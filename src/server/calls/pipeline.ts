@@ -2,7 +2,7 @@ import type { ConnectRouterOptions, Interceptor } from "@connectrpc/connect";
 import { takeAnyInJson } from "../../rpc/any-in-json.js";
 import { type Access, needsNoCredentials, subjectOf } from "../access/gate.js";
 import type { Limits } from "../config/config.js";
-import type { Log } from "../context.js";
+import type { Logger } from "../context.js";
 import { protoRegistry } from "../message-registry.js";
 import { createAdmission, type GroupOf } from "./admission.js";
 import { type AdmissionSteps, type AdmitCall, createAdmitCall } from "./admit-call.js";
@@ -31,7 +31,7 @@ export interface CallPipelineOptions {
   readonly observers: readonly CallObserver[];
   /** The interceptors of the server's user. */
   readonly interceptors: readonly Interceptor[];
-  readonly log: Log;
+  readonly log: Logger;
   readonly shutdownSignal: AbortSignal;
 }
 

@@ -1,5 +1,5 @@
 import { asyncDispose } from "../../lib/dispose.js";
-import { type Log, silent } from "../context.js";
+import { type Logger, silent } from "../context.js";
 import type { Engine } from "../engine.js";
 import { MemoryBlobs } from "./memory/blobs.js";
 import { MEMORY_BOUNDS } from "./memory/bounds.js";
@@ -35,7 +35,7 @@ export interface MemoryEngineOptions {
    */
   groupBacklogIdleMs?: number;
   /** Logs the events that the engine drops. Default: no log. */
-  log?: Pick<Log, "warn">;
+  log?: Pick<Logger, "warn">;
   /**
    * The time in Unix milliseconds, for timestamps, leases and delays. Default: `Date.now` for timestamps, and a
    * monotonic clock for the rest.

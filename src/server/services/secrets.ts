@@ -3,7 +3,7 @@ import type { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { quote } from "../../lib/quote.js";
 import { withCallId } from "../calls/log.js";
 import { secretsIn } from "../config/secrets-file.js";
-import type { Log, ServiceContext } from "../context.js";
+import type { Logger, ServiceContext } from "../context.js";
 import { notFound, unavailable } from "../errors.js";
 
 /** The secrets that clients may read. An error does not distinguish a hidden secret from a missing one. */
@@ -23,7 +23,7 @@ export function secretsService(
   const files = new Map<string, SecretFile>();
 
   /** Reads the file for each call, but parses it only if it has changed. */
-  const fromFile = async (store: string, path: string, log: Log): Promise<VisibleSecrets> => {
+  const fromFile = async (store: string, path: string, log: Logger): Promise<VisibleSecrets> => {
     const unreadable = (why: string, fields: object) => {
       log.error({ store, path, why, ...fields }, "cannot read a secret store's file");
       return unavailable(`secret store ${quote(store)} cannot be read`, { retryAfterMs: RETRY_AFTER_MS });

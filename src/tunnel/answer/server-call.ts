@@ -16,7 +16,7 @@ import {
 } from "../../rpc/dispatch/call-context.js";
 import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
 import type { Admit, AdmittedCall, InterceptorNext, ServedMethod } from "../../rpc/dispatch/served-method.js";
-import type { Stoppable } from "../../rpc/dispatch/shutdown.js";
+import type { Stoppable } from "../../rpc/dispatch/stoppable-calls.js";
 import type { IncomingCall } from "../call/call.js";
 import { statusFromError } from "../call/status-error.js";
 import { MessageReader } from "../flow/message-reader.js";

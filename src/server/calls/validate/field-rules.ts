@@ -60,14 +60,15 @@ export const pairs: FieldRule = (value, field, { valueBytes }) => {
   if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);
 };
 
-export const bytes: FieldRule = (value, field, { valueBytes }) => {
+/** A text or bytes: at most as large as a value may be. */
+export const boundedBytes: FieldRule = (value, field, { valueBytes }) => {
   const length = typeof value === "string" ? utf8Length(value) : (value as Uint8Array).length;
   if (length > valueBytes) throw exhausted("valueBytes", valueBytes, `${field} has ${length} bytes`);
 };
 
 /** The content of a google.protobuf.Any, if there is one. */
 export const anyBytes: FieldRule = (value, field, limits) => {
-  if (value !== undefined) bytes((value as { value: Uint8Array }).value, `${field}.value`, limits);
+  if (value !== undefined) boundedBytes((value as { value: Uint8Array }).value, `${field}.value`, limits);
 };
 
 /** The name of a secret. A NUL would end the name of an environment variable. */

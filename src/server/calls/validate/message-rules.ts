@@ -11,7 +11,7 @@ import * as runtime from "../../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { invalid } from "../../errors.js";
 import {
   anyBytes,
-  bytes,
+  boundedBytes,
   EMPTY,
   type FieldRule,
   fileMetadata,
@@ -60,7 +60,7 @@ rule(runtime.DeleteConfigurationRequestSchema, { ...identity, keys });
 rule(runtime.SaveConfigurationRequestSchema, { storeName: name, appId: optionalName, items: someItems });
 rule(runtime.ConfigurationItemSchema, {
   key,
-  content: bytes,
+  content: boundedBytes,
   group: optionalName,
   label: optionalName,
   tags: pairs,
@@ -82,11 +82,11 @@ rule(runtime.DeleteStateRequestSchema, { storeName: name, key });
 rule(runtime.DeleteBulkStateRequestSchema, { storeName: name, states: items });
 rule(runtime.ExecuteStateTransactionRequestSchema, { storeName: name, operations: items });
 rule(runtime.TransactionalStateOperationSchema, { request: required });
-rule(runtime.StateItemSchema, { key, value: bytes });
+rule(runtime.StateItemSchema, { key, value: boundedBytes });
 rule(runtime.PublishEventRequestSchema, {
   pubsubName: name,
   topic: name,
-  data: bytes,
+  data: boundedBytes,
   dataContentType: mediaType,
   metadata: publishMetadata,
 });
@@ -103,7 +103,7 @@ rule(runtime.FileRequestSchema, { storeName: name, name: prefix });
 rule(runtime.ListFileRequestSchema, { request: required, pageSize: notNegative, marker: prefix });
 rule(runtime.DelFileRequestSchema, { request: oneFile });
 rule(runtime.GetFileMetaRequestSchema, { request: oneFile });
-rule(runtime.InvokeBindingRequestSchema, { name, operation: notEmpty, data: bytes });
+rule(runtime.InvokeBindingRequestSchema, { name, operation: notEmpty, data: boundedBytes });
 rule(runtime.GetSecretRequestSchema, { storeName: name, key: secretKey });
 rule(runtime.GetBulkSecretRequestSchema, { storeName: name });
 rule(lifecycle.DynamicConfigurationSchema, { componentConfig: required });
@@ -122,15 +122,15 @@ rule(map.GetRequestSchema, { header: required, key });
 rule(map.RemoveRequestSchema, { header: required, key });
 rule(map.BackupRequestSchema, { header: required, entries: items });
 rule(map.EntrySchema, { key, digest: required });
-rule(map.ValueSchema, { value: bytes });
+rule(map.ValueSchema, { value: boundedBytes });
 rule(gossip.MessageSchema, { source: name, target: required });
 rule(primitive.NameSchema, { name, namespace: optionalName });
 rule(gossip.UpdateSchema, { updates: gossipEntries, timestamp });
 rule(gossip.UpdateRequestSchema, { keys, timestamp });
 rule(gossip.AntiEntropyAdvertisementSchema, { digest: gossipEntries, timestamp });
-rule(gossip.MapValueSchema, { digest: required, value: bytes });
+rule(gossip.MapValueSchema, { digest: required, value: boundedBytes });
 rule(gossip.DigestSchema, { timestamp });
-rule(log.ProduceRequestSchema, { value: bytes });
+rule(log.ProduceRequestSchema, { value: boundedBytes });
 
 /** The fields of a message that are stored as one value: together they have at most as many bytes as a value. */
 export const VALUE_FIELDS: ReadonlyMap<DescMessage, readonly string[]> = new Map<

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { asyncDispose } from "../../../lib/dispose.js";
-import { type Log, silent } from "../../context.js";
+import { type Logger, silent } from "../../context.js";
 import type { Engine } from "../../engine.js";
 import { withDefaults } from "../shared/bounds.js";
 import { Clock } from "../shared/clock.js";
@@ -54,7 +54,7 @@ export interface DiskEngineOptions {
   /** The size of a log's segments. Retention frees whole segments. Default: 32 MiB. */
   segmentBytes?: number;
   /** Logs the events that the engine drops, and operations that take long. Default: no log. */
-  log?: Pick<Log, "info" | "warn">;
+  log?: Pick<Logger, "info" | "warn">;
   /**
    * The time in Unix milliseconds, for timestamps, leases and delays. Default: `Date.now` for timestamps, and a
    * monotonic clock for the rest, which continues when the folder is opened again.
@@ -132,7 +132,7 @@ interface OpenFolder {
   files: Files;
   tree: Tree;
   lock: FolderLock;
-  log: Pick<Log, "info" | "warn">;
+  log: Pick<Logger, "info" | "warn">;
   bounds: Record<keyof typeof DISK_BOUNDS, number>;
   /** Sets the function to call if another process takes the folder. */
   setOnLoss: (close: () => void) => void;

@@ -1,7 +1,7 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
-import type { Log } from "../../context.js";
+import type { Logger } from "../../context.js";
 import { EngineFault } from "../../engine.js";
 import { closedError } from "../shared/errors.js";
 import { DirectorySync } from "./directory-sync.js";
@@ -20,7 +20,7 @@ export interface StoreOptions {
   /** Syncs folders. Default: Node's file system. */
   files?: Files;
   /** Logs operations that take long. */
-  log?: Pick<Log, "info">;
+  log?: Pick<Logger, "info">;
 }
 
 /** One write of a batch: the new value of `key`, or undefined to delete it. */
@@ -229,7 +229,10 @@ function endOf(prefix: string): string {
  * Reads every block of the tables and verifies their checksums before LevelDB opens them. LevelDB verifies none, and
  * some damaged blocks end the process.
  */
-async function checkTables(tables: readonly StoreTable[], log: Pick<Log, "info"> | undefined): Promise<void> {
+async function checkTables(
+  tables: readonly StoreTable[],
+  log: Pick<Logger, "info"> | undefined,
+): Promise<void> {
   const bytes = tables.reduce((sum, { size }) => sum + size, 0);
   if (bytes > LOG_ABOVE_BYTES)
     log?.info({ bytes }, "all keys and values are read before the data folder opens");

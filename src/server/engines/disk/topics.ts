@@ -1,4 +1,4 @@
-import type { Log } from "../../context.js";
+import type { Logger } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
 import type { Clock } from "../shared/clock.js";
 import { closedError, fullError } from "../shared/errors.js";
@@ -14,7 +14,7 @@ export interface TopicLimits {
   maxGroups: number;
   groupIdleMs: number;
   groupBacklogIdleMs: number;
-  log: Pick<Log, "warn">;
+  log: Pick<Logger, "warn">;
 }
 
 /** The topics of the disk engine. Each group has its own entries in the tree for its waiting events. */

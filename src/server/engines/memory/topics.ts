@@ -1,5 +1,5 @@
 import { runAfter } from "../../../lib/timer.js";
-import type { Log } from "../../context.js";
+import type { Logger } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
 import { Consumer } from "../shared/consumer.js";
 import { closedError, fullError } from "../shared/errors.js";
@@ -15,7 +15,7 @@ interface TopicLimits {
   maxGroups: number;
   groupIdleMs: number;
   groupBacklogIdleMs: number;
-  log: Pick<Log, "warn">;
+  log: Pick<Logger, "warn">;
 }
 
 /** Counts for each event besides its value, for `maxBacklogBytes` and `maxTopicBytes`. */

@@ -10,7 +10,7 @@ import {
 } from "../../../../gen/atomix/pb/map/map_pb.js";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
 import { delay, runAfter } from "../../../lib/timer.js";
-import type { Log } from "../../context.js";
+import type { Logger } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
 import { type Address, addressFacts } from "./address.js";
 import { Backlog, splitBatches } from "./batches.js";
@@ -27,7 +27,7 @@ export interface BackupReplicaOptions {
   published: bigint;
   keys: KeyStore;
   ackTimeoutMs: number;
-  log: Log;
+  log: Logger;
   /** Called when the backup has confirmed further changes. */
   onProgress: () => void;
   /** Called when the backup has seen a later term: this server is no longer the primary. */

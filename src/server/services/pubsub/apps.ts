@@ -8,7 +8,7 @@ import { lostConnection } from "../../../rpc/lost-connection.js";
 import { type ErrorMapping, withErrorMapping } from "../../../rpc/with-error-mapping.js";
 import { tokenOf, withCredential } from "../../access/credential.js";
 import { checkName } from "../../calls/validate/field-rules.js";
-import { type Log, type ServiceContext, silent } from "../../context.js";
+import { type Logger, type ServiceContext, silent } from "../../context.js";
 import { type App, runAppSession } from "./app-session.js";
 import { type Subscription, topicOf } from "./delivery.js";
 
@@ -62,7 +62,7 @@ export async function joinApp(
   const { log } = context;
   const client = createClient(AppCallback, withErrorMapping(transport, readError));
   // Invalid subscriptions are logged once per session, not each time that the app is asked.
-  const listSubscriptions = async (signal: AbortSignal, log: Log = silent) =>
+  const listSubscriptions = async (signal: AbortSignal, log: Logger = silent) =>
     validSubscriptions(context, name, await topicSubscriptionsOf(client, signal), mayRead, log);
   const app: App = { name, client, listSubscriptions, askEveryMs, timeoutMs };
   let failures = 0;
@@ -91,7 +91,7 @@ async function validSubscriptions(
   app: string,
   requested: TopicSubscription[],
   mayRead: NonNullable<JoinOptions["mayRead"]>,
-  log: Log,
+  log: Logger,
 ): Promise<Subscription[]> {
   const valid = new Map<string, Subscription>();
   for (const { pubsubName: pubsub, topic, metadata } of requested) {

@@ -9,7 +9,7 @@ export interface Stoppable {
  * Stops calls when a signal aborts. Calls come and go by the thousand, and a listener for each would cost more than the
  * call: a removed listener still points at its successor, and so keeps all later ones in memory.
  */
-export class Shutdown {
+export class StoppableCalls {
   readonly signal: AbortSignal;
   readonly #calls: Stoppable[] = [];
 
