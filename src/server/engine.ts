@@ -212,11 +212,11 @@ export interface BlobStore {
 /** The error of a correct call that the engine could not carry out. */
 export class EngineFault extends Error {
   /**
-   * "full": one of its bounds is reached. "unavailable": the engine is closed or cannot be reached, and the same call
-   * may succeed later.
+   * "full": one of its bounds is reached, or its disk is full. "unavailable": the engine is closed or cannot be
+   * reached, and the same call may succeed later.
    */
   readonly reason: "full" | "unavailable";
-  /** The bound that was reached, by the name of the engine's option. */
+  /** The bound that was reached, by the name of the engine's option; undefined if the disk is full. */
   readonly limit: { name: string; most: number } | undefined;
 
   constructor(reason: "full" | "unavailable", message: string, limit?: { name: string; most: number }) {

@@ -47,6 +47,11 @@ export function exhausted(limit: string, most: number | bigint, why: string): Co
   ]);
 }
 
+/** The engine has no room for a write, for example because the disk is full. Unlike `exhausted`, no limit is configured. */
+export function storageFull(why: string): ConnectError {
+  return new ConnectError(why, Code.ResourceExhausted, undefined, [info("STORAGE_FULL", {})]);
+}
+
 /** The server cannot do it now, and a retry may succeed. */
 export function unavailable(
   why: string,

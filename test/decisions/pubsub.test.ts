@@ -224,21 +224,24 @@ test("SubscribeTopicEvents: half-close waits for acks that the engine takes its 
   assert.ok(await next.quiet());
 });
 
-test("SubscribeTopicEvents: where an ack cannot be kept, the stream ends as unavailable and the event comes again", async () => {
-  let broken = true;
-  const away = engineWith((delivery) =>
-    broken ? Promise.reject(new EngineFault("unavailable", "the disk is gone")) : delivery.ack(),
-  );
-  await using at = await open({ engine: away });
-  const stream = await subscribe(at.runtime);
-  await at.publish("t", "x");
-  const { id } = await stream.next();
-  stream.answer(id);
-  assert.equal((await stream.end())?.code, Code.Unavailable);
-  broken = false;
-  const next = await subscribe(at.runtime);
-  assert.equal((await next.next()).id, id);
-});
+test.each(["unavailable", "full"] as const)(
+  "SubscribeTopicEvents: if an ack cannot be stored (%s), the stream ends as unavailable and the event is delivered again",
+  async (reason) => {
+    let broken = true;
+    const failing = engineWith((delivery) =>
+      broken ? Promise.reject(new EngineFault(reason, "the disk is gone")) : delivery.ack(),
+    );
+    await using at = await open({ engine: failing });
+    const stream = await subscribe(at.runtime);
+    await at.publish("t", "x");
+    const { id } = await stream.next();
+    stream.answer(id);
+    assert.equal((await stream.end())?.code, Code.Unavailable);
+    broken = false;
+    const next = await subscribe(at.runtime);
+    assert.equal((await next.next()).id, id);
+  },
+);
 
 /** A server that calls `app` back in this process. */
 function openWithApp(app: Partial<ServiceImpl<typeof AppCallback>>) {

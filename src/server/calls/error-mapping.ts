@@ -2,7 +2,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import type { Logger } from "../context.js";
 import { EngineFault } from "../engine.js";
-import { exhausted, unavailable } from "../errors.js";
+import { exhausted, storageFull, unavailable } from "../errors.js";
 import { requestIdIn } from "./observe.js";
 
 /** The version in `fairlead-server`, and of the package. */
@@ -58,6 +58,7 @@ export function toAnswerError(
   if (signal.aborted && error === signal.reason) return ConnectError.from(error, Code.Canceled);
   if (error instanceof EngineFault) {
     if (error.limit) return exhausted(error.limit.name, error.limit.most, error.message);
+    if (error.reason === "full") return storageFull(error.message);
     return unavailable(error.message, { retryAfterMs: RETRY_AFTER_MS });
   }
   if (error instanceof ConnectError) return error;

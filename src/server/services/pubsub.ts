@@ -11,6 +11,7 @@ import { withCallId } from "../calls/log.js";
 import { consumerGroupOf } from "../calls/request-names.js";
 import { checkName } from "../calls/validate/field-rules.js";
 import type { ServiceContext } from "../context.js";
+import { EngineFault } from "../engine.js";
 import { invalid, unavailable } from "../errors.js";
 import { eventOf } from "./pubsub/cloud-event.js";
 import { claims, type Subscription, topicOf, verdictOf } from "./pubsub/delivery.js";
@@ -50,7 +51,7 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
       };
       const claimed = claims(withCallId(context, call), subscription, signal);
       const most = Math.min(limits.inFlight, Number(initial.metadata["maxInFlight"] ?? limits.inFlight));
-      const unsettled = new Unsettled(most, signal, (error) => end({ error }));
+      const unsettled = new Unsettled(most, signal, (error) => end({ error: asRetryable(error) }));
       takeAnswers(incoming, unsettled).then(
         () => end({}),
         (error: unknown) => end({ error }),
@@ -63,6 +64,8 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
           yield eventMessage(claim.event);
           await unsettled.hasRoom();
         }
+      } catch (error) {
+        throw asRetryable(error);
       } finally {
         ending.abort();
       }
@@ -72,6 +75,13 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
     },
   };
 }
+
+/**
+ * A full disk as an engine that is unavailable: a subscriber reconnects only after that, and its events are delivered
+ * again when there is room for its answers.
+ */
+const asRetryable = (error: unknown): unknown =>
+  error instanceof EngineFault && !error.limit ? new EngineFault("unavailable", error.message) : error;
 
 type Incoming = AsyncIterator<SubscribeTopicEventsRequest>;
 
