@@ -255,12 +255,12 @@ test("what is not HTTP is answered with 400 and closed", async () => {
 test("answers are compressed only where the client asks for it", async () => {
   const seen: (string | null)[] = [];
   for (const compression of [false, true]) {
-    await using at = await overHttp((url) => createNodeTransport(url, { compression }))();
     const note: Interceptor = (next) => (request) => {
       seen.push(request.header.get("accept-encoding"));
       return next(request);
     };
-    at.server.options.interceptors?.push(note);
+    const dial = (url: string) => createNodeTransport(url, { compression });
+    await using at = await overHttp(dial)({ interceptors: [note] });
     assert.equal(await createState(at.transport, "default").get("k"), undefined);
   }
   assert.deepEqual(seen, [null, "gzip,br"]);
