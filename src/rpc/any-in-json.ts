@@ -28,11 +28,12 @@ export const sendAnyInJson: Interceptor = (next) => async (request) => {
 };
 
 /** The counterpart of sendAnyInJson() for servers. Applies to calls in JSON only. */
-export const takeAnyInJson: Interceptor = (next) => async (request) => {
-  if (request.stream || !METHODS.has(request.method.name) || !isJson(request)) return next(request);
-  const response = await next({ ...request, message: mapAny(request.message, removeType) });
-  return response.stream ? response : { ...response, message: mapAny(response.message, addType) };
-};
+export const takeAnyInJson: Interceptor = (next) => (request) =>
+  request.stream || !METHODS.has(request.method.name) || !isJson(request)
+    ? next(request)
+    : next({ ...request, message: mapAny(request.message, removeType) }).then((response) =>
+        response.stream ? response : { ...response, message: mapAny(response.message, addType) },
+      );
 
 /** Whether the message of a call is JSON. A GET has the encoding in its URL. */
 function isJson({ requestMethod, url, header }: Parameters<ReturnType<Interceptor>>[0]): boolean {

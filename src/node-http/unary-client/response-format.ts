@@ -4,7 +4,7 @@ import { type Compression, compressedFlag } from "@connectrpc/connect/protocol";
 import * as connect from "@connectrpc/connect/protocol-connect";
 import * as grpc from "@connectrpc/connect/protocol-grpc";
 import * as grpcWeb from "@connectrpc/connect/protocol-grpc-web";
-import { RequestHeaders } from "../../rpc/request-headers.js";
+import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import { ENVELOPE_BYTES } from "../unary/envelope.js";
 
 /** A response that has arrived as a whole. */
@@ -37,7 +37,7 @@ const statusOf = ({ headers }: RawResponse): number => Number(headers[":status"]
 
 export const readConnectResponse: ReadResponse = (response, options) => {
   const { useBinaryFormat, acceptCompression, readMaxBytes } = options;
-  const all = new RequestHeaders(response.headers);
+  const all = new LazyHeaders(response.headers);
   const { compression, isUnaryError, unaryError } = connect.validateResponseWithCompression(
     "unary",
     acceptCompression as Compression[],
@@ -64,8 +64,8 @@ function hasTrailers({ headers }: RawResponse): boolean {
 }
 
 export const readGrpcResponse: ReadResponse = (response, { acceptCompression, readMaxBytes }) => {
-  const header = new RequestHeaders(response.headers);
-  const trailer = new RequestHeaders(response.trailers ?? {});
+  const header = new LazyHeaders(response.headers);
+  const trailer = new LazyHeaders(response.trailers ?? {});
   const { compression, headerError } = grpc.validateResponseWithCompression(
     acceptCompression as Compression[],
     statusOf(response),
@@ -81,7 +81,7 @@ export const readGrpcResponse: ReadResponse = (response, { acceptCompression, re
 };
 
 export const readGrpcWebResponse: ReadResponse = (response, { acceptCompression, readMaxBytes }) => {
-  const header = new RequestHeaders(response.headers);
+  const header = new LazyHeaders(response.headers);
   const { compression, headerError } = grpcWeb.validateResponseWithCompression(
     acceptCompression as Compression[],
     statusOf(response),

@@ -2,7 +2,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { RawHeaders } from "../../rpc/request-headers.js";
+import type { RawHeaders } from "../../rpc/lazy-headers.js";
 import { resetError } from "../reset-error.js";
 
 /** The response to a unary call. */
@@ -135,6 +135,12 @@ export class Http2Exchange implements Exchange {
 
 const WAIT_FOR_TRAILERS = { waitForTrailers: true };
 
+/** Node sends the headers and a text that follows them in one write, but headers and bytes in two. */
+const SMALL_BYTES = 4096;
+
+const latin1 = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
+  Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength).toString("latin1");
+
 /** A request over HTTP/1.1. */
 export class Http1Exchange implements Exchange {
   readonly httpVersion = "1.1";
@@ -186,7 +192,9 @@ export class Http1Exchange implements Exchange {
     const response = this.#response;
     if (response.destroyed || response.headersSent) return;
     response.writeHead(status, headers);
-    if (!body || body.length <= PIECE_BYTES) response.end(body);
+    if (!body) response.end();
+    else if (body.length <= SMALL_BYTES) response.end(latin1(body), "latin1");
+    else if (body.length <= PIECE_BYTES) response.end(body);
     else writeInPieces(response, body, () => this.progress++);
     // A client that still uploads reads the response only when all of its request has been taken.
     if (!request.readableEnded) response.once("finish", () => request.resume());

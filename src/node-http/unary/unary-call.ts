@@ -9,7 +9,7 @@ import {
 import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
 import type { AdmittedCall, CallBytes, InterceptedResponse } from "../../rpc/dispatch/served-method.js";
 import type { Stoppable } from "../../rpc/dispatch/stoppable-calls.js";
-import { RequestHeaders } from "../../rpc/request-headers.js";
+import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import type { Exchange, ExchangeEvents, UnaryResponse } from "./exchange.js";
 import { messageIn, RequestBody } from "./request-body.js";
 import { encodeResponse } from "./unary-response.js";
@@ -20,7 +20,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   readonly exchange: Exchange;
   readonly served: DispatchedCall["served"];
   readonly method: DescMethodUnary;
-  readonly header: RequestHeaders;
+  readonly header: LazyHeaders;
   usage: CallBytes | undefined;
   index = 0;
   readonly #route: UnaryRoute;
@@ -45,7 +45,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     this.#body = new RequestBody(route);
     this.served = route.method.served;
     this.method = route.method.served.spec.method as DescMethodUnary;
-    this.header = new RequestHeaders(exchange.headers);
+    this.header = new LazyHeaders(exchange.headers);
     const { timeoutMs } = route;
     this.#endsAtMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeoutMs;
   }
@@ -95,11 +95,11 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   }
 
   get responseHeader(): Headers {
-    return (this.#responseHeader ??= new Headers());
+    return (this.#responseHeader ??= new LazyHeaders());
   }
 
   get responseTrailer(): Headers {
-    return (this.#responseTrailer ??= new Headers());
+    return (this.#responseTrailer ??= new LazyHeaders());
   }
 
   get values(): ContextValues {

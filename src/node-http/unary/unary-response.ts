@@ -10,6 +10,7 @@ import {
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
 import { encodeGrpcMessage } from "../../rpc/grpc-message.js";
+import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import { sealEnvelope } from "./envelope.js";
 import type { UnaryResponse } from "./exchange.js";
 import type { MessageFormat } from "./message-format.js";
@@ -105,9 +106,10 @@ function grpcTrailers({ error, trailer }: UnaryResult): OutgoingHttpHeaders {
   return trailers;
 }
 
-/** Adds `added` to `headers`; values of a name that is there already are replaced, unless there may be several. */
+/** Adds `added` to `headers`, in the place of those of the same name. */
 function addHeaders(headers: OutgoingHttpHeaders, added: Headers | undefined, prefix = ""): void {
-  added?.forEach((value, name) => {
+  if (!added) return;
+  LazyHeaders.each(added, (name, value) => {
     headers[prefix + name] = name === "set-cookie" ? added.getSetCookie() : value;
   });
 }

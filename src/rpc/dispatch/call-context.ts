@@ -74,8 +74,8 @@ export const invokeHandler: InterceptorNext = async (
   const { service } = request;
   const { spec } = call.served;
   const common = { service, header: call.responseHeader, trailer: call.responseTrailer };
-  const context = createHandlerContext(call, request);
   if (!request.stream) {
+    const context = createHandlerContext(call, request);
     const output = await (spec as UnarySpec).impl(request.message as never, context);
     const { method } = spec as { method: DescMethodUnary };
     return { ...common, stream: false, method, message: create(method.output, output) };
@@ -108,8 +108,23 @@ export function createHandlerContext(
 ): HandlerContext {
   const context = new CallContext(call, from);
   // A handler that takes no context cannot copy it.
-  return call.served.spec.impl.length > 1 ? Object.defineProperties(context, OWN_GETTERS) : context;
+  return call.served.spec.impl.length > 1 ? copyable(context) : context;
 }
+
+/** The context as an object that a handler may copy: with properties of its own, of which only the signal is lazy. */
+function copyable(context: CallContext): HandlerContext {
+  const { url, timeoutMs, requestHeader, responseHeader, responseTrailer, values } = context;
+  const own = { ...context, url, timeoutMs, requestHeader, responseHeader, responseTrailer, values, context };
+  return Object.defineProperty(own, "signal", SIGNAL_OF_CONTEXT) as never;
+}
+
+/** One getter for all contexts, for the reason of LAZY_SIGNAL. */
+const SIGNAL_OF_CONTEXT = {
+  enumerable: true,
+  get(this: { context: CallContext }) {
+    return this.context.signal;
+  },
+};
 
 /** A handler's context. Many handlers read nothing of it, so all of it is created when it is read. */
 class CallContext implements HandlerContext {
@@ -159,13 +174,6 @@ class CallContext implements HandlerContext {
     return "contextValues" in this.#from ? this.#from.contextValues : this.#call.values;
   }
 }
-
-/** The getters as own properties, so that a handler may copy its context. Shared for the reason of LAZY_SIGNAL. */
-const OWN_GETTERS = Object.fromEntries(
-  Object.entries(Object.getOwnPropertyDescriptors(CallContext.prototype))
-    .filter(([, { get }]) => get)
-    .map(([name, descriptor]) => [name, { ...descriptor, enumerable: true }]),
-);
 
 export async function* singleMessage<T>(item: () => T | Promise<T>): AsyncGenerator<T> {
   yield await item();

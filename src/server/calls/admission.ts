@@ -9,7 +9,6 @@ import {
   type Interceptor,
   type StreamRequest,
   type StreamResponse,
-  type UnaryResponse,
 } from "@connectrpc/connect";
 import type {
   UniversalHandler,
@@ -17,8 +16,8 @@ import type {
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
+import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import { hasMalformedQuery } from "../../rpc/malformed-query.js";
-import { RequestHeaders } from "../../rpc/request-headers.js";
 import { sendRefusal } from "../access/refusal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
@@ -88,7 +87,12 @@ export function createAdmission(limits: Limits): Admission {
       const usage = request.contextValues.get(responseUsageKey);
       if (!request.stream) requestBytes?.completeMessage();
       const response = await next(request.stream ? completeMessages(request, requestBytes, limits) : request);
-      return usage ? waitForRoom(response, usage, request) : response;
+      if (!usage) return response;
+      if (response.stream) return spaceOut(response, usage, request);
+      // Most responses are small and need not wait.
+      const room = usage.waitForRoom(messageSize(response.message), request);
+      if (room) await room;
+      return response;
     },
   };
 }
@@ -103,7 +107,7 @@ function openCall(
 ): CallUsage | ConnectError {
   const { connections, headerBytes, messageBytes } = limits;
   if (connection?.isExtra) return exhausted("connections", connections, "as many are open without this one");
-  const bytes = RequestHeaders.sizeOf(header);
+  const bytes = LazyHeaders.sizeOf(header);
   if (bytes > headerBytes) return exhausted("headerBytes", headerBytes, `the headers have ${bytes} bytes`);
   const length = header.get("content-length");
   if (!isEnveloped(header) && Number(length) > messageBytes) return tooLarge(messageBytes, length);
@@ -221,15 +225,11 @@ function completeMessages(
 }
 
 /** The response; each of its messages waits until there is room for its bytes. */
-async function waitForRoom<R extends UnaryResponse | StreamResponse>(
-  response: R,
+function spaceOut(
+  response: StreamResponse,
   usage: CallUsage,
   request: { readonly signal: AbortSignal },
-): Promise<R> {
-  if (!response.stream) {
-    await usage.waitForRoom(messageSize(response.message), request);
-    return response;
-  }
+): StreamResponse {
   const { message: messages } = response;
   const delayed = async function* () {
     for await (const message of messages) {

@@ -1,5 +1,5 @@
 import { create, type Message } from "@bufbuild/protobuf";
-import type { Interceptor } from "@connectrpc/connect";
+import type { Interceptor, StreamRequest } from "@connectrpc/connect";
 import { HEARTBEAT_HEADER } from "../../rpc/extension-headers.js";
 import { LATE_HEADERS } from "../../rpc/stream-watchdog.js";
 
@@ -14,7 +14,10 @@ const FIRST_MS = 100;
  * Sends an empty message on a response stream whenever nothing was sent for the interval that its client asks for, so
  * that both ends and every proxy between them know that it is alive. Clients that do not ask never get one.
  */
-export const heartbeat: Interceptor = (next) => async (request) => {
+export const heartbeat: Interceptor = (next) => (request) =>
+  request.stream ? respondWithHeartbeats(next, request) : next(request);
+
+async function respondWithHeartbeats(next: Next, request: StreamRequest): ReturnType<Next> {
   const requestedMs = Number(request.header.get(HEARTBEAT_HEADER));
   const response = await next(request);
   const { methodKind, output } = request.method;
@@ -23,7 +26,9 @@ export const heartbeat: Interceptor = (next) => async (request) => {
   response.header.set(HEARTBEAT_HEADER, String(everyMs));
   const firstMs = LATE_HEADERS.has(request.method.name) ? undefined : FIRST_MS;
   return { ...response, message: withHeartbeats(response.message, () => create(output), everyMs, firstMs) };
-};
+}
+
+type Next = ReturnType<Interceptor>;
 
 /** Not a generator: leaving it would wait for its next message first. */
 function withHeartbeats(

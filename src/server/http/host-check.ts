@@ -49,18 +49,24 @@ export function hostCheck({ hosts, cors, onLoopback }: HostCheckOptions): HostCh
       each.startsWith("*.") ? name.endsWith(each.slice(1)) : name === each,
     );
   };
-  return ({ host, origin, isPreflight = false }) => {
-    // Browsers always send a host; a probe by HTTP/1.0 may have none.
-    if (host && !URL.canParse(`http://${host}`)) {
-      return {
-        status: 400,
-        error: new ConnectError("the host header must name a host", Code.InvalidArgument),
-      };
+  // Most requests name the host that the one before has named.
+  let lastAccepted: string | undefined;
+  const refuseHost = (host: string): HostRefusal | undefined => {
+    if (!URL.canParse(`http://${host}`)) {
+      const error = new ConnectError("the host header must name a host", Code.InvalidArgument);
+      return { status: 400, error };
     }
-    if (host && !isOurs(nameIn(host))) {
+    if (!isOurs(nameIn(host))) {
       const why = `the host ${quote(host)} is not one of this server's: add its name to hosts in the configuration`;
       return { status: 421, error: refusal(why) };
     }
+    lastAccepted = host;
+    return undefined;
+  };
+  return ({ host, origin, isPreflight = false }) => {
+    // Browsers always send a host; a probe by HTTP/1.0 may have none.
+    const refused = host && host !== lastAccepted ? refuseHost(host) : undefined;
+    if (refused) return refused;
     if (isPreflight || !origin || cors.allows(origin) || isSameOrigin(origin, host)) return undefined;
     return { status: 403, error: refusal(`pages of ${quote(origin)} are not in cors.origins`) };
   };
