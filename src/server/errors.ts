@@ -47,7 +47,7 @@ export function exhausted(limit: string, most: number | bigint, why: string): Co
   ]);
 }
 
-/** The engine has no room for a write, for example because the disk is full. Unlike `exhausted`, no limit is configured. */
+/** The engine has no room for a write, as on a full disk. Unlike exhausted(), no configured limit is reached. */
 export function storageFull(why: string): ConnectError {
   return new ConnectError(why, Code.ResourceExhausted, undefined, [info("STORAGE_FULL", {})]);
 }

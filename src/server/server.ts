@@ -148,13 +148,7 @@ export function createServer({
   const config = parseConfig(input, { engines: [givenEngine?.name ?? "memory"] });
   const engine = givenEngine ?? memoryEngine({ ...config.engines.memory, log });
   const shutdown = createShutdown();
-  const context = createContext(config, {
-    engine,
-    log,
-    platform,
-    clientInterceptors,
-    closing: shutdown.closing,
-  });
+  const context = createContext(config, { engine, log, platform, clientInterceptors, shutdown });
   const access = createAccess(config.access, { ...context, isApp: (id) => isApp(context, id) });
   const counters = createMetrics();
   const pipeline = createPipeline({
@@ -187,10 +181,10 @@ export function createServer({
     engine,
     log,
     fetch,
-    transport({ trusted = true } = {}) {
-      const callable = trusted ? pipeline.forThisProcess(services) : routes;
-      return createRouterTransport(callable, { router: pipeline.options });
-    },
+    transport: ({ trusted = true } = {}) =>
+      createRouterTransport(trusted ? pipeline.forThisProcess(services) : routes, {
+        router: pipeline.options,
+      }),
     tunnels,
     readiness: checkReadiness,
     metrics,
@@ -257,14 +251,15 @@ interface ContextOptions {
   log: Logger;
   platform: Partial<Platform> | undefined;
   clientInterceptors: readonly Interceptor[];
-  closing: AbortSignal;
+  shutdown: Shutdown;
 }
 
 function createContext(
   config: Config,
-  { engine, log, platform, clientInterceptors, closing }: ContextOptions,
+  { engine, log, platform, clientInterceptors, shutdown }: ContextOptions,
 ): ServiceContext {
   const { limits, gossip, appId } = config;
+  const { closing } = shutdown;
   const { dial, ...rest } = { ...fetchPlatform, ...platform };
   return {
     engine,

@@ -153,11 +153,7 @@ export function createTransportOver(
     idleMs,
     prepare: () => sessionToken.refresh(),
     identity: () => identityOf(appId, sessionToken.authorization, served.offer),
-    onSettings: ({ calledOffer }) => {
-      // Only a SharedWorker sends 0: it has lost its socket.
-      if (calledOffer === 0) served.onLost(new ConnectError("the shared tunnel was lost", Code.Unavailable));
-      else served.onCalled(calledOffer ?? 0);
-    },
+    onSettings: ({ calledOffer = -1 }) => served.onCalled(calledOffer),
     onLost: (error) => served.onLost(error),
     onRefused: () => sessionToken.refuse(),
     answer:

@@ -75,7 +75,7 @@ export class CallScope {
 export const deadlineExceeded = (): ConnectError =>
   new ConnectError("the operation timed out", Code.DeadlineExceeded);
 
-/** The reason with which the signal of a call aborts after its end. Every call needs it, so they share one. */
+/** The abort reason of calls that have ended. Shared, as a DOMException for each would cost more than the call. */
 export const CALL_ENDED = new ConnectError("the call is over", Code.Canceled);
 
 /** The delay from which on setTimeout() runs its task at once. */

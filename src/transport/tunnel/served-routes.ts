@@ -60,8 +60,10 @@ export class ServedRoutes {
     return { ready, status, close, [asyncDispose]: close };
   }
 
-  /** The other end now calls the offer of this number. */
+  /** The other end now calls the offer of this number; -1 if it calls none yet. */
   onCalled(offer: number): void {
+    // Only a SharedWorker sends 0: it has lost its socket.
+    if (offer === 0) this.onLost(new ConnectError("the shared tunnel was lost", Code.Unavailable));
     for (const entry of this.#entries) {
       if (entry.offer > offer) continue;
       entry.status.connected();

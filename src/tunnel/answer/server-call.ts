@@ -14,7 +14,7 @@ import {
   toInterceptedRequest,
   type UnarySpec,
 } from "../../rpc/dispatch/call-context.js";
-import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import { CALL_ENDED, deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
 import type { Admit, AdmittedCall, InterceptorNext, ServedMethod } from "../../rpc/dispatch/served-method.js";
 import type { Stoppable } from "../../rpc/dispatch/stoppable-calls.js";
 import type { IncomingCall } from "../call/call.js";
@@ -196,7 +196,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     this.#abort(error);
   }
 
-  /** The server shuts down: a handler that runs is told by its signal, and may still respond. */
+  /** The server shuts down. Aborts the signal of a handler that runs, which may still respond. */
   stop(): void {
     const error = ConnectError.from(this.served.shutdown?.signal.reason, Code.Unavailable);
     if (this.#isRunning) this.#abortHandler(error);
@@ -219,8 +219,8 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     }
     const { methodKind, input } = this.method;
     if (methodKind === "client_streaming" || methodKind === "bidi_streaming") {
-      const read = (bytes: Uint8Array) => decodeMessage(input, bytes, this.#options.toDecodeError);
-      this.#messages = new MessageReader(this.stream, read, () => {}) as MessageReader<never>;
+      const decode = (bytes: Uint8Array) => decodeMessage(input, bytes, this.#options.toDecodeError);
+      this.#messages = new MessageReader(this.stream, decode, () => {}) as MessageReader<never>;
       this.#run();
     } else {
       this.stream.pull();
@@ -340,8 +340,5 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
 
 const isPromise = <T>(output: T | Promise<T>): output is Promise<T> =>
   typeof (output as { then?: unknown } | undefined)?.then === "function";
-
-/** The abort reason of calls that have ended. Shared, as a DOMException for each would cost more than the call. */
-const CALL_ENDED = new ConnectError("the call is over", Code.Canceled);
 
 const codeOf = (reason: unknown): number => (reason instanceof ConnectError ? reason.code : Code.Canceled);
