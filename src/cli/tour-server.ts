@@ -8,7 +8,7 @@ import { listen, nodePlatform } from "../server/node.js";
 export interface TourServer {
   url: string;
   /** Resolves when the app has received the event `text` on the topic "tour". */
-  told(text: string): Promise<string>;
+  whenReceived(text: string): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -38,7 +38,7 @@ export async function openTourServer(): Promise<TourServer> {
   const listening = await listen(server, { port: 0 });
   return {
     url: listening.url,
-    told: (text) => new Promise((resolve) => waiting.set(text, resolve)),
+    whenReceived: (text) => new Promise((resolve) => waiting.set(text, resolve)),
     async close() {
       await listening.close();
       await callbacks.close();

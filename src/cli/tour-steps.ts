@@ -52,8 +52,8 @@ export const STEPS: Step[] = [
         tx.set(`${id}-b`, { items: [] });
         tx.delete(id, { ifMatch: hit?.etag ?? "" });
       });
-      const left = await carts.getMany([id, `${id}-b`]);
-      expectSame([...left.keys()].join(), `${id}-b`, "what the transaction left");
+      const remaining = await carts.getMany([id, `${id}-b`]);
+      expectSame([...remaining.keys()].join(), `${id}-b`, "the keys after the transaction");
       await carts.delete(`${id}-b`);
       return "set, three updates at once, a transaction, a bulk read";
     },
@@ -114,9 +114,9 @@ export const STEPS: Step[] = [
     async run(fl, { id, own }) {
       if (!own)
         throw new Skipped("the server must know the app's address: only on a server of the tour's own");
-      const told = own.told(id);
+      const received = own.whenReceived(id);
       await fl.pubsub().publish("tour", id, { contentType: "text/plain" });
-      expectSame(await told, id, "the event that the app was told of");
+      expectSame(await received, id, "the event that the app received");
       return "an event delivered to an app that serves AppCallback";
     },
   },

@@ -175,7 +175,7 @@ function headerCases(on: DeclareCase<BindingCalls>): void {
 
   on(
     ["InvokeBinding", "mirror"],
-    "what is no header is invalid_argument, and its value is not told",
+    "a malformed header is invalid_argument, and its value is not in the error",
     async (at) => {
       for (const [name, value] of [
         ["X-A", "s3cr3t\r\nX-B: 1"],
@@ -183,7 +183,10 @@ function headerCases(on: DeclareCase<BindingCalls>): void {
         ["X:", "s3cr3t"],
       ] as const) {
         const error = await expectRefusal(at.invoke("post", { [name]: value }), Code.InvalidArgument, name);
-        ok(!JSON.stringify([error.message, error.details]).includes("s3cr3t"), "the value is not told");
+        ok(
+          !JSON.stringify([error.message, error.details]).includes("s3cr3t"),
+          "the value is not in the error",
+        );
       }
     },
   );

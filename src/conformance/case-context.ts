@@ -73,7 +73,7 @@ export function openCaseContext(target: Target): {
   };
 }
 
-/** Wraps `transport`: cancels all open calls when `over` aborts. */
+/** Wraps `transport`: cancels all open calls when `caseEnd` aborts. */
 function cancelWith(caseEnd: AbortSignal, transport: Transport): Transport {
   const either = (signal?: AbortSignal) => (signal ? AbortSignal.any([signal, caseEnd]) : caseEnd);
   return {

@@ -75,7 +75,7 @@ export async function expectLimit(call: Promise<unknown>, name: string): Promise
     ok(error.rawMessage.includes(name), `the message names ${name}: ${error.rawMessage}`);
     const { limit, most } = errorMetadata(error) ?? {};
     equal(limit, name, "the limit in ErrorInfo");
-    ok(/^\d+$/.test(most ?? ""), `its measure is told: ${most}`);
+    ok(/^\d+$/.test(most ?? ""), `the error has the value of the limit: ${most}`);
   });
 }
 

@@ -114,7 +114,7 @@ const stateDeviations: Deviation[] = [
   deviation("a transaction's operation type is not upsert or delete", "it is unimplemented (6.5)", [
     errorWithCode(Unimplemented),
   ]),
-  deviation("ttlInSeconds", "what is left is not told, and what is malformed is internal (6.4)", [
+  deviation("ttlInSeconds", "the remaining ttl is not returned, and a malformed ttl is internal (6.4)", [
     emptyValue,
     errorWithCode(Internal),
     unexpectedAnswer,
@@ -159,7 +159,7 @@ const otherDeviations: Deviation[] = [
     [finding("a low id", /^not true: /)],
     /with a floor/,
   ),
-  pubsub("PublishEvent", "JSON is coded anew, other types arrive empty, no metadata comes (7.1, 7.3)", [
+  pubsub("PublishEvent", "JSON is encoded again, other types and metadata arrive empty (7.1, 7.3)", [
     anotherValue,
     emptyValue,
     unexpectedAnswer,
@@ -211,7 +211,7 @@ const otherDeviations: Deviation[] = [
   ]),
   configuration(
     "SubscribeConfiguration",
-    "one subscriber for each key, deletions are not told, half-close is an error (3.1)",
+    "one subscriber for each key, deletions are not sent, half-close is an error (3.1)",
     [anotherValue, noMessage, earlyEnd, errorWithCode(Unknown)],
   ),
   deviationsOf("secrets")(MISSING, "a missing secret is internal, or empty (10)", [

@@ -64,7 +64,7 @@ function applyCases(on: DeclareCase<LifecycleCalls>): void {
     await at.apply("logs", name, { maxRecords: String(maxRecords) });
   });
 
-  on(["ApplyConfiguration", "echo binding"], "a binding may be told its own type", async (at) => {
+  on(["ApplyConfiguration", "echo binding"], "a binding may be given its own type", async (at) => {
     await at.apply("bindings", at.stores.echo ?? "", { type: "echo" });
   });
 }

@@ -82,17 +82,17 @@ export class Http2Sessions implements SessionManager {
     if (isFresh) this.#avoidSilent();
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(canceled(signal));
-      const over = () => signal?.removeEventListener("abort", abort);
+      const removeListener = () => signal?.removeEventListener("abort", abort);
       const waiting: Waiting = {
         headers: { ...rest, ":method": method, ":path": path },
         resolve(stream) {
-          over();
+          removeListener();
           if (attempt) attempt.stream = stream;
           watchAnswer(stream);
           resolve(stream);
         },
         reject(error) {
-          over();
+          removeListener();
           reject(error);
         },
       };

@@ -53,7 +53,7 @@ export function severalSubscriberCases(on: DeclareCase<ConfigurationCalls>): voi
 
   on(
     ["SubscribeConfiguration", "duplex", "second client"],
-    "a subscriber is told what another client saves",
+    "a subscriber receives what another client saves",
     async (at) => {
       const stream = at.follow({ keys: ["a"] });
       await stream.next();

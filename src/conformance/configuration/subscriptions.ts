@@ -83,7 +83,7 @@ function changeCases(on: DeclareCase<ConfigurationCalls>): void {
     },
   );
 
-  on(["SubscribeConfiguration", "duplex"], "saving empty content is told as a deletion", async (at) => {
+  on(["SubscribeConfiguration", "duplex"], "saving empty content is sent as a deletion", async (at) => {
     await at.save({ a: "1" });
     const stream = at.follow({});
     await stream.next();
@@ -108,7 +108,7 @@ function changeCases(on: DeclareCase<ConfigurationCalls>): void {
 
   on(
     ["SubscribeConfiguration", "duplex"],
-    "what is saved in another group or label is not told",
+    "what is saved in another group or label is not sent",
     async (at) => {
       const stream = at.follow({});
       await stream.next();
@@ -123,7 +123,7 @@ function changeCases(on: DeclareCase<ConfigurationCalls>): void {
 function slowSubscriberCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
-    "a subscriber that does not read is told the last content in the end, and holds no one up",
+    "a subscriber that does not read receives the last content in the end, and delays no other",
     async (at) => {
       const stream = at.follow({});
       await stream.next();
@@ -159,7 +159,7 @@ function slowSubscriberCases(on: DeclareCase<ConfigurationCalls>): void {
 function requestedKeyCases(on: DeclareCase<ConfigurationCalls>): void {
   on(
     ["SubscribeConfiguration", "duplex"],
-    "each request adds keys, whose current values are told",
+    "each request adds keys, whose current values are sent",
     async (at) => {
       await at.save({ a: "1", b: "1" });
       const stream = at.follow({ keys: ["a"] });

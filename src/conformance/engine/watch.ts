@@ -36,9 +36,9 @@ function watchChangeCases(on: DeclareEngineCase): void {
     const changes = reader(keys.watch("k", neverAborts()));
     await changes.quiet(5);
     for (const value of ["1", "2", "3"]) {
-      const told = changes.next();
+      const change = changes.next();
       const version = await commitWrites(keys, set("k", value));
-      equal(await told, { type: "set", entry: { key: "k", value: utf8(value), version } });
+      equal(await change, { type: "set", entry: { key: "k", value: utf8(value), version } });
     }
   });
 
@@ -69,11 +69,11 @@ function watchExpiryCases(on: DeclareEngineCase): void {
   on("keys.watch() tells of expiry, on time", async ({ keys }) => {
     const changes = reader(keys.watch("k", neverAborts()));
     await commitWrites(keys, set("k", "v", { ttlMs: 40 }));
-    const told = await changes.next();
-    const { expiresAtMs = 0 } = told.type === "set" ? told.entry : {};
+    const written = await changes.next();
+    const { expiresAtMs = 0 } = written.type === "set" ? written.entry : {};
     equal(await changes.next(), { type: "delete", key: "k" });
     const lateMs = Date.now() - expiresAtMs;
-    ok(lateMs > -LATE_MS && lateMs < LATE_MS, `told ${lateMs} ms after the expiry`);
+    ok(lateMs > -LATE_MS && lateMs < LATE_MS, `${lateMs} ms after the expiry`);
     equal(await keys.get("k"), undefined);
   });
 
@@ -120,17 +120,17 @@ function watchReaderCases(on: DeclareEngineCase): void {
     }
     await commitWrites(keys, { type: "delete", key: "k0" });
     await commitWrites(keys, set("end"));
-    const told = new Map<string, Change>();
+    const latest = new Map<string, Change>();
     let version = 0n;
     for (let change = await changes.next(); keyOf(change) !== "end"; change = await changes.next()) {
-      told.set(keyOf(change), change);
+      latest.set(keyOf(change), change);
       if (change.type !== "set") continue;
       ok(change.entry.version > version, "versions grow");
       version = change.entry.version;
     }
-    equal(told.get("k0"), { type: "delete", key: "k0" });
+    equal(latest.get("k0"), { type: "delete", key: "k0" });
     for (let i = 1; i < 7; i++) {
-      const change = told.get(`k${i}`);
+      const change = latest.get(`k${i}`);
       equal(change?.type === "set" && change.entry.version, last.get(`k${i}`));
     }
   });

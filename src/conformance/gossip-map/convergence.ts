@@ -17,7 +17,7 @@ export function convergenceCases(on: DeclareCase<GossipCalls>): void {
 }
 
 function updateCases(on: DeclareCase<GossipCalls>): void {
-  on("reference: Update", "what one member writes, the others are told", async (at) => {
+  on("reference: Update", "the other members receive what one member writes", async (at) => {
     const [one, two] = [at.join({ source: "one" }), at.join({ source: "two" })];
     two.advertise({});
     await two.round();
@@ -27,7 +27,7 @@ function updateCases(on: DeclareCase<GossipCalls>): void {
 
   on(
     "reference: Update",
-    "a member that comes later is told everything by its first advertisement",
+    "a member that joins later receives everything after its first advertisement",
     async (at) => {
       const one = at.join({ source: "one" });
       one.update({ a: ["1", 1], b: ["2", 2], gone: [null, 3] });
@@ -73,7 +73,7 @@ function updateCases(on: DeclareCase<GossipCalls>): void {
 function updateRequestCases(on: DeclareCase<GossipCalls>): void {
   on(
     "reference: UpdateRequest",
-    "an UpdateRequest is answered with what is there, and keys that are not are left out",
+    "an UpdateRequest is answered with the keys that exist, without the others",
     async (at) => {
       const one = at.join();
       one.update({ a: ["1", 1], b: [null, 2] });
@@ -192,7 +192,7 @@ function tombstoneCases(on: DeclareCase<GossipCalls>): void {
     },
   );
 
-  on("gossip repair", "a tombstone removes, and the others are told", async (at) => {
+  on("gossip repair", "a tombstone removes the key, and is sent to the other members", async (at) => {
     const [one, two] = [at.join({ source: "one" }), at.join({ source: "two" })];
     two.advertise({});
     await two.round();

@@ -46,7 +46,7 @@ function sourceCases(on: DeclareCase<GossipCalls>): void {
     equal(sources.size, 1);
   });
 
-  on("gossip repair", "what a member has told, it is not told again", async (at) => {
+  on("gossip repair", "a member is not sent what it has sent itself", async (at) => {
     const [one, two] = [at.join({ source: "one" }), at.join({ source: "two" })];
     for (const member of [one, two]) {
       member.advertise({});

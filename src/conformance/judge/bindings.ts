@@ -27,7 +27,7 @@ export const bindingScenarios: readonly Scenario[] = [
   {
     ...BINDING,
     id: "binding-failed",
-    sentence: "a failure of the system outside is one, and is told in its words",
+    sentence: "a failure of the external system is an error with its message",
     rule: "Go runtime: 9 every failure is Internal",
     operation: { call: "bindings.invoke", operation: "get", text: "" },
     expected: { code: "internal", message: "error when invoke output binding b: received status code 503" },

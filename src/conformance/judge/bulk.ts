@@ -36,7 +36,7 @@ export const bulkScenarios: readonly Scenario[] = [
   {
     ...BULK,
     id: "bulk-errors",
-    sentence: "a key that failed is told, not dropped, and the others are told beside it",
+    sentence: "a key that failed is reported, not dropped, beside the values of the others",
     operation: getMany("a", "b", "c"),
     expected: { value: { entries: { a: entry("a"), c: entry("c") }, errors: ["b"] } },
     createScript: () => ({

@@ -83,7 +83,7 @@ export const configurationScenarios: readonly Scenario[] = [
   {
     ...FOLLOW,
     id: "follow-changes",
-    sentence: "a change on a stream that told nothing at first is taken, and what it does not speak of stays",
+    sentence: "a change on a stream without initial values is applied, and all other keys keep theirs",
     rule: "Go runtime: 3.1 etcd pushes nothing initially",
     operation: follow({ a: "3", b: "2" }),
     expected: { value: { a: "3", b: "2" } },

@@ -30,7 +30,7 @@ export const errorScenarios: readonly Scenario[] = [
     ([code, text, rule]): Scenario => ({
       id: `error-${codeName(code).replaceAll("_", "-")}`,
       primitive: "calls",
-      sentence: `a call that fails as ${codeName(code)} is told as that`,
+      sentence: `a call that fails as ${codeName(code)} has that code in the client`,
       rule,
       operation: { call: "state.get", key: "k" },
       expected: { code: codeName(code) },
@@ -44,7 +44,7 @@ export const errorScenarios: readonly Scenario[] = [
   {
     id: "error-not-configured",
     primitive: "calls",
-    sentence: "that there is no store of the kind at all is told as that the store is not known",
+    sentence: "that there is no store of the kind at all has the code of an unknown store",
     rule: "Go runtime: 0 no component of the kind is FailedPrecondition",
     operation: { call: "state.get", key: "k" },
     expected: { code: "invalid_argument" },

@@ -6,7 +6,7 @@ export const helloScenarios: readonly Scenario[] = [
   {
     id: "hello-text",
     primitive: "hello",
-    sentence: "a greeting of any text is told as it is",
+    sentence: "a greeting of any text is returned unchanged",
     rule: "Go runtime: 1 the configured greeting, and the name",
     operation: { call: "hello.say", to: "eva" },
     expected: { value: "greeting, eva" },

@@ -57,7 +57,7 @@ export const lockScenarios: readonly Scenario[] = [
   {
     ...LOCK,
     id: "lock-fence",
-    sentence: "a fence beyond 2^53 is told to the last digit",
+    sentence: "a fence beyond 2^53 is returned to the last digit",
     isFairlead: true,
     operation: TRY,
     expected: { value: { granted: true, fence: "9007199254740993" } },

@@ -40,7 +40,7 @@ export const logScenarios: readonly Scenario[] = [
   {
     ...APPEND,
     id: "append-untold",
-    sentence: "an append whose offsets are not told has happened",
+    sentence: "an append whose response has no offsets has happened",
     rule: "Atomix: 4.2 ProduceResponse is empty",
     operation: { call: "log.append", texts: ["a", "b"] },
     expected: { value: [null, null] },
@@ -58,8 +58,8 @@ export const logScenarios: readonly Scenario[] = [
   },
   {
     ...APPEND,
-    id: "append-told",
-    sentence: "offsets beyond 2^53 are told to the last digit",
+    id: "append-offsets",
+    sentence: "offsets beyond 2^53 are returned to the last digit",
     operation: { call: "log.append", texts: ["a", "b"] },
     expected: { value: ["9007199254740993", "9007199254740994"] },
     createScript: () =>
@@ -93,7 +93,7 @@ export const logScenarios: readonly Scenario[] = [
   {
     ...READ,
     id: "read-large-offset",
-    sentence: "an offset beyond 2^53 is asked for and told to the last digit",
+    sentence: "an offset beyond 2^53 is requested and returned to the last digit",
     operation: read(1, "9007199254740993"),
     expected: { value: recordsOf("9007199254740993") },
     createScript: () => consumeStreams([[9_007_199_254_740_993n], "stays"]),
@@ -112,7 +112,7 @@ export const logScenarios: readonly Scenario[] = [
   {
     ...READ,
     id: "read-too-early",
-    sentence: "a record before the offset that was asked for is not told",
+    sentence: "a record before the requested offset is not returned",
     rule: "Atomix: 4.3 on an empty log record 1 is delivered",
     operation: read(1, "5"),
     expected: { value: recordsOf("5") },
@@ -150,7 +150,7 @@ export const logScenarios: readonly Scenario[] = [
   {
     ...READ,
     id: "read-repeats",
-    sentence: "records that come again after a lost stream are not told again",
+    sentence: "records that come again after a lost stream are not returned again",
     operation: read(3),
     expected: { value: recordsOf("1", "2", "3") },
     createScript: () => consumeStreams([[1n, 2n], Code.Unavailable], [[2n, 3n], "stays"]),
@@ -167,7 +167,7 @@ export const logScenarios: readonly Scenario[] = [
   {
     ...READ,
     id: "read-left",
-    sentence: "a reading that is left lets go of the server",
+    sentence: "leaving the loop ends the call",
     rule: "Atomix: 4.3 the server never completes the stream",
     operation: read(1),
     expected: { value: recordsOf("1") },

@@ -44,7 +44,7 @@ export const mapScenarios: readonly Scenario[] = [
   {
     ...MAP,
     id: "map-version-large",
-    sentence: "a version beyond 2^63 is told to the last digit",
+    sentence: "a version beyond 2^63 is returned to the last digit",
     operation: GET,
     expected: { value: { text: "v", version: "18446744073709551615" } },
     createScript: () => ({ get: () => ({ value: { value: utf8("v"), version: 2n ** 64n - 1n } }) }),
@@ -138,7 +138,7 @@ export const mapScenarios: readonly Scenario[] = [
   {
     ...CONDITION,
     id: "map-put",
-    sentence: "a write without a condition carries version 0, and its new version is told",
+    sentence: "a write without a condition carries version 0, and its new version is returned",
     operation: { call: "map.put", key: "k", text: "v" },
     expected: { value: "9007199254740993" },
     createScript: () => ({ put: () => ({ version: 9_007_199_254_740_993n }) }),

@@ -99,7 +99,7 @@ export const pubsubScenarios: readonly Scenario[] = [
   {
     ...STREAM,
     id: "consume-again",
-    sentence: "an event that is delivered again is told again, and answered again",
+    sentence: "an event that is delivered again is handled again, and answered again",
     rule: "delivery",
     operation: consume("retry", "ack"),
     expected: { value: ["e1", "e1"] },
@@ -212,7 +212,7 @@ function contentScenarios(): Scenario[] {
   return all.map(([name, text, type, value]) => ({
     ...STREAM,
     id: `event-${name}`,
-    sentence: `${text === "" ? "no data" : text} of the type ${type} is told as what it is`,
+    sentence: `${text === "" ? "no data" : text} of the type ${type} arrives as what it is`,
     rule: "Go runtime: 7.3 what arrives of each content type",
     operation: { call: "pubsub.consumeData", topic: "t", count: 1 },
     expected: { value: [value] },

@@ -14,7 +14,7 @@ export const sequencerScenarios: readonly Scenario[] = [
   {
     ...IDS,
     id: "ids-large",
-    sentence: "an id beyond 2^53 is told to the last digit",
+    sentence: "an id beyond 2^53 is returned to the last digit",
     operation: take(1),
     expected: { value: ["9223372036854775807"] },
     createScript: () => ids(9223372036854775807n),
@@ -41,7 +41,7 @@ export const sequencerScenarios: readonly Scenario[] = [
   {
     ...IDS,
     id: "ids-jump",
-    sentence: "ids that jump and fall are unique, and told as they come",
+    sentence: "ids that jump and fall are unique, and returned as they come",
     rule: "Go runtime: 5 STRONG jumps past a segment, WEAK goes on within it",
     operation: take(3),
     expected: { value: ["2", "10001", "3"] },

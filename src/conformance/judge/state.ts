@@ -51,7 +51,7 @@ export const stateScenarios: readonly Scenario[] = [
   {
     id: "state-etag-opaque",
     primitive: "state",
-    sentence: "an etag of any form is told as it is",
+    sentence: "an etag of any form is returned unchanged",
     rule: "etag",
     operation: GET,
     expected: { value: { text: "v", etag: 'W/"ä 007"' } },
@@ -200,7 +200,7 @@ export const stateScenarios: readonly Scenario[] = [
   {
     id: "state-save-lost",
     primitive: "state",
-    sentence: "a conflict with what the client's own lost try may have written is not told as another's",
+    sentence: "a conflict that the client's own lost attempt may have caused is not reported as another's",
     rule: "the engine is away",
     operation: { call: "state.set", key: "k", text: "v", etag: "6" },
     expected: { code: "unavailable" },
@@ -211,7 +211,7 @@ export const stateScenarios: readonly Scenario[] = [
   {
     id: "state-update",
     primitive: "state",
-    sentence: "a change over what was read begins anew after a conflict, with the new etag and the new value",
+    sentence: "an update is retried after a conflict, with the new etag and the new value",
     rule: "etag given",
     operation: { call: "state.update", key: "k", add: "!" },
     expected: { value: null },
@@ -230,7 +230,7 @@ export const stateScenarios: readonly Scenario[] = [
           ["1", utf8("a!")],
           ["2", utf8("b!")],
         ],
-        "what was written, over which etag",
+        "the values written, and their etags",
       );
     },
   },

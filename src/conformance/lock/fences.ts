@@ -17,7 +17,7 @@ function grantFenceCases(on: DeclareCase<LockCalls>): void {
   on(["TryLock", "extensions"], "a grant answers with its fence, and a refusal with none", async (at) => {
     await at.fence("ada");
     const claim = { storeName: at.storeName, resourceId: at.own("r"), lockOwner: "bob", expire: 60 };
-    let header: string | null = "not told";
+    let header: string | null = "not received";
     const onHeader = (headers: Headers) => {
       header = headers.get(FENCE_HEADER);
     };

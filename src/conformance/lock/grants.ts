@@ -132,7 +132,7 @@ function unlockCases(on: DeclareCase<LockCalls>): void {
 }
 
 function racingUnlockCases(on: DeclareCase<LockCalls>): void {
-  on("Unlock", "of many that unlock at once one is told SUCCESS", async (at) => {
+  on("Unlock", "of many that unlock at once one gets SUCCESS", async (at) => {
     await at.tryLock("ada");
     const statuses = await Promise.all(Array.from({ length: 16 }, () => at.unlock("ada")));
     equal(statuses.filter((status) => status === Unlock.SUCCESS).length, 1);

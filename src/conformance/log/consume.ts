@@ -68,14 +68,14 @@ function followCases(on: DeclareCase<LogCalls>): void {
     equal(await reading, ["1 a"]);
   });
 
-  on("Consume", "a follower from past the end is told of nothing before that", async (at) => {
+  on("Consume", "a follower from past the end receives nothing before that", async (at) => {
     const reading = at.consume(3n, {}, 2);
     await at.produce(["a", "b"]);
     await at.produce(["c", "d"]);
     equal(await reading, ["3 c", "4 d"]);
   });
 
-  on("Consume", "a follower of a log that nobody has written to is told of its first record", async (at) => {
+  on("Consume", "a follower of a log that nobody has written to receives its first record", async (at) => {
     const reading = at.consume(0n, at.log("a"), 1);
     await at.produce(["x"], at.log("ab"));
     await at.produce(["y"], at.log("a"));
@@ -101,7 +101,7 @@ function followerCases(on: DeclareCase<LogCalls>): void {
     equal(await stays, ["1 a", "2 b", "3 c"]);
   });
 
-  on(["Consume", "second client"], "a follower is told what another client appends", async (at) => {
+  on(["Consume", "second client"], "a follower receives what another client appends", async (at) => {
     const reading = at.consume(0n, {}, 2, await at.second());
     await at.produce(["a"]);
     await at.produce(["b"]);
@@ -163,7 +163,7 @@ function startTimeCases(on: DeclareCase<LogCalls>): void {
     },
   );
 
-  on(["Consume", "clock"], "a follower from a time to come is told of nothing before it", async (at) => {
+  on(["Consume", "clock"], "a follower from a future time receives nothing before it", async (at) => {
     await at.produce(["a"]);
     const whole = { headers: { ...at.log(), [FOLLOW_HEADER]: "false" } };
     let now = 0n;

@@ -56,7 +56,7 @@ export function appCallbackCases(on: DeclareCase<PubsubCalls>): void {
 function appEventCases(on: DeclareCase<PubsubCalls>): void {
   on(
     ["AppCallback", "app"],
-    "an app that is there is asked what it wants, and told of its events",
+    "an app is asked for its subscriptions, and receives their events",
     async (at) => {
       const app = await openApp(at);
       await at.begin({ group: "app" });

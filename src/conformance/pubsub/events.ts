@@ -68,7 +68,7 @@ function eventShapeCases(on: DeclareCase<PubsubCalls>): void {
     await streams[0]?.quiet();
   });
 
-  on(["PublishEvent", "second client"], "a subscriber is told what another client publishes", async (at) => {
+  on(["PublishEvent", "second client"], "a subscriber receives what another client publishes", async (at) => {
     const stream = await at.subscribe({}, await at.second());
     await at.publish("t", "from here");
     equal(await stream.text(), "from here");

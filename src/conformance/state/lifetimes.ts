@@ -12,7 +12,7 @@ async function remainingMs(at: StateCalls, key: string): Promise<number | undefi
   return remaining === undefined ? undefined : Number(remaining);
 }
 
-/** Fails unless `left` is at most `ms`, and at most 20 s less: a slow network takes time. */
+/** Fails unless `remaining` is at most `ms`, and at most 20 s less: a slow network takes time. */
 function expectAbout(remaining: number | undefined, ms: number): void {
   ok(
     remaining !== undefined && remaining <= ms && remaining > ms - 20_000,
@@ -35,7 +35,7 @@ function ttlCases(on: DeclareCase<StateCalls>): void {
 
   on(
     "ttlInSeconds",
-    "ttlInSeconds above 0 sets the lifetime, of which ttlRemainingMs tells what is left",
+    "ttlInSeconds above 0 sets the lifetime, and ttlRemainingMs is the rest of it",
     async (at) => {
       await at.save("k", "v", ttl("100"));
       expectAbout(await remainingMs(at, "k"), 100_000);
@@ -91,7 +91,7 @@ function batchTtlCases(on: DeclareCase<StateCalls>): void {
     expectAbout(await remainingMs(at, "a"), 100_000);
     equal(await remainingMs(at, "b"), undefined);
     await at.transact(["delete", "a"], ["upsert", "a", "2"]);
-    equal(await remainingMs(at, "a"), undefined, "what is left after a delete in the same transaction");
+    equal(await remainingMs(at, "a"), undefined, "the ttl after a delete in the same transaction");
   });
 
   for (const bad of ["1.5", "x", "", "1e3", "0x10", "1s"]) {
@@ -125,7 +125,7 @@ function expiryCases(on: DeclareCase<StateCalls>): void {
       await expectRefusal(at.delete("k", etag), Code.Aborted);
       await at.save("k", "3", firstWrite);
       equal(await at.text("k"), "3");
-      equal(await remainingMs(at, "k"), undefined, "what is left of the old lifetime");
+      equal(await remainingMs(at, "k"), undefined, "the ttl of the old lifetime");
     },
   );
 

@@ -74,7 +74,7 @@ export const bindingsMutants: readonly Mutant[] = [
       "what is no header is left out",
       'throw invalid("metadata", key, "must be the name of a header, and its value have no line breaks");',
       "",
-      /what is no header/,
+      /a malformed header/,
     ],
     [
       "every status is 200",

@@ -146,13 +146,13 @@ export const configurationMutants: readonly Mutant[] = [
       "who falls behind is told the first change",
       "this.#pending.push(change);\n    this.#bytes",
       "if (this.#pending.some((each) => keyOf(each) === keyOf(change))) return;\n    this.#pending.push(change);\n    this.#bytes",
-      /told the last content in the end/,
+      /receives the last content in the end/,
     ],
     [
       "changes are not told",
       "this.#pending.push(change);\n    this.#bytes",
       "if (change) return;\n    this.#bytes",
-      /told what another client saves/,
+      /receives what another client saves/,
     ],
   ]),
 ];

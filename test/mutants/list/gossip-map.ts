@@ -3,12 +3,17 @@ import { faultsOf, type Mutant } from "../mutant.js";
 
 export const gossipMapMutants: readonly Mutant[] = [
   ...faultsOf("gossipMap", "services/gossip-map/hub.ts", [
-    ["members are not told", "else link.changed(key);", "else link.knows(stored);", /the others are told/],
+    [
+      "members are not told",
+      "else link.changed(key);",
+      "else link.knows(stored);",
+      /the other members receive|is sent to the other members/,
+    ],
     [
       "a writer is told what it wrote",
       "if (link === from) link.knows(stored);\n      else link.changed(key);",
       "link.changed(key);",
-      /not told again/,
+      /not sent what it has sent/,
     ],
   ]),
   ...faultsOf("gossipMap", "calls/validate/message-rules.ts", [
@@ -32,7 +37,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       "what is not advertised is not pushed",
       "else this.#push(key);\n    }\n  }",
       "}\n  }",
-      /told everything|not advertised are pushed/,
+      /receives everything|not advertised are pushed/,
     ],
     [
       "requests are not answered",

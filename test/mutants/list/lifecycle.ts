@@ -37,7 +37,7 @@ export const lifecycleMutants: readonly Mutant[] = [
       "a binding cannot be told its type",
       'if (metadata["type"] !== undefined && metadata["type"] !== type) {',
       'if (metadata["type"] !== undefined) {',
-      /told its own type/,
+      /given its own type/,
     ],
     [
       "a binding can change its type",

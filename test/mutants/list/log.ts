@@ -31,7 +31,7 @@ export const logMutants: readonly Mutant[] = [
       "a time to come is the tail",
       "if (sinceMs !== undefined && timestampMs < sinceMs) continue;",
       "if (sinceMs !== undefined && timestampMs < 0) continue;",
-      /a follower from a time to come/,
+      /a follower from a future time/,
     ],
   ]),
   ...faultsOf("log", "services/log/batches.ts", [

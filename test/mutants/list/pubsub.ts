@@ -5,7 +5,7 @@ export const pubsubMutants: readonly Mutant[] = [
   ...faultsOf("pubsub", "services/pubsub/cloud-event.ts", [
     ["the source is another", 'source: "runtime"', 'source: "fairlead"', /as the Go server shapes it/],
     [
-      "JSON is coded anew",
+      "JSON is encoded again",
       "if (isJson(contentType)) return utf8(data);",
       "if (isJson(contentType)) return utf8(JSON.stringify(JSON.parse(data)));",
       /the text of its data/,
@@ -121,7 +121,7 @@ export const pubsubMutants: readonly Mutant[] = [
       "an app's group is not its own",
       "group: consumerGroup || app,",
       'group: "fairlead",',
-      /group is the app's name|told of its events/,
+      /group is the app's name|receives their events/,
     ],
   ]),
   ...faultsOf("pubsub", "services/pubsub/app-session.ts", [

@@ -173,7 +173,7 @@ export const stateMutants: readonly Mutant[] = [
       /expired key/,
     ],
     [
-      "versions begin anew with each key",
+      "versions start again with each key",
       "const version = ++this.#version;",
       "const first = writes[0];\n    const version = (first ? (this.#entries.get(first.key)?.version ?? 0n) : 0n) + 1n;",
       /deleted and written again/,

@@ -50,7 +50,7 @@ export function keyTtlCases(on: DeclareEngineCase): void {
     equal((await keys.get("k"))?.value, utf8("stays"));
   });
 
-  on('keys.commit() with ttlMs "keep" leaves what is left of the lifetime', async ({ keys }) => {
+  on('keys.commit() with ttlMs "keep" keeps the remaining lifetime', async ({ keys }) => {
     await commitWrites(keys, set("k", "1", { ttlMs: 50 }), set("forever"));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
     await commitWrites(keys, set("k", "2", { ttlMs: "keep" }), set("forever", "2", { ttlMs: "keep" }));

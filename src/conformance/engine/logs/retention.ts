@@ -39,7 +39,7 @@ export function retentionCases(on: DeclareEngineCase): void {
     equal(textsOf(await readAll(logs, "l")), ["new"]);
   });
 
-  on("logs.retain() replaces what was said before, and holds from then on", async ({ logs }) => {
+  on("logs.retain() replaces earlier settings, and holds from then on", async ({ logs }) => {
     await logs.retain("l", { maxRecords: 1 });
     await appendTexts(logs, "l", "a", "b");
     equal(textsOf(await readAll(logs, "l")), ["b"]);

@@ -123,7 +123,7 @@ export const logsMutants: readonly Mutant[] = [
       "the first retention stays",
       "this.#retention = retention;\n",
       "this.#retention ??= retention;\n",
-      /replaces what was said before/,
+      /replaces earlier settings/,
     ],
     [
       "retention is for all logs",
