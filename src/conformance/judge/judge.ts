@@ -137,6 +137,8 @@ function createScenarioServer(routes: Server["routes"], log: Logger | undefined)
     ...base,
     routes,
     options,
+    // Like the tunnels: no steps of the pipeline, and so no server header.
+    dispatch: { ...base.dispatch, routes, admit: () => ({}) },
     fetch: fetchHandler(routes, options, {
       check: () => undefined,
       cors: createCors(base.config.cors),
