@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { type ClientHttp2Stream, constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { joinChunks } from "../join-chunks.js";
-import { promisedLength } from "../unary/envelope.js";
+import { ENVELOPE_BYTES, promisedLength } from "../unary/envelope.js";
 import type { RawResponse } from "./response-format.js";
 
 /** How one attempt of a call ended without a response. */
@@ -30,6 +30,8 @@ export class UnaryStream {
   #trailers: IncomingHttpHeaders | undefined;
   #chunks: Uint8Array[] = [];
   #bytes = 0;
+  /** The length in the first envelope, once it has arrived. */
+  #promisedBytes: number | undefined;
   #error: Error | undefined;
   #isOver = false;
 
@@ -64,11 +66,21 @@ export class UnaryStream {
 
   #receive(chunk: Uint8Array): void {
     if (this.#isOver) return;
-    const promised = this.#isEnveloped && this.#bytes === 0 ? promisedLength(chunk) : undefined;
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    const size = promised ?? (this.#isEnveloped ? 0 : this.#bytes);
-    if (size > this.#readMaxBytes) this.#tooLarge(size);
+    if (!this.#isEnveloped) {
+      if (this.#bytes > this.#readMaxBytes) this.#tooLarge(this.#bytes);
+      return;
+    }
+    if (this.#promisedBytes === undefined) {
+      this.#promisedBytes = promisedLength(joinChunks(this.#chunks));
+      if (this.#promisedBytes !== undefined && this.#promisedBytes > this.#readMaxBytes) {
+        this.#tooLarge(this.#promisedBytes);
+        return;
+      }
+    }
+    // No response has more envelopes than one for its message and, in gRPC-Web, one for its trailers.
+    if (this.#bytes > 2 * (ENVELOPE_BYTES + this.#readMaxBytes)) this.#tooLarge(this.#bytes);
   }
 
   #tooLarge(bytes: number): void {

@@ -16,6 +16,10 @@ export function promisedLength(body: Uint8Array): number | undefined {
   return new DataView(body.buffer, body.byteOffset).getUint32(1);
 }
 
+/** The error of a body that goes on after its message. */
+export const extraMessage = (): ConnectError =>
+  new ConnectError("protocol error: received extra input message for unary method", Code.Unimplemented);
+
 /** Takes the one message out of a whole body. Throws as gRPC servers do if there is none, a part of one, or another. */
 export function openEnvelope(body: Uint8Array): EnvelopedMessage {
   if (body.length === 0)
@@ -30,11 +34,7 @@ export function openEnvelope(body: Uint8Array): EnvelopedMessage {
       Code.InvalidArgument,
     );
   }
-  if (body.length > end)
-    throw new ConnectError(
-      "protocol error: received extra input message for unary method",
-      Code.Unimplemented,
-    );
+  if (body.length > end) throw extraMessage();
   return {
     isCompressed: ((body[0] as number) & compressedFlag) !== 0,
     bytes: body.subarray(ENVELOPE_BYTES),

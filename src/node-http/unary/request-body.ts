@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import type { CallBytes } from "../../rpc/dispatch/served-method.js";
 import { joinChunks } from "../join-chunks.js";
-import { ENVELOPE_BYTES, openEnvelope, promisedLength } from "./envelope.js";
+import { ENVELOPE_BYTES, extraMessage, openEnvelope, promisedLength } from "./envelope.js";
 
 /** The limits on the body of one request. */
 export interface BodyLimits {
@@ -36,20 +36,32 @@ export class RequestBody {
   readonly #limits: BodyLimits;
   #chunks: Uint8Array[] = [];
   #bytes = 0;
+  /** The length in the envelope of the message, once it has arrived. */
+  #promisedBytes: number | undefined;
 
   constructor(limits: BodyLimits) {
     this.#limits = limits;
   }
 
-  /** Adds a chunk; returns the error of a message that is too large, or of a limit on all calls that it exceeds. */
+  /** Adds a chunk; returns the error of a body that is too large, or of a limit on all calls that it exceeds. */
   add(chunk: Uint8Array, usage: CallBytes | undefined): ConnectError | undefined {
-    const { isEnveloped, checkMessage } = this.#limits;
-    // The envelope tells the length before the message is there.
-    const promised = isEnveloped && this.#bytes === 0 ? promisedLength(chunk) : undefined;
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     const refusal = usage?.addArriving(chunk.length);
-    return refusal ?? checkMessage(promised ?? this.#bytes - (isEnveloped ? ENVELOPE_BYTES : 0));
+    return this.#sizeError() ?? refusal;
+  }
+
+  #sizeError(): ConnectError | undefined {
+    const { isEnveloped, checkMessage } = this.#limits;
+    if (!isEnveloped) return checkMessage(this.#bytes);
+    if (this.#promisedBytes === undefined) {
+      // The envelope tells the length before the message is there.
+      this.#promisedBytes = promisedLength(joinChunks(this.#chunks));
+      if (this.#promisedBytes === undefined) return undefined;
+      const error = checkMessage(this.#promisedBytes);
+      if (error) return error;
+    }
+    return this.#bytes > ENVELOPE_BYTES + this.#promisedBytes ? extraMessage() : undefined;
   }
 
   /** Returns the whole body, which is not counted any more. */
