@@ -20,8 +20,12 @@ export interface ExchangeEvents {
   data(chunk: Uint8Array): void;
   /** The request's body has arrived as a whole. */
   end(): void;
-  /** The response has been sent, or cannot be any more: with the error if the client or the connection ended it. */
-  closed(error: ConnectError | undefined): void;
+  /**
+   * The response has been sent, or cannot be any more. `error`: what ended the call, if its response was not sent yet.
+   */
+  closed(error: ConnectError): void;
+  /** The end of the response cannot be sent. */
+  broken(error: unknown): void;
 }
 
 /** One HTTP request and its response, of either HTTP version. Nothing happens to it before start(). */
@@ -102,14 +106,15 @@ export class Http2Exchange implements Exchange {
     const { stream } = this;
     this.#events = events;
     stream.on("error", ignore);
-    stream.once("close", () => {
-      events.closed(resetError(stream.rstCode) ?? (stream.writableFinished ? undefined : left()));
-    });
+    stream.once("close", () => events.closed(resetError(stream.rstCode) ?? clientLeft()));
   }
 
   read(): void {
     this.stream.on("data", (chunk: Uint8Array) => this.#events?.data(chunk));
-    this.stream.once("end", () => this.#events?.end());
+    this.stream.once("end", () => {
+      // Node also ends a body that is cut off by a reset with NO_ERROR.
+      if (!this.stream.aborted) this.#events?.end();
+    });
   }
 
   respond({ status, headers, body, trailers }: UnaryResponse): void {
@@ -118,7 +123,7 @@ export class Http2Exchange implements Exchange {
     headers[":status"] = status;
     if (trailers) {
       stream.respond(headers, WAIT_FOR_TRAILERS);
-      stream.once("wantTrailers", () => stream.sendTrailers(trailers));
+      stream.once("wantTrailers", () => this.#sendTrailers(trailers));
     } else {
       stream.respond(headers);
     }
@@ -130,6 +135,15 @@ export class Http2Exchange implements Exchange {
 
   reset(): void {
     this.stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  #sendTrailers(trailers: OutgoingHttpHeaders): void {
+    try {
+      this.stream.sendTrailers(trailers);
+    } catch (error) {
+      // Nothing else would catch it.
+      this.#events?.broken(error);
+    }
   }
 }
 
@@ -176,10 +190,9 @@ export class Http1Exchange implements Exchange {
   }
 
   start(events: ExchangeEvents): void {
-    const response = this.#response;
     this.#events = events;
     this.#request.on("error", ignore);
-    response.once("close", () => events.closed(response.writableFinished ? undefined : left()));
+    this.#response.once("close", () => events.closed(clientLeft()));
   }
 
   read(): void {
@@ -205,7 +218,7 @@ export class Http1Exchange implements Exchange {
   }
 }
 
-const left = (): ConnectError => new ConnectError("the client has left", Code.Canceled);
+const clientLeft = (): ConnectError => new ConnectError("the client has left", Code.Canceled);
 
 /** An error of one request ends that request, which "close" reports as well. */
 const ignore = (): void => {};

@@ -132,15 +132,20 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     this.#run(this.#body.take(this.usage));
   }
 
-  closed(error: ConnectError | undefined): void {
+  closed(error: ConnectError): void {
     this.#isClosed = true;
-    if (error && !this.#isResponded) {
+    if (!this.#isResponded) {
       this.#aborted = error;
       this.#controller?.abort(error);
       this.#end(error.code);
     }
     this.usage?.addLeaving(-this.#sentBytes);
     this.#route.handler.stalls.remove(this.exchange);
+  }
+
+  broken(error: unknown): void {
+    this.#route.handler.onBroken?.(error, this.path.slice(1));
+    this.exchange.reset();
   }
 
   // Stoppable
@@ -185,6 +190,8 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   }
 
   #invoke(bytes: Uint8Array): void {
+    // It may have ended while its message was decompressed.
+    if (this.#isResponded) return;
     const message = this.#route.parse(bytes);
     this.#isRunning = true;
     const { next, spec } = this.served;
@@ -248,22 +255,27 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     this.#end(error?.code ?? 0);
     if (!this.#aborted) this.#controller?.abort(error ?? ENDED);
     if (this.#isClosed) return;
-    for (const [name, value] of this.#admitted?.header ?? []) this.responseHeader.set(name, value);
-    const result = { message, error, header: this.#responseHeader, trailer: this.#trailerIfAny() };
-    const response = this.#route.encode(result);
-    if (response instanceof Promise) {
-      response.then(
-        (compressed) => this.#send(compressed),
-        (failure) => this.#sendError(failure),
-      );
-    } else {
-      this.#send(response);
+    try {
+      for (const [name, value] of this.#admitted?.header ?? []) this.responseHeader.set(name, value);
+      const result = { message, error, header: this.#responseHeader, trailer: this.#trailerIfAny() };
+      const response = this.#route.encode(result);
+      if (response instanceof Promise) {
+        response.then(
+          (compressed) => this.#send(compressed),
+          (failure) => this.#sendError(failure),
+        );
+      } else {
+        this.#send(response);
+      }
+    } catch (failure) {
+      this.#sendError(failure);
     }
   }
 
-  /** Compressing the response has failed. */
+  /** The response cannot be encoded or compressed: an error detail that does not fit its type, for instance. */
   #sendError(failure: unknown): void {
-    const error = ConnectError.from(failure, Code.Internal);
+    this.#route.handler.onBroken?.(failure, this.path.slice(1));
+    const error = new ConnectError("internal error", Code.Internal, undefined, undefined, failure);
     const result = { message: undefined, error, header: this.#responseHeader, trailer: undefined };
     const response = encodeResponse(result, { ...this.#route.encoding, compression: undefined });
     this.#send(response as UnaryResponse);
@@ -279,8 +291,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
       this.exchange.respond(response);
     } catch (error) {
       // Headers that HTTP does not allow, for instance.
-      this.#route.handler.onBroken?.(error, this.path.slice(1));
-      this.exchange.reset();
+      this.broken(error);
     }
   }
 
