@@ -100,6 +100,7 @@ class ResponseOutput {
         this.#resume = undefined;
       };
       const timer = setInterval(() => {
+        if (this.#isQueued) stall.reset();
         if (this.#isClosed || stall.check() < CHECKS) return;
         stop();
         this.#options.onStalled();
@@ -112,6 +113,11 @@ class ResponseOutput {
         else resolve();
       };
     });
+  }
+
+  /** Whether the response waits for those of earlier requests, which were pipelined over HTTP/1.1. */
+  get #isQueued(): boolean {
+    return this.#request.httpVersionMajor === 1 && this.#response.socket === null;
   }
 
   get #isClosed(): boolean {

@@ -120,6 +120,8 @@ Object.setPrototypeOf(LazyHeaders.prototype, Headers.prototype);
 
 function valueIn(raw: RawHeaders, name: string): string | undefined {
   if (name.startsWith(":")) return undefined;
-  const value = raw[name];
-  return typeof value === "string" ? value : value?.join(", ");
+  // An object of Node also inherits what every object has, as "constructor".
+  const value: unknown = raw[name];
+  if (typeof value === "string") return value;
+  return Array.isArray(value) ? value.join(", ") : undefined;
 }

@@ -44,6 +44,8 @@ export interface Exchange {
   start(events: ExchangeEvents): void;
   /** Counts the parts of the response that the connection has taken. */
   readonly progress: number;
+  /** Whether the response waits for those of earlier requests, which were pipelined over HTTP/1.1. */
+  readonly isQueued: boolean;
   /** Reads the body from here on. */
   read(): void;
   /** Sends the response, no faster than the client takes it, and drops what is still to come of the request. */
@@ -76,6 +78,7 @@ function writeInPieces(
 /** A request over HTTP/2, on its stream: Node's request and response objects would cost as much as the call. */
 export class Http2Exchange implements Exchange {
   readonly httpVersion = "2.0";
+  readonly isQueued = false;
   readonly headers: RawHeaders;
   readonly stream: ServerHttp2Stream;
   progress = 0;
@@ -187,6 +190,10 @@ export class Http1Exchange implements Exchange {
 
   get socket(): Socket {
     return this.#request.socket;
+  }
+
+  get isQueued(): boolean {
+    return this.#response.socket === null;
   }
 
   start(events: ExchangeEvents): void {

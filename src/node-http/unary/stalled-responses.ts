@@ -40,7 +40,7 @@ export class StalledResponses {
     for (const [exchange, sending] of this.#sending) {
       const { socket, stream } = exchange;
       sending.stall ??= new Stall({ socket, stream, httpVersionMajor: stream ? 2 : 1 } as never);
-      if (exchange.progress !== sending.progress) sending.stall.reset();
+      if (exchange.isQueued || exchange.progress !== sending.progress) sending.stall.reset();
       sending.progress = exchange.progress;
       if (sending.stall.check() < CHECKS) continue;
       this.#sending.delete(exchange);

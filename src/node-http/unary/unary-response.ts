@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import type { JsonWriteOptions } from "@bufbuild/protobuf";
-import type { ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import { type Compression, compressedFlag } from "@connectrpc/connect/protocol";
 import {
   codeToHttpStatus,
@@ -99,17 +99,39 @@ function grpcTrailers({ error, trailer }: UnaryResult): OutgoingHttpHeaders {
     addHeaders(trailers, trailer);
     return trailers;
   }
-  const status = setTrailerStatus(new Headers(trailer), error);
+  const { code, rawMessage, metadata, details } = error;
+  const message = wellFormed(rawMessage);
+  const encodable =
+    message === rawMessage ? error : new ConnectError(message, code, metadata, details as never);
+  const status = setTrailerStatus(new Headers(trailer), encodable);
   const trailers: OutgoingHttpHeaders = {};
   addHeaders(trailers, status);
-  trailers["grpc-message"] = encodeGrpcMessage(error.rawMessage);
+  trailers["grpc-message"] = encodeGrpcMessage(message);
   return trailers;
 }
+
+/** `text` with U+FFFD for each half of a surrogate pair, which encodeURIComponent() refuses. */
+const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd");
+
+/**
+ * Headers about a connection, which the server itself sets: HTTP/2 forbids them, and those of a handler, or of the error
+ * of a server that it has called, are about another connection.
+ */
+const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
+  "connection",
+  "http2-settings",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "transfer-encoding",
+  "upgrade",
+]);
 
 /** Adds `added` to `headers`, in the place of those of the same name. */
 function addHeaders(headers: OutgoingHttpHeaders, added: Headers | undefined, prefix = ""): void {
   if (!added) return;
   LazyHeaders.each(added, (name, value) => {
+    if (CONNECTION_HEADERS.has(name)) return;
     headers[prefix + name] = name === "set-cookie" ? added.getSetCookie() : value;
   });
 }
