@@ -108,6 +108,7 @@ const KINDS: Record<string, (url: string) => () => Promise<unknown>> = {
 async function load(call: () => Promise<unknown>, { ms, many }: Turn): Promise<Load> {
   const timesMs: number[] = [];
   const begun = performance.now();
+  const before = process.cpuUsage();
   const one = async () => {
     for (let now = performance.now(); now - begun < ms; ) {
       await call();
@@ -118,7 +119,13 @@ async function load(call: () => Promise<unknown>, { ms, many }: Turn): Promise<L
   };
   await Promise.all(Array.from({ length: many }, one));
   const seconds = (performance.now() - begun) / 1000;
-  return { calls: timesMs.length, perSecond: timesMs.length / seconds, p50Ms: percentile(timesMs, 0.5) };
+  const { user, system } = process.cpuUsage(before);
+  return {
+    calls: timesMs.length,
+    perSecond: timesMs.length / seconds,
+    p50Ms: percentile(timesMs, 0.5),
+    clientCpuUs: (user + system) / timesMs.length,
+  };
 }
 
 const [kind = "", url = ""] = process.argv.slice(2);

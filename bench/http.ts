@@ -19,6 +19,8 @@ export interface Load {
   readonly calls: number;
   readonly perSecond: number;
   readonly p50Ms: number;
+  /** The CPU time that the client took for each call, in microseconds. */
+  readonly clientCpuUs: number;
 }
 
 /** A program of the bench in a process of its own, which answers each message with one. */

@@ -1,4 +1,11 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from "node:http2";
+import type { Socket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { runAfter } from "../lib/timer.js";
@@ -46,12 +53,20 @@ export interface ConnectionOptions {
   onClosed(): void;
 }
 
+/** A stream, and what had been received when it was opened. */
+export interface OpenCall {
+  readonly stream: ClientHttp2Stream;
+  readonly heardBytes: number;
+  readonly openedAtMs: number;
+}
+
 /** One HTTP/2 connection: which calls it takes, and whether the peer is still there. */
 export class Http2Connection {
   /** Resolves when the peer has sent its SETTINGS; rejects if the connection fails before. */
   readonly ready: Promise<void>;
   readonly #session: ClientHttp2Session;
   readonly #options: ConnectionOptions;
+  #socket: Pick<Socket, "bytesRead"> | undefined;
   #isLeaving = false;
   #calls = 0;
   #isFairlead = false;
@@ -75,6 +90,10 @@ export class Http2Connection {
     this.ready = this.#dialled(options.keepalive.dialMs);
     // Callers that wait for it see the rejection; later failures are those of their calls.
     this.ready.catch(() => {});
+    // The session's own `socket` is a proxy, which takes longer than all else that each call asks of it.
+    session.once("connect", (_session, socket) => {
+      this.#socket = socket;
+    });
     session.on("error", () => {});
     session.on("close", () => {
       this.#stopTicks();
@@ -117,9 +136,37 @@ export class Http2Connection {
   }
 
   request(headers: Record<string, unknown>): ClientHttp2Stream {
+    const call = this.open(headers);
+    call.stream.once("response", (response) => this.noteResponse(response));
+    call.stream.once("close", () => this.noteClose(call));
+    return call.stream;
+  }
+
+  /** Opens a stream whose response and close its caller reports, by noteResponse() and noteClose(). */
+  open(headers: Record<string, unknown>): OpenCall {
     const stream = this.#session.request(headers as never, {});
-    this.#opened(stream);
-    return stream;
+    if (this.#calls++ === 0) {
+      this.#session.ref();
+      this.#stopIdle();
+      this.#watch();
+    }
+    this.#look();
+    return { stream, heardBytes: this.#heardBytes, openedAtMs: performance.now() };
+  }
+
+  noteResponse(headers: IncomingHttpHeaders): void {
+    this.#isFairlead ||= headers[SERVER_HEADER] !== undefined;
+    this.#answered();
+  }
+
+  noteClose({ heardBytes, openedAtMs }: OpenCall): void {
+    this.#calls--;
+    if (this.#calls === 0) this.#ended();
+    this.#look();
+    // The call got nothing, and nothing else was received meanwhile: the peer may be gone.
+    const isSilent = this.#heardBytes === heardBytes && performance.now() - openedAtMs >= TICK_MS;
+    if (isSilent) void this.probe();
+    this.#options.onRoom();
   }
 
   /**
@@ -182,30 +229,6 @@ export class Http2Connection {
     });
   }
 
-  #opened(stream: ClientHttp2Stream): void {
-    if (this.#calls++ === 0) {
-      this.#session.ref();
-      this.#stopIdle();
-      this.#watch();
-    }
-    this.#look();
-    const heardBytes = this.#heardBytes;
-    const openedAtMs = performance.now();
-    stream.once("response", (headers) => {
-      this.#isFairlead ||= headers[SERVER_HEADER] !== undefined;
-      this.#answered();
-    });
-    stream.once("close", () => {
-      this.#calls--;
-      if (this.#calls === 0) this.#ended();
-      this.#look();
-      // The call got nothing, and nothing else was received meanwhile: the peer may be gone.
-      const isSilent = this.#heardBytes === heardBytes && performance.now() - openedAtMs >= TICK_MS;
-      if (isSilent) void this.probe();
-      this.#options.onRoom();
-    });
-  }
-
   #answered(): void {
     if (this.#hasAnswered) return;
     this.#hasAnswered = true;
@@ -224,8 +247,7 @@ export class Http2Connection {
 
   /** Notes whether bytes have been received since the last check. */
   #look(): void {
-    const { socket, destroyed } = this.#session;
-    const bytes = destroyed ? this.#heardBytes : socket.bytesRead;
+    const bytes = this.#socket?.bytesRead ?? 0;
     if (bytes === this.#heardBytes) return;
     this.#heardBytes = bytes;
     this.#heardAtMs = performance.now();

@@ -20,19 +20,10 @@ export interface Http2SessionsOptions {
   advice?: string;
 }
 
-/** A stream that a call asks for. */
-interface StreamRequest {
-  /** Whether a connection that has been silent for a while must not be used. */
-  readonly isFresh: boolean;
-  /** `send` sends the body. */
-  opened(stream: ClientHttp2Stream, send: (body: Uint8Array) => void): void;
-  failed(error: unknown): void;
-}
-
 /** A call that waits for a connection, or for one of those under way on it to end. */
-interface Waiting {
-  headers: OutgoingHttpHeaders;
-  resolve(stream: ClientHttp2Stream, connection: Http2Connection): void;
+export interface WaitingCall {
+  /** Opens its stream on `connection`. Throws if that has just closed. */
+  begin(connection: Http2Connection): void;
   reject(error: unknown): void;
 }
 
@@ -51,7 +42,7 @@ export class Http2Sessions implements SessionManager {
   readonly #options: Http2SessionsOptions;
   readonly #keepalive: Keepalive;
   readonly #connections = new Set<Http2Connection>();
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting = new Set<WaitingCall>();
   readonly #tickets = new Map<string, { signal: AbortSignal; isFresh: boolean; attempt: Attempt }>();
   #lastTicket = 0;
   #current: { connection: Http2Connection; isReady: boolean } | undefined;
@@ -83,9 +74,9 @@ export class Http2Sessions implements SessionManager {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(canceled(signal));
       const removeListener = () => signal?.removeEventListener("abort", abort);
-      const waiting: Waiting = {
-        headers: { ...rest, ":method": method, ":path": path },
-        resolve(stream) {
+      const waiting: WaitingCall = {
+        begin(connection) {
+          const stream = quietlyClosed(connection.request({ ...rest, ":method": method, ":path": path }));
           removeListener();
           if (attempt) attempt.stream = stream;
           watchAnswer(stream);
@@ -106,17 +97,18 @@ export class Http2Sessions implements SessionManager {
     });
   }
 
-  /** Opens a stream for a unary call as soon as a connection takes it. Returns what makes the call leave the queue. */
-  open(headers: OutgoingHttpHeaders, { isFresh, opened, failed }: StreamRequest): () => void {
+  /**
+   * Begins a call as soon as a connection takes it. `isFresh`: a connection that has been silent for a while must not be
+   * used. leave() makes it leave the queue.
+   */
+  enqueue(call: WaitingCall, isFresh: boolean): void {
     if (isFresh) this.#avoidSilent();
-    const waiting: Waiting = {
-      headers,
-      resolve: (stream, connection) => opened(stream, (body) => connection.send(stream, body)),
-      reject: failed,
-    };
-    this.#waiting.add(waiting);
+    this.#waiting.add(call);
     this.#beginWaiting();
-    return () => this.#waiting.delete(waiting);
+  }
+
+  leave(call: WaitingCall): void {
+    this.#waiting.delete(call);
   }
 
   notifyResponseByteRead(): void {}
@@ -153,7 +145,7 @@ export class Http2Sessions implements SessionManager {
       if (!connection.hasRoom) return;
       this.#waiting.delete(waiting);
       try {
-        waiting.resolve(quietlyClosed(connection.request(waiting.headers)), connection);
+        waiting.begin(connection);
       } catch (error) {
         if (connection.takesCalls) waiting.reject(error);
         // The connection has just closed, and nothing has been sent.
@@ -193,7 +185,7 @@ export class Http2Sessions implements SessionManager {
   #fail(error: unknown): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const { reject } of waiting) reject(error);
+    for (const call of waiting) call.reject(error);
   }
 
   #unreachable(error: unknown): ConnectError {

@@ -4,7 +4,8 @@ import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
 import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
 import { needsNewConnection } from "../../rpc/new-connection.js";
-import type { Http2Sessions } from "../http2-sessions.js";
+import type { Http2Connection } from "../http2-connection.js";
+import type { Http2Sessions, WaitingCall } from "../http2-sessions.js";
 import { MOST_TRIES, resendDelayMs } from "../resend.js";
 import type { RawResponse } from "./response-format.js";
 import { type BrokenStream, UnaryStream, type UnaryStreamEvents } from "./unary-stream.js";
@@ -31,17 +32,17 @@ const CLOCK_SLACK_MS = 5;
  * One unary call: waits for a session that takes it, sends it, and sends it again if the server certainly has not
  * processed it. A signal is listened to, and a timer started, only if the caller asks for it.
  */
-export class UnaryClientCall implements UnaryStreamEvents {
+export class UnaryClientCall implements UnaryStreamEvents, WaitingCall {
   readonly response: Promise<RawResponse>;
   readonly #sessions: Http2Sessions;
   readonly #request: RawRequest;
   readonly #parts: CallParts;
   readonly #startMs: number;
   #resolve!: (response: RawResponse) => void;
-  #reject!: (error: unknown) => void;
+  #rejectResponse!: (error: unknown) => void;
   #stream: UnaryStream | undefined;
-  /** Leaves the queue for a session, or the wait before the next try. */
-  #stopWaiting: (() => void) | undefined;
+  /** Ends the wait before the next try. */
+  #stopBackoff: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #tries = 0;
 
@@ -53,7 +54,7 @@ export class UnaryClientCall implements UnaryStreamEvents {
     this.#startMs = timeoutMs === undefined ? 0 : performance.now();
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve;
-      this.#reject = reject;
+      this.#rejectResponse = reject;
     });
     if (signal?.aborted) {
       this.#fail(canceled(signal));
@@ -74,7 +75,7 @@ export class UnaryClientCall implements UnaryStreamEvents {
     if (isRefused && this.#tries < MOST_TRIES) {
       // The first time at once: a server that refuses again may be busy.
       if (this.#tries === 1) this.#try();
-      else this.#stopWaiting = runAfter(resendDelayMs(this.#tries - 1), () => this.#try());
+      else this.#stopBackoff = runAfter(resendDelayMs(this.#tries - 1), () => this.#try());
       return;
     }
     this.#fail(this.#isPastDeadline ? deadlinePassed(error) : error);
@@ -82,29 +83,34 @@ export class UnaryClientCall implements UnaryStreamEvents {
 
   #try(): void {
     this.#tries++;
+    this.#sessions.enqueue(this, this.#parts.contextValues?.get(needsNewConnection) ?? false);
+  }
+
+  // WaitingCall
+
+  begin(connection: Http2Connection): void {
     const { headers, body } = this.#request;
-    this.#stopWaiting = this.#sessions.open(headers, {
-      isFresh: this.#parts.contextValues?.get(needsNewConnection) ?? false,
-      opened: (stream, send) => {
-        this.#stopWaiting = undefined;
-        this.#stream = new UnaryStream(stream, this.#request, this);
-        send(body);
-      },
-      failed: (error) => this.#fail(error),
-    });
+    const call = connection.open(headers);
+    this.#stream = new UnaryStream(connection, call, this.#request, this);
+    connection.send(call.stream, body);
+  }
+
+  reject(error: unknown): void {
+    this.#fail(error);
   }
 
   readonly #abort = (): void => this.#cancel(canceled(this.#parts.signal as AbortSignal));
 
   #cancel(error: ConnectError): void {
-    this.#stopWaiting?.();
+    this.#stopBackoff?.();
+    this.#sessions.leave(this);
     this.#stream?.cancel();
     this.#fail(error);
   }
 
   #fail(error: unknown): void {
     this.#settle();
-    this.#reject(error);
+    this.#rejectResponse(error);
   }
 
   #settle(): void {

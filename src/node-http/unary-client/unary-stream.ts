@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { type ClientHttp2Stream, constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { fixGrpcMessage } from "../grpc-message.js";
+import type { Http2Connection, OpenCall } from "../http2-connection.js";
 import { joinChunks } from "../join-chunks.js";
 import { ENVELOPE_BYTES, promisedLength } from "../unary/envelope.js";
 import type { RawResponse } from "./response-format.js";
@@ -36,32 +38,45 @@ export class UnaryStream {
   #isOver = false;
 
   constructor(
-    stream: ClientHttp2Stream,
+    connection: Http2Connection,
+    call: OpenCall,
     { isEnveloped, readMaxBytes }: { isEnveloped: boolean; readMaxBytes: number },
     events: UnaryStreamEvents,
   ) {
+    const { stream } = call;
     this.#stream = stream;
     this.#events = events;
     this.#isEnveloped = isEnveloped;
     this.#readMaxBytes = readMaxBytes;
     stream.once("response", (headers) => {
       this.#headers = headers;
+      if (isEnveloped) fixGrpcMessage(headers);
+      connection.noteResponse(headers);
       hasStreamIds ||= typeof stream.id === "number";
     });
-    stream.once("trailers", (trailers) => {
-      this.#trailers = trailers;
-    });
+    if (isEnveloped) {
+      stream.once("trailers", (trailers) => {
+        fixGrpcMessage(trailers);
+        this.#trailers = trailers;
+      });
+    }
     stream.on("data", (chunk: Uint8Array) => this.#receive(chunk));
     stream.on("error", (error) => {
       this.#error = error;
     });
-    stream.once("close", () => this.#closed());
+    stream.once("close", () => {
+      this.#closed();
+      connection.noteClose(call);
+    });
   }
 
   /** Resets the stream; nothing is reported any more. */
   cancel(): void {
+    const stream = this.#stream;
     this.#isOver = true;
-    this.#stream.close(constants.NGHTTP2_CANCEL);
+    // Node ends the request before it resets the stream: one that is not sent yet would arrive as an empty message.
+    stream.end = () => stream;
+    stream.close(constants.NGHTTP2_CANCEL);
   }
 
   #receive(chunk: Uint8Array): void {
