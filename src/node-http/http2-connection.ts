@@ -76,8 +76,10 @@ export class Http2Connection {
   #heardBytes = 0;
   #heardAtMs = performance.now();
   #probing: Promise<void> | undefined;
-  #stopTicks = () => {};
-  #stopIdle = () => {};
+  /** The timers of one call serve the next one, too: a call should not need its own. */
+  #stopTicks: (() => void) | undefined;
+  #stopIdle: (() => void) | undefined;
+  #idleSinceMs = 0;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -96,7 +98,7 @@ export class Http2Connection {
     });
     session.on("error", () => {});
     session.on("close", () => {
-      this.#stopTicks();
+      this.#stopTicks?.();
       this.leave();
       options.onClosed();
     });
@@ -147,7 +149,6 @@ export class Http2Connection {
     const stream = this.#session.request(headers as never, {});
     if (this.#calls++ === 0) {
       this.#session.ref();
-      this.#stopIdle();
       this.#watch();
     }
     this.#look();
@@ -237,12 +238,15 @@ export class Http2Connection {
 
   /** Runs when its last call has ended. */
   #ended(): void {
-    this.#stopTicks();
     if (this.#session.destroyed) return;
     // An idle connection keeps no process alive.
     this.#session.unref();
-    if (this.#isLeaving) this.#session.close();
-    else this.#whenIdle();
+    if (this.#isLeaving) {
+      this.#session.close();
+      return;
+    }
+    this.#idleSinceMs = performance.now();
+    if (!this.#stopIdle) this.#leaveWhenIdle(this.#options.keepalive.idleMs);
   }
 
   /** Notes whether bytes have been received since the last check. */
@@ -254,17 +258,25 @@ export class Http2Connection {
   }
 
   #watch(): void {
+    if (this.#stopTicks) return;
     const { silenceMs, foreignSilenceMs, answerMs } = this.#options.keepalive;
     const tickMs = Math.min(TICK_MS, silenceMs);
     this.#stopTicks = runAfter(tickMs, () => {
+      this.#stopTicks = undefined;
+      if (this.#calls === 0) return;
       if (this.silentMs >= (this.#isFairlead ? silenceMs : foreignSilenceMs)) void this.probe(answerMs);
       this.#watch();
     });
   }
 
-  #whenIdle(): void {
-    this.#stopIdle();
-    this.#stopIdle = runAfter(this.#options.keepalive.idleMs, () => this.leave());
+  #leaveWhenIdle(delayMs: number): void {
+    this.#stopIdle = runAfter(delayMs, () => {
+      this.#stopIdle = undefined;
+      if (this.#calls > 0) return;
+      const remainingMs = this.#idleSinceMs + this.#options.keepalive.idleMs - performance.now();
+      if (remainingMs <= 0) this.leave();
+      else this.#leaveWhenIdle(remainingMs);
+    });
   }
 
   #ping(answerMs: number): Promise<void> {
@@ -297,7 +309,7 @@ export class Http2Connection {
   #leave(why: "closed" | "pinged too often"): void {
     if (this.#isLeaving) return;
     this.#isLeaving = true;
-    this.#stopIdle();
+    this.#stopIdle?.();
     if (this.#calls === 0 && !this.#session.connecting) this.#ended();
     this.#options.onLeaving(why);
   }

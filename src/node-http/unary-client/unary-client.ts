@@ -144,7 +144,9 @@ class UnaryClient {
   callIntercepted(method: DescMethodUnary, message: Message, call: Call): Promise<UnaryResponse> {
     const { timeoutMs, header, contextValues } = call;
     const scope = new CallScope(call.signal, timeoutMs);
+    const startMs = timeoutMs === undefined ? 0 : performance.now();
     const request = {
+      [scopeKey]: scope,
       stream: false,
       service: method.parent,
       method,
@@ -153,17 +155,20 @@ class UnaryClient {
       header: this.#headersOf(timeoutMs, header),
       contextValues: contextValues ?? createContextValues(),
       message,
-      signal: scope.signal,
-    } as UnaryRequest;
-    // The deadline is the scope's.
-    const parts = { signal: scope.signal, timeoutMs: undefined, contextValues };
-    const send: UnaryNext = ({ method, message, header }) =>
-      this.#send(method, message, toNodeHeaders(header), parts);
+    };
+    const send: UnaryNext = (sent) => {
+      const parts = {
+        signal: hasLazySignal(sent) ? call.signal : sent.signal,
+        timeoutMs: timeoutMs === undefined ? undefined : timeoutMs - (performance.now() - startMs),
+        contextValues: sent.contextValues,
+      };
+      return this.#send(sent.method, sent.message, toNodeHeaders(sent.header), parts, sent.url);
+    };
     const next = this.#options.interceptors.reduceRight<UnaryNext>(
       (inner, interceptor) => interceptor(inner as never) as never,
       send,
     );
-    return scope.run(next(request), true);
+    return scope.run(next(Object.defineProperty(request, "signal", LAZY_SIGNAL) as never), true);
   }
 
   async #send(
@@ -171,13 +176,14 @@ class UnaryClient {
     message: Message,
     headers: OutgoingHttpHeaders,
     parts: CallParts,
+    url?: string,
   ): Promise<UnaryResponse> {
     const { sessions, useBinaryFormat, readMaxBytes } = this.#options;
     const { isEnveloped, read } = this.#protocol;
-    const { path, serialization } = this.#calledMethod(method);
+    const { path, url: ownUrl, serialization } = this.#calledMethod(method);
     const bytes = serialization.getI(useBinaryFormat).serialize(message);
     headers[":method"] = "POST";
-    headers[":path"] = path;
+    headers[":path"] = url === undefined || url === ownUrl ? path : pathIn(url);
     const body = isEnveloped ? sealEnvelope(0, bytes) : bytes;
     const call = new UnaryClientCall(sessions, { headers, body, isEnveloped, readMaxBytes }, parts);
     const decoded = read(await call.response, this.#options);
@@ -205,6 +211,27 @@ class UnaryClient {
     return called;
   }
 }
+
+/** The path and the query of a URL, which an interceptor has changed. */
+function pathIn(url: string): string {
+  const { pathname, search } = new URL(url);
+  return pathname + search;
+}
+
+const scopeKey = Symbol("scope");
+
+/** The signal of a request, created when it is read. Interceptors that copy the request read it. */
+const LAZY_SIGNAL = {
+  enumerable: true,
+  configurable: true,
+  get(this: { [scopeKey]: CallScope }) {
+    return this[scopeKey].signal;
+  },
+};
+
+/** Whether a request is still the one that the interceptors were called with. */
+const hasLazySignal = (request: UnaryRequest): boolean =>
+  Object.getOwnPropertyDescriptor(request, "signal")?.get === LAZY_SIGNAL.get;
 
 type UnaryNext = (request: UnaryRequest) => Promise<UnaryResponse>;
 

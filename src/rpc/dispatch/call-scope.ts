@@ -1,19 +1,25 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** The deadline of a call, and the signal that its interceptors and its request have. */
+/** The deadline of a call, and the signal that its interceptors and its request have: created when it is read. */
 export class CallScope {
-  readonly #controller = new AbortController();
   readonly #signal: AbortSignal | undefined;
   readonly #timer: ReturnType<typeof setTimeout> | undefined;
+  #controller: AbortController | undefined;
+  #isAborted = false;
+  #reason: unknown;
 
   constructor(signal: AbortSignal | undefined, timeoutMs: number | undefined) {
     this.#signal = signal;
     if (signal?.aborted) this.#abort();
     else signal?.addEventListener("abort", this.#abort);
-    this.#timer = startDeadline(timeoutMs, () => this.#controller.abort(deadlineExceeded()));
+    this.#timer = startDeadline(timeoutMs, () => this.#abortWith(deadlineExceeded()));
   }
 
   get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#isAborted) this.#controller.abort(this.#reason);
+    }
     return this.#controller.signal;
   }
 
@@ -54,20 +60,27 @@ export class CallScope {
 
   /** Ends the scope after a failure, and throws its error: the signal's reason if that has aborted. */
   #fail(error: unknown): never {
-    const { aborted, reason } = this.signal;
+    const wasAborted = this.#isAborted;
     this.#end(error);
-    throw aborted ? ConnectError.from(reason, Code.Canceled) : ConnectError.from(error);
+    throw wasAborted ? ConnectError.from(this.#reason, Code.Canceled) : ConnectError.from(error);
   }
 
   readonly #abort = (): void => {
-    this.#controller.abort(this.#signal?.reason);
+    this.#abortWith(this.#signal?.reason);
     this.#end();
   };
 
   #end(reason: unknown = CALL_ENDED): void {
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#abort);
-    if (!this.signal.aborted) this.#controller.abort(reason);
+    this.#abortWith(reason);
+  }
+
+  #abortWith(reason: unknown): void {
+    if (this.#isAborted) return;
+    this.#isAborted = true;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
   }
 }
 
