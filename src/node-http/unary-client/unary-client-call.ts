@@ -96,7 +96,8 @@ export class UnaryClientCall implements UnaryStreamEvents, WaitingCall {
   }
 
   reject(error: unknown): void {
-    this.#fail(error);
+    // Headers that HTTP/2 does not allow, for instance.
+    this.#fail(ConnectError.from(error, Code.Internal));
   }
 
   readonly #abort = (): void => this.#cancel(canceled(this.#parts.signal as AbortSignal));
