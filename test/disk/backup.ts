@@ -1,4 +1,4 @@
-/** A process that makes a backup once its parent says so, and tells what became of it. */
+/** A process that makes a backup when its parent asks for it, and reports the result. */
 import { once } from "node:events";
 import { backUpFolder } from "../../src/server/engines/disk/backup-folder.js";
 

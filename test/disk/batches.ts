@@ -2,10 +2,10 @@ import { ClassicLevel } from "classic-level";
 
 type Batch = { write(options?: { sync?: boolean }): Promise<void> };
 
-/** Does what a batch of the LevelDB in `folder` asks for; `isSynced`: to be on the disk then. */
+/** Writes a batch of the LevelDB in `folder` by calling `write`. `isSynced`: the batch asks for a sync. */
 export type AroundBatch = (folder: string, write: () => Promise<void>, isSynced: boolean) => Promise<void>;
 
-/** Has all batches of LevelDBs written by `around`, until what it returns is called. */
+/** Writes all batches of all LevelDBs through `around`, until the returned function is called. */
 export function aroundBatches(around: AroundBatch): () => void {
   const begin = ClassicLevel.prototype.batch as () => Batch;
   const watched = function (this: ClassicLevel) {

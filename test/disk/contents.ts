@@ -5,7 +5,7 @@ import { fromUtf8 } from "../../src/lib/utf8.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { SMALL, texts } from "./fill.js";
 
-/** All that a folder holds that fill() has made. Fails where anything of it is damaged. */
+/** Everything in a folder that fill() has made. Throws if any of it is damaged. */
 export async function contents(data: string) {
   await using engine = await openDiskEngine({ folder: data, ...SMALL });
   const { keys, logs, topics, blobs } = engine;

@@ -6,10 +6,10 @@ import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { LogStore } from "../../src/server/engine.js";
 import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 
-/** Small, so that tables, compactions and segments come about while little is written. */
+/** Small, so that little data makes tables, compactions and segments. */
 export const SMALL = { memtableBytes: 64 * 1024, segmentBytes: 16 * 1024 };
 
-/** Makes a folder with something of everything, in tables, segments and files. */
+/** Makes a folder with data of every port, in tables, segments and files. */
 export async function fill(data: string): Promise<string> {
   await using engine = await openDiskEngine({ folder: data, ...SMALL });
   for (let i = 0; i < 300; i += 60) {

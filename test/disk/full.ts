@@ -1,4 +1,4 @@
-/** A process whose files may not grow beyond what its parent allows. It tells what became of its writes. */
+/** A process whose files may not grow beyond its parent's limit. It reports the results of its writes. */
 import { once } from "node:events";
 import { reader } from "../../src/conformance/engine/reader.js";
 import { neverAborts } from "../../src/conformance/engine/timing.js";

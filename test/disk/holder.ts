@@ -1,4 +1,4 @@
-/** A process that has a folder open until it is killed; an `alias` is what it says that its process and host are. */
+/** A process that keeps a folder open until it is killed. `alias`: the process id and host that it claims to have. */
 import { syncBuiltinESMExports } from "node:module";
 import os from "node:os";
 
@@ -13,7 +13,7 @@ const { openDiskEngine } = await import("../../src/server/engines/disk/engine.js
 try {
   const engine = await openDiskEngine({ folder });
   process.send?.("open");
-  // The engine keeps no process alive.
+  // An open engine does not keep the process alive.
   setInterval(() => {}, 60_000);
   process.on("message", () => void engine.close().then(() => process.exit(0)));
 } catch (error) {

@@ -2,10 +2,10 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { type Files, nodeFiles, type OpenFile } from "../../src/server/engines/disk/files.js";
 
-/** What a disk does between two syncs of a file: bytes at a place, or a cut. */
+/** A change of a file between two syncs: bytes written at an offset, or a truncation. */
 type Pending = { at: number; bytes: Buffer } | { cut: number };
 
-/** A file as the disk has it for certain, and what it may have besides. */
+/** A file: its durable content, and the changes that may be durable. */
 class Inode {
   sure = Buffer.alloc(0);
   pending: Pending[] = [];
@@ -24,19 +24,19 @@ class Inode {
 
 const SECTOR = 512;
 
-/** What of the calls that reach the disk shall fail: an error, or undefined. */
+/** The error with which a call to the disk fails; undefined if it succeeds. */
 export type Refuse = (call: string, path: string, bytes: number) => Error | undefined;
 
 /**
- * The engine's own files, that remember what a sync has made certain. lose() makes the folder that a power failure leaves: of the rest,
- * any part, torn where it pleases, and in any order.
+ * The engine's own files, with a record of what syncs have made durable. lose() makes the folder after a power failure:
+ * of the unsynced writes it has any part, torn at any place and in any order.
  */
 export class LossyFiles implements Files {
   readonly #root: string;
-  /** What is at each path now, and what would be there after a power failure for certain. "folder" is a folder. */
+  /** What is at each path now, and what certainly is there after a power failure. "folder" is a folder. */
   readonly #now = new Map<string, Inode | "folder">();
   readonly #sure = new Map<string, Inode | "folder">();
-  /** The names that the store's folder has for certain. */
+  /** The durable names in the store's folder. */
   storeNames: ReadonlySet<string> = new Set();
   refuse: Refuse = () => undefined;
 
@@ -44,11 +44,11 @@ export class LossyFiles implements Files {
     this.#root = root;
   }
 
-  /** Takes what is in the folder for certain. */
+  /** Reads the folder. Its content counts as durable. */
   async adopt(): Promise<void> {
     for (const entry of await readdir(this.#root, { recursive: true, withFileTypes: true })) {
       const path = join(entry.parentPath, entry.name);
-      // The store writes its own.
+      // The store writes its own files.
       if (basename(entry.parentPath) === "tree") continue;
       const inode = new Inode();
       if (entry.isFile()) inode.sure = await readFile(path);
@@ -70,7 +70,7 @@ export class LossyFiles implements Files {
       write: async (bytes, position) => {
         const copy = Buffer.from(bytes);
         const error = this.refuse("write", path, copy.length);
-        // A full disk takes what still fits.
+        // A full disk writes the part that still fits.
         const taken = error ? copy.subarray(0, copy.length >> 1) : copy;
         inode.pending.push({ at: position, bytes: taken });
         await file.write(taken, position);
@@ -79,7 +79,7 @@ export class LossyFiles implements Files {
       sync: async () => {
         this.#pass("sync", path, 0);
         const count = inode.pending.length;
-        // As long as a disk may take: others go on meanwhile.
+        // A slow sync: others continue meanwhile.
         await new Promise((resolve) => setImmediate(resolve));
         for (const change of inode.pending.splice(0, count)) inode.apply(change);
       },
@@ -130,17 +130,17 @@ export class LossyFiles implements Files {
     if (names) this.storeNames = new Set(names);
   }
 
-  /** Writes to `target` what a power failure leaves at this moment. */
+  /** Writes to `target` the folder after a power failure at this moment. */
   async lose(target: string, random: () => number): Promise<void> {
     const left = new Map(this.#sure);
-    // What a folder has may have reached the disk without being synced, name by name.
+    // Each name in a folder may be durable without a sync.
     for (const path of new Set([...this.#now.keys(), ...left.keys()])) {
       const what = this.#now.get(path);
       if (random() < 0.5) continue;
       if (what) left.set(path, what);
       else left.delete(path);
     }
-    // All of it at once: the files go on.
+    // All at once: the files are still written to.
     const found = [...left].map(([path, what]) => ({
       path,
       bytes: what === "folder" ? undefined : remains(what, random),
@@ -168,7 +168,7 @@ export class LossyFiles implements Files {
   }
 }
 
-/** What is left of a file: what was synced, and some of the rest. */
+/** A file after a power failure: its synced content, and some of the other changes. */
 function remains({ sure, pending }: Inode, random: () => number): Buffer {
   const file = new Inode();
   file.sure = Buffer.from(sure);
@@ -189,7 +189,7 @@ function remains({ sure, pending }: Inode, random: () => number): Buffer {
   return file.sure;
 }
 
-/** Numbers from 0 up to 1 that are the same for the same seed. */
+/** Random numbers from 0 up to 1, the same for the same seed. */
 export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

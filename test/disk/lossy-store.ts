@@ -10,13 +10,13 @@ export type Sizes = Record<string, number>;
 const SECTOR = 512;
 
 /**
- * Has `tell` told what is synced after each batch that asks for it, before whoever wrote it is: no other one is on its
- * way then.
+ * Calls `onSync` with the synced bytes of the journals after each batch with a sync, before its writer continues. No
+ * other batch is being written then.
  */
-export function watchSyncs(tell: (folder: string, synced: Sizes) => void): void {
+export function watchSyncs(onSync: (folder: string, synced: Sizes) => void): void {
   aroundBatches(async (folder, write, isSynced) => {
     await write();
-    if (isSynced) tell(folder, journalsIn(folder));
+    if (isSynced) onSync(folder, journalsIn(folder));
   });
 }
 
@@ -24,19 +24,19 @@ function journalsIn(folder: string): Sizes {
   const journals = readdirSync(folder).filter((name) => name.endsWith(".log"));
   return Object.fromEntries(
     journals.flatMap((name) => {
-      // LevelDB may have made a table of it since.
+      // LevelDB may have replaced it by a table in the meantime.
       const found = statSync(join(folder, name), { throwIfNoEntry: false });
       return found ? [[name, found.size]] : [];
     }),
   );
 }
 
-/** What a LevelDB's disk has for certain: the bytes of each journal that were synced, and the names in its folder. */
+/** The durable state of a LevelDB: the synced bytes of each journal, and the names in its folder. */
 export type Sure = { synced: Sizes; names: ReadonlySet<string> };
 
 /**
- * Copies a LevelDB as a power failure leaves it: what was synced, and of the rest any part. Nobody writes to it
- * meanwhile. A journal whose name was never made durable may be gone with all that was synced in it.
+ * Copies a LevelDB as after a power failure: the synced bytes, and any part of the others. Nobody writes to it
+ * meanwhile. A journal whose name is not durable may be missing, with all bytes that were synced in it.
  */
 export function loseStore(
   folder: string,
@@ -44,13 +44,13 @@ export function loseStore(
   { synced, names: kept }: Sure,
   random: () => number,
 ): void {
-  const files = atOneMoment(folder);
+  const files = readConsistently(folder);
   const names = [...files.keys()];
   const name = (files.get("CURRENT") as Buffer).toString().trim();
   const { records, lastStart, end } = readStoreLog(files.get(name) as Buffer);
-  // What the last record has replaced was synced before.
+  // The tables that the last record replaces were synced before.
   const known = [records, records.slice(0, -1)].flatMap((some) => [...manifestOf(some).tables.keys()]);
-  // LevelDB syncs the folder before its manifest says of a journal that those in front of it are obsolete.
+  // LevelDB syncs the folder before its manifest declares the journals before the current one obsolete.
   const named = isUnfinished(records, names) ? records.slice(0, -1) : records;
   const { journal } = manifestOf(named);
   for (const [file, bytes] of files) {
@@ -70,8 +70,8 @@ export function loseStore(
   }
 }
 
-/** The files of the folder. LevelDB may still be merging tables: what it changes while they are read is read anew. */
-function atOneMoment(folder: string): Map<string, Buffer> {
+/** The files of the folder. LevelDB may be merging tables: if files change while they are read, reads them again. */
+function readConsistently(folder: string): Map<string, Buffer> {
   for (;;) {
     const names = readdirSync(folder);
     const files = new Map<string, Buffer>();
@@ -97,9 +97,9 @@ function contentOf(path: string): Buffer | undefined {
   }
 }
 
-/** Whether all is there that the manifest's last record has made obsolete: then it may not have been synced yet. */
+/** Whether all files exist that the manifest's last record makes obsolete: then the record may not be synced yet. */
 function isUnfinished(records: Buffer[], names: string[]): boolean {
-  // The first two are synced before CURRENT names the manifest.
+  // The first two records are synced before CURRENT names the manifest.
   if (records.length < 3) return false;
   const before = manifestOf(records.slice(0, -1));
   const numbers = new Set(names.map((name) => Number.parseInt(name, 10)));
@@ -107,7 +107,7 @@ function isUnfinished(records: Buffer[], names: string[]): boolean {
   return [...before.tables.keys(), ...needed].every((number) => numbers.has(number));
 }
 
-/** The first `sure` bytes, and behind them a part, or some sectors, or nothing. */
+/** The first `sure` bytes, then a part of the rest, some of its sectors, or nothing. */
 function remains(bytes: Buffer, sure: number, random: () => number): Buffer {
   const luck = random();
   if (luck < 0.3) return bytes.subarray(0, sure);

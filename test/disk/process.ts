@@ -1,7 +1,7 @@
 /**
- * A writer in a process of its own, to be killed. It writes down what it asked for and what it was answered. With
- * `stopAt` it stops itself behind the first answer out of that journal of the store, counted from its first; these are
- * larger then, so that the table of the one before is still being written.
+ * A writer in a separate process, to be killed. It notes its requests and the answers. With `stopAt` it stops itself
+ * after the first answer from that journal of the store, counted from the first. Journals are larger then, so that the
+ * table of the previous one is still being written.
  */
 import { openSync, readdirSync, writeSync } from "node:fs";
 import { basename } from "node:path";
@@ -13,7 +13,7 @@ import { type Note, work } from "./work.js";
 const [folder = "", ledger = "", from = "0", stopAt = ""] = process.argv.slice(2);
 const fd = openSync(ledger, "a");
 const journals = new Set<string>();
-// What is written this way is the system's: it stays when the process is killed.
+// A synchronous write is in the system's cache, so it survives the kill of the process.
 const note = (one: Note) => {
   writeSync(fd, `${JSON.stringify(one)}\n`);
   const isStored = "is" in one && one.is === "!" && one.on !== "log";

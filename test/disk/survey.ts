@@ -1,13 +1,13 @@
-/** A process that damages copies of a folder, one after the other, and tells what the check and the engine say of each. */
+/** A process that damages copies of a folder, one after the other, and reports the results of check and engine. */
 import { cp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { checkFolder } from "../../src/server/engines/disk/check.js";
 import { contents } from "./contents.js";
 
-/** Where `length` bytes of a file of the folder become 0, or are turned over. */
+/** Damage: `length` bytes of a file of the folder are zeroed or inverted. */
 export type Damage = { path: string; at: number; length: number; how: "zero" | "flip" };
 
-/** What was said: the damage that the check found, and all that the engine has, or why it has not. */
+/** The result: the damage that the check found, and the content of the engine, or its error. */
 export type Verdict = { damaged: string[]; contents?: unknown; error?: string };
 
 process.on("message", async ({ folder, copy, damage }: { folder: string; copy: string; damage?: Damage }) => {

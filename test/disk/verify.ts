@@ -6,7 +6,7 @@ import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";
 import { ACTORS, contentOf, LOGS, type Note } from "./work.js";
 
-/** Fails unless the engine has everything that the notes say was acknowledged, and nothing that nobody asked for. */
+/** Fails unless the engine has all writes that were acknowledged by the notes, and none that was not requested. */
 export async function verify(engine: Engine, notes: Note[], note: (note: Note) => void): Promise<void> {
   await verifyKeys(engine, notes);
   for (const log of LOGS) await verifyLog(engine, log, notes);
@@ -14,7 +14,7 @@ export async function verify(engine: Engine, notes: Note[], note: (note: Note) =
   await verifyTopic(engine, notes, note);
 }
 
-/** The last turn that was acknowledged, and every one that was asked for and may have happened after it. */
+/** The last acknowledged turn, and all requested turns after it, which may have been written. */
 function possible<N extends { is: "?" | "!"; turn: number }>(notes: N[]): N[] {
   const last = notes.filter(({ is }) => is === "!").at(-1);
   const later = notes.filter(({ is, turn }) => is === "?" && (!last || turn > last.turn));

@@ -4,15 +4,15 @@ import { sleep } from "../../src/rpc/sleep.js";
 import type { Engine } from "../../src/server/engine.js";
 import type { Sizes } from "./lossy-store.js";
 
-/** What a client has written down: before it asked ("?"), and after it was answered ("!"). */
+/** A note of a client: before its request ("?"), or after the answer ("!"). */
 export type Note =
   | { on: "keys"; is: "?" | "!"; actor: number; turn: number; gone: boolean; version?: string }
   | { on: "log"; is: "?" | "!"; log: string; actor: number; turn: number; count: number; first?: number }
   | { on: "publish" | "ack"; is: "?" | "!"; ids: string[] }
   | { on: "blob"; is: "?" | "!"; actor: number; turn: number }
-  /** What the store has synced, in front of every "!" that it is about. */
+  /** The synced bytes of the store, before every "!" that they cover. */
   | { on: "sync"; sizes: Sizes }
-  /** The names that the store's folder has for certain from then on. */
+  /** The names in the store's folder that are durable from now on. */
   | { on: "names"; names: string[] };
 
 export const ACTORS = 6;
@@ -21,8 +21,8 @@ export const LOGS = ["l0", "l1"];
 export const contentOf = (turn: number): Uint8Array => patternBytes(1 + ((turn * 7919) % 90_000), turn);
 
 /**
- * Writes through every port, many at a time, until `signal` aborts or the engine fails. Turns are counted from `from`
- * on: no two lives of an engine use the same ones.
+ * Writes through every port, many writes at a time, until `signal` aborts or the engine fails. Turns are counted from
+ * `from` on: no two runs of an engine use the same turn.
  */
 export async function work(
   engine: Engine,
@@ -38,7 +38,7 @@ export async function work(
     until((turn) => appendTo(engine, LOGS[actor % LOGS.length] as string, actor, turn, note)),
   ]).flat();
   const events = [
-    // First: what is published before there is a group is nobody's.
+    // First: an event that is published before there is a group is lost.
     handle(engine, note, signal),
     until((turn) => publish(engine, turn, note)),
     until((turn) => putBlob(engine, turn % 3, turn, note)),
@@ -82,7 +82,7 @@ async function publish({ topics }: Engine, turn: number, note: (note: Note) => v
   note({ on: "publish", is: "!", ids });
 }
 
-/** Acknowledges most, puts off some, and leaves some for the next consumer. */
+/** Acknowledges most events, delays some, and leaves some for the next consumer. */
 async function handle({ topics }: Engine, note: (note: Note) => void, signal: AbortSignal) {
   while (!signal.aborted) {
     const enough = new AbortController();

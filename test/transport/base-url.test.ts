@@ -40,7 +40,7 @@ const wrong: [given: unknown, shown: string][] = [
 ];
 
 for (const [name, make] of Object.entries(makers)) {
-  test(`${name}: what is no URL of a server is refused with what was given and what is right`, () => {
+  test(`${name}: a malformed URL is refused with its text and the expected form`, () => {
     for (const [given, shown] of wrong) {
       assert.throws(
         () => make(given),
@@ -59,10 +59,10 @@ for (const [name, make] of Object.entries(makers)) {
   });
 }
 
-test("a base path, as behind a reverse proxy, goes in front of every request: by fetch, on Node and for the tunnel", async () => {
+test("a base path, as behind a reverse proxy, is the prefix of every request: by fetch, on Node and for the tunnel", async () => {
   globalThis.WebSocket ??= WebSocket as unknown as typeof globalThis.WebSocket;
   await using at = await listen(createServer(), { port: 0 });
-  // Passes on what is under /base, without it.
+  // Forwards requests under /base, without that prefix.
   const proxy = createHttp((request, response) => {
     if (!request.url?.startsWith("/base/")) return void response.writeHead(404).end();
     const { method, headers } = request;

@@ -8,7 +8,7 @@ import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { deadlineReset } from "../../src/node-http/deadline-reset.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 
-/** The code that SayHello fails with over gRPC-Web, where it is answered with these bytes. */
+/** The code with which SayHello fails over gRPC-Web if the response has these bytes. */
 async function codeOf(body: Uint8Array): Promise<Code | undefined> {
   const http = createServer((request, response) => {
     request.resume().once("end", () => {
@@ -28,23 +28,23 @@ async function codeOf(body: Uint8Array): Promise<Code | undefined> {
   return error?.code;
 }
 
-test("a whole answer without trailers is malformed, and no lost connection", async () => {
+test("a complete response without trailers is malformed, not a lost connection", async () => {
   assert.equal(await codeOf(new Uint8Array()), Code.Unknown);
 });
 
-test("a message that cannot be parsed is malformed, and no lost connection", async () => {
-  // One field, of which the end is missing.
+test("a message that cannot be parsed is malformed, not a lost connection", async () => {
+  // One truncated field.
   const code = await codeOf(Uint8Array.of(0, 0, 0, 0, 2, 10, 9));
   assert.equal(code, Code.Internal);
 });
 
-/** How the layers below report the reset. */
+/** The ways in which lower layers report a reset. */
 const RESETS = [
   new ConnectError("http/2 stream closed with error code CANCEL (0x8)", Code.Canceled),
   new ConnectError("lost the connection: the stream was reset, HTTP/2 error code 8", Code.Unavailable),
 ];
 
-/** The code of a call with this header that is reset after 10 ms: of a unary one, and of a stream. */
+/** The codes of a unary call and of a stream with this header that are reset after 10 ms. */
 async function resetWith(reset: ConnectError, name: string, value: string): Promise<(Code | undefined)[]> {
   const header = new Headers({ [name]: value });
   const fail = async (): Promise<never> => {
@@ -64,7 +64,7 @@ async function resetWith(reset: ConnectError, name: string, value: string): Prom
   );
 }
 
-test("a stream that is reset at the call's deadline has passed it; before, and without one, it is reset", async () => {
+test("a stream that is reset at its deadline has exceeded it; earlier, or without a deadline, it is unavailable", async () => {
   const past = [Code.DeadlineExceeded, Code.DeadlineExceeded];
   for (const reset of RESETS) {
     for (const value of ["8m", "8000u"]) {

@@ -32,7 +32,7 @@ const breaks: Record<string, (way: CuttableProxy) => void> = {
 for (const [name, dial] of Object.entries(ways)) {
   describe(name, () => {
     for (const [how, broken] of Object.entries(breaks)) {
-      test(`a stream that breaks by ${how} is unavailable to raw clients, and log.read() goes on where it was`, async () => {
+      test(`a stream that breaks by ${how} is unavailable to raw clients, and log.read() continues where it was`, async () => {
         await using at = await listen(createServer(), { port: 0 });
         await using there = createNodeTransport(at.url);
         const log = createClient(there).log<number>();
@@ -59,7 +59,7 @@ for (const [name, dial] of Object.entries(ways)) {
   });
 }
 
-/** Answers the first request with the beginning of an answer, and then ends the connection. */
+/** Answers the first request with the beginning of a response, then ends the connection. */
 async function cutShort(head: string, how: "end" | "reset"): Promise<{ url: string } & AsyncDisposable> {
   const sockets = new Set<Socket>();
   const server = createTcp((socket) => {
@@ -84,7 +84,7 @@ for (const how of ["end", "reset"] as const) {
     ["Connect", "application/proto", false],
     ["JSON", "application/json", true],
   ] as const) {
-    test(`a unary answer of ${name} that is cut short by ${how} is unavailable, over fetch and HTTP/1.1`, async () => {
+    test(`a unary response of ${name} that is truncated by ${how} is unavailable, over fetch and HTTP/1.1`, async () => {
       const head = `HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ncontent-length: 1000\r\n\r\n{`;
       await using at = await cutShort(head, how);
       for (const transport of [
@@ -99,7 +99,7 @@ for (const how of ["end", "reset"] as const) {
   }
 }
 
-test("the caller's own abort within an answer stays canceled, its deadline a deadline", async () => {
+test("within a response, the caller's abort stays canceled and its deadline deadline_exceeded", async () => {
   const head = "HTTP/1.1 200 OK\r\ncontent-type: application/proto\r\ncontent-length: 1000\r\n\r\n{";
   const server = createTcp((socket) => {
     socket.on("error", () => {});

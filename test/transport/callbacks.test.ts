@@ -29,10 +29,10 @@ import { type ServedCallbacks, serveCallbacks } from "../../src/transport/callba
 import { createNodeTransport } from "../../src/transport/node.js";
 import { openInProcess } from "../support/protocols.js";
 
-/** Delivers again at once, gives up soon, and notices soon what an app wants. */
+/** Short delays of redelivery, few deliveries, and frequent questions to apps. */
 const quick = { pubsub: { default: { retryMinMs: 1, retryMaxMs: 8, maxDeliveries: 3 } } };
 
-/** A server that knows one app, which it reaches in this process. */
+/** A server with one configured app in this process. */
 async function openWith(routes: (router: ConnectRouter) => void, options: ServerOptions = {}) {
   const transport = createRouterTransport(routes);
   const config = { ...quick, apps: { app: { url: "http://app", askEveryMs: 10 } }, ...options.config };
@@ -44,7 +44,7 @@ async function openWith(routes: (router: ConnectRouter) => void, options: Server
   return Object.assign(at, { pubsub: createPubsub(at.transport, "default") });
 }
 
-/** Keeps log lines. */
+/** Collects log lines. */
 function logging() {
   const lines: string[] = [];
   const keep = (_fields: object, text: string) => void lines.push(text);
@@ -58,7 +58,7 @@ async function until(holds: () => boolean, what: string): Promise<void> {
   }
 }
 
-/** Publishes "hello" until it is handled: from then on the app's group is there. */
+/** Publishes "hello" until it is handled: from then on the app's group exists. */
 async function greet(pubsub: Pubsub, topic: string, greeted: () => boolean): Promise<void> {
   for (let i = 0; !greeted(); i++) {
     assert.ok(i < 500, "the app was never told");
@@ -74,7 +74,7 @@ const portOf = async (): Promise<number> => {
 };
 
 for (const protocol of ["grpc", "grpc-web", "connect"] as const) {
-  test(`an app on a port is told of events, over ${protocol}, also where it appears late, leaves and comes back`, async () => {
+  test(`an app on a port receives events over ${protocol}, also if it starts late, leaves and returns`, async () => {
     const port = await portOf();
     const seen: unknown[] = [];
     const serve = (): Promise<ServedCallbacks> =>
@@ -105,7 +105,7 @@ for (const protocol of ["grpc", "grpc-web", "connect"] as const) {
   });
 }
 
-test("serveCallbacks() answers gRPC and Connect on one port, and close() lets what is under way finish", async () => {
+test("serveCallbacks() answers gRPC and Connect on one port, and close() waits for open calls", async () => {
   let begun = false;
   const handler = async () => {
     begun = true;
@@ -124,7 +124,7 @@ test("serveCallbacks() answers gRPC and Connect on one port, and close() lets wh
   await assert.rejects(client.listTopicSubscriptions({}), ConnectError);
 });
 
-test("a handler's table entry says pubsub, topic, group, dead letter topic and further metadata", async () => {
+test("the entry of a handler sets pubsub, topic, group, dead letter topic and further metadata", async () => {
   const routes = createCallbacks(
     {
       plain: () => "success",
@@ -156,7 +156,7 @@ test("a handler's table entry says pubsub, topic, group, dead letter topic and f
   );
 });
 
-test("handlers get their data decoded: by media type, codec or schema", async () => {
+test("handlers get decoded data: by media type, codec or schema", async () => {
   const seen: unknown[] = [];
   const order = z.object({ n: z.number() });
   await using at = await openWith(
@@ -174,7 +174,7 @@ test("handlers get their data decoded: by media type, codec or schema", async ()
   assert.deepEqual(seen[0], [1]);
 });
 
-test('"retry" and a throw bring the event again, and the dead letter tells what was thrown', async () => {
+test('after "retry" or a throw the event is delivered again, and the dead letter has the error', async () => {
   const letters: TopicEvent[] = [];
   const errors: unknown[] = [];
   const tries: Record<string, number> = {};
@@ -206,12 +206,12 @@ test('"retry" and a throw bring the event again, and the dead letter tells what 
   assert.deepEqual(tries, { twice: 2, never: 3, throws: 3 });
   const told = Object.fromEntries(letters.map(({ data, metadata }) => [data, metadata["deadLetterReason"]]));
   assert.equal(told["never"], "the app asked for another delivery");
-  // A handler that says "unavailable" does not mean that the app has left.
+  // A handler that throws `unavailable` does not mean that the app has left.
   assert.equal(told["throws"], "the app failed: [unavailable] the database is away");
   assert.equal(errors.length, 3);
 });
 
-test('"drop" ends the event, and what is no verdict counts as a throw', async () => {
+test('"drop" ends the event, and an invalid result counts as a throw', async () => {
   const { lines, log } = logging();
   const errors: unknown[] = [];
   const seen: unknown[] = [];
@@ -234,7 +234,7 @@ test('"drop" ends the event, and what is no verdict counts as a throw', async ()
   assert.ok(lines.includes("a consumer dropped an event"));
 });
 
-test("an app that answers `unavailable` has left: its event waits, and no delivery fails for it", async () => {
+test("an app that answers `unavailable` has left: its event waits, and the delivery does not count as failed", async () => {
   const { lines, log } = logging();
   let away = true;
   let asked = 0;
@@ -253,7 +253,7 @@ test("an app that answers `unavailable` has left: its event waits, and no delive
         },
       });
     },
-    // One delivery more than the app is asked for at the least; a failed one would be the last.
+    // One more than the deliveries that must happen; a failed one would be the last.
     { log, config: { pubsub: { default: { retryMinMs: 1, retryMaxMs: 1, maxDeliveries: 1 } } } },
   );
   await until(() => asked > 0, "asked");
@@ -266,7 +266,7 @@ test("an app that answers `unavailable` has left: its event waits, and no delive
   assert.ok(!lines.some((line) => line.includes("dropped")));
 });
 
-test("an app that comes back with other subscriptions is noticed without an event", async () => {
+test("if an app returns with other subscriptions, the server notices it without an event", async () => {
   const seen: string[] = [];
   let topic = "a";
   await using at = await openWith((router) => {
@@ -287,7 +287,7 @@ test("an app that comes back with other subscriptions is noticed without an even
   assert.equal(seen.filter((each) => each === "a").length, before);
 });
 
-test("an app without AppCallback wants nothing; what it cannot have is left out with a warning", async () => {
+test("an app without AppCallback has no subscriptions; invalid subscriptions are left out with a warning", async () => {
   const { lines, log } = logging();
   await using none = await openWith(() => {}, { log });
   await until(() => lines.includes("an app is here"), "asked");
@@ -319,7 +319,7 @@ test("an app without AppCallback wants nothing; what it cannot have is left out 
   assert.equal(lines.filter((line) => line === "a subscription of an app is left out").length, 3);
 });
 
-test("no more than inFlight events are with an app at a time, and it is told of the next as it answers", async () => {
+test("at most inFlight events are sent to an app at a time, and its answers make room for the next", async () => {
   let now = 0;
   let most = 0;
   let done = 0;
@@ -337,7 +337,7 @@ test("no more than inFlight events are with an app at a time, and it is told of 
   assert.equal(most, 4);
 });
 
-test("an app that takes too long has failed, and its handler's signal aborts", async () => {
+test("an app that exceeds its timeout has failed, and its handler's signal aborts", async () => {
   let tries = 0;
   const aborted: boolean[] = [];
   const { lines, log } = logging();
@@ -355,10 +355,10 @@ test("an app that takes too long has failed, and its handler's signal aborts", a
   await greet(at.pubsub, "t", () => tries > 0);
   await at.pubsub.publish("t", "slow");
   await until(() => aborted.length === 3, "three tries");
-  await until(() => lines.some((line) => line.startsWith("an event is dropped after")), "the end of it");
+  await until(() => lines.some((line) => line.startsWith("an event is dropped after")), "its last delivery");
 });
 
-test("events for which there is no handler come again: a newer version of the app may know them", async () => {
+test("events without a handler are delivered again: a newer version of the app may have one", async () => {
   const errors: unknown[] = [];
   const client = createClient(
     AppCallback,
@@ -369,7 +369,7 @@ test("events for which there is no handler come again: a newer version of the ap
   assert.match(String(errors[0]), /no handler for topic "other" of pubsub "default"/);
 });
 
-test("an app that joined at run time is gone when its signal aborts: others of its name take over at once", async () => {
+test("an app that joined at run time leaves when its signal aborts: others with its name take over at once", async () => {
   const config = parseConfig(quick);
   await using engine = memoryEngine();
   const closing = new AbortController();
@@ -421,7 +421,7 @@ test("an app that joined at run time is gone when its signal aborts: others of i
   await working;
 });
 
-test("without a configured app, no one is called; a server that closes calls no one any more", async () => {
+test("without a configured app none is called, and a closing server calls none", async () => {
   let dialled = 0;
   let asked = 0;
   const dial = (): Transport => {

@@ -16,13 +16,13 @@ import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { createWebTransport } from "../../src/web.js";
 import { openCuttableProxy } from "../support/cuttable-proxy.js";
 
-// A network that vanishes without a word: nothing comes through any more on the connections that there are, and none is
-// closed. Whoever dials again gets through.
+// A network that fails silently: existing connections carry nothing any more, and none is closed. New connections
+// work.
 
-/** Everything that follows or holds something has to be well again so soon, in milliseconds. */
+/** The time in which every follower and lock must recover, in milliseconds. */
 const GOAL_MS = 10_000;
 
-// As browsers and Node from 22 on have it.
+// A global WebSocket, as in browsers and Node 22.
 globalThis.WebSocket ??= WebSocket as unknown as typeof globalThis.WebSocket;
 
 const ways: Record<string, { dial(url: string): Transport & AsyncDisposable; isDuplex: boolean }> = {
@@ -58,7 +58,7 @@ describe.concurrent("half-open connections", () => {
         values.add(value);
       };
 
-      /** Follows all that the transport can carry, until `signal` aborts. */
+      /** Opens every follower that the transport supports, until `signal` aborts. */
       const followers = [
         (async () => {
           for await (const { value } of fl.log<string>().read({ signal })) note("log", value);
@@ -86,7 +86,7 @@ describe.concurrent("half-open connections", () => {
       const settled = Promise.allSettled(followers);
       await using others = await server.openGossipMap<string>("m");
 
-      /** Says `text` everywhere until it was heard by all; how long that took. */
+      /** Sends `text` everywhere until all followers have received it; returns the time in milliseconds. */
       const told = async (text: string): Promise<Map<string, number>> => {
         const tookMs = new Map<string, number>();
         const startMs = performance.now();
@@ -100,7 +100,7 @@ describe.concurrent("half-open connections", () => {
         await server.configuration().save({ k: text });
         others.set("k", text);
         while (missing().length > 0 && performance.now() - startMs < 25_000) {
-          // An event is only for those who are subscribed by then.
+          // An event is delivered only to groups that exist by then.
           if (isDuplex) await server.pubsub().publish("t", text);
           await sleep(100);
         }
@@ -124,13 +124,13 @@ describe.concurrent("half-open connections", () => {
   }
 });
 
-describe.concurrent("signs of life", () => {
+describe.concurrent("heartbeats", () => {
   const beatless: Interceptor = (next) => async (request) => {
     assert.equal(request.header.get("fairlead-heartbeat-ms"), null);
     return next(request);
   };
 
-  test("an idle stream carries an empty message each interval, only for a client that asks, and the client's loop sees none", async () => {
+  test("an idle stream has an empty message each interval, only for a client that asks for it, and the client's loop skips it", async () => {
     await using at = await listen(createServer(), { port: 0 });
     const bytesOf = async (headers: Record<string, string>) => {
       const body = new Uint8Array([0, 0, 0, 0, 0]);
@@ -156,7 +156,7 @@ describe.concurrent("signs of life", () => {
       bytesOf({}),
       bytesOf({ "fairlead-heartbeat-ms": "1" }),
     ]);
-    // Each is an envelope without anything in it; the first comes at once.
+    // Each is an empty envelope; the first is sent at once.
     assert.deepEqual(asked, { bytes: 20, kept: "1000" });
     assert.deepEqual(often, { bytes: 20, kept: "1000" });
     assert.deepEqual(silent, { bytes: 0, kept: null });
@@ -169,7 +169,7 @@ describe.concurrent("signs of life", () => {
     assert.equal((await first).value?.offset, 1n);
   });
 
-  test("a server that sends no signs of life is waited for as long as it likes", async () => {
+  test("the client waits without limit for a server that sends no heartbeats", async () => {
     const router = createRouterTransport(({ rpc }) => {
       rpc(LogService.method.consume, async function* () {
         await sleep(4000);
@@ -180,7 +180,7 @@ describe.concurrent("signs of life", () => {
     for await (const { offset } of records) assert.equal(offset, 1n);
   });
 
-  test("the tunnel asks for none: it has pings", async () => {
+  test("the tunnel asks for no heartbeats: it has PINGs", async () => {
     await using at = await listen(createServer({ interceptors: [beatless] }), { port: 0 });
     await using transport = createTunnelTransport(at.url);
     await createClient(transport).log<string>().append("a");
@@ -190,7 +190,7 @@ describe.concurrent("signs of life", () => {
   });
 });
 
-test("a follower on a healthy but silent network is left in peace for 20 s", async () => {
+test("a follower on a healthy but silent network keeps its stream for 20 s", async () => {
   await using at = await listen(createServer({ platform: nodePlatform }), { port: 0 });
   let opened = 0;
   const accepted = createTcp((socket: Socket) => {

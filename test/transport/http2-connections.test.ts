@@ -36,7 +36,7 @@ for (const protocol of protocols) {
   });
 }
 
-test("calls beyond the peer's limit begin in their order, and those given up meanwhile never do", async () => {
+test("calls beyond the peer's limit begin in their order, and those canceled meanwhile never do", async () => {
   const begun: string[] = [];
   let free = () => {};
   const held = new Promise<void>((resolve) => {
@@ -70,7 +70,7 @@ test("calls beyond the peer's limit begin in their order, and those given up mea
 });
 
 for (const httpVersion of ["1.1", "2"] as const) {
-  test(`a peer that accepts and stays silent costs a call over HTTP/${httpVersion} its deadline, not more`, async () => {
+  test(`a call over HTTP/${httpVersion} to a peer that accepts and stays silent ends by its deadline`, async () => {
     const sockets: Socket[] = [];
     const silent = createTcp((socket) => void sockets.push(socket));
     silent.listen(0, "127.0.0.1");
@@ -93,7 +93,7 @@ for (const httpVersion of ["1.1", "2"] as const) {
   });
 }
 
-test("a call that ends by its deadline while nothing was heard has the connection probed: the next but one succeeds", async () => {
+test("a call that ends by its deadline without any received bytes probes the connection: the next but one succeeds", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   await using way = await openCuttableProxy(Number(new URL(at.url).port));
   await using transport = createNodeTransport(way.url);
@@ -107,7 +107,7 @@ test("a call that ends by its deadline while nothing was heard has the connectio
   assert.ok(performance.now() - startMs < 6000);
 });
 
-test("a call that needs a new connection does not go over one that is silent", async () => {
+test("a call that needs a new connection does not use a silent one", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   await using way = await openCuttableProxy(Number(new URL(at.url).port));
   const sessionManager = new Http2Sessions(way.url);
@@ -126,7 +126,7 @@ test("a call that needs a new connection does not go over one that is silent", a
   sessionManager.close();
 });
 
-test("a server that is merely slow keeps its connection: what is open beside a late call goes on", async () => {
+test("a slow server keeps its connection: other calls continue after one that timed out", async () => {
   const slow: Interceptor = (next) => async (request) => {
     const { name = "" } = request.stream ? {} : (request.message as { name?: string });
     if (name === "slow") await sleep(3000);

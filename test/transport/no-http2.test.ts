@@ -13,7 +13,7 @@ import { failure } from "../decisions/failure.js";
 import { ca, cert, key } from "../support/certificates.js";
 import { openInProcess } from "../support/protocols.js";
 
-/** `server` on a port of its own. */
+/** Opens a port for `server`. */
 async function opened(server: Server & { closeAllConnections?(): void }, scheme: "http" | "https") {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -38,7 +38,7 @@ const servers = {
 
 for (const [name, open] of Object.entries(servers)) {
   for (const protocol of ["connect", "grpc", "grpc-web"] as const) {
-    test(`${protocol} by HTTP/2 to ${name} is unavailable, and says what to set`, async () => {
+    test(`${protocol} by HTTP/2 to ${name} is unavailable, and the error names the option to set`, async () => {
       await using at = await open();
       await using fl = createClient(createNodeTransport(at.url, { ca, protocol }), { retry: false });
       const stream = fl.raw.log.consume({})[Symbol.asyncIterator]();
@@ -55,7 +55,7 @@ for (const [name, open] of Object.entries(servers)) {
   }
 }
 
-test("an app that speaks no HTTP/2 is told of in the server's log, and the server goes on", async () => {
+test("an app without HTTP/2 is reported in the server's log, and the server continues", async () => {
   await using app = await opened(createHttp(), "http");
   const told: unknown[] = [];
   const log = { ...silent, warn: (fields: { err?: unknown }) => void told.push(fields.err) };

@@ -19,7 +19,7 @@ import { overHttp } from "../support/protocols.js";
 const MiB = 1024 ** 2;
 const BOMB_MIB = 400;
 
-/** `head` and then zeros, compressed to a thousandth. */
+/** `head`, then zeros, compressed to a thousandth. */
 async function bomb(head: Uint8Array): Promise<Buffer> {
   const gzip = createGzip({ level: 1 });
   const parts: Buffer[] = [];
@@ -80,7 +80,7 @@ for (const [way, call] of [
   ["grpc-web", "stream"],
   ["http/1.1", "unary"],
 ] as const) {
-  test(`an answer of ${BOMB_MIB} MiB in a thousandth of that is refused at 64 MiB: ${way}, ${call}`, async () => {
+  test(`a response of ${BOMB_MIB} MiB, compressed to a thousandth, is refused at 64 MiB: ${way}, ${call}`, async () => {
     const child = fork(outfile, [url, way, call], { execArgv: ["--max-old-space-size=96"] });
     const [told] = (await once(child, "message")) as [{ code: unknown; message: string; mostMiB: number }];
     assert.equal(told.code, Code.ResourceExhausted, told.message);
@@ -88,7 +88,7 @@ for (const [way, call] of [
   }, 30_000);
 }
 
-test("readMaxBytes is an option of every transport, for unary answers and for each message of a stream", async () => {
+test("readMaxBytes is an option of every transport, for unary responses and for each message of a stream", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   const server = createClient(at.transport);
   await server.state().set("small", "x");

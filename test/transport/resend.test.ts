@@ -24,14 +24,14 @@ afterEach(async () => {
 
 const PROTOCOLS = ["connect", "grpc", "grpc-web"] as const;
 
-/** A server whose HTTP/2 connections and streams a test may end as it wants. */
+/** A server whose HTTP/2 connections and streams are ended by the test. */
 async function open({
   onSession = () => {},
   onStream = () => undefined,
   interceptors = [],
 }: {
   onSession?: (session: ServerHttp2Session, count: number) => void;
-  /** Before the call is looked at; true: it is not to be. */
+  /** Runs before the call is processed; true: it is not processed. */
   onStream?: (stream: ServerHttp2Stream, count: number) => boolean | undefined;
   interceptors?: Interceptor[];
 } = {}) {
@@ -70,7 +70,7 @@ function dial(url: string, protocol: (typeof PROTOCOLS)[number] = "connect") {
 const nextId = async (client: ReturnType<typeof dial>) =>
   Number((await client.getNextId({ storeName: "default", key: "k", options: { increment: 1 } })).nextId);
 
-/** Each of the calls happened once: ids go up by one for each that the server has taken. */
+/** Fails unless each call was processed once: each processed call raises the id by one. */
 function assertOnce(ids: number[], count: number): void {
   assert.equal(ids.length, count);
   assert.deepEqual(
@@ -81,7 +81,7 @@ function assertOnce(ids: number[], count: number): void {
 
 for (const protocol of PROTOCOLS) {
   describe(protocol, () => {
-    test("60 of 60 writes succeed, once each, where the server goes away with goaway(0)", async () => {
+    test("60 of 60 writes succeed, once each, if the server sends GOAWAY with stream 0", async () => {
       const at = await open({
         onSession: (session, count) => {
           if (count === 1) session.once("stream", () => session.goaway(0));
@@ -92,7 +92,7 @@ for (const protocol of PROTOCOLS) {
       assert.ok(at.sessions.size > 1);
     });
 
-    test("a server that ends each connection after 50 requests loses none and doubles none", async () => {
+    test("with a server that ends each connection after 50 requests, no call is lost or made twice", async () => {
       const at = await open({
         onSession(session) {
           let streams = 0;
@@ -111,14 +111,14 @@ for (const protocol of PROTOCOLS) {
       assert.ok(at.sessions.size >= 16);
     });
 
-    test("a refused stream is sent again, and its messages with it", async () => {
+    test("a refused stream is sent again with its messages", async () => {
       const at = await open({
         onStream: (stream, count) => count % 2 === 1 && reset(stream, constants.NGHTTP2_REFUSED_STREAM),
       });
       const fl = createClient(createNodeTransport(at.url, { protocol }), { retry: false });
       close.push(() => fl.close());
       assert.match((await fl.state().set("k", "v")) ?? "", /\d/);
-      // A stream of requests, one of answers, and one both ways.
+      // A client stream, a server stream and a bidirectional one.
       await fl.files().put("f", new Uint8Array(100_000).fill(7));
       assert.equal((await (await fl.files().get("f"))?.bytes())?.length, 100_000);
       const subscription = fl.pubsub().subscribe("t")[Symbol.asyncIterator]();
@@ -129,7 +129,7 @@ for (const protocol of PROTOCOLS) {
       await subscription.return?.();
     });
 
-    test("a stream that is refused again and again is unavailable after five tries", async () => {
+    test("a stream that is always refused is unavailable after five attempts", async () => {
       let tries = 0;
       const at = await open({
         onStream: (stream) => {
@@ -142,7 +142,7 @@ for (const protocol of PROTOCOLS) {
       assert.equal(tries, 5);
     });
 
-    test("a stream that is reset without a status is unavailable, before its answer and within", async () => {
+    test("a stream that is reset without a status is unavailable, before and within its response", async () => {
       const codes = [
         constants.NGHTTP2_INTERNAL_ERROR,
         constants.NGHTTP2_PROTOCOL_ERROR,
@@ -168,7 +168,7 @@ for (const protocol of PROTOCOLS) {
       }
     });
 
-    test("an answer that ends without its status is unavailable", async () => {
+    test("a response that ends without a status is unavailable", async () => {
       const type = {
         connect: "application/connect+proto",
         grpc: "application/grpc+proto",
@@ -186,7 +186,7 @@ for (const protocol of PROTOCOLS) {
       assert.equal((await failure(records.next())).code, Code.Unavailable);
     });
 
-    test("what the server itself says stays what it is", async () => {
+    test("the server's own errors are not changed", async () => {
       const at = await open({
         interceptors: [
           () => async () => {
@@ -199,7 +199,7 @@ for (const protocol of PROTOCOLS) {
   });
 }
 
-test("an upload that has sent more than is kept is not sent again", async () => {
+test("an upload that has sent more than is buffered is not sent again", async () => {
   let tries = 0;
   const at = await open({
     onStream: (stream) => {
@@ -229,7 +229,7 @@ test("an upload that has sent more than is kept is not sent again", async () => 
   assert.ok(ended, "the messages go on for no one");
 });
 
-test("over a restart under load calls succeed once or are unavailable", async () => {
+test("across a restart under load, calls succeed once or are unavailable", async () => {
   const engine = memoryEngine();
   const kept = { ...engine, close: async () => {} };
   let at = await listen(createServer({ engine: kept }), { port: 0 });
@@ -263,7 +263,7 @@ test("over a restart under load calls succeed once or are unavailable", async ()
     [],
   );
   assert.equal(new Set(ids).size, ids.length);
-  // An id that no one has got belongs to a call that failed.
+  // An id that nobody received belongs to a call that failed.
   assert.ok(Math.max(...ids) <= ids.length + codes.length);
   assert.ok(ids.length > 100);
   await engine.close();

@@ -33,7 +33,7 @@ const failure = (call: Promise<unknown>) =>
   );
 
 forEachProtocol("unary", (open) => {
-  test("an aborted call is canceled, a late one past its deadline", async () => {
+  test("an aborted call is canceled, a late one has exceeded its deadline", async () => {
     const wait: Interceptor = (next) => async (request) => {
       await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
       return next(request);
@@ -47,7 +47,7 @@ forEachProtocol("unary", (open) => {
     assert.equal((await failure(state.get("k", { signal: AbortSignal.abort() }))).code, Code.Canceled);
   });
 
-  test("a timeoutMs of any size is taken, fractions and 2^40 too", async () => {
+  test("a timeoutMs of any size is accepted, also fractions and 2^40", async () => {
     await using at = await open();
     const state = createState(at.transport, "default");
     for (const timeoutMs of [10_000.7, 2 ** 31, 2 ** 40, Number.POSITIVE_INFINITY]) {
@@ -56,7 +56,7 @@ forEachProtocol("unary", (open) => {
     await assert.rejects(state.get("k", { timeoutMs: Number.NaN }), /timeoutMs must be a number/);
   });
 
-  test("the caller's own headers go out, and its onHeader is told beside ours", async () => {
+  test("the caller's headers are sent, and its onHeader is called in addition to ours", async () => {
     await using at = await open();
     const state = createState(at.transport, "default");
     let told: Headers | undefined;
@@ -92,7 +92,7 @@ test("a server that cannot be reached is unavailable, on every transport", async
   }
 });
 
-test("a connection that is cut under way is unavailable, and not a conflict, which has the same code in Connect", async () => {
+test("a connection that is cut during a call is unavailable, not a conflict, which has the same code in Connect", async () => {
   const sockets: Socket[] = [];
   const cut = createTcp((socket) => {
     sockets.push(socket);
@@ -114,7 +114,7 @@ test("a connection that is cut under way is unavailable, and not a conflict, whi
   cut.close();
 });
 
-test("what fetch cannot do goes through the tunnel, and without WebSocket fails with the reason", async () => {
+test("calls that fetch does not support use the tunnel, and fail with the reason if there is no WebSocket", async () => {
   await using at = await overHttp((url) => createWebTransport(url))();
   const files = createClient(at.transport).files();
   const own = globalThis.WebSocket;
@@ -134,7 +134,7 @@ test("what fetch cannot do goes through the tunnel, and without WebSocket fails 
   assert.equal(await (await files.get("a"))?.text(), "b");
 });
 
-test("without WebSocket, preferring the tunnel blames the runtime and not the server, whatever is called", async () => {
+test("without WebSocket, preferring the tunnel fails with an error about the runtime, for every call", async () => {
   await using at = await overHttp((url) => createWebTransport(url, { prefer: "tunnel" }))();
   const fl = createClient(at.transport, { retry: false });
   const own = globalThis.WebSocket;
@@ -151,7 +151,7 @@ test("without WebSocket, preferring the tunnel blames the runtime and not the se
       assert.equal(error.code, Code.Unimplemented);
       assert.match(error.rawMessage, /^a tunnel needs WebSocket, which this runtime does not have/);
     }
-    // Nothing wrong was learned of the server meanwhile.
+    // The client has not marked the server as unavailable.
     globalThis.WebSocket = WebSocket as unknown as typeof own;
     await fl.state().set("k", 1, { ifAbsent: true });
   } finally {
@@ -162,14 +162,14 @@ test("without WebSocket, preferring the tunnel blames the runtime and not the se
 test.each([
   ["Connect", createWebTransport],
   ["gRPC-Web", createGrpcWebTransport],
-])("%s over fetch follows no redirect, also where fetch cannot be asked to refuse it", async (_, create) => {
+])("%s over fetch follows no redirect, also if fetch cannot be asked to fail on one", async (_, create) => {
   const asked: string[] = [];
   await using elsewhere = await httpApp();
   await using moved = await httpApp((_asked, response) => {
     response.writeHead(307, { location: `${elsewhere.url}/` });
     response.end();
   });
-  // As workerd's: it throws where it is to refuse redirects by itself.
+  // Like workerd's fetch, which throws on redirect: "error".
   const fetch: typeof globalThis.fetch = async (input, init) => {
     asked.push(init?.redirect ?? "follow");
     if (init?.redirect === "error") throw new TypeError("Invalid redirect value");
@@ -182,11 +182,11 @@ test.each([
   assert.deepEqual(elsewhere.asked, []);
 });
 
-test("gRPC over HTTP/1.1 is refused when the transport is made", () => {
+test("gRPC over HTTP/1.1 is refused when the transport is created", () => {
   assert.throws(() => createNodeTransport("http://x", { protocol: "grpc", httpVersion: "1.1" }), TypeError);
 });
 
-test("what the Go runtime says in its own way is read as what it means", async () => {
+test("errors of the Go runtime are mapped to the codes of the error table", async () => {
   const E = ConnectError;
   const cases: [said: ConnectError, meant: Code][] = [
     [
@@ -216,7 +216,7 @@ test("what the Go runtime says in its own way is read as what it means", async (
   }
 });
 
-test("createClient() tries a read again while the server is away, and a write without a condition not", async () => {
+test("createClient() retries a read while the server is unreachable, and no write without a condition", async () => {
   await using at = await openInProcess();
   let away = 0;
   const flaky: Transport = {
@@ -242,7 +242,7 @@ test("createClient() tries a read again while the server is away, and a write wi
   assert.ok(await all.set("k", 3));
 });
 
-test("what is not HTTP is answered with 400 and closed", async () => {
+test("a connection that sends no HTTP is answered with 400 and closed", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   const { hostname, port } = new URL(at.url);
   const socket = connectTcp(Number(port), hostname);
@@ -252,7 +252,7 @@ test("what is not HTTP is answered with 400 and closed", async () => {
   assert.match(answer.join(""), /^HTTP\/1\.1 400/);
 });
 
-test("answers are compressed only where the client asks for it", async () => {
+test("responses are compressed only if the client asks for it", async () => {
   const seen: (string | null)[] = [];
   for (const compression of [false, true]) {
     const note: Interceptor = (next) => (request) => {
@@ -266,7 +266,7 @@ test("answers are compressed only where the client asks for it", async () => {
   assert.deepEqual(seen, [null, "gzip,br"]);
 });
 
-test("files come as they are, even to a client that asks for compression", async () => {
+test("files are not compressed, even for a client that asks for compression", async () => {
   let unpacked = 0;
   const counted: typeof compressionGzip = {
     ...compressionGzip,
@@ -292,7 +292,7 @@ test("files come as they are, even to a client that asks for compression", async
   assert.equal(unpacked, 1);
 });
 
-test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", async () => {
+test("the HTTP/2 window of each stream is 256 KiB in both directions", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   const session = connectHttp2(at.url);
   const [settings] = await once(session, "remoteSettings");
@@ -300,7 +300,7 @@ test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", 
   assert.equal(settings.initialWindowSize, 256 * 1024);
 
   const server = createHttp2();
-  // The client's close() cuts it.
+  // The client's close() ends the stream.
   server.on("stream", (stream) => stream.on("error", () => {}));
   const came = once(server, "session").then(async ([session]) => (await once(session, "remoteSettings"))[0]);
   server.listen(0, "127.0.0.1");
@@ -313,7 +313,7 @@ test("HTTP/2 lets 256 KiB of each stream come before they are read, both ways", 
   server.close();
 });
 
-test("a stream over a network that has vanished without a word fails as unavailable once a ping is not answered", async () => {
+test("a stream over a network that fails silently is unavailable after an unanswered PING", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))();
   await using way = await openCuttableProxy(Number(new URL(at.url).port));
   const sessionManager = new Http2Sessions(way.url, { keepalive: { silenceMs: 50, answerMs: 50 } });

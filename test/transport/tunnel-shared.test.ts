@@ -12,7 +12,7 @@ import { createTransportOver, type TunnelTransportOptions } from "../../src/tran
 import type { MessagePortLike } from "../../src/tunnel/socket/message-port.js";
 import { until } from "../support/until.js";
 
-// Node 20 has no WebSocket of its own; that of `ws` has the same form.
+// Node 20 has no WebSocket; that of `ws` has the same interface.
 const own = globalThis.WebSocket;
 beforeAll(() => {
   globalThis.WebSocket = WebSocket as unknown as typeof globalThis.WebSocket;
@@ -21,7 +21,7 @@ afterAll(() => {
   globalThis.WebSocket = own;
 });
 
-/** A server, a SharedWorker as its script sees it, and pages that have a port of it each. */
+/** A server, a SharedWorker's global scope, and pages with a port to it each. */
 async function open() {
   const heres: string[] = [];
   const note = (_: object, message: string) => void heres.push(message);
@@ -57,7 +57,7 @@ async function open() {
   return {
     page,
     sockets: () => sockets,
-    /** Closes the sockets to the server, at once or, where it is away, whenever one has opened. */
+    /** Closes the sockets to the server: at once or, if there is none, whenever one opens. */
     away(away: boolean) {
       isAway = away;
       if (away) server.tunnels.close();
@@ -121,12 +121,12 @@ test("a page that serves is called through the worker, and another takes over wh
   at.page({ appId: "tabs" }).serve(serving("two"));
   await one.close();
   await orders.publish("orders", 2);
-  // What `one` had no time to say it had handled comes again as well.
+  // An event that `one` handled without having acknowledged it is delivered again, too.
   await until(() => seen.includes("two 2"));
   assert.ok(!seen.includes("one 2"));
 });
 
-test("pages that serve are ready once the server calls them, and told of a socket that is lost", async () => {
+test("pages that serve are ready when the server calls them, and their status follows the socket", async () => {
   await using at = await open();
   const states: string[][] = [];
   const serve = async () => {

@@ -35,7 +35,7 @@ const status = fc.record({
 const path = fc.constantFrom("/a.B/C", "/spec.proto.runtime.v1.Runtime/SayHello", "/ä.Ö/Ü");
 const kind = <K extends Frame["kind"]>(kind: K) => fc.constant(kind);
 
-/** Every frame that may be written. */
+/** Any frame that is valid. */
 export const anyFrame: fc.Arbitrary<Frame> = fc.oneof(
   fc.record({ kind: kind("settings"), settings }),
   fc.record({

@@ -14,14 +14,14 @@ const never = new Promise<never>(() => {});
 const aborted = (signal: AbortSignal) =>
   new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 
-/** A source that waits for ever after `values`, and says when it is told to stop. */
+/** An iterable that yields `values` and then waits forever. `stopped` resolves when it is returned. */
 function endless(values: number[]) {
   const { promise: stopped, resolve } = withResolvers<void>();
-  const left = [...values];
+  const remaining = [...values];
   const source: AsyncIterable<{ value: Uint8Array }> = {
     [Symbol.asyncIterator]: () => ({
       next: () =>
-        left.length > 0 ? Promise.resolve({ done: false, value: blob(left.shift() ?? 0) }) : never,
+        remaining.length > 0 ? Promise.resolve({ done: false, value: blob(remaining.shift() ?? 0) }) : never,
       return: async () => {
         resolve();
         return { done: true, value: undefined };
@@ -31,7 +31,7 @@ function endless(values: number[]) {
   return { source, stopped };
 }
 
-test("an abort is a RESET on the wire, an aborted signal in the handler, and the end of what was being sent", async () => {
+test("an abort sends RESET, aborts the handler's signal and ends the request stream", async () => {
   const { promise: heard, resolve } = withResolvers<unknown>();
   const { dialler, acceptor, close } = openEnds(
     {},
@@ -58,7 +58,7 @@ test("an abort is a RESET on the wire, an aborted signal in the handler, and the
   close();
 });
 
-test("a stream that is given up with its first frame leaves nothing that fails unheard", async () => {
+test("a stream that is canceled with its first frame causes no unhandled rejection", async () => {
   const unheard: unknown[] = [];
   const note = (error: unknown) => void unheard.push(error);
   process.on("unhandledRejection", note);
@@ -84,7 +84,7 @@ test("a stream that is given up with its first frame leaves nothing that fails u
   assert(session.isIdle);
 });
 
-test("a deadline that the caller's end notices first is told as one to the handler", async () => {
+test("a deadline that the caller notices first reaches the handler as deadline_exceeded", async () => {
   const { promise: heard, resolve } = withResolvers<ConnectError>();
   const net = createSocketPair();
   open(net, 1, {
@@ -108,7 +108,7 @@ test("a deadline that the caller's end notices first is told as one to the handl
   peer.close(1000, "");
 });
 
-test("a deadline ends the call at the handler's end by itself: the caller hears of it, whatever the handler does", async () => {
+test("the handler's end enforces a deadline by itself: the caller gets the error, whatever the handler does", async () => {
   const net = createSocketPair();
   open(net, 1, { serves: { unary: () => never } });
   const peer = new RawPeer(net, 0);
@@ -122,7 +122,7 @@ test("a deadline ends the call at the handler's end by itself: the caller hears 
   peer.close(1000, "");
 });
 
-test("half close: a handler reads to the end of the calling half and answers after it", async () => {
+test("half-close: a handler reads to the end of the calling half and answers after it", async () => {
   const order: string[] = [];
   const { dialler, close } = openEnds(
     {},
@@ -153,7 +153,7 @@ test("half close: a handler reads to the end of the calling half and answers aft
   close();
 });
 
-test("a calling half without any message has an end as well", async () => {
+test("a calling half without messages ends, too", async () => {
   const { dialler, close } = openEnds(
     {},
     {
@@ -170,7 +170,7 @@ test("a calling half without any message has an end as well", async () => {
   close();
 });
 
-test("a handler that ends early ends the calling half: its source is told to stop, and nothing more is sent", async () => {
+test("a handler that ends early ends the calling half: its iterable is returned, and nothing more is sent", async () => {
   const { dialler, acceptor, close } = openEnds(
     {},
     {
@@ -185,7 +185,7 @@ test("a handler that ends early ends the calling half: its source is told to sto
   const { source, stopped } = endless([1, 2]);
   assert.equal((await dialler.client.client(source)).value.length, 3);
   await stopped;
-  // One that is busy stops when it comes back.
+  // An iterable that is busy is returned at its next yield.
   let isEnded = false;
   const busy = async function* () {
     try {
@@ -207,7 +207,7 @@ test("a handler that ends early ends the calling half: its source is told to sto
   close();
 });
 
-test("leaving a for await loop over an answer cancels the call", async () => {
+test("leaving a for await loop over a response cancels the call", async () => {
   const { promise: heard, resolve } = withResolvers<void>();
   const { dialler, acceptor, close } = openEnds(
     {},
@@ -243,7 +243,7 @@ for (const [what, count] of [
   ["none", 0],
   ["two", 2],
 ] as const) {
-  test(`a unary answer with ${what} where there has to be one message is an error`, async () => {
+  test(`a unary response with ${what} instead of one message is an error`, async () => {
     const net = createSocketPair();
     const { client } = open(net, 0);
     const peer = new RawPeer(net, 1);
@@ -258,7 +258,7 @@ for (const [what, count] of [
     peer.close(1000, "");
   });
 
-  test(`a unary call with ${what} where there has to be one message is answered so`, async () => {
+  test(`a unary call with ${what} instead of one message is answered with an error`, async () => {
     let called = 0;
     const net = createSocketPair();
     open(net, 1, { serves: { unary: () => ({ value: new Uint8Array(++called) }) } });
@@ -275,7 +275,7 @@ for (const [what, count] of [
   });
 }
 
-test("a stream that ends within a message has lost something, and says so", async () => {
+test("a stream that ends within a message fails as internal", async () => {
   const net = createSocketPair();
   const { client } = open(net, 0);
   const peer = new RawPeer(net, 1);
@@ -290,7 +290,7 @@ test("a stream that ends within a message has lost something, and says so", asyn
   peer.close(1000, "");
 });
 
-test("bytes that are no message of the method fail the call, at either end, and nothing else", async () => {
+test("bytes that cannot be decoded fail the call at either end, and no other call", async () => {
   const net = createSocketPair();
   const { client, session } = open(net, 0, { serves: { unary: (ask) => ask } });
   const peer = new RawPeer(net, 1);
@@ -315,7 +315,7 @@ test("bytes that are no message of the method fail the call, at either end, and 
   peer.close(1000, "");
 });
 
-test("headers, trailers and the details of errors go through, of every kind of call", async () => {
+test("headers, trailers and error details arrive, for every kind of call", async () => {
   const set = ({
     requestHeader,
     responseHeader,
@@ -409,7 +409,7 @@ test.each([
     onTrailer: (trailer) => got.push(trailer.get("x-trailer")),
   });
   assert.deepEqual(got, ["h", "t"]);
-  // The call is over.
+  // The call has ended.
   await heard;
   close();
 });
@@ -423,7 +423,7 @@ test.each([
   close();
 });
 
-test("a handler that throws what is no ConnectError tells the caller nothing of it", async () => {
+test("an error of a handler that is no ConnectError is not shown to the caller", async () => {
   const { dialler, close } = openEnds(
     {},
     {
@@ -438,7 +438,7 @@ test("a handler that throws what is no ConnectError tells the caller nothing of 
   close();
 });
 
-test("a path is sent once in each direction, and then its number", async () => {
+test("a path is sent once in each direction, then its number", async () => {
   const { dialler, acceptor, close } = openEnds(
     { serves: { unary: (ask) => ask } },
     { serves: { unary: (ask) => ask, client: async () => ({}) } },
@@ -449,13 +449,13 @@ test("a path is sent once in each direction, and then its number", async () => {
   await dialler.client.client((async function* () {})());
   for (let i = 0; i < 3; i++) await dialler.client.unary({});
   await acceptor.client.unary({});
-  // CALL of 7 bytes and MESSAGE of 3: the path is in none but the first.
+  // CALL of 7 bytes and MESSAGE of 3: only the first CALL has the path.
   const calls = lengths.filter((length) => length >= 8);
   assert.equal(calls.filter((length) => length > 20).length, 2);
   close();
 });
 
-test("a session opens with a token that is longer than what is sent at once", async () => {
+test("a session opens with a token that is longer than the bytes that are flushed early", async () => {
   const authorization = `Bearer ${"x".repeat(4000)}`;
   const { dialler, acceptor, close } = openEnds(
     { identity: { authorization } },

@@ -8,7 +8,7 @@ import type { Frame } from "./frames.js";
 import { RawPeer } from "./raw.js";
 
 const KIB = 1024;
-/** The smallest windows that there may be. */
+/** The smallest windows that are allowed. */
 const SMALL = { streamWindow: 64 * KIB, mostStreamWindow: 64 * KIB, connectionWindow: 256 * KIB };
 
 const hello: Frame = { kind: "settings", settings: {} };
@@ -26,13 +26,13 @@ const message = (id: number, size: number, end = false, more = false): Frame => 
   end,
   more,
 });
-/** As many messages that are the whole bytes of a BytesValue, which is `size` long on the wire. */
+/** `count` times the same frame. */
 const times = (count: number, frame: Frame): Frame[] => Array.from({ length: count }, () => frame);
 
 const sum = (peer: RawPeer, id: number): number =>
   peer.of("CREDIT", id).reduce((bytes, { number }) => bytes + number, 0);
 
-test("credit is given back when a message is taken, and not when it arrives", async () => {
+test("credit is returned when a message is consumed, not when it arrives", async () => {
   const net = createSocketPair();
   const go = withResolvers<void>();
   open(net, 1, {
@@ -66,7 +66,7 @@ for (const [what, path, frames] of [
   ["messages that the handler does not read", "Client", times(9, message(1, 1000))],
   ["messages of a call that is not served", "Nothing", times(9, message(1, 1000))],
   [
-    "messages that are waiting when the call is given up",
+    "messages that wait when the call is canceled",
     "Bidi",
     [...times(9, message(1, 1000)), { kind: "reset", id: 1, code: 1 }],
   ],
@@ -76,7 +76,7 @@ for (const [what, path, frames] of [
     [{ kind: "reset", id: 1, code: 1 }, ...times(9, message(1, 1000))],
   ],
 ] as [string, string, Frame[]][]) {
-  test(`${what}: what is thrown away is given back to the connection`, async () => {
+  test(`${what}: the credit of discarded messages is returned to the connection`, async () => {
     const net = createSocketPair();
     open(net, 1, {
       limits: { ...SMALL, messageBytes: 4000 },
@@ -90,7 +90,7 @@ for (const [what, path, frames] of [
     });
     const peer = new RawPeer(net, 0);
     peer.send(hello);
-    // Four times what the connection may have under way.
+    // Four times the connection window.
     for (let id = 1; id < 2 * 120; id += 2) {
       peer.sendTogether(call(id, path), ...frames.map((frame) => ({ ...frame, id }) as Frame));
       if (id % 20 === 1) await turns(3);
@@ -101,7 +101,7 @@ for (const [what, path, frames] of [
   });
 }
 
-test("a message past the credit of its stream closes the socket, with the reason", async () => {
+test("a message beyond the credit of its stream closes the socket, with a reason", async () => {
   const net = createSocketPair();
   const { lost } = open(net, 1, { limits: SMALL, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
@@ -113,7 +113,7 @@ test("a message past the credit of its stream closes the socket, with the reason
   assert.match(peer.closed, /^4001 the credit of stream 1 was overdrawn by 14624 bytes$/);
 });
 
-test("messages past the credit of the connection close the socket, with the reason", async () => {
+test("messages beyond the credit of the connection close the socket, with a reason", async () => {
   const net = createSocketPair();
   const { lost } = open(net, 1, { limits: SMALL, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
@@ -123,7 +123,7 @@ test("messages past the credit of the connection close the socket, with the reas
   assert.match(peer.closed, /^4001 the credit of the connection was overdrawn by \d+ bytes$/);
 });
 
-test("empty messages cost credit as well: a flood of them is bounded, and past it the socket is closed", async () => {
+test("empty messages cost credit, too: beyond it the socket is closed", async () => {
   const net = createSocketPair();
   const { lost } = open(net, 1, { limits: SMALL, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
@@ -136,7 +136,7 @@ test("empty messages cost credit as well: a flood of them is bounded, and past i
   assert.match(peer.closed, /^4001 /);
 });
 
-test("a slow reader stops its own writer, at the window, and no one else's", async () => {
+test("a slow reader stops only its own writer, at its window", async () => {
   const enough = new AbortController();
   const { dialler, close } = openEnds(
     {},
@@ -161,14 +161,14 @@ test("a slow reader stops its own writer, at the window, and no one else's", asy
   for (let i = 0; i < 20; i++)
     assert.equal((await dialler.client.unary(blob(100_000))).value.length, 100_000);
   assert.equal(written, stoppedAt);
-  // The window, what waits to be written, and the message in hand.
+  // The window, the messages that wait to be written, and the current one.
   assert(written <= (256 + 64 + 64) * KIB, `${written} bytes were taken`);
   enough.abort();
   await assert.rejects(upload, { code: Code.Canceled });
   close();
 });
 
-test("answers that nobody reads hold up to 15 windows, and the others go on in what is left", async () => {
+test("15 responses that nobody reads fill their windows, and other calls use the remaining credit", async () => {
   const { dialler, close } = openEnds(
     {},
     {
@@ -189,14 +189,14 @@ test("answers that nobody reads hold up to 15 windows, and the others go on in w
   await turns(60);
   for (let i = 0; i < 100; i++)
     assert.equal((await dialler.client.unary(blob(100_000))).value.length, 100_000);
-  // And those that stood still go on where they were.
+  // The stopped responses continue where they were.
   for (const reader of readers) for (let i = 0; i < 60; i++) assert.equal((await reader.next()).done, false);
   enough.abort();
   await turns();
   close();
 });
 
-test("what stands still because the connection has no credit left goes on when it has", async () => {
+test("streams that wait for credit of the connection continue when it is returned", async () => {
   const go = withResolvers<void>();
   const { dialler, acceptor, close } = openEnds(
     {},
@@ -225,7 +225,7 @@ test("what stands still because the connection has no credit left goes on when i
   close();
 });
 
-test("what waits of answers is counted, until it is written or its call is over", async () => {
+test("the bytes of responses that wait are counted until they are written or the call has ended", async () => {
   const net = createSocketPair();
   let waiting = 0;
   open(net, 1, {
@@ -264,7 +264,7 @@ test("a message of any size passes through the smallest window", async () => {
   close();
 });
 
-test("a window that shrinks is refused; one that grows holds for the streams that are open as well", async () => {
+test("a window that shrinks is refused; one that grows applies to open streams, too", async () => {
   const net = createSocketPair();
   const { client, lost, session } = open(net, 0, {});
   const peer = new RawPeer(net, 1);
@@ -287,7 +287,7 @@ test("a window that shrinks is refused; one that grows holds for the streams tha
   assert.match(peer.closed, /^4000 a window is smaller/);
 });
 
-test("a window that grows holds for answers that are under way as well", async () => {
+test("a window that grows applies to responses in progress, too", async () => {
   const net = createSocketPair();
   open(net, 1, {
     serves: {
@@ -313,7 +313,7 @@ test("a window that grows holds for answers that are under way as well", async (
   peer.close(1000, "");
 });
 
-test("no message is sent before there is credit for its frame, and an empty one with no more than that", async () => {
+test("a message is sent only with credit for its frame, and an empty one needs no more", async () => {
   const net = createSocketPair();
   const { client } = open(net, 0, {});
   const peer = new RawPeer(net, 1);
@@ -321,7 +321,7 @@ test("no message is sent before there is credit for its frame, and an empty one 
   const upload = client
     .client(
       (async function* () {
-        // All but 31 bytes of the window, and then empty messages.
+        // All but 31 bytes of the window, then empty messages.
         for (const size of [16_000, 16_000, 16_000, 17_357, 0, 0]) yield size === 0 ? {} : blob(size);
       })(),
     )
@@ -337,7 +337,7 @@ test("no message is sent before there is credit for its frame, and an empty one 
   assert.equal(((await upload) as ConnectError).code, Code.Unavailable);
 });
 
-test("an answer that has come whole and is given up half read is given back", async () => {
+test("the credit of a complete response that is canceled half read is returned", async () => {
   const { dialler, close } = openEnds(
     { limits: SMALL },
     {
@@ -360,7 +360,7 @@ test("an answer that has come whole and is given up half read is given back", as
   close();
 });
 
-test("messages of a call whose time is over are given back, also while its answer still waits for credit", async () => {
+test("the credit of a call's messages is returned after its deadline, even if its response still waits for credit", async () => {
   const net = createSocketPair();
   open(net, 1, {
     limits: SMALL,

@@ -15,8 +15,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A line whose sockets are pairs; the other end of each is what `accept` makes of it. */
-function openLine(
+/** A connection whose sockets are pairs in memory; `accept` opens the other end of each. */
+function openConnection(
   accept: (net: Pair, index: number) => void,
   options: Partial<TunnelConnectionOptions> = {},
   net: PairOptions = {},
@@ -24,7 +24,7 @@ function openLine(
   const nets: Pair[] = [];
   const seen: Observer[] = [];
   let dials = 0;
-  const line: TunnelConnection = new TunnelConnection({
+  const connection: TunnelConnection = new TunnelConnection({
     async dial() {
       dials++;
       const fresh = createSocketPair(net);
@@ -40,19 +40,19 @@ function openLine(
     ...options,
   });
   return {
-    line,
+    connection,
     nets,
     seen,
-    client: createClient(Blobs, createCaller(line)),
+    client: createClient(Blobs, createCaller(connection)),
     dials: () => dials,
     close() {
-      line.close();
+      connection.close();
       for (const { faults } of seen) for (const fault of faults) throw fault;
     },
   };
 }
 
-/** An acceptor that counts what each of its calls was asked, by the first byte. */
+/** An acceptor that records the calls that it answers, by the first byte of their request. */
 function counting(answered: number[][], serves: EndOptions["serves"] = {}) {
   const ends: End[] = [];
   const accept = (net: Pair, index: number) => {
@@ -70,7 +70,7 @@ function counting(answered: number[][], serves: EndOptions["serves"] = {}) {
   return { accept, ends };
 }
 
-test("GOAWAY: calls under way finish, the next ones go by another socket, and the first is closed with the last of them", async () => {
+test("GOAWAY: open calls finish, later ones use another socket, and the first closes with its last call", async () => {
   const go = withResolvers<void>();
   const answered: number[][] = [];
   const { accept, ends } = counting(answered, {
@@ -81,7 +81,7 @@ test("GOAWAY: calls under way finish, the next ones go by another socket, and th
       }
     },
   });
-  const at = openLine(accept);
+  const at = openConnection(accept);
   const stream = at.client
     .bidi(
       (async function* () {
@@ -102,18 +102,18 @@ test("GOAWAY: calls under way finish, the next ones go by another socket, and th
   at.close();
 });
 
-test("GOAWAY: calls above its last one, and those that waited, are made again elsewhere, with all their messages", async () => {
+test("GOAWAY: calls that were not accepted, and calls that waited, are made again on another socket with all their messages", async () => {
   const answered: number[][] = [];
   const { accept } = counting(answered);
   const peers: RawPeer[] = [];
-  const at = openLine((net, index) => {
+  const at = openConnection((net, index) => {
     if (index > 0) return accept(net, index);
     peers.push(new RawPeer(net, 1));
   });
   const calls = [at.client.unary(blob(100_000, 1))];
   await turns();
   const [peer] = peers as [RawPeer];
-  // It takes three calls at once; two are under way with the first then, and two wait for one of those to end.
+  // The other end answers three calls at a time: the first and two more are open, and two wait.
   peer.send({ kind: "settings", settings: { calls: 3 } });
   await turns();
   for (const fill of [2, 3, 4, 5]) calls.push(at.client.unary(blob(100_000, fill)));
@@ -133,11 +133,11 @@ test("GOAWAY: calls above its last one, and those that waited, are made again el
   at.close();
 });
 
-test("GOAWAY: an upload that stood in the queue is not written to the old socket any more", async () => {
+test("GOAWAY: an upload that was queued is not written to the old socket any more", async () => {
   const answered: number[][] = [];
   const { accept } = counting(answered);
   const peers: RawPeer[] = [];
-  const at = openLine((net, index) => {
+  const at = openConnection((net, index) => {
     if (index > 0) return accept(net, index);
     peers.push(new RawPeer(net, 1));
   });
@@ -145,15 +145,15 @@ test("GOAWAY: an upload that stood in the queue is not written to the old socket
   const others = [2, 3, 4, 5, 6, 7].map((fill) => at.client.unary(blob(200_000, fill)));
   await turns();
   const [peer] = peers as [RawPeer];
-  // All credit of the connection is spent, so all of them stand in the round.
+  // All credit of the connection is spent, so all of them are queued.
   peer.send({ kind: "settings", settings: { streamWindow: 1_000_000 } });
   await turns();
-  // And now it has credit again, at the moment at which they begin anew elsewhere.
+  // The connection gets credit at the moment when they are made again on another socket.
   peer.sendTogether({ kind: "goaway", lastId: 1, reason: "" }, { kind: "credit", id: 0, bytes: 3_000_000 });
   for (const call of others) assert.equal((await call).value.length, 200_000);
   assert.deepEqual(answered[1], [2, 3, 4, 5, 6, 7]);
   assert(peer.of("MESSAGE").every(({ id }) => peer.of("CALL", id).length === 1));
-  // The one that was taken goes on there, and is whole.
+  // The accepted one continues on the old socket, and is complete.
   assert.equal(
     peer.of("MESSAGE", 1).reduce((bytes, { number }) => bytes + number, 0),
     200_004,
@@ -163,10 +163,10 @@ test("GOAWAY: an upload that stood in the queue is not written to the old socket
   at.close();
 });
 
-test("a call that was taken is not made again: neither after GOAWAY nor when the socket is lost", async () => {
+test("a call that was accepted is not made again, neither after GOAWAY nor if the socket is lost", async () => {
   const answered: number[][] = [];
   const { accept, ends } = counting(answered, { client: () => new Promise(() => {}) });
-  const at = openLine(accept);
+  const at = openConnection(accept);
   const call = at.client.client(
     (async function* () {
       yield blob(1);
@@ -181,15 +181,15 @@ test("a call that was taken is not made again: neither after GOAWAY nor when the
   at.close();
 });
 
-test("a socket that is lost: what was written is unavailable, what never was is made again by the next one", async () => {
+test("a lost socket: calls that were sent fail as unavailable, others are made again on the next one", async () => {
   const answered: number[][] = [];
   const { accept } = counting(answered);
-  const at = openLine(accept);
+  const at = openConnection(accept);
   assert.equal((await at.client.unary(blob(1, 1))).value[0], 1);
-  // Written, and under way when the connection is lost.
+  // Sent, and in flight when the connection is lost.
   const written = at.client.unary(blob(1, 2));
   await turns(1);
-  // Written into nothing but this end's buffer.
+  // Written only into this end's buffer.
   const unwritten = at.client.unary(blob(1, 3));
   for (let i = 0; i < 20; i++) await Promise.resolve();
   at.nets[0]?.cut();
@@ -200,7 +200,7 @@ test("a socket that is lost: what was written is unavailable, what never was is 
   at.close();
 });
 
-test("a session that closes with calls in hand sends them or makes them again, and never both", async () => {
+test("a session that closes with calls in its buffer sends them or makes them again, never both", async () => {
   let begun = 0;
   const { accept } = counting([], {
     async client() {
@@ -208,19 +208,19 @@ test("a session that closes with calls in hand sends them or makes them again, a
       return {};
     },
   });
-  const at = openLine(accept);
+  const at = openConnection(accept);
   await at.client.unary(blob(1, 1));
   const call = at.client.client((async function* () {})()).catch((error: { code: Code }) => error.code);
-  // It has been written, and waits for the end of this turn.
+  // It is in the buffer, and waits for the end of this turn.
   for (let i = 0; i < 20; i++) await Promise.resolve();
-  at.line.session?.close(4003, "as if nothing was heard");
+  at.connection.session?.close(4003, "as if nothing was heard");
   assert.equal(await call, Code.Unavailable);
   await turns(50);
   assert.equal(begun, 1);
   at.close();
 });
 
-test("a call is given up wherever it waits, also beside a session that drains", async () => {
+test("a call can be canceled wherever it waits, also beside a draining session", async () => {
   const answered: number[][] = [];
   const hold = {
     bidi: async function* () {
@@ -230,7 +230,7 @@ test("a call is given up wherever it waits, also beside a session that drains", 
   };
   const first = counting(answered, hold);
   const peers: RawPeer[] = [];
-  const at = openLine((net, index) => {
+  const at = openConnection((net, index) => {
     if (index === 0) first.accept(net, index);
     else peers.push(new RawPeer(net, 1));
   });
@@ -248,7 +248,7 @@ test("a call is given up wherever it waits, also beside a session that drains", 
   const [peer] = peers as [RawPeer];
   peer.send({ kind: "settings", settings: { calls: 1 } });
   await turns();
-  // This one waits for the one that is taken to end.
+  // This one waits until the accepted one ends.
   const waiting = at.client.unary(blob(1, 2), { timeoutMs: 20 });
   await assert.rejects(waiting, { code: Code.DeadlineExceeded });
   peer.send({ kind: "message", id: 1, bytes: Uint8Array.of(10, 1, 1), end: true, more: false });
@@ -260,7 +260,7 @@ test("a call is given up wherever it waits, also beside a session that drains", 
   at.close();
 });
 
-test("a session whose other end has left fails calls at once, and those that it did not take", async () => {
+test("a session whose other end has sent GOAWAY fails new calls at once, and those that it did not accept", async () => {
   const net = createSocketPair();
   const { client } = open(net, 1);
   const peer = new RawPeer(net, 0);
@@ -272,27 +272,27 @@ test("a session whose other end has left fails calls at once, and those that it 
   peer.close(1000, "");
 });
 
-test("an idle socket is closed after idleMs, and opened again with the next call", async () => {
+test("an idle socket is closed after idleMs, and opened again by the next call", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
   const answered: number[][] = [];
   const { accept, ends } = counting(answered);
-  const at = openLine(accept, { idleMs: 5000 });
+  const at = openConnection(accept, { idleMs: 5000 });
   await at.client.unary(blob(1, 1));
   vi.advanceTimersByTime(4000);
   await at.client.unary(blob(1, 2));
   vi.advanceTimersByTime(4000);
   await turns();
-  assert(at.line.session);
+  assert(at.connection.session);
   vi.advanceTimersByTime(1500);
   await turns();
-  assert.equal(at.line.session, undefined);
+  assert.equal(at.connection.session, undefined);
   assert.match((await ends[0]?.lost)?.message ?? "", /1000: idle/);
   assert.equal((await at.client.unary(blob(1, 3))).value[0], 3);
   assert.deepEqual(answered, [[1, 2], [3]]);
   at.close();
 });
 
-test("a session that drains does not keep the next one from closing when it is idle", async () => {
+test("a draining session does not keep the next one from closing when it is idle", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
   const go = withResolvers<void>();
   const { accept, ends } = counting([], {
@@ -301,7 +301,7 @@ test("a session that drains does not keep the next one from closing when it is i
       return {};
     },
   });
-  const at = openLine(accept, { idleMs: 5000 });
+  const at = openConnection(accept, { idleMs: 5000 });
   const slow = at.client.client((async function* () {})());
   await turns();
   ends[0]?.session.sendGoaway("for the test");
@@ -313,28 +313,28 @@ test("a session that drains does not keep the next one from closing when it is i
   await turns();
   vi.advanceTimersByTime(2500);
   await turns();
-  assert.equal(at.line.session, undefined);
+  assert.equal(at.connection.session, undefined);
   at.close();
 });
 
-test("an end that cannot be reached is dialled again after a pause with full jitter; calls fail with the reason meanwhile", async () => {
+test("an unreachable end is dialled again after a pause with full jitter; meanwhile calls fail with the reason", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance", "Date"] });
   const random = vi.spyOn(Math, "random");
   const dialledAtMs: number[] = [];
-  const { line, client, close } = openLine(() => {}, {
+  const { connection, client, close } = openConnection(() => {}, {
     dial: async () => {
       dialledAtMs.push(Date.now());
       throw new Error("no route");
     },
   });
   random.mockReturnValue(0.5);
-  line.keepOpen(true);
+  connection.keepOpen(true);
   for (let i = 0; i < 2000; i++) {
     vi.advanceTimersByTime(50);
     await turns(1);
   }
   const pauses = dialledAtMs.slice(1).map((at, i) => at - (dialledAtMs[i] as number));
-  // Half of 100, 200, 400 …, and of 30 s at most.
+  // Half of 100, 200, 400 …, and of at most 30 s.
   assert.deepEqual(
     pauses.slice(0, 12).map((ms) => Math.round(ms / 50) * 50),
     [50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 15000, 15000, 15000],
@@ -351,10 +351,10 @@ test("an end that cannot be reached is dialled again after a pause with full jit
   close();
 });
 
-test("a call that waits for the next try keeps the process alive until then, and a pause without calls does not", async () => {
+test("a call that waits for the next dial keeps the process alive, a pause without calls does not", async () => {
   const alive = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
   vi.spyOn(Math, "random").mockReturnValue(1);
-  const { line, client, close } = openLine(() => {}, {
+  const { connection, client, close } = openConnection(() => {}, {
     dial: async () => {
       throw new Error("no route");
     },
@@ -362,7 +362,7 @@ test("a call that waits for the next try keeps the process alive until then, and
   await assert.rejects(client.unary({}), { code: Code.Unavailable });
   await turns();
   const before = alive();
-  line.keepOpen(true);
+  connection.keepOpen(true);
   await turns();
   assert.equal(alive(), before);
   const call = assert.rejects(client.unary({}), { code: Code.Unavailable });
@@ -383,7 +383,7 @@ test("a browser that is online again dials at once", async () => {
   let tries = 0;
   const { accept } = counting([]);
   const net = createSocketPair();
-  const { line, close } = openLine(accept, {
+  const { connection, close } = openConnection(accept, {
     dial: async () => {
       tries++;
       if (!isOnline) throw new Error("offline");
@@ -391,7 +391,7 @@ test("a browser that is online again dials at once", async () => {
       return net.ends[0];
     },
   });
-  line.keepOpen(true);
+  connection.keepOpen(true);
   for (let i = 0; i < 400; i++) {
     vi.advanceTimersByTime(50);
     await turns(1);
@@ -401,13 +401,13 @@ test("a browser that is online again dials at once", async () => {
   target.dispatchEvent(new Event("online"));
   await turns();
   assert.equal(tries, before + 1);
-  assert(line.session);
+  assert(connection.session);
   vi.unstubAllGlobals();
   vi.restoreAllMocks();
   close();
 });
 
-test("credentials that are told again hold for what comes behind them", async () => {
+test("credentials that are sent again apply to the calls after them", async () => {
   const net = createSocketPair();
   const { session } = open(net, 1);
   const { session: mine } = open(net, 0, {

@@ -10,7 +10,7 @@ const large = (length = 16 * 1024) => Uint8Array.from({ length }, (_, i) => i % 
 const whole = ({ bytes, tail = new Uint8Array() }: ReturnType<typeof encodeMessage>) =>
   Uint8Array.from([...bytes, ...tail]);
 
-test("a large field is not copied, and the message is the same", () => {
+test("a large field is not copied, and the encoded message is the same", () => {
   const data = large();
   const message = create(PutFileRequestSchema, { storeName: "s", name: "n", metadata: { a: "b" }, data });
   const encoded = encodeMessage(PutFileRequestSchema, message);
@@ -19,7 +19,7 @@ test("a large field is not copied, and the message is the same", () => {
   assert.equal(message.data, data);
 });
 
-test("unknown fields of a message with a large field stay", () => {
+test("unknown fields of a message with a large field are encoded", () => {
   const unknown = Uint8Array.from([0xf2, 0x7f, 2, 104, 105]);
   const bytes = Uint8Array.from([
     ...toBinary(PutFileRequestSchema, create(PutFileRequestSchema, { data: large() })),
@@ -31,7 +31,7 @@ test("unknown fields of a message with a large field stay", () => {
   assert.deepEqual(again, message);
 });
 
-test("what is small, or lies deeper, is encoded as ever", () => {
+test("small fields and nested messages are encoded by toBinary()", () => {
   const small = create(PutFileRequestSchema, { name: "n", data: large(16 * 1024 - 1) });
   assert.deepEqual(encodeMessage(PutFileRequestSchema, small), {
     bytes: toBinary(PutFileRequestSchema, small),
@@ -42,7 +42,7 @@ test("what is small, or lies deeper, is encoded as ever", () => {
   });
 });
 
-test("an app may write into its buffer again when it is asked for the next message", async () => {
+test("an app may reuse its buffer when the next message is requested", async () => {
   let wrong = 0;
   let count = 0;
   const ends = openEnds(

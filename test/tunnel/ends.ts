@@ -14,14 +14,14 @@ import type { TunnelLimits } from "../../src/tunnel/wire/limits.js";
 import { Blobs } from "./blobs.js";
 import { Observer } from "./wire.js";
 
-/** One end of a tunnel: its session, a client that calls the other end, and what it has put on the wire. */
+/** One end of a tunnel: its session, a client that calls the other end, and the frames that it has sent. */
 export interface End {
   readonly session: Session;
   readonly client: Client<typeof Blobs>;
   readonly seen: Observer;
-  /** When the other end has said who it is. */
+  /** Resolves when the other end has sent SETTINGS. */
   readonly told: Promise<void>;
-  /** Why the session was closed, once it is. */
+  /** Resolves with the reason when the session is closed. */
   readonly lost: Promise<ConnectError>;
 }
 
@@ -30,7 +30,7 @@ export interface EndOptions
   limits?: Partial<TunnelLimits>;
   messageBytes?: number;
   serves?: Partial<ServiceImpl<typeof Blobs>>;
-  /** Around what it serves. */
+  /** Interceptors around the served methods. */
   interceptors?: Interceptor[];
 }
 
@@ -38,11 +38,11 @@ export interface Ends {
   readonly net: Pair;
   readonly dialler: End;
   readonly acceptor: End;
-  /** Closes the socket. Throws what the observers have found wrong. */
+  /** Closes the socket. Throws the violations that the observers have recorded. */
   close(): void;
 }
 
-/** Two ends in memory, each of which calls the other and serves what it is told to; all that passes is observed. */
+/** Opens two ends in memory, which call each other. Observers check all frames between them. */
 export function openEnds(
   dialler: EndOptions = {},
   acceptor: EndOptions = {},
@@ -61,7 +61,7 @@ export function openEnds(
   };
 }
 
-/** One end over `net`; the other one is for the test to play. */
+/** Opens one end over `net`; the test plays the other one. */
 export function open(
   net: Pair,
   at: 0 | 1,
@@ -97,7 +97,7 @@ export function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) =
   return { promise, resolve };
 }
 
-/** As many turns of the event loop: those that the pair's messages take as well, so that a seed always does the same. */
+/** Waits `count` turns of the event loop. Messages of the pair take turns, too, so a seed always gives the same run. */
 export async function turns(count = 20): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -8,7 +8,7 @@ import { CLOSE_CODE, ProtocolError } from "../../src/tunnel/wire/protocol-error.
 import { readFrames } from "../../src/tunnel/wire/read-frame.js";
 import { anyFrame } from "./any-frame.js";
 import { ANY, asJson, bytesOf, type Frame, framesOf, receiver, unhex } from "./frames.js";
-import { held } from "./held.js";
+import { memoryInUse } from "./memory-in-use.js";
 import { parse } from "./wire.js";
 
 const vectors = readFileSync(join(import.meta.dirname, "vectors.tsv"), "utf8")
@@ -24,7 +24,7 @@ for (const [name, bytes, frame] of vectors) {
   });
 }
 
-test("the vectors have every kind of frame, and a reader of their own reads them so", () => {
+test("the vectors have every kind of frame, and the tests' own parser agrees", () => {
   const kinds = vectors.map(([, , frame]) => (JSON.parse(frame) as Frame).kind);
   assert.equal(new Set(kinds).size, 11);
   const all = parse(unhex(vectors.map(([, bytes]) => bytes).join("")));
@@ -34,7 +34,7 @@ test("the vectors have every kind of frame, and a reader of their own reads them
   );
 });
 
-test("any frames, written one behind the other, are read as they were", () => {
+test("any frames in one message are read as they were written", () => {
   fc.assert(
     fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 8 }), (frames) => {
       assert.deepEqual(framesOf(bytesOf(...frames)).map(asJson), frames.map(asJson));
@@ -43,7 +43,7 @@ test("any frames, written one behind the other, are read as they were", () => {
   );
 });
 
-test("any frames are read by a reader of their own with the same kinds and lengths", () => {
+test("the tests' own parser reads any frames with the same kinds and lengths", () => {
   fc.assert(
     fc.property(fc.array(anyFrame, { maxLength: 8 }), (frames) => {
       assert.deepEqual(
@@ -55,7 +55,7 @@ test("any frames are read by a reader of their own with the same kinds and lengt
   );
 });
 
-test("a number takes as many bytes as varintSize() says, and is read as it was written", () => {
+test("a number has as many bytes as varintSize() returns, and is read as it was written", () => {
   const edges = [7, 14, 21, 28, 31, 32, 35, 42, 49].flatMap((bits) => [2 ** bits - 1, 2 ** bits]);
   for (const number of [0, ...edges, Number.MAX_SAFE_INTEGER]) {
     const to = new ByteWriter();
@@ -65,9 +65,9 @@ test("a number takes as many bytes as varintSize() says, and is read as it was w
   }
 });
 
-test("a writer that was large once does not stay so", async () => {
+test("a writer does not keep a large buffer", async () => {
   const large = new Uint8Array(1024 * 1024);
-  const before = await held();
+  const before = await memoryInUse();
   const writers = Array.from({ length: 50 }, () => new ByteWriter());
   for (const to of writers) {
     to.bytes(large);
@@ -77,52 +77,52 @@ test("a writer that was large once does not stay so", async () => {
       to.take();
     }
   }
-  const kept = (await held()) - before;
+  const kept = (await memoryInUse()) - before;
   assert.equal(writers[0]?.length, 0);
   assert(kept < 5 * 1024 * 1024, `${kept} bytes are kept`);
 });
 
-/** What is broken, its bytes, what the fault says, and what it closes the socket with. */
-const BROKEN: [string, string, RegExp, number?][] = [
+/** Malformed frames: a name, the bytes, the error message and the close code. */
+const MALFORMED: [string, string, RegExp, number?][] = [
   ["a kind 0", "00 00", /kind 0/],
-  ["a kind that there is not", "0c 00", /kind 12/],
+  ["an unknown kind", "0c 00", /kind 12/],
   ["the last kind", "0f 00", /kind 15/],
-  ["a flag that is kept", "43 02 01 00", /flags 0x40/],
-  ["another flag that is kept", "83 02 01 00", /flags 0x80/],
-  ["END where it cannot be", "18 01 01", /flags 0x10/],
-  ["MORE where it cannot be", "25 02 01 00", /flags 0x20/],
+  ["a reserved flag", "43 02 01 00", /flags 0x40/],
+  ["the other reserved flag", "83 02 01 00", /flags 0x80/],
+  ["END on a kind without flags", "18 01 01", /flags 0x10/],
+  ["MORE on a kind without flags", "25 02 01 00", /flags 0x20/],
   ["MORE and END at once", "33 01 01", /goes on behind the end/],
-  ["a message that is cut in its first byte", "03", /ends within a field/],
+  ["a message that is truncated in its first byte", "03", /ends within a field/],
   ["a length beyond the message", "03 05 01 00", /cut short/],
   ["a frame beyond the limit", "03 81 80 10", /262145 bytes: at most 262144/, CLOSE_CODE.limit],
-  ["a length longer than it need be", "03 81 00 01", /longer than it need be/],
+  ["a length that is not in the fewest bytes", "03 81 00 01", /longer than it need be/],
   ["a number above 2^53 - 1", "08 08 ff ff ff ff ff ff ff 1f", /above 2\^53/],
   ["a number of nine bytes", "08 09 ff ff ff ff ff ff ff ff 01", /above 2\^53/],
-  ["bytes behind the last field", "08 02 01 01", /behind its last field/],
+  ["a frame with bytes after the last field", "08 02 01 01", /behind its last field/],
   ["a stream 0", "03 01 00", /number 0/],
   ["a call of stream 0", "02 03 00 01 00", /number 0/],
-  ["a path that is none", "02 06 01 00 02 61 62 00", /path/],
-  ["a path with a blank", "02 09 01 00 05 2f 61 2f 62 20 00", /path/],
+  ["a malformed path", "02 06 01 00 02 61 62 00", /path/],
+  ["a path with a space", "02 09 01 00 05 2f 61 2f 62 20 00", /path/],
   ["a path that is not UTF-8", "02 08 01 00 04 2f 61 2f ff 00", /UTF-8/],
   ["a call without a timeout", "02 02 01 01", /ends within a field/],
   ["a header without a value", "04 03 01 01 61", /ends within a field/],
   ["a header with a name in upper case", "04 05 01 01 41 01 62", /name that is none/],
   ["a header without a name", "04 04 01 00 01 62", /name that is none/],
   ["a header with a line end in its value", "04 05 01 01 61 01 0a", /line end/],
-  ["a header with a blank before its value", "04 06 01 01 61 02 20 62", /blanks/],
-  ["a status with a code that there is not", "05 02 01 11", /code 17/],
+  ["a header with a space before its value", "04 06 01 01 61 02 20 62", /blanks/],
+  ["a status with an unknown code", "05 02 01 11", /code 17/],
   ["a status with more details than bytes", "05 04 01 05 00 02", /ends within a field/],
   ["a status with 65 details", "05 04 01 05 00 41", /more than 64/, CLOSE_CODE.limit],
   ["a reset without a code", "06 01 01", /ends within a field/],
   ["credit without bytes", "07 01 01", /ends within a field/],
-  ["a setting that is cut", "01 02 01 05", /ends within a field/],
-  ["a setting with bytes behind its number", "01 04 01 02 05 05", /behind its number/],
+  ["a truncated setting", "01 02 01 05", /ends within a field/],
+  ["a setting with bytes after its number", "01 04 01 02 05 05", /behind its number/],
   ["a setting that is not UTF-8", "01 03 05 01 ff", /UTF-8/],
   ["a reason that is not UTF-8", "0a 03 00 01 ff", /UTF-8/],
 ];
 
-for (const [what, bytes, message, closeCode = CLOSE_CODE.protocolError] of BROKEN) {
-  test(`${what} is a fault of the protocol`, () => {
+for (const [what, bytes, message, closeCode = CLOSE_CODE.protocolError] of MALFORMED) {
+  test(`${what} is a protocol error`, () => {
     assert.throws(
       () => framesOf(unhex(bytes)),
       (error) =>
@@ -131,7 +131,7 @@ for (const [what, bytes, message, closeCode = CLOSE_CODE.protocolError] of BROKE
   });
 }
 
-test("a header block beyond the limit is a fault of the protocol, wherever it stands", () => {
+test("a header list beyond the limit is a protocol error, in every kind of frame", () => {
   const header: [string, string][] = [["x", "v".repeat(100)]];
   const well = { code: 0, text: "", details: [] };
   const each: Frame[] = [
@@ -148,7 +148,7 @@ test("a header block beyond the limit is a fault of the protocol, wherever it st
   }
 });
 
-test("header values may have every character that Headers take, and are read as they were", () => {
+test("header values may have every character that Headers accepts, and are read unchanged", () => {
   for (let code = 0; code < 256; code++) {
     const value = `a${String.fromCharCode(code)}b`;
     const frame: Frame = { kind: "headers", id: 1, header: [["x", value]] };
@@ -163,13 +163,13 @@ test("header values may have every character that Headers take, and are read as 
   }
 });
 
-test("settings that are not known are passed over", () => {
+test("unknown settings are ignored", () => {
   assert.deepEqual(framesOf(unhex("01 0a 63 02 ff ff 03 01 07 7f 01 00")), [
     { kind: "settings", settings: { calls: 7 } },
   ]);
 });
 
-test("what stands before a fault in a message is read all the same", () => {
+test("the frames before a malformed one are read", () => {
   const read: Frame[] = [];
   const message = unhex("08 01 01 00 00");
   assert.throws(

@@ -19,7 +19,7 @@ export type Frame =
 
 export const ANY: FrameLimits = { frameBytes: 256 * 1024, headerBytes: 64 * 1024 };
 
-/** The bytes of frames, as the code writes them. */
+/** The bytes of frames, as written by src/. */
 export function bytesOf(...frames: Frame[]): Uint8Array<ArrayBuffer> {
   const to = new ByteWriter();
   for (const each of frames) write[each.kind](to, each as never);
@@ -40,7 +40,7 @@ const write: { [K in Frame["kind"]]: (to: ByteWriter, each: Extract<Frame, { kin
   end: (to, { id }) => frame.writeEnd(to, id),
 };
 
-/** The frames that are in a message, as the code reads them. Throws what that throws. */
+/** The frames of a message, as read by src/. */
 export function framesOf(message: Uint8Array, most = ANY): Frame[] {
   const frames: Frame[] = [];
   readFrames(
@@ -51,7 +51,7 @@ export function framesOf(message: Uint8Array, most = ANY): Frame[] {
   return frames;
 }
 
-/** Receives frames as values; the bytes of messages are copied, as all who keep them have to. */
+/** Receives frames as values. Copies the bytes of messages, as every receiver that keeps them must. */
 export function receiver(take: (frame: Frame) => void): FrameReceiver {
   return {
     isClosed: false,
@@ -74,7 +74,7 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 export const unhex = (text: string): Uint8Array<ArrayBuffer> =>
   new Uint8Array(Buffer.from(text.replaceAll(" ", ""), "hex"));
 
-/** A frame as JSON: bytes in hexadecimal, a timeout that is none as null. */
+/** A frame as JSON: bytes in hexadecimal, no timeout as null. */
 export const asJson = (value: Frame): string =>
   JSON.stringify(value, (key, part: unknown) =>
     part instanceof Uint8Array ? hex(part) : key === "timeoutMs" && part === undefined ? null : part,

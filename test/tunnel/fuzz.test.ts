@@ -6,7 +6,7 @@ import { randomFrom } from "../../src/lib/seeded-random.js";
 import { ProtocolError } from "../../src/tunnel/wire/protocol-error.js";
 import { bytesOf, framesOf, unhex } from "./frames.js";
 
-/** FUZZ_INPUTS=10000000 FUZZ_SEED=1 tries as many, however long it takes; without them it is some seconds, from any seed. */
+/** FUZZ_INPUTS=10000000 FUZZ_SEED=1 sets the number of inputs and the seed. Default: a few seconds, a random seed. */
 const { FUZZ_INPUTS, FUZZ_SEED } = process.env;
 const BUDGET_MS = 8000;
 
@@ -15,7 +15,7 @@ const corpus = readFileSync(join(import.meta.dirname, "vectors.tsv"), "utf8")
   .split("\n")
   .map((line) => unhex(line.split("\t")[1] as string));
 
-/** Bytes that decoders trip over more often than over others. */
+/** Bytes at the edges of varints, kinds and flags. */
 const ODD = [0x00, 0x01, 0x7f, 0x80, 0x81, 0xff, 0xfe, 0xc0, 0x0a, 0x0d, 0x20, 0x10, 0x13, 0x23];
 
 type Chance = (below: number) => number;
@@ -25,7 +25,7 @@ const one = <T>(items: readonly T[], chance: Chance): T => items[chance(items.le
 function randomBytes(chance: Chance): Uint8Array {
   const bytes = new Uint8Array(chance(40));
   for (let i = 0; i < bytes.length; i++) bytes[i] = chance(256);
-  // As a frame of some kind, half the time, so that it gets as far as its fields.
+  // Half of them begin as a frame of some kind, so that the decoder reads their fields.
   if (bytes.length > 2 && chance(2) === 0) {
     bytes[0] = 1 + chance(11);
     bytes[1] = bytes.length - 2;
@@ -33,7 +33,7 @@ function randomBytes(chance: Chance): Uint8Array {
   return bytes;
 }
 
-/** One to four valid frames, with up to six changes. */
+/** One to four valid frames, with up to six mutations. */
 function mutated(chance: Chance): Uint8Array {
   let bytes: number[] = [];
   for (let n = 1 + chance(4); n > 0; n--) bytes.push(...one(corpus, chance));
@@ -51,12 +51,12 @@ function mutated(chance: Chance): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** Whether the input is frames. Throws where the decoder does anything but read it or refuse it. */
+/** Whether the input is accepted as frames. Throws if the decoder neither reads it nor throws a ProtocolError. */
 function tryOne(input: Uint8Array): boolean {
   try {
     const frames = framesOf(input);
     const written = bytesOf(...frames);
-    // What was read is what is read of it when it is written again.
+    // The frames that were read are read again from what is written of them.
     assert(Buffer.from(bytesOf(...framesOf(written))).equals(written), "another frame");
     return true;
   } catch (error) {
@@ -65,14 +65,14 @@ function tryOne(input: Uint8Array): boolean {
   }
 }
 
-test("whatever comes, the decoder reads it or tells a fault of the protocol", { timeout: 3_600_000 }, () => {
+test("for any input the decoder reads frames or throws a ProtocolError", { timeout: 3_600_000 }, () => {
   const seed = Number(FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 32));
   const random = randomFrom(seed);
   const chance: Chance = (below) => Math.floor(random() * below);
   const most = Number(FUZZ_INPUTS ?? Number.POSITIVE_INFINITY);
   const endMs = FUZZ_INPUTS ? Number.POSITIVE_INFINITY : performance.now() + BUDGET_MS;
   const startMs = performance.now();
-  // Nearly all inputs throw, and the stack is most of what that costs.
+  // Nearly all inputs throw, and stack traces are most of the cost.
   Error.stackTraceLimit = 0;
   let tried = 0;
   let valid = 0;
@@ -87,6 +87,6 @@ test("whatever comes, the decoder reads it or tells a fault of the protocol", { 
   }
   const perSecond = Math.round(tried / ((performance.now() - startMs) / 1000));
   console.log(`${tried} inputs, ${valid} of them valid, ${perSecond} a second, seed ${seed}`);
-  // A fuzzer that only ever finds the first byte wrong, or never, proves nothing.
+  // If all inputs were accepted, or all refused at the first byte, the fuzzer would prove nothing.
   assert(valid > tried / 100 && valid < tried / 2);
 });

@@ -7,9 +7,9 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** How many bytes of an upload have been sent and not been read, at most: its window, where it is that which it waits for. */
+/** The most bytes of an upload that were sent and not yet read: its window, if the upload waits for credit. */
 async function windowFor(net: PairOptions, messages: number, readMs: number): Promise<number> {
-  // Time passes when the test says so, however busy the machine is.
+  // Fake timers: the result must not depend on the load of the machine.
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
   let read = 0;
   const ends = openEnds(
@@ -35,7 +35,7 @@ async function windowFor(net: PairOptions, messages: number, readMs: number): Pr
     for (let i = 0; i < messages; i++) yield blob(64 * 1024);
   };
   let most = 0;
-  // The second one begins when the windows have grown.
+  // The second upload begins after the windows have grown.
   for (const times of [1, 2]) {
     let isDone = false;
     const upload = ends.dialler.client.client(asks()).finally(() => {
@@ -53,12 +53,12 @@ async function windowFor(net: PairOptions, messages: number, readMs: number): Pr
   return most;
 }
 
-test("a window grows where the round trip is long, up to its limit", async () => {
+test("a window grows up to its limit if the round trip is long", async () => {
   const most = await windowFor({ delayMs: 50 }, 625, 0);
   assert(most > 1024 * 1024 && most <= 4.2 * 1024 * 1024, `${most} bytes`);
 });
 
-test("a window stays as it is where it is the reader that takes its time", async () => {
+test("a window does not grow if the reader is slow", async () => {
   const most = await windowFor({ delayMs: 1 }, 100, 5);
   assert(most > 200 * 1024 && most <= 350 * 1024, `${most} bytes`);
 });

@@ -44,11 +44,11 @@ const waits = {
   },
 };
 
-/** What a dialler does, and what its socket is closed with. */
+/** Violations by a dialler, with the close of its socket. */
 const FROM_DIALLER: [string, (Frame | string)[], RegExp][] = [
-  ["says nothing of itself first", [call(1)], /^4000 the first frame is not the settings$/],
+  ["sends no SETTINGS first", [call(1)], /^4000 the first frame is not the settings$/],
   ["sends an empty message first", [""], /^4000 the first frame is not the settings$/],
-  ["sends a broken frame", [hello, "0f 00"], /^4000 .*kind 15/],
+  ["sends a malformed frame", [hello, "0f 00"], /^4000 .*kind 15/],
   ["sends a frame that is too large", [hello, "03 81 80 10"], /^4002 .*262145 bytes/],
   ["calls with a number of the other end", [hello, call(2)], /^4000 a call has the number 2: .*the caller's/],
   [
@@ -68,14 +68,14 @@ const FROM_DIALLER: [string, (Frame | string)[], RegExp][] = [
     [hello, message(2)],
     /^4000 stream 2 has not begun/,
   ],
-  ["gives up a stream that has not begun", [hello, reset(7)], /^4000 stream 7 has not begun/],
+  ["resets a stream that has not begun", [hello, reset(7)], /^4000 stream 7 has not begun/],
   [
     "gives credit to a stream that has not begun",
     [hello, { kind: "credit", id: 7, bytes: 1 }],
     /^4000 stream 7 has not begun/,
   ],
   [
-    "sends a message behind the end",
+    "sends a message after the end",
     [hello, call(1), end(1), message(1)],
     /^4000 a message of stream 1, whose half has ended/,
   ],
@@ -92,7 +92,7 @@ const FROM_DIALLER: [string, (Frame | string)[], RegExp][] = [
 ];
 
 for (const [what, frames, closed] of FROM_DIALLER) {
-  test(`a dialler that ${what} loses its socket, and hears why`, async () => {
+  test(`a dialler that ${what} loses its socket, with the reason`, async () => {
     const net = createSocketPair();
     const { lost } = open(net, 1, { serves: waits });
     const peer = new RawPeer(net, 0);
@@ -106,11 +106,11 @@ const FROM_ACCEPTOR: [string, Frame[], RegExp][] = [
   ["answers without an end", [end(1)], /^4000 stream 1 is answered, and ends without a status/],
   ["sends headers twice", [headers(1), headers(1)], /^4000 the headers of stream 1 come again or late/],
   [
-    "sends headers behind a message",
+    "sends headers after a message",
     [message(1), headers(1)],
     /^4000 the headers of stream 1 come again or late/,
   ],
-  ["answers what was not called", [status(3)], /^4000 stream 3 has not begun/],
+  ["answers a call that was not made", [status(3)], /^4000 stream 3 has not begun/],
 ];
 
 for (const [what, frames, closed] of FROM_ACCEPTOR) {
@@ -127,8 +127,8 @@ for (const [what, frames, closed] of FROM_ACCEPTOR) {
   });
 }
 
-test("calls that are given up without end cost the socket", async () => {
-  // All within one second, however slow this machine is.
+test("too many resets close the socket", async () => {
+  // All within one second of fake time.
   vi.useFakeTimers({ toFake: ["performance"] });
   const net = createSocketPair();
   const { lost } = open(net, 1, { serves: waits });
@@ -142,7 +142,7 @@ test("calls that are given up without end cost the socket", async () => {
   assert.match(peer.closed, /^4002 more than 5000 calls were given up in a second$/);
 });
 
-test("a peer that asks without end and reads no answer costs no more than 4 MiB, and then its socket", async () => {
+test("a peer that sends PINGs and reads nothing costs at most 4 MiB, and then its socket", async () => {
   let sent = 0;
   let closed = "";
   let events: SocketEvents | undefined;
@@ -153,7 +153,7 @@ test("a peer that asks without end and reads no answer costs no more than 4 MiB,
         send(bytes) {
           sent += bytes.length;
         },
-        // Nothing that it is given ever leaves.
+        // A socket that never sends anything.
         get bufferedBytes() {
           return sent + 1024 * 1024;
         },
@@ -180,7 +180,7 @@ test("a peer that asks without end and reads no answer costs no more than 4 MiB,
   assert(sent < 5 * 1024 * 1024);
 });
 
-test("calls beyond the limit are answered so, and those below it go on", async () => {
+test("calls beyond the limit are answered with resource_exhausted, the others continue", async () => {
   const net = createSocketPair();
   const { session } = open(net, 1, { limits: { calls: 3 }, serves: waits });
   const peer = new RawPeer(net, 0);
@@ -202,7 +202,7 @@ test("calls beyond the limit are answered so, and those below it go on", async (
   assert(session.isIdle);
 });
 
-test("handlers of calls that were given up and go on all the same take up room, twice as much at most", async () => {
+test("handlers that run on after their calls were reset count, with twice the limit", async () => {
   const net = createSocketPair();
   open(net, 1, { limits: { calls: 3 }, serves: { client: () => new Promise(() => {}) } });
   const peer = new RawPeer(net, 0);
@@ -216,7 +216,7 @@ test("handlers of calls that were given up and go on all the same take up room, 
   peer.close(1000, "");
 });
 
-test("a caller lets calls wait that the other end would not take, until one has ended", async () => {
+test("calls that the other end would not accept wait at the caller until one has ended", async () => {
   let most = 0;
   let running = 0;
   const { dialler, close } = openEnds(
@@ -246,7 +246,7 @@ test("a caller lets calls wait that the other end would not take, until one has 
 });
 
 for (const size of [1001, 50_000]) {
-  test(`a message of ${size} bytes, above the limit, costs its call and no other, at either end`, async () => {
+  test(`a message of ${size} bytes, above the limit, fails only its call, at either end`, async () => {
     const { dialler, close } = openEnds(
       { messageBytes: 1000 },
       {
@@ -277,7 +277,7 @@ for (const size of [1001, 50_000]) {
   });
 }
 
-test("what an app sends that is too large for a frame fails its call with the reason, and costs no socket", async () => {
+test("headers, trailers and errors too large for a frame fail their call with the reason, and keep the socket", async () => {
   const long = "v".repeat(70_000);
   const { dialler, acceptor, close } = openEnds(
     {},
@@ -327,7 +327,7 @@ test("what an app sends that is too large for a frame fails its call with the re
   close();
 });
 
-test("the first call may have more headers than every end takes, where this one takes more", async () => {
+test("the first call may have more headers than the default limit if the other end accepts more", async () => {
   const { dialler, close } = openEnds(
     {},
     { serves: { unary: (_, { requestHeader }) => blob(requestHeader.get("x-long")?.length ?? 0) } },
@@ -337,13 +337,13 @@ test("the first call may have more headers than every end takes, where this one 
   close();
 });
 
-test("nothing behind the frame that ended it is read of a message", async () => {
+test("after a frame that closes the session, the rest of the message is not read", async () => {
   const net = createSocketPair();
   let answered = 0;
   const session: Session = new Session(net.ends[0], {
     isDialler: true,
     answer: () => answered++,
-    // What a line does with a session that is drained and idle.
+    // As a connection does with a session that is drained and idle.
     onGoaway: () => session.close(1000, "drained"),
   });
   const peer = new RawPeer(net, 1);
@@ -354,7 +354,7 @@ test("nothing behind the frame that ended it is read of a message", async () => 
   assert.equal(peer.closed, "1000 drained");
 });
 
-test("whatever a peer sends, a session goes on or closes its socket with a reason, and throws nothing", async () => {
+test("for any frames of a peer, a session continues or closes its socket with a reason, and throws nothing", async () => {
   const valid: Frame[] = [
     hello,
     call(1),
@@ -410,6 +410,6 @@ test("whatever a peer sends, a session goes on or closes its socket with a reaso
   assert(closed > 40 && closed < 390, `${closed} of 400`);
 });
 
-test("parse() sees what is wrong with a message by itself", () => {
+test("parse() throws on malformed messages", () => {
   assert.throws(() => parse(Uint8Array.of(3, 5, 1)));
 });

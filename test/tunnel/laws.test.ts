@@ -7,7 +7,7 @@ import type { Blobs } from "./blobs.js";
 import { type Ends, openEnds, turns } from "./ends.js";
 import { answer, anyPlan, failsByPlan, make, type Outcome, type Plan } from "./plan.js";
 
-/** LAWS_MS=600000 goes on for ten minutes; without it it is some seconds for each law. */
+/** LAWS_MS=600000 runs each property for ten minutes. Default: a few seconds. */
 const { LAWS_MS = "8000" } = process.env;
 const RUNS = { numRuns: 100_000, interruptAfterTimeLimit: Number(LAWS_MS) };
 
@@ -18,13 +18,13 @@ const anyNet = fc.record({
 });
 
 const anyLimits = fc.record({
-  // The least that there may be, so that credit is what everything waits for.
+  // The smallest windows, so that all calls wait for credit.
   streamWindow: fc.constantFrom(64 * 1024, 256 * 1024),
   connectionWindow: fc.constantFrom(256 * 1024, 4 * 1024 * 1024),
   calls: fc.constantFrom(4, 1000),
 });
 
-/** Handlers that answer by their plans; what goes wrong in them is kept in `wrong`. */
+/** Handlers that answer by their plans. Their assertion errors are collected in `wrong`. */
 function serve(plans: readonly Plan[], outcomes: readonly Outcome[], wrong: unknown[]) {
   const answers = async function* (input: AsyncIterable<{ value: Uint8Array }>, context: HandlerContext) {
     try {
@@ -60,13 +60,13 @@ interface Run {
   wrong: unknown[];
 }
 
-/** Makes all calls of a program, each at its time; whoever waits for ever is told of by name. */
+/** Makes all calls of a program, each at its time. Fails with the names of the calls that never end. */
 async function run(plans: Plan[], net: PairOptions, limits: Limits): Promise<Run> {
   const outcomes = plans.map((): Outcome => ({ answered: 0 }));
   const wrong: unknown[] = [];
   const serves = serve(plans, outcomes, wrong);
   const ends = openEnds({ limits, serves }, { limits, serves }, net);
-  // Until then 100 calls are assumed to be taken.
+  // Before SETTINGS a limit of 100 calls is assumed.
   if (limits.calls < 100)
     await Promise.race([Promise.all([ends.dialler.told, ends.acceptor.told]), lost(ends)]);
   const calls = plans.map((plan, call) =>
@@ -83,7 +83,7 @@ async function run(plans: Plan[], net: PairOptions, limits: Limits): Promise<Run
   return { ends, outcomes, wrong };
 }
 
-/** What every outcome has to be; `mayBeLost`: the connection may have been cut; `mayBeFull`: a call may have been refused. */
+/** Checks an outcome. `mayBeLost`: the connection may have been cut. `mayBeFull`: the call may have been refused. */
 function assertOutcome(plan: Plan, outcome: Outcome, call: number, { mayBeLost = false, mayBeFull = false }) {
   const { how, answered, handlerRead } = outcome;
   const what = `call ${call} ended with ${how instanceof ConnectError ? how.message : how}`;
@@ -94,7 +94,7 @@ function assertOutcome(plan: Plan, outcome: Outcome, call: number, { mayBeLost =
   } else if (how instanceof ConnectError) {
     if (how.code === Code.Canceled) assert(plan.abortsAt !== undefined, what);
     else if (how.code === Code.Unavailable) assert(mayBeLost, what);
-    // Handlers of calls that were given up may take up the room of others.
+    // Handlers of canceled calls that still run count towards the limit.
     else if (how.code === Code.ResourceExhausted) assert(mayBeFull, what);
     else {
       assert.equal(how.code, Code.FailedPrecondition, what);
@@ -103,7 +103,7 @@ function assertOutcome(plan: Plan, outcome: Outcome, call: number, { mayBeLost =
       assert.equal(answered, isStream ? plan.failsAfter : 0, what);
     }
   }
-  // What a handler reads ends with an error unless all was read, or it has read what it wanted.
+  // The request stream of a handler ends with an error unless it was read to its end, or as far as planned.
   if (handlerRead instanceof ConnectError) {
     assert(
       plan.abortsAt !== undefined || plan.leavesAfter !== undefined || mayBeLost || how === "left",
@@ -120,7 +120,7 @@ async function assertNothingIsLeft({ ends, outcomes, wrong }: Run, connectionWin
   const { bytesInFlight: underWay } = ends.net;
   const isQuiet = () =>
     dialler.session.isIdle && acceptor.session.isIdle && underWay[0] === 0 && underWay[1] === 0;
-  // What was written last leaves with the end of its turn, so it has to be quiet for some.
+  // The last frames leave at the end of their turn, so the socket must be quiet for some turns.
   for (let i = 0, quiet = 0; i < 2000 && quiet < 5; i++) {
     await turns(2);
     quiet = isQuiet() ? quiet + 1 : 0;
@@ -129,7 +129,7 @@ async function assertNothingIsLeft({ ends, outcomes, wrong }: Run, connectionWin
   for (const { session, seen } of [dialler, acceptor]) {
     assert(session.isIdle, "a call is still worked on");
     assert.deepEqual(seen.open, [], "streams are open");
-    // All that has come was taken or thrown away, so at least half of the window has been given back.
+    // All messages were consumed or discarded, so at least half of the window has been returned.
     assert(seen.granted * 2 >= connectionWindow, `${seen.granted} of ${connectionWindow} bytes are granted`);
   }
   for (const { handlerSignal, handlerIsOver } of outcomes) {
@@ -138,7 +138,7 @@ async function assertNothingIsLeft({ ends, outcomes, wrong }: Run, connectionWin
   ends.close();
 }
 
-test("any calls at once, either way: what arrives is what was sent, or the call has failed with a code", {
+test("any concurrent calls in both directions: what arrives is what was sent, or the call fails with a code", {
   timeout: 3_600_000,
 }, async () => {
   await fc.assert(
@@ -158,7 +158,7 @@ test("any calls at once, either way: what arrives is what was sent, or the call 
   );
 });
 
-test("the same where the connection is lost at any time: what was under way is unavailable, and nothing hangs", {
+test("the same if the connection is lost at any time: open calls are unavailable, and none hangs", {
   timeout: 3_600_000,
 }, async () => {
   let lost = 0;

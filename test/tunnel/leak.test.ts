@@ -3,9 +3,9 @@ import { Code } from "@connectrpc/connect";
 import { test } from "vitest";
 import { isCollected } from "../support/gc.js";
 import { blob, openEnds, turns } from "./ends.js";
-import { held } from "./held.js";
+import { memoryInUse } from "./memory-in-use.js";
 
-test("100 000 calls leave nothing behind, at either end", { timeout: 120_000 }, async () => {
+test("100 000 calls leak no memory, at either end", { timeout: 120_000 }, async () => {
   const { dialler, acceptor, close } = openEnds(
     {},
     {
@@ -37,17 +37,17 @@ test("100 000 calls leave nothing behind, at either end", { timeout: 120_000 }, 
   };
   await many(10_000);
   await turns(50);
-  const before = await held();
+  const before = await memoryInUse();
   await many(100_000);
   await turns(50);
-  const grown = (await held()) - before;
+  const grown = (await memoryInUse()) - before;
   assert(grown < 2 * 1024 * 1024, `${grown} bytes more are held`);
   assert(dialler.session.isIdle && acceptor.session.isIdle);
   assert.deepEqual([dialler.seen.open, acceptor.seen.open], [[], []]);
   close();
 });
 
-test("calls that are given up while nothing can be written leave nothing behind", async () => {
+test("calls that are canceled while nothing can be written leak no memory", async () => {
   const { dialler, close } = openEnds(
     {},
     {

@@ -12,7 +12,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Lets so much time pass, and everything happen that is due meanwhile. */
+/** Advances the fake clock by `ms`, and runs everything that is due meanwhile. */
 async function pass(ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= 500) {
     vi.advanceTimersByTime(Math.min(left, 500));
@@ -20,7 +20,7 @@ async function pass(ms: number): Promise<void> {
   }
 }
 
-test("after 25 s of silence the other end is asked, and what answers stays open", async () => {
+test("after 25 s of silence a PING is sent, and with its PONG the session stays open", async () => {
   const net = createSocketPair();
   const { session } = open(net, 0);
   const peer = new RawPeer(net, 1);
@@ -36,7 +36,7 @@ test("after 25 s of silence the other end is asked, and what answers stays open"
   pong();
   await pass(9_000);
   assert(session.canBeginCalls);
-  // Anything that comes is a sign of life, and puts the next question off.
+  // Any frame resets the silence, and so delays the next PING.
   peer.send({ kind: "ping", number: 9 });
   await pass(24_000);
   assert.equal(peer.of("PING").length, 2);
@@ -49,7 +49,7 @@ test("after 25 s of silence the other end is asked, and what answers stays open"
   peer.close(1000, "");
 });
 
-test("with a call open the other end is asked after 4 s, and is lost without an answer within 4 s: its calls are unavailable, with the reason", async () => {
+test("with an open call a PING is sent after 4 s, and without an answer within 4 s the calls fail as unavailable", async () => {
   const { dialler, acceptor, net } = openEnds({}, { serves: { unary: () => new Promise(() => {}) } });
   await dialler.told;
   const call = dialler.client.unary(blob(1));
@@ -61,12 +61,12 @@ test("with a call open the other end is asked after 4 s, and is lost without an 
   await pass(2_000);
   await failed;
   assert(!dialler.session.canBeginCalls);
-  // The other end finds out for itself.
+  // The other end detects the loss by itself.
   await pass(1000);
   assert.match((await acceptor.lost).message, /the tunnel was lost/);
 });
 
-test("an end that never says who it is is lost after 10 s", async () => {
+test("an end that sends no SETTINGS is lost after 10 s", async () => {
   const net = createSocketPair();
   const { client, lost } = open(net, 0);
   new RawPeer(net, 1);
@@ -76,7 +76,7 @@ test("an end that never says who it is is lost after 10 s", async () => {
   assert.match((await lost).message, /nothing was heard/);
 });
 
-test("a session that is lost asks nothing any more", async () => {
+test("a lost session sends no PING", async () => {
   const { close } = openEnds();
   await turns();
   assert(vi.getTimerCount() > 0);
@@ -85,7 +85,7 @@ test("a session that is lost asks nothing any more", async () => {
   assert.equal(vi.getTimerCount(), 0);
 });
 
-test("a deadline is held to at both ends, each by itself", async () => {
+test("each end enforces a deadline by itself", async () => {
   const reasons: { code: Code }[] = [];
   const { dialler, net, close } = openEnds(
     {},
@@ -107,7 +107,7 @@ test("a deadline is held to at both ends, each by itself", async () => {
   const late = { code: Code.DeadlineExceeded };
   const call = assert.rejects(dialler.client.unary({}, { timeoutMs: 3000 }), late);
   await turns();
-  // Neither hears of the other any more.
+  // Neither end receives anything any more.
   net.stall();
   await pass(2500);
   assert.equal(reasons.length, 0);
@@ -120,7 +120,7 @@ test("a deadline is held to at both ends, each by itself", async () => {
   close();
 });
 
-test("a deadline of weeks, or of ever, is none that has passed", async () => {
+test("a deadline that is weeks away, or infinite, has not passed", async () => {
   vi.useRealTimers();
   const slowly = () => new Promise((resolve) => setTimeout(resolve, 20));
   const { dialler, close } = openEnds(

@@ -4,24 +4,24 @@ import fc from "fast-check";
 import type { End } from "./ends.js";
 import { turns } from "./ends.js";
 
-/** What a call does, on both of its ends. */
+/** The behavior of both ends of a call. */
 export interface Plan {
   by: 0 | 1;
   kind: "unary" | "server" | "client" | "bidi";
-  /** After how many turns it begins. */
+  /** The turns before it begins. */
   startsAt: number;
-  /** How large the messages of either half are. */
+  /** The sizes of the messages of each half. */
   asks: number[];
   answers: number[];
-  /** How many messages the handler reads; the rest it leaves. */
+  /** How many messages the handler reads. */
   reads: number;
-  /** After how many answers the handler fails; more than there are: never. */
+  /** After how many responses the handler fails; never, if there are not as many. */
   failsAfter: number;
-  /** After how many turns the caller aborts. */
+  /** The turns before the caller aborts. */
   abortsAt: number | undefined;
-  /** After how many answers the caller leaves the loop. */
+  /** After how many responses the caller leaves the loop. */
   leavesAfter: number | undefined;
-  /** How many turns either end takes over a message. */
+  /** The turns that each end takes for a message. */
   slowness: number;
   hasTrailer: boolean;
 }
@@ -59,7 +59,7 @@ export const anyPlan: fc.Arbitrary<Plan> = fc
 
 export const failsByPlan = ({ failsAfter, answers }: Plan): boolean => failsAfter < answers.length;
 
-/** The bytes of a message, which tell those of every other one apart. */
+/** The bytes of a message, which differ from those of every other one. */
 function content(call: number, half: "ask" | "answer", index: number, size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   const first = call * 31 + index * 7 + (half === "ask" ? 0 : 101);
@@ -80,9 +80,9 @@ function assertContent(
   assert(Buffer.compare(wanted, got) === 0, `${half} ${index} of call ${call} is not what was sent`);
 }
 
-/** What became of a call. */
+/** The outcome of a call. */
 export interface Outcome {
-  /** How the handler's half of reading ended: undefined while it never has. */
+  /** How the request stream ended in the handler; undefined if it has not. */
   handlerRead?: "all" | "enough" | ConnectError;
   handlerIsOver?: boolean;
   handlerSignal?: AbortSignal;
@@ -105,7 +105,7 @@ export async function* answer(
   if (plan.hasTrailer) context.responseTrailer.set("x-trailer", `t${call}`);
   const source = input[Symbol.asyncIterator]();
   let read = 0;
-  /** Whether there was one more. */
+  /** Whether there was another message. */
   const readOne = async (): Promise<boolean> => {
     if (read >= plan.reads) {
       outcome.handlerRead ??= "enough";
@@ -138,7 +138,7 @@ export async function* answer(
   }
 }
 
-/** Makes a call by its plan; resolves when the caller is done with it. */
+/** Makes a call by its plan; resolves when the caller has finished. */
 export async function make(call: number, plan: Plan, outcome: Outcome, { client }: End): Promise<void> {
   await turns(plan.startsAt);
   const abort = new AbortController();
@@ -166,7 +166,7 @@ export async function make(call: number, plan: Plan, outcome: Outcome, { client 
       for await (const { value } of stream) {
         take(value);
         if (outcome.answered === plan.leavesAfter) {
-          // Connect's own loop does not end its call: a signal does.
+          // Leaving the loop does not end a call of Connect's client: its signal does.
           abort.abort();
           outcome.how = "left";
           return;

@@ -3,11 +3,11 @@ import type { Socket } from "../../src/tunnel/socket/socket.js";
 import { bytesOf, type Frame, unhex } from "./frames.js";
 import { parse, type WireFrame } from "./wire.js";
 
-/** The other end of a session, played by hand: it sends what it is told to, right or wrong. */
+/** The other end of a session, played by the test: it sends any frames, valid or not. */
 export class RawPeer {
-  /** All frames that came. */
+  /** All received frames. */
   readonly got: WireFrame[] = [];
-  /** What the socket was closed with, once it is: "code reason". */
+  /** The close of the socket, as "code reason"; undefined while it is open. */
   closed = "";
   readonly #socket: Socket;
   #onFrame: () => void = () => {};
@@ -42,7 +42,7 @@ export class RawPeer {
     this.#socket.close(code, reason);
   }
 
-  /** The frames of a kind that have come. */
+  /** The received frames of a kind. */
   of(kind: string, id?: number): WireFrame[] {
     return this.got.filter((frame) => frame.kind === kind && (id === undefined || frame.id === id));
   }

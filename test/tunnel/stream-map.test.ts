@@ -5,13 +5,13 @@ import { StreamMap } from "../../src/tunnel/flow/stream-map.js";
 
 const stream = (id: number) => ({ id, nextInBucket: undefined }) as Stream;
 
-test("a map of streams has what a Map has, whatever comes and goes", () => {
+test("a StreamMap has the same entries as a Map after any additions and deletions", () => {
   const random = randomFrom(7);
   const map = new StreamMap();
   const model = new Map<number, Stream>();
   let next = 1;
   for (let step = 0; step < 20_000; step++) {
-    // More come than go at first, and then fewer; numbers of both ends, near 2^32 and behind it.
+    // More additions than deletions at first, then fewer; ids of both ends, around 2^32.
     if (random() < (step < 10_000 ? 0.6 : 0.4)) {
       next += random() < 0.01 ? 2 ** 31 : 1 + Math.floor(random() * 3);
       const added = stream(next);

@@ -13,13 +13,13 @@ function sentBy(open: ReturnType<typeof openEnds>): WireFrame[][] {
 
 const echo = { unary: (ask: { value: Uint8Array }) => ask };
 
-test("a large message goes in pieces of 65 KiB while no other waits", async () => {
+test("a large message is sent in pieces of 65 KiB while no other stream waits", async () => {
   const ends = openEnds({}, { serves: echo });
   await ends.dialler.told;
   const sent = sentBy(ends);
   await ends.dialler.client.unary(blob(150_000));
   const pieces = sent.flat().filter(({ kind }) => kind === "MESSAGE");
-  // Its tag and length are four bytes; each WebSocket message has room for 65 KiB, its frames' own bytes included.
+  // Its tag and length are four bytes. A WebSocket message has 65 KiB with the headers of its frames.
   const sizes = pieces.map(({ number }) => number);
   assert.equal(
     sizes.reduce((sum, size) => sum + size),
@@ -33,7 +33,7 @@ test("a large message goes in pieces of 65 KiB while no other waits", async () =
   ends.close();
 });
 
-test("large messages go in pieces of 16 KiB, of each stream in turn", async () => {
+test("large messages are sent in pieces of 16 KiB, one of each stream in turn", async () => {
   const ends = openEnds({}, { serves: echo });
   await ends.dialler.told;
   const sent = sentBy(ends);
@@ -41,7 +41,7 @@ test("large messages go in pieces of 16 KiB, of each stream in turn", async () =
   const pieces = sent.flat().filter(({ kind }) => kind === "MESSAGE");
   assert.equal(pieces.length, 3 * 13);
   assert(pieces.every(({ number }) => number <= 16 * 1024));
-  // One after the other: no stream has two pieces before each of the others has had one.
+  // Round robin: no stream sends two pieces before each of the others has sent one.
   assert.deepEqual(
     pieces.map(({ id }) => id),
     Array.from({ length: 13 }, () => [1, 3, 5]).flat(),
@@ -49,7 +49,7 @@ test("large messages go in pieces of 16 KiB, of each stream in turn", async () =
   ends.close();
 });
 
-test("a small call passes uploads by: it waits for no more than what has been written", async () => {
+test("a small call overtakes uploads: it waits only for the bytes that were already written", async () => {
   const ends = openEnds(
     {},
     { serves: { ...echo, client: () => new Promise(() => {}), bidi: (input) => input } },
@@ -59,7 +59,7 @@ test("a small call passes uploads by: it waits for no more than what has been wr
   const upload = async function* () {
     for (;;) yield blob(64 * 1024);
   };
-  // Three that are read as fast as they come.
+  // Three uploads whose readers are fast.
   const uploads = [1, 2, 3].map(async () => {
     for await (const _ of ends.dialler.client.bidi(upload(), { signal: enough.signal }));
   });
@@ -80,7 +80,7 @@ test("a small call passes uploads by: it waits for no more than what has been wr
   ends.close();
 });
 
-test("frames that control go before frames that carry, however much there is of those", async () => {
+test("control frames are sent before messages, however many messages wait", async () => {
   const ends = openEnds({}, { serves: { ...echo, client: () => new Promise(() => {}) } });
   await ends.dialler.told;
   const stop = new AbortController();
@@ -98,7 +98,7 @@ test("frames that control go before frames that carry, however much there is of 
   ends.close();
 });
 
-test("what is written in one turn leaves in one message of 1000 bytes, a few more or what is left", async () => {
+test("the frames of one turn are sent in messages of about 1000 bytes, and one with the rest", async () => {
   const ends = openEnds({}, { serves: echo });
   await ends.dialler.told;
   const sent = sentBy(ends);
@@ -122,7 +122,7 @@ test("what is written in one turn leaves in one message of 1000 bytes, a few mor
   ends.close();
 });
 
-test("a message has about 64 KiB at most", async () => {
+test("a WebSocket message has at most about 64 KiB", async () => {
   const ends = openEnds({}, { serves: echo });
   await ends.dialler.told;
   const sent = sentBy(ends);
@@ -134,7 +134,7 @@ test("a message has about 64 KiB at most", async () => {
   ends.close();
 });
 
-test("a socket that takes nothing is given no more than its high water, and goes on when it does again", async () => {
+test("a socket that does not drain gets no more than its high-water mark, and continues when it drains", async () => {
   const ends = openEnds({}, { serves: echo }, { maxTurns: 60 });
   const calls = Array.from({ length: 5 }, () => ends.dialler.client.unary(blob(200_000)));
   await turns(30);

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import type { OpenSocket } from "../../src/tunnel/socket/socket.js";
 
-/** A frame as docs/tunnel.md has it: read by hand here, so that the code under test does not vouch for itself. */
+/** A frame by docs/tunnel.md. The tests have their own parser, independent of the code under test. */
 export interface WireFrame {
   kind: string;
-  /** The stream; 0 where it has none. */
+  /** The stream; 0 if it has none. */
   id: number;
   end: boolean;
   more: boolean;
-  /** Bytes of message, of credit, or the code: what the kind counts. */
+  /** The bytes of the message, the bytes of credit, or the code, by the kind. */
   number: number;
-  /** The body, whole. */
+  /** The whole body. */
   body: Uint8Array;
 }
 
@@ -48,7 +48,7 @@ export function parse(message: Uint8Array): WireFrame[] {
   return frames;
 }
 
-/** The number that SETTINGS give for a key. */
+/** The number that SETTINGS has for a key. */
 function setting(body: Uint8Array, wanted: number): number | undefined {
   for (let at = 0; at < body.length; ) {
     const key = body[at] as number;
@@ -62,30 +62,30 @@ function setting(body: Uint8Array, wanted: number): number | undefined {
 
 const COST = 32;
 
-/** What an observer knows of one stream, of which either end sends a half. */
+/** An observer's state of one stream. */
 interface Seen {
-  /** What its writer may still send. */
+  /** The remaining credit of its writer. */
   credit: number;
   hasMessage: boolean;
   hasHeaders: boolean;
-  /** Whether this end has said that its half is over; what the other end did stands with the other observer. */
+  /** Whether this end has ended its half. The other observer has that of the other end. */
   isEnded: boolean;
   isMidMessage: boolean;
 }
 
 /**
- * Stands between a session and its socket, and holds what the session sends against the protocol: it knows of the other
- * end only what has been delivered. Throws at once, so that the frame at fault is in the stack.
+ * Wraps the socket of a session, and checks the frames that the session sends against the protocol. Of the other end it
+ * knows only the delivered frames. Throws at once, so that the stack shows which frame is wrong.
  */
 export class Observer {
   readonly faults: Error[] = [];
   /** How many frames of each kind this end has sent. */
   readonly sent: Record<string, number> = {};
   readonly streams = new Map<number, Seen>();
-  /** What the session may still send on all streams together, and how low that ever was. */
+  /** The remaining credit of all streams together, and the least that it ever was. */
   credit = 256 * 1024;
   lowestCredit = this.credit;
-  /** What this end has granted the other one and that has not used. */
+  /** The credit that the other end has not used. */
   granted = 256 * 1024;
   #window = 64 * 1024;
   #connectionWindow = 256 * 1024;
@@ -96,10 +96,10 @@ export class Observer {
   #methods = 0;
   #hasSettings = false;
   #hasLeft = false;
-  /** Streams that the other end has closed: they are over once the message is sent that waits to be sent then. */
+  /** Streams that the other end has closed: they end once the message in the buffer is sent. */
   readonly #closing: number[] = [];
   readonly #parity: number;
-  /** Sees each message that is sent. */
+  /** Called with each message that is sent. */
   onMessage: (bytes: Uint8Array) => void = () => {};
 
   /** `parity`: 1 for the dialler. */
@@ -107,7 +107,7 @@ export class Observer {
     this.#parity = parity;
   }
 
-  /** `open`, with everything that passes observed. */
+  /** Wraps `open`: everything that passes is observed. */
   watch(open: OpenSocket): OpenSocket {
     return (events) => {
       const socket = open({
@@ -138,7 +138,7 @@ export class Observer {
     };
   }
 
-  /** What is wrong is kept, and not thrown into the session, which might do anything with it. */
+  /** Violations are recorded, and not thrown into the session, which could hide them. */
   #note(look: () => void): void {
     try {
       look();
@@ -164,11 +164,11 @@ export class Observer {
     if (kind === "MESSAGE") this.granted -= number + COST;
     assert(this.granted >= 0, `the other end has overdrawn the connection by ${-this.granted}`);
     if (kind === "CALL" && !this.#hasLeft) {
-      assert(id > this.#lastPeerId, "a call's number is not above those before it");
+      assert(id > this.#lastPeerId, "a call's number is not higher than the earlier ones");
       this.#lastPeerId = id;
       this.#begin(id);
     }
-    // The answer is whole, or the call is given up: the session may only be silent, but for what it has written already.
+    // The response is complete, or the call was reset: the session may send only what it has written already.
     const isAnswered = this.#isMine(id) && (kind === "STATUS" || (kind === "MESSAGE" && end));
     if (kind === "RESET" || isAnswered) this.#closing.push(id);
   }
@@ -185,7 +185,7 @@ export class Observer {
     return seen;
   }
 
-  /** The streams that are open, as far as this end can know. */
+  /** The streams that are open, as far as this end knows. */
   get open(): number[] {
     return [...this.streams.keys()].filter((id) => !this.#closing.includes(id));
   }
@@ -207,7 +207,7 @@ export class Observer {
     if (kind === "CALL") {
       assert(this.#isMine(id) && id > this.#lastId, `CALL ${id} after ${this.#lastId}`);
       this.#lastId = id;
-      // Its method: 0 and then the path, or the number of a path that was given before.
+      // The method: 0 and the path, or the number of an earlier path.
       const method = frame.body[id < 128 ? 1 : id < 16384 ? 2 : 3] as number;
       assert(method <= this.#methods, `method ${method} has not been named`);
       if (method === 0) this.#methods++;
