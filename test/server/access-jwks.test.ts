@@ -14,19 +14,19 @@ function open(issuer: Issuer, settings: { cacheMaxAgeMs?: number; cooldownMs?: n
   const transport = server.transport({ trusted: false });
   const write = (token: string) =>
     createClient(withToken(transport, token), { retry: false }).state().set("k", 1);
-  /** A good token that was never seen before. */
+  /** A valid token that the server has not seen before. */
   const fresh = () => issuer.sign({ roles: ["writer"], jti: crypto.randomUUID() });
   return { write, fresh, [Symbol.asyncDispose]: server.close };
 }
 
-/** A token that is like those of the issuer, by a key that no one knows. */
+/** A token like those of the issuer, signed by an unknown key. */
 async function stranger(): Promise<string> {
   await using other = await openIssuer();
   for (let i = 0; i < 9; i++) await other.rotate();
   return other.sign({ roles: ["writer"] });
 }
 
-test("while the issuer is down, only tokens by unknown keys fail: they do not spoil those in the cache", async () => {
+test("while the issuer is down, only tokens by unknown keys fail: the cached keys stay valid", async () => {
   await using issuer = await openIssuer();
   await using at = open(issuer, { cooldownMs: 0 });
   const unknown = await stranger();
@@ -41,7 +41,7 @@ test("while the issuer is down, only tokens by unknown keys fail: they do not sp
   assert.ok(issuer.asked() - asked <= 3, `asked ${issuer.asked() - asked} times`);
 });
 
-test("keys that are too old go on while the issuer is down, and are gone once it is back without them", async () => {
+test("expired keys stay valid while the issuer is down, and are dropped when it is back without them", async () => {
   await using issuer = await openIssuer();
   await using at = open(issuer, { cacheMaxAgeMs: 0, cooldownMs: 0 });
   const before = await at.fresh();
@@ -51,14 +51,14 @@ test("keys that are too old go on while the issuer is down, and are gone once it
   await at.write(before);
   await issuer.rotate();
   issuer.answerWith(200);
-  // Asked again a second after the failure at the earliest.
+  // The issuer is asked again one second after the failure at the earliest.
   await until(
     async () => (await failure(at.write(before)).catch(() => undefined))?.code === Code.Unauthenticated,
   );
   await at.write(await at.fresh());
 });
 
-test("without any keys yet, tokens are unavailable, and the issuer is not asked for each", async () => {
+test("without any keys, calls with tokens are unavailable, and the issuer is not asked for each of them", async () => {
   await using issuer = await openIssuer();
   await using at = open(issuer);
   issuer.answerWith(500);
@@ -67,7 +67,7 @@ test("without any keys yet, tokens are unavailable, and the issuer is not asked 
   assert.equal(issuer.asked(), 1);
 });
 
-test("a flood of unknown keys asks the issuer once in a cooldown, and says that they are none of its keys", async () => {
+test("for many unknown keys the issuer is asked once per cooldown, and the error names the reason", async () => {
   await using issuer = await openIssuer();
   await using at = open(issuer, { cooldownMs: 60_000 });
   await at.write(await at.fresh());

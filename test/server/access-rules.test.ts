@@ -44,7 +44,7 @@ test("permits(): no rule, no right; each further rule only adds rights", () => {
   );
 });
 
-test("permits(): what is permitted on one store is permitted on some, and the other way round for a rule without one", () => {
+test("permits(): a right on one store is a right on some store; a rule without a store covers every store", () => {
   fc.assert(
     fc.property(fc.array(rule), deed, store, (rules, what, at) => {
       if (permits(rules, what, at)) assert.equal(permits(rules, what), true);
@@ -54,7 +54,7 @@ test("permits(): what is permitted on one store is permitted on some, and the ot
   );
 });
 
-test("permits(): every verb that is asked for must be allowed by a rule about that primitive and store", () => {
+test("permits(): each requested verb must be allowed by a rule about that primitive and store", () => {
   fc.assert(
     fc.property(fc.array(rule), deed, store, (rules, what, at) => {
       const about = rules.filter(
@@ -71,7 +71,7 @@ test("permits(): every verb that is asked for must be allowed by a rule about th
   );
 });
 
-test("every RPC asks for something, and those that the contract calls reads ask for no more than that", () => {
+test("every RPC needs a permission, and the reads of the contract need only read", () => {
   for (const service of [Runtime, Lifecycle, LogService, MapService, GossipMapService]) {
     for (const method of service.methods) {
       const question = permissionOf(method);
@@ -82,7 +82,7 @@ test("every RPC asks for something, and those that the contract calls reads ask 
   }
 });
 
-test("a map of another namespace cannot be named so that it looks like one's own", () => {
+test("no name of a map in another namespace matches a rule about one's own map", () => {
   const nameOf = (namespace: string, name: string) =>
     permissionOf(MapService.method.get)?.store?.(
       create(GetRequestSchema, { header: { primitive: { namespace, name } } }) as never,
@@ -102,7 +102,7 @@ test("a map of another namespace cannot be named so that it looks like one's own
   assert.deepEqual([gossip("default"), gossip(""), gossip("x")], ["m", "/m", "x/m"]);
 });
 
-test("a rule about a map is about that of the facades' own protocol group, another one is named with its group", async () => {
+test("a rule about a map means that of the facades' protocol group; rules about others name their group", async () => {
   const part = fc.stringMatching(/^[a/%25F]{0,4}$/);
   const nameOf = (protocol: [string, string], primitive: [string, string]) =>
     permissionOf(MapService.method.get)?.store?.(
@@ -132,7 +132,7 @@ test("a rule about a map is about that of the facades' own protocol group, anoth
   assert.equal(await raft.codeOf(raft.fl.raw.map.get(header("default"))), Code.PermissionDenied);
 });
 
-test("a rule's primitive may be spelled as the configuration's part of its components", () => {
+test("a rule may name a primitive by the configuration's key of its components", () => {
   const rules = JSON.parse(
     '[{ "primitive": "services", "verbs": ["*"] }, { "primitive": "logs", "verbs": ["*"] }]',
   );
@@ -143,7 +143,7 @@ test("a rule's primitive may be spelled as the configuration's part of its compo
   );
 });
 
-/** A server whose caller has `rules`, and the code of what a call of its own ends with; undefined: nothing wrong. */
+/** A server whose caller has `rules`. `code` is the code of the caller's call; undefined if it succeeds. */
 async function open(rules: NonNullable<NonNullable<ConfigInput["access"]>["tokens"]>[number]["rules"]) {
   const at = await openInProcess({
     config: {
@@ -168,7 +168,7 @@ async function open(rules: NonNullable<NonNullable<ConfigInput["access"]>["token
   return { at, fl, codeOf, first, [Symbol.asyncDispose]: at[Symbol.asyncDispose] };
 }
 
-test("each message of a stream is asked for its store", async () => {
+test("the store of each message of a stream is checked", async () => {
   await using it = await open([
     { primitive: "configuration", store: "shop", verbs: ["read"] },
     { primitive: "pubsub", store: "orders", verbs: ["read"] },
@@ -236,7 +236,7 @@ test("each message of a stream is asked for its store", async () => {
   assert.equal(await meet("theirs"), Code.PermissionDenied);
   assert.equal(await meet("mine"), undefined);
 
-  // Backing up is no write like another: only its own name, or "*", allows it.
+  // Backups are not covered by "write": only their own verb, or "*", allows them.
   const header = { protocol: { name: "default" }, primitive: { name: "mine" }, partition: 1 };
   const backUp = it.first(
     map.backup(
@@ -248,7 +248,7 @@ test("each message of a stream is asked for its store", async () => {
   assert.equal(await it.codeOf(backUp), Code.PermissionDenied);
 });
 
-test("what headers name is asked for too: a log, and the lock of a fence", async () => {
+test("names in headers are checked, too: a log, and the lock of a fence", async () => {
   await using it = await open([
     { primitive: "state", verbs: ["write"] },
     { primitive: "lock", store: "jobs", verbs: ["write"] },
@@ -270,7 +270,7 @@ test("what headers name is asked for too: a log, and the lock of a fence", async
   assert.equal(await append("audit"), Code.PermissionDenied);
 });
 
-test("a component goes by the name of its kind, whatever the request calls it", async () => {
+test("a component is checked by the name of its kind, whatever the request calls it", async () => {
   await using it = await open([{ primitive: "lifecycle", store: "hello/*", verbs: ["write"] }]);
   const apply = (kind: string, name: string) =>
     it.codeOf(
@@ -281,13 +281,13 @@ test("a component goes by the name of its kind, whatever the request calls it", 
   assert.equal(await apply("rpcs", "billing"), Code.PermissionDenied);
 });
 
-test("this process itself may do everything", async () => {
+test("calls of this process itself are allowed everything", async () => {
   await using it = await open([{ primitive: "hello", verbs: ["read"] }]);
   assert.equal(await it.codeOf(it.fl.state().get("k")), Code.PermissionDenied);
   await createClient(it.at.transport).state().set("k", 1);
 });
 
-test("sameBytes() reads all of both, wherever they differ", () => {
+test("sameBytes() reads all bytes of both, wherever they differ", () => {
   const reads = (a: number[], b: number[]) => {
     let count = 0;
     const counted = (bytes: number[]) =>
@@ -309,7 +309,7 @@ test("sameBytes() reads all of both, wherever they differ", () => {
   assert.equal(sameBytes([], [1]), false);
 });
 
-test("neither an error about the configuration nor the server's own copy of it has a token in it", async () => {
+test("neither a configuration error nor the server's own copy of the configuration contains a token", async () => {
   const problem = (access: unknown) => {
     try {
       createServer({ config: { access } as ConfigInput });
@@ -360,7 +360,7 @@ test("neither an error about the configuration nor the server's own copy of it h
   assert.ok(!JSON.stringify(it.at.server.config.access).includes(TOKEN));
 });
 
-test("listen() refuses a host that others reach, unless access says who may call, or it is meant", async () => {
+test("listen() refuses a host that others can reach, unless access rules exist or the option allows it", async () => {
   const refused = listen(createServer(), { host: "0.0.0.0", port: 0 });
   await assert.rejects(refused, {
     name: "TypeError",
@@ -375,7 +375,7 @@ test("listen() refuses a host that others reach, unless access says who may call
   assert.equal((await failure(fl.state().get("k"))).code, Code.Unauthenticated);
 });
 
-test("isLoopback() knows every way to say this machine, and no more", () => {
+test("isLoopback() accepts all names and addresses of this machine, and no others", () => {
   for (const host of [
     "127.0.0.1",
     "127.1.2.3",
@@ -402,7 +402,7 @@ test("isLoopback() knows every way to say this machine, and no more", () => {
   }
 });
 
-test("jose is loaded by the first JWT and by nothing else", () => {
+test("jose is loaded only by the first JWT", () => {
   const src = join(import.meta.dirname, "../../src");
   const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) =>
     file.endsWith(".ts"),

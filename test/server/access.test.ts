@@ -33,7 +33,7 @@ const config: ConfigInput = {
   files: { default: {}, "public-1": {} },
 };
 
-/** Each wire form that a refusal has to be written in. */
+/** The wire formats of a refusal. */
 const wires: {
   name: string;
   uploads: boolean;
@@ -63,7 +63,7 @@ async function drained(stream: AsyncIterable<unknown>): Promise<void> {
 
 for (const { name, uploads, dial } of wires) {
   describe(name, () => {
-    test("a call without a token, with a bad one, and beyond its rights", async () => {
+    test("calls without a token, with a bad one, and beyond its rights", async () => {
       await using at = await overHttp(dial)({ config });
       const refused = async (token: string | undefined, code: Code, error?: string) => {
         const fl = raw(token === undefined ? at.transport : withToken(at.transport, token));
@@ -95,7 +95,7 @@ for (const { name, uploads, dial } of wires) {
       assert.equal((await raw(withToken(at.transport, READER)).state().get("k"))?.value, 1);
     });
 
-    test("a JWT: good, expired, for another audience, of another issuer, by another key", async () => {
+    test("a JWT: valid, expired, for another audience, of another issuer, by another key", async () => {
       await using issuer = await openIssuer();
       await using other = await openIssuer();
       const access = {
@@ -141,7 +141,7 @@ for (const { name, uploads, dial } of wires) {
   });
 }
 
-test("over HTTP/1.1 the refusal comes before a body of which nothing but the length was sent", async () => {
+test("over HTTP/1.1 the refusal is sent before the body, when only its length was received", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))({ config });
   const { port } = new URL(at.url);
   const socket = tcpConnect(Number(port), "127.0.0.1");
@@ -158,7 +158,7 @@ test("over HTTP/1.1 the refusal comes before a body of which nothing but the len
   socket.destroy();
 });
 
-test("over HTTP/2 the refusal comes in trailers before a stream of which nothing was sent", async () => {
+test("over HTTP/2 the refusal is sent as trailers before anything of the stream was received", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))({ config });
   const session = http2Connect(at.url);
   const stream = session.request(
@@ -181,7 +181,7 @@ test("over HTTP/2 the refusal comes in trailers before a stream of which nothing
   session.close();
 });
 
-test("the fetch handler pulls no byte of a body that it refuses", async () => {
+test("the fetch handler reads no byte of the body of a refused request", async () => {
   await using server = createServer({ config });
   for (const type of ["application/proto", "application/connect+proto", "application/grpc-web+proto"]) {
     let pulled = 0;
@@ -202,7 +202,7 @@ test("the fetch handler pulls no byte of a body that it refuses", async () => {
   }
 });
 
-test("a page of the web reads no secrets unless it may, on a server without access too", async () => {
+test("a web page reads no secrets unless it is allowed to, also on a server without access rules", async () => {
   const read = async (access: ConfigInput["access"], headers: Record<string, string>) => {
     const secrets = { default: { type: "values" as const, values: { db: "s3cret" } } };
     await using server = createServer({ config: { secrets, access } });
@@ -232,7 +232,7 @@ test("a page of the web reads no secrets unless it may, on a server without acce
   assert.equal((await read({ tokens, secretsFromBrowsers: true }, page)).status, 401);
 });
 
-test("health is for everyone, reflection for those who have a token", async () => {
+test("health needs no token, reflection does", async () => {
   await using server = createServer({ config });
   const post = (path: string, headers: Record<string, string> = {}) =>
     server.fetch(
@@ -250,7 +250,7 @@ test("health is for everyone, reflection for those who have a token", async () =
   assert.doesNotMatch(await known.text(), /unauthenticated/);
 });
 
-test("a key that the issuer has changed to is fetched, though no sooner than the cooldown lets it", async () => {
+test("a new key of the issuer is fetched, but not within the cooldown", async () => {
   await using issuer = await openIssuer();
   const roles = { any: [{ primitive: "*" as const, verbs: ["*"] }] };
   const access = { jwt: { ...jwtOf(issuer), cooldownMs: 0 }, roles };
@@ -281,7 +281,7 @@ test("a key that the issuer has changed to is fetched, though no sooner than the
   assert.equal(issuer.asked(), asked);
 });
 
-test("a server starts while its issuer is away: unavailable until it is back, without asking each time", async () => {
+test("a server starts while its issuer is unreachable: calls are unavailable, and only some of them ask it", async () => {
   await using issuer = await openIssuer();
   issuer.answerWith(503);
   const roles = { any: [{ primitive: "*" as const, verbs: ["*"] }] };
@@ -304,7 +304,7 @@ test("a server starts while its issuer is away: unavailable until it is back, wi
   await call(token);
 });
 
-test("roles are found where the claim's name or its dots lead, as a list or a text", async () => {
+test("roles are read from the claim's name or its path with dots, as a list or a text", async () => {
   await using issuer = await openIssuer();
   const roles = { reader: [{ primitive: "state" as const, verbs: ["read"] }] };
   const may = async (roleClaim: string, claims: Record<string, unknown>) => {
@@ -327,7 +327,7 @@ test("roles are found where the claim's name or its dots lead, as a list or a te
   assert.equal(await may("roles", { roles: { reader: true } }), Code.PermissionDenied);
 });
 
-test("a JWT signed with a shared secret, or with none, is none", async () => {
+test("a JWT that is signed with a shared secret, or not signed, is refused", async () => {
   await using issuer = await openIssuer();
   const roles = { any: [{ primitive: "*" as const, verbs: ["*"] }] };
   await using at = await openInProcess({ config: { access: { jwt: jwtOf(issuer), roles } } });
@@ -344,7 +344,7 @@ test("a JWT signed with a shared secret, or with none, is none", async () => {
   }
 });
 
-test("calls without a token have the anonymous role; where it is too small, a token may help", async () => {
+test("calls without a token have the anonymous role; beyond its rights they are unauthenticated", async () => {
   const access: ConfigInput["access"] = {
     anonymous: "public",
     tokens: [{ token: ADMIN, subject: "writer", rules: [{ primitive: "state", verbs: ["write"] }] }],
@@ -362,7 +362,7 @@ test("calls without a token have the anonymous role; where it is too small, a to
   assert.equal((await failure(bad.state().get("k"))).code, Code.Unauthenticated);
 });
 
-test("an HTTP GET is asked for its token as well", async () => {
+test("an HTTP GET needs a token, too", async () => {
   await using at = await overHttp((url) => createNodeTransport(url))({ config });
   const message = encodeURIComponent(JSON.stringify({ storeName: "default", key: "k" }));
   const url = `${at.url}/spec.proto.runtime.v1.Runtime/GetState?connect=v1&encoding=json&message=${message}`;

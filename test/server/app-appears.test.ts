@@ -7,7 +7,7 @@ import { createServer } from "../../src/server/index.js";
 import { nodePlatform } from "../../src/server/node.js";
 import { until } from "../support/until.js";
 
-test("an app that comes back is asked within a second, and has what was published meanwhile", async () => {
+test("an app that returns is asked within a second, and receives the events published meanwhile", async () => {
   const seen: unknown[] = [];
   const start = (port: number) => serveCallbacks({ orders: ({ data }) => void seen.push(data) }, { port });
   const first = await start(0);
@@ -19,7 +19,7 @@ test("an app that comes back is asked within a second, and has what was publishe
     return seen.length > 0;
   });
   await first.close();
-  // Longer than the waits grow for: whoever doubles them without a bound is seconds late now.
+  // Longer than the growth of the backoff: without a bound it would be seconds by now.
   for (let i = 0; i < 4; i++) {
     await orders.publish("orders", `meanwhile ${i}`);
     await sleep(1000);

@@ -10,7 +10,7 @@ function open() {
   return { lines, log: boundedLog({ debug: note, info: note, warn: note, error: note }) };
 }
 
-test("no text in a line is longer than a line should be, however deep it lies", () => {
+test("every text in a log line is truncated, however deeply it is nested", () => {
   const { lines, log } = open();
   const long = "x".repeat(100_000);
   const inner = new Error(long);
@@ -29,7 +29,7 @@ test("no text in a line is longer than a line should be, however deep it lies", 
   assert.equal("details" in told, false);
 });
 
-test("what is short passes as it is", () => {
+test("short texts are logged unchanged", () => {
   const { lines, log } = open();
   const fields = { app: "shop", n: 1, url: undefined, names: ["a"] };
   log.info(fields, "an app is here");

@@ -25,7 +25,7 @@ import { callDeaf, type Way } from "../memory/deaf.js";
 const BLOCK = crypto.getRandomValues(new Uint8Array(64 * 1024));
 const RUNTIME = "/spec.proto.runtime.v1.Runtime";
 
-/** In MiB: how far the process grew at most, how much more it holds after a collection, and what its engine saw pass. */
+/** In MiB: the peak growth of the process, its growth after a garbage collection, and the bytes through its engine. */
 type Growth = { rss: number; held: number; taken: number };
 
 let server: ChildProcess;
@@ -37,7 +37,7 @@ async function ask<T>(question?: string): Promise<T> {
   return (await answer)[0] as T;
 }
 
-/** How the server grows while `use` runs; what that returns is done after the measurement. */
+/** The growth of the server while `use` runs. The function that `use` returns runs after the measurement. */
 async function growth(use: () => Promise<() => void>): Promise<Growth> {
   await ask("begin");
   const end = await use();
@@ -101,7 +101,7 @@ for (const way of WAYS) {
   });
 }
 
-test("what waits for subscribers that do not read takes no memory beyond what the engine may keep", async () => {
+test("events for subscribers that do not read take no memory beyond the engine's bounds", async () => {
   await using transport = createNodeTransport(url);
   const runtime = createClient(Runtime, transport);
   const subscribe = bytesOf(SubscribeTopicEventsRequestSchema, {
@@ -127,7 +127,7 @@ test("what waits for subscribers that do not read takes no memory beyond what th
   assert.ok(held < 30, `${held} MiB more`);
 });
 
-test("what configuration subscribers and gossip members do not read is not kept for them", async () => {
+test("changes that configuration subscribers and gossip members do not read are not kept for them", async () => {
   await using transport = createNodeTransport(url);
   const runtime = createClient(Runtime, transport);
   const subscribe = bytesOf(SubscribeConfigurationRequestSchema, {
@@ -145,7 +145,7 @@ test("what configuration subscribers and gossip members do not read is not kept 
     ]);
     await sleep(200);
     await using map = await openGossipMap<string>(transport, "m");
-    // One after the other: what is under way counts as held, and is not what this is about.
+    // One after the other: calls in progress would count as growth.
     for (let sent = 0; sent < 240; sent++) {
       const key = String(sent % 16);
       map.set(key, content);
@@ -154,11 +154,11 @@ test("what configuration subscribers and gossip members do not read is not kept 
     }
     return hangUp(calls);
   });
-  // The sixteen values of each are what the engine and the map keep.
+  // The sixteen values of each stay in the engine and the map.
   assert.ok(held < 40, `${held} MiB more`);
 });
 
-test("uploads and records that come faster than the engine takes them take no memory", async () => {
+test("uploads and records that arrive faster than the engine writes take no memory", async () => {
   await using transport = createNodeTransport(url);
   const leave = new AbortController();
   const runtime = createClient(Runtime, transport);

@@ -13,7 +13,7 @@ import { ConfigError, configJsonSchema, createServer, parseConfig } from "../../
 
 const root = join(import.meta.dirname, "../..");
 
-/** What is wrong with `input`, each problem in a line of its own. */
+/** The problems of `input`, one per line. */
 function problems(input: unknown): string[] {
   try {
     parseConfig(input, { engines: ["memory", "disk"] });
@@ -36,7 +36,7 @@ async function withFile<T>(text: string, use: (path: string) => Promise<T>): Pro
   }
 }
 
-/** The lines that the file is refused with, from its line number on. */
+/** The problems of the file, each from its line number on. */
 const refusal = (text: string): Promise<string[]> =>
   withFile(text, async (path) => {
     const error = await readConfigFile(path).then(
@@ -64,12 +64,12 @@ async function run(...args: string[]): Promise<{ status: number; printed: string
 
 afterEach(() => vi.restoreAllMocks());
 
-test("fairlead.schema.json is what the configuration's schema is now: `npm run generate` writes it", async () => {
+test("fairlead.schema.json is up to date: `npm run generate` writes it", async () => {
   const text = await readFile(join(root, "fairlead.schema.json"), "utf8");
   assert.deepEqual(JSON.parse(text), configJsonSchema());
 });
 
-test("the JSON Schema tells editors of every field, what it means and what it is without the file", () => {
+test("the JSON Schema has a description and a default for every field", () => {
   const undescribed: string[] = [];
   type Schema = { description?: string; properties?: Record<string, Schema>; additionalProperties?: Schema };
   const look = (schema: Schema & { oneOf?: Schema[] }, path: string) => {
@@ -96,7 +96,7 @@ test("the JSON Schema tells editors of every field, what it means and what it is
   assert.ok(!JSON.stringify(schema).includes('"required":["default'), "what has a default is not required");
 });
 
-test("parseConfig() names every problem: the field, its value and what would be right", () => {
+test("parseConfig() names every problem: the field, its value and the expected value", () => {
   const wrong = {
     appId: "",
     state: { a: { engine: "redis" }, b: 5 },
@@ -140,7 +140,7 @@ test("parseConfig() names every problem: the field, its value and what would be 
   assert.deepEqual(problems([]), ["the configuration: must be an object"]);
 });
 
-test("a refusal never shows what may be a secret", () => {
+test("an error never shows a value that may be a secret", () => {
   const secrets = { v: { type: "values", values: { key: 12345 } } };
   const services = { s: { url: "http://me:swordfish@host" } };
   assert.deepEqual(problems({ secrets, services }), [
@@ -149,9 +149,9 @@ test("a refusal never shows what may be a secret", () => {
   ]);
 });
 
-test("a wrong file is refused with the place of each problem, in the order of the file", async () => {
+test("a wrong file is refused with the position of each problem, in the order of the file", async () => {
   const lines = await refusal(`{
-  // What editors read.
+  // The field that editors read.
   "$schema": "./node_modules/fairlead/fairlead.schema.json",
   "stat": {},
   "services": {
@@ -169,7 +169,7 @@ test("a wrong file is refused with the place of each problem, in the order of th
   ]);
 });
 
-test("a file that is no JSON is refused with the place of each mistake", async () => {
+test("a file that is not JSON is refused with the position of each mistake", async () => {
   assert.deepEqual(await refusal('{\r\n  "state": {}\r\n  "lock" {}\r\n}'), [
     "3:3: not JSON: comma expected",
   ]);
@@ -180,19 +180,19 @@ test("a file that is no JSON is refused with the place of each mistake", async (
   assert.deepEqual(await refusal(""), ["1:1: not JSON: value expected"]);
 });
 
-test("a file that is not there is told as that", async () => {
+test("a missing file is reported as missing", async () => {
   const there = readConfigFile("/nowhere/fairlead.json");
   await assert.rejects(there, {
     message: 'Cannot read the components file "/nowhere/fairlead.json": there is no such file or folder',
   });
 });
 
-test("comments, trailing commas, a byte order mark and any name for a store are fine", async () => {
+test("comments, trailing commas, a byte order mark and any name for a store are accepted", async () => {
   const read = await withFile('\ufeff{ "state": { "__proto__": {}, }, /* no more */ }', readConfigFile);
   assert.deepEqual(Object.keys(read.input.state ?? {}), ["__proto__"]);
 });
 
-test("`fairlead config check` prints what is configured, but no secret", async () => {
+test("`fairlead config check` prints the configuration without secrets", async () => {
   const text = `{
     "state": { "carts": { "engine": "memory" } },
     "secrets": { "demo": { "type": "values", "values": { "key": "swordfish" } } },
@@ -211,7 +211,7 @@ test("`fairlead config check` prints what is configured, but no secret", async (
   assert.doesNotMatch(printed, /swordfish|sesame/);
 });
 
-test("environment variables and files that the file refers to, and are not there, are told by their place", async () => {
+test("missing environment variables and files are reported with the position of their reference", async () => {
   vi.stubEnv("FAIRLEAD_TEST_SHORT", "x");
   vi.stubEnv("FAIRLEAD_TEST_TOKEN", "open-sesame-open-sesame");
   const lines = await refusal(`{
@@ -259,14 +259,14 @@ test("`fairlead config check` warns of an allowed variable that is not set, and 
   });
 });
 
-test("`fairlead config schema` prints what the file has, and anything else is told how it is used", async () => {
+test("`fairlead config schema` prints the schema, and other arguments print the usage", async () => {
   const { status, printed } = await run("schema");
   assert.equal(status, 0);
   assert.equal(printed, await readFile(join(root, "fairlead.schema.json"), "utf8"));
   await assert.rejects(run("chekc"), /unknown subcommand "chekc": did you mean check\?/);
 });
 
-test("`fairlead serve` takes ./fairlead.json and says so, and does not start with a wrong one", async () => {
+test("`fairlead serve` uses ./fairlead.json and says so, and does not start with a wrong one", async () => {
   const outfile = join(import.meta.dirname, `.tmp/serve-${process.pid}.mjs`);
   const entryPoints = [join(root, "src/cli/main.ts")];
   const shape = { bundle: true, platform: "node", format: "esm", packages: "external" } as const;
@@ -277,7 +277,7 @@ test("`fairlead serve` takes ./fairlead.json and says so, and does not start wit
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (text) => {
         told += text;
-        // A second signal would not let it finish.
+        // A second signal would end it before it has finished.
         if (/Try it/.test(told) && !child.killed) child.kill("SIGTERM");
       });
     }
@@ -297,7 +297,7 @@ test("`fairlead serve` takes ./fairlead.json and says so, and does not start wit
   }
 });
 
-test("a server without an engine makes the configured one; one that is given must be the one that components name", async () => {
+test("createServer() creates the configured engine; a given one must be the engine that components name", async () => {
   const config = { engines: { memory: { maxKeyBytes: 300 } } };
   await using server = createServer({ config });
   const tooMuch = server.engine.keys.commit([{ type: "set", key: "k", value: new Uint8Array(300) }]);
@@ -310,7 +310,7 @@ test("a server without an engine makes the configured one; one that is given mus
   createServer({ engine, config: { state: { a: {} } } });
 });
 
-test("components may name any engine that the server is given", () => {
+test("components may name any engine that is given to the server", () => {
   const engine = { ...memoryEngine(), name: "redis" };
   const { config } = createServer({ engine, config: { state: { a: { engine: "redis" } } } });
   assert.deepEqual(config.state, { a: { engine: "redis" } });

@@ -42,7 +42,7 @@ const app = { cors: { origins: ["https://app.example", "https://*.app.example", 
 
 for (const [name, open] of entryPoints) {
   describe(name, () => {
-    test("a page of an origin in the list may call, send what Connect and we need, and read every header", async () => {
+    test("a page of a listed origin may call, send the headers of Connect and Fairlead, and read every header", async () => {
       await using at = await open(app);
       const asked = await at.ask(PATH, preflight("https://app.example", "Fairlead-HTTP-X, content-type"));
       assert.equal(asked.status, 204);
@@ -70,7 +70,7 @@ for (const [name, open] of entryPoints) {
       assert.equal(answer.headers.get("vary"), "origin");
     });
 
-    test("a page of another origin is told of no permission, in no answer", async () => {
+    test("no response has CORS headers for a page of another origin", async () => {
       await using at = await open(app);
       const strangers = [
         "https://evil.example",
@@ -101,7 +101,7 @@ for (const [name, open] of entryPoints) {
       assert.equal(withoutOrigin.headers.get("vary"), "origin");
     });
 
-    test("* in the place of a name or a port is any of them", async () => {
+    test("* instead of a name or a port matches any of them", async () => {
       await using at = await open(app);
       for (const origin of [
         "https://a.app.example",
@@ -113,7 +113,7 @@ for (const [name, open] of entryPoints) {
       }
     });
 
-    test('"*" allows every page the same, so that nothing varies', async () => {
+    test('"*" allows every page, so responses have no Vary header', async () => {
       await using at = await open({ cors: { origins: ["*"] } });
       for (const origin of ["https://anyone.example", "null"]) {
         const answer = await at.ask(PATH, call(origin));
@@ -123,7 +123,7 @@ for (const [name, open] of entryPoints) {
       assert.equal(allowed(await at.ask(PATH, preflight("https://anyone.example"))), "*");
     });
 
-    test("without a list, pages of this machine may call and no others", async () => {
+    test("without a list, only pages of this machine may call", async () => {
       await using at = await open();
       for (const origin of [
         "http://localhost:5173",
@@ -142,7 +142,7 @@ for (const [name, open] of entryPoints) {
       }
     });
 
-    test("credentials: named pages may send them, and read every header by its name", async () => {
+    test("credentials: listed pages may send them, and read every header by its name", async () => {
       await using at = await open({ cors: { origins: ["https://app.example"], credentials: true } });
       const asked = await at.ask(PATH, preflight("https://app.example", "x-mine"));
       assert.equal(asked.headers.get("access-control-allow-credentials"), "true");
@@ -154,7 +154,7 @@ for (const [name, open] of entryPoints) {
       const exposed = answer.headers.get("access-control-expose-headers")?.split(", ") ?? [];
       for (const name of ["fairlead-server", "content-type"]) assert.ok(exposed.includes(name), name);
       assert.ok(!exposed.includes("*"));
-      // And no other page is told of it.
+      // Other pages get no such header.
       const stranger = await at.ask(PATH, preflight("https://evil.example"));
       assert.equal(stranger.headers.get("access-control-allow-credentials"), null);
     });
@@ -179,7 +179,7 @@ test('credentials together with "*" are refused', () => {
   );
 });
 
-test("a page's own fetch sends credentials along", async () => {
+test("a page's own fetch sends credentials", async () => {
   await using at = await listen(createServer(), { port: 0 });
   const sent: (string | undefined)[] = [];
   const transport = createWebTransport(at.url, {
@@ -194,7 +194,7 @@ test("a page's own fetch sends credentials along", async () => {
   assert.deepEqual(sent, ["include"]);
 });
 
-test("an origin that no browser would send is refused with the place and what would be right", () => {
+test("an origin that no browser sends is refused with its position and the expected form", () => {
   const refused = (origin: string, message: RegExp) =>
     assert.throws(() => createServer({ config: { cors: { origins: ["*", origin] } } }), message);
   refused("app.example", /cors\.origins.*1.*must be "\*" or an origin without a path/);

@@ -22,7 +22,7 @@ describe.each<{ name: string; dial: (url: string) => Transport & Partial<AsyncDi
   { name: "fetch", dial: (url) => createWebTransport(url) },
   { name: "the tunnel", dial: (url) => createTunnelTransport(url) },
 ])("over $name", ({ dial }) => {
-  test("a server that drains says that it is not ready, takes calls for drainMs, and refuses them then", async () => {
+  test("a draining server is not ready, accepts calls for drainMs, and then refuses them", async () => {
     const at = await listen(createServer(), { port: 0, drainMs: DRAIN_MS });
     const transport = dial(at.url);
     const before = once(transport).state<number>();
@@ -35,7 +35,7 @@ describe.each<{ name: string; dial: (url: string) => Transport & Partial<AsyncDi
     for (const service of ["", "grpc.health.v1.Health"]) {
       assert.equal((await health.check({ service })).status, Status.NOT_SERVING);
     }
-    // By the connection that there was, and by a new one.
+    // By the existing connection, and by a new one.
     const late = dial(at.url);
     assert.equal((await before.get("k"))?.value, 1);
     assert.equal((await once(late).state<number>().get("k"))?.value, 1);
@@ -46,7 +46,7 @@ describe.each<{ name: string; dial: (url: string) => Transport & Partial<AsyncDi
   });
 });
 
-test("HTTP/2: GOAWAY comes when no further calls are taken, with the last one that was, and before streams end", async () => {
+test("HTTP/2: GOAWAY is sent when no more calls are accepted, with the last accepted one, and before streams end", async () => {
   const at = await listen(createServer(), { port: 0, drainMs: 300 });
   const session = connectHttp2(at.url);
   const order: string[] = [];
@@ -72,7 +72,7 @@ test("HTTP/2: GOAWAY comes when no further calls are taken, with the last one th
   session.destroy();
 });
 
-test("HTTP/1.1: each answer of a server that drains is the last one of its connection", async () => {
+test("HTTP/1.1: each response of a draining server is the last one of its connection", async () => {
   const at = await listen(createServer(), { port: 0, drainMs: 200 });
   assert.equal((await fetch(`${at.url}/healthz`)).headers.get("connection"), "keep-alive");
   const closed = at.close();

@@ -15,9 +15,9 @@ for (const [way, dial] of [
   ["gRPC", (baseUrl: string) => createGrpcTransport({ baseUrl })],
   ["the tunnel", (url: string) => createTunnelTransport(url)],
 ] as const) {
-  test(`${way}: a file that is asked for right behind its upload, on the same connection, is there`, async () => {
+  test(`${way}: a file that is requested directly after its upload, on the same connection, exists`, async () => {
     const engine = memoryEngine();
-    // As slow as a disk may be.
+    // As slow as a disk can be.
     const put: typeof engine.blobs.put = async (...args) => {
       await new Promise((resolve) => setTimeout(resolve, 150));
       return engine.blobs.put(...args);
@@ -41,7 +41,7 @@ for (const [way, dial] of [
         yield { storeName, name, data: new Uint8Array(1000) };
       };
       const uploaded = runtime.putFile(upload());
-      // It has been sent, and is not answered yet.
+      // The upload has been sent, and is not answered yet.
       await new Promise((resolve) => setTimeout(resolve, i));
       let bytes = 0;
       for await (const { data } of runtime.getFile({ storeName, name })) bytes += data.length;
@@ -49,7 +49,7 @@ for (const [way, dial] of [
       assert.equal((await runtime.getFileMeta({ request: { storeName, name } })).size, 2000n);
       await uploaded;
     }
-    // What is still being sent is not there, and nobody waits for it.
+    // A file whose upload is still in progress does not exist, and GetFile does not wait for it.
     let send = () => {};
     const rest = new Promise<void>((resolve) => {
       send = resolve;

@@ -13,15 +13,15 @@ import { listen } from "../../src/server/node.js";
 import { createGrpcWebTransport } from "../../src/web.js";
 import { failure } from "../decisions/failure.js";
 
-/** Text with what has to be encoded and what must not be. */
+/** Text with characters that must be encoded and others that must not be. */
 const TEXT = 'a:b/c?d=e&f "g" {h} 100% é 漢 😀\r\nnext\tend ';
-/** The same by gRPC's rule. A space at the end stays encoded, as HTTP cuts it off. */
+/** The same text by gRPC's rule. A space at the end is encoded, as HTTP would strip it. */
 const ENCODED = 'a:b/c?d=e&f "g" {h} 100%25 %C3%A9 %E6%BC%A2 %F0%9F%98%80%0D%0Anext%09end%20';
 
 /** A server each of whose calls fails with `text`. */
 async function failing(text: string) {
   const server = createServer();
-  // Within what makes answers of failures, and around what checks requests.
+  // Inside the error mapping, and outside the validation of requests.
   server.options.interceptors?.splice(-3, 0, () => async () => {
     throw new ConnectError(text, Code.FailedPrecondition);
   });
@@ -30,10 +30,10 @@ async function failing(text: string) {
 
 const root = join(import.meta.dirname, "../..");
 const definition = loadSync("spec/proto/runtime/v1/runtime.proto", { includeDirs: [join(root, "proto")] });
-// biome-ignore lint/suspicious/noExplicitAny: it is made of the .proto files at run time.
+// biome-ignore lint/suspicious/noExplicitAny: it is made from the .proto files at run time.
 const loaded = grpc.loadPackageDefinition(definition) as any;
 
-test("grpc-js reads the message as it was said, of every kind of call", async () => {
+test("grpc-js reads the message unchanged, for every kind of call", async () => {
   await using at = await failing(TEXT);
   const target = at.url.replace("http://", "");
   const client = new loaded.spec.proto.runtime.v1.Runtime(target, grpc.credentials.createInsecure());
@@ -52,7 +52,7 @@ test("grpc-js reads the message as it was said, of every kind of call", async ()
   }
 });
 
-/** The `grpc-message` of the answer to an empty call, as it is on the wire: in the headers, the trailers or the body. */
+/** The `grpc-message` of the response to an empty call, as on the wire: in the headers, the trailers or the body. */
 async function onWire(
   url: string,
   path: string,
@@ -77,7 +77,7 @@ async function onWire(
 const METHODS = ["SayHello", "PutFile", "GetFile", "SubscribeTopicEvents"];
 
 for (const type of ["application/grpc", "application/grpc-web"]) {
-  test(`${type} has on the wire what gRPC's rule says`, async () => {
+  test(`${type}: the message on the wire is encoded by gRPC's rule`, async () => {
     await using at = await failing(TEXT);
     for (const method of METHODS) {
       const path = `/spec.proto.runtime.v1.Runtime/${method}`;
@@ -85,7 +85,7 @@ for (const type of ["application/grpc", "application/grpc-web"]) {
     }
   });
 
-  test(`${type} has it in what is refused before its handler, too`, async () => {
+  test(`${type}: the message of a call that is refused before its handler is encoded, too`, async () => {
     const server = createServer({
       config: {
         access: {
@@ -101,7 +101,7 @@ for (const type of ["application/grpc", "application/grpc-web"]) {
   });
 }
 
-test("a trailer that is compressed is encoded so as well", async () => {
+test("a compressed trailer is encoded by the same rule", async () => {
   const long = TEXT.repeat(60);
   await using at = await failing(long);
   await using transport = createNodeTransport(at.url, { protocol: "grpc-web", compression: true });
@@ -128,7 +128,7 @@ test("our own clients read it over every transport", async () => {
   }
 });
 
-test("text that is not well-formed leaves as well as it can", async () => {
+test("text that is not well-formed is sent with replacement characters", async () => {
   await using at = await failing("cut \ud83d: off");
   for (const protocol of ["connect", "grpc", "grpc-web"] as const) {
     await using transport = createNodeTransport(at.url, { protocol });
@@ -138,7 +138,7 @@ test("text that is not well-formed leaves as well as it can", async () => {
   }
 });
 
-test("callbacks encode it by the same rule", async () => {
+test("callbacks encode the message by the same rule", async () => {
   await using app = await serveCallbacks(
     {},
     {
@@ -154,7 +154,7 @@ test("callbacks encode it by the same rule", async () => {
   assert.equal(await onWire(app.url, path, { "content-type": "application/grpc" }), ENCODED);
 });
 
-test("a server that encodes badly keeps its status, and its message as far as it can be read", async () => {
+test("if a server encodes the message wrongly, the client gets the status, and the readable part of the message", async () => {
   let message = "";
   const server = createHttp2()
     .on("sessionError", () => {})

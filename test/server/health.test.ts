@@ -5,8 +5,8 @@ import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/g
 import { type Engine, EngineFault, memoryEngine } from "../../src/server/index.js";
 import { forEachProtocol, openInProcess } from "../support/protocols.js";
 
-/** An engine that can be taken away: its keys then fail, or answer nothing. */
-function leaving(): {
+/** An engine that can become unavailable: reads of keys then fail or never end. */
+function failingEngine(): {
   engine: Engine;
   leave(how: "fails" | "hangs"): void;
   comeBack(): void;
@@ -43,7 +43,7 @@ const RUNTIME = "spec.proto.runtime.v1.Runtime";
 const LIFECYCLE = "spec.proto.runtime.v1.Lifecycle";
 
 forEachProtocol("download", (open) => {
-  test("Check, List and Watch tell of each service, and of the whole server", async () => {
+  test("Check, List and Watch report each service and the whole server", async () => {
     await using at = await open();
     const health = createRaw(Health, at.transport);
     for (const service of ["", RUNTIME, LIFECYCLE, "atomix.log.LogService", "grpc.health.v1.Health"]) {
@@ -64,12 +64,12 @@ forEachProtocol("download", (open) => {
       }
     })().catch((error: unknown) => error as ConnectError);
     assert.equal(((await watching) as ConnectError).code, Code.Unavailable);
-    // Without a wire, the end overtakes what was said before it.
+    // Without a socket, the end of the stream overtakes the messages before it.
     if (at.url) assert.deepEqual(seen, [Status.SERVING, Status.NOT_SERVING]);
   });
 });
 
-test("Watch says SERVICE_UNKNOWN of what is not there, and stays open until the client leaves", async () => {
+test("Watch reports SERVICE_UNKNOWN for unknown services, and stays open until the client leaves", async () => {
   await using at = await openInProcess();
   const left = new AbortController();
   const answers = createRaw(Health, at.transport)
@@ -81,8 +81,8 @@ test("Watch says SERVICE_UNKNOWN of what is not there, and stays open until the 
   assert.equal(((await next) as ConnectError).code, Code.Canceled);
 });
 
-test("Watch tells when the engine leaves and when it comes back, of the services that need it", async () => {
-  const { engine, leave, comeBack } = leaving();
+test("Watch reports when the engine becomes unavailable and available, for the services that need it", async () => {
+  const { engine, leave, comeBack } = failingEngine();
   await using at = await openInProcess({ engine });
   const health = createRaw(Health, at.transport);
   const seen: Status[] = [];
@@ -105,9 +105,9 @@ describe("the pages", () => {
     return [response.status, await response.json()];
   };
 
-  test("/readyz is 503 with the reason while the engine is away, /healthz is not", async () => {
+  test("/readyz is 503 with the reason while the engine is unavailable, /healthz is 200", async () => {
     for (const how of ["fails", "hangs"] as const) {
-      const { engine, leave } = leaving();
+      const { engine, leave } = failingEngine();
       await using at = await openInProcess({ engine });
       leave(how);
       assert.deepEqual(await page(at.server, "/readyz"), [
@@ -118,7 +118,7 @@ describe("the pages", () => {
     }
   });
 
-  test("/readyz is 503 once the server closes, /healthz is not", async () => {
+  test("/readyz is 503 when the server closes, /healthz is 200", async () => {
     await using at = await openInProcess();
     assert.deepEqual(await page(at.server, "/readyz?verbose"), [200, { status: "ready" }]);
     at.server.endStreams();
@@ -129,8 +129,8 @@ describe("the pages", () => {
     assert.deepEqual(await page(at.server, "/healthz"), [200, { status: "ok" }]);
   });
 
-  test("a hundred questions at once are one for the engine", async () => {
-    const { engine, asked } = leaving();
+  test("a hundred concurrent checks make one call of the engine", async () => {
+    const { engine, asked } = failingEngine();
     await using at = await openInProcess({ engine });
     const before = asked();
     const answers = await Promise.all(Array.from({ length: 100 }, () => page(at.server, "/readyz")));

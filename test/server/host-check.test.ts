@@ -48,7 +48,7 @@ const entryPoints: [name: string, make: (port: number) => Ask][] = [
 
 for (const [name, make] of entryPoints) {
   describe(name, () => {
-    test("while it listens on loopback, only names of this machine reach anything", async () => {
+    test("on loopback, only names of this machine are accepted as hosts", async () => {
       await using at = await openListening({}, make);
       const paths = [READ, "/metrics", "/healthz", "/readyz", "/nothing"];
       for (const host of [
@@ -82,7 +82,7 @@ for (const [name, make] of entryPoints) {
       }
     });
 
-    test("the names in hosts are its own as well", async () => {
+    test("the names in hosts are accepted, too", async () => {
       await using at = await openListening({ hosts: ["app.example", "*.apps.example"] }, make);
       for (const host of ["app.example", "APP.example:8443", "a.b.apps.example", "localhost"]) {
         assert.equal((await at.ask({ path: READ, headers: { host } })).status, 200, host);
@@ -92,7 +92,7 @@ for (const [name, make] of entryPoints) {
       }
     });
 
-    test("elsewhere than on loopback any name will do, or those in hosts and addresses", async () => {
+    test("elsewhere than on loopback any host is accepted or, if hosts is set, those in it and addresses", async () => {
       await using open = await openListening({}, make, { host: "0.0.0.0" });
       assert.equal((await open.ask({ path: READ, headers: { host: "evil.example" } })).status, 200);
       await using named = await openListening({ hosts: ["app.example"] }, make, { host: "0.0.0.0" });
@@ -105,7 +105,7 @@ for (const [name, make] of entryPoints) {
       }
     });
 
-    test("secrets are never answered to GET", async () => {
+    test("secrets are never sent in response to GET", async () => {
       await using at = await openListening({}, make);
       const headers = { host: "127.0.0.1" };
       for (const path of [
@@ -118,7 +118,7 @@ for (const [name, make] of entryPoints) {
       }
     });
 
-    test("a request of a page of another origin has no effect, whatever it takes to send it", async () => {
+    test("a request of a page of another origin has no effect, with or without a preflight", async () => {
       await using at = await openListening({ cors: { origins: ["https://app.example"] } }, make);
       for (const origin of ["https://evil.example", "null", "http://localhost:5173", "file://"]) {
         for (const type of ["application/json", "text/plain"]) {
@@ -141,7 +141,7 @@ for (const [name, make] of entryPoints) {
       assert.equal((await at.ask(save({ origin: "https://app.example" }))).status, 200);
     });
 
-    test("a page that the server's own address shows, and clients that are no browsers, go on", async () => {
+    test("pages of the server's own address and clients that are no browsers may call", async () => {
       await using at = await openListening({ hosts: ["app.example"], cors: { origins: [] } }, make);
       const same: Record<string, string>[] = [
         { origin: "https://app.example", host: "app.example" },
@@ -156,7 +156,7 @@ for (const [name, make] of entryPoints) {
   });
 }
 
-test("a request without a host is no browser's: a probe by HTTP/1.0 is answered", async () => {
+test("a request without a host is not from a browser: a probe by HTTP/1.0 is answered", async () => {
   await using at = await openListening({}, overHttp1);
   const socket = connectTcp(at.port, "127.0.0.1");
   socket.write("GET /healthz HTTP/1.0\r\n\r\n");
@@ -165,7 +165,7 @@ test("a request without a host is no browser's: a probe by HTTP/1.0 is answered"
   assert.match(text, /^HTTP\/1\.1 200 /);
 });
 
-test("fetch() has the same check, and takes any host while hosts are not set", async () => {
+test("fetch() has the same check, and accepts any host if hosts is not set", async () => {
   const config = { cors: { origins: [] }, hosts: ["edge.example"] };
   await using server = createServer({ config, platform });
   const ask = byFetch(server);
@@ -180,7 +180,7 @@ test("fetch() has the same check, and takes any host while hosts are not set", a
   assert.equal((await byFetch(any)({ path: READ, headers: { host: "edge.example" } })).status, 200);
 });
 
-/** The status that the upgrade of a WebSocket is answered; 101 where it opens. */
+/** The status of the response to a WebSocket upgrade; 101 if it opens. */
 function upgradeStatus(port: number, headers: Record<string, string>): Promise<number> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}${TUNNEL_PATH}`, SUBPROTOCOL, { headers });

@@ -22,7 +22,7 @@ async function open(limits: Limits, options: ListenOptions = {}) {
   return { ...listening, server, lines, [Symbol.asyncDispose]: listening.close };
 }
 
-/** A socket that sends `first` and then what it is told to; resolves `closed` when the server closes it. */
+/** A socket that sends `first`, then what the test writes. `closed` resolves when the server closes it. */
 function dial(port: number, first: Uint8Array) {
   const socket = connect(port, "127.0.0.1").on("error", () => {});
   socket.resume().write(first);
@@ -42,11 +42,11 @@ function frame(type: number, flags: number, id: number, body: Uint8Array = new U
 }
 
 const SETTINGS = frame(4, 0, 0);
-/** ":method: POST", without END_HEADERS: more of the block is to come. */
+/** ":method: POST", without END_HEADERS: the header block is incomplete. */
 const UNENDED_HEADERS = frame(1, 0, 1, new Uint8Array([0x83]));
 const CONTINUATION = frame(9, 0, 1, new Uint8Array([0x87]));
 
-/** Passes bytes on in both directions, no faster to the client than it is told, until it is to swallow them all. */
+/** Forwards bytes in both directions, at a limited rate to the client, until it is told to drop all of them. */
 async function proxyTo(port: number, { chunkBytes = 0, everyMs = 0 } = {}) {
   const sockets: Socket[] = [];
   let isSilent = false;
@@ -83,7 +83,7 @@ describe.each([
   { name: "gRPC", dial: (url: string) => createNodeTransport(url, { protocol: "grpc" }) },
   { name: "the tunnel", dial: (url: string) => createTunnelTransport(url) },
 ])("over $name", ({ dial }) => {
-  test("a subscriber behind a proxy that goes silent loses its claimed events to a live one of its group", async () => {
+  test("if a proxy goes silent, the events of its subscriber go to another one of the group", async () => {
     await using at = await open({ pingMs: 300, pingTimeoutMs: 300 });
     await using proxy = await proxyTo(at.port);
     await using silent = dial(proxy.url);
@@ -91,7 +91,7 @@ describe.each([
     const { signal } = leave;
     const claimed: number[] = [];
     const received: number[] = [];
-    /** Resolves once it is subscribed. */
+    /** Resolves when it is subscribed. */
     const take = (transport: Transport, into: number[]) =>
       new Promise<void>((onOpen) => {
         const options = { group: "g", signal, onOpen };
@@ -127,7 +127,7 @@ test.each([
   await until(() => at.lines.some((line) => line.startsWith("a connection was lost")));
 });
 
-test("HTTP/1.1: headers without end cost their connection", async () => {
+test("HTTP/1.1: a connection whose headers never end is closed", async () => {
   await using at = await open(QUICK);
   const { closed } = dial(at.port, Buffer.from("GET /healthz HTTP/1.1\r\nhost: localhost\r\n"));
   await closed;
@@ -157,7 +157,7 @@ test("connections without calls are closed after connectionIdleMs, and those wit
   busy.destroy();
 });
 
-test("a tunnel that nothing uses is closed after connectionIdleMs, and one whose app serves is not", async () => {
+test("an unused tunnel is closed after connectionIdleMs, one whose app serves is not", async () => {
   await using at = await open({ connectionIdleMs: 400 });
   await using transport = createTunnelTransport(at.url, { idleMs: 60_000 });
   await createClient(transport).state().get("k");
@@ -171,10 +171,10 @@ test("a tunnel that nothing uses is closed after connectionIdleMs, and one whose
   assert.equal(await response.text(), "here");
 });
 
-test("idle connections are closed for a new one where there may be no more", async () => {
+test("at the limit of connections, idle ones are closed for a new one", async () => {
   await using at = await open({ connections: 50 });
   const idle = Array.from({ length: 55 }, () => connectHttp2(at.url).on("error", () => {}));
-  // A connection that has just been dialled has a second for its first call.
+  // A new connection has one second for its first call.
   await until(async () => {
     await using admin = createNodeTransport(at.url);
     const state = createClient(admin, { retry: false }).state();
@@ -186,9 +186,9 @@ test("idle connections are closed for a new one where there may be no more", asy
   for (const session of idle) session.destroy();
 });
 
-test("a client is kept while the server itself stands still", async () => {
+test("a client stays connected while the server's event loop is blocked", async () => {
   await using at = await open({ pingMs: 100, pingTimeoutMs: 300 });
-  // A long way: most of the time a PING is on it.
+  // A slow network: most of the time a PING is in flight.
   await using proxy = await proxyTo(at.port, { chunkBytes: 1024, everyMs: 60 });
   const session = connectHttp2(proxy.url);
   const watch = session.request({
@@ -211,7 +211,7 @@ test("a client is kept while the server itself stands still", async () => {
   session.destroy();
 });
 
-test("a slow client is kept: what it sends, and that it takes what waits, are signs of life", async () => {
+test("a slow client stays connected: bytes that it sends or takes count as activity", async () => {
   await using at = await open({ pingMs: 500, pingTimeoutMs: 500 });
   await createClient(at.server.transport()).files().put("big", new Uint8Array(2_000_000));
   await using proxy = await proxyTo(at.port, { chunkBytes: 16 * 1024, everyMs: 25 });

@@ -48,7 +48,7 @@ async function holdOpen(transport: Transport): Promise<{ close(): Promise<void> 
     async close() {
       enough.abort();
       await answers.next().catch(() => {});
-      // The server hears of it a moment later.
+      // The server sees the abort a moment later.
       await sleep(20);
     },
   };
@@ -74,7 +74,7 @@ forEachProtocol("unary", (open) => {
         states: [{ key: "k", value: crypto.getRandomValues(new Uint8Array(length)) }],
       });
     await save(1000);
-    // In this process a message has no size: the value's own limit is there for it.
+    // Within a process messages have no size: limits.valueBytes applies instead.
     if (at.url) assert.equal(await limitOf(save(3000)), "messageBytes");
   });
 });
@@ -93,7 +93,7 @@ forEachProtocol("upload", (open) => {
 
 forEachProtocol("duplex", (open) => {
   test("calls beyond streams hit that limit until one has ended", async () => {
-    // All of them may be of one connection: its share is the subject of shares.test.ts.
+    // One connection may have all of them: shares.test.ts tests its share.
     await using at = await open({ config: { limits: { streams: 2, connectionSharePercent: 100 } } });
     const held = [await holdOpen(at.transport), await holdOpen(at.transport)];
     const hello = () => runtimeOf(at.transport).sayHello({ serviceName: "helloworld" });
@@ -108,7 +108,7 @@ forEachProtocol("duplex", (open) => {
 
 for (const create of [createConnectTransport, createGrpcTransport, createGrpcWebTransport]) {
   for (const sendCompression of [compressionGzip, compressionBrotli]) {
-    test(`${create.name}: what is larger than messageBytes once its ${sendCompression.name} is undone hits that limit`, async () => {
+    test(`${create.name}: a message that is larger than messageBytes after ${sendCompression.name} decompression hits that limit`, async () => {
       const dial = (baseUrl: string) => create({ baseUrl, httpVersion: "2", sendCompression });
       await using at = await overHttp(dial)({ config: { limits: { messageBytes: 100_000 } } });
       const runtime = runtimeOf(at.transport);
@@ -125,7 +125,7 @@ for (const create of [createConnectTransport, createGrpcTransport, createGrpcWeb
   }
 }
 
-test("calls of one connection beyond connectionStreams wait for their turn, and others go on", async () => {
+test("calls of one connection beyond connectionStreams wait, and other connections are not affected", async () => {
   await using at = await overGrpc({ config: { limits: { connectionStreams: 2 } } });
   const held = [await holdOpen(at.transport), await holdOpen(at.transport)];
   const hello = (transport: Transport, call?: CallOptions) =>
@@ -140,11 +140,11 @@ test("calls of one connection beyond connectionStreams wait for their turn, and 
   await held[1]?.close();
 });
 
-test("a connection beyond connections is told so in its protocol and closed, until another one is gone", async () => {
+test("a connection beyond connections gets an error in its protocol and is closed, until another one has ended", async () => {
   await using at = await overGrpc({ config: { limits: { connections: 2 } } });
   const hello = (transport: Transport) => runtimeOf(transport).sayHello({ serviceName: "helloworld" });
   const second = createNodeTransport(at.url);
-  // An idle one would be closed for a new one.
+  // An idle one would be closed in favor of a new one.
   const held = [await holdOpen(at.transport), await holdOpen(second)];
   for (const options of [{}, { protocol: "grpc" }, { httpVersion: "1.1" }] as const) {
     await using extra = createNodeTransport(at.url, options);
@@ -169,7 +169,7 @@ test("a connection beyond connections is told so in its protocol and closed, unt
   await held[0]?.close();
 });
 
-test("unfinished messages of all calls together hit arrivingBytes, and give it back when they are gone", async () => {
+test("incomplete messages of all calls together hit arrivingBytes, and release it when their calls end", async () => {
   await using at = await overGrpc({ config: { limits: { arrivingBytes: 200_000 } } });
   const session = connectHttp2(at.url);
   const begin = (type: string) => {
@@ -193,7 +193,7 @@ test("unfinished messages of all calls together hit arrivingBytes, and give it b
   session.destroy();
 });
 
-test("answers that nobody reads hit leavingBytes, and give it back when they are gone", async () => {
+test("responses that nobody reads hit leavingBytes, and release it when their calls end", async () => {
   await using at = await overGrpc({ config: { limits: { leavingBytes: 2_000_000 } } });
   const state = { key: "k", value: new Uint8Array(1_000_000) };
   await runtimeOf(at.transport).saveState({ storeName: "default", states: [state] });
@@ -223,7 +223,7 @@ test("answers that nobody reads hit leavingBytes, and give it back when they are
   session.destroy();
 });
 
-test("resources that are locked for the first time hit locks, until a fence is forgotten", async () => {
+test("resources that are locked for the first time hit locks, until a fence is dropped", async () => {
   let lateMs = 0;
   const engine = memoryEngine({ now: () => Date.now() + lateMs });
   await using at = await openInProcess({ engine, config: { limits: { locks: 2 } } });
@@ -240,7 +240,7 @@ test("resources that are locked for the first time hit locks, until a fence is f
   await grab("e");
 });
 
-test("new keys of sequencers hit sequencerKeys, also after another server began them", async () => {
+test("new keys of sequencers hit sequencerKeys, also if another server has created the others", async () => {
   const engine = memoryEngine();
   const config = { limits: { sequencerKeys: 2 } };
   await using at = await openInProcess({ engine, config });
@@ -252,7 +252,7 @@ test("new keys of sequencers hit sequencerKeys, also after another server began 
   await ids.next("a");
 });
 
-test("consumer groups hit maxGroups, topics maxTopics, and what waits for all of them maxTopicBytes", async () => {
+test("consumer groups hit maxGroups, topics maxTopics, and waiting events of all groups maxTopicBytes", async () => {
   const memory = { maxGroups: 2, maxTopics: 2, maxTopicBytes: 3000 };
   await using at = await openInProcess({ config: { engines: { memory } } });
   const pubsub = createPubsub(at.transport, "default");

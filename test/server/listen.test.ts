@@ -17,7 +17,7 @@ import { createServer } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
 import { createGrpcWebTransport, createWebTransport, type FetchOptions } from "../../src/web.js";
 
-test("close() lets a unary call finish, ends streams as unavailable, and takes nothing new", async () => {
+test("close() lets unary calls finish, ends streams as unavailable, and accepts no new calls", async () => {
   const server = createServer();
   let proceed: () => void = () => {};
   const entered = new Promise<void>((resolve) => {
@@ -52,7 +52,7 @@ test("close() lets a unary call finish, ends streams as unavailable, and takes n
   assert.equal(((await late) as ConnectError).code, Code.Unavailable);
 });
 
-test("close() cuts what has not finished after graceMs", async () => {
+test("close() cuts calls that have not finished after graceMs", async () => {
   const server = createServer();
   const stuck: Interceptor = (next) => async (request) => {
     await new Promise(() => {});
@@ -68,12 +68,12 @@ test("close() cuts what has not finished after graceMs", async () => {
   assert.ok((await call) instanceof Error);
 });
 
-test("a taken port is an error, not an unhandled one", async () => {
+test("a port in use rejects listen()", async () => {
   await using first = await listen(createServer(), { port: 0 });
   await assert.rejects(listen(createServer(), { port: first.port }), { code: "EADDRINUSE" });
 });
 
-test("reads by HTTP GET work through every facade call that reads, and writes stay POST", async () => {
+test("every facade call that reads works by HTTP GET, and writes use POST", async () => {
   await using at = await listen(createServer(), { port: 0 });
   const methods = new Map<string, string>();
   const watched: typeof fetch = (input, init) => {
@@ -101,14 +101,14 @@ test("reads by HTTP GET work through every facade call that reads, and writes st
 });
 
 for (const entryPoint of ["on a port", "the fetch handler"]) {
-  test(`${entryPoint}: GET is refused by every method with side effects, and what it reads is in no cache`, async () => {
+  test(`${entryPoint}: every method with side effects refuses GET, and responses to GET may not be cached`, async () => {
     const server = createServer();
     await using at = await listen(server, { port: 0 });
     const get = (path: string): Promise<Response> =>
       entryPoint === "on a port" ? fetch(at.url + path) : server.fetch(new Request(`http://edge${path}`));
     const services = [Runtime, Lifecycle, LogService, MapService, GossipMapService, Health, ServerReflection];
     for (const method of services.flatMap((service): readonly DescMethod[] => service.methods)) {
-      // Streams both ways are beyond the HTTP/1.1 of fetch.
+      // fetch's HTTP/1.1 does not support bidirectional streams.
       if (method.methodKind === "bidi_streaming") continue;
       const { status, headers } = await get(
         `/${method.parent.typeName}/${method.name}?connect=v1&encoding=json&message=%7B%7D`,
@@ -120,7 +120,7 @@ for (const entryPoint of ["on a port", "the fetch handler"]) {
   });
 }
 
-test("the fetch handler answers Connect, gRPC-Web and /healthz without a port, and says that gRPC is beyond it", async () => {
+test("the fetch handler answers Connect, gRPC-Web and /healthz without a port, and refuses gRPC", async () => {
   await using server = createServer();
   const asFetch = (input: RequestInfo | URL, init?: RequestInit) =>
     server.fetch(new Request(input, { ...init, redirect: "follow" }));
@@ -136,7 +136,7 @@ test("the fetch handler answers Connect, gRPC-Web and /healthz without a port, a
   assert.equal((await server.fetch(new Request(`http://edge${path}`, grpc))).status, 415);
 });
 
-test("keep-alive connections of HTTP/1.1 do not hold close() up", async () => {
+test("idle keep-alive connections of HTTP/1.1 do not delay close()", async () => {
   const at = await listen(createServer(), { port: 0 });
   const { Agent } = await import("node:http");
   const agent = new Agent({ keepAlive: true });

@@ -69,12 +69,12 @@ for (const [name, type, framed, code] of wires) {
   describe(name, () => {
     const framing = (bytes: Uint8Array) => (framed ? envelope(bytes) : bytes);
 
-    test("a message that is none of its type is invalid_argument", async () => {
+    test("a message that cannot be decoded is invalid_argument", async () => {
       await using at = await open();
       const { text } = await at.post("GetState", type, framing(NO_MESSAGE));
       assert.match(text, code);
       assert.match(text, UNREADABLE);
-      // A message that can be read is refused for what it says.
+      // A message that can be decoded is refused for its content.
       const other = await at.post("GetState", type, framing(Uint8Array.of(0x0a, 1, 0x61, 0x12, 1, 0x6b)));
       assert.match(other.text, /is not configured/);
     });
@@ -88,7 +88,7 @@ for (const [name, type, framed, code] of wires) {
   });
 }
 
-test("a compressed message is refused by the same words", async () => {
+test("a compressed message is refused with the same error", async () => {
   await using at = await open();
   const headers = { "content-encoding": "gzip" };
   const { status, text } = await at.post("GetState", "application/proto", gzipSync(BAD_KEY), headers);
@@ -96,7 +96,7 @@ test("a compressed message is refused by the same words", async () => {
   assert.match(text, /key of 2 bytes: must be well-formed UTF-8/);
 });
 
-test("streams: the first message of one too", async () => {
+test("streams: the same for the first message", async () => {
   await using at = await open();
   for (const [type, code] of [
     ["application/connect+proto", /"code":"invalid_argument"/],
@@ -110,7 +110,7 @@ test("streams: the first message of one too", async () => {
   }
 });
 
-test("JSON: bytes that are not UTF-8 are not made into other text", async () => {
+test("JSON: bytes that are not UTF-8 are not replaced by other text", async () => {
   await using at = await open();
   const json = (key: number[]) =>
     Buffer.concat([Buffer.from('{"storeName":"default","key":"'), Buffer.from(key), Buffer.from('"}')]);
@@ -136,7 +136,7 @@ test("GET: a message in the query that is not UTF-8, as JSON and as base64", asy
   assert.match(await ask(`encoding=proto&base64=1&message=${base64}`), /^400 .*cannot read the message/);
 });
 
-test("the tunnel: a message of a call that cannot be read", async () => {
+test("the tunnel: a message that cannot be decoded", async () => {
   await using server = createServer();
   const net = createSocketPair();
   const peer = new RawPeer(net, 0);
@@ -161,7 +161,7 @@ test("the tunnel: a message of a call that cannot be read", async () => {
   }
 });
 
-test("malformed() names the place of a text in lists, maps and messages within", () => {
+test("malformed() names the path of a text in lists, maps and nested messages", () => {
   const MARK = 0x07;
   const marked = (bytes: Uint8Array): Uint8Array => {
     const copy = bytes.slice();

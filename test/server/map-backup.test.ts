@@ -25,7 +25,7 @@ import { until } from "../support/until.js";
 
 const ELSEWHERE = "http://127.0.0.1:9";
 
-test("a put is acknowledged once the backup has it, over real connections", async () => {
+test("a put is acknowledged when the backup has it, over real connections", async () => {
   await using backup = await serve({ primary: ELSEWHERE });
   await using primary = await serve({ backups: [backup.url] });
   for (let i = 0; i < 20; i++) {
@@ -37,7 +37,7 @@ test("a put is acknowledged once the backup has it, over real connections", asyn
   assert.deepEqual(primary.logged, []);
 });
 
-test("a put waits for the answer of every backup in sync", async () => {
+test("a put waits for the answers of all backups that are in sync", async () => {
   let answer = () => {};
   const gate = new Promise<void>((resolve) => {
     answer = resolve;
@@ -59,7 +59,7 @@ test("a put waits for the answer of every backup in sync", async () => {
   await put;
 });
 
-test("a backup that does not answer in time holds writes up once, and then no more", async () => {
+test("a backup that does not answer in time delays writes once", async () => {
   const mute = fakeBackup(() => new Promise(() => {}));
   await using primary = serveHere({ backups: [ELSEWHERE], ackTimeoutMs: 40 }, { dial: () => mute.transport });
   const startedAtMs = performance.now();
@@ -71,7 +71,7 @@ test("a backup that does not answer in time holds writes up once, and then no mo
   assert.match(primary.logged[0] ?? "", /out of sync/);
 });
 
-test("a backup that falls silent holds writes up once, and then no more", async () => {
+test("a backup that goes silent delays writes once", async () => {
   let silent = false;
   const falling = fakeBackup(() => (silent ? new Promise(() => {}) : Promise.resolve(ResponseStatus.OK)));
   await using primary = serveHere(
@@ -79,7 +79,7 @@ test("a backup that falls silent holds writes up once, and then no more", async 
     { dial: () => falling.transport },
   );
   await primary.map.put("k", 0);
-  // Longer than a new backup is waited for.
+  // Longer than the wait for a new backup.
   await sleep(120);
   silent = true;
   const startedAtMs = performance.now();
@@ -90,7 +90,7 @@ test("a backup that falls silent holds writes up once, and then no more", async 
   assert.match(primary.logged[0] ?? "", /no answer within 100 ms/);
 });
 
-test("a new backup that takes long to fill holds writes up no longer than one that does not answer", async () => {
+test("a new backup that takes long to fill delays writes no longer than one that does not answer", async () => {
   const engine = lasting();
   const before = serveHere({}, { engine });
   const texts = createMap<string>(before.server.transport(), "m");
@@ -116,7 +116,7 @@ test("a new backup that takes long to fill holds writes up no longer than one th
   assert.equal(slow.streams(), 1, "in the same stream");
 });
 
-test("while a backup is down writes go on without it; when it is back it gets all, deletions too", async () => {
+test("while a backup is down, writes continue without it; when it is back, it gets all changes, deletions too", async () => {
   const engine = lasting();
   const backup = await serve({ primary: ELSEWHERE }, { engine });
   await using primary = await serve({ backups: [backup.url] });
@@ -136,7 +136,7 @@ test("while a backup is down writes go on without it; when it is back it gets al
   assert.ok((await live(back.engine)).includes(`after=1@${version}`), "writes wait for it again");
 });
 
-test("deletions are remembered until every backup has them, and no longer", async () => {
+test("deletions are kept until every backup has them, and no longer", async () => {
   const engine = lasting();
   await using steady = await serve({ primary: ELSEWHERE });
   const other = await serve({ primary: ELSEWHERE }, { engine });
@@ -156,7 +156,7 @@ test("deletions are remembered until every backup has them, and no longer", asyn
   assert.equal(await primary.map.get("b"), undefined);
 });
 
-test("deletions that are left when the backups are taken out of the configuration are forgotten", async () => {
+test("if the backups are removed from the configuration, kept deletions are dropped", async () => {
   const engine = lasting();
   const before = serveHere({ backups: [ELSEWHERE], ackTimeoutMs: 1 }, { engine });
   await before.map.put("a", 1);
@@ -167,7 +167,7 @@ test("deletions that are left when the backups are taken out of the configuratio
   await until(async () => (await contents(engine)).length === 0);
 });
 
-test("a deletion is not undone by an older write that comes late", async () => {
+test("a deletion is not undone by an older write that arrives later", async () => {
   await using backup = serveHere({ primary: ELSEWHERE });
   const late = [
     entryOf("k", [1, 1], 1),
@@ -184,7 +184,7 @@ test("a deletion is not undone by an older write that comes late", async () => {
   assert.deepEqual(await contents(backup.engine), ["k-", "x=4@4"]);
 });
 
-test("a backup forgets a deletion after a week", async () => {
+test("a backup drops a deletion after a week", async () => {
   let nowMs = Date.now();
   const engine = memoryEngine({ now: () => nowMs });
   await using backup = serveHere({ primary: ELSEWHERE }, { engine });
@@ -198,7 +198,7 @@ test("a backup forgets a deletion after a week", async () => {
   assert.deepEqual(await contents(engine), ["stays=2@2"]);
 });
 
-test("a backup that takes over goes on above every version that was ever given", async () => {
+test("a backup that takes over continues above every assigned version", async () => {
   const engine = lasting();
   const backup = await serve({ primary: ELSEWHERE }, { engine });
   const old = await serve({ backups: [backup.url] });
@@ -216,7 +216,7 @@ test("a backup that takes over goes on above every version that was ever given",
   await old.close();
 });
 
-test("a primary that has been replaced learns it from its backup and stops", async () => {
+test("a primary that was replaced learns it from its backup and stops", async () => {
   const engines = [lasting(), lasting(), lasting()];
   await using third = await serve({ primary: ELSEWHERE }, { engine: engines[2] });
   const second = await serve({ primary: ELSEWHERE }, { engine: engines[1] });
@@ -233,7 +233,7 @@ test("a primary that has been replaced learns it from its backup and stops", asy
   assert.ok((await live(third.engine)).includes(`k=2@${version}`));
 });
 
-test("a server that was the primary comes back as a backup, and what only it had written gives way", async () => {
+test("a former primary returns as a backup, and its writes that no backup had are dropped", async () => {
   const engines = [lasting(), lasting()];
   const second = await serve({ primary: ELSEWHERE }, { engine: engines[1] });
   const first = await serve({ backups: [second.url] }, { engine: engines[0] });
@@ -252,7 +252,7 @@ test("a server that was the primary comes back as a backup, and what only it had
   assert.ok(facts instanceof ConnectError && facts.code === Code.Unavailable);
 });
 
-test("a new primary fills its backups without waiting for a first write", async () => {
+test("a new primary fills its backups before the first write", async () => {
   const engine = lasting();
   const before = serveHere({}, { engine });
   for (const map of ["m", "n"]) await createMap<number>(before.server.transport(), map).put("k", 1);
@@ -283,7 +283,7 @@ test("many partitions are backed up over one connection", async () => {
   assert.deepEqual(primary.logged, []);
 });
 
-test("a primary that is sent the changes of a later one gives way, and one of an earlier one does not", async () => {
+test("a primary that receives changes of a later term steps down, and with those of an earlier term it does not", async () => {
   const recorded = fakeBackup();
   await using primary = serveHere({ backups: [ELSEWHERE], term: 2 }, { dial: () => recorded.transport });
   await primary.map.put("k", 1);
@@ -301,7 +301,7 @@ test("a primary that is sent the changes of a later one gives way, and one of an
   assert.match(primary.logged.join(), /later primary/);
 });
 
-test("what is too much for one request comes in several", async () => {
+test("changes that are too many for one request are sent in several", async () => {
   const engine = lasting();
   const before = serveHere({}, { engine });
   const texts = createMap<string>(before.server.transport(), "m");
@@ -318,7 +318,7 @@ test("what is too much for one request comes in several", async () => {
   assert.ok(sent.every((keys) => keys.filter((key) => key.startsWith("large")).length <= 1));
 });
 
-test("every connection cut in the middle of writing: the backup has all in the end", async () => {
+test("all connections are cut during writes: the backup has all changes in the end", async () => {
   await using backup = await serve({ primary: ELSEWHERE });
   await using way = await openCuttableProxy(backup.port);
   await using primary = await serve({ backups: [way.url] });
@@ -327,7 +327,7 @@ test("every connection cut in the middle of writing: the backup has all in the e
     for (let i = 0; writing; i++) {
       if (i % 3 === 2) await primary.map.remove(`${w}-${i % 7}`);
       else await primary.map.put(`${w}-${i % 7}`, i);
-      // Calls in this process take no time of the event loop, which the connections need.
+      // Calls in this process do not yield to the event loop, which the connections need.
       await setImmediate();
     }
   });
@@ -341,7 +341,7 @@ test("every connection cut in the middle of writing: the backup has all in the e
   await until(async () => (await contents(primary.engine)).every((entry) => !entry.endsWith("-")));
 });
 
-test("a closing primary does not acknowledge what its backup has not got", async () => {
+test("a closing primary does not acknowledge writes that its backup does not have", async () => {
   const mute = fakeBackup(() => new Promise(() => {}));
   const primary = await serve({ backups: [ELSEWHERE], ackTimeoutMs: 10_000 }, { dial: () => mute.transport });
   await using transport = createNodeTransport(primary.url);
@@ -363,7 +363,7 @@ test("a closing backup ends its primaries' streams at once", async () => {
   await primary.map.put("k", 2);
 });
 
-test("a runtime that cannot dial its backups says so and goes on", async () => {
+test("a runtime that cannot dial its backups logs it and continues", async () => {
   const dial = () => {
     throw new TypeError("no gRPC here");
   };
@@ -372,7 +372,7 @@ test("a runtime that cannot dial its backups says so and goes on", async () => {
   assert.match(primary.logged.join(), /no gRPC here/);
 });
 
-test("the backlog of a backup drops everything past its bounds, and hands out what fits one request", async () => {
+test("the backlog of a backup drops everything beyond its bounds, and returns what fits into one request", async () => {
   const entry = (key: string, bytes = 0) =>
     create(EntrySchema, { key, value: { value: new Uint8Array(bytes) }, digest: {} });
   const backlog = new Backlog();

@@ -30,7 +30,7 @@ interface Posted {
   body: Buffer;
 }
 
-/** A collector that takes whatever it is sent by OTLP over HTTP. */
+/** A collector that accepts all requests of OTLP over HTTP. */
 async function collector() {
   const posted: Posted[] = [];
   const http = createServer(async (request, response) => {
@@ -44,7 +44,7 @@ async function collector() {
   return { url, posted, [Symbol.asyncDispose]: async () => void http.close().closeAllConnections() };
 }
 
-/** `fairlead serve` in a process of its own, once it listens. */
+/** Starts `fairlead serve` in a process of its own; resolves when it listens. */
 async function serve(args: string[], env: Record<string, string> = {}) {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("OTEL_"));
   const child = spawn(process.execPath, [outfile, "serve", "--memory", "--port", "0", ...args], {
@@ -59,7 +59,7 @@ async function serve(args: string[], env: Record<string, string> = {}) {
   return {
     url: /Fairlead at (\S+)/.exec(told)?.[1] ?? "",
     told: () => told,
-    /** Ends it, and gives its status. */
+    /** Ends the process; resolves with its status. */
     async stop() {
       child.kill("SIGTERM");
       return (await closed)[0] as number;
@@ -117,9 +117,9 @@ test("OpenTelemetry's own variables: traces and metrics reach the collector, as 
   assert.equal(await server.stop(), 0);
 });
 
-test("--otlp URL: what has not been sent when the server ends is sent then, as protobuf by default", async () => {
+test("--otlp URL: pending telemetry is sent when the server ends, as protobuf by default", async () => {
   await using at = await collector();
-  // What the option says counts more than the environment.
+  // The option overrides the environment.
   const server = await serve(["--otlp", at.url], { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:9" });
   assert.equal((await sayHello(server.url)).status, 200);
   assert.equal(await server.stop(), 0);
@@ -133,14 +133,14 @@ test("--otlp URL: what has not been sent when the server ends is sent then, as p
   }
 });
 
-test("a collector that is away does not hold up the server, and is told of in the log", async () => {
+test("an unreachable collector does not delay the server, and is reported in the log", async () => {
   const server = await serve(["--otlp", "http://127.0.0.1:9"], { OTEL_BSP_SCHEDULE_DELAY: "50" });
   assert.equal((await sayHello(server.url)).status, 200);
   assert.equal(await server.stop(), 0);
   assert.match(server.told(), /"msg":"OpenTelemetry reports a problem"|"msg":"telemetry could not be sent"/);
 });
 
-test("nothing is exported unless it is asked for, and a wrong URL is refused", async () => {
+test("nothing is exported by default, and a wrong URL is refused", async () => {
   const warned: string[] = [];
   const ignore = () => {};
   const log: Logger = {

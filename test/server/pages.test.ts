@@ -9,11 +9,11 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] as const;
 const PAGE = "https://app.example";
 const TOKEN = "a token of sixteen characters".replaceAll(" ", "-");
 
-/** One server by all of its entry points. */
+/** One server through all of its entry points. */
 async function openEveryEntryPoint(
   config: ConfigInput,
 ): Promise<{ entryPoints: ReadonlyMap<string, Ask> } & AsyncDisposable> {
-  // The same hosts are allowed everywhere: fetch() takes any name by default, a port on loopback only those of loopback.
+  // The same hosts everywhere: by default fetch() accepts any name, a port on loopback only those of loopback.
   const server = createServer({ config: { hosts: ["edge.example"], ...config } });
   const at = await listen(server, { port: 0 });
   const entryPoints = new Map<string, Ask>([
@@ -24,7 +24,7 @@ async function openEveryEntryPoint(
   return { entryPoints, [Symbol.asyncDispose]: at.close };
 }
 
-/** The headers that belong to one connection or one version of HTTP, and the clock. */
+/** The headers of one connection or one version of HTTP, and the date. */
 const OF_CONNECTION = new Set([
   ":status",
   "connection",
@@ -34,7 +34,7 @@ const OF_CONNECTION = new Set([
   "upgrade",
 ]);
 
-/** A response without what differs by entry point. Durations in the page of metrics differ by run. */
+/** A response without the parts that differ by entry point, and without the durations in /metrics. */
 async function answerOf(ask: Ask, asked: Asked) {
   const { status, headers, body } = await ask({ ...asked, headers: { host: "localhost", ...asked.headers } });
   const isMetrics = status === 200 && asked.path.startsWith("/metrics");
@@ -48,7 +48,7 @@ async function answerOf(ask: Ask, asked: Asked) {
   };
 }
 
-/** Asserts that every entry point answers alike, and returns that answer. */
+/** Asserts that all entry points give the same response, and returns it. */
 async function sameAnswer(entryPoints: ReadonlyMap<string, Ask>, asked: Asked) {
   const [first, ...others] = await Promise.all(
     [...entryPoints].map(async ([name, ask]) => ({ name, answer: await answerOf(ask, asked) })),
@@ -138,7 +138,7 @@ test("a page is refused for the same hosts and origins by every entry point", as
   }
 });
 
-test("where access is on, only /metrics asks for a token", async () => {
+test("with access rules, only /metrics needs a token", async () => {
   const access = {
     tokens: [{ token: TOKEN, subject: "scraper", roles: ["reader"] }],
     roles: { reader: [{ primitive: "state" as const, verbs: ["read"] }] },
@@ -154,7 +154,7 @@ test("where access is on, only /metrics asks for a token", async () => {
   assert.equal((await sameAnswer(at.entryPoints, { path: "/metrics", headers })).status, 200);
 });
 
-test("/readyz says by every entry point why the server is not ready", async () => {
+test("/readyz gives the reason at every entry point if the server is not ready", async () => {
   const server = createServer();
   await using at = await listen(server, { port: 0 });
   server.drain();

@@ -11,7 +11,7 @@ import { listen } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { until } from "../support/until.js";
 
-/** A message of a stream that is larger than the limit, its length in front. */
+/** The envelope of a message that is larger than the limit. */
 const tooLarge = Buffer.alloc(5 + 1_000_000);
 tooLarge.writeUInt32BE(1_000_000, 1);
 
@@ -21,7 +21,7 @@ const CONNECT = { "content-type": "application/connect+proto", "connect-protocol
 const open = () =>
   listen(createServer({ config: { limits: { messageBytes: 100_000, valueBytes: 50_000 } } }), { port: 0 });
 
-test("an upload over HTTP/2 that is refused can be sent to its end", async () => {
+test("a refused upload over HTTP/2 can be sent to its end", async () => {
   await using server = await open();
   const session = connect(server.url);
   const upload = session.request({ ":method": "POST", ":path": PRODUCE, ...CONNECT });
@@ -31,7 +31,7 @@ test("an upload over HTTP/2 that is refused can be sent to its end", async () =>
   session.close();
 });
 
-test("a connection of HTTP/1.1 whose upload is refused takes the next call", async () => {
+test("an HTTP/1.1 connection whose upload is refused carries the next call", async () => {
   await using server = await open();
   const socket = connectTcp(server.port, "127.0.0.1");
   const head = Object.entries({ ...CONNECT, host: "localhost", "content-length": tooLarge.length });
@@ -49,7 +49,7 @@ test("a connection of HTTP/1.1 whose upload is refused takes the next call", asy
   socket.destroy();
 });
 
-test("limits.messageBytes of a tunnel holds for answers too", async () => {
+test("limits.messageBytes of a tunnel applies to responses, too", async () => {
   await using server = await open();
   await using tunnel = createTunnelTransport(server.url, { limits: { messageBytes: 10 } });
   const { serverReflectionInfo } = createClient(ServerReflection, tunnel);

@@ -14,7 +14,7 @@ const open = overHttp((url) => createNodeTransport(url));
 
 const PATH = "/spec.proto.runtime.v1.Runtime/GetFile";
 
-/** A request for the file "big" as it goes over the wire. */
+/** A request for the file "big", as bytes. */
 function download(...headers: string[]): Buffer {
   const json = Buffer.from('{"storeName":"default","name":"big"}');
   const body = Buffer.concat([Buffer.from([0, 0, 0, 0, json.length]), json]);
@@ -26,7 +26,7 @@ function download(...headers: string[]): Buffer {
   return Buffer.concat([Buffer.from(`${[...head, ...headers].join("\r\n")}\r\n\r\n`), body]);
 }
 
-test("a caller that leaves a download is logged as canceled, quietly, and nothing is printed", async () => {
+test("a download that its caller leaves is logged as canceled at level debug, and nothing is printed", async () => {
   const printed = vi.spyOn(console, "error");
   const lines: unknown[] = [];
   const at = (level: keyof Logger) => (fields: object, message: string) =>
@@ -39,7 +39,7 @@ test("a caller that leaves a download is logged as canceled, quietly, and nothin
     const leave = async (how: "end" | "destroy" | "resetAndDestroy") => {
       const caller = connect(Number(new URL(server.url).port), "127.0.0.1").on("error", () => {});
       caller.pause().write(download("host: localhost"));
-      // Until the server waits for it to read on.
+      // Until the server waits for the caller to read.
       await new Promise((resolve) => setTimeout(resolve, 100));
       caller[how]();
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -56,7 +56,7 @@ test("a caller that leaves a download is logged as canceled, quietly, and nothin
   }
 });
 
-test("a request whose host is none is refused, and the server goes on", async () => {
+test("a request with a malformed host is refused, and the server continues", async () => {
   await using at = await open();
   const answered = async (first: string, ...headers: string[]) => {
     const caller = connect(Number(new URL(at.url).port), "127.0.0.1");
@@ -71,7 +71,7 @@ test("a request whose host is none is refused, and the server goes on", async ()
 });
 
 for (const options of [{}, { httpVersion: "1.1" }] satisfies NodeTransportOptions[]) {
-  test(`an answer that breaks off is cut and told of, over HTTP/${options.httpVersion ?? "2"}`, async () => {
+  test(`a response that fails midway is cut and logged, over HTTP/${options.httpVersion ?? "2"}`, async () => {
     const told: unknown[] = [];
     const cause = new Error("it broke");
     const breaking = async function* () {

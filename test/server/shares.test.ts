@@ -71,7 +71,7 @@ async function limitOf(call: Promise<unknown>): Promise<string | undefined> {
   return error.findDetails(ErrorInfoSchema)[0]?.metadata["limit"];
 }
 
-/** Asks for `method` by a request of its own; resolves with the status, and leaves the answer unread. */
+/** Calls `method` by a raw request; resolves with the status, and does not read the response. */
 function ask(session: ClientHttp2Session, method: string, body: Uint8Array, headers: IncomingHttpHeaders) {
   const request = session.request({ ":method": "POST", ":path": `/${method}`, ...headers });
   request.on("error", () => {});
@@ -82,7 +82,7 @@ function ask(session: ClientHttp2Session, method: string, body: Uint8Array, head
   return { request, status, send: () => void request.end(body) };
 }
 
-/** Opens `count` watches of the health of the server, and tells how many of them were let in. */
+/** Opens `count` Health watches; resolves with the number of accepted ones. */
 async function watchHealth(session: ClientHttp2Session, count: number): Promise<number> {
   session.setMaxListeners(0);
   const headers = { "content-type": "application/grpc" };
@@ -90,7 +90,7 @@ async function watchHealth(session: ClientHttp2Session, count: number): Promise<
     Array.from({ length: count }, async () => {
       const { request, send } = ask(session, "grpc.health.v1.Health/Watch", new Uint8Array(5), headers);
       send();
-      // A refusal has its status in the first headers, and ends with them.
+      // A refusal has its status in the first headers, and no body.
       return new Promise<boolean>((resolve) => {
         request.once("data", () => resolve(true));
         request.once("end", () => resolve(false));
@@ -100,7 +100,7 @@ async function watchHealth(session: ClientHttp2Session, count: number): Promise<
   return answered.filter(Boolean).length;
 }
 
-test("health checks of ten connections with all the watches that each may have leave room for all others", async () => {
+test("ten connections with the most Health watches leave streams for all others", async () => {
   // A tenth of the defaults.
   await using at = await open({ access, limits: { streams: 1000, connectionStreams: 100 } });
   const sessions = Array.from({ length: 10 }, () => connectHttp2(at.url));
@@ -130,7 +130,7 @@ describe.each(["HTTP/2", "the tunnel"] as const)("over %s", (how) => {
     await answers[Symbol.asyncIterator]().next();
   }
 
-  test("one subject cannot take all streams, on however many connections", async () => {
+  test("one subject cannot take all streams, however many connections it has", async () => {
     await using at = await open({ access, limits: { streams: 20 } });
     const leave = new AbortController();
     const own = [at.dial(how, READER), at.dial(how, READER), at.dial(how, READER)];
@@ -142,7 +142,7 @@ describe.each(["HTTP/2", "the tunnel"] as const)("over %s", (how) => {
     await until(() => read(own[0] as Transport).then(() => true));
   });
 
-  test("one connection cannot take all streams where nobody is asked who they are", async () => {
+  test("without access rules, one connection cannot take all streams", async () => {
     await using at = await open({ limits: { streams: 20 } });
     const leave = new AbortController();
     const greedy = at.dial(how);
@@ -153,11 +153,11 @@ describe.each(["HTTP/2", "the tunnel"] as const)("over %s", (how) => {
     await until(() => read(greedy).then(() => true));
   });
 
-  test("tokens that nobody knows, and none, leave room for those that are known", async () => {
+  test("calls with unknown tokens or without one leave streams for known tokens", async () => {
     await using at = await open({ access, limits: { streams: 20 } });
     const leave = new AbortController();
     setMaxListeners(0, leave.signal);
-    // More than there are streams, by connections that each have their share.
+    // More than all streams, by connections that each use their share.
     const watches = Array.from({ length: 25 }, async () => {
       const watched = createClient(Health, at.dial(how)).watch({}, { signal: leave.signal });
       await watched[Symbol.asyncIterator]().next();
@@ -170,7 +170,7 @@ describe.each(["HTTP/2", "the tunnel"] as const)("over %s", (how) => {
   });
 });
 
-test("callers without a token share a part of the streams, where access lets them in at all", async () => {
+test("callers without a token share a part of the streams if access admits them", async () => {
   await using at = await open({ access: { ...access, anonymous: "all" }, limits: { streams: 20 } });
   const leave = new AbortController();
   const { signal } = leave;
@@ -189,7 +189,7 @@ test("callers without a token share a part of the streams, where access lets the
   );
 });
 
-test("unfinished messages of one connection hit its share of arrivingBytes, and others go on", async () => {
+test("incomplete messages of one connection hit its share of arrivingBytes, and others are not affected", async () => {
   const limits = { arrivingBytes: 400_000, messageBytes: 150_000 };
   await using at = await open({ limits });
   const session = connectHttp2(at.url);
@@ -205,13 +205,13 @@ test("unfinished messages of one connection hit its share of arrivingBytes, and 
   session.destroy();
 });
 
-/** So many bytes as a value may have; one more would not fit into the message of a client as it comes. */
+/** The default limit of a value; one byte more would not fit into the messages of default clients. */
 const VALUE_BYTES = 4 * 1024 ** 2 - 64 * 1024;
 const READS = 80;
 const message = (key: string): Uint8Array =>
   toBinary(GetStateRequestSchema, create(GetStateRequestSchema, { storeName: "default", key }));
 
-test("HTTP/2: 80 reads of 4 MiB that nobody takes hit the connection's share of leavingBytes, and others go on", async () => {
+test("HTTP/2: 80 unread responses of 4 MiB hit the connection's share of leavingBytes, and others are not affected", async () => {
   await using at = await open({});
   const other = at.dial("HTTP/2");
   await save(other, "k", VALUE_BYTES);
@@ -221,7 +221,7 @@ test("HTTP/2: 80 reads of 4 MiB that nobody takes hit the connection's share of 
     ask(session, "spec.proto.runtime.v1.Runtime/GetState", new Uint8Array(), headers),
   );
   for (const { request } of reads) request.end(message("k"));
-  // The share of one connection is 128 MiB, and as much may wait for room in it: the rest is refused.
+  // The share of one connection is 128 MiB, and as much may wait for it: the rest is refused.
   const refused = await Promise.any(
     reads.map(async ({ status }) => {
       const code = await status;
@@ -235,7 +235,7 @@ test("HTTP/2: 80 reads of 4 MiB that nobody takes hit the connection's share of 
   session.destroy();
 });
 
-test("HTTP/1.1: pipelined reads that nobody takes leave room for others, and end with their connection", async () => {
+test("HTTP/1.1: unread pipelined responses leave room for others, and end with their connection", async () => {
   await using at = await open({ limits: { leavingBytes: 16 * 1024 ** 2 } });
   const other = at.dial("HTTP/1.1");
   await save(other, "k", VALUE_BYTES);
@@ -250,6 +250,6 @@ test("HTTP/1.1: pipelined reads that nobody takes leave room for others, and end
   ].join("\r\n");
   for (let i = 0; i < READS; i++) socket.write(Buffer.concat([Buffer.from(`${head}\r\n\r\n`), body]));
   for (let i = 0; i < 5; i++) assert.equal(await read(other), VALUE_BYTES);
-  // Without their end, the server that is disposed of here would wait for them for ever.
+  // If they did not end, disposing of the server would never resolve.
   socket.destroy();
 });

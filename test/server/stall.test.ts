@@ -52,15 +52,15 @@ function frame(type: number, flags: number, id: number, body: Uint8Array): Buffe
   return Buffer.concat([head, body]);
 }
 
-const isGivenUp = (line: string) => line.startsWith("an answer was given up: nothing of it was taken for ");
+const isStalled = (line: string) => line.startsWith("an answer was given up: nothing of it was taken for ");
 
-test("HTTP/2: streams of which nothing could be sent are reset and logged, and their connection goes on", async () => {
+test("HTTP/2: stalled streams are reset and logged, and their connection stays open", async () => {
   await using at = await open({ stalledMs: 500 });
   const session = connectHttp2(at.url, { settings: { initialWindowSize: 0 } });
   const ended = Array.from({ length: READS }, () => {
     const stream = session.request({ ":method": "POST", ":path": PATH, "content-type": "application/proto" });
     stream.on("error", () => {});
-    // Those that find no room are refused at once, and the refusal is not taken either.
+    // Those beyond the limit are refused at once, and their refusals are not read either.
     const code = new Promise((resolve) => stream.once("close", () => resolve(stream.rstCode)));
     stream.end(REQUEST);
     return code;
@@ -68,7 +68,7 @@ test("HTTP/2: streams of which nothing could be sent are reset and logged, and t
   await using other = createNodeTransport(at.url);
   for (let i = 0; i < 3; i++) assert.equal(await read(other), VALUE_BYTES);
   for (const code of ended) assert.equal(await code, constants.NGHTTP2_CANCEL);
-  assert.ok(at.lines.some(isGivenUp));
+  assert.ok(at.lines.some(isStalled));
   assert.equal(session.destroyed, false);
   session.settings({ initialWindowSize: 1024 ** 2 });
   const again = session.request({ ":method": "POST", ":path": PATH, "content-type": "application/proto" });
@@ -78,7 +78,7 @@ test("HTTP/2: streams of which nothing could be sent are reset and logged, and t
   session.destroy();
 });
 
-test("HTTP/2: a connection whose own window is never opened again loses the streams that wait for it", async () => {
+test("HTTP/2: a connection whose window stays closed loses the streams that wait for it", async () => {
   await using at = await open({ stalledMs: 500, pingMs: 50 });
   const socket = connectTcp(at.port, "127.0.0.1");
   const text = (value: string) => Buffer.from([value.length, ...Buffer.from(value)]);
@@ -92,7 +92,7 @@ test("HTTP/2: a connection whose own window is never opened again loses the stre
     text("application/proto"),
   ]);
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  // Each stream may have 16 MiB under way, and the connection the 64 KiB that it has at first.
+  // The window of each stream is 16 MiB, that of the connection the initial 64 KiB.
   socket.write(Buffer.concat([frame(4, 0, 0, Buffer.from([0, 4, 1, 0, 0, 0])), frame(1, 4, 1, headers)]));
   socket.write(frame(0, 1, 1, REQUEST));
   let reset: Buffer | undefined;
@@ -108,10 +108,10 @@ test("HTTP/2: a connection whose own window is never opened again loses the stre
     if (reset) break;
   }
   assert.equal(reset?.readUInt32BE(), constants.NGHTTP2_CANCEL);
-  assert.ok(at.lines.some(isGivenUp));
+  assert.ok(at.lines.some(isStalled));
 });
 
-test("HTTP/1.1: a connection to which nothing could be sent is closed, and the others go on", async () => {
+test("HTTP/1.1: a stalled connection is closed, and the others are not affected", async () => {
   await using at = await open({ stalledMs: 500 });
   const sockets = Array.from({ length: 4 }, () => {
     const socket = connectTcp(at.port, "127.0.0.1").on("error", () => {});
@@ -123,20 +123,20 @@ test("HTTP/1.1: a connection to which nothing could be sent is closed, and the o
   });
   await using other = createNodeTransport(at.url, { httpVersion: "1.1" });
   for (let i = 0; i < 3; i++) assert.equal(await read(other), VALUE_BYTES);
-  await until(() => at.lines.filter(isGivenUp).length >= sockets.length);
+  await until(() => at.lines.filter(isStalled).length >= sockets.length);
   for (const { socket, closed } of sockets) {
     socket.resume();
     await closed;
   }
 });
 
-test("the tunnel: calls of whose answers nothing could be sent are reset and logged, and the others go on", async () => {
+test("the tunnel: stalled calls are reset and logged, and the others are not affected", async () => {
   await using at = await open({ stalledMs: 500 });
   const session = new Session(await dialWs(tunnelUrl(at.url), 5000), { isDialler: true, answer() {} });
   const ask = () =>
     new Promise<number>((resolve) => {
       const over = ({ code }: { code: number }) => resolve(code);
-      // Never asks for a message: what comes fills the windows.
+      // Never reads a message: the responses fill the windows.
       const events: StreamEvents = { onMessage() {}, onEnd: over, onError: over, onRefused: over };
       const stream = new Stream(events, () => undefined, false);
       session.begin({ stream, path: PATH, timeoutMs: undefined, header: [] });
@@ -146,17 +146,17 @@ test("the tunnel: calls of whose answers nothing could be sent are reset and log
   await using other = createTunnelTransport(at.url);
   for (let i = 0; i < 3; i++) assert.equal(await read(other), VALUE_BYTES);
   const all = new Set(await Promise.all(codes));
-  // Those that found no room are refused.
+  // Those beyond the limit are refused.
   assert.deepEqual(
     [...all].sort((a, b) => a - b),
     [Code.ResourceExhausted, Code.Unavailable],
   );
-  assert.ok(at.lines.some(isGivenUp));
+  assert.ok(at.lines.some(isStalled));
   assert.equal(session.canBeginCalls, true);
   session.close(1000, "done");
 });
 
-test("a reader that takes a little at a time is not given up", async () => {
+test("a slow reader does not count as stalled", async () => {
   await using at = await open({ stalledMs: 400 });
   for (const initialWindowSize of [20_000, 2 ** 24]) {
     const session = connectHttp2(at.url, { settings: { initialWindowSize } });
@@ -165,7 +165,7 @@ test("a reader that takes a little at a time is not given up", async () => {
     let bytes = 0;
     for await (const chunk of stream as AsyncIterable<Uint8Array>) {
       bytes += chunk.length;
-      // Slower than the limit, all in all: about 1.5 s.
+      // About 1.5 s in total, more than the limit.
       if (bytes < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 20));
     }
     assert.ok(bytes > VALUE_BYTES);
@@ -173,7 +173,7 @@ test("a reader that takes a little at a time is not given up", async () => {
   }
 });
 
-test("a stream that had nothing to send for longer than the limit is not given up at once", async () => {
+test("a stream that had nothing to send for longer than the limit does not count as stalled", async () => {
   await using at = await open({ stalledMs: 600 });
   const record = new Uint8Array(200_000);
   const log = at.fl.log("l", { codec: bytes() });

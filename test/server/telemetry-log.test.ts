@@ -15,14 +15,14 @@ import { until } from "../support/until.js";
 
 type Line = Record<string, unknown>;
 
-/** Keeps what is logged, at every level. */
+/** Collects log lines of every level. */
 function keeping(): { log: Logger; lines: Line[]; calls(): Promise<Line[]> } {
   const lines: Line[] = [];
   const at = (level: keyof Logger) => (fields: object, msg: string) =>
     void lines.push({ level, msg, ...fields });
   const log = { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
   const calls = async () => {
-    // A line is written when the last byte of an answer is, which its reader may be ahead of.
+    // A line is written after the last byte of the response, which its reader may have received already.
     await new Promise((resolve) => setTimeout(resolve, 20));
     return lines.filter(({ msg }) => msg === "call" || msg === "call failed");
   };
@@ -62,7 +62,7 @@ for (const [protocol, open] of Object.entries(openByProtocol)) {
       ]);
     });
 
-    test("a stream's line comes when it ends; one that its caller leaves is canceled", async () => {
+    test("the line of a stream is written when it ends; one that its caller leaves is canceled", async () => {
       const { log, calls } = keeping();
       await using at = await open({ log });
       const logs = createRaw(LogService, at.transport);
@@ -75,7 +75,7 @@ for (const [protocol, open] of Object.entries(openByProtocol)) {
       assert.deepEqual(await consumes(), []);
       leaving.abort();
       await stream.next().catch(() => {});
-      // The server hears of it when it comes to read.
+      // The server notices it when it reads.
       await until(async () => (await consumes()).length > 0);
       assert.deepEqual(
         (await consumes()).map(({ level, code }) => [level, code]),
@@ -83,7 +83,7 @@ for (const [protocol, open] of Object.entries(openByProtocol)) {
       );
     });
 
-    test("x-request-id names the call in the log and in its answer, if it is sane", async () => {
+    test("a valid x-request-id is the call's id in the log and in its response", async () => {
       const { log, calls } = keeping();
       await using at = await open({ log });
       const runtime = createRaw(Runtime, at.transport);
@@ -107,7 +107,7 @@ for (const [protocol, open] of Object.entries(openByProtocol)) {
       assert.deepEqual((await calls()).map(({ reqId }) => reqId).sort(), [...answered].sort());
     });
 
-    test("a failure has the call's id once in its metadata, of a stream too", async () => {
+    test("an error has the call's id once in its metadata, also for a stream", async () => {
       const { log, lines } = keeping();
       await using at = await open({ log });
       const runtime = createRaw(Runtime, at.transport);
@@ -124,7 +124,7 @@ for (const [protocol, open] of Object.entries(openByProtocol)) {
       await idOf(file[Symbol.asyncIterator]().next(), "b");
     });
 
-    test("a call that the gate refuses has its line, and its id in the answer", async () => {
+    test("a call that is refused by the access rules has a line, and its id in the response", async () => {
       const { log, calls } = keeping();
       const access = {
         tokens: [
@@ -148,7 +148,7 @@ for (const [protocol, open] of Object.entries(openByProtocol)) {
   });
 }
 
-test("what nobody foresaw is answered with the id that stands in the log beside its cause", async () => {
+test("an unexpected error is answered with an id that is in the log beside its cause", async () => {
   const { log, lines } = keeping();
   const engine = memoryEngine();
   const cause = new Error("it broke");
@@ -162,7 +162,7 @@ test("what nobody foresaw is answered with the id that stands in the log beside 
   assert.deepEqual([err, reqId], [cause, "req-1"]);
 });
 
-test("what a service tells of a call has the id of that call", async () => {
+test("the log lines of a service during a call have the id of the call", async () => {
   const { log, lines } = keeping();
   await using at = await openInProcess({
     log,
@@ -204,7 +204,7 @@ test("what a service tells of a call has the id of that call", async () => {
   );
 });
 
-test("a pino logger is a log as it is", async () => {
+test("a pino logger fits as a Logger", async () => {
   const lines: Line[] = [];
   const write = (chunk: Buffer, _encoding: unknown, done: () => void) => {
     lines.push(JSON.parse(String(chunk)) as Line);
@@ -240,7 +240,7 @@ test("consoleLog() writes pino's format, from its level on, and errors with thei
   assert.match(err.stack, /telemetry-log\.test/);
 });
 
-/** A mark for everything that is a client's own and no one else's. */
+/** A marker for all data of a client. */
 const MARK = "mark-7f3a";
 
 async function battery(transport: Transport): Promise<void> {
@@ -286,7 +286,7 @@ async function battery(transport: Transport): Promise<void> {
   }
 }
 
-test("no line holds a key, a value, a secret or a token of a client, at any level", async () => {
+test("no line has a key, a value, a secret or a token of a client, at any level", async () => {
   let output = "";
   const log = consoleLog("debug", (line) => {
     output += line;

@@ -37,7 +37,7 @@ function parse(text: string): Map<string, number> {
   return samples;
 }
 
-test("/metrics counts calls by method, protocol and code, and what the process takes", async () => {
+test("/metrics counts calls by method, protocol and code, and has the memory of the process", async () => {
   await using at = await openGrpc();
   const runtime = createRaw(Runtime, at.transport);
   for (let i = 0; i < 3; i++) await runtime.getState({ storeName: "default", key: `k${i}` });
@@ -58,7 +58,7 @@ test("/metrics counts calls by method, protocol and code, and what the process t
   assert.ok((samples.get("process_resident_memory_bytes") ?? 0) > 10_000_000);
 });
 
-test("/metrics tells how many streams are open, and none once they were left", async () => {
+test("/metrics has the number of open streams, which is 0 after they were left", async () => {
   await using at = await openGrpc();
   const open = async () =>
     parse((await at.server.metrics(null)).body).get(
@@ -82,7 +82,7 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   }
 }
 
-test("a histogram's buckets have those of the smaller ones, and a duration on a bound is within it", () => {
+test("the buckets of a histogram are cumulative, and a duration equal to a bound is within it", () => {
   const metrics = createMetrics();
   const call = { id: "", method: "s/M", protocol: "grpc", isStream: false } as const;
   for (const ms of [0.1, 0.5, 3, 20_000]) {
@@ -98,7 +98,7 @@ test("a histogram's buckets have those of the smaller ones, and a duration on a 
   );
 });
 
-test("nothing that a client chooses makes the metrics grow", async () => {
+test("clients cannot add series to the metrics", async () => {
   await using at = await openInProcess();
   const runtime = createRaw(Runtime, at.transport);
   const call = (i: number) =>
@@ -118,7 +118,7 @@ test("nothing that a client chooses makes the metrics grow", async () => {
   assert.doesNotMatch((await at.server.metrics(null)).body, /store-|key-|id-|agent-/);
 });
 
-test("/metrics asks for a token that access knows, where access is on", async () => {
+test("with access rules, /metrics needs a known token", async () => {
   const token = "a-token-for-the-collector";
   const tokens = [
     { token, subject: "prometheus", rules: [{ primitive: "hello" as const, verbs: ["read"] }] },

@@ -36,7 +36,7 @@ describe("every protocol over TLS", () => {
   }
 });
 
-test("ALPN chooses HTTP/2 where the client has it, and HTTP/1.1 otherwise", async () => {
+test("ALPN selects HTTP/2 if the client offers it, and HTTP/1.1 otherwise", async () => {
   await using at = await open();
   const port = at.port;
   const chosen = (ALPNProtocols?: string[]) =>
@@ -61,7 +61,7 @@ test("ALPN chooses HTTP/2 where the client has it, and HTTP/1.1 otherwise", asyn
   assert.equal(status, 200);
 });
 
-test("a client that does not trust the authority is refused by itself, and the server goes on", async () => {
+test("a client that does not trust the authority fails, and the server continues", async () => {
   await using at = await open();
   await using stranger = createClient(createNodeTransport(at.url), { retry: false });
   const error = (await stranger
@@ -73,7 +73,7 @@ test("a client that does not trust the authority is refused by itself, and the s
   assert.equal(await fl.hello().say("Ada"), "Hello, Ada");
 });
 
-test("an HTTP client is told that the port speaks TLS, and nothing is served to it", async () => {
+test("a plain HTTP client gets an error that the port needs TLS", async () => {
   await using at = await open();
   const answered = async (first: string) => {
     const socket = connectTcp(at.port, "127.0.0.1");
@@ -116,7 +116,7 @@ test("close() waits for no connection that has never sent a request", async () =
   for (const socket of sockets) socket.destroy();
 });
 
-test("a key that is missing, malformed or another's is an error of listen() that says which", async () => {
+test("listen() rejects with the reason if the key is missing, malformed or does not match", async () => {
   await using server = createServer();
   const other = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({
     type: "pkcs8",
@@ -134,7 +134,7 @@ test("a key that is missing, malformed or another's is an error of listen() that
   );
 });
 
-test("setTls() refuses what is no pair, and a port without TLS, and changes nothing", async () => {
+test("setTls() refuses a key that does not match, and a port without TLS, and changes nothing", async () => {
   await using at = await open();
   assert.throws(
     () => at.setTls({ key, cert: renewed.cert }),

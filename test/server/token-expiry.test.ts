@@ -10,7 +10,7 @@ import { failure } from "../decisions/failure.js";
 import { forEachProtocol, openInProcess, type TestServer } from "../support/protocols.js";
 import { type Issuer, jwtOf, openIssuer } from "../support/tokens.js";
 
-/** How long the short tokens of these tests are good. */
+/** The lifetime of the short tokens in these tests. */
 const SHORT_MS = 2000;
 
 const trusting = (issuer: Issuer, jwt = {}): ConfigInput => ({
@@ -20,13 +20,13 @@ const trusting = (issuer: Issuer, jwt = {}): ConfigInput => ({
   },
 });
 
-/** Signs a token that is good for `ms` from now on, or for a minute. */
+/** Signs a token that expires after `ms`, or after a minute. */
 const signed = (issuer: Issuer, ms = 60_000) =>
   issuer.sign({ roles: ["any"], jti: String(Math.random()), exp: (Date.now() + ms) / 1000 });
 
 const wayTo = (at: TestServer) => (at.url === "" ? at.server.transport({ trusted: false }) : at.transport);
 
-/** Gives one short token until it is refused, and good ones from then on: as an app does that keeps its token. */
+/** Returns one short token until it is refused, then valid ones, like an app that caches its token. */
 async function keeping(issuer: Issuer) {
   const short = await signed(issuer, SHORT_MS);
   const refusals: (string | undefined)[] = [];
@@ -44,12 +44,12 @@ const first = async <T>(stream: AsyncIterable<T>): Promise<T | undefined> => {
   return undefined;
 };
 
-/** Over all protocols at the same time: these tests mostly wait. */
+/** Runs over all protocols concurrently: these tests mostly wait. */
 const atOnce = (...[need, suite]: Parameters<typeof forEachProtocol>) =>
   describe.concurrent(need, () => forEachProtocol(need, suite));
 
 atOnce("download", (open) => {
-  test("a stream ends with its token, and says so; a facade asks for another one and goes on", async () => {
+  test("a stream ends when its token expires, and says so; a facade gets another token and continues", async () => {
     await using issuer = await openIssuer();
     await using at = await open({ config: trusting(issuer) });
     const { token, short, refusals } = await keeping(issuer);
@@ -70,7 +70,7 @@ atOnce("download", (open) => {
 });
 
 atOnce("duplex", (open) => {
-  test("subscriptions, configurations and gossip maps go on with another token as well", async () => {
+  test("subscriptions, configurations and gossip maps continue with another token, too", async () => {
     await using issuer = await openIssuer();
     await using at = await open({ config: trusting(issuer) });
     const trusted = createClient(at.server.transport());
@@ -94,7 +94,7 @@ atOnce("duplex", (open) => {
     for (const { refusals, short } of given) assert.ok(refusals.includes(short));
   });
 
-  test("an upload that waits for its caller ends with the token, and nothing is kept of it", async () => {
+  test("an upload that waits for its caller ends when the token expires, and nothing of it is stored", async () => {
     await using issuer = await openIssuer();
     await using at = await open({ config: trusting(issuer) });
     const short = await signed(issuer, SHORT_MS);
@@ -111,7 +111,7 @@ atOnce("duplex", (open) => {
 });
 
 atOnce("duplex", (open) => {
-  test("a subscription that is refused when it begins begins with another token", async () => {
+  test("a subscription that is refused at first starts with another token", async () => {
     await using issuer = await openIssuer();
     await using at = await open({ config: trusting(issuer) });
     const [late, good] = [await signed(issuer, -2000), await signed(issuer)];
@@ -126,7 +126,7 @@ atOnce("duplex", (open) => {
   });
 });
 
-test("a stream fails for good where there is no other token, and where the other one is refused too", async () => {
+test("a stream fails if there is no other token, or if that is refused, too", async () => {
   await using issuer = await openIssuer();
   await using other = await openIssuer();
   await using at = await openInProcess({ config: trusting(issuer) });
@@ -150,7 +150,7 @@ test("a stream fails for good where there is no other token, and where the other
   assert.ok((await read(() => signed(other))) <= 6);
 });
 
-test("the signature of a token is checked once, until it expires or the keys are fetched again", async () => {
+test("the signature of a token is verified once, until it expires or the keys are fetched again", async () => {
   await using issuer = await openIssuer();
   await using at = await openInProcess({ config: trusting(issuer, { cooldownMs: 0 }) });
   const verify = vi.spyOn(globalThis.crypto.subtle, "verify");
@@ -183,7 +183,7 @@ test("the signature of a token is checked once, until it expires or the keys are
   }
 });
 
-test("what is refused is not remembered as good", async () => {
+test("a refused token is not cached as valid", async () => {
   await using issuer = await openIssuer();
   await using other = await openIssuer();
   await using at = await openInProcess({ config: trusting(issuer) });
@@ -195,7 +195,7 @@ test("what is refused is not remembered as good", async () => {
   }
 });
 
-test("VerifiedTokens holds a bounded number of tokens, each within its time and for its keys", () => {
+test("VerifiedTokens keeps a bounded number of tokens, each until it expires or the keys change", () => {
   const verified = new VerifiedTokens<{ fromMs: number; expiresAtMs: number }>();
   const keys = {};
   const always = { fromMs: 0, expiresAtMs: Date.now() + 60_000 };

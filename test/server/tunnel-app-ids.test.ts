@@ -26,7 +26,7 @@ function open() {
 
 const hello = (appId: string, offers = 1) => ({ kind: "settings" as const, settings: { appId, offers } });
 
-test("an app id that is no name is refused before anything is done with it, and is nowhere whole", async () => {
+test("an app id that is not a name is refused at once, and truncated in log and error", async () => {
   await using at = open();
   for (const [appId, why] of [
     [`a${"x".repeat(250_000)}`, /^4004 appId "axxx.*: must be at most 255 characters$/],
@@ -44,7 +44,7 @@ test("an app id that is no name is refused before anything is done with it, and 
   assert.ok(JSON.stringify(at.lines).length < 1000, JSON.stringify(at.lines).slice(0, 1000));
 });
 
-test("an app stays who it said it is: a loop of new ids ends with the second", async () => {
+test("an app cannot change its id: the second one closes the socket", async () => {
   await using at = open();
   const peer = at.dial();
   for (let i = 0; i < 100; i++) peer.send(hello(`app-${i}`, i + 1));
@@ -55,7 +55,7 @@ test("an app stays who it said it is: a loop of new ids ends with the second", a
   assert.ok(known <= 1, `${known} apps are remembered`);
 });
 
-test("an authorization that is longer than headers may be is refused", async () => {
+test("an authorization that is longer than the limit of headers is refused", async () => {
   await using at = open();
   const peer = at.dial();
   peer.send({ kind: "settings", settings: { authorization: "x".repeat(40_000) } });
@@ -63,7 +63,7 @@ test("an authorization that is longer than headers may be is refused", async () 
   assert.match(peer.closed, /^4004 limit headerBytes 32768/);
 });
 
-test("remembered apps are bounded, and none that is here or has events waiting is forgotten", async () => {
+test("the number of known apps is limited, and apps that are connected or have waiting events are not dropped", async () => {
   await using engine = memoryEngine();
   const closing = new AbortController();
   const apps = new AppRegistry(engine, { apps: 3 }, closing.signal);
@@ -83,7 +83,7 @@ test("remembered apps are bounded, and none that is here or has events waiting i
   assert.equal(await apps.has("short-19"), false);
   const refused = await failure(apps.add("fourth", transport));
   assert.match(refused.rawMessage, /^limit apps 3: /);
-  // One that is known comes back all the same.
+  // A known app may still return.
   await apps.add("waiting", transport);
   third();
   leaveHere();

@@ -25,7 +25,7 @@ async function open(options: ServerOptions = {}) {
     opened.push(transport);
     return transport;
   };
-  /** Waits until as many apps as `count` have come, all in all. */
+  /** Waits until `count` apps have joined in total. */
   const arrived = (count: number) =>
     until(() => lines.filter(({ message }) => message === "an app is here").length >= count);
   return {
@@ -40,13 +40,13 @@ async function open(options: ServerOptions = {}) {
   };
 }
 
-/** Handlers that note the events of the topic `orders`. */
+/** Handlers that record the events of the topic `orders`. */
 function noting(seen: unknown[]): (router: Parameters<ReturnType<typeof createCallbacks>>[0]) => void {
   const handlers: EventHandlers<{ orders: unknown }> = { orders: ({ data }) => void seen.push(data) };
   return createCallbacks(handlers);
 }
 
-test("an app that dialled in is told of events, also of those from before it came, and of all while it is there", async () => {
+test("an app that dialled in receives events: those from before it joined, and all while it is connected", async () => {
   await using at = await open();
   const orders = createPubsub(at.dial(), "default");
   const seen: unknown[] = [];
@@ -64,7 +64,7 @@ test("an app that dialled in is told of events, also of those from before it cam
   assert.deepEqual(seen, [{ id: 1 }, { id: 2 }]);
 });
 
-test("events of an app that leaves without a word go to another one of its name", async () => {
+test("events of an app whose connection is lost go to another app with its name", async () => {
   await using at = await open();
   const orders = createPubsub(at.dial(), "default");
   const first: unknown[] = [];
@@ -114,7 +114,7 @@ test("InvokeService reaches an app that dialled in, with method, query, headers 
   });
 });
 
-test("an app that has left is unavailable, one that never was is not configured", async () => {
+test("an app that has left is unavailable, an unknown app is not configured", async () => {
   await using at = await open();
   const app = at.dial("inventory");
   app.serve(createInvocations(() => new Response("ok")));
@@ -135,7 +135,7 @@ test("an app that has left is unavailable, one that never was is not configured"
   await assert.rejects(createService(caller, "other").fetch("/a"), { code: Code.InvalidArgument });
 });
 
-test("two apps of one name take invocations in turn, and one of them is enough", async () => {
+test("two apps with one name take invocations in turn, and if one leaves, the other takes all", async () => {
   await using at = await open();
   const seen = [0, 0];
   const apps = [0, 1].map((i) => {
@@ -160,7 +160,7 @@ test("two apps of one name take invocations in turn, and one of them is enough",
   await until(async () => (await call())?.status === 200);
 });
 
-test("what an app throws is the caller's internal error, and abandoned invocations abort the app's signal", async () => {
+test("an error that an app throws is internal to the caller, and a canceled invocation aborts the app's signal", async () => {
   await using at = await open();
   let aborted = false;
   at.dial("slow").serve(
@@ -179,7 +179,7 @@ test("what an app throws is the caller's internal error, and abandoned invocatio
   await until(() => aborted);
 });
 
-test("with access control only those may be an app whom a rule lets, and their socket says why", async () => {
+test("with access rules, only callers that a rule allows may join as an app; the socket's close has the reason", async () => {
   const access = {
     tokens: [
       {
@@ -209,7 +209,7 @@ test("with access control only those may be an app whom a rule lets, and their s
   assert.deepEqual(stolen, []);
 });
 
-test("an app whose token ends asks for another one, and goes on being called", async () => {
+test("an app whose token expires gets another one, and is still called", async () => {
   await using issuer = await openIssuer();
   const sign = (ms: number) =>
     issuer.sign({ roles: ["shop"], jti: String(ms), exp: (Date.now() + ms) / 1000 });

@@ -19,7 +19,7 @@ const OFFER =
 
 const open = () => listen(createServer(), { port: 0 });
 
-/** The text of a request by POST, for as many headers as `more` has. */
+/** The text of a POST request; `more` are further headers. */
 function post(name: string, more = ""): string {
   const body = JSON.stringify({ serviceName: "helloworld", name });
   const head = `POST ${HELLO} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
@@ -28,7 +28,7 @@ function post(name: string, more = ""): string {
 
 const get = (path: string, more = "") => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
 
-/** All that the server answers on one connection to the `pieces`, sent one after the other. */
+/** Sends `pieces` one after the other on one connection; resolves with everything that the server sends. */
 async function exchange(port: number, pieces: (string | Buffer)[], until: RegExp): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   socket.setNoDelay(true);
@@ -54,7 +54,7 @@ const statuses = (text: string) =>
   [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status));
 const names = (text: string) => [...text.matchAll(/Hello, (\w+)/g)].map(([, name]) => name);
 
-test("an offer of h2c is answered as the request that it is, with its body, and what is pipelined behind", async () => {
+test("a request that offers h2c is answered as HTTP/1.1, with its body and the requests pipelined after it", async () => {
   await using at = await open();
   const all = [
     post("A", OFFER),
@@ -67,12 +67,12 @@ test("an offer of h2c is answered as the request that it is, with its body, and 
   const inOne = await exchange(at.port, [all.join("")], /Hello, D/);
   assert.deepEqual(statuses(inOne), [200, 200, 200, 200, 200, 200]);
   assert.deepEqual(names(inOne), ["A", "B", "C", "D"]);
-  // One after the other, on a connection that stays.
+  // One after the other, on one connection.
   const inMany = await exchange(at.port, all, /Hello, D/);
   assert.deepEqual(names(inMany), ["A", "B", "C", "D"]);
 });
 
-test("a body that comes in pieces, or in chunks with a trailer, is read whole", async () => {
+test("a body that arrives in pieces, or in chunks with a trailer, is read whole", async () => {
   await using at = await open();
   const whole = post("Ada", OFFER);
   const end = whole.indexOf("\r\n\r\n") + 4;
@@ -89,7 +89,7 @@ test("a body that comes in pieces, or in chunks with a trailer, is read whole", 
   assert.deepEqual(names(await exchange(at.port, [chunked.join("")], /Hello, Dan/)), ["Chunk", "Dan"]);
 });
 
-test("requests that were pipelined in front of an offer are answered first", async () => {
+test("requests that were pipelined before an offer of h2c are answered first", async () => {
   const server = createServer();
   let proceed = () => {};
   const waiting = new Promise<void>((resolve) => {
@@ -106,7 +106,7 @@ test("requests that were pipelined in front of an offer are answered first", asy
   assert.deepEqual(names(await text), ["Slow", "Next", "Last"]);
 });
 
-test("a caller that leaves while an offer waits for its turn leaves nothing behind", async () => {
+test("if the caller leaves while an offer of h2c is queued, nothing leaks", async () => {
   const server = createServer();
   let left = () => {};
   const aborted = new Promise<void>((resolve) => {
@@ -144,7 +144,7 @@ test("WebSockets at other paths are answered as requests, and other protocols at
   assert.equal(await fl.hello().say("Ada"), "Hello, Ada");
 });
 
-test("the tunnel's path answers 426 to a request that asks for no WebSocket, through every entry point", async () => {
+test("the tunnel's path answers requests without an upgrade with 426, at every entry point", async () => {
   await using at = await open();
   const plain = await fetch(`${at.url}/fairlead.tunnel.v1?x=1`);
   assert.equal(plain.status, 426);

@@ -11,7 +11,7 @@ import { failure } from "../decisions/failure.js";
 
 const storeName = "default";
 
-/** A server as it comes, and a client that reads no more of a message than gRPC clients do by default. */
+/** A default server, and a client with the default message limit of gRPC clients. */
 async function open() {
   const server = createServer();
   const at = await listen(server, { port: 0 });
@@ -38,7 +38,7 @@ async function* held<T>(message: T): AsyncGenerator<T> {
   await new Promise((resolve) => setTimeout(resolve, 10_000));
 }
 
-test("a value of exactly valueBytes comes back to a client that takes 4 MiB, wherever it is kept", async () => {
+test("a value of exactly valueBytes can be read by a client that accepts 4 MiB, wherever it is stored", async () => {
   await using at = await open();
   const { runtime, map, log, key, largest } = at;
   await runtime.saveState({ storeName, states: [{ key, value: largest }] });
@@ -88,7 +88,7 @@ test("a value of exactly valueBytes comes back to a client that takes 4 MiB, whe
   await events.return?.();
 });
 
-test("what is kept with a value counts with it", async () => {
+test("data that is stored with a value counts towards valueBytes", async () => {
   await using at = await open();
   const { runtime, largest, valueBytes } = at;
   const one = { y: "y".repeat(1000) };

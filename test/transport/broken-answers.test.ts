@@ -64,7 +64,7 @@ async function resetWith(reset: ConnectError, name: string, value: string): Prom
   );
 }
 
-test("a stream that is reset at its deadline has exceeded it; earlier, or without a deadline, it is unavailable", async () => {
+test("a stream that is reset at its deadline has exceeded it; otherwise it keeps the code of the reset", async () => {
   const past = [Code.DeadlineExceeded, Code.DeadlineExceeded];
   for (const reset of RESETS) {
     for (const value of ["8m", "8000u"]) {

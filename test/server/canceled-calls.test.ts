@@ -14,7 +14,7 @@ const storeName = "default";
 const large = { key: "large", value: new Uint8Array(4_000_000) };
 
 for (const protocol of ["connect", "grpc"] as const) {
-  test(`a connection goes on after many calls that were given up, by ${protocol}`, async () => {
+  test(`a connection works after many canceled calls, by ${protocol}`, async () => {
     await using at = await overHttp((url) => createNodeTransport(url, { protocol }))();
     const runtime = createClient(Runtime, at.transport);
     await runtime.saveState({ storeName, states: [large] });
@@ -36,13 +36,13 @@ for (const protocol of ["connect", "grpc"] as const) {
   });
 }
 
-test("what a handler fails with whose caller has left is no one's, and ends no process", async () => {
+test("the error of a handler whose caller has left is dropped, and does not end the process", async () => {
   const lost: unknown[] = [];
   const note = (reason: unknown) => void lost.push(reason);
   process.on("unhandledRejection", note);
   try {
     const leave = new AbortController();
-    // The answer is on its way through the interceptors when the caller leaves.
+    // The response passes the interceptors when the caller leaves.
     const slow: Interceptor = (next) => async (request) => {
       const response = await next(request);
       leave.abort();
