@@ -5,10 +5,12 @@ import {
   type ConnectRouterOptions,
   type ContextValues,
   createConnectRouter,
+  createContextValues,
 } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { withGrpcMessage } from "../rpc/grpc-message.js";
 import { withoutProxyBuffering } from "../rpc/unbuffered.js";
+import { UncopiedMessages, uncopiedResponse } from "../rpc/uncopied-messages.js";
 import type { Answer } from "./one-port.js";
 import { ResponseNotRead, sendResponse } from "./send-response.js";
 import { toUniversalRequest } from "./universal-request.js";
@@ -54,10 +56,13 @@ export function createConnectHandler({
       response.end("the host header must name a host\n");
       return;
     }
-    handler(contextValues ? { ...call, contextValues: contextValues(request) } : call)
+    const uncopied = handler.method.methodKind === "unary" ? undefined : new UncopiedMessages();
+    const values = contextValues?.(request) ?? createContextValues();
+    handler({ ...call, contextValues: values.set(uncopiedResponse, uncopied) })
       .then((answer) => {
         const passed = withoutProxyBuffering(withGrpcMessage(answer, acceptCompression), handler.method);
         return sendResponse(passed, request, response, {
+          uncopied,
           stalledMs,
           onStalled() {
             onStalled?.(handler.requestPath.slice(1), request.socket.remoteAddress ?? "");

@@ -5,6 +5,7 @@ import type { ConnectTransportOptions } from "@connectrpc/connect-node";
 import { canceled } from "../rpc/canceled.js";
 import { TICKET_HEADER } from "../rpc/extension-headers.js";
 import { needsNewConnection } from "../rpc/new-connection.js";
+import { isPlainBinary, UncopiedMessages } from "../rpc/uncopied-messages.js";
 import { fixGrpcMessage } from "./grpc-message.js";
 import { Http2Connection, KEEPALIVE, type Keepalive } from "./http2-connection.js";
 import { type Attempt, watchAnswer, withResend } from "./resend.js";
@@ -60,7 +61,10 @@ export class Http2Sessions implements SessionManager {
         this.#tickets.set(ticket, { signal, isFresh: contextValues.get(needsNewConnection), attempt });
         sent.header.set(TICKET_HEADER, ticket);
         try {
-          return await next(sent);
+          if (!sent.stream || !isPlainBinary(sent.header)) return await next(sent);
+          const uncopied = new UncopiedMessages();
+          attempt.uncopied = uncopied;
+          return await next({ ...sent, message: uncopied.split(sent.method.input, sent.message) });
         } finally {
           this.#tickets.delete(ticket);
         }
@@ -79,6 +83,7 @@ export class Http2Sessions implements SessionManager {
           const stream = quietlyClosed(connection.request({ ...rest, ":method": method, ":path": path }));
           removeListener();
           if (attempt) attempt.stream = stream;
+          attempt?.uncopied?.joinWrites(stream);
           watchAnswer(stream);
           resolve(stream);
         },

@@ -2,11 +2,14 @@ import { type ClientHttp2Stream, constants } from "node:http2";
 import { Code, ConnectError, type StreamRequest, type UnaryRequest } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
 import { sleep } from "../rpc/sleep.js";
+import type { UncopiedMessages } from "../rpc/uncopied-messages.js";
 import { ReplayedInput } from "./replayed-input.js";
 
 /** One attempt of a call, with its stream once it is open. */
 export interface Attempt {
   stream?: ClientHttp2Stream;
+  /** Its messages, if it sends them without copies. */
+  uncopied?: UncopiedMessages;
 }
 
 /** The most attempts of a call whose streams the peer refuses. */

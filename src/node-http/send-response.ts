@@ -1,5 +1,6 @@
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
+import type { UncopiedMessages } from "../rpc/uncopied-messages.js";
 import { Stall } from "./stall.js";
 
 /** The error of a response that could not be sent: its caller has left, or reads nothing. */
@@ -14,6 +15,8 @@ const CHUNK_BYTES = 64 * 1024;
 const CHECKS = 8;
 
 export interface SendOptions {
+  /** The messages of the body, if they are sent without copies. */
+  uncopied?: UncopiedMessages | undefined;
   /** How long the caller may read nothing of the response before it is canceled, in milliseconds. */
   stalledMs: number;
   /** Runs when it is canceled for that. */
@@ -65,11 +68,23 @@ class ResponseOutput {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.length || at === 0; at += CHUNK_BYTES) {
+    const [head, bytes = head] = this.#options.uncopied?.join(chunk) ?? [chunk];
+    for (let at = 0; at < bytes.length || at === 0; at += CHUNK_BYTES) {
       this.#checkOpen();
-      if (!this.#response.write(chunk.subarray(at, at + CHUNK_BYTES))) await this.#waitForRoom();
+      const part = bytes.subarray(at, at + CHUNK_BYTES);
+      const hasRoom = at === 0 && bytes !== head ? this.#writeBoth(head, part) : this.#response.write(part);
+      if (!hasRoom) await this.#waitForRoom();
       this.#stall?.reset();
     }
+  }
+
+  /** Writes both at once to the socket. */
+  #writeBoth(head: Uint8Array, bytes: Uint8Array): boolean {
+    this.#response.cork();
+    this.#response.write(head);
+    const hasRoom = this.#response.write(bytes);
+    this.#response.uncork();
+    return hasRoom;
   }
 
   /** Resolves when the whole response is sent. */

@@ -1,5 +1,6 @@
 import { encodeEnvelope, type UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
+import { ENVELOPE_BYTES } from "./envelopes.js";
 
 /** The part of Connect's Compression that is used here. */
 interface Decompression {
@@ -61,7 +62,6 @@ async function* recodeFrames(
 
 const MESSAGE = "grpc-message";
 const COMPRESSED = 1;
-const ENVELOPE_BYTES = 5;
 
 /** The text that Connect has encoded, in gRPC's encoding. Spaces at the ends stay encoded, because HTTP trims them. */
 const recode = (encoded: string): string =>

@@ -4,8 +4,8 @@ import { type Compression, compressedFlag } from "@connectrpc/connect/protocol";
 import * as connect from "@connectrpc/connect/protocol-connect";
 import * as grpc from "@connectrpc/connect/protocol-grpc";
 import * as grpcWeb from "@connectrpc/connect/protocol-grpc-web";
+import { ENVELOPE_BYTES } from "../../rpc/envelopes.js";
 import { LazyHeaders } from "../../rpc/lazy-headers.js";
-import { ENVELOPE_BYTES } from "../unary/envelope.js";
 
 /** A response that has arrived as a whole. */
 export interface RawResponse {

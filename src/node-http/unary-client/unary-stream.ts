@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { type ClientHttp2Stream, constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { ENVELOPE_BYTES } from "../../rpc/envelopes.js";
 import { fixGrpcMessage } from "../grpc-message.js";
 import type { Http2Connection, OpenCall } from "../http2-connection.js";
 import { joinChunks } from "../join-chunks.js";
-import { ENVELOPE_BYTES, promisedLength } from "../unary/envelope.js";
+import { promisedLength } from "../unary/envelope.js";
 import type { RawResponse } from "./response-format.js";
 
 /** How one attempt of a call ended without a response. */

@@ -1,8 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressedFlag } from "@connectrpc/connect/protocol";
-
-/** One byte of flags and four of length, big-endian, precede each message of gRPC and gRPC-Web. */
-export const ENVELOPE_BYTES = 5;
+import { ENVELOPE_BYTES } from "../../rpc/envelopes.js";
 
 /** The message in the body of a unary request. */
 export interface EnvelopedMessage {

@@ -1,8 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import type { CallBytes } from "../../rpc/dispatch/served-method.js";
+import { ENVELOPE_BYTES } from "../../rpc/envelopes.js";
 import { joinChunks } from "../join-chunks.js";
-import { ENVELOPE_BYTES, extraMessage, openEnvelope, promisedLength } from "./envelope.js";
+import { extraMessage, openEnvelope, promisedLength } from "./envelope.js";
 
 /** The limits on the body of one request. */
 export interface BodyLimits {

@@ -18,6 +18,7 @@ import type {
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import { hasMalformedQuery } from "../../rpc/malformed-query.js";
+import { uncopiedResponse } from "../../rpc/uncopied-messages.js";
 import { sendRefusal } from "../access/refusal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted } from "../errors.js";
@@ -130,13 +131,14 @@ function limitHandler(handler: UniversalHandler, groupOf: GroupOf, shares: Share
     contextValues.set(requestBytesKey, requestBytes).set(usageKey, usage);
     // Without connections, nothing reports when an answer has been sent.
     if (connection) contextValues.set(responseUsageKey, usage);
+    const uncopiedBytes = () => contextValues.get(uncopiedResponse)?.pendingBytes ?? 0;
     const { body } = request;
     const counted = isBytes(body) ? inspectChunks(body, (chunk) => requestBytes.add(chunk)) : body;
     try {
       const answer = await handler({ ...request, contextValues, body: counted });
       const response = await mapMalformed(answer, method, requestBytes, request);
       // With connections, the signal aborts when the answer has been sent, too.
-      return connection ? responseBytes.count(response) : onceRead(response, end);
+      return connection ? responseBytes.count(response, uncopiedBytes) : onceRead(response, end);
     } catch (error) {
       end();
       throw error;

@@ -19,15 +19,18 @@ export class ResponseBytes {
     this.#onChange = onChange;
   }
 
-  /** The same response with a counted body: each chunk counts until the next one is read. */
-  count(response: UniversalServerResponse): UniversalServerResponse {
+  /**
+   * The same response with a counted body: each chunk counts until the next one is read, with the bytes that are
+   * appended to it when it is sent.
+   */
+  count(response: UniversalServerResponse, uncopiedBytes = () => 0): UniversalServerResponse {
     const { body } = response;
     if (!body || this.#hasEnded) return response;
     if (body instanceof Uint8Array) {
       this.#set(body.length);
       return response;
     }
-    return { ...response, body: inspectChunks(body, (chunk) => this.#set(chunk.length)) };
+    return { ...response, body: inspectChunks(body, (chunk) => this.#set(chunk.length + uncopiedBytes())) };
   }
 
   /** Counts nothing from now on: the response has been sent, or nobody waits for it. */

@@ -1,5 +1,6 @@
 import type { ConnectRouterOptions, Interceptor } from "@connectrpc/connect";
 import { takeAnyInJson } from "../../rpc/any-in-json.js";
+import { splitResponse } from "../../rpc/uncopied-messages.js";
 import { type Access, needsNoCredentials, subjectOf } from "../access/gate.js";
 import type { Limits } from "../config/config.js";
 import type { Logger } from "../context.js";
@@ -46,14 +47,15 @@ export interface CallPipelineOptions {
  *
  * Then Connect reads the body, and calls the interceptors with its messages, the outermost first:
  *
- * 5. `heartbeat`: keeps quiet streams alive.
- * 6. `observe`: notes the code that the call ends with.
- * 7. The interceptors of the server's user.
- * 8. `error-mapping`: maps every error to the error table.
- * 9. `admission`: notes which messages are complete, and makes answers wait until there is room for their bytes.
- * 10. `any-in-json`: decodes google.protobuf.Any in JSON.
- * 11. `access`: refuses messages about stores that the caller has no right to.
- * 12. `validate`: refuses requests that are not valid. The service comes after it.
+ * 5. `uncopied-messages`: takes large bytes out of the messages of a stream, to be sent without copies.
+ * 6. `heartbeat`: keeps quiet streams alive.
+ * 7. `observe`: notes the code that the call ends with.
+ * 8. The interceptors of the server's user.
+ * 9. `error-mapping`: maps every error to the error table.
+ * 10. `admission`: notes which messages are complete, and makes answers wait until there is room for their bytes.
+ * 11. `any-in-json`: decodes google.protobuf.Any in JSON.
+ * 12. `access`: refuses messages about stores that the caller has no right to.
+ * 13. `validate`: refuses requests that are not valid. The service comes after it.
  *
  * Calls of a tunnel and unary calls over Node's HTTP come by no handler of Connect. They pass the same steps:
  * `admit-call.ts` takes the place of the wrappers.
@@ -84,6 +86,7 @@ export function createPipeline({
     forThisProcess: (routes) => monitor.observe(admission.limitCalls(access.trust(routes))),
     options: {
       interceptors: [
+        splitResponse,
         heartbeat,
         monitor.interceptor,
         ...interceptors,

@@ -60,7 +60,7 @@ export function logService(context: ServiceContext): ServiceImpl<typeof LogServi
       }
       for await (const batch of logs.read(log, from, { follow, signal })) {
         for (const { offset, timestampMs, value } of batch) {
-          if (signal.aborted) break;
+          if (signal.aborted) throw canceled(signal);
           // If `sinceMs` is in the future, seek() could not skip records that were appended later.
           if (sinceMs !== undefined && timestampMs < sinceMs) continue;
           yield { offset, timestamp: BigInt(timestampMs), value };
