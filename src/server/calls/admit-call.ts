@@ -76,6 +76,8 @@ export function createAdmitCall(
 function refusalOf(error: unknown, call: ArrivedCall, id: string, log: Logger): ConnectError {
   const refusal = toAnswerError(error, call.signal, { reqId: id, method: call.path.slice(1) }, log);
   refusal.metadata.set(SERVER_HEADER, VERSION);
-  call.responseHeader.set(REQUEST_ID_HEADER, id);
+  // Over HTTP every response has the id in its headers. The refusal of a tunnel is a status without headers.
+  const headers = call.protocolName === "tunnel" ? refusal.metadata : call.responseHeader;
+  headers.set(REQUEST_ID_HEADER, id);
   return refusal;
 }
