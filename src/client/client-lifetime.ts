@@ -13,6 +13,17 @@ const registries = new WeakMap<Transport, (end: () => unknown) => Unregister>();
 export const openFor = (transport: Transport, end: () => unknown): Unregister =>
   registries.get(transport)?.(end) ?? (() => {});
 
+/** Shared by calls that have no signal of their own: a controller for each would cost as much as the call. */
+class SharedController extends AbortController {
+  started = 0;
+  ended = 0;
+
+  /** Few share it: Node removes a listener by going through all of them. */
+  get hasRoom(): boolean {
+    return this.started < 32;
+  }
+}
+
 /**
  * The long-lived objects and pending calls of one client. close() first ends the objects, whose last calls still
  * succeed. Then pending and later calls of the `scoped` transports fail with `Code.Canceled`. At last it calls
@@ -24,7 +35,7 @@ export function createClientLifetime(release: () => Promise<unknown>): {
   close: () => Promise<void>;
 } {
   const ends = new Set<() => unknown>();
-  const calls = new Set<AbortController>();
+  const calls = new Set<SharedController>();
   const closed = new ConnectError("the client is closed", Code.Canceled);
   let closing: Promise<void> | undefined;
 
@@ -33,14 +44,17 @@ export function createClientLifetime(release: () => Promise<unknown>): {
     ends.add(end);
     return () => ends.delete(end);
   };
+  let shared: SharedController | undefined;
   /** A signal that aborts with `signal` and when the client closes, until `done` is called. */
   const beginCall = (signal: AbortSignal | undefined) => {
     if (closing) throw closed;
-    const call = new AbortController();
+    const call = !signal && shared?.hasRoom ? shared : new SharedController();
+    if (!signal) shared = call;
     const stopListening = onAbort(signal, () => call.abort(signal?.reason));
     calls.add(call);
+    call.started++;
     const done = () => {
-      calls.delete(call);
+      if (++call.ended === call.started) calls.delete(call);
       stopListening();
     };
     return [call.signal, done] as const;

@@ -1,3 +1,5 @@
+/** The last signal without a limit: calls share theirs, and setting it takes longer than asking for it. */
+let last: AbortSignal | undefined;
 let setMaxListeners: ((most: number, target: AbortSignal) => void) | undefined | null = null;
 
 /**
@@ -11,7 +13,8 @@ export function expectManyListeners<S extends AbortSignal | undefined>(signal: S
     };
     setMaxListeners = process?.getBuiltinModule?.("node:events")?.setMaxListeners;
   }
-  if (signal) setMaxListeners?.(0, signal);
+  if (signal && signal !== last) setMaxListeners?.(0, signal);
+  last = signal;
   return signal;
 }
 
