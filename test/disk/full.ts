@@ -10,9 +10,9 @@ import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 
 process.on("SIGXFSZ", () => {});
 const parent = async () => (await once(process, "message"))[0] as unknown;
-const told = (error: unknown) =>
+const describeError = (error: unknown) =>
   error instanceof EngineFault ? `${error.reason}: ${error.message}` : String(error);
-const refusal = (call: Promise<unknown>) => call.then(() => "done", told);
+const refusal = (call: Promise<unknown>) => call.then(() => "done", describeError);
 
 const { keys, topics, blobs } = await openDiskEngine({ folder: process.argv[2] ?? "" });
 await keys.commit([set("k", "old")]);

@@ -47,7 +47,7 @@ describe("the clock", () => {
     return { at, sources, pass };
   };
 
-  test("its time goes on steadily, its stamps are the wall clock's", () => {
+  test("its time is monotonic, its timestamps are those of the wall clock", () => {
     const { at, sources, pass } = machine();
     const clock = new Clock(sources);
     const begin = clock.now();

@@ -15,11 +15,11 @@ import { loseStore, type Sizes, watchSyncs } from "../disk/lossy-store.js";
 import { verify } from "../disk/verify.js";
 import { type Note, work } from "../disk/work.js";
 
-/** How often the process is killed and the power fails: more in the nightly run. */
+/** The numbers of kills and of power failures: higher in the nightly run. */
 const KILLS = Number(process.env["DISK_KILLS"] ?? 20);
 const LOSSES = Number(process.env["DISK_LOSSES"] ?? 8);
 
-/** Small, so that tables, compactions and segments come about while little is written. */
+/** Small, so that little data makes tables, compactions and segments. */
 const SMALL = { memtableBytes: 64 * 1024, segmentBytes: 64 * 1024 };
 
 let folder: string;
@@ -30,7 +30,7 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true }));
 
-/** The process that writes, as one file. */
+/** The bundled program of the process that writes. */
 const program = join(import.meta.dirname, `.tmp/disk-${process.pid}.mjs`);
 
 beforeAll(() =>
@@ -112,7 +112,7 @@ describe("power loss", () => {
         mkdirSync(data, { recursive: true });
         const files = new LossyFiles(data);
         await files.adopt();
-        // So large that the store writes to its journal alone.
+        // So large that the store writes only to its journal.
         const engine = await openDiskEngine({
           folder: data,
           files,

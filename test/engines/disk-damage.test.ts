@@ -49,7 +49,7 @@ const first = async (path: string, pattern: RegExp) =>
   join(path, (await readdir(path)).sort().find((name) => pattern.test(name)) ?? "");
 
 /** A folder after its process was killed: the last writes are in a journal. */
-async function killed(): Promise<string> {
+async function killedFolder(): Promise<string> {
   const data = await fill(fresh());
   const engine = await openDiskEngine({ folder: data });
   for (let i = 0; i < 100; i++) await commitWrites(engine.keys, set(`late${i}`, `${i}`.repeat(200)));
@@ -58,7 +58,7 @@ async function killed(): Promise<string> {
   return copy;
 }
 
-/** Flips a bit at each of the places of a copy each: how many of them the engine refused to serve. */
+/** Flips a bit in a copy for each of `places`; returns how many of the copies the engine refused to serve. */
 async function survey(data: string, path: string, places: number[]): Promise<number> {
   const whole = await contents(await copyOf(data));
   let refused = 0;
@@ -104,8 +104,8 @@ describe("a flipped bit is reported or has no effect", () => {
     for (const kind of ["#.ldb", "MANIFEST-#", "CURRENT", "format.json"]) assert.ok(reported.get(kind), kind);
   }, 120_000);
 
-  test("in the journal of a process that was killed, in front of its last record", async () => {
-    const data = await killed();
+  test("in the journal of a killed process, before its last record", async () => {
+    const data = await killedFolder();
     const name = await first(join(data, "tree"), /\.log$/);
     const { lastStart } = readStoreLog(await readFile(name));
     assert.ok(lastStart > 20_000);
@@ -132,7 +132,7 @@ test.each([
   ["manifest", /^MANIFEST/],
   ["name of the manifest", /^CURRENT/],
 ])("the engine does not open without %s, and reports that", async (_, name) => {
-  const data = await killed();
+  const data = await killedFolder();
   await rm(await first(join(data, "tree"), name));
   await assert.rejects(openDiskEngine({ folder: data }), /is damaged: .*missing/);
 });
@@ -197,7 +197,7 @@ test("check reads LevelDB's entries, of all levels and of the journal", async ()
 }, 60_000);
 
 test("check changes nothing, and needs nothing to be written", async () => {
-  const data = await killed();
+  const data = await killedFolder();
   const program = join(import.meta.dirname, `.tmp/check-${process.pid}.mjs`);
   await build({
     entryPoints: [join(import.meta.dirname, "../disk/check.ts")],
@@ -222,7 +222,7 @@ test("check changes nothing, and needs nothing to be written", async () => {
       await chmod(path, (await stat(path)).isDirectory() ? folderMode : fileMode);
     }
   };
-  // Whoever runs it may read, and write nothing.
+  // The user that runs it may read, and write nothing.
   await chmod(folder, 0o755);
   await modes(0o555, 0o444);
   try {
@@ -242,7 +242,7 @@ test("a value that is damaged while the engine is open is not served", async () 
   const data = await fill(fresh());
   await using engine = await openDiskEngine({ folder: data });
   const table = await first(join(data, "tree"), /\.ldb$/);
-  // In place: the store has it mapped.
+  // In place, as the store has the file mapped.
   const file = await open(table, "r+");
   const bytes = await readFile(table);
   const place = bytes.indexOf("x".repeat(100)) + 50;
@@ -269,7 +269,7 @@ test("the tables of a large folder are all read before it opens", async () => {
   assert.match((await checkFolder(data)).damaged.join(), message);
 }, 60_000);
 
-describe("zeros and turned bytes in any file end in a report, and no process", () => {
+describe("zeroed and inverted bytes in any file are reported, and do not end the process", () => {
   const program = join(import.meta.dirname, `.tmp/survey-${process.pid}.mjs`);
   let child: ChildProcess;
 
@@ -355,8 +355,8 @@ describe("zeros and turned bytes in any file end in a report, and no process", (
     120_000,
   );
 
-  test("of a journal, in front of its last record", async () => {
-    const data = await killed();
+  test("of a journal, before its last record", async () => {
+    const data = await killedFolder();
     const whole = await verdictOf(data);
     assert.deepEqual([whole.damaged, whole.error], [[], undefined]);
     const path = join("tree", basename(await first(join(data, "tree"), /\.log$/)));
@@ -374,7 +374,7 @@ describe("zeros and turned bytes in any file end in a report, and no process", (
   }, 120_000);
 });
 
-test("a torn end of a log is truncated: nothing of it returns after later writes", async () => {
+test("a torn end of a log is truncated: none of it returns after later writes", async () => {
   const data = fresh();
   const torn = fresh();
   {

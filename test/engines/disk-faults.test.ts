@@ -101,7 +101,7 @@ test("after a failed sync nothing is acknowledged, as the state of the disk is u
   await reopened.logs.append("l", [utf8("newest")]);
 });
 
-test("a write that is in the journal although the disk has refused it is taken back", async () => {
+test("a write that is in the journal although the disk refused it is removed", async () => {
   const data = join(folder, `${++count}`);
   const engine = await openDiskEngine({ folder: data });
   await commitWrites(engine.keys, set("k", "old"));
@@ -137,7 +137,7 @@ describe.skipIf(process.platform !== "linux")("a store whose files may not grow 
 
   afterAll(() => rm(outdir, { recursive: true }));
 
-  test("a backup of which only a part fits fails, and does not open", async () => {
+  test("a backup of which only a part fits fails, and cannot be opened", async () => {
     const [data, to] = [join(folder, `${++count}`), join(folder, `${++count}`)];
     {
       await using engine = await openDiskEngine({ folder: data });
@@ -146,14 +146,14 @@ describe.skipIf(process.platform !== "linux")("a store whose files may not grow 
     const child = fork(backup, [data, to]);
     const next = async () => (await once(child, "message"))[0] as unknown;
     assert.equal(await next(), "ready");
-    // The last piece of the file is written in part.
+    // The last chunk of the file is written in part.
     limit(child.pid, 1_400_000);
     child.send("limited");
     assert.match(String(await next()), /Cannot write the backup .*: a file of the data folder may not grow/);
     await assert.rejects(openDiskEngine({ folder: to }), /format.json is missing/);
   });
 
-  test("every write fails, nothing of it is there, and it goes on when there is room", async () => {
+  test("every write fails and changes nothing, and writes succeed again when there is room", async () => {
     const data = join(folder, `${++count}`);
     const child = fork(program, [data]);
     const next = async () => (await once(child, "message"))[0] as unknown;

@@ -31,7 +31,7 @@ function groups() {
   };
 }
 
-test("few who call in one turn are one group; who calls while it is written, the next", async () => {
+test("a few writes of one turn are one group; writes during its commit are the next", async () => {
   const { all, add, end, written, range } = groups();
   const first = add(0, 15);
   await turn();
@@ -52,7 +52,7 @@ test("half of many items are a group: the other half is written while their call
   const all = add(0, 64);
   await turn();
   assert.deepEqual(written, [range(0, 32)]);
-  // Each who is answered writes again.
+  // Each caller writes again when it is answered.
   const again = all.slice(0, 32).map((one, i) => one.then(() => add(100 + i, 101 + i)[0]));
   await end();
   assert.deepEqual(written.slice(1), [range(32, 64)]);
@@ -62,7 +62,7 @@ test("half of many items are a group: the other half is written while their call
   await Promise.all([...all, ...again]);
 });
 
-test("a group has 4 MiB at most, and an item that has more is one by itself", async () => {
+test("a group has at most 4 MiB, and a larger item is a group by itself", async () => {
   const { add, end, written } = groups();
   const all = [...add(0, 3, 1.5 * 1024 ** 2), ...add(3, 4, 9 * 1024 ** 2), ...add(4, 5)];
   await turn();

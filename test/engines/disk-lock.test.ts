@@ -57,7 +57,7 @@ describe("who may open a folder", () => {
     assert.equal(first.message, "open");
     const second = await opened(data, alias);
     assert.match(second.message, /process 1 has it open/);
-    // The refused one has not let go of the lock that the first has.
+    // The refused one has not released the lock of the first.
     assert.match((await opened(data, alias)).message, /process 1 has it open/);
     await kill(first.child);
     const third = await opened(data, alias);
@@ -82,7 +82,7 @@ describe("who may open a folder", () => {
     }
   });
 
-  test("not a second engine of the same process, whose attempts do not let go of the lock", async () => {
+  test("not a second engine of the same process, whose attempts do not release the lock", async () => {
     const data = fresh();
     await using _ = await openDiskEngine({ folder: data });
     await assert.rejects(openDiskEngine({ folder: data }), new RegExp(`process ${process.pid} has it open`));
@@ -112,7 +112,7 @@ describe("who may open a folder", () => {
       (JSON.parse(await readFile(join(data, "lock"), "utf8")) as { pid: number }).pid,
       process.pid,
     );
-    // The sweep goes on behind the open, and ends with the engine.
+    // The sweep continues after the open, and ends with the engine.
     await until(async () => (await readdir(join(data, "blobs/aside"))).length === 0);
     await engine.close();
   });
@@ -141,7 +141,7 @@ test("the folder and its files are accessible by their owner only", async () => 
   await fill(data);
   const names = await readdir(data, { recursive: true });
   for (const name of ["", ...names]) {
-    // LevelDB makes its own files by the process's mask, in a folder that nobody else may enter.
+    // LevelDB creates its files with the process's umask, in a folder that nobody else may enter.
     if (/^(tree|lock\.d)\//.test(name)) continue;
     const { mode } = await stat(join(data, name));
     expect([name, (mode & 0o777).toString(8)]).toEqual([name, mode & 0o040000 ? "700" : "600"]);

@@ -55,7 +55,7 @@ describe("as every engine, with small tables and segments", () =>
   engineConformance(test, () => openDiskEngine({ folder: fresh(), ...SMALL })));
 
 describe("over restarts", () => {
-  test("keys, their versions and their order stay; versions go on from the highest", async () => {
+  test("keys, their versions and their order stay; versions continue from the highest", async () => {
     const data = fresh();
     const names = Array.from({ length: 500 }, (_, i) => `k${String(i).padStart(3, "0")}`);
     let newest = 0n;
@@ -112,7 +112,7 @@ describe("over restarts", () => {
       await fill(30);
       await later(60);
     }
-    // Of seven rounds no more than two: what is there, and what compaction needs for a while.
+    // At most two of seven rounds: the current one, and one that compaction has not removed yet.
     await until(async () => (await sizeOf(data)) < 2 * 2000 * 550);
   });
 
@@ -219,7 +219,7 @@ describe("over restarts", () => {
     refused(engine);
     const openedMs = performance.now();
     await vi.waitFor(() => engine.topics.consume("t", "other", AbortSignal.abort()), 1000);
-    // It goes on with what it had been idle before.
+    // The idle time before the restart counts.
     assert.ok(performance.now() - openedMs < 280, `${performance.now() - openedMs} ms`);
   });
 
@@ -258,7 +258,7 @@ describe("over restarts", () => {
     await events.quiet();
   });
 
-  test("blobs stay, and files that no blob has go", async () => {
+  test("blobs stay, and files without a blob are removed", async () => {
     const data = fresh();
     const before = await openDiskEngine({ folder: data });
     const info = await before.blobs.put("b", content(patternBytes(100_000)), plain);
@@ -266,7 +266,7 @@ describe("over restarts", () => {
     await mkdir(join(data, "blobs/ab"), { recursive: true });
     await writeFile(join(data, "blobs/ab", "ab".repeat(16)), "left behind");
     await writeFile(join(data, "blobs/aside", "cd".repeat(16)), "half");
-    // As a process leaves it that was killed.
+    // Like the file of a killed process.
     await writeFile(join(data, "lock"), JSON.stringify({ id: "x", pid: 2 ** 22 + 1, host: hostname() }));
     const engine = await openDiskEngine({ folder: data });
     assert.deepEqual(await engine.blobs.stat("b"), info);
@@ -281,7 +281,7 @@ describe("over restarts", () => {
     await engine.close();
   });
 
-  test("every range of a blob of many blocks is what was stored", async () => {
+  test("every range of a blob of many blocks has the stored bytes", async () => {
     await using engine = await openDiskEngine({ folder: fresh() });
     const bytes = patternBytes(3_000_000);
     await engine.blobs.put("b", content(bytes), plain);
@@ -331,7 +331,7 @@ describe("bounds", () => {
   };
   const value = "x".repeat(1000);
 
-  test("maxKeyBytes: a commit past it changes nothing; replacing, deleting and expiry free room", async () => {
+  test("maxKeyBytes: a commit beyond it changes nothing; replacing, deleting and expiry free room", async () => {
     const data = fresh();
     const most = 3 * (32 + 1 + 1000);
     const limits = { folder: data, maxKeyBytes: most };
@@ -341,7 +341,7 @@ describe("bounds", () => {
       await commitWrites(keys, set("a", value), set("b", value, { ttlMs: 300 }));
       await assert.rejects(keys.commit([set("c", value), set("d", value)]), isFull("maxKeyBytes", most));
       assert.deepEqual(await keys.getMany(["c", "d"]), [undefined, undefined]);
-      // At the same time, of which one fits.
+      // Concurrent writes, of which one fits.
       const both = await Promise.allSettled([keys.commit([set("c", value)]), keys.commit([set("d", value)])]);
       assert.deepEqual(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
       for (let i = 0; i < 5; i++) await commitWrites(keys, set("a", value));
@@ -356,7 +356,7 @@ describe("bounds", () => {
     await assert.rejects(keys.commit([set("g", "")]), isFull("maxKeyBytes", most));
   });
 
-  test("maxLogBytes: an append past it appends nothing; a log's retention gives room back", async () => {
+  test("maxLogBytes: an append beyond it appends nothing; a log's retention frees room", async () => {
     const data = fresh();
     const most = 50_000;
     const limits = { folder: data, maxLogBytes: most, segmentBytes: 10_000 };
@@ -380,7 +380,7 @@ describe("bounds", () => {
     assert.equal((await texts(engine.logs, "l")).length, 10);
   });
 
-  test("maxBlobBytes: a blob past it is not stored; replacing and deleting free room", async () => {
+  test("maxBlobBytes: a blob beyond it is not stored; replacing and deleting free room", async () => {
     const data = fresh();
     const most = 1_000_000;
     const limits = { folder: data, maxBlobBytes: most };
@@ -449,7 +449,7 @@ describe("the folder", () => {
     await (await openDiskEngine({ folder: data })).close();
   });
 
-  test("is free at once when its process has ended, also if that had our process id", async () => {
+  test("is unlocked when its process has ended, also if that had our process id", async () => {
     for (const pid of [process.pid, 2 ** 22 + 1, 1]) {
       const data = fresh();
       await (await openDiskEngine({ folder: data })).close();
@@ -458,7 +458,7 @@ describe("the folder", () => {
     }
   });
 
-  test("is not free while its holder on another machine shows that it lives", async () => {
+  test("stays locked while its holder on another machine renews the lock", async () => {
     const data = fresh();
     await (await openDiskEngine({ folder: data })).close();
     const lock = join(data, "lock");
@@ -474,7 +474,7 @@ describe("the folder", () => {
     }
   });
 
-  test("of a newer format is refused, and so is one that is something else's", async () => {
+  test("of a newer format is refused, and so is the folder of another program", async () => {
     const data = fresh();
     await (await openDiskEngine({ folder: data })).close();
     await writeFile(join(data, "format.json"), JSON.stringify({ format: FORMAT + 1 }));
@@ -515,7 +515,7 @@ describe("the folder", () => {
 });
 
 describe("backup and restore", () => {
-  test("a backup of a running engine is all that there was at one moment", async () => {
+  test("a backup of a running engine has the state at one moment", async () => {
     const data = await fill(fresh());
     const engine = await openDiskEngine({ folder: data, ...SMALL });
     const enough = new AbortController();
@@ -557,14 +557,14 @@ describe("backup and restore", () => {
     assert.equal(fromUtf8((await events.next()).value), "1");
   });
 
-  test("of a folder that nobody has open works as well", async () => {
+  test("of a closed folder works, too", async () => {
     const [data, copy] = [await fill(fresh()), fresh()];
     await backUpFolder(data, copy);
     await using engine = await openDiskEngine({ folder: copy });
     assert.equal((await collect(engine.keys.list("k"))).length, 300);
   });
 
-  test("refuse what is not a data folder, a target that is not empty, and an incomplete backup", async () => {
+  test("refuse a folder that is not a data folder, a target that is not empty, and an incomplete backup", async () => {
     const data = await fill(fresh());
     await assert.rejects(backUpFolder(fresh(), fresh()), /it is not a data folder/);
     const occupied = fresh();

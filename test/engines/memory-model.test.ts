@@ -145,7 +145,7 @@ describe("keys are a plain map with versions and a clock", () => {
     );
   });
 
-  test("the heap gives the least first, whatever is put in and taken out", () => {
+  test("the heap returns the least first, after any pushes and pops", () => {
     fc.assert(
       fc.property(
         fc.array(fc.option(fc.integer(), { nil: undefined }), { maxLength: 300 }),
@@ -173,7 +173,7 @@ describe("keys are a plain map with versions and a clock", () => {
   });
 });
 
-describe("a log is an array that loses its oldest", () => {
+describe("a log is an array that drops its oldest records", () => {
   const limit = (max: number) => fc.option(fc.integer({ min: 1, max }), { nil: undefined });
   const step = fc.oneof(
     {
@@ -269,7 +269,7 @@ describe("a topic's events", () => {
     unanswered: Delivery[];
   }
 
-  test("are handled once by each group, and counted each time they are delivered", async () => {
+  test("are handled once by each group, and each delivery is counted", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 60, size: "max" }), async (actions) => {
         await using engine = memoryEngine();
@@ -297,7 +297,7 @@ describe("a topic's events", () => {
             await delivery[how]();
             handled.push(text);
           }
-          // A second answer does nothing.
+          // A second answer has no effect.
           if (how !== "none") await delivery.retry(0);
         };
         const take = async (member: Member, how: string) => {
@@ -383,7 +383,7 @@ describe("a topic's events", () => {
 });
 
 describe("a blob", () => {
-  test("of any chunks gives any range as subarray() does", async () => {
+  test("of any chunks returns any range like subarray()", async () => {
     const chunk = fc.integer({ min: 0, max: 90_000 });
     const at = fc.integer({ min: 0, max: 300_000 });
     await fc.assert(

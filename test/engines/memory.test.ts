@@ -28,7 +28,7 @@ async function* content(...sizes: number[]): AsyncGenerator<Uint8Array> {
 const plain = { metadata: {}, ifAbsent: false };
 
 describe("bounds", () => {
-  test("maxKeyBytes: a commit past it changes nothing; replacing and deleting free room", async () => {
+  test("maxKeyBytes: a commit beyond it changes nothing; replacing and deleting free room", async () => {
     const most = 3 * (256 + 1 + 1000);
     await using engine = memoryEngine({ maxKeyBytes: most });
     const { keys } = engine;
@@ -43,7 +43,7 @@ describe("bounds", () => {
     await keys.commit([set("d", `${value}x`)]);
   });
 
-  test("maxKeyBytes: expired keys give their room back", async () => {
+  test("maxKeyBytes: expired keys free their room", async () => {
     let nowMs = 1000;
     await using engine = memoryEngine({ maxKeyBytes: 300, now: () => nowMs });
     const { keys } = engine;
@@ -54,7 +54,7 @@ describe("bounds", () => {
     }
   });
 
-  test("maxWatchBacklog: a watcher that is behind by more keys fails, one that reads goes on", async () => {
+  test("maxWatchBacklog: a watcher that is behind by more keys fails, one that reads continues", async () => {
     await using engine = memoryEngine({ maxWatchBacklog: 100 });
     const { keys } = engine;
     const behind = reader(keys.watch("", neverAborts()));
@@ -74,7 +74,7 @@ describe("bounds", () => {
     }
   });
 
-  test("maxLogBytes: an append past it appends nothing; retention gives room back", async () => {
+  test("maxLogBytes: an append beyond it appends nothing; retention frees room", async () => {
     const most = 10 * (32 + 100);
     await using engine = memoryEngine({ maxLogBytes: most });
     const { logs } = engine;
@@ -93,7 +93,7 @@ describe("bounds", () => {
     await logs.append("b", [value, value, value]);
   });
 
-  test("maxBacklogBytes: a publish past it reaches no group; handled events free room", async () => {
+  test("maxBacklogBytes: a publish beyond it reaches no group; handled events free room", async () => {
     const most = 3 * (64 + 100);
     await using engine = memoryEngine({ maxBacklogBytes: most });
     const { topics } = engine;
@@ -114,7 +114,7 @@ describe("bounds", () => {
     for (let i = 0; i < 2; i++) await (await fast.next()).ack();
   });
 
-  test("maxBlobBytes: a blob past it is not stored, and frees its room", async () => {
+  test("maxBlobBytes: a blob beyond it is not stored, and frees its room", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 200_000 });
     const { blobs } = engine;
     for (let i = 0; i < 3; i++) {
@@ -136,7 +136,7 @@ describe("bounds", () => {
     await assert.rejects(engine.blobs.put("d", content(1), plain), isFull("maxBlobBytes", 300_000));
   });
 
-  test("maxBlobBytes: several unfinished blobs cannot pass it together", async () => {
+  test("maxBlobBytes: several unfinished blobs cannot exceed it together", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 200_000 });
     const { blobs } = engine;
     let go = () => {};
@@ -154,7 +154,7 @@ describe("bounds", () => {
     await blobs.put("b", content(68_928), plain);
   });
 
-  test("maxBlobBytes: content that fails and a name that is taken in the meantime free their room", async () => {
+  test("maxBlobBytes: failed content, and content whose name was taken in the meantime, free their room", async () => {
     await using engine = memoryEngine({ maxBlobBytes: 200_000 });
     const { blobs } = engine;
     const breaks = async function* () {
@@ -188,7 +188,7 @@ describe("bounds", () => {
     await assert.rejects(blobs.put("d", content(1), plain), isFull("maxBlobBytes", 200_000));
   });
 
-  test("a blob of very many small chunks takes no more memory than its bytes", async () => {
+  test("a blob of many small chunks takes no more memory than its bytes", async () => {
     await using engine = memoryEngine();
     const chunks = async function* () {
       for (let i = 0; i < 20_000; i++) yield new Uint8Array(i % 2);
@@ -229,7 +229,7 @@ describe("time", () => {
     );
   });
 
-  test("an entry expires on time though thousands of others no longer do", async () => {
+  test("an entry expires on time, although thousands of others were removed before", async () => {
     await using engine = memoryEngine();
     const { keys } = engine;
     await keys.commit([set("last", "v", { ttlMs: 60 })]);
@@ -285,7 +285,7 @@ describe("time", () => {
     assert.equal(fromUtf8((await reader(events).next()).value), "waits");
   });
 
-  test("groupIdleMs of any length is waited for", async () => {
+  test("groupIdleMs may have any length", async () => {
     await using engine = memoryEngine({ groupIdleMs: Number.POSITIVE_INFINITY });
     const { topics } = engine;
     reader(topics.consume("t", "g", AbortSignal.abort()));
@@ -295,7 +295,7 @@ describe("time", () => {
   });
 });
 
-describe("memory is given back", () => {
+describe("memory is freed", () => {
   test("of a key that is replaced, deleted or expired, without a call", async () => {
     await using engine = memoryEngine();
     const { keys } = engine;
@@ -324,7 +324,7 @@ describe("memory is given back", () => {
     assert.equal(gone, true);
   });
 
-  test("of what waits for a watcher that has left without reading", async () => {
+  test("of the changes for a watcher that has left without reading", async () => {
     await using engine = memoryEngine();
     const { keys } = engine;
     let unread: AsyncIterable<unknown> | undefined;
@@ -361,7 +361,7 @@ describe("memory is given back", () => {
     assert.equal(gone, true);
   });
 
-  test("of the request that a kept value came in", async () => {
+  test("of the request that a stored value arrived in", async () => {
     await using engine = memoryEngine();
     const { keys, logs, topics } = engine;
     const events = reader(topics.consume("t", "g", neverAborts()));
@@ -376,7 +376,7 @@ describe("memory is given back", () => {
     assert.equal((await events.next()).value.length, 100);
   });
 
-  test("whoever ends a watch, a read or a consume leaves no listener on its signal", async () => {
+  test("a watch, a read or a consume that has ended leaves no listener on its signal", async () => {
     const engine = memoryEngine();
     const { keys, logs, topics } = engine;
     const { signal } = new AbortController();

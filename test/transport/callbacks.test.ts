@@ -61,7 +61,7 @@ async function until(holds: () => boolean, what: string): Promise<void> {
 /** Publishes "hello" until it is handled: from then on the app's group exists. */
 async function greet(pubsub: Pubsub, topic: string, greeted: () => boolean): Promise<void> {
   for (let i = 0; !greeted(); i++) {
-    assert.ok(i < 500, "the app was never told");
+    assert.ok(i < 500, "the app received no event");
     await pubsub.publish(topic, "hello");
     await sleep(10);
   }
@@ -114,8 +114,8 @@ test("serveCallbacks() answers gRPC and Connect on one port, and close() waits f
   const served = await serveCallbacks({ slow: handler }, { port: 0 });
   await using grpc = createNodeTransport(served.url, { protocol: "grpc" });
   const http1 = createNodeTransport(served.url, { httpVersion: "1.1", json: true });
-  const told = await createClient(AppCallback, http1).listTopicSubscriptions({});
-  assert.equal(told.subscriptions[0]?.topic, "slow");
+  const wanted = await createClient(AppCallback, http1).listTopicSubscriptions({});
+  assert.equal(wanted.subscriptions[0]?.topic, "slow");
   const client = createClient(AppCallback, grpc);
   const handled = client.onTopicEvent({ id: "1", pubsubName: "default", topic: "slow" });
   await until(() => begun, "the event");
@@ -204,10 +204,12 @@ test('after "retry" or a throw the event is delivered again, and the dead letter
   for (const word of ["twice", "never", "throws"]) await at.pubsub.publish("work", word);
   await until(() => letters.length === 2 && tries["twice"] === 2, "the dead letters");
   assert.deepEqual(tries, { twice: 2, never: 3, throws: 3 });
-  const told = Object.fromEntries(letters.map(({ data, metadata }) => [data, metadata["deadLetterReason"]]));
-  assert.equal(told["never"], "the app asked for another delivery");
+  const reasons = Object.fromEntries(
+    letters.map(({ data, metadata }) => [data, metadata["deadLetterReason"]]),
+  );
+  assert.equal(reasons["never"], "the app asked for another delivery");
   // A handler that throws `unavailable` does not mean that the app has left.
-  assert.equal(told["throws"], "the app failed: [unavailable] the database is away");
+  assert.equal(reasons["throws"], "the app failed: [unavailable] the database is away");
   assert.equal(errors.length, 3);
 });
 

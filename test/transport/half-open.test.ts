@@ -87,7 +87,7 @@ describe.concurrent("half-open connections", () => {
       await using others = await server.openGossipMap<string>("m");
 
       /** Sends `text` everywhere until all followers have received it; returns the time in milliseconds. */
-      const told = async (text: string): Promise<Map<string, number>> => {
+      const sendToAll = async (text: string): Promise<Map<string, number>> => {
         const tookMs = new Map<string, number>();
         const startMs = performance.now();
         const missing = () =>
@@ -108,9 +108,9 @@ describe.concurrent("half-open connections", () => {
         return tookMs;
       };
 
-      await told("before");
+      await sendToAll("before");
       way.stall();
-      const tookMs = await told("after");
+      const tookMs = await sendToAll("after");
       console.log(`${name}: ${[...tookMs].map(([what, ms]) => `${what} ${ms} ms`).join(", ")}`);
       for (const [what, ms] of tookMs) assert.ok(ms <= GOAL_MS, `${what} took ${ms} ms`);
       await sleep(2000);

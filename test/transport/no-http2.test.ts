@@ -57,11 +57,11 @@ for (const [name, open] of Object.entries(servers)) {
 
 test("an app without HTTP/2 is reported in the server's log, and the server continues", async () => {
   await using app = await opened(createHttp(), "http");
-  const told: unknown[] = [];
-  const log = { ...silent, warn: (fields: { err?: unknown }) => void told.push(fields.err) };
+  const warnings: unknown[] = [];
+  const log = { ...silent, warn: (fields: { err?: unknown }) => void warnings.push(fields.err) };
   await using at = await openInProcess({ log, config: { apps: { app: { url: app.url } } } });
-  await vi.waitFor(() => assert.equal(told.length, 1));
-  assert.ok(told[0] instanceof ConnectError);
-  assert.equal(told[0].message, `[unavailable] ${app.host} speaks no HTTP/2`);
+  await vi.waitFor(() => assert.equal(warnings.length, 1));
+  assert.ok(warnings[0] instanceof ConnectError);
+  assert.equal(warnings[0].message, `[unavailable] ${app.host} speaks no HTTP/2`);
   assert.equal(await createClient(at.transport).hello().say("Ada"), "Hello, Ada");
 });

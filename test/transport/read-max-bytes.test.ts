@@ -82,9 +82,9 @@ for (const [way, call] of [
 ] as const) {
   test(`a response of ${BOMB_MIB} MiB, compressed to a thousandth, is refused at 64 MiB: ${way}, ${call}`, async () => {
     const child = fork(outfile, [url, way, call], { execArgv: ["--max-old-space-size=96"] });
-    const [told] = (await once(child, "message")) as [{ code: unknown; message: string; mostMiB: number }];
-    assert.equal(told.code, Code.ResourceExhausted, told.message);
-    assert.ok(told.mostMiB < 330, `${told.mostMiB} MiB`);
+    const [result] = (await once(child, "message")) as [{ code: unknown; message: string; mostMiB: number }];
+    assert.equal(result.code, Code.ResourceExhausted, result.message);
+    assert.ok(result.mostMiB < 330, `${result.mostMiB} MiB`);
   }, 30_000);
 }
 

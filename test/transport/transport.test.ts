@@ -59,22 +59,22 @@ forEachProtocol("unary", (open) => {
   test("the caller's headers are sent, and its onHeader is called in addition to ours", async () => {
     await using at = await open();
     const state = createState(at.transport, "default");
-    let told: Headers | undefined;
+    let responseHeader: Headers | undefined;
     const etag = await state
       .set("k", 1, {
         headers: { "fairlead-fence": "nope/r=1" },
         onHeader: (headers) => {
-          told = headers;
+          responseHeader = headers;
         },
       })
       .catch((error: unknown) => error);
     assert.match(String(etag), /lock store "nope" is not configured/);
     await state.set("k", 1, {
       onHeader: (headers) => {
-        told = headers;
+        responseHeader = headers;
       },
     });
-    assert.match(told?.get("fairlead-server") ?? "", /^\d+\.\d+\.\d+/);
+    assert.match(responseHeader?.get("fairlead-server") ?? "", /^\d+\.\d+\.\d+/);
   });
 });
 
@@ -163,7 +163,7 @@ test.each([
   ["Connect", createWebTransport],
   ["gRPC-Web", createGrpcWebTransport],
 ])("%s over fetch follows no redirect, also if fetch cannot be asked to fail on one", async (_, create) => {
-  const asked: string[] = [];
+  const redirectModes: string[] = [];
   await using elsewhere = await httpApp();
   await using moved = await httpApp((_asked, response) => {
     response.writeHead(307, { location: `${elsewhere.url}/` });
@@ -171,14 +171,14 @@ test.each([
   });
   // Like workerd's fetch, which throws on redirect: "error".
   const fetch: typeof globalThis.fetch = async (input, init) => {
-    asked.push(init?.redirect ?? "follow");
+    redirectModes.push(init?.redirect ?? "follow");
     if (init?.redirect === "error") throw new TypeError("Invalid redirect value");
     return globalThis.fetch(input, init);
   };
   const error = await failure(createState(create(moved.url, { fetch }), "default").get("k"));
   assert.equal(error.code, Code.Unavailable);
   assert.equal(error.rawMessage, `cannot reach ${new URL(moved.url).host}: it redirects`);
-  assert.deepEqual([...new Set(asked)], ["manual"]);
+  assert.deepEqual([...new Set(redirectModes)], ["manual"]);
   assert.deepEqual(elsewhere.asked, []);
 });
 
@@ -188,7 +188,7 @@ test("gRPC over HTTP/1.1 is refused when the transport is created", () => {
 
 test("errors of the Go runtime are mapped to the codes of the error table", async () => {
   const E = ConnectError;
-  const cases: [said: ConnectError, meant: Code][] = [
+  const cases: [error: ConnectError, expected: Code][] = [
     [
       new E(
         "error while executing state transaction: possible etag mismatch. error from state store: …",
@@ -204,15 +204,15 @@ test("errors of the Go runtime are mapped to the codes of the error table", asyn
     [new E("you may not", Code.PermissionDenied), Code.PermissionDenied],
     [new E("something broke", Code.Internal), Code.Internal],
   ];
-  for (const [said, meant] of cases) {
+  for (const [error, expected] of cases) {
     const go = createRouterTransport(({ service }) => {
       service(Runtime, {
         getState() {
-          throw said;
+          throw error;
         },
       });
     });
-    assert.equal((await failure(generatedClient(Runtime, go).getState({}))).code, meant, said.rawMessage);
+    assert.equal((await failure(generatedClient(Runtime, go).getState({}))).code, expected, error.rawMessage);
   }
 });
 

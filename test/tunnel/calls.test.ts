@@ -32,7 +32,7 @@ function endless(values: number[]) {
 }
 
 test("an abort sends RESET, aborts the handler's signal and ends the request stream", async () => {
-  const { promise: heard, resolve } = withResolvers<unknown>();
+  const { promise: ended, resolve } = withResolvers<unknown>();
   const { dialler, acceptor, close } = openEnds(
     {},
     {
@@ -50,7 +50,7 @@ test("an abort sends RESET, aborts the handler's signal and ends the request str
   await reader.next();
   stop.abort(new Error("enough"));
   await assert.rejects(reader.next(), { code: Code.Canceled });
-  assert.equal(((await heard) as ConnectError).code, Code.Canceled);
+  assert.equal(((await ended) as ConnectError).code, Code.Canceled);
   await stopped;
   await turns();
   assert.equal(dialler.seen.sent["RESET"], 1);
@@ -85,7 +85,7 @@ test("a stream that is canceled with its first frame causes no unhandled rejecti
 });
 
 test("a deadline that the caller notices first reaches the handler as deadline_exceeded", async () => {
-  const { promise: heard, resolve } = withResolvers<ConnectError>();
+  const { promise: ended, resolve } = withResolvers<ConnectError>();
   const net = createSocketPair();
   open(net, 1, {
     serves: {
@@ -104,7 +104,7 @@ test("a deadline that the caller notices first reaches the handler as deadline_e
   );
   await turns();
   peer.send({ kind: "reset", id: 1, code: Code.DeadlineExceeded });
-  assert.equal((await heard).code, Code.DeadlineExceeded);
+  assert.equal((await ended).code, Code.DeadlineExceeded);
   peer.close(1000, "");
 });
 
@@ -208,7 +208,7 @@ test("a handler that ends early ends the calling half: its iterable is returned,
 });
 
 test("leaving a for await loop over a response cancels the call", async () => {
-  const { promise: heard, resolve } = withResolvers<void>();
+  const { promise: ended, resolve } = withResolvers<void>();
   const { dialler, acceptor, close } = openEnds(
     {},
     {
@@ -232,7 +232,7 @@ test("leaving a for await loop over a response cancels the call", async () => {
     assert.equal(message.value.length, 5);
     break;
   }
-  await heard;
+  await ended;
   await turns();
   assert.equal(dialler.seen.sent["RESET"], 1);
   assert(acceptor.session.isIdle && dialler.session.isIdle);
@@ -381,7 +381,7 @@ test.each([
   ["alone", []],
   ["behind an interceptor that copies the request", [(next) => (request) => next({ ...request })]],
 ] satisfies [string, Interceptor[]][])("a handler may copy its context: %s", async (_, interceptors) => {
-  const { promise: heard, resolve } = withResolvers<void>();
+  const { promise: ended, resolve } = withResolvers<void>();
   const { dialler, close } = openEnds(
     {},
     {
@@ -410,7 +410,7 @@ test.each([
   });
   assert.deepEqual(got, ["h", "t"]);
   // The call has ended.
-  await heard;
+  await ended;
   close();
 });
 

@@ -212,7 +212,7 @@ test("streams that wait for credit of the connection continue when it is returne
       },
     },
   );
-  await dialler.told;
+  await dialler.ready;
   const asks = async function* () {
     for (let i = 0; i < 5; i++) yield blob(100_000);
   };

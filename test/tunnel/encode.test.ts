@@ -59,7 +59,7 @@ test("an app may reuse its buffer when the next message is requested", async () 
       },
     },
   );
-  await ends.dialler.told;
+  await ends.dialler.ready;
   const buffer = new Uint8Array(40_000);
   await ends.dialler.client.client(
     (async function* () {

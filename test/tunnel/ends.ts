@@ -20,7 +20,7 @@ export interface End {
   readonly client: Client<typeof Blobs>;
   readonly seen: Observer;
   /** Resolves when the other end has sent SETTINGS. */
-  readonly told: Promise<void>;
+  readonly ready: Promise<void>;
   /** Resolves with the reason when the session is closed. */
   readonly lost: Promise<ConnectError>;
 }
@@ -69,12 +69,12 @@ export function open(
 ): End {
   const seen = new Observer(at === 0 ? 1 : 0);
   const { promise: lost, resolve } = withResolvers<ConnectError>();
-  const { promise: told, resolve: tell } = withResolvers<void>();
+  const { promise: ready, resolve: setReady } = withResolvers<void>();
   const session: Session = new Session(seen.watch(net.ends[at]), {
     isDialler: at === 0,
     ...rest,
     onSettings: (peer) => {
-      tell();
+      setReady();
       rest.onSettings?.(peer);
     },
     answer: (...call) => dispatcher(...call),
@@ -86,7 +86,7 @@ export function open(
   const router = interceptors && { interceptors };
   const dispatcher = createDispatcher((to) => to.service(Blobs, serves), { router }).on(() => session);
   const client = createClient(Blobs, createCaller(session, { messageBytes }));
-  return { session, client, seen, told, lost };
+  return { session, client, seen, ready, lost };
 }
 
 export function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

@@ -233,7 +233,7 @@ test("calls that the other end would not accept wait at the caller until one has
       },
     },
   );
-  await dialler.told;
+  await dialler.ready;
   const stop = new AbortController();
   const calls = Array.from({ length: 20 }, () => dialler.client.unary(blob(3)));
   const stopped = dialler.client.unary(blob(3), { signal: stop.signal });

@@ -68,15 +68,15 @@ async function run(plans: Plan[], net: PairOptions, limits: Limits): Promise<Run
   const ends = openEnds({ limits, serves }, { limits, serves }, net);
   // Before SETTINGS a limit of 100 calls is assumed.
   if (limits.calls < 100)
-    await Promise.race([Promise.all([ends.dialler.told, ends.acceptor.told]), lost(ends)]);
+    await Promise.race([Promise.all([ends.dialler.ready, ends.acceptor.ready]), lost(ends)]);
   const calls = plans.map((plan, call) =>
     make(call, plan, outcomes[call] as Outcome, plan.by === 0 ? ends.dialler : ends.acceptor),
   );
   let hanging: NodeJS.Timeout | undefined;
   const hang = new Promise<never>((_, reject) => {
-    const told = () =>
+    const reportHanging = () =>
       reject(new Error(`calls hang: ${outcomes.map(({ how }, call) => (how ? "" : call)).join(" ")}`));
-    hanging = setTimeout(told, 8000);
+    hanging = setTimeout(reportHanging, 8000);
   });
   await Promise.race([Promise.all(calls), hang]).finally(() => clearTimeout(hanging));
   assert.deepEqual(wrong, []);

@@ -55,7 +55,7 @@ test("calls that are canceled while nothing can be written leak no memory", asyn
       serves: { unary: (ask) => ask, client: () => new Promise(() => {}) },
     },
   );
-  await dialler.told;
+  await dialler.ready;
   const full = new AbortController();
   const asks = async function* () {
     for (;;) yield blob(16_000);

@@ -51,7 +51,7 @@ test("after 25 s of silence a PING is sent, and with its PONG the session stays 
 
 test("with an open call a PING is sent after 4 s, and without an answer within 4 s the calls fail as unavailable", async () => {
   const { dialler, acceptor, net } = openEnds({}, { serves: { unary: () => new Promise(() => {}) } });
-  await dialler.told;
+  await dialler.ready;
   const call = dialler.client.unary(blob(1));
   const failed = assert.rejects(call, { code: Code.Unavailable, message: /nothing was heard for \d+ ms/ });
   await turns();
@@ -103,7 +103,7 @@ test("each end enforces a deadline by itself", async () => {
       },
     },
   );
-  await dialler.told;
+  await dialler.ready;
   const late = { code: Code.DeadlineExceeded };
   const call = assert.rejects(dialler.client.unary({}, { timeoutMs: 3000 }), late);
   await turns();

@@ -15,7 +15,7 @@ const echo = { unary: (ask: { value: Uint8Array }) => ask };
 
 test("a large message is sent in pieces of 65 KiB while no other stream waits", async () => {
   const ends = openEnds({}, { serves: echo });
-  await ends.dialler.told;
+  await ends.dialler.ready;
   const sent = sentBy(ends);
   await ends.dialler.client.unary(blob(150_000));
   const pieces = sent.flat().filter(({ kind }) => kind === "MESSAGE");
@@ -35,7 +35,7 @@ test("a large message is sent in pieces of 65 KiB while no other stream waits", 
 
 test("large messages are sent in pieces of 16 KiB, one of each stream in turn", async () => {
   const ends = openEnds({}, { serves: echo });
-  await ends.dialler.told;
+  await ends.dialler.ready;
   const sent = sentBy(ends);
   await Promise.all([1, 2, 3].map((fill) => ends.dialler.client.unary(blob(200_000, fill))));
   const pieces = sent.flat().filter(({ kind }) => kind === "MESSAGE");
@@ -54,7 +54,7 @@ test("a small call overtakes uploads: it waits only for the bytes that were alre
     {},
     { serves: { ...echo, client: () => new Promise(() => {}), bidi: (input) => input } },
   );
-  await ends.dialler.told;
+  await ends.dialler.ready;
   const enough = new AbortController();
   const upload = async function* () {
     for (;;) yield blob(64 * 1024);
@@ -82,7 +82,7 @@ test("a small call overtakes uploads: it waits only for the bytes that were alre
 
 test("control frames are sent before messages, however many messages wait", async () => {
   const ends = openEnds({}, { serves: { ...echo, client: () => new Promise(() => {}) } });
-  await ends.dialler.told;
+  await ends.dialler.ready;
   const stop = new AbortController();
   const other = ends.dialler.client.unary(blob(1_000_000), { signal: stop.signal });
   const upload = ends.dialler.client.unary(blob(3_000_000));
@@ -100,7 +100,7 @@ test("control frames are sent before messages, however many messages wait", asyn
 
 test("the frames of one turn are sent in messages of about 1000 bytes, and one with the rest", async () => {
   const ends = openEnds({}, { serves: echo });
-  await ends.dialler.told;
+  await ends.dialler.ready;
   const sent = sentBy(ends);
   await Promise.all(Array.from({ length: 64 }, () => ends.dialler.client.unary(blob(16))));
   const [first, second, ...others] = sent.map((frames) => {
@@ -124,7 +124,7 @@ test("the frames of one turn are sent in messages of about 1000 bytes, and one w
 
 test("a WebSocket message has at most about 64 KiB", async () => {
   const ends = openEnds({}, { serves: echo });
-  await ends.dialler.told;
+  await ends.dialler.ready;
   const sent = sentBy(ends);
   await Promise.all(Array.from({ length: 64 }, () => ends.dialler.client.unary(blob(15_000))));
   for (const frames of sent) {
