@@ -23,8 +23,8 @@ export class PortConnection {
   readonly socket: Pick<Socket, "destroy" | "destroyed" | "once">;
   /** When it became idle, or stopped to be idle, by performance.now(). */
   sinceMs = performance.now();
-  /** Closes it in the way of its protocol. */
-  close: () => void;
+  /** Closes it in the way of its protocol. Default: destroys its socket. */
+  session: { close(): void } | undefined;
   readonly #onChange: (connection: PortConnection) => void;
   #uses = 0;
 
@@ -36,7 +36,11 @@ export class PortConnection {
     this.socket = socket;
     this.isExtra = isExtra;
     this.#onChange = onChange;
-    this.close = () => void socket.destroy();
+  }
+
+  close(): void {
+    if (this.session) this.session.close();
+    else this.socket.destroy();
   }
 
   /** Whether it has no open requests and no tunnel uses it. */
@@ -99,7 +103,7 @@ export class Connections {
       this.#open.add(connection);
       this.#changed(connection);
     }
-    socket.once("close", () => {
+    socket.on("close", () => {
       this.#sockets--;
       this.#forget(connection);
       this.#byAddress.delete(address);

@@ -26,7 +26,7 @@ import {
 import { Connections, type PortConnection } from "./connections.js";
 import { declineUpgrade } from "./declined-upgrade.js";
 import { openWindow, WINDOW_BYTES } from "./flow-window.js";
-import { type KeepaliveOptions, keepAlive } from "./keepalive.js";
+import { type KeepaliveOptions, SessionKeepalive } from "./keepalive.js";
 import { OpenCalls } from "./open-calls.js";
 import { PipelinedResponses } from "./pipelined-responses.js";
 import { detectProtocol, SILENT_MS } from "./protocol-detection.js";
@@ -137,7 +137,9 @@ class Port {
   readonly #answerStream: AnswerStream | undefined;
   readonly #upgrade: Upgrade | undefined;
   readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Set<{ close(): void }>();
+  /** The listener of all sockets for "close": there may be thousands of them. */
+  readonly #forget: (this: Socket) => void;
+  readonly #keepalive: SessionKeepalive;
   readonly #calls = new OpenCalls();
   readonly #pipelined = new PipelinedResponses();
   readonly #http1: Server;
@@ -159,6 +161,15 @@ class Port {
       onLost: options.onLost ?? (() => {}),
       whileClosing: options.whileClosing ?? (() => false),
     };
+    const sockets = this.#sockets;
+    this.#forget = function () {
+      sockets.delete(this);
+    };
+    this.#keepalive = new SessionKeepalive(this.#options.keepalive, (session, socket, why) => {
+      this.#options.onLost(why, socket.remoteAddress ?? "");
+      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      socket.destroy();
+    });
     this.#http1 = this.#createHttp1(headerBytes);
     this.#http2 = this.#createHttp2(headerBytes, callsPerConnection);
     this.#tls = tls && this.#createTls(tls);
@@ -275,8 +286,8 @@ class Port {
 
   #track(socket: Socket): void {
     this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
-    socket.on("error", () => socket.destroy());
+    socket.on("close", this.#forget);
+    socket.on("error", destroySocket);
   }
 
   #serve(socket: Socket, isHttp2: boolean): void {
@@ -285,17 +296,11 @@ class Port {
   }
 
   #watch(session: ServerHttp2Session, socket: Socket): void {
-    const { connections, keepalive, onLost } = this.#options;
-    this.#sessions.add(session);
     openWindow(session);
-    session.once("close", () => this.#sessions.delete(session));
-    const connection = connections.at(session, socket);
-    connection.close = () => session.close();
-    keepAlive(session, { isIdle: () => connection.isIdle, socket }, keepalive, (why) => {
-      onLost(why, socket.remoteAddress ?? "");
-      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      socket.destroy();
-    });
+    const connection = this.#options.connections.at(session, socket);
+    connection.session = session;
+    this.#keepalive.add(session, socket, connection);
+    session.on("close", () => this.#keepalive.delete(session));
   }
 
   /** Answers a request, or refuses it while the port closes. */
@@ -325,12 +330,12 @@ class Port {
     // Every HTTP/2 connection takes no more calls from now on, and closes with its last one. Its GOAWAY names the last
     // call that was taken, so that clients may send again what they sent after it. gRPC's servers send another GOAWAY
     // before, which names none, to spare clients that; but Node takes no calls after any GOAWAY.
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#keepalive.sessions) session.close();
     // The port stays open until all calls have ended, so that clients that connect meanwhile get an answer.
     await this.#calls.whenEnded();
     this.#isShut = true;
     const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#keepalive.sessions) session.close();
     // Some clients connect ahead of their next call: fetch does after a call that it has abandoned.
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     // Node reports no event when a connection of HTTP/1.1 becomes idle.
@@ -340,4 +345,8 @@ class Port {
     clearTimeout(cut);
     clearInterval(closeIdle);
   }
+}
+
+function destroySocket(this: Socket): void {
+  this.destroy();
 }

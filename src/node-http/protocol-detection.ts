@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { runAfter } from "../lib/timer.js";
 
 /** The beginning of every HTTP/2 connection. */
 const HTTP2_PREFACE = "PRI * HTTP/2.0";
@@ -14,17 +15,19 @@ export function detectProtocol(
   socket: Socket,
   onDetected: (protocol: "http1" | "http2" | "tls") => void,
 ): void {
-  let bytes = Buffer.alloc(0);
-  socket.setTimeout(SILENT_MS, () => socket.destroy());
+  let bytes: Buffer | undefined;
+  // Not the timeout of the socket, which keeps its timer for as long as the connection is open.
+  const stopTimer = runAfter(SILENT_MS, () => socket.destroy());
+  socket.once("close", stopTimer);
   const read = () => {
     const chunk = socket.read() as Buffer | null;
     if (chunk === null) return;
-    bytes = Buffer.concat([bytes, chunk]);
+    bytes = bytes ? Buffer.concat([bytes, chunk]) : chunk;
     const start = bytes.subarray(0, HTTP2_PREFACE.length).toString("latin1");
     if (start.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(start)) return;
     socket.removeListener("readable", read);
-    socket.removeAllListeners("timeout");
-    socket.setTimeout(0);
+    socket.removeListener("close", stopTimer);
+    stopTimer();
     socket.unshift(bytes);
     onDetected(start === HTTP2_PREFACE ? "http2" : start.startsWith(TLS_HANDSHAKE) ? "tls" : "http1");
   };
