@@ -1,3 +1,4 @@
+import type { SecureContextOptions } from "node:tls";
 import { create, createFileRegistry, type DescFile } from "@bufbuild/protobuf";
 import type { GenService } from "@bufbuild/protobuf/codegenv2";
 import {
@@ -81,6 +82,7 @@ export interface EchoOptions extends Partial<UnaryHandlerOptions<unknown>> {
   beforeAdmission?: NonNullable<UnaryHandlerOptions<unknown>["admit"]>;
   /** Whether Connect's own handlers answer all calls. */
   isReference?: boolean;
+  tls?: SecureContextOptions;
 }
 
 /** A port on which the unary handler answers first, and Connect's own handlers what it does not. */
@@ -88,6 +90,7 @@ export async function openEcho({
   say = (text) => text,
   beforeAdmission,
   isReference = false,
+  tls,
   acceptCompression = [compressionGzip, compressionBrotli],
   ...options
 }: EchoOptions = {}) {
@@ -143,6 +146,7 @@ export async function openEcho({
     {
       host: "127.0.0.1",
       port: 0,
+      tls,
       ...(!isReference && {
         answerStream(stream, headers) {
           const exchange = new Http2Exchange(stream, headers);

@@ -65,6 +65,8 @@ const QUESTIONS: Record<string, Asked> = {
   "Connect, a malformed timeout": left(connect({ "connect-timeout-ms": "soon" })),
   "Connect, a negative timeout": left(connect({ "connect-timeout-ms": "-1" })),
   "Connect, no time at all": connect({ "connect-timeout-ms": "0" }),
+  "Connect, a timeout above the longest": left(connect({ "connect-timeout-ms": "300000000" })),
+  "gRPC, a timeout above the longest": left(grpc({ "grpc-timeout": "300000S" })),
   "gRPC, a malformed timeout": left(grpc({ "grpc-timeout": "5X" })),
   "gRPC, a timeout of nine digits": left(grpc({ "grpc-timeout": "123456789m" })),
   "gRPC, a long timeout": grpc({ "grpc-timeout": "99999999m" }),
@@ -158,7 +160,7 @@ const say: SayImpl = (text, { responseHeader, responseTrailer }) => {
 
 for (const over of ["1.1", "2"] as const) {
   describe(`over HTTP/${over}`, async () => {
-    const options = { say, compressMinBytes: 0, readMaxBytes: 10_000 };
+    const options = { say, compressMinBytes: 0, readMaxBytes: 10_000, maxTimeoutMs: 200_000_000 };
     const fast = await openEcho(options);
     const reference = await openEcho({ ...options, isReference: true });
     const raw = over === "2" ? rawHttp2 : rawHttp1;

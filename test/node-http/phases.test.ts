@@ -229,6 +229,29 @@ for (const { name, raw, question } of WIRES) {
       assertOver(at, [Code.Canceled]);
     });
 
+    test("what a handler reads of its call when the client has left is what it was", async () => {
+      const urls: string[] = [];
+      let hasFailed = false;
+      const say: SayImpl = async (text, context) => {
+        urls.push(context.url);
+        await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
+        try {
+          await soon();
+          urls.push(context.url);
+        } catch {
+          hasFailed = true;
+        }
+        return text;
+      };
+      await using at = await openEcho({ say });
+      const ask = raw(at.url);
+      ask(question()).answer.catch(() => {});
+      await until(() => urls.length === 1);
+      ask[Symbol.dispose]();
+      await until(() => urls.length === 2 || hasFailed);
+      assert.deepEqual(urls, [`${at.url}${SAY}`, `${at.url}${SAY}`]);
+    });
+
     test("the client leaves while its body is awaited", async () => {
       await using at = await openEcho();
       using ask = raw(at.url);

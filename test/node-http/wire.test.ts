@@ -13,6 +13,7 @@ import {
 import { describe, test } from "vitest";
 import { createNodeTransport } from "../../src/node.js";
 import { failure } from "../decisions/failure.js";
+import { ca, cert, key } from "../support/certificates.js";
 import { Echo, openEcho, type SayImpl } from "./echo-server.js";
 
 /** How a client compresses. */
@@ -223,4 +224,20 @@ for (const protocol of ["connect", "grpc", "grpc-web"] as const) {
       assert.deepEqual(at.counts.ends, [0, 0, 0, Code.Aborted, 0, 0, 0, Code.Aborted]);
     });
   }
+}
+
+for (const httpVersion of ["1.1", "2"] as const) {
+  test(`TLS, HTTP/${httpVersion}: the handler sees an https URL`, async () => {
+    let seen = "";
+    const say: SayImpl = (text, { url }) => {
+      seen = url;
+      return text;
+    };
+    await using at = await openEcho({ say, tls: { cert, key } });
+    await using transport = createNodeTransport(at.url, { httpVersion, ca });
+    assert.equal((await createClient(Echo, transport).say({ value: "hi" })).value, "hi");
+    assert.equal(seen, `${at.url}/test.Echo/Say`);
+    assert.match(seen, /^https:/);
+    assert.equal(at.counts.admitted, 1);
+  });
 }

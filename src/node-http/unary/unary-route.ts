@@ -137,9 +137,9 @@ function negotiate(
     if (!request) return undefined;
   }
   let timeoutMs: number | undefined;
-  if (timeout !== undefined || maxTimeoutMs !== Number.POSITIVE_INFINITY) {
+  if (timeout !== undefined) {
     const parse = format.protocol === "connect" ? parseConnectTimeout : parseGrpcTimeout;
-    const parsed = parse(one(timeout) ?? null, Math.min(maxTimeoutMs, Number.MAX_SAFE_INTEGER));
+    const parsed = parse(one(timeout) as string, Math.min(maxTimeoutMs, Number.MAX_SAFE_INTEGER));
     if (parsed.error) return undefined;
     timeoutMs = parsed.timeoutMs;
   }
