@@ -7,14 +7,7 @@ import {
   MethodOptions_IdempotencyLevel as Idempotency,
   type StringValueSchema,
 } from "@bufbuild/protobuf/wkt";
-import {
-  type Code,
-  ConnectError,
-  type ConnectRouter,
-  type HandlerContext,
-  type Interceptor,
-  type ServiceImpl,
-} from "@connectrpc/connect";
+import type { ConnectRouter, HandlerContext, Interceptor, ServiceImpl } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { createConnectHandler } from "../../src/node-http/connect-handler.js";
@@ -60,7 +53,7 @@ export const LOOK = "/test.Echo/Look";
 export type SayImpl = (text: string, context: HandlerContext) => string | Promise<string>;
 
 /** What a server has counted. */
-export interface Counts {
+interface Counts {
   /** The calls that the unary handler has admitted. */
   admitted: number;
   /** The bytes of requests and responses that count to open calls. */
@@ -159,9 +152,3 @@ export async function openEcho({
   );
   return { url: port.url, port: port.port, counts, [Symbol.asyncDispose]: () => port.close(50) };
 }
-
-export const failing =
-  (code: Code, message: string): SayImpl =>
-  () => {
-    throw new ConnectError(message, code);
-  };

@@ -20,7 +20,7 @@ export interface RawQuestion {
 }
 
 /** A request under way. */
-export interface RawCall {
+interface RawCall {
   readonly answer: Promise<RawAnswer>;
   write(part: Uint8Array): void;
   end(): void;
