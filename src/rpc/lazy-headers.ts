@@ -9,9 +9,9 @@ const PLAIN_NAME = /^[a-z][a-z0-9-]*$/;
 const PLAIN_VALUE = /^[!-~](?:[ -~]*[!-~])?$/;
 
 /**
- * `Headers` on an object of values by name. Reading and setting single headers, which is all that most calls need, works
- * on that object; for everything else real `Headers` are filled from it. A `Headers` object of its own for the request
- * and the response of each call would cost more than the rest of answering it.
+ * `Headers` on an object of values by name. Reading and setting single headers, which is all that most calls need,
+ * works on that object. For everything else real `Headers` are filled from it: a `Headers` object of its own for the
+ * request and the response of each call would cost more than the rest of answering it.
  */
 export class LazyHeaders implements Headers {
   #raw: RawHeaders;

@@ -6,7 +6,7 @@ import {
   toInterceptedRequest,
   type UnarySpec,
 } from "../../rpc/dispatch/call-context.js";
-import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import { CALL_ENDED, deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
 import type { AdmittedCall, CallBytes, InterceptedResponse } from "../../rpc/dispatch/served-method.js";
 import type { Stoppable } from "../../rpc/dispatch/stoppable-calls.js";
 import { LazyHeaders } from "../../rpc/lazy-headers.js";
@@ -110,7 +110,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     if (!this.#controller) {
       this.#controller = new AbortController();
       if (this.#aborted) this.#controller.abort(this.#aborted);
-      else if (this.#isResponded) this.#controller.abort(ENDED);
+      else if (this.#isResponded) this.#controller.abort(CALL_ENDED);
     }
     return this.#controller.signal;
   }
@@ -253,7 +253,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   #respond(message: Uint8Array | undefined, error: ConnectError | undefined): void {
     if (this.#isResponded) return;
     this.#end(error?.code ?? 0);
-    if (!this.#aborted) this.#controller?.abort(error ?? ENDED);
+    if (!this.#aborted) this.#controller?.abort(error ?? CALL_ENDED);
     if (this.#isClosed) return;
     try {
       for (const [name, value] of this.#admitted?.header ?? []) this.responseHeader.set(name, value);
@@ -308,6 +308,3 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     this.#admitted?.onEnd?.(code);
   }
 }
-
-/** The reason of a signal whose call has ended: one for all, since a DOMException each would cost more than the call. */
-const ENDED = new ConnectError("the call has ended", Code.Canceled);

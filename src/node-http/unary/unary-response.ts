@@ -114,8 +114,8 @@ function grpcTrailers({ error, trailer }: UnaryResult): OutgoingHttpHeaders {
 const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd");
 
 /**
- * Headers about a connection, which the server itself sets: HTTP/2 forbids them, and those of a handler, or of the error
- * of a server that it has called, are about another connection.
+ * Headers about a connection, which the server itself sets. HTTP/2 forbids them, and those of a handler, or of the
+ * error of a server that it has called, are about another connection.
  */
 const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
   "connection",
