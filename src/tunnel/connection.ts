@@ -95,8 +95,9 @@ export class TunnelConnection implements Channel {
       return;
     }
     const session = this.#session;
-    if (call.needsNewSession && session && session.silentMs > RECENTLY_RECEIVED_MS) this.#replace(session);
-    if (this.#session?.canBeginCalls && !this.#session.isProbing) {
+    if (call.needsNewSession && session && session.heartbeat.silentMs > RECENTLY_RECEIVED_MS)
+      this.#replace(session);
+    if (this.#session?.canBeginCalls && !this.#session.heartbeat.isProbing) {
       this.#session.begin(call);
       return;
     }

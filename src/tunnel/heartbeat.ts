@@ -62,6 +62,7 @@ export class Heartbeat {
     return performance.now() - this.#receivedAtMs;
   }
 
+  /** Whether probe() has had no answer yet. */
   get isProbing(): boolean {
     return this.#stopProbe !== undefined;
   }

@@ -29,13 +29,14 @@ const MAX_FRAME_BYTES = 256 * 1024;
  */
 export class Session implements StreamSession, Channel {
   readonly limits: TunnelLimits;
+  /** How long nothing was received, and whether the connection is being probed. */
+  readonly heartbeat: Heartbeat;
   readonly #options: SessionOptions;
   readonly #frameLimits: FrameLimits;
   readonly #socket: Socket;
   readonly #sender: Sender;
   readonly #frames: ControlFrames;
   readonly #router: FrameRouter;
-  readonly #heartbeat: Heartbeat;
   readonly #receiveWindow: ReceiveWindow;
   readonly #streams: StreamTable;
   readonly #outgoing: OutgoingCalls;
@@ -56,7 +57,7 @@ export class Session implements StreamSession, Channel {
       (error) => this.#fail(error),
     );
     this.#frames = new ControlFrames(this.#sender);
-    this.#heartbeat = this.#createHeartbeat();
+    this.heartbeat = this.#createHeartbeat();
     this.#receiveWindow = this.#createReceiveWindow();
     this.#streams = new StreamTable(options.isDialler);
     const calls = {
@@ -82,7 +83,7 @@ export class Session implements StreamSession, Channel {
         this.#terminate(`its socket was closed (${code}${reason && `: ${reason}`})`, code),
     });
     this.#socket.keepProcessAlive(false);
-    if (!this.#closed) this.#heartbeat.start();
+    if (!this.#closed) this.heartbeat.start();
   }
 
   /** The settings of the other end: defaults until it has sent its own. */
@@ -90,31 +91,16 @@ export class Session implements StreamSession, Channel {
     return this.#peer.settings;
   }
 
-  /** The shortest round trip so far, in milliseconds; Infinity before the first. */
-  get rttMs(): number {
-    return this.#heartbeat.rttMs;
-  }
-
-  /** The time since something was received, in milliseconds. */
-  get silentMs(): number {
-    return this.#heartbeat.silentMs;
-  }
-
-  /** Whether probe() has had no answer yet. */
-  get isProbing(): boolean {
-    return this.#heartbeat.isProbing;
-  }
-
   /** Checks with a PING whether the other end is still there; if not, the session soon ends. */
   probe(): void {
-    if (!this.#closed) this.#heartbeat.probe();
+    if (!this.#closed) this.heartbeat.probe();
   }
 
   /** Sets whether one of the ends waits to be called, so that a loss has to be detected early. */
   setServing(isServing: boolean): void {
     if (isServing === this.#isServing || this.#closed) return;
     this.#isServing = isServing;
-    this.#heartbeat.activityChanged();
+    this.heartbeat.activityChanged();
   }
 
   /** The bytes that wait in the socket. */
@@ -150,7 +136,7 @@ export class Session implements StreamSession, Channel {
       this.#frames.reset(stream.id, code);
       this.#remove(stream);
       // A call ran out of time while nothing was received: the connection may be lost.
-      if (code === Code.DeadlineExceeded && this.silentMs >= SUSPECT_AFTER_MS) this.probe();
+      if (code === Code.DeadlineExceeded && this.heartbeat.silentMs >= SUSPECT_AFTER_MS) this.probe();
     }
     // Also if the stream is closed: the credit of what was not read still has to be returned.
     stream.destroy();
@@ -250,8 +236,8 @@ export class Session implements StreamSession, Channel {
       sendCredit: (id, bytes) => this.#frames.credit(id, bytes),
       // One PING at a time: the PONG of an earlier one would be taken for that of this one.
       ping: () => {
-        if (this.#heartbeat.isPingPending) return false;
-        this.#heartbeat.ping();
+        if (this.heartbeat.isPingPending) return false;
+        this.heartbeat.ping();
         return true;
       },
     });
@@ -264,7 +250,7 @@ export class Session implements StreamSession, Channel {
       receiveWindow: this.#receiveWindow,
       sender: this.#sender,
       frames: this.#frames,
-      heartbeat: this.#heartbeat,
+      heartbeat: this.heartbeat,
       onSettings: (settings) => this.#onSettings(settings),
       onGoaway: (lastId) => this.#onGoaway(lastId),
       remove: (stream) => this.#remove(stream),
@@ -274,7 +260,7 @@ export class Session implements StreamSession, Channel {
 
   #receive(bytes: Uint8Array): void {
     if (this.#closed) return;
-    this.#heartbeat.onReceived();
+    this.heartbeat.onReceived();
     try {
       // The settings identify the other end, so they have to precede its calls.
       if (!this.#peer.hasSentSettings && !startsWithSettings(bytes)) {
@@ -334,7 +320,7 @@ export class Session implements StreamSession, Channel {
     if (isBusy === this.#isBusy || this.#closed) return;
     this.#isBusy = isBusy;
     this.#socket.keepProcessAlive(isBusy);
-    this.#heartbeat.activityChanged();
+    this.heartbeat.activityChanged();
     this.#options.onBusy?.(isBusy);
   }
 
@@ -344,7 +330,7 @@ export class Session implements StreamSession, Channel {
     const error = new ConnectError(`the tunnel was lost: ${reason}`, Code.Unavailable);
     this.#closed = error;
     this.#router.isClosed = true;
-    this.#heartbeat.stop();
+    this.heartbeat.stop();
     this.#sender.stop();
     const streams = this.#streams.all();
     const unsent = this.#outgoing.takeUnsent();
