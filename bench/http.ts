@@ -133,7 +133,7 @@ async function idleBytes(server: Program, count: number): Promise<number> {
 
 /** Unary calls over HTTP, and by the tunnel against Redis. */
 export async function http(quick: boolean): Promise<boolean> {
-  const how: Rounds = quick ? { rounds: 5, turnMs: 400 } : { rounds: 15, turnMs: 1000 };
+  const how: Rounds = quick ? { rounds: 5, turnMs: 400 } : { rounds: 11, turnMs: 800 };
   using whole = new Program("servers/http.js", "whole");
   using echo = new Program("servers/http.js", "echo");
   using grpcJs = new Program("servers/http.js", "grpc-js");

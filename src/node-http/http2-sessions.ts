@@ -103,8 +103,8 @@ export class Http2Sessions implements SessionManager {
   }
 
   /**
-   * Begins a call as soon as a connection takes it. `isFresh`: a connection that has been silent for a while must not be
-   * used. leave() makes it leave the queue.
+   * Begins a call as soon as a connection takes it. `isFresh`: a connection that has been silent for a while must not
+   * be used. leave() makes it leave the queue.
    */
   enqueue(call: WaitingCall, isFresh: boolean): void {
     if (isFresh) this.#avoidSilent();

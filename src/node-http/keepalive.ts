@@ -12,7 +12,7 @@ export interface KeepaliveOptions {
   headersTimeoutMs: number;
 }
 
-/** What keepalive needs to know of a connection. */
+/** The state of a connection that keepalive depends on. */
 interface WatchedConnection {
   readonly isIdle: boolean;
 }

@@ -1,5 +1,5 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
-import { type ContextKey, createContextKey, type Interceptor } from "@connectrpc/connect";
+import { type ContextKey, createContextKey, type Interceptor, type StreamRequest } from "@connectrpc/connect";
 import { ENVELOPE_BYTES } from "./envelopes.js";
 import { type SplitMessage, splitLargeBytes } from "./large-bytes.js";
 
@@ -91,9 +91,15 @@ export const uncopiedResponse: ContextKey<UncopiedMessages | undefined> = create
 >(undefined);
 
 /** The outermost interceptor of a server: it splits the messages of a response that has `uncopiedResponse`. */
-export const splitResponse: Interceptor = (next) => async (request) => {
+export const splitResponse: Interceptor = (next) => (request) =>
+  request.stream ? splitMessages(next, request) : next(request);
+
+async function splitMessages(
+  next: ReturnType<Interceptor>,
+  request: StreamRequest,
+): ReturnType<ReturnType<Interceptor>> {
   const response = await next(request);
   const messages = request.contextValues.get(uncopiedResponse);
   if (!messages || !response.stream || !isPlainBinary(response.header)) return response;
   return { ...response, message: messages.split(response.method.output, response.message) };
-};
+}

@@ -20,10 +20,8 @@ export interface ExchangeEvents {
   data(chunk: Uint8Array): void;
   /** The request's body has arrived as a whole. */
   end(): void;
-  /**
-   * The response has been sent, or cannot be any more. `error`: what ended the call, if its response was not sent yet.
-   */
-  closed(error: ConnectError): void;
+  /** The response has been sent, or cannot be any more: `closeError` says why. */
+  closed(): void;
   /** The end of the response cannot be sent. */
   broken(error: unknown): void;
 }
@@ -34,12 +32,15 @@ export interface Exchange {
   readonly method: string;
   /** Path and query. */
   readonly url: string;
+  readonly scheme: "http" | "https";
   /** The `host` header, or `:authority` of HTTP/2. */
   readonly host: string;
   readonly headers: RawHeaders;
   readonly socket: Socket;
   /** The stream of HTTP/2, on which flow control holds a response back. */
   readonly stream: ServerHttp2Stream | undefined;
+  /** The error of a call whose exchange was closed before its response. */
+  readonly closeError: ConnectError;
   /** Reports what happens from now on to `events`. */
   start(events: ExchangeEvents): void;
   /** Counts the parts of the response that the connection has taken. */
@@ -97,6 +98,11 @@ export class Http2Exchange implements Exchange {
     return this.headers[":path"] as string;
   }
 
+  get scheme(): "http" | "https" {
+    // The session's `socket` is a proxy, which takes longer to ask.
+    return this.headers[":scheme"] === "https" ? "https" : "http";
+  }
+
   get host(): string {
     return (this.headers[":authority"] ?? this.headers["host"] ?? "") as string;
   }
@@ -109,7 +115,11 @@ export class Http2Exchange implements Exchange {
     const { stream } = this;
     this.#events = events;
     stream.on("error", ignore);
-    stream.once("close", () => events.closed(resetError(stream.rstCode) ?? clientLeft()));
+    stream.once("close", () => events.closed());
+  }
+
+  get closeError(): ConnectError {
+    return resetError(this.stream.rstCode) ?? clientLeft();
   }
 
   read(): void {
@@ -184,6 +194,11 @@ export class Http1Exchange implements Exchange {
     return this.#request.headers;
   }
 
+  get scheme(): "http" | "https" {
+    const { socket } = this.#request;
+    return "encrypted" in socket && socket.encrypted ? "https" : "http";
+  }
+
   get host(): string {
     return this.#request.headers.host ?? "";
   }
@@ -199,7 +214,11 @@ export class Http1Exchange implements Exchange {
   start(events: ExchangeEvents): void {
     this.#events = events;
     this.#request.on("error", ignore);
-    this.#response.once("close", () => events.closed(clientLeft()));
+    this.#response.once("close", () => events.closed());
+  }
+
+  get closeError(): ConnectError {
+    return clientLeft();
   }
 
   read(): void {

@@ -90,8 +90,8 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   }
 
   get url(): string {
-    const { host, url, socket } = this.exchange;
-    return `${"encrypted" in socket && socket.encrypted ? "https" : "http"}://${host}${url}`;
+    const { scheme, host, url } = this.exchange;
+    return `${scheme}://${host}${url}`;
   }
 
   get responseHeader(): Headers {
@@ -132,9 +132,10 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     this.#run(this.#body.take(this.usage));
   }
 
-  closed(error: ConnectError): void {
+  closed(): void {
     this.#isClosed = true;
     if (!this.#isResponded) {
+      const error = this.exchange.closeError;
       this.#aborted = error;
       this.#controller?.abort(error);
       this.#end(error.code);

@@ -113,8 +113,21 @@ export function createHandlerContext(
 
 /** The context as an object that a handler may copy: with properties of its own, of which only the signal is lazy. */
 function copyable(context: CallContext): HandlerContext {
-  const { url, timeoutMs, requestHeader, responseHeader, responseTrailer, values } = context;
-  const own = { ...context, url, timeoutMs, requestHeader, responseHeader, responseTrailer, values, context };
+  const { method, service, requestMethod, protocolName, url, timeoutMs, values } = context;
+  const { requestHeader, responseHeader, responseTrailer } = context;
+  const own = {
+    method,
+    service,
+    requestMethod,
+    protocolName,
+    url,
+    timeoutMs,
+    values,
+    requestHeader,
+    responseHeader,
+    responseTrailer,
+    context,
+  };
   return Object.defineProperty(own, "signal", SIGNAL_OF_CONTEXT) as never;
 }
 
@@ -146,7 +159,7 @@ class CallContext implements HandlerContext {
   }
 
   get url(): string {
-    return this.#call.url;
+    return this.#from.url;
   }
 
   /** A function of its own, since handlers destructure their context. */

@@ -1,6 +1,6 @@
 /** A bound of an engine: its configuration, JSON Schema and documentation are derived from it. */
 export interface Bound {
-  /** What it limits, as the configuration describes it. */
+  /** Describes the limit in the configuration. */
   readonly description: string;
   /** Default: no bound. */
   readonly default?: number;
