@@ -10,10 +10,12 @@ import { tell } from "./report.js";
 // Not exported by the package; the path is relative to the compiled file.
 const built = (name: string) => import(new URL(`../../../dist/src/tunnel/${name}.js`, import.meta.url).href);
 const { createDispatcher } = (await built(
-  "dispatcher",
+  "answer/dispatcher",
 )) as typeof import("../../dist/src/tunnel/answer/dispatcher.js");
 const { Session } = (await built("session")) as typeof import("../../dist/src/tunnel/session.js");
-const { overWs } = (await built("ws-socket")) as typeof import("../../dist/src/tunnel/socket/ws-socket.js");
+const { overWs } = (await built(
+  "socket/ws-socket",
+)) as typeof import("../../dist/src/tunnel/socket/ws-socket.js");
 
 // One bare service over the tunnel and over gRPC, and the same bytes over `ws` alone.
 const routes = (router: ConnectRouter) =>
