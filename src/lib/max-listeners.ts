@@ -1,5 +1,5 @@
 /** The last signal without a limit: calls share theirs, and setting it takes longer than asking for it. */
-let last: AbortSignal | undefined;
+let last: WeakRef<AbortSignal> | undefined;
 let setMaxListeners: ((most: number, target: AbortSignal) => void) | undefined | null = null;
 
 /**
@@ -13,8 +13,9 @@ export function expectManyListeners<S extends AbortSignal | undefined>(signal: S
     };
     setMaxListeners = process?.getBuiltinModule?.("node:events")?.setMaxListeners;
   }
-  if (signal && signal !== last) setMaxListeners?.(0, signal);
-  last = signal;
+  if (!signal || signal === last?.deref()) return signal;
+  setMaxListeners?.(0, signal);
+  last = new WeakRef(signal);
   return signal;
 }
 

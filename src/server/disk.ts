@@ -10,4 +10,4 @@ export { type DiskEngine, type DiskEngineOptions, openDiskEngine } from "./engin
 export { FolderError } from "./engines/disk/errors.js";
 export type { Files, OpenFile } from "./engines/disk/files.js";
 export { restore } from "./engines/disk/restore.js";
-export { isStoreInstalled, STORE_PACKAGE } from "./engines/disk/store-package.js";
+export { isStoreInstalled, STORE_PACKAGE } from "./engines/disk/store-installed.js";

@@ -76,7 +76,11 @@ export interface Server extends AsyncDisposable {
   readonly routes: (router: ConnectRouter) => void;
   /** The options that a router for `routes` needs: validation, error mapping and limits. */
   readonly options: ConnectRouterOptions;
-  /** The services for an entry point that dispatches calls itself, as listen() does with unary calls over HTTP. */
+  /**
+   * The services for an entry point that dispatches calls itself, as listen() does with unary calls over HTTP.
+   *
+   * @hidden
+   */
   readonly dispatch: Dispatch;
   /** The configuration with its defaults, as it was at the start. */
   readonly config: Config;

@@ -60,7 +60,7 @@ const LAZY_SIGNAL = {
 /** Throws if an interceptor has replaced the request's context values. */
 function callOf({ contextValues }: InterceptedRequest): DispatchedCall {
   const call = contextValues.get(callKey);
-  if (!call) throw new ConnectError("an interceptor replaced the context values of the call", Code.Internal);
+  if (!call) throw new ConnectError("an interceptor replaced contextValues", Code.Internal);
   return call;
 }
 

@@ -122,7 +122,7 @@ const MAX_PATH_LENGTH = 1024;
 function readPath(from: ByteReader): string {
   const text = from.utf8();
   if (text.length > MAX_PATH_LENGTH || !/^\/[^/\s]+\/[^/\s]+$/.test(text)) {
-    throw new ProtocolError("a call has a path that is not of the form /package.Service/Method");
+    throw new ProtocolError("a path must be /package.Service/Method");
   }
   return text;
 }
