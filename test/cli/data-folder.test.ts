@@ -7,7 +7,7 @@ import { chooseDataLocation } from "../../src/cli/data-folder.js";
 import { storeCommand } from "../../src/cli/store-command.js";
 import { isStoreInstalled } from "../../src/server/disk.js";
 
-vi.mock(import("../../src/server/engines/disk/store-package.js"), async (load) => {
+vi.mock(import("../../src/server/engines/disk/store-installed.js"), async (load) => {
   const module = await load();
   return { ...module, isStoreInstalled: vi.fn(module.isStoreInstalled) };
 });
