@@ -80,10 +80,12 @@ class ResponseOutput {
 
   /** Writes both at once to the socket. */
   #writeBoth(head: Uint8Array, bytes: Uint8Array): boolean {
-    this.#response.cork();
+    // Over HTTP/1.1 Node does that by itself. From Node 26 on, a response that was corked may never emit "drain".
+    const isHttp2 = this.#request.httpVersionMajor === 2;
+    if (isHttp2) this.#response.cork();
     this.#response.write(head);
     const hasRoom = this.#response.write(bytes);
-    this.#response.uncork();
+    if (isHttp2) this.#response.uncork();
     return hasRoom;
   }
 
