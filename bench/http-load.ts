@@ -107,10 +107,10 @@ const KINDS: Record<string, (url: string) => () => Promise<unknown>> = {
 
 async function load(call: () => Promise<unknown>, { ms, many }: Turn): Promise<Load> {
   const timesMs: number[] = [];
-  const begun = performance.now();
+  const startMs = performance.now();
   const before = process.cpuUsage();
   const one = async () => {
-    for (let now = performance.now(); now - begun < ms; ) {
+    for (let now = performance.now(); now - startMs < ms; ) {
       await call();
       const after = performance.now();
       timesMs.push(after - now);
@@ -118,7 +118,7 @@ async function load(call: () => Promise<unknown>, { ms, many }: Turn): Promise<L
     }
   };
   await Promise.all(Array.from({ length: many }, one));
-  const seconds = (performance.now() - begun) / 1000;
+  const seconds = (performance.now() - startMs) / 1000;
   const { user, system } = process.cpuUsage(before);
   return {
     calls: timesMs.length,
