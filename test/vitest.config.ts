@@ -8,6 +8,7 @@ export const aliases = [
   { find: /^fairlead\/(web|node|tunnel|app|otel)$/, replacement: join(src, "$1.ts") },
   { find: /^fairlead\/conformance$/, replacement: join(src, "conformance/index.ts") },
   { find: /^fairlead\/server\/disk$/, replacement: join(src, "server/disk.ts") },
+  { find: /^fairlead\/server\/jetstream$/, replacement: join(src, "server/jetstream.ts") },
   { find: /^fairlead\/server\/node$/, replacement: join(src, "server/node.ts") },
   { find: /^fairlead\/server$/, replacement: join(src, "server/index.ts") },
   { find: /^fairlead$/, replacement: join(src, "index.ts") },

@@ -3,7 +3,7 @@ import { OptionDefaults } from "typedoc";
 /** The API reference of all entry points. A missing comment and a dead link are failures. */
 export default {
   name: "Fairlead",
-  entryPoints: ["index", "web", "node", "tunnel", "app", "otel", "server/index", "server/node", "server/disk", "conformance/index"].map((name) => `../../src/${name}.ts`),
+  entryPoints: ["index", "web", "node", "tunnel", "app", "otel", "server/index", "server/node", "server/disk", "server/jetstream", "conformance/index"].map((name) => `../../src/${name}.ts`),
   tsconfig: "../../tsconfig.json",
   out: "../../docs/.vitepress/dist/api",
   readme: "../../README.md",

@@ -1,0 +1,100 @@
+import type { ConnectionOptions, NatsConnection, Status } from "@nats-io/transport-node";
+import { utf8 } from "../../../lib/utf8.js";
+import type { Logger } from "../../context.js";
+import { ClusterError } from "./errors.js";
+
+/** The oldest nats-server with batches, conditions that a quorum decides, and lifetimes of messages. */
+const OLDEST = [2, 12] as const;
+
+/** How often the connection is checked, and after how many lost answers it is given up, as a stopped node's is. */
+const PING_MS = 1000;
+const MAX_LOST_PINGS = 2;
+
+/** The delay between attempts to connect again, in turn to each server that is known, plus jitter. */
+const RECONNECT_MS = 200;
+
+/** How a cluster is reached. */
+export interface ConnectOptions {
+  servers: readonly string[];
+  /** The text of a credentials file, with a user's JWT and seed. */
+  credentials?: string;
+  tls?: { caFile?: string; certFile?: string; keyFile?: string };
+  /** How long connecting may take, in milliseconds. */
+  timeoutMs: number;
+  log: Pick<Logger, "info" | "warn">;
+  /** Called when the connected server is one that the engine cannot use. */
+  onRefused: (error: ClusterError) => void;
+}
+
+/** Connects to one of the servers. From then on it connects again for ever, to any server of the cluster. */
+export async function connectCluster(options: ConnectOptions): Promise<NatsConnection> {
+  const { servers, timeoutMs } = options;
+  const { connect, credsAuthenticator } = await import("@nats-io/transport-node");
+  const { credentials, tls } = options;
+  const settings: ConnectionOptions = {
+    servers: [...servers],
+    name: "fairlead",
+    timeout: timeoutMs,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RECONNECT_MS,
+    reconnectJitter: RECONNECT_MS,
+    pingInterval: PING_MS,
+    maxPingOut: MAX_LOST_PINGS,
+    ignoreAuthErrorAbort: true,
+    noAsyncTraces: true,
+    ...(credentials !== undefined && { authenticator: credsAuthenticator(utf8(credentials)) }),
+    ...(tls && { tls }),
+  };
+  const nc = await connect(settings).catch((error: unknown) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ClusterError(`Cannot connect to NATS at ${servers.join(", ")}: ${reason}`, error);
+  });
+  try {
+    checkServer(nc);
+  } catch (error) {
+    await nc.close();
+    throw error;
+  }
+  void followStatus(nc, options);
+  return nc;
+}
+
+/** Fails if the connected server is too old or has no JetStream. */
+function checkServer(nc: NatsConnection): void {
+  const { version = "", jetstream, host, port, server_name: name = "" } = nc.info ?? {};
+  const at = `nats-server ${JSON.stringify(name)} at ${host}:${port}`;
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
+    throw new ClusterError(
+      `${at} has version ${version}, which loses acknowledged writes of a cluster and ignores lifetimes and batches: ` +
+        `use ${OLDEST.join(".")} or newer`,
+    );
+  }
+  if (!jetstream) throw new ClusterError(`${at} has no JetStream: start it with -js or a jetstream block`);
+}
+
+async function followStatus(nc: NatsConnection, { log, onRefused }: ConnectOptions): Promise<void> {
+  for await (const status of nc.status()) {
+    if (status.type === "reconnect") {
+      try {
+        checkServer(nc);
+      } catch (error) {
+        if (error instanceof ClusterError) onRefused(error);
+        else throw error;
+      }
+    }
+    logStatus(status, log);
+  }
+}
+
+function logStatus(status: Status, log: Pick<Logger, "info" | "warn">): void {
+  if (status.type === "disconnect") {
+    log.warn({ server: status.server }, "the connection to the cluster was lost");
+  } else if (status.type === "reconnect") {
+    log.info({ server: status.server }, "connected to the cluster again");
+  } else if (status.type === "error") {
+    log.warn({ err: status.error }, "the cluster refused an operation of the engine");
+  } else if (status.type === "slowConsumer") {
+    log.warn({ pending: status.pending }, "this server falls behind the cluster's messages");
+  }
+}
