@@ -1,15 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Transport } from "@connectrpc/connect";
 import { describe } from "vitest";
-import { parseConfig } from "../../src/server/config/config.js";
-import { openDiskEngine } from "../../src/server/engines/disk/engine.js";
 import { listen, nodePlatform } from "../../src/server/node.js";
 import { createServer, type Server, type ServerOptions } from "../../src/server/server.js";
 import { createNodeTransport } from "../../src/transport/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
+import { openTestEngine, testEngine } from "./test-engine.js";
 
 /** A server for one test, and a transport to it. */
 export interface TestServer extends AsyncDisposable {
@@ -60,26 +56,16 @@ const PROTOCOLS: Protocol[] = [
 /** Runs `suite` once over each protocol that supports `kind`. */
 export function forEachProtocol(kind: CallKind, suite: (open: OpenServer) => void): void {
   // The engine behaves the same over every protocol.
-  const tested = onDisk ? PROTOCOLS.slice(0, 1) : PROTOCOLS;
+  const tested = testEngine ? PROTOCOLS.slice(0, 1) : PROTOCOLS;
   for (const { name, open } of tested.filter(({ supports }) => supports.includes(kind))) {
     describe(name, () => suite(open));
   }
 }
 
-/** Whether the servers keep their data on disk: `npm run test:disk`. */
-const onDisk = process.env["TEST_ENGINE"] === "disk";
-
 /** A server on the engine of this run, unless the test passes one. */
 async function serverOn(options: ServerOptions = {}): Promise<Server> {
-  if (!onDisk || options.engine) return createServer({ platform: nodePlatform, ...options });
-  const folder = await mkdtemp(join(tmpdir(), "fairlead-"));
-  const { engines } = parseConfig(options.config);
-  const engine = await openDiskEngine({ folder, ...engines.disk });
-  const close = async () => {
-    await engine.close();
-    await rm(folder, { recursive: true, force: true });
-  };
-  return createServer({ platform: nodePlatform, ...options, engine: { ...engine, close } });
+  const engine = options.engine ?? (await openTestEngine(options.config));
+  return createServer({ platform: nodePlatform, ...options, ...(engine && { engine }) });
 }
 
 /** Opens a server in this process, without a socket: for tests that do not depend on the protocol. */
