@@ -5,7 +5,11 @@ import { quote } from "../lib/quote.js";
 /** An error of usage: unknown options, wrong values, or names of things that do not exist. Exit status 2. */
 export class UsageError extends Error {}
 
-interface Option {
+/** Environment variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** An option of a command. */
+export interface Option {
   type: "string" | "boolean";
   default?: string | boolean;
   /** Whether it may be given more than once. Default: false. */
@@ -21,10 +25,12 @@ type Value<O extends Option> = O["type"] extends "boolean"
       : string | undefined;
 
 /** The parsed arguments of a command. */
-export interface CommandLine<O extends Record<string, Option>> {
+export interface CommandLine<O extends Readonly<Record<string, Option>>> {
   options: { [K in keyof O]: Value<O[K]> };
   /** The positional arguments, in order. */
   positionals: string[];
+  /** The options that the arguments have. */
+  given: ReadonlySet<string>;
 }
 
 /**
@@ -32,14 +38,14 @@ export interface CommandLine<O extends Record<string, Option>> {
  * with a UsageError that names the wrong option, and suggests the option that was probably meant.
  *
  */
-export function parseCommandLine<const O extends Record<string, Option>>(
+export function parseCommandLine<const O extends Readonly<Record<string, Option>>>(
   args: string[],
   options: O,
   maxPositionals = 0,
 ): CommandLine<O> {
   const { values, positionals, tokens } = parseArgs({
     args,
-    options: options as Record<string, { type: "string" | "boolean"; multiple?: boolean }>,
+    options: options as Readonly<Record<string, { type: "string" | "boolean"; multiple?: boolean }>>,
     allowPositionals: true,
     strict: false,
     tokens: true,
@@ -64,7 +70,7 @@ export function parseCommandLine<const O extends Record<string, Option>>(
   const defaults = Object.entries(options).map(([name, { type, default: given }]) => {
     return [name, given ?? (type === "boolean" ? false : undefined)];
   });
-  return { options: { ...Object.fromEntries(defaults), ...values }, positionals };
+  return { options: { ...Object.fromEntries(defaults), ...values }, positionals, given: seen };
 }
 
 /** The error for a command, subcommand or option that does not exist, with a suggestion. */
@@ -74,19 +80,19 @@ export function unknownName(kind: string, name: string, known: readonly string[]
   return new UsageError(`unknown ${kind} ${quote(name)}: ${hint}`);
 }
 
-/** Parses a whole number from `min` to `max`. */
-export function numberOption(option: string, text: string, min: number, max: number): number {
+/** Parses a whole number from `min` to `max`. `name`: how the user spelled the option, such as `--port`. */
+export function numberOption(name: string, text: string, min: number, max: number): number {
   const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (number >= min && number <= max) return number;
-  throw new UsageError(`--${option} must be a number from ${min} to ${max}, got ${quote(text)}`);
+  throw new UsageError(`${name} must be a number from ${min} to ${max}, got ${quote(text)}`);
 }
 
-/** Checks that an option has one of the `known` values. */
-export function oneOf<T extends string>(option: string, given: string, known: readonly T[]): T {
+/** Checks that an option has one of the `known` values. `name`: how the user spelled the option. */
+export function oneOf<T extends string>(name: string, given: string, known: readonly T[]): T {
   if ((known as readonly string[]).includes(given)) return given as T;
   const meant = didYouMean(given, known);
   const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
-  throw new UsageError(`--${option} must be one of ${known.join(", ")}, got ${quote(given)}${hint}`);
+  throw new UsageError(`${name} must be one of ${known.join(", ")}, got ${quote(given)}${hint}`);
 }
 
 const optionNames = (options: Record<string, Option>): string[] => [

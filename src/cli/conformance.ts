@@ -73,7 +73,7 @@ function parseServeOptions(args: string[]): { host: string; port: number } | und
     host: { type: "string", default: "127.0.0.1" },
     port: { type: "string", default: "34904" },
   });
-  return { host: options.host, port: numberOption("port", options.port, 0, 65_535) };
+  return { host: options.host, port: numberOption("--port", options.port, 0, 65_535) };
 }
 
 interface Settings {
@@ -114,10 +114,10 @@ function parseSettings(args: string[]): Settings {
   }
   const names = options.primitive?.flatMap((names) => names.split(","));
   const primitives =
-    names?.map((name) => oneOf("primitive", primitiveSpelled(name) ?? name, PRIMITIVE_NAMES)) ??
+    names?.map((name) => oneOf("--primitive", primitiveSpelled(name) ?? name, PRIMITIVE_NAMES)) ??
     PRIMITIVE_NAMES;
-  const protocol = oneOf("protocol", options.protocol, [...PROTOCOLS, "all"] as const);
-  const version = oneOf("http-version", options["http-version"], [...HTTP_VERSIONS, "all"] as const);
+  const protocol = oneOf("--protocol", options.protocol, [...PROTOCOLS, "all"] as const);
+  const version = oneOf("--http-version", options["http-version"], [...HTTP_VERSIONS, "all"] as const);
   const transports = transportsFor(
     protocol === "all" ? PROTOCOLS : [protocol],
     version === "all" ? HTTP_VERSIONS : [version],
@@ -127,9 +127,9 @@ function parseSettings(args: string[]): Settings {
   return {
     url,
     transports,
-    profile: PROFILES[oneOf("profile", options.profile, Object.keys(PROFILES))] ?? FAIRLEAD,
+    profile: PROFILES[oneOf("--profile", options.profile, Object.keys(PROFILES))] ?? FAIRLEAD,
     primitives: new Set(primitives),
-    report: oneOf("report", options.report, Object.keys(REPORTS)),
+    report: oneOf("--report", options.report, Object.keys(REPORTS)),
     output: options.output,
     config: options.config,
     waits: !options["no-wait"],

@@ -1,68 +1,16 @@
-import { constants, existsSync } from "node:fs";
+import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { quote } from "../lib/quote.js";
 import {
   backUpFolder,
   checkFolder,
   isStoreInstalled,
-  openDiskEngine,
   restore as restoreFolder,
+  STORE_PACKAGE,
 } from "../server/disk.js";
-import { createServer, parseConfig, type Server, type ServerOptions } from "../server/index.js";
 import { parseCommandLine, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
-import { storeCommand } from "./store-command.js";
-
-/** The folder in which `fairlead serve` keeps its data by default. */
-const DATA_FOLDER = "fairlead-data";
-
-/** Where a server keeps its data. */
-export interface DataLocation {
-  /** Undefined: in memory only. */
-  folder?: string;
-  /** Tells the user that nothing is kept, if the user did not ask for that. */
-  notice?: string;
-}
-
-/**
- * Where `fairlead serve` keeps its data: in `data`, by default in ./fairlead-data. Without the disk engine's package,
- * the default is memory. Then it fails if `data` is given or ./fairlead-data exists: an empty server would look like
- * data loss.
- *
- */
-export async function chooseDataLocation(data: string | undefined, isMemory: boolean): Promise<DataLocation> {
-  if (isMemory) return {};
-  if (data !== undefined) {
-    await requireStore("serve");
-    return { folder: data };
-  }
-  if (await isStoreInstalled()) return { folder: DATA_FOLDER };
-  const command = storeCommand("serve");
-  if (existsSync(DATA_FOLDER)) {
-    throw new Error(
-      `./${DATA_FOLDER} has data, but the package that reads it is not installed: ${command}; ` +
-        "or start without the data: --memory",
-    );
-  }
-  return {
-    notice: `nothing is kept: all data is lost when the server ends. To keep it in ./${DATA_FOLDER}: ${command}`,
-  };
-}
-
-/** Creates a server that keeps its data at `location`. */
-export async function createServerAt({ folder }: DataLocation, options: ServerOptions): Promise<Server> {
-  if (folder === undefined) return createServer(options);
-  const { engines } = parseConfig(options.config);
-  const { log } = options;
-  makePrivate();
-  const engine = await openDiskEngine({ folder, ...engines.disk, ...(log && { log }) });
-  try {
-    return createServer({ ...options, engine });
-  } catch (error) {
-    await engine.close();
-    throw error;
-  }
-}
+import { installCommand } from "./install-command.js";
 
 /** `fairlead backup DIR OUT`: copies a data folder as it is at one moment, even while a server uses it. */
 export async function backupCommand(args: string[]): Promise<number> {
@@ -105,13 +53,16 @@ export async function checkCommand(args: string[]): Promise<number> {
 }
 
 /** Makes the files that this process creates private. LevelDB has no option for that, so it needs the umask. */
-function makePrivate(): void {
+export function makePrivate(): void {
   process.umask(0o077);
 }
 
-async function requireStore(command: string): Promise<void> {
+/** Fails with the command that installs the disk engine's package, unless it is installed. */
+export async function requireStore(command: string): Promise<void> {
   if (await isStoreInstalled()) return;
-  throw new Error(`a data folder needs a package that is not installed: ${storeCommand(command)}`);
+  throw new Error(
+    `a data folder needs a package that is not installed: ${installCommand([STORE_PACKAGE], command)}`,
+  );
 }
 
 function folders(usage: string, args: string[], count: 1): [string];

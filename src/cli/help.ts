@@ -1,35 +1,26 @@
-/** The commands in the order of the overview: usage, summary and options. */
-export const HELP: Record<
-  string,
-  { usage: string[]; summary: string; options?: [option: string, description: string][] }
-> = {
+import { variableOf } from "./environment.js";
+import { optionRows, SERVE_OPTIONS } from "./serve-options.js";
+
+interface CommandHelp {
+  usage: string[];
+  summary: string;
+  options?: [option: string, description: string][];
+  /** The environment variables that set its options. */
+  variables?: string[];
+}
+
+/** The commands in the order of the overview. */
+export const HELP: Record<string, CommandHelp> = {
   serve: {
     usage: ["fairlead serve [options]"],
     summary: "Runs the reference server until SIGINT or SIGTERM.",
-    options: [
-      [
-        "--host 127.0.0.1",
-        'the address to listen on; if it is not loopback, the file needs "access", or use --insecure',
-      ],
-      ["--port 34904", "the port; 0 takes any free one"],
-      ["--config FILE", "the components file; default: ./fairlead.json, if there is one"],
-      [
-        "--data fairlead-data",
-        "the folder for all data; acknowledged writes are on disk; needs classic-level",
-      ],
-      ["--memory", "keeps data in memory only: all of it is lost when the server ends"],
-      ["--tls-key FILE", "the private key, PEM: with --tls-cert the port speaks TLS only"],
-      ["--tls-cert FILE", "the certificate, PEM; both files are read again when they change, and on SIGHUP"],
-      ["--drain 0", "seconds after SIGTERM in which /readyz is 503 and calls are still accepted"],
-      ["--grace 5", "seconds after that for open calls to finish"],
-      ["--insecure", 'allows --host other than loopback without "access": everyone may call'],
-      ["--log-level info", "the lowest level that is logged: debug, info, warn or error"],
-      ["--otlp URL", "exports traces and metrics by OTLP, to a collector such as http://localhost:4318"],
-      [
-        "--conformance",
-        "adds the components of the conformance suite, see docs/conformance.md; not for production",
-      ],
-    ],
+    options: optionRows(SERVE_OPTIONS),
+    variables: Object.keys(SERVE_OPTIONS).map(variableOf),
+  },
+  health: {
+    usage: ["fairlead health [URL]"],
+    summary: `Asks the server at URL whether it is ready. Exit status 1: it is not, or it does not answer.
+  Without URL it asks the server that the environment variables of serve describe, as in a container.`,
   },
   backup: {
     usage: ["fairlead backup DIR OUT"],
@@ -95,11 +86,25 @@ export function helpOf(name: string): string | undefined {
 }
 
 function section(name: string): string {
-  const { usage, summary, options = [] } = HELP[name] ?? { usage: [], summary: "" };
+  const { usage, summary, options = [], variables = [] } = HELP[name] ?? { usage: [], summary: "" };
   const all: [string, string][] = [...options, ["--help, -h", "prints this help"]];
   const width = Math.max(...all.map(([option]) => option.length)) + 2;
   const lines = all.map(([option, text]) => `  ${option.padEnd(width)}${text}\n`);
-  return `${usage.map((line) => `${line}\n`).join("")}\n  ${summary}\n\n${lines.join("")}`;
+  return `${usage.map((line) => `${line}\n`).join("")}\n  ${summary}\n\n${lines.join("")}${environment(variables)}`;
+}
+
+/** The variables, several on a line. */
+function environment(variables: readonly string[]): string {
+  if (variables.length === 0) return "";
+  const lines = [""];
+  for (const variable of variables) {
+    const line = `${lines.at(-1)} ${variable}`;
+    if (line.length <= 100) lines[lines.length - 1] = line;
+    else lines.push(` ${variable}`);
+  }
+  return `
+  Environment variables set the options as well. The command line wins, and an empty variable is not set:
+${lines.map((line) => ` ${line}\n`).join("")}`;
 }
 
 /** The overview of all commands. */

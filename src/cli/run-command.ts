@@ -4,6 +4,7 @@ import { configCommand } from "./config.js";
 import { conformanceCommand } from "./conformance.js";
 import { backupCommand, checkCommand, restoreCommand } from "./data-folder.js";
 import { errorText } from "./error-text.js";
+import { healthCommand } from "./health.js";
 import { helpOf, overview } from "./help.js";
 import { serveCommand } from "./serve.js";
 import { tourCommand } from "./tour.js";
@@ -11,6 +12,7 @@ import { tourCommand } from "./tour.js";
 /** The commands. Each takes the arguments after its name and resolves with the exit status. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   serve: serveCommand,
+  health: healthCommand,
   backup: backupCommand,
   check: checkCommand,
   restore: restoreCommand,

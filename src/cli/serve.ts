@@ -5,22 +5,28 @@ import { quote } from "../lib/quote.js";
 import type { Config } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { PRIMITIVES } from "../server/primitives.js";
-import { numberOption, oneOf, parseCommandLine, UsageError } from "./command-line.js";
+import { type Environment, numberOption, oneOf, UsageError } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS } from "./console-log.js";
-import { chooseDataLocation, createServerAt, type DataLocation } from "./data-folder.js";
+import { chooseDataLocation, createServerAt, type DataLocation, locationText } from "./data-location.js";
+import { misspelledVariables, parseSettings, type Settings } from "./environment.js";
 import { reasonOf } from "./error-text.js";
 import { openMirror } from "./mirror.js";
+import { clusterOf } from "./nats-cluster.js";
 import { openTelemetry } from "./otlp.js";
+import { SERVE_OPTIONS } from "./serve-options.js";
 import { followTls, readTls, tlsPathsOf } from "./tls-files.js";
 
 /** `fairlead serve`: the reference server on one port, until SIGINT or SIGTERM. */
 export async function serveCommand(args: string[]): Promise<number> {
-  const settings = parseSettings(args);
+  const settings = await readSettings(args, process.env);
   const { configPath, options } = settings;
   const running = await start(settings);
   const signal = new Promise<string>((resolve) => onNextSignal(resolve));
-  if (running.location.notice !== undefined) process.stderr.write(`fairlead: ${running.location.notice}\n`);
+  const { location } = running;
+  if (location.type === "memory" && location.notice !== undefined) {
+    process.stderr.write(`fairlead: ${location.notice}\n`);
+  }
   process.stdout.write(banner(running, configPath));
   const name = await signal;
   const drain =
@@ -40,15 +46,17 @@ interface RunningServer {
 }
 
 /** Reads the files that the settings name, creates the server and opens its port. */
-async function start(settings: Settings): Promise<RunningServer> {
+async function start(settings: ServeSettings): Promise<RunningServer> {
   const { configPath, tlsPaths, drainMs, graceMs, host, port, options } = settings;
   const tls = tlsPaths && (await readTls(tlsPaths));
   const file = configPath === undefined ? undefined : await readConfigFile(configPath);
   const log = consoleLog(settings.level);
+  for (const warning of settings.misspelled) log.warn({}, warning);
   for (const warning of file?.warnings ?? []) {
     log.warn({ warning }, "the components file refers to something that does not exist");
   }
-  const location = await chooseDataLocation(options.data, options.memory);
+  const { data, memory } = options;
+  const location = await chooseDataLocation({ data, memory, cluster: settings.cluster });
   const telemetry = await openTelemetry(options.otlp, log);
   const mirror = options.conformance ? await openMirror(0) : undefined;
   const input = file?.input ?? {};
@@ -85,44 +93,42 @@ async function start(settings: Settings): Promise<RunningServer> {
   };
 }
 
-type Settings = ReturnType<typeof parseSettings>;
+type ServeSettings = Awaited<ReturnType<typeof readSettings>>;
 
-function parseSettings(args: string[]) {
-  const { options } = parseCommandLine(args, {
-    "tls-key": { type: "string" },
-    "tls-cert": { type: "string" },
-    drain: { type: "string", default: "0" },
-    grace: { type: "string", default: "5" },
-    host: { type: "string", default: "127.0.0.1" },
-    port: { type: "string", default: "34904" },
-    config: { type: "string" },
-    data: { type: "string" },
-    memory: { type: "boolean" },
-    insecure: { type: "boolean" },
-    otlp: { type: "string" },
-    conformance: { type: "boolean" },
-    "log-level": { type: "string", default: "info" },
-  });
-  if (options.memory && options.data !== undefined) {
-    throw new UsageError("--memory and --data exclude each other: with --memory nothing is kept");
-  }
+/** The options that say where the data is. */
+const LOCATIONS = ["jetstream", "memory", "data"] as const;
+
+async function readSettings(args: string[], env: Environment) {
+  const settings = parseSettings(args, SERVE_OPTIONS, env, LOCATIONS);
+  const { options, nameOf } = settings;
+  requireOneLocation(settings);
   return {
     options,
-    drainMs: secondsOption("drain", options.drain),
-    graceMs: secondsOption("grace", options.grace),
+    drainMs: secondsOption(nameOf("drain"), options.drain),
+    graceMs: secondsOption(nameOf("grace"), options.grace),
     host: options.host,
-    port: numberOption("port", options.port, 0, 65_535),
-    level: oneOf("log-level", options["log-level"], LOG_LEVELS),
+    port: numberOption(nameOf("port"), options.port, 0, 65_535),
+    level: oneOf(nameOf("log-level"), options["log-level"], LOG_LEVELS),
     tlsPaths: tlsPathsOf(options["tls-key"], options["tls-cert"]),
+    cluster: await clusterOf(settings),
     configPath: options.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined),
+    misspelled: misspelledVariables(SERVE_OPTIONS, env),
   };
 }
 
-/** An option in seconds, as milliseconds. */
+function requireOneLocation({ options, nameOf }: Settings<typeof SERVE_OPTIONS>): void {
+  const given = LOCATIONS.filter((name) => options[name] !== undefined && options[name] !== false);
+  if (given.length <= 1) return;
+  throw new UsageError(
+    `${given.map(nameOf).join(" and ")} exclude each other: the data is in a NATS cluster, in a folder or in memory`,
+  );
+}
+
+/** An option in seconds, as milliseconds. `name`: how the user spelled it. */
 function secondsOption(name: string, value: string): number {
   const ms = value.trim() === "" ? Number.NaN : Number(value) * 1000;
   if (ms >= 0 && ms < 2 ** 31) return ms;
-  throw new UsageError(`--${name} must be a number of seconds, 0 or more, got ${quote(value)}`);
+  throw new UsageError(`${name} must be a number of seconds, 0 or more, got ${quote(value)}`);
 }
 
 /** The error that says in words why the port could not be opened. */
@@ -158,10 +164,9 @@ function banner({ url, location, config }: RunningServer, configPath: string | u
         : facts.stores;
     return [`  ${name.padEnd(14)}${facts.summary.padEnd(52)}${stores}\n`];
   });
-  const engine = location.folder === undefined ? "memory (nothing is kept)" : `disk, in ${location.folder}`;
   const http = url.startsWith("https:") ? "by ALPN" : "without TLS";
   return `
-  Fairlead at ${url}    engine: ${engine}
+  Fairlead at ${url}    engine: ${locationText(location)}
   Configured by ${configPath ?? `defaults: there is no ${CONFIG_FILE} here`}
   Connect, gRPC, gRPC-Web and the tunnel on one port, HTTP/1.1 and HTTP/2 ${http}
 

@@ -45,7 +45,7 @@ test("help before and behind a command is the same, also among other options", a
 test.each([
   [["srve"], 'unknown command "srve": did you mean serve?'],
   [["chekc", "x"], 'unknown command "chekc": did you mean check?'],
-  [["teapot"], 'unknown command "teapot": there are serve, backup,'],
+  [["teapot"], 'unknown command "teapot": there are serve, health, backup,'],
   [["constructor"], 'unknown command "constructor"'],
   [["--verison"], 'unknown option "--verison": did you mean --version?'],
   [["help", "confromance"], 'unknown command "confromance": did you mean conformance?'],
