@@ -9,7 +9,7 @@ import {
 } from "./command-line.js";
 
 /** The parsed arguments of a command whose options environment variables may set as well. */
-export interface Settings<O extends Readonly<Record<string, Option>>> {
+export interface CommandSettings<O extends Readonly<Record<string, Option>>> {
   options: CommandLine<O>["options"];
   /** How the user spelled an option: `--port`, or FAIRLEAD_PORT if its value is from the environment. */
   nameOf(option: keyof O & string): string;
@@ -32,7 +32,7 @@ export function parseSettings<const O extends Readonly<Record<string, Option>>>(
   options: O,
   env: Environment,
   exclusive: readonly (keyof O & string)[] = [],
-): Settings<O> {
+): CommandSettings<O> {
   const parsed = parseCommandLine(args, options);
   const replaced = exclusive.some((name) => parsed.given.has(name)) ? exclusive : [];
   const names = Object.keys(options).filter((name) => !parsed.given.has(name) && !replaced.includes(name));

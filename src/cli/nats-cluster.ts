@@ -4,7 +4,7 @@ import { quote } from "../lib/quote.js";
 import type { Engine } from "../server/index.js";
 import type { JetStreamEngineOptions } from "../server/jetstream.js";
 import { oneOf, UsageError } from "./command-line.js";
-import type { Settings } from "./environment.js";
+import type { CommandSettings } from "./environment.js";
 import { reasonOf } from "./error-text.js";
 import { installCommand } from "./install-command.js";
 import type { SERVE_OPTIONS } from "./serve-options.js";
@@ -19,7 +19,7 @@ export type Cluster = Pick<JetStreamEngineOptions, "credentials" | "tls"> & {
   replicas: number;
 };
 
-type ServeSettings = Settings<typeof SERVE_OPTIONS>;
+type ServeSettings = CommandSettings<typeof SERVE_OPTIONS>;
 
 const TLS_OPTIONS = ["nats-ca", "nats-key", "nats-cert"] as const;
 

@@ -9,7 +9,7 @@ import { type Environment, numberOption, oneOf, UsageError } from "./command-lin
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS } from "./console-log.js";
 import { chooseDataLocation, createServerAt, type DataLocation, locationText } from "./data-location.js";
-import { misspelledVariables, parseSettings, type Settings } from "./environment.js";
+import { type CommandSettings, misspelledVariables, parseSettings } from "./environment.js";
 import { reasonOf } from "./error-text.js";
 import { openMirror } from "./mirror.js";
 import { clusterOf } from "./nats-cluster.js";
@@ -116,7 +116,7 @@ async function readSettings(args: string[], env: Environment) {
   };
 }
 
-function requireOneLocation({ options, nameOf }: Settings<typeof SERVE_OPTIONS>): void {
+function requireOneLocation({ options, nameOf }: CommandSettings<typeof SERVE_OPTIONS>): void {
   const given = LOCATIONS.filter((name) => options[name] !== undefined && options[name] !== false);
   if (given.length <= 1) return;
   throw new UsageError(

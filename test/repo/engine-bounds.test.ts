@@ -3,15 +3,17 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "vitest";
 import { DISK_BOUNDS } from "../../src/server/engines/disk/bounds.js";
+import { JETSTREAM_BOUNDS } from "../../src/server/engines/jetstream/bounds.js";
 import { MEMORY_BOUNDS } from "../../src/server/engines/memory/bounds.js";
 import type { Bound } from "../../src/server/engines/shared/bounds.js";
 
 const root = join(import.meta.dirname, "../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
-/** A default as documentation writes it: "16 GiB", "10,000", "24 hours". */
+/** A default as documentation writes it: "16 GiB", "10,000", "24 hours", "10 seconds". */
 function written(name: string, value: number): string {
-  if (name.endsWith("Ms")) return `${value / 3_600_000} hours`;
+  if (name.endsWith("Ms"))
+    return value < 3_600_000 ? `${value / 1000} seconds` : `${value / 3_600_000} hours`;
   for (const [unit, bytes] of [
     ["GiB", 1024 ** 3],
     ["MiB", 1024 ** 2],
@@ -24,6 +26,7 @@ function written(name: string, value: number): string {
 const engines: [file: string, bounds: Record<string, Bound>][] = [
   ["src/server/engines/memory.ts", MEMORY_BOUNDS],
   ["src/server/engines/disk/engine.ts", DISK_BOUNDS],
+  ["src/server/engines/jetstream/engine.ts", JETSTREAM_BOUNDS],
 ];
 
 describe.each(engines)("the options of %s", (file, bounds) => {
@@ -34,7 +37,8 @@ describe.each(engines)("the options of %s", (file, bounds) => {
       new RegExp(`/\\*\\*((?:(?!\\*/)[^])*)\\*/\\s*${name}\\?: number;`).exec(source) ?? [];
     const text = comment.replace(/\s*\n\s*\*\s*/g, " ");
     const [, told] = /Default(?: and minimum)?: ([^.]+)\./.exec(text) ?? [];
-    assert.equal(told, bound.default === undefined ? "for ever" : written(name, bound.default));
+    const [, described] = /Default: ([^.]+)\./.exec(bound.description) ?? [];
+    assert.equal(told, bound.default === undefined ? described : written(name, bound.default));
   });
 });
 

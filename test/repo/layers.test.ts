@@ -89,7 +89,7 @@ test("imports point in one direction, and client and server never import each ot
 test("the command line imports the server and the conformance suite as users do, by their entry points", () => {
   // The list of primitives is nothing that users need.
   const isEntry = (target: string) =>
-    /^(server\/(index|node|disk|primitives)|conformance\/index)\.ts$/.test(target);
+    /^(server\/(index|node|disk|jetstream|primitives)|conformance\/index)\.ts$/.test(target);
   const wrong = imports.filter(
     ({ file, target }) =>
       floorOf(file) === "cli" && ["server", "conformance"].includes(floorOf(target)) && !isEntry(target),
@@ -141,7 +141,7 @@ test("entry points hold no code, and no file exports a default or everything", (
   for (const file of files) {
     const text = readFileSync(join(src, file), "utf8");
     assert.doesNotMatch(text, /^export (default|\*)/m, file);
-    if (/^((server|conformance)\/)?(index|node|disk)\.ts$|^(web|tunnel|app)\.ts$/.test(file)) {
+    if (/^((server|conformance)\/)?(index|node|disk|jetstream)\.ts$|^(web|tunnel|app)\.ts$/.test(file)) {
       assert.doesNotMatch(text, /^(const|let|function|class|import)\b/m, file);
     }
   }

@@ -114,7 +114,7 @@ test("parseConfig() names every problem: the field, its value and the expected v
   assert.deepEqual(problems(wrong).sort(), [
     'appId "": must not be empty',
     'apps.a.protocol "soap": must be "grpc", "grpc-web" or "connect"',
-    "engines.redis: is not known; those that are: memory, disk",
+    "engines.redis: is not known; those that are: memory, disk, jetstream",
     "hello.h.colour: is not known; those that are: greeting",
     'limits.keyByte: is not known, did you mean "keyBytes"?',
     'logs[""]: must have 1 to 255 characters, and no control characters',
