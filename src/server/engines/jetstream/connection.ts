@@ -24,6 +24,9 @@ export interface ConnectOptions {
   log: Pick<Logger, "info" | "warn">;
   /** Called when the connected server is one that the engine cannot use. */
   onRefused: (error: ClusterError) => void;
+  /** Called when the connection is lost, and when there is another. */
+  onLost: () => void;
+  onRestored: () => void;
 }
 
 /** Connects to one of the servers. From then on it connects again for ever, to any server of the cluster. */
@@ -73,17 +76,18 @@ function checkServer(nc: NatsConnection): void {
   if (!jetstream) throw new ClusterError(`${at} has no JetStream: start it with -js or a jetstream block`);
 }
 
-async function followStatus(nc: NatsConnection, { log, onRefused }: ConnectOptions): Promise<void> {
+async function followStatus(nc: NatsConnection, options: ConnectOptions): Promise<void> {
   for await (const status of nc.status()) {
-    if (status.type === "reconnect") {
-      try {
-        checkServer(nc);
-      } catch (error) {
-        if (error instanceof ClusterError) onRefused(error);
-        else throw error;
-      }
+    logStatus(status, options.log);
+    if (status.type === "disconnect") options.onLost();
+    if (status.type !== "reconnect") continue;
+    try {
+      checkServer(nc);
+      options.onRestored();
+    } catch (error) {
+      if (error instanceof ClusterError) options.onRefused(error);
+      else throw error;
     }
-    logStatus(status, log);
   }
 }
 

@@ -87,16 +87,19 @@ export async function openJetStreamEngine(options: JetStreamEngineOptions): Prom
   const bounds = withDefaults(JETSTREAM_BOUNDS, options);
   const clock = new ClusterClock();
   let closeOnRefusal = (_: ClusterError) => {};
+  let session: JetStreamSession | undefined;
   const nc = await connectCluster({
     servers,
     timeoutMs: bounds.waitMs,
     log,
     onRefused: (error) => closeOnRefusal(error),
+    onLost: () => session?.connectionLost(),
+    onRestored: () => session?.connectionRestored(),
     ...(credentials !== undefined && { credentials }),
     ...(tls && { tls }),
   });
   const { headers } = await import("@nats-io/transport-node");
-  const session = new JetStreamSession({ nc, name, clock, waitMs: bounds.waitMs, log }, headers);
+  session = new JetStreamSession({ nc, name, clock, waitMs: bounds.waitMs, log }, headers);
   try {
     await openStreams(session, { replicas, bounds });
     for (let i = 0; i < FIRST_SAMPLES; i++) await sampleClock(session);

@@ -10,9 +10,16 @@ export class ClusterError extends Error {
 
 /** A message was not stored, as its subject's last message is another one than its condition says. */
 export class ConditionError extends Error {
-  constructor(message: string) {
+  /**
+   * The sequence of the subject's last message, 0 if it has none. Undefined if a write to the subject is in process, so
+   * that the same message may be stored later.
+   */
+  readonly lastSequence: number | undefined;
+
+  constructor(message: string, lastSequence?: number) {
     super(message);
     this.name = "ConditionError";
+    this.lastSequence = lastSequence;
   }
 }
 
@@ -43,7 +50,7 @@ export const API_CODES = {
   batchHasDuplicate: 10_201,
 } as const;
 
-/** The last message of the subject is another one, or a write to the subject is in process. */
+/** The last message of the subject is another one, which the description names, or a write to it is in process. */
 const CONDITIONS = new Set([10_071, 10_164]);
 
 /** The stream has no room, or the account or the disk of the cluster. */
@@ -56,7 +63,10 @@ const TRANSIENT = new Set([10_008, 10_009, 10_158, 10_167, 10_210, 10_211]);
 export function responseErrorOf(error: ApiError): Error | undefined {
   const code = error.err_code ?? 0;
   const description = error.description ?? "";
-  if (CONDITIONS.has(code)) return new ConditionError(description);
+  if (CONDITIONS.has(code)) {
+    const last = /: (\d+)$/.exec(description)?.[1];
+    return new ConditionError(description, last === undefined ? undefined : Number(last));
+  }
   if (TRANSIENT.has(code) || (code === 0 && error.code === 503)) return undefined;
   if (FULL.has(code)) return new EngineFault("full", `the cluster has no room: ${description}`);
   return new ApiResponseError(error);

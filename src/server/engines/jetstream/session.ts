@@ -1,17 +1,24 @@
 import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
 import { delay } from "../../../lib/timer.js";
-import { utf8 } from "../../../lib/utf8.js";
+import { fromUtf8, utf8 } from "../../../lib/utf8.js";
 import type { Logger } from "../../context.js";
 import { EngineFault } from "../../engine.js";
-import { closedError } from "../shared/errors.js";
+import { closedError, fullError } from "../shared/errors.js";
 import type { ClusterClock } from "./cluster-clock.js";
 import { API_CODES, type ApiError, ApiResponseError, ConditionError, responseErrorOf } from "./errors.js";
+import { type InboxRequest, NoReplyError, ReplyInbox } from "./inbox.js";
 
 /** A request without a response for this long is sent again: its leader may have failed. */
 const ATTEMPT_MS = 2000;
 
 const RETRY: Backoff = { minMs: 20, maxMs: 500 };
+
+/** nats-server accepts 50 unfinished batches per stream: this many of one server leave room for others. */
+const BATCHES_AT_ONCE = 12;
+
+/** The most bytes of a message's headers, which count for max_payload. */
+const MAX_HEADER_BYTES = 4096;
 
 /** A header of a message: its name and its value. */
 export type Header = readonly [name: string, value: string];
@@ -37,6 +44,9 @@ export interface SessionOptions {
   log: Logger;
 }
 
+/** One attempt of a request: undefined if the same request may succeed soon. */
+type Attempt<T> = (timeoutMs: number) => Promise<T | undefined>;
+
 /**
  * The engine's use of one connection to the cluster. Requests wait while there is no leader or no connection, and are
  * sent again until `waitMs` is over. Publishes have ids, so that one that is sent again is stored once.
@@ -53,6 +63,11 @@ export class JetStreamSession {
   #messages = 0;
   /** @nats-io's function for headers: the package is loaded with the connection, so a session has it. */
   readonly #createHeaders: () => MsgHdrs;
+  readonly #inbox: ReplyInbox;
+  readonly #batches = new Semaphore(BATCHES_AT_ONCE);
+  /** Resolves when the connection is there again; undefined while it is there. */
+  #outage: { over: Promise<void>; end: () => void } | undefined;
+  readonly #reconnectListeners = new Set<() => void>();
 
   constructor({ nc, name, clock, waitMs, log }: SessionOptions, createHeaders: () => MsgHdrs) {
     this.nc = nc;
@@ -61,6 +76,7 @@ export class JetStreamSession {
     this.waitMs = waitMs;
     this.log = log;
     this.#createHeaders = createHeaders;
+    this.#inbox = new ReplyInbox(nc, this.#id);
   }
 
   /** Aborts when the engine closes. */
@@ -78,6 +94,30 @@ export class JetStreamSession {
     if (this.closing.aborted) throw closedError("jetstream");
   }
 
+  /** The connection was lost: what has no reply yet is sent again when there is another. */
+  connectionLost(): void {
+    if (this.#outage) return;
+    let end = () => {};
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#outage = { over, end };
+    this.#inbox.fail(new NoReplyError("the connection to the cluster was lost"));
+  }
+
+  /** The connection is there again, to this or another server of the cluster. */
+  connectionRestored(): void {
+    this.#outage?.end();
+    this.#outage = undefined;
+    for (const listener of this.#reconnectListeners) listener();
+  }
+
+  /** Calls `listener` after each reconnect. Returns a function that removes it. */
+  onReconnect(listener: () => void): () => void {
+    this.#reconnectListeners.add(listener);
+    return () => this.#reconnectListeners.delete(listener);
+  }
+
   /** Headers for a message. */
   headersOf(entries: Iterable<Header>): MsgHdrs {
     const headers = this.#createHeaders();
@@ -92,10 +132,10 @@ export class JetStreamSession {
 
   /** Requests JetStream's API, for example `STREAM.INFO.orders`, and returns its response. It may be sent repeatedly. */
   async api<T>(method: string, body?: object): Promise<T> {
-    const data = body && utf8(JSON.stringify(body));
+    const data = utf8(body ? JSON.stringify(body) : "");
+    const subject = `$JS.API.${method}`;
     return await this.#repeat(async (timeoutMs) => {
-      const message = await this.nc.request(`$JS.API.${method}`, data, { timeout: timeoutMs });
-      return this.#parse<T>(message);
+      return this.#parse<T>(await this.#send({ subject, data, timeoutMs }));
     }, method);
   }
 
@@ -104,32 +144,78 @@ export class JetStreamSession {
    * `timeoutMs` is the time that one attempt may take. Default: 2 seconds.
    */
   request(subject: string, data: Uint8Array, timeoutMs = ATTEMPT_MS): Promise<Msg> {
-    const send = (most: number) => this.nc.request(subject, data, { timeout: Math.min(most, timeoutMs) });
+    const send: Attempt<Msg> = (most) => this.#send({ subject, data, timeoutMs: Math.min(most, timeoutMs) });
     return this.#repeat(send, subject);
   }
 
   /**
-   * Stores a message once, and resolves when a quorum has it. Fails with a ConditionError if its condition does not
-   * hold, and as EngineFault "unavailable" if its outcome is not known within `waitMs`.
+   * Sends a request that may be sent repeatedly, until `read` returns a value for the replies of one attempt. The last
+   * reply of an attempt is that for which `isLast` returns true.
    */
-  async publish(message: Message): Promise<Stored> {
-    const { sequence } = await this.publishWithId(message, this.createMessageId());
+  collect<T>(
+    subject: string,
+    data: Uint8Array,
+    isLast: (reply: Msg) => boolean,
+    read: (replies: Msg[]) => T | undefined,
+  ): Promise<T> {
+    return this.#repeat(async (timeoutMs) => {
+      this.#checkSize(subject, data);
+      return read(await this.#inbox.collect({ subject, data, timeoutMs }, isLast));
+    }, subject);
+  }
+
+  /** Stores a message at least once: for one that may be stored again without harm. */
+  async publishRepeatedly({
+    subject,
+    data,
+    headers: entries,
+  }: Message): Promise<Stored & { attempts: number }> {
+    const headers = this.headersOf(entries);
+    let attempts = 0;
+    const { seq } = await this.#repeat(async (timeoutMs) => {
+      attempts++;
+      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
+    }, subject);
+    return { sequence: seq, attempts };
+  }
+
+  /**
+   * Stores a message once, and resolves when a quorum has it. Fails with a ConditionError if its condition does not
+   * hold, and as EngineFault "unavailable" if its outcome is not known within `waitMs`. `fence`: see publishWithId().
+   */
+  async publish(message: Message, fence?: string): Promise<Stored> {
+    const { sequence } = await this.publishWithId(message, this.createMessageId(), fence);
     return { sequence };
   }
 
-  /** publish() with an id of createMessageId(). `isDuplicate`: a message with the id was stored before, and stays. */
+  /**
+   * publish() with an id of createMessageId(). `isDuplicate`: a message with the id was stored before, and stays.
+   *
+   * A stream with one replica checks a message's condition before its id, so that a repeated message may fail by its own
+   * first attempt. Then a message with the same id and no condition, on the subject `fence` of the stream, finds out.
+   * Default: the token `!` below the subject's first two.
+   */
   async publishWithId(
     { subject, data, headers: entries }: Message,
     id: string,
+    fence = `${subject.split(".", 2).join(".")}.!`,
   ): Promise<Stored & { isDuplicate: boolean }> {
     const headers = this.headersOf(entries);
     headers.set("Nats-Msg-Id", id);
-    const send = async (timeout: number) => {
-      const response = await this.nc.request(subject, data, { headers, timeout });
-      return this.#parse<{ seq: number; duplicate?: boolean }>(response);
+    let attempts = 0;
+    const send: Attempt<PubAck> = async (timeoutMs) => {
+      attempts++;
+      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
     };
-    const { seq, duplicate = false } = await this.#repeat(send, subject);
-    return { sequence: seq, isDuplicate: duplicate };
+    try {
+      const { seq, duplicate = false } = await this.#repeat(send, subject);
+      return { sequence: seq, isDuplicate: duplicate };
+    } catch (error) {
+      if (attempts === 1 || !(error instanceof ConditionError)) throw error;
+      const stored = await this.#findStored(id, fence);
+      if (!stored) throw error;
+      return { ...stored, isDuplicate: false };
+    }
   }
 
   /**
@@ -138,27 +224,42 @@ export class JetStreamSession {
    * response told.
    */
   async publishBatch(messages: readonly Message[], fence: string): Promise<Stored> {
+    for (const { subject, data } of messages) this.#checkSize(subject, data);
     const deadlineMs = performance.now() + this.waitMs;
-    for (;;) {
-      const id = this.createMessageId();
-      try {
-        const { seq } = await this.#sendBatch(messages, id);
-        return { sequence: seq };
-      } catch (error) {
+    const release = await this.#batches.acquire();
+    try {
+      for (let failures = 1; ; failures++) {
         this.checkOpen();
-        const isKnown = error instanceof ApiResponseError && error.code === API_CODES.batchIncomplete;
-        if (isRefusal(error) && !isKnown) throw error;
-        // A message with the id of the batch's last one: either the batch was stored, or it cannot be any more.
-        const probe = { subject: fence, data: new Uint8Array(0), headers: [] };
-        const { sequence, isDuplicate } = await this.publishWithId(probe, id);
-        if (isDuplicate) return { sequence };
-        if (performance.now() > deadlineMs) throw this.#unavailable(error);
+        const id = this.createMessageId();
+        const result = await this.#sendBatch(messages, id, fence);
+        if ("sequence" in result) return result;
+        if (performance.now() > deadlineMs) throw this.#unavailable(result.error);
+        await delay(jitteredMs(RETRY, failures), this.closing);
       }
+    } finally {
+      release();
     }
   }
 
-  /** Fails with what the cluster answered, or with the error of the request if no outcome is known. */
-  async #sendBatch(messages: readonly Message[], id: string): Promise<{ seq: number }> {
+  /** Sends a batch once: its sequence, or the error because of which it was not stored and may be sent again. */
+  async #sendBatch(
+    messages: readonly Message[],
+    id: string,
+    fence: string,
+  ): Promise<Stored | { error: unknown }> {
+    try {
+      const ack = await this.#sendBatchOnce(messages, id);
+      return ack ? { sequence: ack.seq } : { error: new Error("the cluster did not take the batch") };
+    } catch (error) {
+      this.checkOpen();
+      if (error instanceof ApiResponseError && error.code === API_CODES.batchIncomplete) return { error };
+      if (!(error instanceof NoReplyError)) throw error;
+      return (await this.#findStored(id, fence)) ?? { error };
+    }
+  }
+
+  async #sendBatchOnce(messages: readonly Message[], id: string): Promise<PubAck | undefined> {
+    await this.#untilConnected(this.waitMs);
     const last = messages.length - 1;
     for (const [i, { subject, data, headers: entries }] of messages.entries()) {
       const headers = this.headersOf(entries);
@@ -170,31 +271,92 @@ export class JetStreamSession {
       }
       headers.set("Nats-Batch-Commit", "1");
       headers.set("Nats-Msg-Id", id);
-      const response = await this.nc.request(subject, data, { headers, timeout: ATTEMPT_MS });
-      const parsed = this.#parse<{ seq: number }>(response);
-      if (parsed) return parsed;
+      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs: ATTEMPT_MS }));
     }
-    throw new Error("the cluster did not take the batch");
+    throw new RangeError("a batch has at least one message");
+  }
+
+  /**
+   * Where the message with `id` was stored; undefined if it was not and never will be: a message on a subject below
+   * `fence` has taken its id. Fails as EngineFault "unavailable" if that cannot be found out.
+   */
+  async #findStored(id: string, fence: string): Promise<Stored | undefined> {
+    const subject = `${fence}.${id}`;
+    const headers = this.headersOf([["Nats-Msg-Id", id]]);
+    const data = new Uint8Array(0);
+    let attempts = 0;
+    const { seq, duplicate, stream } = await this.#repeat(async (timeoutMs) => {
+      attempts++;
+      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
+    }, subject);
+    if (duplicate) {
+      // A fence that was sent again may be the duplicate of itself.
+      const storedAt = attempts === 1 ? undefined : await this.#subjectAt(stream, seq);
+      if (storedAt !== subject) return { sequence: seq };
+    }
+    this.#removeFence(stream, seq);
+    return undefined;
+  }
+
+  /** The subject of the message with this sequence. */
+  async #subjectAt(stream: string, seq: number): Promise<string> {
+    try {
+      const { message } = await this.api<{ message: { subject: string } }>(`STREAM.MSG.GET.${stream}`, {
+        seq,
+      });
+      return message.subject;
+    } catch (error) {
+      // It may have been replaced since, or it was a fence in a stream that keeps only messages with a consumer.
+      if (error instanceof ApiResponseError) throw this.#unavailable(error);
+      throw error;
+    }
+  }
+
+  /** Removes a message that has done its work. If that fails, it stays and does no harm. */
+  #removeFence(stream: string, seq: number): void {
+    this.api(`STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true }).catch((error: unknown) => {
+      this.log.debug({ err: error }, "a message that found out the outcome of a publish was not removed");
+    });
   }
 
   close(): void {
     this.#closing.abort();
+    this.#inbox.fail(new NoReplyError("the engine is closed"));
+  }
+
+  /** Sends a request once, when there is a connection. */
+  async #send(request: InboxRequest): Promise<Msg> {
+    this.#checkSize(request.subject, request.data);
+    return await this.#inbox.request(request);
+  }
+
+  /** Fails for a message that no server of the cluster takes. */
+  #checkSize(subject: string, data: Uint8Array): void {
+    const most = this.nc.info?.max_payload ?? Number.POSITIVE_INFINITY;
+    if (data.length + MAX_HEADER_BYTES <= most) return;
+    throw fullError(
+      "max_payload",
+      most,
+      `a message to ${JSON.stringify(subject)} has ${data.length} bytes, which with its headers is more than ` +
+        `max_payload of the nats-server, ${most}`,
+    );
   }
 
   /** The response, undefined if the same request may succeed soon; throws its error otherwise. */
   #parse<T>(message: Msg): T | undefined {
-    const response = message.json<T & { error?: ApiError }>();
+    const response = JSON.parse(fromUtf8(message.data)) as T & { error?: ApiError };
     if (!response.error) return response;
     const error = responseErrorOf(response.error);
     if (error) throw error;
     return undefined;
   }
 
-  /** Calls `attempt` until it returns a response or throws an error of the cluster. */
-  async #repeat<T>(attempt: (timeoutMs: number) => Promise<T | undefined>, what: string): Promise<T> {
+  /** Calls `attempt` until it returns a response, or throws an error other than that there was no reply. */
+  async #repeat<T>(attempt: Attempt<T>, what: string): Promise<T> {
     const startMs = performance.now();
     let lastError: unknown;
     for (let failures = 1; ; failures++) {
+      if (this.#outage) await this.#untilConnected(startMs + this.waitMs - performance.now());
       this.checkOpen();
       const remainingMs = startMs + this.waitMs - performance.now();
       if (remainingMs <= 0) throw this.#unavailable(lastError ?? what);
@@ -202,10 +364,22 @@ export class JetStreamSession {
         const response = await attempt(Math.max(1, Math.min(ATTEMPT_MS, remainingMs)));
         if (response !== undefined) return response;
       } catch (error) {
-        if (isRefusal(error)) throw error;
+        this.checkOpen();
+        if (!(error instanceof NoReplyError)) throw error;
         lastError = error;
       }
       await delay(jitteredMs(RETRY, failures), this.closing);
+    }
+  }
+
+  /** Waits for a connection, for at most `mostMs`. */
+  async #untilConnected(mostMs: number): Promise<void> {
+    if (!this.#outage) return;
+    const stop = new AbortController();
+    try {
+      await Promise.race([this.#outage.over, delay(mostMs, AbortSignal.any([this.closing, stop.signal]))]);
+    } finally {
+      stop.abort();
     }
   }
 
@@ -215,6 +389,33 @@ export class JetStreamSession {
   }
 }
 
-/** Whether the cluster has refused the request, so that its outcome is known. */
-const isRefusal = (error: unknown): boolean =>
-  error instanceof EngineFault || error instanceof ApiResponseError || error instanceof ConditionError;
+/** The acknowledgement of a publish. */
+interface PubAck {
+  stream: string;
+  seq: number;
+  duplicate?: boolean;
+}
+
+/** Lets a number of tasks run at once; the others wait in order. */
+class Semaphore {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(most: number) {
+    this.#free = most;
+  }
+
+  /** Resolves with a function that ends the task. */
+  async acquire(): Promise<() => void> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    let isReleased = false;
+    return () => {
+      if (isReleased) return;
+      isReleased = true;
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#free++;
+    };
+  }
+}

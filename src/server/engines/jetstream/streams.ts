@@ -31,6 +31,9 @@ export const streamName = (engine: string, part: StreamPart): string => `${engin
 /** What the subjects of the stream begin with, with a dot at the end. */
 export const subjectPrefix = (engine: string, part: StreamPart): string => `${engine}.${SUBJECTS[part]}.`;
 
+/** What the subjects of the engine's own messages in the stream of keys begin with, with a dot at the end. */
+export const internalPrefix = (engine: string): string => `${engine}.i.`;
+
 /** Settings that all streams of an engine share. */
 export interface StreamSettings {
   replicas: number;
@@ -54,6 +57,7 @@ function settingsOf(engine: string, part: StreamPart, { replicas, bounds }: Stre
   } as const satisfies { [Name in keyof StreamConfig]?: unknown };
   const own = {
     keys: {
+      subjects: [`${subjectPrefix(engine, "keys")}>`, `${internalPrefix(engine)}>`],
       max_bytes: maxBytesOf(bounds.maxKeyBytes),
       max_msgs_per_subject: 1,
       allow_atomic: true,
