@@ -24,6 +24,8 @@ export interface Engine extends AsyncDisposable {
   readonly topics: TopicStore;
   /** Streams of bytes by name. */
   readonly blobs: BlobStore;
+  /** The other servers that use the same data. Absent: there are none, as with memory and disk. */
+  readonly peers?: PeerMessaging;
   /**
    * Ends every watch, follow and consume, and waits for writes under way. A blob whose content has not ended is not
    * stored. Operations that end by themselves (a list, a read, a blob's content) complete or fail. Every later call
@@ -207,6 +209,47 @@ export interface BlobStore {
   list(prefix: string, after?: string): AsyncIterable<BlobInfo>;
   /** Removes the blob; false if there is none. */
   delete(name: string): Promise<boolean>;
+}
+
+/** Answers a request of another server. `signal` aborts when the requester has given up or has gone. */
+export type PeerHandler = (body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+
+/**
+ * Messages between the servers that use the same data, for what is not stored. Names are opaque strings. A body has any
+ * size, and neither side changes bytes that it has passed to the other.
+ */
+export interface PeerMessaging {
+  /** This server among its peers. It is different with each start. */
+  readonly id: string;
+  /**
+   * Answers requests to `name`. Of several servers that serve a name, each request goes to one. Resolves when the
+   * servers at the same node can reach it, and the others a moment later, with the function that ends it.
+   */
+  serve(name: string, handler: PeerHandler): Promise<() => void>;
+  /**
+   * The answer of one of the servers that serve `name`, which may be this one. Fails as PeerFault, or with the reason of
+   * `signal` when that aborts.
+   */
+  request(name: string, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
+  /** Calls `listener` with each broadcast to `name`. Resolves as serve() does, with the function that ends it. */
+  subscribe(name: string, listener: (body: Uint8Array) => void): Promise<() => void>;
+  /** Sends `body` to all other servers that subscribe to `name`: at most once, and in order. */
+  broadcast(name: string, body: Uint8Array): void;
+}
+
+/** The error of a request to another server. */
+export class PeerFault extends Error {
+  /**
+   * "unserved": no server serves the name, so nothing has happened. "lost": the server that took the request, or a part
+   * of the answer, was lost: the request may have been handled. "failed": the handler failed, with this message.
+   */
+  readonly reason: "unserved" | "lost" | "failed";
+
+  constructor(reason: "unserved" | "lost" | "failed", message: string) {
+    super(message);
+    this.name = "PeerFault";
+    this.reason = reason;
+  }
 }
 
 /** The error of a correct call that the engine could not carry out. */

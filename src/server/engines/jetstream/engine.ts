@@ -10,6 +10,7 @@ import { connectCluster } from "./connection.js";
 import { ClusterError } from "./errors.js";
 import { JetStreamKeys } from "./keys.js";
 import { JetStreamLogs } from "./logs.js";
+import { JetStreamPeers } from "./peers.js";
 import { JetStreamSession } from "./session.js";
 import { openStreams, streamName } from "./streams.js";
 import { JetStreamTopics } from "./topics.js";
@@ -135,6 +136,7 @@ function createEngine(
   const logs = new JetStreamLogs(session, bounds);
   const topics = new JetStreamTopics(session, bounds);
   const blobs = new JetStreamBlobs(session, bounds);
+  const peers = new JetStreamPeers(session);
   const sampling = setInterval(() => sampleClock(session).catch(() => {}), CLOCK_SAMPLE_MS);
   sampling.unref();
   let closing: Promise<void> | undefined;
@@ -142,10 +144,11 @@ function createEngine(
     clearInterval(sampling);
     await Promise.all([keys.close(), logs.close(), topics.close(), blobs.close()]);
     session.close();
+    await peers.close();
     await nc.close();
   };
   const close = () => (closing ??= closeAll());
-  return { name: "jetstream", clock, keys, logs, topics, blobs, close, [asyncDispose]: close };
+  return { name: "jetstream", clock, keys, logs, topics, blobs, peers, close, [asyncDispose]: close };
 }
 
 /** Compares the clock with that of the leader of the keys. */
