@@ -273,7 +273,7 @@ function createContext(
     components: new Components(config),
     platform: { ...rest, dial: (url, protocol) => dial(url, protocol, clientInterceptors) },
     closing,
-    apps: new AppRegistry(engine, limits, closing),
+    apps: new AppRegistry({ engine, limits, closing, log }),
     appId,
   };
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRouterTransport } from "@connectrpc/connect";
 import { test } from "vitest";
+import { silent } from "../../src/server/context.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
 import { createServer } from "../../src/server/index.js";
 import { AppRegistry } from "../../src/server/tunnel/app-registry.js";
@@ -66,7 +67,12 @@ test("an authorization that is longer than the limit of headers is refused", asy
 test("the number of known apps is limited, and apps that are connected or have waiting events are not dropped", async () => {
   await using engine = memoryEngine();
   const closing = new AbortController();
-  const apps = new AppRegistry(engine, { apps: 3 }, closing.signal);
+  const apps = new AppRegistry({
+    engine,
+    limits: { apps: 3 },
+    closing: closing.signal,
+    log: silent,
+  });
   const transport = createRouterTransport(() => {});
   const leaveHere = await apps.add("here", transport);
   const waiting = await apps.add("waiting", transport);

@@ -380,7 +380,7 @@ test("an app that joined at run time leaves when its signal aborts: others with 
     components: new Components(config),
     limits: config.limits,
     gossip: config.gossip,
-    apps: new AppRegistry(engine, config.limits, closing.signal),
+    apps: new AppRegistry({ engine, limits: config.limits, closing: closing.signal, log: silent }),
     platform: nodePlatform,
     log: silent,
     closing: closing.signal,

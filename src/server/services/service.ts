@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { createClient, type ServiceImpl, type Transport } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   type CommonInvokeRequest,
   HTTPExtensionSchema,
@@ -11,10 +11,10 @@ import {
 import { quote } from "../../lib/quote.js";
 import { HTTP_PREFIX, HTTP_STATUS_HEADER } from "../../rpc/extension-headers.js";
 import { escapeCookie, isFromProxy, isHopByHop, isReserved } from "../../rpc/invocation-headers.js";
-import { unchangedError, withErrorMapping } from "../../rpc/with-error-mapping.js";
 import { withCallId } from "../calls/log.js";
 import type { ServiceContext } from "../context.js";
 import { invalid, unavailable } from "../errors.js";
+import type { AppCaller } from "../tunnel/app-registry.js";
 import {
   checkPath,
   type HttpRequest,
@@ -43,8 +43,8 @@ export function invocationService(
       const { requestHeader, responseHeader, signal } = call;
       const { id, message } = request;
       if (!context.components.find("services", id)) {
-        const dialled = context.apps.next(id);
-        if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);
+        const dialled = await context.apps.call(id, (caller) => forward(caller, request, call));
+        if (dialled) return dialled.result;
         if (await context.apps.has(id)) throw unavailable(`the app ${quote(id)} is not connected now`);
       }
       const app = appAt(withCallId(context, call), id);
@@ -65,11 +65,9 @@ export function invocationService(
 
 /** Forwards the call to an app that is connected by a tunnel. */
 async function forward(
-  transport: Transport,
+  caller: AppCaller,
   { id, message }: InvokeServiceRequest,
-  requestHeader: Headers,
-  responseHeader: Headers,
-  signal: AbortSignal,
+  { requestHeader, responseHeader, signal, timeoutMs }: HandlerContext,
 ) {
   const { verb, path, query, headers } = invocation(message as CommonInvokeRequest, requestHeader);
   const forwarded = {
@@ -80,17 +78,12 @@ async function forward(
   const prefixed = new Headers();
   for (const [name, value] of headers)
     if (name !== "content-type") prefixed.append(HTTP_PREFIX + name, value);
-  const onHeader = (header: Headers) => {
-    for (const [name, value] of header) if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
-  };
-  return await createClient(Runtime, withErrorMapping(transport, unchangedError)).invokeService(
-    { id, message: forwarded },
-    {
-      headers: prefixed,
-      signal,
-      onHeader,
-    },
-  );
+  const { invokeService } = Runtime.method;
+  const request = { id, message: forwarded };
+  const response = await caller.unary(invokeService, signal, timeoutMs(), prefixed, request);
+  for (const [name, value] of response.header)
+    if (name.startsWith(HTTP_PREFIX)) responseHeader.append(name, value);
+  return response.message;
 }
 
 function appAt(context: ServiceContext, id: string): InvokedApp {

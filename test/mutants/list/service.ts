@@ -96,7 +96,7 @@ export const serviceMutants: readonly Mutant[] = [
     ],
     [
       "apps that dialled in are not asked",
-      "if (dialled) return forward(dialled, request, requestHeader, responseHeader, signal);",
+      "if (dialled) return dialled.result;",
       "",
       /an app that dialled in/,
     ],
@@ -110,8 +110,8 @@ export const serviceMutants: readonly Mutant[] = [
   ...faultsOf("service", "tunnel/app-registry.ts", [
     [
       "one app is asked all the time",
-      "this.#connected.set(name, [...others, first]);",
-      "this.#connected.set(name, [first, ...others]);",
+      "this.#apps.set(name, [...apps.filter((each) => each !== next), next]);",
+      "this.#apps.set(name, [next, ...apps.filter((each) => each !== next)]);",
       /in turn/,
     ],
   ]),
