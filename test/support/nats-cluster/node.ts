@@ -159,6 +159,7 @@ export class NatsNode {
     return `server_name: ${name}
 listen: "127.0.0.1:${port}"
 http: "127.0.0.1:${monitorPort}"
+max_payload: 8MB
 jetstream {
   store_dir: "${join(this.#dataFolder, "js")}"
   sync_interval: ${syncInterval}

@@ -44,6 +44,7 @@ export class ApiResponseError extends Error {
 /** The error codes of nats-server (server/errors.json) that the engine distinguishes. */
 export const API_CODES = {
   consumerNotFound: 10_014,
+  consumerExists: 10_148,
   messageNotFound: 10_037,
   streamNotFound: 10_059,
   batchIncomplete: 10_176,
