@@ -158,6 +158,11 @@ export interface TopicStore {
   /** Publishes all of `values` or none, in this order, to every group of the topic. Durable when it resolves. */
   publish(topic: string, values: readonly Uint8Array[]): Promise<void>;
   /**
+   * Creates `group` without a consumer, if it does not exist. When it resolves, the group is durable, and gets what
+   * anybody publishes from then on, also through another server that shares the engine.
+   */
+  createGroup(topic: string, group: string): Promise<void>;
+  /**
    * Joins `group` as one of its competing consumers until `signal` aborts. The group begins with its first consumer, so
    * that it does not get what was published before. It outlives all its consumers: events wait for it, unless a bound
    * of the engine drops them, which it logs.

@@ -491,6 +491,7 @@ test("a slow reader is sent no more than the server's inFlight, whatever it asks
   let claimed = 0;
   const topics: TopicStore = {
     publish: (...args) => engine.topics.publish(...args),
+    createGroup: (...args) => engine.topics.createGroup(...args),
     hasWaiting: (...args) => engine.topics.hasWaiting(...args),
     async *consume(...args) {
       for await (const delivery of engine.topics.consume(...args)) {

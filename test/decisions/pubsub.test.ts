@@ -201,6 +201,7 @@ function engineWith(ack: (delivery: Delivery) => Promise<void>): Engine {
   const engine = memoryEngine();
   const topics: Engine["topics"] = {
     publish: (...args) => engine.topics.publish(...args),
+    createGroup: (...args) => engine.topics.createGroup(...args),
     hasWaiting: (...args) => engine.topics.hasWaiting(...args),
     consume: (...args) => {
       const deliveries = engine.topics.consume(...args);

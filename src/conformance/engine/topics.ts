@@ -50,6 +50,14 @@ function topicGroupCases(on: DeclareEngineCase): void {
     equal(await acknowledgeNext(late, 1), ["2#1"]);
   });
 
+  on("topics.createGroup() lets events wait for the group's first consumer", async ({ topics }) => {
+    await topics.createGroup("t", "g");
+    await publish(topics, "1");
+    await topics.createGroup("t", "g");
+    await publish(topics, "2");
+    equal(await acknowledgeNext(consumer(topics), 2), ["1#1", "2#1"]);
+  });
+
   on("topics.publish() keeps topics and groups apart, whatever their names", async ({ topics }) => {
     const consumers = DISTINCT_NAMES.map((name) => ({
       name,

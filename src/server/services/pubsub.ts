@@ -14,7 +14,7 @@ import type { ServiceContext } from "../context.js";
 import { EngineFault } from "../engine.js";
 import { invalid, unavailable } from "../errors.js";
 import { eventOf } from "./pubsub/cloud-event.js";
-import { claims, type Subscription, topicOf, verdictOf } from "./pubsub/delivery.js";
+import { claims, createGroups, type Subscription, topicOf, verdictOf } from "./pubsub/delivery.js";
 import { Unsettled } from "./pubsub/unsettled.js";
 import { traceContext } from "./shared/trace-context.js";
 
@@ -42,6 +42,9 @@ export function pubsubService(context: ServiceContext): PubsubMethods {
       const incoming = requests[Symbol.asyncIterator]();
       const initial = await firstOf(incoming);
       const subscription = subscriptionOf(initial, call.requestHeader, context);
+      await createGroups(context, subscription).catch((error: unknown) => {
+        throw asRetryable(error);
+      });
       const ending = new AbortController();
       const signal = AbortSignal.any([call.signal, ending.signal]);
       let ended: { error?: unknown } | undefined;

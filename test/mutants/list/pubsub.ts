@@ -77,7 +77,7 @@ export const pubsubMutants: readonly Mutant[] = [
     ],
     [
       "dead letters do not wait",
-      "topics.consume(topicOf(pubsub, deadLetterTopic), context.appId, AbortSignal.abort());",
+      "if (deadLetterTopic) await topics.createGroup(topicOf(pubsub, deadLetterTopic), appId);",
       "",
       /waits for its first subscriber/,
     ],

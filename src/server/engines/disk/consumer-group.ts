@@ -67,6 +67,11 @@ export class ConsumerGroup {
     return this.state.bytes;
   }
 
+  /** Resolves when the group is durable. */
+  get created(): Promise<void> {
+    return this.#options.created;
+  }
+
   /** The writes that publish these events. Call `applied` when they are durable, `failed` if they were refused. */
   preparePublish(values: readonly Uint8Array[]): { ops: WriteOp[]; applied: () => void; failed: () => void } {
     const { entries } = this.#options;

@@ -69,10 +69,14 @@ export class DiskTopics implements TopicStore {
     }
   }
 
+  async createGroup(topic: string, name: string): Promise<void> {
+    const group = this.#openGroup(topic, name);
+    group.join(AbortSignal.abort());
+    await group.created;
+  }
+
   consume(topic: string, name: string, signal: AbortSignal): AsyncIterable<Delivery> {
-    this.#checkOpen();
-    const group = this.#topics.get(topic)?.get(name) ?? this.#createGroup(topic, name);
-    return group.join(signal);
+    return this.#openGroup(topic, name).join(signal);
   }
 
   async hasWaiting(topic: string, name: string): Promise<boolean> {
@@ -84,6 +88,11 @@ export class DiskTopics implements TopicStore {
     this.#closed = true;
     for (const groups of this.#topics.values()) for (const group of groups.values()) group.close(true);
     this.#topics.clear();
+  }
+
+  #openGroup(topic: string, name: string): ConsumerGroup {
+    this.#checkOpen();
+    return this.#topics.get(topic)?.get(name) ?? this.#createGroup(topic, name);
   }
 
   #createGroup(topic: string, name: string): ConsumerGroup {

@@ -69,12 +69,16 @@ export class JetStreamTopics implements TopicStore {
     }
   }
 
+  async createGroup(topic: string, group: string): Promise<void> {
+    const opened = this.#openGroup(topic, group);
+    opened.join(AbortSignal.abort());
+    await opened.begun();
+  }
+
   consume(topic: string, group: string, signal: AbortSignal): AsyncIterable<Delivery> {
-    this.#checkOpen();
-    const name = this.#names.of(topic, group);
-    const joined = this.#groups.get(name.consumer) ?? this.#createGroup(name);
-    const deliveries = joined.join(signal);
-    this.#noteBeginning(topic, joined.begun());
+    const opened = this.#openGroup(topic, group);
+    const deliveries = opened.join(signal);
+    this.#noteBeginning(topic, opened.begun());
     return deliveries;
   }
 
@@ -94,7 +98,13 @@ export class JetStreamTopics implements TopicStore {
     this.#claims.close();
   }
 
-  #createGroup(name: GroupName): ConsumerGroup {
+  #openGroup(topic: string, group: string): ConsumerGroup {
+    this.#checkOpen();
+    const name = this.#names.of(topic, group);
+    return this.#groups.get(name.consumer) ?? this.#addGroup(name);
+  }
+
+  #addGroup(name: GroupName): ConsumerGroup {
     const session = this.#session;
     const created = new ConsumerGroup({
       session,

@@ -50,6 +50,10 @@ export class MemoryTopics implements TopicStore {
     for (const group of groups.values()) group.add(kept);
   }
 
+  async createGroup(topic: string, name: string): Promise<void> {
+    this.consume(topic, name, AbortSignal.abort());
+  }
+
   consume(topic: string, name: string, signal: AbortSignal): AsyncIterable<Delivery> {
     this.#checkOpen();
     const group = this.#topics.get(topic)?.get(name) ?? this.#begin(topic, name);

@@ -41,6 +41,18 @@ const REASON_CHARS = 1000;
 export const topicOf = (pubsub: string, topic: string): string => `${pubsub}\0${topic}`;
 
 /**
+ * Creates the subscription's group, and the default group of its dead letter topic, so that dead letters wait for its
+ * first subscriber. When it resolves, the groups get what is published through any server. Call it before claims().
+ */
+export async function createGroups(
+  { engine: { topics }, appId }: ServiceContext,
+  { pubsub, topic, group, deadLetterTopic }: Subscription,
+): Promise<void> {
+  if (deadLetterTopic) await topics.createGroup(topicOf(pubsub, deadLetterTopic), appId);
+  await topics.createGroup(topicOf(pubsub, topic), group);
+}
+
+/**
  * Joins the subscription's group at once, until `signal` aborts. Each step of the loop claims one event. This is the
  * only place that decides what happens to an event, for all kinds of consumers:
  *
@@ -52,20 +64,15 @@ export const topicOf = (pubsub: string, topic: string): string => `${pubsub}\0${
  * - delivered too often to consumers that left without an answer: it goes to the dead letter topic, as it may be what
  *   crashes them. Without a dead letter topic it is delivered again, as no consumer has refused it.
  *
- * Dead letters wait for the default group of the dead letter topic, also before its first subscriber joins.
+ * Dead letters wait for the default group of the dead letter topic: see createGroups().
  */
 export function claims(
   context: ServiceContext,
   subscription: Subscription,
   signal: AbortSignal,
 ): AsyncIterable<EventClaim> {
-  const { pubsub, topic, group, deadLetterTopic } = subscription;
-  const { topics } = context.engine;
-  if (deadLetterTopic) {
-    // Creates the default group of the dead letter topic, so that dead letters wait for its first subscriber.
-    topics.consume(topicOf(pubsub, deadLetterTopic), context.appId, AbortSignal.abort());
-  }
-  return claimed(context, subscription, topics.consume(topicOf(pubsub, topic), group, signal));
+  const { pubsub, topic, group } = subscription;
+  return claimed(context, subscription, context.engine.topics.consume(topicOf(pubsub, topic), group, signal));
 }
 
 async function* claimed(
