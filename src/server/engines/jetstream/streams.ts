@@ -65,13 +65,18 @@ function settingsOf(engine: string, part: StreamPart, { replicas, bounds }: Stre
       allow_rollup_hdrs: true,
       subject_delete_marker_ttl: MARKER_TTL_MS * NANOS_PER_MS,
     },
-    logs: { max_bytes: maxBytesOf(bounds.maxLogBytes), allow_atomic: true },
+    logs: { max_bytes: maxBytesOf(bounds.maxLogBytes), allow_atomic: true, allow_rollup_hdrs: true },
     topics: {
       max_bytes: maxBytesOf(bounds.maxTopicBytes),
       retention: "interest" as RetentionPolicy,
       allow_atomic: true,
     },
-    blobs: { max_bytes: maxBytesOf(bounds.maxBlobBytes), allow_atomic: true, allow_msg_ttl: true },
+    blobs: {
+      max_bytes: maxBytesOf(bounds.maxBlobBytes),
+      allow_atomic: true,
+      allow_msg_ttl: true,
+      allow_rollup_hdrs: true,
+    },
   }[part];
   return { ...shared, ...own } as unknown as Settings;
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { fromUtf8, utf8 } from "../../../lib/utf8.js";
 
 /** Sorted by their ASCII codes, so that encoded texts sort as the UTF-8 bytes of the texts do. */
@@ -42,4 +43,13 @@ export function decodeToken(token: string): string {
     bytes[length++] = (bits >> count) & 0xff;
   }
   return fromUtf8(bytes);
+}
+
+/** A longer token has the text's hash instead, as the length of subjects is limited. */
+const MAX_TOKEN_LENGTH = 512;
+
+/** Encodes any text as one token that is not too long. Tokens of long texts begin with `!` and cannot be decoded. */
+export function shortToken(text: string): string {
+  const token = encodeToken(text);
+  return token.length <= MAX_TOKEN_LENGTH ? token : `!${createHash("sha256").update(text).digest("hex")}`;
 }
