@@ -20,6 +20,9 @@ const BATCHES_AT_ONCE = 12;
 /** The most bytes of a message's headers, which count for max_payload. */
 const MAX_HEADER_BYTES = 4096;
 
+/** nats-server's default, while no server is connected. */
+const DEFAULT_MAX_PAYLOAD = 1024 ** 2;
+
 /** A header of a message: its name and its value. */
 export type Header = readonly [name: string, value: string];
 
@@ -87,6 +90,11 @@ export class JetStreamSession {
   /** This server among all that use the engine, different with each start; it can be a token of a subject. */
   get id(): string {
     return this.#id;
+  }
+
+  /** The most bytes of a message with its headers that the connected server takes. */
+  get maxPayload(): number {
+    return this.nc.info?.max_payload ?? DEFAULT_MAX_PAYLOAD;
   }
 
   /** Fails if the engine is closed. */
@@ -332,7 +340,7 @@ export class JetStreamSession {
 
   /** Fails for a message that no server of the cluster takes. */
   #checkSize(subject: string, data: Uint8Array): void {
-    const most = this.nc.info?.max_payload ?? Number.POSITIVE_INFINITY;
+    const most = this.maxPayload;
     if (data.length + MAX_HEADER_BYTES <= most) return;
     throw fullError(
       "max_payload",

@@ -40,6 +40,12 @@ export class ChangeFeed {
     return watcher.read();
   }
 
+  /** Ends all watches with an error: there are changes that they cannot be told of. */
+  fail(error: Error): void {
+    for (const watchers of [...this.#watchers.values()])
+      for (const watcher of [...watchers]) watcher.fail(error);
+  }
+
   close(): void {
     for (const watchers of [...this.#watchers.values()]) for (const watcher of [...watchers]) watcher.end();
   }
@@ -100,6 +106,12 @@ class Watcher {
     this.#onEnd();
     this.#wake?.();
   };
+
+  fail(error: Error): void {
+    if (this.#ended) return;
+    this.#error = error;
+    this.end();
+  }
 
   async *read(): AsyncGenerator<Change, void, undefined> {
     try {

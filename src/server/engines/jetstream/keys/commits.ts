@@ -1,0 +1,183 @@
+import { type Backoff, jitteredMs } from "../../../../lib/backoff.js";
+import { delay } from "../../../../lib/timer.js";
+import { type Commit, EngineFault, type Write } from "../../../engine.js";
+import { fullError } from "../../shared/errors.js";
+import { ConditionError } from "../errors.js";
+import type { JetStreamSession } from "../session.js";
+import { internalPrefix } from "../streams.js";
+import {
+  type CommitPlan,
+  needsRead,
+  type PlanContext,
+  type PlannedWrite,
+  planCommit,
+  planWrites,
+} from "./commit-plan.js";
+import { KnownEntries } from "./known-entries.js";
+import type { KeyReader, KeySnapshot } from "./reader.js";
+import { liveEntry, type StoredEntry } from "./stored-entry.js";
+import { Turns } from "./turns.js";
+
+/** A commit whose conditions hold, but that another server was ahead of, tries again after this time. */
+const CONTENTION: Backoff = { minMs: 2, maxMs: 100 };
+
+/** What a commit needs besides the session. */
+export interface CommitOptions {
+  reader: KeyReader;
+  /** Called for every entry that was set or deleted, with its whole value. */
+  onWritten: (entry: StoredEntry & { key: string }) => void;
+  /** The bound of the stream, for messages. */
+  maxKeyBytes: number;
+}
+
+/** The commits of one server. One message, or one atomic batch, has conditions on the sequences of its keys' messages. */
+export class Commits {
+  readonly #session: JetStreamSession;
+  readonly #options: CommitOptions;
+  readonly #turns = new Turns();
+  readonly #known = new KnownEntries();
+  readonly #fence: string;
+
+  constructor(session: JetStreamSession, options: CommitOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#fence = `${internalPrefix(session.name)}f`;
+  }
+
+  async commit(asked: readonly Write[]): Promise<Commit> {
+    const writes = planWrites(this.#session.name, asked);
+    const [first] = writes;
+    // Nothing can be false, so that it does not wait for others.
+    if (
+      writes.length === 1 &&
+      first?.type === "set" &&
+      first.ifVersion === undefined &&
+      first.ttlMs !== "keep"
+    ) {
+      return await this.#write(planCommit(writes, this.#context(undefined)));
+    }
+    if (writes.every(({ type }) => type === "check")) {
+      const present = await this.#read(writes);
+      return this.#conflictOf(asked, writes, present) ?? { version: BigInt(present.sequence) };
+    }
+    return await this.#commitInTurn(asked, writes);
+  }
+
+  /** Remembers an entry that was read. */
+  learn(entry: StoredEntry): void {
+    this.#known.learn(entry.subject, entry);
+  }
+
+  async #commitInTurn(asked: readonly Write[], writes: readonly PlannedWrite[]): Promise<Commit> {
+    const subjects = writes.map(({ at }) => at.subject);
+    const conditions = new Map(writes.map(({ at, ifVersion }) => [at.subject, ifVersion]));
+    while ((await this.#turns.take(subjects, (subject) => conditions.get(subject))) === "read") {
+      const conflict = this.#conflictOf(asked, writes, await this.#read(writes));
+      if (conflict) return conflict;
+    }
+    try {
+      return await this.#commitAlone(asked, writes);
+    } finally {
+      const nowMs = this.#session.clock.now();
+      this.#turns.end(subjects, (subject) => this.#known.versionOf(subject, nowMs));
+    }
+  }
+
+  /** Commits while no other commit of this server writes the keys. */
+  async #commitAlone(asked: readonly Write[], writes: readonly PlannedWrite[]): Promise<Commit> {
+    const deadlineMs = performance.now() + this.#session.waitMs;
+    let mustRead = false;
+    for (let failures = 1; ; failures++) {
+      let context = this.#context(undefined);
+      mustRead ||= needsRead(writes, context);
+      if (mustRead) {
+        const present = await this.#read(writes);
+        const conflict = this.#conflictOf(asked, writes, present);
+        if (conflict) return conflict;
+        context = this.#context(present);
+      }
+      const plan = planCommit(writes, context);
+      if (plan.messages.length === 0) return { version: BigInt(context.sequence) };
+      try {
+        return await this.#write(plan);
+      } catch (error) {
+        if (!(error instanceof ConditionError)) throw error;
+        if (performance.now() > deadlineMs) throw this.#contended(writes);
+        for (const { at } of writes) this.#known.forget(at.subject);
+        // Another server was ahead. The first time it has probably finished.
+        if (mustRead) await delay(jitteredMs(CONTENTION, failures), this.#session.closing);
+        mustRead = true;
+      }
+    }
+  }
+
+  /** The first condition that does not hold. */
+  #conflictOf(
+    asked: readonly Write[],
+    writes: readonly PlannedWrite[],
+    { entries }: KeySnapshot,
+  ): Commit | undefined {
+    const nowMs = this.#session.clock.now();
+    for (const [i, { at, ifVersion }] of writes.entries()) {
+      const actual = liveEntry(entries.get(at.subject), nowMs);
+      if (ifVersion === undefined || ifVersion === (actual?.version ?? 0n)) continue;
+      return { conflict: asked[i] as Write, actual };
+    }
+    return undefined;
+  }
+
+  async #write({ messages, entries }: CommitPlan): Promise<{ version: bigint }> {
+    const last = await this.#publish(messages);
+    const version = BigInt(last);
+    for (const { distance, expiresAtMs, ...entry } of entries) {
+      const stored = { ...entry, sequence: last - distance, version, parts: 0, expiresAtMs };
+      this.#known.learn(stored.subject, stored);
+      this.#options.onWritten(stored);
+    }
+    return { version };
+  }
+
+  async #publish(messages: CommitPlan["messages"]): Promise<number> {
+    const [message] = messages;
+    try {
+      const { sequence } =
+        message && messages.length === 1
+          ? await this.#session.publish(message, this.#fence)
+          : await this.#session.publishBatch(messages, this.#fence);
+      return sequence;
+    } catch (error) {
+      const { maxKeyBytes } = this.#options;
+      const isFull = error instanceof EngineFault && error.reason === "full" && error.limit === undefined;
+      if (!isFull || !Number.isFinite(maxKeyBytes)) throw error;
+      throw fullError("maxKeyBytes", maxKeyBytes, error.message);
+    }
+  }
+
+  async #read(writes: readonly PlannedWrite[]): Promise<KeySnapshot> {
+    const snapshot = await this.#options.reader.read(writes.map(({ at }) => at.subject));
+    for (const { at } of writes) {
+      const entry = snapshot.entries.get(at.subject);
+      if (entry) this.learn(entry);
+    }
+    return snapshot;
+  }
+
+  #context(present: KeySnapshot | undefined): PlanContext & { sequence: number } {
+    return {
+      sequence: present?.sequence ?? 0,
+      engine: this.#session.name,
+      nowMs: this.#session.clock.now(),
+      maxPayload: this.#session.maxPayload,
+      present: present?.entries,
+      known: this.#known,
+    };
+  }
+
+  #contended(writes: readonly PlannedWrite[]): EngineFault {
+    return new EngineFault(
+      "unavailable",
+      `other servers wrote the same ${writes.length === 1 ? "key" : `${writes.length} keys`} all the time, ` +
+        `for ${this.#session.waitMs} ms`,
+    );
+  }
+}

@@ -1,0 +1,143 @@
+import type { StreamInfo } from "@nats-io/jetstream";
+import { jitteredMs } from "../../../../lib/backoff.js";
+import { delay } from "../../../../lib/timer.js";
+import { compareUtf8 } from "../../../../lib/utf8.js";
+import { EngineFault, type Entry } from "../../../engine.js";
+import type { JetStreamSession } from "../session.js";
+import { streamName, subjectPrefix } from "../streams.js";
+import { filterOfPrefix, hashedGroup, sortKey, subjectOfKey, subjectStart } from "./key-subjects.js";
+import type { KeyReader } from "./reader.js";
+import { liveEntry, type StoredEntry } from "./stored-entry.js";
+
+/** The entries that are read at once: few for the first, as a caller may want no more. */
+const FIRST_PAGE = 50;
+const LARGEST_PAGE = 400;
+
+const STALE = { minMs: 10, maxMs: 250 };
+
+/**
+ * Lists keys in their order. A few are read by one request. Of more, the names are held in memory, and the entries are
+ * read page by page.
+ */
+export class Listing {
+  readonly #session: JetStreamSession;
+  readonly #reader: KeyReader;
+  readonly #root: string;
+
+  constructor(session: JetStreamSession, reader: KeyReader) {
+    this.#session = session;
+    this.#reader = reader;
+    this.#root = subjectPrefix(session.name, "keys");
+  }
+
+  async *list(prefix: string, after: string | undefined): AsyncGenerator<Entry, void, undefined> {
+    const filter = filterOfPrefix(this.#root, prefix);
+    const { entries, sequence } = await this.#reader.readAll(filter);
+    if (entries) {
+      yield* this.#liveEntries(entries, prefix, after);
+      return;
+    }
+    const names = this.#order(await this.#names(filter, sequence), prefix, after);
+    for (const page of pagesOf(names)) {
+      this.#session.checkOpen();
+      const snapshot = await this.#reader.read(page);
+      yield* this.#liveEntries([...snapshot.entries.values()], prefix, after);
+    }
+  }
+
+  /** Those of the entries that are under `prefix` and after `after`, in the order of their keys. */
+  async *#liveEntries(
+    stored: StoredEntry[],
+    prefix: string,
+    after: string | undefined,
+  ): AsyncGenerator<Entry, void, undefined> {
+    const sorted = stored
+      .filter(({ key }) => key?.startsWith(prefix) && (after === undefined || compareUtf8(key, after) > 0))
+      .sort((a, b) => compareUtf8(a.key ?? "", b.key ?? ""));
+    for (const each of sorted) {
+      const whole = each.parts > 0 ? await this.#whole(each) : each;
+      const entry = liveEntry(whole, this.#session.clock.now());
+      if (entry) yield entry;
+      this.#session.checkOpen();
+    }
+  }
+
+  /** The entry with its whole value, as it is now. */
+  async #whole({ subject }: StoredEntry): Promise<StoredEntry | undefined> {
+    const { entries } = await this.#reader.read([subject]);
+    return entries.get(subject);
+  }
+
+  /** The subjects under `prefix` and after `after`, in the order of their keys. Others may be among them. */
+  #order(subjects: string[], prefix: string, after: string | undefined): string[] {
+    const start = subjectStart(this.#root, prefix);
+    const past = after === undefined ? "" : sortKey(pastOf(subjectOfKey(this.#root, after).subject));
+    return subjects
+      .filter((subject) => subject.startsWith(start) && sortKey(subject) >= past)
+      .map(sortKey)
+      .sort()
+      .map((key) => key.replaceAll(" ", "."));
+  }
+
+  /** The subjects that match `filter`, as of the sequence `least` or later. */
+  async #names(filter: string, least: number): Promise<string[]> {
+    const names: string[] = [];
+    let step = 1;
+    for (let offset = 0; ; ) {
+      const { page, total } = await this.#page(filter, offset, least);
+      const last = names.at(-1);
+      if (last !== undefined && offset > 0 && (page[0] === undefined || page[0] > last)) {
+        // Names before the page were removed, so that some may have moved to an earlier page.
+        offset = Math.max(0, offset - step);
+        step *= 2;
+        continue;
+      }
+      for (const name of page) if (last === undefined || name > last) names.push(name);
+      if (offset + page.length >= total) return names;
+      // The last name of this page is the first of the next one, if nothing changes.
+      offset += page.length - 1;
+      step = 1;
+    }
+  }
+
+  /** Some names in ASCII order, from the place `offset` on, and how many there are. */
+  async #page(filter: string, offset: number, least: number): Promise<{ page: string[]; total: number }> {
+    const method = `STREAM.INFO.${streamName(this.#session.name, "keys")}`;
+    const deadlineMs = performance.now() + this.#session.waitMs;
+    for (let failures = 1; ; failures++) {
+      const info = await this.#session.api<StreamInfo & { total?: number }>(method, {
+        subjects_filter: filter,
+        offset,
+      });
+      if (info.state.last_seq >= least) {
+        const page = Object.keys(info.state.subjects ?? {}).sort();
+        return { page, total: info.total ?? page.length };
+      }
+      // A former leader has answered.
+      if (performance.now() > deadlineMs) {
+        throw new EngineFault(
+          "unavailable",
+          `no leader of the keys answers within ${this.#session.waitMs} ms`,
+        );
+      }
+      await delay(jitteredMs(STALE, failures), this.#session.closing);
+      this.#session.checkOpen();
+    }
+  }
+}
+
+/** The earliest subject that may come after this one: those with a hash are not in the order of their keys. */
+const pastOf = (subject: string): string => hashedGroup(subject) ?? subject;
+
+/** The subjects in pages. Those that are mixed with hashed ones are in one page, as only their keys order them. */
+function* pagesOf(subjects: readonly string[]): Generator<string[]> {
+  let size = FIRST_PAGE;
+  for (let start = 0; start < subjects.length; ) {
+    let end = Math.min(subjects.length, start + size);
+    const group = hashedGroup(subjects[end - 1] as string);
+    while (group !== undefined && end < subjects.length && subjects[end]?.startsWith(group)) end++;
+    yield subjects.slice(start, end);
+    start = end;
+    size = Math.min(LARGEST_PAGE, size * 2);
+  }
+}

@@ -1,0 +1,149 @@
+import type { Msg, MsgHdrs } from "@nats-io/transport-node";
+import { fromUtf8 } from "../../../../lib/utf8.js";
+import type { Entry } from "../../../engine.js";
+import type { Header } from "../session.js";
+import { MARKER_TTL_MS } from "../streams.js";
+import { type KeySubject, keyOfSubject } from "./key-subjects.js";
+
+/** The expiry by the cluster's clock, in milliseconds. */
+const EXPIRES = "Fl-Expires";
+
+/** How many messages of the same commit come after this one. The version is the sequence of the last one. */
+const DISTANCE = "Fl-Distance";
+
+/** The message deletes the key. */
+const DELETED = "Fl-Deleted";
+
+/** The key in base 64, where the subject has a hash of it. */
+const KEY = "Fl-Key";
+
+/** How many parts of the value are messages of their own. */
+const PARTS = "Fl-Parts";
+
+/** nats-server removes an entry this much later than it expires, so that the servers' clocks may differ. */
+const CLEANUP_DELAY_MS = 2000;
+
+/** nats-server counts lifetimes in nanoseconds of 64 bits. A longer lifetime is not given to it. */
+const MAX_TTL_S = 2 ** 32;
+
+/** The last message of a key's subject. */
+export interface StoredEntry {
+  /** Undefined for a part of a value, and for nats-server's marker on a subject with a hash of the key. */
+  key: string | undefined;
+  subject: string;
+  sequence: number;
+  version: bigint;
+  /** What the message has of the value: its end, if `parts` is above 0. */
+  value: Uint8Array;
+  parts: number;
+  expiresAtMs: number | undefined;
+  isDeleted: boolean;
+}
+
+/** The entry to store: its distance to the last message of its commit, and how many parts its value has elsewhere. */
+export interface EntryHeaders {
+  distance: number;
+  parts: number;
+  expiresAtMs: number | undefined;
+}
+
+/** The headers of the message that sets a key. */
+export function setHeaders(
+  key: string,
+  { isHashed }: KeySubject,
+  { distance, parts, expiresAtMs }: EntryHeaders,
+  nowMs: number,
+): Header[] {
+  const headers = commonHeaders(key, isHashed, distance);
+  if (parts > 0) headers.push([PARTS, String(parts)]);
+  if (expiresAtMs !== undefined)
+    headers.push([EXPIRES, String(expiresAtMs)], ...cleanupHeaders(expiresAtMs, nowMs));
+  return headers;
+}
+
+/** The headers of the message that deletes a key. It is removed later, and then leaves no marker. */
+export function deleteHeaders(key: string, { isHashed }: KeySubject, distance: number): Header[] {
+  const ttlS = String(MARKER_TTL_MS / 1000);
+  return [
+    ...commonHeaders(key, isHashed, distance),
+    [DELETED, "1"],
+    ["KV-Operation", "PURGE"],
+    ["Nats-TTL", ttlS],
+  ];
+}
+
+/** The headers by which nats-server removes a message some time after it expires. */
+export function cleanupHeaders(expiresAtMs: number, nowMs: number): Header[] {
+  const ttlS = Math.ceil((Math.max(0, expiresAtMs - nowMs) + CLEANUP_DELAY_MS) / 1000);
+  return ttlS < MAX_TTL_S ? [["Nats-TTL", String(ttlS)]] : [];
+}
+
+function commonHeaders(key: string, isHashed: boolean, distance: number): Header[] {
+  const headers: Header[] = [];
+  if (distance > 0) headers.push([DISTANCE, String(distance)]);
+  if (isHashed) headers.push([KEY, Buffer.from(key).toString("base64")]);
+  return headers;
+}
+
+/** The entry in a message of the stream of keys. */
+export function storedEntryOf(
+  root: string,
+  subject: string,
+  sequence: number,
+  { headers, data }: Pick<Msg, "headers" | "data">,
+): StoredEntry {
+  const own = readHeaders(headers);
+  const key = own.key ?? (subject.startsWith(root) ? keyOfSubject(root, subject) : undefined);
+  const { distance, parts, expiresAtMs, isDeleted } = own;
+  // The client's buffer may be much larger than the value.
+  const value = data.slice();
+  return {
+    key,
+    subject,
+    sequence,
+    version: BigInt(sequence + distance),
+    value,
+    parts,
+    expiresAtMs,
+    isDeleted,
+  };
+}
+
+interface OwnHeaders {
+  key: string | undefined;
+  distance: number;
+  parts: number;
+  expiresAtMs: number | undefined;
+  isDeleted: boolean;
+}
+
+function readHeaders(headers: MsgHdrs | undefined): OwnHeaders {
+  const own: OwnHeaders = { key: undefined, distance: 0, parts: 0, expiresAtMs: undefined, isDeleted: false };
+  for (const [name, [value = ""]] of headers ?? []) {
+    if (name === EXPIRES) own.expiresAtMs = Number(value);
+    else if (name === DISTANCE) own.distance = Number(value);
+    else if (name === PARTS) own.parts = Number(value);
+    else if (name === KEY) own.key = fromUtf8(Buffer.from(value, "base64"));
+    // nats-server's own marker for a message that it removed has a reason.
+    else if (name === DELETED || name === "Nats-Marker-Reason") own.isDeleted = true;
+  }
+  return own;
+}
+
+/** Whether the key has this entry at `nowMs`, rather than none. */
+export function isLive(
+  { isDeleted, expiresAtMs }: Pick<StoredEntry, "isDeleted" | "expiresAtMs">,
+  nowMs: number,
+): boolean {
+  return !isDeleted && (expiresAtMs === undefined || expiresAtMs > nowMs);
+}
+
+/** The entry of the port; undefined if it is deleted or has expired. */
+export function liveEntry(stored: StoredEntry | undefined, nowMs: number): Entry | undefined {
+  return stored && isLive(stored, nowMs) ? entryOf(stored) : undefined;
+}
+
+/** The entry of the port, without regard to its expiry. */
+export function entryOf({ key = "", value, version, expiresAtMs }: StoredEntry): Entry {
+  return expiresAtMs === undefined ? { key, value, version } : { key, value, version, expiresAtMs };
+}
