@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { reapMount, reapProcess } from "../process-reaper.js";
 import { natsServer } from "./program.js";
@@ -18,6 +18,9 @@ export interface NodeSettings {
   /** The size of the node's own file system for its data; undefined: a folder of the system's. */
   diskBytes: number | undefined;
 }
+
+/** The file that fills a disk. */
+const BALLAST = "ballast";
 
 /** One nats-server process, which keeps its data when it is killed. */
 export class NatsNode {
@@ -84,16 +87,21 @@ export class NatsNode {
   async fillDisk(): Promise<void> {
     if (!this.#isMounted)
       throw new Error(`Cannot fill the disk of ${this.name}: it was started without diskBytes`);
-    const { bavail, bsize } = await statfs(this.#dataFolder);
-    // One file takes all that is free now; a second one what was freed meanwhile.
-    for (const [i, bytes] of [bavail * bsize, bsize].entries()) {
-      await writeFile(join(this.#dataFolder, `ballast-${i}`), Buffer.alloc(bytes)).catch(() => {});
+    const chunk = Buffer.alloc(4 << 20);
+    const ballast = await open(join(this.#dataFolder, BALLAST), "w");
+    try {
+      // A chunk that does not fit is written in part.
+      for (;;) await ballast.write(chunk);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    } finally {
+      await ballast.close();
     }
   }
 
   /** Frees what fillDisk() has filled. */
   async freeDisk(): Promise<void> {
-    for (const i of [0, 1]) await rm(join(this.#dataFolder, `ballast-${i}`), { force: true });
+    await rm(join(this.#dataFolder, BALLAST), { force: true });
   }
 
   /** Removes all data of the node, which must be stopped. */
