@@ -2,8 +2,6 @@ import type { AddressInfo } from "node:net";
 import { connect, createServer, type Socket } from "node:net";
 import { type Impairment, ProxiedStream } from "./proxied-stream.js";
 
-export type { Impairment } from "./proxied-stream.js";
-
 /** A TCP proxy to a port of this machine, whose connections can be cut, stopped and slowed down. */
 export interface CuttableProxy extends AsyncDisposable {
   url: string;

@@ -7,7 +7,6 @@ import { freePorts } from "./free-ports.js";
 import { NatsNode } from "./nats-cluster/node.js";
 import { reapFolder } from "./process-reaper.js";
 
-export type { NatsNode } from "./nats-cluster/node.js";
 export { hasNatsServer, INSTALL_COMMAND } from "./nats-cluster/program.js";
 
 /** The options of startNats(). */
