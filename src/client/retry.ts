@@ -44,7 +44,9 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
   checkedMs(failure, "minDelayMs", minDelayMs);
   checkedMs(failure, "maxDelayMs", maxDelayMs);
   const backoff: Backoff = { minMs: minDelayMs, maxMs: maxDelayMs };
-  const budget = new RetryBudget();
+  // Limits the share of retries, so that they do not overload a server that is down: each failure costs a token, ten
+  // successes earn one, up to 20, and below 10 nothing is retried.
+  let tokens = 20;
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
       const repeat = values?.get(mayRepeat) ?? "no";
@@ -56,7 +58,7 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
         const remainingMs = endsAtMs === undefined ? timeoutMs : Math.max(1, endsAtMs - Date.now());
         try {
           const response = await transport.unary(method, signal, remainingMs, header, input, values);
-          budget.addSuccess();
+          tokens = Math.min(20, tokens + 0.1);
           return response;
         } catch (caught) {
           const error = await normalizeError(caught);
@@ -64,8 +66,9 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
           // The conflict may be the effect of the first attempt, whose answer was lost.
           if (firstError !== undefined && repeat === "once" && code === Code.Aborted) throw firstError;
           firstError ??= error;
-          if (code !== Code.Unavailable || !isSafe || attempt >= maxAttempts || !budget.takeToken())
-            throw error;
+          if (code !== Code.Unavailable || !isSafe || attempt >= maxAttempts) throw error;
+          tokens = Math.max(0, tokens - 1);
+          if (tokens < 10) throw error;
           const waitMs = Math.max(jitteredMs(backoff, attempt), await serverDelayMs(error));
           // A delay past the deadline would replace this error by "deadline exceeded".
           if (endsAtMs !== undefined && Date.now() + waitMs >= endsAtMs) throw error;
@@ -84,22 +87,5 @@ async function serverDelayMs(error: unknown): Promise<number> {
     return (await lazyChunk()).retryDelayMs(error) ?? 0;
   } catch {
     return 0;
-  }
-}
-
-/**
- * Limits the share of retries, so that they do not overload a server that is down: each failure costs a token, ten
- * successes earn one, and below half of the tokens nothing is retried.
- */
-class RetryBudget {
-  #tokens = 20;
-
-  addSuccess(): void {
-    this.#tokens = Math.min(20, this.#tokens + 0.1);
-  }
-
-  takeToken(): boolean {
-    this.#tokens = Math.max(0, this.#tokens - 1);
-    return this.#tokens >= 10;
   }
 }

@@ -38,14 +38,13 @@ export function checkOptions(
   types: Readonly<Record<string, OptionType>> = {},
 ): void {
   checkType(failure, "options", "object", options);
-  const all = { timeoutMs: "number", signal: "object", ...types } as const;
-  for (const [name, type] of Object.entries(all)) {
-    const value = (options as Record<string, unknown>)[name];
-    if (value !== undefined) checkType(failure, name, type, value);
+  const all: Readonly<Record<string, OptionType>> = { timeoutMs: "number", signal: "object", ...types };
+  const values = options as Record<string, unknown>;
+  for (const name in all) {
+    if (values[name] !== undefined) checkType(failure, name, all[name] as OptionType, values[name]);
   }
-  const { timeoutMs } = options as { timeoutMs?: number };
   // 0 and less mean no deadline, as in Connect. NaN would time out at once, or never.
-  if (Number.isNaN(timeoutMs))
+  if (Number.isNaN(values["timeoutMs"]))
     throw new RangeError(`${failure}: timeoutMs must be a number of milliseconds, got NaN`);
 }
 

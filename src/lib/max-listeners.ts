@@ -1,22 +1,25 @@
-/** The last signal without a limit: calls share theirs, and setting it takes longer than asking for it. */
-let last: WeakRef<AbortSignal> | undefined;
-let setMaxListeners: ((most: number, target: AbortSignal) => void) | undefined | null = null;
+type Events = { setMaxListeners(most: number, target: AbortSignal): void };
+
+let events: Events | undefined | null = null;
+
+/** Set on a signal without a limit: calls share theirs, and setting it takes longer than asking for it. */
+const isUnlimited = /* @__PURE__ */ Symbol();
 
 /**
  * Removes the limit of listeners of `signal`, which has one for each open call: Node would warn of a leak at the
  * eleventh. Does nothing in other runtimes, which do not warn.
  */
-export function expectManyListeners<S extends AbortSignal | undefined>(signal: S): S {
-  if (setMaxListeners === null) {
+export function expectManyListeners<S extends (AbortSignal & { [isUnlimited]?: boolean }) | undefined>(
+  signal: S,
+): S {
+  if (!signal || signal[isUnlimited]) return signal;
+  if (events === null) {
     const { process } = globalThis as {
       process?: { getBuiltinModule?: (name: string) => Events | undefined };
     };
-    setMaxListeners = process?.getBuiltinModule?.("node:events")?.setMaxListeners;
+    events = process?.getBuiltinModule?.("node:events");
   }
-  if (!signal || signal === last?.deref()) return signal;
-  setMaxListeners?.(0, signal);
-  last = new WeakRef(signal);
+  events?.setMaxListeners(0, signal);
+  signal[isUnlimited] = true;
   return signal;
 }
-
-type Events = { setMaxListeners(most: number, target: AbortSignal): void };

@@ -5,9 +5,9 @@ import {
   createContextKey,
   type Transport,
 } from "@connectrpc/connect";
-import { onAbort } from "../lib/on-abort.js";
 import { bearer } from "./bearer-token.js";
 import { canceled } from "./canceled.js";
+import { observe } from "./dispatch/call-scope.js";
 import { tokenRefreshes } from "./token-refresh.js";
 
 /** A bearer token, or a function that returns one for each call; it gets the token that the server refused, if any. */
@@ -111,13 +111,11 @@ async function tokenOf(
   if (typeof text === "string") return text;
   let stop = () => {};
   const aborted = new Promise<never>((_, reject) => {
-    const stopListening = onAbort(signal, () => signal && reject(canceled(signal)));
-    const expire = () => reject(new ConnectError("the token did not come in time", Code.DeadlineExceeded));
-    const timeout = timeoutMs !== undefined && timeoutMs > 0 ? setTimeout(expire, timeoutMs) : undefined;
-    stop = () => {
-      stopListening();
-      clearTimeout(timeout);
-    };
+    const limits = { signal, timeoutMs: timeoutMs !== undefined && timeoutMs > 0 ? timeoutMs : undefined };
+    stop = observe(limits, () => {
+      const late = new ConnectError("the token did not come in time", Code.DeadlineExceeded);
+      reject(signal?.aborted ? canceled(signal) : late);
+    });
   });
   return Promise.race([text, aborted]).finally(stop);
 }

@@ -1,4 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
+import { mapMessages } from "../lib/map-messages.js";
 import { expectManyListeners } from "../lib/max-listeners.js";
 import { hasMark, noteMark } from "./server-mark.js";
 
@@ -19,6 +20,9 @@ export function withErrorMapping(transport: Transport, mapError: ErrorMapping): 
   const note = (response: { header: Headers }) => {
     if (!hasMark(transport)) noteMark(transport, response.header);
   };
+  const rethrow = async (error: unknown) => {
+    throw await mapError(error);
+  };
   return {
     async unary(method, signal, timeoutMs, header, input, values) {
       expectManyListeners(signal);
@@ -27,7 +31,7 @@ export function withErrorMapping(transport: Transport, mapError: ErrorMapping): 
         note(response);
         return response;
       } catch (error) {
-        throw await mapError(error);
+        return rethrow(error);
       }
     },
     async stream(method, signal, timeoutMs, header, input, values) {
@@ -35,9 +39,9 @@ export function withErrorMapping(transport: Transport, mapError: ErrorMapping): 
       try {
         const response = await transport.stream(method, signal, wholeMs(timeoutMs), header, input, values);
         note(response);
-        return { ...response, message: withMappedErrors(response.message, mapError) };
+        return { ...response, message: mapMessages(response.message, undefined, rethrow) };
       } catch (error) {
-        throw await mapError(error);
+        return rethrow(error);
       }
     },
   };
@@ -52,22 +56,4 @@ function wholeMs(timeoutMs: number | undefined): number | undefined {
   if (Number.isNaN(timeoutMs))
     throw new RangeError("Cannot call: timeoutMs must be a number of milliseconds, got NaN");
   return Math.min(Math.ceil(timeoutMs), LONGEST_TIMEOUT_MS);
-}
-
-/** Not a generator, which would create one more promise for each message. */
-function withMappedErrors<T>(messages: AsyncIterable<T>, mapError: ErrorMapping): AsyncIterable<T> {
-  return {
-    [Symbol.asyncIterator]() {
-      const inner = messages[Symbol.asyncIterator]();
-      const rethrow = async (error: unknown) => {
-        throw await mapError(error);
-      };
-      return {
-        next: () => inner.next().catch(rethrow),
-        ...(inner.return && {
-          return: (value?: unknown) => inner.return?.(value) as Promise<IteratorResult<T>>,
-        }),
-      };
-    },
-  };
 }

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { Alarm } from "../lib/alarm.js";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
-import { runAfter } from "../lib/timer.js";
 import { onWake } from "../lib/wake-events.js";
 import type { Channel, OutgoingCall } from "./call/call.js";
 import { DialPause } from "./connection/dial-pause.js";
@@ -63,7 +63,8 @@ export class TunnelConnection implements Channel {
   #failures = 0;
   #isKeptOpen = false;
   #closed: ConnectError | undefined;
-  #stopIdleTimer: () => void = () => {};
+  #idleSinceMs = 0;
+  readonly #idleAlarm = new Alarm(() => this.#closeIdle());
   readonly #stopWakeEvents: () => void;
   readonly #pause = new DialPause(() => this.#waiting.length > 0);
 
@@ -118,7 +119,7 @@ export class TunnelConnection implements Channel {
     if (this.#closed) return;
     this.#closed = new ConnectError("the transport is closed", Code.Canceled);
     this.#stopWakeEvents();
-    this.#stopIdleTimer();
+    this.#idleAlarm.stop();
     this.#fail(this.#closed);
     for (const session of [...this.#draining, this.#session]) session?.close(CLOSE_CODE.normal, "closed");
     this.#pause.end();
@@ -164,7 +165,7 @@ export class TunnelConnection implements Channel {
       onProbed: () => {
         if (this.#session === session) this.#beginWaiting(session);
       },
-      onBusy: (isBusy) => this.#onBusy(session, isBusy),
+      onBusy: () => this.#startIdleTimer(session),
       onGoaway: (unaccepted) => this.#onGoaway(state, unaccepted),
       onClosed: (error, unsent, code) => this.#onClosed(state, error, unsent, code),
     });
@@ -177,12 +178,6 @@ export class TunnelConnection implements Channel {
 
   #beginWaiting(session: Session): void {
     for (const call of this.#waiting.splice(0)) session.begin(call);
-  }
-
-  #onBusy(session: Session, isBusy: boolean): void {
-    // The idle timer is that of the current session; a draining one is closed as soon as it is idle.
-    if (!this.#draining.has(session)) this.#stopIdleTimer();
-    if (!isBusy) this.#startIdleTimer(session);
   }
 
   #onGoaway({ session, openedAtMs }: SessionState, unaccepted: OutgoingCall[]): void {
@@ -232,18 +227,23 @@ export class TunnelConnection implements Channel {
     if (this.#needsSession) this.#dial();
   }
 
-  /** Closes the session if it stays idle for `idleMs`; at once if it is draining. */
+  /** Closes an idle session after `idleMs`; at once if it is draining. */
   #startIdleTimer(session: Session): void {
     if (!session.isIdle) return;
     if (this.#draining.has(session)) {
       session.close(CLOSE_CODE.normal, "drained");
       return;
     }
-    if (this.#isKeptOpen) return;
-    this.#stopIdleTimer();
-    this.#stopIdleTimer = runAfter(this.#options.idleMs, () => {
-      if (session.isIdle && !this.#isKeptOpen) session.close(CLOSE_CODE.normal, "idle");
-    });
+    this.#idleSinceMs = performance.now();
+    this.#idleAlarm.ring(this.#options.idleMs);
+  }
+
+  /** Closes the session if it has been idle for `idleMs`. */
+  #closeIdle(): void {
+    if (!this.#session?.isIdle || this.#isKeptOpen) return;
+    const idleMs = performance.now() - this.#idleSinceMs;
+    if (idleMs < this.#options.idleMs) this.#idleAlarm.ring(this.#options.idleMs - idleMs);
+    else this.#session.close(CLOSE_CODE.normal, "idle");
   }
 
   #fail(error: ConnectError): void {

@@ -1,3 +1,4 @@
+import { Alarm } from "../lib/alarm.js";
 import { runAfter } from "../lib/timer.js";
 import type { TunnelLimits } from "./wire/limits.js";
 
@@ -21,12 +22,12 @@ export class Heartbeat {
   /** The shortest round trip so far, in milliseconds; Infinity before the first. */
   rttMs = Number.POSITIVE_INFINITY;
   readonly #options: HeartbeatOptions;
+  readonly #alarm = new Alarm(() => this.check());
   #receivedAtMs = performance.now();
   #hasReceived = false;
   #pingNumber = 0;
   /** When the pending PING was sent. */
   #pingSentAtMs: number | undefined;
-  #stopTimer: () => void = () => {};
   #stopProbe: (() => void) | undefined;
 
   constructor(options: HeartbeatOptions) {
@@ -36,11 +37,11 @@ export class Heartbeat {
   /** Sends the first PING. */
   start(): void {
     this.ping();
-    this.#stopTimer = runAfter(this.#options.limits.pingTimeoutMs, this.#check);
+    this.check();
   }
 
   stop(): void {
-    this.#stopTimer();
+    this.#alarm.stop();
     this.#stopProbe?.();
   }
 
@@ -49,7 +50,7 @@ export class Heartbeat {
     this.#receivedAtMs = performance.now();
     if (!this.#hasReceived) {
       this.#hasReceived = true;
-      this.activityChanged();
+      this.check();
     }
     if (!this.#stopProbe) return;
     this.#stopProbe();
@@ -76,12 +77,6 @@ export class Heartbeat {
     );
   }
 
-  /** Notes that `isActive` may have changed. */
-  activityChanged(): void {
-    this.#stopTimer();
-    this.#check();
-  }
-
   get isPingPending(): boolean {
     return this.#pingSentAtMs !== undefined;
   }
@@ -104,7 +99,8 @@ export class Heartbeat {
     return `nothing was heard for ${Math.round(this.silentMs)} ms`;
   }
 
-  readonly #check = (): void => {
+  /** Sends a PING or times out, if it is time. To be called when `isActive` may have changed. */
+  check(): void {
     const { limits, isActive, isSending, onTimeout } = this.#options;
     const active = this.#hasReceived && isActive();
     const pingMs = active ? Math.min(limits.pingMs, limits.activePingMs) : limits.pingMs;
@@ -120,6 +116,6 @@ export class Heartbeat {
     }
     if (!this.isPingPending && silentMs >= pingMs) this.ping();
     const nextMs = this.isPingPending ? timeoutMs - Math.min(silentMs, waitedMs) : pingMs - silentMs;
-    this.#stopTimer = runAfter(Math.max(nextMs, 1), this.#check);
-  };
+    this.#alarm.ring(Math.max(nextMs, 1));
+  }
 }

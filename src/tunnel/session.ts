@@ -2,7 +2,6 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { IncomingCalls } from "./answer/incoming-calls.js";
 import type { Channel, OutgoingCall } from "./call/call.js";
 import { OutgoingCalls } from "./call/outgoing-calls.js";
-import { ControlFrames } from "./flow/control-frames.js";
 import { ReceiveWindow } from "./flow/receive-window.js";
 import { Sender } from "./flow/sender.js";
 import type { Stream, StreamSession } from "./flow/stream.js";
@@ -18,7 +17,16 @@ import { maxMessageBytes, TUNNEL_LIMITS, type TunnelLimits } from "./wire/limits
 import { MethodNumbers } from "./wire/method-numbers.js";
 import { CLOSE_CODE, ProtocolError } from "./wire/protocol-error.js";
 import { type FrameLimits, readFrames, startsWithSettings } from "./wire/read-frame.js";
-import { writeSettings } from "./wire/write-frame.js";
+import {
+  writeCredit,
+  writeEnd,
+  writeGoaway,
+  writeHeaders,
+  writePing,
+  writeReset,
+  writeSettings,
+  writeStatus,
+} from "./wire/write-frame.js";
 
 /** The most bytes of a frame: enough for a piece of a message, a header list or a status. */
 const MAX_FRAME_BYTES = 256 * 1024;
@@ -35,7 +43,6 @@ export class Session implements StreamSession, Channel {
   readonly #frameLimits: FrameLimits;
   readonly #socket: Socket;
   readonly #sender: Sender;
-  readonly #frames: ControlFrames;
   readonly #router: FrameRouter;
   readonly #receiveWindow: ReceiveWindow;
   readonly #streams: StreamTable;
@@ -56,7 +63,6 @@ export class Session implements StreamSession, Channel {
       () => this.#outgoing.markAllSent(),
       (error) => this.#fail(error),
     );
-    this.#frames = new ControlFrames(this.#sender);
     this.heartbeat = this.#createHeartbeat();
     this.#receiveWindow = this.#createReceiveWindow();
     this.#streams = new StreamTable(options.isDialler);
@@ -65,7 +71,7 @@ export class Session implements StreamSession, Channel {
       methods: new MethodNumbers(),
       attach: (stream: Stream) => this.#attach(stream),
     };
-    this.#outgoing = new OutgoingCalls({ ...calls, frames: this.#frames, peer: this.#peer });
+    this.#outgoing = new OutgoingCalls({ ...calls, sender: this.#sender, peer: this.#peer });
     this.#incoming = new IncomingCalls({
       ...calls,
       maxCalls: this.limits.calls,
@@ -100,7 +106,7 @@ export class Session implements StreamSession, Channel {
   setServing(isServing: boolean): void {
     if (isServing === this.#isServing || this.#closed) return;
     this.#isServing = isServing;
-    this.heartbeat.activityChanged();
+    this.heartbeat.check();
   }
 
   /** The bytes that wait in the socket. */
@@ -133,7 +139,7 @@ export class Session implements StreamSession, Channel {
   reset(stream: Stream, code: Code): void {
     if (stream.id === 0) this.#outgoing.stopWaiting(stream);
     else if (!stream.isClosed) {
-      this.#frames.reset(stream.id, code);
+      writeReset(this.#sender.batch, stream.id, code);
       this.#remove(stream);
       // A call ran out of time while nothing was received: the connection may be lost.
       if (code === Code.DeadlineExceeded && this.heartbeat.silentMs >= SUSPECT_AFTER_MS) this.probe();
@@ -148,19 +154,19 @@ export class Session implements StreamSession, Channel {
     if (stream.isClosed || header.length === 0) return;
     const tooLarge = checkHeaderSize("headers", header, this.peer.headerBytes);
     if (tooLarge) stream.end(tooLarge);
-    else this.#frames.headers(stream.id, header);
+    else writeHeaders(this.#sender.batch, stream.id, header);
   }
 
   /** Sends changed settings. They hold for what is sent after them. */
   sendSettings(settings: Pick<Settings, "authorization" | "offer" | "calledOffer">): void {
-    this.#frames.settings(settings);
+    writeSettings(this.#sender.batch, settings);
   }
 
   /** Accepts no more calls; open ones go on. */
   sendGoaway(reason: string): void {
     if (this.#streams.hasSentGoaway || this.#closed) return;
     this.#streams.hasSentGoaway = true;
-    this.#frames.goaway(this.#streams.lastRemoteId, reason);
+    writeGoaway(this.#sender.batch, this.#streams.lastRemoteId, reason);
   }
 
   /** Closes the socket. Open calls fail with `Code.Unavailable`. Idempotent. */
@@ -183,11 +189,11 @@ export class Session implements StreamSession, Channel {
 
   writeEnd({ id }: Stream, status: CallStatus | undefined): void {
     if (!status) {
-      this.#frames.end(id);
+      writeEnd(this.#sender.batch, id);
       return;
     }
     const tooLarge = checkHeaderSize("trailers", status.trailers, this.peer.headerBytes);
-    this.#frames.status(id, tooLarge ?? fitStatus(status));
+    writeStatus(this.#sender.batch, id, tooLarge ?? fitStatus(status));
   }
 
   release(stream: Stream, cost: number): void {
@@ -223,7 +229,7 @@ export class Session implements StreamSession, Channel {
   #createHeartbeat(): Heartbeat {
     return new Heartbeat({
       limits: this.limits,
-      sendPing: (number) => this.#frames.ping(number),
+      sendPing: (number) => writePing(this.#sender.batch, number),
       onTimeout: (reason) => this.close(CLOSE_CODE.timeout, reason),
       onProbed: () => this.#options.onProbed?.(),
       isActive: () => this.#isBusy || this.#isServing,
@@ -233,7 +239,7 @@ export class Session implements StreamSession, Channel {
 
   #createReceiveWindow(): ReceiveWindow {
     return new ReceiveWindow(this.limits, DEFAULT_PEER_SETTINGS, {
-      sendCredit: (id, bytes) => this.#frames.credit(id, bytes),
+      sendCredit: (id, bytes) => writeCredit(this.#sender.batch, id, bytes),
       // One PING at a time: the PONG of an earlier one would be taken for that of this one.
       ping: () => {
         if (this.heartbeat.isPingPending) return false;
@@ -249,7 +255,6 @@ export class Session implements StreamSession, Channel {
       incoming: this.#incoming,
       receiveWindow: this.#receiveWindow,
       sender: this.#sender,
-      frames: this.#frames,
       heartbeat: this.heartbeat,
       onSettings: (settings) => this.#onSettings(settings),
       onGoaway: (lastId) => this.#onGoaway(lastId),
@@ -320,7 +325,7 @@ export class Session implements StreamSession, Channel {
     if (isBusy === this.#isBusy || this.#closed) return;
     this.#isBusy = isBusy;
     this.#socket.keepProcessAlive(isBusy);
-    this.heartbeat.activityChanged();
+    this.heartbeat.check();
     this.#options.onBusy?.(isBusy);
   }
 

@@ -52,28 +52,95 @@ const server = start("server");
 const client = start("client");
 const CALLS = 100;
 
-for (const options of [
-  { protocol: "connect" },
-  { protocol: "connect", json: true },
-  { protocol: "grpc" },
-  { protocol: "grpc-web" },
-] as const) {
+/** The counts of a client's work, and of the server meanwhile: the second time, after what is created once. */
+async function countsOf(
+  work: Omit<Work, "url" | "calls">,
+): Promise<{ atServer: Allocations; atClient: Allocations }> {
+  const { first: url, ask } = await server;
+  const call = (await client).ask;
+  const all = { ...work, url, calls: CALLS };
+  // Connections, and the one timer for all responses that are being sent.
+  await call(all);
+  await ask("counts");
+  const atClient = await call(all);
+  return { atClient, atServer: await ask("counts") };
+}
+
+const WAYS = [
+  { over: { protocol: "connect" } },
+  { over: { protocol: "connect", json: true } },
+  { over: { protocol: "grpc" } },
+  { over: { protocol: "grpc-web" } },
+  { over: "tunnel" },
+] as const satisfies Pick<Work, "over">[];
+
+const nameOf = ({ over }: Pick<Work, "over">): string =>
+  over === "tunnel" ? over : `${over.protocol}${over.json ? " JSON" : ""}`;
+
+for (const way of WAYS) {
   for (const atOnce of [1, 20]) {
-    const name = `${options.protocol}${"json" in options ? " JSON" : ""}, ${atOnce} at once`;
-    test(`${name}: calls create no AbortController, DOMException or timer`, async () => {
-      const { first: url, ask } = await server;
-      const call = (await client).ask;
-      const work: Work = { url, options, calls: CALLS, atOnce };
-      // Connections, and the one timer for all responses that are being sent.
-      await call(work);
-      await ask("counts");
-      const clientCounts = await call(work);
-      const serverCounts = await ask("counts");
-      assertNone(serverCounts);
-      assertNone(clientCounts);
+    test(`${nameOf(way)}, ${atOnce} at once: calls create no AbortController, DOMException or timer`, async () => {
+      const { atServer, atClient } = await countsOf({ ...way, atOnce });
+      assertNone(atServer);
+      assertNone(atClient);
     });
   }
+
+  for (const kind of ["facade", "failing"] as const) {
+    test(`${nameOf(way)}: nor do calls of this kind: ${kind}`, async () => {
+      const { atServer, atClient } = await countsOf({ ...way, kind, atOnce: 5 });
+      assertNone(atServer);
+      assertNone(atClient);
+    });
+  }
+
+  test(`${nameOf(way)}: nor do calls with interceptors that do not read their signal`, async () => {
+    for (const kind of ["raw", "failing"] as const) {
+      const { atServer, atClient } = await countsOf({ ...way, kind, interceptors: "plain", atOnce: 5 });
+      assertNone(atServer);
+      assertNone(atClient);
+    }
+  });
+
+  test(`${nameOf(way)}: a call with a deadline has one timer at each end, with and without interceptors`, async () => {
+    for (const [interceptors, controllers] of [
+      [undefined, 0],
+      ["plain", 0],
+      ["copying", CALLS],
+    ] as const) {
+      const work = { ...way, timeoutMs: 60_000, ...(interceptors && { interceptors }), atOnce: 5 };
+      const { atServer, atClient } = await countsOf(work);
+      for (const [end, { AbortController, DOMException, timers, stacks }] of Object.entries({
+        atServer,
+        atClient,
+      })) {
+        const message = `${end}, ${interceptors}: ${timers} timers: ${stacks.join("\n\n")}`;
+        const expected = end === "atClient" ? controllers : 0;
+        assert.deepEqual(
+          { AbortController, DOMException },
+          { AbortController: expected, DOMException: 0 },
+          message,
+        );
+        assert.ok(timers >= CALLS && timers <= CALLS + 2, message);
+      }
+    }
+  });
 }
+
+test("tunnel: streams create no AbortController, DOMException or timer but the one that their handler reads", async () => {
+  for (const interceptors of [undefined, "plain"] as const) {
+    const work = {
+      over: "tunnel",
+      kind: "stream",
+      ...(interceptors && { interceptors }),
+      atOnce: 5,
+    } as const;
+    const { atServer, atClient } = await countsOf(work);
+    assert.equal(atServer.AbortController, CALLS, "one for each handler of GetFile, which reads its signal");
+    assertNone({ ...atServer, AbortController: 0 });
+    assertNone(atClient);
+  }
+});
 
 test("HTTP/1.1: calls create no AbortController, DOMException or timer", async () => {
   const { first: url, ask } = await server;

@@ -2,7 +2,7 @@ import type { OutgoingHttpHeaders } from "node:http";
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
-import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import { type CallLimits, observe } from "../../rpc/dispatch/call-scope.js";
 import { needsNewConnection } from "../../rpc/new-connection.js";
 import type { Http2Connection } from "../http2-connection.js";
 import type { Http2Sessions, WaitingCall } from "../http2-sessions.js";
@@ -11,9 +11,9 @@ import type { RawResponse } from "./response-format.js";
 import { type BrokenStream, UnaryStream, type UnaryStreamEvents } from "./unary-stream.js";
 
 /** The options of one call. */
-export interface CallParts {
-  readonly signal: AbortSignal | undefined;
-  readonly timeoutMs: number | undefined;
+export interface CallParts extends CallLimits {
+  /** The milliseconds until its deadline, also if its signal aborts then. */
+  readonly remainingMs: number | undefined;
   readonly contextValues: ContextValues | undefined;
 }
 
@@ -43,15 +43,15 @@ export class UnaryClientCall implements UnaryStreamEvents, WaitingCall {
   #stream: UnaryStream | undefined;
   /** Ends the wait before the next try. */
   #stopBackoff: (() => void) | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #stopObserving = (): void => {};
   #tries = 0;
 
   constructor(sessions: Http2Sessions, request: RawRequest, parts: CallParts) {
     this.#sessions = sessions;
     this.#request = request;
     this.#parts = parts;
-    const { signal, timeoutMs } = parts;
-    this.#startMs = timeoutMs === undefined ? 0 : performance.now();
+    const { signal, remainingMs } = parts;
+    this.#startMs = remainingMs === undefined ? 0 : performance.now();
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#rejectResponse = reject;
@@ -60,8 +60,7 @@ export class UnaryClientCall implements UnaryStreamEvents, WaitingCall {
       this.#fail(canceled(signal));
       return;
     }
-    signal?.addEventListener("abort", this.#abort);
-    this.#timer = startDeadline(timeoutMs, () => this.#cancel(deadlineExceeded()));
+    this.#stopObserving = observe(parts, (reason) => this.#cancel(ConnectError.from(reason, Code.Canceled)));
     this.#try();
   }
 
@@ -100,8 +99,6 @@ export class UnaryClientCall implements UnaryStreamEvents, WaitingCall {
     this.#fail(ConnectError.from(error, Code.Internal));
   }
 
-  readonly #abort = (): void => this.#cancel(canceled(this.#parts.signal as AbortSignal));
-
   #cancel(error: ConnectError): void {
     this.#stopBackoff?.();
     this.#sessions.leave(this);
@@ -115,14 +112,13 @@ export class UnaryClientCall implements UnaryStreamEvents, WaitingCall {
   }
 
   #settle(): void {
-    clearTimeout(this.#timer);
-    this.#parts.signal?.removeEventListener("abort", this.#abort);
+    this.#stopObserving();
   }
 
   /** Servers reset a stream at its deadline, which may be noticed before the timer here. */
   get #isPastDeadline(): boolean {
-    const { timeoutMs } = this.#parts;
-    return timeoutMs !== undefined && performance.now() - this.#startMs >= timeoutMs - CLOCK_SLACK_MS;
+    const { remainingMs } = this.#parts;
+    return remainingMs !== undefined && performance.now() - this.#startMs >= remainingMs - CLOCK_SLACK_MS;
   }
 }
 

@@ -26,6 +26,7 @@ import { requestHeaderWithCompression as connectHeader } from "@connectrpc/conne
 import { requestHeaderWithCompression as grpcHeader } from "@connectrpc/connect/protocol-grpc";
 import { requestHeaderWithCompression as grpcWebHeader } from "@connectrpc/connect/protocol-grpc-web";
 import { CallScope } from "../../rpc/dispatch/call-scope.js";
+import { withLazySignal } from "../../rpc/dispatch/lazy-signal.js";
 import { methodPath } from "../../rpc/dispatch/method-path.js";
 import type { Http2Sessions } from "../http2-sessions.js";
 import { sealEnvelope } from "../unary/envelope.js";
@@ -108,7 +109,7 @@ export function createUnaryClient(options: UnaryClientOptions): Transport["unary
   ) => {
     // Connect takes 0 and less for no deadline at all.
     const limitMs = timeoutMs === undefined ? defaultTimeoutMs : timeoutMs <= 0 ? undefined : timeoutMs;
-    const call = { signal, timeoutMs: limitMs, header, contextValues };
+    const call = { signal, timeoutMs: limitMs, remainingMs: limitMs, header, contextValues };
     const message = create(method.input, input);
     return interceptors.length === 0
       ? client.call(method, message, call)
@@ -144,9 +145,7 @@ class UnaryClient {
   callIntercepted(method: DescMethodUnary, message: Message, call: Call): Promise<UnaryResponse> {
     const { timeoutMs, header, contextValues } = call;
     const scope = new CallScope(call.signal, timeoutMs);
-    const startMs = timeoutMs === undefined ? 0 : performance.now();
     const request = {
-      [scopeKey]: scope,
       stream: false,
       service: method.parent,
       method,
@@ -157,18 +156,15 @@ class UnaryClient {
       message,
     };
     const send: UnaryNext = (sent) => {
-      const parts = {
-        signal: hasLazySignal(sent) ? call.signal : sent.signal,
-        timeoutMs: timeoutMs === undefined ? undefined : timeoutMs - (performance.now() - startMs),
-        contextValues: sent.contextValues,
-      };
+      const { contextValues } = sent;
+      const parts = { ...scope.limitsOf(sent), remainingMs: scope.remainingMs, contextValues };
       return this.#send(sent.method, sent.message, toNodeHeaders(sent.header), parts, sent.url);
     };
     const next = this.#options.interceptors.reduceRight<UnaryNext>(
       (inner, interceptor) => interceptor(inner as never) as never,
       send,
     );
-    return scope.run(next(Object.defineProperty(request, "signal", LAZY_SIGNAL) as never), true);
+    return scope.run(next(withLazySignal(request, scope) as never));
   }
 
   async #send(
@@ -217,21 +213,6 @@ function pathIn(url: string): string {
   const { pathname, search } = new URL(url);
   return pathname + search;
 }
-
-const scopeKey = Symbol("scope");
-
-/** The signal of a request, created when it is read. Interceptors that copy the request read it. */
-const LAZY_SIGNAL = {
-  enumerable: true,
-  configurable: true,
-  get(this: { [scopeKey]: CallScope }) {
-    return this[scopeKey].signal;
-  },
-};
-
-/** Whether a request is still the one that the interceptors were called with. */
-const hasLazySignal = (request: UnaryRequest): boolean =>
-  Object.getOwnPropertyDescriptor(request, "signal")?.get === LAZY_SIGNAL.get;
 
 type UnaryNext = (request: UnaryRequest) => Promise<UnaryResponse>;
 

@@ -109,10 +109,13 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
-      if (this.#aborted) this.#controller.abort(this.#aborted);
-      else if (this.#isResponded) this.#controller.abort(CALL_ENDED);
+      if (this.abortReason) this.#controller.abort(this.abortReason);
     }
     return this.#controller.signal;
+  }
+
+  get abortReason(): ConnectError | undefined {
+    return this.#aborted ?? (this.#isResponded ? CALL_ENDED : undefined);
   }
 
   timeoutMs(): number | undefined {

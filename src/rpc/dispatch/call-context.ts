@@ -7,6 +7,7 @@ import {
   type HandlerContext,
   type MethodImplSpec,
 } from "@connectrpc/connect";
+import { withLazySignal } from "./lazy-signal.js";
 import type {
   ArrivedCall,
   InterceptedRequest,
@@ -42,20 +43,8 @@ export function toInterceptedRequest(call: DispatchedCall, message: unknown): In
     contextValues: values.set(callKey, call),
     message,
   };
-  return Object.defineProperty(request, "signal", LAZY_SIGNAL) as never;
+  return withLazySignal(request, call) as never;
 }
-
-/**
- * The signal of a request, created when it is read: few calls need one, and none is cheap. All requests share the
- * getter: one for each would give each request a hidden class of its own, which would keep its call in memory.
- */
-const LAZY_SIGNAL = {
-  enumerable: true,
-  configurable: true,
-  get(this: InterceptedRequest) {
-    return callOf(this).signal;
-  },
-};
 
 /** Throws if an interceptor has replaced the request's context values. */
 function callOf({ contextValues }: InterceptedRequest): DispatchedCall {
@@ -126,18 +115,9 @@ function copyable(context: CallContext): HandlerContext {
     requestHeader,
     responseHeader,
     responseTrailer,
-    context,
   };
-  return Object.defineProperty(own, "signal", SIGNAL_OF_CONTEXT) as never;
+  return withLazySignal(own, context);
 }
-
-/** One getter for all contexts, for the reason of LAZY_SIGNAL. */
-const SIGNAL_OF_CONTEXT = {
-  enumerable: true,
-  get(this: { context: CallContext }) {
-    return this.context.signal;
-  },
-};
 
 /** A handler's context. Many handlers read nothing of it, so all of it is created when it is read. */
 class CallContext implements HandlerContext {

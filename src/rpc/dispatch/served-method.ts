@@ -29,6 +29,8 @@ export interface ArrivedCall {
   readonly responseHeader: Headers;
   /** Aborts when the call is canceled, times out or has ended. Created when it is read. */
   readonly signal: AbortSignal;
+  /** Why the signal has aborted, or will if it is created; undefined: it has not. */
+  readonly abortReason: unknown;
   /** Counts the call's bytes from now on. */
   usage: CallBytes | undefined;
 }

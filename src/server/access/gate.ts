@@ -12,6 +12,7 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { quote } from "../../lib/quote.js";
+import { abortReasonOf, withMessage } from "../../rpc/dispatch/lazy-signal.js";
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { toAnswerError, VERSION } from "../calls/error-mapping.js";
 import { noteRefusal, requestIdIn } from "../calls/observe.js";
@@ -130,7 +131,7 @@ function protectHandler(handler: UniversalHandler, gate: Gate): Handle {
       caller = await authorizeHeaders(handler.method, request.header, gate);
     } catch (error) {
       const call = { reqId: requestIdIn(request.contextValues), method: handler.requestPath.slice(1) };
-      const refusal = toAnswerError(error, request.signal, call, gate.log);
+      const refusal = toAnswerError(error, abortReasonOf(request), call, gate.log);
       refusal.metadata.set(SERVER_HEADER, VERSION);
       noteRefusal(request.contextValues, refusal.code);
       return sendRefusal(request, refusal);
@@ -220,7 +221,7 @@ function checkMessages<R extends UnaryRequest | StreamRequest>(caller: Caller, r
       yield message;
     }
   };
-  return { ...request, message: checked() };
+  return withMessage(request, checked());
 }
 
 /** Throws a refusal if the consumer group belongs to an app, and the caller may not be that app. */

@@ -15,6 +15,7 @@ import type {
   UniversalServerRequest,
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
+import { withMessage } from "../../rpc/dispatch/lazy-signal.js";
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import { hasMalformedQuery } from "../../rpc/malformed-query.js";
@@ -223,7 +224,7 @@ function completeMessages(
       throw isTooLarge(error) ? tooLarge(limits.messageBytes) : error;
     }
   };
-  return { ...request, message: completed() };
+  return withMessage(request, completed());
 }
 
 /** The response; each of its messages waits until there is room for its bytes. */

@@ -74,7 +74,7 @@ export function createAdmitCall(
 }
 
 function refusalOf(error: unknown, call: ArrivedCall, id: string, log: Logger): ConnectError {
-  const refusal = toAnswerError(error, call.signal, { reqId: id, method: call.path.slice(1) }, log);
+  const refusal = toAnswerError(error, call.abortReason, { reqId: id, method: call.path.slice(1) }, log);
   refusal.metadata.set(SERVER_HEADER, VERSION);
   // Over HTTP every response has the id in its headers. The refusal of a tunnel is a status without headers.
   const headers = call.protocolName === "tunnel" ? refusal.metadata : call.responseHeader;

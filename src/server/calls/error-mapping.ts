@@ -1,4 +1,5 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { abortReasonOf } from "../../rpc/dispatch/lazy-signal.js";
 import { SERVER_HEADER } from "../../rpc/extension-headers.js";
 import type { Logger } from "../context.js";
 import { EngineFault } from "../engine.js";
@@ -20,7 +21,7 @@ export function mapErrors(log: Logger): Interceptor {
     const reqId = requestIdIn(request.contextValues);
     const mapError = (error: unknown): ConnectError => {
       const method = `${request.service.typeName}/${request.method.name}`;
-      const answer = toAnswerError(error, request.signal, { reqId, method }, log);
+      const answer = toAnswerError(error, abortReasonOf(request), { reqId, method }, log);
       answer.metadata.set(SERVER_HEADER, VERSION);
       // No protocol can encode text that was cut within a character.
       (answer as { rawMessage: string }).rawMessage = answer.rawMessage.replace(/\p{Surrogate}/gu, "\ufffd");
@@ -45,17 +46,17 @@ export function mapErrors(log: Logger): Interceptor {
   };
 }
 
-/** The error that answers a call that failed with `error`. */
+/** The error that answers a call that failed with `error`. `abortReason`: why the call was aborted, if it was. */
 export function toAnswerError(
   error: unknown,
-  signal: AbortSignal,
+  abortReason: unknown,
   call: { reqId: string; method: string },
   log: Logger,
 ): ConnectError {
   // A failure after the call's own end, by its deadline or its client, is that end, whatever it looks like.
-  if (signal.aborted && signal.reason instanceof ConnectError) return signal.reason;
+  if (abortReason instanceof ConnectError) return abortReason;
   // The connection failed during the response: the caller has left.
-  if (signal.aborted && error === signal.reason) return ConnectError.from(error, Code.Canceled);
+  if (abortReason !== undefined && error === abortReason) return ConnectError.from(error, Code.Canceled);
   if (error instanceof EngineFault) {
     if (error.limit) return exhausted(error.limit.name, error.limit.most, error.message);
     if (error.reason === "full") return storageFull(error.message);

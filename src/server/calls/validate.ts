@@ -1,6 +1,7 @@
 import type { DescEnum, DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import { utf8Length } from "../../lib/utf8.js";
+import { withMessage } from "../../rpc/dispatch/lazy-signal.js";
 import type { Limits } from "../config/config.js";
 import { exhausted, invalid } from "../errors.js";
 import { OPEN_ENUMS, rulesOf, VALUE_FIELDS } from "./validate/message-rules.js";
@@ -25,7 +26,7 @@ export function validateRequests(limits: Limits): Interceptor {
         yield part;
       }
     };
-    return next({ ...request, message: checked() });
+    return next(withMessage(request, checked()));
   };
 }
 

@@ -42,6 +42,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   readonly path: string;
   readonly method: DescMethod;
   index = 0;
+  abortReason: ConnectError | undefined;
   readonly #settle: () => void;
   readonly #options: ServerCallOptions;
   readonly #response: ResponseWriter;
@@ -49,7 +50,6 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
 
   #values: ContextValues | undefined;
   #controller: AbortController | undefined;
-  #aborted: { reason: unknown } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #admitted: AdmittedCall | undefined;
   #isEnded = false;
@@ -87,21 +87,16 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
       this.stop();
       return;
     }
-    const { admit } = this.#options;
-    if (!admit) {
-      this.#begin();
-      return;
-    }
     try {
-      const admitted = admit(this);
-      if (!(admitted instanceof Promise)) {
+      const admitted = this.#options.admit?.(this) ?? {};
+      if (admitted instanceof Promise) {
+        admitted.then(
+          (admitted) => this.#onAdmitted(admitted),
+          (error) => this.#endWithError(error),
+        );
+      } else {
         this.#onAdmitted(admitted);
-        return;
       }
-      admitted.then(
-        (admitted) => this.#onAdmitted(admitted),
-        (error) => this.#endWithError(error),
-      );
     } catch (error) {
       this.#endWithError(error);
     }
@@ -140,7 +135,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
-      if (this.#aborted) this.#controller.abort(this.#aborted.reason);
+      if (this.abortReason) this.#controller.abort(this.abortReason);
     }
     return this.#controller.signal;
   }
@@ -193,7 +188,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   }
 
   onRefused(error: ConnectError): void {
-    this.#abort(error);
+    this.onError(error);
   }
 
   /** The server shuts down. Aborts the signal of a handler that runs, which may still respond. */
@@ -208,7 +203,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     if (admitted.values) this.#values = admitted.values;
     if (admitted.header) this.#response.addedHeader = admitted.header;
     // The caller may have reset the call meanwhile.
-    if (this.#isEnded) admitted.onEnd?.(codeOf(this.#aborted?.reason));
+    if (this.#isEnded) admitted.onEnd?.(this.abortReason?.code ?? Code.Canceled);
     this.#begin();
   }
 
@@ -258,7 +253,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   }
 
   #respond({ output }: DescMethod, message: MessageInitShape<DescMessage>): void {
-    this.#endWithMessage(toBinary(output, create(output, message)));
+    this.#end(this.#response.okStatus, toBinary(output, create(output, message)));
     this.#settle();
   }
 
@@ -277,7 +272,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
       );
     } else {
       this.#response.replaceTrailer(response.trailer);
-      this.#endWithMessage(toBinary(method.output, response.message));
+      this.#end(this.#response.okStatus, toBinary(method.output, response.message));
     }
   }
 
@@ -295,21 +290,14 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     this.#settle();
   }
 
-  #end(status: CallStatus): void {
+  /** Ends the response: a unary one with its message. */
+  #end(status: CallStatus, message?: Uint8Array): void {
     if (this.#isEnded) return;
     this.#response.sendHeader();
     this.#close(status.code);
-    this.stream.end(status);
+    if (message) this.#response.sendOnly(message, status);
+    else this.stream.end(status);
     this.#messages?.close({ error: new ConnectError("the call has ended", Code.Canceled) });
-    this.#controller?.abort(CALL_ENDED);
-  }
-
-  #endWithMessage(message: Uint8Array): void {
-    if (this.#isEnded) return;
-    this.#response.sendHeader();
-    const status = this.#response.okStatus;
-    this.#close(0);
-    this.#response.sendOnly(message, status);
     this.#controller?.abort(CALL_ENDED);
   }
 
@@ -325,7 +313,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
   }
 
   #abortHandler(error: ConnectError): void {
-    this.#aborted = { reason: error };
+    this.abortReason = error;
     this.#controller?.abort(error);
     this.#messages?.close({ error });
   }
@@ -340,5 +328,3 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
 
 const isPromise = <T>(output: T | Promise<T>): output is Promise<T> =>
   typeof (output as { then?: unknown } | undefined)?.then === "function";
-
-const codeOf = (reason: unknown): number => (reason instanceof ConnectError ? reason.code : Code.Canceled);

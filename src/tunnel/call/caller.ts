@@ -7,8 +7,8 @@ import {
   type Transport,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { expectManyListeners } from "../../lib/max-listeners.js";
 import { CallScope } from "../../rpc/dispatch/call-scope.js";
+import { withLazySignal } from "../../rpc/dispatch/lazy-signal.js";
 import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { needsNewConnection } from "../../rpc/new-connection.js";
 import { toHeaderList } from "../wire/header-list.js";
@@ -29,10 +29,8 @@ export interface CallerOptions {
 }
 
 /** A Connect transport that calls through a channel. */
-export function createCaller(channel: Channel, options: CallerOptions = {}): Transport {
-  const caller = new Caller(channel, options);
-  return { unary: caller.unary, stream: caller.stream };
-}
+export const createCaller = (channel: Channel, options: CallerOptions = {}): Transport =>
+  new Caller(channel, options);
 
 /** A timeout this long is no deadline. */
 const MAX_TIMEOUT_MS = Number.MAX_SAFE_INTEGER;
@@ -59,44 +57,34 @@ class Caller implements Transport {
   }
 
   readonly unary: Transport["unary"] = (method, signal, timeoutMs, header, input, contextValues) => {
-    expectManyListeners(signal);
     const target = this.#target;
     const deadlineMs = this.#deadlineOf(timeoutMs);
     const message = create(method.input, input);
     const isRetry = contextValues?.get(needsNewConnection) ?? false;
     if (this.#interceptors.length === 0) {
       const list = toHeaderList(header);
-      return callUnary(target, method, list, message, signal, deadlineMs, deadlineMs, isRetry);
+      return callUnary(target, method, list, message, { signal, timeoutMs: deadlineMs }, deadlineMs, isRetry);
     }
     const scope = new CallScope(signal, deadlineMs);
-    const next = this.#intercept(async (request: UnaryRequest<typeof method.input, typeof method.output>) => {
-      const { message, signal } = request;
+    const call = async (request: UnaryRequest<typeof method.input, typeof method.output>) => {
       const list = toHeaderList(request.header);
-      // The scope enforces the deadline, so the call itself has none.
-      const response = await callUnary(target, method, list, message, signal, undefined, deadlineMs, isRetry);
+      const limits = scope.limitsOf(request);
+      const response = await callUnary(target, method, list, request.message, limits, deadlineMs, isRetry);
       // Interceptors may copy the response, so its lazy headers must be own properties.
       return { ...response, header: response.header, trailer: response.trailer };
-    });
-    const request = { ...this.#requestOf(method, header, scope, contextValues), stream: false, message };
-    return scope.run(next(request as never), true);
+    };
+    return this.#intercept(call, scope, method, header, contextValues, { stream: false, message });
   };
 
   readonly stream: Transport["stream"] = async (method, signal, timeoutMs, header, input, contextValues) => {
-    expectManyListeners(signal);
     const deadlineMs = this.#deadlineOf(timeoutMs);
     const scope = new CallScope(signal, deadlineMs);
-    const next = this.#intercept((request: StreamRequest<typeof method.input, typeof method.output>) => {
+    const call = (request: StreamRequest<typeof method.input, typeof method.output>) => {
       const list = toHeaderList(request.header);
       const messages = request.message as AsyncIterable<never>;
-      return callStream(this.#target, method, list, messages, request.signal, deadlineMs);
-    });
-    const request = {
-      ...this.#requestOf(method, header, scope, contextValues),
-      stream: true,
-      message: input,
+      return callStream(this.#target, method, list, messages, scope.limitsOf(request), deadlineMs);
     };
-    const response = await scope.run(next(request as never), false);
-    return { ...response, message: scope.wrapMessages(response.message) };
+    return this.#intercept(call, scope, method, header, contextValues, { stream: true, message: input });
   };
 
   /** Connect takes 0 and less for no deadline. */
@@ -106,24 +94,28 @@ class Caller implements Transport {
       : undefined;
   }
 
-  #intercept<Next>(next: Next): Next {
-    return this.#interceptors.reduceRight((inner, interceptor) => interceptor(inner as never) as never, next);
-  }
-
-  #requestOf(
+  /** Makes `call` within the interceptors. */
+  #intercept<R>(
+    call: (request: never) => Promise<R>,
+    scope: CallScope,
     method: DescMethodUnary | DescMethodStreaming,
     header: HeadersInit | undefined,
-    { signal }: CallScope,
     contextValues: ContextValues | undefined,
-  ) {
-    return {
+    content: { stream: boolean; message: unknown },
+  ): Promise<R> {
+    const next = this.#interceptors.reduceRight(
+      (inner, interceptor) => interceptor(inner as never) as never,
+      call as (request: unknown) => Promise<never>,
+    );
+    const request = {
       service: method.parent,
       method,
       requestMethod: "POST",
       url: this.#baseUrl + methodPath(method),
       header: new Headers(header),
-      signal,
       contextValues: contextValues ?? createContextValues(),
+      ...content,
     };
+    return scope.run(next(withLazySignal(request, scope)));
   }
 }

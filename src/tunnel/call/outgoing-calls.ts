@@ -1,16 +1,17 @@
 import { ConnectError } from "@connectrpc/connect";
-import type { ControlFrames } from "../flow/control-frames.js";
+import type { Sender } from "../flow/sender.js";
 import type { Stream } from "../flow/stream.js";
 import type { StreamTable } from "../flow/stream-table.js";
 import type { Peer } from "../session/peer.js";
 import { checkHeaderSize } from "../wire/frame-limits.js";
 import type { MethodNumbers } from "../wire/method-numbers.js";
+import { writeCall } from "../wire/write-frame.js";
 import type { OutgoingCall } from "./call.js";
 
 export interface OutgoingCallsOptions {
   readonly streams: StreamTable;
   readonly methods: MethodNumbers;
-  readonly frames: ControlFrames;
+  readonly sender: Sender;
   readonly peer: Peer;
   /** Attaches a new stream to the session. */
   readonly attach: (stream: Stream) => void;
@@ -77,7 +78,7 @@ export class OutgoingCalls {
   }
 
   #begin(call: OutgoingCall): void {
-    const { streams, methods, frames, peer, attach } = this.#options;
+    const { streams, methods, sender, peer, attach } = this.#options;
     const { stream, path, timeoutMs, header } = call;
     const tooLarge = checkHeaderSize("headers", header, peer.settings.headerBytes);
     if (tooLarge) {
@@ -87,7 +88,7 @@ export class OutgoingCalls {
     streams.addLocal(stream);
     stream.call = call;
     attach(stream);
-    frames.call(stream.id, methods.numberOf(path), timeoutMs, header);
+    writeCall(sender.batch, stream.id, methods.numberOf(path), timeoutMs, header);
     stream.flush();
   }
 

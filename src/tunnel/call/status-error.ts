@@ -46,3 +46,9 @@ export const undecodableResponse = (error: unknown): ConnectError =>
     undefined,
     error,
   );
+
+/** The error of a call that ends for `reason`, and the code for the other end, which need not know more. */
+export function cancellation(reason: unknown): [error: ConnectError, code: Code] {
+  const error = ConnectError.from(reason, Code.Canceled);
+  return [error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled];
+}

@@ -6,6 +6,7 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse } from "@connectrpc/connect";
+import { type CallLimits, observe } from "../../rpc/dispatch/call-scope.js";
 import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { MessageReader } from "../flow/message-reader.js";
 import { sendMessages } from "../flow/send-messages.js";
@@ -13,20 +14,24 @@ import { Stream, type StreamEvents } from "../flow/stream.js";
 import type { CallStatus, HeaderList } from "../wire/frame.js";
 import { toHeaders } from "../wire/header-list.js";
 import type { CallTarget, Channel } from "./call.js";
-import { errorFromStatus, undecodableResponse } from "./status-error.js";
+import { cancellation, errorFromStatus, undecodableResponse } from "./status-error.js";
 
-/** Resolves when the response begins: with its headers, its first message or its end. */
+/**
+ * Resolves when the response begins: with its headers, its first message or its end. `limits` are enforced here;
+ * `sentTimeoutMs` is the timeout in the CALL frame.
+ */
 export function callStream<I extends DescMessage, O extends DescMessage>(
   target: CallTarget,
   method: DescMethodStreaming<I, O>,
   header: HeaderList,
   input: AsyncIterable<MessageInitShape<I>>,
-  signal: AbortSignal,
-  timeoutMs: number | undefined,
+  limits: CallLimits,
+  sentTimeoutMs: number | undefined,
 ): Promise<StreamResponse<I, O>> {
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
-    new StreamCall(target, method, signal, resolve, reject).begin(timeoutMs, header, input);
+    const { signal } = limits;
+    if (signal?.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
+    new StreamCall(target, method, limits, resolve, reject).begin(sentTimeoutMs, header, input);
   });
 }
 
@@ -34,7 +39,7 @@ export function callStream<I extends DescMessage, O extends DescMessage>(
 class StreamCall<I extends DescMessage, O extends DescMessage> implements StreamEvents {
   readonly #channel: Channel;
   readonly #method: DescMethodStreaming<I, O>;
-  readonly #signal: AbortSignal;
+  readonly #stopObserving: () => void;
   readonly #resolve: (response: StreamResponse<I, O>) => void;
   readonly #reject: (error: ConnectError) => void;
   readonly #stream: Stream;
@@ -47,13 +52,12 @@ class StreamCall<I extends DescMessage, O extends DescMessage> implements Stream
   constructor(
     { channel, check }: CallTarget,
     method: DescMethodStreaming<I, O>,
-    signal: AbortSignal,
+    limits: CallLimits,
     resolve: (response: StreamResponse<I, O>) => void,
     reject: (error: ConnectError) => void,
   ) {
     this.#channel = channel;
     this.#method = method;
-    this.#signal = signal;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#stream = new Stream(this, check, false);
@@ -62,11 +66,11 @@ class StreamCall<I extends DescMessage, O extends DescMessage> implements Stream
       (bytes) => this.#decode(bytes),
       () => this.#cancel(new ConnectError("the reader left", Code.Canceled)),
     );
+    this.#stopObserving = observe(limits, (reason) => this.#cancel(...cancellation(reason)));
   }
 
   begin(timeoutMs: number | undefined, header: HeaderList, input: AsyncIterable<MessageInitShape<I>>): void {
     const stream = this.#stream;
-    this.#signal.addEventListener("abort", this.#abort);
     // A response without headers begins with its first message.
     stream.pull();
     this.#channel.begin({ path: methodPath(this.#method), timeoutMs, header, stream });
@@ -77,7 +81,7 @@ class StreamCall<I extends DescMessage, O extends DescMessage> implements Stream
   }
 
   onHeaders(header: HeaderList): void {
-    this.#header = [...this.#header, ...header];
+    this.#header = header;
     this.#respond();
   }
 
@@ -91,7 +95,7 @@ class StreamCall<I extends DescMessage, O extends DescMessage> implements Stream
       this.#fail(errorFromStatus(status, this.#header));
       return;
     }
-    this.#signal.removeEventListener("abort", this.#abort);
+    this.#stopObserving();
     for (const [name, value] of status.trailers) this.#trailer.append(name, value);
     this.#messages.close();
     this.#respond();
@@ -109,6 +113,7 @@ class StreamCall<I extends DescMessage, O extends DescMessage> implements Stream
     try {
       return fromBinary(this.#method.output, bytes);
     } catch (error) {
+      this.#stopObserving();
       this.#channel.reset(this.#stream, Code.Canceled);
       throw undecodableResponse(error);
     }
@@ -129,20 +134,15 @@ class StreamCall<I extends DescMessage, O extends DescMessage> implements Stream
 
   /** The messages end with the error; so does the call if its response has not begun. */
   #fail(error: ConnectError): void {
-    this.#signal.removeEventListener("abort", this.#abort);
+    this.#stopObserving();
     this.#messages.close({ error });
-    if (!this.#isSettled) this.#reject(error);
+    // Without effect if the response has begun.
+    this.#reject(error);
     this.#isSettled = true;
   }
 
   #cancel(error: ConnectError, code: Code = Code.Canceled): void {
-    this.#signal.removeEventListener("abort", this.#abort);
     this.#channel.reset(this.#stream, code);
     this.#fail(error);
   }
-
-  readonly #abort = (): void => {
-    const error = ConnectError.from(this.#signal.reason, Code.Canceled);
-    this.#cancel(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
-  };
 }

@@ -7,29 +7,29 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, type UnaryResponse } from "@connectrpc/connect";
-import { deadlineExceeded, startDeadline } from "../../rpc/dispatch/call-scope.js";
+import { type CallLimits, observe } from "../../rpc/dispatch/call-scope.js";
 import { methodPath } from "../../rpc/dispatch/method-path.js";
 import { Stream, type StreamEvents } from "../flow/stream.js";
 import type { CallStatus, HeaderList } from "../wire/frame.js";
 import { toHeaders } from "../wire/header-list.js";
 import type { CallTarget, Channel } from "./call.js";
-import { errorFromStatus, undecodableResponse } from "./status-error.js";
+import { cancellation, errorFromStatus, undecodableResponse } from "./status-error.js";
 
-/** `timeoutMs` is enforced here; `sentTimeoutMs` is the timeout in the CALL frame. */
+/** `limits` are enforced here; `sentTimeoutMs` is the timeout in the CALL frame. */
 export function callUnary<I extends DescMessage, O extends DescMessage>(
   target: CallTarget,
   method: DescMethodUnary<I, O>,
   header: HeaderList,
   message: MessageShape<I>,
-  signal: AbortSignal | undefined,
-  timeoutMs: number | undefined,
+  limits: CallLimits,
   sentTimeoutMs: number | undefined,
   needsNewSession: boolean,
 ): Promise<UnaryResponse<I, O>> {
   return new Promise((resolve, reject) => {
+    const { signal } = limits;
     if (signal?.aborted) return reject(ConnectError.from(signal.reason, Code.Canceled));
     const bytes = toBinary(method.input, message);
-    const { stream } = new UnaryCall(target, method, signal, timeoutMs, resolve, reject);
+    const { stream } = new UnaryCall(target, method, limits, resolve, reject);
     stream.send(bytes, true);
     stream.pull();
     const path = methodPath(method);
@@ -44,9 +44,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   readonly #method: DescMethodUnary<I, O>;
   readonly #resolve: (response: UnaryResponse<I, O>) => void;
   readonly #reject: (error: ConnectError) => void;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onAbort: (() => void) | undefined;
-  readonly #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #stopObserving: () => void;
   #header: HeaderList = [];
   #bytes: Uint8Array | undefined;
   #hasMore = false;
@@ -54,8 +52,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   constructor(
     { channel, check }: CallTarget,
     method: DescMethodUnary<I, O>,
-    signal: AbortSignal | undefined,
-    timeoutMs: number | undefined,
+    limits: CallLimits,
     resolve: (response: UnaryResponse<I, O>) => void,
     reject: (error: ConnectError) => void,
   ) {
@@ -64,16 +61,11 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
     this.#resolve = resolve;
     this.#reject = reject;
     this.stream = new Stream(this, check, false);
-    if (signal) {
-      this.#signal = signal;
-      this.#onAbort = () => this.#abort(signal);
-      signal.addEventListener("abort", this.#onAbort);
-    }
-    this.#timer = startDeadline(timeoutMs, () => this.#cancel(deadlineExceeded()));
+    this.#stopObserving = observe(limits, (reason) => this.#cancel(...cancellation(reason)));
   }
 
   onHeaders(header: HeaderList): void {
-    this.#header = [...this.#header, ...header];
+    this.#header = header;
   }
 
   onMessage(bytes: Uint8Array): void {
@@ -83,13 +75,14 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   }
 
   onEnd(status: CallStatus): void {
-    this.#cleanUp();
+    this.#stopObserving();
     if (status.code !== 0) {
       this.#reject(errorFromStatus(status, this.#header));
       return;
     }
     if (!this.#bytes || this.#hasMore) {
-      this.#reject(notOneMessage(this.#bytes ? "more than one" : "no"));
+      const text = `protocol error: ${this.#bytes ? "more than one" : "no"} message in the answer to a unary call`;
+      this.#reject(new ConnectError(text, Code.Unimplemented));
       return;
     }
     const method = this.#method;
@@ -102,7 +95,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
   }
 
   onError(error: ConnectError): void {
-    this.#cleanUp();
+    this.#stopObserving();
     this.#reject(error);
   }
 
@@ -110,20 +103,9 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> implements StreamE
     this.#cancel(error);
   }
 
-  #abort({ reason }: AbortSignal): void {
-    const error = ConnectError.from(reason, Code.Canceled);
-    this.#cancel(error, error.code === Code.DeadlineExceeded ? error.code : Code.Canceled);
-  }
-
   #cancel(error: ConnectError, code = error.code): void {
-    this.#cleanUp();
     this.#channel.reset(this.stream, code);
-    this.#reject(error);
-  }
-
-  #cleanUp(): void {
-    if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
-    if (this.#timer) clearTimeout(this.#timer);
+    this.onError(error);
   }
 }
 
@@ -159,6 +141,3 @@ class LazyUnaryResponse<I extends DescMessage, O extends DescMessage> implements
     return (this.#trailer ??= toHeaders(this.#trailerList));
   }
 }
-
-const notOneMessage = (count: string): ConnectError =>
-  new ConnectError(`protocol error: ${count} message in the answer to a unary call`, Code.Unimplemented);

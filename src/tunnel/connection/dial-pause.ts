@@ -1,4 +1,4 @@
-import { runAfter } from "../../lib/timer.js";
+import { armTimeout, runAfter } from "../../lib/timer.js";
 
 /** The longest pause while a call waits for it, in milliseconds. */
 const MAX_AWAITED_MS = 1000;
@@ -30,12 +30,7 @@ export class DialPause {
         const pauseMs = isAwaited ? Math.min(delayMs, MAX_AWAITED_MS) : delayMs;
         const remainingMs = startedAtMs + pauseMs - Date.now();
         // A process that has nothing but this call to do must not exit before it is made.
-        if (isAwaited) {
-          const timer = setTimeout(end, remainingMs);
-          stopTimer = () => clearTimeout(timer);
-        } else {
-          stopTimer = runAfter(remainingMs, end);
-        }
+        stopTimer = (isAwaited ? armTimeout : runAfter)(remainingMs, end);
       };
       this.#restart = restart;
       this.#end = end;

@@ -22,7 +22,7 @@ const MAX_WAITING_BYTES = 4 * 1024 * 1024;
  * then a piece of each stream, round robin, as far as credit and the socket allow.
  */
 export class Sender {
-  /** The batch that leaves next. Whoever writes to it has to call schedule(). */
+  /** The frames that leave next. Whoever writes to it has to call schedule(). */
   readonly out = new ByteWriter();
   /** The connection's credit: the bytes that may be sent on all streams together. */
   credit: number;
@@ -46,6 +46,12 @@ export class Sender {
     this.credit = credit;
     this.#onSent = onSent;
     this.#onError = onError;
+  }
+
+  /** The batch that leaves next, for a frame that needs no credit: all but MESSAGE. A closed sender drops it. */
+  get batch(): ByteWriter {
+    this.schedule();
+    return this.out;
   }
 
   /** Sends the batch at the end of this turn of the event loop, or at once if it is large enough. */

@@ -1,6 +1,5 @@
 import { ConnectError } from "@connectrpc/connect";
 import type { IncomingCalls } from "../answer/incoming-calls.js";
-import type { ControlFrames } from "../flow/control-frames.js";
 import { FRAME_COST } from "../flow/frame-cost.js";
 import type { ReceiveWindow } from "../flow/receive-window.js";
 import type { Sender } from "../flow/sender.js";
@@ -15,6 +14,7 @@ import {
   type Settings,
 } from "../wire/frame.js";
 import { ProtocolError } from "../wire/protocol-error.js";
+import { writePong } from "../wire/write-frame.js";
 
 /** The parts of a session that received frames go to. */
 export interface RoutedSession {
@@ -22,7 +22,6 @@ export interface RoutedSession {
   readonly incoming: IncomingCalls;
   readonly receiveWindow: ReceiveWindow;
   readonly sender: Sender;
-  readonly frames: ControlFrames;
   readonly heartbeat: Heartbeat;
   onSettings(settings: Settings): void;
   onGoaway(lastId: number): void;
@@ -108,7 +107,7 @@ export class FrameRouter implements FrameReceiver {
   }
 
   ping(number: number): void {
-    this.#session.frames.pong(number);
+    writePong(this.#session.sender.batch, number);
   }
 
   pong(number: number): void {
