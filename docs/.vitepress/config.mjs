@@ -63,6 +63,7 @@ export default {
           { text: "Access", link: "/access" },
           { text: "Proxies", link: "/proxies" },
           { text: "Operations", link: "/operations" },
+          { text: "Many servers", link: "/deploy" },
           { text: "Telemetry", link: "/telemetry" },
           { text: "Disk engine", link: "/disk-engine" },
           { text: "Writing an engine", link: "/writing-an-engine" },
