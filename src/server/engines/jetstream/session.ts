@@ -1,5 +1,6 @@
 import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
+import { expectManyListeners } from "../../../lib/max-listeners.js";
 import { delay } from "../../../lib/timer.js";
 import { fromUtf8, utf8 } from "../../../lib/utf8.js";
 import type { Logger } from "../../context.js";
@@ -80,6 +81,7 @@ export class JetStreamSession {
     this.log = log;
     this.#createHeaders = createHeaders;
     this.#inbox = new ReplyInbox(nc, this.#id);
+    expectManyListeners(this.closing);
   }
 
   /** Aborts when the engine closes. */
@@ -292,6 +294,7 @@ export class JetStreamSession {
     const subject = `${fence}.${id}`;
     const headers = this.headersOf([["Nats-Msg-Id", id]]);
     const data = new Uint8Array(0);
+    const beforeFence = await this.#lastSequence(subject);
     let attempts = 0;
     const { seq, duplicate, stream } = await this.#repeat(async (timeoutMs) => {
       attempts++;
@@ -299,11 +302,18 @@ export class JetStreamSession {
     }, subject);
     if (duplicate) {
       // A fence that was sent again may be the duplicate of itself.
-      const storedAt = attempts === 1 ? undefined : await this.#subjectAt(stream, seq);
-      if (storedAt !== subject) return { sequence: seq };
+      const isBefore = attempts === 1 || seq <= beforeFence;
+      if (isBefore || (await this.#subjectAt(stream, seq)) !== subject) return { sequence: seq };
     }
     this.#removeFence(stream, seq);
     return undefined;
+  }
+
+  /** The sequence of the last message of the stream that has `subject`. */
+  async #lastSequence(subject: string): Promise<number> {
+    const { streams } = await this.api<{ streams: string[] | null }>("STREAM.NAMES", { subject });
+    const { state } = await this.api<{ state: { last_seq: number } }>(`STREAM.INFO.${streams?.[0]}`);
+    return state.last_seq;
   }
 
   /** The subject of the message with this sequence. */
