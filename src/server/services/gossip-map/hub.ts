@@ -3,7 +3,7 @@ import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb
 import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica, sizeOf } from "../../../gossip/replica.js";
-import { compareValues } from "../../../gossip/version.js";
+import { compareValues, isTombstone } from "../../../gossip/version.js";
 import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore } from "../../engine.js";
@@ -49,6 +49,8 @@ export class GossipHub {
   readonly #stopAntiEntropy: () => void;
   /** The last write. Writes run one after the other. */
   #writes: Promise<unknown> = Promise.resolve();
+  /** The tombstones that must be written again, by key. */
+  readonly #toRestore = new Map<string, MapValue>();
   /** The values that are being committed, and the link that sent them. */
   #committing: { from: Link; values: Map<string, MapValue> } | undefined;
 
@@ -131,7 +133,7 @@ export class GossipHub {
     const follow = async () => {
       for await (const change of changes) {
         if (change.type === "set") this.#apply(change.entry);
-        else this.#removeForgotten(this.#keyOf(change.key));
+        else this.#onForgotten(this.#keyOf(change.key));
       }
     };
     follow().then(
@@ -217,10 +219,39 @@ export class GossipHub {
     }
   }
 
-  /** Another server has removed a tombstone. */
-  #removeForgotten(key: string): void {
-    this.#replica.forget([key]);
-    if (!this.#replica.get(key)) this.#versions.delete(key);
+  /**
+   * Another server has removed a tombstone. If a member here may not have it, that could bring the removed entry back:
+   * then the tombstone is written again.
+   */
+  #onForgotten(key: string): void {
+    const present = this.#replica.get(key);
+    if (!present || !isTombstone(present)) {
+      if (!present) this.#versions.delete(key);
+      return;
+    }
+    this.#versions.delete(key);
+    if ([...this.#links].every((link) => link.has(key))) {
+      this.#replica.forget([key]);
+      return;
+    }
+    this.#toRestore.set(key, present);
+    if (this.#toRestore.size > 1) return;
+    this.#serialize(() => this.#restore()).catch((error: unknown) => {
+      this.#options.log.warn({ err: error }, "could not keep what was removed from a gossip map");
+    });
+  }
+
+  /** Writes the tombstones again that other servers have removed too early. */
+  async #restore(): Promise<void> {
+    const all = [...this.#toRestore];
+    this.#toRestore.clear();
+    for (let at = 0; at < all.length; at += COMMIT_ENTRIES) {
+      const batch = all.slice(at, at + COMMIT_ENTRIES);
+      const isMissing = ([key]: Update) => !this.#versions.has(key);
+      for (let missing = batch.filter(isMissing); missing.length > 0; missing = missing.filter(isMissing)) {
+        await this.#tryCommit(missing);
+      }
+    }
   }
 
   /** Removes the tombstones that are old enough and that every member here has. */

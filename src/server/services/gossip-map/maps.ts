@@ -6,6 +6,10 @@ import { exhausted } from "../../errors.js";
 import { keyPrefix } from "../shared/keyspace.js";
 import { GossipHub, type GossipMember } from "./hub.js";
 
+/** How old the list of the maps may be if there is room for a new one, and if there is none, in milliseconds. */
+const LISTED_MS = 2000;
+const RECHECK_MS = 500;
+
 type Target = { namespace: string; name: string };
 
 /** A member's link to a map, by which it can leave. */
@@ -16,8 +20,8 @@ export class GossipMaps {
   readonly #context: ServiceContext;
   readonly #member: string;
   readonly #hubs = new Map<string, Promise<GossipHub>>();
-  /** The prefixes of the existing maps: open maps, and maps with entries in the engine. */
-  #known: Promise<Set<string>> | undefined;
+  /** The prefixes of the maps with entries in the engine, and when they were listed. */
+  #listed: { prefixes: Promise<Set<string>>; atMs: number } | undefined;
 
   constructor(context: ServiceContext, member: string) {
     this.#context = context;
@@ -41,29 +45,39 @@ export class GossipMaps {
   }
 
   async #open(prefix: string, target: Target): Promise<GossipHub> {
-    const { engine, limits } = this.#context;
-    this.#known ??= mapPrefixes(engine.keys);
-    // If the engine is unavailable, the next call tries again.
-    this.#known.catch(() => {
-      this.#known = undefined;
-    });
-    const known = await this.#known;
-    const isNew = !known.has(prefix);
-    if (isNew && known.size >= limits.gossipMaps) {
-      const why = `there is no room for gossip map ${quote(target.name)}`;
-      throw exhausted("gossipMaps", limits.gossipMaps, why);
-    }
-    known.add(prefix);
-    const onClose = (hub: GossipHub) => {
+    await this.#checkRoom(prefix, target);
+    const onClose = async (hub: GossipHub) => {
       this.#hubs.delete(prefix);
-      if (hub.isEmpty) known.delete(prefix);
+      if (hub.isEmpty) (await this.#listed?.prefixes)?.delete(prefix);
     };
-    try {
-      return await GossipHub.open({ ...this.#context, member: this.#member, target, onClose });
-    } catch (error) {
-      if (isNew) known.delete(prefix);
-      throw error;
+    return GossipHub.open({ ...this.#context, member: this.#member, target, onClose });
+  }
+
+  /** Fails if the map would be one more than there may be. */
+  async #checkRoom(prefix: string, target: Target): Promise<void> {
+    const { gossipMaps: most } = this.#context.limits;
+    // Other servers create maps too, and empty them.
+    for (const ageMs of [LISTED_MS, RECHECK_MS]) {
+      const listed = await this.#list(ageMs);
+      if (listed.has(prefix)) return;
+      const existing = new Set([...listed, ...this.#hubs.keys()]);
+      existing.delete(prefix);
+      if (existing.size < most) return;
     }
+    throw exhausted("gossipMaps", most, `there is no room for gossip map ${quote(target.name)}`);
+  }
+
+  /** The maps with entries in the engine, listed at most `ageMs` ago. */
+  #list(ageMs: number): Promise<Set<string>> {
+    const nowMs = performance.now();
+    if (this.#listed && nowMs - this.#listed.atMs <= ageMs) return this.#listed.prefixes;
+    const listed = { prefixes: mapPrefixes(this.#context.engine.keys), atMs: nowMs };
+    this.#listed = listed;
+    // If the engine is unavailable, the next call tries again.
+    listed.prefixes.catch(() => {
+      if (this.#listed === listed) this.#listed = undefined;
+    });
+    return listed.prefixes;
   }
 }
 
