@@ -18,6 +18,8 @@ export interface KeyQuotaOptions {
 export class KeyQuota {
   readonly #options: KeyQuotaOptions;
   #counted: Promise<Set<string>> | undefined;
+  /** The keys that are being created, and by how many calls. */
+  readonly #creating = new Map<string, number>();
 
   constructor(options: KeyQuotaOptions) {
     this.#options = options;
@@ -25,23 +27,26 @@ export class KeyQuota {
 
   /** Calls `create`, which creates `key` if it is missing. Fails as `resource_exhausted` if the limit is reached. */
   async admit<T>(key: string, create: () => Promise<T>): Promise<T> {
-    const counted = await (this.#counted ??= this.#count());
+    const counted = await this.#count();
     if (counted.has(key)) return create();
     const { name, most, why } = this.#options.limit;
-    if (counted.size >= most) throw exhausted(name, most, why);
-    // Counted before it is created, so that concurrent calls cannot exceed the limit together.
-    counted.add(key);
+    if (!this.#creating.has(key) && this.#sizeWith(counted) >= most) throw exhausted(name, most, why);
+    this.#creating.set(key, (this.#creating.get(key) ?? 0) + 1);
     try {
-      return await create();
-    } catch (error) {
-      counted.delete(key);
-      throw error;
+      const created = await create();
+      counted.add(key);
+      return created;
+    } finally {
+      // After an error the key may exist nevertheless: if so, the engine reports it.
+      const others = (this.#creating.get(key) ?? 0) - 1;
+      if (others > 0) this.#creating.set(key, others);
+      else this.#creating.delete(key);
     }
   }
 
   /** Whether the limit is reached. */
   async isFull(): Promise<boolean> {
-    return (await (this.#counted ??= this.#count())).size >= this.#options.limit.most;
+    return this.#sizeWith(await this.#count()) >= this.#options.limit.most;
   }
 
   /** Removes a deleted key from the count, before the engine reports the deletion. */
@@ -49,7 +54,19 @@ export class KeyQuota {
     (await this.#counted)?.delete(key);
   }
 
-  async #count(): Promise<Set<string>> {
+  /** The number of keys with those that are being created: concurrent calls must not exceed the limit together. */
+  #sizeWith(counted: ReadonlySet<string>): number {
+    let size = counted.size;
+    for (const key of this.#creating.keys()) if (!counted.has(key)) size++;
+    return size;
+  }
+
+  /** The existing keys, which are listed once and followed from then on. */
+  #count(): Promise<Set<string>> {
+    return (this.#counted ??= this.#list());
+  }
+
+  async #list(): Promise<Set<string>> {
     const { keys, prefix, closing } = this.#options;
     const failing = new AbortController();
     try {
