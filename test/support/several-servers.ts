@@ -33,8 +33,8 @@ export interface SeveralServers extends AsyncDisposable {
   readonly servers: OneOfSeveral[];
   readonly engine: Engine;
   readonly network: PeerNetwork;
-  /** Starts one more server. */
-  add(): OneOfSeveral;
+  /** Starts one more server, with a configuration of its own if one is given. */
+  add(options?: Pick<ServerOptions, "config">): OneOfSeveral;
 }
 
 /**
@@ -50,7 +50,7 @@ export function openSeveral({
   const network = new PeerNetwork();
   const servers: OneOfSeveral[] = [];
   const seed = Math.floor(Math.random() * 2 ** 32);
-  const add = (): OneOfSeveral => {
+  const add = (own: Pick<ServerOptions, "config"> = {}): OneOfSeveral => {
     const number = servers.length;
     const peers = network.join();
     const keys = distant(engine.keys, randomFrom(seed + number), delayMs);
@@ -61,6 +61,7 @@ export function openSeveral({
       platform: nodePlatform,
       log: { debug() {}, info: note, warn: note, error: note },
       ...options,
+      ...own,
       engine: { ...engine, keys, peers, close, [asyncDispose]: close },
     });
     let listening: ReturnType<typeof listen> | undefined;
@@ -84,6 +85,16 @@ export function openSeveral({
       for (const { close } of servers) await close();
       await engine.close();
     },
+  };
+}
+
+/** A transport of which each call goes to the next server, as through a load balancer. */
+export function spreadCalls(servers: readonly OneOfSeveral[]): Transport {
+  let calls = 0;
+  const next = () => (servers[calls++ % servers.length] as OneOfSeveral).transport;
+  return {
+    unary: (...args) => next().unary(...args),
+    stream: (...args) => next().stream(...args),
   };
 }
 

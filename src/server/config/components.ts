@@ -40,6 +40,11 @@ export class Components {
    * as get() does, or names the setting that is wrong.
    */
   replace(kind: ComponentKind, name: string, settings: Record<string, unknown>): void {
+    this.#tables.get(kind)?.set(name, this.check(kind, name, settings));
+  }
+
+  /** The settings that replace() would set. Fails as it does. */
+  check(kind: ComponentKind, name: string, settings: Record<string, unknown>): unknown {
     this.get(kind, name);
     const schema = componentTables[kind].unwrap().valueType;
     const asGiven = schema.safeParse(settings, { error: explainIssue });
@@ -47,7 +52,7 @@ export class Components {
       ? asGiven
       : schema.safeParse(withNumbers(settings, asGiven.error.issues), { error: explainIssue });
     if (!result.success) throw refusal(kind, settings, result.error.issues);
-    this.#tables.get(kind)?.set(name, result.data);
+    return result.data;
   }
 }
 

@@ -5,6 +5,7 @@ import type { Components } from "../config/components.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../errors.js";
 import { type ComponentKind, componentKindSpelled } from "../primitives.js";
+import { ComponentChanges } from "./lifecycle/component-changes.js";
 
 type Settings = Record<string, unknown>;
 
@@ -42,11 +43,12 @@ const CHANGEABLE = Object.entries(CHANGES)
   .map(([kind]) => kind)
   .join(", ");
 
-/** ApplyConfiguration. A change is validated and applied synchronously, so changes do not interleave. */
+/** ApplyConfiguration. The other servers on the same engine apply a change a moment later. */
 export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Lifecycle> {
   const { components } = context;
+  const changes = new ComponentChanges(context);
   return {
-    applyConfiguration({ componentConfig }, call) {
+    async applyConfiguration({ componentConfig }, call) {
       const { kind: spelling, name, metadata } = componentConfig as ComponentConfig;
       const refuse = (why: string) => invalid("component_config.kind", spelling, why);
       const kind = componentKindSpelled(spelling);
@@ -54,7 +56,7 @@ export function lifecycleService(context: ServiceContext): ServiceImpl<typeof Li
         throw refuse(`is not a kind of component; those that can change at run time are ${CHANGEABLE}`);
       const change = CHANGES[kind];
       if (!change) throw refuse(`cannot change at run time; those that can are ${CHANGEABLE}`);
-      components.replace(kind, name, change(metadata, name, components));
+      await changes.apply(kind, name, change(metadata, name, components));
       withCallId(context, call).log.info(
         { kind, name, settings: Object.keys(metadata) },
         "component changed",

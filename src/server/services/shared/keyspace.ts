@@ -1,7 +1,10 @@
 import type { StoredPrimitive } from "../../primitives.js";
 
-/** The first part of every key of the engine. "gossip": the gossip maps; "app": the apps that connected by a tunnel. */
-type Keyspace = Exclude<StoredPrimitive, "gossipMap"> | "gossip" | "fence" | "app";
+/**
+ * The first part of every key of the engine. "gossip": the gossip maps; "app": the apps that connected by a tunnel;
+ * "component": changes of components at run time.
+ */
+type Keyspace = Exclude<StoredPrimitive, "gossipMap"> | "gossip" | "fence" | "app" | "component";
 
 /**
  * The engine's key of `parts`. NUL ends every part except the last, which may contain any character. Validation refuses
