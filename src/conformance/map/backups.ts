@@ -122,8 +122,9 @@ function primaryCases(on: DeclareCase<MapCalls>): void {
       const place = { at: at.ledHeader };
       await at.put("k", "1", place);
       equal(await at.backup(at.ledHeader, [entryOf("k", [at.ledTerm + 1, 90], "9")]), [OK]);
-      for (const call of [at.get("k", at.ledHeader), at.put("k", "2", place), at.remove("k", place)]) {
-        const error = await expectRefusal(call, Code.Unavailable);
+      const [get, put] = [() => at.get("k", at.ledHeader), () => at.put("k", "2", place)];
+      for (const call of [get, put, () => at.remove("k", place)]) {
+        const error = await expectRefusal(call(), Code.Unavailable);
         equal(errorMetadata(error)?.["primary"], undefined);
       }
     },

@@ -139,8 +139,8 @@ export function entryFenceCases(on: DeclareCase<MapCalls>): void {
         headers: { [FENCE_HEADER]: `${store}/${encodeURIComponent(at.own("r/1"))}=${fence}` },
       });
       await at.put("k", "1", under(now));
-      for (const call of [at.put("k", "2", under(old)), at.remove("k", under(old))]) {
-        equal(errorMetadata(await expectRefusal(call, Code.Aborted)), { key: at.own("r/1"), fence: now });
+      for (const call of [() => at.put("k", "2", under(old)), () => at.remove("k", under(old))]) {
+        equal(errorMetadata(await expectRefusal(call(), Code.Aborted)), { key: at.own("r/1"), fence: now });
       }
       await expectRefusal(
         at.put("k", "2", { headers: { [FENCE_HEADER]: "nonsense" } }),
