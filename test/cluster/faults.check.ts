@@ -16,6 +16,9 @@ import { type FaultTime, formatFailure, summarize } from "./run-report.js";
 const FAULTS = Number(process.env["CLUSTER_FAULTS"] ?? 20);
 const SEED = Number(process.env["CLUSTER_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
 
+/** The kinds of faults, by the names in faults.ts; empty: all. */
+const KINDS = (process.env["CLUSTER_KINDS"] ?? "").split(",").filter(Boolean);
+
 /** The time that one fault and the recovery from it take at most, on average. */
 const FAULT_MS = 20_000;
 
@@ -59,7 +62,7 @@ suite("two of three nodes that know nothing of a write", () => {
 async function makeFaults(run: ClusterRun): Promise<FaultTime[]> {
   const faults: FaultTime[] = [];
   await sleep(1000);
-  for (const [i, planned] of planFaults(SEED, FAULTS).entries()) {
+  for (const [i, planned] of planFaults(SEED, FAULTS, KINDS).entries()) {
     const from = nowMicros();
     const what = await makeFault(run, planned).catch((error) => fail(run, faults, planned.kind, error));
     const healedAt = nowMicros();

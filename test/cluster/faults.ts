@@ -29,8 +29,12 @@ const FAULTS = {
   },
 
   killKeysLeader: async (run, chance) => {
-    const node = await run.nats.leaderOf(`${run.engine}-keys`);
-    return `${await killNode(run, chance, node)}, the leader of the keys`;
+    const { nats, engine } = run;
+    const node = await nats.leaderOf(`${engine}-keys`);
+    const killedAtMs = Date.now();
+    const what = await killNode(run, chance, node);
+    const electionMs = (await nats.leaderSince(`${engine}-keys`)) - killedAtMs;
+    return `${what}, the leader of the keys; another was elected after ${(electionMs / 1000).toFixed(2)} s`;
   },
 
   killFollower: async (run, chance) => {
@@ -163,15 +167,22 @@ export interface PlannedFault {
   seed: number;
 }
 
-/** Every kind once, and more of the quick ones, in random order. */
-export function planFaults(seed: number, count: number): PlannedFault[] {
+/** The upgrade restarts six processes, so it comes once in so many faults. */
+const UPGRADE_EVERY = 50;
+
+/** Every kind of `only`, by default of all, once, and more of the quick ones, in random order. */
+export function planFaults(seed: number, count: number, only: readonly string[] = []): PlannedFault[] {
   const chance = randomFrom(seed);
-  const kinds = (Object.keys(FAULTS) as FaultKind[]).filter((kind) => kind !== "fillDisk" || canMount());
+  const kinds = (Object.keys(FAULTS) as FaultKind[])
+    .filter((kind) => kind !== "fillDisk" || canMount())
+    .filter((kind) => only.length === 0 || only.includes(kind));
+  if (kinds.length === 0)
+    throw new Error(`No such fault: ${only}; the kinds are ${Object.keys(FAULTS).join(", ")}`);
   const deck: FaultKind[] = [];
   while (deck.length < count) {
-    // The upgrade is six faults in one: once in so many.
-    const rest = deck.length === 0 ? kinds : kinds.filter((kind) => kind !== "rollingUpgrade");
-    deck.push(...shuffle(deck.length % 50 === 0 ? kinds : rest, chance));
+    const quick = kinds.filter((kind) => kind !== "rollingUpgrade");
+    const isUpgradeDue = quick.length === 0 || deck.length % UPGRADE_EVERY < quick.length;
+    deck.push(...shuffle(isUpgradeDue ? kinds : quick, chance));
   }
   return shuffle(deck.slice(0, count), chance).map((kind) => ({
     kind,

@@ -44,6 +44,8 @@ export interface NatsCluster extends AsyncDisposable {
   ready(timeoutMs?: number): Promise<void>;
   /** Waits for the leader of `stream`, and returns its number. */
   leaderOf(stream: string, timeoutMs?: number): Promise<number>;
+  /** Waits for the leader of `stream`, and returns the Unix time in milliseconds of its election. */
+  leaderSince(stream: string): Promise<number>;
 }
 
 /** Starts nodes and waits until they accept JetStream requests. */
@@ -76,6 +78,10 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsCluster>
     resume: (number) => node(number).resume(),
     ready: (timeoutMs) => untilReady(nodes, timeoutMs),
     leaderOf: (stream, timeoutMs) => streamLeader(nodes, stream, timeoutMs),
+    leaderSince: async (stream) => {
+      const leader = node(await streamLeader(nodes, stream));
+      return Date.parse((await streamCluster(leader, stream))?.leader_since ?? "");
+    },
     [Symbol.asyncDispose]: dispose,
   };
   try {
@@ -153,8 +159,11 @@ const pairOf = (a: number, b: number): string => `${Math.min(a, b)} ${Math.max(a
 /** The parts of the answer to /jsz that are read. */
 interface JetStreamStatus {
   meta_cluster?: { leader?: string };
-  account_details?: { stream_detail?: { name: string; cluster?: { leader?: string } }[] }[];
+  account_details?: { stream_detail?: { name: string; cluster?: StreamCluster }[] }[];
 }
+
+/** The leader of a stream; only the leader itself knows since when. */
+type StreamCluster = { leader?: string; leader_since?: string };
 
 async function untilReady(nodes: readonly NatsNode[], timeoutMs = 30_000): Promise<void> {
   const isReady = async (node: NatsNode) => {
@@ -181,10 +190,16 @@ function streamLeader(nodes: readonly NatsNode[], stream: string, timeoutMs = 30
 
 /** The name of the leader of the stream, as `node` knows it. */
 async function leaderByNode(node: NatsNode, count: number, stream: string): Promise<string | undefined> {
+  const found = await streamCluster(node, stream);
+  return count === 1 ? found && node.name : found?.leader;
+}
+
+/** What `node` knows of the stream; undefined if there is no such stream, or no answer. */
+async function streamCluster(node: NatsNode, stream: string): Promise<StreamCluster | undefined> {
   const status = await node.monitor<JetStreamStatus>("/jsz?accounts=true&streams=true");
   const streams = status?.account_details?.flatMap(({ stream_detail = [] }) => stream_detail) ?? [];
   const found = streams.find(({ name }) => name === stream);
-  return count === 1 ? found && node.name : found?.cluster?.leader;
+  return found && (found.cluster ?? {});
 }
 
 /** Polls until `read` returns a value. After `timeoutMs` it throws `failure`, with the logs of the nodes. */
