@@ -7,7 +7,7 @@ export type { Primitive } from "../server/primitives.js";
 export type { Case } from "./case.js";
 export type { CaseContext } from "./case-context.js";
 export { CONFORMANCE_STORES, withConformance } from "./components.js";
-export { engineConformance } from "./engine.js";
+export { type EngineTiming, engineConformance } from "./engine.js";
 export type { AssertionFacts } from "./expect.js";
 export type { Expectation, Failure } from "./expectation.js";
 export { createJudge, type Judge, type JudgeOptions, type ScenarioVerdict } from "./judge/judge.js";

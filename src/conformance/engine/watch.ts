@@ -66,9 +66,9 @@ function watchChangeCases(on: DeclareEngineCase): void {
 }
 
 function watchExpiryCases(on: DeclareEngineCase): void {
-  on("keys.watch() tells of expiry, on time", async ({ keys }) => {
+  on("keys.watch() tells of expiry, on time", async ({ keys }, { shortMs }) => {
     const changes = reader(keys.watch("k", neverAborts()));
-    await commitWrites(keys, set("k", "v", { ttlMs: 40 }));
+    await commitWrites(keys, set("k", "v", { ttlMs: shortMs }));
     const written = await changes.next();
     const { expiresAtMs = 0 } = written.type === "set" ? written.entry : {};
     equal(await changes.next(), { type: "delete", key: "k" });
@@ -77,25 +77,25 @@ function watchExpiryCases(on: DeclareEngineCase): void {
     equal(await keys.get("k"), undefined);
   });
 
-  on("keys.watch() tells the expiries of several keys in their order", async ({ keys }) => {
+  on("keys.watch() tells the expiries of several keys in their order", async ({ keys }, { shortMs }) => {
     const changes = reader(keys.watch("k", neverAborts()));
     await commitWrites(
       keys,
-      set("k3", "v", { ttlMs: 70 }),
-      set("k1", "v", { ttlMs: 30 }),
-      set("k2", "v", { ttlMs: 50 }),
+      set("k3", "v", { ttlMs: 3 * shortMs }),
+      set("k1", "v", { ttlMs: shortMs }),
+      set("k2", "v", { ttlMs: 2 * shortMs }),
     );
     await changes.take(3);
     equal((await changes.take(3)).map(keyOf), ["k1", "k2", "k3"]);
   });
 
-  on("keys.watch() does not tell of an expiry that did not come about", async ({ keys }) => {
-    await commitWrites(keys, set("k", "v", { ttlMs: 30 }), set("k2", "v", { ttlMs: 30 }));
+  on("keys.watch() does not tell of an expiry that did not come about", async ({ keys }, { shortMs }) => {
+    await commitWrites(keys, set("k", "v", { ttlMs: shortMs }), set("k2", "v", { ttlMs: shortMs }));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
     const changes = reader(keys.watch("k", neverAborts()));
     await commitWrites(keys, set("k", "stays"), { type: "delete", key: "k2" });
     await changes.take(2);
-    await waitUntilAfter(expiresAtMs + 20);
+    await waitUntilAfter(expiresAtMs + shortMs / 2);
     await changes.quiet();
   });
 }

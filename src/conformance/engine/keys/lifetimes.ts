@@ -16,8 +16,8 @@ export function keyExpiryCases(on: DeclareEngineCase): void {
     ok(lateMs > -100 && lateMs < tookMs + 100, `${expiresAtMs} is 60 s from ${beforeMs}`);
   });
 
-  on("keys.get(), getMany() and list() miss an entry from its expiry on", async ({ keys }) => {
-    await commitWrites(keys, set("k", "v", { ttlMs: 40 }), set("k2", "stays"));
+  on("keys.get(), getMany() and list() miss an entry from its expiry on", async ({ keys }, { shortMs }) => {
+    await commitWrites(keys, set("k", "v", { ttlMs: shortMs }), set("k2", "stays"));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
     blockUntil(expiresAtMs);
     // List first: the other calls may remove the expired entry.
@@ -30,8 +30,8 @@ export function keyExpiryCases(on: DeclareEngineCase): void {
     );
   });
 
-  on("keys.commit() takes an expired key for an absent one", async ({ keys }) => {
-    const ifVersion = await commitWrites(keys, set("k", "v", { ttlMs: 30 }));
+  on("keys.commit() takes an expired key for an absent one", async ({ keys }, { shortMs }) => {
+    const ifVersion = await commitWrites(keys, set("k", "v", { ttlMs: shortMs }));
     blockUntil(((await keys.get("k"))?.expiresAtMs ?? 0) + 1);
     equal((await expectConflict(keys, set("k", "late", { ifVersion }))).actual, undefined);
     const version = await commitWrites(keys, set("k", "new", { ifVersion: 0n, ttlMs: "keep" }));
@@ -41,17 +41,17 @@ export function keyExpiryCases(on: DeclareEngineCase): void {
 }
 
 export function keyTtlCases(on: DeclareEngineCase): void {
-  on("keys.commit() without ttlMs ends the expiry that was there", async ({ keys }) => {
-    await commitWrites(keys, set("k", "v", { ttlMs: 40 }));
+  on("keys.commit() without ttlMs ends the expiry that was there", async ({ keys }, { shortMs }) => {
+    await commitWrites(keys, set("k", "v", { ttlMs: shortMs }));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
     await commitWrites(keys, set("k", "stays"));
     equal((await keys.get("k"))?.expiresAtMs, undefined);
-    await waitUntilAfter(expiresAtMs + 10);
+    await waitUntilAfter(expiresAtMs + shortMs / 4);
     equal((await keys.get("k"))?.value, utf8("stays"));
   });
 
-  on('keys.commit() with ttlMs "keep" keeps the remaining lifetime', async ({ keys }) => {
-    await commitWrites(keys, set("k", "1", { ttlMs: 50 }), set("forever"));
+  on('keys.commit() with ttlMs "keep" keeps the remaining lifetime', async ({ keys }, { shortMs }) => {
+    await commitWrites(keys, set("k", "1", { ttlMs: shortMs }), set("forever"));
     const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
     await commitWrites(keys, set("k", "2", { ttlMs: "keep" }), set("forever", "2", { ttlMs: "keep" }));
     const kept = await keys.get("k");
@@ -62,20 +62,26 @@ export function keyTtlCases(on: DeclareEngineCase): void {
     ok(await keys.get("forever"), "no lifetime is kept as none");
   });
 
-  on("keys.commit() with a longer ttlMs outlives the shorter one before it", async ({ keys }) => {
-    await commitWrites(keys, set("k", "v", { ttlMs: 30 }));
-    const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
-    await commitWrites(keys, set("k", "v", { ttlMs: 60000 }));
-    await waitUntilAfter(expiresAtMs + 10);
-    ok(await keys.get("k"), "the entry is there after its first expiry");
-  });
+  on(
+    "keys.commit() with a longer ttlMs outlives the shorter one before it",
+    async ({ keys }, { shortMs }) => {
+      await commitWrites(keys, set("k", "v", { ttlMs: shortMs }));
+      const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
+      await commitWrites(keys, set("k", "v", { ttlMs: 60000 }));
+      await waitUntilAfter(expiresAtMs + shortMs / 4);
+      ok(await keys.get("k"), "the entry is there after its first expiry");
+    },
+  );
 
-  on("keys.commit() with a shorter ttlMs does not live as long as the one before it", async ({ keys }) => {
-    await commitWrites(keys, set("k", "v", { ttlMs: 60000 }));
-    await commitWrites(keys, set("k", "v", { ttlMs: 30 }));
-    await waitUntilAfter((await keys.get("k"))?.expiresAtMs ?? 0);
-    equal(await keys.get("k"), undefined);
-  });
+  on(
+    "keys.commit() with a shorter ttlMs does not live as long as the one before it",
+    async ({ keys }, { shortMs }) => {
+      await commitWrites(keys, set("k", "v", { ttlMs: 60000 }));
+      await commitWrites(keys, set("k", "v", { ttlMs: shortMs }));
+      await waitUntilAfter((await keys.get("k"))?.expiresAtMs ?? 0);
+      equal(await keys.get("k"), undefined);
+    },
+  );
 
   on("keys.commit() with a check leaves the lifetime", async ({ keys }) => {
     const ifVersion = await commitWrites(keys, set("k", "v", { ttlMs: 60000 }));

@@ -28,11 +28,11 @@ export function retentionCases(on: DeclareEngineCase): void {
     equal((await logs.bounds("l")).first, records[0]?.offset);
   });
 
-  on("logs.retain() with maxAgeMs keeps what is younger", async ({ logs }) => {
+  on("logs.retain() with maxAgeMs keeps what is younger", async ({ logs }, { shortMs }) => {
     await appendTexts(logs, "l", "old", "older");
-    await logs.retain("l", { maxAgeMs: 40 });
+    await logs.retain("l", { maxAgeMs: shortMs });
     equal((await readAll(logs, "l")).length, 2);
-    await waitUntilAfter(((await readAll(logs, "l"))[0]?.timestampMs ?? 0) + 40);
+    await waitUntilAfter(((await readAll(logs, "l"))[0]?.timestampMs ?? 0) + shortMs);
     equal(await readAll(logs, "l"), []);
     equal(await logs.bounds("l"), { first: 3n, next: 3n });
     equal(await appendTexts(logs, "l", "new"), { first: 3n, last: 3n });

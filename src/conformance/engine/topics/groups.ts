@@ -128,16 +128,19 @@ export function unansweredEventCases(on: DeclareEngineCase): void {
     },
   );
 
-  on("topics.consume(): a delayed event outlives the consumer that put it off", async ({ topics }) => {
-    const stop = new AbortController();
-    const events = consumer(topics, "g", stop.signal);
-    await publish(topics, "1");
-    await (await events.next()).retry(30);
-    stop.abort();
-    const again = consumer(topics);
-    await again.quiet(10);
-    equal(await acknowledgeNext(again, 1), ["1#2"]);
-  });
+  on(
+    "topics.consume(): a delayed event outlives the consumer that put it off",
+    async ({ topics }, { shortMs }) => {
+      const stop = new AbortController();
+      const events = consumer(topics, "g", stop.signal);
+      await publish(topics, "1");
+      await (await events.next()).retry(shortMs);
+      stop.abort();
+      const again = consumer(topics);
+      await again.quiet(shortMs / 4);
+      equal(await acknowledgeNext(again, 1), ["1#2"]);
+    },
+  );
 }
 
 export function consumerEndCases(on: DeclareEngineCase): void {
