@@ -94,8 +94,9 @@ export class ClusterLog {
     const { tail, subject, closing } = this.#options;
     if (signal.aborted) return;
     const ended = follow ? AbortSignal.any([signal, closing]) : signal;
-    const followed = follow ? await tail.follow(subject) : undefined;
+    let followed: FollowedLog | undefined;
     try {
+      followed = follow ? await tail.follow(subject) : undefined;
       const state = await this.#state();
       const cursor = await this.#openCursor(from, state);
       for (let last = state.sequence; !ended.aborted; last = await nextLast(followed, cursor, ended)) {
@@ -109,6 +110,9 @@ export class ClusterLog {
         }
         if (!followed) return;
       }
+    } catch (error) {
+      // A follower ends with the engine, whatever it was doing.
+      if (!follow || !ended.aborted) throw error;
     } finally {
       followed?.leave();
     }
