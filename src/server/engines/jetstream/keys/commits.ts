@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type Backoff, jitteredMs } from "../../../../lib/backoff.js";
 import { delay } from "../../../../lib/timer.js";
 import { type Commit, EngineFault, type Write } from "../../../engine.js";
@@ -16,7 +17,7 @@ import {
 import { KnownEntries } from "./known-entries.js";
 import type { KeyReader, KeySnapshot } from "./reader.js";
 import { liveEntry, type StoredEntry } from "./stored-entry.js";
-import { Turns } from "./turns.js";
+import { type KnownVersion, Turns } from "./turns.js";
 
 /** A commit whose conditions hold, but that another server was ahead of, tries again after this time. */
 const CONTENTION: Backoff = { minMs: 2, maxMs: 100 };
@@ -70,21 +71,47 @@ export class Commits {
 
   async #commitInTurn(asked: readonly Write[], writes: readonly PlannedWrite[]): Promise<Commit> {
     const subjects = writes.map(({ at }) => at.subject);
-    const conditions = new Map(writes.map(({ at, ifVersion }) => [at.subject, ifVersion]));
-    while ((await this.#turns.take(subjects, (subject) => conditions.get(subject))) === "read") {
+    const ifVersion = writes.length === 1 ? writes[0]?.ifVersion : undefined;
+    for (;;) {
+      const turn = await this.#turns.take(subjects, ifVersion);
+      if (turn.type === "write") break;
+      if (turn.type === "conflict") return { conflict: asked[0] as Write, actual: turn.actual };
       const conflict = this.#conflictOf(asked, writes, await this.#read(writes));
       if (conflict) return conflict;
     }
+    const written = new Map<string, StoredEntry>();
+    let hasConflicts = false;
     try {
-      return await this.#commitAlone(asked, writes);
+      return await this.#commitAlone(asked, writes, written);
     } finally {
       const nowMs = this.#session.clock.now();
-      this.#turns.end(subjects, (subject) => this.#known.versionOf(subject, nowMs));
+      hasConflicts = this.#turns.end(subjects, (subject) => this.#knownVersion(subject, written, nowMs));
+      // The others go first, or the one that has written would be ahead of them each time.
+      if (hasConflicts) await setImmediate();
     }
   }
 
+  /** The version of a key after a commit that has written `written`. */
+  #knownVersion(
+    subject: string,
+    written: ReadonlyMap<string, StoredEntry>,
+    nowMs: number,
+  ): KnownVersion | undefined {
+    const stored = written.get(subject);
+    if (stored) {
+      const entry = liveEntry(stored, nowMs);
+      return { version: entry?.version ?? 0n, isWritten: true, entry };
+    }
+    const version = this.#known.versionOf(subject, nowMs);
+    return version === undefined ? undefined : { version, isWritten: false };
+  }
+
   /** Commits while no other commit of this server writes the keys. */
-  async #commitAlone(asked: readonly Write[], writes: readonly PlannedWrite[]): Promise<Commit> {
+  async #commitAlone(
+    asked: readonly Write[],
+    writes: readonly PlannedWrite[],
+    written: Map<string, StoredEntry>,
+  ): Promise<Commit> {
     const deadlineMs = performance.now() + this.#session.waitMs;
     let mustRead = false;
     for (let failures = 1; ; failures++) {
@@ -99,7 +126,8 @@ export class Commits {
       const plan = planCommit(writes, context);
       if (plan.messages.length === 0) return { version: BigInt(context.sequence) };
       try {
-        return await this.#write(plan);
+        this.#turns.sent(writes.map(({ at }) => at.subject));
+        return await this.#write(plan, written);
       } catch (error) {
         if (!(error instanceof ConditionError)) throw error;
         if (performance.now() > deadlineMs) throw this.#contended(writes);
@@ -126,12 +154,13 @@ export class Commits {
     return undefined;
   }
 
-  async #write({ messages, entries }: CommitPlan): Promise<{ version: bigint }> {
+  async #write({ messages, entries }: CommitPlan, written?: Map<string, StoredEntry>): Promise<Commit> {
     const last = await this.#publish(messages);
     const version = BigInt(last);
     for (const { distance, expiresAtMs, ...entry } of entries) {
       const stored = { ...entry, sequence: last - distance, version, parts: 0, expiresAtMs };
       this.#known.learn(stored.subject, stored);
+      written?.set(stored.subject, stored);
       this.#options.onWritten(stored);
     }
     return { version };

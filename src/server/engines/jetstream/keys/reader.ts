@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type Backoff, jitteredMs } from "../../../../lib/backoff.js";
 import { delay } from "../../../../lib/timer.js";
 import { EngineFault } from "../../../engine.js";
@@ -104,6 +105,8 @@ export class KeyReader {
 
   async #run(): Promise<void> {
     await this.#turn;
+    // Reads that the messages of the same moment lead to are for the same barrier.
+    await setImmediate();
     const reads = this.#next ?? [];
     this.#next = undefined;
     try {
