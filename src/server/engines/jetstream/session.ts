@@ -212,17 +212,18 @@ export class JetStreamSession {
   ): Promise<Stored & { isDuplicate: boolean }> {
     const headers = this.headersOf(entries);
     headers.set("Nats-Msg-Id", id);
+    const deadlineMs = this.#deadlineMs();
     let attempts = 0;
     const send: Attempt<PubAck> = async (timeoutMs) => {
       attempts++;
       return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
     };
     try {
-      const { seq, duplicate = false } = await this.#repeat(send, subject);
+      const { seq, duplicate = false } = await this.#repeat(send, subject, deadlineMs);
       return { sequence: seq, isDuplicate: duplicate };
     } catch (error) {
       if (attempts === 1 || !(error instanceof ConditionError)) throw error;
-      const stored = await this.#findStored(id, fence);
+      const stored = await this.#findStored(id, fence, deadlineMs);
       if (!stored) throw error;
       return { ...stored, isDuplicate: false };
     }
@@ -235,13 +236,15 @@ export class JetStreamSession {
    */
   async publishBatch(messages: readonly Message[], fence: string): Promise<Stored> {
     for (const { subject, data } of messages) this.#checkSize(subject, data);
-    const deadlineMs = performance.now() + this.waitMs;
+    const deadlineMs = this.#deadlineMs();
     const release = await this.#batches.acquire();
     try {
       for (let failures = 1; ; failures++) {
         this.checkOpen();
         const id = this.createMessageId();
-        const result = await this.#sendBatch(messages, id, fence);
+        await this.#untilConnected(deadlineMs);
+        if (this.#outage) throw this.#unavailable(new Error("there is no connection"));
+        const result = await this.#sendBatch(messages, { id, fence, deadlineMs });
         if ("sequence" in result) return result;
         if (performance.now() > deadlineMs) throw this.#unavailable(result.error);
         await delay(jitteredMs(RETRY, failures), this.closing);
@@ -254,22 +257,24 @@ export class JetStreamSession {
   /** Sends a batch once: its sequence, or the error because of which it was not stored and may be sent again. */
   async #sendBatch(
     messages: readonly Message[],
-    id: string,
-    fence: string,
+    { id, fence, deadlineMs }: { id: string; fence: string; deadlineMs: number },
   ): Promise<Stored | { error: unknown }> {
     try {
-      const ack = await this.#sendBatchOnce(messages, id);
+      const ack = await this.#sendBatchOnce(messages, id, deadlineMs);
       return ack ? { sequence: ack.seq } : { error: new Error("the cluster did not take the batch") };
     } catch (error) {
       this.checkOpen();
       if (error instanceof ApiResponseError && error.code === API_CODES.batchIncomplete) return { error };
       if (!(error instanceof NoReplyError)) throw error;
-      return (await this.#findStored(id, fence)) ?? { error };
+      return (await this.#findStored(id, fence, deadlineMs)) ?? { error };
     }
   }
 
-  async #sendBatchOnce(messages: readonly Message[], id: string): Promise<PubAck | undefined> {
-    await this.#untilConnected(this.waitMs);
+  async #sendBatchOnce(
+    messages: readonly Message[],
+    id: string,
+    deadlineMs: number,
+  ): Promise<PubAck | undefined> {
     const last = messages.length - 1;
     for (const [i, { subject, data, headers: entries }] of messages.entries()) {
       const headers = this.headersOf(entries);
@@ -281,7 +286,8 @@ export class JetStreamSession {
       }
       headers.set("Nats-Batch-Commit", "1");
       headers.set("Nats-Msg-Id", id);
-      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs: ATTEMPT_MS }));
+      const timeoutMs = Math.max(1, Math.min(ATTEMPT_MS, deadlineMs - performance.now()));
+      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
     }
     throw new RangeError("a batch has at least one message");
   }
@@ -290,16 +296,20 @@ export class JetStreamSession {
    * Where the message with `id` was stored; undefined if it was not and never will be: a message on a subject below
    * `fence` has taken its id. Fails as EngineFault "unavailable" if that cannot be found out.
    */
-  async #findStored(id: string, fence: string): Promise<Stored | undefined> {
+  async #findStored(id: string, fence: string, deadlineMs: number): Promise<Stored | undefined> {
     const subject = `${fence}.${id}`;
     const headers = this.headersOf([["Nats-Msg-Id", id]]);
     const data = new Uint8Array(0);
     const beforeFence = await this.#lastSequence(subject);
     let attempts = 0;
-    const { seq, duplicate, stream } = await this.#repeat(async (timeoutMs) => {
-      attempts++;
-      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
-    }, subject);
+    const { seq, duplicate, stream } = await this.#repeat(
+      async (timeoutMs) => {
+        attempts++;
+        return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
+      },
+      subject,
+      deadlineMs,
+    );
     if (duplicate) {
       // A fence that was sent again may be the duplicate of itself.
       const isBefore = attempts === 1 || seq <= beforeFence;
@@ -370,13 +380,12 @@ export class JetStreamSession {
   }
 
   /** Calls `attempt` until it returns a response, or throws an error other than that there was no reply. */
-  async #repeat<T>(attempt: Attempt<T>, what: string): Promise<T> {
-    const startMs = performance.now();
+  async #repeat<T>(attempt: Attempt<T>, what: string, deadlineMs = this.#deadlineMs()): Promise<T> {
     let lastError: unknown;
     for (let failures = 1; ; failures++) {
-      if (this.#outage) await this.#untilConnected(startMs + this.waitMs - performance.now());
+      if (this.#outage) await this.#untilConnected(deadlineMs);
       this.checkOpen();
-      const remainingMs = startMs + this.waitMs - performance.now();
+      const remainingMs = deadlineMs - performance.now();
       if (remainingMs <= 0) throw this.#unavailable(lastError ?? what);
       try {
         const response = await attempt(Math.max(1, Math.min(ATTEMPT_MS, remainingMs)));
@@ -390,12 +399,18 @@ export class JetStreamSession {
     }
   }
 
-  /** Waits for a connection, for at most `mostMs`. */
-  async #untilConnected(mostMs: number): Promise<void> {
+  /** When a request that begins now has to be answered. */
+  #deadlineMs(): number {
+    return performance.now() + this.waitMs;
+  }
+
+  /** Waits for a connection, until `deadlineMs` at most. */
+  async #untilConnected(deadlineMs: number): Promise<void> {
     if (!this.#outage) return;
     const stop = new AbortController();
     try {
-      await Promise.race([this.#outage.over, delay(mostMs, AbortSignal.any([this.closing, stop.signal]))]);
+      const signal = AbortSignal.any([this.closing, stop.signal]);
+      await Promise.race([this.#outage.over, delay(deadlineMs - performance.now(), signal)]);
     } finally {
       stop.abort();
     }

@@ -95,8 +95,8 @@ export function storedEntryOf(
   const own = readHeaders(headers);
   const key = own.key ?? (subject.startsWith(root) ? keyOfSubject(root, subject) : undefined);
   const { distance, parts, expiresAtMs, isDeleted } = own;
-  // The client's buffer may be much larger than the value.
-  const value = data.slice();
+  // A copy, as the client's buffer may be much larger than the value.
+  const value = new Uint8Array(data);
   return {
     key,
     subject,

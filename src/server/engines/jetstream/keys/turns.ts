@@ -7,7 +7,10 @@ import type { Entry } from "../../../engine.js";
 export type Turn = { type: "write" } | { type: "read" } | { type: "conflict"; actual: Entry | undefined };
 
 /** The version of a key after a commit; `isWritten` if the commit has written it, as `entry`. */
-export type KnownVersion = { version: bigint } & ({ isWritten: false } | { isWritten: true; entry: Entry | undefined });
+export type KnownVersion = { version: bigint } & (
+  | { isWritten: false }
+  | { isWritten: true; entry: Entry | undefined }
+);
 
 interface Waiter {
   ifVersion: bigint | undefined;
