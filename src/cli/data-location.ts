@@ -11,7 +11,7 @@ import {
 } from "../server/index.js";
 import { makePrivate, requireStore } from "./data-folder.js";
 import { installCommand } from "./install-command.js";
-import { type Cluster, openCluster } from "./nats-cluster.js";
+import { type Cluster, openCluster, withoutCredentials } from "./nats-cluster.js";
 
 /** The folder in which `fairlead serve` keeps its data by default. */
 const DATA_FOLDER = "fairlead-data";
@@ -96,7 +96,7 @@ export function locationText(location: DataLocation): string {
     case "jetstream": {
       const { name, replicas, servers } = location.cluster;
       const copies = replicas === 1 ? "one replica" : `${replicas} replicas`;
-      return `jetstream, "${name}" with ${copies} at ${servers.join(", ")}`;
+      return `jetstream, "${name}" with ${copies} at ${servers.map(withoutCredentials).join(", ")}`;
     }
   }
 }

@@ -40,7 +40,7 @@ export async function clusterOf(settings: ServeSettings): Promise<Cluster | unde
   const servers = options.jetstream.split(",").map((url) => serverOf(url.trim(), nameOf("jetstream")));
   const replicas = Number(oneOf(nameOf("replicas"), options.replicas, ["1", "3", "5"]));
   const credentials = await credentialsOf(settings);
-  const tls = await tlsOf(settings, servers);
+  const tls = await tlsOf(settings);
   return {
     servers,
     name: options["jetstream-name"],
@@ -50,15 +50,15 @@ export async function clusterOf(settings: ServeSettings): Promise<Cluster | unde
   };
 }
 
-/** Checks the URL of one node. A URL with a password would be logged, so credentials come in a file. */
+/** Checks the URL of one node, which may have a user or a token. */
 function serverOf(url: string, name: string): string {
-  const form = `${name} must be URLs of NATS, like nats://a:4222,nats://b:4222`;
-  if (!/^(nats|tls):\/\/[^/?#]+\/?$/.test(url) || !URL.canParse(url)) {
-    throw new UsageError(`${form}, got ${quote(url.replace(/\/\/.*@/, "//…@"))}`);
-  }
-  if (url.includes("@")) throw new UsageError(`${form}, without a user or token: use a file with --creds`);
-  return url.replace(/\/$/, "");
+  if (/^(nats|tls):\/\/[^/?#]+\/?$/.test(url) && URL.canParse(url)) return url.replace(/\/$/, "");
+  const given = quote(withoutCredentials(url));
+  throw new UsageError(`${name} must be URLs of NATS, like nats://a:4222,nats://b:4222, got ${given}`);
 }
+
+/** The URL as it may be printed and logged. */
+export const withoutCredentials = (url: string): string => url.replace(/\/\/.*@/, "//");
 
 async function credentialsOf(settings: ServeSettings): Promise<string | undefined> {
   const { options, nameOf } = settings;
@@ -71,15 +71,15 @@ async function credentialsOf(settings: ServeSettings): Promise<string | undefine
   );
 }
 
-/** TLS if one of the files is given, or a URL begins with tls://. The scheme alone means nothing to the client. */
-async function tlsOf(settings: ServeSettings, servers: readonly string[]): Promise<Cluster["tls"]> {
+/** The files of TLS. Without them, URLs with tls:// ask for it. */
+async function tlsOf(settings: ServeSettings): Promise<Cluster["tls"]> {
   const { options, nameOf } = settings;
   const { "nats-ca": caPath, "nats-key": keyPath, "nats-cert": certPath } = options;
   if ((keyPath === undefined) !== (certPath === undefined)) {
     const [given, missing] = keyPath === undefined ? ["nats-cert", "nats-key"] : ["nats-key", "nats-cert"];
     throw new UsageError(`--nats-key and --nats-cert go together: --${missing} is missing beside --${given}`);
   }
-  if (caPath === undefined && keyPath === undefined && !servers.some((url) => url.startsWith("tls:"))) return;
+  if (caPath === undefined && keyPath === undefined) return undefined;
   const pem = {
     ...(caPath !== undefined && { ca: await readOption(settings, "nats-ca") }),
     ...(keyPath !== undefined && {

@@ -68,8 +68,13 @@ test("the environment names the cluster too, with the text of its credentials an
   });
 });
 
-test("tls:// alone asks for TLS, as the NATS client ignores the scheme", async () => {
-  assert.deepEqual((await cluster(["--jetstream", "nats://a,tls://b"]))?.tls, {});
+test("a user or a token in the URLs is not printed", async () => {
+  const given = await cluster(["--jetstream", "nats://ada:secret@a:4222,tls://token@b"]);
+  assert.deepEqual(given?.servers, ["nats://ada:secret@a:4222", "tls://token@b"]);
+  assert.equal(
+    given && locationText({ type: "jetstream", cluster: given }),
+    'jetstream, "fairlead" with 3 replicas at nats://a:4222, tls://b',
+  );
 });
 
 const on = ["--jetstream", "nats://a"];
@@ -77,8 +82,7 @@ const on = ["--jetstream", "nats://a"];
 test.each<[args: string[], why: string]>([
   [["--jetstream", "http://a"], 'nats://b:4222, got "http://a"'],
   [["--jetstream", "nats://a/x"], 'got "nats://a/x"'],
-  [["--jetstream", "nats://ada:secret@a"], "without a user or token: use a file with --creds"],
-  [["--jetstream", "http://ada:secret@a"], 'got "http://…@a"'],
+  [["--jetstream", "http://ada:secret@a"], 'got "http://a"'],
   [["--replicas", "3"], "--replicas needs --jetstream"],
   [["--jetstream-name", "x"], "--jetstream-name needs --jetstream"],
   [[...on, "--replicas", "2"], '--replicas must be one of 1, 3, 5, got "2"'],

@@ -2,6 +2,7 @@ import type { ConnectionOptions, NatsConnection, Status } from "@nats-io/transpo
 import { utf8 } from "../../../lib/utf8.js";
 import type { Logger } from "../../context.js";
 import { ClusterError } from "./errors.js";
+import { parseServers } from "./server-urls.js";
 
 /** The oldest nats-server with batches, conditions that a quorum decides, and lifetimes of messages. */
 const OLDEST = [2, 12] as const;
@@ -31,11 +32,12 @@ export interface ConnectOptions {
 
 /** Connects to one of the servers. From then on it connects again for ever, to any server of the cluster. */
 export async function connectCluster(options: ConnectOptions): Promise<NatsConnection> {
-  const { servers, timeoutMs } = options;
+  const { timeoutMs } = options;
+  const { urls, login } = parseServers(options.servers);
   const { connect, credsAuthenticator } = await import("@nats-io/transport-node");
   const { credentials, tls } = options;
   const settings: ConnectionOptions = {
-    servers: [...servers],
+    servers: urls,
     name: "fairlead",
     timeout: timeoutMs,
     maxReconnectAttempts: -1,
@@ -46,11 +48,13 @@ export async function connectCluster(options: ConnectOptions): Promise<NatsConne
     ignoreAuthErrorAbort: true,
     noAsyncTraces: true,
     ...(credentials !== undefined && { authenticator: credsAuthenticator(utf8(credentials)) }),
-    ...(tls && { tls }),
+    ...login,
+    // The client ignores the scheme of URLs.
+    ...((tls || urls.some((url) => url.startsWith("tls:"))) && { tls: tls ?? {} }),
   };
   const nc = await connect(settings).catch((error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ClusterError(`Cannot connect to NATS at ${servers.join(", ")}: ${reason}`, error);
+    throw new ClusterError(`Cannot connect to NATS at ${urls.join(", ")}: ${reason}`, error);
   });
   try {
     checkServer(nc);

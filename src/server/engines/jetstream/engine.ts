@@ -17,7 +17,10 @@ import { JetStreamTopics } from "./topics.js";
 
 /** The cluster and the bounds of a JetStream engine. A write that would exceed a bound fails as `resource_exhausted`. */
 export interface JetStreamEngineOptions {
-  /** URLs of servers of the cluster: nats://host:4222, tls://host:4222. One is enough to find the others. */
+  /**
+   * URLs of servers of the cluster: nats://host:4222, tls://host:4222, with a user as in nats://user:password@host or a
+   * token as in nats://token@host. One is enough to find the others.
+   */
   servers: string | readonly string[];
   /**
    * What the names of the engine's streams and subjects begin with. Engines with different names share nothing.
@@ -26,7 +29,7 @@ export interface JetStreamEngineOptions {
   name?: string;
   /** The servers that keep each message: 1, 3 or 5. A write is acknowledged when most of them have it. Default: 3. */
   replicas?: number;
-  /** The text of a NATS credentials file. Default: what the URLs have, or none. */
+  /** The text of a NATS credentials file. Default: what the URLs have. */
   credentials?: string;
   /** Files in PEM format for tls:// URLs. Default: the system's certificate authorities, and no certificate. */
   tls?: { caFile?: string; certFile?: string; keyFile?: string };
