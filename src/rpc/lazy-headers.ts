@@ -25,6 +25,19 @@ export class LazyHeaders implements Headers {
     this.#isOwn = raw === undefined;
   }
 
+  /** The headers of a list with lower-case names and valid values, as a tunnel has it. Default: none. */
+  static from(list: readonly (readonly [name: string, value: string])[] = []): Headers {
+    const raw: Record<string, string | string[]> = {};
+    for (const [name, value] of list) {
+      if (name === "__proto__") return new Headers(list as [string, string][]);
+      const before = Object.hasOwn(raw, name) ? raw[name] : undefined;
+      raw[name] = before === undefined ? value : [before, value].flat();
+    }
+    const headers = new LazyHeaders(raw);
+    headers.#isOwn = true;
+    return headers;
+  }
+
   /** The size of the header list as HTTP/2 counts it: names, values, and 32 bytes for each. */
   static sizeOf(headers: Headers): number {
     let bytes = 0;
@@ -80,6 +93,10 @@ export class LazyHeaders implements Headers {
   }
 
   forEach(use: (value: string, name: string, parent: Headers) => void): void {
+    if (!this.#filled && this.#isPlain) {
+      for (const name of Object.keys(this.#raw).sort()) use(this.#raw[name] as string, name, this);
+      return;
+    }
     this.#fill().forEach((value, name) => {
       use(value, name, this);
     });
@@ -99,6 +116,11 @@ export class LazyHeaders implements Headers {
 
   [Symbol.iterator]() {
     return this.entries();
+  }
+
+  /** Whether all values are texts that set() has checked. */
+  get #isPlain(): boolean {
+    return this.#isOwn && Object.values(this.#raw).every((value) => typeof value === "string");
   }
 
   #fill(): Headers {

@@ -149,3 +149,42 @@ test("it is read as it came: nothing is copied before it is changed or iterated 
   raw["x-a"] = "3";
   assert.equal(headers.get("x-a"), "2");
 });
+
+describe("from a list", () => {
+  const LISTS: Record<string, [name: string, value: string][]> = {
+    "in another order": [
+      ["x-b", "2"],
+      ["x-a", "1"],
+    ],
+    "repeated, between others": [
+      ["x-a", "1"],
+      ["x-b", "2"],
+      ["x-a", "3"],
+    ],
+    cookies: [
+      ["set-cookie", "a=1"],
+      ["x-a", "1"],
+      ["set-cookie", "b=2"],
+    ],
+    "with names of an object's own": [
+      ["constructor", "1"],
+      ["__proto__", "2"],
+      ["tostring", "3"],
+    ],
+  };
+
+  test.each(Object.entries(LISTS))("%s: they are as in real Headers", (_, list) => {
+    const [lazy, real] = [LazyHeaders.from(list), new Headers(list)];
+    for (const headers of [lazy, real]) headers.set("x-later", "9");
+    for (const name of ["x-a", "x-b", "set-cookie", "constructor", "__proto__", "toString", "x-later"])
+      assert.equal(lazy.get(name), real.get(name), name);
+    const seen: [string, string][] = [];
+    lazy.forEach((value, name) => void seen.push([name, value]));
+    assert.deepEqual(seen, [...real]);
+    assert.deepEqual([...lazy], [...real]);
+  });
+
+  test("without one there are none", () => {
+    assert.deepEqual([...LazyHeaders.from()], []);
+  });
+});

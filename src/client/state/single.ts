@@ -133,12 +133,12 @@ const writer =
     send: (call: CallOptions) => Promise<unknown>,
   ): Promise<string | undefined> => {
     const { fence, ifAbsent, once } = conditions;
-    const headers =
+    const withConditions =
       fence || ifAbsent
-        ? await (await lazyChunk()).conditionHeaders(failure, transport, conditions, call)
-        : {};
+        ? withHeaders(call, await (await lazyChunk()).conditionHeaders(failure, transport, conditions, call))
+        : call;
     let etag: string | undefined;
-    const options = withOnHeader(withHeaders(call, headers), (headers) => {
+    const options = withOnHeader(withConditions, (headers) => {
       etag = headers.get(ETAG_HEADER) ?? undefined;
     });
     await send(once ? { ...options, contextValues: conditional(call.contextValues) } : options);

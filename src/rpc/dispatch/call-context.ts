@@ -62,17 +62,18 @@ export const invokeHandler: InterceptorNext = async (
   const call = callOf(request);
   const { service } = request;
   const { spec } = call.served;
-  const common = { service, header: call.responseHeader, trailer: call.responseTrailer };
+  const { responseHeader: header, responseTrailer: trailer } = call;
   if (!request.stream) {
     const context = createHandlerContext(call, request);
     const output = await (spec as UnarySpec).impl(request.message as never, context);
     const { method } = spec as { method: DescMethodUnary };
-    return { ...common, stream: false, method, message: create(method.output, output) };
+    return { stream: false, service, header, trailer, method, message: create(method.output, output) };
   }
   const input =
     call.method.methodKind === "server_streaming" ? await firstMessage(request.message) : request.message;
   const method = spec.method as DescMethodStreaming;
-  return { ...common, stream: true, method, message: callStreamingHandler(call, input, request) as never };
+  const message = callStreamingHandler(call, input, request) as never;
+  return { stream: true, service, header, trailer, method, message };
 };
 
 /** The messages that the handler of a streaming method responds with. */

@@ -1,4 +1,5 @@
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import { createDispatcher } from "../../tunnel/answer/dispatcher.js";
 import type { Session } from "../../tunnel/session.js";
 import type { OpenSocket } from "../../tunnel/socket/socket.js";
@@ -48,7 +49,11 @@ export function createTunnels(
   context: ServiceContext,
   { routes, pipeline, check, clientInterceptors }: TunnelsOptions,
 ): Tunnels {
-  const dispatcher = createDispatcher(routes, { router: pipeline.options, toDecodeError: malformed });
+  const dispatcher = createDispatcher(routes, {
+    router: pipeline.options,
+    toDecodeError: malformed,
+    createHeaders: LazyHeaders.from,
+  });
   const sessions = new Set<Session>();
   let isLeaving = false;
   return {

@@ -4,6 +4,9 @@ import type { Session } from "../session.js";
 import { type CallStatus, type HeaderList, OK_STATUS } from "../wire/frame.js";
 import { toHeaderList, toHeaders } from "../wire/header-list.js";
 
+/** Creates headers, by default none. */
+export type CreateHeaders = (list?: HeaderList) => Headers;
+
 /** The headers of a call, and its response. Headers objects are created when they are read: most handlers read none. */
 export class ResponseWriter {
   /** Headers that the response carries beside those of its handler. */
@@ -11,27 +14,34 @@ export class ResponseWriter {
   readonly #session: Session;
   readonly #stream: Stream;
   readonly #requestList: HeaderList;
+  readonly #createHeaders: CreateHeaders;
   #requestHeader: Headers | undefined;
   #header: Headers | undefined;
   #trailer: Headers | undefined;
   #hasSentHeader = false;
 
-  constructor(session: Session, stream: Stream, requestHeader: HeaderList) {
+  constructor(
+    session: Session,
+    stream: Stream,
+    requestHeader: HeaderList,
+    createHeaders: CreateHeaders = toHeaders,
+  ) {
+    this.#createHeaders = createHeaders;
     this.#session = session;
     this.#stream = stream;
     this.#requestList = requestHeader;
   }
 
   get requestHeader(): Headers {
-    return (this.#requestHeader ??= toHeaders(this.#requestList));
+    return (this.#requestHeader ??= this.#createHeaders(this.#requestList));
   }
 
   get header(): Headers {
-    return (this.#header ??= new Headers());
+    return (this.#header ??= this.#createHeaders());
   }
 
   get trailer(): Headers {
-    return (this.#trailer ??= new Headers());
+    return (this.#trailer ??= this.#createHeaders());
   }
 
   /** Takes over the headers that an interceptor returned: they may be another object. */
@@ -45,7 +55,8 @@ export class ResponseWriter {
 
   /** The status of a response that succeeded. */
   get okStatus(): CallStatus {
-    return this.#trailer ? { ...OK_STATUS, trailers: toHeaderList(this.#trailer) } : OK_STATUS;
+    const trailers = toHeaderList(this.#trailer);
+    return trailers.length > 0 ? { ...OK_STATUS, trailers } : OK_STATUS;
   }
 
   /** The status of a response that failed with what the handler threw. */
@@ -57,9 +68,7 @@ export class ResponseWriter {
   sendHeader(): void {
     if (this.#hasSentHeader) return;
     this.#hasSentHeader = true;
-    const own = this.#header ? toHeaderList(this.#header) : [];
-    const header = this.addedHeader.length > 0 ? [...own, ...this.addedHeader] : own;
-    this.#session.sendHeaders(this.#stream, header);
+    this.#session.sendHeaders(this.#stream, toHeaderList(this.#header).concat(this.addedHeader));
   }
 
   /** Sends the only message of the response, with its end. */

@@ -25,12 +25,13 @@ import type { Stream, StreamEvents, StreamUsage } from "../flow/stream.js";
 import type { Session } from "../session.js";
 import { decodeMessage, type ToDecodeError } from "../wire/decode.js";
 import type { CallStatus } from "../wire/frame.js";
-import { ResponseWriter } from "./response-writer.js";
+import { type CreateHeaders, ResponseWriter } from "./response-writer.js";
 
 /** The options of a dispatcher that concern each call. */
 export interface ServerCallOptions {
   readonly admit: Admit | undefined;
   readonly toDecodeError: ToDecodeError | undefined;
+  readonly createHeaders: CreateHeaders | undefined;
 }
 
 /** A call of the other end while it is answered. */
@@ -73,7 +74,7 @@ export class ServerCall implements DispatchedCall, StreamEvents, Stoppable {
     this.#settle = settle;
     this.served = served;
     this.method = served.spec.method;
-    this.#response = new ResponseWriter(session, stream, header);
+    this.#response = new ResponseWriter(session, stream, header, options.createHeaders);
     this.#options = options;
     const remainingMs = Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, served.maxTimeoutMs);
     this.#endsAtMs = Date.now() + remainingMs;

@@ -9,4 +9,4 @@ export function toHeaderList(header: HeadersInit | undefined): HeaderList {
   return list;
 }
 
-export const toHeaders = (list: HeaderList): Headers => new Headers(list as [string, string][]);
+export const toHeaders = (list?: HeaderList): Headers => new Headers(list as [string, string][]);
