@@ -259,6 +259,13 @@ const wants = (...topics: string[]) => ({
   subscriptions: topics.map((topic) => ({ pubsubName, topic, metadata: { deadLetterTopic: "dead" } })),
 });
 
+/** Resolves when the group of the app exists, so that events wait for it. */
+async function appGroup(runtime: Client<typeof Runtime>): Promise<void> {
+  const stream = await subscribe(runtime, { metadata: { consumerGroup: "shop" } });
+  stream.halfClose();
+  assert.equal(await stream.end(), undefined);
+}
+
 test("AppCallback: the server asks again with backoff until the app answers", async () => {
   const asked: number[] = [];
   let told: ((event: TopicEventRequest) => void) | undefined;
@@ -278,7 +285,7 @@ test("AppCallback: the server asks again with backoff until the app answers", as
     },
   });
   while (asked.length < 3) await sleep(5);
-  await sleep(5);
+  await appGroup(at.runtime);
   await at.publish("t", "x", { metadata: { tenant: "a" } });
   const { pubsubName: from, topic, metadata, data } = await event;
   assert.deepEqual(
@@ -305,7 +312,7 @@ test("AppCallback: SUCCESS, RETRY, DROP and errors count as on a stream; the gro
     },
   });
   while (!here) await sleep(1);
-  await sleep(5);
+  await appGroup(at.runtime);
   const dead = await subscribe(at.runtime, { topic: "dead" });
   for (const text of ["ok", "retry", "drop", "odd", "error"]) await at.publish("t", text);
   const letters = [await dead.next(), await dead.next(), await dead.next()];
@@ -339,7 +346,7 @@ test("AppCallback: the app's subscriptions are dropped when it leaves, and its e
     },
   });
   while (asked === 0) await sleep(1);
-  await sleep(5);
+  await appGroup(at.runtime);
   away = true;
   await at.publish("t", "1");
   while (asked < 2) await sleep(1);
