@@ -66,6 +66,7 @@ export default {
           { text: "Many servers", link: "/deploy" },
           { text: "Telemetry", link: "/telemetry" },
           { text: "Disk engine", link: "/disk-engine" },
+          { text: "JetStream engine", link: "/jetstream-engine" },
           { text: "Writing an engine", link: "/writing-an-engine" },
         ],
       },
