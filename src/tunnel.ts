@@ -5,8 +5,10 @@
  *
  * @module
  */
+
 export type { TunnelWorker } from "./transport/share.js";
 export { shareTunnels } from "./transport/shared-tunnel.js";
+export { createFailoverTunnelTransport } from "./transport/tunnel/failover.js";
 export {
   createTunnelTransport,
   type Serving,

@@ -138,7 +138,7 @@ type ClientTransport = Transport & {
 
 type Routes = (router: ConnectRouter) => void;
 
-const isTransport = (target: Transport | string): target is Transport =>
+const isTransport = (target: Transport | string | readonly string[]): target is Transport =>
   typeof (target as Partial<Transport>)?.unary === "function";
 
 /**
@@ -156,7 +156,7 @@ const isTransport = (target: Transport | string): target is Transport =>
  * ```
  */
 export function createClient(
-  target: Transport | string,
+  target: Transport | string | readonly string[],
   { retry = {}, token, closeTransport = true }: ClientOptions = {},
 ): Fairlead {
   const base: ClientTransport = isTransport(target) ? target : createWebTransport(target);

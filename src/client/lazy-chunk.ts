@@ -6,12 +6,12 @@
  * @module
  */
 
-export { anyJsonOptions, sendAnyInJson } from "../rpc/any-in-json.js";
 export { envelopesFit } from "../rpc/envelopes.js";
 export { foreignError, lostConnection } from "../rpc/lost-connection.js";
 export { withStreamWatchdog } from "../rpc/stream-watchdog.js";
 export { withBearerToken } from "../rpc/with-bearer-token.js";
-export { createTunnelTransport } from "../transport/tunnel.js";
+export { openFetch } from "../transport/failover/fetch.js";
+export { openTunnel } from "../transport/tunnel/failover.js";
 export { bindingCalls } from "./bindings/calls.js";
 export { closeWithClient } from "./close-with-client.js";
 export { conditionHeaders } from "./condition-headers.js";

@@ -8,7 +8,7 @@ import type { CancelableIterator } from "../lib/cancelable-iterator.js";
 //   lazyIterator(({ idBlocks }) => idBlocks(reserve, call))                   an async iterator
 //   lazyFollower(({ readRecords }) => readRecords(place, start, call))        an async iterator with a status
 //   lazyTransport(({ withBearerToken }) => withBearerToken(transport, token)) a transport
-//   lazyValue(({ createTunnelTransport }) => createTunnelTransport(url))      anything else
+//   lazyValue(({ openTunnel }) => openTunnel(urls, options))      anything else
 //
 // A method that needs a function of the chunk only in some cases calls it: (await lazyChunk()).appendRecords(…).
 

@@ -11,7 +11,7 @@ export const lostConnectionOnly = lazyErrorMapping("lostConnection");
 /** Loads the mapping only for codes that servers and transports use differently. */
 function lazyErrorMapping(mapping: "foreignError" | "lostConnection"): ErrorMapping {
   return async (error) => {
-    if (!(error instanceof ConnectError) || UNAMBIGUOUS.has(error.code)) return error;
+    if (!(error instanceof ConnectError) || !AMBIGUOUS.has(error.code)) return error;
     // The caller has canceled the call: nothing to map.
     if (error.code === Code.Canceled && !error.rawMessage.includes("CANCEL")) return error;
     try {
@@ -22,15 +22,13 @@ function lazyErrorMapping(mapping: "foreignError" | "lostConnection"): ErrorMapp
   };
 }
 
-/** The codes that have the same meaning on every server and transport. */
-const UNAMBIGUOUS = new Set([
-  Code.DeadlineExceeded,
-  Code.NotFound,
-  Code.AlreadyExists,
-  Code.ResourceExhausted,
-  Code.OutOfRange,
-  Code.Unimplemented,
-  Code.Unavailable,
-  Code.DataLoss,
-  Code.Unauthenticated,
+/** The codes that servers and transports use for different outcomes. */
+const AMBIGUOUS = new Set([
+  Code.Canceled,
+  Code.Unknown,
+  Code.InvalidArgument,
+  Code.PermissionDenied,
+  Code.FailedPrecondition,
+  Code.Aborted,
+  Code.Internal,
 ]);

@@ -3,6 +3,7 @@ import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
 import { checkOptions } from "../lib/checks.js";
 import { checkedCount, checkedMs } from "../lib/count-checks.js";
+import { lostToOther } from "../rpc/lost-to-other.js";
 import { mayRepeat } from "../rpc/repeatable.js";
 import { sleep } from "../rpc/sleep.js";
 import { lazyChunk } from "./lazy.js";
@@ -67,8 +68,10 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
           if (firstError !== undefined && repeat === "once" && code === Code.Aborted) throw firstError;
           firstError ??= error;
           if (code !== Code.Unavailable || !isSafe || attempt >= maxAttempts) throw error;
-          tokens = Math.max(0, tokens - 1);
-          if (tokens < 10) throw error;
+          if (!lostToOther.has(error as ConnectError)) {
+            tokens = Math.max(0, tokens - 1);
+            if (tokens < 10) throw error;
+          }
           const waitMs = Math.max(jitteredMs(backoff, attempt), await serverDelayMs(error));
           // A delay past the deadline would replace this error by "deadline exceeded".
           if (endsAtMs !== undefined && Date.now() + waitMs >= endsAtMs) throw error;

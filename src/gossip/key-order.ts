@@ -1,4 +1,4 @@
-import { compareUtf8 } from "../lib/utf8.js";
+import { compareUtf8 } from "../lib/compare-utf8.js";
 
 /** Keys in the byte order of their UTF-8 form. They are sorted when they are read, so that adding one is cheap. */
 export class KeyOrder {

@@ -1,5 +1,5 @@
 import type { AntiEntropyAdvertisement, Digest, MapValue, Message } from "../../gen/atomix/map/map_pb.js";
-import { compareUtf8 } from "../lib/utf8.js";
+import { compareUtf8 } from "../lib/compare-utf8.js";
 import { clockOf } from "./clock.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
 import { type Replica, type Stored, sizeOf } from "./replica.js";

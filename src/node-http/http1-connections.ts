@@ -5,6 +5,7 @@ import type { SecureContextOptions } from "node:tls";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { runAfter } from "../lib/timer.js";
 import { needsNewConnection } from "../rpc/new-connection.js";
+import { markUnprocessed } from "../rpc/unprocessed.js";
 
 /** As Node's own agent: idle connections close after this many milliseconds, or earlier if the server says so. */
 const IDLE: AgentOptions = { keepAlive: true, scheduling: "lifo", timeout: 5000 };
@@ -55,6 +56,11 @@ function limitDial(socket: Duplex, dialMs: number): void {
     const why = new Error(`no connection within ${dialMs} ms`);
     socket.destroy(Object.assign(why, { code: "ETIMEDOUT" }));
   });
-  socket.once("encrypted" in socket ? "secureConnect" : "connect", stop);
+  // Nothing is sent before the connection is open.
+  socket.once("error", markUnprocessed);
+  socket.once("encrypted" in socket ? "secureConnect" : "connect", () => {
+    stop();
+    socket.off("error", markUnprocessed);
+  });
   socket.once("close", stop);
 }

@@ -6,6 +6,7 @@ import { canceled } from "../rpc/canceled.js";
 import { TICKET_HEADER } from "../rpc/extension-headers.js";
 import { needsNewConnection } from "../rpc/new-connection.js";
 import { isPlainBinary, UncopiedMessages } from "../rpc/uncopied-messages.js";
+import { markUnprocessed } from "../rpc/unprocessed.js";
 import { fixGrpcMessage } from "./grpc-message.js";
 import { Http2Connection, KEEPALIVE, type Keepalive } from "./http2-connection.js";
 import { type Attempt, watchAnswer, withResend } from "./resend.js";
@@ -200,7 +201,7 @@ export class Http2Sessions implements SessionManager {
     const text = isForeign
       ? `${this.#host} speaks no HTTP/2${this.#options.advice ?? ""}`
       : `cannot reach ${this.#host}: ${why}`;
-    return new ConnectError(text, Code.Unavailable, undefined, undefined, error);
+    return markUnprocessed(new ConnectError(text, Code.Unavailable, undefined, undefined, error));
   }
 }
 

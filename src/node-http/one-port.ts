@@ -23,6 +23,7 @@ import {
   type Server as TlsServer,
 } from "node:tls";
 
+import { UNPROCESSED_HEADER } from "../rpc/extension-headers.js";
 import { Connections, type PortConnection } from "./connections.js";
 import { declineUpgrade } from "./declined-upgrade.js";
 import { openWindow, WINDOW_BYTES } from "./flow-window.js";
@@ -317,7 +318,7 @@ class Port {
       return this.#answer(request, response);
     }
     if (whileClosing(request)) return this.#answer(request, response);
-    response.writeHead(503, { "content-type": "text/plain" });
+    response.writeHead(503, { "content-type": "text/plain", [UNPROCESSED_HEADER]: "true" });
     response.end("the server is closing\n");
     request.resume();
   };

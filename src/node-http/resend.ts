@@ -1,9 +1,10 @@
 import { type ClientHttp2Stream, constants } from "node:http2";
 import { Code, ConnectError, type StreamRequest, type UnaryRequest } from "@connectrpc/connect";
 import { type Backoff, jitteredMs } from "../lib/backoff.js";
+import { ReplayedInput } from "../rpc/replayed-input.js";
 import { sleep } from "../rpc/sleep.js";
 import type { UncopiedMessages } from "../rpc/uncopied-messages.js";
-import { ReplayedInput } from "./replayed-input.js";
+import { markUnprocessed } from "../rpc/unprocessed.js";
 
 /** One attempt of a call, with its stream once it is open. */
 export interface Attempt {
@@ -40,10 +41,11 @@ export async function withResend<Request extends UnaryRequest | StreamRequest, R
       input?.release();
       return withMappedErrors(response, (error) => mapped(error, request.signal, attempt));
     } catch (error) {
-      const again =
-        tries < MOST_TRIES && isRefused(attempt) && !request.signal.aborted && input?.isWhole !== false;
+      const refused = isRefused(attempt);
+      const again = tries < MOST_TRIES && refused && !request.signal.aborted && input?.isWhole !== false;
       if (!again) {
         input?.fail(error);
+        if (refused) markUnprocessed(error as ConnectError);
         throw mapped(error, request.signal, attempt);
       }
       if (tries > 1) await sleep(resendDelayMs(tries - 1), request.signal);

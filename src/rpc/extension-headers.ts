@@ -113,6 +113,14 @@ export const HTTP_PREFIX = "fairlead-http-";
 export const HTTP_STATUS_HEADER = `${HTTP_PREFIX}status`;
 
 /**
+ * Response header of a server that closes, with status 503: it has not processed the request, so that the client may
+ * send it to another server.
+ *
+ * Format: "true".
+ */
+export const UNPROCESSED_HEADER = "fairlead-unprocessed";
+
+/**
  * Header within a client: Http2Sessions finds the signal and context of a call by it. It is removed before the call is
  * sent.
  *

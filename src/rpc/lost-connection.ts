@@ -46,7 +46,7 @@ const isCutStream = (code: Code, text: string): boolean =>
 
 /** The texts by which Connect's protocols report that the connection ended before the answer. */
 const LOST = new RegExp(
-  "missing (EndStreamResponse|status)|promised \\d+ bytes, received|socket hang up|" +
+  "missing (EndStreamResponse|status)|promised \\d+ bytes, received|socket hang up|write EPIPE|" +
     "premature (close|end)|session (closed|destroyed)|GOAWAY",
   "i",
 );

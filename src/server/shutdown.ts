@@ -23,7 +23,8 @@ export function createShutdown(): Shutdown {
   const callController = new AbortController();
   expectManyListeners(streamController.signal);
   expectManyListeners(callController.signal);
-  const reason = () => unavailable("the server is closing", { retryAfterMs: 500 });
+  const reason = () =>
+    unavailable("the server is closing", { retryAfterMs: 500, facts: { closing: "true" } });
   const drain = () => drainController.abort();
   const endStreams = () => {
     drain();

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
+import type { DescMethod, JsonReadOptions, JsonWriteOptions, Registry } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor, Transport } from "@connectrpc/connect";
-import { lazyChunk, lazyTransport, lazyValue } from "../client/lazy.js";
+import { lazyChunk, lazyMethods, lazyTransport } from "../client/lazy.js";
 import { type Token, withToken } from "../client/token.js";
 import { baseUrlOf } from "../lib/base-url.js";
 import { asyncDispose } from "../lib/dispose.js";
@@ -9,7 +9,7 @@ import { expectManyListeners } from "../lib/max-listeners.js";
 import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
 import { checkTransportNumbers } from "./option-checks.js";
 import type { TunnelWorker } from "./share.js";
-import type { Serving, TunnelTransport } from "./tunnel.js";
+import type { ServerUrls, Serving } from "./tunnel.js";
 
 /** The options of transports over fetch, by any protocol. */
 export interface FetchOptions {
@@ -72,66 +72,60 @@ export interface ConnectWebOptions {
 
 /** A transport over fetch: `create` makes the one of the protocol. */
 export function createFetchTransport(
-  url: string,
+  url: string | readonly string[],
   options: FetchOptions,
   create: (options: ConnectWebOptions) => Transport,
 ): WebTransport {
-  const { json = false, registry, interceptors = [], defaultTimeoutMs, token, prefer } = options;
+  const { json, interceptors = [], defaultTimeoutMs, token, prefer } = options;
   checkTransportNumbers({ defaultTimeoutMs });
-  const common: ConnectWebOptions = {
-    baseUrl: baseUrlOf(url),
+  const urls = [url].flat().map(baseUrlOf) as unknown as ServerUrls;
+  const common = {
+    baseUrl: urls[0],
     fetch: fetchOrUnavailable(lazyChunk, options.fetch, options.readMaxBytes),
     useBinaryFormat: !json,
     interceptors,
-    ...(defaultTimeoutMs !== undefined && { defaultTimeoutMs }),
+    // Undefined is as good as none.
+    defaultTimeoutMs: defaultTimeoutMs as number,
   };
-  const transport = json
-    ? lazyTransport(({ anyJsonOptions, sendAnyInJson }) =>
-        create({
-          ...common,
-          jsonOptions: anyJsonOptions(registry),
-          interceptors: [...interceptors, sendAnyInJson],
-        }),
-      )
-    : create(common);
+  const transport =
+    json || urls.length !== 1
+      ? lazyTransport(({ openFetch }) => openFetch(urls, options, (more) => create({ ...common, ...more })))
+      : create(common);
   const fetching = token === undefined ? transport : withToken(transport, token);
   const streaming = lazyTransport(({ withStreamWatchdog }) => withStreamWatchdog(fetching));
-  const { tunnel, serve, close } = lazyTunnel(url, options);
-  const prefersTunnel = prefer === "tunnel";
+  const tunnel = lazyTunnel(urls, options);
+  const fetched: Partial<Record<DescMethod["methodKind"], Transport>> =
+    prefer === "tunnel" ? {} : { unary: fetching, server_streaming: streaming };
   return {
+    ...tunnel,
     unary: (method, signal, ...rest) =>
-      (prefersTunnel ? tunnel : fetching).unary(method, expectManyListeners(signal), ...rest),
+      (fetched[method.methodKind] ?? tunnel).unary(method, expectManyListeners(signal), ...rest),
     stream: (method, signal, ...rest) =>
-      (prefersTunnel || method.methodKind !== "server_streaming" ? tunnel : streaming).stream(
-        method,
-        expectManyListeners(signal),
-        ...rest,
-      ),
-    serve,
-    close,
-    [asyncDispose]: close,
+      (fetched[method.methodKind] ?? tunnel).stream(method, expectManyListeners(signal), ...rest),
+    [asyncDispose]: tunnel.close,
   };
 }
 
+type LazyTunnel = Omit<WebTransport, keyof AsyncDisposable>;
+
 /** A tunnel whose code is loaded with the first call that needs it. */
-function lazyTunnel(
-  url: string,
-  options: FetchOptions,
-): Pick<WebTransport, "serve" | "close"> & { tunnel: Transport } {
-  let opened: Promise<TunnelTransport> | undefined;
+function lazyTunnel(urls: ServerUrls, options: FetchOptions): LazyTunnel {
+  let isOpen = false;
   let isClosed = false;
-  const load = lazyValue(({ createTunnelTransport }) => {
-    const transport = createTunnelTransport(url, options);
-    if (isClosed) void transport.close();
-    return transport;
-  });
-  const open = () => (opened = load());
+  const tunnel = lazyMethods<LazyTunnel>(
+    ({ openTunnel }) => {
+      const transport = openTunnel(urls, options);
+      isOpen = true;
+      if (isClosed) void transport.close();
+      return transport as Transport as LazyTunnel;
+    },
+    ["unary", "stream", "serve", "close"],
+  );
   return {
-    tunnel: lazyTransport(open),
-    serve: async (routes) => (await open()).serve(routes),
+    ...tunnel,
     async close() {
       isClosed = true;
-      await (await opened?.catch(() => undefined))?.close();
+      if (isOpen) await tunnel.close();
     },
   };
 }

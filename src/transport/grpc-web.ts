@@ -14,7 +14,10 @@ import { createFetchTransport, type FetchOptions, type WebTransport } from "./fe
  * await carts.set("ada", ["book"]);
  * ```
  */
-export function createGrpcWebTransport(url: string, options: FetchOptions = {}): WebTransport {
+export function createGrpcWebTransport(
+  url: string | readonly string[],
+  options: FetchOptions = {},
+): WebTransport {
   if ("useHttpGet" in options && options.useHttpGet) {
     throw new TypeError(
       "Cannot send reads as HTTP GET by gRPC-Web: useHttpGet is an option of createWebTransport()",

@@ -10,7 +10,6 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import type { Token } from "../client/token.js";
-import { baseUrlOf } from "../lib/base-url.js";
 import { deadlineReset } from "../node-http/deadline-reset.js";
 import { Http1Connections } from "../node-http/http1-connections.js";
 import { Http2Sessions } from "../node-http/http2-sessions.js";
@@ -21,6 +20,8 @@ import { lostConnection } from "../rpc/lost-connection.js";
 import { withStreamWatchdog } from "../rpc/stream-watchdog.js";
 import { withBearerToken } from "../rpc/with-bearer-token.js";
 import { withErrorMapping } from "../rpc/with-error-mapping.js";
+import { serverUrls } from "./failover/server-urls.js";
+import { createFailover } from "./failover.js";
 import { checkTransportNumbers } from "./option-checks.js";
 
 /** The options of createNodeTransport(). */
@@ -75,7 +76,10 @@ export interface NodeTransport extends Transport, AsyncDisposable {
  * await transport.close();
  * ```
  */
-export function createNodeTransport(url: string, options: NodeTransportOptions = {}): NodeTransport {
+export function createNodeTransport(
+  url: string | readonly string[],
+  options: NodeTransportOptions = {},
+): NodeTransport {
   const { protocol = "connect", httpVersion = "2", defaultTimeoutMs, token } = options;
   checkTransportNumbers({ defaultTimeoutMs });
   if (protocol === "grpc" && httpVersion === "1.1") {
@@ -83,12 +87,16 @@ export function createNodeTransport(url: string, options: NodeTransportOptions =
       'Cannot speak gRPC over HTTP/1.1: httpVersion must be "2", or the protocol another one',
     );
   }
-  const baseUrl = baseUrlOf(url);
-  const { transport, close } =
-    httpVersion === "2" ? overHttp2(baseUrl, protocol, options) : overHttp1(baseUrl, protocol, options);
-  const mapped = withStreamWatchdog(withErrorMapping(transport, lostConnection));
+  const urls = serverUrls(url);
+  const open = (baseUrl: string) => {
+    const { transport, close } =
+      httpVersion === "2" ? overHttp2(baseUrl, protocol, options) : overHttp1(baseUrl, protocol, options);
+    return { ...withStreamWatchdog(withErrorMapping(transport, lostConnection)), close };
+  };
+  const { close, ...transport } =
+    urls.length === 1 ? open(urls[0]) : createFailover(urls, { open, defaultTimeoutMs });
   return {
-    ...(token === undefined ? mapped : withBearerToken(mapped, token)),
+    ...(token === undefined ? transport : withBearerToken(transport, token)),
     close,
     [Symbol.asyncDispose]: close,
   };

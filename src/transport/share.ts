@@ -3,7 +3,7 @@ import type { OpenSocket } from "../tunnel/socket/socket.js";
 
 /** The first message of a page to the worker: the tunnel that it wants to share. */
 export interface SharedTunnelOptions {
-  readonly url: string;
+  readonly urls: readonly [string, ...string[]];
   readonly appId: string | undefined;
   readonly idleMs: number;
   readonly dialTimeoutMs: number;

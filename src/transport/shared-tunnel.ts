@@ -6,6 +6,7 @@ import { Session } from "../tunnel/session.js";
 import { type MessagePortLike, overMessagePort } from "../tunnel/socket/message-port.js";
 import { dialWebSocket, tunnelUrl } from "../tunnel/socket/web-socket.js";
 import { OK_STATUS } from "../tunnel/wire/frame.js";
+import { dialOneOf, hostOf } from "./failover/dial.js";
 import type { SharedTunnelOptions } from "./share.js";
 import { identityOf } from "./tunnel/session-identity.js";
 
@@ -32,7 +33,7 @@ export function shareTunnels(scope: unknown = globalThis): void {
   (scope as WorkerScope).onconnect = ({ ports: [port] }) => {
     if (!port) return;
     port.onmessage = ({ data }: MessageEvent<SharedTunnelOptions>) => {
-      const key = JSON.stringify([data.url, data.appId ?? null]);
+      const key = JSON.stringify([data.urls, data.appId ?? null]);
       let tunnel = tunnels.get(key);
       if (!tunnel) tunnels.set(key, (tunnel = new SharedTunnel(data)));
       tunnel.join(port);
@@ -48,11 +49,10 @@ class SharedTunnel {
   #offer = 0;
   #authorization: string | undefined;
 
-  constructor({ url, appId, idleMs, dialTimeoutMs }: SharedTunnelOptions) {
-    const wsUrl = tunnelUrl(url);
+  constructor({ urls, appId, idleMs, dialTimeoutMs }: SharedTunnelOptions) {
     this.#connection = new TunnelConnection({
-      dial: () => dialWebSocket(wsUrl, dialTimeoutMs),
-      host: new URL(url).host,
+      dial: () => dialOneOf(urls, (url) => dialWebSocket(tunnelUrl(url), dialTimeoutMs)),
+      host: hostOf(urls),
       idleMs,
       identity: () => identityOf(appId, this.#authorization, this.#isServing ? this.#offer : undefined),
       answer: (session) => (call, stream, settle) => {

@@ -1,6 +1,9 @@
 import type { SecureContextOptions } from "node:tls";
 import { tunnelUrl } from "../tunnel/socket/web-socket.js";
 import { dialWs } from "../tunnel/socket/ws-socket.js";
+import { dialOneOf, hostOf } from "./failover/dial.js";
+import { serverUrls } from "./failover/server-urls.js";
+import { overServers } from "./tunnel/failover.js";
 import { createTransportOver, type TunnelTransport, type TunnelTransportOptions } from "./tunnel.js";
 
 export interface NodeTunnelOptions extends TunnelTransportOptions {
@@ -24,10 +27,14 @@ export interface NodeTunnelOptions extends TunnelTransportOptions {
  * ```
  */
 export function createTunnelTransport(
-  url: string,
+  url: string | readonly string[],
   { ca, dialTimeoutMs = 10_000, ...options }: NodeTunnelOptions = {},
 ): TunnelTransport {
-  const wsUrl = tunnelUrl(url);
+  const urls = serverUrls(url);
   const tls = ca === undefined ? {} : { ca };
-  return createTransportOver(url, () => dialWs(wsUrl, dialTimeoutMs, tls), { ...options, dialTimeoutMs });
+  const dial = () => dialOneOf(urls, (each) => dialWs(tunnelUrl(each), dialTimeoutMs, tls));
+  return overServers(
+    urls,
+    createTransportOver(urls[0], dial, { ...options, dialTimeoutMs, host: hostOf(urls) }),
+  );
 }

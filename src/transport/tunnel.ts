@@ -96,18 +96,36 @@ export interface TunnelTransport extends Transport, AsyncDisposable {
  * await transport.close();
  * ```
  */
-export function createTunnelTransport(url: string, options: TunnelTransportOptions = {}): TunnelTransport {
+export const createTunnelTransport = (url: string, options: TunnelTransportOptions = {}): TunnelTransport =>
+  createTunnelTo([baseUrlOf(url)], options);
+
+/** The normalized URL of a server, or those of several of which one is used. */
+export type ServerUrls = readonly [string, ...string[]];
+
+/** Opens a socket to the server at `url`. */
+export type DialServer = (url: string) => Promise<OpenSocket>;
+
+/** The options of a transport that its maker knows, and not its user. */
+interface DialOptions extends TunnelTransportOptions {
+  /** What errors call the server. Default: the host of its URL. */
+  host?: string;
+}
+
+/** A tunnel transport to the server at `urls`, or to the one of several that `choose` dials. */
+export function createTunnelTo(
+  urls: ServerUrls,
+  options: DialOptions,
+  choose = ([url]: ServerUrls, dial: DialServer) => dial(url),
+): TunnelTransport {
   checkOptionsOf(options);
   const { dialTimeoutMs = 10_000, appId, sharedWorker } = options;
   const idleMs = Math.min(options.idleMs ?? 60_000, isProcess ? PROCESS_IDLE_MS : Number.POSITIVE_INFINITY);
-  const wsUrl = tunnelUrl(url);
-  const share = { url, appId, idleMs, dialTimeoutMs };
   return createTransportOver(
-    url,
+    urls[0],
     async () =>
       sharedWorker && typeof SharedWorker !== "undefined"
-        ? dialShared(sharedWorker(), share)
-        : dialWebSocket(wsUrl, dialTimeoutMs),
+        ? dialShared(sharedWorker(), { urls, appId, idleMs, dialTimeoutMs })
+        : choose(urls, (url) => dialWebSocket(tunnelUrl(url), dialTimeoutMs)),
     { ...options, idleMs },
   );
 }
@@ -132,15 +150,22 @@ const isProcess = Boolean(
 
 const PROCESS_IDLE_MS = 1000;
 
-/** A tunnel transport over the sockets that `dial` opens. */
+/** A tunnel transport over the sockets that `dial` opens. `url` is that of its requests, `host` the name in errors. */
 export function createTransportOver(
   url: string,
   dial: () => Promise<OpenSocket>,
-  options: TunnelTransportOptions = {},
+  options: DialOptions = {},
 ): TunnelTransport {
   checkOptionsOf(options);
-  const { appId, defaultTimeoutMs, interceptors = [], token, idleMs = 60_000, limits } = options;
-  const baseUrl = baseUrlOf(url);
+  const {
+    host = new URL(url).host,
+    appId,
+    defaultTimeoutMs,
+    interceptors = [],
+    token,
+    idleMs = 60_000,
+    limits,
+  } = options;
   const sessionToken = new SessionToken(token);
   const served = new ServedRoutes((offer) => {
     connection.keepOpen(offer > 0);
@@ -148,7 +173,7 @@ export function createTransportOver(
   });
   const connection = new TunnelConnection({
     dial,
-    host: new URL(baseUrl).host,
+    host,
     limits,
     idleMs,
     prepare: () => sessionToken.refresh(),
@@ -165,7 +190,7 @@ export function createTransportOver(
     interceptors,
     defaultTimeoutMs,
     messageBytes: options.readMaxBytes ?? limits?.messageBytes,
-    baseUrl,
+    baseUrl: url,
   });
   const sendToken = (header: HeadersInit | undefined, text: string) => {
     if (sessionToken.update(text)) {

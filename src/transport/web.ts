@@ -26,7 +26,7 @@ export interface WebTransportOptions extends FetchOptions {
  * ```
  */
 export function createWebTransport(
-  url: string,
+  url: string | readonly string[],
   { useHttpGet = false, ...options }: WebTransportOptions = {},
 ): WebTransport {
   return createFetchTransport(url, options, (wire) => createConnectTransport({ ...wire, useHttpGet }));

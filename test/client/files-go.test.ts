@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { test } from "vitest";
 import { Runtime } from "../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createFiles, type FileInfo } from "../../src/client/files.js";
-import { compareUtf8, fromUtf8, utf8 } from "../../src/lib/utf8.js";
+import { compareUtf8 } from "../../src/lib/compare-utf8.js";
+import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 
 const WRITTEN = "2024-02-29 23:30:00.123456789 +0530 IST";
 

@@ -23,7 +23,8 @@ import { KeyOrder } from "../../src/gossip/key-order.js";
 import { Link } from "../../src/gossip/link.js";
 import { Replica } from "../../src/gossip/replica.js";
 import { compareValues, isTombstone } from "../../src/gossip/version.js";
-import { compareUtf8, utf8 } from "../../src/lib/utf8.js";
+import { compareUtf8 } from "../../src/lib/compare-utf8.js";
+import { utf8 } from "../../src/lib/utf8.js";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 const unhex = (text: string) => new Uint8Array(Buffer.from(text, "hex"));

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { describe, test } from "vitest";
 import { json, text } from "../../src/client/codec.js";
-import { compareUtf8, fromUtf8, utf8, utf8Length } from "../../src/lib/utf8.js";
+import { compareUtf8 } from "../../src/lib/compare-utf8.js";
+import { fromUtf8, utf8, utf8Length } from "../../src/lib/utf8.js";
 
 const wellFormed = fc.string({
   unit: fc.oneof(

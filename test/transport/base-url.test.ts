@@ -4,12 +4,12 @@ import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
 import { test } from "vitest";
 import { WebSocket } from "ws";
-import { createClient } from "../../src/index.js";
+import { createClient, type Fairlead } from "../../src/index.js";
 import { createNodeTransport } from "../../src/node.js";
 import { createServer } from "../../src/server/index.js";
 import { listen } from "../../src/server/node.js";
 import { createTunnelTransport } from "../../src/transport/tunnel-node.js";
-import { createTunnelTransport as createWebTunnel } from "../../src/tunnel.js";
+import { createFailoverTunnelTransport, createTunnelTransport as createWebTunnel } from "../../src/tunnel.js";
 import { createGrpcWebTransport, createWebTransport } from "../../src/web.js";
 
 const makers = {
@@ -34,7 +34,7 @@ const wrong: [given: unknown, shown: string][] = [
   [undefined, "undefined"],
   [null, "object"],
   [34904, "number"],
-  [["http://localhost"], "object"],
+  [[["http://localhost"]], "object"],
   [new URL("http://localhost:34904"), "object"],
   [{}, "object"],
 ];
@@ -56,6 +56,38 @@ for (const [name, make] of Object.entries(makers)) {
     }
     for (const right of ["http://localhost", "https://edge.example:8443/", "http://[::1]:1/base/"])
       make(right);
+  });
+}
+
+const listMakers = {
+  ...makers,
+  "createTunnelTransport of fairlead/tunnel": createFailoverTunnelTransport,
+} as unknown as Record<string, (urls: unknown) => object>;
+
+for (const [name, make] of Object.entries(listMakers)) {
+  test(`${name}: a list of URLs is refused if one is malformed or occurs twice, or if it is empty`, async () => {
+    const refusal = async (urls: unknown): Promise<string> => {
+      try {
+        const made = make(urls);
+        // Pages check a list with the first call: the code for lists is loaded then.
+        await ("unary" in made ? createClient(made as never) : (made as Fairlead)).hello().say("x");
+      } catch (error) {
+        assert.ok(error instanceof TypeError, `${JSON.stringify(urls)}: ${error}`);
+        return error.message;
+      }
+      throw new Error(`${JSON.stringify(urls)} is not refused`);
+    };
+    assert.match(
+      await refusal(["http://localhost", "ws://localhost:34904"]),
+      /must be like "http:.* got "ws:/,
+    );
+    assert.match(await refusal([]), /list of URLs must have one or more, got \[\]/);
+    const twice = ["http://localhost:34904/", "http://127.0.0.1:34904", "http://localhost:34904"];
+    assert.match(
+      await refusal(twice),
+      /list of URLs must have each once, got "http:\/\/localhost:34904" twice/,
+    );
+    assert.match(await refusal(["http://localhost", undefined]), /must be like .* got undefined/);
   });
 }
 

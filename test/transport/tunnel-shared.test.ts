@@ -47,7 +47,12 @@ async function open() {
       const { port1, port2 } = new MessageChannel();
       ports.push(port1, port2);
       scope.onconnect?.({ ports: [port2 as unknown as MessagePortLike] });
-      const share = { url: listening.url, appId: options.appId, idleMs: 1000, dialTimeoutMs: 1000 };
+      const share = {
+        urls: [listening.url] as const,
+        appId: options.appId,
+        idleMs: 1000,
+        dialTimeoutMs: 1000,
+      };
       return dialShared({ port: port1 as unknown as MessagePortLike }, share);
     };
     const transport = createTransportOver(listening.url, dial, options);

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { FileInfo as WireInfo } from "../../../gen/runtime/files_pb.js";
-import { compareUtf8 } from "../../lib/utf8.js";
+import { compareUtf8 } from "../../lib/compare-utf8.js";
 import type { FileInfo } from "../files.js";
 import { listedInfo } from "./info.js";
 

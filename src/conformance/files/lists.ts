@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { decodeBinaryHeader } from "@connectrpc/connect";
 import { GetFileMetaResponseSchema } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { compareUtf8, utf8 } from "../../lib/utf8.js";
+import { compareUtf8 } from "../../lib/compare-utf8.js";
+import { utf8 } from "../../lib/utf8.js";
 import { FILE_HEADER } from "../../rpc/extension-headers.js";
 import type { DeclareCase } from "../case.js";
 import { equal, ok } from "../expect.js";

@@ -4,6 +4,7 @@ import { runAfter } from "../../lib/timer.js";
 import { canceled } from "../../rpc/canceled.js";
 import { type CallLimits, observe } from "../../rpc/dispatch/call-scope.js";
 import { needsNewConnection } from "../../rpc/new-connection.js";
+import { markUnprocessed } from "../../rpc/unprocessed.js";
 import type { Http2Connection } from "../http2-connection.js";
 import type { Http2Sessions, WaitingCall } from "../http2-sessions.js";
 import { MOST_TRIES, resendDelayMs } from "../resend.js";
@@ -77,6 +78,7 @@ export class UnaryClientCall implements UnaryStreamEvents, WaitingCall {
       else this.#stopBackoff = runAfter(resendDelayMs(this.#tries - 1), () => this.#try());
       return;
     }
+    if (isRefused) markUnprocessed(error);
     this.#fail(this.#isPastDeadline ? deadlinePassed(error) : error);
   }
 

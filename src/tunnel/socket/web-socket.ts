@@ -1,14 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { baseUrlOf } from "../../lib/base-url.js";
 import { queueMacrotask } from "../../lib/set-immediate.js";
 import { SUBPROTOCOL } from "../wire/frame.js";
 import { CLOSE_CODE } from "../wire/protocol-error.js";
 import { LOW_WATER_BYTES, type OpenSocket, type SocketEvents } from "./socket.js";
 
-/** The URL of the tunnel of the server at `url`. */
-export function tunnelUrl(url: string): string {
-  return `${baseUrlOf(url).replace(/^http/, "ws")}${TUNNEL_PATH}`;
-}
+/** The URL of the tunnel of the server at `baseUrl`. */
+export const tunnelUrl = (baseUrl: string): string => baseUrl.replace(/^http/, "ws") + TUNNEL_PATH;
 
 /** The path at which a server accepts tunnels. */
 export const TUNNEL_PATH = `/${SUBPROTOCOL}`;

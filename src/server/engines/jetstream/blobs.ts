@@ -1,4 +1,4 @@
-import { compareUtf8 } from "../../../lib/utf8.js";
+import { compareUtf8 } from "../../../lib/compare-utf8.js";
 import { type BlobInfo, type BlobStore, EngineFault } from "../../engine.js";
 import { closedError, fullError } from "../shared/errors.js";
 import { ContentCollector } from "./blobs/collector.js";

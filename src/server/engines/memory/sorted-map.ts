@@ -1,5 +1,5 @@
 import btree from "sorted-btree";
-import { compareUtf8 } from "../../../lib/utf8.js";
+import { compareUtf8 } from "../../../lib/compare-utf8.js";
 
 // A CommonJS module with a default export: Node imports its exports, some bundlers the default among them.
 const BTree = ((btree as { default?: unknown }).default ?? btree) as typeof btree.default;

@@ -1,7 +1,7 @@
 import type { StreamInfo } from "@nats-io/jetstream";
 import { jitteredMs } from "../../../../lib/backoff.js";
+import { compareUtf8 } from "../../../../lib/compare-utf8.js";
 import { delay } from "../../../../lib/timer.js";
-import { compareUtf8 } from "../../../../lib/utf8.js";
 import { EngineFault, type Entry } from "../../../engine.js";
 import type { JetStreamSession } from "../session.js";
 import { streamName, subjectPrefix } from "../streams.js";
