@@ -158,7 +158,7 @@ const pairOf = (a: number, b: number): string => `${Math.min(a, b)} ${Math.max(a
 
 /** The parts of the answer to /jsz that are read. */
 interface JetStreamStatus {
-  meta_cluster?: { leader?: string };
+  meta_cluster?: { leader?: string; replicas?: { current: boolean }[] };
   account_details?: { stream_detail?: { name: string; cluster?: StreamCluster }[] }[];
 }
 
@@ -166,14 +166,18 @@ interface JetStreamStatus {
 type StreamCluster = { leader?: string; leader_since?: string };
 
 async function untilReady(nodes: readonly NatsNode[], timeoutMs = 30_000): Promise<void> {
-  const isReady = async (node: NatsNode) => {
-    if (!(await node.monitor("/healthz"))) return false;
-    return nodes.length === 1 || !!(await node.monitor<JetStreamStatus>("/jsz"))?.meta_cluster?.leader;
+  const statusOf = async (node: NatsNode) => {
+    const isHealthy = await node.monitor("/healthz");
+    return isHealthy ? (await node.monitor<JetStreamStatus>("/jsz"))?.meta_cluster : undefined;
   };
   await poll(timeoutMs, nodes, "the nodes are not ready", async () => {
     const running = nodes.filter(({ isRunning }) => isRunning);
-    const all = await Promise.all(running.map(isReady));
-    return running.length > 0 && all.every(Boolean) ? true : undefined;
+    if (nodes.length === 1) return (await nodes[0]?.monitor("/healthz")) ? true : undefined;
+    const all = await Promise.all(running.map(statusOf));
+    // Only the leader tells which others follow it. Streams are not placed on a node that does not yet.
+    const followers = all.map((status) => status?.replicas?.filter(({ current }) => current).length ?? 0);
+    const isComplete = all.every((status) => status?.leader) && Math.max(...followers) >= running.length - 1;
+    return running.length > 0 && isComplete ? true : undefined;
   });
 }
 

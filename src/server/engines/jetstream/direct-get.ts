@@ -14,8 +14,6 @@ export type DirectGetRequest =
 export interface StoredMessage {
   subject: string;
   sequence: number;
-  /** When it was stored by the clock of the stream's leader, in Unix milliseconds. */
-  storedMs: number;
   headers: MsgHdrs;
   data: Uint8Array;
 }
@@ -61,8 +59,10 @@ function readResponse(replies: Msg[]): DirectGetResponse | undefined {
       return { messages, upToSequence: Number(headers.get("Nats-UpTo-Sequence") || 0) };
     }
     last = Number(headers.get("Nats-Sequence"));
-    const storedMs = Date.parse(headers.get("Nats-Time-Stamp"));
-    messages.push({ subject: headers.get("Nats-Subject"), sequence: last, storedMs, headers, data });
+    const subject = headers.get("Nats-Subject");
+    // The client's buffer without the methods of Node's Buffer, which callers do not expect.
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
+    messages.push({ subject, sequence: last, headers, data: bytes });
   }
   return undefined;
 }

@@ -43,6 +43,7 @@ export class ApiResponseError extends Error {
 
 /** The error codes of nats-server (server/errors.json) that the engine distinguishes. */
 export const API_CODES = {
+  tooFewNodes: 10_005,
   consumerNotFound: 10_014,
   consumerExists: 10_148,
   messageNotFound: 10_037,

@@ -2,7 +2,7 @@ import { EngineFault, type LogRecord, type LogStore, type Retention } from "../.
 import { closedError, fullError } from "../shared/errors.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
 import { ClusterLog } from "./logs/log.js";
-import { AgeSweep } from "./logs/sweep.js";
+import { AgeSweep, SWEEP_MS } from "./logs/sweep.js";
 import { LogTail } from "./logs/tail.js";
 import type { JetStreamSession } from "./session.js";
 import { StreamReader } from "./stream-reader.js";
@@ -31,7 +31,8 @@ export class JetStreamLogs implements LogStore {
 
   constructor(
     session: JetStreamSession,
-    { maxLogBytes }: Readonly<Record<keyof typeof JETSTREAM_BOUNDS, number>>,
+    { maxLogBytes }: Readonly<Pick<Record<keyof typeof JETSTREAM_BOUNDS, number>, "maxLogBytes">>,
+    sweepMs: number = SWEEP_MS,
   ) {
     this.#session = session;
     this.#maxLogBytes = maxLogBytes;
@@ -42,6 +43,7 @@ export class JetStreamLogs implements LogStore {
       reader: this.#reader,
       prefix: `${this.#reader.prefix}a.`,
       logOf: (token) => this.#logAt(token),
+      sweepMs,
     });
   }
 

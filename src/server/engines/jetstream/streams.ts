@@ -1,4 +1,5 @@
 import type { RetentionPolicy, StreamConfig, StreamInfo } from "@nats-io/jetstream";
+import { delay } from "../../../lib/timer.js";
 import { EngineFault } from "../../engine.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
 import { API_CODES, ApiResponseError, ClusterError } from "./errors.js";
@@ -6,6 +7,9 @@ import type { JetStreamSession } from "./session.js";
 
 /** The version of what the engine stores. A later version of Fairlead that stores it differently raises it. */
 const FORMAT = "1";
+
+/** How often a cluster with too few nodes is asked again. */
+const PLACEMENT_RETRY_MS = 100;
 
 const FORMAT_KEY = "fairlead.format";
 
@@ -96,13 +100,28 @@ async function openStream(session: JetStreamSession, asked: Settings): Promise<v
     return;
   }
   try {
-    await session.api(`STREAM.CREATE.${asked.name}`, asked);
+    await createStream(session, asked);
   } catch (error) {
     if (!(error instanceof ApiResponseError) && !(error instanceof EngineFault)) throw error;
     // Another server may have created it at the same time.
     const created = await findStream(session, asked.name);
     if (!created) throw new ClusterError(explainRefusal(asked, error), error);
     await checkStream(session, created, asked);
+  }
+}
+
+/** Creates a stream. Nodes of a cluster that is starting do not know each other yet, and are waited for. */
+async function createStream(session: JetStreamSession, asked: Settings): Promise<void> {
+  const deadlineMs = performance.now() + session.waitMs;
+  for (;;) {
+    try {
+      await session.api(`STREAM.CREATE.${asked.name}`, asked);
+      return;
+    } catch (error) {
+      const isTooSmall = error instanceof ApiResponseError && error.code === API_CODES.tooFewNodes;
+      if (!isTooSmall || performance.now() > deadlineMs) throw error;
+      await delay(PLACEMENT_RETRY_MS, session.closing);
+    }
   }
 }
 

@@ -39,19 +39,19 @@ interface Received {
   upload: ChunkUpload | undefined;
 }
 
-export interface WriterOptions extends UploadOptions {
+export interface BlobWriterOptions extends UploadOptions {
   /** Aborts when the engine closes. */
   closing: AbortSignal;
 }
 
 /** Stores and deletes blobs. */
 export class BlobWriter {
-  readonly #options: WriterOptions;
+  readonly #options: BlobWriterOptions;
   readonly #uploads = new Set<ChunkUpload>();
   /** The writes of metadata that are under way. */
   readonly #writes = new Set<Promise<unknown>>();
 
-  constructor(options: WriterOptions) {
+  constructor(options: BlobWriterOptions) {
     this.#options = options;
   }
 

@@ -2,7 +2,7 @@ import type { LogRecord } from "../../../engine.js";
 import type { StoredMessage } from "../direct-get.js";
 import { ClusterError } from "../errors.js";
 import type { StreamReader } from "../stream-reader.js";
-import { decodeMessage, decodeRecords, type LogMessage } from "./message.js";
+import { decodeLogMessage, decodeRecords, type LogMessage } from "./message.js";
 
 /** One request reads no further message after this many bytes, or this many messages. */
 const READ_BYTES = 512 * 1024;
@@ -50,7 +50,7 @@ export class LogCursor {
     const records: LogRecord[] = [];
     for (const message of stored) {
       if (message.sequence < this.#sequence) continue;
-      for (const record of await this.#take(decodeMessage(message))) records.push(record);
+      for (const record of await this.#take(decodeLogMessage(message))) records.push(record);
       this.#sequence = message.sequence + 1;
     }
     if (this.position < least) {

@@ -53,11 +53,11 @@ export interface LogState {
 }
 
 /** The state of a log without messages. */
-export const NEW_LOG: LogState = { sequence: 0, next: 1, timeMs: 0, bytes: 0, floor: 1, retention: {} };
+const NEW_LOG: LogState = { sequence: 0, next: 1, timeMs: 0, bytes: 0, floor: 1, retention: {} };
 
 /** The state of the log of which `message` is the last one. */
 export function stateOf(message: StoredMessage | undefined): LogState {
-  return message ? stateAfter(decodeMessage(message).head, message.sequence) : NEW_LOG;
+  return message ? stateAfter(decodeLogMessage(message).head, message.sequence) : NEW_LOG;
 }
 
 /** The state after the message with this head. */
@@ -116,7 +116,7 @@ const byteLength = (values: readonly Uint8Array[]): number =>
   values.reduce((sum, { length }) => sum + length, 0);
 
 /** The head and payload of a stored message of a log. */
-export function decodeMessage({ sequence, subject, headers, data }: StoredMessage): LogMessage {
+export function decodeLogMessage({ sequence, subject, headers, data }: StoredMessage): LogMessage {
   const text = headers.get(HEAD);
   if (text === "") {
     throw new ClusterError(`The message ${sequence} on ${subject} is not one that Fairlead has stored`);

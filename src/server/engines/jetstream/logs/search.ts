@@ -1,5 +1,5 @@
 import type { StreamReader } from "../stream-reader.js";
-import { decodeMessage, type LogHead, type LogMessage, type LogState } from "./message.js";
+import { decodeLogMessage, type LogHead, type LogMessage, type LogState } from "./message.js";
 
 /** The most messages of a log whose heads are remembered. */
 const MAX_HEADS = 64;
@@ -47,7 +47,7 @@ export class MessageSearch {
   /** The first message with this sequence or a higher one. */
   async #load(from: number): Promise<LogMessage> {
     const [stored] = await this.#reader.nextKnown(this.#subject, from, 1, 1);
-    const message = decodeMessage(stored as NonNullable<typeof stored>);
+    const message = decodeLogMessage(stored as NonNullable<typeof stored>);
     this.add(message);
     return message;
   }

@@ -3,7 +3,7 @@ import type { StreamReader } from "../stream-reader.js";
 import type { ClusterLog } from "./log.js";
 
 /** The mean time between two sweeps of a server, in milliseconds. */
-const SWEEP_MS = 15_000;
+export const SWEEP_MS = 15_000;
 
 /** A log is checked after this share of the maximum age of its records. */
 const AGE_SHARE = 1 / 8;
@@ -17,6 +17,8 @@ export interface AgeSweepOptions {
   /** What the subjects begin with on which logs with a maximum age have a message. The log's token follows. */
   prefix: string;
   logOf: (token: string) => ClusterLog;
+  /** The mean time between two sweeps, in milliseconds. */
+  sweepMs: number;
 }
 
 /** Removes records that have become too old, also of logs to which nobody appends. Several servers may do it at once. */
@@ -41,14 +43,12 @@ export class AgeSweep {
 
   #schedule(): void {
     // Random, so that the servers do not sweep at the same time.
-    this.#timer = setTimeout(
-      () => {
-        this.#running = this.#sweep().finally(() => {
-          if (this.#timer) this.#schedule();
-        });
-      },
-      SWEEP_MS * (0.5 + Math.random()),
-    );
+    const delayMs = this.#options.sweepMs * (0.5 + Math.random());
+    this.#timer = setTimeout(() => {
+      this.#running = this.#sweep().finally(() => {
+        if (this.#timer) this.#schedule();
+      });
+    }, delayMs);
     this.#timer.unref();
   }
 
