@@ -211,6 +211,21 @@ for (const nodes of [1, 3] as const) {
       assert.deepEqual(await acknowledgeNext(stays, 2), ["1#1", "2#1"]);
     });
 
+    test("events of a consumer that ends come first to one that asks at the same moment", async () => {
+      await using servers = new Servers(nats);
+      const topics = await servers.open();
+      for (const group of numbers(20)) {
+        const stop = new AbortController();
+        const leaves = consumer(topics, group, stop.signal);
+        const stays = topics.consume("t", group, new AbortController().signal)[Symbol.asyncIterator]();
+        await publish(topics, "1", "2", "3");
+        await leaves.take(2);
+        stop.abort();
+        const { value: first } = await stays.next();
+        assert.equal(formatDelivery(first as Delivery), "1#2");
+      }
+    });
+
     test("a created group gets what another server publishes at once", async () => {
       await using servers = new Servers(nats);
       const [a, b] = [await servers.open(), await servers.open()];
@@ -447,6 +462,68 @@ for (const nodes of [1, 3] as const) {
     });
   });
 }
+
+suite("on a cluster with a slow link between two nodes", () => {
+  let nats: NatsCluster;
+
+  beforeAll(async () => {
+    nats = await startNats({ nodes: 3, proxied: true });
+  }, 60_000);
+
+  afterAll(() => nats?.[Symbol.asyncDispose]());
+
+  /** Makes the link between two nodes slow, and returns the URL of the third one. */
+  function slowDown(a: number, b: number): string {
+    for (const link of nats.link(a, b)) link.impair({ latencyMs: 100 });
+    return nats.urls[3 - a - b] ?? assert.fail();
+  }
+
+  const heal = () => {
+    for (const [a, b] of [
+      [0, 1],
+      [0, 2],
+      [1, 2],
+    ] as const)
+      for (const link of nats.link(a, b)) link.heal();
+  };
+
+  /** Calls `stepDown` until `leader` returns another node than `than`. */
+  async function otherLeader(than: number, leader: () => Promise<number>, stepDown: () => Promise<unknown>) {
+    for (;;) {
+      const number = await leader();
+      if (number !== than) return number;
+      await stepDown();
+      await sleep(100);
+    }
+  }
+
+  test("hasWaiting() knows of an event that the consumer's leader does not have yet", async () => {
+    await using servers = new Servers(nats);
+    const topics = await servers.open();
+    await topics.createGroup("t", "g");
+    const nc = await connect({ servers: nats.urls });
+    try {
+      const { consumers } = (await nc.request(`$JS.API.CONSUMER.NAMES.${servers.stream}`, "{}")).json<{
+        consumers: string[];
+      }>();
+      const at = `${servers.stream}.${consumers[0]}`;
+      const streamLeader = await nats.leaderOf(servers.stream);
+      const leader = async () => {
+        const info = await nc.request(`$JS.API.CONSUMER.INFO.${at}`);
+        const { cluster } = info.json<{ cluster?: { leader?: string } }>();
+        return cluster?.leader ? Number(cluster.leader.slice(1)) : streamLeader;
+      };
+      const stepDown = () => nc.request(`$JS.API.CONSUMER.LEADER.STEPDOWN.${at}`).catch(() => {});
+      const consumerLeader = await otherLeader(streamLeader, leader, stepDown);
+      const third = await servers.open([slowDown(streamLeader, consumerLeader)]);
+      await publish(third, "1");
+      assert.equal(await third.hasWaiting("t", "g"), true);
+    } finally {
+      heal();
+      await nc.close();
+    }
+  });
+});
 
 suite("on one node", () => {
   test("a topic takes a thousand groups, and no more", async () => {
