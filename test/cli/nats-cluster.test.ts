@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { locationText } from "../../src/cli/data-location.js";
 import { parseSettings } from "../../src/cli/environment.js";
-import { clusterOf } from "../../src/cli/nats-cluster.js";
+import { clusterOf, openCluster } from "../../src/cli/nats-cluster.js";
 import { SERVE_OPTIONS } from "../../src/cli/serve-options.js";
 import { ca, cert, key, renewed } from "../support/certificates.js";
+
+vi.mock("../../src/server/jetstream.js", () => ({ openJetStreamEngine: vi.fn() }));
 
 const CREDENTIALS = `-----BEGIN NATS USER JWT-----
 eyJ0eXAiOiJKV1QifQ.e30.c2ln
@@ -118,4 +120,22 @@ test("a wrong value of a variable is refused by the variable's name", async () =
     cluster([], { FAIRLEAD_JETSTREAM: "a" }),
     /^Error: FAIRLEAD_JETSTREAM must be URLs of NATS/,
   );
+});
+
+test("without NATS's packages the error has the command that installs them", async () => {
+  const missing = (name: string) =>
+    Object.assign(new Error(`Cannot find package '${name}' imported from /x.js`), {
+      code: "ERR_MODULE_NOT_FOUND",
+    });
+  const given = { servers: ["nats://a"], name: "fairlead", replicas: 3 };
+  const { openJetStreamEngine } = await import("../../src/server/jetstream.js");
+  vi.mocked(openJetStreamEngine).mockRejectedValueOnce(missing("@nats-io/jetstream"));
+  await assert.rejects(
+    openCluster(given, {}),
+    new Error(
+      "--jetstream needs packages that are not installed: npm install @nats-io/transport-node@3 @nats-io/jetstream@3",
+    ),
+  );
+  vi.mocked(openJetStreamEngine).mockRejectedValueOnce(missing("other"));
+  await assert.rejects(openCluster(given, {}), /Cannot find package 'other'/);
 });

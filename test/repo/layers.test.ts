@@ -121,6 +121,15 @@ test("the configuration imports no service, and nothing that loads one", () => {
   );
 });
 
+test("the command line loads NATS only with --jetstream", () => {
+  const loaded = new Set(["cli/main.ts"]);
+  for (const file of loaded) {
+    for (const target of loadedBy(file)) loaded.add(target);
+  }
+  const ofEngine = [...loaded].filter((file) => /^server\/(engines\/)?jetstream/.test(file));
+  assert.deepEqual(ofEngine, ["server/engines/jetstream/bounds.ts"]);
+});
+
 test("no files load each other in a circle, and in the server none import even types so", () => {
   assert.deepEqual(circles(loadedBy), []);
   const inServer = (file: string) => importedBy(file).filter((target) => target.startsWith("server/"));
