@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { connect as connectHttp2, constants } from "node:http2";
+import { once } from "node:events";
+import { connect as connectHttp2, constants, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectTcp } from "node:net";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, test as sequentialTest } from "vitest";
 import { until } from "../support/until.js";
 import { openEcho, SAY } from "./echo-server.js";
@@ -59,6 +61,63 @@ for (const type of ["application/proto", "application/grpc"]) {
       session.destroy();
     });
   });
+}
+
+/** A request that is refused at once or within its body, and whose client never ends it. */
+const REFUSALS = {
+  "before its body": {
+    options: {
+      beforeAdmission: () => {
+        throw new ConnectError("not now", Code.Unavailable);
+      },
+    },
+    body: new Uint8Array(5),
+  },
+  "within its body": { options: { readMaxBytes: 1000 }, body: new Uint8Array(1001) },
+} as const;
+
+for (const type of ["application/proto", "application/grpc", "application/grpc-web+proto"]) {
+  for (const [name, { options, body }] of Object.entries(REFUSALS)) {
+    for (const goesOn of [false, true]) {
+      const what = goesOn ? "goes on to send" : "sends nothing more, and no end";
+      test(`HTTP/2, ${type}: a stream is closed with its response if it is refused ${name}, and its client ${what}`, async () => {
+        await using at = await openEcho({ stalledMs: 60_000, ...options });
+        // The response needs several windows.
+        const session = connectHttp2(at.url, { settings: { initialWindowSize: 16 } });
+        const headers = { ":method": "POST", ":path": SAY, "content-type": type };
+        const stream = session.request(headers).on("error", () => {});
+        const isEnveloped = type !== "application/proto";
+        stream.write(isEnveloped ? envelope(body) : body);
+        const sending = goesOn && setInterval(() => stream.writable && stream.write(body), 5);
+        let status: unknown;
+        let grpcStatus: unknown;
+        let hasEnded = false;
+        let answered = Buffer.alloc(0);
+        const read = (headers: IncomingHttpHeaders) => {
+          status ??= headers[":status"];
+          grpcStatus ??= headers["grpc-status"];
+        };
+        stream.on("response", read).on("trailers", read);
+        stream.on("data", (chunk: Buffer) => {
+          answered = Buffer.concat([answered, chunk]);
+        });
+        stream.on("end", () => {
+          hasEnded = true;
+        });
+        await once(stream, "close");
+        if (sending) clearInterval(sending);
+        assert.deepEqual([hasEnded, stream.rstCode], [true, constants.NGHTTP2_NO_ERROR]);
+        assert.equal(status, isEnveloped ? 200 : name === "within its body" ? 429 : 503);
+        if (type === "application/grpc") assert.ok(Number(grpcStatus) > 0, String(grpcStatus));
+        else if (isEnveloped) assert.match(answered.toString(), /grpc-status: \d+/);
+        else assert.ok(JSON.parse(answered.toString()).message);
+        assert.deepEqual([at.counts.stalled, at.counts.arriving, at.counts.leaving], [[], 0, 0]);
+        const ping = await new Promise((resolve) => session.ping((error) => resolve(error)));
+        assert.equal(ping, null);
+        session.destroy();
+      });
+    }
+  }
 }
 
 test("HTTP/1.1: a paused connection is closed", async () => {

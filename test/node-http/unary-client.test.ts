@@ -458,19 +458,42 @@ test("the transport's close() fails the calls under way and those that wait", as
   for (const error of errors) assert.equal((await error).code, Code.Canceled);
 });
 
-test("GOAWAY: calls under way end on the old connection, others go over a new one", async () => {
-  const at = await openBare();
-  const { say } = dial(at.url);
-  const first = say({ value: "1" });
-  await until(() => at.received[0]?.hasEnded === true);
-  at.sessions[0]?.goaway(0, at.received[0]?.stream.id ?? 0);
-  await soon();
-  const second = say({ value: "2" });
-  await until(() => at.received.length === 2);
-  assert.equal(at.sessions.length, 2);
-  for (const each of at.received) answerHi(each);
-  await Promise.all([first, second]);
-});
+for (const protocol of ["connect", "grpc", "grpc-web"] as const) {
+  test(`GOAWAY, ${protocol}: calls under way end on the old connection, others go over a new one`, async () => {
+    const at = await openBare();
+    const { say } = dial(at.url, { protocol });
+    const first = say({ value: "1" });
+    await until(() => at.received[0]?.hasEnded === true);
+    at.sessions[0]?.goaway(0, at.received[0]?.stream.id ?? 0);
+    await soon();
+    const second = say({ value: "2" });
+    await until(() => at.received.length === 2);
+    assert.equal(at.sessions.length, 2);
+    assert.notEqual(at.received[0]?.session, at.received[1]?.session);
+    for (const each of at.received) answerHi(each);
+    assert.deepEqual([(await first).value, (await second).value], ["hi", "hi"]);
+  });
+
+  test(`GOAWAY, ${protocol}: a call that the server has not processed is made again on a new connection`, async () => {
+    const at = await openBare();
+    const { say } = dial(at.url, { protocol });
+    const calls = [say({ value: "1" }), say({ value: "2" })];
+    await until(() => at.received.length === 2 && at.received.every(({ hasEnded }) => hasEnded));
+    const [processed, unprocessed] = at.received;
+    assert.deepEqual([processed?.stream.id, unprocessed?.stream.id], [1, 3]);
+    at.sessions[0]?.goaway(0, 1);
+    await until(() => at.received.length === 3);
+    const again = at.received[2] as Received;
+    assert.notEqual(again.session, processed?.session);
+    await until(() => again.hasEnded);
+    assert.deepEqual(again.body, unprocessed?.body);
+    for (const each of [processed, again]) answerHi(each as Received);
+    assert.deepEqual(
+      (await Promise.all(calls)).map(({ value }) => value),
+      ["hi", "hi"],
+    );
+  });
+}
 
 test("the client and the unary handler: 500 calls at once, each with its own answer", async () => {
   await using at = await openEcho();

@@ -139,6 +139,7 @@ export class Http2Exchange implements Exchange {
       stream.once("wantTrailers", () => this.#sendTrailers(trailers));
     } else {
       stream.respond(headers);
+      if (!stream.readableEnded) stream.once("finish", this.#stopRequest);
     }
     // The rest of a request that is refused before its end goes to data(), which drops it.
     if (!body) stream.end();
@@ -153,11 +154,22 @@ export class Http2Exchange implements Exchange {
   #sendTrailers(trailers: OutgoingHttpHeaders): void {
     try {
       this.stream.sendTrailers(trailers);
+      this.#stopRequest();
     } catch (error) {
       // Nothing else would catch it.
       this.#events?.broken(error);
     }
   }
+
+  /** After the response: a client that has not ended its request learns that nobody reads it (RFC 9113, 8.1). */
+  readonly #stopRequest = (): void => {
+    const { stream } = this;
+    if (stream.readableEnded) return;
+    // A reset would overtake the end of the response in this turn.
+    setImmediate(() => {
+      if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  };
 }
 
 const WAIT_FOR_TRAILERS = { waitForTrailers: true };
