@@ -14,6 +14,9 @@ const MAX_LOST_PINGS = 2;
 /** The delay between attempts to connect again, in turn to each server that is known, plus jitter. */
 const RECONNECT_MS = 200;
 
+/** How long one server may take to connect: a stopped one accepts the connection, and says nothing. */
+const CONNECT_MS = 2000;
+
 /** How a cluster is reached. */
 export interface ConnectOptions {
   servers: readonly string[];
@@ -39,7 +42,7 @@ export async function connectCluster(options: ConnectOptions): Promise<NatsConne
   const settings: ConnectionOptions = {
     servers: urls,
     name: "fairlead",
-    timeout: timeoutMs,
+    timeout: Math.min(timeoutMs, CONNECT_MS),
     maxReconnectAttempts: -1,
     reconnectTimeWait: RECONNECT_MS,
     reconnectJitter: RECONNECT_MS,
