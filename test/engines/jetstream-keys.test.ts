@@ -382,23 +382,23 @@ suite("keys on JetStream", () => {
   });
 
   describe("bounds", () => {
-    test("commit() beyond maxKeyBytes fails as full, and deletes make room", async () => {
-      const { keys } = await open({ maxKeyBytes: 200_000 });
-      const value = new Uint8Array(50_000);
-      const fill = async () => {
-        for (let i = 0; i < 10; i++) await keys.commit([{ type: "set", key: `k${i}`, value }]);
-      };
-      await assert.rejects(fill, (error) => {
+    test("commit() beyond maxKeyBytes fails as full; reads, deletes and replacements go on", async () => {
+      const [a, b] = [await open({ maxKeyBytes: 200_000 }), await open({ maxKeyBytes: 200_000 })];
+      const isFull = (error: unknown) => {
         assert.ok(error instanceof EngineFault);
         assert.deepEqual([error.reason, error.limit], ["full", { name: "maxKeyBytes", most: 200_000 }]);
         return true;
-      });
-      await assert.rejects(
-        () => keys.commit([1, 2, 3, 4, 5].map((i) => ({ type: "set", key: `b${i}`, value }))),
-        (error) => error instanceof EngineFault && error.limit?.name === "maxKeyBytes",
-      );
-      await commitWrites(keys, { type: "delete", key: "k0" }, { type: "delete", key: "k1" });
-      await commitWrites(keys, { type: "set", key: "k0", value });
+      };
+      const put = (key: string, bytes: number): Write => ({ type: "set", key, value: new Uint8Array(bytes) });
+      const fill = async (bytes: number) => {
+        for (let i = 0; i < 1000; i++) await a.keys.commit([put(`k${bytes}.${i}`, bytes)]);
+      };
+      for (const bytes of [50_000, 1000, 10]) await assert.rejects(fill(bytes), isFull);
+      await assert.rejects(a.keys.commit([1, 2, 3, 4, 5].map((i) => put(`b${i}`, 50_000))), isFull);
+      await assert.rejects(b.keys.commit([put("other", 50_000)]), isFull);
+      for (let i = 0; i < 50; i++) assert.equal((await b.keys.get("k50000.0"))?.value.length, 50_000);
+      await commitWrites(b.keys, { type: "delete", key: "k50000.0" }, { type: "delete", key: "k50000.1" });
+      for (let i = 0; i < 20; i++) await commitWrites(b.keys, put("k", 40_000));
     });
 
     test("commit() of more messages than a batch takes fails as full, and writes nothing", async () => {

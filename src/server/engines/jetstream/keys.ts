@@ -1,6 +1,7 @@
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { closedError } from "../shared/errors.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
+import { Capacity } from "./keys/capacity.js";
 import { Commits } from "./keys/commits.js";
 import { Expiries } from "./keys/expiries.js";
 import { subjectOfKey } from "./keys/key-subjects.js";
@@ -38,7 +39,7 @@ export class JetStreamKeys implements KeyStore {
     this.#expiries = new Expiries(session, (entry) => this.#watches.addWritten(entry));
     this.#commits = new Commits(session, {
       reader: this.#reader,
-      maxKeyBytes,
+      capacity: new Capacity(session, maxKeyBytes),
       onWritten: (entry) => {
         this.#expiries.schedule(entry);
         this.#watches.addWritten(entry);

@@ -1,6 +1,7 @@
 import type { RetentionPolicy, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { delay } from "../../../lib/timer.js";
 import { EngineFault } from "../../engine.js";
+import { MiB } from "../shared/bounds.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
 import { API_CODES, ApiResponseError, ClusterError } from "./errors.js";
 import type { JetStreamSession } from "./session.js";
@@ -62,7 +63,7 @@ function settingsOf(engine: string, part: StreamPart, { replicas, bounds }: Stre
   const own = {
     keys: {
       subjects: [`${subjectPrefix(engine, "keys")}>`, `${internalPrefix(engine)}>`],
-      max_bytes: maxBytesOf(bounds.maxKeyBytes),
+      max_bytes: maxBytesOf(bounds.maxKeyBytes + keyReserve(bounds.maxKeyBytes)),
       max_msgs_per_subject: 1,
       allow_atomic: true,
       allow_msg_ttl: true,
@@ -84,6 +85,9 @@ function settingsOf(engine: string, part: StreamPart, { replicas, bounds }: Stre
   }[part];
   return { ...shared, ...own } as unknown as Settings;
 }
+
+/** The room in the stream of keys above its bound, so that reads and deletes work when it is full. */
+const keyReserve = (most: number): number => Math.min(64 * MiB, Math.max(MiB, Math.floor(most / 10)));
 
 /** The setting of a stream for the most bytes, which -1 does not bound. */
 const maxBytesOf = (most: number): number => (Number.isFinite(most) ? most : -1);

@@ -2,10 +2,10 @@ import { setImmediate } from "node:timers/promises";
 import { type Backoff, jitteredMs } from "../../../../lib/backoff.js";
 import { delay } from "../../../../lib/timer.js";
 import { type Commit, EngineFault, type Write } from "../../../engine.js";
-import { fullError } from "../../shared/errors.js";
 import { ConditionError } from "../errors.js";
 import type { JetStreamSession } from "../session.js";
 import { internalPrefix } from "../streams.js";
+import type { Capacity } from "./capacity.js";
 import {
   type CommitPlan,
   needsRead,
@@ -27,8 +27,7 @@ export interface CommitOptions {
   reader: KeyReader;
   /** Called for every entry that was set or deleted, with its whole value. */
   onWritten: (entry: StoredEntry & { key: string }) => void;
-  /** The bound of the stream, for messages. */
-  maxKeyBytes: number;
+  capacity: Capacity;
 }
 
 /** The commits of one server. One message, or one atomic batch, has conditions on the sequences of its keys' messages. */
@@ -154,10 +153,10 @@ export class Commits {
     return undefined;
   }
 
-  async #write({ messages, entries }: CommitPlan, written?: Map<string, StoredEntry>): Promise<Commit> {
-    const last = await this.#publish(messages);
+  async #write(plan: CommitPlan, written?: Map<string, StoredEntry>): Promise<Commit> {
+    const last = await this.#publish(plan);
     const version = BigInt(last);
-    for (const { distance, expiresAtMs, ...entry } of entries) {
+    for (const { distance, expiresAtMs, ...entry } of plan.entries) {
       const stored = { ...entry, sequence: last - distance, version, parts: 0, expiresAtMs };
       this.#known.learn(stored.subject, stored);
       written?.set(stored.subject, stored);
@@ -166,20 +165,19 @@ export class Commits {
     return { version };
   }
 
-  async #publish(messages: CommitPlan["messages"]): Promise<number> {
+  async #publish({ messages, entries }: CommitPlan): Promise<number> {
     const [message] = messages;
-    try {
+    const publish = async () => {
       const { sequence } =
         message && messages.length === 1
           ? await this.#session.publish(message, this.#fence)
           : await this.#session.publishBatch(messages, this.#fence);
       return sequence;
-    } catch (error) {
-      const { maxKeyBytes } = this.#options;
-      const isFull = error instanceof EngineFault && error.reason === "full" && error.limit === undefined;
-      if (!isFull || !Number.isFinite(maxKeyBytes)) throw error;
-      throw fullError("maxKeyBytes", maxKeyBytes, error.message);
-    }
+    };
+    // What only deletes makes room.
+    return entries.every(({ isDeleted }) => isDeleted)
+      ? await publish()
+      : await this.#options.capacity.admit(messages, publish);
   }
 
   async #read(writes: readonly PlannedWrite[]): Promise<KeySnapshot> {

@@ -1,0 +1,79 @@
+import type { StreamInfo } from "@nats-io/jetstream";
+import { fullError } from "../../shared/errors.js";
+import type { JetStreamSession, Message } from "../session.js";
+import { streamName } from "../streams.js";
+
+/** What a message takes besides its value, subject and headers. */
+const OVERHEAD_BYTES = 200;
+
+/** After this time, the bytes are asked for again, as other servers write too. */
+const REFRESH_MS = 1000;
+
+/**
+ * The bound of the stream of keys. The stream itself has some more room, so that with this bound reached there is still
+ * room for the barriers of reads, and for deletes. A value that replaces another one needs room for both.
+ */
+export class Capacity {
+  readonly #session: JetStreamSession;
+  readonly #most: number;
+  /** The bytes of the stream when it was asked, and those that this server has written since. */
+  #bytes = 0;
+  /** The bytes of writes under way. */
+  #pending = 0;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+  #asking: Promise<void> | undefined;
+
+  /** `most`: infinite if only the cluster's limits apply. */
+  constructor(session: JetStreamSession, most: number) {
+    this.#session = session;
+    this.#most = most;
+  }
+
+  /** Runs `write`, which stores `messages`. Fails as EngineFault "full" if there is no room for them. */
+  async admit<T>(messages: readonly Message[], write: () => Promise<T>): Promise<T> {
+    if (!Number.isFinite(this.#most)) return await write();
+    const size = messages.reduce((sum, message) => sum + sizeOf(message), 0);
+    await this.#reserve(size);
+    try {
+      const result = await write();
+      this.#bytes += size;
+      return result;
+    } finally {
+      this.#pending -= size;
+    }
+  }
+
+  async #reserve(size: number): Promise<void> {
+    if (performance.now() - this.#askedAtMs > REFRESH_MS) await this.#refresh();
+    // Replaced values count until the stream is asked.
+    if (this.#exceeds(size)) await this.#refresh();
+    if (this.#exceeds(size)) {
+      throw fullError("maxKeyBytes", this.#most, "all keys and values of the JetStream engine together");
+    }
+    this.#pending += size;
+  }
+
+  #exceeds(size: number): boolean {
+    return this.#bytes + this.#pending + size > this.#most;
+  }
+
+  #refresh(): Promise<void> {
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  async #ask(): Promise<void> {
+    const method = `STREAM.INFO.${streamName(this.#session.name, "keys")}`;
+    const { state } = await this.#session.api<StreamInfo>(method);
+    this.#bytes = state.bytes;
+    this.#askedAtMs = performance.now();
+  }
+}
+
+const sizeOf = ({ subject, data, headers }: Message): number =>
+  headers.reduce(
+    (sum, [name, value]) => sum + name.length + value.length + 4,
+    OVERHEAD_BYTES + subject.length + data.length,
+  );
