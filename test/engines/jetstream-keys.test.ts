@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { StreamInfo } from "@nats-io/jetstream";
+import { connect, headers } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, describe, test } from "vitest";
 import { collect, reader } from "../../src/conformance/engine/reader.js";
 import { waitUntilAfter } from "../../src/conformance/engine/timing.js";
@@ -6,7 +8,12 @@ import { commitWrites, expectConflict, set } from "../../src/conformance/engine/
 import { compareUtf8 } from "../../src/lib/compare-utf8.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import { sleep } from "../../src/rpc/sleep.js";
+import { silent } from "../../src/server/context.js";
 import { type Change, type Engine, EngineFault, type KeyStore, type Write } from "../../src/server/engine.js";
+import { ClusterClock } from "../../src/server/engines/jetstream/cluster-clock.js";
+import { PartSweeper } from "../../src/server/engines/jetstream/keys/part-sweeper.js";
+import { KeyReader } from "../../src/server/engines/jetstream/keys/reader.js";
+import { JetStreamSession } from "../../src/server/engines/jetstream/session.js";
 import { type JetStreamEngineOptions, openJetStreamEngine } from "../../src/server/jetstream.js";
 import type { CuttableProxy } from "../support/cuttable-proxy.js";
 import { hasNatsServer, type NatsCluster, startNats } from "../support/nats-cluster.js";
@@ -23,7 +30,7 @@ suite("keys on JetStream", () => {
   const opened: Engine[] = [];
 
   beforeAll(async () => {
-    nats = await startNats({ nodes: 1 });
+    nats = await startNats({ nodes: 1, maxPayload: "1MB" });
     const [first] = await nats.openLinks();
     link = first as CuttableProxy;
   }, 60_000);
@@ -362,6 +369,39 @@ suite("keys on JetStream", () => {
       assert.deepEqual((await b.keys.get("k"))?.value, utf8("small"));
       await commitWrites(a.keys, { type: "delete", key: "k" });
       assert.equal(await b.keys.get("k"), undefined);
+    });
+
+    test("leave no parts behind, once a server has swept", { timeout: 30_000 }, async () => {
+      const { keys } = await open();
+      const put = (key: string, bytes: number): Write => ({ type: "set", key, value: large(1, bytes) });
+      await commitWrites(keys, put("stays", 3_000_000), put("shrinks", 5_000_000), put("small", 3_000_000));
+      await commitWrites(keys, put("deleted", 3_000_000));
+      await commitWrites(keys, put("shrinks", 1_500_000), put("small", 10), {
+        type: "delete",
+        key: "deleted",
+      });
+      const connection = await connect({ servers: nats.urls });
+      const stored = async (): Promise<number> => {
+        const body = JSON.stringify({ subjects_filter: `${name}.i.p.>` });
+        const info = await connection.request(`$JS.API.STREAM.INFO.${name}-keys`, body);
+        return Object.keys(info.json<StreamInfo>().state.subjects ?? {}).length;
+      };
+      assert.equal(await stored(), 2 + 4 + 2 + 2);
+      const clock = new ClusterClock();
+      const session = new JetStreamSession(
+        { nc: connection, name, clock, waitMs: 1000, log: silent },
+        headers,
+      );
+      const sweeper = new PartSweeper(session, new KeyReader(session));
+      await sweeper.sweep();
+      assert.equal(await stored(), 2 + 1);
+      const [stays, shrinks, small, deleted] = await keys.getMany(["stays", "shrinks", "small", "deleted"]);
+      assert.deepEqual(
+        [stays, shrinks, small, deleted].map((entry) => entry?.value.length),
+        [3_000_000, 1_500_000, 10, undefined],
+      );
+      await sweeper.close();
+      await connection.close();
     });
 
     test("are read whole while another server replaces them", { timeout: 30_000 }, async () => {

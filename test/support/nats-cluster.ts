@@ -15,6 +15,8 @@ export interface NatsOptions {
   nodes?: 1 | 3;
   /** How often the nodes sync their files: `sync_interval`. "always": before each acknowledgement. Default: "2m". */
   syncInterval?: string;
+  /** The most bytes of a message: `max_payload`. nats-server's own default is "1MB". Default: "8MB". */
+  maxPayload?: string;
   /** Puts a proxy between each two nodes: see link(). Default: false. */
   proxied?: boolean;
   /** Gives each node a file system of that size for its data, which takes root. Default: a folder. */
@@ -97,7 +99,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsCluster>
 async function createNodes(
   folder: string,
   links: Links,
-  { nodes: count = 3, syncInterval = "2m", proxied = false, diskBytes }: NatsOptions,
+  { nodes: count = 3, syncInterval = "2m", maxPayload = "8MB", proxied = false, diskBytes }: NatsOptions,
 ): Promise<NatsNode[]> {
   const numbers = Array.from({ length: count }, (_, i) => i);
   const [ports, monitorPorts, clusterPorts] = await freePorts(3 * count).then((all) => [
@@ -120,6 +122,7 @@ async function createNodes(
         monitorPort: portOf(monitorPorts, i),
         cluster: count === 1 ? undefined : { port: portOf(clusterPorts, i), routes },
         syncInterval,
+        maxPayload,
         diskBytes,
       });
     }),

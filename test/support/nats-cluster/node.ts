@@ -15,6 +15,8 @@ export interface NodeSettings {
   cluster: { port: number; routes: number[] } | undefined;
   /** How often files are synced: nats-server's `sync_interval`. */
   syncInterval: string;
+  /** nats-server's `max_payload`. */
+  maxPayload: string;
   /** The size of the node's own file system for its data; undefined: a folder of the system's. */
   diskBytes: number | undefined;
 }
@@ -153,7 +155,7 @@ export class NatsNode {
   }
 
   #config(): string {
-    const { name, port, monitorPort, cluster, syncInterval } = this.#settings;
+    const { name, port, monitorPort, cluster, syncInterval, maxPayload } = this.#settings;
     const routes = cluster?.routes.map((route) => `nats-route://127.0.0.1:${route}`).join(", ");
     // Nodes tell each other their own addresses. Port 1 refuses, so that only the given routes are used. They tell
     // clients nothing, so that these use only the given URLs.
@@ -167,7 +169,7 @@ export class NatsNode {
     return `server_name: ${name}
 listen: "127.0.0.1:${port}"
 http: "127.0.0.1:${monitorPort}"
-max_payload: 8MB
+max_payload: ${maxPayload}
 jetstream {
   store_dir: "${join(this.#dataFolder, "js")}"
   sync_interval: ${syncInterval}

@@ -7,8 +7,15 @@ const SAMPLE_LIFETIME_MS = 60_000;
 const SLEW = 0.5;
 
 /**
+ * An estimate that is ahead by more is corrected at once, though the clock then runs backwards: entries of other servers
+ * would have expired for this one long before they do.
+ */
+const MAX_SLEW_MS = 1000;
+
+/**
  * The clock of the cluster as this server estimates it, in Unix milliseconds: the wall clock of the streams' leader.
- * All servers measure lifetimes by it, whatever their own clocks show. It never runs backwards.
+ * All servers measure lifetimes by it, whatever their own clocks show. It does not run backwards, unless the clock of
+ * the leader was set back, or another leader's is behind, by more than a second.
  */
 export class ClusterClock implements EngineClock {
   /** The cluster's time minus the monotonic clock. */
@@ -36,7 +43,7 @@ export class ClusterClock implements EngineClock {
     const estimateMs = atMs + this.#offsetMs;
     // If the estimate was corrected backwards, the clock runs slower until it agrees.
     const leastMs = this.#lastMs + (atMs - this.#lastAtMs) * SLEW;
-    this.#lastMs = Math.max(estimateMs, leastMs);
+    this.#lastMs = leastMs - estimateMs > MAX_SLEW_MS ? estimateMs : Math.max(estimateMs, leastMs);
     this.#lastAtMs = atMs;
     return this.#lastMs;
   };

@@ -6,6 +6,7 @@ import { Commits } from "./keys/commits.js";
 import { Expiries } from "./keys/expiries.js";
 import { subjectOfKey } from "./keys/key-subjects.js";
 import { Listing } from "./keys/listing.js";
+import { PartSweeper } from "./keys/part-sweeper.js";
 import { KeyReader } from "./keys/reader.js";
 import { liveEntry } from "./keys/stored-entry.js";
 import { Watches } from "./keys/watches.js";
@@ -24,6 +25,7 @@ export class JetStreamKeys implements KeyStore {
   readonly #commits: Commits;
   readonly #listing: Listing;
   readonly #watches: Watches;
+  readonly #sweeper: PartSweeper;
   /** The commits under way. */
   readonly #committing = new Set<Promise<unknown>>();
   #isClosed = false;
@@ -46,6 +48,7 @@ export class JetStreamKeys implements KeyStore {
       },
     });
     this.#listing = new Listing(session, this.#reader);
+    this.#sweeper = new PartSweeper(session, this.#reader);
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -94,7 +97,7 @@ export class JetStreamKeys implements KeyStore {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#watches.close();
-    await Promise.allSettled([...this.#committing, this.#expiries.close()]);
+    await Promise.allSettled([...this.#committing, this.#expiries.close(), this.#sweeper.close()]);
   }
 
   #checkOpen(): void {

@@ -13,7 +13,7 @@ import { type InboxRequest, NoReplyError, ReplyInbox } from "./inbox.js";
 /** A request without a response for this long is sent again: its leader may have failed. */
 const ATTEMPT_MS = 2000;
 
-const RETRY: Backoff = { minMs: 20, maxMs: 500 };
+const RETRY: Backoff = { minMs: 20, maxMs: 250 };
 
 /** nats-server accepts 50 unfinished batches per stream: this many of one server leave room for others. */
 const BATCHES_AT_ONCE = 12;

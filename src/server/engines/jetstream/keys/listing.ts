@@ -1,19 +1,15 @@
-import type { StreamInfo } from "@nats-io/jetstream";
-import { jitteredMs } from "../../../../lib/backoff.js";
 import { compareUtf8 } from "../../../../lib/compare-utf8.js";
-import { delay } from "../../../../lib/timer.js";
-import { EngineFault, type Entry } from "../../../engine.js";
+import type { Entry } from "../../../engine.js";
 import type { JetStreamSession } from "../session.js";
-import { streamName, subjectPrefix } from "../streams.js";
+import { subjectPrefix } from "../streams.js";
 import { filterOfPrefix, hashedGroup, sortKey, subjectOfKey, subjectStart } from "./key-subjects.js";
 import type { KeyReader } from "./reader.js";
 import { liveEntry, type StoredEntry } from "./stored-entry.js";
+import { SubjectNames } from "./subject-names.js";
 
 /** The entries that are read at once: few for the first, as a caller may want no more. */
 const FIRST_PAGE = 50;
 const LARGEST_PAGE = 400;
-
-const STALE = { minMs: 10, maxMs: 250 };
 
 /**
  * Lists keys in their order. A few are read by one request. Of more, the names are held in memory, and the entries are
@@ -22,11 +18,13 @@ const STALE = { minMs: 10, maxMs: 250 };
 export class Listing {
   readonly #session: JetStreamSession;
   readonly #reader: KeyReader;
+  readonly #names: SubjectNames;
   readonly #root: string;
 
   constructor(session: JetStreamSession, reader: KeyReader) {
     this.#session = session;
     this.#reader = reader;
+    this.#names = new SubjectNames(session);
     this.#root = subjectPrefix(session.name, "keys");
   }
 
@@ -37,7 +35,7 @@ export class Listing {
       yield* this.#liveEntries(entries, prefix, after);
       return;
     }
-    const names = this.#order(await this.#names(filter, sequence), prefix, after);
+    const names = this.#order(await this.#names.find(filter, sequence), prefix, after);
     for (const page of pagesOf(names)) {
       this.#session.checkOpen();
       const snapshot = await this.#reader.read(page);
@@ -77,52 +75,6 @@ export class Listing {
       .map(sortKey)
       .sort()
       .map((key) => key.replaceAll(" ", "."));
-  }
-
-  /** The subjects that match `filter`, as of the sequence `least` or later. */
-  async #names(filter: string, least: number): Promise<string[]> {
-    const names: string[] = [];
-    let step = 1;
-    for (let offset = 0; ; ) {
-      const { page, total } = await this.#page(filter, offset, least);
-      const last = names.at(-1);
-      if (last !== undefined && offset > 0 && (page[0] === undefined || page[0] > last)) {
-        // Names before the page were removed, so that some may have moved to an earlier page.
-        offset = Math.max(0, offset - step);
-        step *= 2;
-        continue;
-      }
-      for (const name of page) if (last === undefined || name > last) names.push(name);
-      if (offset + page.length >= total) return names;
-      // The last name of this page is the first of the next one, if nothing changes.
-      offset += page.length - 1;
-      step = 1;
-    }
-  }
-
-  /** Some names in ASCII order, from the place `offset` on, and how many there are. */
-  async #page(filter: string, offset: number, least: number): Promise<{ page: string[]; total: number }> {
-    const method = `STREAM.INFO.${streamName(this.#session.name, "keys")}`;
-    const deadlineMs = performance.now() + this.#session.waitMs;
-    for (let failures = 1; ; failures++) {
-      const info = await this.#session.api<StreamInfo & { total?: number }>(method, {
-        subjects_filter: filter,
-        offset,
-      });
-      if (info.state.last_seq >= least) {
-        const page = Object.keys(info.state.subjects ?? {}).sort();
-        return { page, total: info.total ?? page.length };
-      }
-      // A former leader has answered.
-      if (performance.now() > deadlineMs) {
-        throw new EngineFault(
-          "unavailable",
-          `no leader of the keys answers within ${this.#session.waitMs} ms`,
-        );
-      }
-      await delay(jitteredMs(STALE, failures), this.#session.closing);
-      this.#session.checkOpen();
-    }
   }
 }
 

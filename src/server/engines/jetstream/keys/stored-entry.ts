@@ -20,6 +20,12 @@ const KEY = "Fl-Key";
 /** How many parts of the value are messages of their own. */
 const PARTS = "Fl-Parts";
 
+/** The message is a part of a value: the subject of its entry. */
+const PART_OF = "Fl-Part-Of";
+
+/** nats-server leaves no marker for a message with this header when its lifetime ends. */
+const NO_MARKER: Header = ["KV-Operation", "PURGE"];
+
 /** nats-server removes an entry this much later than it expires, so that the servers' clocks may differ. */
 const CLEANUP_DELAY_MS = 2000;
 
@@ -36,6 +42,8 @@ export interface StoredEntry {
   /** What the message has of the value: its end, if `parts` is above 0. */
   value: Uint8Array;
   parts: number;
+  /** For a part of a value: the subject of its entry. */
+  partOf?: string;
   expiresAtMs: number | undefined;
   isDeleted: boolean;
 }
@@ -61,19 +69,21 @@ export function setHeaders(
   return headers;
 }
 
+/** The headers of the message of one part of the value at `subject`. */
+export function partHeaders(subject: string, expiresAtMs: number | undefined, nowMs: number): Header[] {
+  const headers: Header[] = [[PART_OF, subject]];
+  if (expiresAtMs !== undefined) headers.push(NO_MARKER, ...cleanupHeaders(expiresAtMs, nowMs));
+  return headers;
+}
+
 /** The headers of the message that deletes a key. It is removed later, and then leaves no marker. */
 export function deleteHeaders(key: string, { isHashed }: KeySubject, distance: number): Header[] {
   const ttlS = String(MARKER_TTL_MS / 1000);
-  return [
-    ...commonHeaders(key, isHashed, distance),
-    [DELETED, "1"],
-    ["KV-Operation", "PURGE"],
-    ["Nats-TTL", ttlS],
-  ];
+  return [...commonHeaders(key, isHashed, distance), [DELETED, "1"], NO_MARKER, ["Nats-TTL", ttlS]];
 }
 
 /** The headers by which nats-server removes a message some time after it expires. */
-export function cleanupHeaders(expiresAtMs: number, nowMs: number): Header[] {
+function cleanupHeaders(expiresAtMs: number, nowMs: number): Header[] {
   const ttlS = Math.ceil((Math.max(0, expiresAtMs - nowMs) + CLEANUP_DELAY_MS) / 1000);
   return ttlS < MAX_TTL_S ? [["Nats-TTL", String(ttlS)]] : [];
 }
@@ -94,10 +104,11 @@ export function storedEntryOf(
 ): StoredEntry {
   const own = readHeaders(headers);
   const key = own.key ?? (subject.startsWith(root) ? keyOfSubject(root, subject) : undefined);
-  const { distance, parts, expiresAtMs, isDeleted } = own;
+  const { distance, parts, partOf, expiresAtMs, isDeleted } = own;
   // A copy, as the client's buffer may be much larger than the value.
   const value = new Uint8Array(data);
   return {
+    ...(partOf !== undefined && { partOf }),
     key,
     subject,
     sequence,
@@ -109,13 +120,9 @@ export function storedEntryOf(
   };
 }
 
-interface OwnHeaders {
-  key: string | undefined;
+type OwnHeaders = Pick<StoredEntry, "key" | "parts" | "partOf" | "expiresAtMs" | "isDeleted"> & {
   distance: number;
-  parts: number;
-  expiresAtMs: number | undefined;
-  isDeleted: boolean;
-}
+};
 
 function readHeaders(headers: MsgHdrs | undefined): OwnHeaders {
   const own: OwnHeaders = { key: undefined, distance: 0, parts: 0, expiresAtMs: undefined, isDeleted: false };
@@ -123,6 +130,7 @@ function readHeaders(headers: MsgHdrs | undefined): OwnHeaders {
     if (name === EXPIRES) own.expiresAtMs = Number(value);
     else if (name === DISTANCE) own.distance = Number(value);
     else if (name === PARTS) own.parts = Number(value);
+    else if (name === PART_OF) own.partOf = value;
     else if (name === KEY) own.key = fromUtf8(Buffer.from(value, "base64"));
     // nats-server's own marker for a message that it removed has a reason.
     else if (name === DELETED || name === "Nats-Marker-Reason") own.isDeleted = true;

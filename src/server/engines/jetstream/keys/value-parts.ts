@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Message } from "../session.js";
 import { internalPrefix } from "../streams.js";
 import type { KeySnapshot } from "./reader.js";
-import { cleanupHeaders, type StoredEntry } from "./stored-entry.js";
+import { partHeaders, type StoredEntry } from "./stored-entry.js";
 
 /** What a message has besides its part of a value: subject and headers, which count for max_payload too. */
 const OVERHEAD_BYTES = 8192;
@@ -37,7 +37,7 @@ export function splitValue(
 ): { parts: Message[]; last: Uint8Array } {
   const most = Math.max(1, maxPayload - OVERHEAD_BYTES);
   const count = Math.max(0, Math.ceil(value.length / most) - 1);
-  const headers = expiresAtMs === undefined ? [] : cleanupHeaders(expiresAtMs, nowMs);
+  const headers = partHeaders(subject, expiresAtMs, nowMs);
   const parts = subjectsOfParts(engine, subject, count).map((partSubject, i) => {
     return { subject: partSubject, data: value.subarray(i * most, (i + 1) * most), headers };
   });
