@@ -53,11 +53,17 @@ export class JetStreamEngines implements AsyncDisposable {
     );
   }
 
+  /** A request of JetStream's API. The cluster leaves one unanswered if it changes what is being changed already. */
   async #api<T>(method: string, body?: object): Promise<T> {
     const connection = await this.#connection;
-    const message = await connection.request(`$JS.API.${method}`, body && JSON.stringify(body), {
-      timeout: 10_000,
-    });
-    return message.json<T>();
+    const data = body && JSON.stringify(body);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const message = await connection.request(`$JS.API.${method}`, data, { timeout: 500 });
+        return message.json<T>();
+      } catch (error) {
+        if (attempt === 20) throw error;
+      }
+    }
   }
 }

@@ -13,6 +13,15 @@ import { type InboxRequest, NoReplyError, ReplyInbox } from "./inbox.js";
 /** A request without a response for this long is sent again: its leader may have failed. */
 const ATTEMPT_MS = 2000;
 
+/** The first attempt to publish takes less, and each further one twice the time. */
+const FIRST_PUBLISH_MS = 500;
+
+/**
+ * A read without a reply for this long is sent to another replica as well. The cluster goes on to choose a replica that
+ * has stopped, as nothing tells it for minutes.
+ */
+const HEDGE_MS = 200;
+
 const RETRY: Backoff = { minMs: 20, maxMs: 250 };
 
 /** nats-server accepts 50 unfinished batches per stream: this many of one server leave room for others. */
@@ -170,8 +179,30 @@ export class JetStreamSession {
   ): Promise<T> {
     return this.#repeat(async (timeoutMs) => {
       this.#checkSize(subject, data);
-      return read(await this.#inbox.collect({ subject, data, timeoutMs }, isLast));
+      return read(await this.#collectFirst({ subject, data, timeoutMs }, isLast));
     }, subject);
+  }
+
+  /** The replies to a request that is sent every HEDGE_MS until there is a reply to one of those sent. */
+  #collectFirst({ timeoutMs, ...request }: InboxRequest, isLast: (reply: Msg) => boolean): Promise<Msg[]> {
+    const endsAtMs = performance.now() + timeoutMs;
+    return new Promise((resolve, reject) => {
+      const onReply = (reply: Msg) => {
+        clearInterval(hedging);
+        return isLast(reply);
+      };
+      const send = () => {
+        const remainingMs = Math.max(1, endsAtMs - performance.now());
+        this.#inbox
+          .collect({ ...request, timeoutMs: remainingMs }, onReply)
+          .then(resolve, (error: unknown) => {
+            clearInterval(hedging);
+            reject(error);
+          });
+      };
+      const hedging = setInterval(send, HEDGE_MS).unref();
+      send();
+    });
   }
 
   /** Stores a message at least once: for one that may be stored again without harm. */
@@ -182,10 +213,14 @@ export class JetStreamSession {
   }: Message): Promise<Stored & { attempts: number }> {
     const headers = this.headersOf(entries);
     let attempts = 0;
-    const { seq } = await this.#repeat(async (timeoutMs) => {
-      attempts++;
-      return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
-    }, subject);
+    const { seq } = await this.#repeat(
+      async (timeoutMs) => {
+        attempts++;
+        return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
+      },
+      subject,
+      { firstMs: FIRST_PUBLISH_MS },
+    );
     return { sequence: seq, attempts };
   }
 
@@ -219,7 +254,10 @@ export class JetStreamSession {
       return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
     };
     try {
-      const { seq, duplicate = false } = await this.#repeat(send, subject, deadlineMs);
+      const { seq, duplicate = false } = await this.#repeat(send, subject, {
+        firstMs: FIRST_PUBLISH_MS,
+        deadlineMs,
+      });
       return { sequence: seq, isDuplicate: duplicate };
     } catch (error) {
       if (attempts === 1 || !(error instanceof ConditionError)) throw error;
@@ -308,7 +346,7 @@ export class JetStreamSession {
         return this.#parse<PubAck>(await this.#send({ subject, data, headers, timeoutMs }));
       },
       subject,
-      deadlineMs,
+      { deadlineMs },
     );
     if (duplicate) {
       // A fence that was sent again may be the duplicate of itself.
@@ -379,22 +417,33 @@ export class JetStreamSession {
     return undefined;
   }
 
-  /** Calls `attempt` until it returns a response, or throws an error other than that there was no reply. */
-  async #repeat<T>(attempt: Attempt<T>, what: string, deadlineMs = this.#deadlineMs()): Promise<T> {
+  /**
+   * Calls `attempt` until it returns a response, or throws an error other than that there was no reply. `firstMs` is the
+   * time of the first attempt.
+   */
+  async #repeat<T>(
+    attempt: Attempt<T>,
+    what: string,
+    { firstMs = ATTEMPT_MS, deadlineMs = this.#deadlineMs() } = {},
+  ): Promise<T> {
+    let attemptMs = firstMs;
     let lastError: unknown;
     for (let failures = 1; ; failures++) {
       if (this.#outage) await this.#untilConnected(deadlineMs);
       this.checkOpen();
       const remainingMs = deadlineMs - performance.now();
       if (remainingMs <= 0) throw this.#unavailable(lastError ?? what);
+      const attemptedMs = performance.now();
       try {
-        const response = await attempt(Math.max(1, Math.min(ATTEMPT_MS, remainingMs)));
+        const response = await attempt(Math.max(1, Math.min(attemptMs, remainingMs)));
         if (response !== undefined) return response;
       } catch (error) {
         this.checkOpen();
         if (!(error instanceof NoReplyError)) throw error;
         lastError = error;
       }
+      // Without a leader there is an error at once, which says nothing of how long a response takes.
+      if (performance.now() - attemptedMs >= attemptMs) attemptMs = Math.min(2 * attemptMs, ATTEMPT_MS);
       await delay(jitteredMs(RETRY, failures), this.closing);
     }
   }
