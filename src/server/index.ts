@@ -27,11 +27,13 @@ export type {
   KeyStore,
   LogRecord,
   LogStore,
+  PeerHandler,
+  PeerMessaging,
   Retention,
   TopicStore,
   Write,
 } from "./engine.js";
-export { EngineFault } from "./engine.js";
+export { EngineFault, PeerFault } from "./engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
 export type { Readiness } from "./http/readiness.js";
 export type { ComponentKind } from "./primitives.js";

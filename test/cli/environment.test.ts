@@ -72,7 +72,7 @@ test("docs/command-line.md has each option of serve with its variable and its de
     optionRows(SERVE_OPTIONS).map(([option, description], i) => [
       option,
       variableOf(Object.keys(SERVE_OPTIONS)[i] ?? ""),
-      description.replace(/--[\w-]+/g, "`$&`"),
+      description.replace(/--[\w-]+|http:\S+/g, "`$&`"),
     ]),
   );
 });
