@@ -3,7 +3,9 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { createClient, type Fairlead } from "../../../src/index.js";
 import { sleep } from "../../../src/rpc/sleep.js";
+import { createNodeTransport } from "../../../src/transport/node.js";
 import { until } from "../../support/until.js";
+import { withResolvers } from "../../tunnel/ends.js";
 import { buildServerProgram, type ServerProcess, startServer } from "./server-process.js";
 import { TRANSPORTS } from "./transports.js";
 
@@ -59,6 +61,20 @@ class Load {
   }
 }
 
+/** Begins a call that lasts for half a second: a server that drains meanwhile refuses others, and closes after it. */
+async function holdOpen(url: string): Promise<{ uploaded: Promise<unknown> }> {
+  const fl = createClient(createNodeTransport(url));
+  const begun = withResolvers<void>();
+  async function* chunks() {
+    yield new Uint8Array(1);
+    begun.resolve();
+    await sleep(500);
+  }
+  const uploaded = fl.files().put("file", chunks()).finally(fl.close);
+  await begun.promise;
+  return { uploaded };
+}
+
 for (const [name, open] of Object.entries(TRANSPORTS)) {
   describe(name, () => {
     test("a server that is killed under load fails no read: the others answer, also with a wrong URL in the list", async () => {
@@ -100,7 +116,9 @@ for (const [name, open] of Object.entries(TRANSPORTS)) {
       try {
         await load.more(100);
         for (const server of servers.slice(0, 2)) {
+          const { uploaded } = await holdOpen(server.url);
           await server.drain();
+          await uploaded;
           await load.more(100);
         }
         isOver = true;
