@@ -47,8 +47,9 @@ export const HELP: Record<string, CommandHelp> = {
     summary: "Prints the JSON Schema of the components file.",
   },
   tour: {
-    usage: ["fairlead tour [URL]"],
-    summary: "Calls every primitive over every protocol, on a server of its own or on the server at URL.",
+    usage: ["fairlead tour [URL[,URL…]]"],
+    summary:
+      "Calls every primitive over every protocol, on a server of its own, or on the one at URL or one of several.",
   },
   conformance: {
     usage: [

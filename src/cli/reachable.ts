@@ -6,6 +6,14 @@ import { reasonOf } from "./error-text.js";
 /** The timeout of a connection. */
 const CONNECT_TIMEOUT_MS = 5000;
 
+/** Fails with a UsageError unless something accepts connections at one of `urls`. Does nothing if there are none. */
+export async function requireOneReachable(urls: readonly string[]): Promise<void> {
+  const results = await Promise.allSettled(urls.map(requireReachable));
+  const [failure] = results;
+  if (failure?.status === "rejected" && results.every(({ status }) => status === "rejected"))
+    throw failure.reason;
+}
+
 /** Fails with a UsageError unless something accepts connections at `url`. */
 export async function requireReachable(url: string): Promise<void> {
   const { hostname, port, protocol } = new URL(url);

@@ -3,7 +3,7 @@ import { quote } from "../lib/quote.js";
 import { createNodeTransport, type NodeTransportOptions } from "../node.js";
 import { isHttpUrl, parseCommandLine, UsageError } from "./command-line.js";
 import { reasonOf } from "./error-text.js";
-import { requireReachable } from "./reachable.js";
+import { requireOneReachable } from "./reachable.js";
 import { openTourServer } from "./tour-server.js";
 import { Skipped, STEPS } from "./tour-steps.js";
 
@@ -21,19 +21,20 @@ const STEP_MS = 20_000;
 /** `fairlead tour`: calls every primitive over every protocol. Exit status 1 if a step fails. */
 export async function tourCommand(args: string[]): Promise<number> {
   const { positionals } = parseCommandLine(args, {}, 1);
-  const [givenUrl] = positionals;
-  if (givenUrl !== undefined && !isHttpUrl(givenUrl)) {
-    throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(givenUrl)}`);
+  const givenUrls = positionals[0]?.split(",") ?? [];
+  for (const url of givenUrls) {
+    if (isHttpUrl(url)) continue;
+    throw new UsageError(`the server's URL must begin with http:// or https://, got ${quote(url)}`);
   }
-  if (givenUrl !== undefined) await requireReachable(givenUrl);
-  const ownServer = givenUrl === undefined ? await openTourServer() : undefined;
-  const url = ownServer?.url ?? givenUrl ?? "";
-  print(`\n  Fairlead, a tour of ${url}${ownServer ? " (a server of its own)" : ""}\n`);
+  await requireOneReachable(givenUrls);
+  const ownServer = givenUrls.length === 0 ? await openTourServer() : undefined;
+  const urls = ownServer ? [ownServer.url] : givenUrls;
+  print(`\n  Fairlead, a tour of ${urls.join(", ")}${ownServer ? " (a server of its own)" : ""}\n`);
   let failed = 0;
   let passed = 0;
   for (const { name, options } of WAYS) {
     print(`\n  ${name}\n`);
-    await using fl = createClient(createNodeTransport(url, options));
+    await using fl = createClient(createNodeTransport(urls, options));
     for (const step of STEPS) {
       const id = `tour-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;
       const beganMs = performance.now();

@@ -142,7 +142,8 @@ const isTransport = (target: Transport | string | readonly string[]): target is 
   typeof (target as Partial<Transport>)?.unary === "function";
 
 /**
- * All facades over one transport, or over fetch to the server at a URL. Makes no call by itself. For a small bundle,
+ * All facades over one transport, or over fetch to the server at a URL or to one of several, see createWebTransport().
+ * Makes no call by itself. For a small bundle,
  * use the functions for single facades instead: `createState(transport, "carts")`.
  *
  * @example

@@ -63,7 +63,9 @@ export interface NodeTransport extends Transport, AsyncDisposable {
 
 /**
  * A transport over Node's HTTP client, for Node, Deno and Bun: every kind of call, by every protocol. It keeps its
- * connection open between calls, until close(). Throws a TypeError for gRPC over HTTP/1.1.
+ * connection open between calls, until close(). Of several URLs it uses one at a time, the first chosen at random, and
+ * another when that server is gone or closes. Throws a TypeError for gRPC over HTTP/1.1, for a malformed URL, and for a
+ * list of URLs that is empty or has one twice.
  *
  * @example
  * ```ts

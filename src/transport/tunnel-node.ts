@@ -13,7 +13,9 @@ export interface NodeTunnelOptions extends TunnelTransportOptions {
 
 /**
  * A transport through a tunnel to the server at `url`, for Node, Deno and Bun: every kind of call over one WebSocket,
- * in both directions. The socket opens with the first call; an idle one does not keep the process alive.
+ * in both directions. The socket opens with the first call; an idle one does not keep the process alive. Of several
+ * URLs it uses one at a time, the first chosen at random, and another when that server is gone or closes. Throws a
+ * TypeError for a malformed URL, and for a list of URLs that is empty or has one twice.
  *
  * @example
  * ```ts

@@ -13,7 +13,9 @@ export interface WebTransportOptions extends FetchOptions {
 /**
  * A transport over fetch, by the Connect protocol, for browsers, workers, edge isolates and every other runtime with
  * fetch. Calls that send a stream (PutFile, Produce, the subscriptions) use a tunnel, as fetch does not support them;
- * without WebSocket, as on Node 20, they fail with `Code.Unimplemented`.
+ * without WebSocket, as on Node 20, they fail with `Code.Unimplemented`. Of several URLs it uses one at a time, the
+ * first chosen at random, and another when that server is gone or closes; the code for that is loaded by the first call.
+ * Throws a TypeError for a malformed URL. Calls fail with one if a list of URLs is empty or has one twice.
  *
  * @example
  * ```ts

@@ -75,6 +75,8 @@ test.each([
   [["restore", "/no/such", "/tmp/x"], 'Cannot read the folder "/no/such"'],
   [["tour", "localhost:1"], 'must begin with http:// or https://, got "localhost:1"'],
   [["tour", "http://127.0.0.1:1"], 'no server answers at "http://127.0.0.1:1": nothing listens there'],
+  [["tour", "http://127.0.0.1:1,ftp://b"], 'must begin with http:// or https://, got "ftp://b"'],
+  [["tour", "http://127.0.0.1:1,http://127.0.0.1:2"], 'no server answers at "http://127.0.0.1:1"'],
 ] as const)("%j is refused in words, with status 2", async (argv, why) => {
   const { status, out, err } = await fairlead(...argv);
   assert.deepEqual([status, out], [2, ""], err);
