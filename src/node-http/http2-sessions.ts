@@ -109,6 +109,8 @@ export class Http2Sessions implements SessionManager {
    */
   enqueue(call: WaitingCall, isFresh: boolean): void {
     if (isFresh) this.#avoidSilent();
+    // Most calls need not wait. Each that passes through the Set keeps a part of it in memory.
+    if (this.#waiting.size === 0 && this.#begin(call)) return;
     this.#waiting.add(call);
     this.#beginWaiting();
   }
@@ -136,6 +138,7 @@ export class Http2Sessions implements SessionManager {
   }
 
   #beginWaiting(): void {
+    if (this.#waiting.size === 0) return;
     for (const waiting of this.#waiting) {
       const { connection, isReady } = this.#current ?? {};
       if (!connection?.takesCalls) {
@@ -150,14 +153,22 @@ export class Http2Sessions implements SessionManager {
       }
       if (!connection.hasRoom) return;
       this.#waiting.delete(waiting);
-      try {
-        waiting.begin(connection);
-      } catch (error) {
-        if (connection.takesCalls) waiting.reject(error);
-        // The connection has just closed, and nothing has been sent.
-        else this.#waiting.add(waiting);
-      }
+      if (!this.#begin(waiting)) this.#waiting.add(waiting);
     }
+  }
+
+  /** Begins a call if the connection takes one now. Returns whether it does: otherwise nothing has been sent. */
+  #begin(call: WaitingCall): boolean {
+    const { connection, isReady } = this.#current ?? {};
+    if (!connection?.hasRoom || !isReady || connection.isDoubtful || connection.probing) return false;
+    try {
+      call.begin(connection);
+    } catch (error) {
+      // The connection may have just closed.
+      if (!connection.takesCalls) return false;
+      call.reject(error);
+    }
+    return true;
   }
 
   #dial(): void {

@@ -12,6 +12,7 @@ import type { Stoppable } from "../../rpc/dispatch/stoppable-calls.js";
 import { LazyHeaders } from "../../rpc/lazy-headers.js";
 import type { Exchange, ExchangeEvents, UnaryResponse } from "./exchange.js";
 import { messageIn, RequestBody } from "./request-body.js";
+import type { Sending } from "./stalled-responses.js";
 import { encodeResponse } from "./unary-response.js";
 import type { UnaryRoute } from "./unary-route.js";
 
@@ -35,6 +36,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #sentBytes = 0;
+  #sending: Sending | undefined;
   #isRunning = false;
   #isResponded = false;
   #isClosed = false;
@@ -144,7 +146,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
       this.#end(error.code);
     }
     this.usage?.addLeaving(-this.#sentBytes);
-    this.#route.handler.stalls.remove(this.exchange);
+    if (this.#sending) this.#route.handler.stalls.remove(this.#sending);
   }
 
   broken(error: unknown): void {
@@ -289,7 +291,7 @@ export class UnaryCall implements DispatchedCall, ExchangeEvents, Stoppable {
     if (this.#isClosed) return;
     this.#sentBytes = response.body?.length ?? 0;
     this.usage?.addLeaving(this.#sentBytes);
-    this.#route.handler.stalls.add(this.exchange, this.path);
+    this.#sending = this.#route.handler.stalls.add(this.exchange, this.path);
     try {
       this.#route.finish?.(response);
       this.exchange.respond(response);
