@@ -96,8 +96,12 @@ export class JetStreamKeys implements KeyStore {
   /** Ends watches, and waits for commits under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#watches.close();
-    await Promise.allSettled([...this.#committing, this.#expiries.close(), this.#sweeper.close()]);
+    await Promise.allSettled([
+      this.#watches.close(),
+      ...this.#committing,
+      this.#expiries.close(),
+      this.#sweeper.close(),
+    ]);
   }
 
   #checkOpen(): void {

@@ -17,7 +17,7 @@ const FORMAT_KEY = "fairlead.format";
 const NANOS_PER_MS = 1_000_000;
 
 /** How long a message's id is remembered: a publish whose outcome is unknown is repeated within this time. */
-export const DUPLICATE_WINDOW_MS = 120_000;
+const DUPLICATE_WINDOW_MS = 120_000;
 
 /** How long a deleted or expired key leaves a marker: watches that were disconnected for less see the deletion. */
 export const MARKER_TTL_MS = 3_600_000;

@@ -29,7 +29,7 @@ export interface PlanContext {
 }
 
 /** An entry that a commit sets or deletes, by its distance to the commit's last message. */
-export interface PlannedEntry {
+interface PlannedEntry {
   key: string;
   subject: string;
   distance: number;

@@ -12,7 +12,7 @@ const MAX_PART_CHARS = 400;
 const MAX_REST_CHARS = 1400;
 
 /** The characters of a replaced token that are kept, so that subjects sort nearly as the keys do. */
-export const KEPT_CHARS = 1000;
+const KEPT_CHARS = 1000;
 
 /** Separates what is kept of a replaced token from the hash. It sorts after all other characters. */
 const HASH_MARK = "~";
@@ -69,6 +69,9 @@ const tokensOf = (root: string, prefix: string): string =>
 
 /** A text by which subjects sort as their keys: a dot comes before all characters of a token. */
 export const sortKey = (subject: string): string => subject.replaceAll(".", " ");
+
+/** The subject of a sort key. */
+export const subjectOfSortKey = (key: string): string => key.replaceAll(" ", ".");
 
 /** What keys with the same hashed beginning share; undefined for subjects that no hashed one can be mixed with. */
 export function hashedGroup(subject: string): string | undefined {

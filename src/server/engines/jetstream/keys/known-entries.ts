@@ -11,29 +11,28 @@ type KnownEntry = Pick<StoredEntry, "sequence" | "version" | "expiresAtMs" | "is
  * neither its message's sequence nor its expiry. Both never change, and an outdated entry makes a commit read.
  */
 export class KnownEntries {
-  /** By subject. The one that was not used for longest is first. */
-  readonly #entries = new Map<string, KnownEntry>();
+  /** By subject. When the recent ones are many, they become the older ones, and those are forgotten. */
+  #recent = new Map<string, KnownEntry>();
+  #older = new Map<string, KnownEntry>();
 
   learn(subject: string, entry: KnownEntry): void {
-    const known = this.#entries.get(subject);
-    if (known) {
-      if (known.sequence > entry.sequence) return;
-      this.#entries.delete(subject);
-    }
+    const known = this.#find(subject);
+    if (known && known.sequence > entry.sequence) return;
     const { sequence, version, expiresAtMs, isDeleted } = entry;
-    this.#entries.set(subject, { sequence, version, expiresAtMs, isDeleted });
-    if (this.#entries.size <= MAX_KEYS) return;
-    const [oldest = ""] = this.#entries.keys();
-    this.#entries.delete(oldest);
+    this.#recent.set(subject, { sequence, version, expiresAtMs, isDeleted });
+    if (this.#recent.size < MAX_KEYS / 2) return;
+    this.#older = this.#recent;
+    this.#recent = new Map();
   }
 
   forget(subject: string): void {
-    this.#entries.delete(subject);
+    this.#recent.delete(subject);
+    this.#older.delete(subject);
   }
 
   /** The version of the key's last known message, 0n for none; undefined if none is known. */
   versionOf(subject: string, nowMs: number): bigint | undefined {
-    const known = this.#entries.get(subject);
+    const known = this.#find(subject);
     return known && (isLive(known, nowMs) ? known.version : 0n);
   }
 
@@ -42,10 +41,14 @@ export class KnownEntries {
    * unlikely or not known.
    */
   sequenceOf(subject: string, version: bigint, nowMs: number): number | undefined {
-    const known = this.#entries.get(subject);
+    const known = this.#find(subject);
     if (version === 0n && !known) return 0;
     const isPresent = known !== undefined && isLive(known, nowMs);
     const matches = version === 0n ? !isPresent : isPresent && known.version === version;
     return matches ? known?.sequence : undefined;
+  }
+
+  #find(subject: string): KnownEntry | undefined {
+    return this.#recent.get(subject) ?? this.#older.get(subject);
   }
 }

@@ -2,7 +2,14 @@ import { compareUtf8 } from "../../../../lib/compare-utf8.js";
 import type { Entry } from "../../../engine.js";
 import type { JetStreamSession } from "../session.js";
 import { subjectPrefix } from "../streams.js";
-import { filterOfPrefix, hashedGroup, sortKey, subjectOfKey, subjectStart } from "./key-subjects.js";
+import {
+  filterOfPrefix,
+  hashedGroup,
+  sortKey,
+  subjectOfKey,
+  subjectOfSortKey,
+  subjectStart,
+} from "./key-subjects.js";
 import type { KeyReader } from "./reader.js";
 import { liveEntry, type StoredEntry } from "./stored-entry.js";
 import { SubjectNames } from "./subject-names.js";
@@ -66,29 +73,44 @@ export class Listing {
     return entries.get(subject);
   }
 
-  /** The subjects under `prefix` and after `after`, in the order of their keys. Others may be among them. */
+  /** The sort keys of subjects under `prefix` and after `after`, in order. Others may be among them. */
   #order(subjects: string[], prefix: string, after: string | undefined): string[] {
     const start = subjectStart(this.#root, prefix);
-    const past = after === undefined ? "" : sortKey(pastOf(subjectOfKey(this.#root, after).subject));
-    return subjects
-      .filter((subject) => subject.startsWith(start) && sortKey(subject) >= past)
+    const sorted = subjects
+      .filter((subject) => subject.startsWith(start))
       .map(sortKey)
-      .sort()
-      .map((key) => key.replaceAll(" ", "."));
+      .sort();
+    if (after === undefined) return sorted;
+    const past = sortKey(pastOf(subjectOfKey(this.#root, after).subject));
+    return sorted.slice(indexOfFirst(sorted, past));
   }
+}
+
+/** The index of the first of the sorted texts that is not before `least`. */
+function indexOfFirst(sorted: readonly string[], least: string): number {
+  let low = 0;
+  for (let high = sorted.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if ((sorted[middle] as string) < least) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** The earliest subject that may come after this one: those with a hash are not in the order of their keys. */
 const pastOf = (subject: string): string => hashedGroup(subject) ?? subject;
 
-/** The subjects in pages. Those that are mixed with hashed ones are in one page, as only their keys order them. */
-function* pagesOf(subjects: readonly string[]): Generator<string[]> {
+/**
+ * The subjects of sort keys, in pages. Those that are mixed with hashed ones are in one page, as only their keys order
+ * them.
+ */
+function* pagesOf(sorted: readonly string[]): Generator<string[]> {
   let size = FIRST_PAGE;
-  for (let start = 0; start < subjects.length; ) {
-    let end = Math.min(subjects.length, start + size);
-    const group = hashedGroup(subjects[end - 1] as string);
-    while (group !== undefined && end < subjects.length && subjects[end]?.startsWith(group)) end++;
-    yield subjects.slice(start, end);
+  for (let start = 0; start < sorted.length; ) {
+    let end = Math.min(sorted.length, start + size);
+    const group = hashedGroup(subjectOfSortKey(sorted[end - 1] as string));
+    while (group !== undefined && sorted[end]?.startsWith(sortKey(group))) end++;
+    yield sorted.slice(start, end).map(subjectOfSortKey);
     start = end;
     size = Math.min(LARGEST_PAGE, size * 2);
   }

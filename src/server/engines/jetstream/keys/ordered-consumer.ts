@@ -14,6 +14,9 @@ const SILENCE_MS = 2500;
 /** nats-server removes a consumer whose server has gone after this time. */
 const INACTIVE_MS = 10_000;
 
+/** How long the removal of a consumer may take. */
+const REMOVAL_MS = 1000;
+
 const RETRY: Backoff = { minMs: 50, maxMs: 2000 };
 
 /** Deletions are not known for longer: a consumer that was away for this long may have missed some. */
@@ -65,12 +68,13 @@ export class OrderedConsumer {
     this.#restart();
   }
 
-  stop(): void {
+  /** Stops, and resolves when the consumer is removed, or that could not be done. */
+  async stop(): Promise<void> {
     if (this.#stopped.signal.aborted) return;
     this.#stopped.abort();
     clearInterval(this.#monitor);
     this.#removeListener();
-    this.#leave();
+    await this.#leave();
   }
 
   #checkSilence(): void {
@@ -79,20 +83,24 @@ export class OrderedConsumer {
 
   /** Replaces the consumer by one that continues after the last message. */
   #restart(): void {
-    this.#leave();
+    void this.#leave();
     this.#aliveAtMs = performance.now();
     void this.#start(this.#incarnation);
   }
 
   /** Unsubscribes from the present consumer, and removes it. */
-  #leave(): void {
+  async #leave(): Promise<void> {
+    const consumer = this.#subscription && this.#nameOf(this.#incarnation);
     this.#incarnation++;
-    const consumer = this.#subscription && this.#nameOf(this.#incarnation - 1);
     this.#subscription?.unsubscribe();
     this.#subscription = undefined;
-    if (!consumer) return;
-    // Without it, nats-server removes the consumer after a while.
-    this.#session.nc.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`);
+    if (consumer === undefined) return;
+    try {
+      const method = `$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`;
+      await this.#session.nc.request(method, undefined, { timeout: REMOVAL_MS });
+    } catch {
+      // nats-server removes it after INACTIVE_MS.
+    }
   }
 
   async #start(incarnation: number): Promise<void> {
@@ -118,7 +126,7 @@ export class OrderedConsumer {
   }
 
   #fail(error: Error): void {
-    this.stop();
+    void this.stop();
     this.#options.onFailure(error);
   }
 

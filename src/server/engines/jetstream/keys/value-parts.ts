@@ -36,7 +36,8 @@ export function splitValue(
   { maxPayload, expiresAtMs, nowMs }: { maxPayload: number; expiresAtMs: number | undefined; nowMs: number },
 ): { parts: Message[]; last: Uint8Array } {
   const most = Math.max(1, maxPayload - OVERHEAD_BYTES);
-  const count = Math.max(0, Math.ceil(value.length / most) - 1);
+  if (value.length <= most) return { parts: [], last: value };
+  const count = Math.ceil(value.length / most) - 1;
   const headers = partHeaders(subject, expiresAtMs, nowMs);
   const parts = subjectsOfParts(engine, subject, count).map((partSubject, i) => {
     return { subject: partSubject, data: value.subarray(i * most, (i + 1) * most), headers };

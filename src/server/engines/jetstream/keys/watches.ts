@@ -70,10 +70,11 @@ export class Watches {
       this.#shared.get(filter)?.addWritten(stored);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#isClosed = true;
-    for (const shared of this.#shared.values()) shared.close();
+    const shared = [...this.#shared.values()];
     this.#shared.clear();
+    await Promise.all(shared.map((each) => each.close()));
   }
 
   async *#read(
@@ -138,14 +139,14 @@ class SharedWatch {
   /** Ends a watch. Returns whether it was the last one. */
   leave(start: WatchStart): boolean {
     if (!this.#watches.delete(start) || this.#watches.size > 0) return false;
-    this.close();
+    void this.close();
     return true;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#isClosed = true;
-    this.#consumer?.stop();
     this.feed.close();
+    await this.#consumer?.stop();
   }
 
   async #startOf(): Promise<number> {
