@@ -189,27 +189,32 @@ suite("blobs in JetStream", () => {
     assert.equal(await a.blobs.stat("b"), undefined);
   });
 
-  test("put() of an upload that another server has given up fails, and changes nothing", async () => {
-    await using proxy = await openCuttableProxy(Number(new URL(nats.urls[0] ?? "").port));
-    const [a] = (await openServers(1, { timing: FAST })) as [Stores];
-    await using cut = await openStores({
-      servers: [proxy.url.replace("http", "nats")],
-      name: a.session.name,
-      timing: FAST,
+  for (const [what, renewMs] of [
+    ["whose renewal finds out", FAST.renewMs],
+    ["that finds out when it stores the blob", 60_000],
+  ] as const) {
+    test(`put() of an upload that another server has given up fails: one ${what}`, async () => {
+      await using proxy = await openCuttableProxy(Number(new URL(nats.urls[0] ?? "").port));
+      const [a] = (await openServers(1, { timing: FAST })) as [Stores];
+      await using cut = await openStores({
+        servers: [proxy.url.replace("http", "nats")],
+        name: a.session.name,
+        timing: { ...FAST, renewMs },
+      });
+      await put(a.blobs, "b", "old");
+      const { content, stopped, go } = pausedContent(patternBytes(1_200_000), patternBytes(600_000));
+      const putting = put(cut.blobs, "b", content);
+      await stopped;
+      await until(async () => ((await countMessages(a))["c"] ?? 0) > 0);
+      proxy.refuse();
+      await until(async () => (await countMessages(a))["c"] === 0);
+      proxy.heal();
+      go();
+      await assert.rejects(putting, { name: "EngineFault", reason: "unavailable" });
+      assert.deepEqual(fromUtf8((await read(a.blobs, "b")) ?? new Uint8Array()), "old");
+      await until(async () => (await countMessages(a))["c"] === 0);
     });
-    await put(a.blobs, "b", "old");
-    const { content, stopped, go } = pausedContent(patternBytes(1_200_000), patternBytes(600_000));
-    const putting = put(cut.blobs, "b", content);
-    await stopped;
-    await until(async () => ((await countMessages(a))["c"] ?? 0) > 0);
-    proxy.refuse();
-    await until(async () => (await countMessages(a))["c"] === 0);
-    proxy.heal();
-    go();
-    await assert.rejects(putting, { name: "EngineFault", reason: "unavailable" });
-    assert.deepEqual(fromUtf8((await read(a.blobs, "b")) ?? new Uint8Array()), "old");
-    await until(async () => (await countMessages(a))["c"] === 0);
-  });
+  }
 
   test("put() and get() of 200 MB need little memory, and go on after disconnects", async () => {
     await using proxy = await openCuttableProxy(Number(new URL(nats.urls[0] ?? "").port));

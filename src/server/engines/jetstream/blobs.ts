@@ -1,6 +1,6 @@
 import { compareUtf8 } from "../../../lib/compare-utf8.js";
-import { type BlobInfo, type BlobStore, EngineFault } from "../../engine.js";
-import { closedError, fullError } from "../shared/errors.js";
+import type { BlobInfo, BlobStore } from "../../engine.js";
+import { closedError } from "../shared/errors.js";
 import { ContentCollector } from "./blobs/collector.js";
 import { readContent } from "./blobs/content.js";
 import { Readings } from "./blobs/readings.js";
@@ -9,6 +9,7 @@ import { BlobSubjects } from "./blobs/subjects.js";
 import { BLOB_TIMING, type BlobTiming } from "./blobs/timing.js";
 import { BlobWriter } from "./blobs/writer.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
+import { Capacity } from "./capacity.js";
 import type { JetStreamSession } from "./session.js";
 import { StreamReader } from "./stream-reader.js";
 
@@ -29,7 +30,6 @@ export class JetStreamBlobs implements BlobStore {
   readonly #writer: BlobWriter;
   readonly #readings: Readings;
   readonly #collector: ContentCollector;
-  readonly #maxBlobBytes: number;
   readonly #closing = new AbortController();
 
   constructor(
@@ -37,11 +37,16 @@ export class JetStreamBlobs implements BlobStore {
     { maxBlobBytes }: Readonly<Pick<Record<keyof typeof JETSTREAM_BOUNDS, number>, "maxBlobBytes">>,
     timing: BlobTiming = BLOB_TIMING,
   ) {
-    this.#maxBlobBytes = maxBlobBytes;
     this.#reader = new StreamReader(session, "blobs");
     this.#subjects = new BlobSubjects(this.#reader.prefix);
     const shared = { session, reader: this.#reader, subjects: this.#subjects, timing };
-    this.#writer = new BlobWriter({ ...shared, closing: this.#closing.signal });
+    const capacity = new Capacity(session, {
+      part: "blobs",
+      most: maxBlobBytes,
+      option: "maxBlobBytes",
+      content: "all blobs",
+    });
+    this.#writer = new BlobWriter({ ...shared, capacity, closing: this.#closing.signal });
     this.#readings = new Readings(shared);
     this.#collector = new ContentCollector(shared);
   }
@@ -52,11 +57,7 @@ export class JetStreamBlobs implements BlobStore {
     options: { metadata: Record<string, string>; ifAbsent: boolean },
   ): Promise<BlobInfo | undefined> {
     this.#checkOpen();
-    try {
-      return await this.#writer.put(name, content, options);
-    } catch (error) {
-      throw this.#withLimit(error);
-    }
+    return await this.#writer.put(name, content, options);
   }
 
   async get(name: string, { offset, length }: { offset: number; length?: number } = { offset: 0 }) {
@@ -130,12 +131,5 @@ export class JetStreamBlobs implements BlobStore {
       this.#checkOpen();
       yield chunk;
     }
-  }
-
-  /** The error with the engine's bound, if that is what was reached. */
-  #withLimit(error: unknown): unknown {
-    const isBound = error instanceof EngineFault && error.reason === "full" && error.limit === undefined;
-    if (!isBound || !Number.isFinite(this.#maxBlobBytes)) return error;
-    return fullError("maxBlobBytes", this.#maxBlobBytes, "all blobs of the JetStream engine together");
   }
 }

@@ -1,7 +1,7 @@
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { closedError } from "../shared/errors.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
-import { Capacity } from "./keys/capacity.js";
+import { Capacity } from "./capacity.js";
 import { Commits } from "./keys/commits.js";
 import { Expiries } from "./keys/expiries.js";
 import { subjectOfKey } from "./keys/key-subjects.js";
@@ -41,7 +41,12 @@ export class JetStreamKeys implements KeyStore {
     this.#expiries = new Expiries(session, (entry) => this.#watches.addWritten(entry));
     this.#commits = new Commits(session, {
       reader: this.#reader,
-      capacity: new Capacity(session, maxKeyBytes),
+      capacity: new Capacity(session, {
+        part: "keys",
+        most: maxKeyBytes,
+        option: "maxKeyBytes",
+        content: "all keys and values",
+      }),
       onWritten: (entry) => {
         this.#expiries.schedule(entry);
         this.#watches.addWritten(entry);

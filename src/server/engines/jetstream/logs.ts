@@ -1,6 +1,7 @@
-import { EngineFault, type LogRecord, type LogStore, type Retention } from "../../engine.js";
-import { closedError, fullError } from "../shared/errors.js";
+import type { LogRecord, LogStore, Retention } from "../../engine.js";
+import { closedError } from "../shared/errors.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
+import { Capacity } from "./capacity.js";
 import { ClusterLog } from "./logs/log.js";
 import { AgeSweep, SWEEP_MS } from "./logs/sweep.js";
 import { LogTail } from "./logs/tail.js";
@@ -24,7 +25,7 @@ export class JetStreamLogs implements LogStore {
   readonly #reader: StreamReader;
   readonly #tail: LogTail;
   readonly #sweep: AgeSweep;
-  readonly #maxLogBytes: number;
+  readonly #capacity: Capacity;
   readonly #closing = new AbortController();
   /** By the token of the subject; the one that was used last is the last one. */
   readonly #logs = new Map<string, ClusterLog>();
@@ -35,7 +36,12 @@ export class JetStreamLogs implements LogStore {
     sweepMs: number = SWEEP_MS,
   ) {
     this.#session = session;
-    this.#maxLogBytes = maxLogBytes;
+    this.#capacity = new Capacity(session, {
+      part: "logs",
+      most: maxLogBytes,
+      option: "maxLogBytes",
+      content: "all records of the logs",
+    });
     this.#reader = new StreamReader(session, "logs");
     this.#tail = new LogTail(session, this.#reader, `${this.#reader.prefix}r.>`);
     this.#sweep = new AgeSweep({
@@ -48,11 +54,7 @@ export class JetStreamLogs implements LogStore {
   }
 
   async append(log: string, values: readonly Uint8Array[]): Promise<{ first: bigint; last: bigint }> {
-    try {
-      return await this.#log(log).append(values);
-    } catch (error) {
-      throw this.#withLimit(error);
-    }
+    return await this.#log(log).append(values);
   }
 
   async *read(
@@ -72,11 +74,7 @@ export class JetStreamLogs implements LogStore {
   }
 
   async retain(log: string, retention: Retention): Promise<void> {
-    try {
-      await this.#log(log).retain(retention);
-    } catch (error) {
-      throw this.#withLimit(error);
-    }
+    await this.#log(log).retain(retention);
   }
 
   async close(): Promise<void> {
@@ -107,16 +105,10 @@ export class JetStreamLogs implements LogStore {
       session: this.#session,
       reader: this.#reader,
       tail: this.#tail,
+      capacity: this.#capacity,
       subject: `${this.#reader.prefix}r.${token}`,
       ageSubject: `${this.#reader.prefix}a.${token}`,
       closing: this.#closing.signal,
     });
-  }
-
-  /** The error with the engine's bound, if that is what was reached. */
-  #withLimit(error: unknown): unknown {
-    const isBound = error instanceof EngineFault && error.reason === "full" && error.limit === undefined;
-    if (!isBound || !Number.isFinite(this.#maxLogBytes)) return error;
-    return fullError("maxLogBytes", this.#maxLogBytes, "all records of the JetStream engine's logs together");
   }
 }

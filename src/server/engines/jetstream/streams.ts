@@ -63,21 +63,21 @@ function settingsOf(engine: string, part: StreamPart, { replicas, bounds }: Stre
   const own = {
     keys: {
       subjects: [`${subjectPrefix(engine, "keys")}>`, `${internalPrefix(engine)}>`],
-      max_bytes: maxBytesOf(bounds.maxKeyBytes + keyReserve(bounds.maxKeyBytes)),
+      max_bytes: withReserve(bounds.maxKeyBytes),
       max_msgs_per_subject: 1,
       allow_atomic: true,
       allow_msg_ttl: true,
       allow_rollup_hdrs: true,
       subject_delete_marker_ttl: MARKER_TTL_MS * NANOS_PER_MS,
     },
-    logs: { max_bytes: maxBytesOf(bounds.maxLogBytes), allow_atomic: true, allow_rollup_hdrs: true },
+    logs: { max_bytes: withReserve(bounds.maxLogBytes), allow_atomic: true, allow_rollup_hdrs: true },
     topics: {
       max_bytes: maxBytesOf(bounds.maxTopicBytes),
       retention: "interest" as RetentionPolicy,
       allow_atomic: true,
     },
     blobs: {
-      max_bytes: maxBytesOf(bounds.maxBlobBytes),
+      max_bytes: withReserve(bounds.maxBlobBytes),
       allow_atomic: true,
       allow_msg_ttl: true,
       allow_rollup_hdrs: true,
@@ -86,8 +86,9 @@ function settingsOf(engine: string, part: StreamPart, { replicas, bounds }: Stre
   return { ...shared, ...own } as unknown as Settings;
 }
 
-/** The room in the stream of keys above its bound, so that reads and deletes work when it is full. */
-const keyReserve = (most: number): number => Math.min(64 * MiB, Math.max(MiB, Math.floor(most / 10)));
+/** The setting of a stream for a bound of the engine, with some room above it for the barriers of reads, and for deletes. */
+const withReserve = (most: number): number =>
+  maxBytesOf(most + Math.min(64 * MiB, Math.max(MiB, Math.floor(most / 10))));
 
 /** The setting of a stream for the most bytes, which -1 does not bound. */
 const maxBytesOf = (most: number): number => (Number.isFinite(most) ? most : -1);

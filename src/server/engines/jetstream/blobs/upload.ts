@@ -1,6 +1,7 @@
 import { randomId } from "../../../../lib/random-id.js";
 import { utf8 } from "../../../../lib/utf8.js";
 import { EngineFault } from "../../../engine.js";
+import type { Capacity } from "../capacity.js";
 import { ConditionError } from "../errors.js";
 import type { JetStreamSession, Message } from "../session.js";
 import { ROLLUP, type StreamReader } from "../stream-reader.js";
@@ -21,6 +22,7 @@ export interface UploadOptions {
   reader: StreamReader;
   subjects: BlobSubjects;
   timing: BlobTiming;
+  capacity: Capacity;
 }
 
 /**
@@ -57,15 +59,16 @@ export class ChunkUpload {
   async add(data: Uint8Array): Promise<void> {
     while (this.#inFlight.size >= CHUNKS_IN_FLIGHT) await Promise.race(this.#inFlight);
     this.#checkState();
-    const { session, subjects } = this.#options;
-    // A chunk may be stored twice: it is the same.
+    const { session, subjects, capacity } = this.#options;
     const message = { subject: subjects.chunk(this.id, this.#chunks++), data, headers: [] };
-    const sending = session.publishRepeatedly(message).then(
-      () => {},
-      (error: unknown) => {
-        this.#error ??= error;
-      },
-    );
+    const sending = capacity
+      .admit([message], () => session.publish(message))
+      .then(
+        () => {},
+        (error: unknown) => {
+          this.#error ??= error;
+        },
+      );
     this.#inFlight.add(sending);
     void sending.then(() => this.#inFlight.delete(sending));
   }

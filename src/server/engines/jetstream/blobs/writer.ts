@@ -151,7 +151,8 @@ export class BlobWriter {
       if (ifAbsent && blob) return undefined;
       const info = { name, size, sha256, modifiedMs: this.#options.session.clock.wall(), metadata };
       const stored = this.#metadataMessage(name, encodeRecord({ info, content }), sequence, []);
-      await this.#publish([stored, ...(upload ? [upload.storedNote()] : []), ...this.#removalNotes(blob)]);
+      const notes = [...(upload ? [upload.storedNote()] : []), ...this.#removalNotes(blob)];
+      await this.#options.capacity.admit([stored], () => this.#publish([stored, ...notes]));
       return info;
     };
     return await this.#whenUncontended(name, replace, ({ blob }) => ifAbsent && blob !== undefined, upload);

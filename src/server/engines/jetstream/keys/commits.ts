@@ -2,10 +2,10 @@ import { setImmediate } from "node:timers/promises";
 import { type Backoff, jitteredMs } from "../../../../lib/backoff.js";
 import { delay } from "../../../../lib/timer.js";
 import { type Commit, EngineFault, type Write } from "../../../engine.js";
+import type { Capacity } from "../capacity.js";
 import { ConditionError } from "../errors.js";
 import type { JetStreamSession } from "../session.js";
 import { internalPrefix } from "../streams.js";
-import type { Capacity } from "./capacity.js";
 import {
   type CommitPlan,
   needsRead,

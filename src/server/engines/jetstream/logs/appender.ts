@@ -1,6 +1,7 @@
 import { type Backoff, jitteredMs } from "../../../../lib/backoff.js";
 import { delay } from "../../../../lib/timer.js";
 import { EngineFault } from "../../../engine.js";
+import type { Capacity } from "../capacity.js";
 import { ConditionError } from "../errors.js";
 import type { JetStreamSession, Message } from "../session.js";
 import type { StreamReader } from "../stream-reader.js";
@@ -33,6 +34,7 @@ export interface AppenderOptions {
   subject: string;
   /** Called with the state after each message that this server has stored. */
   onStored: (state: LogState) => void;
+  capacity: Capacity;
   /** Frees space that retention has given up. Returns whether there was some. */
   free: () => Promise<boolean>;
 }
@@ -167,7 +169,7 @@ export class LogAppender {
     { sequence: expected }: Pick<LogState, "sequence">,
     stateAt: (sequence: number) => LogState,
   ): Promise<LogState> {
-    const { session, reader } = this.#options;
+    const { session, reader, capacity } = this.#options;
     const [first, ...rest] = messages as [Message, ...Message[]];
     const condition = ["Nats-Expected-Last-Subject-Sequence", String(expected)] as const;
     const conditional = { ...first, headers: [...first.headers, condition] };
@@ -179,10 +181,14 @@ export class LogAppender {
         { name: "messages of a batch", most: MAX_BATCH },
       );
     }
-    const { sequence } =
+    const all = [conditional, ...rest];
+    const publish = async () =>
       rest.length === 0
         ? await session.publish(conditional)
-        : await session.publishBatch([conditional, ...rest], `${reader.prefix}fence`);
+        : await session.publishBatch(all, `${reader.prefix}fence`);
+    // A message without records takes next to nothing, and often makes room.
+    const hasRecords = first.data.length > 0;
+    const { sequence } = hasRecords ? await capacity.admit(all, publish) : await publish();
     this.#state = stateAt(sequence);
     return this.#state;
   }

@@ -1,5 +1,6 @@
 import type { LogRecord, Retention } from "../../../engine.js";
 import { closedError } from "../../shared/errors.js";
+import type { Capacity } from "../capacity.js";
 import type { JetStreamSession } from "../session.js";
 import { ROLLUP, type StreamReader } from "../stream-reader.js";
 import { LogAppender } from "./appender.js";
@@ -22,6 +23,7 @@ export interface ClusterLogOptions {
   session: JetStreamSession;
   reader: StreamReader;
   tail: LogTail;
+  capacity: Capacity;
   /** The subject of the log's messages. */
   subject: string;
   /** The subject of the message that says that the log has records with a maximum age. */
@@ -40,13 +42,14 @@ export class ClusterLog {
   #trimming: Promise<void> | undefined;
 
   constructor(options: ClusterLogOptions) {
-    const { session, reader, subject } = options;
+    const { session, reader, capacity, subject } = options;
     this.#options = options;
     this.#search = new MessageSearch(reader, subject);
     this.#appender = new LogAppender({
       session,
       reader,
       subject,
+      capacity,
       onStored: (state) => this.#trimIfDue(state),
       free: async () => await this.#purge(await this.#state()),
     });

@@ -1,7 +1,7 @@
 import type { StreamInfo } from "@nats-io/jetstream";
-import { fullError } from "../../shared/errors.js";
-import type { JetStreamSession, Message } from "../session.js";
-import { streamName } from "../streams.js";
+import { fullError } from "../shared/errors.js";
+import type { JetStreamSession, Message } from "./session.js";
+import { type StreamPart, streamName } from "./streams.js";
 
 /** What a message takes besides its value, subject and headers. */
 const OVERHEAD_BYTES = 200;
@@ -9,13 +9,22 @@ const OVERHEAD_BYTES = 200;
 /** After this time, the bytes are asked for again, as other servers write too. */
 const REFRESH_MS = 1000;
 
+/** The bound of a stream: which one, the engine's option that sets it, and what it bounds, for messages. */
+export interface CapacityOptions {
+  part: StreamPart;
+  /** Infinite: only the cluster's limits apply. */
+  most: number;
+  option: string;
+  content: string;
+}
+
 /**
- * The bound of the stream of keys. The stream itself has some more room, so that with this bound reached there is still
+ * The bound of a stream. The stream itself has some more room, so that with this bound reached there is still
  * room for the barriers of reads, and for deletes. A value that replaces another one needs room for both.
  */
 export class Capacity {
   readonly #session: JetStreamSession;
-  readonly #most: number;
+  readonly #options: CapacityOptions;
   /** The bytes of the stream when it was asked, and those that this server has written since. */
   #bytes = 0;
   /** The bytes of writes under way. */
@@ -23,15 +32,14 @@ export class Capacity {
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | undefined;
 
-  /** `most`: infinite if only the cluster's limits apply. */
-  constructor(session: JetStreamSession, most: number) {
+  constructor(session: JetStreamSession, options: CapacityOptions) {
     this.#session = session;
-    this.#most = most;
+    this.#options = options;
   }
 
   /** Runs `write`, which stores `messages`. Fails as EngineFault "full" if there is no room for them. */
   async admit<T>(messages: readonly Message[], write: () => Promise<T>): Promise<T> {
-    if (!Number.isFinite(this.#most)) return await write();
+    if (!Number.isFinite(this.#options.most)) return await write();
     const size = messages.reduce((sum, message) => sum + sizeOf(message), 0);
     await this.#reserve(size);
     try {
@@ -48,13 +56,14 @@ export class Capacity {
     // Replaced values count until the stream is asked.
     if (this.#exceeds(size)) await this.#refresh();
     if (this.#exceeds(size)) {
-      throw fullError("maxKeyBytes", this.#most, "all keys and values of the JetStream engine together");
+      const { option, most, content } = this.#options;
+      throw fullError(option, most, `${content} of the JetStream engine together`);
     }
     this.#pending += size;
   }
 
   #exceeds(size: number): boolean {
-    return this.#bytes + this.#pending + size > this.#most;
+    return this.#bytes + this.#pending + size > this.#options.most;
   }
 
   #refresh(): Promise<void> {
@@ -65,7 +74,7 @@ export class Capacity {
   }
 
   async #ask(): Promise<void> {
-    const method = `STREAM.INFO.${streamName(this.#session.name, "keys")}`;
+    const method = `STREAM.INFO.${streamName(this.#session.name, this.#options.part)}`;
     const { state } = await this.#session.api<StreamInfo>(method);
     this.#bytes = state.bytes;
     this.#askedAtMs = performance.now();
