@@ -46,7 +46,7 @@ setInterval(flush, 50);
 
 const { name, urls, servers, engine: engineName, replicas } = settings;
 const engine = await openJetStreamEngine({ servers, name: engineName, replicas });
-const fairlead = createClient(createNodeTransport(urls[0] ?? ""));
+const fairlead = createClient(createNodeTransport(urls));
 const record = new Recorder(name, (operation) => batch.push(operation));
 const worker = {
   ...{ name, fairlead, engine, record, pace: 1, stopped: stop.signal, ended: end.signal },

@@ -89,15 +89,18 @@ function watchExpiryCases(on: DeclareEngineCase): void {
     equal((await changes.take(3)).map(keyOf), ["k1", "k2", "k3"]);
   });
 
-  on("keys.watch() does not tell of an expiry that did not come about", async ({ keys }, { shortMs }) => {
-    await commitWrites(keys, set("k", "v", { ttlMs: shortMs }), set("k2", "v", { ttlMs: shortMs }));
-    const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
-    const changes = reader(keys.watch("k", neverAborts()));
-    await commitWrites(keys, set("k", "stays"), { type: "delete", key: "k2" });
-    await changes.take(2);
-    await waitUntilAfter(expiresAtMs + shortMs / 2);
-    await changes.quiet();
-  });
+  on(
+    "keys.watch() does not tell of an expiry that did not come about",
+    async ({ clock, keys }, { shortMs }) => {
+      await commitWrites(keys, set("k", "v", { ttlMs: shortMs }), set("k2", "v", { ttlMs: shortMs }));
+      const { expiresAtMs = 0 } = (await keys.get("k")) ?? {};
+      const changes = reader(keys.watch("k", neverAborts()));
+      await commitWrites(keys, set("k", "stays"), { type: "delete", key: "k2" });
+      await changes.take(2);
+      await waitUntilAfter(expiresAtMs + shortMs / 2, clock);
+      await changes.quiet();
+    },
+  );
 }
 
 function watchReaderCases(on: DeclareEngineCase): void {
