@@ -55,7 +55,7 @@ export async function connectCluster(options: ConnectOptions): Promise<NatsConne
     // The client ignores the scheme of URLs.
     ...((tls || urls.some((url) => url.startsWith("tls:"))) && { tls: tls ?? {} }),
   };
-  const nc = await connect(settings).catch((error: unknown) => {
+  const nc = await connectWithin(timeoutMs, () => connect(settings)).catch((error: unknown) => {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ClusterError(`Cannot connect to NATS at ${urls.join(", ")}: ${reason}`, error);
   });
@@ -67,6 +67,22 @@ export async function connectCluster(options: ConnectOptions): Promise<NatsConne
   }
   void followStatus(nc, options);
   return nc;
+}
+
+/** Repeats attempts that time out, as those to a busy or stopped server do, until `timeoutMs` is over. */
+async function connectWithin(
+  timeoutMs: number,
+  connect: () => Promise<NatsConnection>,
+): Promise<NatsConnection> {
+  const deadlineMs = performance.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await connect();
+    } catch (error) {
+      const isTimeout = error instanceof Error && error.name === "TimeoutError";
+      if (!isTimeout || performance.now() >= deadlineMs) throw error;
+    }
+  }
 }
 
 /** Fails if the connected server is too old or has no JetStream. */
