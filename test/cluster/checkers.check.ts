@@ -33,6 +33,7 @@ async function run(engine: Engine, tested: string): Promise<Operation[]> {
     await runWorkloads(workloads, {
       name,
       fairlead,
+      withoutRetry: fairlead,
       engine,
       record: new Recorder(name, (operation) => operations.push(operation)),
       chance: randomFrom(i + 1),

@@ -46,10 +46,12 @@ setInterval(flush, 50);
 
 const { name, urls, servers, engine: engineName, replicas } = settings;
 const engine = await openJetStreamEngine({ servers, name: engineName, replicas });
-const fairlead = createClient(createNodeTransport(urls));
+const transport = createNodeTransport(urls);
+const fairlead = createClient(transport);
+const withoutRetry = createClient(transport, { retry: false, closeTransport: false });
 const record = new Recorder(name, (operation) => batch.push(operation));
 const worker = {
-  ...{ name, fairlead, engine, record, pace: 1, stopped: stop.signal, ended: end.signal },
+  ...{ name, fairlead, withoutRetry, engine, record, pace: 2, stopped: stop.signal, ended: end.signal },
   chance: randomFrom(settings.seed),
   async allOpen() {
     report({ done: "open" });

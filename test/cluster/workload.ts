@@ -8,6 +8,11 @@ export interface Worker {
   /** Its name: "c0", "c1" and so on. */
   readonly name: string;
   readonly fairlead: Fairlead;
+  /**
+   * A client that retries nothing. For idempotent writes, which may be sent again: the first attempt can reach a server
+   * after a later write, if that server had stopped.
+   */
+  readonly withoutRetry: Fairlead;
   /** The engine of the servers, opened by the client itself: for what no facade shows. */
   readonly engine: Engine;
   readonly record: Recorder;

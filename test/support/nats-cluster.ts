@@ -80,10 +80,13 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsCluster>
     resume: (number) => node(number).resume(),
     ready: (timeoutMs) => untilReady(nodes, timeoutMs),
     leaderOf: (stream, timeoutMs) => streamLeader(nodes, stream, timeoutMs),
-    leaderSince: async (stream) => {
-      const leader = node(await streamLeader(nodes, stream));
-      return Date.parse((await streamCluster(leader, stream))?.leader_since ?? "");
-    },
+    leaderSince: (stream) =>
+      poll(30_000, nodes, `no leader of ${stream} knows since when`, async () => {
+        // The others name a former leader until they elect another one.
+        const leader = node(await streamLeader(nodes, stream));
+        const since = (await streamCluster(leader, stream))?.leader_since;
+        return since === undefined ? undefined : Date.parse(since);
+      }),
     [Symbol.asyncDispose]: dispose,
   };
   try {

@@ -10,9 +10,9 @@ export const settings: Workload = {
     void followChanges(worker, configuration.changes());
   },
   async step(worker, number) {
-    const { fairlead, record, name } = worker;
+    const { withoutRetry, record, name } = worker;
     await record.call({ workload: "settings", kind: "save", key: name, input: number + 1 }, () =>
-      fairlead.configuration().save({ [name]: String(number + 1) }, deadline(worker)),
+      withoutRetry.configuration().save({ [name]: String(number + 1) }, deadline(worker)),
     );
   },
   isComplete(operations) {
