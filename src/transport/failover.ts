@@ -23,11 +23,13 @@ export interface FailoverOptions {
   readonly open: (url: string) => ServerTransport;
   /** The deadline of calls that have none of their own, in milliseconds. */
   readonly defaultTimeoutMs?: number | undefined;
+  /** Rejects if the server cannot be reached. It is called after a call that ran out of time, before the next one. */
+  readonly check: (transport: Transport) => Promise<unknown>;
   /**
-   * Rejects if the server cannot be reached. It is called before the first call to a server, and before the next one
-   * after a failure. For transports that cannot tell a server that is gone from a lost answer. Default: no check.
+   * Whether a server is also checked before its first call, and after a failure: for transports that cannot tell a
+   * server that is gone from a lost answer.
    */
-  readonly check?: ((transport: Transport) => Promise<unknown>) | undefined;
+  readonly checksFirst: boolean;
 }
 
 /**
@@ -52,14 +54,16 @@ interface CallBounds {
 /** A server in use. */
 interface OpenServer {
   readonly transport: ServerTransport;
-  /** Settles when its check has; undefined if it needs one. */
-  checked: Promise<unknown> | undefined;
+  /** Whether it must be checked before the next call. */
+  needsCheck: boolean;
+  checking: Promise<unknown> | undefined;
 }
 
 class Failover implements Transport {
   readonly #list: ServerList;
   readonly #options: FailoverOptions;
   readonly #servers = new Map<string, OpenServer>();
+  #isClosed = false;
 
   constructor(urls: readonly string[], options: FailoverOptions) {
     this.#list = serverListOf(urls);
@@ -91,6 +95,7 @@ class Failover implements Transport {
   };
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all([...this.#servers.values()].map(({ transport }) => transport.close?.()));
   }
 
@@ -104,11 +109,12 @@ class Failover implements Transport {
     const remaining = deadline(timeoutMs === undefined ? {} : { timeoutMs }, "Cannot call");
     const tried: ServerAttempt[] = [];
     for (;;) {
+      if (this.#isClosed) throw new ConnectError("the transport is closed", Code.Canceled);
       const bounds: CallBounds = { signal, timeoutMs: remaining().timeoutMs };
       const attempt = this.#list.pick(tried) ?? (await this.#list.wait(tried, bounds));
       tried.push(attempt);
       try {
-        const { transport } = await this.#checkedServer(attempt.url, bounds);
+        const { transport } = await this.#checkedServer(attempt, bounds);
         const result = await call(transport, remaining().timeoutMs);
         attempt.succeeded();
         return { result, attempt };
@@ -121,13 +127,14 @@ class Failover implements Transport {
 
   /** Notes what the error of a call says of the server. */
   #note(error: unknown, attempt: ServerAttempt, signal: AbortSignal | undefined): void {
-    const failure = signal?.aborted ? undefined : serverFailure(error);
+    if (signal?.aborted) return;
+    const failure = serverFailure(error);
+    const server = this.#servers.get(attempt.url);
+    if (server && (isSilence(error) || (failure === "lost" && this.#options.checksFirst)))
+      server.needsCheck = true;
     if (!failure) return;
-    if (failure === "lost") {
-      attempt.failed(error);
-      const server = this.#servers.get(attempt.url);
-      if (server) server.checked = undefined;
-    } else attempt.refused();
+    if (failure === "lost") attempt.failed(error);
+    else attempt.refused();
     if (this.#list.hasOther(attempt.url)) markForOther(error as ConnectError, failure);
   }
 
@@ -140,19 +147,38 @@ class Failover implements Transport {
     return withNotedErrors(response, (error) => this.#note(error, attempt, signal));
   }
 
-  async #checkedServer(url: string, bounds: CallBounds): Promise<OpenServer> {
-    let server = this.#servers.get(url);
-    if (!server)
-      this.#servers.set(url, (server = { transport: this.#options.open(url), checked: undefined }));
-    const { check } = this.#options;
-    if (!check) return server;
-    server.checked ??= check(server.transport).catch((error: unknown) => {
-      throw markUnprocessed(ConnectError.from(error, Code.Unavailable));
-    });
-    await within(server.checked, bounds);
+  async #checkedServer(attempt: ServerAttempt, bounds: CallBounds): Promise<OpenServer> {
+    const { check, checksFirst, open } = this.#options;
+    const { url } = attempt;
+    const server = this.#servers.get(url) ?? {
+      transport: open(url),
+      needsCheck: checksFirst,
+      checking: undefined,
+    };
+    this.#servers.set(url, server);
+    if (!server.needsCheck) return server;
+    server.checking ??= check(server.transport)
+      .then(
+        () => {
+          server.needsCheck = false;
+        },
+        (error: unknown) => {
+          // Noted here, since the calls that wait may be over.
+          attempt.failed(error);
+          throw markUnprocessed(ConnectError.from(error, Code.Unavailable));
+        },
+      )
+      .finally(() => {
+        server.checking = undefined;
+      });
+    await within(server.checking, bounds);
     return server;
   }
 }
+
+/** Whether a call ended at its deadline without a word of the server, which may be gone without a sign of it. */
+const isSilence = (error: unknown): boolean =>
+  error instanceof ConnectError && error.code === Code.DeadlineExceeded && [...error.metadata].length === 0;
 
 /** Settles as `shared` does, which other calls wait for too, but not after the end of this call. */
 function within(shared: Promise<unknown>, { signal, timeoutMs = 0 }: CallBounds): Promise<unknown> {

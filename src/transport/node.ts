@@ -20,6 +20,7 @@ import { lostConnection } from "../rpc/lost-connection.js";
 import { withStreamWatchdog } from "../rpc/stream-watchdog.js";
 import { withBearerToken } from "../rpc/with-bearer-token.js";
 import { withErrorMapping } from "../rpc/with-error-mapping.js";
+import { checkHealth } from "./failover/health-check.js";
 import { serverUrls } from "./failover/server-urls.js";
 import { createFailover } from "./failover.js";
 import { checkTransportNumbers } from "./option-checks.js";
@@ -96,7 +97,14 @@ export function createNodeTransport(
     return { ...withStreamWatchdog(withErrorMapping(transport, lostConnection)), close };
   };
   const { close, ...transport } =
-    urls.length === 1 ? open(urls[0]) : createFailover(urls, { open, defaultTimeoutMs });
+    urls.length === 1
+      ? open(urls[0])
+      : createFailover(urls, {
+          open,
+          defaultTimeoutMs,
+          check: checkHealth,
+          checksFirst: httpVersion === "1.1",
+        });
   return {
     ...(token === undefined ? transport : withBearerToken(transport, token)),
     close,

@@ -71,7 +71,8 @@ function scripted(answers: Answer[], options: Partial<FailoverOptions> = {}) {
     },
     close: async () => void closed.push(url),
   });
-  const transport = createFailover([...URLS], { open, ...options });
+  const check = async () => {};
+  const transport = createFailover([...URLS], { open, check, checksFirst: false, ...options });
   return { transport, calls, closed };
 }
 
@@ -188,14 +189,14 @@ test("an aborted call is not sent again", async () => {
   assert.equal(calls.length, 1);
 });
 
-test("a server is checked before its first call and after a failure, once for all calls that wait", async () => {
+test("where that is asked for, a server is checked before its first call and after a failure, once for all calls that wait", async () => {
   const checks: string[] = [];
   let isGone = true;
   const check: FailoverOptions["check"] = async () => {
     checks.push(isGone ? "gone" : "there");
     if (isGone) throw new ConnectError("nothing answers", Code.DeadlineExceeded);
   };
-  const { transport, calls } = scripted(["ok", "ok", broken, "ok"], { check });
+  const { transport, calls } = scripted(["ok", "ok", broken, "ok"], { check, checksFirst: true });
   const first = write(transport);
   await assert.rejects(first, (error: ConnectError) => {
     assert.equal(error.code, Code.Unavailable);
@@ -211,6 +212,30 @@ test("a server is checked before its first call and after a failure, once for al
   await assert.rejects(write(transport), { rawMessage: "lost the connection" });
   await Promise.all([write(transport), write(transport), write(transport)]);
   assert.deepEqual(checks, ["there", "there"]);
+});
+
+test("after a call that ran out of time the server is checked; one that is silent is left", async () => {
+  vi.useFakeTimers();
+  const late = () => new ConnectError("the deadline has passed", Code.DeadlineExceeded);
+  const checks: (() => void)[] = [];
+  let isSilent = false;
+  const check: FailoverOptions["check"] = () =>
+    isSilent ? new Promise((_, reject) => void checks.push(() => reject(late()))) : Promise.resolve();
+  const { transport, calls } = scripted(["ok", late, "ok"], { check });
+  await write(transport);
+  isSilent = true;
+  await assert.rejects(write(transport, 1000), { code: Code.DeadlineExceeded });
+  // The next calls wait for one check, not longer than their deadlines.
+  const waiting = [1, 2].map(() => assert.rejects(write(transport, 1000), { code: Code.DeadlineExceeded }));
+  await vi.advanceTimersByTimeAsync(1000);
+  await Promise.all(waiting);
+  assert.equal(checks.length, 1);
+  checks[0]?.();
+  await vi.advanceTimersByTimeAsync(200);
+  isSilent = false;
+  await write(transport, 1000);
+  assert.equal(calls.length, 3);
+  assert.notEqual(calls[2]?.url, calls[0]?.url);
 });
 
 test("close() closes the transports that were opened, and no others", async () => {

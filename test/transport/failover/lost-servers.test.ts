@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Code, type ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { createClient, type Fairlead } from "../../../src/index.js";
 import { sleep } from "../../../src/rpc/sleep.js";
@@ -133,6 +133,42 @@ for (const [name, open] of Object.entries(TRANSPORTS)) {
         await stopServers(servers);
       }
     }, 60_000);
+
+    // gRPC and gRPC-Web share the connections of Connect.
+    test.skipIf(/^gRPC/.test(name))(
+      "a server that hangs is left after a while, by calls with a deadline",
+      async () => {
+        const servers = await startServers();
+        const fl = createClient(open(servers.map(({ url }) => url)), { retry: false });
+        try {
+          // The name of the server in use is that of a key that only it has.
+          const state = fl.state<number>();
+          await Promise.all(servers.map(({ url }, i) => createClient(url).state().set("server", i)));
+          const first = (await state.get("server"))?.value ?? 0;
+          servers[first]?.stop();
+          const startMs = performance.now();
+          let value: number | undefined;
+          await until(async () => {
+            try {
+              value = (await state.get("server", { timeoutMs: 500 }))?.value;
+            } catch (error) {
+              assert.ok(
+                [Code.DeadlineExceeded, Code.Unavailable].includes(ConnectError.from(error).code),
+                `${error}`,
+              );
+            }
+            return value !== undefined;
+          });
+          assert.notEqual(value, first);
+          // The health check, or the tunnel's PING, takes 3 to 4 s.
+          assert.ok(performance.now() - startMs < 15_000);
+        } finally {
+          await stopServers(servers);
+          await fl.close();
+        }
+      },
+      60_000,
+    );
 
     test("when all servers are gone, the error names each and what it said; one that is back answers again", async () => {
       const servers = await startServers();

@@ -32,6 +32,8 @@ export interface ServerProcess extends AsyncDisposable {
   readonly port: number;
   /** Ends it without a chance to say so. Resolves when it has ended. */
   kill(): Promise<void>;
+  /** Stops it without closing its connections, as a machine that hangs. Only kill() ends it then. */
+  stop(): void;
   /** Lets it drain. Resolves when it has ended. */
   drain(): Promise<void>;
 }
@@ -49,6 +51,7 @@ export async function startServer({ port = 0, folder = "" } = {}): Promise<Serve
     url,
     port: Number(new URL(url).port),
     kill,
+    stop: () => void child.kill("SIGSTOP"),
     drain: () => end(child, "SIGTERM"),
     [Symbol.asyncDispose]: kill,
   };
