@@ -5,7 +5,7 @@ export const lifecycleMutants: readonly Mutant[] = [
   ...faultsOf("lifecycle", "services/lifecycle.ts", [
     [
       "nothing changes",
-      "components.replace(kind, name, change(metadata, name, components));",
+      "await changes.apply(kind, name, change(metadata, name, components));",
       "change(metadata, name, components);",
       /replaced for the next call|is none, and changes nothing/,
     ],
