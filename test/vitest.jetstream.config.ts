@@ -6,7 +6,11 @@ export default defineConfig({
   ...onDisk,
   test: {
     ...onDisk.test,
-    include: [...(onDisk.test?.include ?? []), "conformance/in-process.test.ts"],
+    include: [
+      ...(onDisk.test?.include ?? []),
+      "conformance/in-process.test.ts",
+      "server/several-servers/*.test.ts",
+    ],
     globalSetup: "support/shared-nats.ts",
     env: { TEST_ENGINE: "jetstream" },
   },

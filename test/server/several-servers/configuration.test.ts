@@ -5,7 +5,7 @@ import { openSeveral } from "../../support/several-servers.js";
 import { until } from "../../support/until.js";
 
 test("subscribers on all servers end with the items that writers on all servers saved last", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   const stores = at.servers.map(({ transport }) =>
     createConfiguration(transport, "default", { appId: "shop" }),
   );
@@ -32,14 +32,14 @@ test("subscribers on all servers end with the items that writers on all servers 
 });
 
 test("a component that changes at run time changes on all servers, and on one that starts later", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   const greetings = () => Promise.all(at.servers.map(({ transport }) => createHello(transport).say("Ada")));
   const apply = (i: number, greeting: string) =>
     createLifecycle(at.servers[i]?.transport ?? assert.fail()).apply("hello", "helloworld", { greeting });
   await apply(1, "Ahoy");
   assert.equal((await greetings())[1], "Ahoy, Ada", "at once where it was changed");
   await until(async () => (await greetings()).join() === "Ahoy, Ada,Ahoy, Ada,Ahoy, Ada");
-  at.add();
+  await at.add();
   await until(async () => (await greetings())[3] === "Ahoy, Ada");
   await Promise.all([apply(0, "Hi"), apply(1, "Hey"), apply(2, "Moin")]);
   await apply(3, "Servus");
@@ -48,7 +48,7 @@ test("a component that changes at run time changes on all servers, and on one th
 });
 
 test("changes on several servers at the same time end the same on all", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   for (let round = 0; round < 10; round++) {
     await Promise.all(
       at.servers.map(({ transport }, i) =>
@@ -62,11 +62,11 @@ test("changes on several servers at the same time end the same on all", async ()
 });
 
 test("a server whose configuration has other settings for a component keeps them", async () => {
-  await using at = openSeveral({ count: 1 });
+  await using at = await openSeveral({ count: 1 });
   const [old] = at.servers;
   await createLifecycle(old?.transport ?? assert.fail()).apply("hello", "helloworld", { greeting: "Ahoy" });
-  const young = at.add({ config: { hello: { helloworld: { greeting: "Welcome" } } } });
-  const same = at.add();
+  const young = await at.add({ config: { hello: { helloworld: { greeting: "Welcome" } } } });
+  const same = await at.add();
   await until(async () => (await createHello(same.transport).say("Ada")) === "Ahoy, Ada");
   assert.equal(await createHello(young.transport).say("Ada"), "Welcome, Ada");
 });

@@ -12,7 +12,7 @@ const stores = ({ servers }: SeveralServers) =>
 const contentOf = (writer: number) => new Uint8Array(100_000 + writer).fill(writer);
 
 test("a file that was stored on one server is read, listed and described the same on all", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   const files = stores(at);
   const info = await files[0]?.put("a/b", contentOf(7), { metadata: { color: "red" } });
   for (const store of files) {
@@ -28,7 +28,7 @@ test("a file that was stored on one server is read, listed and described the sam
 });
 
 test("readers see whole files while writers on all servers replace them", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   const files = stores(at);
   await files[0]?.put("f", contentOf(1));
   let isWriting = true;
@@ -52,7 +52,7 @@ test("readers see whole files while writers on all servers replace them", async 
 });
 
 test("of several writers with ifAbsent on several servers one stores the file", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   const writes = stores(at).map((store, i) => store.put("new", contentOf(i + 1), { ifAbsent: true }));
   const results = await Promise.all(
     writes.map((write) =>

@@ -24,7 +24,7 @@ const [OLD, KEPT] = ['"old"', '"kept"'];
 const isSame = (maps: GossipMap<string>[]) => new Set(maps.map((map) => JSON.stringify([...map]))).size === 1;
 
 test("members of several servers that write and remove the same keys agree, and so does a late one", async () => {
-  await using at = openSeveral({ config: { gossip: { flushMs: 1 } } });
+  await using at = await openSeveral({ config: { gossip: { flushMs: 1 } } });
   const maps = await Promise.all(at.servers.map((server) => openOn(server)));
   for (let round = 0; round < 15; round++) {
     for (const [n, map] of maps.entries()) {
@@ -35,13 +35,13 @@ test("members of several servers that write and remove the same keys agree, and 
   }
   await Promise.all(maps.map((map) => map.synced()));
   await until(() => isSame(maps));
-  await using late = await openOn(at.add());
+  await using late = await openOn(await at.add());
   assert.deepEqual([...late], [...(maps[0] ?? [])]);
   for (const map of maps) await map.close();
 });
 
 test("a change reaches the members of other servers soon after the flush interval", async () => {
-  await using at = openSeveral({ config: { gossip: { flushMs: 20 } } });
+  await using at = await openSeveral({ config: { gossip: { flushMs: 20 } } });
   await using ada = await openOn(at.servers[0]);
   await using bob = await openOn(at.servers[2]);
   const tookMs: number[] = [];
@@ -57,7 +57,7 @@ test("a change reaches the members of other servers soon after the flush interva
 });
 
 test("a removed entry does not come back by a member of another server that had not heard of the removal", async () => {
-  await using at = openSeveral({ count: 2, config: { gossip: quick } });
+  await using at = await openSeveral({ count: 2, config: { gossip: quick } });
   await using ada = await openOn(at.servers[0], { tombstoneMs: 100 });
   await using stale = rawMember(at.servers[1]?.transport ?? assert.fail(), "m");
   stale.update({ k: [OLD, 1], kept: [KEPT, 1] });
@@ -81,7 +81,7 @@ test("a removed entry does not come back by a member of another server that had 
 });
 
 test("tombstones are forgotten on all servers when all members have them", async () => {
-  await using at = openSeveral({ config: { gossip: quick } });
+  await using at = await openSeveral({ config: { gossip: quick } });
   const maps = await Promise.all(
     at.servers.map((server) => openOn(server, { tombstoneMs: 100, antiEntropyMs: 10 })),
   );
@@ -102,7 +102,7 @@ test("tombstones are forgotten on all servers when all members have them", async
 
 test("the limit of maps holds for all servers together, and a map that another server has emptied makes room", async () => {
   const config = { gossip: quick, limits: { gossipMaps: 3 } };
-  await using at = openSeveral({ count: 2, config });
+  await using at = await openSeveral({ count: 2, config });
   const [one, two] = at.servers.map(({ transport }) => transport);
   const openMap = (transport: typeof one, name: string) =>
     openGossipMap<string>(transport ?? assert.fail(), name, {
@@ -133,7 +133,7 @@ test("the limit of maps holds for all servers together, and a map that another s
 });
 
 test("if a server closes, its members go on at another one, with all that was confirmed", async () => {
-  await using at = openSeveral({ count: 2, config: { gossip: quick } });
+  await using at = await openSeveral({ count: 2, config: { gossip: quick } });
   const [one, two] = at.servers;
   const ada = await openOn(one);
   for (let i = 0; i < 20; i++) ada.set(`k${i}`, String(i));

@@ -7,11 +7,15 @@ import { createInvocations } from "../../../src/app.js";
 import { createService } from "../../../src/index.js";
 import { createTunnelTransport } from "../../../src/transport/tunnel-node.js";
 import { type OneOfSeveral, openSeveral, type SeveralServers } from "../../support/several-servers.js";
+import { testEngine } from "../../support/test-engine.js";
 import { until } from "../../support/until.js";
 
+/** Only in a network of this process messages are lost when a test wants it. */
+const onMemory = test.skipIf(testEngine !== undefined);
+
 /** Servers, and apps that dial into one of them. */
-function open(options?: Parameters<typeof openSeveral>[0]) {
-  const several = openSeveral(options);
+async function open(options?: Parameters<typeof openSeveral>[0]) {
+  const several = await openSeveral(options);
   const opened: AsyncDisposable[] = [];
   const dial = async (server: OneOfSeveral | undefined, appId: string) => {
     const tunnel = createTunnelTransport((await server?.listen()) ?? assert.fail(), { appId });
@@ -32,7 +36,7 @@ const serviceOn = (server: OneOfSeveral | undefined, id: string) =>
   createService(server?.transport ?? assert.fail(), id);
 
 test("an app is called through every server, with method, query, headers and bodies of any size", async () => {
-  await using at = open();
+  await using at = await open();
   const app = await at.dial(at.servers[0], "inventory");
   const handler = async (request: Request) => {
     const { pathname, search } = new URL(request.url);
@@ -56,7 +60,7 @@ test("an app is called through every server, with method, query, headers and bod
 });
 
 test("an app's error arrives with code, message, details and metadata, through every server", async () => {
-  await using at = open();
+  await using at = await open();
   const app = await at.dial(at.servers[1], "shop");
   await app.serve(({ rpc }) => {
     rpc(Runtime.method.invokeService, () => {
@@ -78,7 +82,7 @@ test("an app's error arrives with code, message, details and metadata, through e
 });
 
 test("the app of another server sees the caller's deadline and cancellation", async () => {
-  await using at = open();
+  await using at = await open();
   const app = await at.dial(at.servers[0], "slow");
   const ends: string[] = [];
   await app.serve(({ rpc }) => {
@@ -101,7 +105,7 @@ test("the app of another server sees the caller's deadline and cancellation", as
 });
 
 test("apps of one name on several servers are called in turn, through every server", async () => {
-  await using at = open({ count: 4 });
+  await using at = await open({ count: 4 });
   for (const i of [0, 1, 1]) {
     const app = await at.dial(at.servers[i], "trio");
     await app.serve(createInvocations(() => new Response(String(i)))).ready;
@@ -114,23 +118,23 @@ test("apps of one name on several servers are called in turn, through every serv
   }
 });
 
-test("a server that has heard of no app finds it nevertheless", async () => {
-  await using at = open({ count: 2 });
+onMemory("a server that has heard of no app finds it nevertheless", async () => {
+  await using at = await open({ count: 2 });
   at.network.losesBroadcasts = true;
   const app = await at.dial(at.servers[0], "quiet");
   await app.serve(createInvocations(() => new Response("here"))).ready;
   assert.equal(await (await serviceOn(at.servers[1], "quiet").fetch("/")).text(), "here");
-  const late = at.add();
+  const late = await at.add();
   assert.equal(await (await serviceOn(late, "quiet").fetch("/")).text(), "here");
 });
 
 test("a server that starts later takes turns as the others do", async () => {
-  await using at = open({ count: 2 });
+  await using at = await open({ count: 2 });
   for (const [i, server] of at.servers.entries()) {
     const app = await at.dial(server, "pair");
     await app.serve(createInvocations(() => new Response(String(i)))).ready;
   }
-  const late = at.add();
+  const late = await at.add();
   const service = serviceOn(late, "pair");
   await service.fetch("/");
   const answers = [];
@@ -139,7 +143,7 @@ test("a server that starts later takes turns as the others do", async () => {
 });
 
 test("an app that has left is unavailable on every server, an unknown app is not configured", async () => {
-  await using at = open();
+  await using at = await open();
   const app = await at.dial(at.servers[0], "inventory");
   await app.serve(createInvocations(() => new Response("ok"))).ready;
   await app.close();
@@ -157,7 +161,7 @@ test("an app that has left is unavailable on every server, an unknown app is not
 });
 
 test("an app that disconnects during a call fails it with the same error on every server", async () => {
-  await using at = open();
+  await using at = await open();
   const errors: ConnectError[] = [];
   for (const server of at.servers) {
     const app = await at.dial(at.servers[0], "brief");
@@ -188,7 +192,7 @@ test("an app that disconnects during a call fails it with the same error on ever
 });
 
 test("if the server of an app closes, calls under way are unavailable, and others go to the next server", async () => {
-  await using at = open();
+  await using at = await open();
   const [first, second, third] = at.servers;
   const app = await at.dial(first, "pair");
   let called = false;
@@ -212,7 +216,11 @@ test("if the server of an app closes, calls under way are unavailable, and other
 });
 
 /** Connects an app to `server`, and disconnects it. */
-async function connectBriefly(at: ReturnType<typeof open>, server: OneOfSeveral | undefined, name: string) {
+async function connectBriefly(
+  at: Awaited<ReturnType<typeof open>>,
+  server: OneOfSeveral | undefined,
+  name: string,
+) {
   const app = await at.dial(server, name);
   await app.serve(createInvocations(() => new Response("ok"))).ready;
   await app.close();
@@ -221,8 +229,8 @@ async function connectBriefly(at: ReturnType<typeof open>, server: OneOfSeveral 
 const isKnown = async ({ engine }: SeveralServers, name: string) =>
   (await engine.keys.get(`app\0${name}`)) !== undefined;
 
-test("the name of an app that is connected to another server is not forgotten to make room", async () => {
-  await using at = open({ config: { limits: { apps: 2 } } });
+onMemory("the name of an app that is connected to another server is not forgotten to make room", async () => {
+  await using at = await open({ config: { limits: { apps: 2 } } });
   at.network.losesBroadcasts = true;
   const app = await at.dial(at.servers[0], "a-lasting");
   await app.serve(createInvocations(() => new Response("ok"))).ready;

@@ -5,6 +5,7 @@ import { test } from "vitest";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
 import { createLock, createLog, createMap, createSequencer } from "../../../src/index.js";
 import { openSeveral, type SeveralServers } from "../../support/several-servers.js";
+import { testEngine } from "../../support/test-engine.js";
 import { until } from "../../support/until.js";
 
 /** The limit that the call exceeds; "none" if it succeeds. */
@@ -32,7 +33,7 @@ const LIMITS: [limit: string, create: Create][] = [
 
 for (const [limit, create] of LIMITS) {
   test(`limits.${limit} holds for all servers together`, async () => {
-    await using at = openSeveral({ config: { limits: { [limit]: 5 } } });
+    await using at = await openSeveral({ config: { limits: { [limit]: 5 } } });
     for (let i = 0; i < 5; i++) assert.equal(await limitOf(create(at, i, `n${i}`)), "none");
     // A server learns a moment later of what another one has created.
     await until(async () => (await limitOf(create(at, 0, `more-${Math.random()}`))) === limit);
@@ -45,31 +46,34 @@ for (const [limit, create] of LIMITS) {
 
 test("limits.logs and limits.mapPartitions hold exactly, also if all servers create at the same time", async () => {
   for (const [limit, create] of LIMITS.slice(2)) {
-    await using at = openSeveral({ config: { limits: { [limit]: 5 } } });
+    await using at = await openSeveral({ config: { limits: { [limit]: 5 } } });
     const results = await Promise.all(Array.from({ length: 30 }, (_, i) => limitOf(create(at, i, `n${i}`))));
     assert.equal(results.filter((result) => result === "none").length, 5, `${limit}: ${results}`);
   }
 });
 
-test("a key whose creation fails is not counted, and one of which that is not known is", async () => {
-  await using at = openSeveral({ count: 1, config: { limits: { sequencerKeys: 2 } } });
-  const { keys } = at.engine;
-  const commit = keys.commit.bind(keys);
-  let isLost = true;
-  let isDone = false;
-  keys.commit = async (writes) => {
-    const result = isLost && !isDone ? undefined : await commit(writes);
-    // The engine reports the key before the call fails.
-    if (isLost) await sleep(30);
-    if (isLost) throw new ConnectError("the answer was lost", Code.Unavailable);
-    return result ?? assert.fail();
-  };
-  const next = (name: string) => createSequencer(transportOf(at, 0), "default").next(name);
-  for (const name of ["a", "b", "c"]) await assert.rejects(next(name), { code: Code.Unavailable });
-  isDone = true;
-  await assert.rejects(next("d"), { code: Code.Unavailable });
-  isLost = false;
-  await next("e");
-  await until(async () => (await limitOf(next(`more-${Math.random()}`))) === "sequencerKeys");
-  await next("d");
-});
+test.skipIf(testEngine !== undefined)(
+  "a key whose creation fails is not counted, and one of which that is not known is",
+  async () => {
+    await using at = await openSeveral({ count: 1, config: { limits: { sequencerKeys: 2 } } });
+    const { keys } = at.engine;
+    const commit = keys.commit.bind(keys);
+    let isLost = true;
+    let isDone = false;
+    keys.commit = async (writes) => {
+      const result = isLost && !isDone ? undefined : await commit(writes);
+      // The engine reports the key before the call fails.
+      if (isLost) await sleep(30);
+      if (isLost) throw new ConnectError("the answer was lost", Code.Unavailable);
+      return result ?? assert.fail();
+    };
+    const next = (name: string) => createSequencer(transportOf(at, 0), "default").next(name);
+    for (const name of ["a", "b", "c"]) await assert.rejects(next(name), { code: Code.Unavailable });
+    isDone = true;
+    await assert.rejects(next("d"), { code: Code.Unavailable });
+    isLost = false;
+    await next("e");
+    await until(async () => (await limitOf(next(`more-${Math.random()}`))) === "sequencerKeys");
+    await next("d");
+  },
+);

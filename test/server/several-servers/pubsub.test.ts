@@ -7,8 +7,8 @@ import { type OneOfSeveral, openSeveral } from "../../support/several-servers.js
 import { until } from "../../support/until.js";
 
 /** Servers, and apps that dial into one of them. */
-function open(options?: Parameters<typeof openSeveral>[0]) {
-  const several = openSeveral(options);
+async function open(options?: Parameters<typeof openSeveral>[0]) {
+  const several = await openSeveral(options);
   const opened: AsyncDisposable[] = [];
   return {
     ...several,
@@ -41,7 +41,7 @@ const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 const inOrder = (seen: readonly unknown[]) => (seen as number[]).toSorted((a, b) => a - b);
 
 test("subscribers of one group on several servers share its events, and other groups get all of them", async () => {
-  await using at = open();
+  await using at = await open();
   const leave = new AbortController();
   const seen: number[][] = [[], [], [], []];
   const reading = [0, 1, 2, 0].map(async (server, i) => {
@@ -71,7 +71,7 @@ test("subscribers of one group on several servers share its events, and other gr
 });
 
 test("apps of one name on several servers share their events, published on any server", async () => {
-  await using at = open();
+  await using at = await open();
   const seen: number[][] = [[], []];
   for (const i of [0, 1])
     await at.join(at.servers[i], "shop", { orders: ({ data }) => void seen[i]?.push(data as number) });
@@ -85,7 +85,7 @@ test("apps of one name on several servers share their events, published on any s
 });
 
 test("what the app of a server has not answered when that closes goes to the app of another server", async () => {
-  await using at = open();
+  await using at = await open();
   const second: unknown[] = [];
   let taken = 0;
   await at.join(at.servers[0], "shop", {
@@ -104,7 +104,7 @@ test("what the app of a server has not answered when that closes goes to the app
 });
 
 test("an app that no longer wants a topic leaves its events to those of its name that do, on any server", async () => {
-  await using at = open();
+  await using at = await open();
   const seen: unknown[] = [];
   const old = await at.join(at.servers[0], "shop", { orders: () => assert.fail("it has left") });
   await old.close();

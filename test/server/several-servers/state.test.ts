@@ -5,7 +5,7 @@ import { createLock, createMap, createState } from "../../../src/index.js";
 import { openSeveral } from "../../support/several-servers.js";
 
 test("a counter by compare-and-set on several servers ends at its acknowledged increments", async () => {
-  await using at = openSeveral({ delayMs: 1 });
+  await using at = await openSeveral({ delayMs: 1 });
   const increments = at.servers.flatMap(({ transport }) => {
     const store = createState<number>(transport, "default");
     return Array.from({ length: 3 }, async () => {
@@ -30,7 +30,7 @@ test("a counter by compare-and-set on several servers ends at its acknowledged i
 });
 
 test("an etag of one server is a condition on every other one", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   const [one, two, three] = at.servers.map(({ transport }) => createState<string>(transport, "default"));
   const etag = await one?.set("k", "a");
   const next = await two?.set("k", "b", { ifMatch: etag });
@@ -40,7 +40,7 @@ test("an etag of one server is a condition on every other one", async () => {
 });
 
 test("a lock of one server is held, renewed and released on all, and its fence guards state and maps of all", async () => {
-  await using at = openSeveral();
+  await using at = await openSeveral();
   const [one, two, three] = at.servers.map(({ transport }) => transport);
   const stale = (await createLock(one ?? assert.fail(), "default").tryAcquire("r")) ?? assert.fail();
   for (const other of [two, three])
@@ -61,7 +61,7 @@ test("a lock of one server is held, renewed and released on all, and its fence g
 });
 
 test("of the holders of a lock on several servers there is one at a time, and none misses an increment", async () => {
-  await using at = openSeveral({ delayMs: 1 });
+  await using at = await openSeveral({ delayMs: 1 });
   let holders = 0;
   const work = at.servers.map(async ({ transport }) => {
     const locks = createLock(transport, "default");
