@@ -724,7 +724,7 @@ test("the server frees the map when the last member leaves", async () => {
   const watches: AbortSignal[] = [];
   const engine = kept((keys) => ({
     watch: (prefix, signal) => {
-      if (prefix.startsWith("gossip")) watches.push(signal);
+      if (prefix.startsWith("gossip\0")) watches.push(signal);
       return keys.watch(prefix, signal);
     },
   }));

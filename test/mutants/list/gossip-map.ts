@@ -61,8 +61,8 @@ export const gossipMapMutants: readonly Mutant[] = [
   ...faultsOf("gossipMap", "services/gossip-map/maps.ts", [
     [
       "all maps are one",
-      'const prefix = keyPrefix("gossip", target.namespace, target.name);',
-      'const prefix = keyPrefix("gossip", "", "");',
+      'const record = keyOf("gossip-maps", target.namespace, target.name);',
+      'const record = keyOf("gossip-maps", "", "");',
       /maps are apart|several maps/,
     ],
   ]),

@@ -2,13 +2,15 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb.js";
 import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
 import { Link } from "../../../gossip/link.js";
-import { Replica, sizeOf } from "../../../gossip/replica.js";
+import { Replica } from "../../../gossip/replica.js";
 import { compareValues, isTombstone } from "../../../gossip/version.js";
-import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
-import type { Entry, KeyStore } from "../../engine.js";
-import { exhausted, unavailable } from "../../errors.js";
+import type { Entry, KeyStore, Write } from "../../engine.js";
+import { unavailable } from "../../errors.js";
 import { keyPrefix } from "../shared/keyspace.js";
+import { checkMapSize } from "./map-size.js";
+
+const NO_VALUE = new Uint8Array();
 
 /** The most entries of one commit. */
 const COMMIT_ENTRIES = 100;
@@ -17,8 +19,10 @@ export interface HubOptions extends Pick<ServiceContext, "engine" | "limits" | "
   /** The id of this server as a member. */
   member: string;
   target: { namespace: string; name: string };
+  /** The engine's key that records that the map has entries. */
+  record: string;
   /** Called when the hub closes. The next member needs a new one. */
-  onClose: (hub: GossipHub) => void;
+  onClose: () => void;
 }
 
 type Update = [key: string, value: MapValue];
@@ -104,15 +108,16 @@ export class GossipHub {
     this.#closeIfIdle();
   }
 
+  /** Closes the hub, which must have no members. Idempotent. */
+  close(): void {
+    if (this.closed) return;
+    this.#stop();
+    this.#options.onClose();
+  }
+
   /** Stores the updates that are newer, and sends them to the other members. Resolves when they are durable. */
   write(updates: Update[], from: Link): Promise<void> {
     return this.#serialize(() => this.#commit(updates, from));
-  }
-
-  #close(): void {
-    if (this.closed) return;
-    this.#stop();
-    this.#options.onClose(this);
   }
 
   #stop(): void {
@@ -122,7 +127,7 @@ export class GossipHub {
 
   /** The engine reports no further changes: ends the members' streams, so that they connect again. */
   #failMembers(error: unknown): void {
-    this.#close();
+    this.close();
     for (const member of this.#members.values()) member.fail(error);
   }
 
@@ -145,6 +150,10 @@ export class GossipHub {
     );
   }
 
+  get #recordWrite(): Write {
+    return { type: "set", key: this.#options.record, value: NO_VALUE };
+  }
+
   #serialize<T>(task: () => Promise<T>): Promise<T> {
     const done = this.#writes.then(task);
     this.#writes = done.catch(() => {});
@@ -153,7 +162,8 @@ export class GossipHub {
 
   async #commit(updates: Update[], from: Link): Promise<void> {
     const isNewer = ([key, value]: Update) => this.#replica.takes(key, value);
-    this.#checkLimits(updates.filter(isNewer));
+    const { limits, target } = this.#options;
+    checkMapSize(this.#replica, updates.filter(isNewer), limits, target.name);
     for (let at = 0; at < updates.length; at += COMMIT_ENTRIES) {
       const batch = updates.slice(at, at + COMMIT_ENTRIES);
       // Retries until each update is committed, or the engine has a newer value from another server.
@@ -173,7 +183,9 @@ export class GossipHub {
       value: toBinary(MapValueSchema, value),
       ifVersion: this.#versions.get(key) ?? 0n,
     }));
-    const commit = await this.#keys.commit(writes);
+    const commit = await this.#keys.commit(
+      this.#replica.size === 0 ? [...writes, this.#recordWrite] : writes,
+    );
     if ("version" in commit) {
       for (const { key, value } of writes) this.#apply({ key, value, version: commit.version });
     } else if (commit.actual) {
@@ -181,24 +193,6 @@ export class GossipHub {
       this.#apply(commit.actual);
     } else {
       this.#versions.delete(this.#keyOf(commit.conflict.key));
-    }
-  }
-
-  #checkLimits(updates: Update[]): void {
-    const { limits, target } = this.#options;
-    let entries = this.#replica.size;
-    let bytes = this.#replica.bytes;
-    for (const [key, value] of updates) {
-      const present = this.#replica.get(key);
-      if (!present) entries++;
-      bytes += sizeOf(key, value) - sizeOf(key, present);
-    }
-    const message = `gossip map ${quote(target.name)} is full, with ${this.#replica.size} entries`;
-    if (entries > Math.max(limits.gossipEntries, this.#replica.size)) {
-      throw exhausted("gossipEntries", limits.gossipEntries, message);
-    }
-    if (bytes > Math.max(limits.gossipBytes, this.#replica.bytes)) {
-      throw exhausted("gossipBytes", limits.gossipBytes, message);
     }
   }
 
@@ -269,7 +263,9 @@ export class GossipHub {
         key: this.#prefix + key,
         ifVersion: this.#versions.get(key) ?? 0n,
       }));
-      const commit = await this.#keys.commit(writes);
+      const record: Write[] =
+        keys.length === this.#replica.size ? [{ type: "delete", key: this.#options.record }] : [];
+      const commit = await this.#keys.commit([...writes, ...record]);
       // If one of them was written in the meantime, all of them wait for the next round.
       if ("conflict" in commit) return;
       for (const key of keys) this.#versions.delete(key);
@@ -285,7 +281,7 @@ export class GossipHub {
     if (this.closed || this.#links.size > 0 || this.#replica.tombstones > 0) return;
     const { revision } = this.#replica;
     void this.#serialize(async () => {
-      if (this.#links.size === 0 && this.#replica.revision === revision) this.#close();
+      if (this.#links.size === 0 && this.#replica.revision === revision) this.close();
     });
   }
 

@@ -1,14 +1,10 @@
 import type { Link } from "../../../gossip/link.js";
 import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
-import type { KeyStore } from "../../engine.js";
 import { exhausted } from "../../errors.js";
-import { keyPrefix } from "../shared/keyspace.js";
+import { KeyQuota } from "../shared/key-quota.js";
+import { keyOf, keyPrefix } from "../shared/keyspace.js";
 import { GossipHub, type GossipMember } from "./hub.js";
-
-/** How old the list of the maps may be if there is room for a new one, and if there is none, in milliseconds. */
-const LISTED_MS = 2000;
-const RECHECK_MS = 500;
 
 type Target = { namespace: string; name: string };
 
@@ -19,24 +15,28 @@ export type GossipMembership = { hub: GossipHub; link: Link };
 export class GossipMaps {
   readonly #context: ServiceContext;
   readonly #member: string;
+  /** The open maps, by the keys of their records. */
   readonly #hubs = new Map<string, Promise<GossipHub>>();
-  /** The prefixes of the maps with entries in the engine, and when they were listed. */
-  #listed: { prefixes: Promise<Set<string>>; atMs: number } | undefined;
+  /** The maps with entries, on all servers. */
+  readonly #records: KeyQuota;
 
   constructor(context: ServiceContext, member: string) {
     this.#context = context;
     this.#member = member;
+    const { engine, limits, closing } = context;
+    const limit = { name: "gossipMaps", most: limits.gossipMaps, why: "as many maps have entries" };
+    this.#records = new KeyQuota({ keys: engine.keys, prefix: keyPrefix("gossip-maps"), limit, closing });
   }
 
   /** Links a member to the map. Opens the map if necessary. */
   async join(target: Target, member: GossipMember): Promise<GossipMembership> {
-    const prefix = keyPrefix("gossip", target.namespace, target.name);
+    const record = keyOf("gossip-maps", target.namespace, target.name);
     while (true) {
-      let opening = this.#hubs.get(prefix);
+      let opening = this.#hubs.get(record);
       if (!opening) {
-        opening = this.#open(prefix, target);
-        this.#hubs.set(prefix, opening);
-        opening.catch(() => this.#hubs.delete(prefix));
+        opening = this.#open(record, target);
+        this.#hubs.set(record, opening);
+        opening.catch(() => this.#hubs.delete(record));
       }
       const hub = await opening;
       // All other members may have left in the meantime.
@@ -44,58 +44,31 @@ export class GossipMaps {
     }
   }
 
-  async #open(prefix: string, target: Target): Promise<GossipHub> {
-    await this.#checkRoom(prefix, target);
-    const onClose = async (hub: GossipHub) => {
-      this.#hubs.delete(prefix);
-      if (hub.isEmpty) (await this.#listed?.prefixes)?.delete(prefix);
-    };
-    return GossipHub.open({ ...this.#context, member: this.#member, target, onClose });
+  async #open(record: string, target: Target): Promise<GossipHub> {
+    const onClose = () => void this.#hubs.delete(record);
+    const hub = await GossipHub.open({ ...this.#context, member: this.#member, target, record, onClose });
+    try {
+      const existing = await this.#records.existing();
+      if (hub.isEmpty) this.#checkRoom(record, target, existing);
+      else if (!existing.has(record)) await this.#writeRecord(record);
+      return hub;
+    } catch (error) {
+      hub.close();
+      throw error;
+    }
   }
 
-  /** Fails if the map would be one more than there may be. */
-  async #checkRoom(prefix: string, target: Target): Promise<void> {
+  /** Fails if the map, which has no entries, would be one more than there may be. */
+  #checkRoom(record: string, target: Target, existing: ReadonlySet<string>): void {
     const { gossipMaps: most } = this.#context.limits;
-    // Other servers create maps too, and empty them.
-    for (const ageMs of [LISTED_MS, RECHECK_MS]) {
-      const listed = await this.#list(ageMs);
-      if (listed.has(prefix)) return;
-      const existing = new Set([...listed, ...this.#hubs.keys()]);
-      existing.delete(prefix);
-      if (existing.size < most) return;
-    }
+    const others = new Set([...existing, ...this.#hubs.keys()]);
+    others.delete(record);
+    if (others.size < most) return;
     throw exhausted("gossipMaps", most, `there is no room for gossip map ${quote(target.name)}`);
   }
 
-  /** The maps with entries in the engine, listed at most `ageMs` ago. */
-  #list(ageMs: number): Promise<Set<string>> {
-    const nowMs = performance.now();
-    if (this.#listed && nowMs - this.#listed.atMs <= ageMs) return this.#listed.prefixes;
-    const listed = { prefixes: mapPrefixes(this.#context.engine.keys), atMs: nowMs };
-    this.#listed = listed;
-    // If the engine is unavailable, the next call tries again.
-    listed.prefixes.catch(() => {
-      if (this.#listed === listed) this.#listed = undefined;
-    });
-    return listed.prefixes;
+  /** Records a map whose entries have none: earlier versions of the server wrote none. */
+  async #writeRecord(record: string): Promise<void> {
+    await this.#context.engine.keys.commit([{ type: "set", key: record, value: new Uint8Array() }]);
   }
-}
-
-/** The prefixes of the maps with entries in the engine. */
-async function mapPrefixes(keys: KeyStore): Promise<Set<string>> {
-  const root = keyPrefix("gossip");
-  const prefixes = new Set<string>();
-  for (let after = root; ; ) {
-    const key = await firstKey(keys, root, after);
-    if (key === undefined) return prefixes;
-    const [, namespace = "", name = ""] = key.split("\0", 3);
-    prefixes.add(keyPrefix("gossip", namespace, name));
-    // Sorts after all keys of this map and before those of the next one, as names have no control characters.
-    after = `${root}${namespace}\0${name}\u0001`;
-  }
-}
-
-async function firstKey(keys: KeyStore, prefix: string, after: string): Promise<string | undefined> {
-  for await (const { key } of keys.list(prefix, after)) return key;
-  return undefined;
 }

@@ -49,6 +49,11 @@ export class KeyQuota {
     return this.#sizeWith(await this.#count()) >= this.#options.limit.most;
   }
 
+  /** The existing keys, as far as the engine has reported them. */
+  existing(): Promise<ReadonlySet<string>> {
+    return this.#count();
+  }
+
   /** Removes a deleted key from the count, before the engine reports the deletion. */
   async forget(key: string): Promise<void> {
     (await this.#counted)?.delete(key);

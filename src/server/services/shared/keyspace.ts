@@ -1,10 +1,16 @@
 import type { StoredPrimitive } from "../../primitives.js";
 
 /**
- * The first part of every key of the engine. "gossip": the gossip maps; "app": the apps that connected by a tunnel;
- * "component": changes of components at run time.
+ * The first part of every key of the engine. "gossip": the entries of gossip maps; "gossip-maps": the maps that have
+ * some; "app": the apps that connected by a tunnel; "component": changes of components at run time.
  */
-type Keyspace = Exclude<StoredPrimitive, "gossipMap"> | "gossip" | "fence" | "app" | "component";
+type Keyspace =
+  | Exclude<StoredPrimitive, "gossipMap">
+  | "gossip"
+  | "gossip-maps"
+  | "fence"
+  | "app"
+  | "component";
 
 /**
  * The engine's key of `parts`. NUL ends every part except the last, which may contain any character. Validation refuses
