@@ -20,6 +20,9 @@ const MESSAGE_BYTES = 1024 ** 2;
 /** How many keys may be requested at a time. The others are requested after the next comparison. */
 const REQUESTED_KEYS = 10_000;
 
+/** How many rounds may be unanswered on each side: some peers answer none, or ask for more than they read. */
+const MOST_ROUNDS = 3;
+
 export interface OutboxOptions {
   /** The id of this member. */
   source: string;
@@ -66,8 +69,9 @@ export class Outbox {
   #entriesBeforeConfirm = 0;
   #requestExpiresMs = 0;
   #round: OutgoingRound | undefined;
-  #owesRound = false;
-  #awaitsRound = false;
+  /** How many rounds of the peer this side has not answered, and how many of its own the peer has not. */
+  #owedRounds = 0;
+  #awaitedRounds = 0;
   #advertisedMs = Number.NEGATIVE_INFINITY;
 
   constructor(replica: Replica, options: OutboxOptions) {
@@ -87,15 +91,17 @@ export class Outbox {
 
   /** Whether the peer is to answer a round of this side with its own. */
   get awaitsRound(): boolean {
-    return this.#awaitsRound;
+    return this.#awaitedRounds > 0;
   }
 
   /** Whether a comparison is in progress, so that no other should be started. */
   get isComparing(): boolean {
+    const nowMs = Date.now();
     return (
       this.#round !== undefined ||
-      this.#owesRound ||
-      (!this.hasAllRequested && !this.#isRequestExpired(Date.now()))
+      this.#owedRounds > 0 ||
+      (this.awaitsRound && nowMs < this.#advertisedMs + this.#options.requestTimeoutMs) ||
+      (!this.hasAllRequested && !this.#isRequestExpired(nowMs))
     );
   }
 
@@ -108,7 +114,7 @@ export class Outbox {
   get dueMs(): number {
     if (this.#toRequest.size > 0 || this.#toConfirm.size > 0 || this.#round) return 0;
     if (this.#outgoing.size >= BATCH_ENTRIES) return 0;
-    if (!this.#owesRound) return this.#outgoingDueMs;
+    if (this.#owedRounds === 0) return this.#outgoingDueMs;
     return this.#requested.size === 0 ? 0 : Math.min(this.#outgoingDueMs, this.#requestExpiresMs);
   }
 
@@ -155,7 +161,7 @@ export class Outbox {
     this.#toRequest.delete(key);
     if (this.#requested.delete(key)) {
       this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
-      if (this.#owesRound && this.#requested.size === 0) this.#options.wake();
+      if (this.#owedRounds > 0 && this.#requested.size === 0) this.#options.wake();
     }
     return this.#confirming.delete(key);
   }
@@ -177,11 +183,12 @@ export class Outbox {
 
   /** To be called when the peer has completed a round: the answer to this side's, or one that this side answers. */
   roundReceived(): void {
-    if (this.#awaitsRound) {
-      this.#awaitsRound = false;
+    // Each round has its own answer. With fewer, an answer would be taken for a new round, and be answered for ever.
+    if (this.awaitsRound) {
+      this.#awaitedRounds--;
     } else {
       // The answer waits for the requested entries, so that the peer does not see them as missing.
-      this.#owesRound = true;
+      if (this.#owedRounds < MOST_ROUNDS) this.#owedRounds++;
       this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
       this.#options.wake();
     }
@@ -196,7 +203,11 @@ export class Outbox {
         this.#requestFor(this.#toConfirm, this.#confirming)
       );
     }
-    if (this.#owesRound && !this.#round && (this.#requested.size === 0 || this.#isRequestExpired(nowMs))) {
+    if (
+      this.#owedRounds > 0 &&
+      !this.#round &&
+      (this.#requested.size === 0 || this.#isRequestExpired(nowMs))
+    ) {
       this.#startRound(true);
     }
     if (this.#round)
@@ -210,7 +221,7 @@ export class Outbox {
   }
 
   #startRound(isAnswer: boolean): void {
-    if (isAnswer) this.#owesRound = false;
+    if (isAnswer) this.#owedRounds--;
     // Entries are sent first, so that the peer does not request what it sees advertised.
     this.#round = { after: undefined, entriesAhead: this.#outgoing.size, isAnswer };
   }
@@ -264,7 +275,7 @@ export class Outbox {
     } else {
       this.#round = undefined;
       this.#advertisedMs = Date.now();
-      if (!round.isAnswer) this.#awaitsRound = true;
+      if (!round.isAnswer && this.#awaitedRounds < MOST_ROUNDS) this.#awaitedRounds++;
     }
     return this.#message({ case: "antiEntropyAdvertisement", value });
   }

@@ -532,6 +532,26 @@ describe("a link", () => {
     toB.changed(a.set("k", utf8("w")).key);
     assert.equal(toB.isStale(soon, 1000, 30_000), true);
   });
+
+  test("a peer that is slow to answer a round is not asked again at once, and the answers come to an end", () => {
+    const [a, b] = [replica("a"), replica("b")];
+    a.set("k", utf8("v"));
+    const [toB, toA] = [linkOf(a), linkOf(b)];
+    toB.advertise();
+    const first = drain(toB);
+    assert.equal(toB.isStale(Date.now() + 5000, 1000, 30_000), false);
+    // As after a wait that was too long.
+    toB.advertise();
+    const second = drain(toB);
+    assert.deepEqual([first.length, second.length], [1, 1]);
+    for (const message of first) hand(b, toA, message);
+    const answers = drain(toA);
+    for (const message of second) hand(b, toA, message);
+    answers.push(...drain(toA));
+    for (const message of answers) hand(a, toB, message);
+    talk(a, toB, b, toA);
+    assert.deepEqual([toB.rounds, toA.rounds], [2, 2]);
+  });
 });
 
 describe("changes() of one key between two steps", () => {
