@@ -17,7 +17,7 @@ import { workloads } from "./workloads.js";
 const CLIENTS = 3;
 
 /** How many operations of the tested workload and of each other one a run has, whatever time they take. */
-const TESTED = 200;
+const TESTED = 150;
 const OTHERS = 20;
 
 /** The history of clients of one server on `engine`, in this process. */

@@ -48,7 +48,7 @@ const FAULTS = {
 
   killServer: async ({ servers }, chance) => {
     const { program } = pick(chance, servers);
-    const ms = between(chance, 200, 2000);
+    const ms = between(chance, 200, 1500);
     await program.stop();
     await sleep(ms);
     await program.start();
@@ -65,7 +65,7 @@ const FAULTS = {
 
   pauseServer: async ({ servers }, chance) => {
     const { program } = pick(chance, servers);
-    const ms = between(chance, 2000, 6000);
+    const ms = between(chance, 2000, 4000);
     program.pause();
     await sleep(ms);
     program.resume();
@@ -107,7 +107,7 @@ const FAULTS = {
       latencyMs: between(chance, 5, 80),
       bytesPerSecond: between(chance, 100_000, 1_000_000),
     };
-    const ms = between(chance, 3000, 6000);
+    const ms = between(chance, 2000, 4000);
     for (const link of links) link.impair(impairment);
     await sleep(ms);
     for (const link of links) link.heal();
@@ -117,7 +117,7 @@ const FAULTS = {
 
   fillDisk: async ({ nats }, chance) => {
     const node = pick(chance, NODES);
-    const ms = between(chance, 2000, 4000);
+    const ms = between(chance, 1500, 3000);
     await nats.node(node).fillDisk();
     await sleep(ms);
     await nats.node(node).freeDisk();
@@ -144,7 +144,7 @@ const FAULTS = {
 export type FaultKind = keyof typeof FAULTS;
 
 async function killNode({ nats }: ClusterRun, chance: () => number, node: number): Promise<string> {
-  const ms = between(chance, 300, 3000);
+  const ms = between(chance, 300, 2000);
   await nats.kill(node);
   await sleep(ms);
   await nats.restart(node);
@@ -154,7 +154,7 @@ async function killNode({ nats }: ClusterRun, chance: () => number, node: number
 /** Cuts the links for a while: as a router that refuses, or as a network that drops everything. */
 async function cut(links: readonly CuttableProxy[], chance: () => number): Promise<string> {
   const refuses = chance() < 0.5;
-  const ms = between(chance, 2000, 7000);
+  const ms = between(chance, 1500, 5000);
   for (const link of links) refuses ? link.refuse() : link.impair({ bytesPerSecond: 0 });
   await sleep(ms);
   for (const link of links) link.heal();
