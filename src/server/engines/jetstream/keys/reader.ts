@@ -13,7 +13,8 @@ import { joinParts, partSubjects } from "./value-parts.js";
 const MAX_SUBJECTS = 500;
 const MAX_SUBJECT_CHARS = 200_000;
 
-/** A replica that has not come as far as the barrier is asked again soon: usually it lags by less than a millisecond. */
+/** A replica that has not come as far as the barrier is asked again at once: usually it lags by less than a request. */
+const AT_ONCE = 3;
 const STALE: Backoff = { minMs: 1, maxMs: 100 };
 
 /** The last messages of subjects at one moment. */
@@ -205,7 +206,7 @@ export class KeyReader {
         const message = `no replica that answers has caught up within ${this.#session.waitMs} ms`;
         throw new EngineFault("unavailable", message);
       }
-      await delay(jitteredMs(STALE, failures), this.#session.closing);
+      if (failures > AT_ONCE) await delay(jitteredMs(STALE, failures - AT_ONCE), this.#session.closing);
     }
   }
 
