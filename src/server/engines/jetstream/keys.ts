@@ -101,12 +101,8 @@ export class JetStreamKeys implements KeyStore {
   /** Ends watches, and waits for commits under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.allSettled([
-      this.#watches.close(),
-      ...this.#committing,
-      this.#expiries.close(),
-      this.#sweeper.close(),
-    ]);
+    this.#watches.close();
+    await Promise.allSettled([...this.#committing, this.#expiries.close(), this.#sweeper.close()]);
   }
 
   #checkOpen(): void {

@@ -2,6 +2,8 @@ import type { Msg, Subscription } from "@nats-io/transport-node";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
 import { randomId } from "../../../lib/random-id.js";
 import { delay, runAfter } from "../../../lib/timer.js";
+import { EngineFault } from "../../engine.js";
+import { ApiResponseError } from "./errors.js";
 import type { JetStreamSession } from "./session.js";
 
 const NANOS_PER_MS = 1_000_000;
@@ -25,6 +27,10 @@ export interface FeedOptions {
   /** Only headers are sent, and no payload. */
   isHeadersOnly: boolean;
   onMessage: (subject: string, sequence: number, message: Msg) => void;
+  /** How long the cluster may be away, in milliseconds, before messages may be missing. Default: for ever. */
+  maxAwayMs?: number;
+  /** Called when the feed has ended, as there is no consumer that could go on without a gap. Default: it tries again. */
+  onFailure?: (error: Error) => void;
 }
 
 /**
@@ -44,6 +50,8 @@ export class OrderedFeed {
   #stopTimer: (() => void) | undefined;
   #resetting: Promise<void> | undefined;
   readonly #stopListening: () => void;
+  /** When something came from a consumer for the last time. */
+  #aliveAtMs = performance.now();
 
   private constructor(session: JetStreamSession, from: number, options: FeedOptions) {
     this.#session = session;
@@ -122,6 +130,7 @@ export class OrderedFeed {
 
   #receive(message: Msg): void {
     this.#watch();
+    this.#aliveAtMs = performance.now();
     const { headers, reply } = message;
     if (headers?.code === 100) {
       if (reply) message.respond();
@@ -154,11 +163,22 @@ export class OrderedFeed {
   }
 
   async #createUntilDone(): Promise<void> {
+    const { maxAwayMs = Number.POSITIVE_INFINITY } = this.#options;
     for (let failures = 1; !this.#closing.signal.aborted; failures++) {
+      if (performance.now() - this.#aliveAtMs > maxAwayMs) {
+        this.#fail(
+          new EngineFault("unavailable", "the cluster was away for so long that changes may be lost"),
+        );
+        return;
+      }
       try {
         await this.#createConsumer();
         return;
       } catch (error) {
+        if (this.#options.onFailure && error instanceof ApiResponseError) {
+          this.#fail(error);
+          return;
+        }
         this.#session.log.warn(
           { err: error, stream: this.#options.stream },
           "a consumer could not be created",
@@ -166,6 +186,11 @@ export class OrderedFeed {
         await delay(jitteredMs(RETRY, failures), this.#closing.signal);
       }
     }
+  }
+
+  #fail(error: Error): void {
+    this.close();
+    this.#options.onFailure?.(error);
   }
 }
 

@@ -1,14 +1,17 @@
 import { type Change, EngineFault } from "../../../engine.js";
 import { ChangeFeed } from "../../shared/change-feed.js";
+import { OrderedFeed } from "../ordered-feed.js";
 import type { JetStreamSession } from "../session.js";
-import { subjectPrefix } from "../streams.js";
+import { MARKER_TTL_MS, streamName, subjectPrefix } from "../streams.js";
 import { filterOfPrefix, filtersOfSubject } from "./key-subjects.js";
-import { OrderedConsumer } from "./ordered-consumer.js";
 import type { KeyReader } from "./reader.js";
 import { entryOf, type StoredEntry, storedEntryOf } from "./stored-entry.js";
 
 /** The keys with hashed subjects that one consumer remembers, as nats-server's markers do not have them. */
 const MAX_HASHED = 10_000;
+
+/** Deletions are not known for longer: a watch whose consumer was away for this long may have missed some. */
+const MAX_AWAY_MS = MARKER_TTL_MS - 60_000;
 
 /** The messages of this server that may wait for the consumer. If there are more, the consumer's are enough. */
 const MAX_WRITTEN = 10_000;
@@ -46,14 +49,14 @@ export class Watches {
     const filter = filterOfPrefix(this.#root, prefix);
     let shared = this.#shared.get(filter);
     if (!shared) {
-      shared = new SharedWatch(this.#session, this.#reader, filter, this.#maxBacklog);
+      shared = this.#share(filter);
       this.#shared.set(filter, shared);
     }
     const joined = shared;
     const start = joined.join();
     const leave = () => {
       signal.removeEventListener("abort", leave);
-      if (joined.leave(start)) this.#shared.delete(filter);
+      if (joined.leave(start)) this.#remove(joined);
     };
     signal.addEventListener("abort", leave, { once: true });
     const changes = joined.feed.watch(prefix, AbortSignal.any([signal, start.failure]));
@@ -70,11 +73,25 @@ export class Watches {
       this.#shared.get(filter)?.addWritten(stored);
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#isClosed = true;
-    const shared = [...this.#shared.values()];
+    for (const shared of this.#shared.values()) shared.close();
     this.#shared.clear();
-    await Promise.all(shared.map((each) => each.close()));
+  }
+
+  #share(filter: string): SharedWatch {
+    const shared: SharedWatch = new SharedWatch({
+      session: this.#session,
+      reader: this.#reader,
+      filter,
+      maxBacklog: this.#maxBacklog,
+      onFailure: () => this.#remove(shared),
+    });
+    return shared;
+  }
+
+  #remove(shared: SharedWatch): void {
+    if (this.#shared.get(shared.filter) === shared) this.#shared.delete(shared.filter);
   }
 
   async *#read(
@@ -96,16 +113,26 @@ export class Watches {
   }
 }
 
+interface SharedWatchOptions {
+  session: JetStreamSession;
+  reader: KeyReader;
+  filter: string;
+  maxBacklog: number;
+  /** Called when it cannot go on, and all its watches have failed. */
+  onFailure: () => void;
+}
+
 /** The watches with one filter: one consumer, which starts with the first of them and stops with the last. */
 class SharedWatch {
   readonly feed: ChangeFeed;
+  readonly filter: string;
   readonly #session: JetStreamSession;
   readonly #reader: KeyReader;
-  readonly #filter: string;
+  readonly #onFailure: () => void;
   readonly #root: string;
   readonly #watches = new Set<WatchStart>();
   readonly #hashed = new Map<string, string>();
-  #consumer: OrderedConsumer | undefined;
+  #consumer: Promise<OrderedFeed> | undefined;
   /** This server's messages that the consumer has not come to, by their sequences. */
   #written: StoredEntry[] = [];
   /** The sequence of the last message that was added. */
@@ -114,10 +141,11 @@ class SharedWatch {
   /** Changes that wait until a large value before them is read. */
   #reading: Promise<void> | undefined;
 
-  constructor(session: JetStreamSession, reader: KeyReader, filter: string, maxBacklog: number) {
+  constructor({ session, reader, filter, maxBacklog, onFailure }: SharedWatchOptions) {
     this.#session = session;
     this.#reader = reader;
-    this.#filter = filter;
+    this.filter = filter;
+    this.#onFailure = onFailure;
     this.#root = subjectPrefix(session.name, "keys");
     this.feed = new ChangeFeed(maxBacklog);
   }
@@ -139,14 +167,23 @@ class SharedWatch {
   /** Ends a watch. Returns whether it was the last one. */
   leave(start: WatchStart): boolean {
     if (!this.#watches.delete(start) || this.#watches.size > 0) return false;
-    void this.close();
+    this.close();
     return true;
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#isClosed = true;
     this.feed.close();
-    await this.#consumer?.stop();
+    void this.#consumer?.then(
+      (consumer) => consumer.close(),
+      () => {},
+    );
+  }
+
+  #fail(error: Error): void {
+    this.feed.fail(error);
+    this.close();
+    this.#onFailure();
   }
 
   async #startOf(): Promise<number> {
@@ -156,16 +193,24 @@ class SharedWatch {
     return attempts === 1 || known === 0 ? sequence : known;
   }
 
-  #consume(after: number): void {
+  async #consume(after: number): Promise<void> {
     if (this.#isClosed || this.#consumer || this.#watches.size === 0) return;
-    this.#consumer = new OrderedConsumer(this.#session, {
-      filter: this.#filter,
-      after,
+    this.#consumer = OrderedFeed.open(this.#session, after + 1, {
+      stream: streamName(this.#session.name, "keys"),
+      filter: this.filter,
+      isHeadersOnly: false,
+      maxAwayMs: MAX_AWAY_MS,
       onMessage: (subject, sequence, message) => {
         this.#receive(storedEntryOf(this.#root, subject, sequence, message));
       },
-      onFailure: (error) => this.feed.fail(error),
+      onFailure: (error) => this.#fail(error),
     });
+    try {
+      const consumer = await this.#consumer;
+      if (this.#isClosed) consumer.close();
+    } catch (error) {
+      if (!this.#isClosed) this.#fail(error as Error);
+    }
   }
 
   /** Adds a message of this server, which comes before the next message of the consumer that is later. */
@@ -212,7 +257,7 @@ class SharedWatch {
       // A later message of the key is on its way then.
       if (whole?.sequence === stored.sequence) this.#publish(whole);
     } catch (error) {
-      this.feed.fail(
+      this.#fail(
         error instanceof EngineFault ? error : new Error("a large value was not read", { cause: error }),
       );
     }
