@@ -20,7 +20,8 @@ export const JETSTREAM_BOUNDS = {
   },
   maxBlobBytes: {
     description:
-      "The bytes of the stream of all blobs, including those that are being written, on each replica. " +
+      "The bytes of the stream of all blobs, on each replica. Included are those that are being written or read, and " +
+      "those that were replaced or deleted in the last minute. " +
       "Default: the limits of the cluster.",
   },
   maxTopicBytes: {

@@ -40,8 +40,8 @@ export interface JetStreamEngineOptions {
   /** The bytes of the stream of all logs, on each replica. Default: the limits of the cluster. */
   maxLogBytes?: number;
   /**
-   * The bytes of the stream of all blobs, including those being written, on each replica. Default: the limits of the
-   * cluster.
+   * The bytes of the stream of all blobs, on each replica. Included are those that are being written or read, and those
+   * that were replaced or deleted in the last minute. Default: the limits of the cluster.
    */
   maxBlobBytes?: number;
   /** The bytes of the stream of events that wait for a group, on each replica. Default: the limits of the cluster. */
