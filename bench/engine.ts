@@ -5,6 +5,7 @@ import { createTunnelTransport } from "fairlead/node";
 import { openDiskEngine } from "fairlead/server/disk";
 import { startServer } from "./child.js";
 import { blobRows } from "./engine-blobs.js";
+import { perSecond, rate } from "./rate.js";
 import { startEtcd, startRedis } from "./servers/stores.js";
 import { compare, print, type Row } from "./table.js";
 
@@ -14,23 +15,6 @@ const KEYS = 100_000;
 const text = (i: number): string => `${i}`.padEnd(100, "x");
 const key = (): string => `k${Math.floor(Math.random() * KEYS)}`;
 let written = 0;
-
-/** The rate of `call` with `callers` at the same time, per second. */
-async function rate(ms: number, callers: number, call: () => Promise<unknown>): Promise<number> {
-  const began = performance.now();
-  let calls = 0;
-  const caller = async () => {
-    for (let i = 0; i % 8 > 0 || performance.now() - began < ms; i++) {
-      await call();
-      calls++;
-    }
-  };
-  await Promise.all(Array.from({ length: callers }, caller));
-  return (calls * 1000) / (performance.now() - began);
-}
-
-const perSecond = (rates: readonly number[]): string =>
-  `${Math.round(rates.reduce((sum, one) => sum + one, 0) / rates.length / 100) / 10} k/s`;
 
 /** The disk engine, against Redis and etcd. All of them sync their writes. */
 export async function engine(quick: boolean): Promise<boolean> {

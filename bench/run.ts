@@ -5,6 +5,7 @@ import { engine } from "./engine.js";
 import { facade } from "./facade.js";
 import { files } from "./files.js";
 import { http } from "./http.js";
+import { jetStream } from "./jetstream.js";
 import { tunnel } from "./tunnel.js";
 
 /** The benchmarks by name. Each prints its table. */
@@ -15,6 +16,7 @@ const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = {
   files,
   tunnel,
   engine,
+  jetstream: jetStream,
 };
 
 const { values, positionals } = parseArgs({

@@ -6,7 +6,7 @@ import { setTimeout as later } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
 import { Redis } from "ioredis";
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
