@@ -7,7 +7,7 @@ import { type KV, Kvm } from "@nats-io/kv";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { createClient } from "fairlead";
 import { createNodeTransport, createTunnelTransport } from "fairlead/node";
-import { type Engine, inProcess } from "fairlead/server";
+import type { Engine } from "fairlead/server";
 import { openJetStreamEngine } from "fairlead/server/jetstream";
 import { type Child, startServer } from "./child.js";
 import { perSecond, rate } from "./rate.js";
@@ -176,12 +176,10 @@ async function contendedRow(sides: Sides): Promise<Row> {
   };
 }
 
-/** The engine for a server that ends before it. */
-const withoutClose = (engine: Engine): Engine => ({ ...engine, close: async () => {} });
-
 async function idRow(sides: Sides): Promise<Row> {
-  const { engine, kv, ms, rounds } = sides;
-  const fl = createClient(inProcess({ engine: withoutClose(engine) }));
+  const { kv, ms, rounds } = sides;
+  const servers = await startServers(sides, 1);
+  const fl = createClient(createTunnelTransport(servers[0]?.url ?? ""));
   await kv.put("orders", "0");
   const ids = fl.sequencer("default");
   const { ratio, ours, theirs } = await compare(
@@ -191,8 +189,9 @@ async function idRow(sides: Sides): Promise<Row> {
     higher,
   );
   await fl.close();
+  await stopAll(servers);
   return {
-    what: `STRONG ids of one key, ${CALLERS} callers, ${on(sides)}, against one KV update for each`,
+    what: `STRONG ids of one key from a reference server, ${CALLERS} callers, ${on(sides)}, against one KV update for each`,
     ratio,
     goal: { atLeast: 20 },
     detail: `${perSecond(ours)} and ${perSecond(theirs)}`,

@@ -97,7 +97,7 @@ export class IdleGroups {
   #onNotice(notice: Notice): void {
     if (notice.type === "present") for (const group of notice.groups) this.#use(group);
     else if (notice.type === "settled") this.#removals.get(notice.group)?.end();
-    else this.#onRemoving(notice.group);
+    else if (notice.type === "removing") this.#onRemoving(notice.group);
   }
 
   #onRemoving(group: string): void {
