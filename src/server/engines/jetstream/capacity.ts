@@ -1,6 +1,7 @@
 import type { StreamInfo } from "@nats-io/jetstream";
 import { fullError } from "../shared/errors.js";
-import type { JetStreamSession, Message } from "./session.js";
+import type { StreamMessage } from "./message.js";
+import type { JetStreamSession } from "./session.js";
 import { type StreamPart, streamName } from "./streams.js";
 
 /** What a message takes besides its value, subject and headers. */
@@ -38,7 +39,7 @@ export class Capacity {
   }
 
   /** Runs `write`, which stores `messages`. Fails as EngineFault "full" if there is no room for them. */
-  async admit<T>(messages: readonly Message[], write: () => Promise<T>): Promise<T> {
+  async admit<T>(messages: readonly StreamMessage[], write: () => Promise<T>): Promise<T> {
     if (!Number.isFinite(this.#options.most)) return await write();
     const size = messages.reduce((sum, message) => sum + sizeOf(message), 0);
     await this.#reserve(size);
@@ -81,7 +82,7 @@ export class Capacity {
   }
 }
 
-const sizeOf = ({ subject, data, headers }: Message): number =>
+const sizeOf = ({ subject, data, headers }: StreamMessage): number =>
   headers.reduce(
     (sum, [name, value]) => sum + name.length + value.length + 4,
     OVERHEAD_BYTES + subject.length + data.length,

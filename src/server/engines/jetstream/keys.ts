@@ -3,12 +3,12 @@ import { closedError } from "../shared/errors.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
 import { Capacity } from "./capacity.js";
 import { Commits } from "./keys/commits.js";
-import { Expiries } from "./keys/expiries.js";
+import { KeyExpiries } from "./keys/expiries.js";
 import { subjectOfKey } from "./keys/key-subjects.js";
 import { Listing } from "./keys/listing.js";
 import { PartSweeper } from "./keys/part-sweeper.js";
 import { KeyReader } from "./keys/reader.js";
-import { liveEntry } from "./keys/stored-entry.js";
+import { presentEntry } from "./keys/stored-entry.js";
 import { Watches } from "./keys/watches.js";
 import type { JetStreamSession } from "./session.js";
 import { subjectPrefix } from "./streams.js";
@@ -21,7 +21,7 @@ export class JetStreamKeys implements KeyStore {
   readonly #session: JetStreamSession;
   readonly #root: string;
   readonly #reader: KeyReader;
-  readonly #expiries: Expiries;
+  readonly #expiries: KeyExpiries;
   readonly #commits: Commits;
   readonly #listing: Listing;
   readonly #watches: Watches;
@@ -38,7 +38,7 @@ export class JetStreamKeys implements KeyStore {
     this.#root = subjectPrefix(session.name, "keys");
     this.#reader = new KeyReader(session);
     this.#watches = new Watches(session, this.#reader, maxWatchBacklog);
-    this.#expiries = new Expiries(session, (entry) => this.#watches.addWritten(entry));
+    this.#expiries = new KeyExpiries(session, (entry) => this.#watches.addWritten(entry));
     this.#commits = new Commits(session, {
       reader: this.#reader,
       capacity: new Capacity(session, {
@@ -70,7 +70,7 @@ export class JetStreamKeys implements KeyStore {
     return subjects.map((subject) => {
       const stored = entries.get(subject);
       if (stored) this.#commits.learn(stored);
-      return liveEntry(stored, nowMs);
+      return presentEntry(stored, nowMs);
     });
   }
 

@@ -2,7 +2,8 @@ import { delay } from "../../../lib/timer.js";
 import { type Delivery, EngineFault, type TopicStore } from "../../engine.js";
 import { closedError, fullError } from "../shared/errors.js";
 import type { JETSTREAM_BOUNDS } from "./bounds.js";
-import type { JetStreamSession, Message } from "./session.js";
+import type { StreamMessage } from "./message.js";
+import type { JetStreamSession } from "./session.js";
 import { Claims } from "./topics/claims.js";
 import { ConsumerGroup } from "./topics/consumer-group.js";
 import { GroupConsumers } from "./topics/group-consumers.js";
@@ -58,7 +59,7 @@ export class JetStreamTopics implements TopicStore {
     // What is published after consume() reaches the group. If it cannot begin, its consumers are told.
     if (beginning) await Promise.allSettled(beginning);
     const subject = this.#names.subjectOf(topic);
-    const messages = values.map((data): Message => ({ subject, data, headers: [] }));
+    const messages = values.map((data): StreamMessage => ({ subject, data, headers: [] }));
     const [first, second] = messages;
     if (!first) return;
     try {

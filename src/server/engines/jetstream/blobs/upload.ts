@@ -3,7 +3,8 @@ import { utf8 } from "../../../../lib/utf8.js";
 import { EngineFault } from "../../../engine.js";
 import type { Capacity } from "../capacity.js";
 import { ConditionError } from "../errors.js";
-import type { JetStreamSession, Message } from "../session.js";
+import type { StreamMessage } from "../message.js";
+import type { JetStreamSession } from "../session.js";
 import { ROLLUP, type StreamReader } from "../stream-reader.js";
 import type { BlobSubjects } from "./subjects.js";
 import type { BlobTiming } from "./timing.js";
@@ -80,7 +81,7 @@ export class ChunkUpload {
   }
 
   /** The message that ends the upload, to be stored together with the blob's metadata. */
-  storedNote(): Message {
+  storedNote(): StreamMessage {
     return this.#noteOf("stored", [
       ["Nats-Expected-Last-Subject-Sequence", String(this.#note)],
       ["Nats-TTL", STORED_TTL],
@@ -122,7 +123,7 @@ export class ChunkUpload {
     this.#note = (await this.#options.session.publish(this.#noteOf("open", [condition]))).sequence;
   }
 
-  #noteOf(state: UploadState, headers: Message["headers"]): Message {
+  #noteOf(state: UploadState, headers: StreamMessage["headers"]): StreamMessage {
     return {
       subject: this.#options.subjects.upload(this.id),
       data: utf8(state),

@@ -5,7 +5,7 @@ import { delay } from "../../../../lib/timer.js";
 import { type BlobInfo, EngineFault } from "../../../engine.js";
 import { closedError } from "../../shared/errors.js";
 import { ConditionError } from "../errors.js";
-import type { Message } from "../session.js";
+import type { StreamMessage } from "../message.js";
 import { ROLLUP } from "../stream-reader.js";
 import { type BlobContent, decodeRecord, encodeRecord, type StoredBlob } from "./record.js";
 import { ChunkUpload, lapsedError, type UploadOptions } from "./upload.js";
@@ -192,12 +192,17 @@ export class BlobWriter {
   }
 
   /** Stores one message, or several at once. */
-  async #publish(messages: readonly [Message, ...Message[]]): Promise<void> {
+  async #publish(messages: readonly [StreamMessage, ...StreamMessage[]]): Promise<void> {
     if (messages.length === 1) await this.#options.session.publish(messages[0]);
     else await this.#options.session.publishBatch(messages, this.#options.subjects.fence);
   }
 
-  #metadataMessage(name: string, data: Uint8Array, expected: number, headers: Message["headers"]): Message {
+  #metadataMessage(
+    name: string,
+    data: Uint8Array,
+    expected: number,
+    headers: StreamMessage["headers"],
+  ): StreamMessage {
     const condition = ["Nats-Expected-Last-Subject-Sequence", String(expected)] as const;
     return {
       subject: this.#options.subjects.metadata(name),
@@ -207,7 +212,7 @@ export class BlobWriter {
   }
 
   /** The note that the blob's content is no longer needed, if it is in chunks. */
-  #removalNotes(blob: StoredBlob | undefined): Message[] {
+  #removalNotes(blob: StoredBlob | undefined): StreamMessage[] {
     if (blob?.content.type !== "chunks") return [];
     return [
       { subject: this.#options.subjects.removal(blob.content.id), data: new Uint8Array(0), headers: ROLLUP },

@@ -1,4 +1,5 @@
-import type { JetStreamSession, Stored } from "../session.js";
+import type { StoredAt } from "../message.js";
+import type { JetStreamSession } from "../session.js";
 import { internalPrefix } from "../streams.js";
 
 /**
@@ -16,7 +17,7 @@ export class Barrier {
   }
 
   /** Writes one: its sequence, and how often it was sent. If it was sent again, it is later than the first attempt. */
-  write(): Promise<Stored & { attempts: number }> {
+  write(): Promise<StoredAt & { attempts: number }> {
     return this.#session.publishRepeatedly({ subject: this.subject, data: NOTHING, headers: [] });
   }
 }

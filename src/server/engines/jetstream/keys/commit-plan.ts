@@ -1,6 +1,6 @@
 import type { Write } from "../../../engine.js";
 import { fullError } from "../../shared/errors.js";
-import type { Header, Message } from "../session.js";
+import type { Header, StreamMessage } from "../message.js";
 import { internalPrefix, subjectPrefix } from "../streams.js";
 import { type KeySubject, subjectOfKey } from "./key-subjects.js";
 import type { KnownEntries } from "./known-entries.js";
@@ -41,7 +41,7 @@ interface PlannedEntry {
 
 /** The messages of a commit, and the entries that they write. There are no messages if the commit changes nothing. */
 export interface CommitPlan {
-  messages: Message[];
+  messages: StreamMessage[];
   entries: PlannedEntry[];
 }
 
@@ -90,7 +90,7 @@ interface Change {
   key: string;
   subject: string;
   data: Uint8Array;
-  parts: Message[];
+  parts: StreamMessage[];
   condition: Header | undefined;
   headers: (distance: number) => Header[];
   entry: Omit<PlannedEntry, "key" | "distance">;
@@ -162,7 +162,7 @@ function arrange(
   // A message has one condition, which may be on another subject.
   const isJoined =
     checks.length === 1 && changes.length === 1 && !first?.condition && first?.parts.length === 0;
-  const messages: Message[] = [];
+  const messages: StreamMessage[] = [];
   if (!isJoined) {
     const subject = `${internalPrefix(engine)}c`;
     for (const headers of checks) messages.push({ subject, data: NOTHING, headers });

@@ -15,8 +15,8 @@ import {
   planWrites,
 } from "./commit-plan.js";
 import { KnownEntries } from "./known-entries.js";
-import type { KeyReader, KeySnapshot } from "./reader.js";
-import { liveEntry, type StoredEntry } from "./stored-entry.js";
+import type { KeyReader } from "./reader.js";
+import { type KeySnapshot, presentEntry, type StoredEntry } from "./stored-entry.js";
 import { type KnownVersion, Turns } from "./turns.js";
 
 /** A commit whose conditions hold, but that another server was ahead of, tries again after this time. */
@@ -98,7 +98,7 @@ export class Commits {
   ): KnownVersion | undefined {
     const stored = written.get(subject);
     if (stored) {
-      const entry = liveEntry(stored, nowMs);
+      const entry = presentEntry(stored, nowMs);
       return { version: entry?.version ?? 0n, isWritten: true, entry };
     }
     const version = this.#known.versionOf(subject, nowMs);
@@ -146,7 +146,7 @@ export class Commits {
   ): Commit | undefined {
     const nowMs = this.#session.clock.now();
     for (const [i, { at, ifVersion }] of writes.entries()) {
-      const actual = liveEntry(entries.get(at.subject), nowMs);
+      const actual = presentEntry(entries.get(at.subject), nowMs);
       if (ifVersion === undefined || ifVersion === (actual?.version ?? 0n)) continue;
       return { conflict: asked[i] as Write, actual };
     }

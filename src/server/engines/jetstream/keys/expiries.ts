@@ -20,7 +20,7 @@ type ScheduledEntry = Pick<StoredEntry, "subject" | "sequence"> & { key: string;
  * Deletes the entries that this server has written when they expire, so that watchers are told in time. If it cannot,
  * nats-server does so later. Reads do not depend on it.
  */
-export class Expiries {
+export class KeyExpiries {
   readonly #session: JetStreamSession;
   readonly #onDeleted: (entry: StoredEntry) => void;
   /** Soonest first. Entries that were written again since are skipped. */

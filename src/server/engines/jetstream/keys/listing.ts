@@ -11,7 +11,7 @@ import {
   subjectStart,
 } from "./key-subjects.js";
 import type { KeyReader } from "./reader.js";
-import { liveEntry, type StoredEntry } from "./stored-entry.js";
+import { presentEntry, type StoredEntry } from "./stored-entry.js";
 import { SubjectNames } from "./subject-names.js";
 
 /** The entries that are read at once: few for the first, as a caller may want no more. */
@@ -61,7 +61,7 @@ export class Listing {
       .sort((a, b) => compareUtf8(a.key ?? "", b.key ?? ""));
     for (const each of sorted) {
       const whole = each.parts > 0 ? await this.#whole(each) : each;
-      const entry = liveEntry(whole, this.#session.clock.now());
+      const entry = presentEntry(whole, this.#session.clock.now());
       if (entry) yield entry;
       this.#session.checkOpen();
     }

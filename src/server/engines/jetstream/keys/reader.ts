@@ -6,7 +6,7 @@ import type { JetStreamSession } from "../session.js";
 import { subjectPrefix } from "../streams.js";
 import { Barrier } from "./barrier.js";
 import { type DirectGet, DirectGets, type LastMessages } from "./direct-get.js";
-import { type StoredEntry, storedEntryOf } from "./stored-entry.js";
+import { type KeySnapshot, type StoredEntry, storedEntryOf } from "./stored-entry.js";
 import { joinParts, partSubjects } from "./value-parts.js";
 
 /** The most subjects of one request, and their most characters: nats-server refuses a payload above max_payload. */
@@ -16,13 +16,6 @@ const MAX_SUBJECT_CHARS = 200_000;
 /** A replica that has not come as far as the barrier is asked again at once: usually it lags by less than a request. */
 const AT_ONCE = 3;
 const STALE: Backoff = { minMs: 1, maxMs: 100 };
-
-/** The last messages of subjects at one moment. */
-export interface KeySnapshot {
-  entries: ReadonlyMap<string, StoredEntry>;
-  /** All that was acknowledged before the read has a lower sequence. */
-  sequence: number;
-}
 
 interface Read {
   subjects: readonly string[];

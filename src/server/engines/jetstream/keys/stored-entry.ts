@@ -1,7 +1,7 @@
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { fromUtf8 } from "../../../../lib/utf8.js";
 import type { Entry } from "../../../engine.js";
-import type { Header } from "../session.js";
+import type { Header } from "../message.js";
 import { MARKER_TTL_MS } from "../streams.js";
 import { type KeySubject, keyOfSubject } from "./key-subjects.js";
 
@@ -46,6 +46,13 @@ export interface StoredEntry {
   partOf?: string;
   expiresAtMs: number | undefined;
   isDeleted: boolean;
+}
+
+/** The last messages of subjects at one moment. */
+export interface KeySnapshot {
+  entries: ReadonlyMap<string, StoredEntry>;
+  /** All that was acknowledged before the read has a lower sequence. */
+  sequence: number;
 }
 
 /** The entry to store: its distance to the last message of its commit, and how many parts its value has elsewhere. */
@@ -147,11 +154,11 @@ export function isLive(
 }
 
 /** The entry of the port; undefined if it is deleted or has expired. */
-export function liveEntry(stored: StoredEntry | undefined, nowMs: number): Entry | undefined {
-  return stored && isLive(stored, nowMs) ? entryOf(stored) : undefined;
+export function presentEntry(stored: StoredEntry | undefined, nowMs: number): Entry | undefined {
+  return stored && isLive(stored, nowMs) ? asEntry(stored) : undefined;
 }
 
 /** The entry of the port, without regard to its expiry. */
-export function entryOf({ key = "", value, version, expiresAtMs }: StoredEntry): Entry {
+export function asEntry({ key = "", value, version, expiresAtMs }: StoredEntry): Entry {
   return expiresAtMs === undefined ? { key, value, version } : { key, value, version, expiresAtMs };
 }

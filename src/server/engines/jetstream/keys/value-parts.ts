@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
-import type { Message } from "../session.js";
+import type { StreamMessage } from "../message.js";
 import { internalPrefix } from "../streams.js";
-import type { KeySnapshot } from "./reader.js";
-import { partHeaders, type StoredEntry } from "./stored-entry.js";
+import { type KeySnapshot, partHeaders, type StoredEntry } from "./stored-entry.js";
 
 /** What a message has besides its part of a value: subject and headers, which count for max_payload too. */
 const OVERHEAD_BYTES = 8192;
@@ -34,7 +33,7 @@ export function splitValue(
   subject: string,
   value: Uint8Array,
   { maxPayload, expiresAtMs, nowMs }: { maxPayload: number; expiresAtMs: number | undefined; nowMs: number },
-): { parts: Message[]; last: Uint8Array } {
+): { parts: StreamMessage[]; last: Uint8Array } {
   const most = Math.max(1, maxPayload - OVERHEAD_BYTES);
   if (value.length <= most) return { parts: [], last: value };
   const count = Math.ceil(value.length / most) - 1;

@@ -5,7 +5,7 @@ import type { JetStreamSession } from "../session.js";
 import { MARKER_TTL_MS, streamName, subjectPrefix } from "../streams.js";
 import { filterOfPrefix, filtersOfSubject } from "./key-subjects.js";
 import type { KeyReader } from "./reader.js";
-import { entryOf, type StoredEntry, storedEntryOf } from "./stored-entry.js";
+import { asEntry, type StoredEntry, storedEntryOf } from "./stored-entry.js";
 
 /** The keys with hashed subjects that one consumer remembers, as nats-server's markers do not have them. */
 const MAX_HASHED = 10_000;
@@ -269,7 +269,7 @@ class SharedWatch {
     if (key === undefined) return;
     const change: SequencedChange = stored.isDeleted
       ? { type: "delete", key, sequence }
-      : { type: "set", entry: entryOf(stored), sequence };
+      : { type: "set", entry: asEntry(stored), sequence };
     this.feed.publish(change);
   }
 

@@ -3,7 +3,8 @@ import { delay } from "../../../../lib/timer.js";
 import { EngineFault } from "../../../engine.js";
 import type { Capacity } from "../capacity.js";
 import { ConditionError } from "../errors.js";
-import type { JetStreamSession, Message } from "../session.js";
+import type { StreamMessage } from "../message.js";
+import type { JetStreamSession } from "../session.js";
 import type { StreamReader } from "../stream-reader.js";
 import { encodeMarker, encodeRecords, type LogState, payloadBytes, stateAfter, stateOf } from "./message.js";
 
@@ -165,12 +166,12 @@ export class LogAppender {
   }
 
   async #publish(
-    messages: readonly Message[],
+    messages: readonly StreamMessage[],
     { sequence: expected }: Pick<LogState, "sequence">,
     stateAt: (sequence: number) => LogState,
   ): Promise<LogState> {
     const { session, reader, capacity } = this.#options;
-    const [first, ...rest] = messages as [Message, ...Message[]];
+    const [first, ...rest] = messages as [StreamMessage, ...StreamMessage[]];
     const condition = ["Nats-Expected-Last-Subject-Sequence", String(expected)] as const;
     const conditional = { ...first, headers: [...first.headers, condition] };
     if (messages.length > MAX_BATCH) {

@@ -1,7 +1,7 @@
 import type { LogRecord, Retention } from "../../../engine.js";
 import type { StoredMessage } from "../direct-get.js";
 import { ClusterError } from "../errors.js";
-import type { Message } from "../session.js";
+import type { StreamMessage } from "../message.js";
 
 /** The header that has a message's LogHead, as JSON. */
 const HEAD = "Fairlead-Log";
@@ -67,7 +67,10 @@ export const stateAfter = (
 ): LogState => ({ sequence, next: first + count, timeMs, bytes: before + bytes, floor, retention });
 
 /** A message without records, which carries the log's state on. */
-export function encodeMarker(subject: string, { next, timeMs, bytes, floor, retention }: LogState): Message {
+export function encodeMarker(
+  subject: string,
+  { next, timeMs, bytes, floor, retention }: LogState,
+): StreamMessage {
   const head = { first: next, count: 0, timeMs, before: bytes, bytes: 0, floor, retention };
   return { subject, data: new Uint8Array(0), headers: [[HEAD, JSON.stringify(head)]] };
 }
@@ -78,8 +81,8 @@ export function encodeRecords(
   values: readonly Uint8Array[],
   state: LogState,
   mostBytes: number,
-): { messages: Message[]; last: LogHead } {
-  const messages: Message[] = [];
+): { messages: StreamMessage[]; last: LogHead } {
+  const messages: StreamMessage[] = [];
   let last: LogHead = { ...state, first: state.next, count: 0, before: state.bytes, bytes: 0 };
   const add = (head: LogHead, data: Uint8Array) => {
     const { first, count, timeMs, before, bytes, part, floor, retention } = head;
