@@ -4,7 +4,7 @@ import type { Header, StreamMessage } from "../message.js";
 import { internalPrefix, subjectPrefix } from "../streams.js";
 import { type KeySubject, subjectOfKey } from "./key-subjects.js";
 import type { KnownEntries } from "./known-entries.js";
-import { deleteHeaders, isLive, type StoredEntry, setHeaders } from "./stored-entry.js";
+import { deleteHeaders, isPresent, type StoredEntry, setHeaders } from "./stored-entry.js";
 import { splitValue } from "./value-parts.js";
 
 /** nats-server takes batches of at most this many messages. */
@@ -105,7 +105,7 @@ function changeOf(write: PlannedWrite, context: PlanContext): Change | undefined
   const isConditional = write.ifVersion !== undefined;
   if (write.type === "delete") {
     // Without a condition it was read, and then it must not have changed.
-    if (!isConditional && !(stored && isLive(stored, context.nowMs))) return undefined;
+    if (!isConditional && !(stored && isPresent(stored, context.nowMs))) return undefined;
     const condition = expectation(write, context);
     const headers = (distance: number) => deleteHeaders(key, at, distance);
     return {
@@ -139,7 +139,7 @@ function expiryOf(
   nowMs: number,
 ): number | undefined {
   if (ttlMs === undefined) return undefined;
-  if (ttlMs === "keep") return stored && isLive(stored, nowMs) ? stored.expiresAtMs : undefined;
+  if (ttlMs === "keep") return stored && isPresent(stored, nowMs) ? stored.expiresAtMs : undefined;
   return Math.ceil(nowMs + ttlMs);
 }
 

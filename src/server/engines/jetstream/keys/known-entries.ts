@@ -1,4 +1,4 @@
-import { isLive, type StoredEntry } from "./stored-entry.js";
+import { isPresent, type StoredEntry } from "./stored-entry.js";
 
 /** The keys whose last known message is remembered. */
 const MAX_KEYS = 10_000;
@@ -33,7 +33,7 @@ export class KnownEntries {
   /** The version of the key's last known message, 0n for none; undefined if none is known. */
   versionOf(subject: string, nowMs: number): bigint | undefined {
     const known = this.#find(subject);
-    return known && (isLive(known, nowMs) ? known.version : 0n);
+    return known && (isPresent(known, nowMs) ? known.version : 0n);
   }
 
   /**
@@ -43,8 +43,8 @@ export class KnownEntries {
   sequenceOf(subject: string, version: bigint, nowMs: number): number | undefined {
     const known = this.#find(subject);
     if (version === 0n && !known) return 0;
-    const isPresent = known !== undefined && isLive(known, nowMs);
-    const matches = version === 0n ? !isPresent : isPresent && known.version === version;
+    const isThere = known !== undefined && isPresent(known, nowMs);
+    const matches = version === 0n ? !isThere : isThere && known.version === version;
     return matches ? known?.sequence : undefined;
   }
 

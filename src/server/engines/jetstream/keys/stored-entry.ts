@@ -146,7 +146,7 @@ function readHeaders(headers: MsgHdrs | undefined): OwnHeaders {
 }
 
 /** Whether the key has this entry at `nowMs`, rather than none. */
-export function isLive(
+export function isPresent(
   { isDeleted, expiresAtMs }: Pick<StoredEntry, "isDeleted" | "expiresAtMs">,
   nowMs: number,
 ): boolean {
@@ -155,7 +155,7 @@ export function isLive(
 
 /** The entry of the port; undefined if it is deleted or has expired. */
 export function presentEntry(stored: StoredEntry | undefined, nowMs: number): Entry | undefined {
-  return stored && isLive(stored, nowMs) ? asEntry(stored) : undefined;
+  return stored && isPresent(stored, nowMs) ? asEntry(stored) : undefined;
 }
 
 /** The entry of the port, without regard to its expiry. */
