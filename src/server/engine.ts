@@ -238,7 +238,7 @@ export interface PeerMessaging {
   request(name: string, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
   /** Calls `listener` with each broadcast to `name`. Resolves as serve() does, with the function that ends it. */
   subscribe(name: string, listener: (body: Uint8Array) => void): Promise<() => void>;
-  /** Sends `body` to all other servers that subscribe to `name`: at most once, and in order. */
+  /** Sends `body` to all other servers that subscribe to `name`: at most once, and in order. It never fails. */
   broadcast(name: string, body: Uint8Array): void;
 }
 

@@ -138,22 +138,28 @@ export function peerCases(open: () => Promise<OpenPeers>): void {
     },
   );
 
-  on("broadcast() reaches all others that subscribe, in order, and not the sender", async ([a, b, c]) => {
-    const seen: string[][] = [[], [], []];
-    const note = (i: number) => (body: Uint8Array) => void seen[i]?.push(`${body.length} ${body[0]}`);
-    await a?.subscribe("news", note(0));
-    await b?.subscribe("news", note(1));
-    const end = await c?.subscribe("news", note(2));
-    for (const [i, size] of [1, 3_000_000, 2].entries()) a?.broadcast("news", new Uint8Array(size).fill(i));
-    const all = ["1 0", "3000000 1", "2 2"];
-    await until(() => seen[1]?.length === 3 && seen[2]?.length === 3);
-    assert.deepEqual(seen, [[], all, all]);
-    end?.();
-    a?.broadcast("news", new Uint8Array(4));
-    b?.broadcast("news", new Uint8Array(5));
-    await until(() => seen[1]?.length === 4 && seen[0]?.length === 1);
-    assert.deepEqual([seen[0], seen[2]?.length], [["5 0"], 3]);
-  });
+  on(
+    "broadcast() reaches all others that subscribe, in order, and not the sender",
+    async ([a, b, c], { close }) => {
+      const seen: string[][] = [[], [], []];
+      const note = (i: number) => (body: Uint8Array) => void seen[i]?.push(`${body.length} ${body[0]}`);
+      await a?.subscribe("news", note(0));
+      await b?.subscribe("news", note(1));
+      const end = await c?.subscribe("news", note(2));
+      for (const [i, size] of [1, 3_000_000, 2].entries()) a?.broadcast("news", new Uint8Array(size).fill(i));
+      const all = ["1 0", "3000000 1", "2 2"];
+      await until(() => seen[1]?.length === 3 && seen[2]?.length === 3);
+      assert.deepEqual(seen, [[], all, all]);
+      end?.();
+      a?.broadcast("news", new Uint8Array(4));
+      b?.broadcast("news", new Uint8Array(5));
+      await until(() => seen[1]?.length === 4 && seen[0]?.length === 1);
+      assert.deepEqual([seen[0], seen[2]?.length], [["5 0"], 3]);
+      await close(a ?? assert.fail());
+      a?.broadcast("news", new Uint8Array(6));
+      assert.equal(seen[1]?.length, 4);
+    },
+  );
 
   on("a hundred requests at the same time get their own answers", async ([a, b, c]) => {
     await b?.serve("echo", echo);

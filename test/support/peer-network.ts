@@ -106,8 +106,7 @@ class Peer implements NetworkPeer {
   }
 
   broadcast(name: string, body: Uint8Array): void {
-    this.#checkOpen();
-    if (this.#network.losesBroadcasts) return;
+    if (this.gone.signal.aborted || this.#network.losesBroadcasts) return;
     for (const peer of this.#network.peers) {
       if (peer === this) continue;
       const copy = body.slice();

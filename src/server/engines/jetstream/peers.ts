@@ -96,7 +96,6 @@ export class JetStreamPeers implements PeerMessaging {
   }
 
   broadcast(name: string, body: Uint8Array): void {
-    this.#session.checkOpen();
     const subject = `${this.#subject("b", name)}.${this.id}`;
     for (const frame of splitBroadcast(body, this.#link.partBytes)) this.#send(subject, frame);
   }
