@@ -59,8 +59,10 @@ const OF_ONE_SERVER = [
   "sequencer: the default is WEAK, from a segment that a STRONG id comes after",
   // Each server is a member.
   "gossipMap: what the server tells of itself is one source",
-  // The others apply it a moment later: see lifecycle.test.ts.
+  // The others apply it a moment later: see configuration.test.ts.
   "lifecycle: a greeting is replaced for the next call, under both names of its kind and its setting",
+  // Events that return at the same time may reach consumers of another server in another order.
+  ...(testEngine === "jetstream" ? ["pubsub: half-close ends OK, and what was not answered goes back"] : []),
 ];
 
 let shared: Promise<Target> | undefined;

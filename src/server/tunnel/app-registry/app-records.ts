@@ -44,7 +44,9 @@ export class AppRecords {
       if (!present && (await this.#quota.isFull())) await this.#deleteOne(isConnected);
       const value = present?.value ?? encodeGroups([]);
       const write = { type: "set", key, value, ifVersion: present?.version ?? 0n } as const;
-      const commit = await this.#quota.admit(key, () => keys.commit([write]));
+      const commit = await (present
+        ? keys.commit([write])
+        : this.#quota.admit(key, () => keys.commit([write])));
       if ("version" in commit) return;
     }
   }

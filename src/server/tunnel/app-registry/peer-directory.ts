@@ -8,6 +8,9 @@ const TOPIC = "apps";
 /** How often each server announces all of its apps, in milliseconds, as an earlier announcement may be lost. */
 const ANNOUNCE_MS = 30_000;
 
+/** A server that has announced nothing for this long has gone. */
+const SILENT_MS = 4 * ANNOUNCE_MS;
+
 /** The apps of one server. */
 interface Announcement {
   server: string;
@@ -34,8 +37,8 @@ export interface DirectoryOptions {
  */
 export class PeerDirectory {
   readonly #options: DirectoryOptions;
-  /** The names of the apps of each other server. */
-  readonly #names = new Map<string, Set<string>>();
+  /** The names of the apps of each other server that has some, and when it has announced them. */
+  readonly #servers = new Map<string, { names: Set<string>; atMs: number }>();
 
   constructor(options: DirectoryOptions) {
     this.#options = options;
@@ -66,6 +69,7 @@ export class PeerDirectory {
     // Not all servers at the same time.
     runAfter(ANNOUNCE_MS * (0.75 + Math.random() / 2), () => {
       if (closing.aborted) return;
+      this.#forgetSilent();
       this.#announce(own(), true);
       this.#announceLater();
     });
@@ -84,17 +88,22 @@ export class PeerDirectory {
     if (announcement.asks) this.#announce(this.#options.own(), true);
   }
 
+  /** Forgets the apps of servers that have gone without a word. */
+  #forgetSilent(): void {
+    const nowMs = performance.now();
+    for (const [server, { atMs }] of this.#servers) if (nowMs - atMs > SILENT_MS) this.forget(server);
+  }
+
   #apply({ server, apps, isAll }: Announcement): void {
-    const before = this.#names.get(server) ?? new Set();
+    const names = this.#servers.get(server)?.names ?? new Set();
     const counts = new Map(apps);
-    if (isAll) for (const name of before) if (!counts.has(name)) counts.set(name, 0);
-    const after = new Set(before);
+    if (isAll) for (const name of names) if (!counts.has(name)) counts.set(name, 0);
     for (const [name, count] of counts) {
-      if (count > 0) after.add(name);
-      else after.delete(name);
+      if (count > 0) names.add(name);
+      else names.delete(name);
       this.#options.onCount(server, name, count);
     }
-    if (after.size > 0) this.#names.set(server, after);
-    else this.#names.delete(server);
+    if (names.size > 0) this.#servers.set(server, { names, atMs: performance.now() });
+    else this.#servers.delete(server);
   }
 }
