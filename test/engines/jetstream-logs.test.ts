@@ -240,6 +240,27 @@ suite("logs in JetStream", () => {
     );
   });
 
+  test("read() with follow gives what was appended while its server had no connection", async () => {
+    await using proxy = await openCuttableProxy(Number(new URL(nats.urls[0] ?? "").port));
+    const [a] = (await openServers(1)) as [Stores];
+    await using b = await openStores({ servers: [proxy.url.replace("http", "nats")], name: a.session.name });
+    const stop = new AbortController();
+    const { records, reading } = follow(b.logs, stop.signal);
+    for (let i = 0; i < 3; i++) {
+      await append(a.logs, `before ${i}`);
+      await until(() => records.length === 2 * i + 1);
+      proxy.refuse();
+      await append(a.logs, `during ${i}`);
+      await sleep(300);
+      proxy.heal();
+      // Nothing is appended after it that would tell of it as well.
+      await until(() => records.length === 2 * i + 2);
+    }
+    stop.abort();
+    await reading;
+    checkOrder(records);
+  });
+
   test("read() requests no more than its reader takes", async () => {
     const [a, b] = (await openServers(2)) as [Stores, Stores];
     for (let i = 0; i < 64; i++) await a.logs.append("l", [patternBytes(500_000, i)]);
