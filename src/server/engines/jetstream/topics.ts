@@ -5,7 +5,7 @@ import type { JETSTREAM_BOUNDS } from "./bounds.js";
 import type { StreamMessage } from "./message.js";
 import type { JetStreamSession } from "./session.js";
 import { Claims } from "./topics/claims.js";
-import { TopicGroup } from "./topics/consumer-group.js";
+import { DurableGroup } from "./topics/consumer-group.js";
 import { GroupConsumers } from "./topics/group-consumers.js";
 import { type GroupName, GroupNames } from "./topics/group-names.js";
 import { IdleGroups } from "./topics/idle-groups.js";
@@ -28,7 +28,7 @@ export class JetStreamTopics implements TopicStore {
   readonly #claims: Claims;
   readonly #idle: IdleGroups;
   /** The groups with local consumers, by the names of their consumers. */
-  readonly #groups = new Map<string, TopicGroup>();
+  readonly #groups = new Map<string, DurableGroup>();
   /** The groups that begin now, by topic. */
   readonly #beginning = new Map<string, Set<Promise<void>>>();
   #inboxes = 0;
@@ -99,15 +99,15 @@ export class JetStreamTopics implements TopicStore {
     this.#claims.close();
   }
 
-  #openGroup(topic: string, group: string): TopicGroup {
+  #openGroup(topic: string, group: string): DurableGroup {
     this.#checkOpen();
     const name = this.#names.of(topic, group);
     return this.#groups.get(name.consumer) ?? this.#addGroup(name);
   }
 
-  #addGroup(name: GroupName): TopicGroup {
+  #addGroup(name: GroupName): DurableGroup {
     const session = this.#session;
-    const created = new TopicGroup({
+    const created = new DurableGroup({
       session,
       name,
       stream: this.#names.stream,

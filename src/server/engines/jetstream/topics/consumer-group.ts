@@ -28,7 +28,7 @@ class LocalConsumer extends Consumer<Claim> {
 }
 
 /** The consumers of this server in one group. The cluster has the group and its events. */
-export class TopicGroup {
+export class DurableGroup {
   readonly #options: GroupOptions;
   readonly #consumers = new Set<LocalConsumer>();
   /** The consumers that wait for an event, longest first. */

@@ -24,7 +24,7 @@ interface GroupBounds {
 }
 
 /** What JetStream knows of a group. */
-export interface TopicGroupState {
+export interface DurableGroupState {
   name: GroupName;
   /** The number of its events that are not handled, including claimed ones. */
   events: number;
@@ -84,7 +84,7 @@ export class GroupConsumers {
   }
 
   /** The group as it is now; undefined if there is none. */
-  async state(name: GroupName): Promise<TopicGroupState | undefined> {
+  async state(name: GroupName): Promise<DurableGroupState | undefined> {
     const info = await this.#find(name.consumer);
     return info && stateOf(info, name);
   }
@@ -98,8 +98,8 @@ export class GroupConsumers {
   }
 
   /** All groups. */
-  async list(): Promise<TopicGroupState[]> {
-    const groups: TopicGroupState[] = [];
+  async list(): Promise<DurableGroupState[]> {
+    const groups: DurableGroupState[] = [];
     for await (const info of this.#pages<ConsumerInfo>("LIST")) {
       const name = this.#names.fromMetadata(info.name, info.config.metadata);
       if (name) groups.push(stateOf(info, name));
@@ -198,7 +198,7 @@ export class GroupConsumers {
   }
 }
 
-const stateOf = (info: ConsumerInfo, name: GroupName): TopicGroupState => ({
+const stateOf = (info: ConsumerInfo, name: GroupName): DurableGroupState => ({
   name,
   events: info.num_pending + info.num_ack_pending,
   isAwaited: info.num_waiting > 0,

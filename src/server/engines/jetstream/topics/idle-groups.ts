@@ -3,7 +3,7 @@ import { delay, runAfter } from "../../../../lib/timer.js";
 import { fromUtf8, utf8 } from "../../../../lib/utf8.js";
 import { logDroppedEvents } from "../../shared/log-dropped-events.js";
 import type { JetStreamSession } from "../session.js";
-import type { GroupConsumers, TopicGroupState } from "./group-consumers.js";
+import type { DurableGroupState, GroupConsumers } from "./group-consumers.js";
 import type { GroupName } from "./group-names.js";
 
 /** How often the groups are checked: this part of the shorter time that they are kept, within bounds. */
@@ -148,7 +148,7 @@ export class IdleGroups {
     await Promise.all(idle.map(({ name }) => this.#remove(name)));
   }
 
-  #isIdle({ name, events, isAwaited }: TopicGroupState): boolean {
+  #isIdle({ name, events, isAwaited }: DurableGroupState): boolean {
     const { groupIdleMs, groupBacklogIdleMs } = this.#options;
     const idleMs = performance.now() - (this.#usedMs.get(name.consumer) ?? Number.POSITIVE_INFINITY);
     const keptMs = events === 0 ? Math.min(groupIdleMs, groupBacklogIdleMs) : groupBacklogIdleMs;
