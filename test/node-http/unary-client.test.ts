@@ -401,6 +401,19 @@ for (const protocol of ["connect", "grpc", "grpc-web"] as const) {
 }
 
 describe("gRPC's errors", () => {
+  for (const protocol of ["grpc", "grpc-web"] as const) {
+    test(`${protocol}: a response of a proxy, whose text is no envelope`, async () => {
+      const at = await openBare({
+        answer({ stream }) {
+          stream.respond({ ":status": 503, "content-type": "text/html" });
+          stream.end("<html>no server is there</html>");
+        },
+      });
+      const error = await failure(dial(at.url, { protocol }).say({}));
+      assert.deepEqual([error.code, error.rawMessage], [Code.Unavailable, "HTTP 503"]);
+    });
+  }
+
   test("a response of trailers only", async () => {
     const at = await openBare({
       answer: ({ stream }) =>

@@ -27,7 +27,7 @@ let hasStreamIds = false;
 export class UnaryStream {
   readonly #stream: ClientHttp2Stream;
   readonly #events: UnaryStreamEvents;
-  readonly #isEnveloped: boolean;
+  #isEnveloped: boolean;
   readonly #readMaxBytes: number;
   #headers: IncomingHttpHeaders | undefined;
   #trailers: IncomingHttpHeaders | undefined;
@@ -51,6 +51,8 @@ export class UnaryStream {
     this.#readMaxBytes = readMaxBytes;
     stream.once("response", (headers) => {
       this.#headers = headers;
+      // A proxy, or a server that closes, answers with a text of its own.
+      this.#isEnveloped &&= headers["content-type"]?.startsWith("application/grpc") ?? false;
       if (isEnveloped) fixGrpcMessage(headers);
       connection.noteResponse(headers);
       hasStreamIds ||= typeof stream.id === "number";
