@@ -4,10 +4,10 @@ import { delay } from "../../../lib/timer.js";
 import type { PeerHandler, PeerMessaging } from "../../engine.js";
 import { closedError } from "../shared/errors.js";
 import { BroadcastReceiver, partBytesOf, splitBroadcast } from "./peers/broadcasts.js";
-import type { Exchange, ExchangeLink } from "./peers/exchange.js";
-import { decodeFrame, encodeFrame, type Frame } from "./peers/frame.js";
+import type { PeerExchange, PeerLink } from "./peers/exchange.js";
+import { decodePeerFrame, encodePeerFrame, type PeerFrame } from "./peers/frame.js";
 import { IncomingRequest } from "./peers/incoming-request.js";
-import { sendRequest } from "./peers/outgoing-request.js";
+import { sendPeerRequest } from "./peers/outgoing-request.js";
 import { ReceiveBudget } from "./peers/receive-budget.js";
 import type { JetStreamSession } from "./session.js";
 import { encodeToken } from "./subjects.js";
@@ -32,8 +32,8 @@ const QUEUE = "peers";
 export class JetStreamPeers implements PeerMessaging {
   readonly id: string;
   readonly #session: JetStreamSession;
-  readonly #exchanges = new Map<string, Exchange>();
-  readonly #link: ExchangeLink;
+  readonly #exchanges = new Map<string, PeerExchange>();
+  readonly #link: PeerLink;
   #opened = 0;
 
   constructor(session: JetStreamSession) {
@@ -65,7 +65,7 @@ export class JetStreamPeers implements PeerMessaging {
     const subscription = this.#session.nc.subscribe(this.#subject("q", name), {
       queue: QUEUE,
       callback: (_, { data, reply }) => {
-        const first = decodeFrame(data);
+        const first = decodePeerFrame(data);
         if (first?.type !== "first" || !reply || this.#session.closing.aborted) return;
         new IncomingRequest({ link: this.#link, handler, replyTo: reply, first });
       },
@@ -78,7 +78,7 @@ export class JetStreamPeers implements PeerMessaging {
     this.#session.checkOpen();
     signal.throwIfAborted();
     const label = JSON.stringify(name);
-    return sendRequest({ link: this.#link, subject: this.#subject("q", name), label, body, signal });
+    return sendPeerRequest({ link: this.#link, subject: this.#subject("q", name), label, body, signal });
   }
 
   async subscribe(name: string, listener: (body: Uint8Array) => void): Promise<() => void> {
@@ -87,7 +87,7 @@ export class JetStreamPeers implements PeerMessaging {
     const subscription = this.#session.nc.subscribe(`${this.#subject("b", name)}.*`, {
       callback: (_, { subject, data }) => {
         const sender = subject.slice(subject.lastIndexOf(".") + 1);
-        const frame = sender === this.id ? undefined : decodeFrame(data);
+        const frame = sender === this.id ? undefined : decodePeerFrame(data);
         const body = frame && receiver.add(sender, frame);
         if (body) listener(body);
       },
@@ -108,7 +108,7 @@ export class JetStreamPeers implements PeerMessaging {
     return end;
   }
 
-  #open(inbox: string, exchange: Exchange): { subject: string; close: () => void } {
+  #open(inbox: string, exchange: PeerExchange): { subject: string; close: () => void } {
     const token = String(++this.#opened);
     this.#exchanges.set(token, exchange);
     return { subject: `${inbox}.${token}`, close: () => void this.#exchanges.delete(token) };
@@ -116,15 +116,15 @@ export class JetStreamPeers implements PeerMessaging {
 
   #receive({ subject, data, reply, headers }: Msg): void {
     const exchange = this.#exchanges.get(subject.slice(subject.lastIndexOf(".") + 1));
-    const frame = decodeFrame(data);
+    const frame = decodePeerFrame(data);
     if (headers?.code === NO_RESPONDERS && data.length === 0) exchange?.onUnserved();
     else if (frame && exchange) exchange.onFrame(frame, reply);
     else if (frame && reply) this.#send(reply, { type: "cancel" });
   }
 
-  #send(subject: string, frame: Frame, reply?: string): void {
+  #send(subject: string, frame: PeerFrame, reply?: string): void {
     if (this.#session.nc.isClosed()) return;
-    this.#session.nc.publish(subject, encodeFrame(frame), reply === undefined ? {} : { reply });
+    this.#session.nc.publish(subject, encodePeerFrame(frame), reply === undefined ? {} : { reply });
   }
 
   #subject(kind: "q" | "b", name: string): string {

@@ -1,5 +1,5 @@
 import { PeerFault } from "../../../engine.js";
-import type { Frame } from "./frame.js";
+import type { PeerFrame } from "./frame.js";
 import type { ReceiveBudget } from "./receive-budget.js";
 
 /** How many parts of a body are sent before the first of them is confirmed. */
@@ -9,10 +9,10 @@ const WINDOW_PARTS = 4;
 export class BodySender {
   readonly #body: Uint8Array;
   readonly #partBytes: number;
-  readonly #send: (frame: Frame) => void;
+  readonly #send: (frame: PeerFrame) => void;
   #sent: number;
 
-  constructor(body: Uint8Array, partBytes: number, send: (frame: Frame) => void) {
+  constructor(body: Uint8Array, partBytes: number, send: (frame: PeerFrame) => void) {
     this.#body = body;
     this.#partBytes = partBytes;
     this.#send = send;
@@ -40,7 +40,7 @@ export class BodySender {
 interface BodyReceiverOptions {
   budget: ReceiveBudget;
   /** Sends the confirmation of a part. */
-  confirm: (frame: Frame) => void;
+  confirm: (frame: PeerFrame) => void;
   onBody: (body: Uint8Array) => void;
 }
 

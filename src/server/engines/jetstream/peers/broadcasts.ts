@@ -1,10 +1,10 @@
-import { FRAME_HEADER_BYTES, type Frame } from "./frame.js";
+import { PEER_FRAME_HEADER_BYTES, type PeerFrame } from "./frame.js";
 
 /** A broadcast whose next part is this late is dropped, in milliseconds. */
 const PART_TIMEOUT_MS = 5000;
 
 /** Splits a broadcast. Its parts are not confirmed, so a lost one loses the broadcast. */
-export function* splitBroadcast(body: Uint8Array, partBytes: number): Generator<Frame, void, undefined> {
+export function* splitBroadcast(body: Uint8Array, partBytes: number): Generator<PeerFrame, void, undefined> {
   yield { type: "first", size: body.length, bytes: body.subarray(0, partBytes) };
   for (let offset = partBytes; offset < body.length; offset += partBytes) {
     yield { type: "next", offset, bytes: body.subarray(offset, offset + partBytes) };
@@ -18,7 +18,7 @@ export class BroadcastReceiver {
   readonly #partials = new Map<string, Partial>();
 
   /** The broadcast that this frame completes; undefined if it completes none. */
-  add(sender: string, frame: Frame): Uint8Array | undefined {
+  add(sender: string, frame: PeerFrame): Uint8Array | undefined {
     const nowMs = performance.now();
     for (const [other, { atMs }] of this.#partials)
       if (nowMs - atMs > PART_TIMEOUT_MS) this.#partials.delete(other);
@@ -47,7 +47,7 @@ export class BroadcastReceiver {
 
 /** The bytes of a body that fit in one message of the cluster. */
 export const partBytesOf = (maxPayload: number): number =>
-  Math.min(MOST_PART_BYTES, maxPayload - FRAME_HEADER_BYTES);
+  Math.min(MOST_PART_BYTES, maxPayload - PEER_FRAME_HEADER_BYTES);
 
 /** Larger parts would delay other messages of the connection. */
 const MOST_PART_BYTES = 256 * 1024;

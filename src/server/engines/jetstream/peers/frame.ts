@@ -1,7 +1,7 @@
 import { fromUtf8, utf8 } from "../../../../lib/utf8.js";
 
 /** A message of an exchange between two servers, about one request and its answer. */
-export type Frame =
+export type PeerFrame =
   /** The size of a body, and its first bytes. */
   | { type: "first"; size: number; bytes: Uint8Array }
   /** Further bytes of a body. */
@@ -15,10 +15,17 @@ export type Frame =
   /** The handler failed. */
   | { type: "failed"; message: string };
 
-const TYPES = ["first", "next", "received", "working", "cancel", "failed"] as const satisfies Frame["type"][];
+const TYPES = [
+  "first",
+  "next",
+  "received",
+  "working",
+  "cancel",
+  "failed",
+] as const satisfies PeerFrame["type"][];
 
 /** The bytes of a frame before those of a body. */
-export const FRAME_HEADER_BYTES = 5;
+export const PEER_FRAME_HEADER_BYTES = 5;
 
 /** The most characters of an error's message. */
 const MESSAGE_CHARS = 4096;
@@ -26,16 +33,16 @@ const MESSAGE_CHARS = 4096;
 const NONE = new Uint8Array();
 
 /** A frame as a byte for its type, a number in four bytes, and bytes. */
-export function encodeFrame(frame: Frame): Uint8Array {
+export function encodePeerFrame(frame: PeerFrame): Uint8Array {
   const { number, bytes } = partsOf(frame);
-  const encoded = new Uint8Array(FRAME_HEADER_BYTES + bytes.length);
+  const encoded = new Uint8Array(PEER_FRAME_HEADER_BYTES + bytes.length);
   encoded[0] = TYPES.indexOf(frame.type);
   new DataView(encoded.buffer).setUint32(1, number);
-  encoded.set(bytes, FRAME_HEADER_BYTES);
+  encoded.set(bytes, PEER_FRAME_HEADER_BYTES);
   return encoded;
 }
 
-function partsOf(frame: Frame): { number: number; bytes: Uint8Array } {
+function partsOf(frame: PeerFrame): { number: number; bytes: Uint8Array } {
   switch (frame.type) {
     case "first":
       return { number: frame.size, bytes: frame.bytes };
@@ -51,13 +58,17 @@ function partsOf(frame: Frame): { number: number; bytes: Uint8Array } {
 }
 
 /** Undefined for a frame of another version, which is ignored. */
-export function decodeFrame(encoded: Uint8Array): Frame | undefined {
-  if (encoded.length < FRAME_HEADER_BYTES) return undefined;
+export function decodePeerFrame(encoded: Uint8Array): PeerFrame | undefined {
+  if (encoded.length < PEER_FRAME_HEADER_BYTES) return undefined;
   const type = TYPES[encoded[0] as number];
   const { buffer, byteOffset, length } = encoded;
   const number = new DataView(buffer, byteOffset).getUint32(1);
   // Not subarray(): on Node NATS passes a Buffer, whose parts are Buffers too.
-  const bytes = new Uint8Array(buffer, byteOffset + FRAME_HEADER_BYTES, length - FRAME_HEADER_BYTES);
+  const bytes = new Uint8Array(
+    buffer,
+    byteOffset + PEER_FRAME_HEADER_BYTES,
+    length - PEER_FRAME_HEADER_BYTES,
+  );
   switch (type) {
     case "first":
       return { type, size: number, bytes };

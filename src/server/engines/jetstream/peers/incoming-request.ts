@@ -1,22 +1,22 @@
 import { runAfter } from "../../../../lib/timer.js";
 import type { PeerHandler } from "../../../engine.js";
 import { BodyReceiver, BodySender } from "./body.js";
-import { type Exchange, type ExchangeLink, WORKING_MS } from "./exchange.js";
-import type { Frame } from "./frame.js";
+import { type PeerExchange, type PeerLink, WORKING_MS } from "./exchange.js";
+import type { PeerFrame } from "./frame.js";
 
 /** A request that takes longer says so at this time first, so that it can be canceled. */
 const FIRST_WORKING_MS = 50;
 
 interface IncomingRequestOptions {
-  link: ExchangeLink;
+  link: PeerLink;
   handler: PeerHandler;
   /** The requester's subject. */
   replyTo: string;
-  first: Frame & { type: "first" };
+  first: PeerFrame & { type: "first" };
 }
 
 /** Receives a request, and answers it. */
-export class IncomingRequest implements Exchange {
+export class IncomingRequest implements PeerExchange {
   readonly #options: IncomingRequestOptions;
   readonly #subject: string;
   readonly #close: () => void;
@@ -39,7 +39,7 @@ export class IncomingRequest implements Exchange {
     });
   }
 
-  onFrame(frame: Frame): void {
+  onFrame(frame: PeerFrame): void {
     switch (frame.type) {
       case "next":
         try {
@@ -91,7 +91,7 @@ export class IncomingRequest implements Exchange {
     });
   }
 
-  #send(frame: Frame): void {
+  #send(frame: PeerFrame): void {
     this.#options.link.send(this.#options.replyTo, frame, this.#subject);
   }
 

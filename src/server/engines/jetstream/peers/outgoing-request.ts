@@ -2,11 +2,11 @@ import { onAbort } from "../../../../lib/on-abort.js";
 import { runAfter } from "../../../../lib/timer.js";
 import { PeerFault } from "../../../engine.js";
 import { BodyReceiver, BodySender } from "./body.js";
-import { type Exchange, type ExchangeLink, LOST_MS } from "./exchange.js";
-import type { Frame } from "./frame.js";
+import { LOST_MS, type PeerExchange, type PeerLink } from "./exchange.js";
+import type { PeerFrame } from "./frame.js";
 
 interface OutgoingRequestOptions {
-  link: ExchangeLink;
+  link: PeerLink;
   /** The subject of the servers that serve the name. */
   subject: string;
   /** The name, for messages of errors. */
@@ -16,11 +16,11 @@ interface OutgoingRequestOptions {
 }
 
 /** Sends a request to one of the servers that serve it, and receives the answer. */
-export function sendRequest(options: OutgoingRequestOptions): Promise<Uint8Array> {
+export function sendPeerRequest(options: OutgoingRequestOptions): Promise<Uint8Array> {
   return new Promise((resolve, reject) => new OutgoingRequest(options, resolve, reject));
 }
 
-class OutgoingRequest implements Exchange {
+class OutgoingRequest implements PeerExchange {
   readonly #options: OutgoingRequestOptions;
   readonly #resolve: (answer: Uint8Array) => void;
   readonly #reject: (error: unknown) => void;
@@ -52,7 +52,7 @@ class OutgoingRequest implements Exchange {
     this.#stopListening = onAbort(signal, () => this.#cancel(signal.reason));
   }
 
-  onFrame(frame: Frame, replyTo: string | undefined): void {
+  onFrame(frame: PeerFrame, replyTo: string | undefined): void {
     this.#other = replyTo ?? this.#other;
     this.#isHeard = true;
     try {
@@ -70,7 +70,7 @@ class OutgoingRequest implements Exchange {
     this.#cancel(error);
   }
 
-  #receive(frame: Frame): void {
+  #receive(frame: PeerFrame): void {
     switch (frame.type) {
       case "received":
         this.#sender.onReceived(frame.offset);
@@ -103,11 +103,11 @@ class OutgoingRequest implements Exchange {
     });
   }
 
-  #answer(frame: Frame): void {
+  #answer(frame: PeerFrame): void {
     if (this.#other !== undefined) this.#options.link.send(this.#other, frame);
   }
 
-  /** If the other side is not known yet, it is told when its next frame arrives here: see ExchangeTable. */
+  /** If the other side is not known yet, it is told when its next frame arrives: see JetStreamPeers. */
   #cancel(error: unknown): void {
     this.#answer({ type: "cancel" });
     this.#fail(error);
