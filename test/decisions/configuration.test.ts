@@ -145,15 +145,18 @@ test("SubscribeConfiguration: whatever is written while it begins, the subscribe
       async (writes, from) => {
         await using at = await open();
         let stream: Stream | undefined;
+        const saves: Promise<unknown>[] = [];
         const saving = (async () => {
           for (const [i, { key, content, before }] of writes.entries()) {
             for (let turn = 0; turn < before; turn++) await Promise.resolve();
             const saved = at.save({ [key]: content });
+            saves.push(saved);
             if (i === from) stream = at.subscribe({ storeName });
             if (before > 0) await saved;
           }
         })();
         await saving;
+        await Promise.all(saves);
         stream ??= at.subscribe({ storeName });
         await at.save({ done: "yes" });
         const told = new Map<string, string>();

@@ -148,16 +148,18 @@ export class DurableGroup {
   #onLeave(consumer: LocalConsumer): void {
     this.#consumers.delete(consumer);
     const hasWaited = this.#waiting.delete(consumer);
-    this.#return([...consumer.claimed].sort((a, b) => a.sequence - b.sequence));
     if (hasWaited) this.#pulls.cancelSurplus();
+    const claims = [...consumer.claimed].sort((a, b) => a.sequence - b.sequence);
+    this.#return(claims, hasWaited && claims.length > 1 ? this.#forgetCanceled() : undefined);
     this.#endIfEmpty();
   }
 
-  #return(claims: readonly Claim[]): void {
+  /** Returns events to the front of the group, in order, when `ready` has resolved. */
+  #return(claims: readonly Claim[], ready?: Promise<unknown>): void {
+    const { claims: answers } = this.#options;
     for (const claim of claims) {
       // If this fails, the cluster delivers the event again when its claim has run out.
-      const returning = this.#options.claims
-        .return(claim)
+      const returning = (ready ? ready.then(() => answers.return(claim)) : answers.return(claim))
         .catch(() => {})
         .finally(() => {
           this.#returning.delete(returning);
@@ -166,6 +168,14 @@ export class DurableGroup {
         });
       this.#returning.add(returning);
     }
+  }
+
+  /**
+   * Lets the cluster forget requests that were canceled, as it does when it counts them. Else the first returned event
+   * would be taken for such a request, and put behind the others.
+   */
+  async #forgetCanceled(): Promise<void> {
+    await this.#options.consumers.state(this.name).catch(() => {});
   }
 
   #endIfEmpty(): void {
