@@ -11,6 +11,7 @@ import { GetStateRequestSchema, Runtime } from "fairlead/gen/spec/proto/runtime/
 import { createNodeTransport, createTunnelTransport } from "fairlead/node";
 import { Redis } from "ioredis";
 import type { Load, Turn } from "./http.js";
+import { STREAMS } from "./servers/streams.js";
 import { percentile } from "./table.js";
 
 // A client of the bench `http`, in a process of its own: makes calls of one kind whenever it is asked to.
@@ -24,6 +25,33 @@ const message = create(GetStateRequestSchema, REQUEST);
 function raw(transport: Transport) {
   const client = createRaw(Runtime, transport);
   return () => client.getState(REQUEST);
+}
+
+/** Reads a log to its end by gRPC, without decoding it. */
+function readStream(url: string, log: keyof typeof STREAMS) {
+  const session = connect(url, { settings: { initialWindowSize: 1024 * 1024 } });
+  const headers = {
+    ":method": "POST",
+    ":path": "/atomix.log.LogService/Consume",
+    "content-type": "application/grpc",
+    "fairlead-log": log,
+    "fairlead-follow": "false",
+  };
+  const { count, bytes } = STREAMS[log];
+  return () =>
+    new Promise<void>((resolve, reject) => {
+      const stream = session.request(headers);
+      let received = 0;
+      stream.on("data", (chunk: Buffer) => {
+        received += chunk.length;
+      });
+      stream.on("end", () =>
+        received >= count * bytes ? resolve() : reject(new Error(`only ${received} bytes of ${log}`)),
+      );
+      stream.on("error", reject);
+      // An empty request: from the first record on.
+      stream.end(Buffer.alloc(5));
+    });
 }
 
 /** How each kind of client makes one call. */
@@ -82,6 +110,9 @@ const KINDS: Record<string, (url: string) => () => Promise<unknown>> = {
         stream.end(body);
       });
   },
+
+  "stream-small": (url) => readStream(url, "small"),
+  "stream-large": (url) => readStream(url, "large"),
 
   "fairlead-connect": (url) => raw(createNodeTransport(url)),
   "fairlead-grpc": (url) => raw(createNodeTransport(url, { protocol: "grpc" })),

@@ -3,9 +3,10 @@ import { mkdtemp } from "node:fs/promises";
 import { connect } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createClient } from "fairlead";
+import { bytes as bytesCodec, createClient } from "fairlead";
 import { createNodeTransport } from "fairlead/node";
 import { startCacheRedis } from "./servers/stores.js";
+import { STREAMS } from "./servers/streams.js";
 import { compare, median, print, type Row } from "./table.js";
 
 /** The task of a client: calls for `ms`, `many` at a time. */
@@ -141,6 +142,10 @@ export async function http(quick: boolean): Promise<boolean> {
   using bare2 = new Program("servers/http.js", "bare-http2");
   const setup = createClient(createNodeTransport(await whole.ready));
   await setup.state().set("bench", { name: "Ada", count: 1 });
+  for (const [name, { count, bytes }] of Object.entries(STREAMS)) {
+    const log = setup.log(name, { codec: bytesCodec() });
+    for (let i = 0; i < count; i++) await log.append(new Uint8Array(bytes));
+  }
   await setup.close();
   const rows: Row[] = [];
 
@@ -194,6 +199,19 @@ export async function http(quick: boolean): Promise<boolean> {
       what: `one at a time, whole server called by ${kind}: p50 against grpc-js to grpc-js`,
       goal: { atMost: 0.8 },
       ...single.p50,
+    });
+  }
+
+  using bareStream = new Program("servers/http.js", "bare-stream");
+  for (const [kind, messages] of [
+    ["stream-small", `${STREAMS.small.count} messages of ${STREAMS.small.bytes} bytes`],
+    ["stream-large", `${STREAMS.large.count} messages of 64 KiB`],
+  ] as const) {
+    const streams = await pair([kind, whole], [kind, bareStream], 4);
+    rows.push({
+      what: `streams of ${messages} by gRPC, 4 at once, whole server against bare node:http2`,
+      ...streams.rate,
+      detail: streams.rate.detail.replace("calls/s", "streams/s"),
     });
   }
 

@@ -5,7 +5,8 @@ export interface Row {
   what: string;
   /** The value that is compared with the goal; if there are several, each of them. */
   ratio: number | readonly number[];
-  goal: Goal;
+  /** Undefined: there is none. */
+  goal?: Goal;
   /** The absolute figures. */
   detail: string;
   /** Formats `ratio`. Default: as a ratio, "1.02 ×". */
@@ -13,7 +14,7 @@ export interface Row {
 }
 
 const met = ({ ratio, goal }: Row): boolean =>
-  [ratio].flat().every((each) => ("atMost" in goal ? each <= goal.atMost : each >= goal.atLeast));
+  !goal || [ratio].flat().every((each) => ("atMost" in goal ? each <= goal.atMost : each >= goal.atLeast));
 
 /** Prints rows as a Markdown table. Returns true if every goal is met. */
 export function print(title: string, rows: readonly Row[]): boolean {
@@ -29,8 +30,10 @@ export function print(title: string, rows: readonly Row[]): boolean {
         .map((each) => `${each.toFixed(2)} ×`)
         .join(", "),
     } = row;
-    const limit = "atMost" in goal ? `≤ ${goal.atMost}` : `≥ ${goal.atLeast}`;
-    console.log(`| ${what} | ${shown} | ${limit} | ${met(row) ? "met" : "missed"} | ${detail} |`);
+    const limit = !goal ? "" : "atMost" in goal ? `≤ ${goal.atMost}` : `≥ ${goal.atLeast}`;
+    console.log(
+      `| ${what} | ${shown} | ${limit} | ${!goal ? "" : met(row) ? "met" : "missed"} | ${detail} |`,
+    );
   }
   return rows.every(met);
 }

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer as createHttp1 } from "node:http";
 import { createServer as createHttp2, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo, Server as NetServer } from "node:net";
@@ -8,6 +9,7 @@ import { loadSync } from "@grpc/proto-loader";
 import { GetStateResponseSchema, Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
 import { createServer } from "fairlead/server";
 import { listen, nodePlatform } from "fairlead/server/node";
+import { STREAMS } from "./streams.js";
 
 // A server of the bench `http`: its first argument says which. It tells its URL, and its CPU time and memory when asked.
 
@@ -76,6 +78,22 @@ const SERVERS: Record<string, () => Promise<string>> = {
         stream.respond({ ":status": 200, "content-type": "application/proto" });
         stream.end(body);
       });
+    });
+    return listening(server);
+  },
+  /** node:http2 with the frames of a log's records: those of the path, each in a write of its own. */
+  "bare-stream"() {
+    const server = createHttp2();
+    server.on("stream", async (stream: ServerHttp2Stream, headers) => {
+      const { count, bytes } = STREAMS[headers["fairlead-log"] as keyof typeof STREAMS];
+      const frame = Buffer.alloc(5 + bytes);
+      frame.writeUInt32BE(bytes, 1);
+      stream.resume();
+      stream.respond({ ":status": 200, "content-type": "application/grpc" });
+      for (let i = 0; i < count; i++) {
+        if (!stream.write(frame)) await once(stream, "drain");
+      }
+      stream.end();
     });
     return listening(server);
   },
