@@ -128,7 +128,9 @@ for (const nodes of [1, 3] as const) {
     };
 
     const consumersOf = async ({ stream }: Servers): Promise<string[]> => {
-      return ((await api(`CONSUMER.NAMES.${stream}`, {}))["consumers"] as string[] | null) ?? [];
+      const { consumers } = (await api(`CONSUMER.NAMES.${stream}`, {})) as { consumers: string[] | null };
+      // Without the one that is no group.
+      return (consumers ?? []).filter((name) => name !== "interest");
     };
 
     /** Changes how long the cluster waits for a sign of life of claimed events. */
@@ -329,6 +331,41 @@ for (const nodes of [1, 3] as const) {
       60_000,
     );
 
+    onCluster(
+      "a node that was down while a group began has all of its events",
+      async () => {
+        await using servers = new Servers(nats);
+        const topics = await servers.open();
+        const down = ((await nats.leaderOf(servers.stream)) + 1) % 3;
+        await nats.kill(down);
+        const groups = numbers(5);
+        for (const group of groups) {
+          await topics.createGroup("t", group);
+          await publish(topics, group);
+        }
+        await nats.restart(down);
+        await nats.ready();
+        for (const name of await consumersOf(servers)) {
+          await until(async () => {
+            const body = JSON.stringify({ placement: { preferred: `n${down}` } });
+            await nc
+              .request(`$JS.API.CONSUMER.LEADER.STEPDOWN.${servers.stream}.${name}`, body)
+              .catch(() => {});
+            await sleep(100);
+            const info = await nc
+              .request(`$JS.API.CONSUMER.INFO.${servers.stream}.${name}`)
+              .catch(() => undefined);
+            return info?.json<{ cluster?: { leader?: string } }>().cluster?.leader === `n${down}`;
+          });
+        }
+        for (const group of groups) {
+          const expected = groups.slice(Number(group)).map((text) => `${text}#1`);
+          assert.deepEqual(await acknowledgeNext(consumer(topics, group), expected.length), expected);
+        }
+      },
+      60_000,
+    );
+
     test("a group that somebody deletes at the cluster begins again, which is logged", async () => {
       await using servers = new Servers(nats);
       const topics = await servers.open();
@@ -359,7 +396,8 @@ for (const nodes of [1, 3] as const) {
       };
       await publish(topics, "1");
       await publish(topics, "2", "3");
-      assert.equal(await stored(), 0);
+      await until(async () => (await stored()) === 0);
+      await publish(topics, "early");
       const events = consumer(topics);
       await publish(topics, "4");
       await publish(topics, "5", "6");
@@ -506,7 +544,7 @@ suite("on a cluster with a slow link between two nodes", () => {
       const { consumers } = (await nc.request(`$JS.API.CONSUMER.NAMES.${servers.stream}`, "{}")).json<{
         consumers: string[];
       }>();
-      const at = `${servers.stream}.${consumers[0]}`;
+      const at = `${servers.stream}.${consumers.find((name) => name !== "interest")}`;
       const streamLeader = await nats.leaderOf(servers.stream);
       const leader = async () => {
         const info = await nc.request(`$JS.API.CONSUMER.INFO.${at}`);

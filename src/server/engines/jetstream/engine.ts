@@ -107,7 +107,8 @@ export async function openJetStreamEngine(options: JetStreamEngineOptions): Prom
   try {
     await openStreams(session, { replicas, bounds });
     for (let i = 0; i < FIRST_SAMPLES; i++) await sampleClock(session);
-    const engine = createEngine(session, bounds);
+    const topics = await openTopics(session, bounds);
+    const engine = createEngine(session, bounds, topics);
     closeOnRefusal = (error) => {
       log.error({ err: error }, "the engine closes, as the cluster has a server that it cannot use");
       void engine.close();
@@ -130,14 +131,28 @@ function checkOptions(servers: readonly string[], name: string, replicas: number
   if (![1, 3, 5].includes(replicas)) throw new ClusterError(`replicas is ${replicas}: it must be 1, 3 or 5`);
 }
 
+async function openTopics(
+  session: JetStreamSession,
+  bounds: Record<keyof typeof JETSTREAM_BOUNDS, number>,
+): Promise<JetStreamTopics> {
+  const topics = new JetStreamTopics(session, bounds);
+  try {
+    await topics.open();
+    return topics;
+  } catch (error) {
+    await topics.close();
+    throw error;
+  }
+}
+
 function createEngine(
   session: JetStreamSession,
   bounds: Record<keyof typeof JETSTREAM_BOUNDS, number>,
+  topics: JetStreamTopics,
 ): Engine {
   const { clock, nc } = session;
   const keys = new JetStreamKeys(session, bounds);
   const logs = new JetStreamLogs(session, bounds);
-  const topics = new JetStreamTopics(session, bounds);
   const blobs = new JetStreamBlobs(session, bounds);
   const peers = new JetStreamPeers(session);
   const sampling = setInterval(() => sampleClock(session).catch(() => {}), CLOCK_SAMPLE_MS);

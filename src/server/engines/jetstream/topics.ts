@@ -9,6 +9,7 @@ import { DurableGroup } from "./topics/consumer-group.js";
 import { GroupConsumers } from "./topics/group-consumers.js";
 import { type GroupName, GroupNames } from "./topics/group-names.js";
 import { IdleGroups } from "./topics/idle-groups.js";
+import { StrayEvents } from "./topics/stray-events.js";
 
 /** The most messages of an atomic batch, which is the default of nats-server. */
 const MAX_EVENTS = 1000;
@@ -27,6 +28,7 @@ export class JetStreamTopics implements TopicStore {
   readonly #consumers: GroupConsumers;
   readonly #claims: Claims;
   readonly #idle: IdleGroups;
+  readonly #stray: StrayEvents;
   /** The groups with local consumers, by the names of their consumers. */
   readonly #groups = new Map<string, DurableGroup>();
   /** The groups that begin now, by topic. */
@@ -46,10 +48,16 @@ export class JetStreamTopics implements TopicStore {
       consumers: this.#consumers,
       present: () => [...this.#groups.values()].map(({ name }) => name),
     });
+    this.#stray = new StrayEvents(this.#consumers);
     // Requests for events are lost with the connection.
     session.onReconnect(() => {
       for (const group of this.#groups.values()) group.reconnect();
     });
+  }
+
+  /** Call once, before all other methods. */
+  open(): Promise<void> {
+    return this.#consumers.createInterest();
   }
 
   async publish(topic: string, values: readonly Uint8Array[]): Promise<void> {
@@ -65,6 +73,7 @@ export class JetStreamTopics implements TopicStore {
     try {
       if (second) await this.#session.publishBatch(messages, this.#names.fence);
       else await this.#session.publish(first);
+      this.#stray.published(subject);
     } catch (error) {
       throw this.#explained(error);
     }
@@ -93,6 +102,7 @@ export class JetStreamTopics implements TopicStore {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#idle.close();
+    this.#stray.close();
     const closed = Promise.all([...this.#groups.values()].map((group) => group.close()));
     // A cluster that cannot be reached returns the events itself, when their claims have run out.
     await Promise.race([closed, delay(CLOSE_MS, this.#session.closing)]);

@@ -1,5 +1,4 @@
-import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
-import { delay } from "../../../../lib/timer.js";
+import type { ConsumerConfig, ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
 import { fullError } from "../../shared/errors.js";
 import { API_CODES, ApiResponseError } from "../errors.js";
 import type { JetStreamSession } from "../session.js";
@@ -11,9 +10,8 @@ const NANOS_PER_MS = 1_000_000;
 /** More requests than consumers of a group ever wait: JetStream ignores those above it. */
 const MAX_WAITING = 1_000_000;
 
-/** How long a new group waits for the replicas of its consumer. One that is down must not hold it up. */
-const REPLICAS_MS = 250;
-const REPLICAS_POLL_MS = 5;
+/** The first sequence that a consumer gets which is to get no event. */
+const NO_EVENT = Number.MAX_SAFE_INTEGER;
 
 /** How long a list of the groups is believed while it is far below the bounds. */
 const LIST_LIFETIME_MS = 60_000;
@@ -37,14 +35,55 @@ export class GroupConsumers {
   readonly #session: JetStreamSession;
   readonly #names: GroupNames;
   readonly #bounds: GroupBounds;
-  /** The consumers of the last list, and those that this server has created since. */
-  #known = new Set<string>();
+  /** The groups of each topic by the last list, and those that this server has created since: names of consumers. */
+  readonly #known = new Map<string, Set<string>>();
+  #knownCount = 0;
   #listedMs = Number.NEGATIVE_INFINITY;
+  #isReplicated = false;
 
   constructor(session: JetStreamSession, names: GroupNames, bounds: GroupBounds) {
     this.#session = session;
     this.#names = names;
     this.#bounds = bounds;
+  }
+
+  /**
+   * Creates the interest of the engine in the events of all topics. In a stream with interest retention each replica
+   * stores only messages in which a consumer that it knows is interested. One that was down while a group was created
+   * would skip messages for it, and if it leads the group's consumer later, the group never gets them. This consumer is
+   * known to all replicas from the start, and needs no acknowledgement itself, as its first event never comes.
+   */
+  async createInterest(): Promise<void> {
+    const { config } = await this.#session.api<StreamInfo>(`STREAM.INFO.${this.#names.stream}`);
+    // A single replica knows all groups. After a restart it would reset a consumer that is ahead of the stream.
+    this.#isReplicated = config.num_replicas > 1;
+    if (!this.#isReplicated) return;
+    await this.#create(this.#names.interest, this.#names.allSubjects, { opt_start_seq: NO_EVENT });
+  }
+
+  /** Whether events of a topic without a group are stored, until removeStray() removes them. */
+  get keepsStray(): boolean {
+    return this.#isReplicated;
+  }
+
+  /** Whether the topic with this subject had a group when the groups were listed last. */
+  hadGroup(subject: string): boolean {
+    return this.#known.has(subject);
+  }
+
+  /**
+   * Removes the stored events of topics that have no group. Default: of all topics. They have a lower sequence than what
+   * a group gets that is not in the list yet.
+   */
+  async removeStray(subjects?: Iterable<string>): Promise<void> {
+    const { stream, allSubjects } = this.#names;
+    const details = subjects ? undefined : { subjects_filter: allSubjects };
+    const { state } = await this.#session.api<StreamInfo>(`STREAM.INFO.${stream}`, details);
+    await this.#listNames();
+    for (const subject of subjects ?? Object.keys(state.subjects ?? {})) {
+      if (this.#known.has(subject)) continue;
+      await this.#session.api(`STREAM.PURGE.${stream}`, { filter: subject, seq: state.last_seq + 1 });
+    }
   }
 
   /**
@@ -54,33 +93,17 @@ export class GroupConsumers {
   async begin(name: GroupName): Promise<boolean> {
     if (await this.#find(name.consumer)) return false;
     await this.#checkBounds(name);
-    const { stream } = this.#names;
-    // Of the stream's leader: the replica of a consumer's leader may lack the latest events.
-    const { state } = await this.#session.api<StreamInfo>(`STREAM.INFO.${stream}`);
     const subject = this.#names.subjectOf(name.topic);
-    const config = {
-      name: name.consumer,
-      durable_name: name.consumer,
-      filter_subject: subject,
-      deliver_policy: "by_start_sequence",
+    // Acknowledgements would not remove what was published without a group.
+    if ((await this.#lastSequence(name.topic)) > 0) await this.removeStray([subject]);
+    // Of the stream's leader: the replica of a consumer's leader may lack the latest events.
+    const { state } = await this.#session.api<StreamInfo>(`STREAM.INFO.${this.#names.stream}`);
+    const isNew = await this.#create(name.consumer, subject, {
       opt_start_seq: state.last_seq + 1,
-      ack_policy: "explicit",
-      ack_wait: ACK_WAIT_MS * NANOS_PER_MS,
-      max_deliver: -1,
-      max_ack_pending: -1,
-      max_waiting: MAX_WAITING,
       metadata: this.#names.metadataOf(name),
-    };
-    const request = { stream_name: stream, config, action: "create" };
-    try {
-      await this.#session.api(`CONSUMER.CREATE.${stream}.${name.consumer}.${subject}`, request);
-    } catch (error) {
-      if (!(error instanceof ApiResponseError) || error.code !== API_CODES.consumerExists) throw error;
-      return false;
-    }
-    this.#known.add(name.consumer);
-    await this.#replicasKnow(name.consumer);
-    return true;
+    });
+    if (isNew) this.#know(name.consumer);
+    return isNew;
   }
 
   /** The group as it is now; undefined if there is none. */
@@ -100,17 +123,21 @@ export class GroupConsumers {
   /** All groups. */
   async list(): Promise<DurableGroupState[]> {
     const groups: DurableGroupState[] = [];
-    for await (const info of this.#pages<ConsumerInfo>("LIST")) {
-      const name = this.#names.fromMetadata(info.name, info.config.metadata);
-      if (name) groups.push(stateOf(info, name));
+    for (let offset = 0; ; ) {
+      const { consumers, total } = await this.#page<ConsumerInfo>("LIST", offset);
+      for (const info of consumers) {
+        const name = this.#names.fromMetadata(info.name, info.config.metadata);
+        if (name) groups.push(stateOf(info, name));
+      }
+      offset += consumers.length;
+      if (consumers.length === 0 || offset >= total) break;
     }
-    this.#listed(groups.map(({ name }) => name.consumer));
     return groups;
   }
 
   /** Removes the group with its events; false if there is none. */
   async remove({ consumer }: GroupName): Promise<boolean> {
-    this.#known.delete(consumer);
+    this.#listedMs = Number.NEGATIVE_INFINITY;
     try {
       await this.#session.api(`CONSUMER.DELETE.${this.#names.stream}.${consumer}`);
       return true;
@@ -141,37 +168,41 @@ export class GroupConsumers {
     }
   }
 
-  /**
-   * Waits until the replicas know the consumer. Each one decides for itself whether a group is interested in a message,
-   * and one that does not know the group yet would not store it.
-   */
-  async #replicasKnow(consumer: string): Promise<void> {
-    const deadlineMs = performance.now() + REPLICAS_MS;
-    while (performance.now() < deadlineMs) {
-      const replicas = (await this.#find(consumer))?.cluster?.replicas ?? [];
-      if (replicas.every(({ current, offline }) => current || offline)) return;
-      await delay(REPLICAS_POLL_MS, this.#session.closing);
+  /** Creates a consumer; false if there is one with this name. */
+  async #create(consumer: string, subject: string, settings: Partial<ConsumerConfig>): Promise<boolean> {
+    const { stream } = this.#names;
+    const config = {
+      name: consumer,
+      durable_name: consumer,
+      filter_subject: subject,
+      deliver_policy: "by_start_sequence",
+      ack_policy: "explicit",
+      ack_wait: ACK_WAIT_MS * NANOS_PER_MS,
+      max_deliver: -1,
+      max_ack_pending: -1,
+      max_waiting: MAX_WAITING,
+      ...settings,
+    };
+    const request = { stream_name: stream, config, action: "create" };
+    try {
+      await this.#session.api(`CONSUMER.CREATE.${stream}.${consumer}.${subject}`, request);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiResponseError && error.code === API_CODES.consumerExists) return false;
+      throw error;
     }
   }
 
   async #checkBounds({ topic, group, consumer }: GroupName): Promise<void> {
     const { maxTopics, maxGroups } = this.#bounds;
-    const isFar = this.#known.size < Math.min(maxTopics, maxGroups) / 2;
-    if (!isFar || performance.now() - this.#listedMs > LIST_LIFETIME_MS) {
-      const consumers: string[] = [];
-      for await (const each of this.#pages<string>("NAMES")) consumers.push(each);
-      this.#listed(consumers);
-    }
-    const topics = new Map<string, number>();
-    for (const each of this.#known) {
-      const part = this.#names.topicPart(each);
-      topics.set(part, (topics.get(part) ?? 0) + 1);
-    }
-    const groups = topics.get(this.#names.topicPart(consumer));
-    if (groups !== undefined && groups >= maxGroups) {
+    const isFar = this.#knownCount < Math.min(maxTopics, maxGroups) / 2;
+    if (!isFar || performance.now() - this.#listedMs > LIST_LIFETIME_MS) await this.#listNames();
+    const groups = this.#known.get(this.#names.subjectOf(topic));
+    if (groups?.has(consumer)) return;
+    if (groups && groups.size >= maxGroups) {
       throw fullError("maxGroups", maxGroups, `the topic has no room for consumer group "${group}"`);
     }
-    if (groups === undefined && topics.size >= maxTopics) {
+    if (!groups && this.#known.size >= maxTopics) {
       throw fullError(
         "maxTopics",
         maxTopics,
@@ -180,21 +211,48 @@ export class GroupConsumers {
     }
   }
 
+  #know(consumer: string): void {
+    const subject = this.#names.subjectOfGroup(consumer);
+    if (!subject) return;
+    const groups = this.#known.get(subject) ?? new Set();
+    if (!groups.has(consumer)) this.#knownCount++;
+    this.#known.set(subject, groups.add(consumer));
+  }
+
   #listed(consumers: Iterable<string>): void {
-    this.#known = new Set(consumers);
+    this.#known.clear();
+    this.#knownCount = 0;
+    for (const consumer of consumers) this.#know(consumer);
     this.#listedMs = performance.now();
   }
 
-  async *#pages<T>(kind: "LIST" | "NAMES"): AsyncGenerator<T, void, undefined> {
-    for (let offset = 0; ; ) {
-      const method = `CONSUMER.${kind}.${this.#names.stream}`;
-      const { consumers, total } = await this.#session.api<{ consumers: T[] | null; total: number }>(method, {
-        offset,
-      });
-      yield* consumers ?? [];
-      offset += consumers?.length ?? 0;
-      if (!consumers?.length || offset >= total) return;
+  async #listNames(): Promise<void> {
+    for (;;) {
+      const names = await this.#readNames();
+      if (!names) continue;
+      this.#listed(names);
+      return;
     }
+  }
+
+  /** The names of all consumers; undefined if they have changed, so that one may have been skipped between two pages. */
+  async #readNames(): Promise<string[] | undefined> {
+    const names: string[] = [];
+    for (;;) {
+      // Each page begins with the last name of the one before.
+      const offset = Math.max(0, names.length - 1);
+      const { consumers, total } = await this.#page<string>("NAMES", offset);
+      if (names.length > 0 && consumers[0] !== names.at(-1)) return undefined;
+      names.push(...(names.length > 0 ? consumers.slice(1) : consumers));
+      if (offset + consumers.length >= total) return names;
+    }
+  }
+
+  async #page<T>(kind: "LIST" | "NAMES", offset: number): Promise<{ consumers: T[]; total: number }> {
+    type Page = { consumers: T[] | null; total: number };
+    const method = `CONSUMER.${kind}.${this.#names.stream}`;
+    const { consumers, total } = await this.#session.api<Page>(method, { offset });
+    return { consumers: consumers ?? [], total };
   }
 }
 

@@ -30,6 +30,10 @@ export class GroupNames {
   readonly stream: string;
   /** A subject for messages that no group gets. */
   readonly fence: string;
+  /** The consumer that is interested in the events of all topics: see createInterest(). */
+  readonly interest = "interest";
+  /** The subjects of all topics. */
+  readonly allSubjects: string;
   readonly #prefix: string;
   readonly #hashes = new Map<string, string>();
 
@@ -37,6 +41,7 @@ export class GroupNames {
     this.stream = streamName(engine, "topics");
     this.#prefix = subjectPrefix(engine, "topics");
     this.fence = `${this.#prefix}fence`;
+    this.allSubjects = `${this.#prefix}>`;
   }
 
   /** The subject of the topic's events. */
@@ -48,9 +53,9 @@ export class GroupNames {
     return { topic, group, consumer: `${this.#hash(topic)}_${this.#hash(group)}` };
   }
 
-  /** What the names of the consumers of all groups of a topic begin with. */
-  topicPart(consumer: string): string {
-    return consumer.slice(0, HASH_CHARS);
+  /** The subject of the topic of a group's consumer; undefined for another consumer. */
+  subjectOfGroup(consumer: string): string | undefined {
+    return consumer.length === 2 * HASH_CHARS + 1 ? this.#prefix + consumer.slice(0, HASH_CHARS) : undefined;
   }
 
   metadataOf({ topic, group }: GroupName): GroupMetadata {
