@@ -53,8 +53,9 @@ suite("two of three nodes that know nothing of a write", () => {
     await nats.restart(node);
     await run.recover();
     await run.finish();
+    // Of the workloads that use one key from the beginning to the end. Registers have others by now.
     const workloads = judge(run.operations).map(({ workload }) => workload);
-    assert.ok(workloads.includes("counter") && workloads.includes("registers"), workloads.join(", "));
+    assert.ok(workloads.includes("counter"), `failed checks: ${workloads.join(", ") || "none"}`);
   });
 });
 
