@@ -458,9 +458,10 @@ suite("keys on JetStream", () => {
       timeout: 20_000,
     }, async () => {
       const { keys } = await openLinked({ waitMs: 1000 });
-      await commitWrites(keys, set("k"));
       const changes = reader(keys.watch("", new AbortController().signal));
-      await keys.get("k");
+      // A watch that has not begun yet would fail like a call.
+      await commitWrites(keys, set("k"));
+      assert.equal(keyOf(await changes.next()), "k");
       link.refuse();
       await sleep(50);
       const startMs = performance.now();
