@@ -3,7 +3,7 @@ import type { AppCallback } from "../../../../gen/spec/proto/runtime/v1/appcallb
 import { delay } from "../../../lib/timer.js";
 import type { ServiceContext } from "../../context.js";
 import { traceContext } from "../shared/trace-context.js";
-import { claims, createGroups, type EventClaim, type Subscription, verdictOf } from "./delivery.js";
+import { claims, type EventClaim, type Subscription, verdictOf } from "./delivery.js";
 import { Unsettled } from "./unsettled.js";
 
 /** An application that serves AppCallback, and the settings of its calls. */
@@ -91,7 +91,6 @@ class AppSession {
     const unsettled = new Unsettled(this.#context.limits.inFlight, this.#released, (error) =>
       this.#fail(error),
     );
-    await createGroups(this.#context, subscription);
     for await (const claim of claims(this.#context, subscription, this.#released)) {
       await unsettled.add(claim);
       // An event that is claimed too late is not sent. Leaving the loop would also release the events under way.

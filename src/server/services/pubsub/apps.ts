@@ -10,7 +10,7 @@ import { tokenOf, withCredential } from "../../access/credential.js";
 import { checkName } from "../../calls/validate/field-rules.js";
 import { type Logger, type ServiceContext, silent } from "../../context.js";
 import { type App, runAppSession } from "./app-session.js";
-import { type Subscription, topicOf } from "./delivery.js";
+import { createGroups, type Subscription, topicOf } from "./delivery.js";
 
 /** The delay before an app that did not answer is asked again. */
 const BACKOFF: Backoff = { minMs: 100, maxMs: 900 };
@@ -71,6 +71,8 @@ export async function joinApp(
     try {
       const subscriptions = await listSubscriptions(signal, log);
       await onSubscriptions?.(subscriptions);
+      // From now on events wait for the app, also on an engine that takes a while to create a group.
+      await Promise.all(subscriptions.map((subscription) => createGroups(context, subscription)));
       log.info({ app: name, subscriptions: subscriptions.length }, "an app is here");
       const { end, hasWorked } = await runAppSession(context, app, subscriptions, signal);
       if (hasWorked) failures = 0;
