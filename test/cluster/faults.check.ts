@@ -42,23 +42,6 @@ suite("three NATS nodes, three servers and three clients", () => {
   });
 });
 
-suite("two of three nodes that know nothing of a write", () => {
-  test("are found out: what one node acknowledged is lost with its disk", { timeout: 90_000 }, async () => {
-    await using run = await ClusterRun.start({ seed: SEED, replicas: 1 });
-    await sleep(3000);
-    const { nats, engine } = run;
-    const node = await nats.leaderOf(`${engine}-keys`);
-    await nats.kill(node);
-    await nats.node(node).loseData();
-    await nats.restart(node);
-    await run.recover();
-    await run.finish();
-    // Of the workloads that use one key from the beginning to the end. Registers have others by now.
-    const workloads = judge(run.operations).map(({ workload }) => workload);
-    assert.ok(workloads.includes("counter"), `failed checks: ${workloads.join(", ") || "none"}`);
-  });
-});
-
 /** Makes all faults, one after the other, each when the cluster has recovered from the last one. */
 async function makeFaults(run: ClusterRun): Promise<FaultTime[]> {
   const faults: FaultTime[] = [];

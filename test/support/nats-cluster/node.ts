@@ -106,11 +106,6 @@ export class NatsNode {
     await rm(join(this.#dataFolder, BALLAST), { force: true });
   }
 
-  /** Removes all data of the node, which must be stopped. */
-  async loseData(): Promise<void> {
-    await rm(join(this.#dataFolder, "js"), { recursive: true, force: true });
-  }
-
   /** The answer of the monitoring port as JSON; undefined if the node does not answer, or not with status 200. */
   async monitor<T>(path: string): Promise<T | undefined> {
     if (!this.isRunning) return undefined;
