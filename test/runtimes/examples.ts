@@ -20,6 +20,9 @@ export interface Place {
   shots: string | undefined;
 }
 
+/** Needs nats-server, and servers of its own: .ci/check-cluster-example runs it. */
+const CLUSTER_EXAMPLE = "cluster";
+
 /** The check of each example, by the name of its folder. It throws if the example does not do what it shows. */
 const EXAMPLES: Readonly<Record<string, (place: Place) => Promise<void>>> = {
   "vite-page": vitePage,
@@ -57,7 +60,9 @@ export async function installExamples(parent: string): Promise<InstalledExamples
       failed.push(`example ${name}: ${(error as Error).message}`);
     }
   };
-  const names = readdirSync(join(root, "examples")).filter((name) => !name.endsWith(".md"));
+  const names = readdirSync(join(root, "examples")).filter(
+    (name) => !name.endsWith(".md") && name !== CLUSTER_EXAMPLE,
+  );
   await Promise.all(names.map(install));
   return { folders, failed };
 }
