@@ -135,7 +135,8 @@ for (const [name, open] of Object.entries(TRANSPORTS)) {
     }, 60_000);
 
     // gRPC and gRPC-Web share the connections of Connect.
-    test.skipIf(/^gRPC/.test(name))(
+    const onConnection = /^gRPC/.test(name) ? () => {} : test;
+    onConnection(
       "a server that hangs is left after a while, by calls with a deadline",
       async () => {
         const servers = await startServers();
