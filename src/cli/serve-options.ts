@@ -2,7 +2,7 @@ import type { Option } from "./command-line.js";
 
 /** An option with the text of its help. */
 interface DescribedOption extends Option {
-  /** What stands for its value in the help. Default: its default. */
+  /** The placeholder of its value in the help. Default: its default. */
   placeholder?: string;
   description: string;
 }

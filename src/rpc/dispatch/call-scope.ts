@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { onAbort } from "../../lib/on-abort.js";
 import { hasLazySignal } from "./lazy-signal.js";
 
-/** What a call has to observe. */
+/** The ends of a call that it has to observe. */
 export interface CallLimits {
   readonly signal: AbortSignal | undefined;
   /** The milliseconds after which the call has to end by itself; undefined: never, or its signal aborts by then. */

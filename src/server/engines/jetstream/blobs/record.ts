@@ -7,7 +7,7 @@ export type BlobContent =
   | { type: "inline"; data: Uint8Array }
   | { type: "chunks"; id: string; chunkBytes: number };
 
-/** What the message on a blob's subject says. */
+/** The payload of the message on a blob's subject. */
 export interface BlobRecord {
   info: BlobInfo;
   content: BlobContent;

@@ -13,7 +13,7 @@ export class BlobSubjects {
     return `${this.#prefix}fence`;
   }
 
-  /** What the subjects of notes begin with: of uploads, readers and removed contents. */
+  /** The prefix of the subjects of notes: of uploads, readers and removed contents. */
   get notes(): string {
     return `${this.#prefix}n.`;
   }

@@ -13,7 +13,7 @@ import { ChunkUpload, lapsedError, type UploadOptions } from "./upload.js";
 /** The size of the chunks of a blob, if the cluster takes messages of that size. */
 const CHUNK_BYTES = 512 * 1024;
 
-/** What a message may have besides its payload: subject and headers. */
+/** The most bytes of a message's subject and headers. */
 const MAX_OVERHEAD_BYTES = 8 * 1024;
 
 /** A blob of up to this size is in the message with its metadata. */

@@ -11,7 +11,7 @@ import { encodeMarker, encodeRecords, type LogState, payloadBytes, stateAfter, s
 /** The payload of a message: large, and yet a message is read quickly when only its header is needed. */
 const PAYLOAD_BYTES = 512 * 1024;
 
-/** What a message may have besides its payload: subject and headers. */
+/** The most bytes of a message's subject and headers. */
 const MAX_OVERHEAD_BYTES = 8 * 1024;
 
 /** The most messages of an atomic batch, by the default limits of nats-server. */

@@ -4,12 +4,12 @@ import type { Delivery } from "../../../engine.js";
 import type { JetStreamSession } from "../session.js";
 
 /**
- * How long the cluster waits for a sign of life of a claimed event's server before it delivers the event again. It is
- * longer than an election, so that claims outlast one: 4 to 9 seconds, plus the time since the last sign of life.
+ * How long the cluster waits for a heartbeat of a claimed event's server before it delivers the event again. It is
+ * longer than an election, so that claims outlast one: 4 to 9 seconds, plus the time since the last heartbeat.
  */
 export const ACK_WAIT_MS = 20_000;
 
-/** How often signs of life are sent for claimed events. */
+/** How often heartbeats are sent for claimed events. */
 const EXTEND_EVERY_MS = ACK_WAIT_MS / 4;
 
 const ACK = utf8("+ACK");
