@@ -48,15 +48,22 @@ export class Sender {
     this.#onError = onError;
   }
 
-  /** The batch that leaves next, for a frame that needs no credit: all but MESSAGE. A closed sender drops it. */
+  /**
+   * The batch that leaves next, for a frame that needs no credit: all but MESSAGE. A closed sender drops it. Nothing is
+   * sent before the frame is written: what a flush sends may end the frame's stream.
+   */
   get batch(): ByteWriter {
-    this.schedule();
+    this.#flushLater();
     return this.out;
   }
 
   /** Sends the batch at the end of this turn of the event loop, or at once if it is large enough. */
   schedule(): void {
     if (this.out.length >= EARLY_FLUSH_BYTES && !this.#isFlushing) this.#flushNow();
+    this.#flushLater();
+  }
+
+  #flushLater(): void {
     if (this.#isScheduled || this.#isClosed) return;
     this.#isScheduled = true;
     queueMacrotask(this.#flush);
