@@ -67,7 +67,8 @@ suite("three nodes", () => {
   });
 
   test("a node with a full disk leaves the others at work", async (context) => {
-    if (!canMount()) return context.skip();
+    if (!canMount())
+      return context.skip("a full disk needs the right to mount a tmpfs: run the test as root");
     await using nats = await startNats({ diskBytes: 64 << 20 });
     const connection = await openStream(nats.urls, 3);
     await nats.node(0).fillDisk();

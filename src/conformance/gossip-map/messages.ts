@@ -70,7 +70,7 @@ function chunkCases(on: DeclareCase<GossipCalls>): void {
     // A round of advertisements during the update would lack the entries that are not stored yet.
     one.request("k0000");
     await one.entry("k0000");
-    // Another member, as the server may have begun a round with the first one during the update.
+    // Another member: during the update the server may have started a round with the first one.
     const two = at.join({ source: "two" });
     two.advertise(digestOf(KEYS));
     const chunks = await two.round();

@@ -4,7 +4,7 @@ import type { StreamMessage } from "./message.js";
 import type { JetStreamSession } from "./session.js";
 import { type StreamPart, streamName } from "./streams.js";
 
-/** What a message takes besides its value, subject and headers. */
+/** The bytes that a message takes besides its value, subject and headers. */
 const OVERHEAD_BYTES = 200;
 
 /** After this time, the bytes are asked for again, as other servers write too. */

@@ -23,7 +23,7 @@ export interface JetStreamEngineOptions {
    */
   servers: string | readonly string[];
   /**
-   * What the names of the engine's streams and subjects begin with. Engines with different names share nothing.
+   * The prefix of the names of the engine's streams and subjects. Engines with different names share nothing.
    * Letters, digits, `_` and `-`. Default: "fairlead".
    */
   name?: string;

@@ -51,7 +51,7 @@ export class ReplyInbox {
     });
   }
 
-  /** Sends a request and resolves with its reply. Fails with a NoReplyError if there is none. */
+  /** Sends a request and resolves with its reply. Fails with a NoReplyError if no reply comes in time. */
   async request(request: InboxRequest): Promise<Msg> {
     const [reply] = await this.collect(request, () => true);
     return reply as Msg;

@@ -19,7 +19,7 @@ const IDLE_CONSUMER_MS = 30_000;
 
 const RETRY: Backoff = { minMs: 50, maxMs: 1000 };
 
-/** What is followed, from which sequence on. */
+/** The messages to follow, and how. */
 export interface FeedOptions {
   stream: string;
   /** The subjects, with wildcards. */

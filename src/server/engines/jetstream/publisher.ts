@@ -14,7 +14,7 @@ const FIRST_PUBLISH_MS = 500;
 /** nats-server accepts 50 unfinished batches per stream: this many of one server leave room for others. */
 const BATCHES_AT_ONCE = 12;
 
-/** What a publisher needs besides the requests. */
+/** The options of a publisher. */
 export interface PublisherOptions {
   nc: NatsConnection;
   /** The first part of message ids, unique among all servers and starts. */

@@ -27,7 +27,7 @@ interface Round {
 export class StreamReader {
   /** The stream's name. */
   readonly stream: string;
-  /** What the subjects of the stream begin with. */
+  /** The prefix of the subjects of the stream. */
   readonly prefix: string;
   readonly #session: JetStreamSession;
   readonly #barrier: string;

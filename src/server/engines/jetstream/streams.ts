@@ -33,10 +33,10 @@ const PARTS = Object.keys(SUBJECTS) as StreamPart[];
 /** The stream's name. */
 export const streamName = (engine: string, part: StreamPart): string => `${engine}-${part}`;
 
-/** What the subjects of the stream begin with, with a dot at the end. */
+/** The prefix of the subjects of the stream, with a dot at the end. */
 export const subjectPrefix = (engine: string, part: StreamPart): string => `${engine}.${SUBJECTS[part]}.`;
 
-/** What the subjects of the engine's own messages in the stream of keys begin with, with a dot at the end. */
+/** The prefix of the subjects of the engine's own messages in the stream of keys, with a dot at the end. */
 export const internalPrefix = (engine: string): string => `${engine}.i.`;
 
 /** Settings that all streams of an engine share. */

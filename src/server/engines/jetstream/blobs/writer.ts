@@ -25,7 +25,7 @@ const DELETED_TTL = "60s";
 /** The delay after another server has changed the same blob first. */
 const CONFLICT: Backoff = { minMs: 2, maxMs: 100 };
 
-/** The last message of a blob's subject: its sequence, 0 if there is none, and the blob that it has. */
+/** The sequence of the last message of a blob's subject (0: no message), and the blob that it has. */
 interface Present {
   sequence: number;
   blob: StoredBlob | undefined;

@@ -16,7 +16,7 @@ const EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject";
 /** A write with the subject of its key. */
 export type PlannedWrite = Write & { at: KeySubject };
 
-/** What a commit's messages depend on. */
+/** The state that a commit's messages depend on. */
 export interface PlanContext {
   /** The engine's name. */
   engine: string;
@@ -96,7 +96,7 @@ interface Change {
   entry: Omit<PlannedEntry, "key" | "distance">;
 }
 
-/** What a write changes; undefined if it only checks. */
+/** The change that a write makes; undefined if it only checks. */
 function changeOf(write: PlannedWrite, context: PlanContext): Change | undefined {
   if (write.type === "check") return undefined;
   const { key, at } = write;

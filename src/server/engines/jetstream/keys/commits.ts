@@ -22,7 +22,7 @@ import { type KnownVersion, Turns } from "./turns.js";
 /** A commit whose conditions hold, but that another server was ahead of, tries again after this time. */
 const CONTENTION: Backoff = { minMs: 2, maxMs: 100 };
 
-/** What a commit needs besides the session. */
+/** The options of commits. */
 export interface CommitOptions {
   reader: KeyReader;
   /** Called for every entry that was set or deleted, with its whole value. */
@@ -174,7 +174,7 @@ export class Commits {
           : await this.#session.publishBatch(messages, this.#fence);
       return sequence;
     };
-    // What only deletes makes room.
+    // A commit that only deletes makes room.
     return entries.every(({ isDeleted }) => isDeleted)
       ? await publish()
       : await this.#options.capacity.admit(messages, publish);

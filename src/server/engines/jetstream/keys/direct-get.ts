@@ -47,7 +47,7 @@ export class DirectGets {
 /** The last reply of a response has a status and no message. */
 const isStatus = (reply: Msg): boolean => reply.data.length === 0 && (reply.headers?.code ?? 0) > 0;
 
-/** What the replies say; undefined if one of them was lost. */
+/** The response that the replies make; undefined if one of them was lost. */
 function readReplies(replies: Msg[], least: number): DirectGet | undefined {
   const status = replies.at(-1)?.headers;
   if (status?.code === 413) return "too many";

@@ -56,7 +56,7 @@ export function filtersOfSubject(root: string, subject: string): string[] {
   return filters;
 }
 
-/** What the subjects of all keys under `prefix` begin with, and perhaps those of others. */
+/** The prefix of the subjects of all keys under `prefix`. Subjects of other keys may have it too. */
 export function subjectStart(root: string, prefix: string): string {
   const { rest } = splitKey(prefix);
   // A character stands for six bits: the last one also depends on what comes after the prefix.
@@ -73,7 +73,7 @@ export const sortKey = (subject: string): string => subject.replaceAll(".", " ")
 /** The subject of a sort key. */
 export const subjectOfSortKey = (key: string): string => key.replaceAll(" ", ".");
 
-/** What keys with the same hashed beginning share; undefined for subjects that no hashed one can be mixed with. */
+/** The beginning that keys with hashes share; undefined for subjects that no hashed one can be mixed with. */
 export function hashedGroup(subject: string): string | undefined {
   const start = subject.lastIndexOf(".") + 1;
   return subject.length - start > KEPT_CHARS ? subject.slice(0, start + KEPT_CHARS) : undefined;

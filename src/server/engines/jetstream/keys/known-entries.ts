@@ -3,7 +3,7 @@ import { isPresent, type StoredEntry } from "./stored-entry.js";
 /** The keys whose last known message is remembered. */
 const MAX_KEYS = 10_000;
 
-/** What is remembered of the last known message of a key. */
+/** The parts of the last known message of a key that are remembered. */
 type KnownEntry = Pick<StoredEntry, "sequence" | "version" | "expiresAtMs" | "isDeleted">;
 
 /**

@@ -39,7 +39,7 @@ export interface StoredEntry {
   subject: string;
   sequence: number;
   version: bigint;
-  /** What the message has of the value: its end, if `parts` is above 0. */
+  /** The part of the value in the message: its end, if `parts` is above 0. */
   value: Uint8Array;
   parts: number;
   /** For a part of a value: the subject of its entry. */

@@ -3,10 +3,10 @@ import type { StreamMessage } from "../message.js";
 import { internalPrefix } from "../streams.js";
 import { type KeySnapshot, partHeaders, type StoredEntry } from "./stored-entry.js";
 
-/** What a message has besides its part of a value: subject and headers, which count for max_payload too. */
+/** The bytes of a message for its subject and headers, which count for max_payload too. */
 const OVERHEAD_BYTES = 8192;
 
-/** What the subjects of the parts of large values begin with, with a dot at the end. */
+/** The prefix of the subjects of the parts of large values, with a dot at the end. */
 export const partsPrefix = (engine: string): string => `${internalPrefix(engine)}p.`;
 
 /** The subjects of the first `count` parts of the value at a key's subject. */

@@ -38,7 +38,7 @@ export interface LogMessage {
   data: Uint8Array;
 }
 
-/** What a log's last message says of the log. */
+/** The state of a log, as its last message has it. */
 export interface LogState {
   /** The sequence of the last message; 0 if there is none. */
   sequence: number;

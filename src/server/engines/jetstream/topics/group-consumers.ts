@@ -21,7 +21,7 @@ interface GroupBounds {
   maxGroups: number;
 }
 
-/** What JetStream knows of a group. */
+/** The state of a group in JetStream. */
 export interface DurableGroupState {
   name: GroupName;
   /** The number of its events that are not handled, including claimed ones. */
