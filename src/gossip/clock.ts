@@ -1,4 +1,5 @@
 import { utf8 } from "../lib/utf8.js";
+import type { Environment } from "./environment.js";
 
 /**
  * How far ahead of the wall clock a member's timestamp may be. Without a limit, one member with a wrong clock would
@@ -20,13 +21,12 @@ const ZERO = new Uint8Array(8);
  */
 export class HybridClock {
   readonly #member: Uint8Array;
-  readonly #now: () => number;
+  readonly #environment: Pick<Environment, "nowMs">;
   #last = 0n;
 
-  /** `now` is the wall clock, in Unix milliseconds. */
-  constructor(member: string, now: () => number = Date.now) {
+  constructor(member: string, environment: Pick<Environment, "nowMs">) {
     this.#member = utf8(member);
-    this.#now = now;
+    this.#environment = environment;
   }
 
   /** A timestamp for a write: later than all timestamps that it returned or observed before. */
@@ -51,7 +51,7 @@ export class HybridClock {
   }
 
   #wall(): bigint {
-    return BigInt(Math.max(0, Math.floor(this.#now()))) << FRACTION_BITS;
+    return BigInt(Math.max(0, Math.floor(this.#environment.nowMs()))) << FRACTION_BITS;
   }
 
   #stamp(): Uint8Array {

@@ -51,7 +51,7 @@ export class Link {
   readonly #outbox: Outbox;
   readonly #chunkKeys: number;
   #round: IncomingRound | undefined;
-  #comparedMs = Date.now();
+  #comparedMs: number;
   /** The entries that the peer may lack: for each key the oldest one. Complete after the first round. */
   readonly #unconfirmed = new Map<string, { value: MapValue; revision: number }>();
   #rounds = 0;
@@ -63,6 +63,7 @@ export class Link {
   constructor(replica: Replica, { chunkKeys = CHUNK_KEYS, wake = () => {}, ...options }: LinkOptions) {
     this.#replica = replica;
     this.#chunkKeys = chunkKeys;
+    this.#comparedMs = replica.environment.monotonicMs();
     this.#outbox = new Outbox(replica, { ...options, chunkKeys, wake, requestTimeoutMs: REQUEST_TIMEOUT_MS });
   }
 
@@ -93,7 +94,7 @@ export class Link {
     return this.#outbox.backlog;
   }
 
-  /** When next() has something to send, in Unix milliseconds; Infinity if there is nothing. */
+  /** When next() has something to send, by the monotonic clock; Infinity if there is nothing. */
   get dueMs(): number {
     return this.#outbox.dueMs;
   }
@@ -260,7 +261,7 @@ export class Link {
   #endRound(round: IncomingRound): void {
     this.#round = undefined;
     this.#rounds++;
-    this.#comparedMs = Date.now();
+    this.#comparedMs = this.#replica.environment.monotonicMs();
     this.#hasWholeRound ||= round.isWhole;
     for (const key of this.#unconfirmed.keys()) if (!this.#replica.get(key)) this.#unconfirmed.delete(key);
     this.#updateCaughtUp();

@@ -1,5 +1,5 @@
 import type { Message } from "../../gen/atomix/map/map_pb.js";
-import { runAfter } from "../lib/timer.js";
+import type { Environment } from "./environment.js";
 import type { Link } from "./link.js";
 
 /**
@@ -12,10 +12,12 @@ export class Multiplexer {
   #isFinishing = false;
   #end: { error?: unknown; isFailure: boolean } | undefined;
   #wake: (() => void) | undefined;
+  readonly #environment: Environment;
   readonly #onEnd: () => void;
 
   /** `onEnd` is called when the messages end, even if nobody reads them any more. */
-  constructor(onEnd: () => void = () => {}) {
+  constructor(environment: Environment, onEnd: () => void = () => {}) {
+    this.#environment = environment;
     this.#onEnd = onEnd;
   }
 
@@ -71,7 +73,7 @@ export class Multiplexer {
 
   /** The next message of the links in turn, so that a busy map does not block the others. */
   #next(): Message | undefined {
-    const nowMs = this.#isFinishing ? Number.POSITIVE_INFINITY : Date.now();
+    const nowMs = this.#isFinishing ? Number.POSITIVE_INFINITY : this.#environment.monotonicMs();
     for (let tried = 0; tried < this.#links.length; tried++) {
       this.#current = (this.#current + 1) % this.#links.length;
       const message = this.#links[this.#current]?.next(nowMs);
@@ -86,7 +88,8 @@ export class Multiplexer {
     let stopTimer: (() => void) | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      if (dueMs < Number.POSITIVE_INFINITY) stopTimer = runAfter(dueMs - Date.now(), resolve);
+      if (dueMs === Number.POSITIVE_INFINITY) return;
+      stopTimer = this.#environment.after(dueMs - this.#environment.monotonicMs(), resolve);
     });
     stopTimer?.();
   }

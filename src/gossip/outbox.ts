@@ -96,7 +96,7 @@ export class Outbox {
 
   /** Whether a comparison is in progress, so that no other should be started. */
   get isComparing(): boolean {
-    const nowMs = Date.now();
+    const nowMs = this.#replica.environment.monotonicMs();
     return (
       this.#round !== undefined ||
       this.#owedRounds > 0 ||
@@ -105,7 +105,7 @@ export class Outbox {
     );
   }
 
-  /** When the last round was completed, in Unix milliseconds. */
+  /** When the last round was completed, by the monotonic clock. */
   get advertisedMs(): number {
     return this.#advertisedMs;
   }
@@ -120,7 +120,7 @@ export class Outbox {
 
   /** Sends the entry at `key` within `flushMs`, together with other changes. */
   changed(key: string): void {
-    const dueMs = Date.now() + this.#options.flushMs;
+    const dueMs = this.#replica.environment.monotonicMs() + this.#options.flushMs;
     this.#outgoing.add(key);
     if (dueMs < this.#outgoingDueMs) this.#outgoingDueMs = dueMs;
     else if (this.#outgoing.size !== BATCH_ENTRIES) return;
@@ -160,7 +160,7 @@ export class Outbox {
   received(key: string): boolean {
     this.#toRequest.delete(key);
     if (this.#requested.delete(key)) {
-      this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
+      this.#requestExpiresMs = this.#replica.environment.monotonicMs() + this.#options.requestTimeoutMs;
       if (this.#owedRounds > 0 && this.#requested.size === 0) this.#options.wake();
     }
     return this.#confirming.delete(key);
@@ -189,7 +189,7 @@ export class Outbox {
     } else {
       // The answer waits for the requested entries, so that the peer does not see them as missing.
       if (this.#owedRounds < MOST_ROUNDS) this.#owedRounds++;
-      this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
+      this.#requestExpiresMs = this.#replica.environment.monotonicMs() + this.#options.requestTimeoutMs;
       this.#options.wake();
     }
   }
@@ -234,7 +234,7 @@ export class Outbox {
       requested.add(key);
       request.keys.push(key);
     }
-    this.#requestExpiresMs = Date.now() + this.#options.requestTimeoutMs;
+    this.#requestExpiresMs = this.#replica.environment.monotonicMs() + this.#options.requestTimeoutMs;
     return this.#message({ case: "updateRequest", value: request });
   }
 
@@ -274,7 +274,7 @@ export class Outbox {
       round.entriesAhead = this.#outgoing.size;
     } else {
       this.#round = undefined;
-      this.#advertisedMs = Date.now();
+      this.#advertisedMs = this.#replica.environment.monotonicMs();
       if (!round.isAnswer && this.#awaitedRounds < MOST_ROUNDS) this.#awaitedRounds++;
     }
     return this.#message({ case: "antiEntropyAdvertisement", value });

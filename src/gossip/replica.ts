@@ -2,14 +2,15 @@ import { create } from "@bufbuild/protobuf";
 import { type Digest, type MapValue, MapValueSchema } from "../../gen/atomix/map/map_pb.js";
 import { utf8Length } from "../lib/utf8.js";
 import { clockOf, HybridClock, wallMsOf } from "./clock.js";
+import { type Environment, processEnvironment } from "./environment.js";
 import { KeyOrder } from "./key-order.js";
 import { compareValues, isTombstone } from "./version.js";
 
 export interface ReplicaOptions {
   /** How long the tombstone of a removed key is kept at least, in milliseconds. */
   tombstoneMs: number;
-  /** The wall clock, in Unix milliseconds. Default: `Date.now`. */
-  now?: () => number;
+  /** Default: the time and randomness of this process. */
+  environment?: Environment;
 }
 
 /** An entry that was stored, and the one that it replaced. */
@@ -31,20 +32,21 @@ const YEAR_2000_MS = 946_684_800_000;
  */
 export class Replica {
   readonly clock: HybridClock;
+  /** Also that of everything that works on this replica. */
+  readonly environment: Environment;
   readonly #entries = new Map<string, { value: MapValue; revision: number }>();
   /** When each tombstone was stored, oldest first. */
   readonly #tombstones = new Map<string, number>();
   readonly #order = new KeyOrder();
   readonly #tombstoneMs: number;
-  readonly #now: () => number;
   #revision = 0;
   #bytes = 0;
 
   /** `member` is the id of this member, which must be unique. */
-  constructor(member: string, { tombstoneMs, now = Date.now }: ReplicaOptions) {
-    this.clock = new HybridClock(member, now);
+  constructor(member: string, { tombstoneMs, environment = processEnvironment }: ReplicaOptions) {
+    this.clock = new HybridClock(member, environment);
+    this.environment = environment;
     this.#tombstoneMs = tombstoneMs;
-    this.#now = now;
   }
 
   /** The number of stored entries so far. An entry with a higher revision was stored later. */
@@ -120,7 +122,7 @@ export class Replica {
    */
   isOutdated({ tombstone, timestamp }: Digest): boolean {
     const writtenMs = wallMsOf(timestamp);
-    return tombstone && writtenMs >= YEAR_2000_MS && writtenMs < this.#now() - this.#tombstoneMs;
+    return tombstone && writtenMs >= YEAR_2000_MS && writtenMs < this.environment.nowMs() - this.#tombstoneMs;
   }
 
   /**
@@ -128,7 +130,7 @@ export class Replica {
    */
   forgettable(isShared: (key: string) => boolean): string[] {
     const keys: string[] = [];
-    const untilMs = this.#now() - this.#tombstoneMs;
+    const untilMs = this.environment.nowMs() - this.#tombstoneMs;
     for (const [key, storedMs] of this.#tombstones) {
       if (storedMs > untilMs) break;
       if (isShared(key)) keys.push(key);
@@ -155,7 +157,7 @@ export class Replica {
     this.#bytes += sizeOf(key, value) - sizeOf(key, before);
     this.#entries.set(key, { value, revision });
     this.#tombstones.delete(key);
-    if (isTombstone(value)) this.#tombstones.set(key, this.#now());
+    if (isTombstone(value)) this.#tombstones.set(key, this.environment.nowMs());
     return { key, before, after: value, revision };
   }
 }

@@ -10,6 +10,6 @@ export interface Backoff {
  * The delay in milliseconds before the next retry after `failures` failures (1 or more). It has full jitter, so that
  * clients that failed at the same time do not retry at the same time.
  */
-export function jitteredMs({ minMs, maxMs }: Backoff, failures: number): number {
-  return Math.random() * Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, 30));
+export function jitteredMs({ minMs, maxMs }: Backoff, failures: number, random = Math.random): number {
+  return random() * Math.min(maxMs, minMs * 2 ** Math.min(failures - 1, 30));
 }

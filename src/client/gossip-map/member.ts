@@ -1,5 +1,6 @@
 import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
+import type { Environment } from "../../gossip/environment.js";
 import { Replica, type Stored } from "../../gossip/replica.js";
 import { liveEntry } from "../../gossip/version.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
@@ -19,6 +20,8 @@ export interface LocalMemberOptions {
   tombstoneMs: number;
   /** Closes the member when it aborts. */
   signal: AbortSignal | undefined;
+  /** Default: the time and randomness of this process. */
+  environment?: Environment;
   /** The options of every stream to the server. */
   call: CallOptions;
 }
@@ -37,12 +40,12 @@ export class LocalMember {
   #closing: Promise<void> | undefined;
 
   constructor(transport: Transport, name: string, options: LocalMemberOptions) {
-    const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, signal, call } = options;
+    const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, environment, signal, call } = options;
     const client = generatedClient(GossipMapService, transport);
     this.name = name;
     this.#unregister = openFor(transport, () => this.close());
     this.status = new ConnectionStatus().begin();
-    this.replica = new Replica(memberId, { tombstoneMs });
+    this.replica = new Replica(memberId, { tombstoneMs, ...(environment && { environment }) });
     this.#sync = new ServerSync({
       replica: this.replica,
       status: this.status,

@@ -2,13 +2,13 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type MapValue, MapValueSchema, type Message } from "../../../gen/atomix/map/map_pb.js";
 import { runAntiEntropy } from "../../gossip/anti-entropy.js";
+import type { Environment } from "../../gossip/environment.js";
 import { Link, type LinkOptions } from "../../gossip/link.js";
 import { Multiplexer } from "../../gossip/multiplexer.js";
 import type { Replica, Stored } from "../../gossip/replica.js";
 import { abortOnBreak } from "../../lib/abort-on-break.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
-import { runAfter } from "../../lib/timer.js";
-import { sleep } from "../../rpc/sleep.js";
+import { onAbort } from "../../lib/on-abort.js";
 import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
 import { attemptOf } from "../status/attempt.js";
 import type { ConnectionStatus } from "../status/connection-status.js";
@@ -49,7 +49,8 @@ const TRANSIENT = new Set([
 /** Synchronizes a replica with the server's until it is closed. It opens another stream when one ends. */
 export class ServerSync {
   readonly #options: ServerSyncOptions;
-  readonly #waiters = new Waiters();
+  readonly #environment: Environment;
+  readonly #waiters: Waiters;
   readonly #closing = new AbortController();
   readonly #stopAntiEntropy: () => void;
   readonly #links = new Set<Link>();
@@ -61,7 +62,10 @@ export class ServerSync {
   constructor(options: ServerSyncOptions) {
     this.#options = options;
     const { antiEntropyMs: everyMs, replica } = options;
+    this.#environment = replica.environment;
+    this.#waiters = new Waiters(replica.environment);
     this.#stopAntiEntropy = runAntiEntropy(this.#links, {
+      environment: replica.environment,
       everyMs,
       idleMs: IDLE_MS,
       onTurn: () => this.#forgetTombstones(replica),
@@ -97,7 +101,7 @@ export class ServerSync {
       this.#stream?.multiplexer.finish();
       const abort = () => this.#closing.abort();
       if (!this.#stream?.connected) abort();
-      const cancelAbort = runAfter(FLUSH_ON_CLOSE_MS, abort);
+      const cancelAbort = this.#environment.after(FLUSH_ON_CLOSE_MS, abort);
       void this.#ended.then(cancelAbort);
       this.#waiters.reject(closedError());
     }
@@ -107,12 +111,12 @@ export class ServerSync {
   async #run(): Promise<void> {
     const mayRenew = createTokenRefreshCheck();
     for (let failures = 1; !this.#isClosed; failures++) {
-      const openedMs = Date.now();
+      const openedMs = this.#environment.monotonicMs();
       const error = await this.#runStream();
       if (this.#isClosed) return;
       if (mayRenew(error)) continue;
       // Only a stream that lasted resets the backoff: a full map, for example, ends each stream soon.
-      if (Date.now() - openedMs > BACKOFF.maxMs) failures = 1;
+      if (this.#environment.monotonicMs() - openedMs > BACKOFF.maxMs) failures = 1;
       this.#options.status.disconnected(error);
       const isRefused = !TRANSIENT.has(error.code);
       const evenPatient = isRefused || error.code === Code.ResourceExhausted;
@@ -124,15 +128,26 @@ export class ServerSync {
         return;
       }
       const attempt = attemptOf(this.#options.status, this.#closing.signal);
-      await sleep(jitteredMs(BACKOFF, failures), attempt.signal).catch(() => {});
+      await this.#delay(jitteredMs(BACKOFF, failures, this.#environment.random), attempt.signal);
       attempt.release();
     }
+  }
+
+  /** Resolves after `delayMs`, or when `signal` aborts. */
+  async #delay(delayMs: number, signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const stopTimer = this.#environment.after(delayMs, resolve);
+      onAbort(signal, () => {
+        stopTimer();
+        resolve();
+      });
+    });
   }
 
   /** Opens a stream and reads it to its end. Returns the error that ended it. */
   async #runStream(): Promise<ConnectError> {
     const { replica, open, status, ...options } = this.#options;
-    const multiplexer = new Multiplexer();
+    const multiplexer = new Multiplexer(this.#environment);
     const link = new Link(replica, { ...options, wake: multiplexer.wake });
     multiplexer.add(link);
     // The comparison finds the entries that were written without a stream.
@@ -171,7 +186,7 @@ export class ServerSync {
     }
     this.#waiters.check();
     // The server may have sent its round before it received what it is to confirm, so another round is needed.
-    if (link.rounds > rounds) runAfter(this.#options.flushMs, () => this.#confirmForWaiters());
+    if (link.rounds > rounds) this.#environment.after(this.#options.flushMs, () => this.#confirmForWaiters());
   }
 
   #confirmForWaiters(): void {

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Environment } from "../../gossip/environment.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { canceled } from "../../rpc/canceled.js";
-import { sleep } from "../../rpc/sleep.js";
 
 export interface WaitOptions {
   /** Aborts the wait. */
@@ -27,6 +27,11 @@ type Waiter = {
 /** Promises that wait for conditions. */
 export class Waiters {
   readonly #all = new Set<Waiter>();
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
 
   get hasPatient(): boolean {
     return [...this.#all].some(({ isPatient }) => isPatient);
@@ -35,9 +40,9 @@ export class Waiters {
   /** Resolves at the first check() at which `isMet` returns true. */
   async until(isMet: () => boolean, { operation, isPatient, signal, timeoutMs = 0 }: Wait): Promise<void> {
     if (signal?.aborted) throw canceled(signal);
-    const done = new AbortController();
     let waiter: Waiter | undefined;
     let stopListening = () => {};
+    let stopTimer = () => {};
     try {
       await new Promise<void>((resolve, reject) => {
         this.#all.add((waiter = { isMet, isPatient, resolve, reject }));
@@ -47,15 +52,12 @@ export class Waiters {
           `${operation}: not done after ${timeoutMs} ms`,
           Code.DeadlineExceeded,
         );
-        sleep(timeoutMs, done.signal).then(
-          () => reject(timeout),
-          () => {},
-        );
+        stopTimer = this.#environment.after(timeoutMs, () => reject(timeout));
       });
     } finally {
       if (waiter) this.#all.delete(waiter);
       stopListening();
-      done.abort();
+      stopTimer();
     }
   }
 

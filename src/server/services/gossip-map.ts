@@ -1,7 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.js";
+import { type Environment, processEnvironment } from "../../gossip/environment.js";
 import { Multiplexer } from "../../gossip/multiplexer.js";
-import { randomId } from "../../lib/random-id.js";
 import type { ServiceContext } from "../context.js";
 import { GossipMaps, type GossipMembership } from "./gossip-map/maps.js";
 import { keyPrefix } from "./shared/keyspace.js";
@@ -10,12 +10,16 @@ import { keyPrefix } from "./shared/keyspace.js";
  * The gossip map service. The server is a member of every map, and connects all other members. A stream joins a map by
  * its first message for it, and receives the updates of other streams.
  */
-export function gossipMapService(context: ServiceContext): ServiceImpl<typeof GossipMapService> {
-  const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);
+export function gossipMapService(
+  context: ServiceContext,
+  environment: Environment = processEnvironment,
+): ServiceImpl<typeof GossipMapService> {
+  const suffix = Math.floor(environment.random() * 2 ** 32).toString(16);
+  const maps = new GossipMaps(context, environment, `${context.appId}-${suffix}`);
   return {
     async *connect(messages, { signal }) {
       const joined = new Map<string, GossipMembership>();
-      const multiplexer = new Multiplexer(() => {
+      const multiplexer = new Multiplexer(environment, () => {
         for (const { hub, link } of joined.values()) hub.leave(link);
       });
       const leave = () => multiplexer.fail(signal.reason);

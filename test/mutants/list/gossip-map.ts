@@ -75,8 +75,8 @@ export const gossipMapMutants: readonly Mutant[] = [
     ],
     [
       "each map is another source",
-      "const maps = new GossipMaps(context, `${context.appId}-${randomId().slice(0, 8)}`);",
-      'const maps = { join: (...of: Parameters<GossipMaps["join"]>) => new GossipMaps(context, randomId()).join(...of) };',
+      "const maps = new GossipMaps(context, environment, `${context.appId}-${suffix}`);",
+      'const maps = { join: (...of: Parameters<GossipMaps["join"]>) => new GossipMaps(context, environment, String(environment.random())).join(...of) };',
       /is one source/,
     ],
   ]),

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb.js";
 import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
+import type { Environment } from "../../../gossip/environment.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica } from "../../../gossip/replica.js";
 import { compareValues, isTombstone } from "../../../gossip/version.js";
@@ -16,6 +17,7 @@ const NO_VALUE = new Uint8Array();
 const COMMIT_ENTRIES = 100;
 
 export interface HubOptions extends Pick<ServiceContext, "engine" | "limits" | "gossip" | "log"> {
+  environment: Environment;
   /** The id of this server as a member. */
   member: string;
   target: { namespace: string; name: string };
@@ -71,12 +73,13 @@ export class GossipHub {
   }
 
   private constructor(options: HubOptions) {
-    const { engine, target, member, gossip } = options;
+    const { engine, environment, target, member, gossip } = options;
     this.#options = options;
     this.#keys = engine.keys;
     this.#prefix = keyPrefix("gossip", target.namespace, target.name);
-    this.#replica = new Replica(member, { tombstoneMs: gossip.tombstoneMs });
+    this.#replica = new Replica(member, { tombstoneMs: gossip.tombstoneMs, environment });
     this.#stopAntiEntropy = runAntiEntropy(this.#links, {
+      environment,
       everyMs: gossip.antiEntropyMs,
       idleMs: gossip.idleMs,
       onTurn: () => this.#collectTombstones(),

@@ -1,3 +1,4 @@
+import type { Environment } from "../../../gossip/environment.js";
 import type { Link } from "../../../gossip/link.js";
 import { quote } from "../../../lib/quote.js";
 import type { ServiceContext } from "../../context.js";
@@ -14,14 +15,17 @@ export type GossipMembership = { hub: GossipHub; link: Link };
 /** The gossip maps of this server. The first member that joins opens a map; it closes after the last has left. */
 export class GossipMaps {
   readonly #context: ServiceContext;
+  readonly #environment: Environment;
   readonly #member: string;
   /** The open maps, by the keys of their records. */
   readonly #hubs = new Map<string, Promise<GossipHub>>();
   /** The maps with entries, on all servers. */
   readonly #records: KeyQuota;
 
-  constructor(context: ServiceContext, member: string) {
+  /** `member` is the id of this server as a member. */
+  constructor(context: ServiceContext, environment: Environment, member: string) {
     this.#context = context;
+    this.#environment = environment;
     this.#member = member;
     const { engine, limits, closing } = context;
     const limit = { name: "gossipMaps", most: limits.gossipMaps, why: "as many maps have entries" };
@@ -46,7 +50,14 @@ export class GossipMaps {
 
   async #open(record: string, target: Target): Promise<GossipHub> {
     const onClose = () => void this.#hubs.delete(record);
-    const hub = await GossipHub.open({ ...this.#context, member: this.#member, target, record, onClose });
+    const hub = await GossipHub.open({
+      ...this.#context,
+      environment: this.#environment,
+      member: this.#member,
+      target,
+      record,
+      onClose,
+    });
     try {
       const existing = await this.#records.existing();
       if (hub.isEmpty) this.#checkRoom(record, target, existing);
