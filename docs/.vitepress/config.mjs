@@ -64,6 +64,7 @@ export default {
           { text: "Proxies", link: "/proxies" },
           { text: "Operations", link: "/operations" },
           { text: "Many servers", link: "/deploy" },
+          { text: "Replication of maps", link: "/map-replication" },
           { text: "Telemetry", link: "/telemetry" },
           { text: "Disk engine", link: "/disk-engine" },
           { text: "JetStream engine", link: "/jetstream-engine" },

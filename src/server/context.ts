@@ -1,5 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Interceptor, Transport } from "@connectrpc/connect";
+import type { Environment } from "../gossip/environment.js";
 import type { Components } from "./config/components.js";
 import type { Config, Limits } from "./config/config.js";
 import type { Engine } from "./engine.js";
@@ -8,14 +9,20 @@ import type { AppRegistry } from "./tunnel/app-registry.js";
 /** The parts of the server that every service may use. */
 export interface ServiceContext {
   readonly engine: Engine;
+  /** The engine by which several servers elect the primaries of maps; undefined: no configured map needs one. */
+  readonly electionEngine?: Engine;
   readonly components: Components;
   readonly limits: Limits;
   /** The settings of gossip maps. */
   readonly gossip: Config["gossip"];
   readonly platform: Platform;
   readonly log: Logger;
+  /** Aborts when the server drains, before it closes: other servers should take over. */
+  readonly draining: AbortSignal;
   /** Aborts when the server closes, and ends background work. */
   readonly closing: AbortSignal;
+  /** Registers `task`, which runs after `closing` aborts. The engines are closed when it has settled. */
+  beforeClose(task: () => Promise<void>): void;
   /** The apps that have dialed in. */
   readonly apps: AppRegistry;
   /** This runtime's own app id. */
@@ -39,6 +46,8 @@ export interface Platform {
   env: Readonly<Record<string, string | undefined>>;
   /** Reads a text file. Rejects if there is no file system. */
   readFile(path: string): Promise<string>;
+  /** The time and randomness of elections and of the replication of maps. */
+  environment: Environment;
   /** The memory of the process in bytes, by the metric names of Prometheus' own clients; empty if it is not known. */
   memory(): Readonly<Record<string, number>>;
 }

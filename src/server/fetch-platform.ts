@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+import { processEnvironment } from "../gossip/environment.js";
 import { envelopesFit } from "../rpc/envelopes.js";
 import { fetchOrUnavailable } from "../rpc/fetch-unavailable.js";
 import { isBeyondFetch, type Platform } from "./context.js";
@@ -23,6 +24,7 @@ export const fetchPlatform: Platform = {
     throw new ConnectError(`this runtime's fetch cannot send ${request}`, Code.Unimplemented);
   },
   env: {},
+  environment: processEnvironment,
   readFile: async (path) => {
     throw new TypeError(`Cannot read "${path}": this runtime has no files`);
   },

@@ -4,6 +4,7 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
+import { processEnvironment } from "../gossip/environment.js";
 import { httpRequest } from "../node-http/http-request.js";
 import { Http2Sessions } from "../node-http/http2-sessions.js";
 import { isBeyondFetch, type Platform } from "./context.js";
@@ -27,6 +28,7 @@ export const nodePlatform: Platform = {
   },
   fetch: (url, init) => (isBeyondFetch(init) ? httpRequest(url, init) : fetch(url, init)),
   env: process.env,
+  environment: processEnvironment,
   readFile: (path) => readFile(path, "utf8"),
   memory() {
     const { rss, heapTotal, heapUsed, external } = process.memoryUsage();

@@ -39,6 +39,11 @@ export interface ServerOptions {
    */
   engine?: Engine;
   /**
+   * The engine by which several servers elect the primaries of maps: `maps[…].election.engine` names it. All servers of
+   * a group share it, and each has an `engine` of its own. It is closed with the server. Default: none.
+   */
+  electionEngine?: Engine;
+  /**
    * The components and limits. Default: a `default` store of each kind, the greeting `helloworld`, an `echo` binding.
    */
   config?: ConfigInput;
@@ -142,6 +147,7 @@ export interface Server extends AsyncDisposable {
  */
 export function createServer({
   engine: givenEngine,
+  electionEngine,
   config: input,
   platform,
   log: target = silent,
@@ -149,10 +155,20 @@ export function createServer({
   clientInterceptors = [],
 }: ServerOptions = {}): Server {
   const log = boundedLog(target);
-  const config = parseConfig(input, { engines: [givenEngine?.name ?? "memory"] });
+  const config = parseConfig(input, {
+    engines: [givenEngine?.name ?? "memory"],
+    electionEngines: electionEngine ? [electionEngine.name] : [],
+  });
   const engine = givenEngine ?? memoryEngine({ ...config.engines.memory, log });
   const shutdown = createShutdown();
-  const context = createContext(config, { engine, log, platform, clientInterceptors, shutdown });
+  const context = createContext(config, {
+    engine,
+    electionEngine,
+    log,
+    platform,
+    clientInterceptors,
+    shutdown,
+  });
   const access = createAccess(config.access, { ...context, isApp: (id) => isApp(context, id) });
   const counters = createMetrics();
   const pipeline = createPipeline({
@@ -172,7 +188,7 @@ export function createServer({
   const { fetch, check } = createFetch(config, { routes, options: pipeline.options, pages });
   const tunnels = createTunnels(context, { routes: services, pipeline, check, clientInterceptors });
   startApps(context);
-  const close = createClose(shutdown, tunnels, engine);
+  const close = createClose(shutdown, tunnels, electionEngine ? [engine, electionEngine] : [engine]);
   return {
     routes,
     options: pipeline.options,
@@ -200,14 +216,19 @@ export function createServer({
 }
 
 /** Closes a server, once. */
-function createClose(shutdown: Shutdown, tunnels: Tunnels, engine: Engine): () => Promise<void> {
+function createClose(shutdown: Shutdown, tunnels: Tunnels, engines: readonly Engine[]): () => Promise<void> {
   let closed: Promise<void> | undefined;
   return () => {
     shutdown.endCalls();
     tunnels.close();
-    closed ??= engine.close();
+    closed ??= closeEngines(shutdown, engines);
     return closed;
   };
+}
+
+async function closeEngines(shutdown: Shutdown, engines: readonly Engine[]): Promise<void> {
+  await shutdown.runTasks();
+  await Promise.all(engines.map((engine) => engine.close()));
 }
 
 interface FetchOptions {
@@ -252,6 +273,7 @@ export function inProcess(options?: ServerOptions): InProcessServer {
 
 interface ContextOptions {
   engine: Engine;
+  electionEngine: Engine | undefined;
   log: Logger;
   platform: Partial<Platform> | undefined;
   clientInterceptors: readonly Interceptor[];
@@ -260,19 +282,22 @@ interface ContextOptions {
 
 function createContext(
   config: Config,
-  { engine, log, platform, clientInterceptors, shutdown }: ContextOptions,
+  { engine, electionEngine, log, platform, clientInterceptors, shutdown }: ContextOptions,
 ): ServiceContext {
   const { limits, gossip, appId } = config;
-  const { closing } = shutdown;
+  const { draining, closing, beforeClose } = shutdown;
   const { dial, ...rest } = { ...fetchPlatform, ...platform };
   return {
     engine,
+    ...(electionEngine && { electionEngine }),
     limits,
     gossip,
     log,
     components: new Components(config),
     platform: { ...rest, dial: (url, protocol) => dial(url, protocol, clientInterceptors) },
+    draining,
     closing,
+    beforeClose,
     apps: new AppRegistry({ engine, limits, closing, log }),
     appId,
   };

@@ -11,6 +11,10 @@ export interface Shutdown {
   endStreams(): void;
   /** Aborted by endStreams(). */
   readonly closing: AbortSignal;
+  /** Registers `task`, which runs after endCalls(). */
+  beforeClose(task: () => Promise<void>): void;
+  /** Runs the registered tasks, and resolves when all have settled. */
+  runTasks(): Promise<void>;
   /** Ends all calls. */
   endCalls(): void;
   /** Aborted by endCalls(). */
@@ -21,6 +25,7 @@ export function createShutdown(): Shutdown {
   const drainController = new AbortController();
   const streamController = new AbortController();
   const callController = new AbortController();
+  const tasks: (() => Promise<void>)[] = [];
   expectManyListeners(streamController.signal);
   expectManyListeners(callController.signal);
   const reason = () =>
@@ -35,6 +40,10 @@ export function createShutdown(): Shutdown {
     draining: drainController.signal,
     endStreams,
     closing: streamController.signal,
+    beforeClose: (task) => void tasks.push(task),
+    async runTasks() {
+      await Promise.allSettled(tasks.map((task) => task()));
+    },
     endCalls() {
       endStreams();
       callController.abort(reason());

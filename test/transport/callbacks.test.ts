@@ -383,7 +383,9 @@ test("an app that joined at run time leaves when its signal aborts: others with 
     apps: new AppRegistry({ engine, limits: config.limits, closing: closing.signal, log: silent }),
     platform: nodePlatform,
     log: silent,
+    draining: closing.signal,
     closing: closing.signal,
+    beforeClose() {},
     appId: "fairlead",
   };
   const appOf = (handler: EventHandler) => createRouterTransport(createCallbacks({ t: handler }));

@@ -91,8 +91,37 @@ const log = z.strictObject({
   ...stored,
 });
 
+const election = z.strictObject({
+  engine: nonEmptyText.describe(
+    "The name of the engine by which the servers elect: one that all servers of the group share.",
+  ),
+  url: serverUrl.describe("This server's own URL, at which clients and the other servers call it."),
+  replicas: count(15).default(3).describe("How many servers keep each partition, the primary included."),
+  leaseMs: milliseconds
+    .min(100, "must be at least 100")
+    .max(600_000, "must be at most 600000")
+    .default(5000)
+    .describe(
+      "How long a server stays the primary without renewing its lease. Another one takes over after this time.",
+    ),
+  uncleanElection: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether a server that is not in sync may become the primary if all that are in sync stay away: acknowledged writes may be lost.",
+    ),
+});
+
+/** The settings of a group that an election replaces, and the values that they have if they are left out. */
+const STATIC_SETTINGS = { primary: undefined, backups: 0, term: 1n } as const;
+
 const mapGroup = z
   .strictObject({
+    election: election
+      .optional()
+      .describe(
+        "The servers of the group elect the primary of each partition. Default: primary, backups and term say who it is.",
+      ),
     primary: serverUrl.optional().describe("The URL of the primary. Default: this server is the primary."),
     backups: z
       .array(serverUrl)
@@ -109,7 +138,19 @@ const mapGroup = z
     ...credential,
     ...stored,
   })
-  .refine(oneCredential, ONE_CREDENTIAL);
+  .refine(oneCredential, ONE_CREDENTIAL)
+  .superRefine(({ election, primary, backups, term }, { addIssue }) => {
+    if (!election) return;
+    const given = { primary, backups: backups.length, term };
+    for (const [name, unset] of Object.entries(STATIC_SETTINGS)) {
+      if (given[name as keyof typeof given] === unset) continue;
+      addIssue({
+        code: "custom",
+        path: [name],
+        message: 'must be left out beside "election", which decides it',
+      });
+    }
+  });
 
 const app = z
   .strictObject({

@@ -54,6 +54,8 @@ export type Limits = Config["limits"];
 export interface ParseOptions {
   /** The names of engines that components may name. Default: any. */
   engines?: readonly string[];
+  /** The names of engines that elections of maps may name. Default: any. */
+  electionEngines?: readonly string[];
 }
 
 /**
@@ -69,10 +71,11 @@ export interface ParseOptions {
  * console.log(Object.keys(lock), limits.locks); // [ 'default', 'jobs' ] 500
  * ```
  */
-export function parseConfig(input: unknown = {}, { engines }: ParseOptions = {}): Config {
+export function parseConfig(input: unknown = {}, { engines, electionEngines }: ParseOptions = {}): Config {
   const { success, data, error } = configSchema.safeParse(input, { error: explainIssue });
   const problems = success ? [] : problemsOf(error.issues, configSchema, input);
   if (engines) problems.push(...engineProblems(input, engines));
+  if (electionEngines) problems.push(...electionProblems(input, electionEngines));
   if (!success || problems.length > 0) throw new ConfigError(problems);
   return { ...data, access: withoutTokens(data.access) };
 }
@@ -90,4 +93,19 @@ function engineProblems(input: unknown, engines: readonly string[]): ConfigProbl
       return [problem([kind, name, "engine"], "value", why, engine)];
     }),
   );
+}
+
+/** The groups of maps whose election names an engine that is none of `engines`. */
+function electionProblems(input: unknown, engines: readonly string[]): ConfigProblem[] {
+  const names = engines.map((name) => JSON.stringify(name)).join(" or ");
+  const why =
+    engines.length > 0
+      ? `must be ${names}, the engine that this server was given for elections`
+      : "this server was given no engine for elections: fairlead serve --election, or createServer({ electionEngine })";
+  const { maps } = Object(input) as { maps?: unknown };
+  return Object.entries<unknown>(Object(maps)).flatMap(([name, group]) => {
+    const { engine } = Object((Object(group) as { election?: unknown }).election) as { engine?: unknown };
+    if (typeof engine !== "string" || engine === "" || engines.includes(engine)) return [];
+    return [problem(["maps", name, "election", "engine"], "value", why, engine)];
+  });
 }
