@@ -70,7 +70,6 @@ export {
   type GossipChange,
   type GossipMap,
   type GossipMapOptions,
-  type GossipSetOptions,
   openGossipMap,
 } from "./client/gossip-map.js";
 export { createHello, type Hello } from "./client/hello.js";

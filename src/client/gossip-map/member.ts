@@ -2,6 +2,7 @@ import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import type { Environment } from "../../gossip/environment.js";
 import { Replica, type Stored } from "../../gossip/replica.js";
+import { liveEntry } from "../../gossip/version.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { openFor } from "../client-lifetime.js";
@@ -34,6 +35,7 @@ export class LocalMember {
   readonly #loops = new Set<Changes>();
   readonly #unregister: () => void;
   readonly #stopListening: () => void;
+  #size = 0;
   #refusal: ConnectError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -43,11 +45,7 @@ export class LocalMember {
     this.name = name;
     this.#unregister = openFor(transport, () => this.close());
     this.status = new ConnectionStatus().begin();
-    this.replica = new Replica(memberId, {
-      tombstoneMs,
-      ...(environment && { environment }),
-      onEnded: (ended) => this.#publish(ended, false),
-    });
+    this.replica = new Replica(memberId, { tombstoneMs, ...(environment && { environment }) });
     this.#sync = new ServerSync({
       replica: this.replica,
       status: this.status,
@@ -64,7 +62,7 @@ export class LocalMember {
 
   /** The number of keys that have a value. */
   get size(): number {
-    return this.replica.liveSize;
+    return this.#size;
   }
 
   /** Resolves when the replica has all entries of the server. */
@@ -109,6 +107,8 @@ export class LocalMember {
   }
 
   #publish(stored: Stored, local: boolean): void {
+    this.#size +=
+      Number(liveEntry(stored.after) !== undefined) - Number(liveEntry(stored.before) !== undefined);
     for (const loop of this.#loops) loop.add(stored, local);
   }
 
@@ -121,7 +121,6 @@ export class LocalMember {
   #end(error?: ConnectError): void {
     this.#unregister();
     this.#stopListening();
-    this.replica.stop();
     this.status.close(error);
   }
 }

@@ -1,0 +1,185 @@
+import type { ServerNode } from "./world/server-node.js";
+import { ENGINE, type World } from "./world.js";
+
+/** What the simulation needs of the cluster to make faults. */
+export interface FaultyCluster {
+  readonly world: World;
+  /** The server that the election has made the primary of some partition; undefined: none now. */
+  primary(): Promise<ServerNode | undefined>;
+  start(node: ServerNode): void;
+  /** Whether all that was acknowledged is on servers that keep their data, if `node` loses its own. */
+  mayLose(node: ServerNode): Promise<boolean>;
+}
+
+/** A fault that has begun: what it is, and how it ends. */
+interface Fault {
+  readonly what: string;
+  end(): void;
+}
+
+type MakeFault = (cluster: FaultyCluster) => Promise<Fault | undefined>;
+
+/** The kinds of faults, and how often each is chosen in relation to the others. */
+const kinds: readonly (readonly [weight: number, make: MakeFault])[] = [
+  [3, async (cluster) => kill(cluster, await primaryOrAny(cluster))],
+  [1, async (cluster) => kill(cluster, any(cluster))],
+  [1, async (cluster) => close(cluster, await primaryOrAny(cluster))],
+  [3, async (cluster) => pause(cluster, await primaryOrAny(cluster))],
+  [1, async (cluster) => pause(cluster, any(cluster))],
+  [1, loseData],
+  [3, async (cluster) => cutOff(cluster, await primaryOrAny(cluster))],
+  [2, async (cluster) => cutFromEngine(cluster, await primaryOrAny(cluster))],
+  [2, cutOneWay],
+  [2, async (cluster) => cutFromServers(cluster, await primaryOrAny(cluster))],
+  [1, loseEngine],
+  [2, slowLinks],
+  [1, setWallClock],
+];
+
+/** Makes faults, one or two at a time, until `untilMs` of virtual time. Then all are ended. */
+export async function makeFaults(cluster: FaultyCluster, untilMs: number): Promise<void> {
+  const { world } = cluster;
+  const { scheduler } = world;
+  const all = kinds.flatMap(([weight, make]) => Array.from({ length: weight }, () => make));
+  let open: Fault[] = [];
+  while (scheduler.nowMs < untilMs) {
+    await scheduler.sleep(scheduler.between(100, 1500));
+    const fault = await scheduler.pick(all)(cluster);
+    if (fault) {
+      world.say(`FAULT ${fault.what}`);
+      open.push(fault);
+    }
+    await scheduler.sleep(scheduler.between(50, 3000));
+    const isDouble = open.length === 1 && scheduler.random() < 0.3;
+    if (!isDouble) {
+      for (const { what, end } of open) {
+        world.say(`END   ${what}`);
+        end();
+      }
+      open = [];
+    }
+  }
+  for (const { end } of open) end();
+}
+
+const any = ({ world }: FaultyCluster): ServerNode => world.scheduler.pick(world.nodes);
+
+const primaryOrAny = async (cluster: FaultyCluster): Promise<ServerNode> =>
+  (await cluster.primary()) ?? any(cluster);
+
+const otherNames = ({ world }: FaultyCluster, { name }: ServerNode): string[] =>
+  world.nodes.map((node) => node.name).filter((other) => other !== name);
+
+/** Kills the process. Its peers see at once or never that its connections are gone; then it starts again. */
+function kill(cluster: FaultyCluster, node: ServerNode): Fault | undefined {
+  if (!node.machine.isUp) return undefined;
+  node.kill();
+  breakConnections(cluster, node);
+  return { what: `kill ${node.name}`, end: () => cluster.start(node) };
+}
+
+/** Closes a server as a deployment does, which starts it again later. */
+function close(cluster: FaultyCluster, node: ServerNode): Fault | undefined {
+  if (!node.machine.isUp || node.machine.isPaused) return undefined;
+  node.close();
+  return {
+    what: `close ${node.name}`,
+    end: () => {
+      if (node.machine.isUp) node.kill();
+      cluster.start(node);
+    },
+  };
+}
+
+async function loseData(cluster: FaultyCluster): Promise<Fault | undefined> {
+  const node = any(cluster);
+  if (!node.machine.isUp || !(await cluster.mayLose(node))) return undefined;
+  node.kill();
+  node.wipe();
+  breakConnections(cluster, node);
+  return { what: `delete the data of ${node.name}`, end: () => cluster.start(node) };
+}
+
+function breakConnections({ world }: FaultyCluster, { name }: ServerNode): void {
+  for (const other of [...world.nodes, ...world.clients.map((machine) => ({ name: machine.name }))])
+    world.network.break(name, other.name, "connection reset");
+}
+
+function pause(_: FaultyCluster, node: ServerNode): Fault | undefined {
+  if (!node.machine.isUp) return undefined;
+  node.machine.pause();
+  return { what: `pause ${node.name}`, end: () => node.machine.resume() };
+}
+
+/** Cuts a server off from the other servers and from the engine; clients still reach it. */
+function cutOff(cluster: FaultyCluster, node: ServerNode): Fault {
+  return cut(cluster, bothWays(node.name, [...otherNames(cluster, node), ENGINE]), `cut off ${node.name}`);
+}
+
+function cutFromEngine(cluster: FaultyCluster, node: ServerNode): Fault {
+  return cut(cluster, bothWays(node.name, [ENGINE]), `cut ${node.name} off from the engine`);
+}
+
+function cutFromServers(cluster: FaultyCluster, node: ServerNode): Fault {
+  const others = otherNames(cluster, node);
+  return cut(cluster, bothWays(node.name, others), `cut ${node.name} off from the servers`);
+}
+
+async function cutOneWay(cluster: FaultyCluster): Promise<Fault> {
+  const { scheduler } = cluster.world;
+  const node = await primaryOrAny(cluster);
+  const other = scheduler.pick([...otherNames(cluster, node), ENGINE]);
+  const link: Way = scheduler.random() < 0.5 ? [node.name, other] : [other, node.name];
+  return cut(cluster, [link], `cut ${link.join(" -> ")}`);
+}
+
+async function loseEngine(cluster: FaultyCluster): Promise<Fault> {
+  const links = cluster.world.nodes.flatMap(({ name }) => bothWays(name, [ENGINE]));
+  return cut(cluster, links, "cut the engine off");
+}
+
+type Way = [from: string, to: string];
+
+const bothWays = (name: string, others: readonly string[]): Way[] =>
+  others.flatMap((other): Way[] => [
+    [name, other],
+    [other, name],
+  ]);
+
+/** Cuts links. Messages are held, and delivered late; or the connections break when it ends, and they are lost. */
+function cut({ world }: FaultyCluster, ways: readonly Way[], what: string): Fault {
+  const { network, scheduler } = world;
+  const breaks = scheduler.random() < 0.4;
+  for (const [from, to] of ways) network.cut(from, to);
+  return {
+    what: `${what}${breaks ? ", and break the connections" : ""}`,
+    end() {
+      for (const [from, to] of ways) {
+        if (breaks && from !== ENGINE && to !== ENGINE) network.break(from, to, "connection timed out");
+        network.heal(from, to);
+      }
+    },
+  };
+}
+
+async function slowLinks(cluster: FaultyCluster): Promise<Fault> {
+  const { network, scheduler } = cluster.world;
+  const node = await primaryOrAny(cluster);
+  const ways = bothWays(node.name, [...otherNames(cluster, node), ENGINE]);
+  const extraMs = scheduler.pick([20, 200, 800]);
+  for (const [from, to] of ways) network.slow(from, to, extraMs);
+  return {
+    what: `slow the links of ${node.name} by up to ${extraMs} ms`,
+    end() {
+      for (const [from, to] of ways) network.slow(from, to, 0);
+    },
+  };
+}
+
+async function setWallClock(cluster: FaultyCluster): Promise<Fault> {
+  const { scheduler } = cluster.world;
+  const { machine } = await primaryOrAny(cluster);
+  const ms = scheduler.pick([-3_600_000, -2000, 2000, 3_600_000]);
+  machine.wallOffsetMs += ms;
+  return { what: `set the wall clock of ${machine.name} by ${ms} ms`, end: () => {} };
+}
