@@ -70,8 +70,12 @@ export {
   type GossipChange,
   type GossipMap,
   type GossipMapOptions,
+  type GossipMapState,
+  type GossipMapStatus,
+  type GossipMapStatusChange,
   openGossipMap,
 } from "./client/gossip-map.js";
+export type { GossipPersistence, GossipStore, LoadedRecords } from "./client/gossip-persistence.js";
 export { createHello, type Hello } from "./client/hello.js";
 export { type ChangeableKind, createLifecycle, type LifecycleControl } from "./client/lifecycle.js";
 export {

@@ -3,6 +3,10 @@
  *
  * @module
  */
+export {
+  type FilePersistenceOptions,
+  filePersistence,
+} from "./client/gossip-persistence/file/file-persistence.js";
 export { type ServeCallbacksOptions, type ServedCallbacks, serveCallbacks } from "./transport/callbacks.js";
 export { createNodeTransport, type NodeTransport, type NodeTransportOptions } from "./transport/node.js";
 export type { TunnelWorker } from "./transport/share.js";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { type IndexedDbOptions, indexedDbPersistence } from "./client/gossip-persistence/indexed-db.js";
 export type { FetchOptions, WebTransport } from "./transport/fetch.js";
 export { createGrpcWebTransport } from "./transport/grpc-web.js";
 export type { TunnelWorker } from "./transport/share.js";

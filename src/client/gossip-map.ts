@@ -1,8 +1,8 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { CallOptions, Transport } from "@connectrpc/connect";
 import type { Coding } from "./codec.js";
+import type { GossipPersistence } from "./gossip-persistence.js";
 import { lazyChunk } from "./lazy.js";
-import type { Status } from "./status.js";
 
 /** How a gossip map is opened. The other call options, such as `headers`, apply to every stream to the server. */
 export interface GossipMapOptions extends CallOptions {
@@ -11,8 +11,14 @@ export interface GossipMapOptions extends CallOptions {
   /** The id of this member, which must be unique among the members. Default: a random one. */
   memberId?: string;
   /**
-   * True: opens an empty map at once, which catches up when the server can be reached. Default: false; opening waits
-   * for all entries of the server, and fails if the server cannot be reached.
+   * Keeps the map, so that the next visit has it before the network is there, and sends what was not sent: see
+   * `indexedDbPersistence` of `fairlead/web` and `filePersistence` of `fairlead/node`. Maps of different servers need
+   * different databases or folders. Default: the map is in memory only.
+   */
+  persist?: GossipPersistence;
+  /**
+   * True: opens the map at once, with what is stored, and catches up when the server can be reached. False: opening
+   * waits for all entries of the server, and fails if it cannot be reached. Default: true with `persist`, else false.
    */
   offline?: boolean;
   /** Aborts opening; after that, closes the map. */
@@ -39,6 +45,43 @@ export type GossipChange<V> = { key: string; local: boolean } & (
 );
 
 /**
+ * How a gossip map is connected to the server.
+ *
+ * - "syncing": connecting for the first time, or comparing the copy with the server's.
+ * - "connected": the copy is up to date.
+ * - "behind": connected, but the server has not confirmed a write for 5 to 10 s, or has no room for it.
+ * - "offline": the connection was lost or could not be made. The client reconnects by itself.
+ * - "closed": the map was closed, or the server refused this member for good. No other state follows.
+ */
+export type GossipMapState = "syncing" | "connected" | "behind" | "offline" | "closed";
+
+/** A state of a gossip map, with the time and the reason of the change to it. */
+export interface GossipMapStatusChange {
+  /** The state of the connection. */
+  readonly current: GossipMapState;
+  /** The time of the change to this state, in Unix milliseconds: with "offline", since when it is. */
+  readonly sinceMs: number;
+  /** The reason for "offline", "closed" or "behind", if there is one; undefined after a close on purpose. */
+  readonly error: unknown;
+  /** The number of keys whose last write the server has not confirmed. With `persist`, they are stored. */
+  readonly unsent: number;
+  /**
+   * Why `persist` does not store: the storage is full, damaged or open elsewhere. The map goes on in memory, and tries
+   * to store everything again, unless it could not be opened. Undefined: all writes are stored, or will be soon.
+   */
+  readonly storageError: unknown;
+}
+
+/** The status of a gossip map: readable at any time, with a stream of its changes. */
+export interface GossipMapStatus extends GossipMapStatusChange {
+  /**
+   * Every change from this call on; a reader that falls behind gets only the latest. Ends after "closed". Aborting
+   * throws `Code.Canceled`.
+   */
+  changes(options?: { signal?: AbortSignal }): AsyncIterableIterator<GossipMapStatusChange, undefined>;
+}
+
+/**
  * A map of which every member has a full copy. Reads and writes are local and immediate, with or without a connection.
  * Members exchange changes through the server, and all copies converge: of two writes to a key, the later one wins
  * everywhere.
@@ -50,9 +93,9 @@ export interface GossipMap<V> extends AsyncDisposable {
   readonly name: string;
   /** The id of this member, which is part of its writes. */
   readonly memberId: string;
-  /** The connection to the server; also "closed" after the server has refused this member for good. */
-  readonly status: Status;
-  /** Whether `status` is "connected". */
+  /** The connection to the server, the number of unsent writes, and errors of the storage. */
+  readonly status: GossipMapStatus;
+  /** Whether the server answers and the copy has caught up: `status` is "connected" or "behind". */
   readonly connected: boolean;
   /** The number of keys. */
   readonly size: number;

@@ -7,9 +7,12 @@ import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterat
 import { onAbort } from "../../lib/on-abort.js";
 import { openFor } from "../client-lifetime.js";
 import { generatedClient } from "../generated-client.js";
-import { ConnectionStatus } from "../status/connection-status.js";
+import type { GossipPersistence } from "../gossip-persistence.js";
 import { Changes, type Difference } from "./changes.js";
+import { Journal } from "./journal.js";
+import { type LinkState, MapStatus } from "./map-status.js";
 import { ServerSync } from "./sync.js";
+import { UnsentWrites } from "./unsent-writes.js";
 import type { WaitOptions } from "./waiters.js";
 
 export interface LocalMemberOptions {
@@ -18,6 +21,8 @@ export interface LocalMemberOptions {
   flushMs: number;
   antiEntropyMs: number;
   tombstoneMs: number;
+  /** Where the replica is kept. Default: nowhere. */
+  persist?: GossipPersistence | undefined;
   /** Closes the member when it aborts. */
   signal: AbortSignal | undefined;
   /** Default: the time and randomness of this process. */
@@ -29,8 +34,12 @@ export interface LocalMemberOptions {
 /** This member of a gossip map: its replica, its connection to the server, and the loops over its changes. */
 export class LocalMember {
   readonly name: string;
-  readonly status: ConnectionStatus;
+  readonly status: MapStatus;
   readonly replica: Replica;
+  /** Resolves when the entries of the storage are here. Never rejects. */
+  readonly loaded: Promise<void>;
+  readonly #unsent: UnsentWrites;
+  readonly #journal: Journal | undefined;
   readonly #sync: ServerSync;
   readonly #loops = new Set<Changes>();
   readonly #unregister: () => void;
@@ -40,24 +49,32 @@ export class LocalMember {
   #closing: Promise<void> | undefined;
 
   constructor(transport: Transport, name: string, options: LocalMemberOptions) {
-    const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, environment, signal, call } = options;
+    const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, environment, persist, call } = options;
     const client = generatedClient(GossipMapService, transport);
     this.name = name;
     this.#unregister = openFor(transport, () => this.close());
-    this.status = new ConnectionStatus().begin();
     this.replica = new Replica(memberId, { tombstoneMs, ...(environment && { environment }) });
+    this.#unsent = new UnsentWrites(this.replica.environment, () => this.status.update());
+    this.status = new MapStatus({
+      environment: this.replica.environment,
+      linkState: () => this.#linkState(),
+      unsent: () => this.#unsent.size,
+    });
     this.#sync = new ServerSync({
       replica: this.replica,
-      status: this.status,
+      status: this.status.connection,
       source: memberId,
       target: { namespace, name },
       flushMs,
       antiEntropyMs,
       open: (messages, signal) => client.connect(messages, { ...call, signal, timeoutMs: 0 }),
-      onStored: (stored) => this.#publish(stored, false),
+      onStored: (stored) => this.#storeOfServer(stored),
+      onProgress: () => this.#checkUnsent(),
       onRefused: (error) => this.#refuse(error),
     });
-    this.#stopListening = onAbort(signal, () => void this.close());
+    this.#journal = persist && this.#openJournal(persist, `${namespace}/${name}`);
+    this.loaded = this.#start();
+    this.#stopListening = onAbort(options.signal, () => void this.close());
   }
 
   /** The number of keys that have a value. */
@@ -66,7 +83,8 @@ export class LocalMember {
   }
 
   /** Resolves when the replica has all entries of the server. */
-  caughtUp(options: WaitOptions): Promise<void> {
+  async caughtUp(options: WaitOptions): Promise<void> {
+    await this.loaded;
     return this.#sync.caughtUp(options);
   }
 
@@ -81,8 +99,11 @@ export class LocalMember {
     const changed = change();
     for (const stored of changed) {
       this.#publish(stored, true);
+      this.#unsent.add(stored.key);
+      this.#journal?.changed(stored.key);
       this.#sync.changed(stored.key);
     }
+    if (this.#unsent.size === changed.length) this.status.update();
     return changed.length;
   }
 
@@ -103,7 +124,56 @@ export class LocalMember {
 
   close(): Promise<void> {
     for (const loop of this.#loops) loop.end();
-    return (this.#closing ??= this.#sync.close().finally(() => this.#end()));
+    return (this.#closing ??= this.#close());
+  }
+
+  #openJournal(persistence: GossipPersistence, name: string): Journal {
+    return new Journal({
+      persistence,
+      name,
+      replica: this.replica,
+      unsent: this.#unsent,
+      onLoaded: (stored) => this.#publish(stored, false),
+      onError: (error) => this.status.stored(error),
+    });
+  }
+
+  async #start(): Promise<void> {
+    if (this.#journal) {
+      await this.#journal.open();
+      await this.#journal.start();
+    }
+    this.#sync.start();
+  }
+
+  async #close(): Promise<void> {
+    await this.loaded;
+    // The server's last confirmations are stored as well.
+    await this.#sync.close();
+    await this.#journal?.close();
+    this.#end();
+  }
+
+  #storeOfServer(stored: Stored): void {
+    this.#publish(stored, false);
+    this.#unsent.delete(stored.key);
+    this.#journal?.changed(stored.key);
+  }
+
+  #linkState(): LinkState["current"] {
+    const { state } = this.#sync;
+    return state === "connected" && this.#unsent.isSlow ? "behind" : state;
+  }
+
+  /** Looks which writes the server has confirmed. */
+  #checkUnsent(): void {
+    if (this.#sync.state !== "connected") this.#unsent.restart();
+    for (const key of this.#unsent) {
+      if (!this.#sync.has(key)) continue;
+      this.#unsent.delete(key);
+      this.#journal?.sent(key);
+    }
+    this.status.update();
   }
 
   #publish(stored: Stored, local: boolean): void {
@@ -121,6 +191,7 @@ export class LocalMember {
   #end(error?: ConnectError): void {
     this.#unregister();
     this.#stopListening();
+    this.#unsent.stop();
     this.status.close(error);
   }
 }

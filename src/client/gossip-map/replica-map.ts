@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { liveEntry } from "../../gossip/version.js";
-import { checkedName, checkOptions } from "../../lib/checks.js";
+import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
 import { quote } from "../../lib/quote.js";
@@ -23,6 +23,7 @@ export async function joinGossipMap<V>(
   const member = new LocalMember(transport, name, { ...settings, signal });
   const map = replicaMap(member, settings.memberId, codec);
   try {
+    await member.loaded;
     if (!offline) await member.caughtUp({ signal, timeoutMs });
     return map;
   } catch (error) {
@@ -36,7 +37,8 @@ function checkedSettings(name: string, options: GossipMapOptions) {
   const {
     namespace = "default",
     memberId = randomId(),
-    offline = false,
+    persist,
+    offline = persist !== undefined,
     flushMs = 50,
     antiEntropyMs = 1000,
     tombstoneMs = 24 * 3_600_000,
@@ -46,13 +48,30 @@ function checkedSettings(name: string, options: GossipMapOptions) {
   } = options;
   const failure = `Cannot open gossip map ${quote(name)}`;
   checkedName("the gossip map", name);
-  checkOptions(failure, options, { namespace: "string", memberId: "string", offline: "boolean" });
+  checkOptions(failure, options, {
+    namespace: "string",
+    memberId: "string",
+    offline: "boolean",
+    persist: "object",
+  });
+  if (persist) checkType(failure, "persist.open", "function", persist.open);
   checkedName(`${failure}: namespace`, namespace);
   checkedName(`${failure}: memberId`, memberId);
   checkedMs(failure, "flushMs", flushMs);
   checkedMs(failure, "antiEntropyMs", antiEntropyMs, { least: 1 });
   checkedMs(failure, "tombstoneMs", tombstoneMs, { endless: true });
-  return { namespace, memberId, offline, flushMs, antiEntropyMs, tombstoneMs, timeoutMs, signal, call };
+  return {
+    namespace,
+    memberId,
+    persist,
+    offline,
+    flushMs,
+    antiEntropyMs,
+    tombstoneMs,
+    timeoutMs,
+    signal,
+    call,
+  };
 }
 
 function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): GossipMap<V> {
@@ -63,7 +82,7 @@ function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): 
     memberId,
     status,
     get connected() {
-      return status.current === "connected";
+      return status.current === "connected" || status.current === "behind";
     },
     get size() {
       return member.size;

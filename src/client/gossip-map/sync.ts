@@ -23,9 +23,14 @@ export interface ServerSyncOptions extends Omit<LinkOptions, "wake"> {
   antiEntropyMs: number;
   /** Called with each entry of the server that was stored. */
   onStored: (stored: Stored) => void;
+  /** Called when the peer may have confirmed entries, or the state has changed. */
+  onProgress: () => void;
   /** Called if the server refuses this member or its entries for good. */
   onRefused: (error: ConnectError) => void;
 }
+
+/** The stream: not there yet or not up to date, up to date, refused because the map is full, or lost. */
+export type StreamState = "syncing" | "connected" | "behind" | "offline";
 
 const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 
@@ -56,8 +61,10 @@ export class ServerSync {
   readonly #links = new Set<Link>();
   #stream: { link: Link; multiplexer: Multiplexer; connected: boolean } | undefined;
   #refusal: ConnectError | undefined;
+  /** Whether the last stream ended because the server has no room for the entries. */
+  #isFull = false;
   #isClosed = false;
-  readonly #ended: Promise<void>;
+  #ended: Promise<void> = Promise.resolve();
 
   constructor(options: ServerSyncOptions) {
     this.#options = options;
@@ -70,7 +77,23 @@ export class ServerSync {
       idleMs: IDLE_MS,
       onTurn: () => this.#forgetTombstones(replica),
     });
-    this.#ended = this.#run();
+  }
+
+  /** Opens the first stream. */
+  start(): void {
+    if (!this.#isClosed) this.#ended = this.#run();
+  }
+
+  get state(): StreamState {
+    const { current } = this.#options.status;
+    if (current === "connected") return this.#stream?.link.caughtUp ? "connected" : "syncing";
+    if (current === "connecting") return "syncing";
+    return this.#isFull ? "behind" : "offline";
+  }
+
+  /** Whether the peer has confirmed the entry at `key`. */
+  has(key: string): boolean {
+    return this.#stream?.link.has(key) ?? false;
   }
 
   /** Sends the entry at `key` to the server when there is a connection. */
@@ -114,12 +137,13 @@ export class ServerSync {
       const openedMs = this.#environment.monotonicMs();
       const error = await this.#runStream();
       if (this.#isClosed) return;
+      this.#isFull = error.code === Code.ResourceExhausted;
       if (mayRenew(error)) continue;
       // Only a stream that lasted resets the backoff: a full map, for example, ends each stream soon.
       if (this.#environment.monotonicMs() - openedMs > BACKOFF.maxMs) failures = 1;
       this.#options.status.disconnected(error);
       const isRefused = !TRANSIENT.has(error.code);
-      const evenPatient = isRefused || error.code === Code.ResourceExhausted;
+      const evenPatient = isRefused || this.#isFull;
       this.#waiters.reject(error, { evenPatient });
       if (isRefused) {
         this.#refusal = error;
@@ -185,6 +209,7 @@ export class ServerSync {
       onStored(stored);
     }
     this.#waiters.check();
+    this.#options.onProgress();
     // The server may have sent its round before it received what it is to confirm, so another round is needed.
     if (link.rounds > rounds) this.#environment.after(this.#options.flushMs, () => this.#confirmForWaiters());
   }
