@@ -73,6 +73,7 @@ export {
   type GossipMapState,
   type GossipMapStatus,
   type GossipMapStatusChange,
+  type GossipSetOptions,
   openGossipMap,
 } from "./client/gossip-map.js";
 export type { GossipPersistence, GossipStore, LoadedRecords } from "./client/gossip-persistence.js";

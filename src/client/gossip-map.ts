@@ -33,6 +33,16 @@ export interface GossipMapOptions extends CallOptions {
   tombstoneMs?: number;
 }
 
+/** How an entry of a gossip map is stored. */
+export interface GossipSetOptions {
+  /**
+   * The lifetime of the entry, in milliseconds: after it the key is absent on every member, also on one that is offline,
+   * which changes() reports as a removal. Above 0, rounded up to whole milliseconds, and at most 2 147 483 647 seconds
+   * (68 years). Writing the key again replaces it. Default: none; the entry stays until it is replaced or removed.
+   */
+  ttlMs?: number;
+}
+
 /**
  * The difference between the value of a key now and at the last step of the loop. `local`: the last change was made
  * through this map. If the codec cannot decode `value`, reading it throws `Code.DataLoss`: see unreadableFacts(). A
@@ -112,8 +122,11 @@ export interface GossipMap<V> extends AsyncDisposable {
   entries(): IterableIterator<[key: string, value: V]>;
   /** The same as entries(). */
   [Symbol.iterator](): IterableIterator<[key: string, value: V]>;
-  /** Stores `value` here and sends it to the other members; synced() waits for the server. `Connect` */
-  set(key: string, value: V): void;
+  /**
+   * Stores `value` here and sends it to the other members; synced() waits for the server. Throws TypeError or RangeError
+   * if the key, the value or the lifetime is invalid. `Connect`
+   */
+  set(key: string, value: V, options?: GossipSetOptions): void;
   /** Removes `key`; false if it was not there. `Connect` */
   delete(key: string): boolean;
   /** Removes all keys. `Connect` */

@@ -1,12 +1,6 @@
 import { utf8 } from "../lib/utf8.js";
 import type { Environment } from "./environment.js";
 
-/**
- * How far ahead of the wall clock a member's timestamp may be. Without a limit, one member with a wrong clock would
- * advance the clocks of all others for good.
- */
-export const MAX_AHEAD_MS = 24 * 3_600_000;
-
 /** The clock counts milliseconds times 2^16, so a member can write 65536 times in a millisecond. */
 const FRACTION_BITS = 16n;
 
@@ -27,6 +21,11 @@ export class HybridClock {
   constructor(member: string, environment: Pick<Environment, "nowMs">) {
     this.#member = utf8(member);
     this.#environment = environment;
+  }
+
+  /** The wall clock, in Unix milliseconds. */
+  get wallMs(): number {
+    return this.#environment.nowMs();
   }
 
   /** A timestamp for a write: later than all timestamps that it returned or observed before. */
@@ -51,7 +50,7 @@ export class HybridClock {
   }
 
   #wall(): bigint {
-    return BigInt(Math.max(0, Math.floor(this.#environment.nowMs()))) << FRACTION_BITS;
+    return BigInt(Math.max(0, Math.floor(this.wallMs))) << FRACTION_BITS;
   }
 
   #stamp(): Uint8Array {
@@ -72,14 +71,6 @@ export function clockOf(timestamp: Uint8Array): bigint | undefined {
 /** The wall time of a hybrid clock's timestamp, in Unix milliseconds: that of the write, or a little later. */
 export const wallMsOf = (timestamp: Uint8Array): number =>
   Number((clockOf(timestamp) ?? 0n) >> FRACTION_BITS);
-
-/** Why a timestamp of another member is invalid; undefined if it is valid. */
-export function timestampFault(timestamp: Uint8Array, nowMs: number): string | undefined {
-  if (clockOf(timestamp) === undefined) return "must be empty or at least 8 bytes, a big-endian clock first";
-  const aheadMs = wallMsOf(timestamp) - nowMs;
-  if (aheadMs <= MAX_AHEAD_MS) return undefined;
-  return `must be at most ${MAX_AHEAD_MS / 3_600_000} hours ahead of the server's clock, in ms times 65536`;
-}
 
 /** Positive if `a` is later, negative if `b` is. Peers that write only the clock can write equal timestamps. */
 export const compareTimestamps = (a: Uint8Array, b: Uint8Array): number =>

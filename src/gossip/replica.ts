@@ -3,7 +3,9 @@ import { type Digest, type MapValue, MapValueSchema } from "../../gen/atomix/map
 import { utf8Length } from "../lib/utf8.js";
 import { clockOf, HybridClock, wallMsOf } from "./clock.js";
 import { type Environment, processEnvironment } from "./environment.js";
+import { ExpiryQueue } from "./expiry-queue.js";
 import { KeyOrder } from "./key-order.js";
+import { endMsOf, type Lifetime, lifetimeOf, withLifetime } from "./lifetime.js";
 import { compareValues, isTombstone } from "./version.js";
 
 export interface ReplicaOptions {
@@ -11,13 +13,22 @@ export interface ReplicaOptions {
   tombstoneMs: number;
   /** Default: the time and randomness of this process. */
   environment?: Environment;
+  /**
+   * Called when the lifetime of an entry has ended, at the first read after that or by a timer. Default: no function,
+   * and no timer.
+   */
+  onEnded?: (ended: Stored) => void;
 }
 
-/** An entry that was stored, and the one that it replaced. */
+/** An entry that was stored, or that has ended, with what readers of the map see at its key. */
 export type Stored = {
   key: string;
+  /** The entry with the value that readers saw before; undefined if they saw none. */
   before: MapValue | undefined;
+  /** The entry as it is stored, which may be a tombstone. */
   after: MapValue;
+  /** `after` if readers see its value; undefined if it is a tombstone, or its lifetime has ended. */
+  live: MapValue | undefined;
   /** The replica's `revision` after it was stored. */
   revision: number;
 };
@@ -27,6 +38,7 @@ const YEAR_2000_MS = 946_684_800_000;
 
 /**
  * One member's full copy of a map: the newest entry of each key that it has received, with tombstones for removed keys.
+ * An entry whose lifetime has ended is absent from then on, and kept as a tombstone is: no message tells of it.
  * Duplicates and the order of arrival make no difference, so copies that have received the same entries are equal.
  * Entries are stored as they came, with unknown fields.
  */
@@ -35,18 +47,24 @@ export class Replica {
   /** Also that of everything that works on this replica. */
   readonly environment: Environment;
   readonly #entries = new Map<string, { value: MapValue; revision: number }>();
-  /** When each tombstone was stored, oldest first. */
+  /** When each tombstone was stored, or each lifetime was seen to have ended, oldest first. */
   readonly #tombstones = new Map<string, number>();
   readonly #order = new KeyOrder();
   readonly #tombstoneMs: number;
+  /** The entries whose lifetimes have not ended. */
+  readonly #expiries = new ExpiryQueue();
+  readonly #onEnded: ((ended: Stored) => void) | undefined;
+  /** The timer for the next end of a lifetime, and when it fires. */
+  #timer: { atMs: number; stop: () => void } | undefined;
   #revision = 0;
   #bytes = 0;
 
   /** `member` is the id of this member, which must be unique. */
-  constructor(member: string, { tombstoneMs, environment = processEnvironment }: ReplicaOptions) {
+  constructor(member: string, { tombstoneMs, environment = processEnvironment, onEnded }: ReplicaOptions) {
     this.clock = new HybridClock(member, environment);
     this.environment = environment;
     this.#tombstoneMs = tombstoneMs;
+    this.#onEnded = onEnded;
   }
 
   /** The number of stored entries so far. An entry with a higher revision was stored later. */
@@ -59,9 +77,22 @@ export class Replica {
     return this.#entries.size;
   }
 
-  /** The number of removed keys. */
+  /** The number of keys that have a value now. */
+  get liveSize(): number {
+    this.endLifetimes();
+    return this.#entries.size - this.#tombstones.size;
+  }
+
+  /** The number of removed keys, with those whose lifetimes have ended. */
   get tombstones(): number {
+    this.endLifetimes();
     return this.#tombstones.size;
+  }
+
+  /** The number of keys whose lifetimes will end. */
+  get expiring(): number {
+    this.endLifetimes();
+    return this.#expiries.size;
   }
 
   /** The number of bytes of all keys and values. */
@@ -69,9 +100,15 @@ export class Replica {
     return this.#bytes;
   }
 
-  /** The entry at `key`, which may be a tombstone. */
+  /** The entry at `key`, which may be a tombstone, or one whose lifetime has ended. */
   get(key: string): MapValue | undefined {
     return this.#entries.get(key)?.value;
+  }
+
+  /** The entry at `key` if it has a value now. */
+  live(key: string): MapValue | undefined {
+    this.endLifetimes();
+    return this.#tombstones.has(key) ? undefined : this.get(key);
   }
 
   /** The revision of the entry at `key`; 0 if there is none. */
@@ -84,9 +121,10 @@ export class Replica {
     return this.#order.between(after, last, limit);
   }
 
-  /** Writes `value` as this member. */
-  set(key: string, value: Uint8Array): Stored {
-    return this.#store(key, newEntry(this.clock.tick(), value));
+  /** Writes `value` as this member. Without a lifetime, it stays until it is replaced. */
+  set(key: string, value: Uint8Array, lifetime?: Lifetime): Stored {
+    const timestamp = this.clock.tick();
+    return this.#store(key, newEntry(lifetime ? withLifetime(timestamp, lifetime) : timestamp, value));
   }
 
   /** Removes `keys` as this member, all with the same timestamp. Missing keys are ignored. */
@@ -94,8 +132,7 @@ export class Replica {
     let timestamp: Uint8Array | undefined;
     const removed: Stored[] = [];
     for (const key of keys) {
-      const present = this.get(key);
-      if (!present || isTombstone(present)) continue;
+      if (!this.live(key)) continue;
       timestamp ??= this.clock.tick();
       removed.push(this.#store(key, newEntry(timestamp)));
     }
@@ -104,7 +141,7 @@ export class Replica {
 
   /** Whether apply() would store `value`: whether it is newer. One with a malformed timestamp never is. */
   takes(key: string, value: MapValue): boolean {
-    if (value.digest && clockOf(value.digest.timestamp) === undefined) return false;
+    if (value.digest && !isWellFormed(value.digest.timestamp)) return false;
     const present = this.get(key);
     return !present || compareValues(value, present) > 0;
   }
@@ -117,20 +154,43 @@ export class Replica {
   }
 
   /**
-   * Whether a tombstone is so old that members may have forgotten it. It is not sent to members that do not have the
-   * key: they would send it to each other for ever.
+   * Whether a tombstone is so old that members may have forgotten it, or an entry that has ended. It is not sent to
+   * members that do not have the key: they would send it to each other for ever.
    */
   isOutdated({ tombstone, timestamp }: Digest): boolean {
     const writtenMs = wallMsOf(timestamp);
-    return tombstone && writtenMs >= YEAR_2000_MS && writtenMs < this.environment.nowMs() - this.#tombstoneMs;
+    const removedMs = tombstone ? writtenMs : endMsOf(timestamp);
+    return writtenMs >= YEAR_2000_MS && removedMs < this.clock.wallMs - this.#tombstoneMs;
+  }
+
+  /**
+   * Makes the entries absent whose lifetimes have ended by now, and reports them. Every read does this first, so that
+   * what is read does not depend on a timer.
+   */
+  endLifetimes(): void {
+    if (this.#expiries.size === 0) return;
+    const nowMs = this.clock.wallMs;
+    for (let key = this.#expiries.takeDue(nowMs); key !== undefined; key = this.#expiries.takeDue(nowMs)) {
+      const { value, revision } = this.#entries.get(key) as { value: MapValue; revision: number };
+      this.#tombstones.set(key, nowMs);
+      this.#onEnded?.({ key, before: value, after: value, live: undefined, revision });
+    }
+    this.#awaitNextEnd();
+  }
+
+  /** Stops the timer. From then on, the ends of lifetimes are reported only when the replica is read. */
+  stop(): void {
+    this.#timer?.stop();
+    this.#timer = { atMs: Number.NEGATIVE_INFINITY, stop: () => {} };
   }
 
   /**
    * The keys of the tombstones that are old enough to be forgotten, if `isShared` says that the others have them too.
    */
   forgettable(isShared: (key: string) => boolean): string[] {
+    this.endLifetimes();
     const keys: string[] = [];
-    const untilMs = this.environment.nowMs() - this.#tombstoneMs;
+    const untilMs = this.clock.wallMs - this.#tombstoneMs;
     for (const [key, storedMs] of this.#tombstones) {
       if (storedMs > untilMs) break;
       if (isShared(key)) keys.push(key);
@@ -151,14 +211,44 @@ export class Replica {
   }
 
   #store(key: string, value: MapValue): Stored {
-    const before = this.get(key);
+    const before = this.live(key);
+    const present = this.get(key);
     const revision = ++this.#revision;
-    if (!before) this.#order.add(key);
-    this.#bytes += sizeOf(key, value) - sizeOf(key, before);
+    if (!present) this.#order.add(key);
+    this.#bytes += sizeOf(key, value) - sizeOf(key, present);
     this.#entries.set(key, { value, revision });
+    const isLive = this.#settle(key, value);
+    return { key, before, after: value, live: isLive ? value : undefined, revision };
+  }
+
+  /** Notes until when the entry that was stored at `key` is live. Returns whether it is. */
+  #settle(key: string, value: MapValue): boolean {
+    const nowMs = this.clock.wallMs;
+    const endMs = value.digest ? endMsOf(value.digest.timestamp) : Number.POSITIVE_INFINITY;
+    const isLive = !isTombstone(value) && endMs > nowMs;
     this.#tombstones.delete(key);
-    if (isTombstone(value)) this.#tombstones.set(key, this.environment.nowMs());
-    return { key, before, after: value, revision };
+    if (!isLive) this.#tombstones.set(key, nowMs);
+    if (!isLive || endMs === Number.POSITIVE_INFINITY) {
+      this.#expiries.delete(key);
+    } else {
+      this.#expiries.set(key, endMs);
+      this.#awaitNextEnd();
+    }
+    return isLive;
+  }
+
+  /** Sets the timer for the next end of a lifetime, if somebody wants to know of it. */
+  #awaitNextEnd(): void {
+    const atMs = this.#expiries.nextMs;
+    if (!this.#onEnded || atMs >= (this.#timer?.atMs ?? Number.POSITIVE_INFINITY)) return;
+    this.#timer?.stop();
+    const stop = this.environment.after(atMs - this.clock.wallMs, () => {
+      this.#timer = undefined;
+      this.endLifetimes();
+      // If the wall clock was set back, nothing has ended yet.
+      this.#awaitNextEnd();
+    });
+    this.#timer = { atMs, stop };
   }
 }
 
@@ -171,3 +261,6 @@ const newEntry = (timestamp: Uint8Array, value?: Uint8Array): MapValue =>
     digest: { timestamp, tombstone: value === undefined },
     ...(value && { value }),
   });
+
+const isWellFormed = (timestamp: Uint8Array): boolean =>
+  clockOf(timestamp) !== undefined && lifetimeOf(timestamp) !== "malformed";

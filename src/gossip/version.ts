@@ -22,10 +22,6 @@ export function compareValues(a: MapValue, b: MapValue): number {
 /** Whether the entry records that the key was removed. */
 export const isTombstone = (value: MapValue): boolean => value.digest?.tombstone ?? false;
 
-/** The entry if it has a value; undefined for a tombstone, and for no entry. */
-export const liveEntry = (value: MapValue | undefined): MapValue | undefined =>
-  value && !isTombstone(value) ? value : undefined;
-
 /** Whether different values may have this version: its writer adds no member id to the clock. */
 export const isAmbiguous = ({ timestamp, tombstone }: Digest): boolean => !tombstone && timestamp.length <= 8;
 

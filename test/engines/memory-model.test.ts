@@ -3,12 +3,11 @@ import fc from "fast-check";
 import { describe, test } from "vitest";
 import { collect, reader } from "../../src/conformance/engine/reader.js";
 import { neverAborts } from "../../src/conformance/engine/timing.js";
-
+import { Heap } from "../../src/lib/heap.js";
 import { fromUtf8, utf8 } from "../../src/lib/utf8.js";
 import type { Change, Delivery, Entry, LogRecord, Retention, Write } from "../../src/server/engine.js";
 import { SortedMap } from "../../src/server/engines/memory/sorted-map.js";
 import { memoryEngine } from "../../src/server/engines/memory.js";
-import { Heap } from "../../src/server/engines/shared/heap.js";
 
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const key = fc.constantFrom("", "\0", "a", "a\0", "ab", "abc", "b", "b\ue000", "b\uffff", "b😀", "😀", "😀a");

@@ -11,18 +11,12 @@ import {
   UpdateSchema,
 } from "../../gen/atomix/map/map_pb.js";
 import { Changes } from "../../src/client/gossip-map/changes.js";
-import {
-  clockOf,
-  compareTimestamps,
-  HybridClock,
-  MAX_AHEAD_MS,
-  timestampFault,
-  wallMsOf,
-} from "../../src/gossip/clock.js";
+import { clockOf, compareTimestamps, HybridClock, wallMsOf } from "../../src/gossip/clock.js";
 import { processEnvironment } from "../../src/gossip/environment.js";
 import { KeyOrder } from "../../src/gossip/key-order.js";
 import { Link } from "../../src/gossip/link.js";
 import { Replica } from "../../src/gossip/replica.js";
+import { MAX_AHEAD_MS, timestampFault } from "../../src/gossip/timestamp-fault.js";
 import { compareValues, isTombstone } from "../../src/gossip/version.js";
 import { compareUtf8 } from "../../src/lib/compare-utf8.js";
 import { utf8 } from "../../src/lib/utf8.js";

@@ -3,7 +3,6 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, test } from "vitest";
 import { DigestSchema } from "../../gen/atomix/map/map_pb.js";
-import { timestampFault } from "../../src/gossip/clock.js";
 import {
   BUCKETS,
   decodeReserved,
@@ -12,6 +11,7 @@ import {
   GROUPS,
   type ReservedRecord,
 } from "../../src/gossip/reserved-key.js";
+import { timestampFault } from "../../src/gossip/timestamp-fault.js";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 const digest = (text: string, tombstone = false) =>

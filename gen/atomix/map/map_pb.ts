@@ -265,9 +265,12 @@ export const GossipMapService: GenService<{
    *
    * Every timestamp in these messages is 8 bytes of big-endian logical clock followed by the member
    * id; unsigned byte order is the total order. The clock never falls behind the wall clock in
-   * milliseconds times 65536. A peer that knows only the first 8 bytes still understands it. An
-   * empty timestamp is zero; one of 1 to 7 bytes, or more than 24 hours ahead of the server's clock,
-   * fails with INVALID_ARGUMENT.
+   * milliseconds times 65536. A peer that knows only the first 8 bytes still understands it. The
+   * timestamp of an entry with a lifetime continues with the byte 0xFF, a byte of flags (1: the entry
+   * belongs to its member) and the milliseconds of its lifetime as a varint: from that time after the
+   * clock on, every member treats the entry as removed. An empty timestamp is zero; one of 1 to 7
+   * bytes, with a malformed lifetime, or more than 24 hours ahead of the server's clock, fails with
+   * INVALID_ARGUMENT.
    *
    * @generated from rpc atomix.map.GossipMapService.Connect
    */

@@ -1,6 +1,5 @@
 import type { MapValue } from "../../../gen/atomix/map/map_pb.js";
 import type { Stored } from "../../gossip/replica.js";
-import { liveEntry } from "../../gossip/version.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { canceled } from "../../rpc/canceled.js";
 
@@ -22,12 +21,12 @@ export class Changes {
   #end: { error?: unknown; isFailure: boolean } | undefined;
   #wake: (() => void) | undefined;
 
-  add({ key, before, after }: Stored, local: boolean): void {
+  add({ key, before, live }: Stored, local: boolean): void {
     const earlier = this.#pending.get(key);
     const difference = {
       key,
-      before: earlier ? earlier.before : liveEntry(before),
-      after: liveEntry(after),
+      before: earlier ? earlier.before : before,
+      after: live,
       local,
     };
     // The key was added and removed again since the last step.

@@ -2,7 +2,6 @@ import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
 import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import type { Environment } from "../../gossip/environment.js";
 import { Replica, type Stored } from "../../gossip/replica.js";
-import { liveEntry } from "../../gossip/version.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { onAbort } from "../../lib/on-abort.js";
 import { openFor } from "../client-lifetime.js";
@@ -44,7 +43,6 @@ export class LocalMember {
   readonly #loops = new Set<Changes>();
   readonly #unregister: () => void;
   readonly #stopListening: () => void;
-  #size = 0;
   #refusal: ConnectError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -53,7 +51,11 @@ export class LocalMember {
     const client = generatedClient(GossipMapService, transport);
     this.name = name;
     this.#unregister = openFor(transport, () => this.close());
-    this.replica = new Replica(memberId, { tombstoneMs, ...(environment && { environment }) });
+    this.replica = new Replica(memberId, {
+      tombstoneMs,
+      ...(environment && { environment }),
+      onEnded: (ended) => this.#publish(ended, false),
+    });
     this.#unsent = new UnsentWrites(this.replica.environment, () => this.status.update());
     this.status = new MapStatus({
       environment: this.replica.environment,
@@ -79,7 +81,7 @@ export class LocalMember {
 
   /** The number of keys that have a value. */
   get size(): number {
-    return this.#size;
+    return this.replica.liveSize;
   }
 
   /** Resolves when the replica has all entries of the server. */
@@ -177,8 +179,6 @@ export class LocalMember {
   }
 
   #publish(stored: Stored, local: boolean): void {
-    this.#size +=
-      Number(liveEntry(stored.after) !== undefined) - Number(liveEntry(stored.before) !== undefined);
     for (const loop of this.#loops) loop.add(stored, local);
   }
 
@@ -192,6 +192,7 @@ export class LocalMember {
     this.#unregister();
     this.#stopListening();
     this.#unsent.stop();
+    this.replica.stop();
     this.status.close(error);
   }
 }

@@ -1,5 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
-import { liveEntry } from "../../gossip/version.js";
+import { type Lifetime, MAX_LIFETIME_MS } from "../../gossip/lifetime.js";
 import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
 import { asyncDispose } from "../../lib/dispose.js";
@@ -7,7 +7,7 @@ import { quote } from "../../lib/quote.js";
 import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
-import type { GossipMap, GossipMapOptions } from "../gossip-map.js";
+import type { GossipMap, GossipMapOptions, GossipSetOptions } from "../gossip-map.js";
 import { LocalMember } from "./member.js";
 import { DecodedValues, decodedChanges, isReadable } from "./values.js";
 
@@ -88,26 +88,27 @@ function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): 
       return member.size;
     },
     get(key) {
-      const entry = liveEntry(replica.get(checkedKey("get", key)));
+      const entry = replica.live(checkedKey("get", key));
       return entry && values.get(key, entry).value;
     },
-    has: (key) => liveEntry(replica.get(checkedKey("look for", key))) !== undefined,
+    has: (key) => replica.live(checkedKey("look for", key)) !== undefined,
     *keys() {
       for (const key of replica.keys()) if (map.has(key)) yield key;
     },
     *entries() {
       for (const key of replica.keys()) {
-        const entry = liveEntry(replica.get(key));
+        const entry = replica.live(key);
         const decoded = entry && values.get(key, entry);
         if (decoded && isReadable(decoded)) yield [key, decoded.value];
       }
     },
     [Symbol.iterator]: () => map.entries(),
-    set(key, value) {
+    set(key, value, options = {}) {
       const failure = `Cannot set ${quote(key)} in gossip map ${quote(name)}`;
       checkedKey("set", key);
+      const lifetime = checkedLifetime(failure, options);
       member.write(`set "${key}"`, () => {
-        return [replica.set(key, checkedBytes(failure, encoded(failure, codec, value)))];
+        return [replica.set(key, checkedBytes(failure, encoded(failure, codec, value)), lifetime)];
       });
     },
     delete: (key) => member.write(`delete "${checkedKey("delete", key)}"`, () => replica.delete([key])) > 0,
@@ -126,6 +127,15 @@ function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): 
 
 const checkedKey = (operation: string, key: string): string =>
   checkedName(`Cannot ${operation} ${quote(key)} in a gossip map: the key`, key);
+
+function checkedLifetime(failure: string, options: GossipSetOptions): Lifetime | undefined {
+  checkType(failure, "options", "object", options);
+  const { ttlMs } = options;
+  if (ttlMs === undefined) return undefined;
+  checkType(failure, "ttlMs", "number", ttlMs);
+  if (ttlMs > 0 && ttlMs <= MAX_LIFETIME_MS) return { ttlMs: Math.ceil(ttlMs), isEphemeral: false };
+  throw new RangeError(`${failure}: ttlMs must be above 0 and at most ${MAX_LIFETIME_MS} ms, got ${ttlMs}`);
+}
 
 /** The contract's limit. A larger value would block the synchronization of all others, since servers refuse it. */
 const VALUE_BYTES = 4 * 1024 ** 2 - 16 * 1024;

@@ -4,7 +4,8 @@ import { equal } from "../expect.js";
 import type { GossipCalls } from "../gossip-map.js";
 import { clock } from "./member.js";
 
-const withId = (at: number, id: string) => Uint8Array.of(...clock(at), ...new TextEncoder().encode(id));
+const withId = (at: number | bigint, id: string) =>
+  Uint8Array.of(...clock(at), ...new TextEncoder().encode(id));
 
 /** Cases of how members converge. */
 export function convergenceCases(on: DeclareCase<GossipCalls>): void {
@@ -12,6 +13,7 @@ export function convergenceCases(on: DeclareCase<GossipCalls>): void {
   updateRequestCases(on);
   advertisementCases(on);
   timestampCases(on);
+  lifetimeCases(on);
   tombstoneCases(on);
   sameClockCases(on);
 }
@@ -172,6 +174,32 @@ function timestampCases(on: DeclareCase<GossipCalls>): void {
       equal(await one.entry("k"), { value: "v", timestamp: withId(7, "ada") });
     },
   );
+}
+
+function lifetimeCases(on: DeclareCase<GossipCalls>): void {
+  const lasting = (at: bigint, id: string, ...ttlMs: number[]) =>
+    Uint8Array.of(...withId(at, id), 0xff, 0, ...ttlMs);
+
+  on("gossip timestamps", "a timestamp is kept as it came, with a lifetime at its end", async (at) => {
+    const timestamp = lasting(BigInt(Date.now()) << 16n, "ada", 0x90, 0x4e);
+    const one = at.join();
+    one.update({ k: ["v", timestamp] });
+    one.request("k");
+    equal(await one.entry("k"), { value: "v", timestamp });
+  });
+
+  on("gossip timestamps", "a lifetime does not change which of two writes is later", async (at) => {
+    const one = at.join();
+    const now = BigInt(Date.now()) << 16n;
+    one.update({ k: ["new", withId(now, "b")] });
+    one.request("k");
+    await one.entry("k");
+    one.update({ k: ["stale", lasting(now - 1n, "b", 0x90, 0x4e)] });
+    equal((await one.entry("k")).value, "new");
+    one.update({ k: ["newer", lasting(now + 1n, "a", 0x90, 0x4e)] });
+    one.request("k");
+    equal((await one.entry("k")).value, "newer");
+  });
 }
 
 function tombstoneCases(on: DeclareCase<GossipCalls>): void {

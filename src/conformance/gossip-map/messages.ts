@@ -123,6 +123,11 @@ function malformedMessageCases(on: DeclareCase<GossipCalls>): void {
       'update.updates["k"].digest',
       (m) => m.send({ case: "update", value: { updates: { k: {} } } }),
     ],
+    [
+      "a malformed lifetime",
+      'update.updates["k"].digest.timestamp',
+      (m) => m.send(update(Uint8Array.of(...clock(1), 0xff, 0, 0))),
+    ],
     ["a short timestamp", 'update.updates["k"].digest.timestamp', (m) => m.send(update(new Uint8Array(7)))],
     [
       "a time far ahead",

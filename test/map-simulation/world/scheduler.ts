@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
+import { Heap } from "../../../src/lib/heap.js";
 import { randomFrom } from "../../../src/lib/seeded-random.js";
-import { Heap } from "../../../src/server/engines/shared/heap.js";
 
 /** A task and the virtual time at which it runs. Tasks of the same time run in the order in which they were added. */
 type Task = { atMs: number; number: number; run: () => void; isCanceled: boolean };

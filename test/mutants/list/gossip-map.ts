@@ -110,22 +110,38 @@ export const gossipMapMutants: readonly Mutant[] = [
       /later member id wins/,
     ],
     [
+      "the shorter one comes later",
+      "return a.length - b.length;",
+      "return b.length - a.length;",
+      /that begin alike/,
+    ],
+  ]),
+  ...faultsOf("gossipMap", "../gossip/timestamp-fault.ts", [
+    [
       "no clock may be ahead",
       "if (aheadMs <= MAX_AHEAD_MS) return undefined;",
       "if (aheadMs <= 0) return undefined;",
       /a little ahead is put up with/,
     ],
     [
-      "the shorter one comes later",
-      "return a.length - b.length;",
-      "return b.length - a.length;",
-      /that begin alike/,
-    ],
-    [
       "what is malformed is a clock",
       'if (clockOf(timestamp) === undefined) return "must be',
       'if (timestamp.length > 99) return "must be',
       /a short timestamp/,
+    ],
+    [
+      "what is malformed is a lifetime",
+      'if (lifetimeOf(timestamp) === "malformed") {',
+      "if (timestamp.length > 99) {",
+      /a malformed lifetime/,
+    ],
+  ]),
+  ...faultsOf("gossipMap", "../gossip/lifetime.ts", [
+    [
+      "the byte 0xFF has no place in a timestamp",
+      "if (markAt < 0 || markAt === timestamp.length - 1) return undefined;",
+      "if (markAt < 0) return undefined;",
+      /unsigned byte order is the total order/,
     ],
   ]),
   ...faultsOf("gossipMap", "../gossip/version.ts", [

@@ -26,6 +26,22 @@ export const gossipMap: Case[] = [
     },
   },
   {
+    name: "an entry with a lifetime ends on both members",
+    needs: ["streams", "duplex"],
+    async run({ fl, id, another }) {
+      const here = await fl.openGossipMap<string>(id, { flushMs: 5 });
+      const there = await another().openGossipMap<string>(id, { flushMs: 5 });
+      const changes = there.changes();
+      here.set("ada", "typing", { ttlMs: 200 });
+      const [first, second] = await take(changes, 2);
+      equal(`${first?.type}, ${second?.type}`, "insert, remove", "the changes");
+      equal([...there].flat().join(), "", "the other copy");
+      equal(here.get("ada"), undefined, "this copy");
+      await there.close();
+      await here.close();
+    },
+  },
+  {
     name: "a member that opened offline catches up, and synced() waits for it",
     needs: ["streams", "duplex"],
     async run({ fl, id, another }) {

@@ -1,5 +1,5 @@
 import type * as runtime from "../../../../gen/spec/proto/runtime/v1/runtime_pb.js";
-import { timestampFault } from "../../../gossip/clock.js";
+import { timestampFault } from "../../../gossip/timestamp-fault.js";
 import { utf8Length } from "../../../lib/utf8.js";
 import type { Limits } from "../../config/config.js";
 import { exhausted, invalid } from "../../errors.js";

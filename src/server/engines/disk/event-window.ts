@@ -1,5 +1,5 @@
+import { Heap } from "../../../lib/heap.js";
 import type { Clock } from "../shared/clock.js";
-import { Heap } from "../shared/heap.js";
 import type { Item, TopicEntries } from "./topic-entries.js";
 
 /** The most waiting events in memory, and the most bytes of their values. The others are read when needed. */

@@ -1,4 +1,4 @@
-import { Heap } from "../shared/heap.js";
+import { Heap } from "../../../lib/heap.js";
 import { DamageError } from "./errors.js";
 import { METADATA_KEY } from "./metadata.js";
 import { readStoreParts, type StoreTable } from "./store-check.js";

@@ -1,8 +1,8 @@
+import { Heap } from "../../../lib/heap.js";
 import { runAfter } from "../../../lib/timer.js";
 import type { Change, Commit, Entry, KeyStore, Write } from "../../engine.js";
 import { ChangeFeed } from "../shared/change-feed.js";
 import { closedError, fullError } from "../shared/errors.js";
-import { Heap } from "../shared/heap.js";
 import { compactBytes } from "./compact-bytes.js";
 import { SortedMap } from "./sorted-map.js";
 

@@ -1,9 +1,9 @@
+import { Heap } from "../../../lib/heap.js";
 import { runAfter } from "../../../lib/timer.js";
 import type { Logger } from "../../context.js";
 import type { Delivery, TopicStore } from "../../engine.js";
 import { Consumer } from "../shared/consumer.js";
 import { closedError, fullError } from "../shared/errors.js";
-import { Heap } from "../shared/heap.js";
 import { type IdleTimeouts, IdleTimer } from "../shared/idle-timer.js";
 import { logDroppedEvents } from "../shared/log-dropped-events.js";
 import { compactBytes } from "./compact-bytes.js";

@@ -4,7 +4,7 @@ import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
 import type { Environment } from "../../../gossip/environment.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica } from "../../../gossip/replica.js";
-import { compareValues, isTombstone } from "../../../gossip/version.js";
+import { compareValues } from "../../../gossip/version.js";
 import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore, Write } from "../../engine.js";
 import { unavailable } from "../../errors.js";
@@ -222,7 +222,7 @@ export class GossipHub {
    */
   #onForgotten(key: string): void {
     const present = this.#replica.get(key);
-    if (!present || !isTombstone(present)) {
+    if (!present || this.#replica.live(key)) {
       if (!present) this.#versions.delete(key);
       return;
     }
@@ -279,9 +279,10 @@ export class GossipHub {
     });
   }
 
-  /** Closes a map without members, unless it has tombstones that must be removed later. */
+  /** Closes a map without members, unless it has entries that must be removed later. */
   #closeIfIdle(): void {
-    if (this.closed || this.#links.size > 0 || this.#replica.tombstones > 0) return;
+    if (this.closed || this.#links.size > 0) return;
+    if (this.#replica.tombstones + this.#replica.expiring > 0) return;
     const { revision } = this.#replica;
     void this.#serialize(async () => {
       if (this.#links.size === 0 && this.#replica.revision === revision) this.close();

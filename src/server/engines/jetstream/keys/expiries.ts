@@ -1,6 +1,6 @@
+import { Heap } from "../../../../lib/heap.js";
 import { runAfter } from "../../../../lib/timer.js";
 import { EngineFault } from "../../../engine.js";
-import { Heap } from "../../shared/heap.js";
 import { ConditionError } from "../errors.js";
 import type { JetStreamSession } from "../session.js";
 import { internalPrefix, subjectPrefix } from "../streams.js";
