@@ -34,6 +34,13 @@ export const FENCE_HEADER = "fairlead-fence";
 export const IF_ABSENT_HEADER = "fairlead-if-absent";
 
 /**
+ * Request header of the map's Backup, between servers that elect the primary: the id of the copy that is meant.
+ *
+ * Format: hex digits.
+ */
+export const MAP_COPY_HEADER = "fairlead-map-copy";
+
+/**
  * Response header of GetNextId: how many ids the call reserved. Without it the server gave one id.
  *
  * Format: a number.

@@ -3,11 +3,10 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { type RequestHeader, ResponseStatus } from "../../../gen/atomix/pb/headers/headers_pb.js";
 import { type MapService, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
 import { abortable } from "../../rpc/abortable.js";
-import { IF_ABSENT_HEADER } from "../../rpc/extension-headers.js";
+import { IF_ABSENT_HEADER, MAP_COPY_HEADER } from "../../rpc/extension-headers.js";
 import type { ServiceContext } from "../context.js";
 import { invalid } from "../errors.js";
 import { addressOf } from "./map/address.js";
-import { decodeDigest, decodeEntry } from "./map/entry.js";
 import type { PartitionOperation } from "./map/partition.js";
 import { Partitions } from "./map/partitions.js";
 import { type Condition, type LeadershipAt, putOperation, removeOperation } from "./map/write.js";
@@ -18,20 +17,19 @@ import { fenceChecks } from "./shared/fence.js";
  * commit as the entries. Put, Get and Remove are for the partition's primary; a primary calls Backup on its backups.
  */
 export function mapService(context: ServiceContext): ServiceImpl<typeof MapService> {
-  const { keys } = context.engine;
   const partitions = new Partitions(context);
 
-  const write = <T>(
+  const write = async <T>(
     header: RequestHeader | undefined,
     { requestHeader, signal }: Pick<HandlerContext, "requestHeader" | "signal">,
     operation: (leadershipAt: LeadershipAt) => PartitionOperation<T>,
   ): Promise<T> => {
-    const address = addressOf(header);
     const fences = fenceChecks(requestHeader, context.components);
-    const leadershipAt = (seen: bigint) => partitions.leadership(address, seen);
-    // A backup refuses at once. The term that the partition has seen is known only when the operation runs.
-    leadershipAt(0n);
-    return partitions.run(address, { ...operation(leadershipAt), fences, signal });
+    return partitions.write(addressOf(header), signal, (leadershipAt) => ({
+      ...operation(leadershipAt),
+      fences,
+      signal,
+    }));
   };
 
   return {
@@ -41,11 +39,8 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
       return { header: {}, version };
     },
 
-    async get({ header, key }) {
-      const address = addressOf(header);
-      const [record, entry] = await keys.getMany([address.recordKey, address.entriesPrefix + key]);
-      partitions.leadership(address, record ? decodeDigest(record.value).term : 0n);
-      const value = entry && decodeEntry(entry.value).value;
+    async get({ header, key }, { signal }) {
+      const value = (await partitions.read(addressOf(header), key, signal))?.value;
       return { header: {}, ...(value && { value }) };
     },
 
@@ -55,11 +50,12 @@ export function mapService(context: ServiceContext): ServiceImpl<typeof MapServi
       return { header: {}, ...(removed && { value: removed }) };
     },
 
-    async *backup(requests, { signal }) {
+    async *backup(requests, { requestHeader, signal }) {
+      const copy = requestHeader.get(MAP_COPY_HEADER);
       const incoming = requests[Symbol.asyncIterator]();
       const next = () => abortable(incoming.next(), signal);
       for (let part = await next(); !part.done; part = await next()) {
-        const applied = await partitions.backUp(part.value);
+        const applied = await partitions.backUp(part.value, copy);
         yield { header: { status: applied ? ResponseStatus.OK : ResponseStatus.ERROR } };
       }
     },

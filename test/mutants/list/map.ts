@@ -10,6 +10,14 @@ export const mapMutants: readonly Mutant[] = [
       /over another version/,
     ],
   ]),
+  ...faultsOf("map", "services/map/partitions.ts", [
+    [
+      "keys are trimmed",
+      "address.entriesPrefix + key]",
+      "address.entriesPrefix + key.trim()]",
+      /keys are opaque/,
+    ],
+  ]),
   ...faultsOf("map", "services/map/draft.ts", [
     [
       "versions do not count up",
@@ -97,12 +105,6 @@ export const mapMutants: readonly Mutant[] = [
       "return { header: {}, ...(value && { value }) };",
       "return { header: { status: ResponseStatus.ERROR }, ...(value && { value }) };",
       /RESPONSE and OK/,
-    ],
-    [
-      "keys are trimmed",
-      "address.entriesPrefix + key]",
-      "address.entriesPrefix + key.trim()]",
-      /keys are opaque/,
     ],
     [
       "fairlead-if-absent may be anything",

@@ -121,7 +121,8 @@ rule(map.PutRequestSchema, { header: required, key, value: required });
 rule(map.GetRequestSchema, { header: required, key });
 rule(map.RemoveRequestSchema, { header: required, key });
 rule(map.BackupRequestSchema, { header: required, entries: items });
-rule(map.EntrySchema, { key, digest: required });
+// Servers that elect a primary send control records at the empty key; others refuse it.
+rule(map.EntrySchema, { key: prefix, digest: required });
 rule(map.ValueSchema, { value: boundedBytes });
 rule(gossip.MessageSchema, { source: name, target: required });
 rule(primitive.NameSchema, { name, namespace: optionalName });

@@ -7,7 +7,7 @@ import type { PartitionOperation } from "./partition.js";
  * key can arrive. The rest is for a backup that returns after a change of the primary, with entries that were deleted
  * while it was away: within this time the new primary still has the tombstone.
  */
-const TOMBSTONE_MS = 7 * 24 * 3_600_000;
+export const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 
 /**
  * Applies every entry that is newer than the present one. The result is false, and nothing is applied, if the term of

@@ -57,6 +57,11 @@ export class Draft {
     return this.#term;
   }
 
+  /** The timestamp of the partition's latest change. */
+  get timestamp(): bigint {
+    return this.#timestamp;
+  }
+
   /** The changes to replicate: the last change of each key, in the order of the timestamps. */
   get changes(): Entry[] {
     return [...this.#changes.values()];

@@ -41,6 +41,9 @@ export function isNewer(a: Entry, b: Entry): boolean {
 export const entrySize = ({ key, value }: Pick<Entry, "key" | "value">): number =>
   key.length + (value?.value.length ?? 0) + 32;
 
+/** The lower one of two numbers. */
+export const lower = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
 /** The highest number; 0n if there are none. */
 export function highest(numbers: Iterable<bigint>): bigint {
   let most = 0n;

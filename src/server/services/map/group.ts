@@ -17,6 +17,19 @@ export function notPrimaryError(primary?: string): ConnectError {
   });
 }
 
+/** The error of a call to a primary whose lease has ended, because it could not renew it in time. */
+export const leaseEndedError = (): ConnectError =>
+  unavailable(
+    "this server's lease as the primary of the partition has ended: it cannot reach the electing engine",
+    {
+      retryAfterMs: RETRY_AFTER_MS,
+    },
+  );
+
+/** The error of a call to a partition that has no primary at the moment. */
+export const noPrimaryError = (why: string): ConnectError =>
+  unavailable(`the partition has no primary at the moment: ${why}`, { retryAfterMs: RETRY_AFTER_MS });
+
 /** The role in which a primary writes. */
 export interface Leadership {
   term: bigint;

@@ -22,8 +22,11 @@ export interface PartitionOperation<T> {
   apply(draft: Draft): T;
 }
 
-/** Called after each commit with its changes. The results of operations wait for the returned promise. */
-export type OnCommitted = (changes: Entry[]) => Promise<void> | undefined;
+/**
+ * Called after each batch with its changes, and the timestamp of the partition's latest change. The results of the
+ * operations, and their errors, wait for the returned promise.
+ */
+export type OnCommitted = (changes: Entry[], timestamp: bigint) => Promise<void> | undefined;
 
 type Waiting = {
   operation: PartitionOperation<unknown>;
@@ -113,8 +116,7 @@ export class Partition {
       const commit = writes.length > 0 ? await engine.keys.commit(writes) : undefined;
       if (!commit || "version" in commit) {
         if (commit) this.#exists = true;
-        const changes = draft.changes;
-        const replicated = changes.length > 0 ? this.#onCommitted(changes) : undefined;
+        const replicated = this.#onCommitted(draft.changes, draft.timestamp);
         for (const settle of settlers) settle(replicated);
         return;
       }
@@ -160,6 +162,9 @@ function attempt(
       else resolve(value);
     };
   } catch (error) {
-    return () => reject(error);
+    return (replicated) => {
+      if (replicated) replicated.then(() => reject(error), reject);
+      else reject(error);
+    };
   }
 }

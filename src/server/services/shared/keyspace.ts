@@ -2,7 +2,7 @@ import type { StoredPrimitive } from "../../primitives.js";
 
 /**
  * The first part of every key of the engine. "gossip": the entries of gossip maps; "gossip-maps": the maps that have
- * some; "app": the apps that connected by a tunnel; "component": changes of components at run time.
+ * some; "map-election": the members and leaders of groups of maps, in the electing engine; "app": the apps that connected by a tunnel; "component": changes of components at run time.
  */
 type Keyspace =
   | Exclude<StoredPrimitive, "gossipMap">
@@ -10,6 +10,7 @@ type Keyspace =
   | "gossip-maps"
   | "fence"
   | "app"
+  | "map-election"
   | "component";
 
 /**
