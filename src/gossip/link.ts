@@ -30,6 +30,16 @@ export interface LinkOptions extends Pick<OutboxOptions, "source" | "target" | "
   chunkKeys?: number;
 }
 
+/** An entry that the peer may lack: the oldest one of its key. Later ones may replace it before it is sent. */
+type Unconfirmed = {
+  value: MapValue;
+  revision: number;
+  /** The peer may lack all entries of the key from this revision on. */
+  since: number;
+  /** The entry of the key when the peer was last asked to confirm it. */
+  asked?: { value: MapValue; revision: number };
+};
+
 /** An incoming round of advertisements. */
 type IncomingRound = {
   /** The last key of the previous chunk; undefined before the first chunk. */
@@ -52,8 +62,8 @@ export class Link {
   readonly #chunkKeys: number;
   #round: IncomingRound | undefined;
   #comparedMs: number;
-  /** The entries that the peer may lack: for each key the oldest one. Complete after the first round. */
-  readonly #unconfirmed = new Map<string, { value: MapValue; revision: number }>();
+  /** The entries that the peer may lack. Complete after the first round. */
+  readonly #unconfirmed = new Map<string, Unconfirmed>();
   #rounds = 0;
   #hasWholeRound = false;
   #caughtUp = false;
@@ -75,7 +85,7 @@ export class Link {
   /** Whether the peer has confirmed all entries up to `revision`. */
   hasAll(revision: number): boolean {
     if (this.#rounds === 0) return false;
-    for (const entry of this.#unconfirmed.values()) if (entry.revision <= revision) return false;
+    for (const entry of this.#unconfirmed.values()) if (entry.since <= revision) return false;
     return true;
   }
 
@@ -122,6 +132,10 @@ export class Link {
   /** Makes the peer confirm what it may lack: requests these entries from it, or compares all if that costs less. */
   confirm(): void {
     this.#outbox.flush();
+    for (const [key, unconfirmed] of this.#unconfirmed) {
+      const value = this.#replica.get(key);
+      if (value) unconfirmed.asked = { value, revision: this.#replica.revisionOf(key) };
+    }
     if (this.#isCheaperToRequest([...this.#unconfirmed.keys()])) {
       for (const key of this.#unconfirmed.keys()) this.#outbox.confirm(key);
     } else if (!this.#outbox.awaitsRound) this.advertise();
@@ -129,7 +143,8 @@ export class Link {
 
   /** Sends the entry at `key` to the peer within `flushMs`, together with other changes. */
   changed(key: string): void {
-    this.#mayLack(key);
+    // Before the first round it is unknown how many earlier entries of the key the peer lacks, too.
+    this.#mayLack(key, this.#rounds === 0 ? 0 : this.#replica.revisionOf(key));
     this.#outbox.changed(key);
   }
 
@@ -233,14 +248,14 @@ export class Link {
 
   /** Sends the entry at `key`, which the peer lacks. */
   #push(key: string): void {
-    this.#mayLack(key);
+    this.#mayLack(key, 0);
     this.#outbox.send(key);
   }
 
-  #mayLack(key: string): void {
+  #mayLack(key: string, since: number): void {
     const value = this.#replica.get(key);
     if (!value || this.#unconfirmed.has(key)) return;
-    this.#unconfirmed.set(key, { value, revision: this.#replica.revisionOf(key) });
+    this.#unconfirmed.set(key, { value, revision: this.#replica.revisionOf(key), since });
   }
 
   /** Confirms the entries of `key` for which `covers` returns true. */
@@ -249,7 +264,9 @@ export class Link {
     if (!oldest || !covers(oldest.value)) return;
     this.#unconfirmed.delete(key);
     const own = this.#replica.get(key);
-    if (own && !covers(own)) this.#mayLack(key);
+    const { asked } = oldest;
+    const { revision } = asked && covers(asked.value) ? asked : oldest;
+    if (own && !covers(own)) this.#mayLack(key, revision + 1);
   }
 
   #isCheaperToRequest(keys: string[]): boolean {

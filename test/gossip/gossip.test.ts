@@ -488,6 +488,36 @@ describe("a link", () => {
     assert.equal(toB.hasAll(a.revision), false);
   });
 
+  test("does not confirm a write that was replaced before there was a link, until the newer one is confirmed", () => {
+    const [a, b] = [replica("a"), replica("b")];
+    a.set("k", utf8("0"));
+    const { revision } = a;
+    a.delete(["k"]);
+    const [toB, toA] = [linkOf(a), linkOf(b)];
+    toA.advertise();
+    for (const message of drain(toA)) hand(a, toB, message);
+    assert.equal(toB.hasAll(revision), false, "the peer has neither of them");
+    talk(a, toB, b, toA);
+    toB.confirm();
+    talk(a, toB, b, toA);
+    assert.equal(toB.hasAll(revision), true);
+  });
+
+  test("does not confirm a write whose predecessor alone is confirmed", () => {
+    const [a, b] = [replica("a"), replica("b")];
+    const [toB, toA] = [linkOf(a), linkOf(b)];
+    toB.advertise();
+    talk(a, toB, b, toA);
+    toB.changed(a.set("k", utf8("0")).key);
+    for (const message of drain(toB)) hand(b, toA, message);
+    toB.changed(a.set("k", utf8("1")).key);
+    const { revision } = a;
+    toB.changed(a.set("k", utf8("2")).key);
+    toA.advertise();
+    for (const message of drain(toA)) hand(a, toB, message);
+    assert.deepEqual([toB.hasAll(revision - 1), toB.hasAll(revision)], [true, false]);
+  });
+
   test("does not treat a requested confirmation as an older entry of the peer", () => {
     const [a, b] = [replica("a"), replica("b")];
     a.set("k", utf8("0"));

@@ -152,7 +152,10 @@ export class ServerSync {
         return;
       }
       const attempt = attemptOf(this.#options.status, this.#closing.signal);
-      await this.#delay(jitteredMs(BACKOFF, failures, this.#environment.random), attempt.signal);
+      await this.#delay(
+        jitteredMs(BACKOFF, failures, () => this.#environment.random()),
+        attempt.signal,
+      );
       attempt.release();
     }
   }
