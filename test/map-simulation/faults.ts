@@ -1,14 +1,12 @@
+import type { GroupState } from "./group-state.js";
 import type { ServerNode } from "./world/server-node.js";
 import { ENGINE, type World } from "./world.js";
 
-/** What the simulation needs of the cluster to make faults. */
+/** What faults need of the cluster. */
 export interface FaultyCluster {
   readonly world: World;
-  /** The server that the election has made the primary of some partition; undefined: none now. */
-  primary(): Promise<ServerNode | undefined>;
+  state(): Promise<GroupState>;
   start(node: ServerNode): void;
-  /** Whether all that was acknowledged is on servers that keep their data, if `node` loses its own. */
-  mayLose(node: ServerNode): Promise<boolean>;
 }
 
 /** A fault that has begun: what it is, and how it ends. */
@@ -64,13 +62,16 @@ export async function makeFaults(cluster: FaultyCluster, untilMs: number): Promi
 
 const any = ({ world }: FaultyCluster): ServerNode => world.scheduler.pick(world.nodes);
 
-const primaryOrAny = async (cluster: FaultyCluster): Promise<ServerNode> =>
-  (await cluster.primary()) ?? any(cluster);
+async function primaryOrAny(cluster: FaultyCluster): Promise<ServerNode> {
+  const { partitions } = await cluster.state();
+  const primaries = partitions.flatMap(({ primary }) => primary ?? []);
+  return primaries.length > 0 ? cluster.world.scheduler.pick(primaries) : any(cluster);
+}
 
 const otherNames = ({ world }: FaultyCluster, { name }: ServerNode): string[] =>
   world.nodes.map((node) => node.name).filter((other) => other !== name);
 
-/** Kills the process. Its peers see at once or never that its connections are gone; then it starts again. */
+/** Kills the process, and starts another one on its data when the fault ends. */
 function kill(cluster: FaultyCluster, node: ServerNode): Fault | undefined {
   if (!node.machine.isUp) return undefined;
   node.kill();
@@ -91,9 +92,12 @@ function close(cluster: FaultyCluster, node: ServerNode): Fault | undefined {
   };
 }
 
+/** Deletes the data of a server, if others have everything that was acknowledged. */
 async function loseData(cluster: FaultyCluster): Promise<Fault | undefined> {
   const node = any(cluster);
-  if (!node.machine.isUp || !(await cluster.mayLose(node))) return undefined;
+  const { partitions } = await cluster.state();
+  const isKept = partitions.every(({ holders }) => holders.some((holder) => holder !== node));
+  if (!node.machine.isUp || !isKept) return undefined;
   node.kill();
   node.wipe();
   breakConnections(cluster, node);

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { fnv1a32 } from "../../src/client/map/fnv.js";
 import { Cluster } from "./cluster.js";
 import { makeFaults } from "./faults.js";
 import { findMapViolations, type MapOperation, type Violation } from "./map-history.js";
@@ -40,8 +39,7 @@ export async function simulate(realms: Realms, seed: number): Promise<Simulation
     await world.scheduler.sleep(1000);
     workload.isStopping = true;
     await Promise.all(calls);
-    const reader = cluster.client(world.clients[0] as Machine, world.clients.length);
-    violations.push(...(await readAll(world, workload, reader)));
+    violations.push(...(await readFromEveryServer(cluster, workload)));
   };
   let failure: unknown;
   run()
@@ -55,10 +53,27 @@ export async function simulate(realms: Realms, seed: number): Promise<Simulation
   if (failure) throw new Error(`seed ${seed}: ${failure}\n${world.log.join("\n")}`, { cause: failure });
   const { operations } = workload.history;
   for (let partition = 0; partition < cluster.partitions; partition++) {
-    const own = operations.filter(({ input }) => fnv1a32(input.key) % cluster.partitions === partition);
+    const own = operations.filter(({ input }) => cluster.partitionOf(input.key) === partition);
     violations.push(...findMapViolations(own));
   }
   return { seed, operations, violations, log: world.log, digest: digestOf(operations, world.log) };
+}
+
+/** Reads every key while the primary is killed, again and again, so that every copy is read that may be the primary's. */
+async function readFromEveryServer(cluster: Cluster, workload: Workload): Promise<Violation[]> {
+  const { world } = cluster;
+  const reader = cluster.client(world.clients[0] as Machine, world.clients.length);
+  for (let round = 0; ; round++) {
+    const unread = await readAll(world, workload, reader);
+    if (unread.length > 0 || round === world.nodes.length) return unread;
+    for (const node of world.nodes) cluster.start(node);
+    if (!(await cluster.whenInSync(RECOVERY_MS)))
+      return [{ key: "", why: `copies are not in sync ${RECOVERY_MS} ms after a fault`, operations: [] }];
+    const { partitions } = await cluster.state();
+    const { primary } = world.scheduler.pick(partitions);
+    world.say(`FAULT kill ${primary?.name}, to read from another server`);
+    primary?.kill();
+  }
 }
 
 /** Reads every key until each has an answer. Reports those that have none in time. */

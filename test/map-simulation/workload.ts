@@ -17,8 +17,8 @@ const PAUSE_MS: [number, number] = [100, 500];
 export interface MapClient {
   readonly number: number;
   readonly map: Pick<VersionedMap<string>, "get" | "put" | "remove">;
-  /** Called with the error of a call of which the outcome is unknown. */
-  onFailure(error: unknown): void;
+  /** Called with the error of a call that has failed otherwise than by a conflict. */
+  onFailure(key: string, error: unknown): void;
 }
 
 /** The concurrent calls of all clients, and their history. */
@@ -60,7 +60,7 @@ export class Workload {
       } catch (error) {
         const conflict = conflictFacts(error);
         if (conflict) return { conflict: true, actual: conflict.version };
-        client.onFailure(error);
+        client.onFailure(call.key, error);
         throw error;
       }
     });

@@ -15,7 +15,7 @@ import { RemoteKeys } from "./remote-keys.js";
 const ENGINE_TIMEOUT_MS = 3000;
 
 /** The name of the engine that elects, in the configuration. */
-const ELECTION_ENGINE = "shared";
+export const ELECTION_ENGINE = "shared";
 
 /** The parts of a simulated server that outlive its processes. */
 export interface ServerNodeOptions {
@@ -180,8 +180,11 @@ const lasting = (engine: Engine, keys: KeyStore): Engine => ({
   [asyncDispose]: async () => {},
 });
 
+/** Writes the lines of a server, except those about single calls, of which there are many. */
 const logger = (write: (line: string) => void): Logger => {
-  const line = (fields: object, message: string) => write(`${message} ${JSON.stringify(fields, jsonOf)}`);
+  const line = (fields: object, message: string) => {
+    if (!("reqId" in fields)) write(`${message} ${JSON.stringify(fields, jsonOf)}`);
+  };
   return { debug() {}, info: line, warn: line, error: line };
 };
 
