@@ -7,7 +7,7 @@ import { type Address, addressAt, RECORD_PREFIX } from "./address.js";
 import { randomIdFrom } from "./election/random-id-from.js";
 
 /** The key of the id of a server's copies, in its own engine: an empty engine is another copy. */
-const COPY_KEY = keyOf("map", "copy");
+export const COPY_KEY = keyOf("map", "copy");
 
 /** Returns a function that resolves with the id of the copies in the engine. Its first call creates it if necessary. */
 export function copyIdOf(keys: KeyStore, random: () => number): () => Promise<string> {

@@ -10,6 +10,7 @@ import {
 } from "../../../../gen/atomix/pb/map/map_pb.js";
 import type { Environment } from "../../../gossip/environment.js";
 import { type Backoff, jitteredMs } from "../../../lib/backoff.js";
+import { onAbort } from "../../../lib/on-abort.js";
 import { MAP_COPY_HEADER } from "../../../rpc/extension-headers.js";
 import type { KeyStore } from "../../engine.js";
 import type { Address } from "./address.js";
@@ -148,14 +149,14 @@ export class Follower {
 
   #pause(waitMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const { signal } = this.#stop;
-      const stopTimer = this.#options.environment.after(waitMs, resolve);
-      const onAbort = () => {
+      const end = () => {
         stopTimer();
+        stopListening();
         resolve();
       };
-      if (signal.aborted) onAbort();
-      else signal.addEventListener("abort", onAbort, { once: true });
+      const stopTimer = this.#options.environment.after(waitMs, end);
+      let stopListening = () => {};
+      stopListening = onAbort(this.#stop.signal, end);
     });
   }
 
