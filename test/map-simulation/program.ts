@@ -1,6 +1,7 @@
 /** The code that runs on a machine of the simulation. It is bundled, and evaluated once for each machine. */
 export { Code, ConnectError, createConnectRouter } from "@connectrpc/connect";
 export { createTransport } from "@connectrpc/connect/protocol-connect";
+
 import { infoIn } from "../../src/client/errors/facts.js";
 
 export { conflictFacts } from "../../src/client/errors.js";

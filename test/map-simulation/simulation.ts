@@ -49,7 +49,11 @@ export async function simulate(realms: Realms, seed: number): Promise<Simulation
     .finally(() => {
       isDone = true;
     });
-  await world.scheduler.runUntil(() => isDone);
+  const onWarning = ({ message }: Error) => {
+    violations.push({ key: "", why: `Node warns: ${message}`, operations: [] });
+  };
+  process.on("warning", onWarning);
+  await world.scheduler.runUntil(() => isDone).finally(() => process.off("warning", onWarning));
   if (failure) throw new Error(`seed ${seed}: ${failure}\n${world.log.join("\n")}`, { cause: failure });
   const { operations } = workload.history;
   for (let partition = 0; partition < cluster.partitions; partition++) {
