@@ -31,6 +31,11 @@ export interface GossipMapOptions extends CallOptions {
   antiEntropyMs?: number;
   /** How long the tombstone of a removed key is kept at least, in milliseconds. Default: 24 hours, as on the server. */
   tombstoneMs?: number;
+  /**
+   * How far the clocks of other members may be ahead, in milliseconds: entries that are further ahead are not stored.
+   * Default: 60 000, as on the server.
+   */
+  maxAheadMs?: number;
 }
 
 /** How an entry of a gossip map is stored. */
@@ -109,6 +114,8 @@ export interface GossipMap<V> extends AsyncDisposable {
   readonly connected: boolean;
   /** The number of keys. */
   readonly size: number;
+  /** How often an entry of another member was not stored, because its clock is more than `maxAheadMs` ahead. */
+  readonly refused: number;
   /**
    * The value at `key`; undefined if there is none. Returns the same object until the value changes; do not modify it.
    * Throws `Code.DataLoss` if the codec cannot decode the value of another member: see unreadableFacts().

@@ -1,8 +1,12 @@
 import { utf8 } from "../lib/utf8.js";
 import type { Environment } from "./environment.js";
+import { AHEAD, suffixOf, withSuffix } from "./timestamp-suffix.js";
 
 /** The clock counts milliseconds times 2^16, so a member can write 65536 times in a millisecond. */
 const FRACTION_BITS = 16n;
+
+/** Earlier timestamps do not come from a wall clock. */
+export const YEAR_2000_MS = 946_684_800_000;
 
 const LATEST = 2n ** 64n - 1n;
 
@@ -16,16 +20,29 @@ const ZERO = new Uint8Array(8);
 export class HybridClock {
   readonly #member: Uint8Array;
   readonly #environment: Pick<Environment, "nowMs">;
+  readonly #maxAheadMs: number;
   #last = 0n;
 
-  constructor(member: string, environment: Pick<Environment, "nowMs">) {
+  /**
+   * How far the wall clock of this process is behind the one that counts, in milliseconds; negative if it is ahead: see
+   * ClockOffset.
+   */
+  offsetMs = 0;
+
+  /** Timestamps that are more than `maxAheadMs` ahead of the wall clock are not observed. */
+  constructor(
+    member: string,
+    environment: Pick<Environment, "nowMs">,
+    maxAheadMs = Number.POSITIVE_INFINITY,
+  ) {
     this.#member = utf8(member);
     this.#environment = environment;
+    this.#maxAheadMs = maxAheadMs;
   }
 
-  /** The wall clock, in Unix milliseconds. */
+  /** The wall clock, in Unix milliseconds, corrected by `offsetMs`. */
   get wallMs(): number {
-    return this.#environment.nowMs();
+    return this.#environment.nowMs() + this.offsetMs;
   }
 
   /** A timestamp for a write: later than all timestamps that it returned or observed before. */
@@ -36,17 +53,29 @@ export class HybridClock {
     return this.#stamp();
   }
 
-  /** The current timestamp, for messages. */
+  /** The current timestamp, for messages. If the clock is ahead of the wall clock, a suffix tells by how much. */
   read(): Uint8Array {
     const wall = this.#wall();
     if (wall > this.#last) this.#last = wall;
-    return this.#stamp();
+    const aheadMs = Number((this.#last - wall) >> FRACTION_BITS);
+    return aheadMs > 0 ? withSuffix(this.#stamp(), { flags: AHEAD, ms: aheadMs }) : this.#stamp();
   }
 
-  /** Advances the clock to the timestamp of another member. Ignores a malformed one. */
+  /** Whether `timestamp` is more than `maxAheadMs` (default: that of this clock) ahead of the wall clock. */
+  isTooFarAhead(timestamp: Uint8Array, maxAheadMs = this.#maxAheadMs): boolean {
+    return wallMsOf(timestamp) - this.wallMs > maxAheadMs;
+  }
+
+  /** Advances the clock to the timestamp of another member. Ignores a malformed one, and one that is too far ahead. */
   observe(timestamp: Uint8Array): void {
     const clock = clockOf(timestamp);
-    if (clock !== undefined && clock > this.#last) this.#last = clock;
+    if (clock !== undefined && clock > this.#last && !this.isTooFarAhead(timestamp)) this.#last = clock;
+  }
+
+  /** Sets the clock back, to the wall clock and the latest of `timestamps`: what it has returned since does not count. */
+  setBack(timestamps: Iterable<Uint8Array>): void {
+    this.#last = 0n;
+    for (const timestamp of timestamps) this.observe(timestamp);
   }
 
   #wall(): bigint {
@@ -69,8 +98,23 @@ export function clockOf(timestamp: Uint8Array): bigint | undefined {
 }
 
 /** The wall time of a hybrid clock's timestamp, in Unix milliseconds: that of the write, or a little later. */
-export const wallMsOf = (timestamp: Uint8Array): number =>
-  Number((clockOf(timestamp) ?? 0n) >> FRACTION_BITS);
+export function wallMsOf(timestamp: Uint8Array): number {
+  if (timestamp.length < 8) return 0;
+  // Without bigints, as this runs for every digest.
+  const view = new DataView(timestamp.buffer, timestamp.byteOffset);
+  return view.getUint32(0) * 2 ** 16 + view.getUint16(4);
+}
+
+/**
+ * The wall clock of a message's sender, in Unix milliseconds; undefined if its timestamp does not come from one. It may
+ * be later than the true one if the sender is another implementation.
+ */
+export function senderMsOf(timestamp: Uint8Array): number | undefined {
+  const ms = wallMsOf(timestamp);
+  if (ms < YEAR_2000_MS) return undefined;
+  const suffix = suffixOf(timestamp);
+  return typeof suffix === "object" && suffix.flags & AHEAD ? ms - suffix.ms : ms;
+}
 
 /** Positive if `a` is later, negative if `b` is. Peers that write only the clock can write equal timestamps. */
 export const compareTimestamps = (a: Uint8Array, b: Uint8Array): number =>

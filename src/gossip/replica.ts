@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Digest, type MapValue, MapValueSchema } from "../../gen/atomix/map/map_pb.js";
 import { utf8Length } from "../lib/utf8.js";
-import { clockOf, HybridClock, wallMsOf } from "./clock.js";
+import { clockOf, compareTimestamps, HybridClock, wallMsOf, YEAR_2000_MS } from "./clock.js";
 import { type Environment, processEnvironment } from "./environment.js";
 import { ExpiryQueue } from "./expiry-queue.js";
 import { KeyOrder } from "./key-order.js";
@@ -11,6 +11,11 @@ import { compareValues, isTombstone } from "./version.js";
 export interface ReplicaOptions {
   /** How long the tombstone of a removed key is kept at least, in milliseconds. */
   tombstoneMs: number;
+  /**
+   * How far the timestamps of other members may be ahead of the clock, in milliseconds: further ones are not stored.
+   * Default: Infinity.
+   */
+  maxAheadMs?: number;
   /** Default: the time and randomness of this process. */
   environment?: Environment;
   /**
@@ -32,9 +37,6 @@ export type Stored = {
   /** The replica's `revision` after it was stored. */
   revision: number;
 };
-
-/** Earlier timestamps do not come from a wall clock. */
-const YEAR_2000_MS = 946_684_800_000;
 
 /**
  * One member's full copy of a map: the newest entry of each key that it has received, with tombstones for removed keys.
@@ -58,10 +60,12 @@ export class Replica {
   #timer: { atMs: number; stop: () => void } | undefined;
   #revision = 0;
   #bytes = 0;
+  #refused = 0;
 
   /** `member` is the id of this member, which must be unique. */
-  constructor(member: string, { tombstoneMs, environment = processEnvironment, onEnded }: ReplicaOptions) {
-    this.clock = new HybridClock(member, environment);
+  constructor(member: string, options: ReplicaOptions) {
+    const { tombstoneMs, maxAheadMs, environment = processEnvironment, onEnded } = options;
+    this.clock = new HybridClock(member, environment, maxAheadMs);
     this.environment = environment;
     this.#tombstoneMs = tombstoneMs;
     this.#onEnded = onEnded;
@@ -98,6 +102,11 @@ export class Replica {
   /** The number of bytes of all keys and values. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** How often apply() was called with an entry that is too far ahead of the clock. */
+  get refused(): number {
+    return this.#refused;
   }
 
   /** The entry at `key`, which may be a tombstone, or one whose lifetime has ended. */
@@ -139,18 +148,43 @@ export class Replica {
     return removed;
   }
 
-  /** Whether apply() would store `value`: whether it is newer. One with a malformed timestamp never is. */
+  /**
+   * Whether apply() would store `value`: whether it is newer. One with a malformed timestamp never is, nor is one that is
+   * too far ahead of the clock.
+   */
   takes(key: string, value: MapValue): boolean {
-    if (value.digest && !isWellFormed(value.digest.timestamp)) return false;
+    const { timestamp } = value.digest ?? {};
+    if (timestamp && (!isWellFormed(timestamp) || this.clock.isTooFarAhead(timestamp))) return false;
     const present = this.get(key);
     return !present || compareValues(value, present) > 0;
   }
 
   /** Stores another member's entry if it is newer than the one here. */
   apply(key: string, value: MapValue): Stored | undefined {
-    if (!this.takes(key, value)) return undefined;
+    if (!this.takes(key, value)) {
+      if (value.digest && this.clock.isTooFarAhead(value.digest.timestamp)) this.#refused++;
+      return undefined;
+    }
     if (value.digest) this.clock.observe(value.digest.timestamp);
     return this.#store(key, value);
+  }
+
+  /**
+   * Writes the entries at `keys` once more, as this member and with the clock as it is now, even if they become older by
+   * that. Nobody else may have seen them.
+   */
+  restamp(keys: Iterable<string>): Stored[] {
+    const timestampOf = (key: string) => this.get(key)?.digest?.timestamp ?? NONE;
+    const inOrder = [...keys]
+      .filter((key) => this.#entries.has(key))
+      .sort((a, b) => compareTimestamps(timestampOf(a), timestampOf(b)));
+    return inOrder.map((key) => {
+      const { digest, value } = this.get(key) as MapValue;
+      const lifetime = lifetimeOf(timestampOf(key));
+      const timestamp = this.clock.tick();
+      const next = typeof lifetime === "object" ? withLifetime(timestamp, lifetime) : timestamp;
+      return this.#store(key, newEntry(next, digest?.tombstone ? undefined : value));
+    });
   }
 
   /**
@@ -200,14 +234,30 @@ export class Replica {
 
   /** Forgets the tombstones at `keys`. A key that has a value again is kept. */
   forget(keys: Iterable<string>): void {
-    const forgotten = new Set<string>();
+    this.#remove([...keys].filter((key) => this.#tombstones.has(key)));
+  }
+
+  /** Removes the entries at `keys`, without tombstones, as if they had never come. Returns those that readers saw. */
+  drop(keys: Iterable<string>): Stored[] {
+    const dropped: Stored[] = [];
+    const present = [...keys].filter((key) => this.#entries.has(key));
+    for (const key of present) {
+      const before = this.live(key);
+      const { value, revision } = this.#entries.get(key) as { value: MapValue; revision: number };
+      if (before) dropped.push({ key, before, after: value, live: undefined, revision });
+    }
+    this.#remove(present);
+    return dropped;
+  }
+
+  #remove(keys: readonly string[]): void {
     for (const key of keys) {
-      if (!this.#tombstones.delete(key)) continue;
       this.#bytes -= sizeOf(key, this.get(key));
       this.#entries.delete(key);
-      forgotten.add(key);
+      this.#tombstones.delete(key);
+      this.#expiries.delete(key);
     }
-    if (forgotten.size > 0) this.#order.delete(forgotten);
+    if (keys.length > 0) this.#order.delete(new Set(keys));
   }
 
   #store(key: string, value: MapValue): Stored {
@@ -251,6 +301,8 @@ export class Replica {
     this.#timer = { atMs, stop };
   }
 }
+
+const NONE = new Uint8Array();
 
 /** The size of an entry in bytes: its key and its value. */
 export const sizeOf = (key: string, value: MapValue | undefined): number =>

@@ -17,6 +17,8 @@ export interface ServiceContext {
   readonly gossip: Config["gossip"];
   readonly platform: Platform;
   readonly log: Logger;
+  /** Adds to a counter of `/metrics`. */
+  count(counter: Counter, by: number): void;
   /** Aborts when the server drains, before it closes: other servers should take over. */
   readonly draining: AbortSignal;
   /** Aborts when the server closes, and ends background work. */
@@ -28,6 +30,9 @@ export interface ServiceContext {
   /** This runtime's own app id. */
   readonly appId: string;
 }
+
+/** What services count, by the name of the metric. */
+export type Counter = "fairlead_gossip_refused_entries_total";
 
 /** Access to the runtime that the server runs in, so that services need none of its APIs. */
 export interface Platform {

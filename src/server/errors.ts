@@ -14,6 +14,17 @@ export function invalid(field: string, value: unknown, why: string): ConnectErro
   ]);
 }
 
+/** A clock of a request is too far ahead of this server's, which the details name: a client can set its own by them. */
+export function clockAhead(field: string, value: unknown, nowMs: number, maxAheadMs: number): ConnectError {
+  const error = invalid(
+    field,
+    value,
+    `must be at most ${maxAheadMs} ms ahead of the server's clock, in ms times 65536`,
+  );
+  error.details.push(info("CLOCK_AHEAD", { nowMs: String(nowMs), maxAheadMs: String(maxAheadMs) }));
+  return error;
+}
+
 /** A request names a component that the server does not have. `label` is how messages call such a component. */
 export function notConfigured(label: string, name: string, known: readonly string[]): ConnectError {
   const names = known.length > 0 ? `configured: ${known.map(quote).join(", ")}` : "none is configured";

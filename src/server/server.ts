@@ -12,7 +12,7 @@ import { createAccess } from "./access/gate.js";
 import type { AdmitCall } from "./calls/admit-call.js";
 import { boundedLog } from "./calls/bounded-log.js";
 import { callLog } from "./calls/log.js";
-import { createMetrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
+import { createMetrics, type Metrics, type MetricsPage, metricsPage } from "./calls/metrics.js";
 import { createPipeline } from "./calls/pipeline.js";
 import type { Routes } from "./calls/wrap-handlers.js";
 import { Components } from "./config/components.js";
@@ -161,6 +161,7 @@ export function createServer({
   });
   const engine = givenEngine ?? memoryEngine({ ...config.engines.memory, log });
   const shutdown = createShutdown();
+  const counters = createMetrics();
   const context = createContext(config, {
     engine,
     electionEngine,
@@ -168,9 +169,9 @@ export function createServer({
     platform,
     clientInterceptors,
     shutdown,
+    metrics: counters,
   });
   const access = createAccess(config.access, { ...context, isApp: (id) => isApp(context, id) });
-  const counters = createMetrics();
   const pipeline = createPipeline({
     limits: config.limits,
     access,
@@ -278,11 +279,12 @@ interface ContextOptions {
   platform: Partial<Platform> | undefined;
   clientInterceptors: readonly Interceptor[];
   shutdown: Shutdown;
+  metrics: Metrics;
 }
 
 function createContext(
   config: Config,
-  { engine, electionEngine, log, platform, clientInterceptors, shutdown }: ContextOptions,
+  { engine, electionEngine, log, platform, clientInterceptors, shutdown, metrics }: ContextOptions,
 ): ServiceContext {
   const { limits, gossip, appId } = config;
   const { draining, closing, beforeClose } = shutdown;
@@ -293,6 +295,7 @@ function createContext(
     limits,
     gossip,
     log,
+    count: metrics.count,
     components: new Components(config),
     platform: { ...rest, dial: (url, protocol) => dial(url, protocol, clientInterceptors) },
     draining,

@@ -16,7 +16,7 @@ import { processEnvironment } from "../../src/gossip/environment.js";
 import { KeyOrder } from "../../src/gossip/key-order.js";
 import { Link } from "../../src/gossip/link.js";
 import { Replica } from "../../src/gossip/replica.js";
-import { MAX_AHEAD_MS, timestampFault } from "../../src/gossip/timestamp-fault.js";
+import { timestampFault } from "../../src/gossip/timestamp-fault.js";
 import { compareValues, isTombstone } from "../../src/gossip/version.js";
 import { compareUtf8 } from "../../src/lib/compare-utf8.js";
 import { utf8 } from "../../src/lib/utf8.js";
@@ -141,14 +141,12 @@ describe("the clock", () => {
     assert.equal(compareTimestamps(new Uint8Array(), bare(0)), 0);
   });
 
-  test("timestamps of 1 to 7 bytes, and those more than a day ahead, are invalid", () => {
-    const now = 1_700_000_000_000;
+  test("timestamps of 1 to 7 bytes are malformed", () => {
     for (let length = 1; length < 8; length++) {
-      assert.match(timestampFault(new Uint8Array(length), now) ?? "", /at least 8 bytes/);
+      assert.match(timestampFault(new Uint8Array(length)) ?? "", /at least 8 bytes/);
     }
-    assert.equal(timestampFault(new Uint8Array(), now), undefined);
-    assert.equal(timestampFault(bare(at(now + MAX_AHEAD_MS)), now), undefined);
-    assert.match(timestampFault(bare(at(now + MAX_AHEAD_MS + 1)), now) ?? "", /24 hours/);
+    assert.equal(timestampFault(new Uint8Array()), undefined);
+    assert.equal(timestampFault(bare(2n ** 64n - 1n)), undefined);
   });
 });
 

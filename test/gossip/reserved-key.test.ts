@@ -110,10 +110,7 @@ describe("the record of the reserved key", () => {
   });
 
   test("is a valid timestamp for peers that do not know it: the lowest clock", () => {
-    assert.equal(
-      timestampFault(encodeReserved({ hello: { afresh: true } }).timestamp, Date.now()),
-      undefined,
-    );
+    assert.equal(timestampFault(encodeReserved({ hello: { afresh: true } }).timestamp), undefined);
   });
 
   test("of another version, or of no version, is unknown", () => {

@@ -383,6 +383,7 @@ test("an app that joined at run time leaves when its signal aborts: others with 
     apps: new AppRegistry({ engine, limits: config.limits, closing: closing.signal, log: silent }),
     platform: nodePlatform,
     log: silent,
+    count() {},
     draining: closing.signal,
     closing: closing.signal,
     beforeClose() {},

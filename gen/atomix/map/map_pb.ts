@@ -269,8 +269,8 @@ export const GossipMapService: GenService<{
    * timestamp of an entry with a lifetime continues with the byte 0xFF, a byte of flags (1: the entry
    * belongs to its member) and the milliseconds of its lifetime as a varint: from that time after the
    * clock on, every member treats the entry as removed. An empty timestamp is zero; one of 1 to 7
-   * bytes, with a malformed lifetime, or more than 24 hours ahead of the server's clock, fails with
-   * INVALID_ARGUMENT.
+   * bytes, with a malformed lifetime, or more than the server's limit (60 seconds by default) ahead of its
+   * clock, fails with INVALID_ARGUMENT.
    *
    * @generated from rpc atomix.map.GossipMapService.Connect
    */

@@ -91,6 +91,13 @@ export class Journal {
     this.#schedule(WRITE_BEHIND_MS);
   }
 
+  /** To be called when `count` entries were replaced by older ones, or dropped: no record of them may count any more. */
+  replace(count: number): void {
+    if (!this.#store || count === 0) return;
+    this.#mustReplace = true;
+    this.#schedule(0);
+  }
+
   /** To be called when the server has confirmed the entry at `key`. */
   sent(key: string): void {
     if (!this.#store || this.#dirty.has(key)) return;

@@ -20,6 +20,7 @@ export interface LocalMemberOptions {
   flushMs: number;
   antiEntropyMs: number;
   tombstoneMs: number;
+  maxAheadMs: number;
   /** Where the replica is kept. Default: nowhere. */
   persist?: GossipPersistence | undefined;
   /** Closes the member when it aborts. */
@@ -47,12 +48,14 @@ export class LocalMember {
   #closing: Promise<void> | undefined;
 
   constructor(transport: Transport, name: string, options: LocalMemberOptions) {
-    const { namespace, memberId, flushMs, antiEntropyMs, tombstoneMs, environment, persist, call } = options;
+    const { namespace, memberId, flushMs, antiEntropyMs, environment, persist, call } = options;
+    const { tombstoneMs, maxAheadMs } = options;
     const client = generatedClient(GossipMapService, transport);
     this.name = name;
     this.#unregister = openFor(transport, () => this.close());
     this.replica = new Replica(memberId, {
       tombstoneMs,
+      maxAheadMs,
       ...(environment && { environment }),
       onEnded: (ended) => this.#publish(ended, false),
     });
@@ -70,7 +73,14 @@ export class LocalMember {
       flushMs,
       antiEntropyMs,
       open: (messages, signal) => client.connect(messages, { ...call, signal, timeoutMs: 0 }),
+      isUnsent: (key) => this.#unsent.has(key),
       onStored: (stored) => this.#storeOfServer(stored),
+      // The values are the same, so readers need not know.
+      onRestamped: (restamped) => this.#journal?.replace(restamped.length),
+      onDropped: (dropped) => {
+        for (const stored of dropped) this.#publish(stored, false);
+        this.#journal?.replace(dropped.length);
+      },
       onProgress: () => this.#checkUnsent(),
       onRefused: (error) => this.#refuse(error),
     });

@@ -42,6 +42,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
     flushMs = 50,
     antiEntropyMs = 1000,
     tombstoneMs = 24 * 3_600_000,
+    maxAheadMs = 60_000,
     timeoutMs = 15_000,
     signal,
     ...call
@@ -60,6 +61,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
   checkedMs(failure, "flushMs", flushMs);
   checkedMs(failure, "antiEntropyMs", antiEntropyMs, { least: 1 });
   checkedMs(failure, "tombstoneMs", tombstoneMs, { endless: true });
+  checkedMs(failure, "maxAheadMs", maxAheadMs, { endless: true });
   return {
     namespace,
     memberId,
@@ -68,6 +70,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
     flushMs,
     antiEntropyMs,
     tombstoneMs,
+    maxAheadMs,
     timeoutMs,
     signal,
     call,
@@ -86,6 +89,9 @@ function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): 
     },
     get size() {
       return member.size;
+    },
+    get refused() {
+      return replica.refused;
     },
     get(key) {
       const entry = replica.live(checkedKey("get", key));

@@ -12,9 +12,10 @@ import { onAbort } from "../../lib/on-abort.js";
 import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
 import { attemptOf } from "../status/attempt.js";
 import type { ConnectionStatus } from "../status/connection-status.js";
+import { ClockSync, type ClockSyncOptions } from "./clock-sync.js";
 import { type Wait, Waiters, type WaitOptions } from "./waiters.js";
 
-export interface ServerSyncOptions extends Omit<LinkOptions, "wake"> {
+export interface ServerSyncOptions extends Omit<LinkOptions, "wake">, Omit<ClockSyncOptions, "replica"> {
   replica: Replica;
   /** Gets the state of the connection. */
   status: ConnectionStatus;
@@ -58,6 +59,7 @@ export class ServerSync {
   readonly #waiters: Waiters;
   readonly #closing = new AbortController();
   readonly #stopAntiEntropy: () => void;
+  readonly #clock: ClockSync;
   readonly #links = new Set<Link>();
   #stream: { link: Link; multiplexer: Multiplexer; connected: boolean } | undefined;
   #refusal: ConnectError | undefined;
@@ -71,6 +73,7 @@ export class ServerSync {
     const { antiEntropyMs: everyMs, replica } = options;
     this.#environment = replica.environment;
     this.#waiters = new Waiters(replica.environment);
+    this.#clock = new ClockSync(options);
     this.#stopAntiEntropy = runAntiEntropy(this.#links, {
       environment: replica.environment,
       everyMs,
@@ -138,7 +141,7 @@ export class ServerSync {
       const error = await this.#runStream();
       if (this.#isClosed) return;
       this.#isFull = error.code === Code.ResourceExhausted;
-      if (mayRenew(error)) continue;
+      if (mayRenew(error) || this.#clock.repair(error)) continue;
       // Only a stream that lasted resets the backoff: a full map, for example, ends each stream soon.
       if (this.#environment.monotonicMs() - openedMs > BACKOFF.maxMs) failures = 1;
       this.#options.status.disconnected(error);
@@ -175,6 +178,7 @@ export class ServerSync {
   async #runStream(): Promise<ConnectError> {
     const { replica, open, status, ...options } = this.#options;
     const multiplexer = new Multiplexer(this.#environment);
+    this.#clock.opened();
     const link = new Link(replica, { ...options, wake: multiplexer.wake });
     multiplexer.add(link);
     // The comparison finds the entries that were written without a stream.
@@ -205,8 +209,10 @@ export class ServerSync {
     const { replica, target, onStored } = this.#options;
     if (message.target?.name !== target.name || message.target.namespace !== target.namespace) return;
     const { rounds } = link;
+    this.#clock.received(message.message.value?.timestamp);
     for (const [key, value] of link.receive(message)) {
-      const stored = replica.takes(key, value) && replica.apply(key, copyOf(value));
+      // Copying what is not stored would only cost time.
+      const stored = replica.apply(key, replica.takes(key, value) ? copyOf(value) : value);
       if (!stored) continue;
       link.knows(stored);
       onStored(stored);

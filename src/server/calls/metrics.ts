@@ -1,9 +1,12 @@
+import type { Counter } from "../context.js";
 import type { Call, CallObserver } from "./observe.js";
 
 /** Counts calls, for Prometheus. */
 export interface Metrics extends CallObserver {
   /** Everything counted so far, in Prometheus' text format. `memory` has bytes by the names of their metrics. */
   text(memory: Readonly<Record<string, number>>): string;
+  /** Adds to a counter of a service. */
+  count(counter: Counter, by: number): void;
 }
 
 /** The page for Prometheus at `/metrics`, as an HTTP response. */
@@ -27,6 +30,12 @@ export function metricsPage(text: string | undefined): MetricsPage {
 /** The upper bounds of the buckets of durations, in seconds. */
 const BOUNDS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
+/** The counters of services, with their help texts. */
+const COUNTERS: Readonly<Record<Counter, string>> = {
+  fairlead_gossip_refused_entries_total:
+    "Entries of gossip maps that were refused because their clocks are too far ahead.",
+};
+
 /** The durations of the unary calls of a method. */
 interface Durations {
   /** The number of calls per bucket: up to its bound, and above the bound before. The last one is above all bounds. */
@@ -42,8 +51,10 @@ export function createMetrics(): Metrics {
   const calls: CallCounts = new Map();
   const durations = new Map<string, Durations>();
   const streams = new Map<string, number>();
+  const counters = new Map<string, number>();
 
   return {
+    count: (counter, by) => void counters.set(counter, (counters.get(counter) ?? 0) + by),
     onStart({ isStream, method }) {
       if (isStream) streams.set(method, (streams.get(method) ?? 0) + 1);
     },
@@ -60,6 +71,10 @@ export function createMetrics(): Metrics {
         ...[...streams].map(([method, open]) => `fairlead_streams_open${labelsOf({ method })} ${open}`),
         ...family("fairlead_call_duration_seconds", "histogram", "How long unary calls took."),
         ...[...durations].flatMap(([method, taken]) => histogram(method, taken)),
+        ...Object.entries(COUNTERS).flatMap(([name, help]) => [
+          ...family(name, "counter", help),
+          `${name} ${counters.get(name) ?? 0}`,
+        ]),
         ...Object.entries(memory).flatMap(([name, bytes]) => [
           ...family(name, "gauge", "Memory of the process in bytes."),
           `${name} ${bytes}`,

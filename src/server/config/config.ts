@@ -10,6 +10,11 @@ import { limitSettings } from "./limits.js";
 import { ConfigError, type ConfigProblem, explainIssue, problem, problemsOf } from "./problems.js";
 
 const gossip = z.strictObject({
+  maxAheadMs: milliseconds
+    .default(60_000)
+    .describe(
+      "How far the clock of a member may be ahead of the server's. Entries that are further ahead are refused.",
+    ),
   flushMs: milliseconds.default(50).describe("How long a change waits for others before it is relayed."),
   antiEntropyMs: milliseconds
     .default(1000)

@@ -3,6 +3,7 @@ import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.j
 import { type Environment, processEnvironment } from "../../gossip/environment.js";
 import { Multiplexer } from "../../gossip/multiplexer.js";
 import type { ServiceContext } from "../context.js";
+import { clockRefusal } from "./gossip-map/clock-check.js";
 import { GossipMaps, type GossipMembership } from "./gossip-map/maps.js";
 import { keyPrefix } from "./shared/keyspace.js";
 
@@ -25,7 +26,7 @@ export function gossipMapService(
       const leave = () => multiplexer.fail(signal.reason);
       if (signal.aborted) leave();
       signal.addEventListener("abort", leave);
-      read(messages, maps, multiplexer, joined).then(
+      read(checkClocks(messages, context, environment), maps, multiplexer, joined).then(
         () => multiplexer.finish(),
         (error: unknown) => multiplexer.fail(error),
       );
@@ -36,6 +37,22 @@ export function gossipMapService(
       }
     },
   };
+}
+
+/** Refuses messages with clocks that are too far ahead. */
+async function* checkClocks(
+  messages: AsyncIterable<Message>,
+  { gossip: { maxAheadMs }, count }: ServiceContext,
+  environment: Environment,
+): AsyncGenerator<Message, void, undefined> {
+  for await (const message of messages) {
+    const refusal = clockRefusal(message, { nowMs: environment.nowMs(), maxAheadMs });
+    if (refusal) {
+      count("fairlead_gossip_refused_entries_total", refusal.entries);
+      throw refusal.error;
+    }
+    yield message;
+  }
 }
 
 /** Processes the messages one after the other, so that each is compared with the updates of those before it. */

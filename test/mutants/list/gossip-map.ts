@@ -24,12 +24,24 @@ export const gossipMapMutants: readonly Mutant[] = [
       /no source/,
     ],
   ]),
-  ...faultsOf("gossipMap", "calls/validate/field-rules.ts", [
+  ...faultsOf("gossipMap", "services/gossip-map/clock-check.ts", [
     [
       "times far ahead are taken",
-      "const fault = timestampFault(value as Uint8Array, Date.now());",
-      "const fault = timestampFault(value as Uint8Array, Date.now() * 2);",
+      "const isAhead = (timestamp: Uint8Array) => wallMsOf(timestamp) - nowMs > maxAheadMs;",
+      "const isAhead = (timestamp: Uint8Array) => wallMsOf(timestamp) - nowMs > maxAheadMs * 1e6;",
       /far ahead/,
+    ],
+    [
+      "no clock may be ahead",
+      "const isAhead = (timestamp: Uint8Array) => wallMsOf(timestamp) - nowMs > maxAheadMs;",
+      "const isAhead = (timestamp: Uint8Array) => wallMsOf(timestamp) > nowMs;",
+      /a little ahead is put up with/,
+    ],
+    [
+      "only entries are checked",
+      "if (!first && !isAhead(clock)) return undefined;",
+      "if (!first) return undefined;",
+      /a clock at its end/,
     ],
   ]),
   ...faultsOf("gossipMap", "../gossip/link.ts", [
@@ -118,12 +130,6 @@ export const gossipMapMutants: readonly Mutant[] = [
   ]),
   ...faultsOf("gossipMap", "../gossip/timestamp-fault.ts", [
     [
-      "no clock may be ahead",
-      "if (aheadMs <= MAX_AHEAD_MS) return undefined;",
-      "if (aheadMs <= 0) return undefined;",
-      /a little ahead is put up with/,
-    ],
-    [
       "what is malformed is a clock",
       'if (clockOf(timestamp) === undefined) return "must be',
       'if (timestamp.length > 99) return "must be',
@@ -136,7 +142,7 @@ export const gossipMapMutants: readonly Mutant[] = [
       /a malformed lifetime/,
     ],
   ]),
-  ...faultsOf("gossipMap", "../gossip/lifetime.ts", [
+  ...faultsOf("gossipMap", "../gossip/timestamp-suffix.ts", [
     [
       "the byte 0xFF has no place in a timestamp",
       "if (markAt < 0 || markAt === timestamp.length - 1) return undefined;",
