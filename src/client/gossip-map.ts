@@ -17,6 +17,12 @@ export interface GossipMapOptions extends CallOptions {
    */
   persist?: GossipPersistence;
   /**
+   * Whether the tabs and workers of an origin that keep the map in the same storage share one stream to the server: one
+   * of them has it, and the others exchange changes with that one. Needs Web Locks and BroadcastChannel, which all
+   * browsers have in secure contexts; else, each tab has a stream. Default: true.
+   */
+  shareTabs?: boolean;
+  /**
    * True: opens the map at once, with what is stored, and catches up when the server can be reached. False: opening
    * waits for all entries of the server, and fails if it cannot be reached. Default: true with `persist`, else false.
    */

@@ -1,4 +1,6 @@
+import type { MapValue } from "../../../gen/atomix/map/map_pb.js";
 import { compareBytes } from "../../gossip/clock.js";
+import { lifetimeOf } from "../../gossip/lifetime.js";
 import { type Replica, type Stored, sizeOf } from "../../gossip/replica.js";
 import { compareValues } from "../../gossip/version.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
@@ -71,12 +73,11 @@ export class Journal {
     }
   }
 
-  /** Begins to write: first what the store does not have. */
-  async start(): Promise<void> {
+  /** Begins to write: first what the store does not have. `reload`: another tab may have written to it. */
+  async start({ reload = false } = {}): Promise<void> {
     if (!this.#store || this.#isWriting) return;
     try {
-      // Another tab may have written to it.
-      if (this.#cost > 0) await this.#load(this.#store);
+      if (reload) await this.#load(this.#store);
       this.#isWriting = true;
       this.#schedule(0);
     } catch (error) {
@@ -109,6 +110,13 @@ export class Journal {
   async flush(): Promise<void> {
     this.#cancelTimer();
     await this.#write();
+  }
+
+  /** Stores some entries without start(), when this tab may be gone soon and another one does not have them yet. */
+  async rescue(keys: Iterable<string>): Promise<void> {
+    const lines = [...keys].map((key) => this.#lineOf(key, "set")).filter((line) => line !== undefined);
+    if (lines.length > 0)
+      await this.#store?.append(encodeRecord(lines)).catch((error) => this.#report(error));
   }
 
   /** Stops writing after what is pending. */
@@ -188,15 +196,15 @@ export class Journal {
 
   #schedule(delayMs: number): void {
     if (!this.#isWriting || this.#writes || this.#stopTimer) return;
-    const { after } = this.#options.replica.environment;
-    this.#stopTimer = after(this.#failures > 0 ? this.#retryMs() : delayMs, () => {
+    const { environment } = this.#options.replica;
+    this.#stopTimer = environment.after(this.#failures > 0 ? this.#retryMs() : delayMs, () => {
       this.#stopTimer = undefined;
       void this.#write();
     });
   }
 
   #retryMs(): number {
-    return jitteredMs(RETRY, this.#failures, this.#options.replica.environment.random);
+    return jitteredMs(RETRY, this.#failures, () => this.#options.replica.environment.random());
   }
 
   #cancelTimer(): void {
@@ -282,7 +290,8 @@ export class Journal {
   #lineOf(key: string, dirt: Dirt): JournalLine | undefined {
     const { replica, unsent } = this.#options;
     const value = replica.get(key);
-    if (!value) return undefined;
+    // An ephemeral entry ends with this visit.
+    if (!value || isEphemeral(value)) return undefined;
     if (dirt === "sent") return { type: "sent", key, timestamp: value.digest?.timestamp ?? NONE };
     return { type: "set", key, value, isSent: !unsent.has(key) };
   }
@@ -310,6 +319,12 @@ export class Journal {
     this.#error = error;
     this.#options.onError(error);
   }
+}
+
+/** Whether the entry belongs to a member that will not be there at the next visit. */
+function isEphemeral({ digest }: MapValue): boolean {
+  const lifetime = digest && lifetimeOf(digest.timestamp);
+  return typeof lifetime === "object" && lifetime.isEphemeral;
 }
 
 const NONE = new Uint8Array();

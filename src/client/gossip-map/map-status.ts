@@ -14,6 +14,8 @@ export interface MapStatusOptions {
   linkState: () => LinkState["current"];
   /** The number of unsent writes. */
   unsent: () => number;
+  /** Called after each change. */
+  onChange: () => void;
 }
 
 /** The status of a gossip map, which is computed again when something that it depends on has changed. */
@@ -59,7 +61,13 @@ export class MapStatus implements GossipMapStatus {
     return this.#options.unsent();
   }
 
-  /** Takes over the state of the leading tab; undefined: this tab leads. */
+  /** The state of the connection, to be told to other tabs. */
+  get link(): LinkState {
+    const { current, sinceMs, error } = this.#state;
+    return { current: current === "closed" ? "offline" : current, sinceMs, error };
+  }
+
+  /** Takes over the state of the leading tab; undefined: this tab has a stream to the server. */
   follow(leader: LinkState | undefined): void {
     this.#leader = leader;
     this.update();
@@ -144,7 +152,12 @@ export class MapStatus implements GossipMapStatus {
 
   #computed(): Omit<LinkState, "sinceMs"> & { sinceMs?: number } {
     const current = this.#options.linkState();
-    if (this.#leader && current !== "offline" && current !== "syncing") return this.#leader;
+    const leader = this.#leader;
+    if (leader) {
+      // The tabs are connected at once, so the state is that of the leading one, but for the first comparison.
+      const isUpToDate = current === "connected" || leader.current === "offline";
+      return isUpToDate ? leader : { current: "syncing", error: undefined };
+    }
     const { error } = this.connection;
     return { current, error: current === "offline" || current === "behind" ? error : undefined };
   }
@@ -152,6 +165,7 @@ export class MapStatus implements GossipMapStatus {
   #become(state: GossipMapStatusChange): void {
     this.#state = state;
     for (const wake of this.#readers) wake();
+    this.#options.onChange();
   }
 }
 

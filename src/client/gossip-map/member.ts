@@ -1,6 +1,7 @@
 import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
-import { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
+import { GossipMapService, type Message } from "../../../gen/atomix/map/map_pb.js";
 import type { Environment } from "../../gossip/environment.js";
+import type { Link } from "../../gossip/link.js";
 import { Replica, type Stored } from "../../gossip/replica.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
 import { onAbort } from "../../lib/on-abort.js";
@@ -10,7 +11,10 @@ import type { GossipPersistence } from "../gossip-persistence.js";
 import { Changes, type Difference } from "./changes.js";
 import { Journal } from "./journal.js";
 import { type LinkState, MapStatus } from "./map-status.js";
-import { ServerSync } from "./sync.js";
+import { onPageChange } from "./page-events.js";
+import { IDLE_MS, ServerSync, storeEntries } from "./sync.js";
+import type { TabPlatform } from "./tabs/tab-channel.js";
+import { Tabs } from "./tabs/tabs.js";
 import { UnsentWrites } from "./unsent-writes.js";
 import type { WaitOptions } from "./waiters.js";
 
@@ -23,6 +27,8 @@ export interface LocalMemberOptions {
   maxAheadMs: number;
   /** Where the replica is kept. Default: nowhere. */
   persist?: GossipPersistence | undefined;
+  /** The tabs that share the storage. Default: none do. */
+  tabs?: TabPlatform | undefined;
   /** Closes the member when it aborts. */
   signal: AbortSignal | undefined;
   /** Default: the time and randomness of this process. */
@@ -31,7 +37,16 @@ export interface LocalMemberOptions {
   call: CallOptions;
 }
 
-/** This member of a gossip map: its replica, its connection to the server, and the loops over its changes. */
+/** How long a change waits for further ones before it is sent to another tab: that costs little. */
+const TAB_FLUSH_MS = 5;
+
+/** The version of the protocol between tabs. Those of other versions have streams of their own. */
+const TAB_PROTOCOL = 1;
+
+/**
+ * This member of a gossip map: its replica and where that is kept, its connection to the server or to the tab that has
+ * one, and the loops over its changes.
+ */
 export class LocalMember {
   readonly name: string;
   readonly status: MapStatus;
@@ -40,17 +55,20 @@ export class LocalMember {
   readonly loaded: Promise<void>;
   readonly #unsent: UnsentWrites;
   readonly #journal: Journal | undefined;
+  readonly #tabs: Tabs | undefined;
   readonly #sync: ServerSync;
   readonly #loops = new Set<Changes>();
   readonly #unregister: () => void;
   readonly #stopListening: () => void;
+  #hasStarted = false;
+  /** How often another tab has become the leading one, or this one. */
+  #roles = 0;
+  #isConfirming = false;
   #refusal: ConnectError | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(transport: Transport, name: string, options: LocalMemberOptions) {
-    const { namespace, memberId, flushMs, antiEntropyMs, environment, persist, call } = options;
-    const { tombstoneMs, maxAheadMs } = options;
-    const client = generatedClient(GossipMapService, transport);
+    const { memberId, tombstoneMs, maxAheadMs, environment, persist } = options;
     this.name = name;
     this.#unregister = openFor(transport, () => this.close());
     this.replica = new Replica(memberId, {
@@ -64,29 +82,21 @@ export class LocalMember {
       environment: this.replica.environment,
       linkState: () => this.#linkState(),
       unsent: () => this.#unsent.size,
+      onChange: () => this.#tabs?.stateChanged(),
     });
-    this.#sync = new ServerSync({
-      replica: this.replica,
-      status: this.status.connection,
-      source: memberId,
-      target: { namespace, name },
-      flushMs,
-      antiEntropyMs,
-      open: (messages, signal) => client.connect(messages, { ...call, signal, timeoutMs: 0 }),
-      isUnsent: (key) => this.#unsent.has(key),
-      onStored: (stored) => this.#storeOfServer(stored),
-      // The values are the same, so readers need not know.
-      onRestamped: (restamped) => this.#journal?.replace(restamped.length),
-      onDropped: (dropped) => {
-        for (const stored of dropped) this.#publish(stored, false);
-        this.#journal?.replace(dropped.length);
-      },
-      onProgress: () => this.#checkUnsent(),
-      onRefused: (error) => this.#refuse(error),
-    });
-    this.#journal = persist && this.#openJournal(persist, `${namespace}/${name}`);
+    this.#sync = this.#createSync(transport, options);
+    this.#journal = persist && this.#createJournal(persist, options);
+    this.#tabs = this.#createTabs(options);
     this.loaded = this.#start();
-    this.#stopListening = onAbort(options.signal, () => void this.close());
+    const stops = [
+      onAbort(options.signal, () => void this.close()),
+      onPageChange({
+        onHidden: () => this.#flush(),
+        onFrozen: () => this.#freeze(),
+        onBack: () => this.#resume(),
+      }),
+    ];
+    this.#stopListening = () => stops.forEach((stop) => void stop());
   }
 
   /** The number of keys that have a value. */
@@ -109,12 +119,7 @@ export class LocalMember {
   write(operation: string, change: () => Stored[]): number {
     if (this.#closing) throw new TypeError(`Cannot ${operation}: the gossip map "${this.name}" is closed`);
     const changed = change();
-    for (const stored of changed) {
-      this.#publish(stored, true);
-      this.#unsent.add(stored.key);
-      this.#journal?.changed(stored.key);
-      this.#sync.changed(stored.key);
-    }
+    for (const stored of changed) this.#storeUnsent(stored, true);
     if (this.#unsent.size === changed.length) this.status.update();
     return changed.length;
   }
@@ -139,37 +144,149 @@ export class LocalMember {
     return (this.#closing ??= this.#close());
   }
 
-  #openJournal(persistence: GossipPersistence, name: string): Journal {
+  #createSync(transport: Transport, options: LocalMemberOptions): ServerSync {
+    const { namespace, memberId, flushMs, antiEntropyMs, call } = options;
+    const client = generatedClient(GossipMapService, transport);
+    const isFollowing = () => this.#tabs?.isFollowing ?? false;
+    return new ServerSync({
+      replica: this.replica,
+      status: this.status.connection,
+      source: memberId,
+      target: { namespace, name: this.name },
+      get flushMs() {
+        return isFollowing() ? Math.min(flushMs, TAB_FLUSH_MS) : flushMs;
+      },
+      antiEntropyMs,
+      open: (messages, signal) =>
+        this.#tabs && isFollowing()
+          ? this.#tabs.open(messages, signal)
+          : client.connect(messages, { ...call, signal, timeoutMs: 0 }),
+      confirm: () => (isFollowing() ? this.#tabs?.confirm(true) : undefined),
+      mayForget: (key) => this.#tabs?.have(key) ?? true,
+      isUnsent: (key) => this.#unsent.has(key),
+      onStored: (stored) => this.#storeSent(stored),
+      // The values are the same, so readers need not know.
+      onRestamped: (restamped) => this.#journal?.replace(restamped.length),
+      onDropped: (dropped) => {
+        for (const stored of dropped) this.#publish(stored, false);
+        this.#journal?.replace(dropped.length);
+      },
+      onProgress: () => this.#checkUnsent(),
+      onRefused: (error) => this.#refuse(error),
+    });
+  }
+
+  #createJournal(persistence: GossipPersistence, { namespace }: LocalMemberOptions): Journal {
     return new Journal({
       persistence,
-      name,
+      name: storeNameOf(namespace, this.name),
       replica: this.replica,
       unsent: this.#unsent,
-      onLoaded: (stored) => this.#publish(stored, false),
+      onLoaded: (stored) => {
+        this.#publish(stored, false);
+        this.#tabs?.changed(stored.key);
+        if (this.#hasStarted) this.#sync.changed(stored.key);
+      },
       onError: (error) => this.status.stored(error),
+    });
+  }
+
+  #createTabs({ persist, tabs, namespace, memberId, antiEntropyMs }: LocalMemberOptions): Tabs | undefined {
+    if (persist?.scope === undefined || !tabs) return undefined;
+    return new Tabs({
+      platform: tabs,
+      name: `fairlead-gossip-${TAB_PROTOCOL}:${persist.scope}:${storeNameOf(namespace, this.name)}`,
+      replica: this.replica,
+      source: memberId,
+      target: { namespace, name: this.name },
+      flushMs: TAB_FLUSH_MS,
+      antiEntropyMs,
+      idleMs: IDLE_MS,
+      state: () => this.status.link,
+      synced: (isPrompt) => this.#sync.synced({}, isPrompt),
+      onRole: (role) => this.#become(role),
+      onLeader: (state, isOther) => {
+        this.status.follow(state);
+        if (isOther) this.#reroute();
+      },
+      onMessage: (link, message) => this.#receiveFromTab(link, message),
+      onGone: () => {},
     });
   }
 
   async #start(): Promise<void> {
     if (this.#journal) {
+      await this.#tabs?.start();
+      const role = this.#roles;
       await this.#journal.open();
-      await this.#journal.start();
+      if (!this.#tabs?.isFollowing) await this.#journal.start({ reload: this.#roles !== role });
     }
+    this.#hasStarted = true;
     this.#sync.start();
+  }
+
+  #become(role: "leader" | "follower"): void {
+    this.#roles++;
+    this.status.follow(
+      role === "leader" ? undefined : { ...this.status.link, current: "syncing", error: undefined },
+    );
+    this.#reroute();
+    if (role === "follower") void this.#journal?.stop();
+    else if (this.#hasStarted) void this.#journal?.start({ reload: true });
+  }
+
+  #reroute(): void {
+    this.#isConfirming = false;
+    if (this.#hasStarted) this.#sync.reroute();
   }
 
   async #close(): Promise<void> {
     await this.loaded;
-    // The server's last confirmations are stored as well.
+    // Before the storage is closed: the server's last confirmations are stored as well.
     await this.#sync.close();
+    await this.#flush();
     await this.#journal?.close();
+    this.#tabs?.close();
     this.#end();
   }
 
-  #storeOfServer(stored: Stored): void {
+  /** Stores what is pending, as this page may be gone soon. */
+  async #flush(): Promise<void> {
+    if (!this.#tabs?.isFollowing) return this.#journal?.flush();
+    const pending = [...this.#unsent].filter((key) => !this.#sync.has(key));
+    await this.#journal?.rescue(pending);
+  }
+
+  #freeze(): void {
+    void this.#flush();
+    void this.#journal?.stop();
+    this.#tabs?.suspend();
+  }
+
+  #resume(): void {
+    if (!this.#closing) void this.#tabs?.start();
+  }
+
+  /** Stores an entry that the server does not have. `from`: the link to the tab that wrote it. */
+  #storeUnsent(stored: Stored, isLocal: boolean, from?: Link): void {
+    this.#publish(stored, isLocal);
+    this.#unsent.add(stored.key);
+    this.#journal?.changed(stored.key);
+    this.#sync.changed(stored.key);
+    this.#tabs?.changed(stored.key, from);
+  }
+
+  /** Stores an entry of the server, or of the leading tab. */
+  #storeSent(stored: Stored): void {
     this.#publish(stored, false);
     this.#unsent.delete(stored.key);
     this.#journal?.changed(stored.key);
+    this.#tabs?.changed(stored.key);
+  }
+
+  #receiveFromTab(link: Link, message: Message): void {
+    for (const stored of storeEntries(this.replica, link, message)) this.#storeUnsent(stored, false, link);
+    this.status.update();
   }
 
   #linkState(): LinkState["current"] {
@@ -180,12 +297,29 @@ export class LocalMember {
   /** Looks which writes the server has confirmed. */
   #checkUnsent(): void {
     if (this.#sync.state !== "connected") this.#unsent.restart();
-    for (const key of this.#unsent) {
-      if (!this.#sync.has(key)) continue;
-      this.#unsent.delete(key);
-      this.#journal?.sent(key);
-    }
+    if (this.#tabs?.isFollowing) void this.#askLeader(this.#tabs);
+    else for (const key of this.#unsent) if (this.#sync.has(key)) this.#noteSent(key);
     this.status.update();
+  }
+
+  /** Asks the leading tab to tell when the server has the writes of this tab, as soon as the leading tab has them. */
+  async #askLeader(tabs: Tabs): Promise<void> {
+    if (this.#isConfirming || this.#unsent.size === 0) return;
+    for (const key of this.#unsent) if (!this.#sync.has(key)) return;
+    const writes = [...this.#unsent].map((key) => [key, this.replica.get(key)] as const);
+    this.#isConfirming = true;
+    const role = this.#roles;
+    const isConfirmed = await tabs.confirm(false).catch(() => false);
+    if (role !== this.#roles) return;
+    this.#isConfirming = false;
+    if (!isConfirmed) return;
+    for (const [key, value] of writes) if (this.replica.get(key) === value) this.#noteSent(key);
+    this.status.update();
+  }
+
+  #noteSent(key: string): void {
+    this.#unsent.delete(key);
+    this.#journal?.sent(key);
   }
 
   #publish(stored: Stored, local: boolean): void {
@@ -194,6 +328,7 @@ export class LocalMember {
 
   #refuse(error: ConnectError): void {
     this.#refusal = error;
+    this.#tabs?.close();
     this.#end(error);
     for (const loop of this.#loops) loop.fail(error);
   }
@@ -206,3 +341,7 @@ export class LocalMember {
     this.status.close(error);
   }
 }
+
+/** Unambiguous: neither part has a slash. */
+const storeNameOf = (namespace: string, name: string): string =>
+  `${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;

@@ -9,18 +9,24 @@ import { canceled } from "../../rpc/canceled.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
 import type { GossipMap, GossipMapOptions, GossipSetOptions } from "../gossip-map.js";
 import { LocalMember } from "./member.js";
+import { tabPlatform } from "./tabs/tab-channel.js";
 import { DecodedValues, decodedChanges, isReadable } from "./values.js";
 
-/** Opens the map of openGossipMap(). */
+/** Opens the map of openGossipMap(). `platform`: what the tabs of the origin share; tests have several in one process. */
 export async function joinGossipMap<V>(
   transport: Transport,
   name: string,
   options: GossipMapOptions & Coding<V>,
+  platform = tabPlatform(),
 ): Promise<GossipMap<V>> {
-  const { signal, timeoutMs, offline, ...settings } = checkedSettings(name, options);
+  const { signal, timeoutMs, offline, shareTabs, ...settings } = checkedSettings(name, options);
   if (signal?.aborted) throw canceled(signal);
   const codec = codecOf<V>(options);
-  const member = new LocalMember(transport, name, { ...settings, signal });
+  const member = new LocalMember(transport, name, {
+    ...settings,
+    signal,
+    tabs: shareTabs ? platform : undefined,
+  });
   const map = replicaMap(member, settings.memberId, codec);
   try {
     await member.loaded;
@@ -38,6 +44,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
     namespace = "default",
     memberId = randomId(),
     persist,
+    shareTabs = true,
     offline = persist !== undefined,
     flushMs = 50,
     antiEntropyMs = 1000,
@@ -54,6 +61,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
     memberId: "string",
     offline: "boolean",
     persist: "object",
+    shareTabs: "boolean",
   });
   if (persist) checkType(failure, "persist.open", "function", persist.open);
   checkedName(`${failure}: namespace`, namespace);
@@ -66,6 +74,7 @@ function checkedSettings(name: string, options: GossipMapOptions) {
     namespace,
     memberId,
     persist,
+    shareTabs,
     offline,
     flushMs,
     antiEntropyMs,

@@ -26,6 +26,13 @@ export interface ServerSyncOptions extends Omit<LinkOptions, "wake">, Omit<Clock
   onStored: (stored: Stored) => void;
   /** Called when the peer may have confirmed entries, or the state has changed. */
   onProgress: () => void;
+  /**
+   * Whether the server has everything that the peer has, if the peer is another tab. False: ask again, the peer has
+   * changed. Undefined: the peer is the server.
+   */
+  confirm?: (() => Promise<boolean> | undefined) | undefined;
+  /** Whether a tombstone may be forgotten that the peer has. Default: true. */
+  mayForget?: ((key: string) => boolean) | undefined;
   /** Called if the server refuses this member or its entries for good. */
   onRefused: (error: ConnectError) => void;
 }
@@ -36,7 +43,7 @@ export type StreamState = "syncing" | "connected" | "behind" | "offline";
 const BACKOFF: Backoff = { minMs: 100, maxMs: 10_000 };
 
 /** How often the replica is compared with the server's while nothing changes. */
-const IDLE_MS = 30_000;
+export const IDLE_MS = 30_000;
 
 /** How long close() waits for the server to receive the last messages. */
 const FLUSH_ON_CLOSE_MS = 2000;
@@ -61,6 +68,8 @@ export class ServerSync {
   readonly #stopAntiEntropy: () => void;
   readonly #clock: ClockSync;
   readonly #links = new Set<Link>();
+  /** Ends the stream, or the delay before the next one. */
+  #rerouting = new AbortController();
   #stream: { link: Link; multiplexer: Multiplexer; connected: boolean } | undefined;
   #refusal: ConnectError | undefined;
   /** Whether the last stream ended because the server has no room for the entries. */
@@ -94,6 +103,16 @@ export class ServerSync {
     return this.#isFull ? "behind" : "offline";
   }
 
+  /** Opens another stream, without delay: the peer is another one now. */
+  reroute(): void {
+    this.#rerouting.abort(new ConnectError("the peer has changed", Code.Unavailable));
+  }
+
+  /** Whether the peer has confirmed all entries up to `revision`. */
+  hasAll(revision: number): boolean {
+    return this.#stream?.link.hasAll(revision) ?? false;
+  }
+
   /** Whether the peer has confirmed the entry at `key`. */
   has(key: string): boolean {
     return this.#stream?.link.has(key) ?? false;
@@ -107,14 +126,35 @@ export class ServerSync {
   /** Resolves when all entries of the server are here. Rejects if the server cannot be reached. */
   caughtUp(options: WaitOptions): Promise<void> {
     const isMet = () => this.#stream?.link.caughtUp ?? false;
-    return this.#wait(isMet, { ...options, operation: "Cannot open", isPatient: false });
+    return this.#wait(isMet, { ...options, operation: "Cannot open", isPatient: false, isPrompt: false });
   }
 
-  /** Resolves when the server has all entries that are here now. Waits through lost connections. */
-  synced(options: WaitOptions): Promise<void> {
-    const { revision } = this.#options.replica;
-    const isMet = () => this.#stream?.link.hasAll(revision) ?? false;
-    const synced = this.#wait(isMet, { ...options, operation: "Cannot confirm", isPatient: true });
+  /**
+   * Resolves when the server has all entries that are here now. Waits through lost connections. `isPrompt`: asks the
+   * server, instead of waiting for the next comparison.
+   */
+  synced(options: WaitOptions, isPrompt = true): Promise<void> {
+    const { replica, confirm } = this.#options;
+    const { revision } = replica;
+    let isConfirmed = false;
+    let isAsking = false;
+    const isMet = () => {
+      if (isConfirmed) return true;
+      if (isAsking || !this.hasAll(revision)) return false;
+      const answer = confirm?.();
+      if (!answer) return true;
+      isAsking = true;
+      answer.then(
+        (isAll) => {
+          isAsking = false;
+          isConfirmed = isAll;
+          this.#waiters.check();
+        },
+        (error: unknown) => this.#waiters.reject(error),
+      );
+      return false;
+    };
+    const synced = this.#wait(isMet, { ...options, operation: "Cannot confirm", isPatient: true, isPrompt });
     this.#confirmForWaiters();
     return synced;
   }
@@ -137,9 +177,14 @@ export class ServerSync {
   async #run(): Promise<void> {
     const mayRenew = createTokenRefreshCheck();
     for (let failures = 1; !this.#isClosed; failures++) {
+      if (this.#rerouting.signal.aborted) this.#rerouting = new AbortController();
       const openedMs = this.#environment.monotonicMs();
       const error = await this.#runStream();
       if (this.#isClosed) return;
+      if (this.#rerouting.signal.aborted) {
+        failures = 0;
+        continue;
+      }
       this.#isFull = error.code === Code.ResourceExhausted;
       if (mayRenew(error) || this.#clock.repair(error)) continue;
       // Only a stream that lasted resets the backoff: a full map, for example, ends each stream soon.
@@ -154,13 +199,26 @@ export class ServerSync {
         this.#options.onRefused(error);
         return;
       }
-      const attempt = attemptOf(this.#options.status, this.#closing.signal);
+      const attempt = this.#attempt();
       await this.#delay(
         jitteredMs(BACKOFF, failures, () => this.#environment.random()),
         attempt.signal,
       );
       attempt.release();
     }
+  }
+
+  /** A signal for one stream or delay: it ends with the map, by reroute(), and when the network changes. */
+  #attempt(): { signal: AbortSignal; release: () => void } {
+    const attempt = attemptOf(this.#options.status, this.#closing.signal);
+    const { signal } = this.#rerouting;
+    const either = new AbortController();
+    const stops = [signal, attempt.signal].map((each) => onAbort(each, () => either.abort(each.reason)));
+    const release = () => {
+      for (const stop of stops) stop();
+      attempt.release();
+    };
+    return { signal: either.signal, release };
   }
 
   /** Resolves after `delayMs`, or when `signal` aborts. */
@@ -187,7 +245,7 @@ export class ServerSync {
     const stream = { link, multiplexer, connected: false };
     this.#stream = stream;
     const connect = (signal: AbortSignal) => open(multiplexer.messages(), signal);
-    const attempt = attemptOf(status, this.#closing.signal);
+    const attempt = this.#attempt();
     try {
       for await (const message of abortOnBreak(connect, attempt.signal)) {
         stream.connected = true;
@@ -210,13 +268,7 @@ export class ServerSync {
     if (message.target?.name !== target.name || message.target.namespace !== target.namespace) return;
     const { rounds } = link;
     this.#clock.received(message.message.value?.timestamp);
-    for (const [key, value] of link.receive(message)) {
-      // Copying what is not stored would only cost time.
-      const stored = replica.apply(key, replica.takes(key, value) ? copyOf(value) : value);
-      if (!stored) continue;
-      link.knows(stored);
-      onStored(stored);
-    }
+    for (const stored of storeEntries(replica, link, message)) onStored(stored);
     this.#waiters.check();
     this.#options.onProgress();
     // The server may have sent its round before it received what it is to confirm, so another round is needed.
@@ -224,7 +276,7 @@ export class ServerSync {
   }
 
   #confirmForWaiters(): void {
-    if (this.#waiters.hasPatient) this.#stream?.link.confirm();
+    if (this.#waiters.hasPrompt) this.#stream?.link.confirm();
   }
 
   async #wait(isMet: () => boolean, wait: Wait): Promise<void> {
@@ -238,7 +290,23 @@ export class ServerSync {
   #forgetTombstones(replica: Replica): void {
     // Without a connection, it is unknown which tombstones the server has.
     const { link } = this.#stream ?? {};
-    if (link) replica.forget(replica.forgettable((key) => link.has(key)));
+    const { mayForget = () => true } = this.#options;
+    if (link) replica.forget(replica.forgettable((key) => link.has(key) && mayForget(key)));
+  }
+}
+
+/** Stores the newer entries in a message of the peer at the other end of `link`. */
+export function* storeEntries(
+  replica: Replica,
+  link: Link,
+  message: Message,
+): Generator<Stored, void, undefined> {
+  for (const [key, value] of link.receive(message)) {
+    // Copying what is not stored would only cost time.
+    const stored = replica.apply(key, replica.takes(key, value) ? copyOf(value) : value);
+    if (!stored) continue;
+    link.knows(stored);
+    yield stored;
   }
 }
 

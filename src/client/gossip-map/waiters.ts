@@ -15,11 +15,14 @@ export interface Wait extends WaitOptions {
   operation: string;
   /** Whether to wait through errors that may pass. */
   isPatient: boolean;
+  /** Whether the condition should be made true without delay. */
+  isPrompt: boolean;
 }
 
 type Waiter = {
   isMet: () => boolean;
   isPatient: boolean;
+  isPrompt: boolean;
   resolve: () => void;
   reject: (error: unknown) => void;
 };
@@ -33,19 +36,22 @@ export class Waiters {
     this.#environment = environment;
   }
 
-  get hasPatient(): boolean {
-    return [...this.#all].some(({ isPatient }) => isPatient);
+  get hasPrompt(): boolean {
+    return [...this.#all].some(({ isPrompt }) => isPrompt);
   }
 
   /** Resolves at the first check() at which `isMet` returns true. */
-  async until(isMet: () => boolean, { operation, isPatient, signal, timeoutMs = 0 }: Wait): Promise<void> {
+  async until(
+    isMet: () => boolean,
+    { operation, isPatient, isPrompt, signal, timeoutMs = 0 }: Wait,
+  ): Promise<void> {
     if (signal?.aborted) throw canceled(signal);
     let waiter: Waiter | undefined;
     let stopListening = () => {};
     let stopTimer = () => {};
     try {
       await new Promise<void>((resolve, reject) => {
-        this.#all.add((waiter = { isMet, isPatient, resolve, reject }));
+        this.#all.add((waiter = { isMet, isPatient, isPrompt, resolve, reject }));
         stopListening = onAbort(signal, () => reject(signal && canceled(signal)));
         if (timeoutMs <= 0) return;
         const timeout = new ConnectError(
