@@ -1,15 +1,15 @@
-import type { AntiEntropyAdvertisement, Digest, MapValue, Message } from "../../gen/atomix/map/map_pb.js";
+import type { AntiEntropyAdvertisement, MapValue, Message } from "../../gen/atomix/map/map_pb.js";
 import { compareUtf8 } from "../lib/compare-utf8.js";
-import { clockOf } from "./clock.js";
+import { Confirmations } from "./confirmations.js";
+import { DigestComparison, type IncomingRound } from "./digest-comparison.js";
+import { HashExchanges } from "./hash-exchange.js";
+import { IncomingRounds } from "./incoming-rounds.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
+import { PeerRecognition } from "./peer-recognition.js";
+import { PlainRounds } from "./plain-rounds.js";
 import { type Replica, type Stored, sizeOf } from "./replica.js";
-import {
-  compareDigests,
-  compareValues,
-  isAmbiguous,
-  isTruncatedCopy,
-  isTruncatedVersion,
-} from "./version.js";
+import { decodeReserved, type MemberHello, RESERVED_KEY } from "./reserved-key.js";
+import { compareValues, isTruncatedCopy } from "./version.js";
 
 /**
  * The number of keys in one advertisement, which all members must share. After exactly so many, more advertisements of
@@ -28,73 +28,87 @@ export interface LinkOptions extends Pick<OutboxOptions, "source" | "target" | "
   wake?: () => void;
   /** The number of keys in one advertisement. Default: 1000; tests use less. */
   chunkKeys?: number;
+  /** Whether to compare by hashes. False for a peer that sees only a part of the keys. Default: true. */
+  hashes?: boolean;
+  /** What to say of this side in the first message to a peer that knows the reserved key. */
+  hello?: () => MemberHello;
+  /**
+   * Called with what the peer says of itself. If the returned answer tells it to start afresh, nothing is compared
+   * until it has. If `hello` tells this side so, its replica must have dropped its entries when this returns.
+   */
+  onHello?: (hello: MemberHello) => MemberHello | undefined;
 }
 
-/** An entry that the peer may lack: the oldest one of its key. Later ones may replace it before it is sent. */
-type Unconfirmed = {
-  value: MapValue;
-  revision: number;
-  /** The peer may lack all entries of the key from this revision on. */
-  since: number;
-  /** The entry of the key when the peer was last asked to confirm it. */
-  asked?: { value: MapValue; revision: number };
-};
-
-/** An incoming round of advertisements. */
-type IncomingRound = {
-  /** The last key of the previous chunk; undefined before the first chunk. */
-  after: string | undefined;
-  /** Whether all newer entries of the peer could be requested. */
-  isWhole: boolean;
-};
+/** The approximate cost of an exchange of hashes, in bytes. */
+const EXCHANGE_BYTES = 4096;
 
 /**
  * One map on the stream to one peer: handles the peer's messages, and decides what to send to it.
  *
- * Copies are compared in rounds. One side advertises the digests of all its keys in order, in chunks. The other side
- * sends entries that are newer or missing there, requests newer ones, and then advertises its own keys. A chunk covers
- * the keys after the last key of the previous chunk up to its own last key, or to the end if it is the last chunk. A
- * key in that range that is not advertised is missing. An advertised entry is confirmed: the peer has it.
+ * Copies are compared by exchanges of hashes: see HashExchanges. A peer shows by the reserved key that it knows them.
+ * With other peers, copies are compared in rounds. One side advertises the digests of all its keys in order, in chunks.
+ * The other side sends entries that are newer or missing there, requests newer ones, and then advertises its own keys.
+ * So this side begins with a message that every peer understands: an empty or small replica with its round, a larger
+ * one with its root alone, and with a round if the peer does not answer in kind.
  */
 export class Link {
   readonly #replica: Replica;
+  readonly #options: LinkOptions;
   readonly #outbox: Outbox;
   readonly #chunkKeys: number;
-  #round: IncomingRound | undefined;
+  readonly #confirmations: Confirmations;
+  readonly #comparison: DigestComparison;
+  readonly #incoming: IncomingRounds;
+  readonly #plainRounds: PlainRounds;
+  readonly #exchanges: HashExchanges;
+  readonly #peer: PeerRecognition;
+  /** Whether the peer was told to start afresh, and has not. */
+  #isPeerOutdated = false;
   #comparedMs: number;
-  /** The entries that the peer may lack. Complete after the first round. */
-  readonly #unconfirmed = new Map<string, Unconfirmed>();
   #rounds = 0;
   #hasWholeRound = false;
   #caughtUp = false;
-  /** The revisions at which the values of ambiguous versions were compared, by key. */
-  readonly #comparedRevisions = new Map<string, number>();
 
-  constructor(replica: Replica, { chunkKeys = CHUNK_KEYS, wake = () => {}, ...options }: LinkOptions) {
+  constructor(replica: Replica, options: LinkOptions) {
+    const { chunkKeys = CHUNK_KEYS, wake = () => {}, hashes = true } = options;
     this.#replica = replica;
+    this.#options = options;
     this.#chunkKeys = chunkKeys;
     this.#comparedMs = replica.environment.monotonicMs();
-    this.#outbox = new Outbox(replica, { ...options, chunkKeys, wake, requestTimeoutMs: REQUEST_TIMEOUT_MS });
+    this.#peer = new PeerRecognition(replica.environment);
+    const outbox = new Outbox(replica, { ...options, wake, requestTimeoutMs: REQUEST_TIMEOUT_MS });
+    const confirmations = new Confirmations(replica);
+    this.#outbox = outbox;
+    this.#confirmations = confirmations;
+    this.#comparison = new DigestComparison(replica, outbox, confirmations);
+    this.#plainRounds = new PlainRounds(replica, outbox, chunkKeys);
+    const onEnd = (isWhole: boolean) => this.#endComparison(isWhole);
+    this.#exchanges = new HashExchanges({ replica, outbox, confirmations, chunkKeys, onEnd });
+    this.#incoming = new IncomingRounds({
+      comparison: this.#comparison,
+      chunkKeys,
+      onStart: (part, scope) => this.#exchanges.roundStarted(part, scope),
+      onEnd: (round) => this.#endRound(round),
+    });
+    if (!hashes) this.#peer.is("plain");
   }
 
   /** Whether the peer has confirmed the entry at `key`, or a newer one. */
   has(key: string): boolean {
-    return this.#rounds > 0 && !this.#unconfirmed.has(key);
+    return this.#confirmations.has(key);
   }
 
   /** Whether the peer has confirmed all entries up to `revision`. */
   hasAll(revision: number): boolean {
-    if (this.#rounds === 0) return false;
-    for (const entry of this.#unconfirmed.values()) if (entry.since <= revision) return false;
-    return true;
+    return this.#confirmations.hasAll(revision);
   }
 
-  /** The number of rounds that the peer has completed. */
+  /** The number of comparisons of all keys that have ended on this side. */
   get rounds(): number {
     return this.#rounds;
   }
 
-  /** Whether the peer has completed a round, and all its newer entries have arrived. */
+  /** Whether all keys have been compared, and all newer entries of the peer have arrived. */
   get caughtUp(): boolean {
     return this.#caughtUp;
   }
@@ -106,56 +120,57 @@ export class Link {
 
   /** When next() has something to send, by the monotonic clock; Infinity if there is nothing. */
   get dueMs(): number {
-    return this.#outbox.dueMs;
+    return Math.min(this.#outbox.dueMs, this.#peer.dueMs);
   }
 
   /** Whether a comparison is due: after changes every `everyMs` (longer for a large map), else every `idleMs`. */
   isStale(nowMs: number, everyMs: number, idleMs: number): boolean {
-    if (this.#outbox.isComparing) return false;
-    const { advertisedMs } = this.#outbox;
-    // Large maps are advertised less often, to limit the bandwidth of digests.
-    const intervalMs = everyMs * Math.max(1, this.#replica.size / this.#chunkKeys);
-    if (nowMs - advertisedMs < intervalMs) return false;
-    const isInSync = this.#rounds > 0 && this.#unconfirmed.size === 0 && this.#outbox.hasAllRequested;
-    return !isInSync || nowMs - Math.max(this.#comparedMs, advertisedMs) >= idleMs;
+    if (this.#isComparing) return false;
+    const startedMs = Math.max(this.#plainRounds.sentMs, this.#exchanges.startedMs);
+    // Plain rounds of large maps are less frequent, to limit their bandwidth.
+    const chunks = this.#peer.kind === "plain" ? Math.max(1, this.#replica.size / this.#chunkKeys) : 1;
+    if (nowMs - startedMs < everyMs * chunks) return false;
+    const { isComplete, size } = this.#confirmations;
+    const isInSync = isComplete && size === 0 && this.#outbox.hasAllRequested;
+    return !isInSync || nowMs - Math.max(this.#comparedMs, startedMs) >= idleMs;
   }
 
   /** Starts a comparison, unless one is in progress. */
   advertise(): void {
-    if (!this.#outbox.hasAllRequested && !this.#outbox.isComparing) {
+    const isComparing = this.#isComparing;
+    if (!this.#outbox.hasAllRequested && !isComparing) {
       this.#outbox.forgetRequests();
       this.#hasWholeRound = false;
     }
-    this.#outbox.advertise();
+    if (this.#peer.kind === "unknown") this.#greet();
+    else if (this.#peer.kind === "plain") this.#plainRounds.start();
+    else if (!isComparing) this.#exchanges.start();
   }
 
   /** Makes the peer confirm what it may lack: requests these entries from it, or compares all if that costs less. */
   confirm(): void {
     this.#outbox.flush();
-    for (const [key, unconfirmed] of this.#unconfirmed) {
-      const value = this.#replica.get(key);
-      if (value) unconfirmed.asked = { value, revision: this.#replica.revisionOf(key) };
-    }
-    if (this.#isCheaperToRequest([...this.#unconfirmed.keys()])) {
-      for (const key of this.#unconfirmed.keys()) this.#outbox.confirm(key);
-    } else if (!this.#outbox.awaitsRound) this.advertise();
+    this.#confirmations.ask();
+    if (this.#isCheaperToRequest([...this.#confirmations.keys()])) {
+      for (const key of this.#confirmations.keys()) this.#outbox.confirm(key);
+    } else if (!this.#plainRounds.isAwaited) this.advertise();
   }
 
   /** Sends the entry at `key` to the peer within `flushMs`, together with other changes. */
   changed(key: string): void {
-    // Before the first round it is unknown how many earlier entries of the key the peer lacks, too.
-    this.#mayLack(key, this.#rounds === 0 ? 0 : this.#replica.revisionOf(key));
+    this.#confirmations.changed(key);
     this.#outbox.changed(key);
   }
 
   /** To be called when an entry of the peer was stored. */
   knows({ key, after, revision }: Stored): void {
-    this.#unconfirmed.delete(key);
-    if (after.digest && isAmbiguous(after.digest)) this.#comparedRevisions.set(key, revision);
+    this.#confirmations.delete(key);
+    this.#comparison.stored(key, after.digest, revision);
   }
 
   /** The next message to the peer; undefined if nothing is due. */
   next(nowMs: number): Message | undefined {
+    if (this.#peer.isOverdue) this.#becomePlain();
     return this.#outbox.next(nowMs);
   }
 
@@ -167,125 +182,137 @@ export class Link {
       case "update":
         return this.#receiveUpdates(Object.entries(message.value.updates));
       case "updateRequest":
-        for (const key of message.value.keys) if (this.#replica.get(key)) this.#outbox.send(key);
+        this.#receiveRequest(message.value.keys);
         return [];
       case "antiEntropyAdvertisement":
-        this.#compare(message.value);
+        this.#receiveAdvertisement(message.value);
         return [];
     }
   }
 
+  /** Whether a comparison is in progress, so that no other should be started. */
+  get #isComparing(): boolean {
+    if (this.#outbox.isBusy || this.#exchanges.isOpen(REQUEST_TIMEOUT_MS)) return true;
+    const nowMs = this.#replica.environment.monotonicMs();
+    return this.#plainRounds.isAwaited && nowMs < this.#plainRounds.sentMs + REQUEST_TIMEOUT_MS;
+  }
+
+  #greet(): void {
+    if (!this.#peer.greet()) return;
+    this.#introduce();
+    this.#exchanges.greet((greeting) => {
+      // A peer that does not know the reserved key takes both as a whole round.
+      if (this.#peer.kind === "unknown") this.#plainRounds.await();
+      this.#peer.greeted(greeting);
+    });
+  }
+
+  #introduce(): void {
+    this.#outbox.introduce(() => this.#options.hello?.() ?? {});
+  }
+
+  #becomePlain(): void {
+    this.#peer.is("plain");
+    this.#exchanges.clear();
+    if (this.#peer.greeting === "root" || this.#peer.greeting === "pending") this.#plainRounds.start();
+  }
+
+  #becomeCapable(): void {
+    if (this.#peer.greeting === "none") this.#introduce();
+    this.#peer.is("capable");
+    this.#plainRounds.clear();
+  }
+
   #receiveUpdates(updates: [key: string, value: MapValue][]): [key: string, value: MapValue][] {
+    this.#peer.receivedEntries();
     for (const [key, value] of updates) {
       const isEcho = this.#outbox.received(key);
       const own = this.#replica.get(key);
       if (!own) continue;
-      this.#confirmUpTo(key, (entry) => compareValues(value, entry) >= 0 || isTruncatedCopy(value, entry));
+      const covers = (entry: MapValue) => compareValues(value, entry) >= 0 || isTruncatedCopy(value, entry);
+      this.#confirmations.confirmUpTo(key, covers);
       const isOlder = compareValues(value, own) < 0 && !isTruncatedCopy(value, own);
       // A newer entry that was written after the request for a confirmation is already pending.
-      if (isOlder && !isEcho) this.#push(key);
+      if (isOlder && !isEcho) this.#comparison.push(key);
     }
     this.#updateCaughtUp();
-    return updates;
+    return updates.filter(([key]) => key !== RESERVED_KEY);
   }
 
-  #compare({ digest }: AntiEntropyAdvertisement): void {
-    const keys = Object.keys(digest).sort(compareUtf8);
-    const [first] = keys;
-    const last = keys.at(-1);
-    const previous = this.#round;
-    if (previous?.after !== undefined && first !== undefined && compareUtf8(first, previous.after) <= 0) {
-      // The peer starts a new round: its previous chunk was full, but was the last one.
-      this.#compareRange(previous, undefined, {});
-      this.#endRound(previous);
-    }
-    const round = (this.#round ??= { after: undefined, isWhole: true });
-    const isLast = keys.length !== this.#chunkKeys;
-    this.#compareRange(round, isLast ? undefined : last, digest);
-    for (const key of keys) this.#compareKey(round, key, digest[key] as Digest);
-    round.after = last;
-    if (isLast) this.#endRound(round);
+  #receiveRequest(keys: readonly string[]): void {
+    for (const key of keys) if (this.#replica.get(key)) this.#outbox.send(key);
+    // The peer takes the reserved key as an entry.
+    if (this.#peer.kind === "unknown" && keys.includes(RESERVED_KEY)) this.#becomePlain();
   }
 
-  /** Sends the entries that the peer did not list after the previous chunk, up to `last` or the end. */
-  #compareRange(round: IncomingRound, last: string | undefined, listed: Record<string, Digest>): void {
-    for (const key of this.#replica.keys(round.after, last)) {
-      if (Object.hasOwn(listed, key)) continue;
-      const own = this.#replica.get(key)?.digest;
-      if (own && this.#replica.isOutdated(own)) this.#unconfirmed.delete(key);
-      else this.#push(key);
-    }
-  }
-
-  #compareKey(round: IncomingRound, key: string, theirs: Digest): void {
-    if (clockOf(theirs.timestamp) === undefined) return;
-    const own = this.#replica.get(key);
-    if (!own) {
-      if (!this.#replica.isOutdated(theirs)) this.#request(round, key);
+  #receiveAdvertisement({ digest }: AntiEntropyAdvertisement): void {
+    const keys = Object.keys(digest)
+      .filter((key) => key !== RESERVED_KEY)
+      .sort(compareUtf8);
+    const reserved = digest[RESERVED_KEY];
+    const record = this.#options.hashes === false || !reserved ? undefined : decodeReserved(reserved);
+    if (!record) {
+      if (this.#peer.kind === "unknown") this.#becomePlain();
+      if (!this.#isPeerOutdated) this.#incoming.receivePlain(keys, digest);
       return;
     }
-    const order = compareDigests(theirs, own.digest);
-    const isCut = isTruncatedVersion(theirs, own.digest);
-    this.#confirmUpTo(key, ({ digest }) => compareDigests(theirs, digest) >= 0 || isCut);
-    if (order > 0) this.#request(round, key);
-    else if (order < 0 && !isCut) this.#push(key);
-    else if (isAmbiguous(theirs)) this.#requestOnce(round, key);
+    if (this.#peer.kind !== "capable") this.#becomeCapable();
+    if (record.hello) this.#receiveHello(record.hello);
+    if (this.#isPeerOutdated) return;
+    this.#exchanges.receive(record);
+    if (record.round) this.#incoming.receive(record.round, keys, digest);
   }
 
-  /** Requests the entry of an ambiguous version, once per revision: the peer may have another value. */
-  #requestOnce(round: IncomingRound, key: string): void {
-    const revision = this.#replica.revisionOf(key);
-    if (this.#comparedRevisions.get(key) === revision) return;
-    // Removes forgotten keys.
-    if (this.#comparedRevisions.size > this.#replica.size) this.#comparedRevisions.clear();
-    this.#comparedRevisions.set(key, revision);
-    this.#request(round, key);
+  #receiveHello(hello: MemberHello): void {
+    const answer = this.#options.onHello?.(hello);
+    this.#isPeerOutdated = answer?.afresh ?? false;
+    if (answer) {
+      this.#outbox.introduce(() => answer);
+      this.#outbox.enqueue({
+        awaitsRequested: false,
+        next: () => ({ record: {}, digests: [], isLast: true }),
+      });
+    }
+    if (hello.afresh) this.#restart();
   }
 
-  #request(round: IncomingRound, key: string): void {
-    if (!this.#outbox.request(key)) round.isWhole = false;
-  }
-
-  /** Sends the entry at `key`, which the peer lacks. */
-  #push(key: string): void {
-    this.#mayLack(key, 0);
-    this.#outbox.send(key);
-  }
-
-  #mayLack(key: string, since: number): void {
-    const value = this.#replica.get(key);
-    if (!value || this.#unconfirmed.has(key)) return;
-    this.#unconfirmed.set(key, { value, revision: this.#replica.revisionOf(key), since });
-  }
-
-  /** Confirms the entries of `key` for which `covers` returns true. */
-  #confirmUpTo(key: string, covers: (entry: MapValue) => boolean): void {
-    const oldest = this.#unconfirmed.get(key);
-    if (!oldest || !covers(oldest.value)) return;
-    this.#unconfirmed.delete(key);
-    const own = this.#replica.get(key);
-    const { asked } = oldest;
-    const { revision } = asked && covers(asked.value) ? asked : oldest;
-    if (own && !covers(own)) this.#mayLack(key, revision + 1);
-  }
-
-  #isCheaperToRequest(keys: string[]): boolean {
-    if (this.#rounds === 0 || keys.length > this.#chunkKeys) return false;
-    const bytes = keys.reduce((sum, key) => sum + sizeOf(key, this.#replica.get(key)), 0);
-    return bytes <= DIGEST_BYTES * this.#replica.size;
+  /** Compares all again as if the stream had just been opened. */
+  #restart(): void {
+    this.#confirmations.reset();
+    this.#exchanges.clear();
+    this.#outbox.clearSteps();
+    this.#outbox.forgetRequests();
+    this.#incoming.clear();
+    this.#hasWholeRound = false;
+    this.#peer.restart();
+    this.#greet();
   }
 
   #endRound(round: IncomingRound): void {
-    this.#round = undefined;
+    if (round.id) {
+      this.#exchanges.roundEnded(round.id, round);
+      return;
+    }
+    this.#endComparison(round.isWhole);
+    this.#plainRounds.received();
+  }
+
+  #endComparison(isWhole: boolean): void {
     this.#rounds++;
     this.#comparedMs = this.#replica.environment.monotonicMs();
-    this.#hasWholeRound ||= round.isWhole;
-    for (const key of this.#unconfirmed.keys()) if (!this.#replica.get(key)) this.#unconfirmed.delete(key);
+    this.#hasWholeRound ||= isWhole;
+    this.#confirmations.complete();
     this.#updateCaughtUp();
-    this.#outbox.roundReceived();
   }
 
   #updateCaughtUp(): void {
     if (this.#hasWholeRound && this.#outbox.hasAllRequested) this.#caughtUp = true;
+  }
+
+  #isCheaperToRequest(keys: string[]): boolean {
+    if (!this.#confirmations.isComplete || keys.length > this.#chunkKeys) return false;
+    const bytes = keys.reduce((sum, key) => sum + sizeOf(key, this.#replica.get(key)), 0);
+    const roundBytes = DIGEST_BYTES * this.#replica.size;
+    return bytes <= (this.#peer.kind === "capable" ? Math.min(roundBytes, EXCHANGE_BYTES) : roundBytes);
   }
 }

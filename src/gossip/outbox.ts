@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import {
   AntiEntropyAdvertisementSchema,
-  DigestSchema,
+  type Digest,
   type MapValue,
   type Message,
   MessageSchema,
@@ -9,6 +9,7 @@ import {
   UpdateSchema,
 } from "../../gen/atomix/map/map_pb.js";
 import { type Replica, sizeOf } from "./replica.js";
+import { encodeReserved, type MemberHello, RESERVED_KEY, type ReservedRecord } from "./reserved-key.js";
 
 /** So many changes are sent without waiting for more. */
 const BATCH_ENTRIES = 100;
@@ -17,11 +18,8 @@ const BATCH_ENTRIES = 100;
 const MESSAGE_ENTRIES = 1000;
 const MESSAGE_BYTES = 1024 ** 2;
 
-/** How many keys may be requested at a time. The others are requested after the next comparison. */
+/** How many keys may be requested at a time; more if the replica has more. The next comparison requests the others. */
 const REQUESTED_KEYS = 10_000;
-
-/** How many rounds may be unanswered on each side: some peers answer none, or ask for more than they read. */
-const MOST_ROUNDS = 3;
 
 export interface OutboxOptions {
   /** The id of this member. */
@@ -31,21 +29,24 @@ export interface OutboxOptions {
   flushMs: number;
   /** How long to wait for the next requested entry, in milliseconds. */
   requestTimeoutMs: number;
-  /** The number of keys in one advertisement; see Link. */
-  chunkKeys: number;
   /** Called when there is more to send, or when something is due earlier. */
   wake: () => void;
 }
 
-/** An outgoing round of advertisements. */
-type OutgoingRound = {
-  /** The last advertised key; undefined before the first. */
-  after: string | undefined;
-  /** How many of the pending entries are sent before the next chunk. */
-  entriesAhead: number;
-  /** Whether it answers a round of the peer, so that the peer does not answer it. */
-  isAnswer: boolean;
-};
+/** Advertisements that wait to be sent: a round, or one record. */
+export interface Step {
+  /** Whether it waits for the requested entries, so that the peer does not see them as missing. */
+  awaitsRequested: boolean;
+  /** The content of the next advertisement, as late as possible; undefined if there is nothing to send any more. */
+  next(): StepContent | undefined;
+}
+
+export interface StepContent {
+  record?: ReservedRecord | undefined;
+  digests: [key: string, digest: Digest][];
+  /** Whether the step is done. */
+  isLast: boolean;
+}
 
 /**
  * The outgoing messages of one map to one peer. Pending entries are kept as keys and looked up when they are sent, so a
@@ -68,11 +69,12 @@ export class Outbox {
   /** How many of `#outgoing` are sent before the requests for confirmation. */
   #entriesBeforeConfirm = 0;
   #requestExpiresMs = 0;
-  #round: OutgoingRound | undefined;
-  /** How many rounds of the peer this side has not answered, and how many of its own the peer has not. */
-  #owedRounds = 0;
-  #awaitedRounds = 0;
-  #advertisedMs = Number.NEGATIVE_INFINITY;
+  /** The pending steps, and how many of `#outgoing` are sent before the next advertisement of each. */
+  readonly #steps = new Map<Step, { entriesAhead: number }>();
+  /** The step that has sent a part. */
+  #current: Step | undefined;
+  /** What the next record says of this side, besides its own content. */
+  #hello: (() => MemberHello) | undefined;
 
   constructor(replica: Replica, options: OutboxOptions) {
     this.#replica = replica;
@@ -89,33 +91,19 @@ export class Outbox {
     return this.#toRequest.size === 0 && this.#requested.size === 0;
   }
 
-  /** Whether the peer is to answer a round of this side with its own. */
-  get awaitsRound(): boolean {
-    return this.#awaitedRounds > 0;
-  }
-
-  /** Whether a comparison is in progress, so that no other should be started. */
-  get isComparing(): boolean {
+  /** Whether advertisements or requested entries are on their way. */
+  get isBusy(): boolean {
     const nowMs = this.#replica.environment.monotonicMs();
-    return (
-      this.#round !== undefined ||
-      this.#owedRounds > 0 ||
-      (this.awaitsRound && nowMs < this.#advertisedMs + this.#options.requestTimeoutMs) ||
-      (!this.hasAllRequested && !this.#isRequestExpired(nowMs))
-    );
+    return this.#steps.size > 0 || (!this.hasAllRequested && !this.#isRequestExpired(nowMs));
   }
 
-  /** When the last round was completed, by the monotonic clock. */
-  get advertisedMs(): number {
-    return this.#advertisedMs;
-  }
-
-  /** When next() has something to send, in Unix milliseconds; Infinity if there is nothing. */
+  /** When next() has something to send, by the monotonic clock; Infinity if there is nothing. */
   get dueMs(): number {
-    if (this.#toRequest.size > 0 || this.#toConfirm.size > 0 || this.#round) return 0;
+    if (this.#toRequest.size > 0 || this.#toConfirm.size > 0) return 0;
     if (this.#outgoing.size >= BATCH_ENTRIES) return 0;
-    if (this.#owedRounds === 0) return this.#outgoingDueMs;
-    return this.#requested.size === 0 ? 0 : Math.min(this.#outgoingDueMs, this.#requestExpiresMs);
+    if (this.#steps.size === 0) return this.#outgoingDueMs;
+    const isReady = this.#readyStep(false) !== undefined;
+    return isReady ? 0 : Math.min(this.#outgoingDueMs, this.#requestExpiresMs);
   }
 
   /** Sends the entry at `key` within `flushMs`, together with other changes. */
@@ -143,7 +131,8 @@ export class Outbox {
   /** Requests the entry at `key`; false if there are too many requests. */
   request(key: string): boolean {
     if (this.#requested.has(key)) return true;
-    if (this.#toRequest.size + this.#requested.size >= REQUESTED_KEYS) return false;
+    if (this.#toRequest.size + this.#requested.size >= Math.max(REQUESTED_KEYS, this.#replica.size))
+      return false;
     this.#toRequest.add(key);
     this.#options.wake();
     return true;
@@ -160,8 +149,8 @@ export class Outbox {
   received(key: string): boolean {
     this.#toRequest.delete(key);
     if (this.#requested.delete(key)) {
-      this.#requestExpiresMs = this.#replica.environment.monotonicMs() + this.#options.requestTimeoutMs;
-      if (this.#owedRounds > 0 && this.#requested.size === 0) this.#options.wake();
+      this.#extendRequests();
+      if (this.#steps.size > 0 && this.#requested.size === 0) this.#options.wake();
     }
     return this.#confirming.delete(key);
   }
@@ -169,29 +158,31 @@ export class Outbox {
   /** Forgets the requested entries that did not arrive. The next comparison requests them again. */
   forgetRequests(): void {
     this.#requested.clear();
+    this.#confirming.clear();
   }
 
-  /**
-   * Starts a round: advertises all keys, so that the peer sends and requests what differs, and answers with its own.
-   */
-  advertise(): void {
-    if (this.#round) return;
-    this.#confirming.clear();
-    this.#startRound(false);
+  /** Sends `step` after the entries that are pending now, so that the peer does not request these. */
+  enqueue(step: Step): void {
+    this.#steps.set(step, { entriesAhead: this.#outgoing.size });
+    if (step.awaitsRequested) this.#extendRequests();
     this.#options.wake();
   }
 
-  /** To be called when the peer has completed a round: the answer to this side's, or one that this side answers. */
-  roundReceived(): void {
-    // Each round has its own answer. With fewer, an answer would be taken for a new round, and be answered for ever.
-    if (this.awaitsRound) {
-      this.#awaitedRounds--;
-    } else {
-      // The answer waits for the requested entries, so that the peer does not see them as missing.
-      if (this.#owedRounds < MOST_ROUNDS) this.#owedRounds++;
-      this.#requestExpiresMs = this.#replica.environment.monotonicMs() + this.#options.requestTimeoutMs;
-      this.#options.wake();
-    }
+  /** Drops what remains of `step`. */
+  drop(step: Step): void {
+    this.#steps.delete(step);
+    if (this.#current === step) this.#current = undefined;
+  }
+
+  /** Drops the steps that have not been sent. */
+  clearSteps(): void {
+    this.#steps.clear();
+    this.#current = undefined;
+  }
+
+  /** Adds `hello` to the next record that is sent. */
+  introduce(hello: () => MemberHello): void {
+    this.#hello = hello;
   }
 
   /** The next message; undefined if nothing is due. */
@@ -203,15 +194,11 @@ export class Outbox {
         this.#requestFor(this.#toConfirm, this.#confirming)
       );
     }
-    if (
-      this.#owedRounds > 0 &&
-      !this.#round &&
-      (this.#requested.size === 0 || this.#isRequestExpired(nowMs))
-    ) {
-      this.#startRound(true);
+    const isExpired = this.#isRequestExpired(nowMs);
+    for (let step = this.#readyStep(isExpired); step; step = this.#readyStep(isExpired)) {
+      const message = this.#nextOf(step);
+      if (message) return message;
     }
-    if (this.#round)
-      return (this.#round.entriesAhead > 0 && this.#update()) || this.#advertisement(this.#round);
     const due = this.#outgoingDueMs <= nowMs || this.#outgoing.size >= BATCH_ENTRIES;
     return due ? this.#update() : undefined;
   }
@@ -220,10 +207,33 @@ export class Outbox {
     return nowMs >= this.#requestExpiresMs;
   }
 
-  #startRound(isAnswer: boolean): void {
-    if (isAnswer) this.#owedRounds--;
-    // Entries are sent first, so that the peer does not request what it sees advertised.
-    this.#round = { after: undefined, entriesAhead: this.#outgoing.size, isAnswer };
+  #extendRequests(): void {
+    this.#requestExpiresMs = this.#replica.environment.monotonicMs() + this.#options.requestTimeoutMs;
+  }
+
+  /** The step that is sent next: parts of two rounds never mix. */
+  #readyStep(isRequestExpired: boolean): Step | undefined {
+    if (this.#current) return this.#current;
+    const isWaiting = this.#requested.size > 0 && !isRequestExpired;
+    for (const step of this.#steps.keys()) if (!(step.awaitsRequested && isWaiting)) return step;
+    return undefined;
+  }
+
+  /** The next message of `step`, or of the entries before it. Removes the step if it is done. */
+  #nextOf(step: Step): Message | undefined {
+    const pending = this.#steps.get(step);
+    const update = pending && pending.entriesAhead > 0 && this.#update();
+    if (update) return update;
+    const content = step.next();
+    if (pending && content && !content.isLast) {
+      this.#current = step;
+      // Only the entries that are pending now are sent before the next part, so that steady changes do not block it.
+      pending.entriesAhead = this.#outgoing.size;
+    } else {
+      this.#current = undefined;
+      this.#steps.delete(step);
+    }
+    return content && this.#advertisement(content);
   }
 
   #requestFor(keys: Set<string>, requested: Set<string>): Message {
@@ -234,7 +244,7 @@ export class Outbox {
       requested.add(key);
       request.keys.push(key);
     }
-    this.#requestExpiresMs = this.#replica.environment.monotonicMs() + this.#options.requestTimeoutMs;
+    this.#extendRequests();
     return this.#message({ case: "updateRequest", value: request });
   }
 
@@ -248,7 +258,7 @@ export class Outbox {
       if (isFull && entries.length > 0) break;
       this.#outgoing.delete(key);
       this.#entriesBeforeConfirm--;
-      if (this.#round) this.#round.entriesAhead--;
+      for (const step of this.#steps.values()) step.entriesAhead--;
       // The tombstone was forgotten meanwhile.
       if (!value) continue;
       entries.push([key, value]);
@@ -262,20 +272,13 @@ export class Outbox {
     return this.#message({ case: "update", value });
   }
 
-  #advertisement(round: OutgoingRound): Message {
-    const keys = this.#replica.keys(round.after, undefined, this.#options.chunkKeys);
+  #advertisement({ record, digests }: StepContent): Message {
     const value = create(AntiEntropyAdvertisementSchema, { timestamp: this.#replica.clock.read() });
-    const digestOf = (key: string) => this.#replica.get(key)?.digest ?? create(DigestSchema);
-    value.digest = Object.fromEntries(keys.map((key) => [key, digestOf(key)]));
-    if (keys.length === this.#options.chunkKeys) {
-      round.after = keys.at(-1);
-      // Only the entries that are pending now are sent before the next chunk, so that steady changes do not block the
-      // round.
-      round.entriesAhead = this.#outgoing.size;
-    } else {
-      this.#round = undefined;
-      this.#advertisedMs = this.#replica.environment.monotonicMs();
-      if (!round.isAnswer && this.#awaitedRounds < MOST_ROUNDS) this.#awaitedRounds++;
+    value.digest = Object.fromEntries(digests);
+    if (record) {
+      const hello = this.#hello?.();
+      this.#hello = undefined;
+      value.digest[RESERVED_KEY] = encodeReserved(hello ? { ...record, hello } : record);
     }
     return this.#message({ case: "antiEntropyAdvertisement", value });
   }

@@ -4,6 +4,7 @@ import { utf8Length } from "../lib/utf8.js";
 import { clockOf, compareTimestamps, HybridClock, wallMsOf, YEAR_2000_MS } from "./clock.js";
 import { type Environment, processEnvironment } from "./environment.js";
 import { ExpiryQueue } from "./expiry-queue.js";
+import { type CountedHash, Fingerprints, notCounted } from "./fingerprints.js";
 import { KeyOrder } from "./key-order.js";
 import { endMsOf, type Lifetime, lifetimeOf, withLifetime } from "./lifetime.js";
 import { compareValues, isTombstone } from "./version.js";
@@ -48,7 +49,9 @@ export class Replica {
   readonly clock: HybridClock;
   /** Also that of everything that works on this replica. */
   readonly environment: Environment;
-  readonly #entries = new Map<string, { value: MapValue; revision: number }>();
+  readonly #entries = new Map<string, { value: MapValue; revision: number } & CountedHash>();
+  /** The hashes of all entries. */
+  readonly fingerprints = new Fingerprints(this.#entries);
   /** When each tombstone was stored, or each lifetime was seen to have ended, oldest first. */
   readonly #tombstones = new Map<string, number>();
   readonly #order = new KeyOrder();
@@ -128,6 +131,13 @@ export class Replica {
   /** At most `limit` keys after `after` up to `last`, including removed ones, in byte order. */
   keys(after?: string, last?: string, limit?: number): readonly string[] {
     return this.#order.between(after, last, limit);
+  }
+
+  /** As keys(), those in the buckets for which `isIn` has a 1. */
+  *keysIn(isIn: Uint8Array, after?: string, last?: string): Generator<string, void, undefined> {
+    for (const key of this.#order.between(after, last)) {
+      if (isIn[this.fingerprints.bucketOf(key)]) yield key;
+    }
   }
 
   /** Writes `value` as this member. Without a lifetime, it stays until it is replaced. */
@@ -253,20 +263,30 @@ export class Replica {
   #remove(keys: readonly string[]): void {
     for (const key of keys) {
       this.#bytes -= sizeOf(key, this.get(key));
+      const entry = this.#entries.get(key);
       this.#entries.delete(key);
       this.#tombstones.delete(key);
       this.#expiries.delete(key);
+      if (entry) this.fingerprints.removed(entry);
     }
     if (keys.length > 0) this.#order.delete(new Set(keys));
   }
 
   #store(key: string, value: MapValue): Stored {
     const before = this.live(key);
-    const present = this.get(key);
+    const entry = this.#entries.get(key);
     const revision = ++this.#revision;
-    if (!present) this.#order.add(key);
-    this.#bytes += sizeOf(key, value) - sizeOf(key, present);
-    this.#entries.set(key, { value, revision });
+    this.#bytes += sizeOf(key, value) - sizeOf(key, entry?.value);
+    if (entry) {
+      entry.value = value;
+      entry.revision = revision;
+      this.fingerprints.changed(key, entry);
+    } else {
+      const added = { value, revision, ...notCounted() };
+      this.#entries.set(key, added);
+      this.#order.add(key);
+      this.fingerprints.changed(key, added);
+    }
     const isLive = this.#settle(key, value);
     return { key, before, after: value, live: isLive ? value : undefined, revision };
   }

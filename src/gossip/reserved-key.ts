@@ -22,7 +22,7 @@ export interface MemberHello {
 }
 
 /** The exchange that a section belongs to. Each side numbers those that it starts, from 0 to 127 and again. */
-interface ExchangeId {
+export interface ExchangeId {
   exchange: number;
   /** Whether the sender of the section has started the exchange. */
   isStarter: boolean;

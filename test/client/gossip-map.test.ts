@@ -313,7 +313,7 @@ test("a delayed value of a third member does not bring a removed key back", asyn
   assert.deepEqual([stale.has("k"), ada.has("k")], [false, false]);
 });
 
-test("thousands of keys are compared in chunks, and a map without changes sends no messages", async () => {
+test("what differs among thousands of keys is found by hashes, and a map without changes sends no messages", async () => {
   await using at = await openInProcess({ config: { gossip: { antiEntropyMs: 10, flushMs: 1 } } });
   const wire = fragile(at.transport);
   await using ada = await openGossipMap<number>(wire, "m", { antiEntropyMs: 10, flushMs: 1 });
@@ -337,7 +337,8 @@ test("thousands of keys are compared in chunks, and a map without changes sends 
   const sizes = wire.seen.map(({ message }) =>
     message.case === "antiEntropyAdvertisement" ? Object.keys(message.value.digest).length : 0,
   );
-  assert.deepEqual(sizes.filter((size) => size > 0).slice(0, 4), [1000, 1000, 1000, 500]);
+  const compared = sizes.reduce((sum, size) => sum + size, 0);
+  assert.ok(compared > 4 && compared < 100, `the digests of few keys: ${sizes}`);
   const sent = wire.seen.flatMap(({ message }) =>
     message.case === "update" ? [Object.keys(message.value.updates)] : [],
   );

@@ -49,6 +49,10 @@ const replica = (member: string, now?: () => number) =>
 const linkOf = (at: Replica, chunkKeys?: number) =>
   new Link(at, { source: "me", target, flushMs: 50, ...(chunkKeys && { chunkKeys }) });
 
+/** A link to a peer that does not know the reserved key. */
+const plainLinkOf = (at: Replica, chunkKeys = 1000) =>
+  new Link(at, { source: "me", target, flushMs: 50, chunkKeys, hashes: false });
+
 /** The pending messages of a link, due or not. */
 function drain(link: Link): Message[] {
   const messages: Message[] = [];
@@ -84,6 +88,9 @@ const entriesIn = (messages: Message[]) =>
   }, 0);
 
 const kinds = (messages: Message[]) => messages.map(({ message }) => message.case);
+
+const keysIn = ({ message }: Message) =>
+  message.case === "antiEntropyAdvertisement" ? Object.keys(message.value.digest) : [];
 
 /** The entries of a replica, in comparable form. */
 const held = (at: Replica) =>
@@ -266,10 +273,32 @@ describe("a link", () => {
     const said = talk(full, toEmpty, empty, toFull);
     assert.deepEqual(held(empty), held(full));
     assert.deepEqual([toFull.caughtUp, toFull.hasAll(empty.revision)], [true, true]);
+    assert.equal(toEmpty.hasAll(full.revision), true, "by the hash of all");
+    assert.equal(entriesIn(said), 25, "each entry once");
+    const round = "antiEntropyAdvertisement";
+    assert.deepEqual(
+      kinds(said),
+      [round, "update", round, round],
+      "entries first, so that none is requested; then the root, and its answer",
+    );
+    assert.deepEqual(
+      said.filter(({ message }) => message.case === round).map((message) => keysIn(message)),
+      [[""], [""], [""]],
+    );
+  });
+
+  test("pulls everything from a plain peer with an empty advertisement", () => {
+    const [full, empty] = [replica("full"), replica("empty")];
+    for (let i = 0; i < 25; i++) full.set(`k${i}`, utf8("v"));
+    const [toEmpty, toFull] = [plainLinkOf(full), linkOf(empty)];
+    toFull.advertise();
+    const said = talk(full, toEmpty, empty, toFull);
+    assert.deepEqual(held(empty), held(full));
+    assert.deepEqual([toFull.caughtUp, toFull.hasAll(empty.revision)], [true, true]);
     assert.equal(toEmpty.hasAll(full.revision), false, "it was sent all, and has not shown that it got it");
     assert.equal(entriesIn(said), 25, "each entry once");
     const round = "antiEntropyAdvertisement";
-    assert.deepEqual(kinds(said), [round, "update", round], "entries first, so that none is asked for");
+    assert.deepEqual(kinds(said), [round, "update", round], "entries first, so that none is requested");
   });
 
   test.each([0, 1, 9, 10, 11, 20, 25, 30])(
@@ -284,7 +313,7 @@ describe("a link", () => {
         a.set("k2", utf8("newer at a"));
         b.delete(["k4"]);
       }
-      const [toB, toA] = [linkOf(a, 10), linkOf(b, 10)];
+      const [toB, toA] = [plainLinkOf(a, 10), plainLinkOf(b, 10)];
       toB.advertise();
       const said = talk(a, toB, b, toA);
       assert.deepEqual(held(a), held(b));
@@ -433,7 +462,7 @@ describe("a link", () => {
   test("ends its round although entries change continuously", () => {
     const at = replica("a");
     for (let i = 0; i < 95; i++) at.set(`k${i}`, utf8("v"));
-    const link = linkOf(at, 10);
+    const link = plainLinkOf(at, 10);
     link.advertise();
     let chunks = 0;
     for (let sent = 0; sent < 60 && chunks < 10; sent++) {
@@ -503,7 +532,7 @@ describe("a link", () => {
 
   test("does not confirm a write whose predecessor alone is confirmed", () => {
     const [a, b] = [replica("a"), replica("b")];
-    const [toB, toA] = [linkOf(a), linkOf(b)];
+    const [toB, toA] = [plainLinkOf(a), plainLinkOf(b)];
     toB.advertise();
     talk(a, toB, b, toA);
     toB.changed(a.set("k", utf8("0")).key);
@@ -562,7 +591,7 @@ describe("a link", () => {
   test("a peer that is slow to answer a round is not asked again at once, and the answers come to an end", () => {
     const [a, b] = [replica("a"), replica("b")];
     a.set("k", utf8("v"));
-    const [toB, toA] = [linkOf(a), linkOf(b)];
+    const [toB, toA] = [plainLinkOf(a), plainLinkOf(b)];
     toB.advertise();
     const first = drain(toB);
     assert.equal(toB.isStale(performance.now() + 5000, 1000, 30_000), false);

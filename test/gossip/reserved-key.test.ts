@@ -3,6 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, test } from "vitest";
 import { DigestSchema } from "../../gen/atomix/map/map_pb.js";
+import { wallMsOf } from "../../src/gossip/clock.js";
 import {
   BUCKETS,
   decodeReserved,
@@ -110,7 +111,11 @@ describe("the record of the reserved key", () => {
   });
 
   test("is a valid timestamp for peers that do not know it: the lowest clock", () => {
-    assert.equal(timestampFault(encodeReserved({ hello: { afresh: true } }).timestamp), undefined);
+    const words = new Int32Array(2).fill(-1);
+    const hashes = { exchange: 1, isStarter: true, level: "root" as const, groups: [], words };
+    const { timestamp } = encodeReserved({ hello: { afresh: true }, hashes });
+    assert.equal(timestampFault(timestamp), undefined, "also with the bytes that begin a lifetime");
+    assert.equal(wallMsOf(timestamp), 0);
   });
 
   test("of another version, or of no version, is unknown", () => {

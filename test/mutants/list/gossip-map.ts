@@ -44,13 +44,21 @@ export const gossipMapMutants: readonly Mutant[] = [
       /a clock at its end/,
     ],
   ]),
-  ...faultsOf("gossipMap", "../gossip/link.ts", [
+  ...faultsOf("gossipMap", "../gossip/digest-comparison.ts", [
     [
       "what is not advertised is not pushed",
-      "else this.#push(key);\n    }\n  }",
+      "else this.push(key);\n    }\n  }",
       "}\n  }",
       /receives everything|not advertised are pushed/,
     ],
+    [
+      "what is older is not answered",
+      "else if (order < 0 && !isCut) this.push(key);",
+      "",
+      /older is answered with what is newer/,
+    ],
+  ]),
+  ...faultsOf("gossipMap", "../gossip/link.ts", [
     [
       "requests are not answered",
       "if (this.#replica.get(key)) this.#outbox.send(key);",
@@ -58,14 +66,8 @@ export const gossipMapMutants: readonly Mutant[] = [
       /an UpdateRequest is answered/,
     ],
     [
-      "what is older is not answered",
-      "else if (order < 0 && !isCut) this.#push(key);",
-      "",
-      /older is answered with what is newer/,
-    ],
-    [
       "what comes too late is not answered",
-      "if (isOlder && !isEcho) this.#push(key);",
+      "if (isOlder && !isEcho) this.#comparison.push(key);",
       "",
       /is answered with it/,
     ],
@@ -131,7 +133,7 @@ export const gossipMapMutants: readonly Mutant[] = [
   ...faultsOf("gossipMap", "../gossip/timestamp-fault.ts", [
     [
       "what is malformed is a clock",
-      'if (clockOf(timestamp) === undefined) return "must be',
+      'if (clock === undefined) return "must be',
       'if (timestamp.length > 99) return "must be',
       /a short timestamp/,
     ],

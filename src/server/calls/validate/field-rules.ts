@@ -1,4 +1,5 @@
 import type * as runtime from "../../../../gen/spec/proto/runtime/v1/runtime_pb.js";
+import { RESERVED_KEY } from "../../../gossip/reserved-key.js";
 import { timestampFault } from "../../../gossip/timestamp-fault.js";
 import { utf8Length } from "../../../lib/utf8.js";
 import type { Limits } from "../../config/config.js";
@@ -152,13 +153,22 @@ export const fileMetadata: FieldRule = (value, field, limits) => {
   }
 };
 
-/** Entries of a gossip map, or their digests, by key. */
+/** Entries of a gossip map by key. */
 export const gossipEntries: FieldRule = (value, field, limits) => {
-  const keys = Object.keys(value as object);
+  checkGossipKeys(Object.keys(value as object), field, limits);
+};
+
+/** Digests of a gossip map's entries by key, and the record of the protocol's own under the reserved key. */
+export const gossipDigests: FieldRule = (value, field, limits) => {
+  const keys = Object.keys(value as object).filter((each) => each !== RESERVED_KEY);
+  checkGossipKeys(keys, field, limits);
+};
+
+function checkGossipKeys(keys: readonly string[], field: string, limits: Limits): void {
   const most = limits.gossipEntries;
   if (keys.length > most) throw exhausted("gossipEntries", most, `${field} has ${keys.length} keys`);
   for (const each of keys) key(each, `${field}[${JSON.stringify(each)}]`, limits);
-};
+}
 
 /** A time on the clocks of a gossip map's members. How far it may be ahead is up to the service. */
 export const timestamp: FieldRule = (value, field) => {

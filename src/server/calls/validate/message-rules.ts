@@ -15,6 +15,7 @@ import {
   EMPTY,
   type FieldRule,
   fileMetadata,
+  gossipDigests,
   gossipEntries,
   items,
   key,
@@ -128,7 +129,7 @@ rule(gossip.MessageSchema, { source: name, target: required });
 rule(primitive.NameSchema, { name, namespace: optionalName });
 rule(gossip.UpdateSchema, { updates: gossipEntries, timestamp });
 rule(gossip.UpdateRequestSchema, { keys, timestamp });
-rule(gossip.AntiEntropyAdvertisementSchema, { digest: gossipEntries, timestamp });
+rule(gossip.AntiEntropyAdvertisementSchema, { digest: gossipDigests, timestamp });
 rule(gossip.MapValueSchema, { digest: required, value: boundedBytes });
 rule(gossip.DigestSchema, { timestamp });
 rule(log.ProduceRequestSchema, { value: boundedBytes });
