@@ -161,18 +161,16 @@ export function createClient(
   { retry = {}, token, closeTransport = true }: ClientOptions = {},
 ): Fairlead {
   const base: ClientTransport = isTransport(target) ? target : createWebTransport(target);
-  const authorized = token === undefined ? base : withToken(base, token);
   const { scoped, open, close } = createClientLifetime(async () => closeTransport && base.close?.());
-  const withoutRetry = scoped(authorized);
-  const transport = retry === false ? withoutRetry : scoped(withRetry(authorized, retry));
+  const wrap = (other: Transport, options = retry) => {
+    const authorized = token === undefined ? other : withToken(other, token);
+    return scoped(options === false ? authorized : withRetry(authorized, options));
+  };
+  const withoutRetry = wrap(base, false);
+  const transport = wrap(base);
   const serve = async (createRoutes: (code: LazyChunk) => Routes) => {
     const code = await lazyChunk();
-    const routes = createRoutes(code);
-    if (base.serve) return code.closeWithClient(base.serve(routes), open);
-    throw new TypeError(
-      "Cannot serve: the server cannot call this transport; " +
-        "createWebTransport() and createTunnelTransport() make one that it can",
-    );
+    return code.closeWithClient(code.serveRoutes(base, createRoutes(code)), open);
   };
   return {
     state: (name = "default", coding) => createState(transport, name, coding),
@@ -183,7 +181,7 @@ export function createClient(
         serve(({ createCallbacks }) => createCallbacks(handlers, options)),
     }),
     files: (name = "default") => createFiles(transport, name),
-    map: (name, options) => createMap(transport, name, options),
+    map: (name, options) => createMap(transport, name, options, base, wrap),
     openGossipMap: (name, options) => openGossipMap(transport, name, options),
     log: (name, coding) => createLog(transport, name, coding),
     configuration: (name = "default", options) => createConfiguration(transport, name, options),

@@ -21,3 +21,12 @@ export async function closeWithClient<T extends Closable>(
   };
   return { ...opened, close, [asyncDispose]: close };
 }
+
+/** Serves `routes` to the server behind `transport`. Throws TypeError if that server cannot call it. */
+export function serveRoutes<R, S>(transport: { serve?: (routes: R) => S }, routes: R): S {
+  if (transport.serve) return transport.serve(routes);
+  throw new TypeError(
+    "Cannot serve: the server cannot call this transport; " +
+      "createWebTransport() and createTunnelTransport() make one that it can",
+  );
+}

@@ -30,6 +30,12 @@ export interface MapOptions {
    * because it decides in which partition a key is. Default: 1.
    */
   partitions?: number;
+  /**
+   * Returns a transport to the server at `url`, which is the primary of a partition. It is called once for each server,
+   * and its transports are not closed by the map. Default: transports to a URL make another one with their own options;
+   * without such a transport, calls of a server that is not the primary fail with `Code.Unavailable`.
+   */
+  primaries?: (url: string) => Transport;
 }
 
 /** The conditions of a removal. */
@@ -100,6 +106,7 @@ export function createMap<V = unknown>(
   transport: Transport,
   name: string,
   options: MapOptions & Coding<V> = {},
+  ...origin: [base?: Transport, wrap?: (other: Transport) => Transport]
 ): VersionedMap<V> {
   const failure = `Cannot use map ${quote(name)}`;
   checkedName("the map", name);
@@ -109,7 +116,7 @@ export function createMap<V = unknown>(
   checkedCount(failure, "partitions", partitions, 2 ** 32 - 1);
   const codec = codecOf<V>(options);
   const { putEncoded, ...map } = lazyMethods<EncodedMap<V>>(
-    ({ versionedMap }) => versionedMap(transport, name, options, codec),
+    ({ versionedMap }) => versionedMap(transport, name, options, codec, ...origin),
     ["get", "putEncoded", "remove", "compute"],
   );
   return {

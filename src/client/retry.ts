@@ -53,10 +53,10 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
       const repeat = values?.get(mayRepeat) ?? "no";
       const isSafe = repeat !== "no" || calls === "all" || method.idempotency !== Level.IDEMPOTENCY_UNKNOWN;
       // For Connect, 0 and less mean no deadline.
-      const endsAtMs = timeoutMs !== undefined && timeoutMs > 0 ? Date.now() + timeoutMs : undefined;
+      const endsAtMs = timeoutMs !== undefined && timeoutMs > 0 ? Date.now() + timeoutMs : NEVER_MS;
       let firstError: unknown;
       for (let attempt = 1; ; attempt++) {
-        const remainingMs = endsAtMs === undefined ? timeoutMs : Math.max(1, endsAtMs - Date.now());
+        const remainingMs = endsAtMs === NEVER_MS ? timeoutMs : Math.max(1, endsAtMs - Date.now());
         try {
           const response = await transport.unary(method, signal, remainingMs, header, input, values);
           tokens = Math.min(20, tokens + 0.1);
@@ -74,7 +74,7 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
           }
           const waitMs = Math.max(jitteredMs(backoff, attempt), await serverDelayMs(error));
           // A delay past the deadline would replace this error by "deadline exceeded".
-          if (endsAtMs !== undefined && Date.now() + waitMs >= endsAtMs) throw error;
+          if (Date.now() + waitMs >= endsAtMs) throw error;
           await sleep(waitMs, signal);
         }
       }
@@ -83,11 +83,13 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
   };
 }
 
-/** The delay that the server asks for. Loads the code that reads it only if the error has details. */
+const NEVER_MS = Number.POSITIVE_INFINITY;
+
+/** The delay that the server asks for; without end if another server is the one to ask. Loads the code that reads it only if the error has details. */
 async function serverDelayMs(error: unknown): Promise<number> {
   if (!(error instanceof ConnectError) || error.details.length === 0) return 0;
   try {
-    return (await lazyChunk()).retryDelayMs(error) ?? 0;
+    return (await lazyChunk()).retryWaitMs(error);
   } catch {
     return 0;
   }

@@ -56,6 +56,11 @@ export interface WebTransport extends Transport, AsyncDisposable {
    * Rejects with a TypeError without `appId`.
    */
   serve(routes: (router: ConnectRouter) => void): Promise<Serving>;
+  /**
+   * A tunnel to the server at `url` with the same options, for calls that only that server can answer, as those of a
+   * versioned map's primary. It is closed separately.
+   */
+  sibling(url: string): Promise<Transport>;
   /** Closes the tunnel's socket, if it is open. Idempotent. */
   close(): Promise<void>;
 }
@@ -119,7 +124,7 @@ function lazyTunnel(urls: ServerUrls, options: FetchOptions): LazyTunnel {
       if (isClosed) void transport.close();
       return transport as Transport as LazyTunnel;
     },
-    ["unary", "stream", "serve", "close"],
+    ["unary", "stream", "serve", "close", "sibling"],
   );
   return {
     ...tunnel,

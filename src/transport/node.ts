@@ -58,6 +58,11 @@ export interface NodeTransportOptions {
 
 /** A transport that has connections, to be closed when it is not needed any more. */
 export interface NodeTransport extends Transport, AsyncDisposable {
+  /**
+   * A transport to the server at `url` with the same options, for calls that only that server can answer, as those of a
+   * versioned map's primary. It is closed separately.
+   */
+  sibling?(url: string): NodeTransport;
   /** Closes the connections; open calls fail. Idempotent. */
   close(): Promise<void>;
 }
@@ -107,6 +112,7 @@ export function createNodeTransport(
         });
   return {
     ...(token === undefined ? transport : withBearerToken(transport, token)),
+    sibling: (other) => createNodeTransport(other, options),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -30,13 +30,14 @@ export interface NodeTunnelOptions extends TunnelTransportOptions {
  */
 export function createTunnelTransport(
   url: string | readonly string[],
-  { ca, dialTimeoutMs = 10_000, ...options }: NodeTunnelOptions = {},
+  given: NodeTunnelOptions = {},
 ): TunnelTransport {
+  const { ca, dialTimeoutMs = 10_000, ...options } = given;
   const urls = serverUrls(url);
   const tls = ca === undefined ? {} : { ca };
   const dial = () => dialOneOf(urls, (each) => dialWs(tunnelUrl(each), dialTimeoutMs, tls));
-  return overServers(
-    urls,
-    createTransportOver(urls[0], dial, { ...options, dialTimeoutMs, host: hostOf(urls) }),
-  );
+  return overServers(urls, {
+    ...createTransportOver(urls[0], dial, { ...options, dialTimeoutMs, host: hostOf(urls) }),
+    sibling: (other) => createTunnelTransport(other, given),
+  });
 }

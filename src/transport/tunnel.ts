@@ -77,6 +77,11 @@ export interface TunnelTransport extends Transport, AsyncDisposable {
    * whenever it is lost. Can be called several times. Throws a TypeError without `appId`.
    */
   serve(routes: (router: ConnectRouter) => void): Serving;
+  /**
+   * A transport to the server at `url` with the same options, for calls that only that server can answer, as those of a
+   * versioned map's primary. It is closed separately. Undefined: the transport was not made from a URL.
+   */
+  sibling?(url: string): TunnelTransport;
   /** Stops serving and closes the socket. Open calls and later ones fail with `Code.Canceled`. Idempotent. */
   close(): Promise<void>;
 }
@@ -120,14 +125,17 @@ export function createTunnelTo(
   checkOptionsOf(options);
   const { dialTimeoutMs = 10_000, appId, sharedWorker } = options;
   const idleMs = Math.min(options.idleMs ?? 60_000, isProcess ? PROCESS_IDLE_MS : Number.POSITIVE_INFINITY);
-  return createTransportOver(
-    urls[0],
-    async () =>
-      sharedWorker && typeof SharedWorker !== "undefined"
-        ? dialShared(sharedWorker(), { urls, appId, idleMs, dialTimeoutMs })
-        : choose(urls, (url) => dialWebSocket(tunnelUrl(url), dialTimeoutMs)),
-    { ...options, idleMs },
-  );
+  return {
+    ...createTransportOver(
+      urls[0],
+      async () =>
+        sharedWorker && typeof SharedWorker !== "undefined"
+          ? dialShared(sharedWorker(), { urls, appId, idleMs, dialTimeoutMs })
+          : choose(urls, (url) => dialWebSocket(tunnelUrl(url), dialTimeoutMs)),
+      { ...options, idleMs },
+    ),
+    sibling: (url) => createTunnelTransport(url, options),
+  };
 }
 
 /** Checks options that would otherwise fail only at the first call, or not at all. */
@@ -208,7 +216,7 @@ export function createTransportOver(
     ...(token === undefined ? caller : withBearerToken(caller, token, sendToken)),
     serve(routes) {
       if (appId === undefined) {
-        throw new TypeError("Cannot serve through the tunnel: its option appId must say which app this is");
+        throw new TypeError("Cannot serve: the option appId must say which app this is");
       }
       if (isClosed) throw new ConnectError("the transport is closed", Code.Canceled);
       return served.serve(routes);

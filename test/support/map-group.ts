@@ -4,12 +4,14 @@ import { createMap, type VersionedMap } from "../../src/client/map.js";
 import { asyncDispose } from "../../src/lib/dispose.js";
 import type { ConfigInput } from "../../src/server/config/config.js";
 import type { Logger } from "../../src/server/context.js";
-import type { Engine } from "../../src/server/engine.js";
+import { type Engine, EngineFault } from "../../src/server/engine.js";
 import { nodePlatform } from "../../src/server/node.js";
 import { createServer, type Server } from "../../src/server/server.js";
 import { lasting } from "./map-servers.js";
 
 type Election = NonNullable<NonNullable<ConfigInput["maps"]>[string]["election"]>;
+
+type StartOptions = Partial<Omit<Election, "engine">> & { engine?: Engine; electionEngine?: Engine };
 
 /** One server of a group that elects its primaries, in this process. */
 export interface GroupServer extends AsyncDisposable {
@@ -25,14 +27,13 @@ export interface GroupServer extends AsyncDisposable {
 
 /** Servers of one group in this process, with an electing engine and a network that can be cut. */
 export interface MapGroupServers extends AsyncDisposable {
-  start(
-    name: string,
-    options?: { engine?: Engine; electionEngine?: Engine } & Partial<Election>,
-  ): GroupServer;
+  start(name: string, options?: StartOptions): GroupServer;
   /** Ends the process of a server: it answers nothing, and says nothing, any more. */
   kill(server: GroupServer): void;
   /** Cuts the calls from `from` to `to`, also those under way, or mends the link. */
   link(from: GroupServer, to: GroupServer, isUp: boolean): void;
+  /** Cuts a server off from the electing engine, or connects it again. */
+  elects(server: GroupServer, isUp: boolean): void;
   readonly electing: Engine;
 }
 
@@ -45,11 +46,12 @@ export function mapGroupServers(): MapGroupServers {
   const cuts = new Map<string, AbortController>();
   const dead = new Map<string, AbortController>();
   const all: Server[] = [];
+  const away = new Set<string>();
 
-  const dialFrom = (from: string) => (to: string) =>
+  const dialFrom = (from: string, killed: AbortSignal) => (to: string) =>
     networkTransport(
       () => running.get(to)?.transport(),
-      () => [cutOf(cuts, `${from} ${to}`).signal, cutOf(dead, to).signal, cutOf(dead, from).signal],
+      () => [cutOf(cuts, `${from} ${to}`).signal, cutOf(dead, to).signal, killed],
     );
 
   return {
@@ -60,12 +62,13 @@ export function mapGroupServers(): MapGroupServers {
       const told = (fields: object, message: string) =>
         logged.push(`${message} ${JSON.stringify(fields, asText)}`);
       const log: Logger = { debug() {}, info: told, warn: told, error: told };
-      dead.set(url, new AbortController());
+      const killed = new AbortController();
+      dead.set(url, killed);
       const server = createServer({
         engine,
-        electionEngine: guarded(electionEngine, () => cutOf(dead, url).signal),
+        electionEngine: guarded(electionEngine, killed.signal, () => away.has(url)),
         log,
-        platform: { ...nodePlatform, dial: dialFrom(url) },
+        platform: { ...nodePlatform, dial: dialFrom(url, killed.signal) },
         config: {
           maps: {
             "/default": {
@@ -90,6 +93,10 @@ export function mapGroupServers(): MapGroupServers {
       if (isUp) cuts.delete(id);
       else cutOf(cuts, id).abort();
     },
+    elects({ url }, isUp) {
+      if (isUp) away.delete(url);
+      else away.add(url);
+    },
     async [asyncDispose]() {
       await Promise.all(all.map((server) => server.close()));
     },
@@ -105,10 +112,14 @@ function cutOf(cuts: Map<string, AbortController>, id: string): AbortController 
 }
 
 /** The engine as a process uses it: after `dead` aborts, its calls do nothing and never settle. */
-function guarded(engine: Engine, dead: () => AbortSignal): Engine {
+function guarded(engine: Engine, dead: AbortSignal, isAway: () => boolean): Engine {
   const { keys } = engine;
   const never = new Promise<never>(() => {});
-  const alive = <T>(call: () => Promise<T>): Promise<T> => (dead().aborted ? never : call());
+  const alive = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (dead.aborted) return never;
+    if (isAway()) throw new EngineFault("unavailable", "the electing engine is cut off");
+    return call();
+  };
   return {
     ...lasting(engine),
     keys: {
@@ -116,9 +127,19 @@ function guarded(engine: Engine, dead: () => AbortSignal): Engine {
       getMany: (many) => alive(() => keys.getMany(many)),
       commit: (writes) => alive(() => keys.commit(writes)),
       list: (...args) => keys.list(...args),
-      watch: (prefix, signal) => keys.watch(prefix, AbortSignal.any([signal, dead()])),
+      watch(prefix, signal) {
+        const changes = keys.watch(prefix, AbortSignal.any([signal, dead]));
+        return unlessAway(changes, isAway);
+      },
     },
   };
+}
+
+async function* unlessAway<T>(items: AsyncIterable<T>, isAway: () => boolean): AsyncGenerator<T> {
+  for await (const item of items) {
+    if (isAway()) throw new EngineFault("unavailable", "the electing engine is cut off");
+    yield item;
+  }
 }
 
 /** A transport to the server that `find` returns at the time of the call. A signal of `cuts` ends its calls. */

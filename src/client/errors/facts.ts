@@ -27,6 +27,13 @@ export function retryDelayMs(error: unknown): number | undefined {
   return delay && Number(delay.seconds) * 1000 + delay.nanos / 1_000_000;
 }
 
+/**
+ * How long to wait before the same server is asked again, in milliseconds: without end if the error names the server
+ * to ask.
+ */
+export const retryWaitMs = (error: unknown): number =>
+  infoIn(error)?.["primary"] === undefined ? (retryDelayMs(error) ?? 0) : Number.POSITIVE_INFINITY;
+
 function detail<T extends Message>(error: unknown, schema: GenMessage<T>): T | undefined {
   return error instanceof ConnectError ? (error.findDetails(schema)[0] as T | undefined) : undefined;
 }

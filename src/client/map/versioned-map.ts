@@ -1,7 +1,6 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { CallOptions, Client, Transport } from "@connectrpc/connect";
-import type { RequestHeaderSchema } from "../../../gen/atomix/pb/headers/headers_pb.js";
-import { MapService, type Value, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
+import { create } from "@bufbuild/protobuf";
+import type { CallOptions, Transport } from "@connectrpc/connect";
+import { type Value, ValueSchema } from "../../../gen/atomix/pb/map/map_pb.js";
 import { checkedName, checkOptions, type OptionType } from "../../lib/checks.js";
 import { quote } from "../../lib/quote.js";
 import { withHeaders } from "../../rpc/call-headers.js";
@@ -11,7 +10,6 @@ import { type Codec, encoded } from "../codec.js";
 import { conditionHeaders } from "../condition-headers.js";
 import { retryOnConflict } from "../conflict-retry.js";
 import { decodeInto } from "../errors/unreadable.js";
-import { generatedClient } from "../generated-client.js";
 import type { Fence } from "../lock.js";
 import type {
   ComputeOptions,
@@ -22,6 +20,7 @@ import type {
   VersionedMap,
 } from "../map.js";
 import { fnv1a32 } from "./fnv.js";
+import { Primaries } from "./primaries.js";
 
 /** A map whose values are encoded by the caller when they are put. */
 export type EncodedMap<V> = Omit<VersionedMap<V>, "put"> & {
@@ -34,8 +33,12 @@ export function versionedMap<V>(
   name: string,
   options: MapOptions,
   codec: Codec<V>,
+  base = transport,
+  wrap = (other: Transport) => other,
 ): EncodedMap<V> {
-  const place: Place<V> = { transport, client: generatedClient(MapService, transport), name, options, codec };
+  const failure = `Cannot use map ${quote(name)}`;
+  const primaries = new Primaries(failure, { transport, base, wrap, primaries: options.primaries });
+  const place: Place<V> = { transport, primaries, name, options, codec };
   return {
     async get(key, call = {}) {
       checkCall(place, "get", key, call);
@@ -51,7 +54,7 @@ export function versionedMap<V>(
 /** A map, and how its values are decoded. */
 interface Place<V> {
   readonly transport: Transport;
-  readonly client: Client<typeof MapService>;
+  readonly primaries: Primaries;
   readonly name: string;
   readonly options: MapOptions;
   readonly codec: Codec<V>;
@@ -81,8 +84,11 @@ async function remove<V>(
   const { ifVersion, fence, ...call } = options;
   const version = checkedVersion(failure, ifVersion);
   const headers = await conditionHeaders(failure, place.transport, { fence }, call);
-  const request = { header: headerOf(place, key), key, value: { version } };
-  const { value } = await place.client.remove(request, writeCall(call, headers, version > 0n));
+  const header = headerOf(place, key);
+  const write = writeCall(call, headers, version > 0n);
+  const { value } = await place.primaries.call(header.partition, write, false, (client, each) =>
+    client.remove({ header, key, value: { version } }, each),
+  );
   return value && entryOf(place, key, value);
 }
 
@@ -115,7 +121,11 @@ async function compute<V>(
 }
 
 async function readValue<V>(place: Place<V>, key: string, call: CallOptions): Promise<Value | undefined> {
-  return (await place.client.get({ header: headerOf(place, key), key }, call)).value;
+  const header = headerOf(place, key);
+  const { value } = await place.primaries.call(header.partition, call, true, (client, each) =>
+    client.get({ header, key }, each),
+  );
+  return value;
 }
 
 /** Sends Put. A `value` with a version replaces only that version. */
@@ -125,16 +135,20 @@ async function writeValue<V>(
   value: Value,
   { fence, ifAbsent, ...call }: CallOptions & { fence: Fence | undefined; ifAbsent: boolean },
 ): Promise<bigint> {
-  const { transport, client } = place;
+  const { transport, primaries } = place;
   const conditions = await conditionHeaders(`Cannot put "${key}"`, transport, { fence, ifAbsent }, call);
   const headers = { ...conditions, ...(ifAbsent && { [IF_ABSENT_HEADER]: "true" }) };
   const isConditional = ifAbsent || value.version > 0n;
-  const request = { header: headerOf(place, key), key, value };
-  return (await client.put(request, writeCall(call, headers, isConditional))).version;
+  const header = headerOf(place, key);
+  const write = writeCall(call, headers, isConditional);
+  const { version } = await primaries.call(header.partition, write, false, (client, each) =>
+    client.put({ header, key, value }, each),
+  );
+  return version;
 }
 
 /** The address of a key. Every client must compute the same partition, so the hash is part of the contract. */
-function headerOf<V>({ name, options }: Place<V>, key: string): MessageInitShape<typeof RequestHeaderSchema> {
+function headerOf<V>({ name, options }: Place<V>, key: string) {
   const { namespace = "", group = "default", groupNamespace = "", partitions = 1 } = options;
   return {
     protocol: { namespace: groupNamespace, name: group },

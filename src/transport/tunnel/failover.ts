@@ -1,4 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
+import { baseUrlOf } from "../../lib/base-url.js";
 import { dialOneOf, hostOf } from "../failover/dial.js";
 import { withNotedErrors } from "../failover/noted-errors.js";
 import { isClosing, markForOther, serverFailure } from "../failover/server-failure.js";
@@ -13,7 +14,8 @@ import {
 
 /** A tunnel transport to the server at `urls`, or to one of several. */
 export function openTunnel(urls: ServerUrls, options: TunnelTransportOptions): TunnelTransport {
-  return overServers(urls, createTunnelTo(urls, { ...options, host: hostOf(urls) }, dialOneOf));
+  const tunnel = createTunnelTo(urls, { ...options, host: hostOf(urls) }, dialOneOf);
+  return overServers(urls, { ...tunnel, sibling: (url) => openTunnel([baseUrlOf(url)], options) });
 }
 
 /** `transport`, which dials one of the servers at `urls`. Its errors tell that a retry may reach another. */

@@ -203,7 +203,7 @@ export class Election {
       onWritten: (entry) => this.#membership.note(entry),
       onEnded: () => this.#onSessionEnded(session),
       onLapsed: () => {
-        for (const primary of this.#primaries.values()) primary.interrupt(leaseEndedError());
+        for (const primary of this.#primaries.values()) primary.interrupt();
       },
     });
     await session.open();

@@ -26,6 +26,15 @@ export const leaseEndedError = (): ConnectError =>
     },
   );
 
+/** The error of a write that may have taken effect: this server has lost the lead before the backups confirmed it. */
+export const unconfirmedError = (): ConnectError =>
+  unavailable(
+    "this server stopped being the primary before the backups confirmed: a write may have taken effect",
+    {
+      retryAfterMs: RETRY_AFTER_MS,
+    },
+  );
+
 /** The error of a call to a partition that has no primary at the moment. */
 export const noPrimaryError = (why: string): ConnectError =>
   unavailable(`the partition has no primary at the moment: ${why}`, { retryAfterMs: RETRY_AFTER_MS });

@@ -1,4 +1,4 @@
-import type { Transport } from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
 import { asyncDispose } from "../../../lib/dispose.js";
 import { abortable } from "../../../rpc/abortable.js";
@@ -71,16 +71,15 @@ export class Partitions {
     const primary = await election.lead(address, signal);
     return primary.serve(async () => {
       try {
-        return await this.#run(
-          address,
-          operation((seen) => primary.leadership(seen)),
-        );
+        const write = operation((seen) => primary.leadership(seen));
+        const result = await this.#run(address, write);
+        primary.confirm();
+        return result;
       } catch (error) {
         if (error instanceof EngineFault && error.reason !== "full") election.restart(address.recordKey);
+        // A conflict counts only if no later primary can have resolved it in the meantime.
+        if (error instanceof ConnectError && error.code === Code.Aborted) primary.confirm();
         throw error;
-      } finally {
-        // The result, or the conflict, counts only if no later primary can have changed it in the meantime.
-        primary.check();
       }
     });
   }
@@ -103,7 +102,12 @@ export class Partitions {
     return primary.serve(async () => {
       const { seen, entry } = await get();
       // A failover must not undo what was read.
-      if (entry) await abortable(primary.settled(timestampOf(entry)), signal);
+      if (entry) {
+        await abortable(primary.settled(timestampOf(entry)), signal).catch((error: unknown) => {
+          primary.check();
+          throw error;
+        });
+      }
       primary.leadership(seen);
       return entry;
     });

@@ -7,7 +7,7 @@ import { type Address, addressFacts } from "./address.js";
 import type { SeenSession } from "./election/membership.js";
 import { isEntryTombstone, lower, timestampOf } from "./entry.js";
 import { type CopyAddress, Follower } from "./follower.js";
-import { type Leadership, leaseEndedError, notPrimaryError } from "./group.js";
+import { type Leadership, leaseEndedError, notPrimaryError, unconfirmedError } from "./group.js";
 import type { InSyncSet } from "./in-sync-set.js";
 import type { Partition } from "./partition.js";
 import { Tombstones } from "./tombstones.js";
@@ -87,6 +87,11 @@ export class Primary {
     if (!this.#options.isLeaseValid()) throw leaseEndedError();
   }
 
+  /** Fails if this server may not tell the outcome of a write, which may have taken effect. */
+  confirm(): void {
+    if (this.#ended || !this.#options.isLeaseValid()) throw unconfirmedError();
+  }
+
   /** The leadership for a write to a copy that has seen the term `seen`. */
   leadership(seen: bigint): Leadership {
     this.check();
@@ -124,11 +129,10 @@ export class Primary {
    * then. Default: everything up to now.
    */
   async settled(timestamp = this.#published): Promise<void> {
-    if (this.#ended) throw this.#ended;
-    if (timestamp > this.#replicated) {
+    if (timestamp > this.#replicated && !this.#ended) {
       await new Promise<void>((resolve, reject) => this.#waits.push({ timestamp, resolve, reject }));
     }
-    this.check();
+    this.confirm();
   }
 
   /** Replicates to `backups` from now on, and to no others. */
@@ -146,8 +150,8 @@ export class Primary {
   }
 
   /** Fails the calls that wait for confirmations: the lease has ended. Whether they took effect is unknown. */
-  interrupt(error: ConnectError): void {
-    for (const { reject } of this.#waits.splice(0)) reject(error);
+  interrupt(): void {
+    for (const { reject } of this.#waits.splice(0)) reject(unconfirmedError());
   }
 
   /**
@@ -178,7 +182,7 @@ export class Primary {
     this.#options.inSync.end();
     for (const follower of this.#followers.values()) follower.close();
     this.#followers.clear();
-    this.interrupt(reason);
+    this.interrupt();
   }
 
   #follow({ copy, url }: CopyAddress): void {
