@@ -252,8 +252,8 @@ export class Link {
     const reserved = digest[RESERVED_KEY];
     const record = this.#options.hashes === false || !reserved ? undefined : decodeReserved(reserved);
     if (!record) {
-      if (this.#peer.kind === "unknown") this.#becomePlain();
       if (!this.#isPeerOutdated) this.#incoming.receivePlain(keys, digest);
+      if (this.#peer.kind === "unknown") this.#becomePlain();
       return;
     }
     if (this.#peer.kind !== "capable") this.#becomeCapable();

@@ -16,7 +16,10 @@ const BATCH_ENTRIES = 100;
 
 /** The limits of one update and of one request. A single larger entry is an update of its own. */
 const MESSAGE_ENTRIES = 1000;
-const MESSAGE_BYTES = 1024 ** 2;
+const MESSAGE_BYTES = 1024 ** 2 - 1024;
+
+/** The most bytes of an entry in an update besides its key, value and timestamp. */
+const ENTRY_OVERHEAD_BYTES = 24;
 
 /** How many keys may be requested at a time; more if the replica has more. The next comparison requests the others. */
 const REQUESTED_KEYS = 10_000;
@@ -253,7 +256,7 @@ export class Outbox {
     let bytes = 0;
     for (const key of this.#outgoing) {
       const value = this.#replica.get(key);
-      const size = sizeOf(key, value);
+      const size = sizeOf(key, value) + (value?.digest?.timestamp.length ?? 0) + ENTRY_OVERHEAD_BYTES;
       const isFull = entries.length >= MESSAGE_ENTRIES || bytes + size > MESSAGE_BYTES;
       if (isFull && entries.length > 0) break;
       this.#outgoing.delete(key);
