@@ -57,14 +57,24 @@ export async function chooseDataLocation({
   };
 }
 
-/** Creates a server that keeps its data at `location`. */
-export async function createServerAt(location: DataLocation, options: ServerOptions): Promise<Server> {
+/** Creates a server that keeps its data at `location`, and elects the primaries of maps in the cluster `election`. */
+export async function createServerAt(
+  location: DataLocation,
+  options: ServerOptions,
+  election?: Cluster,
+): Promise<Server> {
   const { engines } = parseConfig(options.config);
   const engine = await openEngine(location, engines, options.log);
+  let electionEngine: Engine | undefined;
   try {
-    return createServer({ ...options, ...(engine && { engine }) });
+    if (election) {
+      const bounds = { ...engines.jetstream, ...(options.log && { log: options.log }) };
+      electionEngine = await openCluster(election, bounds);
+    }
+    return createServer({ ...options, ...(engine && { engine }), ...(electionEngine && { electionEngine }) });
   } catch (error) {
     await engine?.close();
+    await electionEngine?.close();
     throw error;
   }
 }

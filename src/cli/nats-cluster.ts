@@ -23,21 +23,31 @@ type ServeSettings = CommandSettings<typeof SERVE_OPTIONS>;
 
 const TLS_OPTIONS = ["nats-ca", "nats-key", "nats-cert"] as const;
 
-/** The options that need --jetstream. */
-const NEEDS_JETSTREAM = ["replicas", "creds", ...TLS_OPTIONS, "jetstream-name"] as const;
+/** The options that need a cluster. */
+const NEEDS_CLUSTER = ["replicas", "creds", ...TLS_OPTIONS, "jetstream-name"] as const;
 
 /**
- * The cluster that the options name, with the text of the credentials; undefined without --jetstream. Fails with a
- * UsageError that names the wrong option.
+ * The cluster that `option` names, for all data or only for elections, with the text of the credentials; undefined
+ * without the option. Fails with a UsageError that names the wrong option.
  */
-export async function clusterOf(settings: ServeSettings): Promise<Cluster | undefined> {
+export async function clusterOf(
+  settings: ServeSettings,
+  option: "jetstream" | "election" = "jetstream",
+): Promise<Cluster | undefined> {
   const { options, nameOf, isGiven } = settings;
-  if (options.jetstream === undefined) {
-    const useless = NEEDS_JETSTREAM.find(isGiven);
-    if (useless !== undefined) throw new UsageError(`${nameOf(useless)} needs --jetstream`);
+  const urls = options[option];
+  if (options.jetstream !== undefined && options.election !== undefined) {
+    const [election, data] = [nameOf("election"), nameOf("jetstream")];
+    throw new UsageError(`${election} needs --data or --memory: with ${data} all servers have the same data`);
+  }
+  if (urls === undefined) {
+    const useless = options.election === undefined ? NEEDS_CLUSTER.find(isGiven) : undefined;
+    if (option === "jetstream" && useless !== undefined) {
+      throw new UsageError(`${nameOf(useless)} needs --jetstream or --election`);
+    }
     return undefined;
   }
-  const servers = options.jetstream.split(",").map((url) => serverOf(url.trim(), nameOf("jetstream")));
+  const servers = urls.split(",").map((url) => serverOf(url.trim(), nameOf(option)));
   const replicas = Number(oneOf(nameOf("replicas"), options.replicas, ["1", "3", "5"]));
   const credentials = await credentialsOf(settings);
   const tls = await tlsOf(settings);

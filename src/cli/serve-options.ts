@@ -36,6 +36,12 @@ export const SERVE_OPTIONS = {
     description:
       "keeps data in this NATS cluster: nats://a:4222,nats://b:4222, or tls://; see docs/deploy.md",
   },
+  election: {
+    type: "string",
+    placeholder: "URLS",
+    description:
+      "servers with data of their own elect the primaries of maps in this NATS cluster; see docs/primitives/map.md",
+  },
   replicas: {
     type: "string",
     default: "3",

@@ -60,7 +60,7 @@ async function start(settings: ServeSettings): Promise<RunningServer> {
   const telemetry = await openTelemetry(options.otlp, log);
   const mirror = options.conformance ? await openMirror(0) : undefined;
   const input = file?.input ?? {};
-  const server = await createServerAt(location, {
+  const serverOptions = {
     config: mirror ? withConformance(input, mirror.url) : input,
     platform: nodePlatform,
     log,
@@ -68,7 +68,8 @@ async function start(settings: ServeSettings): Promise<RunningServer> {
       interceptors: telemetry.interceptors,
       clientInterceptors: telemetry.clientInterceptors,
     }),
-  });
+  };
+  const server = await createServerAt(location, serverOptions, settings.election);
   const closeOthers = async () => {
     await mirror?.close();
     await telemetry?.close();
@@ -111,6 +112,7 @@ async function readSettings(args: string[], env: Environment) {
     level: oneOf(nameOf("log-level"), options["log-level"], LOG_LEVELS),
     tlsPaths: tlsPathsOf(options["tls-key"], options["tls-cert"]),
     cluster: await clusterOf(settings),
+    election: await clusterOf(settings, "election"),
     configPath: options.config ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : undefined),
     misspelled: misspelledVariables(SERVE_OPTIONS, env),
   };

@@ -85,8 +85,8 @@ test.each<[args: string[], why: string]>([
   [["--jetstream", "http://a"], 'nats://b:4222, got "http://a"'],
   [["--jetstream", "nats://a/x"], 'got "nats://a/x"'],
   [["--jetstream", "http://ada:secret@a"], 'got "http://a"'],
-  [["--replicas", "3"], "--replicas needs --jetstream"],
-  [["--jetstream-name", "x"], "--jetstream-name needs --jetstream"],
+  [["--replicas", "3"], "--replicas needs --jetstream or --election"],
+  [["--jetstream-name", "x"], "--jetstream-name needs --jetstream or --election"],
   [[...on, "--replicas", "2"], '--replicas must be one of 1, 3, 5, got "2"'],
   [[...on, "--creds", "/no/such"], '--creds "/no/such": there is no such file or folder'],
   [
@@ -110,7 +110,7 @@ test.each<[args: string[], why: string]>([
 test("a wrong value of a variable is refused by the variable's name", async () => {
   await assert.rejects(
     cluster([], { FAIRLEAD_REPLICAS: "1" }),
-    /^Error: FAIRLEAD_REPLICAS needs --jetstream$/,
+    /^Error: FAIRLEAD_REPLICAS needs --jetstream or --election$/,
   );
   await assert.rejects(
     cluster(on, { FAIRLEAD_REPLICAS: "two" }),
