@@ -9,7 +9,7 @@ import { ELECTION_ENGINE, type ServerNode, transportTo } from "./world/server-no
 import type { World } from "./world.js";
 
 /** The lease of the servers, in milliseconds. */
-const LEASE_MS = 1000;
+const LEASE_MS = 1500;
 
 /** How long a backup may take to confirm a change before it leaves the in-sync set, in milliseconds. */
 const ACK_TIMEOUT_MS = 400;
@@ -60,15 +60,19 @@ export class Cluster implements FaultyCluster {
     return false;
   }
 
-  /** A client that stays with a server until a call to it fails, also if it is not the primary any more. */
-  client(machine: Machine, number: number): MapClient {
+  /**
+   * A client that begins with any server. With `follows` its map calls the primaries of which it learns. Otherwise it
+   * stays with a server until a call fails there, also if that is not the primary any more.
+   */
+  client(machine: Machine, number: number, follows: boolean): MapClient {
     const { realms, network, nodes, scheduler } = this.world;
     const serverAt = (url: string) => nodes.find(({ options }) => options.url === url);
     const { createMap, primaryIn } = realms.clients.program;
+    const dial = (url: string) => transportTo(url, { realm: realms.clients, network, serverAt, machine });
+    const options = { partitions: this.partitions, ...(follows && { primaries: dial }) };
     const maps = new Map(
       nodes.map(({ options: { url } }): [string, VersionedMap<string>] => {
-        const transport = transportTo(url, { realm: realms.clients, network, serverAt, machine });
-        return [url, createMap<string>(transport, "m", { partitions: this.partitions })];
+        return [url, createMap<string>(dial(url), "m", options)];
       }),
     );
     const all = [...maps.values()];

@@ -1,6 +1,6 @@
 import type { GroupState } from "./group-state.js";
 import type { ServerNode } from "./world/server-node.js";
-import { ENGINE, type World } from "./world.js";
+import { CLIENTS, ENGINE, type World } from "./world.js";
 
 /** What faults need of the cluster. */
 export interface FaultyCluster {
@@ -30,6 +30,7 @@ const kinds: readonly (readonly [weight: number, make: MakeFault])[] = [
   [2, cutOneWay],
   [2, async (cluster) => cutFromServers(cluster, await primaryOrAny(cluster))],
   [1, loseEngine],
+  [2, resetConnections],
   [2, slowLinks],
   [1, setWallClock],
 ];
@@ -41,13 +42,13 @@ export async function makeFaults(cluster: FaultyCluster, untilMs: number): Promi
   const all = kinds.flatMap(([weight, make]) => Array.from({ length: weight }, () => make));
   let open: Fault[] = [];
   while (scheduler.nowMs < untilMs) {
-    await scheduler.sleep(scheduler.between(100, 1500));
+    await scheduler.sleep(scheduler.between(100, 800));
     const fault = await scheduler.pick(all)(cluster);
     if (fault) {
       world.say(`FAULT ${fault.what}`);
       open.push(fault);
     }
-    await scheduler.sleep(scheduler.between(50, 3000));
+    await scheduler.sleep(scheduler.between(200, 4000));
     const isDouble = open.length === 1 && scheduler.random() < 0.3;
     if (!isDouble) {
       for (const { what, end } of open) {
@@ -115,9 +116,13 @@ function pause(_: FaultyCluster, node: ServerNode): Fault | undefined {
   return { what: `pause ${node.name}`, end: () => node.machine.resume() };
 }
 
-/** Cuts a server off from the other servers and from the engine; clients still reach it. */
+/** Cuts a server off from the other servers, the engine and some clients. Its wall clock may be set back as well. */
 function cutOff(cluster: FaultyCluster, node: ServerNode): Fault {
-  return cut(cluster, bothWays(node.name, [...otherNames(cluster, node), ENGINE]), `cut off ${node.name}`);
+  const { scheduler, clients } = cluster.world;
+  const far = clients.map(({ name }) => name).filter(() => scheduler.random() < 0.5);
+  if (scheduler.random() < 0.3) node.machine.wallOffsetMs -= 60_000;
+  const ways = bothWays(node.name, [...otherNames(cluster, node), ENGINE, ...far]);
+  return cut(cluster, ways, `cut off ${node.name} from all but ${CLIENTS - far.length} clients`);
 }
 
 function cutFromEngine(cluster: FaultyCluster, node: ServerNode): Fault {
@@ -162,6 +167,32 @@ function cut({ world }: FaultyCluster, ways: readonly Way[], what: string): Faul
         if (breaks && from !== ENGINE && to !== ENGINE) network.break(from, to, "connection timed out");
         network.heal(from, to);
       }
+    },
+  };
+}
+
+/** Resets the connections of a server to the others, again and again; messages under way are lost. */
+async function resetConnections(cluster: FaultyCluster): Promise<Fault> {
+  const { network, scheduler } = cluster.world;
+  const node = await primaryOrAny(cluster);
+  let hasEnded = false;
+  const reset = () => {
+    if (hasEnded) return;
+    for (const other of otherNames(cluster, node)) {
+      network.cut(node.name, other);
+      scheduler.after(scheduler.between(2, 40), () => {
+        network.break(node.name, other, "connection reset");
+        if (!hasEnded) network.heal(node.name, other);
+      });
+    }
+    scheduler.after(scheduler.between(60, 250), reset);
+  };
+  reset();
+  return {
+    what: `reset the connections of ${node.name}`,
+    end() {
+      hasEnded = true;
+      for (const other of otherNames(cluster, node)) network.heal(node.name, other);
     },
   };
 }

@@ -4,7 +4,7 @@ import { makeFaults } from "./faults.js";
 import { findMapViolations, type MapOperation, type Violation } from "./map-history.js";
 import { type MapClient, Workload } from "./workload.js";
 import type { Machine } from "./world/machine.js";
-import { type Realms, World } from "./world.js";
+import { CLIENTS, type Realms, World } from "./world.js";
 
 /** How long faults are made, in milliseconds of virtual time. */
 const FAULTS_MS = 12_000;
@@ -32,7 +32,7 @@ export async function simulate(realms: Realms, seed: number): Promise<Simulation
   let isDone = false;
   const run = async () => {
     for (const node of world.nodes) cluster.start(node);
-    const clients = world.clients.map((machine, i) => cluster.client(machine, i));
+    const clients = world.clients.map((machine, i) => cluster.client(machine, i, i >= CLIENTS / 2));
     const calls = clients.map((client) => workload.run(client));
     await makeFaults(cluster, FAULTS_MS);
     cluster.healAll();
@@ -66,7 +66,7 @@ export async function simulate(realms: Realms, seed: number): Promise<Simulation
 /** Reads every key while the primary is killed, again and again, so that every copy is read that may be the primary's. */
 async function readFromEveryServer(cluster: Cluster, workload: Workload): Promise<Violation[]> {
   const { world } = cluster;
-  const reader = cluster.client(world.clients[0] as Machine, world.clients.length);
+  const reader = cluster.client(world.clients[0] as Machine, CLIENTS, true);
   for (let round = 0; ; round++) {
     const unread = await readAll(world, workload, reader);
     if (unread.length > 0 || round === world.nodes.length) return unread;

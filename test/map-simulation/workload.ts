@@ -11,7 +11,7 @@ const OPERATIONS_PER_KEYS = 75;
 const KEYS = 3;
 
 /** How long a client waits after a call that has failed, in milliseconds. */
-const PAUSE_MS: [number, number] = [100, 500];
+const PAUSE_MS: [number, number] = [20, 250];
 
 /** One client of the map: it makes one call at a time. */
 export interface MapClient {
@@ -41,7 +41,8 @@ export class Workload {
     const { scheduler } = this.#world;
     while (!this.isStopping) {
       await scheduler.sleep(scheduler.between(5, 150));
-      if (!(await this.call(client, this.#nextCall()))) await scheduler.sleep(scheduler.between(...PAUSE_MS));
+      if (!(await this.call(client, this.#nextCall(client))))
+        await scheduler.sleep(scheduler.between(...PAUSE_MS));
     }
   }
 
@@ -49,7 +50,7 @@ export class Workload {
   call(client: MapClient, call: MapCall): Promise<MapOutcome | undefined> {
     const { realms, scheduler } = this.#world;
     const { conflictFacts } = realms.clients.program;
-    const options = { timeoutMs: Math.floor(scheduler.between(500, 3000)) };
+    const options = { timeoutMs: Math.floor(scheduler.between(50, 800)) };
     this.keys.add(call.key);
     return this.history.call(client.number, call, async () => {
       try {
@@ -66,17 +67,18 @@ export class Workload {
     });
   }
 
-  #nextCall(): MapCall {
+  /** A random call. Every second client mainly reads: it stays with a server that only reads succeed on. */
+  #nextCall({ number }: MapClient): MapCall {
     const { scheduler } = this.#world;
     const generation = Math.floor(this.#calls++ / OPERATIONS_PER_KEYS);
     const key = `k${generation * KEYS + Math.floor(scheduler.random() * KEYS)}`;
     const version = this.#versions.get(key);
+    if (scheduler.random() < (number % 2 === 0 ? 0.2 : 0.9)) return { do: "get", key };
     const dice = scheduler.random();
-    if (dice < 0.35) return { do: "get", key };
-    if (dice < 0.6) return { do: "put", key, value: this.#nextValue() };
-    if (dice < 0.7) return { do: "put", key, value: this.#nextValue(), condition: "absent" };
-    if (dice < 0.85 && version) return { do: "put", key, value: this.#nextValue(), condition: version };
-    if (dice < 0.9 && version) return { do: "remove", key, condition: version };
+    if (dice < 0.4) return { do: "put", key, value: this.#nextValue() };
+    if (dice < 0.55) return { do: "put", key, value: this.#nextValue(), condition: "absent" };
+    if (dice < 0.8 && version) return { do: "put", key, value: this.#nextValue(), condition: version };
+    if (dice < 0.88 && version) return { do: "remove", key, condition: version };
     return { do: "remove", key };
   }
 

@@ -13,7 +13,7 @@ export interface Realms {
 }
 
 const SERVERS = 3;
-const CLIENTS = 4;
+export const CLIENTS = 4;
 
 /** Loads the program that `source` has compiled, once for each machine. */
 export const loadRealms = (source: RealmSource): Realms => ({
