@@ -64,10 +64,26 @@ const TUNNEL = `
   import { Runtime } from "fairlead/gen/spec/proto/runtime/v1/runtime_pb.js";
   globalThis.client = createClient(Runtime, createTunnelTransport("http://localhost"));`;
 
+/** A page with a gossip map that is kept in IndexedDB, over the tunnel. */
+const GOSSIP_PAGE = `
+  import { openGossipMap } from "fairlead";
+  import { createTunnelTransport } from "fairlead/tunnel";
+  import { indexedDbPersistence } from "fairlead/web";
+  const persist = indexedDbPersistence("app");
+  globalThis.map = openGossipMap(createTunnelTransport("http://localhost"), "m", { persist });`;
+
+/** A page with another facade over the tunnel. */
+const TUNNEL_CLIENT = `
+  import { createSecrets } from "fairlead";
+  import { createTunnelTransport } from "fairlead/tunnel";
+  globalThis.secrets = createSecrets(createTunnelTransport("http://localhost"), "default");`;
+
 /** Bytes after gzip: the initial files of a page, and those that it may load later. `modules`: of the former, minified. */
 interface Size {
   first: number;
   later: number;
+  /** The part of `later` that only gossip maps load. */
+  gossip: number;
   modules: Map<string, number>;
 }
 
@@ -97,7 +113,10 @@ async function measure(page: string): Promise<Size> {
       modules.set(module, (modules.get(module) ?? 0) + bytesInOutput);
     }
   }
-  return { first: weight(first), later: sum(bytes.values()) - weight(first), modules };
+  const gossip = sum(
+    [...bytes].filter(([name]) => name.startsWith("gossip-map-chunk")).map(([, size]) => size),
+  );
+  return { first: weight(first), later: sum(bytes.values()) - weight(first), gossip, modules };
 }
 
 /** The files that the page imports statically, also indirectly. */
@@ -160,8 +179,15 @@ if (values.modules !== undefined) {
     ),
   ];
   row("state, where bare has the same piece of Runtime", state, await measure(bare(STATE_PART)));
-  const whole = { ...all, first: all.first + all.later, later: 0 };
-  row("all facades, with all that is loaded on demand", whole, await measure(bare(EVERY)));
+  const wholeOf = (size: Size): Size => ({ ...size, first: size.first + size.later, later: 0 });
+  row("all facades, with all that is loaded on demand", wholeOf(all), await measure(bare(EVERY)));
+  const client = wholeOf(await measure(TUNNEL_CLIENT));
+  const withoutGossip = { ...client, first: client.first - client.gossip };
+  row(
+    "a gossip map in IndexedDB, against the tunnel client, all loaded",
+    wholeOf(await measure(GOSSIP_PAGE)),
+    withoutGossip,
+  );
   for (const [factory, services] of Object.entries(FACADES)) {
     if (factory === "createState") continue;
     row(`only ${factory}()`, await measure(one(factory)), await measure(bare(services)));

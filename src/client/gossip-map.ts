@@ -179,5 +179,5 @@ export async function openGossipMap<V = unknown>(
   name: string,
   options: GossipMapOptions & Coding<V> = {},
 ): Promise<GossipMap<V>> {
-  return (await lazyChunk()).joinGossipMap(transport, name, options);
+  return (await lazyChunk()).loadGossipMap(transport, name, options);
 }

@@ -16,10 +16,12 @@ import type { CancelableIterator } from "../lib/cancelable-iterator.js";
 export type LazyChunk = typeof import("./lazy-chunk.js");
 
 /**
- * Loads lazy-chunk.ts. Fails with `Code.Unavailable` if it cannot be loaded, as when the server cannot be reached; the
- * next call tries again. A test may give another `load`.
+ * Loads lazy-chunk.ts, or what `load` loads. Fails with `Code.Unavailable` if it cannot be loaded, as when the server
+ * cannot be reached; the next call tries again.
  */
-export async function lazyChunk(load = () => import("./lazy-chunk.js")): Promise<LazyChunk> {
+export async function lazyChunk<T = LazyChunk>(
+  load: () => Promise<T> = () => import("./lazy-chunk.js") as Promise<T>,
+): Promise<T> {
   try {
     return await load();
   } catch (error) {

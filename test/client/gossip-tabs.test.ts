@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, test } from "vitest";
+import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import { joinGossipMap } from "../../src/client/gossip-map/replica-map.js";
 import { type GossipMap, type GossipMapOptions, openGossipMap } from "../../src/client/gossip-map.js";
 import { type FakeTab, fakeOrigin } from "../support/fake-origin.js";
@@ -24,7 +25,7 @@ async function open() {
     /** Opens the map in a new tab, which has a network of its own to be counted and cut. */
     async tab(options: GossipMapOptions = {}, tab: FakeTab = origin.tab()) {
       const network = switchedTransport(server.transport);
-      const map = await joinGossipMap<Value>(network, "m", { persist, ...options }, tab);
+      const map = await joinGossipMap<Value>(network, GossipMapService, "m", { persist, ...options }, tab);
       const kill = () => {
         network.off();
         tab.kill();

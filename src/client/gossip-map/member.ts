@@ -19,6 +19,8 @@ import { UnsentWrites } from "./unsent-writes.js";
 import type { WaitOptions } from "./waiters.js";
 
 export interface LocalMemberOptions {
+  /** Default: the generated service, which loadGossipMap() has anyway. */
+  service?: typeof GossipMapService;
   namespace: string;
   memberId: string;
   flushMs: number;
@@ -145,8 +147,8 @@ export class LocalMember {
   }
 
   #createSync(transport: Transport, options: LocalMemberOptions): ServerSync {
-    const { namespace, memberId, flushMs, antiEntropyMs, call } = options;
-    const client = generatedClient(GossipMapService, transport);
+    const { service = GossipMapService, namespace, memberId, flushMs, antiEntropyMs, call } = options;
+    const client = generatedClient(service, transport);
     const isFollowing = () => this.#tabs?.isFollowing ?? false;
     return new ServerSync({
       replica: this.replica,

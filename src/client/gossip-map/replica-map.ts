@@ -1,4 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
+import type { GossipMapService } from "../../../gen/atomix/map/map_pb.js";
 import { type Lifetime, MAX_LIFETIME_MS } from "../../gossip/lifetime.js";
 import { checkedName, checkOptions, checkType } from "../../lib/checks.js";
 import { checkedMs } from "../../lib/count-checks.js";
@@ -15,6 +16,7 @@ import { DecodedValues, decodedChanges, isReadable } from "./values.js";
 /** Opens the map of openGossipMap(). `platform`: what the tabs of the origin share; tests have several in one process. */
 export async function joinGossipMap<V>(
   transport: Transport,
+  service: typeof GossipMapService,
   name: string,
   options: GossipMapOptions & Coding<V>,
   platform = tabPlatform(),
@@ -24,6 +26,7 @@ export async function joinGossipMap<V>(
   const codec = codecOf<V>(options);
   const member = new LocalMember(transport, name, {
     ...settings,
+    service,
     signal,
     tabs: shareTabs ? platform : undefined,
   });
