@@ -1,4 +1,5 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type ContextKey, createContextKey } from "@connectrpc/connect";
+import { quote } from "../../lib/quote.js";
 import { sameBytes, tokenIn } from "../../rpc/bearer-token.js";
 import type { Logger, Platform } from "../context.js";
 import { tokenOf } from "./credential.js";
@@ -17,6 +18,9 @@ export interface Caller {
   /** When its token expires, in Unix milliseconds. Default: never. */
   readonly expiresAtMs?: number;
 }
+
+/** The caller of a call, in its context values. */
+export const callerKey: ContextKey<Caller | undefined> = createContextKey(undefined);
 
 const everything: readonly AccessRule[] = [{ primitive: "*", verbs: ["*"] }];
 
@@ -85,6 +89,12 @@ export function unauthenticated(why: string, error?: "invalid_request" | "invali
 /** The error of a call that its caller may not make. */
 export function forbidden(why: string): ConnectError {
   return refusal(why, Code.PermissionDenied, "insufficient_scope");
+}
+
+/** The error of a caller whose rules do not allow `action`. */
+export function refusalOf({ subject, hasToken }: Caller, action: string): ConnectError {
+  if (!hasToken) return unauthenticated(`without a bearer token no one may ${action}`);
+  return forbidden(`${quote(subject)} may not ${action}: no rule of its own allows it`);
 }
 
 function refusal(why: string, code: Code, error: string | undefined): ConnectError {

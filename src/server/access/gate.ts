@@ -1,12 +1,10 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import {
-  type ConnectError,
-  type ContextKey,
-  type ContextValues,
-  createContextKey,
-  type Interceptor,
-  type StreamRequest,
-  type UnaryRequest,
+import type {
+  ConnectError,
+  ContextValues,
+  Interceptor,
+  StreamRequest,
+  UnaryRequest,
 } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { AppCallback } from "../../../gen/spec/proto/runtime/v1/appcallback_pb.js";
@@ -21,19 +19,18 @@ import type { Logger, Platform } from "../context.js";
 import {
   type Caller,
   callerFinder,
+  callerKey,
   type FindCaller,
   forbidden,
+  refusalOf,
   trusted,
   unauthenticated,
 } from "./callers.js";
 import { endAtExpiry } from "./expiry.js";
-import { type Permission, permissionOf } from "./permissions.js";
+import { operationOf, permissionOf } from "./permissions.js";
 import { sendRefusal } from "./refusal.js";
 import { mentions, permits, type RpcOperation } from "./rules.js";
 import { type AccessSettings, isOn } from "./settings.js";
-
-/** The caller of a call, in its context values. */
-const callerKey: ContextKey<Caller | undefined> = createContextKey(undefined);
 
 /** The subject of a caller that has shown valid credentials; undefined for all others. */
 export function subjectOf(values: ContextValues): string | undefined {
@@ -230,28 +227,17 @@ async function checkGroup(caller: Caller, group: string, { isApp }: Gate): Promi
   throw refusalOf(caller, `have the events of the app ${quote(group)} (${RECEIVE_EVENTS.rpc})`);
 }
 
-const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): RpcOperation => ({
-  primitive,
-  verbs,
-  rpc,
-});
-
 function operationRefusal(
   caller: Caller,
-  { primitive, verbs, rpc }: RpcOperation,
+  { primitive, verbs, anyVerb, rpc }: RpcOperation,
   store?: string,
   group?: string,
 ): ConnectError {
-  const verb = verbs.length > 0 ? verbs.join(" and ") : rpc;
+  const verb = verbs.length > 0 ? verbs.join(anyVerb ? " or " : " and ") : rpc;
   const object =
     (store === undefined ? primitive : `${primitive} ${quote(store)}`) +
     (group === undefined ? "" : ` in group ${quote(group)}`);
   return refusalOf(caller, `${verb} ${object}${verbs.length > 0 ? ` (${rpc})` : ""}`);
-}
-
-function refusalOf({ subject, hasToken }: Caller, action: string): ConnectError {
-  if (!hasToken) return unauthenticated(`without a bearer token no one may ${action}`);
-  return forbidden(`${quote(subject)} may not ${action}: no rule of its own allows it`);
 }
 
 /** Whether a page in a browser sent this. A page cannot leave these headers out, and other clients seldom send them. */

@@ -8,6 +8,7 @@ import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { consumerGroupOf, fencesIn, logNameIn } from "../calls/request-names.js";
 import { componentKindSpelled, type Primitive } from "../primitives.js";
+import type { RpcOperation } from "./rules.js";
 
 export type Verb = "read" | "write";
 
@@ -16,6 +17,8 @@ export interface Permission<T = unknown> {
   readonly primitive: Primitive;
   /** A rule must allow all of these verbs. Without verbs, only "*" and the RPC's own name permit it. */
   readonly verbs: readonly Verb[];
+  /** Whether one of the verbs is enough, because the service itself looks at the direction and the key of each entry. */
+  readonly anyVerb?: boolean;
   /** The store that a message names; undefined if it names none, like those after the first of an upload. */
   readonly store?: (message: T) => string | undefined;
   /** The consumer group whose events a message asks for; `appId` is this runtime's own id. */
@@ -28,6 +31,14 @@ export interface Permission<T = unknown> {
 
 /** The permission that `method` needs; undefined if its service is not about primitives. */
 export const permissionOf = (method: DescMethod): Permission<never> | undefined => permissions.get(method);
+
+/** The operation of a call of the RPC `rpc`. */
+export const operationOf = ({ primitive, verbs, anyVerb }: Permission<never>, rpc: string): RpcOperation => ({
+  primitive,
+  verbs,
+  rpc,
+  ...(anyVerb && { anyVerb }),
+});
 
 /** The RPCs of a primitive by their names, for rules that are about single ones. */
 export const rpcsOf = (primitive: Primitive | "*"): string[] =>
@@ -148,10 +159,11 @@ define(MapService, {
 });
 
 define(GossipMapService, {
-  // A member receives every change and may make any change.
+  // A member receives the entries that it may read, and sends those that it may write.
   connect: {
     primitive: "gossipMap",
     verbs: ["read", "write"],
+    anyVerb: true,
     store: ({ target }) => target && fullName(target, "default"),
   },
 });

@@ -8,6 +8,8 @@ export interface AccessRule {
   readonly store?: string | undefined;
   /** A consumer group's name, or a prefix and `*`. Left out: every group but those of apps. */
   readonly group?: string | undefined;
+  /** A key, or a prefix and `*`. Left out: every key. */
+  readonly keys?: string | undefined;
   /** "read", "write", the names of single RPCs, or "*" for all. */
   readonly verbs: readonly string[];
 }
@@ -16,8 +18,16 @@ export interface AccessRule {
 export interface RpcOperation {
   readonly primitive: Primitive;
   readonly rpc: string;
-  /** A rule must allow all of these verbs, or the RPC by its name. */
+  /** A rule must allow these verbs, or the RPC by its name. */
   readonly verbs: readonly Verb[];
+  /** Whether one of the verbs is enough: the service then asks keyRights(). Default: all of them are needed. */
+  readonly anyVerb?: boolean;
+}
+
+/** What a caller may do with the keys of one store. */
+export interface KeyRights {
+  mayRead(key: string): boolean;
+  mayWrite(key: string): boolean;
 }
 
 /**
@@ -26,7 +36,7 @@ export interface RpcOperation {
  */
 export function permits(
   rules: readonly AccessRule[],
-  { primitive, rpc, verbs }: RpcOperation,
+  { primitive, rpc, verbs, anyVerb }: RpcOperation,
   store?: string,
   group?: string,
 ): boolean {
@@ -38,7 +48,28 @@ export function permits(
         (group === undefined || matches(rule.group, group)),
     );
   if (allows("*") || allows(rpc)) return true;
-  return verbs.length > 0 && verbs.every(allows);
+  return anyVerb ? verbs.some(allows) : verbs.length > 0 && verbs.every(allows);
+}
+
+/** The rights on the keys of `store` by `rules`; undefined if they allow to read and to write every key. */
+export function keyRights(
+  rules: readonly AccessRule[],
+  { primitive, rpc }: RpcOperation,
+  store: string,
+): KeyRights | undefined {
+  const patternsFor = (verb: Verb) =>
+    rules
+      .filter(
+        (rule) =>
+          isAbout(rule, primitive, store) && [verb, rpc, "*"].some((name) => rule.verbs.includes(name)),
+      )
+      .map(({ keys }) => keys);
+  const [readable, writable] = [patternsFor("read"), patternsFor("write")];
+  if (readable.includes(undefined) && writable.includes(undefined)) return undefined;
+  return {
+    mayRead: (key) => readable.some((pattern) => matches(pattern, key)),
+    mayWrite: (key) => writable.some((pattern) => matches(pattern, key)),
+  };
 }
 
 /** Whether any of the `rules` is about `store`. */

@@ -61,9 +61,24 @@ const rule = z
         "For pubsub: a consumer group's name, or with * at the end all that begin so. Left out: every group. " +
           "A group that is called like an app always needs that app's right: service, its name, OnTopicEvent.",
       ),
+    keys: z
+      .string()
+      .min(1, "must not be empty: leave it out for every key")
+      .optional()
+      .describe(
+        "For gossipMap: a key, or with * at the end all that begin so. A member receives the keys that it may read, " +
+          "and may change those that it may write. Left out: every key.",
+      ),
     verbs: atLeastOne(z.string()).describe('"read", "write", the names of single RPCs, or "*" for all.'),
   })
-  .superRefine(({ primitive, group, verbs }, { addIssue }) => {
+  .superRefine(({ primitive, group, keys, verbs }, { addIssue }) => {
+    if (keys !== undefined && primitive !== "gossipMap") {
+      addIssue({
+        code: "custom",
+        path: ["keys"],
+        message: 'must be left out: only "gossipMap" has rules by key',
+      });
+    }
     if (group !== undefined && primitive !== "pubsub") {
       addIssue({ code: "custom", path: ["group"], message: 'must be left out: only "pubsub" has groups' });
     }

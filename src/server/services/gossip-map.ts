@@ -1,7 +1,8 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { GossipMapService, Message } from "../../../gen/atomix/map/map_pb.js";
+import { GossipMapService, type Message } from "../../../gen/atomix/map/map_pb.js";
 import { type Environment, processEnvironment } from "../../gossip/environment.js";
 import { Multiplexer } from "../../gossip/multiplexer.js";
+import { keyAccessOf } from "../access/key-access.js";
 import type { ServiceContext } from "../context.js";
 import { clockRefusal } from "./gossip-map/clock-check.js";
 import { GossipMaps, type GossipMembership } from "./gossip-map/maps.js";
@@ -18,7 +19,7 @@ export function gossipMapService(
   const suffix = Math.floor(environment.random() * 2 ** 32).toString(16);
   const maps = new GossipMaps(context, environment, `${context.appId}-${suffix}`);
   return {
-    async *connect(messages, { signal }) {
+    async *connect(messages, { signal, values }) {
       const joined = new Map<string, GossipMembership>();
       const multiplexer = new Multiplexer(environment, () => {
         for (const { hub, link } of joined.values()) hub.leave(link);
@@ -26,7 +27,12 @@ export function gossipMapService(
       const leave = () => multiplexer.fail(signal.reason);
       if (signal.aborted) leave();
       signal.addEventListener("abort", leave);
-      read(checkClocks(messages, context, environment), maps, multiplexer, joined).then(
+      const join: Join = (message, target) => {
+        const access = keyAccessOf(values, GossipMapService.method.connect, message);
+        const { wake } = multiplexer;
+        return maps.join(target, { wake, fail: (error) => multiplexer.fail(error), access });
+      };
+      read(checkClocks(messages, context, environment), join, multiplexer, joined).then(
         () => multiplexer.finish(),
         (error: unknown) => multiplexer.fail(error),
       );
@@ -55,10 +61,13 @@ async function* checkClocks(
   }
 }
 
+/** Links the stream to the map that a message names. */
+type Join = (message: Message, target: { namespace: string; name: string }) => Promise<GossipMembership>;
+
 /** Processes the messages one after the other, so that each is compared with the updates of those before it. */
 async function read(
   messages: AsyncIterable<Message>,
-  maps: GossipMaps,
+  join: Join,
   multiplexer: Multiplexer,
   joined: Map<string, GossipMembership>,
 ): Promise<void> {
@@ -67,7 +76,7 @@ async function read(
     const prefix = keyPrefix("gossip", namespace, name);
     let membership = joined.get(prefix);
     if (!membership) {
-      membership = await maps.join({ namespace, name }, multiplexer);
+      membership = await join(message, { namespace, name });
       if (multiplexer.ended) {
         membership.hub.leave(membership.link);
         return;

@@ -5,6 +5,7 @@ import type { Environment } from "../../../gossip/environment.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica } from "../../../gossip/replica.js";
 import { compareValues } from "../../../gossip/version.js";
+import type { KeyAccess } from "../../access/key-access.js";
 import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore, Write } from "../../engine.js";
 import { unavailable } from "../../errors.js";
@@ -35,6 +36,8 @@ export interface GossipMember {
   wake: () => void;
   /** Called if the hub fails. */
   fail: (error: unknown) => void;
+  /** The keys that the member may read and write. Undefined: all. */
+  access: KeyAccess | undefined;
 }
 
 /**
@@ -165,6 +168,9 @@ export class GossipHub {
 
   async #commit(updates: Update[], from: Link): Promise<void> {
     const isNewer = ([key, value]: Update) => this.#replica.takes(key, value);
+    const access = this.#members.get(from)?.access;
+    // A member sends entries that are not newer to confirm that it has them: that is no write.
+    if (access) for (const [key] of updates.filter(isNewer)) access.checkWrite(key);
     const { limits, target } = this.#options;
     checkMapSize(this.#replica, updates.filter(isNewer), limits, target.name);
     for (let at = 0; at < updates.length; at += COMMIT_ENTRIES) {
