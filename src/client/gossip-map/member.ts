@@ -31,6 +31,8 @@ export interface LocalMemberOptions {
   persist?: GossipPersistence | undefined;
   /** The tabs that share the storage. Default: none do. */
   tabs?: TabPlatform | undefined;
+  /** Called after each change of the entry at a key, by whomever it was made. */
+  onChanged: (key: string) => void;
   /** Closes the member when it aborts. */
   signal: AbortSignal | undefined;
   /** Default: the time and randomness of this process. */
@@ -60,6 +62,7 @@ export class LocalMember {
   readonly #tabs: Tabs | undefined;
   readonly #sync: ServerSync;
   readonly #loops = new Set<Changes>();
+  readonly #onChanged: (key: string) => void;
   readonly #unregister: () => void;
   readonly #stopListening: () => void;
   #hasStarted = false;
@@ -72,6 +75,7 @@ export class LocalMember {
   constructor(transport: Transport, name: string, options: LocalMemberOptions) {
     const { memberId, tombstoneMs, maxAheadMs, environment, persist } = options;
     this.name = name;
+    this.#onChanged = options.onChanged;
     this.#unregister = openFor(transport, () => this.close());
     this.replica = new Replica(memberId, {
       tombstoneMs,
@@ -325,6 +329,7 @@ export class LocalMember {
   }
 
   #publish(stored: Stored, local: boolean): void {
+    this.#onChanged(stored.key);
     for (const loop of this.#loops) loop.add(stored, local);
   }
 

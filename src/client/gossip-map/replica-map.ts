@@ -24,13 +24,15 @@ export async function joinGossipMap<V>(
   const { signal, timeoutMs, offline, shareTabs, ...settings } = checkedSettings(name, options);
   if (signal?.aborted) throw canceled(signal);
   const codec = codecOf<V>(options);
+  const values = new DecodedValues<V>(name, codec);
   const member = new LocalMember(transport, name, {
     ...settings,
     service,
     signal,
     tabs: shareTabs ? platform : undefined,
+    onChanged: (key) => values.forget(key),
   });
-  const map = replicaMap(member, settings.memberId, codec);
+  const map = replicaMap(member, settings.memberId, codec, values);
   try {
     await member.loaded;
     if (!offline) await member.caughtUp({ signal, timeoutMs });
@@ -89,9 +91,13 @@ function checkedSettings(name: string, options: GossipMapOptions) {
   };
 }
 
-function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): GossipMap<V> {
+function replicaMap<V>(
+  member: LocalMember,
+  memberId: string,
+  codec: Codec<V>,
+  values: DecodedValues<V>,
+): GossipMap<V> {
   const { name, replica, status } = member;
-  const values = new DecodedValues<V>(name, codec);
   const map: GossipMap<V> = {
     name,
     memberId,
@@ -106,8 +112,14 @@ function replicaMap<V>(member: LocalMember, memberId: string, codec: Codec<V>): 
       return replica.refused;
     },
     get(key) {
-      const entry = replica.live(checkedKey("get", key));
-      return entry && values.get(key, entry).value;
+      replica.endLifetimes();
+      const current = values.current(key);
+      if (current) return current.value;
+      const entry = replica.live(key);
+      if (entry) return values.read(key, entry).value;
+      // Only keys that have passed this check are in the map.
+      checkedKey("get", key);
+      return undefined;
     },
     has: (key) => replica.live(checkedKey("look for", key)) !== undefined,
     *keys() {

@@ -7,15 +7,35 @@ import type { Difference } from "./changes.js";
 /** A decoded value. If it could not be decoded, reading `value` throws. */
 type Decoded<V> = { value: V };
 
-/** The decoded values of one gossip map; each entry is decoded once, when it is first read. */
+/** The decoded values of one gossip map; each is decoded once, when it is first read. */
 export class DecodedValues<V> {
   readonly #map: string;
   readonly #codec: Codec<V>;
+  /** By entry, for changes() too, which also read entries that have been replaced. */
   readonly #decoded = new WeakMap<MapValue, Decoded<V>>();
+  /** By key, as one lookup by text is several times faster than those of the replica. */
+  readonly #current = new Map<string, Decoded<V>>();
 
   constructor(map: string, codec: Codec<V>) {
     this.#map = map;
     this.#codec = codec;
+  }
+
+  /** The value at `key` if it has been read since the last forget(). */
+  current(key: string): Decoded<V> | undefined {
+    return this.#current.get(key);
+  }
+
+  /** The value of `entry`, which is the one at `key` now. */
+  read(key: string, entry: MapValue): Decoded<V> {
+    const decoded = this.get(key, entry);
+    this.#current.set(key, decoded);
+    return decoded;
+  }
+
+  /** To be called when the entry at `key` has changed. */
+  forget(key: string): void {
+    this.#current.delete(key);
   }
 
   get(key: string, entry: MapValue): Decoded<V> {
