@@ -1,5 +1,6 @@
 import type { MapValue } from "../../gen/atomix/map/map_pb.js";
-import type { Replica, Stored } from "./replica.js";
+import type { Stored } from "./replica.js";
+import type { LinkedReplica } from "./restricted-replica.js";
 
 /** An entry that the peer may lack: the oldest one of its key. Later ones may replace it before it is sent. */
 type Unconfirmed = {
@@ -13,12 +14,12 @@ type Unconfirmed = {
 
 /** Which entries of a replica a peer may lack, as far as it has not shown that it has them. */
 export class Confirmations {
-  readonly #replica: Replica;
+  readonly #replica: LinkedReplica;
   /** Complete after the first comparison. */
   readonly #unconfirmed = new Map<string, Unconfirmed>();
   #isComplete = false;
 
-  constructor(replica: Replica) {
+  constructor(replica: LinkedReplica) {
     this.#replica = replica;
   }
 

@@ -2,8 +2,8 @@ import type { Digest } from "../../gen/atomix/map/map_pb.js";
 import { clockOf } from "./clock.js";
 import type { Confirmations } from "./confirmations.js";
 import type { Outbox } from "./outbox.js";
-import type { Replica } from "./replica.js";
 import type { ExchangeId } from "./reserved-key.js";
+import type { LinkedReplica } from "./restricted-replica.js";
 import { keysOf, type RoundScope } from "./round.js";
 import { compareDigests, isAmbiguous, isTruncatedVersion } from "./version.js";
 
@@ -25,13 +25,13 @@ export interface IncomingRound {
  * requests those that are newer there. A listed entry is confirmed: the peer has it.
  */
 export class DigestComparison {
-  readonly #replica: Replica;
+  readonly #replica: LinkedReplica;
   readonly #outbox: Outbox;
   readonly #confirmations: Confirmations;
   /** The revisions at which the values of ambiguous versions were compared, by key. */
   readonly #comparedRevisions = new Map<string, number>();
 
-  constructor(replica: Replica, outbox: Outbox, confirmations: Confirmations) {
+  constructor(replica: LinkedReplica, outbox: Outbox, confirmations: Confirmations) {
     this.#replica = replica;
     this.#outbox = outbox;
     this.#confirmations = confirmations;

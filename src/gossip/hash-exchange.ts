@@ -1,7 +1,6 @@
 import type { Confirmations } from "./confirmations.js";
 import type { IncomingRound } from "./digest-comparison.js";
 import type { Outbox, Step, StepContent } from "./outbox.js";
-import type { Replica } from "./replica.js";
 import {
   BUCKETS,
   type ExchangeId,
@@ -10,6 +9,7 @@ import {
   type ReservedRecord,
   type RoundPart,
 } from "./reserved-key.js";
+import type { LinkedReplica } from "./restricted-replica.js";
 import { ALL_KEYS, OutgoingRound, type RoundScope, scopeOf } from "./round.js";
 
 /** A replica of at most so many keys sends their digests instead of 64 hashes, which are about as long. */
@@ -32,7 +32,7 @@ type Exchange = ExchangeId & {
 };
 
 export interface HashExchangesOptions {
-  replica: Replica;
+  replica: LinkedReplica;
   outbox: Outbox;
   confirmations: Confirmations;
   chunkKeys: number;

@@ -7,8 +7,9 @@ import { IncomingRounds } from "./incoming-rounds.js";
 import { Outbox, type OutboxOptions } from "./outbox.js";
 import { PeerRecognition } from "./peer-recognition.js";
 import { PlainRounds } from "./plain-rounds.js";
-import { type Replica, type Stored, sizeOf } from "./replica.js";
+import { type Stored, sizeOf } from "./replica.js";
 import { decodeReserved, type MemberHello, RESERVED_KEY } from "./reserved-key.js";
+import type { LinkedReplica } from "./restricted-replica.js";
 import { compareValues, isTruncatedCopy } from "./version.js";
 
 /**
@@ -52,7 +53,7 @@ const EXCHANGE_BYTES = 4096;
  * one with its root alone, and with a round if the peer does not answer in kind.
  */
 export class Link {
-  readonly #replica: Replica;
+  readonly #replica: LinkedReplica;
   readonly #options: LinkOptions;
   readonly #outbox: Outbox;
   readonly #chunkKeys: number;
@@ -69,7 +70,7 @@ export class Link {
   #hasWholeRound = false;
   #caughtUp = false;
 
-  constructor(replica: Replica, options: LinkOptions) {
+  constructor(replica: LinkedReplica, options: LinkOptions) {
     const { chunkKeys = CHUNK_KEYS, wake = () => {}, hashes = true } = options;
     this.#replica = replica;
     this.#options = options;
@@ -250,9 +251,11 @@ export class Link {
       .filter((key) => key !== RESERVED_KEY)
       .sort(compareUtf8);
     const reserved = digest[RESERVED_KEY];
-    const record = this.#options.hashes === false || !reserved ? undefined : decodeReserved(reserved);
-    if (!record) {
-      if (!this.#isPeerOutdated) this.#incoming.receivePlain(keys, digest);
+    const record = reserved && decodeReserved(reserved);
+    if (!record || this.#options.hashes === false) {
+      // A record without a round lists no keys: it does not say which are missing.
+      if (record && !record.round) this.#plainRounds.start();
+      else if (!this.#isPeerOutdated) this.#incoming.receivePlain(keys, digest);
       if (this.#peer.kind === "unknown") this.#becomePlain();
       return;
     }

@@ -8,8 +8,9 @@ import {
   UpdateRequestSchema,
   UpdateSchema,
 } from "../../gen/atomix/map/map_pb.js";
-import { type Replica, sizeOf } from "./replica.js";
+import { sizeOf } from "./replica.js";
 import { encodeReserved, type MemberHello, RESERVED_KEY, type ReservedRecord } from "./reserved-key.js";
+import type { LinkedReplica } from "./restricted-replica.js";
 
 /** So many changes are sent without waiting for more. */
 const BATCH_ENTRIES = 100;
@@ -56,7 +57,7 @@ export interface StepContent {
  * slow peer needs little memory, and gets only the newest entries.
  */
 export class Outbox {
-  readonly #replica: Replica;
+  readonly #replica: LinkedReplica;
   readonly #options: OutboxOptions;
   /** The keys whose entries are to be sent, in order. */
   readonly #outgoing = new Set<string>();
@@ -79,7 +80,7 @@ export class Outbox {
   /** What the next record says of this side, besides its own content. */
   #hello: (() => MemberHello) | undefined;
 
-  constructor(replica: Replica, options: OutboxOptions) {
+  constructor(replica: LinkedReplica, options: OutboxOptions) {
     this.#replica = replica;
     this.#options = options;
   }

@@ -1,5 +1,5 @@
 import type { Outbox, Step } from "./outbox.js";
-import type { Replica } from "./replica.js";
+import type { LinkedReplica } from "./restricted-replica.js";
 import { OutgoingRound } from "./round.js";
 
 /** How many rounds may be unanswered on each side: some peers answer none, or ask for more than they read. */
@@ -7,7 +7,7 @@ const MOST_ROUNDS = 3;
 
 /** The rounds over all keys with a peer that does not know the reserved key. Each side answers a round with its own. */
 export class PlainRounds {
-  readonly #replica: Replica;
+  readonly #replica: LinkedReplica;
   readonly #outbox: Outbox;
   readonly #chunkKeys: number;
   #own: Step | undefined;
@@ -16,7 +16,7 @@ export class PlainRounds {
   #awaited = 0;
   #sentMs = Number.NEGATIVE_INFINITY;
 
-  constructor(replica: Replica, outbox: Outbox, chunkKeys: number) {
+  constructor(replica: LinkedReplica, outbox: Outbox, chunkKeys: number) {
     this.#replica = replica;
     this.#outbox = outbox;
     this.#chunkKeys = chunkKeys;

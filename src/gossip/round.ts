@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { type Digest, DigestSchema } from "../../gen/atomix/map/map_pb.js";
 import { utf8Length } from "../lib/utf8.js";
-import type { Replica } from "./replica.js";
 import { BUCKETS, type ExchangeId, type RoundPart } from "./reserved-key.js";
+import type { LinkedReplica } from "./restricted-replica.js";
 
 /** The keys of a round: of these buckets, or all. */
 export interface RoundScope {
@@ -23,7 +23,7 @@ export function scopeOf(buckets: readonly number[] | undefined): RoundScope {
 
 /** The keys in `scope` after `after` up to `last`, in order. */
 export const keysOf = (
-  replica: Replica,
+  replica: LinkedReplica,
   { isIn }: RoundScope,
   after?: string,
   last?: string,
@@ -45,7 +45,7 @@ const DIGEST_OVERHEAD_BYTES = 12;
 
 /** A round of this side: lists the digests of its keys in parts. */
 export class OutgoingRound {
-  readonly #replica: Replica;
+  readonly #replica: LinkedReplica;
   readonly #scope: RoundScope;
   readonly #chunkKeys: number;
   readonly #id: ExchangeId | undefined;
@@ -56,7 +56,7 @@ export class OutgoingRound {
 
   /** Without an `id` the peer knows only rounds over all keys, and takes a part of other than `chunkKeys` as the last. */
   constructor(
-    replica: Replica,
+    replica: LinkedReplica,
     {
       scope = ALL_KEYS,
       ...options
@@ -100,4 +100,4 @@ export class OutgoingRound {
 
 const NO_DIGEST = create(DigestSchema);
 
-const digestOf = (replica: Replica, key: string): Digest => replica.get(key)?.digest ?? NO_DIGEST;
+const digestOf = (replica: LinkedReplica, key: string): Digest => replica.get(key)?.digest ?? NO_DIGEST;

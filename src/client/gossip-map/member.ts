@@ -31,8 +31,8 @@ export interface LocalMemberOptions {
   persist?: GossipPersistence | undefined;
   /** The tabs that share the storage. Default: none do. */
   tabs?: TabPlatform | undefined;
-  /** Called after each change of the entry at a key, by whomever it was made. */
-  onChanged: (key: string) => void;
+  /** Called after each change of the entry at a key, by whomever it was made. Default: no function. */
+  onChanged?: (key: string) => void;
   /** Closes the member when it aborts. */
   signal: AbortSignal | undefined;
   /** Default: the time and randomness of this process. */
@@ -75,7 +75,7 @@ export class LocalMember {
   constructor(transport: Transport, name: string, options: LocalMemberOptions) {
     const { memberId, tombstoneMs, maxAheadMs, environment, persist } = options;
     this.name = name;
-    this.#onChanged = options.onChanged;
+    this.#onChanged = options.onChanged ?? (() => {});
     this.#unregister = openFor(transport, () => this.close());
     this.replica = new Replica(memberId, {
       tombstoneMs,

@@ -229,11 +229,11 @@ async function checkGroup(caller: Caller, group: string, { isApp }: Gate): Promi
 
 function operationRefusal(
   caller: Caller,
-  { primitive, verbs, anyVerb, rpc }: RpcOperation,
+  { primitive, verbs, rpc }: RpcOperation,
   store?: string,
   group?: string,
 ): ConnectError {
-  const verb = verbs.length > 0 ? verbs.join(anyVerb ? " or " : " and ") : rpc;
+  const verb = verbs.length > 0 ? verbs.join(" and ") : rpc;
   const object =
     (store === undefined ? primitive : `${primitive} ${quote(store)}`) +
     (group === undefined ? "" : ` in group ${quote(group)}`);

@@ -17,8 +17,6 @@ export interface Permission<T = unknown> {
   readonly primitive: Primitive;
   /** A rule must allow all of these verbs. Without verbs, only "*" and the RPC's own name permit it. */
   readonly verbs: readonly Verb[];
-  /** Whether one of the verbs is enough, because the service itself looks at the direction and the key of each entry. */
-  readonly anyVerb?: boolean;
   /** The store that a message names; undefined if it names none, like those after the first of an upload. */
   readonly store?: (message: T) => string | undefined;
   /** The consumer group whose events a message asks for; `appId` is this runtime's own id. */
@@ -33,11 +31,10 @@ export interface Permission<T = unknown> {
 export const permissionOf = (method: DescMethod): Permission<never> | undefined => permissions.get(method);
 
 /** The operation of a call of the RPC `rpc`. */
-export const operationOf = ({ primitive, verbs, anyVerb }: Permission<never>, rpc: string): RpcOperation => ({
+export const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): RpcOperation => ({
   primitive,
   verbs,
   rpc,
-  ...(anyVerb && { anyVerb }),
 });
 
 /** The RPCs of a primitive by their names, for rules that are about single ones. */
@@ -159,11 +156,10 @@ define(MapService, {
 });
 
 define(GossipMapService, {
-  // A member receives the entries that it may read, and sends those that it may write.
+  // The service itself looks which keys the member may read, and which of these it may write.
   connect: {
     primitive: "gossipMap",
-    verbs: ["read", "write"],
-    anyVerb: true,
+    verbs: reads,
     store: ({ target }) => target && fullName(target, "default"),
   },
 });

@@ -18,15 +18,14 @@ export interface AccessRule {
 export interface RpcOperation {
   readonly primitive: Primitive;
   readonly rpc: string;
-  /** A rule must allow these verbs, or the RPC by its name. */
+  /** A rule must allow all of these verbs, or the RPC by its name. */
   readonly verbs: readonly Verb[];
-  /** Whether one of the verbs is enough: the service then asks keyRights(). Default: all of them are needed. */
-  readonly anyVerb?: boolean;
 }
 
 /** What a caller may do with the keys of one store. */
 export interface KeyRights {
   mayRead(key: string): boolean;
+  /** Only a key that it may read as well: who writes a key must know which write is newer. */
   mayWrite(key: string): boolean;
 }
 
@@ -36,7 +35,7 @@ export interface KeyRights {
  */
 export function permits(
   rules: readonly AccessRule[],
-  { primitive, rpc, verbs, anyVerb }: RpcOperation,
+  { primitive, rpc, verbs }: RpcOperation,
   store?: string,
   group?: string,
 ): boolean {
@@ -48,7 +47,7 @@ export function permits(
         (group === undefined || matches(rule.group, group)),
     );
   if (allows("*") || allows(rpc)) return true;
-  return anyVerb ? verbs.some(allows) : verbs.length > 0 && verbs.every(allows);
+  return verbs.length > 0 && verbs.every(allows);
 }
 
 /** The rights on the keys of `store` by `rules`; undefined if they allow to read and to write every key. */
@@ -66,9 +65,10 @@ export function keyRights(
       .map(({ keys }) => keys);
   const [readable, writable] = [patternsFor("read"), patternsFor("write")];
   if (readable.includes(undefined) && writable.includes(undefined)) return undefined;
+  const mayRead = (key: string) => readable.some((pattern) => matches(pattern, key));
   return {
-    mayRead: (key) => readable.some((pattern) => matches(pattern, key)),
-    mayWrite: (key) => writable.some((pattern) => matches(pattern, key)),
+    mayRead,
+    mayWrite: (key) => mayRead(key) && writable.some((pattern) => matches(pattern, key)),
   };
 }
 

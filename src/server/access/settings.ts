@@ -67,7 +67,7 @@ const rule = z
       .optional()
       .describe(
         "For gossipMap: a key, or with * at the end all that begin so. A member receives the keys that it may read, " +
-          "and may change those that it may write. Left out: every key.",
+          "and may change those that it may both read and write. Left out: every key.",
       ),
     verbs: atLeastOne(z.string()).describe('"read", "write", the names of single RPCs, or "*" for all.'),
   })

@@ -4,6 +4,7 @@ import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
 import type { Environment } from "../../../gossip/environment.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica } from "../../../gossip/replica.js";
+import { RestrictedReplica } from "../../../gossip/restricted-replica.js";
 import { compareValues } from "../../../gossip/version.js";
 import type { KeyAccess } from "../../access/key-access.js";
 import type { ServiceContext } from "../../context.js";
@@ -102,7 +103,9 @@ export class GossipHub {
   join(member: GossipMember): Link {
     const { member: source, target, gossip } = this.#options;
     const { flushMs } = gossip;
-    const link = new Link(this.#replica, { source, target, flushMs, wake: member.wake });
+    const { access, wake } = member;
+    const replica = access ? new RestrictedReplica(this.#replica, access.mayRead) : this.#replica;
+    const link = new Link(replica, { source, target, flushMs, wake, hashes: !access });
     this.#links.add(link);
     this.#members.set(link, member);
     return link;
