@@ -5,6 +5,7 @@ import { ReplayedInput } from "../rpc/replayed-input.js";
 import { sleep } from "../rpc/sleep.js";
 import type { UncopiedMessages } from "../rpc/uncopied-messages.js";
 import { markUnprocessed } from "../rpc/unprocessed.js";
+import { ownError } from "./own-error.js";
 
 /** One attempt of a call, with its stream once it is open. */
 export interface Attempt {
@@ -45,8 +46,8 @@ export async function withResend<Request extends UnaryRequest | StreamRequest, R
       const again = tries < MOST_TRIES && refused && !request.signal.aborted && input?.isWhole !== false;
       if (!again) {
         input?.fail(error);
-        if (refused) markUnprocessed(error as ConnectError);
-        throw mapped(error, request.signal, attempt);
+        const own = refused ? markUnprocessed(ownError(ConnectError.from(error))) : error;
+        throw mapped(own, request.signal, attempt);
       }
       if (tries > 1) await sleep(resendDelayMs(tries - 1), request.signal);
     }

@@ -3,7 +3,10 @@ import { UNPROCESSED_HEADER } from "./extension-headers.js";
 
 const unprocessed = new WeakSet<object>();
 
-/** Notes on `error` that the server has certainly not processed the call, and returns it. */
+/**
+ * Notes on `error` that the server has certainly not processed the call, and returns it. It must be the error of no
+ * other call: all calls of a connection that is lost may fail with the same one.
+ */
 export function markUnprocessed<E extends object>(error: E): E {
   unprocessed.add(error);
   return error;

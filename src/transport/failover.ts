@@ -165,7 +165,9 @@ class Failover implements Transport {
         (error: unknown) => {
           // Noted here, since the calls that wait may be over.
           attempt.failed(error);
-          throw markUnprocessed(ConnectError.from(error, Code.Unavailable));
+          // A new error: other calls, which the server may have processed, fail with that of their connection too.
+          const { rawMessage, code } = ConnectError.from(error, Code.Unavailable);
+          throw markUnprocessed(new ConnectError(rawMessage, code, undefined, undefined, error));
         },
       )
       .finally(() => {

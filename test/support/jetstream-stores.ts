@@ -5,6 +5,7 @@ import { JetStreamBlobs } from "../../src/server/engines/jetstream/blobs.js";
 import { JETSTREAM_BOUNDS } from "../../src/server/engines/jetstream/bounds.js";
 import { ClusterClock } from "../../src/server/engines/jetstream/cluster-clock.js";
 import { connectCluster } from "../../src/server/engines/jetstream/connection.js";
+import { JetStreamKeys } from "../../src/server/engines/jetstream/keys.js";
 import { JetStreamLogs } from "../../src/server/engines/jetstream/logs.js";
 import { JetStreamSession } from "../../src/server/engines/jetstream/session.js";
 import { openStreams } from "../../src/server/engines/jetstream/streams.js";
@@ -24,14 +25,15 @@ export interface StoresOptions {
   timing?: BlobTiming;
 }
 
-/** The logs and blobs of one server, with the session that they use. */
+/** The keys, logs and blobs of one server, with the session that they use. */
 export interface Stores extends AsyncDisposable {
   session: JetStreamSession;
+  keys: JetStreamKeys;
   logs: JetStreamLogs;
   blobs: JetStreamBlobs;
 }
 
-/** Opens the logs and blobs of one server, without the rest of an engine. */
+/** Opens the keys, logs and blobs of one server, without the rest of an engine: its keys have no clock for lifetimes. */
 export async function openStores(options: StoresOptions): Promise<Stores> {
   const { servers, name = `t${crypto.randomUUID()}`, replicas = 1, sweepMs, timing } = options;
   const bounds = withDefaults(JETSTREAM_BOUNDS, options);
@@ -48,12 +50,13 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   const opened = new JetStreamSession(settings, headers);
   session = opened;
   await openStreams(opened, { replicas, bounds });
+  const keys = new JetStreamKeys(opened, bounds);
   const logs = new JetStreamLogs(opened, bounds, sweepMs);
   const blobs = new JetStreamBlobs(opened, bounds, timing);
   const close = async () => {
-    await Promise.all([logs.close(), blobs.close()]);
+    await Promise.all([keys.close(), logs.close(), blobs.close()]);
     opened.close();
     await nc.close();
   };
-  return { session: opened, logs, blobs, [Symbol.asyncDispose]: close };
+  return { session: opened, keys, logs, blobs, [Symbol.asyncDispose]: close };
 }

@@ -170,9 +170,9 @@ function fileRefusalCases(on: DeclareCase<FileCalls>): void {
     async (at) => {
       for (const storeName of UNKNOWN_NAMES) {
         const request = { storeName, name: "f" };
-        const read = at.runtime.getFile(request)[Symbol.asyncIterator]().next();
         await expectUnconfigured(at.put(request), "file store", storeName);
-        await expectUnconfigured(read, "file store", storeName);
+        const file = at.runtime.getFile(request)[Symbol.asyncIterator]();
+        await expectUnconfigured(file.next(), "file store", storeName);
         await expectUnconfigured(at.runtime.listFile({ request }), "file store", storeName);
         await expectUnconfigured(at.runtime.delFile({ request }), "file store", storeName);
         await expectUnconfigured(at.runtime.getFileMeta({ request }), "file store", storeName);

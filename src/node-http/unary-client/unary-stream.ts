@@ -5,6 +5,7 @@ import { ENVELOPE_BYTES } from "../../rpc/envelopes.js";
 import { fixGrpcMessage } from "../grpc-message.js";
 import type { Http2Connection, OpenCall } from "../http2-connection.js";
 import { joinChunks } from "../join-chunks.js";
+import { ownError } from "../own-error.js";
 import { promisedLength } from "../unary/envelope.js";
 import type { RawResponse } from "./response-format.js";
 
@@ -129,8 +130,8 @@ const CODES: Record<number, Code> = {
 };
 
 function resetError(rstCode: number | undefined, cause: Error | undefined): ConnectError {
-  // The connection's own error says more.
-  if (cause instanceof ConnectError) return cause;
+  // The connection's own error says more. All of its calls fail with that one, so this call gets a copy.
+  if (cause instanceof ConnectError) return ownError(cause);
   const text = rstCode
     ? `lost the connection: the stream was reset, HTTP/2 error code ${rstCode}`
     : `lost the connection: ${cause?.message ?? "the stream was closed before the response"}`;

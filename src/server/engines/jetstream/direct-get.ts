@@ -1,7 +1,7 @@
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { utf8 } from "../../../lib/utf8.js";
 import { ApiResponseError } from "./errors.js";
-import type { JetStreamSession } from "./session.js";
+import type { Requests } from "./requests.js";
 
 /** A Direct Get request for several messages: any replica of the stream answers. See nats-server's ADR-31. */
 export type DirectGetRequest =
@@ -31,7 +31,7 @@ const END_OF_BATCH = 204;
 
 /** Requests messages of a stream. A response of which a part was lost is requested again. */
 export function directGet(
-  session: JetStreamSession,
+  session: Pick<Requests, "collect">,
   stream: string,
   request: DirectGetRequest,
 ): Promise<DirectGetResponse> {

@@ -12,3 +12,10 @@ export interface StreamMessage {
 export interface StoredAt {
   sequence: number;
 }
+
+/** The acknowledgement of a publish. */
+export interface PubAck {
+  stream: string;
+  seq: number;
+  duplicate?: boolean;
+}

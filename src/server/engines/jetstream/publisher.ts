@@ -2,14 +2,24 @@ import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { jitteredMs } from "../../../lib/backoff.js";
 import { delay } from "../../../lib/timer.js";
 import type { Logger } from "../../context.js";
+import { EngineFault } from "../../engine.js";
 import { API_CODES, ApiResponseError, ConditionError } from "./errors.js";
 import { NoReplyError } from "./inbox.js";
-import type { Header, StoredAt, StreamMessage } from "./message.js";
+import type { Header, PubAck, StoredAt, StreamMessage } from "./message.js";
+import { OutcomeFinder } from "./outcome-finder.js";
 import { ATTEMPT_MS, RETRY, type Requests } from "./requests.js";
 import { Semaphore } from "./semaphore.js";
 
 /** The first attempt to publish takes less, and each further one twice the time. */
 const FIRST_PUBLISH_MS = 500;
+
+/**
+ * How long a leader can go on after another one was elected that it does not know of, and refuse by an old state what
+ * the other one stores: it gets a message of the other one every second.
+ */
+const FORMER_LEADER_MS = 1500;
+
+const EXPECTED = "Nats-Expected-Last-Subject-Sequence";
 
 /** nats-server accepts 50 unfinished batches per stream: this many of one server leave room for others. */
 const BATCHES_AT_ONCE = 12;
@@ -29,8 +39,8 @@ export class Publisher {
   readonly #requests: Requests;
   readonly #nc: NatsConnection;
   readonly #id: string;
-  readonly #log: Logger;
   readonly #createHeaders: () => MsgHdrs;
+  readonly #outcomes: OutcomeFinder;
   readonly #batches = new Semaphore(BATCHES_AT_ONCE);
   #messages = 0;
 
@@ -38,8 +48,9 @@ export class Publisher {
     this.#requests = requests;
     this.#nc = nc;
     this.#id = id;
-    this.#log = log;
     this.#createHeaders = createHeaders;
+    const create = (entries: Iterable<Header>) => this.headersOf(entries);
+    this.#outcomes = new OutcomeFinder(requests, log, create);
   }
 
   /** Headers for a message. */
@@ -76,9 +87,9 @@ export class Publisher {
   /**
    * publish() with an id of createMessageId(). `isDuplicate`: a message with the id was stored before, and stays.
    *
-   * A stream with one replica checks a message's condition before its id, so that a repeated message may fail by its own
-   * first attempt. Then a message with the same id and no condition, on the subject `fence` of the stream, finds out.
-   * Default: the token `!` below the subject's first two.
+   * A refusal does not tell that an earlier attempt was not stored: limits are checked before the id, and so is the
+   * condition by a stream with one replica. Nor does that of a former leader. Then a message with the same id and no
+   * condition, on the subject `fence` of the stream, finds out. Default: the token `!` below the subject's first two.
    */
   async publishWithId(
     { subject, data, headers: entries }: StreamMessage,
@@ -88,10 +99,19 @@ export class Publisher {
     const headers = this.headersOf(entries);
     headers.set("Nats-Msg-Id", id);
     const deadlineMs = this.#requests.deadlineMs();
-    let attempts = 0;
+    const doubt = new Doubt([{ headers: entries }]);
+    let unanswered = 0;
     const send = async (timeoutMs: number) => {
-      attempts++;
-      return this.#requests.parse<PubAck>(await this.#requests.send({ subject, data, headers, timeoutMs }));
+      unanswered++;
+      const reply = await this.#requests.send({ subject, data, headers, timeoutMs });
+      try {
+        return this.#requests.parse<PubAck>(reply);
+      } catch (error) {
+        unanswered--;
+        // The present leader knows whether it has stored the message.
+        if (doubt.isAbout(error) && doubt.lasts()) return undefined;
+        throw error;
+      }
     };
     try {
       const { seq, duplicate = false } = await this.#requests.repeat(send, subject, {
@@ -100,8 +120,9 @@ export class Publisher {
       });
       return { sequence: seq, isDuplicate: duplicate };
     } catch (error) {
-      if (attempts === 1 || !(error instanceof ConditionError)) throw error;
-      const stored = await this.#findStored(id, fence, deadlineMs);
+      if (!isRefusal(error) || (unanswered === 0 && !doubt.isAbout(error))) throw error;
+      const at = conditionOf(subject, entries);
+      const stored = await this.#outcomes.find({ id, fence, deadlineMs, ...(at && { at }) });
       if (!stored) throw error;
       return { ...stored, isDuplicate: false };
     }
@@ -115,6 +136,7 @@ export class Publisher {
   async publishBatch(messages: readonly StreamMessage[], fence: string): Promise<StoredAt> {
     for (const { subject, data } of messages) this.#requests.checkSize(subject, data);
     const deadlineMs = this.#requests.deadlineMs();
+    const doubt = new Doubt(messages);
     const release = await this.#batches.acquire();
     try {
       for (let failures = 1; ; failures++) {
@@ -123,7 +145,7 @@ export class Publisher {
         await this.#requests.untilConnected(deadlineMs);
         if (!this.#requests.isConnected)
           throw this.#requests.unavailable(new Error("there is no connection"));
-        const result = await this.#sendBatch(messages, { id, fence, deadlineMs });
+        const result = await this.#sendBatch(messages, { id, fence, deadlineMs, doubt });
         if ("sequence" in result) return result;
         if (performance.now() > deadlineMs) throw this.#requests.unavailable(result.error);
         await delay(jitteredMs(RETRY, failures), this.#requests.closing);
@@ -136,16 +158,22 @@ export class Publisher {
   /** Sends a batch once: its sequence, or the error because of which it was not stored and may be sent again. */
   async #sendBatch(
     messages: readonly StreamMessage[],
-    { id, fence, deadlineMs }: { id: string; fence: string; deadlineMs: number },
+    { doubt, ...sought }: { id: string; fence: string; deadlineMs: number; doubt: Doubt },
   ): Promise<StoredAt | { error: unknown }> {
     try {
-      const ack = await this.#sendBatchOnce(messages, id, deadlineMs);
+      const ack = await this.#sendBatchOnce(messages, sought.id, sought.deadlineMs);
       return ack ? { sequence: ack.seq } : { error: new Error("the cluster did not take the batch") };
     } catch (error) {
       this.#requests.checkOpen();
       if (error instanceof ApiResponseError && error.code === API_CODES.batchIncomplete) return { error };
-      if (!(error instanceof NoReplyError)) throw error;
-      return (await this.#findStored(id, fence, deadlineMs)) ?? { error };
+      const isUnanswered = error instanceof NoReplyError;
+      if (!isUnanswered && !doubt.isAbout(error)) throw error;
+      const [first] = messages;
+      const at = first && conditionOf(first.subject, first.headers);
+      const ofLast = messages.length - 1;
+      const stored = await this.#outcomes.find({ ...sought, ...(at && { at: { ...at, ofLast } }) });
+      if (!stored && !isUnanswered && !doubt.lasts()) throw error;
+      return stored ?? { error };
     }
   }
 
@@ -170,71 +198,46 @@ export class Publisher {
     }
     throw new RangeError("a batch has at least one message");
   }
+}
+
+/** The doubts about refusals of a message, or of a batch: whether a former leader has made them. */
+class Doubt {
+  /** The highest sequence that a condition expects. */
+  readonly #expected: number;
+  #endsAtMs: number | undefined;
+
+  constructor(messages: readonly Pick<StreamMessage, "headers">[]) {
+    const conditions = messages.flatMap(({ headers }) => headers.filter(([name]) => name === EXPECTED));
+    this.#expected = Math.max(0, ...conditions.map(([, sequence]) => Number(sequence)));
+  }
 
   /**
-   * Where the message with `id` was stored; undefined if it was not and never will be: a message on a subject below
-   * `fence` has taken its id. Fails as EngineFault "unavailable" if that cannot be found out.
+   * Whether the present leader may have stored what `error` says was refused. A later message than expected is in the
+   * state of every leader from then on, and the one that refused has looked for the id among those before it.
    */
-  async #findStored(id: string, fence: string, deadlineMs: number): Promise<StoredAt | undefined> {
-    const subject = `${fence}.${id}`;
-    const headers = this.headersOf([["Nats-Msg-Id", id]]);
-    const data = new Uint8Array(0);
-    const beforeFence = await this.#lastSequence(subject);
-    let attempts = 0;
-    const { seq, duplicate, stream } = await this.#requests.repeat(
-      async (timeoutMs) => {
-        attempts++;
-        return this.#requests.parse<PubAck>(await this.#requests.send({ subject, data, headers, timeoutMs }));
-      },
-      subject,
-      { deadlineMs },
-    );
-    if (duplicate) {
-      // A fence that was sent again may be the duplicate of itself.
-      const isBefore = attempts === 1 || seq <= beforeFence;
-      if (isBefore || (await this.#subjectAt(stream, seq)) !== subject) return { sequence: seq };
-    }
-    this.#removeFence(stream, seq);
-    return undefined;
+  isAbout(error: unknown): boolean {
+    return error instanceof ConditionError && (error.lastSequence ?? 0) <= this.#expected;
   }
 
-  /** The sequence of the last message of the stream that has `subject`. */
-  async #lastSequence(subject: string): Promise<number> {
-    const { streams } = await this.#requests.api<{ streams: string[] | null }>("STREAM.NAMES", { subject });
-    const { state } = await this.#requests.api<{ state: { last_seq: number } }>(
-      `STREAM.INFO.${streams?.[0]}`,
-    );
-    return state.last_seq;
-  }
-
-  /** The subject of the message with this sequence. */
-  async #subjectAt(stream: string, seq: number): Promise<string> {
-    try {
-      const { message } = await this.#requests.api<{ message: { subject: string } }>(
-        `STREAM.MSG.GET.${stream}`,
-        {
-          seq,
-        },
-      );
-      return message.subject;
-    } catch (error) {
-      // It may have been replaced since, or it was a fence in a stream that keeps only messages with a consumer.
-      if (error instanceof ApiResponseError) throw this.#requests.unavailable(error);
-      throw error;
-    }
-  }
-
-  /** Removes a message that has done its work. If that fails, it stays and does no harm. */
-  #removeFence(stream: string, seq: number): void {
-    this.#requests.api(`STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true }).catch((error: unknown) => {
-      this.#log.debug({ err: error }, "a message that found out the outcome of a publish was not removed");
-    });
+  /** Whether a former leader may still answer. The time begins with the first call. */
+  lasts(): boolean {
+    this.#endsAtMs ??= performance.now() + FORMER_LEADER_MS;
+    return performance.now() < this.#endsAtMs;
   }
 }
 
-/** The acknowledgement of a publish. */
-interface PubAck {
-  stream: string;
-  seq: number;
-  duplicate?: boolean;
+/** Whether the error says that a message was not stored, instead of that it is not known. */
+const isRefusal = (error: unknown): boolean =>
+  error instanceof ConditionError ||
+  error instanceof ApiResponseError ||
+  (error instanceof EngineFault && error.reason === "full");
+
+/** The condition of a message on its own subject, if it has one. */
+function conditionOf(
+  subject: string,
+  headers: readonly Header[],
+): { subject: string; expected: number } | undefined {
+  const [, expected] = headers.find(([name]) => name === EXPECTED) ?? [];
+  if (expected === undefined || headers.some(([name]) => name === `${EXPECTED}-Subject`)) return undefined;
+  return { subject, expected: Number(expected) };
 }

@@ -110,10 +110,20 @@ export class Requests {
     return await this.#inbox.request(request);
   }
 
-  /** Sends a request for several replies once, and again to another replica if there is none for a while. */
-  collect(request: InboxRequest, isLast: (reply: Msg) => boolean): Promise<Msg[]> {
-    this.checkSize(request.subject, request.data);
-    return this.#collectFirst(request, isLast);
+  /**
+   * Sends a request that may be sent repeatedly, until `read` returns a value for the replies of one attempt. The last
+   * reply of an attempt is that for which `isLast` returns true.
+   */
+  collect<T>(
+    subject: string,
+    data: Uint8Array,
+    isLast: (reply: Msg) => boolean,
+    read: (replies: Msg[]) => T | undefined,
+  ): Promise<T> {
+    return this.repeat(async (timeoutMs) => {
+      this.checkSize(subject, data);
+      return read(await this.#collectFirst({ subject, data, timeoutMs }, isLast));
+    }, subject);
   }
 
   /** The response, undefined if the same request may succeed soon; throws its error otherwise. */

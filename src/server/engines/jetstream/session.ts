@@ -107,9 +107,7 @@ export class JetStreamSession {
     isLast: (reply: Msg) => boolean,
     read: (replies: Msg[]) => T | undefined,
   ): Promise<T> {
-    return this.#requests.repeat(async (timeoutMs) => {
-      return read(await this.#requests.collect({ subject, data, timeoutMs }, isLast));
-    }, subject);
+    return this.#requests.collect(subject, data, isLast, read);
   }
 
   /** Stores a message at least once: for one that may be stored again without harm. */

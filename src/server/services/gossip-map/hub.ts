@@ -12,6 +12,7 @@ import type { Entry, KeyStore, Write } from "../../engine.js";
 import { unavailable } from "../../errors.js";
 import { keyPrefix } from "../shared/keyspace.js";
 import { checkMapSize } from "./map-size.js";
+import { HubTombstones } from "./tombstones.js";
 
 const NO_VALUE = new Uint8Array();
 
@@ -55,12 +56,11 @@ export class GossipHub {
   readonly #versions = new Map<string, bigint>();
   readonly #links = new Set<Link>();
   readonly #members = new Map<Link, GossipMember>();
+  readonly #tombstones: HubTombstones;
   readonly #closing = new AbortController();
   readonly #stopAntiEntropy: () => void;
   /** The last write. Writes run one after the other. */
   #writes: Promise<unknown> = Promise.resolve();
-  /** The tombstones that must be written again, by key. */
-  readonly #toRestore = new Map<string, MapValue>();
   /** The values that are being committed, and the link that sent them. */
   #committing: { from: Link; values: Map<string, MapValue> } | undefined;
 
@@ -81,12 +81,25 @@ export class GossipHub {
     this.#options = options;
     this.#keys = engine.keys;
     this.#prefix = keyPrefix("gossip", target.namespace, target.name);
-    this.#replica = new Replica(member, { tombstoneMs: gossip.tombstoneMs, environment });
+    this.#replica = new Replica(member, {
+      tombstoneMs: gossip.tombstoneMs,
+      environment,
+      onEnded: ({ key }) => this.#tombstones.onWritten(key),
+    });
+    this.#tombstones = new HubTombstones({
+      ...options,
+      prefix: this.#prefix,
+      replica: this.#replica,
+      versions: this.#versions,
+      links: this.#links,
+      serialize: (task) => this.#serialize(task),
+      tryCommit: (updates) => this.#tryCommit(updates),
+    });
     this.#stopAntiEntropy = runAntiEntropy(this.#links, {
       environment,
       everyMs: gossip.antiEntropyMs,
       idleMs: gossip.idleMs,
-      onTurn: () => this.#collectTombstones(),
+      onTurn: () => this.#onTurn(),
     });
   }
 
@@ -147,7 +160,7 @@ export class GossipHub {
     const follow = async () => {
       for await (const change of changes) {
         if (change.type === "set") this.#apply(change.entry);
-        else this.#onForgotten(this.#keyOf(change.key));
+        else this.#tombstones.onRemoved(this.#keyOf(change.key));
       }
     };
     follow().then(
@@ -215,6 +228,7 @@ export class GossipHub {
     this.#versions.set(key, version);
     const value = fromBinary(MapValueSchema, bytes);
     const stored = this.#replica.apply(key, value);
+    this.#tombstones.onWritten(key);
     if (!stored) return;
     const committing = this.#committing?.values.get(key);
     const isOwn = committing && compareValues(committing, value) === 0;
@@ -225,67 +239,9 @@ export class GossipHub {
     }
   }
 
-  /**
-   * Another server has removed a tombstone. If a member here may not have it, that could bring the removed entry back:
-   * then the tombstone is written again.
-   */
-  #onForgotten(key: string): void {
-    const present = this.#replica.get(key);
-    if (!present || this.#replica.live(key)) {
-      if (!present) this.#versions.delete(key);
-      return;
-    }
-    this.#versions.delete(key);
-    if ([...this.#links].every((link) => link.has(key))) {
-      this.#replica.forget([key]);
-      return;
-    }
-    this.#toRestore.set(key, present);
-    if (this.#toRestore.size > 1) return;
-    this.#serialize(() => this.#restore()).catch((error: unknown) => {
-      this.#options.log.warn({ err: error }, "could not keep what was removed from a gossip map");
-    });
-  }
-
-  /** Writes the tombstones again that other servers have removed too early. */
-  async #restore(): Promise<void> {
-    const all = [...this.#toRestore];
-    this.#toRestore.clear();
-    for (let at = 0; at < all.length; at += COMMIT_ENTRIES) {
-      const batch = all.slice(at, at + COMMIT_ENTRIES);
-      const isMissing = ([key]: Update) => !this.#versions.has(key);
-      for (let missing = batch.filter(isMissing); missing.length > 0; missing = missing.filter(isMissing)) {
-        await this.#tryCommit(missing);
-      }
-    }
-  }
-
-  /** Removes the tombstones that are old enough and that every member here has. */
-  #collectTombstones(): void {
-    const links = [...this.#links];
-    const old = this.#replica.forgettable((key) => links.every((link) => link.has(key)));
-    const keys = old.slice(0, COMMIT_ENTRIES);
-    if (keys.length === 0) {
-      this.#closeIfIdle();
-      return;
-    }
-    const forget = async () => {
-      const writes = keys.map((key) => ({
-        type: "delete" as const,
-        key: this.#prefix + key,
-        ifVersion: this.#versions.get(key) ?? 0n,
-      }));
-      const record: Write[] =
-        keys.length === this.#replica.size ? [{ type: "delete", key: this.#options.record }] : [];
-      const commit = await this.#keys.commit([...writes, ...record]);
-      // If one of them was written in the meantime, all of them wait for the next round.
-      if ("conflict" in commit) return;
-      for (const key of keys) this.#versions.delete(key);
-      this.#replica.forget(keys);
-    };
-    this.#serialize(forget).catch((error: unknown) => {
-      this.#options.log.warn({ err: error }, "could not forget what was removed from a gossip map");
-    });
+  #onTurn(): void {
+    if (this.#replica.tombstones > 0) this.#tombstones.check();
+    else this.#closeIfIdle();
   }
 
   /** Closes a map without members, unless it has entries that must be removed later. */
