@@ -4,6 +4,7 @@ import { calls } from "./calls.js";
 import { engine } from "./engine.js";
 import { facade } from "./facade.js";
 import { files } from "./files.js";
+import { gossip } from "./gossip.js";
 import { http } from "./http.js";
 import { jetStream } from "./jetstream.js";
 import { tunnel } from "./tunnel.js";
@@ -15,6 +16,7 @@ const BENCHES: Record<string, (quick: boolean) => Promise<boolean>> = {
   http,
   files,
   tunnel,
+  gossip,
   engine,
   jetstream: jetStream,
 };

@@ -77,6 +77,7 @@ export default {
           { text: "Judging servers", link: "/conformance" },
           { text: "Judging clients", link: "/judging-clients" },
           { text: "The tunnel protocol", link: "/tunnel" },
+          { text: "The gossip protocol", link: "/gossip-protocol" },
         ],
       },
     ],

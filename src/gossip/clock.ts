@@ -66,10 +66,14 @@ export class HybridClock {
     return wallMsOf(timestamp) - this.wallMs > maxAheadMs;
   }
 
-  /** Advances the clock to the timestamp of another member. Ignores a malformed one, and one that is too far ahead. */
-  observe(timestamp: Uint8Array): void {
+  /**
+   * Advances the clock to the timestamp of another member. Ignores a malformed one, and one that is more than
+   * `maxAheadMs` (default: that of this clock) ahead of the wall clock.
+   */
+  observe(timestamp: Uint8Array, maxAheadMs = this.#maxAheadMs): void {
     const clock = clockOf(timestamp);
-    if (clock !== undefined && clock > this.#last && !this.isTooFarAhead(timestamp)) this.#last = clock;
+    if (clock === undefined || clock <= this.#last || this.isTooFarAhead(timestamp, maxAheadMs)) return;
+    this.#last = clock;
   }
 
   /** Sets the clock back, to the wall clock and the latest of `timestamps`: what it has returned since does not count. */

@@ -1,6 +1,6 @@
 import type { Confirmations } from "./confirmations.js";
 import type { IncomingRound } from "./digest-comparison.js";
-import type { Outbox, Step, StepContent } from "./outbox.js";
+import type { Outbox, OutboxStep, StepContent } from "./outbox.js";
 import {
   BUCKETS,
   type ExchangeId,
@@ -53,7 +53,7 @@ export class HashExchanges {
   #own: Exchange | undefined;
   #theirs: Exchange | undefined;
   /** The last step of each, which may not have been sent. */
-  readonly #pending: { own?: Step; theirs?: Step } = {};
+  readonly #pending: { own?: OutboxStep; theirs?: OutboxStep } = {};
   #started = 0;
   #startedMs = Number.NEGATIVE_INFINITY;
   /** When an exchange made progress last. */
@@ -234,7 +234,7 @@ export class HashExchanges {
   }
 
   /** Sends the next step of an exchange. Drops the one before, if the peer has started another exchange meanwhile. */
-  #enqueue({ isStarter }: Exchange, next: Step["next"], awaitsRequested = false): void {
+  #enqueue({ isStarter }: Exchange, next: OutboxStep["next"], awaitsRequested = false): void {
     const { outbox } = this.#options;
     const role = isStarter ? "own" : "theirs";
     const previous = this.#pending[role];

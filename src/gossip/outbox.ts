@@ -38,7 +38,7 @@ export interface OutboxOptions {
 }
 
 /** Advertisements that wait to be sent: a round, or one record. */
-export interface Step {
+export interface OutboxStep {
   /** Whether it waits for the requested entries, so that the peer does not see them as missing. */
   awaitsRequested: boolean;
   /** The content of the next advertisement, as late as possible; undefined if there is nothing to send any more. */
@@ -74,9 +74,9 @@ export class Outbox {
   #entriesBeforeConfirm = 0;
   #requestExpiresMs = 0;
   /** The pending steps, and how many of `#outgoing` are sent before the next advertisement of each. */
-  readonly #steps = new Map<Step, { entriesAhead: number }>();
+  readonly #steps = new Map<OutboxStep, { entriesAhead: number }>();
   /** The step that has sent a part. */
-  #current: Step | undefined;
+  #current: OutboxStep | undefined;
   /** What the next record says of this side, besides its own content. */
   #hello: (() => MemberHello) | undefined;
 
@@ -166,14 +166,14 @@ export class Outbox {
   }
 
   /** Sends `step` after the entries that are pending now, so that the peer does not request these. */
-  enqueue(step: Step): void {
+  enqueue(step: OutboxStep): void {
     this.#steps.set(step, { entriesAhead: this.#outgoing.size });
     if (step.awaitsRequested) this.#extendRequests();
     this.#options.wake();
   }
 
   /** Drops what remains of `step`. */
-  drop(step: Step): void {
+  drop(step: OutboxStep): void {
     this.#steps.delete(step);
     if (this.#current === step) this.#current = undefined;
   }
@@ -216,7 +216,7 @@ export class Outbox {
   }
 
   /** The step that is sent next: parts of two rounds never mix. */
-  #readyStep(isRequestExpired: boolean): Step | undefined {
+  #readyStep(isRequestExpired: boolean): OutboxStep | undefined {
     if (this.#current) return this.#current;
     const isWaiting = this.#requested.size > 0 && !isRequestExpired;
     for (const step of this.#steps.keys()) if (!(step.awaitsRequested && isWaiting)) return step;
@@ -224,7 +224,7 @@ export class Outbox {
   }
 
   /** The next message of `step`, or of the entries before it. Removes the step if it is done. */
-  #nextOf(step: Step): Message | undefined {
+  #nextOf(step: OutboxStep): Message | undefined {
     const pending = this.#steps.get(step);
     const update = pending && pending.entriesAhead > 0 && this.#update();
     if (update) return update;

@@ -1,4 +1,4 @@
-import type { Outbox, Step } from "./outbox.js";
+import type { Outbox, OutboxStep } from "./outbox.js";
 import type { LinkedReplica } from "./restricted-replica.js";
 import { OutgoingRound } from "./round.js";
 
@@ -10,7 +10,7 @@ export class PlainRounds {
   readonly #replica: LinkedReplica;
   readonly #outbox: Outbox;
   readonly #chunkKeys: number;
-  #own: Step | undefined;
+  #own: OutboxStep | undefined;
   /** How many rounds of the peer this side has not answered, and how many of its own the peer has not. */
   #owed = 0;
   #awaited = 0;
@@ -63,7 +63,7 @@ export class PlainRounds {
     }
   }
 
-  #step(isAnswer: boolean, onSent: () => void): Step {
+  #step(isAnswer: boolean, onSent: () => void): OutboxStep {
     const round = new OutgoingRound(this.#replica, { chunkKeys: this.#chunkKeys, isAnswer });
     return {
       awaitsRequested: isAnswer,

@@ -163,10 +163,7 @@ export class Replica {
    * too far ahead of the clock.
    */
   takes(key: string, value: MapValue): boolean {
-    const { timestamp } = value.digest ?? {};
-    if (timestamp && (!isWellFormed(timestamp) || this.clock.isTooFarAhead(timestamp))) return false;
-    const present = this.get(key);
-    return !present || compareValues(value, present) > 0;
+    return !(value.digest && this.clock.isTooFarAhead(value.digest.timestamp)) && this.#isNewer(key, value);
   }
 
   /** Stores another member's entry if it is newer than the one here. */
@@ -176,6 +173,16 @@ export class Replica {
       return undefined;
     }
     if (value.digest) this.clock.observe(value.digest.timestamp);
+    return this.#store(key, value);
+  }
+
+  /**
+   * Stores an entry that this device has stored before, if it is newer than the one here. It may be any time ahead: the
+   * clock may have been corrected when it was written, and not yet now.
+   */
+  restore(key: string, value: MapValue): Stored | undefined {
+    if (!this.#isNewer(key, value)) return undefined;
+    if (value.digest) this.clock.observe(value.digest.timestamp, Number.POSITIVE_INFINITY);
     return this.#store(key, value);
   }
 
@@ -270,6 +277,12 @@ export class Replica {
       if (entry) this.fingerprints.removed(entry);
     }
     if (keys.length > 0) this.#order.delete(new Set(keys));
+  }
+
+  #isNewer(key: string, value: MapValue): boolean {
+    if (value.digest && !isWellFormed(value.digest.timestamp)) return false;
+    const present = this.get(key);
+    return !present || compareValues(value, present) > 0;
   }
 
   #store(key: string, value: MapValue): Stored {

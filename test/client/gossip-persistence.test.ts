@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, test } from "vitest";
+import { describe, test, vi } from "vitest";
 import { type GossipMap, openGossipMap } from "../../src/client/gossip-map.js";
 import { memoryPersistence, type StoreStep } from "../support/memory-persistence.js";
 import { openInProcess } from "../support/protocols.js";
@@ -53,6 +53,29 @@ test("a map is there without the network, and its unsent writes arrive when the 
   await using third = await at.visit();
   assert.equal(third.status.unsent, 0, "that the server has them is stored");
   assert.deepEqual(contents(third), { sent: 1, unsent: 2 });
+});
+
+test("entries are kept although the clock is not corrected yet, as before the first message of the server", async () => {
+  await using at = await open();
+  at.network.off();
+  const first = await at.visit();
+  first.set("unsent", 1);
+  first.delete("unsent");
+  first.set("unsent", 2);
+  await first.close();
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - 3_600_000 });
+  try {
+    const second = await at.visit();
+    assert.deepEqual(contents(second), { unsent: 2 });
+    assert.equal(second.status.unsent, 1);
+    second.set("unsent", 3);
+    await second.close();
+    const third = await at.visit();
+    assert.deepEqual(contents(third), { unsent: 3 }, "the write is later than what was stored");
+    await third.close();
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("what other members wrote is stored, and is not unsent", async () => {

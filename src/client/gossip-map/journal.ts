@@ -175,7 +175,7 @@ export class Journal {
     }
     const order = present ? compareValues(line.value, present) : 1;
     if (order < 0) return;
-    const stored = order > 0 ? replica.apply(key, line.value) : undefined;
+    const stored = order > 0 ? replica.restore(key, line.value) : undefined;
     // The store has this entry, so it needs no further record.
     this.#dirty.delete(key);
     if (line.isSent) unsent.delete(key);
