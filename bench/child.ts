@@ -9,7 +9,7 @@ export interface Child extends AsyncDisposable {
 
 /** A server in a separate process. */
 export async function startServer(
-  name: "fairlead" | "bare" | "bare-files" | "disk" | "jetstream" | "files" | "tunnel",
+  name: "fairlead" | "bare" | "bare-files" | "disk" | "jetstream" | "files" | "tunnel" | "yjs" | "tinybase",
   ...args: string[]
 ): Promise<Child> {
   const child = fork(join(import.meta.dirname, "servers", `${name}.js`), args, {
