@@ -2,7 +2,7 @@ import { createClient } from "fairlead";
 import { createTunnelTransport } from "fairlead/tunnel";
 import { indexedDbPersistence } from "fairlead/web";
 import type { Case } from "./case.js";
-import { equal, take } from "./expect.js";
+import { equal, take, until } from "./expect.js";
 
 export const gossipMap: Case[] = [
   {
@@ -41,6 +41,21 @@ export const gossipMap: Case[] = [
       equal([...there].flat().join(), "", "the other copy");
       equal(here.get("ada"), undefined, "this copy");
       await there.close();
+      await here.close();
+    },
+  },
+  {
+    name: "a presence tells who is here, and who leaves",
+    needs: ["streams", "duplex"],
+    async run({ fl, id, another }) {
+      const here = await fl.presence<{ name: string }>(id, { state: { name: "ada" }, flushMs: 5 });
+      const there = await another().presence<{ name: string }>(id, { state: { name: "bob" }, flushMs: 5 });
+      there.set({ name: "eve" });
+      await until(() => here.members.some(({ isSelf, state }) => !isSelf && state.name === "eve"));
+      equal(here.members.length, 2, "the members");
+      await there.close();
+      await until(() => here.members.length === 1);
+      equal(here.members[0]?.state.name, "ada", "the member that stays");
       await here.close();
     },
   },
