@@ -105,6 +105,13 @@ export {
   type VersionedMap,
 } from "./client/map.js";
 export {
+  openPresence,
+  type Presence,
+  type PresenceChange,
+  type PresenceMember,
+  type PresenceOptions,
+} from "./client/presence.js";
+export {
   type CallbackOptions,
   createPubsub,
   type EventHandler,

@@ -37,6 +37,7 @@ export default {
           primitive("Files", "files"),
           primitive("Versioned map", "map"),
           primitive("Gossip map", "gossip-map"),
+          primitive("Presence", "presence"),
           primitive("Log", "log"),
           primitive("Configuration", "configuration"),
           primitive("Secrets", "secrets"),

@@ -27,6 +27,7 @@ import { createLock, type LockStore } from "./lock.js";
 import { createLog, type Log } from "./log.js";
 import { createMap, type MapOptions, type VersionedMap } from "./map.js";
 import { lostConnectionOnly } from "./normalize-error.js";
+import { openPresence, type Presence, type PresenceOptions } from "./presence.js";
 import { type CallbackOptions, createPubsub, type EventHandlers, type Pubsub } from "./pubsub.js";
 import { rawRuntime } from "./raw-runtime.js";
 import { type RetryOptions, withRetry } from "./retry.js";
@@ -65,6 +66,11 @@ export interface Fairlead extends AsyncDisposable {
   map<V = unknown>(name: string, options?: MapOptions & Coding<V>): VersionedMap<V>;
   /** Opens a copy of the gossip map `name`, which works offline and converges. It must be closed. */
   openGossipMap<V = unknown>(name: string, options?: GossipMapOptions & Coding<V>): Promise<GossipMap<V>>;
+  /** Opens the presence `name`: who is here, with a state for each. It must be closed. */
+  presence<S extends object = Record<string, unknown>>(
+    name: string,
+    options?: PresenceOptions<S> & Coding<S>,
+  ): Promise<Presence<S>>;
   /** The append-only log `name`. */
   log<T = unknown>(name?: string, coding?: Coding<T>): Log<T>;
   /** Settings and their changes, in the store `name`. */
@@ -183,6 +189,7 @@ export function createClient(
     files: (name = "default") => createFiles(transport, name),
     map: (name, options) => createMap(transport, name, options, base, wrap),
     openGossipMap: (name, options) => openGossipMap(transport, name, options),
+    presence: (name, options) => openPresence(transport, name, options),
     log: (name, coding) => createLog(transport, name, coding),
     configuration: (name = "default", options) => createConfiguration(transport, name, options),
     secrets: (name = "default") => createSecrets(transport, name),

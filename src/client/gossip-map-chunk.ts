@@ -8,6 +8,7 @@
 import * as lazyChunk from "./lazy-chunk.js";
 
 export { joinGossipMap } from "./gossip-map/replica-map.js";
+export { joinPresence } from "./presence/room.js";
 
 /**
  * Bundlers make a file of the code that each combination of chunks shares. As this chunk has all of the other one, there

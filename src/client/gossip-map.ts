@@ -52,6 +52,12 @@ export interface GossipSetOptions {
    * (68 years). Writing the key again replaces it. Default: none; the entry stays until it is replaced or removed.
    */
   ttlMs?: number;
+  /**
+   * True: the entry belongs to this member, and lasts while it is there. close() removes it at once; the server, about
+   * 3 seconds after the connection was lost (`gossip.memberGraceMs`), and it is back when the member is. If the server is
+   * lost with the member, it ends after 90 seconds. Cannot be combined with `ttlMs`. Default: false.
+   */
+  ephemeral?: boolean;
 }
 
 /**

@@ -7,7 +7,7 @@
  */
 
 // biome-ignore-start assist/source/organizeImports: the order decides how well the first file of a page compresses
-export { loadGossipMap } from "./gossip-map/load.js";
+export { loadGossipMap, loadPresence } from "./gossip-map/load.js";
 // biome-ignore-end assist/source/organizeImports: as above
 export { envelopesFit } from "../rpc/envelopes.js";
 export { foreignError, lostConnection } from "../rpc/lost-connection.js";

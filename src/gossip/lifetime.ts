@@ -12,6 +12,12 @@ export interface Lifetime {
 /** The longest lifetime, in milliseconds: an int32 of seconds, 68 years, as everywhere in the API. */
 export const MAX_LIFETIME_MS = (2 ** 31 - 1) * 1000;
 
+/** Whether an entry with this timestamp is removed when its member leaves. */
+export function isEphemeralTime(timestamp: Uint8Array): boolean {
+  const lifetime = lifetimeOf(timestamp);
+  return typeof lifetime === "object" && lifetime.isEphemeral;
+}
+
 /** Appends `lifetime` to a timestamp. */
 export const withLifetime = (timestamp: Uint8Array, { ttlMs, isEphemeral }: Lifetime): Uint8Array =>
   withSuffix(timestamp, { flags: isEphemeral ? EPHEMERAL : 0, ms: ttlMs });

@@ -1,12 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { type Digest, type MapValue, MapValueSchema } from "../../gen/atomix/map/map_pb.js";
-import { utf8Length } from "../lib/utf8.js";
-import { clockOf, compareTimestamps, HybridClock, wallMsOf, YEAR_2000_MS } from "./clock.js";
+import { utf8, utf8Length } from "../lib/utf8.js";
+import { clockOf, compareBytes, compareTimestamps, HybridClock, wallMsOf, YEAR_2000_MS } from "./clock.js";
 import { type Environment, processEnvironment } from "./environment.js";
 import { ExpiryQueue } from "./expiry-queue.js";
 import { type CountedHash, Fingerprints, notCounted } from "./fingerprints.js";
 import { KeyOrder } from "./key-order.js";
-import { endMsOf, type Lifetime, lifetimeOf, withLifetime } from "./lifetime.js";
+import { endMsOf, isEphemeralTime, type Lifetime, lifetimeOf, withLifetime } from "./lifetime.js";
+import { memberOf } from "./timestamp-suffix.js";
 import { compareValues, isTombstone } from "./version.js";
 
 export interface ReplicaOptions {
@@ -252,6 +253,21 @@ export class Replica {
   /** Forgets the tombstones at `keys`. A key that has a value again is kept. */
   forget(keys: Iterable<string>): void {
     this.#remove([...keys].filter((key) => this.#tombstones.has(key)));
+  }
+
+  /**
+   * Removes the ephemeral entries of a member that has left. The tombstones have the timestamps of the entries: whatever
+   * the member has written since is later.
+   */
+  removeEphemeral(member: string): Stored[] {
+    const id = utf8(member);
+    const removed: Stored[] = [];
+    for (const key of this.keys()) {
+      const timestamp = this.live(key)?.digest?.timestamp;
+      if (!timestamp || !isEphemeralTime(timestamp) || compareBytes(memberOf(timestamp), id) !== 0) continue;
+      removed.push(this.#store(key, newEntry(timestamp)));
+    }
+    return removed;
   }
 
   /** Removes the entries at `keys`, without tombstones, as if they had never come. Returns those that readers saw. */

@@ -1,6 +1,8 @@
 import type { CallOptions, ConnectError, Transport } from "@connectrpc/connect";
-import { GossipMapService, type Message } from "../../../gen/atomix/map/map_pb.js";
+import { GossipMapService, type MapValue, type Message } from "../../../gen/atomix/map/map_pb.js";
+import { compareBytes } from "../../gossip/clock.js";
 import type { Environment } from "../../gossip/environment.js";
+import { isEphemeralTime } from "../../gossip/lifetime.js";
 import type { Link } from "../../gossip/link.js";
 import { Replica, type Stored } from "../../gossip/replica.js";
 import { type CancelableIterator, cancelable } from "../../lib/cancelable-iterator.js";
@@ -9,6 +11,7 @@ import { openFor } from "../client-lifetime.js";
 import { generatedClient } from "../generated-client.js";
 import type { GossipPersistence } from "../gossip-persistence.js";
 import { Changes, type Difference } from "./changes.js";
+import { EPHEMERAL_LIFETIME, EphemeralWrites } from "./ephemeral-writes.js";
 import { Journal } from "./journal.js";
 import { type LinkState, MapStatus } from "./map-status.js";
 import { onPageChange } from "./page-events.js";
@@ -57,7 +60,10 @@ export class LocalMember {
   readonly replica: Replica;
   /** Resolves when the entries of the storage are here. Never rejects. */
   readonly loaded: Promise<void>;
+  /** Called with each renewed entry: the values before and after are the same. */
+  onRenewed: (before: MapValue, after: MapValue) => void = () => {};
   readonly #unsent: UnsentWrites;
+  readonly #ephemeral: EphemeralWrites;
   readonly #journal: Journal | undefined;
   readonly #tabs: Tabs | undefined;
   readonly #sync: ServerSync;
@@ -81,8 +87,14 @@ export class LocalMember {
       tombstoneMs,
       maxAheadMs,
       ...(environment && { environment }),
-      onEnded: (ended) => this.#publish(ended, false),
+      onEnded: (ended) => {
+        this.#publish(ended, false);
+        this.#ephemeral.ended(ended);
+      },
     });
+    this.#ephemeral = new EphemeralWrites(this.replica.environment, (key, value) =>
+      this.#write([this.replica.set(key, value, EPHEMERAL_LIFETIME)]),
+    );
     this.#unsent = new UnsentWrites(this.replica.environment, () => this.status.update());
     this.status = new MapStatus({
       environment: this.replica.environment,
@@ -124,7 +136,10 @@ export class LocalMember {
   /** Changes the replica, and returns the number of changed entries. `operation` names it in errors. */
   write(operation: string, change: () => Stored[]): number {
     if (this.#closing) throw new TypeError(`Cannot ${operation}: the gossip map "${this.name}" is closed`);
-    const changed = change();
+    return this.#write(change());
+  }
+
+  #write(changed: Stored[]): number {
     for (const stored of changed) this.#storeUnsent(stored, true);
     if (this.#unsent.size === changed.length) this.status.update();
     return changed.length;
@@ -177,6 +192,7 @@ export class LocalMember {
         for (const stored of dropped) this.#publish(stored, false);
         this.#journal?.replace(dropped.length);
       },
+      onConnected: () => this.#ephemeral.renewAll(),
       onProgress: () => this.#checkUnsent(),
       onRefused: (error) => this.#refuse(error),
     });
@@ -216,7 +232,7 @@ export class LocalMember {
         if (isOther) this.#reroute();
       },
       onMessage: (link, message) => this.#receiveFromTab(link, message),
-      onGone: () => {},
+      onGone: (member) => this.#removeEphemeral(member),
     });
   }
 
@@ -248,6 +264,7 @@ export class LocalMember {
 
   async #close(): Promise<void> {
     await this.loaded;
+    this.#write(this.replica.delete(this.#ephemeral.close()));
     // Before the storage is closed: the server's last confirmations are stored as well.
     await this.#sync.close();
     await this.#flush();
@@ -276,6 +293,8 @@ export class LocalMember {
   /** Stores an entry that the server does not have. `from`: the link to the tab that wrote it. */
   #storeUnsent(stored: Stored, isLocal: boolean, from?: Link): void {
     this.#publish(stored, isLocal);
+    if (isLocal) this.#ephemeral.written(stored);
+    else this.#ephemeral.replaced(stored);
     this.#unsent.add(stored.key);
     this.#journal?.changed(stored.key);
     this.#sync.changed(stored.key);
@@ -287,12 +306,18 @@ export class LocalMember {
     this.#publish(stored, false);
     this.#unsent.delete(stored.key);
     this.#journal?.changed(stored.key);
+    this.#ephemeral.replaced(stored);
     this.#tabs?.changed(stored.key);
   }
 
   #receiveFromTab(link: Link, message: Message): void {
     for (const stored of storeEntries(this.replica, link, message)) this.#storeUnsent(stored, false, link);
     this.status.update();
+  }
+
+  /** Removes the ephemeral entries of another tab, as the server does: see EphemeralWrites.replaced(). */
+  #removeEphemeral(member: string): void {
+    for (const stored of this.replica.removeEphemeral(member)) this.#storeUnsent(stored, false);
   }
 
   #linkState(): LinkState["current"] {
@@ -330,7 +355,10 @@ export class LocalMember {
 
   #publish(stored: Stored, local: boolean): void {
     this.#onChanged(stored.key);
-    for (const loop of this.#loops) loop.add(stored, local);
+    const { before, live } = stored;
+    // The same value, written once more so that it does not end.
+    if (before && live && isRenewal(before, live)) this.onRenewed(before, live);
+    else for (const loop of this.#loops) loop.add(stored, local);
   }
 
   #refuse(error: ConnectError): void {
@@ -352,3 +380,8 @@ export class LocalMember {
 /** Unambiguous: neither part has a slash. */
 const storeNameOf = (namespace: string, name: string): string =>
   `${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
+
+function isRenewal(before: MapValue, after: MapValue): boolean {
+  const isEphemeral = ({ digest }: MapValue) => digest !== undefined && isEphemeralTime(digest.timestamp);
+  return isEphemeral(before) && isEphemeral(after) && compareBytes(before.value, after.value) === 0;
+}

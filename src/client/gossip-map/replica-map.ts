@@ -9,6 +9,7 @@ import { randomId } from "../../lib/random-id.js";
 import { canceled } from "../../rpc/canceled.js";
 import { type Codec, type Coding, codecOf, encoded } from "../codec.js";
 import type { GossipMap, GossipMapOptions, GossipSetOptions } from "../gossip-map.js";
+import { EPHEMERAL_LIFETIME } from "./ephemeral-writes.js";
 import { LocalMember } from "./member.js";
 import { tabPlatform } from "./tabs/tab-channel.js";
 import { DecodedValues, decodedChanges, isReadable } from "./values.js";
@@ -98,6 +99,7 @@ function replicaMap<V>(
   values: DecodedValues<V>,
 ): GossipMap<V> {
   const { name, replica, status } = member;
+  member.onRenewed = (before, after) => values.share(before, after);
   const map: GossipMap<V> = {
     name,
     memberId,
@@ -160,8 +162,12 @@ const checkedKey = (operation: string, key: string): string =>
 
 function checkedLifetime(failure: string, options: GossipSetOptions): Lifetime | undefined {
   checkType(failure, "options", "object", options);
-  const { ttlMs } = options;
-  if (ttlMs === undefined) return undefined;
+  const { ttlMs, ephemeral = false } = options;
+  checkType(failure, "ephemeral", "boolean", ephemeral);
+  if (ephemeral && ttlMs !== undefined) {
+    throw new TypeError(`${failure}: ephemeral and ttlMs must not be set together, got ttlMs ${ttlMs}`);
+  }
+  if (ttlMs === undefined) return ephemeral ? EPHEMERAL_LIFETIME : undefined;
   checkType(failure, "ttlMs", "number", ttlMs);
   if (ttlMs > 0 && ttlMs <= MAX_LIFETIME_MS) return { ttlMs: Math.ceil(ttlMs), isEphemeral: false };
   throw new RangeError(`${failure}: ttlMs must be above 0 and at most ${MAX_LIFETIME_MS} ms, got ${ttlMs}`);

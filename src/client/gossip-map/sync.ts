@@ -24,6 +24,8 @@ export interface ServerSyncOptions extends Omit<LinkOptions, "wake">, Omit<Clock
   antiEntropyMs: number;
   /** Called with each entry of the server that was stored. */
   onStored: (stored: Stored) => void;
+  /** Called when the peer has sent the first message on a stream. */
+  onConnected: () => void;
   /** Called when the peer may have confirmed entries, or the state has changed. */
   onProgress: () => void;
   /**
@@ -248,9 +250,11 @@ export class ServerSync {
     const attempt = this.#attempt();
     try {
       for await (const message of abortOnBreak(connect, attempt.signal)) {
+        const isFirst = !stream.connected;
         stream.connected = true;
         status.connected();
         this.#receive(link, message);
+        if (isFirst) this.#options.onConnected();
       }
       return new ConnectError("the server ended the stream", Code.Unavailable);
     } catch (error) {

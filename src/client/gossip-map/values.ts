@@ -47,6 +47,12 @@ export class DecodedValues<V> {
     }
     return decoded;
   }
+
+  /** Decodes the value of `after`, which is that of `before`, to the same object. */
+  share(before: MapValue, after: MapValue): void {
+    const decoded = this.#decoded.get(before);
+    if (decoded) this.#decoded.set(after, decoded);
+  }
 }
 
 /** Whether reading the value does not throw. */

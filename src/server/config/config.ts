@@ -10,6 +10,9 @@ import { limitSettings } from "./limits.js";
 import { ConfigError, type ConfigProblem, explainIssue, problem, problemsOf } from "./problems.js";
 
 const gossip = z.strictObject({
+  memberGraceMs: milliseconds
+    .default(3000)
+    .describe("How long a member may be disconnected before its ephemeral entries are removed."),
   maxAheadMs: milliseconds
     .default(60_000)
     .describe(

@@ -29,8 +29,9 @@ export function gossipMapService(
       signal.addEventListener("abort", leave);
       const join: Join = (message, target) => {
         const access = keyAccessOf(values, GossipMapService.method.connect, message);
+        const { source } = message;
         const { wake } = multiplexer;
-        return maps.join(target, { wake, fail: (error) => multiplexer.fail(error), access });
+        return maps.join(target, { source, wake, fail: (error) => multiplexer.fail(error), access });
       };
       read(checkClocks(messages, context, environment), join, multiplexer, joined).then(
         () => multiplexer.finish(),

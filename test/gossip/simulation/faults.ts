@@ -17,8 +17,8 @@ export const SEEDED_FAULTS: readonly SeededFault[] = [
   {
     name: "the clock does not observe the timestamps of others",
     file: "gossip/clock.ts",
-    find: "if (clock !== undefined && clock > this.#last) this.#last = clock;",
-    replace: "",
+    find: "if (clock === undefined || clock <= this.#last || this.isTooFarAhead(timestamp, maxAheadMs)) return;",
+    replace: "return;",
   },
   {
     name: "a removal replaces newer values",
@@ -41,32 +41,38 @@ export const SEEDED_FAULTS: readonly SeededFault[] = [
   {
     name: "an entry is confirmed when it is sent",
     file: "gossip/link.ts",
-    find: "    this.#mayLack(key);\n    this.#outbox.changed(key);",
-    replace: "    this.#outbox.changed(key);",
+    find: "    this.#confirmations.changed(key);\n",
+    replace: "",
   },
   {
     name: "any version that the peer has confirms the newest",
-    file: "gossip/link.ts",
+    file: "gossip/confirmations.ts",
     find: "if (!oldest || !covers(oldest.value)) return;",
-    replace: "",
+    replace: "if (!oldest) return;",
+  },
+  {
+    name: "a write that was replaced before it was sent is confirmed",
+    file: "gossip/confirmations.ts",
+    find: "this.#mayLack(key, 0);",
+    replace: "this.#mayLack(key, this.#replica.revisionOf(key));",
+  },
+  {
+    name: "equal hashes confirm what was written since",
+    file: "gossip/confirmations.ts",
+    find: "if (oldest.revision > revision || (isIn && !isIn[this.#replica.fingerprints.bucketOf(key)])) continue;\n      this.#unconfirmed.delete(key);\n      if (this.#replica.revisionOf(key) > revision) this.#mayLack(key, revision + 1);",
+    replace: "void oldest;\n      this.#unconfirmed.delete(key);",
+  },
+  {
+    name: "the hash of an entry ignores its timestamp",
+    file: "gossip/fingerprints.ts",
+    find: "input.bytes(timestamp).text(key);",
+    replace: "input.text(key);",
   },
   {
     name: "a new entry of the peer's round is caught up when it is requested",
     file: "gossip/link.ts",
     find: "if (this.#hasWholeRound && this.#outbox.hasAllRequested) this.#caughtUp = true;",
     replace: "if (this.#hasWholeRound) this.#caughtUp = true;",
-  },
-  {
-    name: "the last chunk ends at its last key",
-    file: "gossip/link.ts",
-    find: "this.#compareRange(round, isLast ? undefined : last, digest);",
-    replace: "this.#compareRange(round, last, digest);",
-  },
-  {
-    name: "an answered round is still awaited, so that rounds answer each other for ever",
-    file: "gossip/outbox.ts",
-    find: "      this.#awaitedRounds--;",
-    replace: "      this.#owedRounds = 1;",
   },
   {
     name: "the server has an entry before it is committed",
@@ -101,9 +107,52 @@ export const SEEDED_FAULTS: readonly SeededFault[] = [
     replace: "",
   },
   {
-    name: "the client collects tombstones that the server does not have",
+    name: "a server accepts entries that are too far ahead",
+    file: "server/services/gossip-map.ts",
+    find: "    if (refusal) {",
+    replace: "    if (refusal && Math.abs(0) > 1) {",
+  },
+  {
+    name: "a member does not correct its clock",
+    file: "client/gossip-map/clock-sync.ts",
+    find: "    this.#sentMs = undefined;\n    this.#options.replica.clock.offsetMs = this.#offset.offsetMs;",
+    replace: "    this.#sentMs = undefined;",
+  },
+  {
+    name: "writes that are too far ahead are dropped",
+    file: "client/gossip-map/clock-sync.ts",
+    find: "    onRestamped(replica.restamp(ahead.filter(isUnsent)));\n    onDropped(replica.drop(ahead.filter((key) => !isUnsent(key))));",
+    replace: "    void isUnsent;\n    void onRestamped;\n    onDropped(replica.drop(ahead));",
+  },
+  {
+    name: "the end of a lifetime is not reported",
+    file: "gossip/replica.ts",
+    find: "      this.#onEnded?.({ key, before: value, after: value, live: undefined, revision });",
+    replace: "      void revision;\n      void value;",
+  },
+  {
+    name: "a journal refuses what the clock finds too far ahead",
+    file: "client/gossip-map/journal.ts",
+    find: "replica.restore(key, line.value)",
+    replace: "replica.apply(key, line.value)",
+  },
+  {
+    name: "a journal stores only the first of several changes",
+    file: "client/gossip-map/journal.ts",
+    find: '    this.#dirty.set(key, "set");\n    this.#schedule(WRITE_BEHIND_MS);',
+    replace:
+      '    if (this.#dirty.size === 0) this.#dirty.set(key, "set");\n    this.#schedule(WRITE_BEHIND_MS);',
+  },
+  {
+    name: "a tab takes what the leading tab has as confirmed by the server",
+    file: "client/gossip-map/member.ts",
+    find: "confirm: () => (isFollowing() ? this.#tabs?.confirm(true) : undefined),",
+    replace: "confirm: () => undefined,",
+  },
+  {
+    name: "a tab keeps its stream when the leading tab has changed",
     file: "client/gossip-map/sync.ts",
-    find: "if (link) replica.forget(replica.forgettable((key) => link.has(key)));",
-    replace: "void link;\n    replica.forget(replica.forgettable(() => true));",
+    find: 'this.#rerouting.abort(new ConnectError("the peer has changed", Code.Unavailable));',
+    replace: "",
   },
 ];

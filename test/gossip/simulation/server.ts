@@ -1,4 +1,4 @@
-import type { HandlerContext } from "@connectrpc/connect";
+import { createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { Message } from "../../../gen/atomix/map/map_pb.js";
 import { configSchema } from "../../../src/server/config/config.js";
 import { type ServiceContext, silent } from "../../../src/server/context.js";
@@ -39,7 +39,10 @@ export class Server implements StreamServer {
   }
 
   serve(messages: AsyncIterable<Message>, signal: AbortSignal): AsyncIterable<Message> {
-    return this.#service.connect(messages, { signal } as HandlerContext) as AsyncIterable<Message>;
+    return this.#service.connect(messages, {
+      signal,
+      values: createContextValues(),
+    } as HandlerContext) as AsyncIterable<Message>;
   }
 
   onRead(): void {}

@@ -7,6 +7,8 @@ const root = process.cwd();
 /** A fault that is put into the code on purpose: texts of files below src/server and what replaces them. */
 export interface SeededFault {
   readonly description: string;
+  /** A seed that has found it: the search begins there. After other changes it may be another one. */
+  readonly seed: number;
   readonly edits: readonly { readonly file: string; readonly find: string; readonly replace: string }[];
 }
 

@@ -1,5 +1,8 @@
+import { createClient } from "fairlead";
+import { createTunnelTransport } from "fairlead/tunnel";
+import { indexedDbPersistence } from "fairlead/web";
 import type { Case } from "./case.js";
-import { equal, take } from "./expect.js";
+import { equal, take, until } from "./expect.js";
 
 export const gossipMap: Case[] = [
   {
@@ -42,6 +45,21 @@ export const gossipMap: Case[] = [
     },
   },
   {
+    name: "a presence tells who is here, and who leaves",
+    needs: ["streams", "duplex"],
+    async run({ fl, id, another }) {
+      const here = await fl.presence<{ name: string }>(id, { state: { name: "ada" }, flushMs: 5 });
+      const there = await another().presence<{ name: string }>(id, { state: { name: "bob" }, flushMs: 5 });
+      there.set({ name: "eve" });
+      await until(() => here.members.some(({ isSelf, state }) => !isSelf && state.name === "eve"));
+      equal(here.members.length, 2, "the members");
+      await there.close();
+      await until(() => here.members.length === 1);
+      equal(here.members[0]?.state.name, "ada", "the member that stays");
+      await here.close();
+    },
+  },
+  {
     name: "a member that opened offline catches up, and synced() waits for it",
     needs: ["streams", "duplex"],
     async run({ fl, id, another }) {
@@ -53,6 +71,39 @@ export const gossipMap: Case[] = [
       equal(other.get("n"), 1, "at another member");
       await other.close();
       await offline.close();
+    },
+  },
+  {
+    name: "a map that is kept in IndexedDB is there without the server, where there is an IndexedDB",
+    needs: ["streams", "duplex"],
+    async run({ fl, id, another }) {
+      if (!("indexedDB" in globalThis)) return;
+      const persist = indexedDbPersistence(`${id} database`);
+      const options = { persist, flushMs: 5 };
+      const first = await fl.openGossipMap<string>(id, options);
+      const second = await fl.openGossipMap<string>(id, options);
+      first.set("sent", "1");
+      await second.synced();
+      first.set("stored", "2");
+      for (const deadlineMs = Date.now() + 5000; !second.has("stored") && Date.now() < deadlineMs; ) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      await first.close();
+      await second.close();
+      const unreachable = createClient(createTunnelTransport("http://127.0.0.1:9"));
+      const offline = await unreachable.openGossipMap<string>(id, options);
+      equal([...offline].flat().join(), "sent,1,stored,2", "without the server");
+      equal(offline.status.storageError, undefined, "the error");
+      offline.set("offline", "3");
+      equal(offline.status.unsent > 0, true, "there is an unsent write");
+      await offline.close();
+      await unreachable.close();
+      const online = await fl.openGossipMap<string>(id, options);
+      await online.synced();
+      const other = await another().openGossipMap<string>(id);
+      equal(other.get("offline"), "3", "at another member");
+      await other.close();
+      await online.close();
     },
   },
 ];

@@ -26,8 +26,8 @@ export interface FilePersistenceOptions {
  * import { createNodeTransport, filePersistence } from "fairlead/node";
  *
  * const fl = createClient(createNodeTransport("http://localhost:34904"));
- * const map = await fl.openGossipMap("todo", { persist: filePersistence("./data") });
- * map.set("buy", "milk"); // It is stored now, and sent when the server can be reached.
+ * const map = await fl.openGossipMap("todo", { persist: filePersistence("fairlead-data") });
+ * map.set("buy", "milk"); // It is stored in a few milliseconds, and sent when the server can be reached.
  * await fl.close();
  * ```
  */

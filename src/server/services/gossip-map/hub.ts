@@ -1,4 +1,4 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb.js";
 import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
 import type { Environment } from "../../../gossip/environment.js";
@@ -11,6 +11,7 @@ import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore, Write } from "../../engine.js";
 import { unavailable } from "../../errors.js";
 import { keyPrefix } from "../shared/keyspace.js";
+import { EphemeralEntries } from "./ephemeral-entries.js";
 import { checkMapSize } from "./map-size.js";
 import { HubTombstones } from "./tombstones.js";
 
@@ -34,6 +35,8 @@ type Update = [key: string, value: MapValue];
 
 /** The stream to a member. */
 export interface GossipMember {
+  /** The member's id. */
+  source: string;
   /** Called when there are more messages to send, or earlier ones. */
   wake: () => void;
   /** Called if the hub fails. */
@@ -57,12 +60,15 @@ export class GossipHub {
   readonly #links = new Set<Link>();
   readonly #members = new Map<Link, GossipMember>();
   readonly #tombstones: HubTombstones;
+  /** The member's id of each link, also after it has left: its last updates may still be written. */
+  readonly #sources = new WeakMap<Link, string>();
   readonly #closing = new AbortController();
   readonly #stopAntiEntropy: () => void;
   /** The last write. Writes run one after the other. */
   #writes: Promise<unknown> = Promise.resolve();
-  /** The values that are being committed, and the link that sent them. */
-  #committing: { from: Link; values: Map<string, MapValue> } | undefined;
+  /** The values that are being committed, and the link that sent them; undefined for those of this server. */
+  #committing: { from: Link | undefined; values: Map<string, MapValue> } | undefined;
+  readonly #ephemeral: EphemeralEntries;
 
   /** Opens the hub of a map, with all of its entries in the engine. */
   static async open(options: HubOptions): Promise<GossipHub> {
@@ -95,6 +101,11 @@ export class GossipHub {
       serialize: (task) => this.#serialize(task),
       tryCommit: (updates) => this.#tryCommit(updates),
     });
+    this.#ephemeral = new EphemeralEntries({
+      environment,
+      graceMs: gossip.memberGraceMs,
+      onLost: (keys) => this.#removeLost(keys),
+    });
     this.#stopAntiEntropy = runAntiEntropy(this.#links, {
       environment,
       everyMs: gossip.antiEntropyMs,
@@ -121,12 +132,15 @@ export class GossipHub {
     const link = new Link(replica, { source, target, flushMs, wake, hashes: !access });
     this.#links.add(link);
     this.#members.set(link, member);
+    this.#sources.set(link, member.source);
+    this.#ephemeral.joined(member.source);
     return link;
   }
 
   leave(link: Link): void {
+    const member = this.#members.get(link);
     this.#links.delete(link);
-    this.#members.delete(link);
+    if (this.#members.delete(link) && member) this.#ephemeral.left(member.source);
     this.#closeIfIdle();
   }
 
@@ -145,6 +159,8 @@ export class GossipHub {
   #stop(): void {
     this.#closing.abort();
     this.#stopAntiEntropy();
+    this.#replica.stop();
+    this.#ephemeral.stop();
   }
 
   /** The engine reports no further changes: ends the members' streams, so that they connect again. */
@@ -182,9 +198,9 @@ export class GossipHub {
     return done;
   }
 
-  async #commit(updates: Update[], from: Link): Promise<void> {
+  async #commit(updates: Update[], from: Link | undefined): Promise<void> {
     const isNewer = ([key, value]: Update) => this.#replica.takes(key, value);
-    const access = this.#members.get(from)?.access;
+    const access = from && this.#members.get(from)?.access;
     // A member sends entries that are not newer to confirm that it has them: that is no write.
     if (access) for (const [key] of updates.filter(isNewer)) access.checkWrite(key);
     const { limits, target } = this.#options;
@@ -233,6 +249,7 @@ export class GossipHub {
     const committing = this.#committing?.values.get(key);
     const isOwn = committing && compareValues(committing, value) === 0;
     const from = isOwn ? this.#committing?.from : undefined;
+    this.#ephemeral.stored(stored, from && this.#sources.get(from));
     for (const link of this.#links) {
       if (link === from) link.knows(stored);
       else link.changed(key);
@@ -242,6 +259,21 @@ export class GossipHub {
   #onTurn(): void {
     if (this.#replica.tombstones > 0) this.#tombstones.check();
     else this.#closeIfIdle();
+  }
+
+  /**
+   * Removes entries of a member that has left. The tombstones have the timestamps of the entries: if the member has sent
+   * newer ones to another server, these are later, whatever arrives first.
+   */
+  #removeLost(keys: readonly string[]): void {
+    const updates: Update[] = [];
+    for (const key of keys) {
+      const timestamp = this.#replica.live(key)?.digest?.timestamp;
+      if (timestamp) updates.push([key, create(MapValueSchema, { digest: { timestamp, tombstone: true } })]);
+    }
+    this.#serialize(() => this.#commit(updates, undefined)).catch((error: unknown) => {
+      this.#options.log.warn({ err: error }, "could not remove the entries of a member that has left");
+    });
   }
 
   /** Closes a map without members, unless it has entries that must be removed later. */
