@@ -213,6 +213,32 @@ suite("keys on JetStream", () => {
       await commitWrites(stays.keys, set("k", "again", { ifVersion: 0n }));
     });
 
+    for (const [what, ifVersion] of [
+      ["over absence", 0n],
+      ["without a condition", undefined],
+    ] as const) {
+      test(`a set ${what} over an entry that has expired comes behind its deletion, so that the cluster's removal cannot undo it`, async () => {
+        const [gone, stays] = [await openLinked({ waitMs: 500 }), await open()];
+        const changes = reader(stays.keys.watch("k", new AbortController().signal));
+        await stays.keys.get("k");
+        await commitWrites(gone.keys, set("k", "v", { ttlMs: 100 }));
+        link.refuse();
+        await changes.next();
+        const { expiresAtMs = 0 } = (await stays.keys.get("k")) ?? {};
+        await waitUntilAfter(expiresAtMs + 5);
+        const version = await commitWrites(
+          stays.keys,
+          set("k", "new", ifVersion === undefined ? {} : { ifVersion }),
+        );
+        assert.deepEqual(await changes.next(), { type: "delete", key: "k" });
+        assert.deepEqual(await changes.next(), {
+          type: "set",
+          entry: { key: "k", value: utf8("new"), version },
+        });
+        await changes.quiet(100);
+      });
+    }
+
     test("watch() tells of every change of another server, across lost connections", {
       timeout: 60_000,
     }, async () => {

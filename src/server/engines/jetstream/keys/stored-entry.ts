@@ -27,7 +27,7 @@ const PART_OF = "Fl-Part-Of";
 const NO_MARKER: Header = ["KV-Operation", "PURGE"];
 
 /** nats-server removes an entry this much later than it expires, so that the servers' clocks may differ. */
-const CLEANUP_DELAY_MS = 2000;
+export const CLEANUP_DELAY_MS = 2000;
 
 /** nats-server counts lifetimes in nanoseconds of 64 bits. A longer lifetime is not given to it. */
 const MAX_TTL_S = 2 ** 32;
@@ -144,6 +144,12 @@ function readHeaders(headers: MsgHdrs | undefined): OwnHeaders {
   }
   return own;
 }
+
+/** Whether the entry has expired, and nobody has removed it yet. */
+export const isOverdue = (
+  { isDeleted, expiresAtMs }: Pick<StoredEntry, "isDeleted" | "expiresAtMs">,
+  nowMs: number,
+): boolean => !isDeleted && expiresAtMs !== undefined && expiresAtMs <= nowMs;
 
 /** Whether the key has this entry at `nowMs`, rather than none. */
 export function isPresent(
