@@ -46,6 +46,8 @@ export interface StoredEntry {
   partOf?: string;
   expiresAtMs: number | undefined;
   isDeleted: boolean;
+  /** Whether it is nats-server's own marker for an entry whose lifetime has ended. */
+  isMarker?: boolean;
 }
 
 /** The last messages of subjects at one moment. */
@@ -111,7 +113,7 @@ export function storedEntryOf(
 ): StoredEntry {
   const own = readHeaders(headers);
   const key = own.key ?? (subject.startsWith(root) ? keyOfSubject(root, subject) : undefined);
-  const { distance, parts, partOf, expiresAtMs, isDeleted } = own;
+  const { distance, parts, partOf, expiresAtMs, isDeleted, isMarker } = own;
   // A copy, as the client's buffer may be much larger than the value.
   const value = new Uint8Array(data);
   return {
@@ -124,10 +126,11 @@ export function storedEntryOf(
     parts,
     expiresAtMs,
     isDeleted,
+    ...(isMarker && { isMarker }),
   };
 }
 
-type OwnHeaders = Pick<StoredEntry, "key" | "parts" | "partOf" | "expiresAtMs" | "isDeleted"> & {
+type OwnHeaders = Pick<StoredEntry, "key" | "parts" | "partOf" | "expiresAtMs" | "isDeleted" | "isMarker"> & {
   distance: number;
 };
 
@@ -139,8 +142,9 @@ function readHeaders(headers: MsgHdrs | undefined): OwnHeaders {
     else if (name === PARTS) own.parts = Number(value);
     else if (name === PART_OF) own.partOf = value;
     else if (name === KEY) own.key = fromUtf8(Buffer.from(value, "base64"));
+    else if (name === DELETED) own.isDeleted = true;
     // nats-server's own marker for a message that it removed has a reason.
-    else if (name === DELETED || name === "Nats-Marker-Reason") own.isDeleted = true;
+    else if (name === "Nats-Marker-Reason") own.isDeleted = own.isMarker = true;
   }
   return own;
 }
