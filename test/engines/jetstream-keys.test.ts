@@ -11,6 +11,7 @@ import { sleep } from "../../src/rpc/sleep.js";
 import { silent } from "../../src/server/context.js";
 import { type Change, type Engine, EngineFault, type KeyStore, type Write } from "../../src/server/engine.js";
 import { ClusterClock } from "../../src/server/engines/jetstream/cluster-clock.js";
+import { subjectOfKey } from "../../src/server/engines/jetstream/keys/key-subjects.js";
 import { PartSweeper } from "../../src/server/engines/jetstream/keys/part-sweeper.js";
 import { KeyReader } from "../../src/server/engines/jetstream/keys/reader.js";
 import { JetStreamSession } from "../../src/server/engines/jetstream/session.js";
@@ -212,6 +213,55 @@ suite("keys on JetStream", () => {
       assert.deepEqual(await changes.next(), { type: "delete", key: "k" });
       await commitWrites(stays.keys, set("k", "again", { ifVersion: 0n }));
     });
+
+    test("watch() tells of an expiry once, although both a server and the cluster remove the entry", async () => {
+      const [a, b] = [await open(), await open()];
+      const changes = [a, b].map(({ keys }) => reader(keys.watch("k", new AbortController().signal)));
+      await Promise.all([a, b].map(({ keys }) => keys.get("k")));
+      const connection = await connect({ servers: nats.urls });
+      const marker = headers();
+      marker.set("Nats-Marker-Reason", "MaxAge");
+      marker.set("Nats-Rollup", "sub");
+      const { subject } = subjectOfKey(`${name}.k.`, "k");
+      await commitWrites(a.keys, set("k", "v", { ttlMs: 150 }));
+      for (const each of changes) {
+        assert.equal((await each.next()).type, "set");
+        assert.deepEqual(await each.next(), { type: "delete", key: "k" });
+      }
+      // As nats-server does if the entry's lifetime ends while a server's deletion is on its way.
+      const ack = await connection.request(subject, "", { headers: marker, timeout: 5000 });
+      assert.ok(ack.json<{ seq?: number }>().seq, ack.string());
+      await connection.close();
+      const version = await commitWrites(a.keys, set("k", "again", { ifVersion: 0n }));
+      const entry = { key: "k", value: utf8("again"), version };
+      for (const each of changes) assert.deepEqual(await each.next(), { type: "set", entry });
+    });
+
+    for (const [what, ifVersion] of [
+      ["over absence", 0n],
+      ["without a condition", undefined],
+    ] as const) {
+      test(`a set ${what} over an entry that has expired comes behind its deletion, so that the cluster's removal cannot undo it`, async () => {
+        const [gone, stays] = [await openLinked({ waitMs: 500 }), await open()];
+        const changes = reader(stays.keys.watch("k", new AbortController().signal));
+        await stays.keys.get("k");
+        await commitWrites(gone.keys, set("k", "v", { ttlMs: 100 }));
+        link.refuse();
+        await changes.next();
+        const { expiresAtMs = 0 } = (await stays.keys.get("k")) ?? {};
+        await waitUntilAfter(expiresAtMs + 5);
+        const version = await commitWrites(
+          stays.keys,
+          set("k", "new", ifVersion === undefined ? {} : { ifVersion }),
+        );
+        assert.deepEqual(await changes.next(), { type: "delete", key: "k" });
+        assert.deepEqual(await changes.next(), {
+          type: "set",
+          entry: { key: "k", value: utf8("new"), version },
+        });
+        await changes.quiet(100);
+      });
+    }
 
     test("watch() tells of every change of another server, across lost connections", {
       timeout: 60_000,

@@ -144,4 +144,22 @@ suite("a write to one node", () => {
     });
     assert.deepEqual(await logs.bounds("l"), { first: 1n, next: 2n });
   });
+
+  for (const [fate, isStored] of [
+    ["lost", true],
+    ["gone", false],
+  ] as const) {
+    test(`publish() until a time ends its attempts then, and knows whether it was stored: one that is ${fate}`, async () => {
+      await using stores = await openStores({ servers: nats.urls });
+      const { session } = stores;
+      const message = { subject: `${session.name}.k.x`, data: utf8("x"), headers: [] };
+      const left = giveAnswers(stores, message.subject, [fate, "gone", "gone", "gone", "gone"]);
+      const startMs = performance.now();
+      const publish = session.publish(message, { fence: `${session.name}.i.f`, untilMs: startMs + 800 });
+      if (isStored) assert.equal((await publish).sequence, 1);
+      else await assert.rejects(publish, { name: "ConditionError" });
+      assert.ok(performance.now() - startMs < 3000);
+      assert.equal(left(), 3);
+    });
+  }
 });

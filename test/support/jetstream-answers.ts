@@ -7,6 +7,8 @@ import type { Stores } from "./jetstream-stores.js";
 export type Answer =
   /** It is stored, and its acknowledgement is lost. */
   | "lost"
+  /** It is lost itself. */
+  | "gone"
   /** It does not arrive, and is refused. */
   | { refusal: Refusal }
   /** A former leader refuses it, and the leader gets it: before that, and stores it, or a while after. */
@@ -46,6 +48,7 @@ export function giveAnswers({ session }: Stores, prefix: string, answers: readon
     const refuse = (error: Refusal) => send(reply, JSON.stringify({ error }));
     const give = async () => {
       const message = [subject, data as Uint8Array, options ?? {}] as const;
+      if (answer === "gone") return;
       if (answer === "lost") return await store(...message);
       if (!("arrives" in answer)) return refuse(answer.refusal);
       if (answer.arrives === "before") await store(...message);

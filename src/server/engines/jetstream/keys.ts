@@ -38,7 +38,10 @@ export class JetStreamKeys implements KeyStore {
     this.#root = subjectPrefix(session.name, "keys");
     this.#reader = new KeyReader(session);
     this.#watches = new Watches(session, this.#reader, maxWatchBacklog);
-    this.#expiries = new KeyExpiries(session, (entry) => this.#watches.addWritten(entry));
+    this.#expiries = new KeyExpiries(session, (entry) => {
+      this.#commits.learn(entry);
+      this.#watches.addWritten(entry);
+    });
     this.#commits = new Commits(session, {
       reader: this.#reader,
       capacity: new Capacity(session, {

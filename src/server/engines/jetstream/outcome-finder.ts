@@ -44,7 +44,7 @@ export class OutcomeFinder {
   async find(sought: Sought): Promise<StoredAt | undefined> {
     const { id, fence, deadlineMs, at } = sought;
     const subject = `${fence}.${id}`;
-    const beforeFence = await this.#lastSequence(subject);
+    const beforeFence = await this.#lastSequence(subject, deadlineMs);
     const { seq, duplicate, stream, attempts } = await this.#publishFence(subject, id, deadlineMs);
     if (duplicate) {
       // A fence that was sent again may be the duplicate of itself.
@@ -105,12 +105,15 @@ export class OutcomeFinder {
   }
 
   /** The sequence of the last message of the stream that has `subject`. */
-  async #lastSequence(subject: string): Promise<number> {
-    const { streams } = await this.#requests.api<{ streams: string[] | null }>("STREAM.NAMES", { subject });
-    const { state } = await this.#requests.api<{ state: { last_seq: number } }>(
-      `STREAM.INFO.${streams?.[0]}`,
+  async #lastSequence(subject: string, deadlineMs: number): Promise<number> {
+    const named = await this.#requests.api<{ streams: string[] | null }>(
+      "STREAM.NAMES",
+      { subject },
+      { deadlineMs },
     );
-    return state.last_seq;
+    const method = `STREAM.INFO.${named.streams?.[0]}`;
+    const info = await this.#requests.api<{ state: { last_seq: number } }>(method, undefined, { deadlineMs });
+    return info.state.last_seq;
   }
 
   /** The subject of the message with this sequence. */

@@ -34,6 +34,14 @@ export interface PublisherOptions {
   createHeaders: () => MsgHdrs;
 }
 
+/** What bounds the attempts to store a message. */
+export interface PublishBounds {
+  /** A subject of the same stream for a message that finds out whether this one was stored, if no response told. */
+  fence?: string;
+  /** There is no attempt after this time of performance.now(): then it fails with a ConditionError. Default: `waitMs`. */
+  untilMs?: number;
+}
+
 /** Stores messages, each once: it has an id, by which the cluster knows one that is sent again. */
 export class Publisher {
   readonly #requests: Requests;
@@ -94,7 +102,7 @@ export class Publisher {
   async publishWithId(
     { subject, data, headers: entries }: StreamMessage,
     id: string,
-    fence = `${subject.split(".", 2).join(".")}.!`,
+    { fence = `${subject.split(".", 2).join(".")}.!`, untilMs }: PublishBounds = {},
   ): Promise<StoredAt & { isDuplicate: boolean }> {
     const headers = this.headersOf(entries);
     headers.set("Nats-Msg-Id", id);
@@ -116,11 +124,14 @@ export class Publisher {
     try {
       const { seq, duplicate = false } = await this.#requests.repeat(send, subject, {
         firstMs: FIRST_PUBLISH_MS,
-        deadlineMs,
+        deadlineMs: Math.min(deadlineMs, untilMs ?? deadlineMs),
       });
       return { sequence: seq, isDuplicate: duplicate };
-    } catch (error) {
-      if (!isRefusal(error) || (unanswered === 0 && !doubt.isAbout(error))) throw error;
+    } catch (caught) {
+      this.#requests.checkOpen();
+      const isOver = isUnavailable(caught) && performance.now() < deadlineMs;
+      const error = isOver ? tooLate() : caught;
+      if (!isRefusal(error) || (unanswered === 0 && (isOver || !doubt.isAbout(error)))) throw error;
       const at = conditionOf(subject, entries);
       const stored = await this.#outcomes.find({ id, fence, deadlineMs, ...(at && { at }) });
       if (!stored) throw error;
@@ -133,7 +144,10 @@ export class Publisher {
    * does. `fence` is a subject of the same stream for a message that finds out whether the batch was stored, if no
    * response told.
    */
-  async publishBatch(messages: readonly StreamMessage[], fence: string): Promise<StoredAt> {
+  async publishBatch(
+    messages: readonly StreamMessage[],
+    { fence, untilMs = Number.POSITIVE_INFINITY }: PublishBounds & { fence: string },
+  ): Promise<StoredAt> {
     for (const { subject, data } of messages) this.#requests.checkSize(subject, data);
     const deadlineMs = this.#requests.deadlineMs();
     const doubt = new Doubt(messages);
@@ -145,6 +159,7 @@ export class Publisher {
         await this.#requests.untilConnected(deadlineMs);
         if (!this.#requests.isConnected)
           throw this.#requests.unavailable(new Error("there is no connection"));
+        if (performance.now() > untilMs) throw tooLate();
         const result = await this.#sendBatch(messages, { id, fence, deadlineMs, doubt });
         if ("sequence" in result) return result;
         if (performance.now() > deadlineMs) throw this.#requests.unavailable(result.error);
@@ -231,6 +246,11 @@ const isRefusal = (error: unknown): boolean =>
   error instanceof ConditionError ||
   error instanceof ApiResponseError ||
   (error instanceof EngineFault && error.reason === "full");
+
+const isUnavailable = (error: unknown): boolean =>
+  error instanceof EngineFault && error.reason === "unavailable";
+
+const tooLate = (): ConditionError => new ConditionError("its time is over");
 
 /** The condition of a message on its own subject, if it has one. */
 function conditionOf(

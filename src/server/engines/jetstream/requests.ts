@@ -95,13 +95,12 @@ export class Requests {
     this.#inbox.fail(new NoReplyError("the engine is closed"));
   }
 
-  /** Requests JetStream's API, for example `STREAM.INFO.orders`, and returns its response. */
-  async api<T>(method: string, body?: object): Promise<T> {
+  /** Requests JetStream's API, for example `STREAM.INFO.orders`, and returns its response. See RepeatOptions. */
+  async api<T>(method: string, body?: object, options?: RepeatOptions): Promise<T> {
     const data = utf8(body ? JSON.stringify(body) : "");
     const subject = `$JS.API.${method}`;
-    return await this.repeat(async (timeoutMs) => {
-      return this.parse<T>(await this.send({ subject, data, timeoutMs }));
-    }, method);
+    const send = async (timeoutMs: number) => this.parse<T>(await this.send({ subject, data, timeoutMs }));
+    return await this.repeat(send, method, options);
   }
 
   /** Sends a request once. Fails with a NoReplyError if there is no reply. */

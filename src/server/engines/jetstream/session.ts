@@ -2,7 +2,7 @@ import type { Msg, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { Logger } from "../../context.js";
 import type { ClusterClock } from "./cluster-clock.js";
 import type { Header, StoredAt, StreamMessage } from "./message.js";
-import { Publisher } from "./publisher.js";
+import { type PublishBounds, Publisher } from "./publisher.js";
 import { ATTEMPT_MS, Requests } from "./requests.js";
 
 interface SessionOptions {
@@ -117,32 +117,31 @@ export class JetStreamSession {
 
   /**
    * Stores a message once, and resolves when a quorum has it. Fails with a ConditionError if its condition does not
-   * hold, and as EngineFault "unavailable" if its outcome is not known within `waitMs`. `fence`: see publishWithId().
+   * hold, and as EngineFault "unavailable" if its outcome is not known within `waitMs`. See publishWithId() for `bounds`.
    */
-  async publish(message: StreamMessage, fence?: string): Promise<StoredAt> {
-    const { sequence } = await this.publishWithId(message, this.createMessageId(), fence);
+  async publish(message: StreamMessage, bounds?: PublishBounds): Promise<StoredAt> {
+    const { sequence } = await this.publishWithId(message, this.createMessageId(), bounds);
     return { sequence };
   }
 
   /**
-   * publish() with an id of createMessageId(). `isDuplicate`: a message with the id was stored before, and stays.
-   * `fence` is a subject of the same stream for a message that finds out whether this one was stored, if no response
-   * told. Default: the token `!` below the subject's first two.
+   * publish() with an id of createMessageId(). `isDuplicate`: a message with the id was stored before, and stays. The
+   * default of `bounds.fence` is the token `!` below the subject's first two.
    */
   publishWithId(
     message: StreamMessage,
     id: string,
-    fence?: string,
+    bounds?: PublishBounds,
   ): Promise<StoredAt & { isDuplicate: boolean }> {
-    return this.#publisher.publishWithId(message, id, fence);
+    return this.#publisher.publishWithId(message, id, bounds);
   }
 
-  /**
-   * Stores all messages or none, next to each other, and resolves with the sequence of the last one. Fails as publish()
-   * does. `fence`: see publishWithId().
-   */
-  publishBatch(messages: readonly StreamMessage[], fence: string): Promise<StoredAt> {
-    return this.#publisher.publishBatch(messages, fence);
+  /** Stores all messages or none, next to each other: the sequence of the last one. Fails as publish() does. */
+  publishBatch(
+    messages: readonly StreamMessage[],
+    bounds: PublishBounds & { fence: string },
+  ): Promise<StoredAt> {
+    return this.#publisher.publishBatch(messages, bounds);
   }
 
   close(): void {

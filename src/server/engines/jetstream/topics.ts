@@ -71,7 +71,7 @@ export class JetStreamTopics implements TopicStore {
     const [first, second] = messages;
     if (!first) return;
     try {
-      if (second) await this.#session.publishBatch(messages, this.#names.fence);
+      if (second) await this.#session.publishBatch(messages, { fence: this.#names.fence });
       else await this.#session.publish(first);
       this.#stray.published(subject);
     } catch (error) {

@@ -194,7 +194,7 @@ export class BlobWriter {
   /** Stores one message, or several at once. */
   async #publish(messages: readonly [StreamMessage, ...StreamMessage[]]): Promise<void> {
     if (messages.length === 1) await this.#options.session.publish(messages[0]);
-    else await this.#options.session.publishBatch(messages, this.#options.subjects.fence);
+    else await this.#options.session.publishBatch(messages, { fence: this.#options.subjects.fence });
   }
 
   #metadataMessage(

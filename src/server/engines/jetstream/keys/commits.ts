@@ -14,9 +14,16 @@ import {
   planCommit,
   planWrites,
 } from "./commit-plan.js";
-import { KnownEntries } from "./known-entries.js";
+import { removeEntry } from "./expiries.js";
+import { KnownEntries, type KnownEntry } from "./known-entries.js";
 import type { KeyReader } from "./reader.js";
-import { type KeySnapshot, presentEntry, type StoredEntry } from "./stored-entry.js";
+import {
+  CLEANUP_DELAY_MS,
+  isOverdue,
+  type KeySnapshot,
+  presentEntry,
+  type StoredEntry,
+} from "./stored-entry.js";
 import { type KnownVersion, Turns } from "./turns.js";
 
 /** A commit whose conditions hold, but that another server was ahead of, tries again after this time. */
@@ -52,7 +59,8 @@ export class Commits {
       writes.length === 1 &&
       first?.type === "set" &&
       first.ifVersion === undefined &&
-      first.ttlMs !== "keep"
+      first.ttlMs !== "keep" &&
+      this.#known.find(first.at.subject)?.expiresAtMs === undefined
     ) {
       return await this.#write(planCommit(writes, this.#context(undefined)));
     }
@@ -122,11 +130,12 @@ export class Commits {
         if (conflict) return conflict;
         context = this.#context(present);
       }
-      const plan = planCommit(writes, context);
-      if (plan.messages.length === 0) return { version: BigInt(context.sequence) };
       try {
+        context = await this.#removeOverdue(writes, context);
+        const plan = planCommit(writes, context);
+        if (plan.messages.length === 0) return { version: BigInt(context.sequence) };
         this.#turns.sent(writes.map(({ at }) => at.subject));
-        return await this.#write(plan, written);
+        return await this.#write(plan, { written, untilMs: this.#endOf(writes, context) });
       } catch (error) {
         if (!(error instanceof ConditionError)) throw error;
         if (performance.now() > deadlineMs) throw this.#contended(writes);
@@ -136,6 +145,46 @@ export class Commits {
         mustRead = true;
       }
     }
+  }
+
+  /**
+   * Deletes the entries that have expired and that `writes` would replace: nats-server's removal at the end of its
+   * lifetime of an entry has no condition. It may be stored behind a write that replaces the entry, and undo it. Behind
+   * a deletion it does no harm, and the write comes behind both.
+   */
+  async #removeOverdue(
+    writes: readonly PlannedWrite[],
+    context: PlanContext & { sequence: number },
+  ): Promise<PlanContext & { sequence: number }> {
+    const { present, nowMs } = context;
+    const overdue = writes.flatMap(({ type, key, at }) => {
+      const entry = type === "set" ? this.#replaced(at.subject, context) : undefined;
+      return entry && isOverdue(entry, nowMs) ? [{ key, sequence: entry.sequence }] : [];
+    });
+    if (overdue.length === 0) return context;
+    const removed = await Promise.all(overdue.map((entry) => removeEntry(this.#session, entry)));
+    for (const entry of removed) {
+      this.learn(entry);
+      this.#options.onWritten(entry);
+    }
+    const later = removed.map((entry) => [entry.subject, entry] as const);
+    return { ...context, present: present && new Map<string, StoredEntry>([...present, ...later]) };
+  }
+
+  /** When the attempts to write end, by performance.now(): before nats-server removes what is replaced. */
+  #endOf(writes: readonly PlannedWrite[], context: PlanContext): number | undefined {
+    const ends = writes.flatMap(({ type, at }) => {
+      const entry = type === "check" ? undefined : this.#replaced(at.subject, context);
+      return entry?.expiresAtMs === undefined || entry.isDeleted ? [] : [entry.expiresAtMs];
+    });
+    if (ends.length === 0) return undefined;
+    const remainingMs = Math.min(...ends) + CLEANUP_DELAY_MS / 2 - this.#session.clock.now();
+    return performance.now() + remainingMs;
+  }
+
+  /** The last message of the key, if it was read or is known. */
+  #replaced(subject: string, { present }: PlanContext): KnownEntry | undefined {
+    return present ? present.get(subject) : this.#known.find(subject);
   }
 
   /** The first condition that does not hold. */
@@ -153,8 +202,11 @@ export class Commits {
     return undefined;
   }
 
-  async #write(plan: CommitPlan, written?: Map<string, StoredEntry>): Promise<Commit> {
-    const last = await this.#publish(plan);
+  async #write(
+    plan: CommitPlan,
+    { written, untilMs }: { written?: Map<string, StoredEntry>; untilMs?: number | undefined } = {},
+  ): Promise<Commit> {
+    const last = await this.#publish(plan, untilMs);
     const version = BigInt(last);
     for (const { distance, expiresAtMs, ...entry } of plan.entries) {
       const stored = { ...entry, sequence: last - distance, version, parts: 0, expiresAtMs };
@@ -165,13 +217,14 @@ export class Commits {
     return { version };
   }
 
-  async #publish({ messages, entries }: CommitPlan): Promise<number> {
+  async #publish({ messages, entries }: CommitPlan, untilMs: number | undefined): Promise<number> {
     const [message] = messages;
+    const bounds = { fence: this.#fence, ...(untilMs !== undefined && { untilMs }) };
     const publish = async () => {
       const { sequence } =
         message && messages.length === 1
-          ? await this.#session.publish(message, this.#fence)
-          : await this.#session.publishBatch(messages, this.#fence);
+          ? await this.#session.publish(message, bounds)
+          : await this.#session.publishBatch(messages, bounds);
       return sequence;
     };
     // A commit that only deletes makes room.

@@ -92,15 +92,9 @@ export class KeyExpiries {
     if (this.#deletes.size < DELETES_AT_ONCE) this.#arm();
   }
 
-  async #delete({ key, sequence }: ScheduledEntry): Promise<void> {
-    const { name } = this.#session;
-    const at = subjectOfKey(subjectPrefix(name, "keys"), key);
-    const condition = ["Nats-Expected-Last-Subject-Sequence", String(sequence)] as const;
-    const headers = [...deleteHeaders(key, at, 0), condition];
+  async #delete(due: ScheduledEntry): Promise<void> {
     try {
-      const message = { subject: at.subject, data: new Uint8Array(0), headers };
-      const stored = await this.#session.publish(message, `${internalPrefix(name)}f`);
-      this.#onDeleted(deletedEntry(key, at.subject, stored.sequence));
+      this.#onDeleted(await removeEntry(this.#session, due));
     } catch (error) {
       // Another server has written the key, or the cluster is away: then nats-server removes the entry.
       if (!(error instanceof ConditionError) && !(error instanceof EngineFault)) throw error;
@@ -108,13 +102,24 @@ export class KeyExpiries {
   }
 }
 
-const deletedEntry = (key: string, subject: string, sequence: number): StoredEntry => ({
-  key,
-  subject,
-  sequence,
-  version: BigInt(sequence),
-  value: new Uint8Array(0),
-  parts: 0,
-  expiresAtMs: undefined,
-  isDeleted: true,
-});
+/** Deletes an entry that has expired. Fails with a ConditionError if it is not the last message of its key. */
+export async function removeEntry(
+  session: JetStreamSession,
+  { key, sequence }: { key: string; sequence: number },
+): Promise<StoredEntry & { key: string }> {
+  const at = subjectOfKey(subjectPrefix(session.name, "keys"), key);
+  const condition = ["Nats-Expected-Last-Subject-Sequence", String(sequence)] as const;
+  const headers = [...deleteHeaders(key, at, 0), condition];
+  const message = { subject: at.subject, data: new Uint8Array(0), headers };
+  const stored = await session.publish(message, { fence: `${internalPrefix(session.name)}f` });
+  return {
+    key,
+    subject: at.subject,
+    sequence: stored.sequence,
+    version: BigInt(stored.sequence),
+    value: message.data,
+    parts: 0,
+    expiresAtMs: undefined,
+    isDeleted: true,
+  };
+}

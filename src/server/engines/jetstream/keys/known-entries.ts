@@ -4,7 +4,7 @@ import { isPresent, type StoredEntry } from "./stored-entry.js";
 const MAX_KEYS = 10_000;
 
 /** The parts of the last known message of a key that are remembered. */
-type KnownEntry = Pick<StoredEntry, "sequence" | "version" | "expiresAtMs" | "isDeleted">;
+export type KnownEntry = Pick<StoredEntry, "sequence" | "version" | "expiresAtMs" | "isDeleted">;
 
 /**
  * The messages that this server read or wrote last, so that most conditional commits need no read. A version tells
@@ -16,7 +16,7 @@ export class KnownEntries {
   #older = new Map<string, KnownEntry>();
 
   learn(subject: string, entry: KnownEntry): void {
-    const known = this.#find(subject);
+    const known = this.find(subject);
     if (known && known.sequence > entry.sequence) return;
     const { sequence, version, expiresAtMs, isDeleted } = entry;
     this.#recent.set(subject, { sequence, version, expiresAtMs, isDeleted });
@@ -32,7 +32,7 @@ export class KnownEntries {
 
   /** The version of the key's last known message, 0n for none; undefined if none is known. */
   versionOf(subject: string, nowMs: number): bigint | undefined {
-    const known = this.#find(subject);
+    const known = this.find(subject);
     return known && (isPresent(known, nowMs) ? known.version : 0n);
   }
 
@@ -41,14 +41,15 @@ export class KnownEntries {
    * unlikely or not known.
    */
   sequenceOf(subject: string, version: bigint, nowMs: number): number | undefined {
-    const known = this.#find(subject);
+    const known = this.find(subject);
     if (version === 0n && !known) return 0;
     const isThere = known !== undefined && isPresent(known, nowMs);
     const matches = version === 0n ? !isThere : isThere && known.version === version;
     return matches ? known?.sequence : undefined;
   }
 
-  #find(subject: string): KnownEntry | undefined {
+  /** The key's last known message. */
+  find(subject: string): KnownEntry | undefined {
     return this.#recent.get(subject) ?? this.#older.get(subject);
   }
 }

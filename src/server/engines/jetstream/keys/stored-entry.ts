@@ -27,7 +27,7 @@ const PART_OF = "Fl-Part-Of";
 const NO_MARKER: Header = ["KV-Operation", "PURGE"];
 
 /** nats-server removes an entry this much later than it expires, so that the servers' clocks may differ. */
-const CLEANUP_DELAY_MS = 2000;
+export const CLEANUP_DELAY_MS = 2000;
 
 /** nats-server counts lifetimes in nanoseconds of 64 bits. A longer lifetime is not given to it. */
 const MAX_TTL_S = 2 ** 32;
@@ -46,6 +46,8 @@ export interface StoredEntry {
   partOf?: string;
   expiresAtMs: number | undefined;
   isDeleted: boolean;
+  /** Whether it is nats-server's own marker for an entry whose lifetime has ended. */
+  isMarker?: boolean;
 }
 
 /** The last messages of subjects at one moment. */
@@ -111,7 +113,7 @@ export function storedEntryOf(
 ): StoredEntry {
   const own = readHeaders(headers);
   const key = own.key ?? (subject.startsWith(root) ? keyOfSubject(root, subject) : undefined);
-  const { distance, parts, partOf, expiresAtMs, isDeleted } = own;
+  const { distance, parts, partOf, expiresAtMs, isDeleted, isMarker } = own;
   // A copy, as the client's buffer may be much larger than the value.
   const value = new Uint8Array(data);
   return {
@@ -124,10 +126,11 @@ export function storedEntryOf(
     parts,
     expiresAtMs,
     isDeleted,
+    ...(isMarker && { isMarker }),
   };
 }
 
-type OwnHeaders = Pick<StoredEntry, "key" | "parts" | "partOf" | "expiresAtMs" | "isDeleted"> & {
+type OwnHeaders = Pick<StoredEntry, "key" | "parts" | "partOf" | "expiresAtMs" | "isDeleted" | "isMarker"> & {
   distance: number;
 };
 
@@ -139,11 +142,18 @@ function readHeaders(headers: MsgHdrs | undefined): OwnHeaders {
     else if (name === PARTS) own.parts = Number(value);
     else if (name === PART_OF) own.partOf = value;
     else if (name === KEY) own.key = fromUtf8(Buffer.from(value, "base64"));
+    else if (name === DELETED) own.isDeleted = true;
     // nats-server's own marker for a message that it removed has a reason.
-    else if (name === DELETED || name === "Nats-Marker-Reason") own.isDeleted = true;
+    else if (name === "Nats-Marker-Reason") own.isDeleted = own.isMarker = true;
   }
   return own;
 }
+
+/** Whether the entry has expired, and nobody has removed it yet. */
+export const isOverdue = (
+  { isDeleted, expiresAtMs }: Pick<StoredEntry, "isDeleted" | "expiresAtMs">,
+  nowMs: number,
+): boolean => !isDeleted && expiresAtMs !== undefined && expiresAtMs <= nowMs;
 
 /** Whether the key has this entry at `nowMs`, rather than none. */
 export function isPresent(

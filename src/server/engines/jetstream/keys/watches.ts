@@ -5,6 +5,7 @@ import type { JetStreamSession } from "../session.js";
 import { MARKER_TTL_MS, streamName, subjectPrefix } from "../streams.js";
 import { filterOfPrefix, filtersOfSubject } from "./key-subjects.js";
 import type { KeyReader } from "./reader.js";
+import { RecentDeletions } from "./recent-deletions.js";
 import { asEntry, type StoredEntry, storedEntryOf } from "./stored-entry.js";
 
 /** The keys with hashed subjects that one consumer remembers, as nats-server's markers do not have them. */
@@ -23,6 +24,8 @@ type SequencedChange = Change & { sequence: number };
 interface WatchStart {
   /** Resolves with the sequence after which it starts. */
   after: Promise<number>;
+  /** That sequence, once it is known. */
+  startedAfter?: number;
   /** Aborts with the error if it cannot start. */
   failure: AbortSignal;
 }
@@ -132,6 +135,7 @@ class SharedWatch {
   readonly #root: string;
   readonly #watches = new Set<WatchStart>();
   readonly #hashed = new Map<string, string>();
+  readonly #deletions = new RecentDeletions();
   #consumer: Promise<OrderedFeed> | undefined;
   /** This server's messages that the consumer has not come to, by their sequences. */
   #written: StoredEntry[] = [];
@@ -155,10 +159,13 @@ class SharedWatch {
     const failed = new AbortController();
     // Sent at once, so that whatever this server writes after the call comes later.
     const after = this.#startOf();
-    const start = { after, failure: failed.signal };
+    const start: WatchStart = { after, failure: failed.signal };
     this.#watches.add(start);
     after.then(
-      (sequence) => this.#consume(sequence),
+      (sequence) => {
+        start.startedAfter = sequence;
+        return this.#consume(sequence);
+      },
       (error: unknown) => failed.abort(error),
     );
     return start;
@@ -266,11 +273,16 @@ class SharedWatch {
   #publish(stored: StoredEntry): void {
     const { sequence } = stored;
     const key = stored.key ?? this.#hashed.get(stored.subject);
-    if (key === undefined) return;
+    const repeated = this.#deletions.note(stored);
+    if (key === undefined || (repeated !== undefined && this.#haveAllBegunBefore(repeated))) return;
     const change: SequencedChange = stored.isDeleted
       ? { type: "delete", key, sequence }
       : { type: "set", entry: asEntry(stored), sequence };
     this.feed.publish(change);
+  }
+
+  #haveAllBegunBefore(sequence: number): boolean {
+    return [...this.#watches].every(({ startedAfter = sequence }) => startedAfter < sequence);
   }
 
   /** nats-server's markers do not have the keys of subjects with hashes. */

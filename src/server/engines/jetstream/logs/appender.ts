@@ -186,7 +186,7 @@ export class LogAppender {
     const publish = async () =>
       rest.length === 0
         ? await session.publish(conditional)
-        : await session.publishBatch(all, `${reader.prefix}fence`);
+        : await session.publishBatch(all, { fence: `${reader.prefix}fence` });
     // A message without records takes next to nothing, and often makes room.
     const hasRecords = first.data.length > 0;
     const { sequence } = hasRecords ? await capacity.admit(all, publish) : await publish();
