@@ -20,7 +20,7 @@ import { Primary } from "./primary.js";
 type GroupSettings = Config["maps"][string];
 
 /** What an election needs of the server's own copies. */
-export interface OwnCopies {
+interface OwnCopies {
   /** The server's own engine. */
   readonly keys: KeyStore;
   /** The id of the server's copies, which its engine keeps. */
