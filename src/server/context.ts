@@ -34,6 +34,7 @@ export interface ServiceContext {
 /** What services count, by the name of the metric. */
 export type Counter =
   | "fairlead_gossip_refused_entries_total"
+  | "fairlead_gossip_peer_failures_total"
   | "fairlead_map_terms_total"
   | "fairlead_map_backups_lost_total";
 
