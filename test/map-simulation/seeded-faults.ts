@@ -76,7 +76,7 @@ export const seededFaults: readonly SeededFault[] = [
   ),
   fault(
     "a lease is measured by the wall clock",
-    1,
+    11,
     "election/session.ts",
     "Math.max(monotonicMs() - this.#sentAt.monotonicMs, nowMs() - this.#sentAt.wallMs)",
     "nowMs() - this.#sentAt.wallMs",
