@@ -41,6 +41,14 @@ export const IF_ABSENT_HEADER = "fairlead-if-absent";
 export const MAP_COPY_HEADER = "fairlead-map-copy";
 
 /**
+ * Request header of the gossip map's Connect, between servers: the id of the calling server as a member. The stream does
+ * not keep the maps open for which the called server would dial others.
+ *
+ * Format: a name, percent-encoded.
+ */
+export const GOSSIP_PEER_HEADER = "fairlead-gossip-peer";
+
+/**
  * Response header of GetNextId: how many ids the call reserved. Without it the server gave one id.
  *
  * Format: a number.

@@ -32,7 +32,11 @@ export interface ServiceContext {
 }
 
 /** What services count, by the name of the metric. */
-export type Counter = "fairlead_gossip_refused_entries_total";
+export type Counter =
+  | "fairlead_gossip_refused_entries_total"
+  | "fairlead_gossip_peer_failures_total"
+  | "fairlead_map_terms_total"
+  | "fairlead_map_backups_lost_total";
 
 /** Access to the runtime that the server runs in, so that services need none of its APIs. */
 export interface Platform {

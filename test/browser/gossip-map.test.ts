@@ -22,6 +22,9 @@ type Status = { current: string; unsent: number; storageError: string | undefine
 declare global {
   var gossip: {
     open(url: string, name: string): Promise<number>;
+    enter(url: string, id: string): Promise<void>;
+    present(): string[] | undefined;
+    setEphemeral(key: string): void;
     set(key: string, value: unknown): void;
     remove(key: string): boolean;
     fill(count: number): void;
@@ -191,6 +194,33 @@ describe.skipIf(missing)("a gossip map in Chromium", () => {
     },
     60_000,
   );
+
+  test("a killed tab disappears from presence within seconds, and so does what it has set as ephemeral", async () => {
+    await using at = await open();
+    const [{ tab }, elsewhere] = [await at.context(), await at.context()];
+    const [one, two, there] = [await tab(), await tab(), await elsewhere.tab()];
+    for (const [i, { page }] of [one, two, there].entries()) {
+      await page.evaluate(
+        ([url, id]) => globalThis.gossip.enter(url as string, id as string),
+        [at.proxy.url, `tab ${i}`],
+      );
+      await page.evaluate((key) => globalThis.gossip.setEphemeral(key), `of ${i}`);
+    }
+    const present = ({ page }: { page: Page }) => page.evaluate(() => globalThis.gossip.present()?.join());
+    for (const each of [one, two, there])
+      await until(async () => (await present(each)) === "tab 0,tab 1,tab 2");
+    await until(async () => (await there.has("of 0")) && (await there.has("of 1")));
+    const beganMs = performance.now();
+    // The second tab has no stream of its own for the map, so it is the leading one that sees its end.
+    await two.page.goto("chrome://crash").catch(() => {});
+    for (const each of [one, there]) await until(async () => (await present(each)) === "tab 0,tab 2");
+    await until(async () => !(await there.has("of 1")));
+    assert.ok(await there.has("of 0"));
+    await one.page.goto("chrome://crash").catch(() => {});
+    await until(async () => (await present(there)) === "tab 2");
+    await until(async () => !(await there.has("of 0")));
+    assert.ok(performance.now() - beganMs < 20_000);
+  }, 60_000);
 
   test("10 000 keys are there before the network", async () => {
     await using at = await open();

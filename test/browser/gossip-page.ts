@@ -1,9 +1,10 @@
-import { createClient, type GossipMap } from "fairlead";
+import { createClient, type GossipMap, type Presence } from "fairlead";
 import { indexedDbPersistence } from "fairlead/web";
 
 /** A page with a gossip map that is kept in IndexedDB. The test calls its functions, and reads its status. */
 
 let map: GossipMap<unknown> | undefined;
+let presence: Presence<object> | undefined;
 
 const opened = (): GossipMap<unknown> => {
   if (!map) throw new Error("the map is not open");
@@ -26,6 +27,11 @@ async function open(url: string, name: string): Promise<number> {
 Object.assign(globalThis, {
   gossip: {
     open,
+    enter: async (url: string, id: string) => {
+      presence = await createClient(url).presence("here", { memberId: id });
+    },
+    present: () => presence?.members.map(({ id }) => id),
+    setEphemeral: (key: string) => opened().set(key, "here", { ephemeral: true }),
     set: (key: string, value: unknown) => opened().set(key, value),
     remove: (key: string) => opened().delete(key),
     fill: (count: number) => {

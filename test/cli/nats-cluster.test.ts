@@ -139,3 +139,19 @@ test("without NATS's packages the error has the command that installs them", asy
   vi.mocked(openJetStreamEngine).mockRejectedValueOnce(missing("other"));
   await assert.rejects(openCluster(given, {}), /Cannot find package 'other'/);
 });
+
+test("--election names a cluster that has no data, beside --data or --memory", async () => {
+  const elects = (args: string[]) => clusterOf(parseSettings(args, SERVE_OPTIONS, {}), "election");
+  assert.equal(await elects([]), undefined);
+  const given = ["--election", "nats://a", "--memory", "--replicas", "1"];
+  assert.deepEqual(await elects(given), { servers: ["nats://a"], name: "fairlead", replicas: 1 });
+  assert.equal(await cluster(given), undefined, "the data is not there");
+  await assert.rejects(
+    elects(["--election", "http://a"]),
+    /--election must be URLs of NATS, like .*, got "http:\/\/a"/,
+  );
+  await assert.rejects(
+    cluster([...on, "--election", "nats://a"]),
+    /^Error: --election needs --data or --memory: with --jetstream all servers have the same data$/,
+  );
+});

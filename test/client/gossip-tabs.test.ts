@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, test } from "vitest";
 import { GossipMapService } from "../../gen/atomix/map/map_pb.js";
 import { joinGossipMap } from "../../src/client/gossip-map/replica-map.js";
+import type { TabPlatform } from "../../src/client/gossip-map/tabs/tab-channel.js";
 import { type GossipMap, type GossipMapOptions, openGossipMap } from "../../src/client/gossip-map.js";
 import { type FakeTab, fakeOrigin } from "../support/fake-origin.js";
 import { memoryPersistence } from "../support/memory-persistence.js";
@@ -188,6 +189,16 @@ test("shareTabs: false gives each tab a stream of its own, and both write to the
   const three = await at.tab();
   assert.deepEqual(contents(three.map), { one: 1, two: 2 });
   assert.ok(two.network.streams <= 1 && three.network.streams === 1);
+});
+
+test("a page that may use no locks, as in a sandboxed frame, has a stream of its own", async () => {
+  await using at = await open();
+  const { openChannel } = fakeOrigin().tab();
+  const request = () => Promise.reject(new DOMException("denied", "SecurityError"));
+  const locks = { request } as unknown as TabPlatform["locks"];
+  const { map } = await at.tab({}, { locks, openChannel, kill() {}, freeze() {}, thaw() {} });
+  map.set("k", 1);
+  await map.synced();
 });
 
 test("10 000 keys reach a follower whose storage is empty", async () => {

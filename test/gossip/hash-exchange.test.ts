@@ -158,6 +158,38 @@ describe("an exchange of hashes", () => {
     assert.ok(most <= 1000, `${most} keys`);
   });
 
+  test("sends only what differs if a round has several parts", () => {
+    const pair = new LinkPair({ a: { chunkKeys: 10 }, b: { chunkKeys: 10 } });
+    pair.share(keys(1000));
+    for (const key of keys(1000).filter((_, i) => i % 5 === 0)) pair.b.replica.set(key, utf8("newer"));
+    pair.reopen();
+    pair.settle();
+    assert.equal(pair.isEqual, true);
+    assert.equal(entriesIn(pair.messages).length, 200);
+  });
+
+  test("does not confirm what has changed after the hashes that the peer found equal", () => {
+    const pair = new LinkPair();
+    const { a, b } = pair;
+    pair.share(keys(3000));
+    pair.reopen();
+    pair.settle();
+    a.replica.set("user:1:name", utf8("differs"));
+    a.link.advertise();
+    pair.step(a, b);
+    const groupOf = (key: string) => b.replica.fingerprints.bucketOf(key) >> 6;
+    const [before, after] = keys(3000).filter((key) => groupOf(key) !== groupOf("user:1:name"));
+    assert.ok(before && after);
+    write(b, before, "changed before the hashes of groups are sent, and sent after them");
+    pair.step(b, a);
+    write(b, after, "changed");
+    pair.step(a, b);
+    assert.deepEqual([b.link.has(before), b.link.has(after)], [false, false]);
+    pair.settle();
+    confirm(pair);
+    checkConfirmed(pair);
+  });
+
   test("ends although both sides change keys before each message", () => {
     const pair = new LinkPair();
     const { a, b } = pair;

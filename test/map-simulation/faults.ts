@@ -120,7 +120,7 @@ function pause(_: FaultyCluster, node: ServerNode): Fault | undefined {
 function cutOff(cluster: FaultyCluster, node: ServerNode): Fault {
   const { scheduler, clients } = cluster.world;
   const far = clients.map(({ name }) => name).filter(() => scheduler.random() < 0.5);
-  if (scheduler.random() < 0.3) node.machine.wallOffsetMs -= 60_000;
+  if (scheduler.random() < 0.7) node.machine.wallOffsetMs -= 60_000;
   const ways = bothWays(node.name, [...otherNames(cluster, node), ENGINE, ...far]);
   return cut(cluster, ways, `cut off ${node.name} from all but ${CLIENTS - far.length} clients`);
 }

@@ -12,7 +12,7 @@ import type { World } from "./world.js";
 const GROUP = "/default";
 
 /** A partition as the engine that elects knows it. */
-export interface PartitionState {
+interface PartitionState {
   /** The server that leads it, if its session has not ended and its process runs. */
   readonly primary: ServerNode | undefined;
   /** The servers that have a copy that is in sync, and still have its data. */

@@ -51,9 +51,14 @@ export const seededFaults: readonly SeededFault[] = [
   ),
   faultOf(
     "a server outside of the in-sync set becomes the primary",
-    16,
+    2,
     ["election/candidacy.ts", "if (rank < 0 && (candidates.length > 0 || !uncleanElection)) return;", ""],
     ["election/candidacy.ts", "if (!isClean && record.inSync.some((each) => live.has(each))) return;", ""],
+    [
+      "election/candidacy.ts",
+      "rank < 0 ? 2 * leaseMs : rank * RANK_SHARE * leaseMs",
+      "rank < 0 ? 0 : leaseMs",
+    ],
   ),
   fault(
     "a takeover does not wait for the end of the lease",
@@ -64,14 +69,14 @@ export const seededFaults: readonly SeededFault[] = [
   ),
   fault(
     "a primary does not check its lease",
-    10,
+    15,
     "primary.ts",
     "if (!this.#options.isLeaseValid()) throw leaseEndedError();",
     "",
   ),
   fault(
     "a lease is measured by the wall clock",
-    1,
+    11,
     "election/session.ts",
     "Math.max(monotonicMs() - this.#sentAt.monotonicMs, nowMs() - this.#sentAt.wallMs)",
     "nowMs() - this.#sentAt.wallMs",

@@ -104,6 +104,9 @@ test("a backup that is lost leaves the set before writes are acknowledged withou
   group.link(a, b, false);
   await a.map.put("k", 2);
   assert.equal(inSyncOf(a), 1);
+  const { body } = await a.server.metrics(null);
+  assert.match(body, /^fairlead_map_terms_total 1$/m);
+  assert.match(body, /^fairlead_map_backups_lost_total 1$/m);
   group.kill(a);
   await sleep(3 * LEASE_MS);
   await assert.rejects(b.map.get("k"), { code: Code.Unavailable, message: /none of the servers/ });

@@ -126,7 +126,7 @@ function guarded(engine: Engine, dead: AbortSignal, isAway: () => boolean): Engi
       get: (key) => alive(() => keys.get(key)),
       getMany: (many) => alive(() => keys.getMany(many)),
       commit: (writes) => alive(() => keys.commit(writes)),
-      list: (...args) => keys.list(...args),
+      list: (...args) => unlessAway(keys.list(...args), isAway),
       watch(prefix, signal) {
         const changes = keys.watch(prefix, AbortSignal.any([signal, dead]));
         return unlessAway(changes, isAway);

@@ -34,6 +34,10 @@ const BOUNDS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 const COUNTERS: Readonly<Record<Counter, string>> = {
   fairlead_gossip_refused_entries_total:
     "Entries of gossip maps that were refused because their clocks are too far ahead.",
+  fairlead_gossip_peer_failures_total:
+    "Streams of gossip maps to other servers that failed or were refused. Each is opened again.",
+  fairlead_map_terms_total: "Terms in which this server became the primary of a partition of a map.",
+  fairlead_map_backups_lost_total: "Backups that left the in-sync set of a partition that this server led.",
 };
 
 /** The durations of the unary calls of a method. */

@@ -12,8 +12,7 @@ import { OPEN_ENUMS, rulesOf, VALUE_FIELDS } from "./validate/message-rules.js";
  * on stored data, like an etag that does not match or a store that does not exist, are up to the services.
  */
 export function validateRequests(limits: Limits): Interceptor {
-  const validator = new Validator(limits);
-  const check = (desc: DescMessage, message: Message) => validator.check(desc, message as never, "");
+  const check = messageCheck(limits);
   return (next) => (request) => {
     if (!request.stream) {
       check(request.method.input, request.message);
@@ -30,10 +29,19 @@ export function validateRequests(limits: Limits): Interceptor {
   };
 }
 
+/** Throws a refusal if `message` is not valid. */
+export type MessageCheck = (desc: DescMessage, message: Message) => void;
+
+/** The check of validateRequests() for messages that did not come as a request: those of other servers' answers. */
+export function messageCheck(limits: Limits): MessageCheck {
+  const validator = new Validator(limits);
+  return (desc, message) => validator.check(desc, message as never, "");
+}
+
 type Fields = Readonly<Record<string, unknown>>;
 
 /** Checks one message. `prefix` is the path of the message in its request, with a dot at its end, or "". */
-type MessageCheck = (message: Fields, prefix: string) => void;
+type FieldsCheck = (message: Fields, prefix: string) => void;
 
 /** Checks one value, which is at `path` of the request. */
 type ValueCheck = (value: unknown, path: string) => void;
@@ -41,7 +49,7 @@ type ValueCheck = (value: unknown, path: string) => void;
 /** Applies the rules of all message types. It compiles the rules of each type to functions once. */
 class Validator {
   readonly #limits: Limits;
-  readonly #checks = new Map<DescMessage, MessageCheck[]>();
+  readonly #checks = new Map<DescMessage, FieldsCheck[]>();
 
   constructor(limits: Limits) {
     this.#limits = limits;
@@ -52,10 +60,10 @@ class Validator {
     for (const check of this.#checksOf(desc)) check(message, path ? `${path}.` : "");
   }
 
-  #checksOf(desc: DescMessage): readonly MessageCheck[] {
+  #checksOf(desc: DescMessage): readonly FieldsCheck[] {
     const compiled = this.#checks.get(desc);
     if (compiled) return compiled;
-    const checks: MessageCheck[] = [];
+    const checks: FieldsCheck[] = [];
     // Set before it is complete: a message type may contain itself.
     this.#checks.set(desc, checks);
     const valueFields = VALUE_FIELDS.get(desc);
@@ -68,7 +76,7 @@ class Validator {
   }
 
   /** Checks that the fields that are stored as one value are together no larger than a value may be. */
-  #sizeCheck(fields: readonly string[]): MessageCheck {
+  #sizeCheck(fields: readonly string[]): FieldsCheck {
     const { valueBytes } = this.#limits;
     const [first, ...others] = fields;
     return (message, prefix) => {
@@ -80,7 +88,7 @@ class Validator {
   }
 
   /** Checks a field by its rule, and the messages or enums in it; undefined if there is nothing to check. */
-  #fieldCheck(desc: DescMessage, field: DescField): MessageCheck | undefined {
+  #fieldCheck(desc: DescMessage, field: DescField): FieldsCheck | undefined {
     const rule = rulesOf(desc)?.[field.localName];
     const checkContent = this.#contentCheck(field);
     if (!rule && !checkContent) return undefined;

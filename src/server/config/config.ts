@@ -1,13 +1,31 @@
 import { z } from "zod";
-import { access, withoutTokens } from "../access/settings.js";
+import { access, credential, ONE_CREDENTIAL, oneCredential, withoutTokens } from "../access/settings.js";
 import { corsSettings } from "../http/cors.js";
 import { isComponentKind } from "../primitives.js";
 import { componentTables } from "./component-settings.js";
 import { engineSettings } from "./engine-bounds.js";
-import { milliseconds, nonEmptyText } from "./fields.js";
+import { milliseconds, nonEmptyText, serverUrl } from "./fields.js";
 import { hostsSettings } from "./hosts.js";
 import { limitSettings } from "./limits.js";
 import { ConfigError, type ConfigProblem, explainIssue, problem, problemsOf } from "./problems.js";
+
+const gossipPeer = z
+  .strictObject({ url: serverUrl.describe("Its URL."), ...credential })
+  .refine(oneCredential, ONE_CREDENTIAL);
+
+/** The list of other servers, each at most once. */
+const gossipPeers = z.array(gossipPeer).superRefine((peers, { addIssue }) => {
+  const urls = peers.map(({ url }) => url);
+  for (const [i, url] of urls.entries()) {
+    const first = urls.indexOf(url);
+    if (first === i) continue;
+    addIssue({
+      code: "custom",
+      path: [i, "url"],
+      message: `must be another one than that of peers[${first}]`,
+    });
+  }
+});
 
 const gossip = z.strictObject({
   memberGraceMs: milliseconds
@@ -17,6 +35,12 @@ const gossip = z.strictObject({
     .default(60_000)
     .describe(
       "How far the clock of a member may be ahead of the server's. Entries that are further ahead are refused.",
+    ),
+  peers: gossipPeers
+    .default([])
+    .describe(
+      "Other servers, with engines of their own, that synchronize gossip maps with this one. " +
+        "Servers on one clustered engine need no list. The server's own URL may be among them.",
     ),
   flushMs: milliseconds.default(50).describe("How long a change waits for others before it is relayed."),
   antiEntropyMs: milliseconds

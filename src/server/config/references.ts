@@ -48,13 +48,14 @@ interface TokenReference {
 }
 
 /** The environment variables that have tokens: those of callers, and those that this server sends. */
-function tokenReferences({ access, apps, maps }: Config): TokenReference[] {
+function tokenReferences({ access, apps, maps, gossip }: Config): TokenReference[] {
   const reference = (path: ConfigProblem["path"], { tokenEnv }: { tokenEnv?: string | undefined }) =>
     tokenEnv === undefined ? [] : [{ path: [...path, "tokenEnv"], name: tokenEnv }];
   return [
     ...(access.tokens ?? []).flatMap((token, i) => reference(["access", "tokens", i], token)),
     ...Object.entries(apps).flatMap(([name, app]) => reference(["apps", name], app)),
     ...Object.entries(maps).flatMap(([name, group]) => reference(["maps", name], group)),
+    ...gossip.peers.flatMap((peer, i) => reference(["gossip", "peers", i], peer)),
   ];
 }
 

@@ -2,10 +2,14 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { GossipMapService, type Message } from "../../../gen/atomix/map/map_pb.js";
 import { type Environment, processEnvironment } from "../../gossip/environment.js";
 import { Multiplexer } from "../../gossip/multiplexer.js";
+import { GOSSIP_PEER_HEADER } from "../../rpc/extension-headers.js";
 import { keyAccessOf } from "../access/key-access.js";
 import type { ServiceContext } from "../context.js";
-import { clockRefusal } from "./gossip-map/clock-check.js";
+import { invalid } from "../errors.js";
+import { refuseClocksAhead } from "./gossip-map/clock-check.js";
 import { GossipMaps, type GossipMembership } from "./gossip-map/maps.js";
+import type { GossipMember } from "./gossip-map/member.js";
+import { GossipPeers } from "./gossip-map/peers.js";
 import { keyPrefix } from "./shared/keyspace.js";
 
 /**
@@ -17,9 +21,11 @@ export function gossipMapService(
   environment: Environment = processEnvironment,
 ): ServiceImpl<typeof GossipMapService> {
   const suffix = Math.floor(environment.random() * 2 ** 32).toString(16);
-  const maps = new GossipMaps(context, environment, `${context.appId}-${suffix}`);
+  const member = `${context.appId}-${suffix}`;
+  const peers = new GossipPeers(context, environment, member);
+  const maps = new GossipMaps(context, environment, member, peers);
   return {
-    async *connect(messages, { signal, values }) {
+    async *connect(messages, { signal, values, requestHeader }) {
       const joined = new Map<string, GossipMembership>();
       const multiplexer = new Multiplexer(environment, () => {
         for (const { hub, link } of joined.values()) hub.leave(link);
@@ -27,13 +33,17 @@ export function gossipMapService(
       const leave = () => multiplexer.fail(signal.reason);
       if (signal.aborted) leave();
       signal.addEventListener("abort", leave);
+      const peer = peerIn(requestHeader);
       const join: Join = (message, target) => {
         const access = keyAccessOf(values, GossipMapService.method.connect, message);
         const { source } = message;
         const { wake } = multiplexer;
-        return maps.join(target, { source, wake, fail: (error) => multiplexer.fail(error), access });
+        const fail = (error: unknown) => multiplexer.fail(error);
+        // The stream of a server that sees only a part of the keys does not replace the one of this server.
+        const server = peer && access ? { id: undefined } : peer;
+        return maps.join(target, { source, wake, fail, access, peer: server });
       };
-      read(checkClocks(messages, context, environment), join, multiplexer, joined).then(
+      read(refuseClocksAhead(messages, context, environment), join, multiplexer, joined).then(
         () => multiplexer.finish(),
         (error: unknown) => multiplexer.fail(error),
       );
@@ -46,19 +56,14 @@ export function gossipMapService(
   };
 }
 
-/** Refuses messages with clocks that are too far ahead. */
-async function* checkClocks(
-  messages: AsyncIterable<Message>,
-  { gossip: { maxAheadMs }, count }: ServiceContext,
-  environment: Environment,
-): AsyncGenerator<Message, void, undefined> {
-  for await (const message of messages) {
-    const refusal = clockRefusal(message, { nowMs: environment.nowMs(), maxAheadMs });
-    if (refusal) {
-      count("fairlead_gossip_refused_entries_total", refusal.entries);
-      throw refusal.error;
-    }
-    yield message;
+/** The server that has opened the stream; undefined if it is an ordinary member. */
+function peerIn(header: Headers): GossipMember["peer"] {
+  const id = header.get(GOSSIP_PEER_HEADER);
+  if (id === null) return undefined;
+  try {
+    return { id: decodeURIComponent(id) };
+  } catch {
+    throw invalid(GOSSIP_PEER_HEADER, id, "must be the id of a server, percent-encoded");
   }
 }
 

@@ -89,8 +89,8 @@ export const gossipMapMutants: readonly Mutant[] = [
     ],
     [
       "each map is another source",
-      "const maps = new GossipMaps(context, environment, `${context.appId}-${suffix}`);",
-      'const maps = { join: (...of: Parameters<GossipMaps["join"]>) => new GossipMaps(context, environment, String(environment.random())).join(...of) };',
+      "const maps = new GossipMaps(context, environment, member, peers);",
+      'const maps = { join: (...of: Parameters<GossipMaps["join"]>) => new GossipMaps(context, environment, String(environment.random()), peers).join(...of) };',
       /is one source/,
     ],
   ]),

@@ -63,8 +63,10 @@ export class TabLock {
         this.#options.onAcquired();
         return released;
       });
-      Promise.resolve(held).then(undefined, () => {
-        resolve(false);
+      Promise.resolve(held).then(undefined, (error: { name?: string }) => {
+        // Pages of an opaque origin, such as a sandboxed frame, have no locks, and no other tabs.
+        if (!release && error.name !== "AbortError" && !this.#isClosed) this.#options.onAcquired();
+        resolve(!release && error.name !== "AbortError");
         // Only a stolen lock rejects after it was acquired. A later one of this tab is not concerned.
         if (release && this.#release === release) {
           this.#release = undefined;

@@ -1,6 +1,8 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Message } from "../../../../gen/atomix/map/map_pb.js";
 import { wallMsOf } from "../../../gossip/clock.js";
+import type { Environment } from "../../../gossip/environment.js";
+import type { ServiceContext } from "../../context.js";
 import { clockAhead } from "../../errors.js";
 
 /** The refusal of a message, and how many of its entries or digests are too far ahead. */
@@ -25,6 +27,22 @@ export function clockRefusal(
     ? [entryField(message.case, first[0]), first[1]]
     : [`${FIELDS[message.case]}.timestamp`, clock];
   return { error: clockAhead(field, timestamp, nowMs, maxAheadMs), entries: ahead.length };
+}
+
+/** Yields `messages`. Throws at one with a clock that is too far ahead, and counts its entries. */
+export async function* refuseClocksAhead(
+  messages: AsyncIterable<Message>,
+  { gossip: { maxAheadMs }, count }: Pick<ServiceContext, "gossip" | "count">,
+  environment: Environment,
+): AsyncGenerator<Message, void, undefined> {
+  for await (const message of messages) {
+    const refusal = clockRefusal(message, { nowMs: environment.nowMs(), maxAheadMs });
+    if (refusal) {
+      count("fairlead_gossip_refused_entries_total", refusal.entries);
+      throw refusal.error;
+    }
+    yield message;
+  }
 }
 
 const FIELDS = {

@@ -6,13 +6,13 @@ import { Link } from "../../../gossip/link.js";
 import { Replica } from "../../../gossip/replica.js";
 import { RestrictedReplica } from "../../../gossip/restricted-replica.js";
 import { compareValues } from "../../../gossip/version.js";
-import type { KeyAccess } from "../../access/key-access.js";
 import type { ServiceContext } from "../../context.js";
 import type { Entry, KeyStore, Write } from "../../engine.js";
 import { unavailable } from "../../errors.js";
 import { keyPrefix } from "../shared/keyspace.js";
 import { EphemeralEntries } from "./ephemeral-entries.js";
 import { checkMapSize } from "./map-size.js";
+import type { GossipMember } from "./member.js";
 import { HubTombstones } from "./tombstones.js";
 
 const NO_VALUE = new Uint8Array();
@@ -29,21 +29,11 @@ export interface HubOptions extends Pick<ServiceContext, "engine" | "limits" | "
   record: string;
   /** Called when the hub closes. The next member needs a new one. */
   onClose: () => void;
+  /** Called when a member has joined or left. */
+  onMembers: () => void;
 }
 
 type Update = [key: string, value: MapValue];
-
-/** The stream to a member. */
-export interface GossipMember {
-  /** The member's id. */
-  source: string;
-  /** Called when there are more messages to send, or earlier ones. */
-  wake: () => void;
-  /** Called if the hub fails. */
-  fail: (error: unknown) => void;
-  /** The keys that the member may read and write. Undefined: all. */
-  access: KeyAccess | undefined;
-}
 
 /**
  * One gossip map on this server: a replica of the engine's entries, and the links to the members that are connected
@@ -60,7 +50,7 @@ export class GossipHub {
   readonly #links = new Set<Link>();
   readonly #members = new Map<Link, GossipMember>();
   readonly #tombstones: HubTombstones;
-  /** The member's id of each link, also after it has left: its last updates may still be written. */
+  /** The id of the member of each link, also after it has left: its last updates may still be written. No servers. */
   readonly #sources = new WeakMap<Link, string>();
   readonly #closing = new AbortController();
   readonly #stopAntiEntropy: () => void;
@@ -119,6 +109,11 @@ export class GossipHub {
     return this.#replica.size === 0;
   }
 
+  /** Those that are connected now, other servers included. */
+  get members(): Iterable<GossipMember> {
+    return this.#members.values();
+  }
+
   get closed(): boolean {
     return this.#closing.signal.aborted;
   }
@@ -132,15 +127,20 @@ export class GossipHub {
     const link = new Link(replica, { source, target, flushMs, wake, hashes: !access });
     this.#links.add(link);
     this.#members.set(link, member);
-    this.#sources.set(link, member.source);
-    this.#ephemeral.joined(member.source);
+    // The entries that a server passes on are not its own: they stay when it is away.
+    if (!member.peer) {
+      this.#sources.set(link, member.source);
+      this.#ephemeral.joined(member.source);
+    }
+    this.#options.onMembers();
     return link;
   }
 
   leave(link: Link): void {
     const member = this.#members.get(link);
     this.#links.delete(link);
-    if (this.#members.delete(link) && member) this.#ephemeral.left(member.source);
+    if (this.#members.delete(link) && member && !member.peer) this.#ephemeral.left(member.source);
+    this.#options.onMembers();
     this.#closeIfIdle();
   }
 

@@ -5,7 +5,9 @@ import type { ServiceContext } from "../../context.js";
 import { exhausted } from "../../errors.js";
 import { KeyQuota } from "../shared/key-quota.js";
 import { keyOf, keyPrefix } from "../shared/keyspace.js";
-import { GossipHub, type GossipMember } from "./hub.js";
+import { GossipHub } from "./hub.js";
+import type { GossipMember } from "./member.js";
+import type { GossipPeers, MapPeers } from "./peers.js";
 
 type Target = { namespace: string; name: string };
 
@@ -17,16 +19,18 @@ export class GossipMaps {
   readonly #context: ServiceContext;
   readonly #environment: Environment;
   readonly #member: string;
+  readonly #peers: GossipPeers;
   /** The open maps, by the keys of their records. */
   readonly #hubs = new Map<string, Promise<GossipHub>>();
   /** The maps with entries, on all servers. */
   readonly #records: KeyQuota;
 
   /** `member` is the id of this server as a member. */
-  constructor(context: ServiceContext, environment: Environment, member: string) {
+  constructor(context: ServiceContext, environment: Environment, member: string, peers: GossipPeers) {
     this.#context = context;
     this.#environment = environment;
     this.#member = member;
+    this.#peers = peers;
     const { engine, limits, closing } = context;
     const limit = { name: "gossipMaps", most: limits.gossipMaps, why: "as many maps have entries" };
     this.#records = new KeyQuota({ keys: engine.keys, prefix: keyPrefix("gossip-maps"), limit, closing });
@@ -50,6 +54,7 @@ export class GossipMaps {
 
   async #open(record: string, target: Target): Promise<GossipHub> {
     const onClose = () => void this.#hubs.delete(record);
+    let streams: MapPeers | undefined;
     const hub = await GossipHub.open({
       ...this.#context,
       environment: this.#environment,
@@ -57,7 +62,9 @@ export class GossipMaps {
       target,
       record,
       onClose,
+      onMembers: () => streams?.update(),
     });
+    streams = this.#peers.streamsOf(hub, target);
     try {
       const existing = await this.#records.existing();
       if (hub.isEmpty) this.#checkRoom(record, target, existing);

@@ -5,7 +5,7 @@ import { invalid } from "../../errors.js";
 import { termOf } from "./entry.js";
 
 /** The key of the entry that has a request's control record. No key of a map is empty. */
-export const CONTROL_KEY = "";
+const CONTROL_KEY = "";
 
 /** A range of keys, of which a request has every entry that the primary has. */
 export interface ComparedRange {

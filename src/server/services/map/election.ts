@@ -2,7 +2,7 @@ import type { ConnectError, Transport } from "@connectrpc/connect";
 import type { Environment } from "../../../gossip/environment.js";
 import { abortable } from "../../../rpc/abortable.js";
 import type { Config } from "../../config/config.js";
-import type { Logger } from "../../context.js";
+import type { Logger, ServiceContext } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
 import { exhausted } from "../../errors.js";
 import { type Address, addressAt, addressFacts } from "./address.js";
@@ -20,7 +20,7 @@ import { Primary } from "./primary.js";
 type GroupSettings = Config["maps"][string];
 
 /** What an election needs of the server's own copies. */
-export interface OwnCopies {
+interface OwnCopies {
   /** The server's own engine. */
   readonly keys: KeyStore;
   /** The id of the server's copies, which its engine keeps. */
@@ -45,6 +45,8 @@ export interface ElectionOptions {
   environment: Environment;
   draining: AbortSignal;
   log: Logger;
+  /** Adds to a counter of `/metrics`. */
+  count: ServiceContext["count"];
 }
 
 /** How often the view is checked within a lease. */
@@ -259,7 +261,7 @@ export class Election {
 
   /** Makes this server the primary that the record says it is. */
   async #promoteOnce(recordKey: string, granted: Versioned<PartitionRecord>): Promise<void> {
-    const { copies, keys, dial, ackTimeoutMs, environment, log } = this.#options;
+    const { copies, keys, dial, ackTimeoutMs, environment, log, count } = this.#options;
     const address = addressAt(recordKey);
     const { record } = granted;
     const seen = await copies.raise(address, record.term);
@@ -288,12 +290,14 @@ export class Election {
       ackTimeoutMs,
       environment,
       log,
+      onBackupLost: () => count("fairlead_map_backups_lost_total", 1),
       published: seen.timestamp,
       replicated: this.#announced.get(recordKey) ?? -1n,
       isLeaseValid: () => session.isValid(),
       onRefused: () => this.#onRefused(recordKey, primary),
     });
     this.#primaries.set(recordKey, primary);
+    count("fairlead_map_terms_total", 1);
     log.info(
       { ...addressFacts(address), term: record.term, inSync: record.inSync.length },
       "this server is the primary",

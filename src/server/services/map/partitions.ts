@@ -114,7 +114,7 @@ export class Partitions {
   }
 
   #elect(group: string): void {
-    const { components, platform, engine, electionEngine, limits, draining, log } = this.#context;
+    const { components, platform, engine, electionEngine, limits, draining, log, count } = this.#context;
     const { election, ackTimeoutMs } = components.get("maps", group);
     if (!election || !electionEngine) return;
     const { keys } = engine;
@@ -140,6 +140,7 @@ export class Partitions {
         environment: platform.environment,
         draining,
         log,
+        count,
       }),
     );
   }

@@ -30,6 +30,8 @@ export interface PrimaryOptions {
   replicated: bigint;
   /** Whether this server's lease lasts. */
   isLeaseValid: () => boolean;
+  /** Called when a backup has left the in-sync set. */
+  onBackupLost: () => void;
   /** Called when a backup has seen a later term. */
   onRefused: () => void;
 }
@@ -255,7 +257,10 @@ export class Primary {
     // Acknowledgements wait for the commit: only then the copy cannot become the primary.
     if (!(await this.inSync.remove(copy))) return false;
     this.#required.delete(copy);
-    if (wasMember) this.#log("warn", copy, "a backup is out of sync", why);
+    if (wasMember) {
+      this.#options.onBackupLost();
+      this.#log("warn", copy, "a backup is out of sync", why);
+    }
     this.#advance();
     return true;
   }
