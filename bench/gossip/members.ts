@@ -3,11 +3,11 @@ import { type GossipMap, openGossipMap } from "fairlead";
 import { type InProcessServer, inProcess } from "fairlead/server";
 import { Wire } from "./wire.js";
 
-export type Value = { name: string; count: number };
+type Value = { name: string; count: number };
 
 export const keyAt = (i: number): string => `user:${i}:name`;
 
-export const valueAt = (i: number): Value => ({ name: `user ${i}`, count: i });
+const valueAt = (i: number): Value => ({ name: `user ${i}`, count: i });
 
 export interface Member extends AsyncDisposable {
   wire: Wire;

@@ -27,9 +27,9 @@ import {
   unauthenticated,
 } from "./callers.js";
 import { endAtExpiry } from "./expiry.js";
-import { operationOf, permissionOf } from "./permissions.js";
+import { permissionOf } from "./permissions.js";
 import { sendRefusal } from "./refusal.js";
-import { mentions, permits, type RpcOperation } from "./rules.js";
+import { mentions, operationOf, permits, type RpcOperation } from "./rules.js";
 import { type AccessSettings, isOn } from "./settings.js";
 
 /** The subject of a caller that has shown valid credentials; undefined for all others. */

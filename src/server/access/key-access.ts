@@ -2,8 +2,8 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues } from "@connectrpc/connect";
 import { quote } from "../../lib/quote.js";
 import { callerKey, refusalOf, trusted } from "./callers.js";
-import { operationOf, permissionOf } from "./permissions.js";
-import { keyRights } from "./rules.js";
+import { permissionOf } from "./permissions.js";
+import { keyRights, operationOf } from "./rules.js";
 
 /** What the caller of a call may do with the keys of the store that a message names. */
 export interface KeyAccess {

@@ -8,7 +8,6 @@ import { Lifecycle } from "../../../gen/spec/proto/runtime/v1/lifecycle_pb.js";
 import { Runtime } from "../../../gen/spec/proto/runtime/v1/runtime_pb.js";
 import { consumerGroupOf, fencesIn, logNameIn } from "../calls/request-names.js";
 import { componentKindSpelled, type Primitive } from "../primitives.js";
-import type { RpcOperation } from "./rules.js";
 
 export type Verb = "read" | "write";
 
@@ -29,13 +28,6 @@ export interface Permission<T = unknown> {
 
 /** The permission that `method` needs; undefined if its service is not about primitives. */
 export const permissionOf = (method: DescMethod): Permission<never> | undefined => permissions.get(method);
-
-/** The operation of a call of the RPC `rpc`. */
-export const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): RpcOperation => ({
-  primitive,
-  verbs,
-  rpc,
-});
 
 /** The RPCs of a primitive by their names, for rules that are about single ones. */
 export const rpcsOf = (primitive: Primitive | "*"): string[] =>

@@ -1,5 +1,5 @@
 import type { Primitive } from "../primitives.js";
-import type { Verb } from "./permissions.js";
+import type { Permission, Verb } from "./permissions.js";
 
 /** A rule that permits operations to its callers. */
 export interface AccessRule {
@@ -21,6 +21,13 @@ export interface RpcOperation {
   /** A rule must allow all of these verbs, or the RPC by its name. */
   readonly verbs: readonly Verb[];
 }
+
+/** The operation of a call of the RPC `rpc`, which needs this permission. */
+export const operationOf = ({ primitive, verbs }: Permission<never>, rpc: string): RpcOperation => ({
+  primitive,
+  verbs,
+  rpc,
+});
 
 /** What a caller may do with the keys of one store. */
 export interface KeyRights {

@@ -15,7 +15,7 @@ export interface Replacement {
 }
 
 /** The file with the replacements. Throws if a text does not occur exactly once. */
-export function replaceIn(file: string, replacements: readonly Replacement[]): string {
+function replaceIn(file: string, replacements: readonly Replacement[]): string {
   let text = readFileSync(join(root, "src", file), "utf8");
   for (const { find, replace } of replacements) {
     const times = text.split(find).length - 1;

@@ -6,14 +6,14 @@ import type { ServiceContext } from "../../context.js";
 import { clockAhead } from "../../errors.js";
 
 /** The refusal of a message, and how many of its entries or digests are too far ahead. */
-export type ClockRefusal = { error: ConnectError; entries: number };
+type ClockRefusal = { error: ConnectError; entries: number };
 
 /**
  * The refusal of a message with a timestamp that is more than `maxAheadMs` ahead of `nowMs`; undefined if it has none.
  * Without this limit, one member with a wrong clock would advance the clocks of all others, and its writes would win for
  * as long as its clock is ahead.
  */
-export function clockRefusal(
+function clockRefusal(
   { message }: Message,
   { nowMs, maxAheadMs }: { nowMs: number; maxAheadMs: number },
 ): ClockRefusal | undefined {
