@@ -2,6 +2,7 @@ import { createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { Message } from "../../../gen/atomix/map/map_pb.js";
 import { configSchema } from "../../../src/server/config/config.js";
 import { type ServiceContext, silent } from "../../../src/server/context.js";
+import type { PeerMessaging } from "../../../src/server/engine.js";
 import { gossipMapService } from "../../../src/server/services/gossip-map.js";
 import type { EngineConnection, SharedEngine } from "./engine.js";
 import type { StreamServer } from "./network.js";
@@ -12,6 +13,8 @@ export interface ServerOptions {
   process: SimulatedProcess;
   random: Random;
   engine: SharedEngine;
+  /** Whether other servers use the same engine. */
+  hasPeers: boolean;
   gossip: { flushMs: number; antiEntropyMs: number; idleMs: number; tombstoneMs: number; maxAheadMs: number };
 }
 
@@ -22,12 +25,13 @@ export class Server implements StreamServer {
   readonly #service: ReturnType<typeof gossipMapService>;
   readonly #closing = new AbortController();
 
-  constructor({ process, random, engine, gossip }: ServerOptions) {
+  constructor({ process, random, engine, hasPeers, gossip }: ServerOptions) {
     this.process = process;
     this.connection = engine.connect(process, random);
     const { limits, gossip: defaults } = configSchema.parse({});
     const context: Partial<ServiceContext> = {
-      engine: this.connection.engine,
+      // The service only looks whether there are peers.
+      engine: { ...this.connection.engine, ...(hasPeers && { peers: {} as PeerMessaging }) },
       limits,
       gossip: { ...defaults, ...gossip },
       log: silent,

@@ -117,7 +117,13 @@ export class World {
     const process = new SimulatedProcess(this.scheduler, random.fork("process"), skewMs);
     const { flushMs, antiEntropyMs, idleMs, tombstoneMs, maxAheadMs } = plan;
     const gossip = { flushMs, antiEntropyMs, idleMs, tombstoneMs, maxAheadMs };
-    this.servers[number] = new Server({ process, random, engine: this.engine, gossip });
+    this.servers[number] = new Server({
+      process,
+      random,
+      engine: this.engine,
+      hasPeers: plan.servers > 1,
+      gossip,
+    });
   }
 
   killServer(number: number): void {
