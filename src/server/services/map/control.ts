@@ -21,14 +21,17 @@ export interface ComparedRange {
 export interface Control {
   /** Its term. */
   term: bigint;
+  /** The number of the stream: each further stream of the term has a higher one. */
+  stream: bigint;
   /** Every copy that is in sync has the entries up to this timestamp; undefined: it is not known yet. */
   replicated?: bigint;
   range?: ComparedRange;
 }
 
 /** The control record as the first entry of a request. */
-export function controlEntry({ term, replicated, range }: Control): Entry {
+export function controlEntry({ term, stream, replicated, range }: Control): Entry {
   const record = {
+    stream: String(stream),
     ...(replicated !== undefined && { replicated: String(replicated) }),
     ...(range && { range: { ...range, upTo: String(range.upTo) } }),
   };
@@ -53,6 +56,7 @@ export function controlIn([first]: readonly Entry[]): Control {
   const replicated = asTimestamp(record?.replicated);
   return {
     term: termOf(first),
+    stream: asTimestamp(record?.stream) ?? 0n,
     ...(replicated !== undefined && { replicated }),
     ...(record?.range && { range: rangeIn(record.range) }),
   };
@@ -64,15 +68,21 @@ export function refuseControl(entries: readonly Entry[], keyBytes: number): void
   if (i >= 0) throw invalid(`entries[${i}].key`, "", `must not be empty: 1 to ${keyBytes} bytes`);
 }
 
+interface WrittenControl {
+  stream?: unknown;
+  replicated?: unknown;
+  range?: WrittenRange;
+}
+
 interface WrittenRange {
   after?: unknown;
   through?: unknown;
   upTo?: unknown;
 }
 
-function parse(text: string): { replicated?: unknown; range?: WrittenRange } | undefined {
+function parse(text: string): WrittenControl | undefined {
   try {
-    return JSON.parse(text) as { replicated?: unknown; range?: WrittenRange };
+    return JSON.parse(text) as WrittenControl;
   } catch {
     throw invalid("entries[0].value", text, "must be JSON");
   }

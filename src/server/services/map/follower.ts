@@ -49,6 +49,9 @@ export interface FollowerOptions extends CopyAddress {
   onRefused: () => void;
 }
 
+/** The number of streams that this process has opened: one process leads in all of a term. */
+let streams = 0n;
+
 const REDIAL: Backoff = { minMs: 20, maxMs: 2000 };
 
 /**
@@ -62,6 +65,7 @@ export class Follower {
   readonly #options: FollowerOptions;
   readonly #stop = new AbortController();
   readonly #backlog = new Backlog();
+  #stream = 0n;
   /** The copy has everything up to this timestamp, if it is caught up. */
   #confirmed: bigint;
   #isCaughtUp: boolean;
@@ -163,6 +167,7 @@ export class Follower {
   /** Opens one stream, and returns or throws when it ends. */
   async #session(): Promise<void> {
     const { dial, url, copy, onRefused } = this.#options;
+    this.#stream = ++streams;
     const client = createClient(MapService, dial(url));
     const ended = new AbortController();
     const signal = AbortSignal.any([this.#stop.signal, ended.signal]);
@@ -243,7 +248,12 @@ export class Follower {
       digest: create(DigestSchema, { term, timestamp: timestampOf(entry) }),
     }));
     const replicated = announced();
-    const control = controlEntry({ term, ...(replicated >= 0n && { replicated }), ...(range && { range }) });
+    const control = controlEntry({
+      term,
+      stream: this.#stream,
+      ...(replicated >= 0n && { replicated }),
+      ...(range && { range }),
+    });
     try {
       yield create(BackupRequestSchema, { header: address.header, entries: [control, ...entries] });
       await response;

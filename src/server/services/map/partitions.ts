@@ -5,9 +5,10 @@ import { abortable } from "../../../rpc/abortable.js";
 import { tokenOf, withCredential } from "../../access/credential.js";
 import type { ServiceContext } from "../../context.js";
 import { EngineFault } from "../../engine.js";
+import { unavailable } from "../../errors.js";
 import { type Address, addressAt, addressOf, RECORD_PREFIX } from "./address.js";
 import { backupOperation } from "./backup.js";
-import { controlIn, refuseControl } from "./control.js";
+import { type Control, controlIn, refuseControl } from "./control.js";
 import { copiesIn, copyIdOf, otherCopyError } from "./copies.js";
 import { backUpElected } from "./elected-backup.js";
 import { Election } from "./election.js";
@@ -30,6 +31,8 @@ type OpenPartition = { partition: Partition; replication: Replication | undefine
 export class Partitions {
   readonly #context: ServiceContext;
   readonly #open = new Map<string, OpenPartition>();
+  /** The last stream of an elected primary to each of this server's copies. */
+  readonly #streams = new Map<string, { term: bigint; stream: bigint }>();
   /** The credentials for the backups of a group, if they need one. */
   readonly #tokens = new Map<string, string>();
   readonly #transports = new Map<string, Transport & Partial<AsyncDisposable>>();
@@ -193,6 +196,7 @@ export class Partitions {
   ): Promise<boolean> {
     if (copy !== (await this.#copyId())) throw otherCopyError(copy);
     const control = controlIn(entries);
+    this.#refuseFormerStream(address, control);
     if (election.stepDownFor(address.recordKey, control.term)) return false;
     const { keys } = this.#context.engine;
     const partition: Pick<Partition, "run"> = { run: (operation) => this.#run(address, operation) };
@@ -200,6 +204,18 @@ export class Partitions {
       return false;
     if (control.replicated !== undefined) election.announce(address.recordKey, control.replicated);
     return true;
+  }
+
+  /**
+   * Refuses a request that arrives after one of a later stream. A comparison in that stream may have removed its keys,
+   * and the primary may have no tombstones of them any more.
+   */
+  #refuseFormerStream({ recordKey }: Address, { term, stream }: Control): void {
+    const last = this.#streams.get(recordKey);
+    if (last && last.term === term && last.stream > stream) {
+      throw unavailable("the primary has opened a later stream to this backup");
+    }
+    if (!last || last.term <= term) this.#streams.set(recordKey, { term, stream });
   }
 
   #openPartition(address: Address): OpenPartition {
