@@ -113,7 +113,8 @@ export interface GossipMapStatus extends GossipMapStatusChange {
  * Members exchange changes through the server, and all copies converge: of two writes to a key, the later one wins
  * everywhere.
  *
- * A member that was offline for longer than tombstones are kept may bring removed keys back.
+ * A member that was offline for longer than tombstones are kept starts afresh: it gets the map of the server again, and its
+ * unsent writes count as made then.
  */
 export interface GossipMap<V> extends AsyncDisposable {
   /** The name of the map. */

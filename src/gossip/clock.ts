@@ -101,6 +101,10 @@ export function clockOf(timestamp: Uint8Array): bigint | undefined {
   return new DataView(timestamp.buffer, timestamp.byteOffset).getBigUint64(0);
 }
 
+/** The clock at a wall time, and the wall time of a clock, in Unix milliseconds. */
+export const clockAt = (ms: number): bigint => BigInt(Math.max(0, Math.floor(ms))) << FRACTION_BITS;
+export const msOfClock = (clock: bigint): number => Number(clock >> FRACTION_BITS);
+
 /** The wall time of a hybrid clock's timestamp, in Unix milliseconds: that of the write, or a little later. */
 export function wallMsOf(timestamp: Uint8Array): number {
   if (timestamp.length < 8) return 0;

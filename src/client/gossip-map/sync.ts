@@ -13,6 +13,7 @@ import { createTokenRefreshCheck } from "../../rpc/token-refresh.js";
 import { attemptOf } from "../status/attempt.js";
 import type { ConnectionStatus } from "../status/connection-status.js";
 import { ClockSync, type ClockSyncOptions } from "./clock-sync.js";
+import { SyncPoint } from "./sync-point.js";
 import { type Wait, Waiters, type WaitOptions } from "./waiters.js";
 
 export interface ServerSyncOptions extends Omit<LinkOptions, "wake">, Omit<ClockSyncOptions, "replica"> {
@@ -73,6 +74,7 @@ export class ServerSync {
   /** Ends the stream, or the delay before the next one. */
   #rerouting = new AbortController();
   #stream: { link: Link; multiplexer: Multiplexer; connected: boolean } | undefined;
+  readonly #syncPoint: SyncPoint;
   #refusal: ConnectError | undefined;
   /** Whether the last stream ended because the server has no room for the entries. */
   #isFull = false;
@@ -85,6 +87,7 @@ export class ServerSync {
     this.#environment = replica.environment;
     this.#waiters = new Waiters(replica.environment);
     this.#clock = new ClockSync(options);
+    this.#syncPoint = new SyncPoint(options);
     this.#stopAntiEntropy = runAntiEntropy(this.#links, {
       environment: replica.environment,
       everyMs,
@@ -239,7 +242,12 @@ export class ServerSync {
     const { replica, open, status, ...options } = this.#options;
     const multiplexer = new Multiplexer(this.#environment);
     this.#clock.opened();
-    const link = new Link(replica, { ...options, wake: multiplexer.wake });
+    const link = new Link(replica, {
+      ...options,
+      wake: multiplexer.wake,
+      hello: () => this.#syncPoint.hello(),
+      onHello: (hello) => this.#syncPoint.receive(hello),
+    });
     multiplexer.add(link);
     // The comparison finds the entries that were written without a stream.
     link.advertise();
@@ -273,6 +281,7 @@ export class ServerSync {
     const { rounds } = link;
     this.#clock.received(message.message.value?.timestamp);
     for (const stored of storeEntries(replica, link, message)) onStored(stored);
+    if (link.rounds > rounds && link.caughtUp) this.#syncPoint.reached(message);
     this.#waiters.check();
     this.#options.onProgress();
     // The server may have sent its round before it received what it is to confirm, so another round is needed.

@@ -52,7 +52,7 @@ const gossip = z.strictObject({
   tombstoneMs: milliseconds
     .default(24 * 3_600_000)
     .describe(
-      "How long a removed key is remembered at least. A member that was away for longer may bring it back.",
+      "How long a removed key is remembered at least. A member that was away for longer starts afresh.",
     ),
 });
 

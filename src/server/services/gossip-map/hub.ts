@@ -1,9 +1,11 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type MapValue, MapValueSchema } from "../../../../gen/atomix/map/map_pb.js";
 import { runAntiEntropy } from "../../../gossip/anti-entropy.js";
+import { msOfClock } from "../../../gossip/clock.js";
 import type { Environment } from "../../../gossip/environment.js";
 import { Link } from "../../../gossip/link.js";
 import { Replica } from "../../../gossip/replica.js";
+import type { MemberHello } from "../../../gossip/reserved-key.js";
 import { RestrictedReplica } from "../../../gossip/restricted-replica.js";
 import { compareValues } from "../../../gossip/version.js";
 import type { ServiceContext } from "../../context.js";
@@ -124,7 +126,8 @@ export class GossipHub {
     const { flushMs } = gossip;
     const { access, wake } = member;
     const replica = access ? new RestrictedReplica(this.#replica, access.mayRead) : this.#replica;
-    const link = new Link(replica, { source, target, flushMs, wake, hashes: !access });
+    const onHello = (hello: MemberHello) => this.#answerHello(hello);
+    const link = new Link(replica, { source, target, flushMs, wake, hashes: !access, onHello });
     this.#links.add(link);
     this.#members.set(link, member);
     // The entries that a server passes on are not its own: they stay when it is away.
@@ -142,6 +145,12 @@ export class GossipHub {
     if (this.#members.delete(link) && member && !member.peer) this.#ephemeral.left(member.source);
     this.#options.onMembers();
     this.#closeIfIdle();
+  }
+
+  /** Tells a member that was away for too long to start afresh, so that it does not bring removed entries back. */
+  #answerHello({ syncedUpTo }: MemberHello): MemberHello | undefined {
+    if (syncedUpTo === undefined) return undefined;
+    return this.#tombstones.isBehind(msOfClock(syncedUpTo)) ? { afresh: true } : undefined;
   }
 
   /** Closes the hub, which must have no members. Idempotent. */
@@ -173,6 +182,7 @@ export class GossipHub {
     // Watches before it lists, so that no change in between is missed.
     const changes = this.#keys.watch(this.#prefix, this.#closing.signal);
     for await (const entry of this.#keys.list(this.#prefix)) this.#apply(entry);
+    await this.#tombstones.load();
     const follow = async () => {
       for await (const change of changes) {
         if (change.type === "set") this.#apply(change.entry);

@@ -3,12 +3,16 @@ import type { Link } from "../../../gossip/link.js";
 import type { Replica } from "../../../gossip/replica.js";
 import type { ServiceContext } from "../../context.js";
 import type { Write } from "../../engine.js";
+import { decodeHorizon, encodeHorizon } from "./horizon.js";
 
 /** The most tombstones of one commit. */
 const BATCH = 100;
 
 /** The time for servers to write an old tombstone again before others remove it, as a fraction of `tombstoneMs`. */
 const RENEWAL_TIME = 0.5;
+
+/** For the delays between servers, and what their clocks differ, in milliseconds; less if `tombstoneMs` is short. */
+const MARGIN_MS = 60_000;
 
 type Tombstone = [key: string, value: MapValue];
 
@@ -39,9 +43,26 @@ export class HubTombstones {
   /** The tombstones that other servers have removed too early, by key. */
   readonly #toRestore = new Map<string, MapValue>();
   #isChecking = false;
+  /** When the latest of the removed tombstones was written, in Unix milliseconds; 0 if none was removed. */
+  #horizonMs = 0;
 
   constructor(options: TombstonesOptions) {
     this.#options = options;
+  }
+
+  /** Reads the horizon that the servers before this one have left. */
+  async load(): Promise<void> {
+    const { engine, record } = this.#options;
+    this.#raiseHorizon(decodeHorizon((await engine.keys.get(record))?.value));
+  }
+
+  /**
+   * Whether a member that was in sync for the last time at `syncedMs` (Unix milliseconds) may lack a tombstone that was
+   * removed: then it could bring the removed entry back.
+   */
+  isBehind(syncedMs: number): boolean {
+    const marginMs = Math.min(MARGIN_MS, this.#options.gossip.tombstoneMs / 2);
+    return this.#horizonMs > 0 && syncedMs < this.#horizonMs + marginMs;
   }
 
   /** To be called when the replica has a new version of the entry at `key`, or when the lifetime of it has ended. */
@@ -62,6 +83,7 @@ export class HubTombstones {
       if (!present) versions.delete(key);
       return;
     }
+    this.#raiseHorizon(this.#wallTimeOf(key));
     if (this.#allHave(key)) {
       this.#forget([key]);
       return;
@@ -104,10 +126,16 @@ export class HubTombstones {
     const writes = removed.map(
       ({ key, version }): Write => ({ type: "delete", key: prefix + key, ifVersion: version }),
     );
-    const isLast = keys.length === replica.size;
-    const commit = await engine.keys.commit(isLast ? [...writes, { type: "delete", key: record }] : writes);
+    const horizonMs = Math.max(this.#horizonMs, ...keys.map((key) => this.#wallTimeOf(key)));
+    // Without entries there is nothing to protect, and the map makes room for another.
+    const recordWrite: Write =
+      keys.length === replica.size
+        ? { type: "delete", key: record }
+        : { type: "set", key: record, value: encodeHorizon(horizonMs) };
+    const commit = await engine.keys.commit([...writes, recordWrite]);
     // If one of them was written in the meantime, all of them wait for the next time.
     if ("conflict" in commit) return;
+    this.#raiseHorizon(horizonMs);
     // What was written since then stays.
     const gone = removed.filter(({ key, version }) => versions.get(key) === version);
     this.#forget(gone.map(({ key }) => key));
@@ -154,6 +182,17 @@ export class HubTombstones {
   #allHave(key: string): boolean {
     for (const link of this.#options.links) if (!link.has(key)) return false;
     return true;
+  }
+
+  /** When the tombstone at `key` was written, in Unix milliseconds; 0 if that is not known. */
+  #wallTimeOf(key: string): number {
+    const { clock } = this.#options.engine;
+    const writtenMs = this.#writtenMs.get(key);
+    return writtenMs === undefined ? 0 : clock.wall() - (clock.now() - writtenMs);
+  }
+
+  #raiseHorizon(horizonMs: number): void {
+    this.#horizonMs = Math.max(this.#horizonMs, horizonMs);
   }
 
   #forget(keys: readonly string[]): void {
