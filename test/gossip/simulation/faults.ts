@@ -98,7 +98,7 @@ export const SEEDED_FAULTS: readonly SeededFault[] = [
   {
     name: "a server accepts entries that are too far ahead",
     seed: 9,
-    file: "server/services/gossip-map.ts",
+    file: "server/services/gossip-map/clock-check.ts",
     find: "    if (refusal) {",
     replace: "    if (refusal && Math.abs(0) > 1) {",
   },
