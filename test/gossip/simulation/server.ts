@@ -46,6 +46,7 @@ export class Server implements StreamServer {
     return this.#service.connect(messages, {
       signal,
       values: createContextValues(),
+      requestHeader: new Headers(),
     } as HandlerContext) as AsyncIterable<Message>;
   }
 
