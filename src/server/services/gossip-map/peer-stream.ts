@@ -30,7 +30,7 @@ const TRANSIENT = new Set([
   Code.Unknown,
 ]);
 
-export interface PeerStreamOptions {
+interface PeerStreamOptions {
   peer: GossipPeer;
   hub: GossipHub;
   target: { namespace: string; name: string };
