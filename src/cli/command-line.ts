@@ -6,7 +6,7 @@ import { quote } from "../lib/quote.js";
 export class UsageError extends Error {}
 
 /** Environment variables by name. */
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type Variables = Readonly<Record<string, string | undefined>>;
 
 /** An option of a command. */
 export interface Option {

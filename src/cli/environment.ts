@@ -2,10 +2,10 @@ import { didYouMean } from "../lib/did-you-mean.js";
 import { quote } from "../lib/quote.js";
 import {
   type CommandLine,
-  type Environment,
   type Option,
   parseCommandLine,
   UsageError,
+  type Variables,
 } from "./command-line.js";
 
 /** The parsed arguments of a command whose options environment variables may set as well. */
@@ -30,7 +30,7 @@ export const variableOf = (option: string): string => `FAIRLEAD_${option.toUpper
 export function parseSettings<const O extends Readonly<Record<string, Option>>>(
   args: string[],
   options: O,
-  env: Environment,
+  env: Variables,
   exclusive: readonly (keyof O & string)[] = [],
 ): CommandSettings<O> {
   const parsed = parseCommandLine(args, options);
@@ -67,7 +67,7 @@ function textOf(option: string, text: string): string {
 }
 
 /** A line for each variable in `env` that sets none of `options`, but is spelled almost like one that does. */
-export function misspelledVariables(options: Readonly<Record<string, Option>>, env: Environment): string[] {
+export function misspelledVariables(options: Readonly<Record<string, Option>>, env: Variables): string[] {
   const known = Object.keys(options).map(variableOf);
   return Object.keys(env).flatMap((name) => {
     if (!name.startsWith("FAIRLEAD_") || known.includes(name)) return [];

@@ -2,7 +2,7 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { text } from "node:stream/consumers";
 import { quote } from "../lib/quote.js";
-import { type Environment, isHttpUrl, numberOption, parseCommandLine, UsageError } from "./command-line.js";
+import { isHttpUrl, numberOption, parseCommandLine, UsageError, type Variables } from "./command-line.js";
 import { parseSettings } from "./environment.js";
 import { reasonOf } from "./error-text.js";
 import { SERVE_OPTIONS } from "./serve-options.js";
@@ -30,7 +30,7 @@ export async function healthCommand(args: string[]): Promise<number> {
 }
 
 /** The URL at which `fairlead serve` listens with the same environment variables and no options. */
-function ownUrl(env: Environment): string {
+function ownUrl(env: Variables): string {
   const { options, nameOf } = parseSettings([], SERVE_OPTIONS, env);
   const port = numberOption(nameOf("port"), options.port, 1, 65_535);
   const isEvery = /^(0\.0\.0\.0|\[?::\]?)$/.test(options.host);

@@ -5,7 +5,7 @@ import { quote } from "../lib/quote.js";
 import type { Config } from "../server/index.js";
 import { listen, nodePlatform } from "../server/node.js";
 import { PRIMITIVES } from "../server/primitives.js";
-import { type Environment, numberOption, oneOf, UsageError } from "./command-line.js";
+import { numberOption, oneOf, UsageError, type Variables } from "./command-line.js";
 import { CONFIG_FILE, readConfigFile } from "./config-file.js";
 import { consoleLog, LOG_LEVELS } from "./console-log.js";
 import { chooseDataLocation, createServerAt, type DataLocation, locationText } from "./data-location.js";
@@ -99,7 +99,7 @@ type ServeSettings = Awaited<ReturnType<typeof readSettings>>;
 /** The options that say where the data is. */
 const LOCATIONS = ["jetstream", "memory", "data"] as const;
 
-async function readSettings(args: string[], env: Environment) {
+async function readSettings(args: string[], env: Variables) {
   const settings = parseSettings(args, SERVE_OPTIONS, env, LOCATIONS);
   const { options, nameOf } = settings;
   requireOneLocation(settings);

@@ -3,8 +3,8 @@ import { COPY_KEY } from "../../src/server/services/map/copies.js";
 import {
   decodePartition,
   decodeSession,
+  electionSubject,
   groupPrefix,
-  subjectOf,
 } from "../../src/server/services/map/election/records.js";
 import type { ServerNode } from "./world/server-node.js";
 import type { World } from "./world.js";
@@ -34,7 +34,7 @@ export async function readGroup({ engine, nodes }: World): Promise<GroupState> {
   const partitions: PartitionState[] = [];
   const records: ReturnType<typeof decodePartition>[] = [];
   for await (const { key, value } of engine.keys.list(groupPrefix(GROUP))) {
-    const subject = subjectOf(GROUP, key);
+    const subject = electionSubject(GROUP, key);
     if (subject?.type === "partition") records.push(decodePartition(value));
     else if (subject && decodeSession(value).state !== "ended") live.add(subject.id);
   }

@@ -27,7 +27,7 @@ const NO_BYTES = new Uint8Array();
  * decoded much faster than thousands. Numbers are varints; a line has its flags, the length of its key in UTF-16 units,
  * the timestamp and the value.
  */
-export function encodeRecord(lines: readonly JournalLine[]): Uint8Array {
+export function encodeJournalRecord(lines: readonly JournalLine[]): Uint8Array {
   const record = new ByteWriter();
   record.number(VERSION);
   record.number(lines.length);
@@ -59,7 +59,7 @@ export function encodeRecord(lines: readonly JournalLine[]): Uint8Array {
 export class LaterVersionError extends Error {}
 
 /** The lines of a record. Throws if it is damaged, and a LaterVersionError if it has a later version. */
-export function decodeRecord(record: Uint8Array): JournalLine[] {
+export function decodeJournalRecord(record: Uint8Array): JournalLine[] {
   const reader = new ByteReader(record);
   const version = reader.number();
   if (version > VERSION) {

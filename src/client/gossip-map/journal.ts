@@ -5,7 +5,12 @@ import { type Replica, type Stored, sizeOf } from "../../gossip/replica.js";
 import { compareValues } from "../../gossip/version.js";
 import { type Backoff, jitteredMs } from "../../lib/backoff.js";
 import type { GossipPersistence, GossipStore } from "../gossip-persistence.js";
-import { decodeRecord, encodeRecord, type JournalLine, LaterVersionError } from "./journal-record.js";
+import {
+  decodeJournalRecord,
+  encodeJournalRecord,
+  type JournalLine,
+  LaterVersionError,
+} from "./journal-record.js";
 import type { UnsentWrites } from "./unsent-writes.js";
 
 export interface JournalOptions {
@@ -116,7 +121,7 @@ export class Journal {
   async rescue(keys: Iterable<string>): Promise<void> {
     const lines = [...keys].map((key) => this.#lineOf(key, "set")).filter((line) => line !== undefined);
     if (lines.length > 0)
-      await this.#store?.append(encodeRecord(lines)).catch((error) => this.#report(error));
+      await this.#store?.append(encodeJournalRecord(lines)).catch((error) => this.#report(error));
   }
 
   /** Stops writing after what is pending. */
@@ -152,7 +157,7 @@ export class Journal {
     for (const record of records) {
       this.#cost += record.length + RECORD_COST;
       try {
-        for (const line of decodeRecord(record)) this.#apply(line);
+        for (const line of decodeJournalRecord(record)) this.#apply(line);
       } catch (error) {
         if (error instanceof LaterVersionError) throw error;
         failure ??= error;
@@ -249,7 +254,7 @@ export class Journal {
       bytes += this.#costOf(key);
     }
     if (lines.length === 0) return;
-    const record = encodeRecord(lines);
+    const record = encodeJournalRecord(lines);
     this.#cost += record.length + RECORD_COST;
     await store.append(record);
   }
@@ -279,11 +284,11 @@ export class Journal {
       lines.push(line);
       bytes += this.#costOf(key);
       if (bytes < RECORD_BYTES) continue;
-      yield encodeRecord(lines);
+      yield encodeJournalRecord(lines);
       lines = [];
       bytes = 0;
     }
-    if (lines.length > 0) yield encodeRecord(lines);
+    if (lines.length > 0) yield encodeJournalRecord(lines);
   }
 
   /** Undefined if there is nothing to store: the tombstone was forgotten meanwhile. */

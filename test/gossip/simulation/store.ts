@@ -1,5 +1,5 @@
 import type { MapValue } from "../../../gen/atomix/map/map_pb.js";
-import { decodeRecord } from "../../../src/client/gossip-map/journal-record.js";
+import { decodeJournalRecord } from "../../../src/client/gossip-map/journal-record.js";
 import type { GossipPersistence, GossipStore } from "../../../src/client/gossip-persistence.js";
 import type { Random } from "./random.js";
 import type { SimulatedProcess } from "./scheduler.js";
@@ -55,7 +55,7 @@ export class Disk {
   entries(): Map<string, MapValue> {
     const entries = new Map<string, MapValue>();
     for (const record of this.#records) {
-      for (const line of decodeRecord(record)) {
+      for (const line of decodeJournalRecord(record)) {
         if (line.type !== "set") continue;
         const present = entries.get(line.key);
         if (!present || orderOf(line.value, present) > 0) entries.set(line.key, line.value);

@@ -1,14 +1,14 @@
 import { crc32 } from "node:zlib";
 
 /** The beginning of a file. A later layout has another one. */
-export const FILE_HEADER = Buffer.from("FLGMAP01");
+export const FILE_SIGNATURE = Buffer.from("FLGMAP01");
 
 /** The header of a frame: magic number, length of the record, its checksum. */
 const HEADER_BYTES = 12;
 const MAGIC = Buffer.from("FLGM");
 
 /** A record with its header, as it is in the file. */
-export function encodeFrame(record: Uint8Array): Buffer {
+export function encodeFileFrame(record: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(HEADER_BYTES + record.length);
   MAGIC.copy(frame);
   frame.writeUInt32LE(record.length, 4);
@@ -26,10 +26,10 @@ export type FrameScan = {
   damagedBytes: number;
 };
 
-/** The intact records of `file`, which begins with FILE_HEADER. */
-export function readFrames(file: Buffer): FrameScan {
-  const scan: FrameScan = { records: [], end: FILE_HEADER.length, damagedBytes: 0 };
-  let at = FILE_HEADER.length;
+/** The intact records of `file`, which begins with FILE_SIGNATURE. */
+export function readFileFrames(file: Buffer): FrameScan {
+  const scan: FrameScan = { records: [], end: FILE_SIGNATURE.length, damagedBytes: 0 };
+  let at = FILE_SIGNATURE.length;
   while (at >= 0 && at < file.length) {
     const record = recordAt(file, at);
     if (record) {

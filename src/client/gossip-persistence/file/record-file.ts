@@ -3,7 +3,7 @@ import { copyFile, type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { GossipStore, LoadedRecords } from "../../gossip-persistence.js";
 import { lockFile } from "./file-lock.js";
-import { encodeFrame, FILE_HEADER, readFrames } from "./frame.js";
+import { encodeFileFrame, FILE_SIGNATURE, readFileFrames } from "./frame.js";
 
 /** The records of one map in one file. */
 export class RecordFile implements GossipStore {
@@ -46,8 +46,8 @@ export class RecordFile implements GossipStore {
         `Cannot open "${this.#path}": it is not a stored gossip map, or one of a later version of this library`,
       );
     }
-    const { records, end, damagedBytes } = readFrames(content);
-    if (content.length < FILE_HEADER.length) return this.#create();
+    const { records, end, damagedBytes } = readFileFrames(content);
+    if (content.length < FILE_SIGNATURE.length) return this.#create();
     this.#end = end;
     if (damagedBytes === 0) {
       await this.#file.truncate(end);
@@ -67,7 +67,7 @@ export class RecordFile implements GossipStore {
       this.#syncError = undefined;
       throw error;
     }
-    const frame = encodeFrame(record);
+    const frame = encodeFileFrame(record);
     await writeAll(this.#file, frame, this.#end);
     // Not before: a frame that was written in part is overwritten by the next one.
     this.#end += frame.length;
@@ -80,8 +80,8 @@ export class RecordFile implements GossipStore {
     const file = await open(path, "w+", 0o600);
     let end = 0;
     try {
-      end = await writeAll(file, FILE_HEADER, end);
-      for (const record of records) end = await writeAll(file, encodeFrame(record), end);
+      end = await writeAll(file, FILE_SIGNATURE, end);
+      for (const record of records) end = await writeAll(file, encodeFileFrame(record), end);
       await file.sync();
       await rename(path, this.#path);
       await syncFolder(dirname(this.#path));
@@ -113,7 +113,7 @@ export class RecordFile implements GossipStore {
   }
 
   async #create(): Promise<LoadedRecords> {
-    this.#end = await writeAll(this.#file, FILE_HEADER, 0);
+    this.#end = await writeAll(this.#file, FILE_SIGNATURE, 0);
     await this.#file.sync();
     await syncFolder(dirname(this.#path));
     return { records: [] };
@@ -132,7 +132,7 @@ export class RecordFile implements GossipStore {
 
 /** Whether `content` begins with the header of a file, or is a part of it: creating the file was interrupted. */
 const isPrefix = (content: Buffer): boolean =>
-  FILE_HEADER.subarray(0, content.length).equals(content.subarray(0, FILE_HEADER.length));
+  FILE_SIGNATURE.subarray(0, content.length).equals(content.subarray(0, FILE_SIGNATURE.length));
 
 /** The content of a file. Unlike readFile(), it begins at the beginning each time. */
 async function readWhole(file: FileHandle): Promise<Buffer> {

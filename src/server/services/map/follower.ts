@@ -44,7 +44,7 @@ export interface FollowerOptions extends CopyAddress {
   /** The present value of `replicated`, to tell the copy. */
   announced: () => bigint;
   /** Called when the copy has confirmed further changes, and when `isCaughtUp` has changed. */
-  onChanged: (follower: Follower) => void;
+  onChanged: (follower: BackupCopy) => void;
   /** Called when the copy has seen a later term. */
   onRefused: () => void;
 }
@@ -59,7 +59,7 @@ const REDIAL: Backoff = { minMs: 20, maxMs: 2000 };
  * after `confirmed`, and continues with the changes. In between, all entries are compared once per term, and again
  * after the copy was not caught up.
  */
-export class Follower {
+export class BackupCopy {
   readonly copy: string;
   readonly url: string;
   readonly #options: FollowerOptions;

@@ -6,7 +6,7 @@ import type { KeyStore } from "../../engine.js";
 import { type Address, addressFacts } from "./address.js";
 import type { SeenSession } from "./election/membership.js";
 import { isEntryTombstone, lower, timestampOf } from "./entry.js";
-import { type CopyAddress, Follower } from "./follower.js";
+import { BackupCopy, type CopyAddress } from "./follower.js";
 import { type Leadership, leaseEndedError, notPrimaryError, unconfirmedError } from "./group.js";
 import type { InSyncSet } from "./in-sync-set.js";
 import type { Partition } from "./partition.js";
@@ -43,7 +43,7 @@ type Wait = { timestamp: bigint; resolve: () => void; reject: (error: unknown) =
 export class Primary {
   readonly term: bigint;
   readonly #options: PrimaryOptions;
-  readonly #followers = new Map<string, Follower>();
+  readonly #followers = new Map<string, BackupCopy>();
   /** The copies that every acknowledgement waits for: those that are in sync, and those that are about to be. */
   readonly #required = new Set<string>();
   readonly #reconciling = new Set<string>();
@@ -189,7 +189,7 @@ export class Primary {
 
   #follow({ copy, url }: CopyAddress): void {
     const { address, keys, dial, ackTimeoutMs, environment, inSync, onRefused } = this.#options;
-    const follower: Follower = new Follower({
+    const follower: BackupCopy = new BackupCopy({
       copy,
       url,
       dial,
@@ -210,7 +210,7 @@ export class Primary {
     this.#followers.set(copy, follower);
   }
 
-  #onFollower(follower: Follower): void {
+  #onFollower(follower: BackupCopy): void {
     const isRequired = this.#required.has(follower.copy);
     if (follower.isCaughtUp !== isRequired || isRequired !== this.inSync.has(follower.copy)) {
       void this.#reconcile(follower.copy);

@@ -5,7 +5,7 @@ import type { Grants } from "./grants.js";
 import type { Membership, Versioned } from "./membership.js";
 import { candidatesFor, countLed } from "./placement.js";
 import type { PartitionRecord } from "./records.js";
-import type { Session } from "./session.js";
+import type { ElectionSession } from "./session.js";
 
 /** How much later each further candidate tries to take over, as a share of the lease. */
 const RANK_SHARE = 1 / 8;
@@ -20,7 +20,7 @@ export interface CandidacyOptions {
   leaseMs: number;
   uncleanElection: boolean;
   /** This server's session; undefined: it has none now, or closes. */
-  session: () => Session | undefined;
+  session: () => ElectionSession | undefined;
   /** The id of this server's copies. */
   copy: () => string;
   /** Compares the record with what this server does, again. */

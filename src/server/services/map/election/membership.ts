@@ -5,10 +5,10 @@ import type { Entry, KeyStore } from "../../../engine.js";
 import {
   decodePartition,
   decodeSession,
+  electionSubject,
   groupPrefix,
   type PartitionRecord,
   type SessionRecord,
-  subjectOf,
 } from "./records.js";
 
 /** A record of the electing engine, and its version for conditional commits. */
@@ -105,14 +105,14 @@ export class Membership {
 
   /** Applies a commit of this server, so that its effect is seen at once. */
   note({ key, value, version }: Entry): void {
-    const subject = subjectOf(this.#options.group, key);
+    const subject = electionSubject(this.#options.group, key);
     if (subject?.type === "session") this.#see(subject.id, { record: decodeSession(value), version });
     if (subject?.type === "partition") this.#setPartition(subject.id, value, version);
   }
 
   /** Notes that the engine has no entry at `key`. */
   noteMissing(key: string): void {
-    const subject = subjectOf(this.#options.group, key);
+    const subject = electionSubject(this.#options.group, key);
     if (subject?.type === "partition") this.#partitions.delete(subject.id);
     const known = subject && this.#sessions.get(subject.id);
     if (!subject || !known || known.version === 0n || known.record.state === "ended") return;

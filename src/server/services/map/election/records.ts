@@ -41,7 +41,7 @@ export const partitionKey = ({ group, recordKey }: Pick<Address, "group" | "reco
   keyOf("map-election", group, `${PARTITION}${recordKey}`);
 
 /** The session's id, or the partition's record key in the servers' own engines, that `key` of the group stands for. */
-export function subjectOf(
+export function electionSubject(
   group: string,
   key: string,
 ): { type: "session" | "partition"; id: string } | undefined {

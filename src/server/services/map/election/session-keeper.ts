@@ -2,7 +2,7 @@ import type { Environment } from "../../../../gossip/environment.js";
 import { type Backoff, jitteredMs } from "../../../../lib/backoff.js";
 import type { Logger } from "../../../context.js";
 import type { Entry, KeyStore } from "../../../engine.js";
-import { Session } from "./session.js";
+import { ElectionSession } from "./session.js";
 
 export interface SessionKeeperOptions {
   /** The electing engine's keys. */
@@ -31,7 +31,7 @@ const OPEN_BACKOFF: Backoff = { minMs: 50, maxMs: 2000 };
 /** Keeps a session of this server open: another one after each that was ended by others. */
 export class SessionKeeper {
   readonly #options: SessionKeeperOptions;
-  #current: Session | undefined;
+  #current: ElectionSession | undefined;
   #copy = "";
   #isClosed = false;
 
@@ -40,7 +40,7 @@ export class SessionKeeper {
   }
 
   /** The open session. */
-  get current(): Session | undefined {
+  get current(): ElectionSession | undefined {
     return this.#current;
   }
 
@@ -75,7 +75,7 @@ export class SessionKeeper {
 
   async #openOnce(): Promise<void> {
     const { draining, onEnded, onOpened, log, group, ...options } = this.#options;
-    const session = new Session({
+    const session = new ElectionSession({
       ...options,
       group,
       copy: this.#copy,

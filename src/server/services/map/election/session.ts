@@ -3,7 +3,7 @@ import type { Entry, KeyStore } from "../../../engine.js";
 import { randomIdFrom } from "./random-id-from.js";
 import { decodeSession, encodeSession, type SessionRecord, sessionKey } from "./records.js";
 
-export interface SessionOptions {
+export interface ElectionSessionOptions {
   /** The electing engine's keys. */
   keys: KeyStore;
   group: string;
@@ -34,9 +34,9 @@ const REMAINS_MS = 60_000;
  * A server's session in the electing engine: one leased key, which its holder writes again and again on the condition
  * that nobody else has. Others end it by a write of the version that they have seen unchanged for the whole lease.
  */
-export class Session {
+export class ElectionSession {
   readonly id: string;
-  readonly #options: SessionOptions;
+  readonly #options: ElectionSessionOptions;
   #state: SessionRecord["state"];
   #version = 0n;
   /** When the last successful write was sent, by both clocks; undefined: there was none. */
@@ -46,7 +46,7 @@ export class Session {
   #stopLapseTimer = () => {};
   #writing: Promise<unknown> = Promise.resolve();
 
-  constructor(options: SessionOptions) {
+  constructor(options: ElectionSessionOptions) {
     this.#options = options;
     this.#state = options.state;
     this.id = randomIdFrom(options.environment.random);
