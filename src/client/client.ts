@@ -173,7 +173,8 @@ export function createClient(
     return scoped(options === false ? authorized : withRetry(authorized, options));
   };
   const withoutRetry = wrap(base, false);
-  const transport = wrap(base);
+  // The same one, so that what it has learned of the server is known to both.
+  const transport = retry === false ? withoutRetry : wrap(base);
   const serve = async (createRoutes: (code: LazyChunk) => Routes) => {
     const code = await lazyChunk();
     return code.closeWithClient(code.serveRoutes(base, createRoutes(code)), open);

@@ -38,6 +38,7 @@ export interface GossipStore {
 
 /** The content of a store. */
 export interface LoadedRecords {
+  /** The records that can be read, in their order. */
   readonly records: readonly Uint8Array[];
   /** What was lost, for instance because a file is damaged; it becomes `status.storageError`. Default: nothing. */
   readonly damage?: Error | undefined;

@@ -22,7 +22,9 @@ export interface PresenceMember<S extends object> {
 
 /** A member came, changed its state, or left; `member` has its last state. */
 export type PresenceChange<S extends object> = {
+  /** Whether the member has come, has changed its state, or has gone. */
   type: "join" | "update" | "leave";
+  /** The member; of one that has gone, as it was last. */
   member: PresenceMember<S>;
 };
 

@@ -85,7 +85,10 @@ export function withRetry(transport: Transport, options: RetryOptions = {}): Tra
 
 const NEVER_MS = Number.POSITIVE_INFINITY;
 
-/** The delay that the server asks for; without end if another server is the one to ask. Loads the code that reads it only if the error has details. */
+/**
+ * The delay that the server asks for; without end if another server is the one to ask. Loads the code that reads it only
+ * if the error has details.
+ */
 async function serverDelayMs(error: unknown): Promise<number> {
   if (!(error instanceof ConnectError) || error.details.length === 0) return 0;
   try {

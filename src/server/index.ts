@@ -4,6 +4,7 @@
  * @module
  */
 
+export type { Environment } from "../gossip/environment.js";
 export type { OpenSocket, Socket, SocketEvents } from "../tunnel/socket/socket.js";
 export { overWebSocket } from "../tunnel/socket/web-socket.js";
 export type { Connection } from "./calls/connection.js";
