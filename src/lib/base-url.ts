@@ -14,6 +14,7 @@ export function baseUrlOf(given: unknown): string {
   const quoted =
     typeof given === "string" ? JSON.stringify(given.replace(/\/\/.*@/, "//…@").slice(0, 99)) : typeof given;
   throw new TypeError(
-    `Cannot connect: the URL must be like "https://example.com/base", without credentials, query and fragment, got ${quoted}`,
+    'Cannot connect: the URL must be like "http://localhost:34904" or "https://example.com/base", ' +
+      `without credentials, query and fragment, got ${quoted}`,
   );
 }
