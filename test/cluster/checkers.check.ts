@@ -12,6 +12,7 @@ import { faultyEngines } from "./faulty-engines.js";
 import { areComplete, judge } from "./judge.js";
 import { type Operation, Recorder } from "./operation.js";
 import { runWorkloads } from "./workload.js";
+import { countSkipped, events, noteFullDisk } from "./workloads/events.js";
 import { workloads } from "./workloads.js";
 
 const CLIENTS = 3;
@@ -88,5 +89,46 @@ describe("the checks of a history", () => {
     const violations = judge(await run(wrap(memoryEngine()), workload));
     const found = violations.filter((violation) => violation.workload === workload);
     assert.match(found.map((violation) => violation.message).join("\n"), message, JSON.stringify(violations));
+  });
+});
+
+describe("the check of events, when a disk was full", () => {
+  /** The history of one group: when events are published and delivered. A disk is full from 50 to 60. */
+  function history(publishedAt: Record<string, number>, deliveredAt: Record<string, number>): Operation[] {
+    const operations: Operation[] = [];
+    const record = new Recorder("c0", (operation) => operations.push(operation));
+    const at = (calledAt: number) => ({ calledAt, returnedAt: calledAt + 1 });
+    for (const [data, time] of Object.entries(publishedAt)) {
+      record.note({ workload: "events", kind: "publish", input: data }, at(time));
+    }
+    for (const [data, time] of Object.entries(deliveredAt)) {
+      const input = { id: data, data, stream: "c0.1" };
+      record.note({ workload: "events", kind: "delivery", key: "group", input }, at(time));
+    }
+    noteFullDisk(record, { calledAt: 50, returnedAt: 60 });
+    return operations;
+  }
+
+  test("leaves out what waited for the group then, and counts it", () => {
+    const operations = history({ a: 10, b: 20, c: 55, d: 70 }, { a: 45, d: 80 });
+    events.check(operations);
+    assert.equal(countSkipped(operations), 2);
+  });
+
+  test("finds an event that was lost earlier", () => {
+    const operations = history({ a: 10, b: 20 }, { b: 45 });
+    assert.throws(() => events.check(operations), /group group never got a: /);
+    assert.equal(countSkipped(operations), 0);
+  });
+
+  test("finds an event that was published later", () => {
+    const operations = history({ a: 10, b: 20, c: 60 }, { a: 45 });
+    assert.throws(() => events.check(operations), /group group never got c: /);
+    assert.equal(countSkipped(operations), 1);
+  });
+
+  test("finds what waited for a group when no disk was full", () => {
+    const operations = history({ a: 10, b: 20 }, { a: 45 }).filter(({ kind }) => kind !== "full disk");
+    assert.throws(() => events.check(operations), /group group never got b: /);
   });
 });

@@ -3,6 +3,8 @@ import { sleep } from "../../src/rpc/sleep.js";
 import type { CuttableProxy } from "../support/cuttable-proxy.js";
 import { canMount } from "../support/nats-cluster/node.js";
 import type { ClusterRun } from "./cluster-run.js";
+import { nowMicros, Recorder } from "./operation.js";
+import { noteFullDisk } from "./workloads/events.js";
 
 /** Makes a fault, waits, ends it, and returns what it was. */
 type Fault = (run: ClusterRun, chance: () => number) => Promise<string>;
@@ -115,15 +117,18 @@ const FAULTS = {
     return `links of node n${node}: ${latencyMs} ms slower, ${bytesPerSecond} bytes/s, for ${ms} ms`;
   },
 
-  fillDisk: async ({ nats }, chance) => {
+  fillDisk: async ({ nats, operations }, chance) => {
     const node = pick(chance, NODES);
     const ms = between(chance, 1500, 3000);
+    const calledAt = nowMicros();
     await nats.node(node).fillDisk();
     await sleep(ms);
     await nats.node(node).freeDisk();
     // It has switched JetStream off, for good.
     await nats.kill(node);
     await nats.restart(node);
+    const record = new Recorder("faults", (operation) => operations.push(operation));
+    noteFullDisk(record, { calledAt, returnedAt: nowMicros() });
     return `full disk of node n${node} for ${ms} ms`;
   },
 

@@ -1,6 +1,7 @@
 import type { FaultKind } from "./faults.js";
 import type { Violation } from "./judge.js";
 import type { Operation } from "./operation.js";
+import { countSkipped } from "./workloads/events.js";
 import { workloads } from "./workloads.js";
 
 /** A fault that was made, from its beginning until the cluster had recovered, in microseconds. */
@@ -26,6 +27,8 @@ export function summarize(operations: readonly Operation[], faults: readonly Fau
     lines.push(`${name.padEnd(12)} ${cells.join(" ")}`);
   }
   lines.push(`${operations.length} operations and observations, ${faults.length} faults`);
+  const skipped = countSkipped(operations);
+  if (skipped > 0) lines.push(`${skipped} events that waited for a group were skipped when a disk was full`);
   const gapsOf = (...kinds: FaultKind[]) =>
     faults.filter(({ kind }) => kinds.includes(kind)).map(({ gap }) => gap);
   const gaps: [string, number[]][] = [
