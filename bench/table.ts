@@ -5,7 +5,7 @@ export interface Row {
   what: string;
   /** The value that is compared with the goal; if there are several, each of them. */
   ratio: number | readonly number[];
-  /** Undefined: there is none. */
+  /** Default: the row has no goal. */
   goal?: Goal;
   /** The absolute figures. */
   detail: string;

@@ -11,7 +11,7 @@ const KEYS = 100_000;
 /** How long the bytes after a change are counted, so that its confirmations are among them. */
 const SETTLE_MS = 5000;
 
-/** What one member and the server send to find or to spread what differs, in parts of a full digest. */
+/** The bytes between one member and the server that find or spread a difference, relative to a full digest. */
 export async function byteRows(quick: boolean): Promise<Row[]> {
   await using members = new Members();
   const [ada, bob] = [await members.join(), await members.join()];

@@ -31,7 +31,7 @@ const WRITE_BEHIND_MS = 5;
 /** The size of a record: one with more is slow to read in some browsers, and many small ones are in all. */
 const RECORD_BYTES = 48 * 1024;
 
-/** What a record costs beside its bytes, and an entry beside its key and value, in bytes. */
+/** The overhead of a record, and of an entry without its key and value, in bytes. */
 const RECORD_COST = 1024;
 const ENTRY_COST = 40;
 
@@ -236,7 +236,7 @@ export class Journal {
       this.#failures = 0;
       this.#report(undefined);
     } catch (error) {
-      // What was taken from the pending changes may be stored or not, so all is written again.
+      // It is unknown whether the pending changes were stored, so everything is written again.
       this.#mustReplace = true;
       this.#failures++;
       this.#report(error);

@@ -15,7 +15,7 @@ export class SyncPoint {
     this.#options = options;
   }
 
-  /** What to tell the server at the beginning of a stream. */
+  /** The greeting of this member at the beginning of a stream. */
   hello(): MemberHello {
     return { syncedUpTo: this.#clock ?? this.#lastSent() };
   }

@@ -20,7 +20,7 @@ export interface FollowingOptions {
 
 type Confirmation = { resolve: (isConfirmed: boolean) => void; reject: (error: Error) => void };
 
-/** What a tab knows of the leading one while it follows it. */
+/** The state of a tab that follows the leading one. */
 export class Following {
   readonly #options: FollowingOptions;
   readonly #silentMs: number;

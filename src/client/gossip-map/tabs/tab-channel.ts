@@ -1,7 +1,7 @@
 import { type Code, ConnectError } from "@connectrpc/connect";
 import type { LinkState } from "../map-status.js";
 
-/** What the tabs of an origin share: an exclusive lock by name, and channels. */
+/** The means by which the tabs of an origin coordinate: an exclusive lock by name, and channels. */
 export interface TabPlatform {
   locks: Pick<LockManager, "request">;
   openChannel(name: string): BroadcastChannel;
