@@ -86,8 +86,8 @@ export const seededFaults: readonly SeededFault[] = [
     15,
     [
       "elected-backup.ts",
-      "if (term < draft.term) return false;\n      for (const entry of entries) {",
-      "for (const entry of entries) {",
+      "if (term < draft.term) return false;\n      takeNewer(draft, entries, term);",
+      "takeNewer(draft, entries, term);",
     ],
     ["primary.ts", "if (!this.#options.isLeaseValid()) throw leaseEndedError();", ""],
     ["partitions.ts", "primary.leadership(seen);\n      return entry;", "return entry;"],

@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { test } from "vitest";
+import { ResponseStatus } from "../../gen/atomix/pb/headers/headers_pb.js";
+import { EntrySchema, MapService } from "../../gen/atomix/pb/map/map_pb.js";
 import { retryAfterMs } from "../../src/client/errors.js";
 import { createMap } from "../../src/client/map.js";
+import { MAP_COPY_HEADER } from "../../src/rpc/extension-headers.js";
 import { sleep } from "../../src/rpc/sleep.js";
+import { controlEntry } from "../../src/server/services/map/control.js";
+import { COPY_KEY } from "../../src/server/services/map/copies.js";
 import { type GroupServer, LEASE_MS, mapGroupServers, onPrimary } from "../support/map-group.js";
 import { lasting, live } from "../support/map-servers.js";
 import { until } from "../support/until.js";
@@ -188,4 +194,35 @@ test("partitions spread over the servers, and back when one drains", async () =>
   a.server.drain();
   await until(async () => (await led(a)) === 0);
   await each((map, key) => map.put(key, 2));
+});
+
+test("a request of an earlier stream does not restore what the comparison of a later one has dropped", async () => {
+  await using group = mapGroupServers();
+  const backup = group.start("a");
+  // Any request to the partition creates the id of the copy.
+  await backup.map.get("other").catch(() => {});
+  const copy = new TextDecoder().decode((await backup.engine.keys.get(COPY_KEY))?.value);
+  const wire = createClient(MapService, backup.server.transport());
+  const header = { protocol: { name: "default" }, primitive: { name: "m" }, partition: 1 };
+  const term = 1000n;
+  const written = create(EntrySchema, {
+    key: "k",
+    value: { value: new TextEncoder().encode("1"), version: 1n },
+    digest: { term, timestamp: 1n },
+  });
+  const send = async (stream: bigint, entries: (typeof written)[], range?: { upTo: bigint }) => {
+    const control = controlEntry({ term, stream, ...(range && { range }) });
+    const request = (async function* () {
+      yield { header, entries: [control, ...entries] };
+    })();
+    for await (const answer of wire.backup(request, { headers: { [MAP_COPY_HEADER]: copy } }))
+      return answer.header?.status;
+    return undefined;
+  };
+  assert.equal(await send(1n, [written]), ResponseStatus.OK);
+  assert.deepEqual(await live(backup.engine), ["k=1@1"]);
+  assert.equal(await send(2n, [], { upTo: 5n }), ResponseStatus.OK);
+  assert.deepEqual(await live(backup.engine), []);
+  await assert.rejects(send(1n, [written]), { code: Code.Unavailable, message: /a later stream/ });
+  assert.deepEqual(await live(backup.engine), []);
 });

@@ -1,4 +1,5 @@
-import type { BackupRequest } from "../../../../gen/atomix/pb/map/map_pb.js";
+import type { BackupRequest, Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
+import type { Draft } from "./draft.js";
 import { entrySize, highest, isEntryTombstone, isNewer, termOf, timestampOf } from "./entry.js";
 import type { PartitionOperation } from "./partition.js";
 
@@ -7,7 +8,17 @@ import type { PartitionOperation } from "./partition.js";
  * key can arrive. The rest is for a backup that returns after a change of the primary, with entries that were deleted
  * while it was away: within this time the new primary still has the tombstone.
  */
-export const TOMBSTONE_MS = 7 * 24 * 3_600_000;
+const TOMBSTONE_MS = 7 * 24 * 3_600_000;
+
+/** Stores the entries of a primary of `term` that are newer than the present ones. */
+export function takeNewer(draft: Draft, entries: readonly Entry[], term: bigint): void {
+  for (const entry of entries) {
+    const present = draft.get(entry.key);
+    if (!present || isNewer(entry, present))
+      draft.set(entry, isEntryTombstone(entry) ? TOMBSTONE_MS : undefined);
+  }
+  draft.raise(term, highest(entries.map(timestampOf)));
+}
 
 /**
  * Applies every entry that is newer than the present one. The result is false, and nothing is applied, if the term of
@@ -24,12 +35,7 @@ export function backupOperation(
     apply(draft) {
       if (entries.length === 0) return true;
       if (term < draft.term || (own !== undefined && term <= own)) return false;
-      for (const entry of entries) {
-        const present = draft.get(entry.key);
-        if (!present || isNewer(entry, present))
-          draft.set(entry, isEntryTombstone(entry) ? TOMBSTONE_MS : undefined);
-      }
-      draft.raise(term, highest(entries.map(timestampOf)));
+      takeNewer(draft, entries, term);
       return true;
     },
   };

@@ -1,5 +1,7 @@
 import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
-import { entrySize } from "./entry.js";
+import type { KeyStore } from "../../engine.js";
+import type { Address } from "./address.js";
+import { decodeEntry, entrySize, timestampOf } from "./entry.js";
 
 /** The most entries and bytes of one request to a backup. */
 const BATCH_ENTRIES = 256;
@@ -8,6 +10,17 @@ const BATCH_BYTES = 1024 ** 2;
 /** The most entries and bytes that may wait for one backup. */
 const BACKLOG_ENTRIES = 8192;
 const BACKLOG_BYTES = 32 * 1024 ** 2;
+
+/** Every entry of a partition with a timestamp above `since`, including tombstones. */
+export async function* storedEntries(
+  { keys, address }: { keys: KeyStore; address: Address },
+  since: bigint,
+): AsyncGenerator<Entry, void, undefined> {
+  for await (const { value } of keys.list(address.entriesPrefix)) {
+    const entry = decodeEntry(value);
+    if (timestampOf(entry) > since) yield entry;
+  }
+}
 
 /** Splits a stream of entries into batches that fit in one request each. */
 export async function* splitBatches(entries: AsyncIterable<Entry>): AsyncGenerator<Entry[], void, undefined> {

@@ -2,18 +2,9 @@ import type { Entry } from "../../../../gen/atomix/pb/map/map_pb.js";
 import { compareUtf8 } from "../../../lib/compare-utf8.js";
 import type { KeyStore } from "../../engine.js";
 import type { Address } from "./address.js";
-import { TOMBSTONE_MS } from "./backup.js";
+import { takeNewer } from "./backup.js";
 import type { ComparedRange, Control } from "./control.js";
-import {
-  decodeEntry,
-  entrySize,
-  highest,
-  isEntryTombstone,
-  isLive,
-  isNewer,
-  termOf,
-  timestampOf,
-} from "./entry.js";
+import { decodeEntry, entrySize, isLive, termOf, timestampOf } from "./entry.js";
 import type { Partition, PartitionOperation } from "./partition.js";
 
 /** How many entries one commit drops. */
@@ -58,12 +49,7 @@ function takeOperation(entries: readonly Entry[], term: bigint): PartitionOperat
     bytes: entries.reduce((bytes, entry) => bytes + entrySize(entry), 0),
     apply(draft) {
       if (term < draft.term) return false;
-      for (const entry of entries) {
-        const present = draft.get(entry.key);
-        if (!present || isNewer(entry, present))
-          draft.set(entry, isEntryTombstone(entry) ? TOMBSTONE_MS : undefined);
-      }
-      draft.raise(term, highest(entries.map(timestampOf)));
+      takeNewer(draft, entries, term);
       return true;
     },
   };

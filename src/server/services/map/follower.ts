@@ -14,9 +14,9 @@ import { onAbort } from "../../../lib/on-abort.js";
 import { MAP_COPY_HEADER } from "../../../rpc/extension-headers.js";
 import type { KeyStore } from "../../engine.js";
 import type { Address } from "./address.js";
-import { Backlog, splitBatches } from "./batches.js";
+import { Backlog, splitBatches, storedEntries } from "./batches.js";
 import { type ComparedRange, controlEntry } from "./control.js";
-import { decodeEntry, highest, timestampOf } from "./entry.js";
+import { highest, timestampOf } from "./entry.js";
 
 /** Where a copy of a partition is. */
 export interface CopyAddress {
@@ -220,7 +220,7 @@ export class BackupCopy {
   async *#missedChanges(ended: AbortController): AsyncGenerator<BackupRequest, void, undefined> {
     const published = this.#options.published();
     let isSent = false;
-    for await (const batch of splitBatches(this.#stored(this.#confirmed))) {
+    for await (const batch of splitBatches(storedEntries(this.#options, this.#confirmed))) {
       if (!(yield* this.#exchange(ended, batch))) return;
       isSent = true;
     }
@@ -271,7 +271,7 @@ export class BackupCopy {
     const upTo = published();
     let after: string | undefined;
     let previous: Entry[] | undefined;
-    for await (const batch of splitBatches(this.#stored(-1n))) {
+    for await (const batch of splitBatches(storedEntries(this.#options, -1n))) {
       if (previous) {
         const through = (previous.at(-1) as Entry).key;
         yield { entries: previous, range: { ...(after !== undefined && { after }), through, upTo } };
@@ -290,15 +290,6 @@ export class BackupCopy {
     if (this.#isCaughtUp) return;
     this.#isCaughtUp = true;
     this.#options.onChanged(this);
-  }
-
-  /** Every entry of the partition with a timestamp above `since`, including tombstones. */
-  async *#stored(since: bigint): AsyncGenerator<Entry, void, undefined> {
-    const { keys, address } = this.#options;
-    for await (const { value } of keys.list(address.entriesPrefix)) {
-      const entry = decodeEntry(value);
-      if (timestampOf(entry) > since) yield entry;
-    }
   }
 
   /** Resolves at the next publish() or at the end of the stream. */

@@ -13,8 +13,8 @@ import { delay, runAfter } from "../../../lib/timer.js";
 import type { Logger } from "../../context.js";
 import type { KeyStore } from "../../engine.js";
 import { type Address, addressFacts } from "./address.js";
-import { Backlog, splitBatches } from "./batches.js";
-import { decodeEntry, timestampOf } from "./entry.js";
+import { Backlog, splitBatches, storedEntries } from "./batches.js";
+import { timestampOf } from "./entry.js";
 
 export interface BackupReplicaOptions {
   /** The backup's URL. */
@@ -152,7 +152,7 @@ export class BackupReplica {
     while (true) {
       const published = this.#published;
       this.#backlog.restart();
-      yield* splitBatches(this.#stored(this.#confirmed));
+      yield* splitBatches(storedEntries(this.#options, this.#confirmed));
       // From here on writes wait for the backup, so that they cannot outrun it.
       if (!this.#backlog.dropping) this.#markInSync();
       this.#confirm(published);
@@ -168,15 +168,6 @@ export class BackupReplica {
         }
       }
       this.#fallBehind("too many changes wait for it");
-    }
-  }
-
-  /** Every entry of the partition with a timestamp above `since`, including tombstones. */
-  async *#stored(since: bigint): AsyncGenerator<Entry, void, undefined> {
-    const { keys, address } = this.#options;
-    for await (const { value } of keys.list(address.entriesPrefix)) {
-      const entry = decodeEntry(value);
-      if (timestampOf(entry) > since) yield entry;
     }
   }
 
